@@ -1,0 +1,5 @@
+//! How a value changes dtype.
+
+mod casting;
+
+pub use casting::Casting;

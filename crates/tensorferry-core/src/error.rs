@@ -1,0 +1,379 @@
+//! Everything that can go wrong, with the data a person needs to fix it.
+
+use crate::convert::Casting;
+use crate::{DType, Dims};
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+/// The result of every fallible operation here.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// One value of a tensor, as an error or a summary shows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Scalar {
+    Bool(bool),
+    Int(i128),
+    Float32(f32),
+    Float64(f64),
+    Complex(f64, f64),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Bool(value) => f.write_str(if value { "True" } else { "False" }),
+            Self::Int(value) => value.fmt(f),
+            // Debug writes 1e300 and 1.0 where Display writes three hundred digits and "1".
+            Self::Float32(value) => write!(f, "{value:?}"),
+            Self::Float64(value) => write!(f, "{value:?}"),
+            Self::Complex(re, im) => write!(f, "({re:?}{im:+?}j)"),
+        }
+    }
+}
+
+/// The values that a checked conversion could not carry over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misfits {
+    /// The source's dtype.
+    pub from: DType,
+    /// The target's dtype.
+    pub to: DType,
+    /// How many values do not fit.
+    pub count: usize,
+    /// How many values there are.
+    pub total: usize,
+    /// Index of the first that does not fit, in row-major order.
+    pub index: Dims,
+    /// Its value.
+    pub value: Scalar,
+}
+
+/// What went wrong. [`Error::code`] is stable; the words of `Display` are not.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Values that the target dtype cannot hold, under [`Casting::Checked`].
+    ValuesDoNotFit(Box<Misfits>),
+    /// The conversion has no meaning: complex to real, or float to integer under [`Casting::Wrap`].
+    CastNotDefined {
+        /// The source's dtype.
+        from: DType,
+        /// The target's dtype.
+        to: DType,
+        /// The casting asked for.
+        casting: Casting,
+    },
+    /// The source changed while it was being converted: a value did not fit, and on a second look all did.
+    SourceChanged {
+        /// The source's dtype.
+        from: DType,
+        /// The target's dtype.
+        to: DType,
+    },
+    /// Source and destination have different shapes.
+    ShapeMismatch {
+        /// The source's shape.
+        from: Dims,
+        /// The destination's shape.
+        to: Dims,
+    },
+    /// A typed view of another type than the tensor's elements.
+    DTypeMismatch {
+        /// What the tensor holds.
+        actual: DType,
+        /// What was asked for.
+        asked: DType,
+    },
+    /// More than [`crate::MAX_NDIM`] dimensions.
+    TooManyDimensions {
+        /// How many.
+        ndim: usize,
+    },
+    /// As many strides as dimensions are needed.
+    StridesMismatch {
+        /// The number of dimensions.
+        ndim: usize,
+        /// The number of strides.
+        strides: usize,
+    },
+    /// The bytes of an array of this shape do not fit in an `isize`.
+    SizeOverflow {
+        /// The shape.
+        shape: Dims,
+        /// Bytes per element.
+        itemsize: usize,
+    },
+    /// The layout reaches outside its memory.
+    OutOfBounds {
+        /// First byte reached, counted from the start of the memory.
+        start: i128,
+        /// One past the last byte reached.
+        end: i128,
+        /// How many bytes there are.
+        len: usize,
+    },
+    /// No memory of that size is to be had.
+    Allocation {
+        /// How many bytes were asked for.
+        bytes: usize,
+    },
+    /// An index with more parts than dimensions, or with two ellipses.
+    TooManyIndices {
+        /// The number of dimensions.
+        ndim: usize,
+        /// How many the index needs.
+        given: usize,
+    },
+    /// An index outside its dimension.
+    IndexOutOfRange {
+        /// The index.
+        index: isize,
+        /// The dimension.
+        axis: usize,
+        /// Its length.
+        len: usize,
+    },
+    /// Sharing was demanded and is not sound or not possible; `why` says which and what would help.
+    NotShareable {
+        /// The reason, and what to do.
+        why: &'static str,
+    },
+    /// Elements that cannot be handed out as the type asked for: not contiguous, misaligned, byte-swapped, or not valid for it.
+    NotViewable {
+        /// The reason.
+        why: &'static str,
+    },
+    /// A DLPack tensor that lies or that we cannot take.
+    DLPack {
+        /// What is wrong with it.
+        what: &'static str,
+        /// The offending value.
+        value: i128,
+    },
+    /// A DLPack tensor, file or array whose elements are of a type that tensors do not share.
+    UnsupportedDType {
+        /// Where it stood: `"npy header"`, `"DLPack tensor"`.
+        place: &'static str,
+        /// How that place writes it.
+        descr: String,
+    },
+    /// Bytes that are not the format they should be.
+    Malformed {
+        /// The format: `"npy"`.
+        format: &'static str,
+        /// Where in the bytes.
+        offset: u64,
+        /// What was expected there or what is wrong.
+        what: String,
+    },
+    /// Fewer or more bytes than the header promises.
+    WrongLength {
+        /// The format: `"npy"`.
+        format: &'static str,
+        /// Bytes the header promises, header included.
+        expected: u64,
+        /// Bytes there are.
+        actual: u64,
+    },
+    /// The operating system refused a file operation.
+    #[cfg(feature = "std")]
+    Io {
+        /// What was being done: `"open"`, `"read"`, `"rename"`.
+        action: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An error and the file it happened in.
+    #[cfg(feature = "std")]
+    InFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+}
+
+// Results travel through every hot path: an error stays within two cache lines.
+const _: () = assert!(size_of::<Error>() <= 128);
+
+impl Error {
+    /// A short name that never changes, for programs that tell errors apart.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ValuesDoNotFit(_) => "values_do_not_fit",
+            Self::CastNotDefined { .. } => "cast_not_defined",
+            Self::SourceChanged { .. } => "source_changed",
+            Self::ShapeMismatch { .. } => "shape_mismatch",
+            Self::DTypeMismatch { .. } => "dtype_mismatch",
+            Self::TooManyDimensions { .. } => "too_many_dimensions",
+            Self::StridesMismatch { .. } => "strides_mismatch",
+            Self::SizeOverflow { .. } => "size_overflow",
+            Self::OutOfBounds { .. } => "out_of_bounds",
+            Self::Allocation { .. } => "allocation",
+            Self::TooManyIndices { .. } => "too_many_indices",
+            Self::IndexOutOfRange { .. } => "index_out_of_range",
+            Self::NotShareable { .. } => "not_shareable",
+            Self::NotViewable { .. } => "not_viewable",
+            Self::DLPack { .. } => "dlpack",
+            Self::UnsupportedDType { .. } => "unsupported_dtype",
+            Self::Malformed { .. } => "malformed",
+            Self::WrongLength { .. } => "wrong_length",
+            #[cfg(feature = "std")]
+            Self::Io { .. } => "io",
+            #[cfg(feature = "std")]
+            Self::InFile { source, .. } => source.code(),
+        }
+    }
+
+    /// Every code that [`Error::code`] can return.
+    pub const CODES: &'static [&'static str] = &[
+        "values_do_not_fit",
+        "cast_not_defined",
+        "source_changed",
+        "shape_mismatch",
+        "dtype_mismatch",
+        "too_many_dimensions",
+        "strides_mismatch",
+        "size_overflow",
+        "out_of_bounds",
+        "allocation",
+        "too_many_indices",
+        "index_out_of_range",
+        "not_shareable",
+        "not_viewable",
+        "dlpack",
+        "unsupported_dtype",
+        "malformed",
+        "wrong_length",
+        "io",
+    ];
+
+    /// The same error, naming the file it happened in.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn in_file(self, path: &std::path::Path) -> Self {
+        match self {
+            already @ (Self::Io { .. } | Self::InFile { .. }) => already,
+            other => Self::InFile { path: path.to_owned(), source: Box::new(other) },
+        }
+    }
+}
+
+impl fmt::Display for Misfits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, count, total, index, value } = self;
+        let (verb, values) = match (count, total) {
+            (1, 1) => ("does", "value"),
+            (1, _) => ("does", "values"),
+            _ => ("do", "values"),
+        };
+        write!(f, "{from} -> {to}: {count} of {total} {values} {verb} not fit ")?;
+        write!(f, "(first: {:?} = {value}; {to} holds ", index.as_slice())?;
+        match (to.integer_range(), to.exact_integers()) {
+            (Some((0, 1)), _) => f.write_str("0 and 1")?,
+            (Some((low, high)), _) => write!(f, "{low}..{high}")?,
+            (None, Some(exact)) if from.is_integer() => write!(f, "every integer from -{exact} to {exact}, not all beyond")?,
+            _ => write!(f, "finite values up to {}", greatest_finite(*to))?,
+        }
+        write!(f, "). Keep dtype=\"{from}\", or pass casting=\"saturate\"")?;
+        match Casting::Wrap.is_defined(*from, *to) {
+            true => f.write_str(" or casting=\"wrap\"."),
+            false => f.write_str("."),
+        }
+    }
+}
+
+fn greatest_finite(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Float16 => "65504",
+        DType::BFloat16 => "3.39e38",
+        DType::Float32 | DType::Complex64 => "3.4028235e38",
+        _ => "1.7976931348623157e308",
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ValuesDoNotFit(misfits) => misfits.fmt(f),
+            Self::CastNotDefined { from, to, casting: Casting::Wrap } if !matches!(from.kind(), crate::Kind::Complex) => {
+                write!(
+                    f,
+                    "{from} -> {to}: casting=\"wrap\" is not defined for floats. Pass casting=\"checked\" or casting=\"saturate\"."
+                )
+            }
+            Self::CastNotDefined { from, to, .. } => {
+                write!(
+                    f,
+                    "{from} -> {to}: a complex number has no real equivalent. Convert its real or imaginary part, or its absolute value."
+                )
+            }
+            Self::SourceChanged { from, to } => {
+                write!(f, "{from} -> {to}: the source changed while it was converted. Convert a copy, or stop the other writer.")
+            }
+            Self::ShapeMismatch { from, to } => write!(
+                f,
+                "shapes differ: the source is {:?}, the destination {:?}. Make the destination of the source's shape.",
+                from.as_slice(),
+                to.as_slice()
+            ),
+            Self::DTypeMismatch { actual, asked } => {
+                write!(f, "the tensor holds {actual}, not {asked}. View it as {actual}, or convert it.")
+            }
+            Self::TooManyDimensions { ndim } => {
+                write!(f, "{ndim} dimensions; at most {} are possible. Reshape first.", crate::MAX_NDIM)
+            }
+            Self::StridesMismatch { ndim, strides } => write!(f, "{ndim} dimensions but {strides} strides"),
+            Self::SizeOverflow { shape, itemsize } => {
+                write!(f, "shape {:?} of {itemsize}-byte elements is larger than any memory", shape.as_slice())
+            }
+            Self::OutOfBounds { start, end, len } => {
+                write!(f, "the elements reach from byte {start} to byte {end} of a memory of {len} bytes")
+            }
+            Self::Allocation { bytes } => {
+                write!(f, "no memory for {bytes} bytes. Convert in parts, or into memory of your own with convert_into.")
+            }
+            Self::TooManyIndices { ndim, given } => {
+                write!(f, "too many indices: the tensor has {ndim} dimensions, {given} were indexed (an ellipsis may stand once)")
+            }
+            Self::IndexOutOfRange { index, axis, len } => {
+                write!(f, "index {index} is out of range for dimension {axis} of length {len}")
+            }
+            Self::NotShareable { why } => write!(f, "cannot share without a copy: {why}"),
+            Self::NotViewable { why } => write!(f, "cannot view the elements in place: {why}"),
+            Self::DLPack { what, value } => write!(f, "DLPack tensor: {what} ({value})"),
+            Self::UnsupportedDType { place, descr } => {
+                write!(
+                    f,
+                    "{place}: dtype {descr} is none of bool, the integers, floats and complex numbers that tensors share. Convert it with NumPy first."
+                )
+            }
+            Self::Malformed { format, offset, what } => write!(f, "{format}: at byte {offset}: {what}"),
+            Self::WrongLength { format, expected, actual } => {
+                let state = if actual < expected { "truncated" } else { "longer than its header says" };
+                write!(f, "{format}: {state}: the header promises {expected} bytes, there are {actual}")
+            }
+            #[cfg(feature = "std")]
+            Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
+            #[cfg(feature = "std")]
+            Self::InFile { path, source } => write!(f, "{}: {source}", path.display()),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            #[cfg(feature = "std")]
+            Self::Io { source, .. } => Some(source),
+            #[cfg(feature = "std")]
+            Self::InFile { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

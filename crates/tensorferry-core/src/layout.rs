@@ -1,0 +1,257 @@
+//! Shape and strides: which byte belongs to which element.
+
+use crate::{Error, Result};
+use core::ops::Range;
+use smallvec::SmallVec;
+
+/// NumPy's limit on the number of dimensions (`NPY_MAXDIMS` since NumPy 2.0).
+pub const MAX_NDIM: usize = 64;
+
+/// A shape; up to six dimensions are stored in place.
+pub type Dims = SmallVec<[usize; 6]>;
+/// Strides in bytes; up to six are stored in place.
+pub type Strides = SmallVec<[isize; 6]>;
+
+/// Shape and strides (in bytes) of an array whose memory is elsewhere.
+///
+/// A layout holds no more than [`MAX_NDIM`] dimensions, and every size computed from it fits in an `isize`: constructors refuse others,
+/// so arithmetic on a layout cannot overflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shape: Dims,
+    strides: Strides,
+    itemsize: usize,
+}
+
+/// One part of a basic index: what stands between the commas of `a[3, 1:7:2, ..., None]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// One position, counted from the end if negative. Removes the dimension.
+    At(isize),
+    /// `start:stop:step` as NumPy resolves it (`slice.indices`): `len` elements from `start`, `step` apart.
+    Slice {
+        /// The first position; any value if `len` is 0.
+        start: usize,
+        /// Positions from one element to the next; may be negative.
+        step: isize,
+        /// How many elements.
+        len: usize,
+    },
+    /// As many whole dimensions as are left over. At most once.
+    Ellipsis,
+    /// A new dimension of length 1.
+    NewAxis,
+}
+
+impl Layout {
+    /// Row-major (C-contiguous) layout.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the bytes do not fit in an `isize`.
+    pub fn contiguous(shape: &[usize], itemsize: usize) -> Result<Self> {
+        check_size(shape, itemsize)?;
+        let mut strides = Strides::from_elem(0, shape.len());
+        let mut step = itemsize;
+        for (stride, &dim) in strides.iter_mut().zip(shape).rev() {
+            *stride = step.cast_signed();
+            step = step.saturating_mul(dim.max(1)); // only strides of an array without elements can saturate
+        }
+        Ok(Self { shape: shape.into(), strides, itemsize })
+    }
+
+    /// Column-major (Fortran-contiguous) layout.
+    ///
+    /// # Errors
+    /// As [`Layout::contiguous`].
+    pub fn fortran(shape: &[usize], itemsize: usize) -> Result<Self> {
+        let reversed: Dims = shape.iter().rev().copied().collect();
+        let mut layout = Self::contiguous(&reversed, itemsize)?;
+        layout.shape.reverse();
+        layout.strides.reverse();
+        Ok(layout)
+    }
+
+    /// Any layout, with strides in bytes: negative, zero (broadcast) or overlapping as they come.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the elements or the bytes they span do not fit in an `isize`;
+    /// [`Error::StridesMismatch`] if the numbers of dimensions differ.
+    pub fn strided(shape: &[usize], strides: &[isize], itemsize: usize) -> Result<Self> {
+        if shape.len() != strides.len() {
+            return Err(Error::StridesMismatch { ndim: shape.len(), strides: strides.len() });
+        }
+        check_size(shape, itemsize)?;
+        let layout = Self { shape: shape.into(), strides: strides.into(), itemsize };
+        match layout.checked_span() {
+            Some(_) => Ok(layout),
+            None => Err(Error::SizeOverflow { shape: shape.into(), itemsize }),
+        }
+    }
+
+    /// Length of each dimension.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Bytes from one element to the next along each dimension.
+    #[must_use]
+    pub fn strides(&self) -> &[isize] {
+        &self.strides
+    }
+
+    /// Bytes per element.
+    #[must_use]
+    pub fn itemsize(&self) -> usize {
+        self.itemsize
+    }
+
+    /// Number of dimensions.
+    #[must_use]
+    pub fn ndim(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// Bytes of all elements, packed.
+    #[must_use]
+    pub fn nbytes(&self) -> usize {
+        self.len() * self.itemsize
+    }
+
+    /// Whether the elements lie packed in row-major order. Strides of dimensions of length 1 do not matter, nor any of an empty array.
+    #[must_use]
+    pub fn is_c_contiguous(&self) -> bool {
+        self.is_empty() || packed(self.shape.iter().rev(), self.strides.iter().rev(), self.itemsize)
+    }
+
+    /// Whether the elements lie packed in column-major order.
+    #[must_use]
+    pub fn is_f_contiguous(&self) -> bool {
+        self.is_empty() || packed(self.shape.iter(), self.strides.iter(), self.itemsize)
+    }
+
+    /// The bytes that the elements reach, from the lowest to one past the highest, counted from element `[0, 0, ...]`.
+    /// Empty at 0 when there are no elements.
+    #[must_use]
+    pub fn span(&self) -> Range<isize> {
+        self.checked_span().unwrap_or(0..0) // constructors refused layouts whose span overflows
+    }
+
+    fn checked_span(&self) -> Option<Range<isize>> {
+        if self.is_empty() {
+            return Some(0..0);
+        }
+        let (mut low, mut high) = (0_isize, 0_isize);
+        for (&dim, &stride) in self.shape.iter().zip(&self.strides) {
+            let reach = isize::try_from(dim - 1).ok()?.checked_mul(stride)?;
+            if reach < 0 {
+                low = low.checked_add(reach)?;
+            } else {
+                high = high.checked_add(reach)?;
+            }
+        }
+        let high = high.checked_add(isize::try_from(self.itemsize).ok()?)?;
+        high.checked_sub(low)?;
+        Some(low..high)
+    }
+
+    /// The layout of `self[index]` and the bytes from this layout's first element to its first.
+    ///
+    /// # Errors
+    /// [`Error::TooManyIndices`], [`Error::IndexOutOfRange`], [`Error::TooManyDimensions`].
+    pub fn index(&self, index: &[Index]) -> Result<(Self, isize)> {
+        let consumed = index.iter().filter(|i| matches!(i, Index::At(_) | Index::Slice { .. })).count();
+        let ellipses = index.iter().filter(|i| matches!(i, Index::Ellipsis)).count();
+        if consumed > self.ndim() || ellipses > 1 {
+            return Err(Error::TooManyIndices { ndim: self.ndim(), given: consumed });
+        }
+        let rest = self.ndim() - consumed;
+        let (mut shape, mut strides, mut offset) = (Dims::new(), Strides::new(), 0_isize);
+        let mut axis = 0;
+        let trailing = if ellipses == 0 { Some(Index::Ellipsis) } else { None };
+        for part in index.iter().copied().chain(trailing) {
+            match part {
+                Index::NewAxis => {
+                    shape.push(1);
+                    strides.push(0);
+                }
+                Index::Ellipsis => {
+                    shape.extend_from_slice(&self.shape[axis..axis + rest]);
+                    strides.extend_from_slice(&self.strides[axis..axis + rest]);
+                    axis += rest;
+                }
+                Index::At(at) => {
+                    offset += self.position(axis, at)? * self.strides[axis];
+                    axis += 1;
+                }
+                Index::Slice { start, step, len } => {
+                    let reach = len.saturating_sub(1).cast_signed().checked_mul(step);
+                    let last = reach.and_then(|reach| start.cast_signed().checked_add(reach));
+                    if len > 0 {
+                        self.position(axis, start.cast_signed())?;
+                        match last {
+                            Some(last @ 0..) => self.position(axis, last)?,
+                            _ => return Err(self.out_of_range(axis, last.unwrap_or(isize::MAX))),
+                        };
+                        offset += start.cast_signed() * self.strides[axis];
+                    }
+                    shape.push(len);
+                    // A step past isize only occurs with fewer than two elements, where the stride is not used.
+                    strides.push(self.strides[axis].checked_mul(step).unwrap_or(0));
+                    axis += 1;
+                }
+            }
+        }
+        check_size(&shape, self.itemsize)?;
+        Ok((Self { shape, strides, itemsize: self.itemsize }, offset))
+    }
+
+    fn position(&self, axis: usize, at: isize) -> Result<isize> {
+        let dim = self.shape[axis].cast_signed();
+        let position = if at < 0 { at + dim } else { at };
+        if (0..dim).contains(&position) { Ok(position) } else { Err(self.out_of_range(axis, at)) }
+    }
+
+    fn out_of_range(&self, axis: usize, index: isize) -> Error {
+        Error::IndexOutOfRange { index, axis, len: self.shape[axis] }
+    }
+}
+
+fn packed<'a>(shape: impl Iterator<Item = &'a usize>, strides: impl Iterator<Item = &'a isize>, itemsize: usize) -> bool {
+    let mut step = itemsize.cast_signed();
+    shape.zip(strides).filter(|&(&dim, _)| dim != 1).all(|(&dim, &stride)| {
+        let fits = stride == step;
+        step = step.wrapping_mul(dim.cast_signed()); // cannot wrap while all() goes on: the bytes fit in an isize
+        fits
+    })
+}
+
+/// The bytes of a packed array of this shape.
+///
+/// Dimensions of length 0 do not excuse the others: NumPy too refuses a shape whose non-zero dimensions overflow.
+fn check_size(shape: &[usize], itemsize: usize) -> Result<usize> {
+    if shape.len() > MAX_NDIM {
+        return Err(Error::TooManyDimensions { ndim: shape.len() });
+    }
+    let bytes = shape
+        .iter()
+        .filter(|&&dim| dim != 0)
+        .try_fold(itemsize, |bytes, &dim| bytes.checked_mul(dim))
+        .filter(|&bytes| isize::try_from(bytes).is_ok());
+    let Some(bytes) = bytes else {
+        return Err(Error::SizeOverflow { shape: shape.into(), itemsize });
+    };
+    Ok(if shape.contains(&0) { 0 } else { bytes })
+}

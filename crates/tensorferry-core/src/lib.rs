@@ -1,0 +1,29 @@
+//! What a tensor is and how a value changes dtype.
+//!
+//! This crate has no I/O and no threads and builds without `std`. Most programs depend on `tensorferry`, which re-exports all of
+//! it and adds recycled memory, files and work on several cores.
+//!
+//! * [`DType`]: the fifteen dtypes, with their NumPy, DLPack and TensorFlow codes in one table.
+//! * [`Layout`]: shape and strides, overflow-checked.
+//! * [`Buffer`]: memory and the owner that keeps it alive.
+//! * [`View`], [`ViewMut`]: someone else's array, in any layout, byte order and alignment.
+//! * [`Tensor`]: an immutable array that keeps its memory alive.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+mod buffer;
+pub mod convert;
+mod dtype;
+mod error;
+mod layout;
+mod tensor;
+mod view;
+
+pub use buffer::{ALIGNMENT, Buffer, BufferMut};
+pub use convert::Casting;
+pub use dtype::{ByteOrder, DType, Element, Kind};
+pub use error::{Error, Misfits, Result, Scalar};
+pub use layout::{Dims, Index, Layout, MAX_NDIM, Strides};
+pub use tensor::{Tensor, TensorView};
+pub use view::{View, ViewMut};

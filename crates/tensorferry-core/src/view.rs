@@ -1,0 +1,132 @@
+//! Someone else's array, for the time of a borrow: any layout, byte order and alignment.
+
+use crate::{ByteOrder, DType, Element, Error, Layout, Result};
+use core::marker::PhantomData;
+
+/// Elements to read. May be strided, reversed, broadcast, byte-swapped and unaligned.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    dtype: DType,
+    order: ByteOrder,
+    layout: Layout,
+    data: *const u8,
+    memory: PhantomData<&'a [u8]>,
+}
+
+/// Elements to write, in any layout, byte order and alignment; no two indices may name the same byte.
+#[derive(Debug)]
+pub struct ViewMut<'a> {
+    dtype: DType,
+    order: ByteOrder,
+    layout: Layout,
+    data: *mut u8,
+    memory: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: a View only reads bytes that nobody writes while it lives, like the `&[u8]` it stands for.
+unsafe impl Send for View<'_> {}
+// SAFETY: as for Send.
+unsafe impl Sync for View<'_> {}
+// SAFETY: a ViewMut is the only way to its bytes while it lives, like the `&mut [u8]` it stands for.
+unsafe impl Send for ViewMut<'_> {}
+
+fn bytes_of<T: Element>(data: &[T], shape: &[usize]) -> Result<Layout> {
+    let layout = Layout::contiguous(shape, size_of::<T>())?;
+    if layout.len() == data.len() {
+        Ok(layout)
+    } else {
+        Err(Error::OutOfBounds { start: 0, end: layout.nbytes() as i128, len: size_of_val(data) })
+    }
+}
+
+impl<'a> View<'a> {
+    /// A row-major array over a slice.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] unless the slice has exactly as many elements as the shape; those of [`Layout::contiguous`].
+    pub fn from_slice<T: Element>(data: &'a [T], shape: &[usize]) -> Result<Self> {
+        let layout = bytes_of(data, shape)?;
+        Ok(Self { dtype: T::DTYPE, order: ByteOrder::Native, layout, data: data.as_ptr().cast(), memory: PhantomData })
+    }
+
+    /// Describes foreign memory. `data` is the address of element `[0, 0, ...]`.
+    ///
+    /// # Safety
+    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end` are readable, initialised, in one
+    /// allocation, and not written. (Of an empty layout nothing is read, and `data` may be anything.)
+    #[must_use]
+    pub unsafe fn from_raw(dtype: DType, order: ByteOrder, layout: Layout, data: *const u8) -> Self {
+        Self { dtype, order, layout, data, memory: PhantomData }
+    }
+
+    /// The dtype, byte order aside.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Whether elements are stored in this machine's byte order.
+    #[must_use]
+    pub fn byte_order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Shape and strides.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Address of element `[0, 0, ...]`.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.data
+    }
+}
+
+impl<'a> ViewMut<'a> {
+    /// A row-major array over a slice.
+    ///
+    /// # Errors
+    /// As [`View::from_slice`].
+    pub fn from_slice<T: Element>(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
+        let layout = bytes_of(data, shape)?;
+        let data = data.as_mut_ptr().cast();
+        Ok(Self { dtype: T::DTYPE, order: ByteOrder::Native, layout, data, memory: PhantomData })
+    }
+
+    /// Describes foreign memory. `data` is the address of element `[0, 0, ...]`.
+    ///
+    /// # Safety
+    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end` are writable, in one allocation, and
+    /// reached through nothing else; and no two indices of the layout name overlapping bytes. (Of an empty layout nothing is
+    /// written, and `data` may be anything.)
+    #[must_use]
+    pub unsafe fn from_raw(dtype: DType, order: ByteOrder, layout: Layout, data: *mut u8) -> Self {
+        Self { dtype, order, layout, data, memory: PhantomData }
+    }
+
+    /// The dtype, byte order aside.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Whether elements are stored in this machine's byte order.
+    #[must_use]
+    pub fn byte_order(&self) -> ByteOrder {
+        self.order
+    }
+
+    /// Shape and strides.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Address of element `[0, 0, ...]`.
+    #[must_use]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.data
+    }
+}

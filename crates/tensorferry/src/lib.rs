@@ -1,0 +1,2 @@
+//! Arrays to tensors.
+pub use tensorferry_core::*;
