@@ -1,0 +1,111 @@
+# Every way in. Each target does its own set-up on a machine that has Rust (rustup), Python >= 3.11 and make, and repeats only what changed.
+#
+#   make demo       what it does, on real images
+#   make build      the package, built into .venv
+#   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB
+#   make lint       formatting, lints, types, documents in step with the code
+#   make bench      side by side with the peers; a table, and a record in benchmarks/record/
+#   make fuzz       every fuzz target for FUZZ_SECONDS seconds
+#   make examples   every example
+#   make docs       the conversion table, the Rust documentation, and its examples as tests
+#   make wheel      an abi3 wheel in dist/
+#   make clean      removes all of the above, and .venv
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint bench fuzz examples docs wheel clean
+
+VENV ?= .venv
+FRAMEWORKS ?= default
+FUZZ_SECONDS ?= 30
+# The newest that every framework has wheels for comes first; one that lacks venv (or is only a version manager's empty shim) is passed over.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+
+VENV_PYTHON := $(abspath $(VENV))/bin/python
+# What is optional in the Rust crates and builds on a stable compiler.
+FEATURES := --features tensorferry/ndarray
+
+# One interpreter for every cargo call: with another, PyO3 and all that stands on it would be built anew.
+export PYO3_PYTHON := $(VENV_PYTHON)
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+# ---- set-up: .venv, and one stamp for each dependency group of pyproject.toml (which pip reads from 25.1 on)
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv was found (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV_PYTHON) -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.have-%: pyproject.toml | $(VENV)/.made
+	$(VENV_PYTHON) -m pip install --quiet --group $*
+	touch $@
+
+$(VENV)/.have-benchmarks: benchmarks/requirements.txt | $(VENV)/.made
+	$(VENV_PYTHON) -m pip install --quiet --requirement $<
+	touch $@
+
+have = $(addprefix $(VENV)/.have-,$(1))
+TEST_GROUPS := frameworks test $(if $(filter all,$(FRAMEWORKS)),torch)
+
+# ---- the ways in
+
+build: $(call have,build)
+	$(VENV_PYTHON) -m maturin develop --release --quiet
+
+demo: build $(call have,frameworks demo)
+	$(VENV_PYTHON) examples/demo.py
+
+test: build $(call have,$(TEST_GROUPS))
+	cargo test --workspace $(FEATURES)
+	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest
+
+lint: build $(call have,lint frameworks test)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
+	cargo clippy -p tensorferry-core --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps --quiet
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
+	$(VENV_PYTHON) docs/conversion.py --check
+
+bench: build $(call have,frameworks test benchmarks)
+	$(VENV_PYTHON) benchmarks/run.py
+
+# Sanitised code needs the nightly compiler. cargo-fuzz looks for the package it belongs to, which a workspace's root is not: hence the cd.
+fuzz:
+	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --quiet
+	cd fuzz; targets=$$(cargo +nightly fuzz list); test -n "$$targets"; for target in $$targets; do \
+		echo "== $$target"; cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; done
+
+examples: build $(call have,frameworks demo)
+	for example in examples/*.py; do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
+	for example in crates/*/examples/*.rs; do \
+		test -e "$$example" || continue; crate=$${example#crates/}; name=$$(basename "$$example" .rs); \
+		echo "== $$example"; cargo run --quiet --release -p "$${crate%%/*}" $(FEATURES) --example "$$name"; done
+
+docs: build $(call have,frameworks test)
+	$(VENV_PYTHON) docs/conversion.py
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps
+	cargo test --workspace $(FEATURES) --doc
+
+# The tag is the promise: one wheel for every Python from 3.11 on. `ls` fails where no wheel carries it.
+wheel: $(call have,build)
+	rm -rf dist
+	$(VENV_PYTHON) -m maturin build --release --quiet --out dist
+	ls dist/tensorferry-*-cp311-abi3-*.whl
+
+clean:
+	cargo clean
+	rm -rf dist fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) python/tensorferry/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
