@@ -14,6 +14,7 @@ extern crate alloc;
 
 mod buffer;
 pub mod convert;
+pub mod dlpack;
 mod dtype;
 mod error;
 mod layout;
