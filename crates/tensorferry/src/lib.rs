@@ -1,2 +1,7 @@
-//! Arrays to tensors.
+//! Arrays to tensors: checked conversion, zero-copy sharing, recycled memory, memory-mapped files.
+//!
+//! Everything of [`tensorferry_core`] is here too.
+
+pub mod buffers;
+
 pub use tensorferry_core::*;
