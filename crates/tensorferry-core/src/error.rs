@@ -350,7 +350,7 @@ impl fmt::Display for Error {
             Self::UnsupportedDType { place, descr } => {
                 write!(
                     f,
-                    "{place}: dtype {descr} is none of bool, the integers, floats and complex numbers that tensors share. Convert it with NumPy first."
+                    "{place}: dtype {descr} is none of bool, the integers, floats and complex numbers that it shares with tensors. Convert it first."
                 )
             }
             Self::Malformed { format, offset, what } => write!(f, "{format}: at byte {offset}: {what}"),

@@ -18,6 +18,7 @@ pub mod dlpack;
 mod dtype;
 mod error;
 mod layout;
+pub mod npy_header;
 mod tensor;
 mod view;
 
