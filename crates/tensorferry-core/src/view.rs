@@ -130,3 +130,57 @@ impl<'a> ViewMut<'a> {
         self.data
     }
 }
+
+fn packed(dtype: DType, bytes: &[u8], shape: &[usize]) -> Result<Layout> {
+    let layout = Layout::contiguous(shape, dtype.size())?;
+    if layout.nbytes() == bytes.len() {
+        Ok(layout)
+    } else {
+        Err(Error::OutOfBounds { start: 0, end: layout.nbytes() as i128, len: bytes.len() })
+    }
+}
+
+/// Bytes and parts.
+impl<'a> View<'a> {
+    /// A row-major array over bytes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] unless there are exactly as many bytes as the elements need; those of [`Layout::contiguous`].
+    pub fn from_bytes(dtype: DType, order: ByteOrder, bytes: &'a [u8], shape: &[usize]) -> Result<Self> {
+        let layout = packed(dtype, bytes, shape)?;
+        Ok(Self { dtype, order, layout, data: bytes.as_ptr(), memory: PhantomData })
+    }
+
+    /// The bytes of all elements, if they lie packed in row-major or column-major order.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        if self.layout.is_empty() {
+            return Some(&[]);
+        }
+        let packed = self.layout.is_c_contiguous() || self.layout.is_f_contiguous();
+        // SAFETY: packed elements start with `[0, 0, ...]` and fill the layout's span, which `from_raw` and `from_slice` say is readable,
+        // initialised and not written during `'a`.
+        packed.then(|| unsafe { core::slice::from_raw_parts(self.data, self.layout.nbytes()) })
+    }
+
+    /// `self[index]`.
+    ///
+    /// # Errors
+    /// Those of [`Layout::index`].
+    pub fn index(&self, index: &[crate::Index]) -> Result<Self> {
+        let (layout, by) = self.layout.index(index)?;
+        Ok(Self { layout, data: self.data.wrapping_offset(by), ..*self })
+    }
+}
+
+/// Bytes.
+impl<'a> ViewMut<'a> {
+    /// A row-major array over bytes, to be written in this machine's byte order.
+    ///
+    /// # Errors
+    /// As [`View::from_bytes`].
+    pub fn from_bytes(dtype: DType, bytes: &'a mut [u8], shape: &[usize]) -> Result<Self> {
+        let layout = packed(dtype, bytes, shape)?;
+        Ok(Self { dtype, order: ByteOrder::Native, layout, data: bytes.as_mut_ptr(), memory: PhantomData })
+    }
+}

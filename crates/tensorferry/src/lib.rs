@@ -3,5 +3,8 @@
 //! Everything of [`tensorferry_core`] is here too.
 
 pub mod buffers;
+mod format;
+
+pub use format::{open_npy, save_npy};
 
 pub use tensorferry_core::*;

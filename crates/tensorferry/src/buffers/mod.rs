@@ -1,4 +1,7 @@
 //! Where memory comes from: recycled blocks and memory-mapped files.
 
+mod mapped;
 mod pages;
 pub mod pool;
+
+pub(crate) use mapped::map;

@@ -1,0 +1,108 @@
+//! `.npy`: one array in one file, NumPy's own format.
+//!
+//! # Examples
+//! ```
+//! use tensorferry::{Tensor, open_npy, save_npy};
+//!
+//! let directory = tempfile::tempdir().unwrap();
+//! let path = directory.path().join("squares.npy");
+//! save_npy(&path, &Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?.as_view())?;
+//! assert_eq!(open_npy(&path)?.view::<i64>()?.get(&[1, 1]), Some(9));
+//! # Ok::<(), tensorferry::Error>(())
+//! ```
+//!
+//! # Limitations
+//! What is opened is a mapping of the file, not a copy. The length is checked before mapping; what nobody can check is what happens
+//! to the file afterwards. If it is truncated while the tensor lives, reading beyond its new end ends the process (SIGBUS); if it is
+//! overwritten in place, the tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
+
+use super::replace::{io, replace};
+use crate::buffers::{map, pool};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use tensorferry_core::npy_header::{self, Header};
+use tensorferry_core::{ByteOrder, Error, Result, Tensor, View};
+
+/// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked at.
+///
+/// Any dtype tensors share, format versions 1.0 to 3.0, row-major or column-major; big-endian files give tensors in swapped byte
+/// order. Bytes after the array are left alone, as `np.load` does: several arrays may be saved one after another.
+///
+/// The file must not be truncated or overwritten in place while the tensor lives: see the module's limitations. NumPy and [`save_npy`]
+/// pad the header so that the elements start at a multiple of 64 bytes; files by others may not.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file; [`Error::InFile`] around what
+/// [`npy_header::parse`] says of the header, and around [`Error::WrongLength`] if the file is shorter than the header promises.
+pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
+    let path = path.as_ref();
+    let metadata = fs::metadata(path).map_err(io("open", path))?;
+    if metadata.is_dir() {
+        return Err(io("open", path)(ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        // Opening a pipe would wait for a writer.
+        return Err(io("open", path)(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut file = File::open(path).map_err(io("open", path))?;
+    let len = file.metadata().map_err(io("open", path))?.len();
+    let header = read_header(&mut file, path)?;
+    tensor(&file, len, header, path)
+}
+
+fn read_header(file: &mut File, path: &Path) -> Result<Header> {
+    let mut bytes = Vec::with_capacity(128);
+    let mut fill = |bytes: &mut Vec<u8>, len: usize| {
+        let missing = len.saturating_sub(bytes.len());
+        file.take(missing as u64).read_to_end(bytes).map_err(io("read", path))
+    };
+    fill(&mut bytes, npy_header::PREFIX)?;
+    if bytes.is_empty() {
+        let empty = Error::Malformed { format: "npy", offset: 0, what: "the file is empty".into() };
+        return Err(empty.in_file(path));
+    }
+    let len = npy_header::length(&bytes).map_err(|error| error.in_file(path))?;
+    fill(&mut bytes, len)?;
+    npy_header::parse(&bytes).map_err(|error| error.in_file(path))
+}
+
+fn tensor(file: &File, len: u64, header: Header, path: &Path) -> Result<Tensor> {
+    let expected = header.file_len();
+    if len < expected {
+        return Err(Error::WrongLength { format: "npy", expected, actual: len }.in_file(path));
+    }
+    let (buffer, offset) = match (header.layout.is_empty(), usize::try_from(expected)) {
+        (true, _) => (pool::take(0)?.freeze(), 0),
+        (false, Ok(expected)) => (map(file, expected).map_err(io("map", path))?, header.data_offset),
+        (false, Err(_)) => return Err(Error::SizeOverflow { shape: header.layout.shape().into(), itemsize: header.dtype.size() }),
+    };
+    Tensor::new(header.dtype, header.order, header.layout, buffer, offset)
+}
+
+/// Writes an array to a `.npy` file, as `np.save` does, but so that the name always stands for a whole file.
+///
+/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take the name: a reader sees the old file
+/// or the new, and if anything fails the old one stays. An array that is packed in row-major or column-major order is written as it
+/// lies; any other is refused. Bytes are in this machine's order.
+///
+/// # Errors
+/// [`Error::Io`] for what the system refuses; [`Error::UnsupportedDType`] for bfloat16, which `.npy` cannot say (convert to float32,
+/// which holds all its values).
+pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
+    let path = path.as_ref();
+    let native = src.byte_order() == ByteOrder::Native;
+    let bytes = if native { src.as_bytes() } else { None };
+    let fortran = bytes.is_some() && !src.layout().is_c_contiguous();
+    let header = npy_header::write(src.dtype(), ByteOrder::Native, src.layout().shape(), fortran)?;
+    replace(path, |file| {
+        file.write_all(&header).map_err(io("write", path))?;
+        match bytes {
+            Some(bytes) => file.write_all(bytes).map_err(io("write", path)),
+            None => Err(Error::NotViewable { why: "they are not packed in this machine's order" }),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
