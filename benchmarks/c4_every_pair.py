@@ -1,0 +1,122 @@
+"""C4: every pair of integer dtypes, 4,096 elements, in cache: what checking costs where memory does not hide it.
+
+A call of either side has a fixed cost that 4,096 elements do not hide either. It is measured with one element and shown in
+rows of its own; the rows marked "per element" are what is left after taking it away.
+"""
+
+import itertools
+from dataclasses import dataclass
+from statistics import geometric_mean, median
+
+import numpy as np
+import tensorferry
+from harness import interleave
+from peers import aligned, require_equal
+from rows import Row, quantity
+
+MEMORY = 64 << 20
+LENGTH = 4096
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+COPYTO = "np.copyto(casting='unsafe')"
+ASTYPE = "astype (unchecked)"
+
+STATEMENTS = {
+    "ours": "ours(source, target)",
+    COPYTO: "copyto(target, source, 'unsafe')",
+    ASTYPE: "source.astype(dtype)",
+    "ours, 1": "ours(source1, target1)",
+    f"{COPYTO}, 1": "copyto(target1, source1, 'unsafe')",
+    f"{ASTYPE}, 1": "source1.astype(dtype)",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair of dtypes: seconds per call by statement."""
+
+    name: str
+    times: dict[str, float]
+
+    def ratio(self, peer: str) -> float:
+        """How many times as fast as the peer a whole call is."""
+        return self.times[peer] / self.times["ours"]
+
+    def per_element(self, name: str) -> float:
+        """Seconds that 4,096 elements take beyond what one element takes; at least one per cent of the call."""
+        return max(self.times[name] - self.times[f"{name}, 1"], self.times[name] / 100)
+
+
+def run(*, quick: bool) -> list[Row]:
+    """The worst, the median and the geometric mean over all pairs, beside copyto and beside astype."""
+    names = INTEGERS[1::2] if quick else INTEGERS
+    pairs = [_measure(*names, repetitions=5 if quick else 9) for names in itertools.product(names, repeat=2)]
+    return [row for peer in (ASTYPE, COPYTO) for row in _summary(pairs, peer)] + _fixed_cost(pairs)
+
+
+def _measure(source_name: str, target_name: str, repetitions: int) -> Pair:
+    source = _values(source_name, target_name)
+    target = aligned(LENGTH, target_name)
+    namespace = {
+        "ours": tensorferry.convert_into,
+        "copyto": np.copyto,
+        "dtype": np.dtype(target_name),
+        "source": source,
+        "target": target,
+        "source1": source[:1].copy(),
+        "target1": target[:1].copy(),
+    }
+    samples = interleave(STATEMENTS, namespace, repetitions=repetitions, inner=1000)
+    target[...] = 0
+    tensorferry.convert_into(source, target)
+    require_equal(target, source.astype(target_name))
+    return Pair(f"{source_name} -> {target_name}", {name: median(values) for name, values in samples.items()})
+
+
+def _values(source_name: str, target_name: str) -> np.ndarray:
+    """Values over the whole range that both dtypes hold, so that nothing is refused and every byte varies."""
+    limits = [np.iinfo(name) for name in (source_name, target_name)]
+    low, high = max(limit.min for limit in limits), min(limit.max for limit in limits)
+    drawn = np.random.default_rng(4).integers(low, high, LENGTH, endpoint=True, dtype=source_name)
+    source = aligned(LENGTH, source_name)
+    source[...] = drawn
+    return source
+
+
+def _summary(pairs: list[Pair], peer: str) -> list[Row]:
+    ranked = sorted(pairs, key=lambda pair: pair.ratio(peer))
+    worst, middle = ranked[0], ranked[len(ranked) // 2]
+    short = sum(pair.ratio(peer) < 1 for pair in pairs)
+    bound = (
+        f"{short} of {len(pairs)} pairs are short of 1x; {worst.name} takes {quantity(worst.times['ours'], 's')}, of which a "
+        f"call with 1 element takes {quantity(worst.times['ours, 1'], 's')} ({quantity(worst.times[f'{peer}, 1'], 's')} the peer's)"
+    )
+    spans = {f"{pair.name}, {side}": [pair.times[name]] for pair in pairs for side, name in (("ours", "ours"), ("peer", peer))}
+    count = f"{len(pairs)} pairs x {LENGTH:,}"
+    return [
+        Row(
+            "C4",
+            f"{count}, worst pair ({worst.name})",
+            worst.times["ours"],
+            peer,
+            worst.times[peer],
+            target=1.0,
+            bound=bound,
+            samples=spans,
+        ),
+        Row("C4", f"{count}, median pair ({middle.name})", middle.times["ours"], peer, middle.times[peer], target=1.0, bound=bound),
+        _mean(f"{count}, geometric mean", peer, [(p.times["ours"], p.times[peer]) for p in pairs], target=1.0, bound=bound),
+        _mean(f"{count}, geometric mean per element", peer, [(p.per_element("ours"), p.per_element(peer)) for p in pairs]),
+    ]
+
+
+def _mean(what: str, peer: str, times: list[tuple[float, float]], target: float | None = None, bound: str = "") -> Row:
+    ours, theirs = (geometric_mean(column) for column in zip(*times, strict=True))
+    return Row("C4", what, ours, peer, theirs, target=target, bound=bound)
+
+
+def _fixed_cost(pairs: list[Pair]) -> list[Row]:
+    ours = median(pair.times["ours, 1"] for pair in pairs)
+    return [
+        Row("C4", "one call, 1 element", ours, peer, median(pair.times[f"{peer}, 1"] for pair in pairs))
+        for peer in (ASTYPE, COPYTO)
+    ]

@@ -1,0 +1,77 @@
+"""Measure tensorferry beside its peers and print one table: `make bench`.
+
+A benchmark is not a test: it never fails a build on a figure. It does stop on a wrong value.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import machine
+from rows import Row, bounds, quantity, table
+
+WORKLOADS = {
+    "C1": "c1_share_small",
+    "C2": "c2_share_large",
+    "C3": "c3_narrow_large",
+    "C4": "c4_every_pair",
+    "C5": "c5_unaligned",
+    "C6": "c6_steady_state",
+}
+
+
+def main() -> None:
+    """Run what was asked for, print the table, and record a full run."""
+    options = _options()
+    rows: list[Row] = []
+    skipped: dict[str, str] = {}
+    for name in options.only or WORKLOADS:
+        start = time.perf_counter()
+        module = importlib.import_module(WORKLOADS[name])
+        available = machine.available_memory()
+        if 0 < available < module.MEMORY:
+            skipped[name] = f"needs {quantity(module.MEMORY, 'B')} of free memory, has {quantity(available, 'B')}"
+            print(f"{name}: skipped: {skipped[name]}")
+            continue
+        rows += module.run(quick=options.quick)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    print(table(rows))
+    if missed := bounds(rows):
+        print(f"\nWhat bounds the figures short of their target:\n\n{missed}")
+    if not options.quick and not options.only:
+        _record(rows, skipped, options.update_readme)
+
+
+def _record(rows: list[Row], skipped: dict[str, str], update_readme: bool) -> None:
+    import record
+
+    path = record.write(rows, skipped)
+    print(f"\nRecorded in {path.relative_to(path.parents[2])}")
+    if update_readme:
+        record.update_readme(rows, path)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=_names, metavar="C1,C3", help="these workloads; nothing is recorded")
+    parser.add_argument("--quick", action="store_true", help="less of everything, to see that it runs; nothing is recorded")
+    parser.add_argument("--update-readme", action="store_true", help="also rewrite the README's measured section")
+    options = parser.parse_args()
+    if options.update_readme and (options.only or options.quick):
+        parser.error("--update-readme takes a full run")
+    return options
+
+
+def _names(text: str) -> list[str]:
+    names = text.upper().split(",")
+    if unknown := set(names) - set(WORKLOADS):
+        raise argparse.ArgumentTypeError(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    return names
+
+
+if __name__ == "__main__":
+    main()
