@@ -1,0 +1,70 @@
+//! Any bytes as a `.npy` file: an error or a header that holds together, and that survives being written and read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tensorferry_core::{Layout, npy_header};
+
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    let Some((&version, dict)) = bytes.split_first() else { return };
+    check(&framed(version % 3 + 1, dict));
+    check(&framed(version % 3 + 1, &expand(dict)));
+});
+
+/// The bytes as the dict of a header, so that the fuzzer need not find the frame first.
+fn framed(version: u8, dict: &[u8]) -> Vec<u8> {
+    let mut framed = b"\x93NUMPY".to_vec();
+    framed.extend_from_slice(&[version, 0]);
+    let len = u32::try_from(dict.len()).expect("fuzzers make short inputs").to_le_bytes();
+    framed.extend_from_slice(if version == 1 { &len[..2] } else { &len });
+    framed.extend_from_slice(dict);
+    framed
+}
+
+/// Low bytes stand for the words of a header, so that whole dicts come up within seconds.
+fn expand(bytes: &[u8]) -> Vec<u8> {
+    const WORDS: [&str; 24] = [
+        "{'descr':",
+        "'shape':",
+        "'fortran_order':",
+        "(",
+        ")",
+        "}",
+        ",",
+        "True",
+        "False",
+        "'<i4'",
+        "'>f8'",
+        "'|b1'",
+        "[('a', '<i4')]",
+        "'|O'",
+        "0",
+        "1",
+        "3",
+        "18446744073709551615",
+        "4611686018427387904",
+        "L",
+        "-",
+        " ",
+        "{'fortran_order': False, 'descr': '<c16', 'shape': (",
+        ")}\n",
+    ];
+    bytes
+        .iter()
+        .flat_map(|byte| WORDS.get(usize::from(*byte)).map_or(core::slice::from_ref(byte), |word| word.as_bytes()))
+        .copied()
+        .collect()
+}
+
+fn check(bytes: &[u8]) {
+    let Ok(header) = npy_header::parse(bytes) else { return };
+    assert!(header.data_offset <= bytes.len());
+    assert_eq!(npy_header::length(bytes).ok(), Some(header.data_offset));
+    let (shape, itemsize) = (header.layout.shape(), header.dtype.size());
+    let layout = if header.fortran { Layout::fortran(shape, itemsize) } else { Layout::contiguous(shape, itemsize) };
+    assert_eq!(layout.as_ref().ok(), Some(&header.layout));
+    let written = npy_header::write(header.dtype, header.order, shape, header.fortran).expect("what was read can be written");
+    let again = npy_header::parse(&written).expect("what was written can be read");
+    assert_eq!((again.dtype, again.order, again.fortran), (header.dtype, header.order, header.fortran));
+    assert_eq!((&again.layout, again.data_offset % 64), (&header.layout, 0));
+}
