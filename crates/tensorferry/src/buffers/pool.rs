@@ -2,7 +2,8 @@
 //!
 //! # Rationale
 //! The hidden cost of a big conversion is first touch: the kernel faults in and clears every page of fresh memory. A block that
-//! comes back is kept and handed out again, its pages still there. Small blocks come from the allocator, which recycles well itself.
+//! comes back is kept and handed out again, its pages still there. The smallest blocks come from the allocator, which recycles well
+//! itself.
 //!
 //! # Limitations
 //! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are not split or joined. Free blocks
@@ -13,14 +14,14 @@
 use super::pages::{self, HUGE_PAGE};
 use core::any::Any;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use tensorferry_core::{ALIGNMENT, Buffer, Error, Result};
 
-/// Smaller blocks are left to the allocator.
-const POOLED_FROM: usize = 64 << 10;
+/// Smaller blocks are left to the allocator: clearing them costs less than the pool's lock.
+const POOLED_FROM: usize = 1 << 10;
 /// Size classes to a power of two.
 const STEPS: usize = 8;
 const SMALLEST_CLASS_LOG2: u32 = POOLED_FROM.trailing_zeros();
@@ -41,7 +42,7 @@ impl Class {
             return None;
         }
         let len = len.max(POOLED_FROM);
-        // The power of two below `len`: 64 KiB and 64 KiB + 1 have the same one, the classes above it are its eighths.
+        // The power of two below `len`: 1 KiB and 1 KiB + 1 have the same one, the classes above it are its eighths.
         let log2 = (len - 1).ilog2().max(SMALLEST_CLASS_LOG2);
         let step = (1 << log2) / STEPS;
         let steps = len.saturating_sub(1 << log2).div_ceil(step);
@@ -150,6 +151,8 @@ impl Shelves {
 struct Pool {
     shelves: Mutex<Shelves>,
     limit: AtomicUsize,
+    /// The lock was waited for in vain: it is no longer waited for, only tried.
+    abandoned: AtomicBool,
 }
 
 static POOL: Pool = Pool::new(UNKNOWN);
@@ -158,19 +161,24 @@ const UNKNOWN: usize = usize::MAX;
 
 impl Pool {
     const fn new(limit: usize) -> Self {
-        Self { shelves: Mutex::new(Shelves::new()), limit: AtomicUsize::new(limit) }
+        Self { shelves: Mutex::new(Shelves::new()), limit: AtomicUsize::new(limit), abandoned: AtomicBool::new(false) }
     }
 
     /// The lock, unless somebody holds it for far longer than anybody here does: then it was held while this process was forked.
     fn lock(&self) -> Option<MutexGuard<'_, Shelves>> {
-        for attempt in 0..200 {
+        let attempts = if self.abandoned.load(Ordering::Relaxed) { 1 } else { 200 };
+        for attempt in 0..attempts {
             match self.shelves.try_lock() {
-                Ok(shelves) => return Some(shelves),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) if attempt < 50 => core::hint::spin_loop(),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Ok(shelves) => {
+                    self.abandoned.store(false, Ordering::Relaxed);
+                    return Some(shelves);
+                }
             }
         }
+        self.abandoned.store(true, Ordering::Relaxed);
         None
     }
 
