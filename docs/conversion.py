@@ -11,7 +11,6 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-
 import tensorferry
 
 PAGE = Path(__file__).with_suffix(".md")

@@ -10,10 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
+import tensorferry
 import tensorflow as tf
 from sklearn.datasets import load_digits
-
-import tensorferry
 
 
 def microseconds(call) -> float:

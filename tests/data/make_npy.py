@@ -1,7 +1,7 @@
 """Writes the .npy files in tests/data/npy with NumPy itself. Run it again only to add files: what stands there is pinned.
 
-Element i (counted in row-major order) of every array is: for bool, whether i is a multiple of 3; for unsigned integers, i; for signed
-integers, i - 5; for floats, (i - 5) / 2; for complex numbers, (i - 5) / 2 + i j.
+Element i (counted in row-major order) of every array is: for bool, whether i is a multiple of 3; for unsigned integers, i; for
+signed integers, i - 5; for floats, (i - 5) / 2; for complex numbers, (i - 5) / 2 + i j.
 """
 
 from pathlib import Path
