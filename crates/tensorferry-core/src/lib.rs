@@ -23,7 +23,7 @@ mod tensor;
 mod view;
 
 pub use buffer::{ALIGNMENT, Buffer, BufferMut};
-pub use convert::Casting;
+pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use dtype::{ByteOrder, DType, Element, Kind};
 pub use error::{Error, Misfits, Result, Scalar};
 pub use layout::{Dims, Index, Layout, MAX_NDIM, Strides};

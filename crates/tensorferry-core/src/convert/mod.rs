@@ -1,5 +1,53 @@
 //! How a value changes dtype.
+//!
+//! # Examples
+//! ```
+//! use tensorferry_core::{Casting, DType, View, convert};
+//!
+//! let source = View::from_slice(&[1_i64, 2, 1 << 40], &[3])?;
+//! let error = convert(&source, DType::Int32, Casting::Checked).unwrap_err();
+//! assert!(error.to_string().contains("1 of 3 values does not fit (first: [2] = 1099511627776"));
+//!
+//! let tensor = convert(&source, DType::Int32, Casting::Saturate)?;
+//! assert_eq!(tensor.view::<i32>()?.as_slice(), Some(&[1, 2, i32::MAX][..]));
+//! # Ok::<(), tensorferry_core::Error>(())
+//! ```
+//!
+//! # Rationale
+//! [`scalar`] says what is right, one value at a time. Kernels do the same to packed elements, branch-free, and only report whether
+//! all values fit; if not, a second pass with the oracle finds out which. So the check costs nothing where memory is the limit, and a
+//! conversion that succeeds reads its source once.
+//!
+//! # Limitations
+//! This crate starts no threads: `tensorferry` splits a [`Conversion`] over the machine's cores.
 
 mod casting;
+mod dispatch;
+mod halves;
+mod lanes;
+mod plan;
+mod range;
+pub mod scalar;
+mod strided;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 pub use casting::Casting;
+pub use range::{narrowest, smallest_dtype, value_range};
+pub use strided::{Conversion, can_convert, convert_into, diagnose};
+
+use crate::{BufferMut, ByteOrder, DType, Layout, Result, Tensor, View, ViewMut};
+
+/// A row-major tensor of the same values in another dtype, in native byte order.
+///
+/// # Errors
+/// Those of [`convert_into`]; [`crate::Error::Allocation`].
+pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
+    let layout = Layout::contiguous(src.layout().shape(), to.size())?;
+    let mut buffer = BufferMut::zeroed(layout.nbytes())?;
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through `out` while `out` lives.
+    let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_slice().as_mut_ptr()) };
+    convert_into(src, &mut out, casting)?;
+    Tensor::new(to, ByteOrder::Native, layout, buffer.freeze(), 0)
+}

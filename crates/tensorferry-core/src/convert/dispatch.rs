@@ -1,0 +1,308 @@
+//! Which compiled kernel runs: the only file that looks at the CPU.
+//!
+//! # Rationale
+//! A kernel is one plain loop, compiled once per pair of dtypes, casting and level of vector instructions. It is chosen once per
+//! conversion. [`table`] is the list of what exists: a pair stands in the row that says in which ways its values can fail to fit, and
+//! only the castings that differ there are compiled.
+//!
+//! # Limitations
+//! Complex targets made from real numbers are rare and bound by memory: they are compiled for the least CPU only.
+
+use super::Casting;
+use super::halves::{Brain, Half};
+use super::lanes::{Bit, Cast, Checked, Lane, Pair, Rule, Saturate, Wrap};
+use crate::DType;
+
+/// Reads `n` elements, writes `n`, neither overlapping nor necessarily aligned, in native order; whether all values fit.
+type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
+
+/// What turns packed elements of one dtype into packed elements of another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernel {
+    run: Run,
+    /// Numbers per element: 2 where complex numbers are converted part by part.
+    parts: usize,
+    /// Whether the elements' bytes are carried over as they are.
+    pub(super) is_copy: bool,
+}
+
+impl Kernel {
+    /// Converts `n` elements; whether all values fit. What is written for one that does not is unspecified.
+    ///
+    /// # Safety
+    /// `n` elements of the source's dtype at `src` are readable and initialised, `n` of the target's at `dst` writable, and they do not
+    /// overlap.
+    #[inline]
+    pub(super) unsafe fn run(&self, src: *const u8, dst: *mut u8, n: usize) -> bool {
+        // SAFETY: the caller's promise, with `parts` numbers in each element; `Kernel::at` took only a level that this CPU has.
+        unsafe { (self.run)(src, dst, n * self.parts) }
+    }
+}
+
+/// Vector instructions that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// What the build's target promises.
+    Base,
+    /// 256 bits: x86-64-v3.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 512 bits: x86-64-v4.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+macro_rules! has {
+    ($($feature:tt)*) => { true $(&& std::arch::is_x86_feature_detected!($feature))* };
+}
+#[cfg(all(target_arch = "x86_64", not(feature = "std")))]
+macro_rules! has {
+    ($($feature:tt)*) => { true $(&& cfg!(target_feature = $feature))* };
+}
+
+impl Level {
+    /// Every level this CPU has, least first. The detection is cached by the standard library.
+    #[cfg(test)]
+    pub(super) fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let all = [Self::Base, Self::Avx2, Self::Avx512];
+        #[cfg(not(target_arch = "x86_64"))]
+        let all = [Self::Base];
+        all.into_iter().filter(|&level| level <= Self::best())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn best() -> Self {
+        if !has!("avx2" "fma" "f16c" "bmi1" "bmi2" "lzcnt") {
+            Self::Base
+        } else if has!("avx512f" "avx512bw" "avx512dq" "avx512vl") {
+            Self::Avx512
+        } else {
+            Self::Avx2
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn best() -> Self {
+        Self::Base
+    }
+}
+
+/// The loop that every level compiles.
+///
+/// # Safety
+/// As [`Kernel::run`].
+#[inline(always)]
+unsafe fn each<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+    let (src, dst) = (src.cast::<S>(), dst.cast::<D>());
+    let mut bad = S::Mask::default();
+    for i in 0..n {
+        // SAFETY: `i < n` elements are readable; any bytes are a `Lane`.
+        let value = unsafe { src.wrapping_add(i).read_unaligned() };
+        let (out, misfit) = R::apply(value);
+        // SAFETY: `i < n` elements are writable.
+        unsafe { dst.wrapping_add(i).write_unaligned(out) };
+        bad |= misfit;
+    }
+    bad == S::Mask::default()
+}
+
+/// # Safety
+/// As [`Kernel::run`].
+unsafe fn base<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { each::<S, D, R>(src, dst, n) }
+}
+
+/// # Safety
+/// As [`Kernel::run`], on a CPU of [`Level::Avx2`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
+unsafe fn avx2<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { each::<S, D, R>(src, dst, n) }
+}
+
+/// # Safety
+/// As [`Kernel::run`], on a CPU of [`Level::Avx512`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn avx512<S: Lane, D, R: Rule<S, D>>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { each::<S, D, R>(src, dst, n) }
+}
+
+fn at<S: Lane, D, R: Rule<S, D>>(level: Level) -> Run {
+    match level {
+        Level::Base => base::<S, D, R>,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::<S, D, R>,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::<S, D, R>,
+    }
+}
+
+/// Every value fits: all castings agree.
+fn total<S: Cast<D>, D>(level: Level, _: Casting) -> Option<Run> {
+    Some(at::<S, D, Wrap>(level))
+}
+
+/// As `total`, for the least CPU only.
+fn plain<S: Cast<D>, D>(_: Level, casting: Casting) -> Option<Run> {
+    match casting {
+        Casting::Checked => Some(base::<S, D, Checked>),
+        Casting::Saturate | Casting::Wrap => Some(base::<S, D, Wrap>),
+    }
+}
+
+/// Integers to integers.
+fn narrow<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+    match casting {
+        Casting::Checked => Some(at::<S, D, Checked>(level)),
+        Casting::Saturate => Some(at::<S, D, Saturate>(level)),
+        Casting::Wrap => Some(at::<S, D, Wrap>(level)),
+    }
+}
+
+/// To floats and bools: what is not checked is rounded, in one way only.
+fn round<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+    match casting {
+        Casting::Checked => Some(at::<S, D, Checked>(level)),
+        Casting::Saturate | Casting::Wrap => Some(at::<S, D, Wrap>(level)),
+    }
+}
+
+/// Floats to integers: they do not wrap.
+fn truncate<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
+    match casting {
+        Casting::Checked => Some(at::<S, D, Checked>(level)),
+        Casting::Saturate => Some(at::<S, D, Wrap>(level)),
+        Casting::Wrap => None,
+    }
+}
+
+macro_rules! table {
+    ($($from:ident $s:ty { $($how:ident: $($to:ident $d:ty),+;)+ })+) => {
+        fn table(from: DType, to: DType, level: Level, casting: Casting) -> Option<Run> {
+            match (from, to) {
+                $($($((DType::$from, DType::$to) => $how::<$s, $d>(level, casting),)+)+)+
+                _ => None,
+            }
+        }
+    };
+}
+
+table! {
+    Bool Bit {
+        total: Bool Bit, Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64,
+            Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Int8 i8 {
+        total: Int16 i16, Int32 i32, Int64 i64, Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        narrow: UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Int16 i16 {
+        total: Int32 i32, Int64 i64, Float32 f32, Float64 f64;
+        narrow: Int8 i8, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half, BFloat16 Brain;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Int32 i32 {
+        total: Int64 i64, Float64 f64;
+        narrow: Int8 i8, Int16 i16, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Int64 i64 {
+        narrow: Int8 i8, Int16 i16, Int32 i32, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    UInt8 u8 {
+        total: Int16 i16, Int32 i32, Int64 i64, UInt16 u16, UInt32 u32, UInt64 u64,
+            Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        narrow: Int8 i8;
+        round: Bool Bit;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    UInt16 u16 {
+        total: Int32 i32, Int64 i64, UInt32 u32, UInt64 u64, Float32 f32, Float64 f64;
+        narrow: Int8 i8, Int16 i16, UInt8 u8;
+        round: Bool Bit, Float16 Half, BFloat16 Brain;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    UInt32 u32 {
+        total: Int64 i64, UInt64 u64, Float64 f64;
+        narrow: Int8 i8, Int16 i16, Int32 i32, UInt8 u8, UInt16 u16;
+        round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    UInt64 u64 {
+        narrow: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32;
+        round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Float16 Half {
+        total: BFloat16 Brain, Float32 f32, Float64 f64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    BFloat16 Brain {
+        total: Float32 f32, Float64 f64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Float32 f32 {
+        total: Float64 f64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half, BFloat16 Brain;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+    Float64 f64 {
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32;
+        plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
+    }
+}
+
+/// # Safety
+/// As [`Kernel::run`], for elements of `SIZE` bytes.
+unsafe fn copy<const SIZE: usize>(src: *const u8, dst: *mut u8, n: usize) -> bool {
+    // SAFETY: the caller's promise: `n` elements at either end, which do not overlap.
+    unsafe { src.copy_to_nonoverlapping(dst, n * SIZE) };
+    true
+}
+
+fn copy_of(size: usize) -> Run {
+    match size {
+        1 => copy::<1>,
+        2 => copy::<2>,
+        4 => copy::<4>,
+        8 => copy::<8>,
+        _ => copy::<16>,
+    }
+}
+
+/// The kernel for this CPU; `None` if the conversion is not defined ([`Casting::is_defined`]).
+pub(super) fn kernel(from: DType, to: DType, casting: Casting) -> Option<Kernel> {
+    kernel_at(Level::best(), from, to, casting)
+}
+
+/// As [`kernel`], at a level that the CPU has.
+pub(super) fn kernel_at(level: Level, from: DType, to: DType, casting: Casting) -> Option<Kernel> {
+    if from == to && from != DType::Bool {
+        return Some(Kernel { run: copy_of(from.size()), parts: 1, is_copy: true });
+    }
+    let (from, to, parts) = match (from, to) {
+        (DType::Complex64, DType::Complex128) => (DType::Float32, DType::Float64, 2),
+        (DType::Complex128, DType::Complex64) => (DType::Float64, DType::Float32, 2),
+        pair => (pair.0, pair.1, 1),
+    };
+    Some(Kernel { run: table(from, to, level, casting)?, parts, is_copy: false })
+}

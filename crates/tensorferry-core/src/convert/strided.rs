@@ -1,0 +1,306 @@
+//! The engine: any layout, byte order and alignment, in one pass and without the heap.
+//!
+//! # Rationale
+//! Kernels know packed elements in native order only. Whatever lies so already goes straight to them; the rest passes through a block
+//! that stays in the first-level cache. An unusual layout so costs one more trip through that cache, not one through memory, and
+//! needs no kernels of its own.
+
+use super::Casting;
+use super::dispatch::{Kernel, kernel};
+use super::plan::{Plan, Tile, is_packed};
+use super::scalar;
+use super::transfer::{Swap, transfer};
+use crate::{ByteOrder, DType, Dims, Error, Misfits, Result, View, ViewMut};
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+/// Bytes of a block. Two fit in any first-level cache with room for what is read and written beside them.
+const BLOCK: usize = 4096;
+
+/// Rows this short are gathered into a block: calling the kernel for each would cost more.
+const SHORT_ROW: usize = 32;
+
+#[repr(align(64))]
+struct Block(MaybeUninit<[u8; BLOCK]>);
+
+impl Block {
+    fn new() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// One end of a conversion: what the elements are.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    size: usize,
+    /// What makes the elements native.
+    swap: Swap,
+}
+
+impl End {
+    fn new(dtype: DType, order: ByteOrder) -> Self {
+        Self { size: dtype.size(), swap: Swap::between(dtype, order, ByteOrder::Native) }
+    }
+
+    fn is_packed(&self, strides: [isize; 2], tile: &Tile) -> bool {
+        self.swap == Swap::No && is_packed(strides, tile.rows, tile.cols, self.size)
+    }
+
+    fn packed(&self, cols: usize) -> [isize; 2] {
+        [(cols * self.size).cast_signed(), self.size.cast_signed()]
+    }
+}
+
+/// A conversion made ready: it can be split and its parts run on different threads.
+///
+/// ```
+/// use tensorferry_core::convert::Conversion;
+/// use tensorferry_core::{Casting, View, ViewMut};
+///
+/// let (source, mut target) = (vec![7_i64; 100], vec![0_i32; 100]);
+/// let view = View::from_slice(&source, &[100])?;
+/// let mut out = ViewMut::from_slice(&mut target, &[100])?;
+/// let (head, tail) = Conversion::new(&view, &mut out, Casting::Checked)?.split_at(60);
+/// assert!(head.run() && tail.run());
+/// assert_eq!(target, [7; 100]);
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Conversion<'a> {
+    plan: Plan,
+    kernel: Kernel,
+    from: End,
+    to: End,
+    src: *const u8,
+    dst: *mut u8,
+    memory: PhantomData<(&'a [u8], &'a mut [u8])>,
+}
+
+// SAFETY: a Conversion reads and writes memory as the View and the ViewMut that it borrows do, which are Send; parts made by
+// `split_at` write different elements, and no two elements of a ViewMut share a byte.
+unsafe impl Send for Conversion<'_> {}
+
+impl<'a> Conversion<'a> {
+    /// Chooses the kernel and the order of the work.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::CastNotDefined`]; [`Error::SizeOverflow`] if a layout is of another item size than its dtype.
+    pub fn new(src: &'a View<'_>, out: &'a mut ViewMut<'_>, casting: Casting) -> Result<Self> {
+        let (from, to) = (src.dtype(), out.dtype());
+        let kernel = defined(from, to, casting)?;
+        check_itemsize(src.layout(), from)?;
+        check_itemsize(out.layout(), to)?;
+        if src.layout().shape() != out.layout().shape() {
+            return Err(Error::ShapeMismatch { from: src.layout().shape().into(), to: out.layout().shape().into() });
+        }
+        let plan = Plan::convert(src.layout(), out.layout());
+        let (from, to) = (End::new(from, src.byte_order()), End::new(to, out.byte_order()));
+        Ok(Self { plan, kernel, from, to, src: src.as_ptr(), dst: out.as_mut_ptr(), memory: PhantomData })
+    }
+
+    /// Bytes read and written.
+    #[must_use]
+    pub fn nbytes(&self) -> usize {
+        self.plan.len().saturating_mul(self.from.size + self.to.size)
+    }
+
+    /// The positions that [`Conversion::split_at`] counts. Only of a conversion without elements can it be 0.
+    #[must_use]
+    pub fn splits(&self) -> usize {
+        self.plan.splits()
+    }
+
+    /// The part before position `at` and the rest.
+    #[must_use]
+    pub fn split_at(self, at: usize) -> (Self, Self) {
+        let (head, rest) = self.plan.split_at(at);
+        (Self { plan: head, ..self }, Self { plan: rest, ..self })
+    }
+
+    /// Converts; whether all values fit. Where one does not, some elements of the destination are unspecified, and [`diagnose`] says
+    /// which value it is.
+    #[must_use]
+    pub fn run(self) -> bool {
+        let (cols, strides) = self.plan.inner();
+        let native = self.from.swap == Swap::No && self.to.swap == Swap::No;
+        let packed = is_packed([0, strides[0]], 1, cols, self.from.size) && is_packed([0, strides[1]], 1, cols, self.to.size);
+        if native && packed && (cols >= SHORT_ROW || self.plan.ndim() == 1) {
+            return self.plan.rows(|[s, d], n| {
+                let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
+                // SAFETY: a row of both arrays, packed and native at both ends.
+                unsafe { self.kernel.run(src, dst, n) }
+            });
+        }
+        self.run_tiles()
+    }
+
+    /// `run` for what is strided, byte-swapped or short.
+    fn run_tiles(&self) -> bool {
+        let (mut gathered, mut converted) = (Block::new(), Block::new());
+        let limit = BLOCK / self.from.size.max(self.to.size);
+        self.plan.tiles(limit, false, |[s, d], tile| {
+            let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
+            if self.kernel.is_copy {
+                let swap = if self.from.swap == self.to.swap { Swap::No } else { self.from.swap.max(self.to.swap) };
+                // SAFETY: a tile of both arrays, whose elements are of one size.
+                unsafe { transfer(self.from.size, swap, src, dst, tile) };
+                return true;
+            }
+            // SAFETY: a tile of the source, and a block with room for it.
+            let packed = unsafe { gather(self.from, src, tile, &mut gathered) };
+            if self.to.is_packed(tile.dst, &tile) {
+                // SAFETY: the tile's elements, packed and native at both ends.
+                return unsafe { self.kernel.run(packed, dst, tile.len()) };
+            }
+            let block = converted.as_mut_ptr();
+            // SAFETY: the tile's elements, packed and native, and a block with room for them.
+            let fits = unsafe { self.kernel.run(packed, block, tile.len()) };
+            let scattered = Tile { src: self.to.packed(tile.cols), ..tile };
+            // SAFETY: the block holds the tile's elements, and `dst` is a tile of the destination.
+            unsafe { transfer(self.to.size, self.to.swap, block, dst, scattered) };
+            fits
+        })
+    }
+}
+
+/// The elements of a tile, packed and native: in place if they lie so, else in the block.
+///
+/// # Safety
+/// The tile at `src` is readable and initialised, and has no more than [`BLOCK`] bytes.
+unsafe fn gather(end: End, src: *const u8, tile: Tile, block: &mut Block) -> *const u8 {
+    if end.is_packed(tile.src, &tile) {
+        return src;
+    }
+    let packed = Tile { dst: end.packed(tile.cols), ..tile };
+    // SAFETY: the caller's promise; a block is nobody else's memory.
+    unsafe { transfer(end.size, end.swap, src, block.as_mut_ptr(), packed) };
+    block.as_mut_ptr()
+}
+
+fn defined(from: DType, to: DType, casting: Casting) -> Result<Kernel> {
+    kernel(from, to, casting).ok_or(Error::CastNotDefined { from, to, casting })
+}
+
+/// A View whose layout is of a smaller item size than its dtype would be read past its end.
+fn check_itemsize(layout: &crate::Layout, dtype: DType) -> Result<()> {
+    if layout.itemsize() == dtype.size() {
+        return Ok(());
+    }
+    Err(Error::SizeOverflow { shape: layout.shape().into(), itemsize: layout.itemsize() })
+}
+
+/// Which elements [`blocks`] visits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visit {
+    /// All, in row-major order.
+    RowMajor,
+    /// Every location once, in the order of the memory.
+    Memory,
+}
+
+/// Hands out the elements packed and native, block by block, until `visit` returns false; whether it never did.
+///
+/// The pointer is to as many elements as the number says, which are initialised; no more than [`BLOCK`] bytes of elements of the
+/// greater of the dtype's size and `other` bytes.
+pub(super) fn blocks(src: &View<'_>, order: Visit, other: usize, mut visit: impl FnMut(*const u8, usize) -> bool) -> Result<bool> {
+    check_itemsize(src.layout(), src.dtype())?;
+    let plan = if order == Visit::Memory { Plan::scan(src.layout()) } else { Plan::row_major(src.layout()) };
+    let end = End::new(src.dtype(), src.byte_order());
+    let mut block = Block::new();
+    let limit = BLOCK / end.size.max(other);
+    Ok(plan.tiles(limit, order == Visit::RowMajor, |[s, _], tile| {
+        // SAFETY: a tile of the view, of at most `limit` elements.
+        let packed = unsafe { gather(end, src.as_ptr().wrapping_offset(s), tile, &mut block) };
+        visit(packed, tile.len())
+    }))
+}
+
+/// Converts `src` into memory that the caller owns. Allocates nothing, up to six dimensions and unless it fails.
+///
+/// ```
+/// # use tensorferry_core::{Casting, View, ViewMut, convert_into};
+/// let mut out = [0_u8; 3];
+/// let source = View::from_slice(&[1_i64, 2, 3], &[3])?;
+/// convert_into(&source, &mut ViewMut::from_slice(&mut out, &[3])?, Casting::Checked)?;
+/// assert_eq!(out, [1, 2, 3]);
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`Conversion::new`]; [`Error::ValuesDoNotFit`], after which elements of `out` are unspecified; [`Error::SourceChanged`].
+pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Result<()> {
+    let to = out.dtype();
+    if Conversion::new(src, out, casting)?.run() { Ok(()) } else { Err(diagnose(src, to, casting)) }
+}
+
+/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit; allocates nothing.
+///
+/// ```
+/// # use tensorferry_core::{Casting, DType, View, can_convert};
+/// let source = View::from_slice(&[1_i64, 300], &[2])?;
+/// assert!(can_convert(&source, DType::Int16, Casting::Checked));
+/// assert!(!can_convert(&source, DType::UInt8, Casting::Checked));
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+#[must_use]
+pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
+    let Some(kernel) = kernel(src.dtype(), to, casting) else { return false };
+    if casting != Casting::Checked || kernel.is_copy {
+        return check_itemsize(src.layout(), src.dtype()).is_ok();
+    }
+    let mut scratch = Block::new();
+    let fits = blocks(src, Visit::Memory, to.size(), |packed, n| {
+        // SAFETY: `n` packed native elements, and a block with room for as many of `to`.
+        unsafe { kernel.run(packed, scratch.as_mut_ptr(), n) }
+    });
+    fits.unwrap_or(false)
+}
+
+/// Looks again at a source that did not fit: the error that names how many values, the first of them and where it stands.
+#[must_use]
+pub fn diagnose(src: &View<'_>, to: DType, casting: Casting) -> Error {
+    let from = src.dtype();
+    let kernel = match defined(from, to, casting) {
+        Ok(kernel) => kernel,
+        Err(error) => return error,
+    };
+    let (mut scratch, mut seen, mut count, mut first) = (Block::new(), 0, 0, None);
+    let walked = blocks(src, Visit::RowMajor, to.size(), |packed, n| {
+        // SAFETY: `n` packed native elements, and a block with room for as many of `to`.
+        if !unsafe { kernel.run(packed, scratch.as_mut_ptr(), n) } {
+            for i in 0..n {
+                let at = packed.wrapping_add(i * from.size());
+                // SAFETY: element `i < n` is readable and initialised.
+                let element = unsafe { core::slice::from_raw_parts(at, from.size()) };
+                let value = scalar::read(from, ByteOrder::Native, element);
+                if scalar::convert_scalar(value, to, casting).is_none() {
+                    count += 1;
+                    first.get_or_insert((seen + i, value));
+                }
+            }
+        }
+        seen += n;
+        true
+    });
+    match (walked, first) {
+        (Err(error), _) => error,
+        (_, None) => Error::SourceChanged { from, to },
+        (_, Some((at, value))) => {
+            let index = unravel(at, src.layout().shape());
+            Error::ValuesDoNotFit(Box::new(Misfits { from, to, count, total: seen, index, value: value.to_scalar(from) }))
+        }
+    }
+}
+
+fn unravel(mut at: usize, shape: &[usize]) -> Dims {
+    let mut index = Dims::from_elem(0, shape.len());
+    for (part, &dim) in index.iter_mut().zip(shape).rev() {
+        (*part, at) = (at % dim, at / dim);
+    }
+    index
+}

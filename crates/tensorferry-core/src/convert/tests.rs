@@ -1,0 +1,226 @@
+//! Every kernel on every level of CPU against the oracle, and the oracle against what the language and the `half` crate define.
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "test values are made by cutting bits")]
+
+use super::dispatch::{Level, kernel_at};
+use super::scalar::{Bytes, Value, convert_scalar, read};
+use crate::{ByteOrder, Casting, DType};
+use alloc::vec::Vec;
+use half::{bf16, f16};
+
+/// xorshift64*: the same numbers on every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// Values at which some dtype changes its mind: bounds, powers of two and their neighbours, ties, subnormals.
+fn edge_values() -> Vec<Value> {
+    let mut values = Vec::new();
+    for k in 0..66 {
+        for near in [-1, 0, 1] {
+            let int = (1_i128 << k) + near;
+            values.extend([Value::Int(int), Value::Int(-int), Value::Float(int as f64), Value::Float(-int as f64)]);
+        }
+        for bits in [8, 11, 24] {
+            // An even and an odd last bit, each with half of it added, a little more and a little less.
+            for odd in [0.0, 1.0] {
+                let step = 2.0 / f64::from(1 << bits);
+                let tie = 1.0 + odd * step + step / 2.0;
+                for value in
+                    [tie, tie.next_up(), tie.next_down(), f64::from((tie as f32).next_up()), f64::from((tie as f32).next_down())]
+                {
+                    values.push(Value::Float(value * (1_u128 << k) as f64));
+                    values.push(Value::Int((value * (1_u128 << k) as f64) as i128));
+                }
+            }
+        }
+    }
+    for exponent in [-14_i32, -24, -25, -126, -133, -134, -149, -150, -1022] {
+        let least = 2_f64.powi(exponent);
+        for value in [least, least * 1.5, least * 2.5, least.next_up(), least.next_down()] {
+            values.extend([Value::Float(value), Value::Float(-value)]);
+        }
+    }
+    let greatest =
+        [65504.0, 65519.0, 65520.0, f64::from(bf16::MAX), f64::from(f32::MAX), 2_f64.powi(128) - 2_f64.powi(103), f64::MAX];
+    for value in greatest.into_iter().chain([f64::INFINITY, f64::NAN, 0.0, 0.5, 0.999, 5e-324]) {
+        for near in [value, value.next_up(), value.next_down()] {
+            values.extend([Value::Float(near), Value::Float(-near)]);
+        }
+    }
+    values
+}
+
+/// Elements of a dtype: the edge values, as near as it has them, and random bytes.
+fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
+    let mut out: Vec<Bytes> =
+        edge_values().into_iter().filter_map(|value| convert_scalar(value, dtype, Casting::Saturate)).collect();
+    if dtype.size() == 2 {
+        out.extend((0..=u16::MAX).step_by(7).map(|bits| u128::from(bits).to_le_bytes()));
+    }
+    for _ in 0..500 {
+        out.push((u128::from(random.next()) << 64 | u128::from(random.next() >> (random.next() % 64))).to_ne_bytes());
+    }
+    if matches!(dtype, DType::Complex64 | DType::Complex128) {
+        let parts: Vec<Bytes> = out.clone();
+        let half = dtype.size() / 2;
+        for (element, part) in out.iter_mut().zip(parts.iter().rev()) {
+            element[half..2 * half].copy_from_slice(&part[..half]);
+        }
+    }
+    out
+}
+
+/// Equal, where one NaN is as good as another and 0.0 is not -0.0.
+pub(super) fn same(dtype: DType, left: &[u8], right: &[u8]) -> bool {
+    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+    match (read(dtype, ByteOrder::Native, left), read(dtype, ByteOrder::Native, right)) {
+        (Value::Float(a), Value::Float(b)) => same(a, b),
+        (Value::Complex(a, b), Value::Complex(c, d)) => same(a, c) && same(b, d),
+        _ => left == right,
+    }
+}
+
+fn for_every_pair(mut check: impl FnMut(DType, DType, Casting)) {
+    for from in DType::ALL {
+        for to in DType::ALL {
+            Casting::ALL.into_iter().for_each(|casting| check(from, to, casting));
+        }
+    }
+}
+
+#[test]
+fn kernels_exist_exactly_where_the_conversion_is_defined() {
+    for level in Level::available() {
+        for_every_pair(|from, to, casting| {
+            assert_eq!(kernel_at(level, from, to, casting).is_some(), casting.is_defined(from, to), "{from} -> {to} {casting}");
+        });
+    }
+}
+
+#[test]
+fn every_kernel_agrees_with_the_oracle_value_by_value() {
+    let mut random = Random(1);
+    let inputs: Vec<Vec<Bytes>> = DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
+    for level in Level::available() {
+        for_every_pair(|from, to, casting| {
+            let Some(kernel) = kernel_at(level, from, to, casting) else { return };
+            for element in &inputs[from as usize] {
+                let value = read(from, ByteOrder::Native, element);
+                let mut out = [0xa5; 16];
+                // SAFETY: one element at either end; 16 bytes hold one of any dtype.
+                let fits = unsafe { kernel.run(element.as_ptr(), out.as_mut_ptr(), 1) };
+                let expected = convert_scalar(value, to, casting);
+                assert_eq!(fits, expected.is_some(), "{level:?} {from} -> {to} {casting}: {value:?}");
+                if let Some(expected) = expected {
+                    let (out, expected) = (&out[..to.size()], &expected[..to.size()]);
+                    assert!(
+                        same(to, out, expected),
+                        "{level:?} {from} -> {to} {casting}: {value:?} gave {out:?}, not {expected:?}"
+                    );
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
+    const N: usize = 150; // several vectors of the widest kind, and a rest
+    let mut random = Random(2);
+    let inputs: Vec<Vec<Bytes>> = DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
+    for level in Level::available() {
+        for_every_pair(|from, to, casting| {
+            let Some(kernel) = kernel_at(level, from, to, casting) else { return };
+            let fits = |element: &Bytes| convert_scalar(read(from, ByteOrder::Native, element), to, casting).is_some();
+            let (good, bad): (Vec<_>, Vec<_>) = inputs[from as usize].iter().partition(|element| fits(element));
+            let mut src = alloc::vec![0_u8; N * from.size() + 1];
+            let mut dst = alloc::vec![0xa5_u8; N * to.size() + 2];
+            let chosen: Vec<&Bytes> = (0..N).map(|_| good[random.next() as usize % good.len()]).collect();
+            for (i, element) in chosen.iter().enumerate() {
+                src[1 + i * from.size()..][..from.size()].copy_from_slice(&element[..from.size()]);
+            }
+            // SAFETY: N elements at either end, one byte off any alignment.
+            assert!(unsafe { kernel.run(src.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N) });
+            for (i, element) in chosen.iter().enumerate() {
+                let expected = convert_scalar(read(from, ByteOrder::Native, *element), to, casting).unwrap();
+                let out = &dst[1 + i * to.size()..][..to.size()];
+                assert!(same(to, out, &expected[..to.size()]), "{level:?} {from} -> {to} {casting}");
+            }
+            assert_eq!((dst[0], dst[N * to.size() + 1]), (0xa5, 0xa5), "{level:?} {from} -> {to} wrote outside");
+            for _ in 0..if bad.is_empty() { 0 } else { 10 } {
+                let (at, element) = (random.next() as usize % N, bad[random.next() as usize % bad.len()]);
+                let mut spoilt = src.clone();
+                spoilt[1 + at * from.size()..][..from.size()].copy_from_slice(&element[..from.size()]);
+                // SAFETY: as above.
+                assert!(!unsafe { kernel.run(spoilt.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N) });
+            }
+        });
+    }
+}
+
+#[test]
+fn oracle_rounds_as_the_language_and_the_half_crate_do() {
+    let mut random = Random(3);
+    let nearest = |value, to| convert_scalar(value, to, Casting::Saturate).unwrap();
+    for _ in 0..20_000 {
+        let bits = random.next();
+        let (double, single) = (f64::from_bits(bits), f32::from_bits(bits as u32));
+        let int = (bits as i64) >> (random.next() % 64);
+        assert!(same(DType::Float32, &nearest(Value::Float(double), DType::Float32), &(double as f32).to_ne_bytes()));
+        let near = f64::from(single) * (1.0 + 1e-9);
+        assert!(same(DType::Float32, &nearest(Value::Float(near), DType::Float32), &(near as f32).to_ne_bytes()));
+        let widened = Value::Float(single.into());
+        assert!(same(DType::Float16, &nearest(widened, DType::Float16), &f16::from_f32(single).to_ne_bytes()), "{single:e}");
+        assert!(same(DType::BFloat16, &nearest(widened, DType::BFloat16), &bf16::from_f32(single).to_ne_bytes()), "{single:e}");
+        assert_eq!(nearest(Value::Int(int.into()), DType::Float32)[..4], (int as f32).to_ne_bytes());
+        assert_eq!(nearest(Value::Int(int.into()), DType::Float64)[..8], (int as f64).to_ne_bytes());
+        assert_eq!(nearest(Value::Float(double), DType::Int32)[..4], (double as i32).to_ne_bytes());
+    }
+}
+
+#[test]
+fn rounding_happens_once() {
+    // Just above a tie of bfloat16 by less than f32 can hold: rounding by way of f32 would lose it and go down.
+    let value = 1.0 + 2_f64.powi(-8) + 2_f64.powi(-40);
+    let out = convert_scalar(Value::Float(value), DType::BFloat16, Casting::Checked).unwrap();
+    assert_eq!(bf16::from_ne_bytes([out[0], out[1]]).to_f64(), 1.0 + 2_f64.powi(-7));
+    let int = (1_i128 << 62) + (1 << 54) + 1;
+    let out = convert_scalar(Value::Int(int), DType::BFloat16, Casting::Wrap).unwrap();
+    assert_eq!(bf16::from_ne_bytes([out[0], out[1]]).to_f64(), 2_f64.powi(62) + 2_f64.powi(55));
+}
+
+#[test]
+fn table_of_the_casting_rules() {
+    let byte = |value, to, casting| convert_scalar(value, to, casting).map(|bytes| bytes[0]);
+    use Casting::{Checked, Saturate, Wrap};
+    assert_eq!(byte(Value::Int(300), DType::UInt8, Checked), None);
+    assert_eq!(byte(Value::Int(300), DType::UInt8, Saturate), Some(255));
+    assert_eq!(byte(Value::Int(300), DType::UInt8, Wrap), Some(44));
+    assert_eq!(byte(Value::Int(-1), DType::UInt8, Saturate), Some(0));
+    assert_eq!(byte(Value::Float(1.5), DType::UInt8, Checked), None);
+    assert_eq!(byte(Value::Float(f64::NAN), DType::UInt8, Checked), None);
+    assert_eq!(byte(Value::Float(-0.0), DType::UInt8, Checked), Some(0));
+    assert_eq!(byte(Value::Float(1.9), DType::UInt8, Saturate), Some(1));
+    assert_eq!(byte(Value::Float(f64::NAN), DType::UInt8, Saturate), Some(0));
+    assert_eq!(byte(Value::Float(f64::INFINITY), DType::UInt8, Saturate), Some(255));
+    assert_eq!(byte(Value::Float(1.0), DType::UInt8, Wrap), None);
+    assert_eq!(byte(Value::Int(2), DType::Bool, Checked), None);
+    assert_eq!(byte(Value::Int(2), DType::Bool, Wrap), Some(1));
+    assert_eq!(byte(Value::Float(f64::NAN), DType::Bool, Saturate), Some(1));
+    assert_eq!(byte(Value::Float(f64::NAN), DType::Bool, Checked), None);
+    assert_eq!(byte(Value::Bool(true), DType::Int8, Checked), Some(1));
+    assert_eq!(byte(Value::Complex(1.0, 0.0), DType::UInt8, Saturate), None);
+    assert!(convert_scalar(Value::Int((1 << 24) + 1), DType::Float32, Checked).is_none());
+    assert!(convert_scalar(Value::Int((1 << 24) + 2), DType::Float32, Checked).is_some());
+    assert!(convert_scalar(Value::Float(1e39), DType::Float32, Checked).is_none());
+    assert!(convert_scalar(Value::Float(f64::INFINITY), DType::Float32, Checked).is_some());
+    assert!(convert_scalar(Value::Float(0.1), DType::Float32, Checked).is_some());
+    assert!(convert_scalar(Value::Complex(0.0, 1e39), DType::Complex64, Checked).is_none());
+}
