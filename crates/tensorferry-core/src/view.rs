@@ -1,6 +1,6 @@
 //! Someone else's array, for the time of a borrow: any layout, byte order and alignment.
 
-use crate::{ByteOrder, DType, Element, Error, Layout, Result};
+use crate::{ByteOrder, DType, Element, Error, Index, Layout, Result};
 use core::marker::PhantomData;
 
 /// Elements to read. May be strided, reversed, broadcast, byte-swapped and unaligned.
@@ -57,6 +57,26 @@ impl<'a> View<'a> {
     #[must_use]
     pub unsafe fn from_raw(dtype: DType, order: ByteOrder, layout: Layout, data: *const u8) -> Self {
         Self { dtype, order, layout, data, memory: PhantomData }
+    }
+
+    /// The elements before position `at` of a dimension, and the rest.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] if there is no such dimension or position.
+    pub fn split_at(&self, axis: usize, at: usize) -> Result<(Self, Self)> {
+        let shape = self.layout.shape();
+        let len = shape.get(axis).copied().unwrap_or(0);
+        if at > len || axis >= shape.len() {
+            return Err(Error::IndexOutOfRange { index: at.cast_signed(), axis, len });
+        }
+        let part = |start: usize, len: usize| {
+            let whole = shape[..axis].iter().map(|&dim| Index::Slice { start: 0, step: 1, len: dim });
+            let index: alloc::vec::Vec<Index> = whole.chain([Index::Slice { start, step: 1, len }]).collect();
+            let (layout, by) = self.layout.index(&index)?;
+            // Elements of a view are elements of its parts: what may be read of it may be read of them.
+            Ok(Self { layout, data: self.data.wrapping_offset(by), ..*self })
+        };
+        Ok((part(0, at)?, part(at, len - at)?))
     }
 
     /// The dtype, byte order aside.

@@ -1,4 +1,12 @@
 //! Conversion between any two layouts against a loop over every index.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops where it is wrong, and its arrays are small"
+)]
 
 use tensorferry_core::convert::scalar::{convert_scalar, read};
 use tensorferry_core::convert::{Conversion, diagnose};

@@ -3,8 +3,10 @@
 //! Everything of [`tensorferry_core`] is here too.
 
 pub mod buffers;
+pub mod convert;
 mod format;
 
+pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use format::{open_npy, save_npy};
 
 pub use tensorferry_core::*;
