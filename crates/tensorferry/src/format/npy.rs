@@ -22,7 +22,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use tensorferry_core::npy_header::{self, Header};
-use tensorferry_core::{ByteOrder, Error, Result, Tensor, View};
+use tensorferry_core::{ByteOrder, Casting, Error, Index, Layout, Result, Tensor, View, ViewMut};
+
+/// Bytes converted at a time when the elements cannot be written as they lie.
+const CHUNK: usize = 1 << 20;
 
 /// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked at.
 ///
@@ -84,7 +87,7 @@ fn tensor(file: &File, len: u64, header: Header, path: &Path) -> Result<Tensor> 
 ///
 /// The bytes go to a temporary file in the same directory, are brought to the disk, and then take the name: a reader sees the old file
 /// or the new, and if anything fails the old one stays. An array that is packed in row-major or column-major order is written as it
-/// lies; any other is refused. Bytes are in this machine's order.
+/// lies; any other is brought into row-major order, a megabyte at a time. Bytes are in this machine's order.
 ///
 /// # Errors
 /// [`Error::Io`] for what the system refuses; [`Error::UnsupportedDType`] for bfloat16, which `.npy` cannot say (convert to float32,
@@ -99,9 +102,64 @@ pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
         file.write_all(&header).map_err(io("write", path))?;
         match bytes {
             Some(bytes) => file.write_all(bytes).map_err(io("write", path)),
-            None => Err(Error::NotViewable { why: "they are not packed in this machine's order" }),
+            None => each_block(src, |bytes| file.write_all(bytes).map_err(io("write", path))),
         }
     })
+}
+
+/// Hands on the elements in row-major native order, at most [`CHUNK`] bytes (or one element) at a time.
+fn each_block(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let layout = src.layout();
+    if layout.is_empty() {
+        return Ok(());
+    }
+    let mut chunk = pool::take(layout.nbytes().min(CHUNK))?;
+    let (axis, rows) = cut(layout);
+    let mut convert = |part: &[Index]| {
+        let part = src.index(part)?;
+        let bytes = &mut chunk.as_mut_slice()[..part.layout().nbytes()];
+        let mut packed = ViewMut::from_bytes(src.dtype(), bytes, part.layout().shape())?;
+        tensorferry_core::convert::convert_into(&part, &mut packed, Casting::Wrap)?;
+        write(bytes)
+    };
+    let Some(&len) = layout.shape().get(axis) else { return convert(&[]) };
+    let outer = &layout.shape()[..axis];
+    for at in 0..outer.iter().product() {
+        let mut index = position(at, outer);
+        for start in (0..len).step_by(rows) {
+            index.push(Index::Slice { start, step: 1, len: rows.min(len - start) });
+            convert(&index)?;
+            index.pop();
+        }
+    }
+    Ok(())
+}
+
+/// Where to cut an array into blocks: one index for each dimension before the axis, and so many positions along the axis.
+fn cut(layout: &Layout) -> (usize, usize) {
+    let mut inner = layout.nbytes();
+    for (axis, &dim) in layout.shape().iter().enumerate() {
+        inner /= dim;
+        if inner <= CHUNK {
+            return (axis, (CHUNK / inner).max(1));
+        }
+    }
+    (layout.ndim(), 1)
+}
+
+/// The `at`-th index, in row-major order, of an array of that shape.
+fn position(mut at: usize, shape: &[usize]) -> Vec<Index> {
+    let mut index: Vec<Index> = shape
+        .iter()
+        .rev()
+        .map(|&dim| {
+            let here = at % dim;
+            at /= dim;
+            Index::At(here.cast_signed())
+        })
+        .collect();
+    index.reverse();
+    index
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tensorferry_core::{DType, Index, Kind};
+use tensorferry_core::{Buffer, DType, Kind};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/npy")
@@ -97,6 +97,44 @@ fn what_is_saved_is_byte_for_byte_what_numpy_saves() {
         }
         save_npy(&path, &open_npy(&golden).unwrap().as_view()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&golden).unwrap(), "{name}");
+    }
+}
+
+/// An array of that layout whose element `i` in memory is `i`, as two-byte integers.
+fn counting(order: ByteOrder, shape: &[usize], strides: &[isize], start: usize) -> Tensor {
+    let span = Layout::strided(shape, strides, 2).unwrap().span();
+    let len = start + span.end.unsigned_abs();
+    let swap = (order == ByteOrder::Swapped) == cfg!(target_endian = "little");
+    let bytes = (0..len.div_ceil(2)).flat_map(|i| {
+        let i = u16::try_from(i % 65_536).unwrap();
+        if swap { i.to_be_bytes() } else { i.to_le_bytes() }
+    });
+    let buffer = Buffer::from_vec(bytes.collect::<Vec<u8>>());
+    Tensor::new(DType::UInt16, order, Layout::strided(shape, strides, 2).unwrap(), buffer, start).unwrap()
+}
+
+#[test]
+fn any_layout_and_byte_order_is_saved_in_order() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("saved.npy");
+    for order in [ByteOrder::Native, ByteOrder::Swapped] {
+        for tensor in [
+            counting(order, &[], &[], 0),
+            counting(order, &[0, 3], &[6, 2], 0),
+            counting(order, &[5], &[-2], 8),
+            counting(order, &[3, 4], &[2, 6], 0),
+            counting(order, &[3, 4], &[7, 20], 1),
+            counting(order, &[3, 4], &[0, 2], 0),
+            counting(order, &[2, 3, 4], &[2, 16, 4], 0),
+            counting(order, &[2, 700_001], &[2, 4], 0),         // rows longer than a chunk
+            counting(order, &[700_001, 2], &[2, 1_400_002], 0), // many rows to a chunk, the last one short
+            counting(order, &[2, 3, 300_000], &[600_000, 1_200_000, 2], 0),
+        ] {
+            save_npy(&path, &tensor.as_view()).unwrap();
+            let saved = open_npy(&path).unwrap();
+            assert_eq!((saved.shape(), saved.byte_order()), (tensor.shape(), ByteOrder::Native));
+            assert!(values(&saved) == values(&tensor), "{:?}", tensor.layout());
+        }
     }
 }
 
