@@ -191,6 +191,16 @@ impl<'a, T: Element> TensorView<'a, T> {
         self.layout.is_c_contiguous().then(|| unsafe { core::slice::from_raw_parts(self.data.cast(), self.layout.len()) })
     }
 
+    /// All elements in column-major order as one slice, `None` if they are not Fortran-contiguous.
+    #[must_use]
+    pub fn as_column_major_slice(&self) -> Option<&'a [T]> {
+        if self.layout.is_empty() {
+            return Some(&[]);
+        }
+        // SAFETY: Fortran-contiguous elements inside one memory, aligned and valid as `Tensor::view` checked, not written for 'a.
+        self.layout.is_f_contiguous().then(|| unsafe { core::slice::from_raw_parts(self.data.cast(), self.layout.len()) })
+    }
+
     /// The elements in row-major order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         let mut index = crate::Dims::from_elem(0, self.layout.ndim());

@@ -5,6 +5,8 @@
 pub mod buffers;
 pub mod convert;
 mod format;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use format::{open_npy, save_npy};
