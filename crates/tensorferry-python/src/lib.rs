@@ -1,0 +1,37 @@
+//! The Python module `tensorferry._internal`: a table of contents. Each file wraps one thing.
+
+use pyo3::prelude::*;
+
+mod array;
+mod capsule;
+mod convert;
+mod dtype;
+mod errors;
+mod index;
+mod memory;
+mod npy;
+mod release;
+mod source;
+mod tensor;
+mod tensorflow;
+
+#[pymodule(gil_used = false)]
+fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<tensor::PyTensor>()?;
+    module.add_class::<memory::Block>()?;
+    module.add_function(wrap_pyfunction!(convert::tensor, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::convert_into, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::can_convert, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::value_range, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::smallest_dtype, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::writable_capsule, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::framework_capsule, module)?)?;
+    module.add_function(wrap_pyfunction!(tensorflow::convert_to_tensor, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::empty, module)?)?;
+    module.add_function(wrap_pyfunction!(memory::set_memory_handler, module)?)?;
+    module.add_function(wrap_pyfunction!(npy::open_npy, module)?)?;
+    module.add_function(wrap_pyfunction!(npy::save_npy, module)?)?;
+    module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
+    module.add_function(wrap_pyfunction!(release::interpreter_exits, module)?)?;
+    Ok(())
+}

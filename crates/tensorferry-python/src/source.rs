@@ -1,0 +1,205 @@
+//! Any Python value as elements to read: an ndarray, a tensor, or what NumPy or DLPack make of it.
+
+use crate::array::{self, Parts};
+use crate::capsule;
+use crate::errors::{OrRaise, raise};
+use crate::release::Keep;
+use crate::tensor::PyTensor;
+use numpy::PyUntypedArray;
+use pyo3::PyTypeInfo;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use tensorferry::{ALIGNMENT, Buffer, ByteOrder, Casting, DType, Error, Tensor, View};
+
+/// Work on more bytes than this is done without the GIL.
+pub(crate) const GIL_BYTES: usize = 64 << 10;
+
+/// Elements to read, and what keeps them alive.
+pub(crate) enum Source<'py> {
+    /// An ndarray.
+    Array(Bound<'py, PyUntypedArray>, Parts),
+    /// A tensor of ours, or one imported through DLPack; `frozen` if nobody can change it.
+    Tensor { tensor: Tensor, frozen: bool },
+}
+
+/// How memory may be shared.
+#[derive(Clone, Copy)]
+pub(crate) struct Sharing {
+    /// `copy=`: `None` shares what cannot change, `Some(false)` shares or raises, `Some(true)` copies.
+    pub(crate) copy: Option<bool>,
+    /// Whether the result must be what frameworks take: C-contiguous, native, aligned to 64 bytes, bools 0 or 1.
+    pub(crate) framework: bool,
+}
+
+impl<'py> Source<'py> {
+    /// Reads a value; `None` if its dtype is not one of ours.
+    pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+        if let Some(known) = Self::known(value)? {
+            return Ok(known);
+        }
+        let py = value.py();
+        if value.hasattr(intern!(py, "__dlpack__"))? && !value.hasattr(intern!(py, "__array_interface__"))? {
+            let (tensor, read_only) = capsule::import(value)?;
+            return Ok(Some(Self::Tensor { tensor, frozen: read_only }));
+        }
+        let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,))?;
+        match Self::known(&array)? {
+            Some(known) => Ok(known),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its dtype is not one of ours.
+    pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
+        if let Ok(array) = value.cast::<PyUntypedArray>() {
+            refuse_masked(value)?;
+            let parts = array::parts(array)?;
+            return Ok(Some(parts.map(|parts| Self::Array(array.clone(), parts))));
+        }
+        if let Ok(tensor) = value.cast::<PyTensor>() {
+            return Ok(Some(Some(Self::Tensor { tensor: tensor.get().inner.clone(), frozen: true })));
+        }
+        Ok(None)
+    }
+
+    /// Reads a value, or says that its dtype is not one of ours.
+    pub(crate) fn of_ours(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::new(value)?.ok_or_else(|| {
+            let dtype = value.getattr("dtype").and_then(|dtype| dtype.repr().map(|repr| repr.to_string()));
+            let what = dtype.unwrap_or_else(|_| value.get_type().to_string());
+            let message =
+                format!("{what} is none of bool, the integers, floats and complex numbers that tensors share. Convert it with NumPy's astype first.");
+            raise(value.py(), "unsupported_dtype", message)
+        })
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Self::Array(_, parts) => parts.dtype,
+            Self::Tensor { tensor, .. } => tensor.dtype(),
+        }
+    }
+
+    /// The elements.
+    pub(crate) fn view(&self) -> View<'_> {
+        match self {
+            // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. That no other thread writes the
+            // elements meanwhile is the caller's affair, as with every NumPy function that releases the GIL.
+            Self::Array(_, parts) => unsafe { View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data) },
+            Self::Tensor { tensor, .. } => tensor.as_view(),
+        }
+    }
+
+    /// A tensor of the elements, shared or copied as `sharing` says.
+    pub(crate) fn to_tensor(&self, py: Python<'py>, dtype: Option<DType>, casting: Casting, sharing: Sharing) -> PyResult<Tensor> {
+        let dtype = dtype.unwrap_or(self.dtype());
+        if sharing.copy != Some(true) {
+            match (self.obstacle(dtype, sharing), sharing.copy) {
+                (None, _) => return self.share().or_raise(py),
+                (Some(why), Some(false)) => return Err(Error::NotShareable { why }).or_raise(py),
+                (Some(_), _) => {}
+            }
+        }
+        let view = self.view();
+        if view.layout().nbytes() > GIL_BYTES {
+            py.detach(|| tensorferry::convert(&view, dtype, casting)).or_raise(py)
+        } else {
+            tensorferry::convert(&view, dtype, casting).or_raise(py)
+        }
+    }
+
+    /// Why the elements cannot be shared, if so.
+    fn obstacle(&self, dtype: DType, sharing: Sharing) -> Option<&'static str> {
+        if dtype != self.dtype() {
+            return Some("the dtype changes. Ask for the source's dtype, or allow a copy with copy=None.");
+        }
+        if sharing.framework
+            && let Some(why) = framework_obstacle(&self.view())
+        {
+            return Some(why);
+        }
+        if sharing.copy == Some(false) {
+            return None; // the user has said that sharing what may change is what they want
+        }
+        let frozen = match self {
+            Self::Array(array, _) => array::is_frozen(array),
+            Self::Tensor { frozen, .. } => *frozen,
+        };
+        (!frozen).then_some("the source may change")
+    }
+
+    fn share(&self) -> tensorferry::Result<Tensor> {
+        match self {
+            Self::Tensor { tensor, .. } => Ok(tensor.clone()),
+            Self::Array(array, parts) => {
+                let span = parts.layout.span();
+                let start = NonNull::new(parts.data.wrapping_offset(span.start)).unwrap_or(NonNull::dangling());
+                let owner = Arc::new(Keep::new(array.clone().into_any().unbind()));
+                // SAFETY: the array, which the owner keeps alive, vouches for the bytes its layout spans. Nobody writes them: the
+                // array is frozen, or the user said copy=False and thereby that they will not.
+                let buffer = unsafe { Buffer::from_raw_parts(start, span.end.abs_diff(span.start), owner) };
+                Tensor::new(parts.dtype, parts.order, parts.layout.clone(), buffer, span.start.unsigned_abs())
+            }
+        }
+    }
+}
+
+/// Why a framework cannot take these elements where they are, if so.
+pub(crate) fn framework_obstacle(view: &View<'_>) -> Option<&'static str> {
+    if view.byte_order() == ByteOrder::Swapped {
+        return Some("its byte order is not this machine's. Convert it with astype, or allow a copy with copy=None.");
+    }
+    if !view.layout().is_c_contiguous() {
+        return Some("it is not C-contiguous. Use numpy.ascontiguousarray, or allow a copy with copy=None.");
+    }
+    if !view.layout().is_empty() && !view.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+        return Some(
+            "it is not aligned to 64 bytes, and TensorFlow would abort the process. Make arrays with tensorferry.empty or inside \
+             tensorferry.aligned_memory(), or allow a copy with copy=None.",
+        );
+    }
+    if view.dtype() == DType::Bool && !bools_are_normal(view) {
+        return Some("a bool is neither 0 nor 1. Compare with != 0, or allow a copy with copy=None.");
+    }
+    None
+}
+
+/// Whether every byte of a C-contiguous bool array is 0 or 1, as frameworks expect and NumPy's views do not promise.
+fn bools_are_normal(view: &View<'_>) -> bool {
+    // SAFETY: the view is C-contiguous, as checked before, so its elements are these bytes.
+    let bytes = unsafe {
+        std::slice::from_raw_parts(
+            if view.layout().is_empty() { NonNull::dangling().as_ptr() } else { view.as_ptr() },
+            view.layout().nbytes(),
+        )
+    };
+    bytes.iter().fold(0, |all, byte| all | byte) <= 1
+}
+
+/// A mask says which values are not there; a tensor cannot.
+fn refuse_masked(value: &Bound<'_, PyAny>) -> PyResult<()> {
+    static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = value.py();
+    // An exact ndarray is not masked: most calls end here.
+    // SAFETY: `value` is a live object.
+    let class = unsafe { pyo3::ffi::Py_TYPE(value.as_ptr()) };
+    if class == PyUntypedArray::type_object_raw(py) {
+        return Ok(());
+    }
+    if value.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
+        let message = "a masked array cannot become a tensor: its mask would be lost. Pass array.filled(value), or array.data to ignore the mask.";
+        return Err(raise(py, "masked_array", message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The keyword arguments `name=value` of one call.
+pub(crate) fn keywords<'py>(py: Python<'py>, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Bound<'py, PyDict>> {
+    let keywords = PyDict::new(py);
+    keywords.set_item(name, value)?;
+    Ok(keywords)
+}

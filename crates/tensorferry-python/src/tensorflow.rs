@@ -1,0 +1,128 @@
+//! The road to TensorFlow: a DLPack capsule handed to the eager runtime, with no Python in between where nothing needs it.
+//!
+//! What is not an array of ours (strings, tensors, lists ...), graphs and device scopes go through `tensorferry.tensorflow`.
+
+use crate::capsule;
+use crate::dtype::{self, Asked};
+use crate::source::{Sharing, Source};
+use crate::tensor::PyTensor;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyModule, PyTuple};
+
+/// What one call of the fast road needs, looked up once.
+struct Runtime {
+    /// `tensorflow.python.eager.context`, whose `_context` is the current context.
+    module: Py<PyAny>,
+    /// The context that the rest belongs to.
+    context: Py<PyAny>,
+    /// Per-thread state of the context, of which `device_name` is the scope of `tf.device`.
+    thread: Py<PyAny>,
+    /// `ops._default_graph_stack`, whose `stack` lists the graphs that this thread is building.
+    graphs: Py<PyAny>,
+    /// `TFE_FromDlpackCapsule(capsule, handle)`.
+    from_capsule: Py<PyAny>,
+    handle: Py<PyAny>,
+}
+
+fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    Ok(MODULE.get_or_try_init(py, || py.import("tensorferry.tensorflow").map(Bound::unbind))?.bind(py))
+}
+
+/// The fast road, `None` where this TensorFlow's private parts are not the ones we know.
+fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
+    static RUNTIME: PyOnceLock<Option<Runtime>> = PyOnceLock::new();
+    let runtime = RUNTIME.get_or_try_init(py, || {
+        let parts = python(py)?.getattr("fast_road")?.call0()?;
+        if parts.is_none() {
+            return PyResult::Ok(None);
+        }
+        let (module, context, thread, graphs, from_capsule, handle) = parts.cast::<PyTuple>()?.extract()?;
+        Ok(Some(Runtime { module, context, thread, graphs, from_capsule, handle }))
+    })?;
+    Ok(runtime.as_ref())
+}
+
+impl Runtime {
+    /// Whether a tensor made now belongs on the CPU of this context, outside any graph and device scope.
+    ///
+    /// `is_eager` would answer the first part alone, but reading it costs a fifth of the whole call (it is a C++ property); no graph
+    /// being built, in a program that has not turned eager execution off, says the same.
+    fn is_plain_eager(&self, py: Python<'_>) -> PyResult<bool> {
+        let module = self.module.bind(py);
+        Ok(module.getattr(intern!(py, "_context"))?.is(&self.context)
+            && self.graphs.bind(py).getattr(intern!(py, "stack"))?.cast::<PyList>().is_ok_and(|graphs| graphs.is_empty())
+            && module.getattr(intern!(py, "default_execution_mode"))?.is(module.getattr(intern!(py, "EAGER_MODE"))?)
+            && !self.thread.bind(py).getattr(intern!(py, "device_name"))?.is_truthy()?)
+    }
+}
+
+/// A `tf.Tensor` of the values: as `tf.convert_to_tensor`, but shared where that is sound, and never with a wrong number.
+///
+/// What is not numeric (strings, tensors, variables, ragged and composite tensors) goes to TensorFlow untouched. Inside `tf.function`
+/// the result is a constant of the graph.
+///
+/// Args:
+///     value: an array, a number, a nested list of numbers, or anything `tf.convert_to_tensor` takes.
+///     dtype: a `tf.DType`, `numpy.dtype`, type or name; None infers it as TensorFlow does.
+///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
+///     copy: None shares what cannot change (read-only arrays, files mapped read-only, tensors), False shares or raises, True copies.
+///         Memory not aligned to 64 bytes is always copied: TensorFlow would abort the process.
+///     name: the name of the constant inside `tf.function`.
+///
+/// Raises:
+///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
+///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.ValueError: a dtype that TensorFlow does not have.
+///     tensorferry.errors.TypeError: a masked array, or complex to real.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> tensorferry.convert_to_tensor(np.array([1, 2, 3]), dtype="int32").dtype
+/// tf.int32
+#[pyfunction]
+#[pyo3(signature = (value, dtype = None, *, casting = "checked", copy = None, name = None))]
+pub(crate) fn convert_to_tensor<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    casting: &str,
+    copy: Option<bool>,
+    name: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let cast = dtype::parse_casting(py, casting)?;
+    let source = match Source::known(value)? {
+        Some(Some(source)) => Some(source),
+        _ => None,
+    };
+    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, dtype::parse(dtype)?) else {
+        let options = PyDict::new(py);
+        options.set_item("casting", casting)?;
+        options.set_item("copy", copy)?;
+        options.set_item("name", name)?;
+        return python(py)?.getattr("convert_other")?.call((value, dtype), Some(&options));
+    };
+    let target = match asked {
+        Asked::Ours(target) => Some(target),
+        _ => None,
+    };
+    let runtime = runtime(py)?;
+    let plain = match runtime {
+        Some(runtime) => runtime.is_plain_eager(py)?,
+        None => false,
+    };
+    let tensor = source.to_tensor(py, target, cast, Sharing { copy, framework: true })?;
+    match runtime {
+        Some(runtime) if plain => {
+            let capsule = capsule::legacy(py, tensor)?;
+            runtime.from_capsule.bind(py).call1((capsule, &runtime.handle))
+        }
+        _ => {
+            let options = PyDict::new(py);
+            options.set_item("copy", copy)?;
+            options.set_item("name", name)?;
+            python(py)?.getattr("place")?.call((PyTensor::from(tensor),), Some(&options))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+"""What tensorferry raises.
+
+Every exception here is an :class:`Error` with a stable ``.code``, and at the same time the builtin exception that NumPy's and
+TensorFlow's users expect, so ``except OverflowError`` catches :class:`OverflowError`. A file that the system refuses raises a plain
+``OSError`` (``FileNotFoundError``, ``PermissionError`` ...).
+"""
+
+from __future__ import annotations
+
+import builtins
+
+__all__ = [
+    "CODES",
+    "BufferError",
+    "Error",
+    "FileFormatError",
+    "IndexError",
+    "MemoryError",
+    "OverflowError",
+    "TypeError",
+    "ValueError",
+]
+
+
+class Error(Exception):
+    """Base of tensorferry's exceptions. ``code`` names the kind of error and never changes between versions."""
+
+    code: str
+
+    def __init__(self, message: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[Error], tuple[str, str]]:
+        return type(self), (str(self), self.code)
+
+
+class OverflowError(Error, builtins.OverflowError, builtins.ValueError):
+    """Values do not fit the target dtype: out of range, not integral, not finite or not exactly representable."""
+
+
+class ValueError(Error, builtins.ValueError):
+    """An argument has an impossible value: shapes that differ, a dtype that tensors do not have."""
+
+
+class TypeError(Error, builtins.TypeError):
+    """An argument is of a kind that has no meaning here: a masked array, complex to real."""
+
+
+class BufferError(Error, builtins.BufferError, builtins.ValueError):
+    """Memory cannot be shared as asked: ``copy=False`` where a copy is needed, a DLPack tensor that cannot be taken."""
+
+
+class IndexError(Error, builtins.IndexError):
+    """An index outside a tensor."""
+
+
+class MemoryError(Error, builtins.MemoryError):
+    """No memory for the result."""
+
+
+class FileFormatError(Error, builtins.ValueError):
+    """A file is not what it should be: truncated, malformed or lying about its size."""
+
+
+#: The class of each code.
+CODES: dict[str, type[Error]] = {
+    # Codes of the library, the same in Rust (``tensorferry::Error::code``).
+    "values_do_not_fit": OverflowError,
+    "cast_not_defined": TypeError,
+    "source_changed": ValueError,
+    "shape_mismatch": ValueError,
+    "dtype_mismatch": TypeError,
+    "too_many_dimensions": ValueError,
+    "strides_mismatch": ValueError,
+    "size_overflow": ValueError,
+    "out_of_bounds": ValueError,
+    "allocation": MemoryError,
+    "too_many_indices": IndexError,
+    "index_out_of_range": IndexError,
+    "not_shareable": BufferError,
+    "not_viewable": BufferError,
+    "dlpack": BufferError,
+    "unsupported_dtype": ValueError,
+    "malformed": FileFormatError,
+    "wrong_length": FileFormatError,
+    "io": Error,  # never raised: files that the system refuses raise OSError
+    # Codes that only Python can meet.
+    "unknown_dtype": TypeError,
+    "unknown_casting": ValueError,
+    "masked_array": TypeError,
+    "not_writable": ValueError,
+    "not_an_index": TypeError,
+    "no_elements": ValueError,
+}

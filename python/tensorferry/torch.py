@@ -1,0 +1,35 @@
+"""The door to PyTorch. Imported when first used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.utils.dlpack
+
+from tensorferry import _internal
+from tensorferry._internal import Tensor
+from tensorferry._typing import Casting
+
+__all__ = ["convert_to_tensor", "from_tensor"]
+
+
+def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "checked") -> torch.Tensor:
+    """A ``torch.Tensor`` of the values, in memory of its own.
+
+    PyTorch has no read-only tensors, and writing to a shared read-only mapping would crash the process, so the values are always
+    copied, in the same pass that checks and converts them. Where writes are wanted in the source, use ``torch.from_numpy``.
+
+    Args:
+        value: an array, or anything :func:`tensorferry.tensor` takes.
+        dtype: a ``torch.dtype``, ``numpy.dtype``, type or name; None keeps the source's.
+        casting: ``"checked"``, ``"saturate"`` or ``"wrap"``.
+    """
+    if isinstance(dtype, torch.dtype):
+        dtype = str(dtype).removeprefix("torch.")
+    return torch.utils.dlpack.from_dlpack(_internal.writable_capsule(value, dtype, casting))
+
+
+def from_tensor(tensor: Tensor) -> torch.Tensor:
+    """A ``torch.Tensor`` of a :class:`tensorferry.Tensor`, in memory of its own."""
+    return convert_to_tensor(tensor)
