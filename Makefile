@@ -81,11 +81,11 @@ lint: build $(call have,lint frameworks test)
 bench: build $(call have,frameworks test benchmarks)
 	$(VENV_PYTHON) benchmarks/run.py
 
-# Sanitised code needs the nightly compiler. cargo-fuzz looks for the package it belongs to, which a workspace's root is not: hence the cd.
+# Sanitised code needs the nightly compiler.
 fuzz:
 	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --quiet
-	cd fuzz; targets=$$(cargo +nightly fuzz list); test -n "$$targets"; for target in $$targets; do \
+	targets=$$(cargo +nightly fuzz list); test -n "$$targets"; for target in $$targets; do \
 		echo "== $$target"; cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; done
 
 examples: build $(call have,frameworks demo)
