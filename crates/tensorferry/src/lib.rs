@@ -12,3 +12,8 @@ pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_rang
 pub use format::{open_npy, save_npy};
 
 pub use tensorferry_core::*;
+
+// The README's Rust code runs with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
