@@ -29,8 +29,8 @@ def fast_road() -> tuple[Any, ...] | None:
         current.ensure_initialized()
         thread = current._thread_local_data
         graphs = ops._default_graph_stack
-        _ = (thread.device_name, graphs.stack, context.default_execution_mode, context.EAGER_MODE)
-        return context, context._context, thread, graphs, pywrap_tfe.TFE_FromDlpackCapsule, current._handle
+        _ = (thread.device_name, graphs.stack, context.default_execution_mode)
+        return context, context._context, thread, graphs, context.EAGER_MODE, pywrap_tfe.TFE_FromDlpackCapsule, current._handle
     except (ImportError, AttributeError):
         return None
 

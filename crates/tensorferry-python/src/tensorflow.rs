@@ -21,6 +21,8 @@ struct Runtime {
     thread: Py<PyAny>,
     /// `ops._default_graph_stack`, whose `stack` lists the graphs that this thread is building.
     graphs: Py<PyAny>,
+    /// `context.EAGER_MODE`, a small integer.
+    eager_mode: Py<PyAny>,
     /// `TFE_FromDlpackCapsule(capsule, handle)`.
     from_capsule: Py<PyAny>,
     handle: Py<PyAny>,
@@ -39,8 +41,8 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
         if parts.is_none() {
             return PyResult::Ok(None);
         }
-        let (module, context, thread, graphs, from_capsule, handle) = parts.cast::<PyTuple>()?.extract()?;
-        Ok(Some(Runtime { module, context, thread, graphs, from_capsule, handle }))
+        let (module, context, thread, graphs, eager_mode, from_capsule, handle) = parts.cast::<PyTuple>()?.extract()?;
+        Ok(Some(Runtime { module, context, thread, graphs, eager_mode, from_capsule, handle }))
     })?;
     Ok(runtime.as_ref())
 }
@@ -54,7 +56,7 @@ impl Runtime {
         let module = self.module.bind(py);
         Ok(module.getattr(intern!(py, "_context"))?.is(&self.context)
             && self.graphs.bind(py).getattr(intern!(py, "stack"))?.cast::<PyList>().is_ok_and(|graphs| graphs.is_empty())
-            && module.getattr(intern!(py, "default_execution_mode"))?.is(module.getattr(intern!(py, "EAGER_MODE"))?)
+            && module.getattr(intern!(py, "default_execution_mode"))?.is(&self.eager_mode)
             && !self.thread.bind(py).getattr(intern!(py, "device_name"))?.is_truthy()?)
     }
 }
