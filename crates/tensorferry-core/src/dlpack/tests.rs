@@ -16,7 +16,7 @@ struct Foreign {
     versioned: Box<DLManagedTensorVersioned>,
     _shape: Vec<i64>,
     _strides: Vec<i64>,
-    deleted: Box<AtomicUsize>,
+    deleted: Arc<AtomicUsize>,
 }
 
 unsafe extern "C" fn count(managed: *mut DLManagedTensor) {
@@ -35,7 +35,7 @@ unsafe extern "C" fn count_versioned(managed: *mut DLManagedTensorVersioned) {
 
 impl Foreign {
     fn new(data: *const i32, shape: &[i64], strides: Option<&[i64]>) -> Self {
-        let (mut shape, deleted) = (shape.to_vec(), Box::new(AtomicUsize::new(0)));
+        let (mut shape, deleted) = (shape.to_vec(), Arc::new(AtomicUsize::new(0)));
         let mut owned = strides.unwrap_or(&[]).to_vec();
         let dl_tensor = DLTensor {
             data: data.cast_mut().cast(),
@@ -46,7 +46,7 @@ impl Foreign {
             strides: if strides.is_some() { owned.as_mut_ptr() } else { null_mut() },
             byte_offset: 0,
         };
-        let manager_ctx = core::ptr::from_ref(&*deleted).cast_mut().cast::<c_void>();
+        let manager_ctx = Arc::as_ptr(&deleted).cast_mut().cast::<c_void>();
         let managed = Box::new(DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(count) });
         let version = DLPackVersion { major: 1, minor: 3 };
         let deleter = Some(count_versioned as unsafe extern "C" fn(_));
