@@ -28,7 +28,7 @@ def address(array: np.ndarray) -> int:
 
 
 def describe(array: np.ndarray) -> str:
-    return f"numpy {array.dtype} {array.shape}, values {array.min()}..{array.max()}, {array.nbytes:,} bytes"
+    return f"numpy {array.dtype} {array.shape}, {array.min()}..{array.max()}, first row {array[0, 0]}, {array.nbytes:,} bytes"
 
 
 def tensor_address(tensor: tf.Tensor) -> int:
@@ -41,7 +41,9 @@ def show(tensor: tf.Tensor, array: np.ndarray) -> None:
     if not np.array_equal(tensor.numpy(), array):
         raise SystemExit("the tensor's values are not the array's")
     kept = "shared, not copied" if tensor_address(tensor) == address(array) else "copied in one pass"
-    print(f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, {kept}, every value equal")
+    print(
+        f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row {tensor[0, 0].numpy()}, {kept}, all values equal"
+    )
 
 
 def race(ours, theirs, their_name: str) -> None:
