@@ -1,4 +1,4 @@
-//! Conversion on the machine's cores: what [`tensorferry_core::convert`] does, split over threads where that pays.
+//! Conversion on the machine's cores: what [`tensorferry_core::convert()`] does, split over threads where that pays.
 //!
 //! # Rationale
 //! Threads are started for one conversion and end with it. A pool would save some ten microseconds of a conversion that takes
