@@ -244,6 +244,36 @@ fn big_transposes_use_tiles_and_lose_nothing() {
 }
 
 #[test]
+fn large_unaligned_arrays_are_whole_and_checked_to_the_end() {
+    let n = (1 << 20) + 5;
+    let mut bytes: Vec<u8> = (0..=n).map(|i| (i % 127) as u8).collect();
+    let mut out = vec![0xa5_u8; 2 * n + 3];
+    for (to, offset) in [(DType::Int8, 1), (DType::Int16, 1), (DType::Int16, 2), (DType::UInt8, 1)] {
+        let layout = |size| Layout::contiguous(&[n], size).unwrap();
+        // SAFETY: `n` elements from byte 1 of a vector of one more.
+        let view = unsafe { View::from_raw(DType::UInt8, ByteOrder::Native, layout(1), bytes.as_ptr().wrapping_add(1)) };
+        // SAFETY: `n` elements of at most two bytes and two or three more.
+        let mut target =
+            unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout(to.size()), out.as_mut_ptr().wrapping_add(offset)) };
+        convert_into(&view, &mut target, Casting::Checked).unwrap();
+        let end = offset + n * to.size();
+        let values =
+            out[offset..end].chunks(to.size()).map(|element| u16::from_ne_bytes([element[0], *element.get(1).unwrap_or(&0)]));
+        assert!(values.zip(&bytes[1..]).all(|(out, &byte)| out == u16::from(byte)), "{to} at {offset}");
+        assert_eq!((out[0], out[end]), (0xa5, 0xa5), "{to} at {offset} wrote outside");
+        out.fill(0xa5);
+    }
+    for at in [1, 20, n / 2, n - 3, n] {
+        let kept = std::mem::replace(&mut bytes[at], 200);
+        let view = View::from_slice(&bytes, &[n + 1]).unwrap();
+        let mut signed = vec![0_i8; n + 1];
+        let result = convert_into(&view, &mut ViewMut::from_slice(&mut signed, &[n + 1]).unwrap(), Casting::Checked);
+        assert!(matches!(result, Err(Error::ValuesDoNotFit(misfits)) if misfits.index[0] == at && misfits.count == 1));
+        bytes[at] = kept;
+    }
+}
+
+#[test]
 fn foreign_bools_become_0_or_1() {
     let bytes = [0_u8, 1, 2, 255];
     let layout = Layout::contiguous(&[4], 1).unwrap();

@@ -16,8 +16,8 @@ use std::thread;
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
-/// Bytes read and written below which one thread is as fast.
-const PARALLEL_BYTES: usize = 4 << 20;
+/// Bytes read and written from which threads are started: some hundreds of microseconds of work for one.
+const PARALLEL_BYTES: usize = 16 << 20;
 
 /// Bytes of a piece of work: few enough that threads end together, enough that taking one costs nothing.
 const PIECE_BYTES: usize = 2 << 20;
@@ -72,6 +72,9 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
 /// Those of [`tensorferry_core::convert_into`].
 pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Result<()> {
     let to = out.dtype();
+    if src.layout().nbytes() + out.layout().nbytes() < PARALLEL_BYTES {
+        return tensorferry_core::convert_into(src, out, casting);
+    }
     let conversion = Conversion::new(src, out, casting)?;
     let (pieces, threads) = pieces(conversion.nbytes());
     let fits = if threads == 1 { conversion.run() } else { all(cut(conversion, pieces), threads, Conversion::run) };
@@ -196,10 +199,10 @@ mod tests {
     use super::*;
     use crate::{Error, Index};
 
-    const N: usize = 1 << 20;
+    const N: usize = 1 << 21;
 
     fn numbers() -> Vec<i64> {
-        (0_i64..1 << 20).map(|i| i * 7919 % 100_003 - 50_000).collect()
+        (0_i64..1 << 21).map(|i| i * 7919 % 100_003 - 50_000).collect()
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::Casting;
 use super::halves::{Brain, Half};
 use super::lanes::{Bit, Cast, Checked, Lane, Pair, Rule, Saturate, Wrap};
 use crate::DType;
+#[cfg(target_arch = "x86_64")]
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Reads `n` elements, writes `n`, neither overlapping nor necessarily aligned, in native order; whether all values fit.
 type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
@@ -62,7 +64,7 @@ macro_rules! has {
 }
 
 impl Level {
-    /// Every level this CPU has, least first. The detection is cached by the standard library.
+    /// Every level this CPU has, least first.
     #[cfg(test)]
     pub(super) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
@@ -72,8 +74,25 @@ impl Level {
         all.into_iter().filter(|&level| level <= Self::best())
     }
 
+    /// The best that this CPU has, found out once.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn best() -> Self {
+        /// 0 until known, then the level and 1.
+        static KNOWN: AtomicU8 = AtomicU8::new(0);
+        match KNOWN.load(Ordering::Relaxed) {
+            1 => Self::Base,
+            2 => Self::Avx2,
+            3 => Self::Avx512,
+            _ => {
+                let best = Self::detect();
+                KNOWN.store(best as u8 + 1, Ordering::Relaxed);
+                best
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn detect() -> Self {
         if !has!("avx2" "fma" "f16c" "bmi1" "bmi2" "lzcnt") {
             Self::Base
         } else if has!("avx512f" "avx512bw" "avx512dq" "avx512vl") {

@@ -139,18 +139,30 @@ macro_rules! bound {
     };
 }
 
+/// The whole part of a float, 0 where an integer type does not hold it, and whether it does. `as` saturates and does not vectorise.
+macro_rules! whole_part {
+    ($x:expr, $f:ty, $i:ty) => {{
+        let x: $f = $x;
+        let inside = (x >= <$i>::MIN as $f) & (x < bound!($i, $f));
+        let x: $f = if inside { x } else { 0.0 };
+        // SAFETY: 0, or at least the type's least value and less than the bound: finite, and its whole part is in range.
+        (unsafe { x.to_int_unchecked::<$i>() }, inside)
+    }};
+}
+
 macro_rules! float_and_ints {
     ($f:ty, $mask:ty: $($i:ty, $us:ty);*) => {$(
         impl Cast<$i> for $f {
             #[inline(always)]
             fn wrap(self) -> $i {
-                self as $i
+                let (out, _) = whole_part!(self, $f, $i);
+                let out = if self >= bound!($i, $f) { <$i>::MAX } else { out };
+                if self < <$i>::MIN as $f { <$i>::MIN } else { out }
             }
             #[inline(always)]
             fn checked(self) -> ($i, $mask) {
-                let out = self as $i;
-                // At the bound the cast back rounds up to it, and would agree.
-                let fits = (out as $f == self) & (self < bound!($i, $f));
+                let (out, inside) = whole_part!(self, $f, $i);
+                let fits = inside & (out as $f == self);
                 (out, !fits as $mask)
             }
         }
@@ -162,7 +174,8 @@ macro_rules! float_and_ints {
             #[inline(always)]
             fn checked(self) -> ($f, $us) {
                 let out = self as $f;
-                let fits = (out as $i == self) & (out < bound!($i, $f));
+                let (back, inside) = whole_part!(out, $f, $i);
+                let fits = inside & (back == self);
                 (out, !fits as $us)
             }
         }
@@ -273,9 +286,8 @@ macro_rules! int_to_halves {
             #[inline(always)]
             fn checked(self) -> ($h, $us) {
                 let out: $h = self.wrap();
-                let back = out.widen();
-                // The cast back of an infinity agrees with the greatest or the least integer.
-                let fits = (back as $i == self) & (back < bound!($i, f32)) & !out.is_infinite();
+                let (back, inside) = whole_part!(out.widen(), f32, $i);
+                let fits = inside & (back == self);
                 (out, !fits as $us)
             }
         }
