@@ -30,7 +30,10 @@ def fast_road() -> tuple[Any, ...] | None:
         thread = current._thread_local_data
         graphs = ops._default_graph_stack
         _ = (thread.device_name, graphs.stack, context.default_execution_mode)
-        return context, context._context, thread, graphs, context.EAGER_MODE, pywrap_tfe.TFE_FromDlpackCapsule, current._handle
+        devices = current._logical_devices
+        only_device = devices if len(devices) == 1 else object()  # is no list of theirs
+        from_capsule = pywrap_tfe.TFE_FromDlpackCapsule
+        return context, context._context, thread, only_device, graphs, context.EAGER_MODE, from_capsule, current._handle
     except (ImportError, AttributeError):
         return None
 

@@ -2,6 +2,7 @@
 
 use crate::dtype;
 use crate::errors::OrRaise;
+use crate::memory::Block;
 use crate::tensor::PyTensor;
 use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API, PyArrayObject};
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
@@ -59,7 +60,8 @@ pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
 
 /// Whether an object that owns memory, but is no array, guards it from change.
 fn is_frozen_owner(owner: &Bound<'_, PyAny>) -> bool {
-    if owner.is_instance_of::<PyBytes>() || owner.is_instance_of::<PyTensor>() {
+    // A block has one array over it, found read-only on the way here.
+    if owner.is_instance_of::<PyBytes>() || owner.is_instance_of::<PyTensor>() || owner.is_instance_of::<Block>() {
         return true;
     }
     let py = owner.py();

@@ -19,6 +19,8 @@ struct Runtime {
     context: Py<PyAny>,
     /// Per-thread state of the context, of which `device_name` is the scope of `tf.device`.
     thread: Py<PyAny>,
+    /// The context's list of devices if the CPU is the only one, else another object.
+    only_device: Py<PyAny>,
     /// `ops._default_graph_stack`, whose `stack` lists the graphs that this thread is building.
     graphs: Py<PyAny>,
     /// `context.EAGER_MODE`, a small integer.
@@ -41,23 +43,26 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
         if parts.is_none() {
             return PyResult::Ok(None);
         }
-        let (module, context, thread, graphs, eager_mode, from_capsule, handle) = parts.cast::<PyTuple>()?.extract()?;
-        Ok(Some(Runtime { module, context, thread, graphs, eager_mode, from_capsule, handle }))
+        let (module, context, thread, only_device, graphs, eager_mode, from_capsule, handle) =
+            parts.cast::<PyTuple>()?.extract()?;
+        Ok(Some(Runtime { module, context, thread, only_device, graphs, eager_mode, from_capsule, handle }))
     })?;
     Ok(runtime.as_ref())
 }
 
 impl Runtime {
-    /// Whether a tensor made now belongs on the CPU of this context, outside any graph and device scope.
+    /// Whether a tensor made now belongs on the CPU of this context, outside any graph.
     ///
-    /// `is_eager` would answer the first part alone, but reading it costs a fifth of the whole call (it is a C++ property); no graph
-    /// being built, in a program that has not turned eager execution off, says the same.
+    /// `is_eager` and `device_name` would answer that alone, but as C++ properties each costs a fifth of the whole call. No graph being
+    /// built, in a program that has not turned eager execution off, says as much as the first; and where the CPU is the only device (the
+    /// context replaces the list when it finds another), no scope leads elsewhere.
     fn is_plain_eager(&self, py: Python<'_>) -> PyResult<bool> {
-        let module = self.module.bind(py);
-        Ok(module.getattr(intern!(py, "_context"))?.is(&self.context)
+        let (module, context) = (self.module.bind(py), self.context.bind(py));
+        Ok(module.getattr(intern!(py, "_context"))?.is(context)
             && self.graphs.bind(py).getattr(intern!(py, "stack"))?.cast::<PyList>().is_ok_and(|graphs| graphs.is_empty())
             && module.getattr(intern!(py, "default_execution_mode"))?.is(&self.eager_mode)
-            && !self.thread.bind(py).getattr(intern!(py, "device_name"))?.is_truthy()?)
+            && (context.getattr(intern!(py, "_logical_devices"))?.is(&self.only_device)
+                || !self.thread.bind(py).getattr(intern!(py, "device_name"))?.is_truthy()?))
     }
 }
 
