@@ -274,7 +274,12 @@ impl fmt::Display for Misfits {
         };
         write!(f, "{from} -> {to}: {count} of {total} {values} {verb} not fit ")?;
         write!(f, "(first: {:?} = {value}; {to} holds ", index.as_slice())?;
-        match (to.integer_range(), to.exact_integers()) {
+        let part = match to {
+            DType::Complex64 => DType::Float32,
+            DType::Complex128 => DType::Float64,
+            real => *real,
+        };
+        match (to.integer_range(), part.exact_integers()) {
             (Some((0, 1)), _) => f.write_str("0 and 1")?,
             (Some((low, high)), _) => write!(f, "{low}..{high}")?,
             (None, Some(exact)) if from.is_integer() => write!(f, "every integer from -{exact} to {exact}, not all beyond")?,

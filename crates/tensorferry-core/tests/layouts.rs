@@ -387,3 +387,11 @@ fn smallest_dtype_is_the_narrowest_that_holds_the_values() {
         assert!(matches!(of(unfit), Err(Error::ValuesDoNotFit(_))), "{unfit:?}");
     }
 }
+
+#[test]
+fn message_says_which_integers_a_float_or_complex_dtype_holds() {
+    for to in [DType::Float32, DType::Complex64] {
+        let error = convert(&View::from_slice(&[16_777_217_i64], &[1]).unwrap(), to, Casting::Checked).unwrap_err();
+        assert!(error.to_string().contains("holds every integer from -16777216 to 16777216, not all beyond"), "{error}");
+    }
+}
