@@ -1,0 +1,123 @@
+"""What every test file shares: the frameworks, the dtypes, and a process of its own for what might end one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The machine that runs the tests may be busy: no deadline, and the same examples in every run.
+settings.register_profile("tests", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+NAMES = [
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
+
+
+def np_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of that name; bfloat16 is ml_dtypes'."""
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def address(array) -> int:
+    """Where the first element lies. (Not of `tf.Tensor.numpy()`, which is always a copy: of the tensor itself.)"""
+    return np.asarray(array).__array_interface__["data"][0]
+
+
+def at_offset(values, offset: int) -> np.ndarray:
+    """A C-contiguous copy of the values that starts `offset` bytes after a multiple of 64."""
+    values = np.asarray(values)
+    memory = np.zeros(values.nbytes + 192, np.uint8)
+    start = -address(memory) % 64 + offset
+    array = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    array[...] = values
+    assert array.size == 0 or address(array) % 64 == offset % 64
+    return array
+
+
+def freeze(array: np.ndarray) -> np.ndarray:
+    """Makes an array and all the arrays it is a view of read-only."""
+    base = array
+    while isinstance(base, np.ndarray):
+        base.flags.writeable = False
+        base = base.base
+    return array
+
+
+def same(actual, expected) -> None:
+    """Same dtype (in either byte order), same shape, same values; NaN is NaN."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    native = expected.astype(expected.dtype.newbyteorder("="))
+    actual = actual.astype(actual.dtype.newbyteorder("="))
+    assert actual.dtype == native.dtype
+    assert actual.shape == native.shape
+    wide = np.complex128 if native.dtype.kind == "c" else np.float64
+    if native.dtype.kind in "biu":
+        assert np.array_equal(actual, native)
+    else:
+        np.testing.assert_array_equal(actual.astype(wide), native.astype(wide))
+
+
+def run_python(code: str, *arguments: str, timeout: float = 120) -> str:
+    """Runs code in a process of its own and returns what it printed; an abort there fails this test alone."""
+    process = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert process.returncode == 0, f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
+    return process.stdout
+
+
+def _framework(name: str):
+    if os.environ.get("TENSORFERRY_FRAMEWORKS") == "all":
+        return __import__(name)
+    return pytest.importorskip(name, reason=f"{name} is not installed; make test FRAMEWORKS=all installs it")
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """TensorFlow; every run has it."""
+    import tensorflow
+
+    return tensorflow
+
+
+@pytest.fixture(scope="session")
+def jax():
+    """JAX; every run has it."""
+    import jax
+
+    return jax
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, where it is installed; with FRAMEWORKS=all it must be."""
+    return _framework("torch")
