@@ -25,18 +25,16 @@ __all__ = [
 class Error(Exception):
     """Base of tensorferry's exceptions. ``code`` names the kind of error and never changes between versions."""
 
-    code: str
+    code: str = ""
 
-    def __init__(self, message: str = "", code: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-
-    def __reduce__(self) -> tuple[type[Error], tuple[str, str]]:
-        return type(self), (str(self), self.code)
+    # AutoGraph raises an error of traced code anew, as the same class, only if the class is made the plain way.
+    __init__ = Exception.__init__
 
 
 class OverflowError(Error, builtins.OverflowError, builtins.ValueError):
     """Values do not fit the target dtype: out of range, not integral, not finite or not exactly representable."""
+
+    code = "values_do_not_fit"
 
 
 class ValueError(Error, builtins.ValueError):
@@ -50,17 +48,25 @@ class TypeError(Error, builtins.TypeError):
 class BufferError(Error, builtins.BufferError, builtins.ValueError):
     """Memory cannot be shared as asked: ``copy=False`` where a copy is needed, a DLPack tensor that cannot be taken."""
 
+    code = "not_shareable"
+
 
 class IndexError(Error, builtins.IndexError):
     """An index outside a tensor."""
+
+    code = "index_out_of_range"
 
 
 class MemoryError(Error, builtins.MemoryError):
     """No memory for the result."""
 
+    code = "allocation"
+
 
 class FileFormatError(Error, builtins.ValueError):
     """A file is not what it should be: truncated, malformed or lying about its size."""
+
+    code = "malformed"
 
 
 #: The class of each code.
@@ -93,3 +99,10 @@ CODES: dict[str, type[Error]] = {
     "not_an_index": TypeError,
     "no_elements": ValueError,
 }
+
+
+def make(code: str, message: str) -> Error:
+    """The exception for a code, to raise."""
+    error: Error = CODES[code](message)
+    error.code = code
+    return error

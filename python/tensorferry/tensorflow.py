@@ -42,10 +42,10 @@ def place(tensor: Tensor, *, copy: bool | None, name: str | None) -> tf.Tensor:
     """Hands a tensor over where the fast road does not lead: in a graph, or in a device scope."""
     if not tf.executing_eagerly():
         if copy is False:
-            raise errors.BufferError(
+            raise errors.make(
+                "not_shareable",
                 "cannot share without a copy: inside tf.function an array becomes a constant of the graph. "
                 "Convert it outside, or allow a copy with copy=None.",
-                "not_shareable",
             )
         return tf.convert_to_tensor(tensor.numpy(), name=name)
     eager = tf.experimental.dlpack.from_dlpack(_internal.framework_capsule(tensor))
@@ -97,9 +97,9 @@ def _python_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tenso
     if array.dtype.kind not in "biufc":
         return tf.convert_to_tensor(value, dtype, name=options["name"])
     if options["copy"] is False:
-        raise errors.BufferError(
-            "cannot share without a copy: Python numbers are no array. Pass a NumPy array, or allow a copy.",
+        raise errors.make(
             "not_shareable",
+            "cannot share without a copy: Python numbers are no array. Pass a NumPy array, or allow a copy.",
         )
     if dtype is not None:
         return _internal.convert_to_tensor(array, dtype, **options)
@@ -116,17 +116,17 @@ def _foreign_array(array: np.ndarray[Any, Any], dtype: Any, options: dict[str, A
         return tf.convert_to_tensor(array, dtype, name=options["name"])
     target = None if dtype is None else tf.as_dtype(dtype)
     if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1 and array.dtype.itemsize <= 16 and target is not None:
-        raise errors.ValueError(
+        raise errors.make(
+            "unsupported_dtype",
             f"{array.dtype} -> {target.name}: tensorferry does not check values for this dtype. "
             "Convert with ml_dtypes' astype first.",
-            "unsupported_dtype",
         )
     try:
         known = tf.as_dtype(array.dtype)
     except TypeError:
-        raise errors.ValueError(
-            f"dtype {array.dtype} has no TensorFlow equivalent. Convert it with NumPy's astype first.",
+        raise errors.make(
             "unsupported_dtype",
+            f"dtype {array.dtype} has no TensorFlow equivalent. Convert it with NumPy's astype first.",
         ) from None
     if target is None or target == known:
         return tf.convert_to_tensor(array, name=options["name"])

@@ -2,10 +2,11 @@
 
 use crate::errors::raise;
 use numpy::{PyArrayDescr, PyArrayDescrMethods};
+use pyo3::PyTypeInfo;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyFloat, PyString, PyType};
 use tensorferry::{ByteOrder, Casting, DType};
 
 /// Our dtype for a NumPy dtype; `None` for those that tensors do not share (strings, datetimes, structures, float8 ...).
@@ -92,6 +93,14 @@ pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
             Err(raise(py, "unknown_dtype", message))
         }
     }
+}
+
+/// Reads a `dtype=` argument as `tf.as_dtype` does, to which Python's float is float32.
+pub(crate) fn parse_tensorflows(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
+    let is_float = |dtype: &Bound<'_, PyAny>| {
+        dtype.is(PyFloat::type_object(dtype.py())) || dtype.cast::<PyString>().is_ok_and(|name| name == "float")
+    };
+    if dtype.is_some_and(is_float) { Ok(Asked::Ours(DType::Float32)) } else { parse(dtype) }
 }
 
 fn asked(descr: &Bound<'_, PyArrayDescr>) -> Asked {

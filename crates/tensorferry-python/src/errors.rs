@@ -2,20 +2,13 @@
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use std::io;
 use tensorferry::Error;
-
-/// `tensorferry.errors.CODES`: code -> exception class.
-fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
-    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    CLASSES.import(py, "tensorferry.errors", "CODES")
-}
 
 /// An exception of the class that `code` stands for.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
-    let class = classes(py).and_then(|classes| classes.as_any().get_item(code));
-    match class.and_then(|class| class.call1((&message, code))) {
+    let make = py.import("tensorferry.errors").and_then(|errors| errors.getattr("make"));
+    match make.and_then(|make| make.call1((code, &message))) {
         Ok(exception) => PyErr::from_value(exception),
         Err(_) => PyRuntimeError::new_err(message), // only while the interpreter is being torn down
     }
@@ -25,12 +18,24 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     if let Error::Io { action, path, source } = error {
         let message = format!("{action}: {source}");
-        return match source.raw_os_error() {
+        return match number(source) {
             Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
             None => PyOSError::new_err(format!("{}: {message}", path.display())),
         };
     }
     raise(py, error.code(), error.to_string())
+}
+
+/// The system's error number, by its kind where another error wraps it and hides the number.
+fn number(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or(match error.kind() {
+        io::ErrorKind::NotFound => Some(libc::ENOENT),
+        io::ErrorKind::PermissionDenied => Some(libc::EACCES),
+        io::ErrorKind::NotADirectory => Some(libc::ENOTDIR),
+        io::ErrorKind::ReadOnlyFilesystem => Some(libc::EROFS),
+        io::ErrorKind::StorageFull => Some(libc::ENOSPC),
+        _ => None,
+    })
 }
 
 /// `?` on the library's results: `.or_raise(py)?`.

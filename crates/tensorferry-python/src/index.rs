@@ -2,7 +2,7 @@
 
 use crate::errors::raise;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyEllipsis, PySlice, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyInt, PySlice, PyTuple};
 use tensorferry::{Index, Layout};
 
 /// Reads the expression between the brackets.
@@ -40,6 +40,13 @@ fn one(part: &Bound<'_, PyAny>, dim: usize) -> PyResult<Index> {
         && let Ok(at) = part.extract::<isize>()
     {
         return Ok(Index::At(at));
+    }
+    if part.is_instance_of::<PyInt>() && !part.is_instance_of::<PyBool>() {
+        return Err(raise(
+            part.py(),
+            "index_out_of_range",
+            format!("index {part} is out of range for a dimension of length {dim}"),
+        ));
     }
     let message = format!(
         "a tensor is indexed with integers, slices, ... and None, not {}. For other indices use tensor.numpy()[index].",

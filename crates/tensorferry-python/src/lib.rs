@@ -8,6 +8,7 @@ mod convert;
 mod dtype;
 mod errors;
 mod index;
+mod interface;
 mod memory;
 mod npy;
 mod release;

@@ -3,6 +3,7 @@
 use crate::array::{self, Parts};
 use crate::capsule;
 use crate::errors::{OrRaise, raise};
+use crate::interface;
 use crate::release::Keep;
 use crate::tensor::PyTensor;
 use numpy::PyUntypedArray;
@@ -46,6 +47,7 @@ impl<'py> Source<'py> {
             let (tensor, read_only) = capsule::import(value)?;
             return Ok(Some(Self::Tensor { tensor, frozen: read_only }));
         }
+        interface::check(value)?;
         let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,))?;
         match Self::known(&array)? {
             Some(known) => Ok(known),

@@ -103,7 +103,7 @@ pub(crate) fn convert_to_tensor<'py>(
         Some(Some(source)) => Some(source),
         _ => None,
     };
-    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, dtype::parse(dtype)?) else {
+    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, dtype::parse_tensorflows(dtype)?) else {
         let options = PyDict::new(py);
         options.set_item("casting", casting)?;
         options.set_item("copy", copy)?;
