@@ -8,6 +8,7 @@ them is recycled and costs no allocation.
 """
 
 import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -51,7 +52,7 @@ def _count(length: int) -> None:
         for _ in range(100):
             call()
         before = requests()
-        for _ in range(CALLS):
+        for _ in itertools.repeat(None, CALLS):  # range would make an int for each
             call()
         after = requests()
         print((after - before) / CALLS)

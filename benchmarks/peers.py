@@ -32,16 +32,24 @@ def at_offset(length: int, dtype: DTypeLike, offset: int) -> NDArray:
     memory = np.empty(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -address(memory) % ALIGNMENT + offset
     array = memory[start : start + nbytes].view(dtype)
-    array[...] = np.arange(length) % 100
+    _fill(array)
     return array
 
 
 def frozen(length: int, dtype: DTypeLike) -> NDArray:
     """An array that tensorferry may share: aligned, and read-only from its owner on."""
     array = tensorferry.empty((length,), dtype)
-    array[...] = np.arange(length) % 100
+    _fill(array)
     array.flags.writeable = False
     return array
+
+
+def _fill(array: NDArray) -> None:
+    """0 to 99, over and over, without a temporary array as large as this one."""
+    pattern = np.arange(100).astype(array.dtype)
+    whole = len(array) // len(pattern) * len(pattern)
+    array[:whole].reshape(-1, len(pattern))[...] = pattern
+    array[whole:] = pattern[: len(array) - whole]
 
 
 def memcpy(target: NDArray, source: NDArray) -> None:
