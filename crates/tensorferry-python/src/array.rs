@@ -126,7 +126,7 @@ pub(crate) fn overlap(a: (*const u8, &Layout), b: (*const u8, &Layout)) -> bool 
 
 /// Whether two indices of the layout may name the same byte: judged by strides, erring towards yes for interleaved layouts.
 pub(crate) fn overlaps_itself(layout: &Layout) -> bool {
-    if layout.is_empty() {
+    if layout.is_empty() || layout.is_c_contiguous() {
         return false;
     }
     let mut steps: Vec<(usize, usize)> = layout

@@ -28,6 +28,7 @@ mod lanes;
 mod plan;
 mod range;
 pub mod scalar;
+mod stream;
 mod strided;
 #[cfg(test)]
 mod tests;

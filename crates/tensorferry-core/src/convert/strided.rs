@@ -9,6 +9,7 @@ use super::Casting;
 use super::dispatch::{Kernel, kernel};
 use super::plan::{Plan, Tile, is_packed};
 use super::scalar;
+use super::stream;
 use super::transfer::{Swap, transfer};
 use crate::{ByteOrder, DType, Dims, Error, Misfits, Result, View, ViewMut};
 use alloc::boxed::Box;
@@ -78,6 +79,8 @@ pub struct Conversion<'a> {
     to: End,
     src: *const u8,
     dst: *mut u8,
+    /// Whether the whole result is too large for the caches.
+    pub(super) streams: bool,
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
 
@@ -100,7 +103,8 @@ impl<'a> Conversion<'a> {
         }
         let plan = Plan::convert(src.layout(), out.layout());
         let (from, to) = (End::new(from, src.byte_order()), End::new(to, out.byte_order()));
-        Ok(Self { plan, kernel, from, to, src: src.as_ptr(), dst: out.as_mut_ptr(), memory: PhantomData })
+        let streams = stream::pays(out.layout().nbytes());
+        Ok(Self { plan, kernel, from, to, src: src.as_ptr(), dst: out.as_mut_ptr(), streams, memory: PhantomData })
     }
 
     /// Bytes read and written.
@@ -133,10 +137,43 @@ impl<'a> Conversion<'a> {
             return self.plan.rows(|[s, d], n| {
                 let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
                 // SAFETY: a row of both arrays, packed and native at both ends.
-                unsafe { self.kernel.run(src, dst, n) }
+                if self.streams { unsafe { self.run_streamed(src, dst, n) } } else { unsafe { self.kernel.run(src, dst, n) } }
             });
         }
         self.run_tiles()
+    }
+
+    /// The kernel, part by part, with the whole cache lines of the destination written past the caches.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`].
+    unsafe fn run_streamed(&self, src: *const u8, dst: *mut u8, n: usize) -> bool {
+        let (from, to) = (self.from.size, self.to.size);
+        let (part, gap) = (stream::PART / from.max(to), dst.align_offset(stream::LINE));
+        let head = gap / to;
+        // A copy that large in one piece is memcpy's, which has ways of its own to the same end.
+        if gap % to != 0 || n < head + part || (self.kernel.is_copy && stream::pays(n * to)) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.kernel.run(src, dst, n) };
+        }
+        // SAFETY: the first of the caller's elements.
+        let mut fits = unsafe { self.kernel.run(src, dst, head) };
+        let (mut block, mut at) = (Block::new(), head);
+        while fits && at + part <= n {
+            let mut packed = src.wrapping_add(at * from);
+            stream::look_ahead(packed, part * from);
+            if !self.kernel.is_copy {
+                // SAFETY: elements of the caller's from `at`, and a block with room for them.
+                fits = unsafe { self.kernel.run(packed, block.as_mut_ptr(), part) };
+                packed = block.as_mut_ptr();
+            }
+            // SAFETY: elements as the destination has them, as many as are whole lines of it.
+            unsafe { stream::copy(packed, dst.wrapping_add(at * to), part * to / stream::LINE) };
+            at += part;
+        }
+        stream::fence();
+        // SAFETY: the last of the caller's elements.
+        fits && unsafe { self.kernel.run(src.wrapping_add(at * from), dst.wrapping_add(at * to), n - at) }
     }
 
     /// `run` for what is strided, byte-swapped or short.

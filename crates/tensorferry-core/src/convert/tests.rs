@@ -1,9 +1,10 @@
 //! Every kernel on every level of CPU against the oracle, and the oracle against what the language and the `half` crate define.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "test values are made by cutting bits")]
 
+use super::Conversion;
 use super::dispatch::{Level, kernel_at};
 use super::scalar::{Bytes, Value, convert_scalar, read};
-use crate::{ByteOrder, Casting, DType};
+use crate::{ByteOrder, Casting, DType, Layout, View, ViewMut};
 use alloc::vec::Vec;
 use half::{bf16, f16};
 
@@ -223,4 +224,61 @@ fn table_of_the_casting_rules() {
     assert!(convert_scalar(Value::Float(f64::INFINITY), DType::Float32, Checked).is_some());
     assert!(convert_scalar(Value::Float(0.1), DType::Float32, Checked).is_some());
     assert!(convert_scalar(Value::Complex(0.0, 1e39), DType::Complex64, Checked).is_none());
+}
+
+/// What a conversion of `n` elements writes `offset` bytes into fresh memory, past the caches or not.
+fn written(streams: bool, (from, to): (DType, DType), src: &[u8], n: usize, offset: usize) -> Vec<u8> {
+    let mut memory = alloc::vec![0xa5; offset + n * to.size() + 64];
+    let (shape, start) = ([n], memory[offset..].as_mut_ptr());
+    // SAFETY: `src` holds `n` elements; any bytes are integers, floats and complex numbers.
+    let view = unsafe {
+        View::from_raw(from, ByteOrder::Native, Layout::contiguous(&shape, from.size()).unwrap(), src[..n * from.size()].as_ptr())
+    };
+    let layout = Layout::contiguous(&shape, to.size()).unwrap();
+    // SAFETY: the memory has room for `n` elements from `start`, and is reached only through `out` while `out` lives.
+    let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout, start) };
+    let mut conversion = Conversion::new(&view, &mut out, Casting::Wrap).unwrap();
+    conversion.streams = streams;
+    assert!(conversion.run());
+    memory
+}
+
+#[test]
+fn streaming_writes_the_same_bytes_and_no_others() {
+    use DType::{Complex64, Complex128, Float64, Int8, Int16, Int32, Int64, UInt8};
+    let mut random = Random(0x5eed);
+    let src: Vec<u8> = (0..16 * 3000).map(|_| random.next() as u8).collect();
+    let pairs = [
+        (Int64, Int32),
+        (Int32, Int64),
+        (Int64, Int8),
+        (UInt8, Complex128),
+        (Complex128, Complex64),
+        (Int16, Int16),
+        (Float64, Float64),
+    ];
+    for pair in pairs {
+        for n in [0, 1, 63, 64, 127, 128, 129, 1000, 3000] {
+            for offset in [0, 1, 4, 16, 40, 64] {
+                let (plain, streamed) = (written(false, pair, &src, n, offset), written(true, pair, &src, n, offset));
+                assert!(plain == streamed, "{pair:?}, {n} elements, {offset} bytes in");
+            }
+        }
+    }
+}
+
+#[test]
+fn streaming_sees_a_misfit_wherever_it_is() {
+    const N: usize = 3000;
+    for at in [0, 1, 15, 16, 17, N / 2, N - 2, N - 1] {
+        let (mut source, mut target) = (alloc::vec![1_i64; N], alloc::vec![0_i32; N + 1]);
+        source[at] = 1 << 40;
+        for start in [0, 1] {
+            let view = View::from_slice(&source, &[N]).unwrap();
+            let mut out = ViewMut::from_slice(&mut target[start..start + N], &[N]).unwrap();
+            let mut conversion = Conversion::new(&view, &mut out, Casting::Checked).unwrap();
+            conversion.streams = true;
+            assert!(!conversion.run(), "at {at}");
+        }
+    }
 }
