@@ -57,7 +57,7 @@ def test_refusals():
     assert refused.value.code == "shape_mismatch"
     locked = np.zeros(3)
     locked.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only|writ") as refused:
+    with pytest.raises(ValueError, match=r"read-only|writ") as refused:
         tensorferry.convert_into(np.zeros(3), locked)
     assert refused.value.code == "not_writable"
     with pytest.raises((TypeError, ValueError)):
@@ -78,7 +78,7 @@ def test_nothing_into_nothing():
 def test_an_output_whose_elements_overlap_is_refused_or_harmless():
     out = np.broadcast_to(np.zeros(1), (5,))
     out = np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,), writeable=True)
-    with pytest.raises(ValueError, match="overlap|same|share"):
+    with pytest.raises(ValueError, match="share memory"):
         tensorferry.convert_into(np.arange(5), out)
 
 
