@@ -76,7 +76,6 @@ def test_nothing_into_nothing():
 
 
 def test_an_output_whose_elements_overlap_is_refused_or_harmless():
-    out = np.broadcast_to(np.zeros(1), (5,))
     out = np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,), writeable=True)
     with pytest.raises(ValueError, match="share memory"):
         tensorferry.convert_into(np.arange(5), out)
