@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -208,10 +209,18 @@ def test_the_codes_of_rust_and_the_classes_of_python_are_in_step():
     codes = tensorferry._internal.error_codes()
     assert set(codes) <= set(errors.CODES)
     assert len(codes) == len(set(codes))
-    for code, kind_of_error in errors.CODES.items():
+    for kind_of_error in errors.CODES.values():
         assert issubclass(kind_of_error, errors.Error)
-        assert kind_of_error("words", code).code == code
-        assert str(kind_of_error("words", code)) == "words"
+        assert str(kind_of_error("words")) == "words"
+    assert errors.OverflowError("words").code == "values_do_not_fit"  # as TensorFlow makes it anew
+
+
+def test_an_error_travels_by_pickle_whole():
+    with pytest.raises(errors.Error) as refused:
+        tensorferry.tensor(np.zeros(3), np.complex64)[5]
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert type(again) is type(refused.value)
+    assert (str(again), again.code) == (str(refused.value), "index_out_of_range")
 
 
 @pytest.mark.parametrize("name", ["OverflowError", "ValueError", "TypeError", "BufferError", "IndexError", "MemoryError"])

@@ -242,11 +242,11 @@ def test_converting_again_and_again_does_not_grow():
             try: tensorferry.tensor(source * 2**40, "int32")
             except OverflowError: pass
         base = resident()
-        for round in range(200):
+        for round in range(50):
             tensorferry.tensor(source, "int32"); tensorferry.tensor(source); tensorferry.empty(3_000_000)
             try: tensorferry.tensor(source * 2**40, "int32")
             except OverflowError: pass
         print(resident() - base)
         """
     )
-    assert int(out) < 100
+    assert int(out) < 100  # one leaked tensor a round would be 400 or more

@@ -45,40 +45,41 @@ def test_many_threads_share_one_array_and_the_last_one_lets_it_go(tf):
 
 
 def test_another_thread_runs_during_a_big_conversion():
-    """The other thread counts while the conversion runs; with the GIL held it could not, so the interval is set endless."""
-    out = run_python(
+    """No thread is asked to give the GIL up, so the other one counts only while the main one has let go of it by itself."""
+    run_python(
         """
-        import sys, threading, numpy as np, tensorferry
-        source = np.ones(40_000_000, np.int64)
+        import sys, threading, time, numpy as np, tensorferry
+        source = np.ones(20_000_000, np.int64)
         out = np.zeros(source.size, np.int32)
-        count, stop, started = [0], threading.Event(), threading.Event()
+        count, stop, started = 0, False, threading.Event()
         def count_up():
+            global count
             started.set()
-            while not stop.is_set():
-                count[0] += 1
-        sys.setswitchinterval(1000)  # nobody is asked to give the GIL up
+            while not stop:
+                count += 1
+                time.sleep(0)  # lets go of the GIL
+        sys.setswitchinterval(1000)
         thread = threading.Thread(target=count_up)
-        results = {}
-        def convert(name, work):
-            # Takes the GIL once and gives it up only where the work does.
-            before = count[0]
+        thread.start()
+        started.wait()
+        def counted_during(work):
+            before = count
             work()
-            results[name] = count[0] - before
-        gate = threading.Lock()
-        def main():
-            convert("into", lambda: tensorferry.convert_into(source, out))
-            convert("tensor", lambda: tensorferry.tensor(source, "int32"))
-            convert("copy", lambda: tensorferry.tensor(source, copy=True))
-            convert("range", lambda: tensorferry.value_range(source))
-        sys.setswitchinterval(0.005)
-        thread.start(); started.wait()
-        main()
-        stop.set(); thread.join()
-        print(results)
-        assert all(value > 1000 for value in results.values()), results
+            return count - before
+        assert counted_during(lambda: sum(range(1_000_000))) == 0  # work that holds the GIL
+        results = {
+            "convert_into": counted_during(lambda: tensorferry.convert_into(source, out)),
+            "tensor": counted_during(lambda: tensorferry.tensor(source, "int32")),
+            "copy": counted_during(lambda: tensorferry.tensor(source, copy=True)),
+            "can_convert": counted_during(lambda: tensorferry.can_convert(source, "int8")),
+            "value_range": counted_during(lambda: tensorferry.value_range(source)),
+            "smallest_dtype": counted_during(lambda: tensorferry.smallest_dtype(source)),
+        }
+        stop = True
+        thread.join()
+        assert all(results.values()), results
         """
     )
-    assert "into" in out
 
 
 def test_tensors_dropped_by_tensorflows_threads(tf):
