@@ -16,11 +16,18 @@ pub type Strides = SmallVec<[isize; 6]>;
 ///
 /// A layout holds no more than [`MAX_NDIM`] dimensions, and every size computed from it fits in an `isize`: constructors refuse others,
 /// so arithmetic on a layout cannot overflow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Dims,
     strides: Strides,
     itemsize: usize,
+}
+
+// Derived, it would copy element by element, which on the way of a small array shows.
+impl Clone for Layout {
+    fn clone(&self) -> Self {
+        Self { shape: Dims::from_slice(&self.shape), strides: Strides::from_slice(&self.strides), itemsize: self.itemsize }
+    }
 }
 
 /// One part of a basic index: what stands between the commas of `a[3, 1:7:2, ..., None]`.
@@ -56,7 +63,7 @@ impl Layout {
             *stride = step.cast_signed();
             step = step.saturating_mul(dim.max(1)); // only strides of an array without elements can saturate
         }
-        Ok(Self { shape: shape.into(), strides, itemsize })
+        Ok(Self { shape: Dims::from_slice(shape), strides, itemsize })
     }
 
     /// Column-major (Fortran-contiguous) layout.
@@ -81,7 +88,7 @@ impl Layout {
             return Err(Error::StridesMismatch { ndim: shape.len(), strides: strides.len() });
         }
         check_size(shape, itemsize)?;
-        let layout = Self { shape: shape.into(), strides: strides.into(), itemsize };
+        let layout = Self { shape: Dims::from_slice(shape), strides: Strides::from_slice(strides), itemsize };
         match layout.checked_span() {
             Some(_) => Ok(layout),
             None => Err(Error::SizeOverflow { shape: shape.into(), itemsize }),

@@ -96,14 +96,15 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
         let message = "elements of out share memory (a broadcast array?): write to an array of its own".to_owned();
         return Err(raise(py, "not_writable", message));
     }
-    let mut source = Source::of_ours(src)?;
-    let big = source.view().layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
-    if array::overlap((source.view().as_ptr(), source.view().layout()), (parts.data, &parts.layout)) {
+    let source = Source::of_ours(src)?;
+    let copied;
+    let mut view = source.view();
+    let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
+    if array::overlap((view.as_ptr(), view.layout()), (parts.data, &parts.layout)) {
         // As NumPy does: through a copy, so that no element is overwritten before it is read.
-        let copy = source.to_tensor(py, None, Casting::Checked, Sharing { copy: Some(true), framework: false })?;
-        source = Source::Tensor { tensor: copy, frozen: true };
+        copied = source.to_tensor(py, None, Casting::Checked, Sharing { copy: Some(true), framework: false })?;
+        view = copied.as_view();
     }
-    let view = source.view();
     // SAFETY: NumPy vouches for the array's fields, `array` keeps it alive, it is writeable, its elements do not overlap one another
     // nor the source. That no other thread touches it meanwhile is the caller's affair, as with every NumPy function that releases
     // the GIL.
