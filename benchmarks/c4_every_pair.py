@@ -87,8 +87,9 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
     worst, middle = ranked[0], ranked[len(ranked) // 2]
     short = sum(pair.ratio(peer) < 1 for pair in pairs)
     bound = (
-        f"{short} of {len(pairs)} pairs are short of 1x; {worst.name} takes {quantity(worst.times['ours'], 's')}, of which a "
-        f"call with 1 element takes {quantity(worst.times['ours, 1'], 's')} ({quantity(worst.times[f'{peer}, 1'], 's')} the peer's)"
+        f"{short} of {len(pairs)} pairs are short of 1x; of the worst, {worst.name}, a call with 1 element takes "
+        f"{quantity(worst.times['ours, 1'], 's')} (the peer's {quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
+        f"{quantity(worst.per_element('ours'), 's')} (the peer's {quantity(worst.per_element(peer), 's')})"
     )
     spans = {f"{pair.name}, {side}": [pair.times[name]] for pair in pairs for side, name in (("ours", "ours"), ("peer", peer))}
     count = f"{len(pairs)} pairs x {LENGTH:,}"
