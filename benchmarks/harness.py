@@ -35,13 +35,22 @@ def interleave(
         raise ValueError(f"{repetitions} repetitions: a median needs at least {MINIMUM_REPETITIONS}")
     timers = {name: timeit.Timer(statement, globals=dict(namespace or {})) for name, statement in statements.items()}
     # Every statement is run before any is timed: first touches of memory, caches and lazy imports are not its speed.
-    once = {name: min(timer.timeit(1), timer.timeit(1)) for name, timer in timers.items()}
-    counts = {name: inner or max(1, round(SECONDS_PER_REPETITION / max(once[name], 1e-7))) for name in timers}
+    counts = {name: inner or _executions(timer) for name, timer in timers.items()}
+    for name, timer in timers.items():
+        timer.timeit(counts[name])
     samples: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(repetitions):
         for name, timer in timers.items():
             samples[name].append(timer.timeit(counts[name]) / counts[name])
     return samples
+
+
+def _executions(timer: timeit.Timer) -> int:
+    """How many executions fill a repetition. A first call says little, being cold, so the number grows until time passes."""
+    count = 1
+    while (taken := timer.timeit(count)) < SECONDS_PER_REPETITION / 2:
+        count *= 2
+    return max(1, round(count * SECONDS_PER_REPETITION / taken))
 
 
 def medians(samples: Mapping[str, list[float]]) -> dict[str, float]:
