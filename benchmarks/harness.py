@@ -46,9 +46,10 @@ def interleave(
 
 
 def _executions(timer: timeit.Timer) -> int:
-    """How many executions fill a repetition. A first call says little, being cold, so the number grows until time passes."""
+    """How many executions fill a repetition. Early calls say little, being cold, so the number grows until time passes."""
+    timer.timeit(2)
     count = 1
-    while (taken := timer.timeit(count)) < SECONDS_PER_REPETITION / 2:
+    while (taken := min(timer.timeit(count), timer.timeit(count))) < SECONDS_PER_REPETITION / 2:
         count *= 2
     return max(1, round(count * SECONDS_PER_REPETITION / taken))
 
