@@ -9,6 +9,9 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from rows import Row
 
+LONGEST = 30
+"""Where bars end: the figure beside one says how far it would go."""
+TICKS = (0.5, 1, 2, 5, 10, 20)
 COLOURS = {True: "#2a7f4f", False: "#c2572b"}
 
 
@@ -21,12 +24,16 @@ def draw(rows: list[Row], path: Path, setting: str) -> None:
     figure, axes = plt.subplots(figsize=(10, 0.7 + 0.21 * len(shown)))
     places = range(len(shown))
     ratios = [row.ratio or 1.0 for row in shown]
-    axes.barh(places, [ratio - 1 for ratio in ratios], left=1, height=0.7, color=[COLOURS[bool(row.reached)] for row in shown])
+    lengths = [min(ratio, LONGEST) for ratio in ratios]
+    axes.barh(places, [length - 1 for length in lengths], left=1, height=0.7, color=[COLOURS[bool(row.reached)] for row in shown])
     axes.scatter([row.target for row in shown], places, marker="|", s=60, color="black", zorder=3, label="target")
-    for place, ratio in zip(places, ratios, strict=True):
-        axes.text(max(ratio, 1) * 1.05, place, f"{ratio:.3g}", va="center", fontsize=7)
+    for place, ratio, length in zip(places, ratios, lengths, strict=True):
+        axes.text(max(length, 1) * 1.05, place, f"{ratio:,.2f}" if ratio < 100 else f"{ratio:,.0f}", va="center", fontsize=7)
     axes.set_yticks(places, [f"{row.workload}  {row.what}  /  {row.peer_name}" for row in shown])
     axes.set_xscale("log")
+    axes.set_xlim(0.8 * min(1, *ratios, *(row.target or 1 for row in shown)), 2 * LONGEST)
+    axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+    axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the peer (more is better)")

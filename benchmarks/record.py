@@ -41,9 +41,9 @@ def update_readme(rows: list[Row], record: Path) -> None:
     parts = [
         f"Measured by `{COMMAND}` on {_setting()}, {date.today().isoformat()}: medians, both sides in turns in one process.",
         f"![How many times as fast as each peer]({place.removesuffix('.json')}.svg)",
-        table(rows),
+        table([row for row in rows if row.reached is not None]),
         f"What bounds the figures short of their target:\n\n{missed}" if missed else "",
-        f"Every repetition is in [`{place}`]({place}).",
+        f"Every row and every repetition is in [`{place}`]({place}).",
     ]
     section = "\n\n".join(part for part in parts if part)
     README.write_text(SECTION.sub(lambda found: f"{found[1]}\n{section}\n\n{found[2]}", text))
