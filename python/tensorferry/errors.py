@@ -90,6 +90,12 @@ CODES: dict[str, type[Error]] = {
     "unsupported_dtype": ValueError,
     "malformed": FileFormatError,
     "wrong_length": FileFormatError,
+    "argument": ValueError,
+    "unequal_shapes": ValueError,
+    "element_mismatch": ValueError,
+    "function": Error,  # never raised: the function's own exception is
+    "state": ValueError,
+    "stopped": Error,
     "io": Error,  # never raised: files that the system refuses raise OSError
     # Codes that only Python can meet.
     "unknown_dtype": TypeError,

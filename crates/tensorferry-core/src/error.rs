@@ -177,6 +177,48 @@ pub enum Error {
         /// Bytes there are.
         actual: u64,
     },
+    /// An argument of a dataset's method that has no meaning.
+    Argument {
+        /// The method: `"batch"`.
+        stage: &'static str,
+        /// What is wrong with it, and the way out.
+        what: String,
+    },
+    /// Elements that have to be of one shape are not.
+    UnequalShapes {
+        /// The method: `"batch"`.
+        stage: &'static str,
+        /// Which component of the element, counted in the order of the flattened structure.
+        component: usize,
+        /// The shape of the first element, and of one that differs.
+        shapes: Box<(Dims, Dims)>,
+    },
+    /// An element that is not what its dataset's specification promises.
+    ElementMismatch {
+        /// What differs.
+        what: String,
+    },
+    /// A function of the user's failed: a map, a predicate, a generator.
+    Function {
+        /// Its error.
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
+    /// A state that cannot be restored into this dataset.
+    State {
+        /// What differs.
+        what: String,
+    },
+    /// The iteration was stopped from outside.
+    Stopped,
+    /// An error and the element of a dataset it happened at.
+    AtElement {
+        /// The method whose element it is: `"cast"`.
+        stage: &'static str,
+        /// The element's index, counted among the elements of that stage.
+        index: u64,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// The operating system refused a file operation.
     #[cfg(feature = "std")]
     Io {
@@ -223,6 +265,13 @@ impl Error {
             Self::UnsupportedDType { .. } => "unsupported_dtype",
             Self::Malformed { .. } => "malformed",
             Self::WrongLength { .. } => "wrong_length",
+            Self::Argument { .. } => "argument",
+            Self::UnequalShapes { .. } => "unequal_shapes",
+            Self::ElementMismatch { .. } => "element_mismatch",
+            Self::Function { .. } => "function",
+            Self::State { .. } => "state",
+            Self::Stopped => "stopped",
+            Self::AtElement { source, .. } => source.code(),
             #[cfg(feature = "std")]
             Self::Io { .. } => "io",
             #[cfg(feature = "std")]
@@ -250,8 +299,23 @@ impl Error {
         "unsupported_dtype",
         "malformed",
         "wrong_length",
+        "argument",
+        "unequal_shapes",
+        "element_mismatch",
+        "function",
+        "state",
+        "stopped",
         "io",
     ];
+
+    /// The same error, naming the element it happened at. The innermost stage that knows the element is the one that is named.
+    #[must_use]
+    pub fn at_element(self, stage: &'static str, index: u64) -> Self {
+        match self {
+            already @ (Self::AtElement { .. } | Self::Stopped) => already,
+            other => Self::AtElement { stage, index, source: Box::new(other) },
+        }
+    }
 
     /// The same error, naming the file it happened in.
     #[cfg(feature = "std")]
@@ -363,6 +427,19 @@ impl fmt::Display for Error {
                 let state = if actual < expected { "truncated" } else { "longer than its header says" };
                 write!(f, "{format}: {state}: the header promises {expected} bytes, there are {actual}")
             }
+            Self::Argument { stage, what } => write!(f, "{stage}: {what}"),
+            Self::UnequalShapes { stage, component, shapes } => write!(
+                f,
+                "{stage}: component {component}: shape {:?} beside {:?}. Elements of one batch need one shape: pad them with padded_batch, \
+                 or make them equal first.",
+                shapes.1.as_slice(),
+                shapes.0.as_slice()
+            ),
+            Self::ElementMismatch { what } => f.write_str(what),
+            Self::Function { source } => source.fmt(f),
+            Self::State { what } => write!(f, "state_dict: {what}"),
+            Self::Stopped => f.write_str("the iteration was stopped"),
+            Self::AtElement { stage, index, source } => write!(f, "{stage}: element {index}: {source}"),
             #[cfg(feature = "std")]
             Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
             #[cfg(feature = "std")]
@@ -374,6 +451,8 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
+            Self::Function { source } => Some(&**source),
+            Self::AtElement { source, .. } => Some(source),
             #[cfg(feature = "std")]
             Self::Io { source, .. } => Some(source),
             #[cfg(feature = "std")]

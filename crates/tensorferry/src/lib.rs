@@ -4,6 +4,7 @@
 
 pub mod buffers;
 pub mod convert;
+pub mod dataset;
 mod format;
 #[cfg(feature = "ndarray")]
 pub mod ndarray;

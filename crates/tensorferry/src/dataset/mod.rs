@@ -1,0 +1,133 @@
+//! Datasets: arrays as batches, in any order, converted on the way, resumable.
+//!
+//! A [`Dataset`] is a plan: immutable, cheap to clone, and nothing is read until it is iterated. Elements are lists of components
+//! (tensors); whoever has nested structures flattens them.
+//!
+//! # Examples
+//! ```
+//! use tensorferry::{Tensor, dataset::Dataset};
+//!
+//! let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
+//! let dataset = Dataset::from_tensor_slices([tokens])?.take(Some(7)).batch(3, false)?;
+//! let mut shapes = Vec::new();
+//! for batch in &dataset {
+//!     shapes.push(batch?[0].tensor()?.shape().to_vec());
+//! }
+//! assert_eq!(shapes, [[3], [3], [1]]);
+//! # Ok::<(), tensorferry::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+#![allow(dead_code, reason = "stages land one by one")]
+
+mod batch;
+mod execute;
+mod function;
+mod node;
+mod random;
+mod slices;
+mod spec;
+mod state;
+mod take;
+
+pub use execute::Iter;
+pub use function::{Function, failed};
+pub use node::{Element, Epoch, Stop, Value};
+pub use slices::Source;
+pub use spec::{Cardinality, Component, Shape, TensorSpec};
+pub use state::{Resharded, State};
+
+use crate::{Error, Result};
+use node::{Change, Context, Node, Stream};
+use std::fmt;
+use std::sync::Arc;
+
+/// A plan: where elements come from and what becomes of them. Cloning shares it.
+#[derive(Clone)]
+pub struct Dataset {
+    pub(crate) node: Arc<dyn Node>,
+}
+
+impl Dataset {
+    pub(crate) fn of(node: impl Node + 'static) -> Self {
+        Self { node: Arc::new(node) }
+    }
+
+    /// The components of each element.
+    #[must_use]
+    pub fn spec(&self) -> &[Component] {
+        self.node.spec()
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn cardinality(&self) -> Cardinality {
+        self.node.cardinality()
+    }
+
+    /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a position.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.node.is_indexed()
+    }
+
+    /// Element `index` of the plan's first epoch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the plan is not indexed or has no such element; what computing the element fails with.
+    pub fn get(&self, index: u64) -> Result<Element> {
+        let inside = match self.cardinality() {
+            Cardinality::Finite(n) => index < n,
+            _ => true,
+        };
+        if !self.is_indexed() || !inside {
+            let what = format!("element {index} of {:?}; indexed: {}", self.cardinality(), self.is_indexed());
+            return Err(Error::Argument { stage: "get", what });
+        }
+        self.node.get(index, &Context { epoch: Epoch(0), stop: Stop::default() })
+    }
+
+    /// One pass over the elements in order, of an indexed plan as of any other.
+    pub(crate) fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        if self.is_indexed() {
+            return Ok(Box::new(execute::InOrder::new(self.clone(), cx.clone())));
+        }
+        self.node.stream(cx)
+    }
+
+    /// The seeds that were drawn because the user gave none, inputs first.
+    pub(crate) fn drawn_seeds(&self) -> Vec<u64> {
+        let inputs = self.node.inputs();
+        inputs.iter().flat_map(Self::drawn_seeds).chain(self.node.drawn_seed()).collect()
+    }
+
+    /// The same plan with what `change` says changed.
+    pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
+        let inputs: Result<Vec<Self>> = self.node.inputs().iter().map(|input| input.rebuild(change)).collect();
+        self.node.rebuild(inputs?, change)
+    }
+}
+
+/// The plan, from source to last stage: `from_tensor_slices(10 x (int32[])) | take(7) | batch(3)`.
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inputs = self.node.inputs();
+        match inputs.as_slice() {
+            [] => {}
+            [input] => write!(f, "{input} | ")?,
+            many => {
+                f.write_str("[")?;
+                for (at, input) in many.iter().enumerate() {
+                    write!(f, "{}{input}", if at == 0 { "" } else { ", " })?;
+                }
+                f.write_str("] | ")?;
+            }
+        }
+        f.write_str(&self.node.describe())
+    }
+}
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dataset({self})")
+    }
+}

@@ -1,0 +1,253 @@
+//! What every stage of a plan is: a [`Node`], and, while it is iterated in order, a [`Stream`].
+//!
+//! # Rationale
+//! Where element `i` of the result can be computed from `i` alone, a node is *indexed*: position is the whole state of an
+//! iteration, any thread may compute any element, and a batch asks for all its rows in one [`Node::gather`]. Where it cannot
+//! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
+
+use super::state::State;
+use super::{Cardinality, Component, Dataset};
+use crate::buffers::pool;
+use crate::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut, convert_into};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A component's value in one element.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A tensor, in native byte order.
+    Tensor(Tensor),
+    /// A dataset, as `window` makes them.
+    Dataset(Dataset),
+}
+
+impl Value {
+    /// The tensor.
+    ///
+    /// # Errors
+    /// [`Error::ElementMismatch`] of a nested dataset.
+    pub fn tensor(&self) -> Result<&Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Dataset(_) => Err(Error::ElementMismatch { what: "the element holds a dataset, not a tensor".into() }),
+        }
+    }
+
+    /// The tensor, by value.
+    ///
+    /// # Errors
+    /// As [`Value::tensor`].
+    pub fn into_tensor(self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            Self::Dataset(_) => Err(Error::ElementMismatch { what: "the element holds a dataset, not a tensor".into() }),
+        }
+    }
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+/// One element: its components in the order of the flattened structure.
+pub type Element = Vec<Value>;
+
+/// Which round over its input a stage is in: part of the key of every shuffle. A plan's own rounds are numbered 0, 1, 2, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch of a `repeat`'s input in its `round`. Of the first pass over a plan they are 0, 1, 2, ... again, so that
+    /// `shuffle().repeat()` orders its rounds as iterating `shuffle()` anew each time would.
+    #[must_use]
+    pub(crate) fn child(self, round: u64) -> Self {
+        if self.0 == 0 { Self(round) } else { Self(super::random::mix(self.0 ^ super::random::mix(round.wrapping_add(1)))) }
+    }
+}
+
+/// Says to a stage that works for long that nobody waits for it any more.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks all who hold a clone to stop.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// [`Error::Stopped`] once [`Stop::stop`] was called. To be asked in every loop whose length the user does not see.
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// What a stage is told while it computes elements.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) epoch: Epoch,
+    pub(crate) stop: Stop,
+}
+
+impl Context {
+    pub(crate) fn at(&self, epoch: Epoch) -> Self {
+        Self { epoch, stop: self.stop.clone() }
+    }
+}
+
+/// One row to gather: element `index` of the input goes to row `slot` of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) index: u64,
+    pub(crate) slot: usize,
+}
+
+/// Where [`Node::gather`] writes one component: packed rows, native byte order, in the dtype of the node's spec.
+#[derive(Debug)]
+pub(crate) struct Rows<'a> {
+    /// All rows, one after the other.
+    pub(crate) bytes: &'a mut [u8],
+    /// Bytes of one row; may be 0.
+    pub(crate) row: usize,
+}
+
+impl Rows<'_> {
+    /// The bytes of one row.
+    pub(crate) fn slot(&mut self, slot: usize) -> &mut [u8] {
+        &mut self.bytes[slot * self.row..(slot + 1) * self.row]
+    }
+
+    /// The same rows, for a callee.
+    pub(crate) fn reborrow(&mut self) -> Rows<'_> {
+        Rows { bytes: self.bytes, row: self.row }
+    }
+}
+
+/// A stage of a plan. Immutable; every iteration's own state is in a position or a [`Stream`].
+pub(crate) trait Node: Send + Sync {
+    /// The components of each element.
+    fn spec(&self) -> &[Component];
+
+    /// How many elements.
+    fn cardinality(&self) -> Cardinality;
+
+    /// The stages this one reads from.
+    fn inputs(&self) -> Vec<Dataset>;
+
+    /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`. Everything that changes what the elements
+    /// are has to stand in it, and nothing else (no seed that was drawn, see [`Node::drawn_seed`]): states of plans whose
+    /// descriptions differ are refused.
+    fn describe(&self) -> String;
+
+    /// The same stage over other inputs, given in the order of [`Node::inputs`].
+    ///
+    /// # Errors
+    /// As when the stage was made.
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset>;
+
+    /// The seed that was drawn because the user gave none.
+    fn drawn_seed(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown cardinality cannot.)
+    fn is_indexed(&self) -> bool;
+
+    /// Whether elements have to be computed one after the other, in order, on one thread: functions of the user's.
+    fn is_sequential(&self) -> bool {
+        self.inputs().iter().any(|input| input.node.is_sequential())
+    }
+
+    /// Element `index`, which is less than the cardinality. Only of indexed nodes.
+    fn get(&self, index: u64, cx: &Context) -> Result<Element>;
+
+    /// Elements `start..start + len`, stacked, without a copy: `None` if they do not lie in memory so, cannot be shared, or are not
+    /// aligned for frameworks.
+    fn slice(&self, _start: u64, _len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        None
+    }
+
+    /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed nodes all of whose components are
+    /// tensors of known shape. The requests may be overwritten.
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        for request in requests {
+            cx.stop.check()?;
+            let element = self.get(request.index, cx)?;
+            for (value, rows) in element.iter().zip(out.iter_mut()) {
+                write_row(value.tensor()?, rows.slot(request.slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass over the elements in order. Indexed nodes need not say how: see [`Dataset::stream`].
+    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
+        Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
+    }
+}
+
+/// What [`Node::rebuild`] is to change on the way. See [`super::state`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Change {
+    /// Seeds to put in the place of drawn ones, in the order in which [`Dataset::drawn_seeds`] lists them.
+    pub(crate) seeds: std::collections::VecDeque<u64>,
+    /// Where the old shards of a run that resumes on another number of them had come to.
+    pub(crate) resharded: Option<super::state::Resharded>,
+}
+
+/// One pass over a stage, in order.
+pub(crate) trait Stream: Send {
+    /// The next element; `None` at the end. After an error the stream goes on with the element after it, unless the error is
+    /// [`Error::Stopped`].
+    fn next(&mut self) -> Option<Result<Element>>;
+
+    /// What [`Stream::restore`] needs to go on from here.
+    fn save(&self) -> Result<State>;
+
+    /// Goes to where a stream of the same plan and epoch was when it was saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is not one of this kind of stream.
+    fn restore(&mut self, state: &State) -> Result<()>;
+}
+
+/// Copies a tensor's elements, row-major, into bytes that have room for just them.
+pub(crate) fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
+    if tensor.layout().nbytes() != out.len() {
+        let what = format!("an element of {} bytes where {} were promised", tensor.layout().nbytes(), out.len());
+        return Err(Error::ElementMismatch { what });
+    }
+    let view = tensor.as_view();
+    if tensor.byte_order() == ByteOrder::Native
+        && tensor.layout().is_c_contiguous()
+        && let Some(bytes) = view.as_bytes()
+    {
+        out.copy_from_slice(bytes);
+        return Ok(());
+    }
+    copy_view(&view, out)
+}
+
+/// As [`write_row`], for any view.
+pub(crate) fn copy_view(view: &View<'_>, out: &mut [u8]) -> Result<()> {
+    let mut target = ViewMut::from_bytes(view.dtype(), out, view.layout().shape())?;
+    convert_into(view, &mut target, crate::Casting::Checked)
+}
+
+/// A C-contiguous native tensor of the same values: the tensor itself if it is one.
+pub(crate) fn packed(tensor: &Tensor) -> Result<Tensor> {
+    if tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() {
+        return Ok(tensor.clone());
+    }
+    crate::convert(&tensor.as_view(), tensor.dtype(), crate::Casting::Checked)
+}
+
+/// A tensor of recycled memory that `fill` writes.
+pub(crate) fn filled(dtype: crate::DType, shape: &[usize], fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Tensor> {
+    let layout = Layout::contiguous(shape, dtype.size())?;
+    let mut buffer = pool::take(layout.nbytes())?;
+    fill(buffer.as_mut_slice())?;
+    Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
+}

@@ -1,0 +1,155 @@
+//! Elements that are the rows of arrays.
+
+use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled};
+use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
+use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
+
+/// An array that a dataset reads.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The array: any strides and byte order.
+    pub tensor: Tensor,
+    /// Whether nobody writes it: then elements may share its memory, else every element is a copy made when it is asked for.
+    pub frozen: bool,
+}
+
+impl From<Tensor> for Source {
+    fn from(tensor: Tensor) -> Self {
+        Self { tensor, frozen: true }
+    }
+}
+
+struct Slices {
+    sources: Vec<Source>,
+    spec: Vec<Component>,
+    len: u64,
+}
+
+impl Dataset {
+    /// The rows of arrays: element `i` is row `i` of each. Nothing is copied.
+    ///
+    /// ```
+    /// use tensorferry::{Tensor, dataset::Dataset};
+    ///
+    /// let images = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[3, 2])?;
+    /// let labels = Tensor::from_vec(vec![0_i64, 1, 0], &[3])?;
+    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2, false)?;
+    /// let batch = dataset.iter().next().unwrap()?;
+    /// assert_eq!(batch[0].tensor()?.shape(), [2, 2]);
+    /// assert_eq!(batch[1].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1][..]));
+    /// # Ok::<(), tensorferry::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no array, if one has no dimension, or if their numbers of rows differ.
+    pub fn from_tensor_slices<S: Into<Source>>(sources: impl IntoIterator<Item = S>) -> Result<Self> {
+        let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
+        let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
+        let mut lens = Vec::new();
+        for (at, source) in sources.iter().enumerate() {
+            match source.tensor.shape().first() {
+                Some(len) => lens.push(*len),
+                None => return Err(wrong(format!("component {at} is a scalar, which has no rows. Use from_tensors."))),
+            }
+        }
+        let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
+        if lens.iter().any(|other| *other != len) {
+            return Err(wrong(format!("the arrays have different numbers of rows: {lens:?}")));
+        }
+        let spec = sources.iter().map(|source| {
+            let shape = Shape::fixed(&source.tensor.shape()[1..]);
+            Component::Tensor(TensorSpec::new(source.tensor.dtype(), shape))
+        });
+        let spec = spec.collect();
+        Ok(Self::of(Slices { sources, spec, len: len as u64 }))
+    }
+}
+
+impl Slices {
+    /// Row `index` of a source, which has it.
+    fn row(source: &Source, index: u64) -> Result<Tensor> {
+        let at = isize::try_from(index).unwrap_or(isize::MAX);
+        let row = source.tensor.index(&[Index::At(at)])?;
+        if source.frozen && row.byte_order() == ByteOrder::Native {
+            return Ok(row);
+        }
+        filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
+    }
+}
+
+/// The bytes of a tensor whose rows can be copied as they are.
+fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
+    if plain { view.as_bytes() } else { None }
+}
+
+impl Node for Slices {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(self.len)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        let parts: Vec<String> = self.spec.iter().map(ToString::to_string).collect();
+        format!("from_tensor_slices({} x ({}))", self.len, parts.join(", "))
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Self::from_parts(self)
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
+        self.sources.iter().map(|source| Ok(Self::row(source, index)?.into())).collect()
+    }
+
+    fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        let start = usize::try_from(start).ok()?;
+        let share = |source: &Source| {
+            if !source.frozen || source.tensor.byte_order() == ByteOrder::Swapped {
+                return None;
+            }
+            let rows = source.tensor.index(&[Index::Slice { start, step: 1, len }]).ok()?;
+            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT)).then_some(rows)
+        };
+        self.sources.iter().map(share).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+        for (source, rows) in self.sources.iter().zip(out) {
+            let view = source.tensor.as_view();
+            match plain_rows(&view) {
+                Some(bytes) => {
+                    for request in requests.iter() {
+                        let at = usize::try_from(request.index).unwrap_or(usize::MAX) * rows.row;
+                        let row = rows.row;
+                        rows.slot(request.slot).copy_from_slice(&bytes[at..at + row]);
+                    }
+                }
+                None => {
+                    for request in requests.iter() {
+                        let at = isize::try_from(request.index).unwrap_or(isize::MAX);
+                        copy_view(&view.index(&[Index::At(at)])?, rows.slot(request.slot))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slices {
+    fn from_parts(&self) -> Result<Dataset> {
+        Dataset::from_tensor_slices(self.sources.clone())
+    }
+}
