@@ -102,7 +102,7 @@ impl Node for Slices {
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Self::from_parts(self)
+        Dataset::from_tensor_slices(self.sources.clone())
     }
 
     fn is_indexed(&self) -> bool {
@@ -145,11 +145,5 @@ impl Node for Slices {
             }
         }
         Ok(())
-    }
-}
-
-impl Slices {
-    fn from_parts(&self) -> Result<Dataset> {
-        Dataset::from_tensor_slices(self.sources.clone())
     }
 }
