@@ -64,7 +64,7 @@ def convert_other(value: Any, dtype: Any, *, casting: str, copy: bool | None, na
     if isinstance(value, bool | int | float | complex | list | tuple | range):
         return _python_numbers(value, dtype, options)
     if _is_array_like(value):
-        return _internal.convert_to_tensor(_internal.tensor(value, copy=copy), dtype, **options)
+        return _array_like(value, dtype, options)
     return tf.convert_to_tensor(value, dtype, name=name)
 
 
@@ -83,6 +83,14 @@ def _is_array_like(value: Any) -> bool:
         return False
     # Strings and objects in array clothing are TensorFlow's to judge.
     return getattr(getattr(value, "dtype", None), "kind", "i") not in "OSUT"
+
+
+def _array_like(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
+    """What NumPy or DLPack make an array of: read, converted and copied in one pass."""
+    target = None if dtype is None else tf.as_dtype(dtype)  # `float` is float32 to TensorFlow
+    tensor = _internal.tensor(value, target, casting=options["casting"], copy=options["copy"])
+    # What was copied already, because copy=True asks for it, is nobody else's.
+    return _internal.convert_to_tensor(tensor, **options | {"copy": options["copy"] and None})
 
 
 def _python_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
