@@ -20,10 +20,13 @@
 #![allow(dead_code, reason = "stages land one by one")]
 
 mod batch;
+mod encode;
 mod execute;
 mod function;
 mod node;
+mod options;
 mod random;
+mod saved;
 mod slices;
 mod spec;
 mod state;
@@ -32,6 +35,8 @@ mod take;
 pub use execute::Iter;
 pub use function::{Function, failed};
 pub use node::{Element, Epoch, Stop, Value};
+pub use options::Options;
+pub use saved::Saved;
 pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
@@ -92,6 +97,12 @@ impl Dataset {
             return Ok(Box::new(execute::InOrder::new(self.clone(), cx.clone())));
         }
         self.node.stream(cx)
+    }
+
+    /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) | take(7)`.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.to_string()
     }
 
     /// The seeds that were drawn because the user gave none, inputs first.

@@ -16,3 +16,15 @@ pub(crate) fn draw_seed() -> u64 {
     // The standard library's per-process random keys, drawn from the operating system; each RandomState has keys of its own.
     RandomState::new().hash_one(0_u64)
 }
+
+/// A hash of bytes that is the same in every version and on every machine. Not for bytes that an adversary chooses.
+#[must_use]
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut state = mix(bytes.len() as u64);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        state = mix(state ^ u64::from_le_bytes(word)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    }
+    state
+}

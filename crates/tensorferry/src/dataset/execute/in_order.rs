@@ -1,9 +1,9 @@
-//! Iteration.
+//! An indexed plan as a stream.
 
-use super::node::{Context, Element, Stop, Stream};
-use super::state::State;
-use super::{Cardinality, Dataset, Epoch};
-use crate::{Error, Result};
+use crate::Result;
+use crate::dataset::node::{Context, Element, Stream};
+use crate::dataset::state::State;
+use crate::dataset::{Cardinality, Dataset};
 
 /// The elements of an indexed plan one after the other: a position is all its state.
 pub(crate) struct InOrder {
@@ -43,38 +43,5 @@ impl Stream for InOrder {
     fn restore(&mut self, state: &State) -> Result<()> {
         self.position = state.int()?;
         Ok(())
-    }
-}
-
-/// One pass over a dataset.
-pub struct Iter {
-    stream: Result<Box<dyn Stream>>,
-}
-
-impl Dataset {
-    /// The elements of the plan's first epoch.
-    #[must_use]
-    pub fn iter(&self) -> Iter {
-        Iter { stream: self.stream(&Context { epoch: Epoch(0), stop: Stop::default() }) }
-    }
-}
-
-impl Iterator for Iter {
-    type Item = Result<Element>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.stream {
-            Ok(stream) => stream.next(),
-            Err(error) => Some(Err(std::mem::replace(error, Error::Stopped))),
-        }
-    }
-}
-
-impl IntoIterator for &Dataset {
-    type Item = Result<Element>;
-    type IntoIter = Iter;
-
-    fn into_iter(self) -> Iter {
-        self.iter()
     }
 }
