@@ -20,20 +20,31 @@
 #![allow(dead_code, reason = "stages land one by one")]
 
 mod batch;
+mod counted;
+mod elements;
 mod encode;
 mod execute;
+mod filter;
+mod fold;
 mod function;
+mod generator;
 mod node;
 mod options;
 mod random;
 mod saved;
+mod scan;
 mod slices;
 mod spec;
 mod state;
 mod take;
+mod take_while;
+#[cfg(test)]
+mod testing;
+mod unique;
 
 pub use execute::Iter;
 pub use function::{Function, failed};
+pub use generator::Generator;
 pub use node::{Element, Epoch, Stop, Value};
 pub use options::Options;
 pub use saved::Saved;

@@ -213,6 +213,37 @@ pub(crate) trait Stream: Send {
     fn restore(&mut self, state: &State) -> Result<()>;
 }
 
+/// What [`Node::get`] of a stage that only streams returns.
+pub(crate) fn not_indexed(stage: &'static str) -> Error {
+    Error::Argument { stage, what: "its elements come one after the other, none by its index. Iterate.".into() }
+}
+
+/// Checks that an element that a function or a generator made is as promised.
+///
+/// # Errors
+/// [`Error::ElementMismatch`], naming the component.
+pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
+    if element.len() != spec.len() {
+        let what = format!("{} components where the dataset's element_spec has {}", element.len(), spec.len());
+        return Err(Error::ElementMismatch { what });
+    }
+    for (at, (value, part)) in element.iter().zip(spec).enumerate() {
+        let wrong = match (value, part) {
+            (Value::Tensor(tensor), Component::Tensor(spec)) => match spec.check(tensor) {
+                Ok(()) => continue,
+                Err(error) => error.to_string(),
+            },
+            (Value::Dataset(dataset), Component::Dataset(spec)) if dataset.spec() == spec => continue,
+            (Value::Dataset(dataset), _) => {
+                format!("{} where the dataset's element_spec says {part}", Component::Dataset(dataset.spec().to_vec()))
+            }
+            (Value::Tensor(_), Component::Dataset(_)) => format!("a tensor where the dataset's element_spec says {part}"),
+        };
+        return Err(Error::ElementMismatch { what: format!("component {at}: {wrong}") });
+    }
+    Ok(())
+}
+
 /// Copies a tensor's elements, row-major, into bytes that have room for just them.
 pub(crate) fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
     if tensor.layout().nbytes() != out.len() {

@@ -136,19 +136,19 @@ impl Component {
             Self::Dataset(_) => None,
         }
     }
+
+    /// Components as a description has them: `(int64[], uint8[28, 28])`.
+    pub(crate) fn list(parts: &[Self]) -> String {
+        let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+        format!("({})", parts.join(", "))
+    }
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tensor(spec) => spec.fmt(f),
-            Self::Dataset(parts) => {
-                f.write_str("dataset(")?;
-                for (at, part) in parts.iter().enumerate() {
-                    write!(f, "{}{part}", if at == 0 { "" } else { ", " })?;
-                }
-                f.write_str(")")
-            }
+            Self::Dataset(parts) => write!(f, "dataset{}", Self::list(parts)),
         }
     }
 }

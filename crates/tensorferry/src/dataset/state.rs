@@ -1,5 +1,7 @@
 //! What an iteration saves and how it goes on from there.
 
+use super::Component;
+use super::node::{Element, Value, check};
 use crate::{Error, Result, Tensor};
 
 /// The state of a stream, as nested plain data.
@@ -60,6 +62,18 @@ impl State {
             Self::Tensors(tensors) => Ok(tensors),
             _ => Err(self.wrong("tensors")),
         }
+    }
+
+    /// The tensors, which have to be as `spec` says.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn tensors_as(&self, spec: &[Component]) -> Result<Vec<Tensor>> {
+        let tensors = self.tensors()?;
+        let element: Element = tensors.iter().cloned().map(Value::from).collect();
+        check(&element, spec)
+            .map_err(|error| Error::State { what: format!("{error}; the state is damaged or not of this plan") })?;
+        Ok(tensors.to_vec())
     }
 
     fn wrong(&self, expected: &str) -> Error {
