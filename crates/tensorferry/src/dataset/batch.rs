@@ -23,14 +23,10 @@ impl Dataset {
         if size == 0 {
             return Err(Error::Argument { stage: "batch", what: "batch_size has to be at least 1".into() });
         }
-        // Whether the last batch is whole, and so all batches are of one shape, is known for infinite and some finite datasets.
-        let whole = match self.cardinality() {
-            Cardinality::Infinite => true,
-            _ => drop_remainder,
-        };
+        // As in tf.data, the length of a batch is promised only on request, not where the dataset's length happens to give it.
         let spec = spec::tensors(self.spec(), "batch")?
             .into_iter()
-            .map(|part| Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(whole.then_some(size)))))
+            .map(|part| Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(drop_remainder.then_some(size)))))
             .collect();
         Ok(Self::of(Batch { input: self.clone(), size, drop_remainder, spec }))
     }
@@ -130,6 +126,12 @@ impl Node for Batch {
             _ => self.size,
         };
         stacked(&self.input, start, len, "batch", cx).map_err(|error| error.at_element("batch", index))
+    }
+
+    fn rows(&self) -> Option<Dataset> {
+        let size = self.size as u64;
+        let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
+        self.is_indexed().then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {

@@ -20,9 +20,12 @@
 #![allow(dead_code, reason = "stages land one by one")]
 
 mod batch;
+mod components;
+mod concatenate;
 mod counted;
 mod elements;
 mod encode;
+mod enumerate;
 mod execute;
 mod filter;
 mod fold;
@@ -30,23 +33,33 @@ mod function;
 mod generator;
 mod node;
 mod options;
+#[cfg(test)]
+mod order_tests;
+mod prefetch;
 mod random;
+mod range;
+mod repeat;
 mod saved;
 mod scan;
+mod shard;
+mod skip;
 mod slices;
 mod spec;
 mod state;
 mod take;
 mod take_while;
+mod tensors;
 #[cfg(test)]
 mod testing;
 mod unique;
+mod zip;
 
 pub use execute::Iter;
 pub use function::{Function, failed};
 pub use generator::Generator;
 pub use node::{Element, Epoch, Stop, Value};
 pub use options::Options;
+pub use prefetch::ReadAhead;
 pub use saved::Saved;
 pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
@@ -133,6 +146,10 @@ impl Dataset {
 impl fmt::Display for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = self.node.inputs();
+        // A stage that says nothing changes nothing about the elements.
+        if let ([input], true) = (inputs.as_slice(), self.node.describe().is_empty()) {
+            return input.fmt(f);
+        }
         match inputs.as_slice() {
             [] => {}
             [input] => write!(f, "{input} | ")?,

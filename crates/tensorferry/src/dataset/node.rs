@@ -182,6 +182,23 @@ pub(crate) trait Node: Send + Sync {
         Ok(())
     }
 
+    /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each: what `components` asks for, so that
+    /// nobody reads what nobody wants. A node that has no better way computes all of them.
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        gather_all_for_some(self, which, requests, out, cx)
+    }
+
+    /// How far ahead of the consumer the user wants elements of this stage to be computed. Changes nothing about the elements.
+    fn read_ahead(&self) -> Option<super::ReadAhead> {
+        None
+    }
+
+    /// The dataset whose consecutive elements this stage stacks, if it is indexed and nothing else happens to them: then a row can be
+    /// had without the batch it is in.
+    fn rows(&self) -> Option<Dataset> {
+        None
+    }
+
     /// One pass over the elements in order. Indexed nodes need not say how: see [`Dataset::stream`].
     fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
@@ -242,6 +259,41 @@ pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
         return Err(Error::ElementMismatch { what: format!("component {at}: {wrong}") });
     }
     Ok(())
+}
+
+/// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown away; element by element where a
+/// component that is not wanted cannot be gathered.
+fn gather_all_for_some<N: Node + ?Sized>(
+    node: &N,
+    which: &[usize],
+    requests: &mut [Request],
+    out: &mut [Rows<'_>],
+    cx: &Context,
+) -> Result<()> {
+    let fixed: Option<Vec<usize>> = node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
+    let twice = which.iter().enumerate().any(|(at, component)| which[..at].contains(component));
+    let (Some(bytes), false) = (fixed, twice) else {
+        for request in requests {
+            cx.stop.check()?;
+            let element = node.get(request.index, cx)?;
+            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                write_row(element[component].tensor()?, rows.slot(request.slot))?;
+            }
+        }
+        return Ok(());
+    };
+    let slots = requests.iter().map(|request| request.slot + 1).max().unwrap_or(0);
+    let mut unwanted = Vec::new();
+    for (component, row) in bytes.iter().enumerate() {
+        let len = if which.contains(&component) { 0 } else { row.saturating_mul(slots) };
+        unwanted.push(pool::take(len)?);
+    }
+    let mut all: Vec<Rows<'_>> =
+        unwanted.iter_mut().zip(&bytes).map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row }).collect();
+    for (&component, rows) in which.iter().zip(out) {
+        all[component] = rows.reborrow();
+    }
+    node.gather(requests, &mut all, cx)
 }
 
 /// Copies a tensor's elements, row-major, into bytes that have room for just them.

@@ -65,12 +65,33 @@ impl Dataset {
     }
 }
 
-impl Slices {
-    /// Row `index` of a source, which has it.
-    fn row(source: &Source, index: u64) -> Result<Tensor> {
+impl Source {
+    /// Copies the rows asked for.
+    fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+        let view = self.tensor.as_view();
+        match plain_rows(&view) {
+            Some(bytes) => {
+                for request in requests.iter() {
+                    let at = usize::try_from(request.index).unwrap_or(usize::MAX) * rows.row;
+                    let row = rows.row;
+                    rows.slot(request.slot).copy_from_slice(&bytes[at..at + row]);
+                }
+            }
+            None => {
+                for request in requests.iter() {
+                    let at = isize::try_from(request.index).unwrap_or(isize::MAX);
+                    copy_view(&view.index(&[Index::At(at)])?, rows.slot(request.slot))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Row `index`, which there is.
+    fn row(&self, index: u64) -> Result<Tensor> {
         let at = isize::try_from(index).unwrap_or(isize::MAX);
-        let row = source.tensor.index(&[Index::At(at)])?;
-        if source.frozen && row.byte_order() == ByteOrder::Native {
+        let row = self.tensor.index(&[Index::At(at)])?;
+        if self.frozen && row.byte_order() == ByteOrder::Native {
             return Ok(row);
         }
         filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
@@ -110,7 +131,7 @@ impl Node for Slices {
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
-        self.sources.iter().map(|source| Ok(Self::row(source, index)?.into())).collect()
+        self.sources.iter().map(|source| Ok(source.row(index)?.into())).collect()
     }
 
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
@@ -126,24 +147,10 @@ impl Node for Slices {
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
-        for (source, rows) in self.sources.iter().zip(out) {
-            let view = source.tensor.as_view();
-            match plain_rows(&view) {
-                Some(bytes) => {
-                    for request in requests.iter() {
-                        let at = usize::try_from(request.index).unwrap_or(usize::MAX) * rows.row;
-                        let row = rows.row;
-                        rows.slot(request.slot).copy_from_slice(&bytes[at..at + row]);
-                    }
-                }
-                None => {
-                    for request in requests.iter() {
-                        let at = isize::try_from(request.index).unwrap_or(isize::MAX);
-                        copy_view(&view.index(&[Index::At(at)])?, rows.slot(request.slot))?;
-                    }
-                }
-            }
-        }
-        Ok(())
+        self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
+    }
+
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+        which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))
     }
 }

@@ -30,7 +30,6 @@ impl Node for Take {
         match self.input.cardinality() {
             Cardinality::Finite(n) => Cardinality::Finite(n.min(self.count)),
             Cardinality::Infinite => Cardinality::Finite(self.count),
-            Cardinality::Unknown if self.count == 0 => Cardinality::Finite(0),
             Cardinality::Unknown => Cardinality::Unknown,
         }
     }
@@ -61,6 +60,10 @@ impl Node for Take {
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.input.node.gather(requests, out, cx)
+    }
+
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.input.node.gather_some(which, requests, out, cx)
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {

@@ -1,0 +1,245 @@
+//! The same dataset several times over.
+
+use super::node::{Change, Context, Element, Node, Request, Rows, Stream};
+use super::state::State;
+use super::{Cardinality, Component, Dataset};
+use crate::{Result, Tensor};
+
+struct Repeat {
+    input: Dataset,
+    /// `None`: without end.
+    count: Option<u64>,
+}
+
+impl Dataset {
+    /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of its own: a shuffle before the repeat
+    /// gives it another order. No element of a round comes before the last of the round before.
+    ///
+    /// ```
+    /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
+    ///
+    /// let range = Dataset::range(0, 3, 1, DType::Int64)?;
+    /// assert_eq!(range.repeat(Some(2)).cardinality(), Cardinality::Finite(6));
+    /// assert_eq!(range.repeat(None).cardinality(), Cardinality::Infinite);
+    /// # Ok::<(), tensorferry::Error>(())
+    /// ```
+    #[must_use]
+    pub fn repeat(&self, count: Option<u64>) -> Self {
+        // One round is the input itself, whatever epoch it is in.
+        if count == Some(1) { self.clone() } else { Self::of(Repeat { input: self.clone(), count }) }
+    }
+}
+
+impl Repeat {
+    /// Which round an element is in, and which of the input it is there.
+    fn split(&self, index: u64) -> (u64, u64) {
+        match self.input.cardinality() {
+            Cardinality::Finite(n @ 1..) => (index / n, index % n),
+            _ => (0, index),
+        }
+    }
+
+    /// Calls `gather` with the requests of each round, indices being those of the input.
+    fn by_round(
+        &self,
+        requests: &mut [Request],
+        cx: &Context,
+        mut gather: impl FnMut(&mut [Request], &Context) -> Result<()>,
+    ) -> Result<()> {
+        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one call each.
+        let round = |request: &Request| self.split(request.index).0;
+        if !requests.is_sorted_by_key(round) {
+            requests.sort_by_key(round);
+        }
+        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
+            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
+            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
+            gather(run, &cx)?;
+        }
+        Ok(())
+    }
+}
+
+impl Node for Repeat {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to be empty.
+    fn cardinality(&self) -> Cardinality {
+        match (self.input.cardinality(), self.count) {
+            (_, Some(0)) | (Cardinality::Finite(0), _) => Cardinality::Finite(0),
+            (_, None) => Cardinality::Infinite,
+            (input, Some(count)) => input.map(|n| n.saturating_mul(count)),
+        }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        self.count.map_or_else(|| "repeat()".into(), |count| format!("repeat({count})"))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(inputs[0].repeat(self.count))
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let (round, index) = self.split(index);
+        self.input.node.get(index, &cx.at(cx.epoch.child(round)))
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        let (round, first) = self.split(start);
+        let (last_round, _) = self.split(start.checked_add(len.checked_sub(1)? as u64)?);
+        if round != last_round {
+            return None;
+        }
+        self.input.node.slice(first, len, &cx.at(cx.epoch.child(round)))
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
+    }
+
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let stream =
+            RepeatStream { repeated: self.input.clone(), count: self.count, cx: cx.clone(), round: 0, any: false, input: None };
+        Ok(Box::new(stream))
+    }
+}
+
+struct RepeatStream {
+    repeated: Dataset,
+    count: Option<u64>,
+    cx: Context,
+    round: u64,
+    /// Whether this round has had an element: a round without one means that there will never be any.
+    any: bool,
+    /// The pass of this round, once it has begun.
+    input: Option<Box<dyn Stream>>,
+}
+
+impl RepeatStream {
+    fn pass(&self) -> Result<Box<dyn Stream>> {
+        self.repeated.stream(&self.cx.at(self.cx.epoch.child(self.round)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.count.is_some_and(|count| self.round >= count)
+    }
+
+    /// No rounds any more.
+    fn end(&mut self) {
+        self.count = Some(0);
+        self.input = None;
+    }
+}
+
+impl Stream for RepeatStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        while !self.is_over() {
+            let mut pass = match self.input.take().map_or_else(|| self.pass(), Ok) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    self.end();
+                    return Some(Err(error));
+                }
+            };
+            if let Some(element) = pass.next() {
+                self.input = Some(pass);
+                self.any = true;
+                return Some(element);
+            }
+            if !self.any {
+                self.end();
+                return None;
+            }
+            self.round += 1;
+            self.any = false;
+        }
+        None
+    }
+
+    fn save(&self) -> Result<State> {
+        let input = self.input.as_ref().map_or(Ok(State::Nothing), |input| input.save())?;
+        let ended = self.is_over();
+        Ok(State::List(vec![State::Int(u64::from(ended)), State::Int(self.round), State::Int(u64::from(self.any)), input]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(4)?;
+        if parts[0].int()? != 0 {
+            self.end();
+            return Ok(());
+        }
+        self.round = parts[1].int()?;
+        self.any = parts[2].int()? != 0;
+        self.input = match &parts[3] {
+            State::Nothing => None,
+            state => {
+                let mut pass = self.pass()?;
+                pass.restore(state)?;
+                Some(pass)
+            }
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::order_tests::{numbers, streamed};
+    use super::*;
+    use crate::DType;
+
+    fn range(n: i64) -> Result<Dataset> {
+        Dataset::range(0, n, 1, DType::Int64)
+    }
+
+    #[test]
+    fn repeat_goes_round_as_often_as_asked() -> Result<()> {
+        for input in [range(3)?, streamed(&range(3)?)] {
+            assert_eq!(numbers(&input.repeat(Some(2)))?, [0, 1, 2, 0, 1, 2]);
+            assert_eq!(numbers(&input.repeat(Some(0)))?, [0_i64; 0]);
+            assert_eq!(numbers(&input.repeat(Some(1)))?, [0, 1, 2]);
+            assert_eq!(numbers(&input.repeat(None).take(Some(7)))?, [0, 1, 2, 0, 1, 2, 0]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn repeat_of_nothing_is_nothing_and_does_not_loop() -> Result<()> {
+        for input in [range(0)?, streamed(&range(0)?)] {
+            assert_eq!(numbers(&input.repeat(None))?, [0_i64; 0]);
+        }
+        assert_eq!(range(0)?.repeat(None).cardinality(), Cardinality::Finite(0));
+        assert_eq!(streamed(&range(0)?).repeat(None).cardinality(), Cardinality::Infinite);
+        Ok(())
+    }
+
+    #[test]
+    fn repeat_cardinality_does_not_overflow() -> Result<()> {
+        let long = range(i64::MAX)?.repeat(Some(u64::MAX));
+        assert_eq!(long.cardinality(), Cardinality::Finite(u64::MAX));
+        assert_eq!(long.get(u64::MAX - 1)?[0].tensor()?.view::<i64>()?.get(&[]), Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_across_rounds_asks_each_round_once() -> Result<()> {
+        let batch = range(3)?.repeat(None).batch(7, true)?.get(1)?;
+        assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[1, 2, 0, 1, 2, 0, 1][..]));
+        Ok(())
+    }
+}
