@@ -26,10 +26,12 @@ def interleave(
     *,
     repetitions: int = 9,
     inner: int | None = None,
+    rest: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds per execution of each statement, one figure for each repetition, taken in turns.
 
-    `inner` is how often a statement runs within one repetition; without it, as often as takes about 10 ms.
+    `inner` is how often a statement runs within one repetition; without it, as often as takes about 10 ms. `rest` is how many
+    seconds to wait before each, for threads that the one before left running (OpenMP's spin for a while, a loader's wind down).
     """
     if repetitions < MINIMUM_REPETITIONS:
         raise ValueError(f"{repetitions} repetitions: a median needs at least {MINIMUM_REPETITIONS}")
@@ -41,6 +43,7 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(repetitions):
         for name, timer in timers.items():
+            time.sleep(rest)
             samples[name].append(timer.timeit(counts[name]) / counts[name])
     return samples
 

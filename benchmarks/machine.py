@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("tensorferry", "numpy", "tensorflow", "tensorflow-cpu", "ml_dtypes")
+PACKAGES = ("tensorferry", "numpy", "tensorflow", "tensorflow-cpu", "torch", "grain", "ml_dtypes")
 
 
 def describe() -> dict[str, Any]:

@@ -7,23 +7,28 @@ time). A target in time, such as "at most 1.5 times the peer's", becomes "at lea
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+RATES = ("B/s", "rows/s", "batches/s")
+"""The units in which more is better."""
+
 
 @dataclass(frozen=True)
 class Row:
     """A measurement of ours beside one peer's, in `unit`, with the target it is held against."""
 
     workload: str
-    """C1 to C6, as in the README's table."""
+    """C1 to R1, as in the README's table."""
     what: str
     ours: float
     peer_name: str
     peer: float
     unit: str = "s"
-    """"s", "B" and "requests" (less is better) or "B/s" (more is better)."""
+    """"s", "B" and "requests" (less is better) or one of `RATES` (more is better)."""
     target: float | None = None
     """The least ratio that reaches the target; None: the row is there to be seen, nothing is asked of it."""
+    target_least: float | None = None
+    """The smallest figure that reaches the target, where it is a rate whatever the peer's is."""
     target_most: float | None = None
-    """The largest figure that reaches the target, for rows that count bytes or requests."""
+    """The largest figure that reaches the target, where it is a number of bytes, requests or seconds whatever the peer's is."""
     bound: str = ""
     """What bounds a figure that is short of its target, with the measurement that shows it."""
     samples: dict[str, list[float]] = field(default_factory=dict)
@@ -32,15 +37,26 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times as fast as the peer we are; None where something is counted."""
-        if self.unit not in ("s", "B/s") or self.ours <= 0 or self.peer <= 0:
+        if self.unit not in ("s", *RATES) or self.ours <= 0 or self.peer <= 0:
             return None
-        return self.ours / self.peer if self.unit == "B/s" else self.peer / self.ours
+        return self.ours / self.peer if self.unit in RATES else self.peer / self.ours
+
+    @property
+    def target_ratio(self) -> float | None:
+        """The ratio at which the target is reached, whichever way it is given."""
+        if self.ratio is None:
+            return None
+        if self.target_least is not None:
+            return self.target_least / self.peer
+        return self.target if self.target_most is None else self.peer / self.target_most
 
     @property
     def reached(self) -> bool | None:
         """Whether the target is reached; None where there is none."""
         if self.target_most is not None:
             return self.ours <= self.target_most
+        if self.target_least is not None:
+            return self.ours >= self.target_least
         if self.target is None or self.ratio is None:
             return None
         return self.ratio >= self.target
@@ -50,6 +66,8 @@ class Row:
         """The target in words."""
         if self.target_most is not None:
             return f"<= {quantity(self.target_most, self.unit)}"
+        if self.target_least is not None:
+            return f">= {quantity(self.target_least, self.unit)}"
         return "" if self.target is None else f">= {self.target:.2g}x"
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def _short(value: float) -> float:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A figure with a fitting prefix: `1.02 us`, `23.1 GB/s`, `2.0 GiB`."""
+    """A figure with a fitting prefix: `1.02 us`, `23.1 GB/s`, `9.5 M rows/s`, `2.0 GiB`."""
     if unit == "s":
         for factor, name in ((1e-6, "ns"), (1e-3, "us"), (1.0, "ms")):
             if value < factor:
@@ -72,6 +90,9 @@ def quantity(value: float, unit: str) -> str:
         return f"{_digits(value)} s"
     if unit == "B/s":
         return f"{_digits(value / 1e9)} GB/s"
+    if unit in RATES:
+        factor, name = (1e9, "G ") if value >= 1e9 else (1e6, "M ") if value >= 1e6 else (1.0, "")
+        return f"{_digits(value / factor)} {name}{unit}"
     if unit == "requests":
         return _digits(value)
     for power, name in ((3, "GiB"), (2, "MiB"), (1, "KiB")):

@@ -9,7 +9,9 @@ import os
 import sys
 import time
 
+# Read by TensorFlow when it is imported: without them it logs about its own build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import machine
 from rows import Row, bounds, quantity, table
@@ -21,6 +23,12 @@ WORKLOADS = {
     "C4": "c4_every_pair",
     "C5": "c5_unaligned",
     "C6": "c6_steady_state",
+    "W1": "w1_in_order",
+    "W2": "w2_shuffled",
+    "W3": "w3_mapped",
+    "W4": "w4_tokens",
+    "M1": "m1_memory",
+    "R1": "r1_resume",
 }
 
 

@@ -1,0 +1,102 @@
+"""Loaders side by side: how many rows or batches a second each hands over.
+
+Rationale: what is timed is a pass from its first batch to its last, by a plain loop that keeps nothing. All that a loader does
+for a pass is in it: its iterator, its threads, and a new order where rows are shuffled.
+
+Limitations: a loader that is much slower than the others is timed on part of a pass (`Pass.count` says how much).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from harness import interleave
+from numpy.typing import NDArray
+from rows import Row
+
+REST = 0.01
+"""Seconds between two passes."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a loader's batches."""
+
+    run: Callable[[], object]
+    count: int
+    """How many rows (or batches) it hands over."""
+
+
+def over(batches: Callable[[], Iterable[object]], count: int) -> Pass:
+    """The pass of a loader that is iterated; `batches` makes what is iterated anew for each."""
+
+    def run() -> None:
+        for _ in batches():
+            pass
+
+    return Pass(run, count)
+
+
+def rates(passes: Mapping[str, Pass], *, repetitions: int) -> dict[str, list[float]]:
+    """Rows (or batches) a second of each loader, one figure for each repetition, taken in turns."""
+    samples = interleave({name: each.run for name, each in passes.items()}, repetitions=repetitions, inner=1, rest=REST)
+    return {name: [passes[name].count / taken for taken in times] for name, times in samples.items()}
+
+
+def beside(
+    found: Mapping[str, list[float]],
+    ours: str,
+    peers: Mapping[str, float | None],
+    *,
+    workload: str,
+    what: str,
+    unit: str = "rows/s",
+    target_least: float | None = None,
+    bound: str = "",
+) -> list[Row]:
+    """A row beside each peer; `peers` holds the least ratio asked for. `target_least` goes to those of which none is asked."""
+    return [
+        Row(
+            workload=workload,
+            what=what,
+            ours=median(found[ours]),
+            peer_name=peer,
+            peer=median(found[peer]),
+            unit=unit,
+            target=target,
+            target_least=target_least if target is None else None,
+            bound=bound,
+            samples={"ours": found[ours], "peer": found[peer]},
+        )
+        for peer, target in peers.items()
+    ]
+
+
+WIDTH = 100
+"""Elements of a row: with int32 it is 400 bytes."""
+
+
+def numbered_rows(count: int) -> NDArray[np.int32]:
+    """Rows that say which they are: row i is 100 i, 100 i + 1, ..."""
+    return np.arange(count * WIDTH, dtype=np.int32).reshape(count, WIDTH)
+
+
+def require_rows(batches: Iterable[object], count: int, *, shuffled: bool, look_at_every: int = 1) -> NDArray[np.int64]:
+    """Speed means nothing if the rows are wrong: each of `numbered_rows(count)` comes once, whole. Their order is returned.
+
+    Of each row the first element is looked at, of every `look_at_every`-th batch all of them.
+    """
+    columns = np.arange(WIDTH, dtype=np.int32)
+    numbers = []
+    for at, batch in enumerate(batches):
+        array = np.asarray(batch)
+        if at % look_at_every == 0 and not np.array_equal(array, array[:, :1] + columns):
+            raise AssertionError(f"batch {at} holds rows that are none of the source's")
+        numbers.append(array[:, 0] // WIDTH)
+    order = np.concatenate(numbers).astype(np.int64)
+    if len(order) != count or np.any(np.bincount(order, minlength=count) != 1):
+        raise AssertionError("a row is missing, or comes twice")
+    if np.array_equal(order, np.arange(count)) == shuffled:
+        raise AssertionError(f"expected the rows {'shuffled' if shuffled else 'in order'}")
+    return order
