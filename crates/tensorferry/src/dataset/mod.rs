@@ -19,7 +19,10 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "stages land one by one")]
 
+#[cfg(test)]
+mod all_ways;
 mod batch;
+mod cast;
 mod components;
 mod concatenate;
 mod counted;
@@ -31,15 +34,20 @@ mod filter;
 mod fold;
 mod function;
 mod generator;
+mod lookup;
+mod mapped;
 mod node;
+mod one_hot;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod positions;
 mod prefetch;
 mod random;
 mod range;
 mod repeat;
 mod saved;
+mod scale;
 mod scan;
 mod shard;
 mod skip;

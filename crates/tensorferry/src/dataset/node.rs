@@ -172,14 +172,7 @@ pub(crate) trait Node: Send + Sync {
     /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed nodes all of whose components are
     /// tensors of known shape. The requests may be overwritten.
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        for request in requests {
-            cx.stop.check()?;
-            let element = self.get(request.index, cx)?;
-            for (value, rows) in element.iter().zip(out.iter_mut()) {
-                write_row(value.tensor()?, rows.slot(request.slot))?;
-            }
-        }
-        Ok(())
+        gather_each(self, requests, out, cx)
     }
 
     /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each: what `components` asks for, so that
@@ -203,6 +196,18 @@ pub(crate) trait Node: Send + Sync {
     fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
     }
+}
+
+/// [`Node::gather`] by [`Node::get`], one element after the other.
+pub(crate) fn gather_each(node: &(impl Node + ?Sized), requests: &[Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    for request in requests {
+        cx.stop.check()?;
+        let element = node.get(request.index, cx)?;
+        for (value, rows) in element.iter().zip(out.iter_mut()) {
+            write_row(value.tensor()?, rows.slot(request.slot))?;
+        }
+    }
+    Ok(())
 }
 
 /// What [`Node::rebuild`] is to change on the way. See [`super::state`].

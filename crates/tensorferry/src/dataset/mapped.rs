@@ -1,0 +1,480 @@
+//! What all native maps share: rows are gathered a few at a time into memory that stays in the cache, and changed from there into the
+//! caller's rows.
+//!
+//! # Rationale
+//! A map is a [`RowMap`]: what becomes of a component's shape, and of its bytes. Everything else is here once: chains of maps compose
+//! because each asks its input for a chunk that fits in the cache; components that a map leaves alone are gathered straight into the
+//! caller's rows; and an error names the first element that fails, whichever way elements were asked for.
+
+use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled, gather_each, packed};
+use super::state::State;
+use super::{Cardinality, Component, Dataset, Epoch, TensorSpec};
+use crate::buffers::pool;
+use crate::{Dims, Error, Result};
+use std::sync::Arc;
+
+/// Bytes of input rows to gather before they are changed: they and what they become stay in a core's own cache.
+const CHUNK: usize = 32 << 10;
+
+/// The most rows to gather at once, however small they are.
+const CHUNK_ROWS: usize = 1024;
+
+/// Rows of one component on their way through a map: packed, native byte order, one shape.
+pub(super) struct Block<'a> {
+    /// The element each row is of.
+    pub(super) indices: &'a [u64],
+    /// The epoch the elements are of.
+    pub(super) epoch: Epoch,
+    /// The shape of a row as it comes.
+    pub(super) shape: &'a [usize],
+    /// The rows.
+    pub(super) rows: &'a [u8],
+    /// What becomes of them.
+    pub(super) out: &'a mut [u8],
+}
+
+impl<'a> Block<'a> {
+    /// Each element's index, its row, and where it goes.
+    pub(super) fn each(self) -> impl Iterator<Item = (u64, &'a [u8], &'a mut [u8])> {
+        let Self { indices, rows, out, .. } = self;
+        let count = indices.len().max(1);
+        let (row, width) = (rows.len() / count, out.len() / count);
+        indices.iter().enumerate().zip(Chunks { rest: out, width }).map(move |((at, index), out)| {
+            let row = &rows[at * row..(at + 1) * row];
+            (*index, row, out)
+        })
+    }
+}
+
+/// As `chunks_exact_mut`, but of chunks that may be empty: rows of shape `[0]` are rows.
+struct Chunks<'a> {
+    rest: &'a mut [u8],
+    width: usize,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a mut [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut_checked(self.width)?;
+        self.rest = rest;
+        Some(head)
+    }
+}
+
+/// A map of components, each by itself, whose result is a function of the component's value, the element's index, and the epoch.
+pub(super) trait RowMap: Send + Sync + 'static {
+    /// The method's name.
+    fn stage(&self) -> &'static str;
+
+    /// As [`Node::describe`].
+    fn describe(&self) -> String;
+
+    /// The same map over another input.
+    ///
+    /// # Errors
+    /// As when it was made.
+    fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset>;
+
+    /// As [`Node::drawn_seed`].
+    fn drawn_seed(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the components of an element go together, where that could not be known when the map was made.
+    ///
+    /// # Errors
+    /// What is wrong with the element.
+    fn check(&self, _element: &Element) -> Result<()> {
+        Ok(())
+    }
+
+    /// What component `at` of the shape `row` becomes.
+    ///
+    /// # Errors
+    /// If the shape is one that the map cannot take and that could not be known when it was made.
+    fn shape(&self, at: usize, row: &[usize]) -> Result<Dims>;
+
+    /// Changes rows of component `at`. After an error what was written is unspecified; the element is named by the caller, who calls
+    /// again with one row at a time.
+    ///
+    /// # Errors
+    /// What is wrong with a value.
+    fn apply(&self, at: usize, block: Block<'_>) -> Result<()>;
+}
+
+/// A map and which components it changes.
+struct Inner<M> {
+    map: M,
+    /// What a changed component becomes; `None` of one that stays as it is.
+    changes: Vec<Option<TensorSpec>>,
+}
+
+struct Mapped<M> {
+    input: Dataset,
+    inner: Arc<Inner<M>>,
+    spec: Vec<Component>,
+    /// The input's rows, where all are of known shape at both ends.
+    rows: Option<Vec<(Dims, usize)>>,
+}
+
+/// The input with those components changed by `map` of which `changes` says what they become.
+pub(super) fn mapped(input: &Dataset, map: impl RowMap, changes: Vec<Option<TensorSpec>>) -> Dataset {
+    if changes.iter().all(Option::is_none) {
+        return input.clone();
+    }
+    let become_of = |(part, change): (&Component, &Option<TensorSpec>)| match change {
+        Some(spec) => Component::Tensor(spec.clone()),
+        None => part.clone(),
+    };
+    let spec: Vec<Component> = input.spec().iter().zip(&changes).map(become_of).collect();
+    let fixed = |part: &Component| part.tensor().and_then(TensorSpec::fixed);
+    let known = spec.iter().all(|part| fixed(part).is_some());
+    let rows = if known { input.spec().iter().map(fixed).collect() } else { None };
+    Dataset::of(Mapped { input: input.clone(), inner: Arc::new(Inner { map, changes }), spec, rows })
+}
+
+/// What the components become of which `which` says that they are to be changed, or, without it, `default`.
+///
+/// # Errors
+/// [`Error::Argument`] if `which` is of another length than the element, or if a component to be changed is a dataset; those of
+/// `change`.
+pub(super) fn select(
+    input: &Dataset,
+    stage: &'static str,
+    which: Option<&[bool]>,
+    default: impl Fn(&TensorSpec) -> Result<bool>,
+    mut change: impl FnMut(&TensorSpec) -> std::result::Result<TensorSpec, String>,
+) -> Result<Vec<Option<TensorSpec>>> {
+    let wrong = |what: String| Error::Argument { stage, what };
+    let parts = input.spec();
+    if let Some(which) = which
+        && which.len() != parts.len()
+    {
+        return Err(wrong(format!("{} components were chosen from where there are {}", which.len(), parts.len())));
+    }
+    let mut changes = Vec::with_capacity(parts.len());
+    for (at, part) in parts.iter().enumerate() {
+        let chosen = match (which, part) {
+            (Some(which), _) => which[at],
+            (None, Component::Tensor(spec)) => default(spec)?,
+            (None, Component::Dataset(_)) => true,
+        };
+        changes.push(match part {
+            _ if !chosen => None,
+            Component::Tensor(spec) => Some(change(spec).map_err(|what| wrong(format!("component {at} ({spec}): {what}")))?),
+            Component::Dataset(_) => {
+                let way_out = "Flatten it first: flat_map(lambda window: window.batch(n)).";
+                return Err(wrong(format!("component {at} is a dataset, not a tensor. {way_out}")));
+            }
+        });
+    }
+    Ok(changes)
+}
+
+/// How a description names the components chosen: `, which=[0, 2]`; nothing if none were.
+pub(super) fn chosen(which: Option<&[bool]>) -> String {
+    let Some(which) = which else { return String::new() };
+    let at: Vec<usize> = which.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at)).collect();
+    format!(", which={at:?}")
+}
+
+impl<M: RowMap> Inner<M> {
+    /// The components that change.
+    fn changed(&self) -> impl Iterator<Item = (usize, &TensorSpec)> {
+        self.changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_ref()?)))
+    }
+
+    /// What becomes of an element, whatever its shapes.
+    fn element(&self, mut element: Element, index: u64, epoch: Epoch) -> Result<Element> {
+        let change = || -> Result<Element> {
+            self.map.check(&element)?;
+            for (at, spec) in self.changed() {
+                let tensor = packed(element[at].tensor()?)?;
+                let shape = self.map.shape(at, tensor.shape())?;
+                let view = tensor.as_view();
+                let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
+                let changed = filled(spec.dtype, &shape, |out| {
+                    self.map.apply(at, Block { indices: &[index], epoch, shape: tensor.shape(), rows, out })
+                })?;
+                element[at] = changed.into();
+            }
+            Ok(element)
+        };
+        change().map_err(|error: Error| error.at_element(self.map.stage(), index))
+    }
+}
+
+/// Memory for one chunk of the components that change.
+struct Scratch {
+    /// `None` of a component that stays as it is.
+    parts: Vec<Option<pool::PoolBuffer>>,
+    indices: Vec<u64>,
+}
+
+impl<M: RowMap> Mapped<M> {
+    /// How many rows to gather at once.
+    fn chunk(&self, rows: &[(Dims, usize)]) -> usize {
+        let bytes: usize = self.inner.changed().map(|(at, _)| rows[at].1).sum();
+        (CHUNK / bytes.max(1)).clamp(1, CHUNK_ROWS)
+    }
+
+    /// Gathers rows whose slots follow each other, and changes them.
+    fn run(&self, requests: &mut [Request], out: &mut [Rows<'_>], scratch: &mut Scratch, cx: &Context) -> Result<()> {
+        let Some(known) = &self.rows else { return gather_each(self, requests, out, cx) };
+        let (first, count) = (requests.first().map_or(0, |request| request.slot), requests.len());
+        scratch.indices.clear();
+        scratch.indices.extend(requests.iter().map(|request| request.index));
+        for (at, request) in requests.iter_mut().enumerate() {
+            request.slot = at;
+        }
+        let slots = |row: usize| first * row..(first + count) * row;
+        let mut input: Vec<Rows<'_>> = out
+            .iter_mut()
+            .zip(&mut scratch.parts)
+            .zip(known)
+            .map(|((rows, part), &(_, row))| match part {
+                Some(part) => Rows { bytes: &mut part.as_mut_slice()[..count * row], row },
+                None => Rows { bytes: &mut rows.bytes[slots(rows.row)], row },
+            })
+            .collect();
+        if let Err(error) = self.input.node.gather(requests, &mut input, cx) {
+            return Err(self.first_error(&scratch.indices, error, cx));
+        }
+        drop(input);
+        let indices = scratch.indices.as_slice();
+        for (at, _) in self.inner.changed() {
+            let (shape, row) = &known[at];
+            let Some(part) = &mut scratch.parts[at] else { continue };
+            let (rows, out) = (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
+            let block = Block { indices, epoch: cx.epoch, shape, rows, out };
+            if let Err(error) = self.inner.map.apply(at, block) {
+                return Err(self.first_misfit(scratch, error, cx));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of the first element that fails when each is computed by itself. Functions that have to be called in order are not
+    /// called again.
+    fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
+        if matches!(error, Error::Stopped) || self.is_sequential() {
+            return error;
+        }
+        indices.iter().find_map(|&index| self.get(index, cx).err()).unwrap_or(error)
+    }
+
+    /// The error of the first of the gathered rows that the map cannot change.
+    fn first_misfit(&self, scratch: &mut Scratch, error: Error, cx: &Context) -> Error {
+        let known = self.rows.as_deref().unwrap_or_default();
+        for (slot, index) in scratch.indices.iter().enumerate() {
+            for (at, spec) in self.inner.changed() {
+                let ((shape, row), Some(part)) = (&known[at], &mut scratch.parts[at]) else { continue };
+                let rows = &part.as_mut_slice()[slot * row..(slot + 1) * row];
+                let mut out = vec![0; spec.fixed().map_or(0, |(_, bytes)| bytes)];
+                let block = Block { indices: &[*index], epoch: cx.epoch, shape, rows, out: &mut out };
+                if let Err(error) = self.inner.map.apply(at, block) {
+                    return error.at_element(self.inner.map.stage(), *index);
+                }
+            }
+        }
+        error
+    }
+}
+
+impl<M: RowMap> Node for Mapped<M> {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        self.inner.map.describe()
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        self.inner.map.rebuild(&inputs[0], change)
+    }
+
+    fn drawn_seed(&self) -> Option<u64> {
+        self.inner.map.drawn_seed()
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        self.inner.element(self.input.node.get(index, cx)?, index, cx.epoch)
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let Some(rows) = &self.rows else { return gather_each(self, requests, out, cx) };
+        let most = self.chunk(rows).min(requests.len());
+        let part = |(change, (_, row)): (&Option<TensorSpec>, &(Dims, usize))| match change {
+            Some(_) => pool::take(most * row).map(Some),
+            None => Ok(None),
+        };
+        let parts: Result<Vec<_>> = self.inner.changes.iter().zip(rows).map(part).collect();
+        let mut scratch = Scratch { parts: parts?, indices: Vec::with_capacity(most) };
+        let mut rest = requests;
+        while let Some(first) = rest.first().map(|request| request.slot) {
+            cx.stop.check()?;
+            let together = rest.iter().take(most).enumerate().take_while(|(at, request)| request.slot == first + at).count();
+            let (chunk, after) = rest.split_at_mut(together);
+            self.run(chunk, out, &mut scratch, cx)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (input, inner) = (self.input.stream(cx)?, Arc::clone(&self.inner));
+        Ok(Box::new(MappedStream { input, inner, epoch: cx.epoch, index: 0 }))
+    }
+}
+
+struct MappedStream<M> {
+    input: Box<dyn Stream>,
+    inner: Arc<Inner<M>>,
+    epoch: Epoch,
+    index: u64,
+}
+
+impl<M: RowMap> Stream for MappedStream<M> {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let element = match self.input.next()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
+        // An element that failed before it came here is one all the same: those after it keep their indices.
+        let index = self.index;
+        self.index += 1;
+        Some(element.and_then(|element| self.inner.element(element, index, self.epoch)))
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.index = parts[0].int()?;
+        self.input.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::all_ways::{all_ways, context, elements, failing, small_numbers, streamed};
+    use super::*;
+    use crate::{Casting, DType, Tensor};
+
+    fn numbers(len: usize, width: usize) -> Dataset {
+        let sources = [small_numbers(DType::Int64, &[len, width], 1), small_numbers(DType::UInt8, &[len], 2)];
+        Dataset::from_tensor_slices(sources).unwrap()
+    }
+
+    #[test]
+    fn chains_of_maps_agree_with_their_parts_over_chunks_of_one_and_of_many_rows() {
+        for (len, width) in [(5, 10_000), (37, 700), (3000, 1), (9, 0), (0, 4)] {
+            let input = numbers(len, width);
+            let chain = input.cast(&[Some(DType::Int32), None], Casting::Checked).unwrap();
+            let chain = chain
+                .scale(0.5, 1.0, Some(&[true, false]))
+                .unwrap()
+                .cast(&[Some(DType::Float64), Some(DType::Int16)], Casting::Checked)
+                .unwrap();
+            for (got, was) in elements(&chain).iter().zip(elements(&input)) {
+                let widened = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap()) as f64 * 0.5 + 1.0;
+                let expected: Vec<u8> = was[0].2.chunks(8).flat_map(|bytes| widened(bytes).to_ne_bytes()).collect();
+                assert_eq!(got[0], (DType::Float64, vec![width], expected));
+                assert_eq!(got[1], (DType::Int16, vec![], i16::from(was[1].2[0]).to_ne_bytes().to_vec()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_element_that_fails_is_named_whichever_stage_it_fails_in() {
+        let mut values: Vec<i64> = (0..40).collect();
+        (values[7], values[21]) = (300, -1);
+        let input = Dataset::from_tensor_slices([Tensor::from_vec(values, &[20, 2]).unwrap()]).unwrap();
+        let cast = failing(&input, &[5, 10]).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap().scale(1.0, 0.0, None).unwrap();
+        let results = all_ways(&cast, 0);
+        let failed: Vec<(usize, &String)> =
+            results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?))).collect();
+        assert_eq!(failed.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3, 5, 10]);
+        assert!(
+            failed[0].1.starts_with("cast: element 3: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300"),
+            "{}",
+            failed[0].1
+        );
+        assert_eq!(failed[1].1, "failing: element 5: no");
+    }
+
+    #[test]
+    fn a_map_that_changes_nothing_is_its_input() {
+        let input = numbers(3, 2);
+        let same =
+            input.cast(&[Some(DType::Int64), None], Casting::Checked).unwrap().scale(2.0, 0.0, Some(&[false, false])).unwrap();
+        assert_eq!(same.to_string(), input.to_string());
+        assert!(same.node.slice(0, 3, &context(0)).is_some());
+    }
+
+    #[test]
+    fn a_stream_goes_on_after_an_error_and_from_a_saved_state_with_the_same_indices() {
+        let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 300, 2, 400, 3], &[5]).unwrap()]).unwrap();
+        let map = streamed(&input).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap();
+        let mut stream = map.stream(&context(0)).unwrap();
+        let mut states = vec![stream.save().unwrap()];
+        let mut seen = Vec::new();
+        while let Some(element) = stream.next() {
+            seen.push(
+                element
+                    .map(|element| element[0].tensor().unwrap().view::<u8>().unwrap().get(&[]))
+                    .map_err(|error| error.to_string()),
+            );
+            states.push(stream.save().unwrap());
+        }
+        assert!(seen[1].as_ref().is_err_and(|error| error.starts_with("cast: element 1: ")));
+        assert!(seen[3].as_ref().is_err_and(|error| error.starts_with("cast: element 3: ")));
+        assert_eq!([&seen[0], &seen[2], &seen[4]], [&Ok(Some(1)), &Ok(Some(2)), &Ok(Some(3))]);
+        for (from, state) in states.iter().enumerate() {
+            let mut stream = map.stream(&context(0)).unwrap();
+            stream.restore(state).unwrap();
+            let rest: Vec<_> = std::iter::from_fn(|| stream.next())
+                .map(|element| {
+                    element
+                        .map(|element| element[0].tensor().unwrap().view::<u8>().unwrap().get(&[]))
+                        .map_err(|error| error.to_string())
+                })
+                .collect();
+            assert_eq!(rest, seen[from..]);
+        }
+    }
+
+    #[test]
+    fn which_has_to_say_something_of_each_component() {
+        let error = numbers(3, 2).scale(1.0, 0.0, Some(&[true])).err().unwrap();
+        assert_eq!(error.to_string(), "scale: 1 components were chosen from where there are 2");
+    }
+
+    #[test]
+    fn a_stopped_gather_stops() {
+        let map = numbers(100, 2).scale(1.0, 0.0, None).unwrap();
+        let cx = context(0);
+        cx.stop.stop();
+        let (mut a, mut b) = (vec![0; 800], vec![0; 400]);
+        let mut out = [Rows { bytes: &mut a, row: 8 }, Rows { bytes: &mut b, row: 4 }];
+        let mut requests: Vec<Request> = (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
+        assert!(matches!(map.node.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
+    }
+}
