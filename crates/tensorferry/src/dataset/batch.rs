@@ -166,7 +166,7 @@ impl Stream for BatchStream {
             return None;
         }
         let index = self.index;
-        self.index += 1;
+        self.index = self.index.saturating_add(1);
         Some(match failed {
             Some(error) => Err(error),
             None => stack(&elements, "batch").map_err(|error| error.at_element("batch", index)),

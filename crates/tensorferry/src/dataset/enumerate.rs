@@ -131,7 +131,7 @@ impl Stream for EnumerateStream {
     fn next(&mut self) -> Option<Result<Element>> {
         let element = self.input.next()?;
         let index = self.index;
-        self.index += 1;
+        self.index = self.index.saturating_add(1);
         Some(element.and_then(|mut element| {
             element.insert(0, scalar(number(self.start, index)?)?);
             Ok(element)

@@ -22,6 +22,7 @@
 #[cfg(test)]
 mod all_ways;
 mod batch;
+mod cache;
 mod cast;
 mod components;
 mod concatenate;
@@ -35,6 +36,7 @@ mod fold;
 mod function;
 mod generator;
 mod lookup;
+mod map;
 mod mapped;
 mod node;
 mod one_hot;
@@ -60,6 +62,7 @@ mod tensors;
 #[cfg(test)]
 mod testing;
 mod unique;
+mod window;
 mod zip;
 
 pub use execute::Iter;

@@ -266,6 +266,24 @@ pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
     Ok(())
 }
 
+/// [`Node::gather_some`] by computing element by element.
+pub(crate) fn write_some<N: Node + ?Sized>(
+    node: &N,
+    which: &[usize],
+    requests: &[Request],
+    out: &mut [Rows<'_>],
+    cx: &Context,
+) -> Result<()> {
+    for request in requests {
+        cx.stop.check()?;
+        let element = node.get(request.index, cx)?;
+        for (&component, rows) in which.iter().zip(out.iter_mut()) {
+            write_row(element[component].tensor()?, rows.slot(request.slot))?;
+        }
+    }
+    Ok(())
+}
+
 /// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown away; element by element where a
 /// component that is not wanted cannot be gathered.
 fn gather_all_for_some<N: Node + ?Sized>(
@@ -277,16 +295,7 @@ fn gather_all_for_some<N: Node + ?Sized>(
 ) -> Result<()> {
     let fixed: Option<Vec<usize>> = node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
     let twice = which.iter().enumerate().any(|(at, component)| which[..at].contains(component));
-    let (Some(bytes), false) = (fixed, twice) else {
-        for request in requests {
-            cx.stop.check()?;
-            let element = node.get(request.index, cx)?;
-            for (&component, rows) in which.iter().zip(out.iter_mut()) {
-                write_row(element[component].tensor()?, rows.slot(request.slot))?;
-            }
-        }
-        return Ok(());
-    };
+    let (Some(bytes), false) = (fixed, twice) else { return write_some(node, which, requests, out, cx) };
     let slots = requests.iter().map(|request| request.slot + 1).max().unwrap_or(0);
     let mut unwanted = Vec::new();
     for (component, row) in bytes.iter().enumerate() {

@@ -165,7 +165,7 @@ impl Stream for RepeatStream {
                 self.end();
                 return None;
             }
-            self.round += 1;
+            self.round = self.round.saturating_add(1);
             self.any = false;
         }
         None

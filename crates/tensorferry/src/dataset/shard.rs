@@ -199,14 +199,15 @@ impl ShardStream {
     fn is_mine(&mut self) -> bool {
         for (origin, count) in self.origins.iter().zip(&mut self.counts) {
             let at = *count;
-            *count += 1;
+            *count = at.saturating_add(1);
             if !origin.contains(at) {
                 return false;
             }
         }
         self.counts.last_mut().is_some_and(|count| {
-            *count += 1;
-            (*count - 1) % self.num_shards == self.index
+            let at = *count;
+            *count = at.saturating_add(1);
+            at % self.num_shards == self.index
         })
     }
 }
