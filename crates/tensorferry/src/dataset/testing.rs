@@ -148,7 +148,7 @@ fn damages(good: &State) -> Vec<(State, bool)> {
                 }
             }
             let mut more = parts.clone();
-            more.push(State::Nothing);
+            more.push(State::Text("one more".into()));
             all.push((State::List(more), true));
         }
         State::Nothing | State::Text(_) => all.clear(),

@@ -1,0 +1,253 @@
+//! Datasets that a function makes of elements, while they are iterated, and how they are made again.
+
+use super::counted::Counted;
+use super::node::{Change, Context, Element, Stream, Value, check};
+use super::state::State;
+use super::{Component, Dataset, Function, Shape};
+use crate::{Error, Result, Tensor};
+use std::collections::VecDeque;
+
+/// One pass over a dataset that a function returned.
+pub(crate) struct Inner {
+    stream: Box<dyn Stream>,
+    /// Seeds that the function drew. It draws others when it is called again, so a state has to hold them.
+    seeds: Vec<u64>,
+    /// What was promised, if the dataset's own specification does not say that it is kept.
+    check: Option<Vec<Component>>,
+}
+
+impl Inner {
+    /// # Errors
+    /// [`Error::ElementMismatch`] if the dataset's elements cannot be what `spec` promised.
+    pub(crate) fn open(dataset: &Dataset, spec: &[Component], cx: &Context) -> Result<Self> {
+        let kept = keeps(dataset.spec(), spec);
+        if kept == Some(false) {
+            let (is, promised) = (Component::list(dataset.spec()), Component::list(spec));
+            let what = format!("the function returned a dataset of {is} where the dataset's element_spec says {promised}");
+            return Err(Error::ElementMismatch { what });
+        }
+        let check = kept.is_none().then(|| spec.to_vec());
+        Ok(Self { stream: dataset.stream(cx)?, seeds: dataset.drawn_seeds(), check })
+    }
+
+    /// As it was when it was saved, `dataset` being what the same function returned for the same element.
+    pub(crate) fn reopen(dataset: &Dataset, spec: &[Component], cx: &Context, state: &State) -> Result<Self> {
+        let parts = state.list(2)?;
+        let seeds = parts[0].parts()?.iter().map(State::int).collect::<Result<VecDeque<u64>>>()?;
+        if seeds.len() != dataset.drawn_seeds().len() {
+            return Err(Error::State { what: "a function returned another dataset than when the state was saved".into() });
+        }
+        let mut inner = if seeds.is_empty() {
+            Self::open(dataset, spec, cx)?
+        } else {
+            Self::open(&dataset.rebuild(&mut Change { seeds, ..Change::default() })?, spec, cx)?
+        };
+        inner.stream.restore(&parts[1])?;
+        Ok(inner)
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Result<Element>> {
+        let next = self.stream.next()?;
+        Some(match &self.check {
+            None => next,
+            Some(spec) => next.and_then(|element| check(&element, spec).map(|()| element)),
+        })
+    }
+
+    pub(crate) fn save(&self) -> Result<State> {
+        let seeds = self.seeds.iter().copied().map(State::Int).collect();
+        Ok(State::List(vec![State::List(seeds), self.stream.save()?]))
+    }
+}
+
+/// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what another promises.
+fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
+    if is.len() != promised.len() {
+        return Some(false);
+    }
+    let all = is.iter().zip(promised).map(|parts| match parts {
+        (Component::Tensor(is), Component::Tensor(promised)) if is.dtype == promised.dtype => {
+            keeps_shape(&is.shape, &promised.shape)
+        }
+        (is, promised) => Some(is == promised),
+    });
+    all.fold(Some(true), both)
+}
+
+fn keeps_shape(is: &Shape, promised: &Shape) -> Option<bool> {
+    let Some(promised) = promised.dims() else { return Some(true) };
+    let is = is.dims()?;
+    if is.len() != promised.len() {
+        return Some(false);
+    }
+    let dims = is.iter().zip(promised).map(|dims| match dims {
+        (_, None) => Some(true),
+        (None, Some(_)) => None,
+        (Some(is), Some(promised)) => Some(is == promised),
+    });
+    dims.fold(Some(true), both)
+}
+
+/// Whether both are kept.
+fn both(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    match (a, b) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    }
+}
+
+/// The input of a stage whose function makes a dataset of each element.
+pub(crate) struct Outer {
+    input: Counted,
+    input_spec: Vec<Component>,
+    function: Function<Element, Dataset>,
+    spec: Vec<Component>,
+    cx: Context,
+    stage: &'static str,
+    /// Whether an element is made again by going back in the input. Of an indexed input that costs nothing, and an element that holds
+    /// datasets cannot be kept by value.
+    goes_back: bool,
+}
+
+/// A dataset made of an element of the input.
+pub(crate) struct Made {
+    /// The element's index.
+    index: u64,
+    origin: Origin,
+    inner: Inner,
+}
+
+/// Where an element comes from when its dataset has to be made again.
+enum Origin {
+    /// The input's state before it.
+    Before(State),
+    /// The element.
+    Element(Vec<Tensor>),
+}
+
+impl Outer {
+    pub(crate) fn new(
+        input: &Dataset,
+        function: &Function<Element, Dataset>,
+        spec: &[Component],
+        cx: &Context,
+        stage: &'static str,
+    ) -> Result<Self> {
+        let goes_back = input.is_indexed() || input.spec().iter().any(|part| part.tensor().is_none());
+        Ok(Self {
+            input: Counted::new(input, cx)?,
+            input_spec: input.spec().to_vec(),
+            function: function.clone(),
+            spec: spec.to_vec(),
+            cx: cx.clone(),
+            stage,
+            goes_back,
+        })
+    }
+
+    /// The rounds of a shuffle inside a dataset made of an element are numbered by the element: each is in an order of its own.
+    fn inner_cx(&self, index: u64) -> Context {
+        self.cx.at(self.cx.epoch.child(index))
+    }
+
+    /// The dataset of the next element.
+    pub(crate) fn next(&mut self) -> Option<Result<Made>> {
+        let before = match self.goes_back.then(|| self.input.save()).transpose() {
+            Ok(before) => before,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.input.next()?.and_then(|(index, element)| {
+            let made = self.make(index, element, before);
+            made.map_err(|error| error.at_element(self.stage, index))
+        }))
+    }
+
+    fn make(&self, index: u64, element: Element, before: Option<State>) -> Result<Made> {
+        let origin = match before {
+            Some(state) => Origin::Before(state),
+            None => Origin::Element(element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?),
+        };
+        let inner = Inner::open(&self.function.call(element)?, &self.spec, &self.inner_cx(index))?;
+        Ok(Made { index, origin, inner })
+    }
+
+    /// The next element of a dataset that was made here.
+    pub(crate) fn next_of(&self, made: &mut Made) -> Option<Result<Element>> {
+        Some(made.inner.next()?.map_err(|error| error.at_element(self.stage, made.index)))
+    }
+
+    pub(crate) fn save(&self) -> Result<State> {
+        self.input.save()
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
+        self.input.restore(state)
+    }
+
+    /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards: [`Outer::restore`] it then.
+    pub(crate) fn remake(&mut self, state: &State) -> Result<Made> {
+        let parts = state.list(3)?;
+        let index = parts[0].int()?;
+        let (origin, element) = match &parts[1] {
+            before @ State::List(_) if self.goes_back => (Origin::Before(before.clone()), self.read_again(index, before)?),
+            value if !self.goes_back => {
+                let tensors = value.tensors_as(&self.input_spec)?;
+                (Origin::Element(tensors.clone()), tensors.into_iter().map(Value::from).collect())
+            }
+            _ => return Err(damaged()),
+        };
+        let dataset = self.function.call(element).map_err(|error| error.at_element(self.stage, index))?;
+        let inner = Inner::reopen(&dataset, &self.spec, &self.inner_cx(index), &parts[2])?;
+        Ok(Made { index, origin, inner })
+    }
+
+    fn read_again(&mut self, index: u64, before: &State) -> Result<Element> {
+        self.input.restore(before)?;
+        match self.input.next().transpose()? {
+            Some((at, element)) if at == index => Ok(element),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+impl Made {
+    pub(crate) fn save(&self) -> Result<State> {
+        let origin = match &self.origin {
+            Origin::Before(state) => state.clone(),
+            Origin::Element(tensors) => State::Tensors(tensors.clone()),
+        };
+        Ok(State::List(vec![State::Int(self.index), origin, self.inner.save()?]))
+    }
+}
+
+fn damaged() -> Error {
+    Error::State { what: "the element that a dataset was made of is not there; the state is damaged or not of this plan".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+    use crate::dataset::TensorSpec;
+
+    #[test]
+    fn a_specification_keeps_one_that_promises_less() {
+        let of = |dtype, shape| vec![Component::Tensor(TensorSpec::new(dtype, shape))];
+        let pair = of(DType::Int64, Shape::fixed(&[2]));
+        let some = of(DType::Int64, Shape::new([None]));
+        let any = of(DType::Int64, Shape::unknown());
+        let nested = vec![Component::Dataset(pair.clone())];
+        assert_eq!(keeps(&pair, &pair), Some(true));
+        assert_eq!(keeps(&pair, &some), Some(true));
+        assert_eq!(keeps(&pair, &any), Some(true));
+        assert_eq!(keeps(&some, &pair), None);
+        assert_eq!(keeps(&any, &some), None);
+        assert_eq!(keeps(&of(DType::Int32, Shape::fixed(&[2])), &any), Some(false));
+        assert_eq!(keeps(&of(DType::Int64, Shape::fixed(&[])), &some), Some(false));
+        assert_eq!(keeps(&of(DType::Int64, Shape::fixed(&[3])), &pair), Some(false));
+        assert_eq!(keeps(&[], &any), Some(false));
+        assert_eq!(keeps(&nested, &nested), Some(true));
+        assert_eq!(keeps(&nested, &pair), Some(false));
+    }
+}
