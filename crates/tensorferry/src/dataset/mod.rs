@@ -46,6 +46,7 @@ mod one_hot;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod permutation;
 mod positions;
 mod prefetch;
 mod random;

@@ -1,5 +1,8 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is promised.
 
+/// 2^64 divided by the golden ratio, made odd: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A bijection of 64-bit numbers whose every output bit depends on every input bit (the finaliser of SplitMix64, Steele et al.,
 /// "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[must_use]
@@ -24,7 +27,140 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     for chunk in bytes.chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        state = mix(state ^ u64::from_le_bytes(word)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state = mix(state ^ u64::from_le_bytes(word)).wrapping_add(GOLDEN);
     }
     state
+}
+
+/// What numbers are drawn for. Stages of different kinds that are given one seed draw unrelated numbers. The values are part of what a
+/// seed gives: new ones go to the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// The order of a whole permutation.
+    Permutation = 1,
+    /// The slots of a shuffle's buffer.
+    Buffer = 2,
+    /// Which dataset is next.
+    Sample = 3,
+    /// The elements of `random`.
+    Values = 4,
+}
+
+/// A sequence of random numbers of which each can be had by its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Random {
+    offset: u64,
+    key: u64,
+}
+
+impl Random {
+    /// The sequence of a seed and an epoch. Distinct pairs have distinct keys, for they are the pair put through a bijection of 128 bits
+    /// (a Feistel network of four rounds), in which each bit of either reaches all of both.
+    #[must_use]
+    pub(crate) fn new(purpose: Purpose, seed: u64, epoch: u64) -> Self {
+        let (mut left, mut right) = (seed, epoch);
+        for round in 0..2 {
+            let constant = (4 * purpose as u64 + 2 * round).wrapping_mul(GOLDEN);
+            left ^= mix(right.wrapping_add(constant));
+            right ^= mix(left.wrapping_add(constant).wrapping_add(GOLDEN));
+        }
+        Self { offset: left, key: right }
+    }
+
+    /// The number at `position`: any of 2^64, all as likely.
+    #[must_use]
+    pub(crate) fn at(self, position: u64) -> u64 {
+        mix(mix(self.offset.wrapping_add(position.wrapping_mul(GOLDEN))) ^ self.key)
+    }
+
+    /// The number less than `bound` at `position`, all as likely; `bound` is not 0. (Lemire, "Fast random integer generation in an
+    /// interval", ACM TOMACS 2019: what would favour some numbers is drawn again.)
+    #[must_use]
+    pub(crate) fn below(self, position: u64, bound: u64) -> u64 {
+        let mut value = self.at(position);
+        loop {
+            let (low, high) = product(value, bound);
+            if low >= bound || low >= bound.wrapping_neg() % bound.max(1) {
+                return high;
+            }
+            value = mix(value.wrapping_add(GOLDEN));
+        }
+    }
+
+    /// The number at `position` in `[0, 1)`, a multiple of 2^-53.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "53 bits are exact")]
+    pub(crate) fn unit(self, position: u64) -> f64 {
+        const SCALE: f64 = 1.0 / (1_u64 << 53) as f64;
+        (self.at(position) >> 11) as f64 * SCALE
+    }
+}
+
+/// The low and the high half of a product.
+#[allow(clippy::cast_possible_truncation, reason = "halves")]
+fn product(a: u64, b: u64) -> (u64, u64) {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64, (product >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_a_seed_are_pinned() {
+        let random = Random::new(Purpose::Permutation, 7, 0);
+        let drawn: Vec<u64> = (0..4).map(|at| random.at(at)).collect();
+        assert_eq!(drawn, PINNED);
+    }
+
+    const PINNED: [u64; 4] =
+        [2_493_767_469_893_877_825, 12_983_515_475_102_271_010, 7_629_586_341_540_222_482, 17_582_405_456_836_405_125];
+
+    #[test]
+    fn bounded_numbers_are_uniform() {
+        // Chi-square of 999 degrees of freedom: mean 999, standard deviation 44.7.
+        let random = Random::new(Purpose::Buffer, 1, 2);
+        let mut counts = [0_u32; 1000];
+        for at in 0..1_000_000 {
+            counts[usize::try_from(random.below(at, 1000)).unwrap()] += 1;
+        }
+        let chi: f64 = counts.iter().map(|&count| (f64::from(count) - 1000.0).powi(2) / 1000.0).sum();
+        assert!((chi - 999.0).abs() < 4.0 * 44.7, "{chi}");
+    }
+
+    #[test]
+    fn a_bound_that_needs_rejection_is_uniform() {
+        // Three quarters of 2^64: without rejection the numbers divisible by 3 would be twice as likely as others.
+        let random = Random::new(Purpose::Buffer, 1, 2);
+        let bound = 3_u64 << 62;
+        let mut counts = [0_u32; 3];
+        for at in 0..30_000 {
+            let value = random.below(at, bound);
+            assert!(value < bound);
+            counts[usize::try_from(value % 3).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|&count| (9_600..10_400).contains(&count)), "{counts:?}");
+    }
+
+    #[test]
+    fn fractions_lie_between_0_and_1() {
+        let random = Random::new(Purpose::Sample, 1, 2);
+        let mean = (0..10_000).map(|at| random.unit(at)).inspect(|value| assert!((0.0..1.0).contains(value))).sum::<f64>() / 1e4;
+        assert!((mean - 0.5).abs() < 0.0116, "{mean}");
+    }
+
+    #[test]
+    fn every_bit_of_seed_and_epoch_changes_half_of_what_is_drawn() {
+        let base = Random::new(Purpose::Permutation, 7, 8);
+        for bit in 0..64 {
+            for other in
+                [Random::new(Purpose::Permutation, 7 ^ (1 << bit), 8), Random::new(Purpose::Permutation, 7, 8 ^ (1 << bit))]
+            {
+                let changed: u32 = (0..64).map(|at| (base.at(at) ^ other.at(at)).count_ones()).sum();
+                // 4,096 bits: mean 2,048, standard deviation 32.
+                assert!((2048 - 160..=2048 + 160).contains(&changed), "{bit}: {changed}");
+            }
+        }
+    }
 }
