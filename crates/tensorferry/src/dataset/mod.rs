@@ -36,6 +36,7 @@ mod flat_map;
 mod fold;
 mod function;
 mod generator;
+mod group_by_window;
 mod inner;
 mod interleave;
 mod lookup;
