@@ -59,6 +59,27 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str) -> Result<Element
     (0..first.len()).map(component).collect()
 }
 
+/// The next `size` elements of a stream, or, unless they are to be dropped, those that are left. One that failed costs all of them, so
+/// that what follows stays where it would have been.
+pub(crate) fn together(input: &mut dyn Stream, size: usize, drop_remainder: bool) -> Option<Result<Vec<Element>>> {
+    let (mut elements, mut failed, mut count) = (Vec::new(), None, 0);
+    while count < size {
+        match input.next() {
+            Some(Ok(element)) => elements.push(element),
+            Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+            Some(Err(error)) => {
+                failed.get_or_insert(error);
+            }
+            None => break,
+        }
+        count += 1;
+    }
+    if count == 0 || (drop_remainder && count < size) {
+        return None;
+    }
+    Some(failed.map_or(Ok(elements), Err))
+}
+
 /// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory, gathered where their shapes are
 /// known, else one by one.
 pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static str, cx: &Context) -> Result<Element> {
@@ -120,7 +141,7 @@ impl Node for Batch {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let start = index * self.size as u64;
+        let start = index.saturating_mul(self.size as u64);
         let len = match self.input.cardinality() {
             Cardinality::Finite(n) => usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size),
             _ => self.size,
@@ -131,7 +152,9 @@ impl Node for Batch {
     fn rows(&self) -> Option<Dataset> {
         let size = self.size as u64;
         let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
-        self.is_indexed().then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
+        // Only of elements of one shape: of others, batches are errors.
+        let stackable = self.input.spec().iter().all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
+        (stackable && self.is_indexed()).then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
@@ -148,29 +171,10 @@ struct BatchStream {
 
 impl Stream for BatchStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let mut elements = Vec::new();
-        let mut failed = None;
-        while elements.len() < self.size {
-            match self.input.next() {
-                Some(Ok(element)) => elements.push(element),
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-                // The batch is lost as a whole, and what follows it stays where it would have been.
-                Some(Err(error)) => {
-                    failed.get_or_insert(error);
-                    elements.push(Vec::new());
-                }
-                None => break,
-            }
-        }
-        if elements.is_empty() || (self.drop_remainder && elements.len() < self.size) {
-            return None;
-        }
+        let elements = together(&mut *self.input, self.size, self.drop_remainder)?;
         let index = self.index;
-        self.index = self.index.saturating_add(1);
-        Some(match failed {
-            Some(error) => Err(error),
-            None => stack(&elements, "batch").map_err(|error| error.at_element("batch", index)),
-        })
+        self.index = index.saturating_add(1);
+        Some(elements.and_then(|elements| stack(&elements, "batch")).map_err(|error| error.at_element("batch", index)))
     }
 
     fn save(&self) -> Result<State> {

@@ -5,7 +5,7 @@
 //! work, that needs no memory: every pass computes epoch 0. Memory is spent where computing again would call the user's functions again
 //! (each element is then kept once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen them all).
 
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream};
+use super::node::{Change, Context, Element, Node, Request, Rows, Stream, gather_each, write_some};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch};
 use crate::{Error, Result, Tensor};
@@ -100,15 +100,14 @@ impl Node for Cache {
         if let Kept::Nothing = self.kept {
             return self.input.node.gather(requests, out, &first_pass(cx));
         }
-        let all: Vec<usize> = (0..out.len()).collect();
-        self.gather_some(&all, requests, out, cx)
+        gather_each(self, requests, out, cx)
     }
 
     fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         if let Kept::Nothing = self.kept {
             return self.input.node.gather_some(which, requests, out, &first_pass(cx));
         }
-        super::node::write_some(self, which, requests, out, cx)
+        write_some(self, which, requests, out, cx)
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {

@@ -47,11 +47,13 @@ mod one_hot;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod padded_batch;
 mod permutation;
 mod positions;
 mod prefetch;
 mod random;
 mod range;
+mod rebatch;
 mod repeat;
 mod saved;
 mod scale;
@@ -66,6 +68,7 @@ mod take_while;
 mod tensors;
 #[cfg(test)]
 mod testing;
+mod unbatch;
 mod unique;
 mod window;
 mod zip;
