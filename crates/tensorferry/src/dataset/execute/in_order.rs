@@ -31,9 +31,9 @@ impl Stream for InOrder {
         if let Err(stopped) = self.cx.stop.check() {
             return Some(Err(stopped));
         }
-        let element = self.dataset.node.get(self.position, &self.cx);
+        // First, so that even after a panic the next element is the next.
         self.position += 1;
-        Some(element)
+        Some(self.dataset.node.get(self.position - 1, &self.cx))
     }
 
     fn save(&self) -> Result<State> {

@@ -7,6 +7,8 @@
 //! are then called just when their results are asked for; else, or if it reads ahead, on a thread of its own (producer).
 
 mod in_order;
+mod producer;
+mod workers;
 
 pub(crate) use in_order::InOrder;
 
@@ -15,9 +17,12 @@ use super::saved::Saved;
 use super::state::{Resharded, State};
 use super::{Cardinality, Dataset, Epoch, Options};
 use crate::{Error, Result};
+use producer::{Ahead, Producer};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use workers::Workers;
 
 /// One pass over a dataset.
 ///
@@ -37,8 +42,12 @@ pub struct Iter {
 enum Mode {
     /// Element by element in the caller's thread, of so many.
     Indexed(u64),
-    /// In order in the caller's thread.
-    Stream(Box<dyn Stream>),
+    /// Any element on any thread.
+    Workers(Workers),
+    /// In order in the caller's thread, after the elements that waited when the iteration was saved.
+    Stream(Box<dyn Stream>, VecDeque<Result<Element>>),
+    /// In order on a thread of its own.
+    Producer(Producer),
     /// It could not begin; the error is handed out once.
     Failed(Option<Error>),
 }
@@ -90,21 +99,77 @@ impl Iter {
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
         self.resharded = start.resharded;
-        self.mode = if self.dataset.is_indexed() {
-            let len = self.len();
-            if start.position > len {
-                let what = format!("the state is at element {} of {len}; it is not of this plan", start.position);
-                return Err(Error::State { what });
-            }
-            Mode::Indexed(len)
-        } else {
-            let mut stream = self.dataset.stream(&self.cx)?;
-            if let Some(state) = &start.stream {
-                stream.restore(state)?;
-            }
-            Mode::Stream(stream)
-        };
+        let ahead = self.ahead();
+        self.mode =
+            if self.dataset.is_indexed() { self.begin_indexed(ahead)? } else { self.begin_stream(ahead, start.stream.as_ref())? };
         Ok(())
+    }
+
+    /// How many elements to read ahead.
+    fn ahead(&self) -> usize {
+        self.options.read_ahead.unwrap_or(0)
+    }
+
+    fn begin_indexed(&self, ahead: usize) -> Result<Mode> {
+        let len = self.len();
+        if self.position > len {
+            let what = format!("the state is at element {} of {len}; it is not of this plan", self.position);
+            return Err(Error::State { what });
+        }
+        if ahead == 0 {
+            return Ok(Mode::Indexed(len));
+        }
+        if !self.dataset.node.is_sequential() {
+            let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
+            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead, &self.options)));
+        }
+        let mut stream = InOrder::new(self.dataset.clone(), self.cx.clone());
+        stream.restore(&State::Int(self.position))?;
+        Ok(self.producer(Box::new(stream), VecDeque::new(), ahead))
+    }
+
+    fn begin_stream(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
+        let mut stream = self.dataset.stream(&self.cx)?;
+        let mut waiting = VecDeque::new();
+        if let Some(state) = state {
+            waiting = self.restore_waiting(stream.as_mut(), state)?;
+        }
+        if ahead == 0 && self.dataset.node.is_sequential() {
+            return Ok(Mode::Stream(stream, waiting));
+        }
+        Ok(self.producer(stream, waiting, ahead))
+    }
+
+    /// What [`waiting_state`] says: the stream goes to its place, and the elements are returned.
+    fn restore_waiting(&self, stream: &mut dyn Stream, state: &State) -> Result<VecDeque<Result<Element>>> {
+        let parts = state.list(2)?;
+        stream.restore(&parts[0])?;
+        let waiting = parts[1].parts()?;
+        if waiting.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        let spec = super::spec::tensors(self.dataset.spec(), "resume")?;
+        let element = |state: &State| -> Result<Result<Element>> {
+            if let State::Text(error) = state {
+                return Ok(Err(super::failed(error.clone())));
+            }
+            let tensors = state.tensors()?;
+            if tensors.len() != spec.len() || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err()) {
+                return Err(Error::State { what: "an element that waits in the state is not of this plan".into() });
+            }
+            Ok(Ok(tensors.iter().cloned().map(super::Value::Tensor).collect()))
+        };
+        waiting.iter().map(element).collect()
+    }
+
+    fn producer(&self, stream: Box<dyn Stream>, waiting: VecDeque<Result<Element>>, ahead: usize) -> Mode {
+        let ahead = match ahead {
+            0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => Ahead { elements: 64, bytes: 64 << 10 },
+            // Datasets cannot wait in a state by value: these are made just when they are asked for.
+            0 => Ahead { elements: 0, bytes: 0 },
+            elements => Ahead { elements, bytes: self.options.memory_limit() },
+        };
+        Mode::Producer(Producer::new(stream, waiting, ahead, self.cx.stop.clone()))
     }
 
     /// How many elements an indexed plan has; those that never end have more than anybody counts.
@@ -117,14 +182,22 @@ impl Iter {
 
     /// As [`Iterator::next`], but waits for another thread no longer than `timeout`: then it is [`Poll::Pending`], and nothing is lost.
     /// What is computed in the caller's thread takes its time (see [`Iter::is_inline`]).
-    pub fn next_within(&mut self, _timeout: Duration) -> Poll<Option<Result<Element>>> {
-        Poll::Ready(self.next())
+    pub fn next_within(&mut self, timeout: Duration) -> Poll<Option<Result<Element>>> {
+        self.poll(Instant::now().checked_add(timeout))
+    }
+
+    /// The next element if it was computed ahead and is at hand without any waiting, locking or computing.
+    pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
+        let Mode::Workers(workers) = &mut self.mode else { return None };
+        let element = workers.next_at_hand()?;
+        self.position += 1;
+        Some(element)
     }
 
     /// Whether the next element is computed in the thread that asks for it: waiting for it in steps makes no sense.
     #[must_use]
     pub fn is_inline(&self) -> bool {
-        true
+        !matches!(self.mode, Mode::Workers(_) | Mode::Producer(_))
     }
 
     /// How many elements were handed out, errors included.
@@ -167,15 +240,54 @@ impl Iter {
     ///
     /// # Errors
     /// As [`Iter::save`].
-    pub fn save_within(&self, _timeout: Duration) -> Poll<Result<Saved>> {
+    pub fn save_within(&self, timeout: Duration) -> Poll<Result<Saved>> {
         let stream = match &self.mode {
-            Mode::Indexed(_) => Ok(None),
-            Mode::Stream(stream) => stream.save().map(Some),
+            Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
+            Mode::Stream(stream, waiting) => stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some),
+            // A position says it all; the functions of an indexed plan are called again for what waited.
+            Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
+            Mode::Producer(producer) => match producer.save(Instant::now().checked_add(timeout)) {
+                Poll::Ready(state) => state.map(Some),
+                Poll::Pending => return Poll::Pending,
+            },
             Mode::Failed(_) => Err(Error::State { what: "an iteration that could not begin has no state".into() }),
         };
         Poll::Ready(stream.map(|stream| {
             Saved::of(&self.asked, self.dataset.drawn_seeds(), self.cx.epoch, self.position, stream, self.resharded.clone())
         }))
+    }
+
+    fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
+        if let Err(stopped) = self.cx.stop.check() {
+            return Poll::Ready(Some(Err(stopped)));
+        }
+        if let Mode::Producer(producer) = &self.mode
+            && self.dataset.is_indexed()
+            && producer.is_forked()
+        {
+            match self.begin_indexed(self.ahead()) {
+                Ok(mode) => self.mode = mode,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        let element = match &mut self.mode {
+            Mode::Indexed(len) if self.position >= *len => None,
+            Mode::Indexed(_) => Some(compute(&self.dataset, self.position, &self.cx)),
+            Mode::Workers(workers) => match workers.next(self.position, deadline) {
+                Poll::Ready(element) => element,
+                Poll::Pending => return Poll::Pending,
+            },
+            Mode::Stream(stream, waiting) => waiting.pop_front().or_else(|| advance(stream.as_mut())),
+            Mode::Producer(producer) => match producer.next(deadline) {
+                Poll::Ready(element) => element,
+                Poll::Pending => return Poll::Pending,
+            },
+            Mode::Failed(error) => error.take().map(Err),
+        };
+        if !matches!(element, None | Some(Err(Error::Stopped))) {
+            self.position += 1;
+        }
+        Poll::Ready(element)
     }
 }
 
@@ -183,16 +295,11 @@ impl Iterator for Iter {
     type Item = Result<Element>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let element = match &mut self.mode {
-            Mode::Indexed(len) if self.position >= *len => None,
-            Mode::Indexed(_) => Some(compute(&self.dataset, self.position, &self.cx)),
-            Mode::Stream(stream) => advance(stream.as_mut()),
-            Mode::Failed(error) => return error.take().map(Err),
-        };
-        if !matches!(element, None | Some(Err(Error::Stopped))) {
-            self.position += 1;
+        loop {
+            if let Poll::Ready(element) = self.poll(None) {
+                return element;
+            }
         }
-        element
     }
 }
 
@@ -224,3 +331,20 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     super::failed(format!("a stage panicked, which is a bug: {}", words.unwrap_or("it said no more")))
 }
+
+/// The state of a stream and of the elements that were made and not handed out.
+fn waiting_state(stream: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
+    let element = |element: &Result<Element>| match element {
+        Ok(values) => {
+            let tensors: Result<Vec<_>> = values.iter().map(|value| value.tensor().cloned()).collect();
+            let what = "elements that hold datasets wait in the prefetch, and cannot be saved. Move prefetch behind the stage that flattens them.";
+            tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
+        }
+        Err(error) => Ok(State::Text(error.to_string())),
+    };
+    let waiting: Result<Vec<State>> = waiting.iter().map(element).collect();
+    Ok(State::List(vec![stream, State::List(waiting?)]))
+}
+
+#[cfg(test)]
+mod tests;
