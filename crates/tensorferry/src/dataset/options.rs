@@ -8,7 +8,7 @@ pub struct Options {
     /// Bytes of elements that are computed or being computed and not yet handed out, at most; one element is always allowed. By default
     /// 256 MiB.
     pub memory_limit: Option<usize>,
-    /// How many elements to read ahead; 0 for none. By default what the plan's last `prefetch` says, and none without it.
+    /// How many elements to read ahead; 0 for none. By default what the plan's `prefetch` says, and none without it.
     pub read_ahead: Option<usize>,
 }
 

@@ -15,7 +15,7 @@ pub(crate) use in_order::InOrder;
 use super::node::{Context, Element, Stop, Stream};
 use super::saved::Saved;
 use super::state::{Resharded, State};
-use super::{Cardinality, Dataset, Epoch, Options};
+use super::{Cardinality, Dataset, Epoch, Options, ReadAhead};
 use crate::{Error, Result};
 use producer::{Ahead, Producer};
 use std::collections::VecDeque;
@@ -107,7 +107,16 @@ impl Iter {
 
     /// How many elements to read ahead.
     fn ahead(&self) -> usize {
-        self.options.read_ahead.unwrap_or(0)
+        let automatic = || match self.dataset.node.is_sequential() {
+            // Functions may have effects: as few ahead as still keep two threads busy.
+            true => 2,
+            false => 2 * self.options.threads(),
+        };
+        self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
+            None => 0,
+            Some(ReadAhead::Automatic) => automatic(),
+            Some(ReadAhead::Elements(elements)) => elements,
+        })
     }
 
     fn begin_indexed(&self, ahead: usize) -> Result<Mode> {

@@ -339,7 +339,10 @@ fn an_iterator_moves_between_threads() {
 
 #[test]
 fn a_stream_that_was_stopped_inside_an_element_has_no_state() {
-    let dataset = stream(made(10, |_, cx| {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let dataset = stream(made(10, move |_, cx| {
+        count.fetch_add(1, Ordering::SeqCst);
         loop {
             cx.stop.check()?;
             std::thread::yield_now();
@@ -347,6 +350,7 @@ fn a_stream_that_was_stopped_inside_an_element_has_no_state() {
     }));
     let mut iter = dataset.iter();
     assert!(iter.next_within(Duration::from_millis(1)).is_pending());
+    eventually("an element is begun", || begun.load(Ordering::SeqCst) > 0);
     iter.stop().stop();
     assert!(matches!(iter.save(), Err(Error::State { .. })));
 }
