@@ -59,6 +59,8 @@ mod saved;
 mod scale;
 mod scan;
 mod shard;
+mod shuffle;
+mod shuffle_buffer;
 mod skip;
 mod slices;
 mod spec;
