@@ -65,6 +65,8 @@ mod skip;
 mod slices;
 mod spec;
 mod state;
+#[cfg(test)]
+mod stream_tests;
 mod take;
 mod take_while;
 mod tensors;

@@ -293,9 +293,10 @@ impl Stream for WindowStream {
             element => Ok(Some(element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())),
         });
         self.held = held.collect::<Result<_>>()?;
-        let overlap = self.shape.reach().saturating_sub(self.shape.shift);
-        if self.held.len() as u64 > overlap {
-            let what = format!("{} elements are held where windows have {overlap} in common", self.held.len());
+        // A window that the end cut short may be left, with drop_remainder: more than what two windows have in common.
+        let reach = self.shape.reach();
+        if self.held.len() as u64 >= reach {
+            let what = format!("{} elements are held for a window that has {reach}", self.held.len());
             return Err(Error::State { what });
         }
         self.index = parts[0].int()?;
