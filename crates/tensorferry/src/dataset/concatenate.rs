@@ -129,43 +129,46 @@ impl Node for Concatenate {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let next = Some((self.second.clone(), cx.clone()));
-        Ok(Box::new(ConcatenateStream { input: self.first.stream(cx)?, next }))
+        let inputs = [self.first.clone(), self.second.clone()];
+        Ok(Box::new(ConcatenateStream { input: self.first.stream(cx)?, at: 0, inputs, cx: cx.clone() }))
     }
 }
 
 struct ConcatenateStream {
+    inputs: [Dataset; 2],
+    cx: Context,
+    /// Which of the inputs is read.
+    at: u8,
     input: Box<dyn Stream>,
-    /// The second dataset, until its turn.
-    next: Option<(Dataset, Context)>,
+}
+
+impl ConcatenateStream {
+    fn begin(&mut self, at: u8) -> Result<()> {
+        self.at = at;
+        self.input = self.inputs[usize::from(at != 0)].stream(&self.cx)?;
+        Ok(())
+    }
 }
 
 impl Stream for ConcatenateStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        if let Some(element) = self.input.next() {
-            return Some(element);
+        let element = self.input.next();
+        if element.is_some() || self.at != 0 {
+            return element;
         }
-        let (second, cx) = self.next.take()?;
-        match second.stream(&cx) {
-            Ok(stream) => self.input = stream,
-            Err(error) => return Some(Err(error)),
+        if let Err(error) = self.begin(1) {
+            return Some(Err(error));
         }
         self.input.next()
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(u64::from(self.next.is_none())), self.input.save()?]))
+        Ok(State::List(vec![State::Int(self.at.into()), self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(2)?;
-        if parts[0].int()? != 0 {
-            if let Some((second, cx)) = self.next.take() {
-                self.input = second.stream(&cx)?;
-            }
-        } else if self.next.is_none() {
-            return Err(Error::State { what: "the stream is past the state it is to go back to".into() });
-        }
+        self.begin(u8::from(parts[0].int()? != 0))?;
         self.input.restore(&parts[1])
     }
 }

@@ -113,9 +113,15 @@ impl Node for Repeat {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let stream =
-            RepeatStream { repeated: self.input.clone(), count: self.count, cx: cx.clone(), round: 0, any: false, input: None };
-        Ok(Box::new(stream))
+        Ok(Box::new(RepeatStream {
+            repeated: self.input.clone(),
+            count: self.count,
+            cx: cx.clone(),
+            round: 0,
+            any: false,
+            ended: false,
+            input: None,
+        }))
     }
 }
 
@@ -126,6 +132,8 @@ struct RepeatStream {
     round: u64,
     /// Whether this round has had an element: a round without one means that there will never be any.
     any: bool,
+    /// Whether there will be no more, although there are rounds left.
+    ended: bool,
     /// The pass of this round, once it has begun.
     input: Option<Box<dyn Stream>>,
 }
@@ -136,12 +144,11 @@ impl RepeatStream {
     }
 
     fn is_over(&self) -> bool {
-        self.count.is_some_and(|count| self.round >= count)
+        self.ended || self.count.is_some_and(|count| self.round >= count)
     }
 
-    /// No rounds any more.
     fn end(&mut self) {
-        self.count = Some(0);
+        self.ended = true;
         self.input = None;
     }
 }
@@ -173,16 +180,12 @@ impl Stream for RepeatStream {
 
     fn save(&self) -> Result<State> {
         let input = self.input.as_ref().map_or(Ok(State::Nothing), |input| input.save())?;
-        let ended = self.is_over();
-        Ok(State::List(vec![State::Int(u64::from(ended)), State::Int(self.round), State::Int(u64::from(self.any)), input]))
+        Ok(State::List(vec![State::Int(u64::from(self.ended)), State::Int(self.round), State::Int(u64::from(self.any)), input]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(4)?;
-        if parts[0].int()? != 0 {
-            self.end();
-            return Ok(());
-        }
+        self.ended = parts[0].int()? != 0;
         self.round = parts[1].int()?;
         self.any = parts[2].int()? != 0;
         self.input = match &parts[3] {
