@@ -136,6 +136,10 @@ impl Node for Batch {
         inputs[0].batch(self.size, self.drop_remainder)
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position.saturating_mul(self.size as u64))
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

@@ -62,6 +62,10 @@ impl Node for Components {
         inputs[0].components(&self.which)
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

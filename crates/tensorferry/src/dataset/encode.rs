@@ -4,6 +4,7 @@
 //! length. A hash of everything before it ends the bytes: what was cut or changed on the way is told, not restored.
 
 use super::node::filled;
+use super::reshard::Part;
 use super::saved::{Plan, Saved};
 use super::state::{Resharded, State};
 use super::{Epoch, random};
@@ -22,6 +23,15 @@ impl Saved {
         out.push(VERSION);
         put_text(&mut out, &self.plan.text);
         out.extend(self.plan.hash.to_le_bytes());
+        match &self.plan.part {
+            None => out.push(0),
+            Some(part) => {
+                out.push(1);
+                put_int(&mut out, part.shards);
+                put_int(&mut out, part.index);
+                out.extend(part.whole.to_le_bytes());
+            }
+        }
         put_ints(&mut out, &self.seeds);
         put_int(&mut out, self.epoch.0);
         put_int(&mut out, self.position);
@@ -32,13 +42,8 @@ impl Saved {
                 put_state(&mut out, state);
             }
         }
-        match &self.resharded {
-            None => out.push(0),
-            Some(resharded) => {
-                out.push(1);
-                put_ints(&mut out, &resharded.positions);
-            }
-        }
+        put_int(&mut out, self.origins.len() as u64);
+        self.origins.iter().for_each(|origin| put_ints(&mut out, &origin.positions));
         out.extend(random::hash(&out).to_le_bytes());
         out
     }
@@ -61,12 +66,15 @@ impl Saved {
         }
         let mut read = Reader { bytes: rest };
         let text = read.text()?;
-        let plan = Plan { text, hash: read.fixed()? };
+        let hash = read.fixed()?;
+        let part = if read.flag()? { Some(Part { shards: read.int()?, index: read.int()?, whole: read.fixed()? }) } else { None };
+        let plan = Plan { text, hash, part };
         let (seeds, epoch, position) = (read.ints()?, Epoch(read.int()?), read.int()?);
         let stream = if read.flag()? { Some(read.state(0)?) } else { None };
-        let resharded = if read.flag()? { Some(Resharded { positions: read.ints()? }) } else { None };
+        let origin = |read: &mut Reader<'_>| Ok(Resharded { positions: read.ints()? });
+        let origins = (0..read.count()?).map(|_| origin(&mut read)).collect::<Result<_>>()?;
         match read.bytes {
-            [] => Ok(Self { plan, seeds, epoch, position, stream, resharded }),
+            [] => Ok(Self { plan, seeds, epoch, position, stream, origins }),
             _ => Err(damaged("there are too many")),
         }
     }
@@ -237,12 +245,16 @@ mod tests {
         ];
         let parts = vec![State::Nothing, State::Int(u64::MAX), State::Tensors(tensors), State::Text("naïve".into())];
         Saved {
-            plan: Plan { text: "range(3) | take(2)".into(), hash: 0x1234_5678_9abc_def0 },
+            plan: Plan {
+                text: "range(3) | take(2)".into(),
+                hash: 0x1234_5678_9abc_def0,
+                part: Some(Part { shards: 3, index: 2, whole: 77 }),
+            },
             seeds: vec![0, 127, 128, u64::MAX],
             epoch: Epoch(3),
             position: 1 << 40,
             stream: Some(State::List(vec![State::List(parts), State::List(Vec::new())])),
-            resharded: Some(Resharded { positions: vec![5, 6] }),
+            origins: vec![Resharded { positions: vec![5, 6] }, Resharded { positions: vec![1] }],
         }
     }
 

@@ -75,6 +75,10 @@ impl Node for Enumerate {
         Ok(inputs[0].enumerate(self.start))
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

@@ -73,6 +73,10 @@ impl Node for Map {
         Ok(Dataset::of(Self { input: inputs[0].clone(), mapping: self.mapping.clone() }))
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

@@ -307,6 +307,10 @@ impl<M: RowMap> Node for Mapped<M> {
         self.inner.map.drawn_seed()
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

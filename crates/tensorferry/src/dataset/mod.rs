@@ -55,6 +55,7 @@ mod random;
 mod range;
 mod rebatch;
 mod repeat;
+mod reshard;
 mod saved;
 mod scale;
 mod scan;

@@ -192,6 +192,17 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
+    /// How many of its input's elements the first `position` elements are made of, if that is a matter of arithmetic: then a run that
+    /// goes on with another number of shards before this stage knows where they had come to.
+    fn consumed(&self, _position: u64) -> Option<u64> {
+        None
+    }
+
+    /// How many shards there are, and which of them this is.
+    fn sharding(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// One pass over the elements in order. Indexed nodes need not say how: see [`Dataset::stream`].
     fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })

@@ -236,6 +236,10 @@ impl Node for PaddedBatch {
         Ok(Dataset::of(Self::new(inputs[0].clone(), self.asked.clone())?))
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position.saturating_mul(self.asked.size as u64))
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

@@ -64,6 +64,10 @@ impl Node for Prefetch {
         Ok(Dataset::of(Self { input: inputs[0].clone(), hint: self.hint }))
     }
 
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

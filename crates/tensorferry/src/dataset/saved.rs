@@ -2,6 +2,7 @@
 
 use super::execute::{Iter, Start};
 use super::node::Change;
+use super::reshard::Part;
 use super::state::{Resharded, State};
 use super::{Dataset, Epoch, Options, random};
 use crate::{Error, Result};
@@ -17,8 +18,8 @@ pub struct Saved {
     pub(crate) position: u64,
     /// What the stages of a plan that is not indexed hold back.
     pub(crate) stream: Option<State>,
-    /// Where the shards had come to from which this iteration took over.
-    pub(crate) resharded: Option<Resharded>,
+    /// Where the shards had come to from which this iteration took over, and before them those from which they did, first.
+    pub(crate) origins: Vec<Resharded>,
 }
 
 /// Bytes of a plan's description that a state keeps, to say what differs. Whether plans differ, a hash tells.
@@ -29,6 +30,8 @@ const KEPT: usize = 400;
 pub(crate) struct Plan {
     pub(crate) text: String,
     pub(crate) hash: u64,
+    /// Which part of a whole it is.
+    pub(crate) part: Option<Part>,
 }
 
 impl Plan {
@@ -36,12 +39,12 @@ impl Plan {
         let mut text = dataset.to_string();
         let hash = random::hash(text.as_bytes());
         text.truncate(text.floor_char_boundary(KEPT));
-        Self { text, hash }
+        Self { text, hash, part: Part::of(dataset) }
     }
 
     /// # Errors
     /// [`Error::State`], naming the first stage that differs.
-    fn check(&self, dataset: &Dataset) -> Result<()> {
+    pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         let now = dataset.to_string();
         if random::hash(now.as_bytes()) == self.hash {
             return Ok(());
@@ -75,23 +78,31 @@ impl Saved {
         epoch: Epoch,
         position: u64,
         stream: Option<State>,
-        resharded: Option<Resharded>,
+        origins: Vec<Resharded>,
     ) -> Self {
-        Self { plan: Plan::of(asked), seeds, epoch, position, stream, resharded }
+        Self { plan: Plan::of(asked), seeds, epoch, position, stream, origins }
     }
 
     /// The plan with the state's seeds and shards; the plan itself, with what its stages cache, if they are the same.
-    fn rebuilt(&self, dataset: &Dataset) -> Result<Dataset> {
+    pub(crate) fn rebuilt(&self, dataset: &Dataset) -> Result<Dataset> {
         let seeds = dataset.drawn_seeds();
         if seeds.len() != self.seeds.len() {
             let what = format!("the state holds {} seeds where the plan draws {}; it is damaged", self.seeds.len(), seeds.len());
             return Err(Error::State { what });
         }
-        if seeds == self.seeds && self.resharded.is_none() {
-            return Ok(dataset.clone());
+        let mut dataset = dataset.clone();
+        if seeds != self.seeds {
+            dataset = dataset.rebuild(&mut self.change(None))?;
         }
-        let mut change = Change { seeds: self.seeds.iter().copied().collect(), resharded: self.resharded.clone() };
-        dataset.rebuild(&mut change)
+        for origin in &self.origins {
+            dataset = dataset.rebuild(&mut self.change(Some(origin.clone())))?;
+        }
+        Ok(dataset)
+    }
+
+    /// The state's seeds, in the place of those that were drawn when the plan was built again.
+    pub(crate) fn change(&self, resharded: Option<Resharded>) -> Change {
+        Change { seeds: self.seeds.iter().copied().collect(), resharded }
     }
 
     /// How many elements were handed out.
@@ -110,6 +121,9 @@ impl Saved {
 impl Dataset {
     /// Goes on where an iteration of the same plan was saved: at once if the plan is indexed, else after refilling what its stages held
     /// back. Seeds that were drawn are those of the saved iteration.
+    ///
+    /// The plan may have another number of shards: then this shard continues with its part of what no shard has handed out, all of
+    /// which are taken to be where the saved one was. Where they were not, see [`Dataset::resume_all`].
     ///
     /// ```
     /// use tensorferry::dataset::{Dataset, Options, Saved};
@@ -130,10 +144,13 @@ impl Dataset {
     /// # Errors
     /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is damaged.
     pub fn resume(&self, saved: &Saved, options: &Options) -> Result<Iter> {
+        if saved.plan.is_other_part(self) {
+            return self.resume_part(saved, options);
+        }
         saved.plan.check(self)?;
         let dataset = saved.rebuilt(self)?;
         let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
-        iter.begin(Start { position: saved.position, stream: saved.stream.clone(), resharded: saved.resharded.clone() })?;
+        iter.begin(Start { position: saved.position, stream: saved.stream.clone(), origins: saved.origins.clone() })?;
         Ok(iter)
     }
 }

@@ -154,6 +154,10 @@ impl Node for Shard {
         inputs[0].sharded(self.num_shards, self.index, before.chain(change.resharded.take()).collect())
     }
 
+    fn sharding(&self) -> Option<(u64, u64)> {
+        Some((self.num_shards, self.index))
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

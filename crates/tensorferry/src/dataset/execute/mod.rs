@@ -32,7 +32,7 @@ pub struct Iter {
     asked: Dataset,
     /// The plan that runs: with the seeds and positions of a restored state.
     dataset: Dataset,
-    resharded: Option<Resharded>,
+    origins: Vec<Resharded>,
     cx: Context,
     options: Options,
     position: u64,
@@ -57,7 +57,7 @@ enum Mode {
 pub(crate) struct Start {
     pub(crate) position: u64,
     pub(crate) stream: Option<State>,
-    pub(crate) resharded: Option<Resharded>,
+    pub(crate) origins: Vec<Resharded>,
 }
 
 impl Dataset {
@@ -92,13 +92,13 @@ impl Iter {
     /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved state.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
         let cx = Context { epoch, stop: Stop::default() };
-        Self { asked, dataset, resharded: None, cx, options: *options, position: 0, mode: Mode::Failed(None) }
+        Self { asked, dataset, origins: Vec::new(), cx, options: *options, position: 0, mode: Mode::Failed(None) }
     }
 
     /// Chooses how to run, and goes to where to start.
     pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
         self.position = start.position;
-        self.resharded = start.resharded;
+        self.origins = start.origins;
         let ahead = self.ahead();
         self.mode =
             if self.dataset.is_indexed() { self.begin_indexed(ahead)? } else { self.begin_stream(ahead, start.stream.as_ref())? };
@@ -262,7 +262,7 @@ impl Iter {
             Mode::Failed(_) => Err(Error::State { what: "an iteration that could not begin has no state".into() }),
         };
         Poll::Ready(stream.map(|stream| {
-            Saved::of(&self.asked, self.dataset.drawn_seeds(), self.cx.epoch, self.position, stream, self.resharded.clone())
+            Saved::of(&self.asked, self.dataset.drawn_seeds(), self.cx.epoch, self.position, stream, self.origins.clone())
         }))
     }
 
