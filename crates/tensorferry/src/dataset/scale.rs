@@ -26,9 +26,9 @@ impl Dataset {
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
     ///
-    /// let images = Tensor::from_vec(vec![0_u8, 51, 255, 102], &[2, 2])?;
-    /// let dataset = Dataset::from_tensor_slices([images])?.scale(1.0 / 255.0, -0.5, None)?;
-    /// assert_eq!(dataset.get(0)?[0].tensor()?.view::<f32>()?.as_slice(), Some(&[-0.5, -0.3][..]));
+    /// let images = Tensor::from_vec(vec![0_u8, 64, 255, 128], &[2, 2])?;
+    /// let dataset = Dataset::from_tensor_slices([images])?.scale(1.0 / 256.0, -0.5, None)?;
+    /// assert_eq!(dataset.get(0)?[0].tensor()?.view::<f32>()?.as_slice(), Some(&[-0.5, -0.25][..]));
     /// # Ok::<(), tensorferry::Error>(())
     /// ```
     ///
