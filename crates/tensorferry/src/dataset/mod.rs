@@ -76,6 +76,7 @@ mod take_while;
 mod tensors;
 #[cfg(test)]
 mod testing;
+mod token_windows;
 mod unbatch;
 mod unique;
 mod window;

@@ -99,7 +99,7 @@ impl Source {
 }
 
 /// The bytes of a tensor whose rows can be copied as they are.
-fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+pub(super) fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
     if plain { view.as_bytes() } else { None }
 }
