@@ -20,8 +20,8 @@ impl Dataset {
     /// element for which `function` fails is one error in the place of its dataset.
     ///
     /// The state of an iteration holds where the input and the current dataset have come to. Restoring calls `function` again on the
-    /// current element: `function` has to return the same dataset for the same element. Of an input that is not indexed the state
-    /// holds the current element by value.
+    /// current element: `function` has to return the same dataset for the same element. Seeds that it lets its shuffles draw are kept
+    /// for the current dataset; the next ones draw others. Of an input that is not indexed the state holds the current element by value.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Dataset, Element, Function}};

@@ -1,10 +1,13 @@
 //! Random stacks of stages resume after any number of elements.
 
+use super::node::Stream;
 use super::random::mix;
 use super::testing::{
-    assert_rebuilds, assert_resumes, assert_survives_damage, counting, element, element_spec, fails_at, first, ints, rest, stream,
+    assert_rebuilds, assert_resumes, assert_survives_damage, counting, element, element_spec, fails_at, first, ints, range, rest,
+    stream,
 };
-use super::{Dataset, Element, Function, Options, Saved, State, Value};
+use super::{Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value};
+use crate::{DType, Tensor};
 
 /// Numbers drawn one after the other.
 struct Draw(u64);
@@ -42,7 +45,7 @@ fn nested(element: Element) -> Dataset {
 fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
     let (spec, pick) = (element_spec(), draw.number(5));
     let size = draw.size(4);
-    match draw.below(16) {
+    match draw.below(19) {
         0 => input.filter(fails_at(pick, move |next| Ok(first(&next) % 3 != pick))),
         1 => input.take_while(fails_at(1, move |next| Ok(first(&next) != pick + 3))),
         2 => input.unique().unwrap(),
@@ -72,6 +75,11 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
             let key = fails_at(pick, |next| Ok(first(&next).rem_euclid(3)));
             let reduce = Function::new("reduce", |(key, window): (i64, Dataset)| Ok(window.skip(Some(key.cast_unsigned() % 2))));
             input.group_by_window(key, reduce, Function::new("size", move |_| Ok(size as u64)), spec)
+        }
+        15 => input.shuffle(Some(size as u64 + 1), Some(draw.below(100)), draw.below(2) == 0).unwrap(),
+        16 => {
+            let shuffled = Function::new("shuffled", |next| counting(first(&next) % 5).shuffle(Some(3), Some(7), true));
+            input.flat_map(shuffled, spec)
         }
         _ => {
             let sums = Function::new("sums", move |(state, next): (Element, Element)| {
@@ -122,6 +130,64 @@ fn random_stacks_resume_from_bytes() {
         let bytes = iter.save().unwrap().to_bytes();
         let mut resumed = dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
         assert_eq!([prefix, numbers(&mut resumed)].concat(), all, "{dataset}");
+    }
+}
+
+#[test]
+fn random_stacks_are_the_same_read_ahead() {
+    for case in 4000..4050 {
+        let dataset = random(&mut Draw(mix(case)));
+        let words = |options: &Options| -> Vec<String> {
+            let iter = dataset.iter_with(Epoch(2), options);
+            iter.map(|element| element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())).collect()
+        };
+        let ahead = Options { threads: Some(2), read_ahead: Some(3), ..Options::default() };
+        assert_eq!(words(&ahead), words(&Options::default()), "{dataset}");
+    }
+}
+
+/// What Python's `bucket_by_sequence_length` is made of.
+#[test]
+fn sequences_are_batched_by_their_lengths() {
+    let word = |len: i64| -> Element {
+        let len = usize::try_from(len).unwrap();
+        vec![Tensor::from_vec(vec![1_i64; len], &[len]).unwrap().into()]
+    };
+    let any = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])))];
+    let words = Dataset::from_elements([1, 5, 2, 7, 3, 6, 1].map(word).to_vec(), any.clone()).unwrap();
+    let bucket = Function::new("bucket", |word: Element| Ok(i64::from(word[0].tensor()?.shape()[0] >= 4)));
+    let padded = Function::new("padded", |(_, window): (i64, Dataset)| window.padded_batch(3, None, None, false));
+    let spec = words.padded_batch(3, None, None, false).unwrap().spec().to_vec();
+    let size = Function::new("size", |bucket: i64| Ok(if bucket == 0 { 3 } else { 2 }));
+    for input in [words.clone(), words.filter(Function::new("all", |_| Ok(true)))] {
+        let batches = input.group_by_window(bucket.clone(), padded.clone(), size.clone(), spec.clone());
+        let shapes: Vec<Vec<usize>> = batches.iter().map(|batch| batch.unwrap()[0].tensor().unwrap().shape().to_vec()).collect();
+        assert_eq!(shapes, [[2, 7], [3, 3], [1, 1], [1, 6]].map(Vec::from));
+        assert_resumes(&batches);
+    }
+}
+
+#[test]
+fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
+    let shuffled = Function::new("shuffled", |_: Element| range(6).shuffle(None, None, true));
+    let reduce = Function::new("reduce", |(_, window): (i64, Dataset)| window.shuffle(None, None, true));
+    let key = Function::new("key", |next| Ok(first(&next) % 2));
+    for dataset in [
+        range(3).flat_map(shuffled.clone(), element_spec()),
+        range(3).interleave(shuffled, element_spec(), 2, 2).unwrap(),
+        range(24).group_by_window(key, reduce, Function::new("size", |_| Ok(6)), element_spec()),
+    ] {
+        let mut interrupted = stream(&dataset);
+        (0..3).for_each(|_| drop(interrupted.next()));
+        let mut resumed = stream(&dataset);
+        resumed.restore(&interrupted.save().unwrap()).unwrap();
+        // And so after a second save.
+        let mut again = stream(&dataset);
+        again.restore(&resumed.save().unwrap()).unwrap();
+        let three = |mut stream: Box<dyn Stream>| (0..3).map(|_| first(&stream.next().unwrap().unwrap())).collect::<Vec<_>>();
+        let expected = three(interrupted);
+        assert_eq!(three(resumed), expected, "{dataset}");
+        assert_eq!(three(again), expected, "{dataset}");
     }
 }
 
