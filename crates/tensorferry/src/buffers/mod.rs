@@ -1,5 +1,6 @@
 //! Where memory comes from: recycled blocks and memory-mapped files.
 
+pub(crate) mod gather;
 mod mapped;
 mod pages;
 pub mod pool;

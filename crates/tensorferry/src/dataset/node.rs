@@ -7,6 +7,7 @@
 
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
+pub(crate) use crate::buffers::gather::Request;
 use crate::buffers::pool;
 use crate::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut, convert_into};
 use std::sync::Arc;
@@ -95,13 +96,6 @@ impl Context {
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
         Self { epoch, stop: self.stop.clone() }
     }
-}
-
-/// One row to gather: element `index` of the input goes to row `slot` of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) index: u64,
-    pub(crate) slot: usize,
 }
 
 /// Where [`Node::gather`] writes one component: packed rows, native byte order, in the dtype of the node's spec.

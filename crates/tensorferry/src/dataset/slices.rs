@@ -2,6 +2,7 @@
 
 use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
+use crate::buffers::gather::gather;
 use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
 
 /// An array that a dataset reads.
@@ -70,13 +71,7 @@ impl Source {
     fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
-            Some(bytes) => {
-                for request in requests.iter() {
-                    let at = usize::try_from(request.index).unwrap_or(usize::MAX) * rows.row;
-                    let row = rows.row;
-                    rows.slot(request.slot).copy_from_slice(&bytes[at..at + row]);
-                }
-            }
+            Some(bytes) => gather(bytes, rows.row, requests, rows.bytes)?,
             None => {
                 for request in requests.iter() {
                     let at = isize::try_from(request.index).unwrap_or(isize::MAX);
