@@ -24,11 +24,16 @@ from tensorferry._internal import (
     value_range,
 )
 from tensorferry._memory import aligned_memory
+from tensorferry._spec import DatasetSpec, TensorSpec
+from tensorferry.dataset import Dataset
 from tensorferry.errors import Error
 
 __all__ = [
+    "Dataset",
+    "DatasetSpec",
     "Error",
     "Tensor",
+    "TensorSpec",
     "aligned_memory",
     "can_convert",
     "convert_into",

@@ -1,17 +1,23 @@
-"""How a Tensor is pickled: dtype, shape and elements; with protocol 5 the elements can travel out of band."""
+"""How tensors and datasets are pickled.
+
+A tensor as dtype, shape and elements, which protocol 5 can carry out of band; a dataset as the method calls that made it.
+"""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _internal
+from tensorferry import _internal, errors
+from tensorferry._structure import map_structure
 
 if TYPE_CHECKING:
     from tensorferry import Tensor
+    from tensorferry._dataset_base import Recipe
 
 
 def reduce(tensor: Tensor, protocol: int) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
@@ -32,3 +38,52 @@ def rebuild(data: Any, dtype: str, shape: tuple[int, ...]) -> Tensor:
     else:
         array = np.frombuffer(data, dtype=dtype)
     return _internal.tensor(array.reshape(shape))
+
+
+def reduce_dataset(recipe: Recipe) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file; functions as pickle takes them."""
+    name, args, kwargs = recipe
+    for argument in (*args, *kwargs.values()):
+        if isinstance(argument, FunctionType) and argument.__name__ == "<lambda>":
+            raise errors.make(
+                "not_picklable",
+                f"{name}: a lambda cannot be pickled. Define the function with def at the top of a module.",
+            )
+    return rebuild_dataset, (name, _by_file(args), _by_file(kwargs))
+
+
+def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The dataset that :func:`reduce_dataset` described."""
+    from tensorferry.dataset import Dataset
+
+    return getattr(Dataset, name)(*args, **kwargs)
+
+
+class _File:
+    """An array in a file, to be mapped again."""
+
+    def __init__(self, array: np.memmap[Any, Any], offset: int) -> None:
+        mode = "r" if not array.flags.writeable else "r+"
+        self.arguments = (str(array.filename), array.dtype, mode, offset, array.shape)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return np.memmap, self.arguments
+
+
+def _by_file(value: Any) -> Any:
+    if isinstance(value, np.memmap):
+        return _mapped(value)
+    if isinstance(value, list):
+        return [_by_file(part) for part in value]
+    return map_structure(lambda leaf: _by_file(leaf) if isinstance(leaf, np.memmap | list) else leaf, value)
+
+
+def _mapped(array: np.memmap[Any, Any]) -> Any:
+    """A file in the place of an array that is one whole, in C order, or a piece of it; the array itself otherwise."""
+    if array.filename is None or not array.flags.c_contiguous or array.dtype.hasobject:
+        return array
+    whole: Any = array
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    start = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return _File(array, whole.offset + start) if isinstance(whole, np.memmap) else array

@@ -98,10 +98,12 @@ CODES: dict[str, type[Error]] = {
     "stopped": Error,
     "io": Error,  # never raised: files that the system refuses raise OSError
     # Codes that only Python can meet.
+    "wrong_type": TypeError,
     "unknown_dtype": TypeError,
     "unknown_casting": ValueError,
     "masked_array": TypeError,
     "not_writable": ValueError,
+    "not_picklable": TypeError,
     "not_an_index": TypeError,
     "no_elements": ValueError,
 }

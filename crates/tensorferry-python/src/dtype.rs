@@ -124,3 +124,19 @@ pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DT
 pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> {
     casting.parse().map_err(|error| raise(py, "unknown_casting", format!("casting={casting:?}: {error}")))
 }
+
+/// The name of a dtype of ours.
+#[pyfunction]
+pub(crate) fn dtype_name(dtype: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    let named = parse_ours(Some(dtype))?;
+    named.map(DType::name).ok_or_else(|| raise(dtype.py(), "unknown_dtype", "dtype=None is not a dtype".to_owned()))
+}
+
+/// The `numpy.dtype` of that name.
+#[pyfunction]
+pub(crate) fn numpy_dtype<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    match DType::from_name(name) {
+        Some(dtype) => to_numpy(py, dtype, ByteOrder::Native),
+        None => Err(raise(py, "unknown_dtype", format!("{name:?} is not a dtype"))),
+    }
+}

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 mod array;
 mod capsule;
 mod convert;
+mod dataset;
 mod dtype;
 mod errors;
 mod index;
@@ -20,6 +21,7 @@ mod tensorflow;
 fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tensor::PyTensor>()?;
     module.add_class::<memory::Block>()?;
+    dataset::register(module)?;
     module.add_function(wrap_pyfunction!(convert::tensor, module)?)?;
     module.add_function(wrap_pyfunction!(convert::convert_into, module)?)?;
     module.add_function(wrap_pyfunction!(convert::can_convert, module)?)?;
@@ -28,6 +30,8 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::writable_capsule, module)?)?;
     module.add_function(wrap_pyfunction!(convert::framework_capsule, module)?)?;
     module.add_function(wrap_pyfunction!(tensorflow::convert_to_tensor, module)?)?;
+    module.add_function(wrap_pyfunction!(dtype::dtype_name, module)?)?;
+    module.add_function(wrap_pyfunction!(dtype::numpy_dtype, module)?)?;
     module.add_function(wrap_pyfunction!(memory::empty, module)?)?;
     module.add_function(wrap_pyfunction!(memory::set_memory_handler, module)?)?;
     module.add_function(wrap_pyfunction!(npy::open_npy, module)?)?;

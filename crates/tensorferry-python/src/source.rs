@@ -127,11 +127,21 @@ impl<'py> Source<'py> {
         if sharing.copy == Some(false) {
             return None; // the user has said that sharing what may change is what they want
         }
-        let frozen = match self {
+        (!self.is_frozen()).then_some("the source may change")
+    }
+
+    fn is_frozen(&self) -> bool {
+        match self {
             Self::Array(array, _) => array::is_frozen(array),
             Self::Tensor { frozen, .. } => *frozen,
-        };
-        (!frozen).then_some("the source may change")
+        }
+    }
+
+    /// A tensor of the elements where they are, and whether nothing can change them.
+    ///
+    /// The tensor of an array that may change is read only while the caller's user could be reading the array too.
+    pub(crate) fn shared(&self) -> tensorferry::Result<(Tensor, bool)> {
+        Ok((self.share()?, self.is_frozen()))
     }
 
     fn share(&self) -> tensorferry::Result<Tensor> {

@@ -88,7 +88,7 @@ impl PyTensor {
     }
 
     /// The elements as a read-only NumPy array, without a copy.
-    fn numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let inner = &slf.get().inner;
         let (dtype, data) = ((inner.dtype(), inner.byte_order()), inner.as_ptr().cast_mut());
         // SAFETY: the tensor, which becomes the array's base, keeps the memory alive; the array is read-only.

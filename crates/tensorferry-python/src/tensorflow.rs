@@ -10,6 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyModule, PyTuple};
+use tensorferry::Tensor;
 
 /// What one call of the fast road needs, looked up once.
 struct Runtime {
@@ -51,6 +52,11 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
 }
 
 impl Runtime {
+    /// Hands over a tensor that a framework can take.
+    fn pass<'py>(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
+        self.from_capsule.bind(py).call1((capsule::legacy(py, tensor)?, &self.handle))
+    }
+
     /// Whether a tensor made now belongs on the CPU of this context, outside any graph.
     ///
     /// `is_eager` and `device_name` would answer that alone, but as C++ properties each costs a fifth of the whole call. No graph being
@@ -114,22 +120,46 @@ pub(crate) fn convert_to_tensor<'py>(
         Asked::Ours(target) => Some(target),
         _ => None,
     };
-    let runtime = runtime(py)?;
-    let plain = match runtime {
-        Some(runtime) => runtime.is_plain_eager(py)?,
-        None => false,
-    };
+    let door = Door::open(py)?;
     let tensor = source.to_tensor(py, target, cast, Sharing { copy, framework: true })?;
-    match runtime {
-        Some(runtime) if plain => {
-            let capsule = capsule::legacy(py, tensor)?;
-            runtime.from_capsule.bind(py).call1((capsule, &runtime.handle))
-        }
-        _ => {
-            let options = PyDict::new(py);
-            options.set_item("copy", copy)?;
-            options.set_item("name", name)?;
-            python(py)?.getattr("place")?.call((PyTensor::from(tensor),), Some(&options))
+    match door.road {
+        Some(runtime) => runtime.pass(py, tensor),
+        None => place(py, tensor, copy, name),
+    }
+}
+
+/// Hands a tensor over where the fast road does not lead.
+fn place<'py>(
+    py: Python<'py>,
+    tensor: Tensor,
+    copy: Option<bool>,
+    name: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = PyDict::new(py);
+    options.set_item("copy", copy)?;
+    options.set_item("name", name)?;
+    python(py)?.getattr("place")?.call((PyTensor::from(tensor),), Some(&options))
+}
+
+/// The way to TensorFlow for several tensors, looked up once: it holds as long as no graph or device scope is entered or left.
+pub(crate) struct Door<'py> {
+    road: Option<&'py Runtime>,
+}
+
+impl<'py> Door<'py> {
+    pub(crate) fn open(py: Python<'py>) -> PyResult<Self> {
+        let road = match runtime(py)? {
+            Some(runtime) if runtime.is_plain_eager(py)? => Some(runtime),
+            _ => None,
+        };
+        Ok(Self { road })
+    }
+
+    /// A `tf.Tensor` of a tensor that a framework can take, see [`crate::source::framework_obstacle`].
+    pub(crate) fn pass(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
+        match self.road {
+            Some(runtime) => runtime.pass(py, tensor),
+            None => place(py, tensor, None, None),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! What a component becomes when it is handed out: a tensor of a framework, or an array.
+
+use crate::capsule;
+use crate::errors::{OrRaise, raise};
+use crate::source::{GIL_BYTES, framework_obstacle};
+use crate::tensor::PyTensor;
+use crate::tensorflow::Door;
+use numpy::npyffi::PY_ARRAY_API;
+use pyo3::exceptions::PyModuleNotFoundError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use tensorferry::buffers::pool::PoolBuffer;
+use tensorferry::{Casting, Tensor};
+
+/// The kinds of tensors that iteration hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    TensorFlow,
+    Torch,
+    Jax,
+    NumPy,
+    Tensorferry,
+}
+
+impl Format {
+    pub(crate) fn parse(py: Python<'_>, name: &str) -> PyResult<Self> {
+        Ok(match name {
+            "tensorflow" => Self::TensorFlow,
+            "torch" => Self::Torch,
+            "jax" => Self::Jax,
+            "numpy" => Self::NumPy,
+            "tensorferry" => Self::Tensorferry,
+            _ => {
+                let message =
+                    format!("with_format: {name:?} is none of \"tensorflow\", \"torch\", \"jax\", \"numpy\" and \"tensorferry\"");
+                return Err(raise(py, "argument", message));
+            }
+        })
+    }
+
+    /// What is looked up once for all components of an element.
+    pub(crate) fn open(self, py: Python<'_>) -> PyResult<Opened<'_>> {
+        Ok(match self {
+            Self::TensorFlow => Opened::TensorFlow(Door::open(py).map_err(|error| missing(py, error, "tensorflow"))?),
+            Self::Torch => Opened::Torch(function(py, &TORCH, "torch.utils.dlpack", "from_dlpack", "torch")?),
+            Self::Jax => Opened::Jax(function(py, &JAX, "tensorferry.jax", "from_tensor", "jax")?),
+            Self::NumPy => Opened::NumPy,
+            Self::Tensorferry => Opened::Tensorferry,
+        })
+    }
+}
+
+static TORCH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static JAX: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+fn function<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyAny>>,
+    module: &str,
+    name: &str,
+    framework: &str,
+) -> PyResult<&'py Bound<'py, PyAny>> {
+    let found = cell.get_or_try_init(py, || py.import(module)?.getattr(name).map(Bound::unbind));
+    Ok(found.map_err(|error| missing(py, error, framework))?.bind(py))
+}
+
+/// Where a framework is not installed, the message says what can be done without it.
+fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
+    let named = error.value(py).getattr("name").and_then(|name| name.extract::<String>()).is_ok_and(|name| name == framework);
+    if !named || !error.is_instance_of::<PyModuleNotFoundError>(py) {
+        return error;
+    }
+    PyModuleNotFoundError::new_err(format!(
+        "elements are to be handed out as {framework} tensors, but {framework} is not installed. Install it, or choose another \
+         format: dataset.with_format(\"numpy\")."
+    ))
+}
+
+/// A format, ready to hand out components.
+pub(crate) enum Opened<'py> {
+    TensorFlow(Door<'py>),
+    Torch(&'py Bound<'py, PyAny>),
+    Jax(&'py Bound<'py, PyAny>),
+    NumPy,
+    Tensorferry,
+}
+
+impl<'py> Opened<'py> {
+    /// One component.
+    pub(crate) fn hand_out(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
+            Self::Torch(from_dlpack) => from_dlpack.call1((capsule::legacy(py, writable(py, tensor)?)?,)),
+            Self::Jax(from_tensor) => from_tensor.call1((PyTensor::from(tensor),)),
+            Self::NumPy => numpy(py, tensor),
+            Self::Tensorferry => Ok(Bound::new(py, PyTensor::from(tensor))?.into_any()),
+        }
+    }
+}
+
+/// The tensor, or a copy where a framework cannot take its memory.
+fn aligned(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
+    if framework_obstacle(&tensor.as_view()).is_none() { Ok(tensor) } else { copied(py, &tensor) }
+}
+
+/// The tensor, or a copy if anybody else could see it being written to: PyTorch has no read-only tensors.
+fn writable(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
+    let owner = tensor.buffer().owner();
+    let ours = (**owner).is::<PoolBuffer>() && std::sync::Arc::strong_count(owner) == 1;
+    if ours { aligned(py, tensor) } else { copied(py, &tensor) }
+}
+
+fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
+    let copy = || tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked);
+    if tensor.layout().nbytes() > GIL_BYTES { py.detach(copy).or_raise(py) } else { copy().or_raise(py) }
+}
+
+/// A read-only array over the tensor's memory; a NumPy scalar of a tensor without dimensions, as `as_numpy_iterator` gives.
+fn numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
+    let scalar = tensor.shape().is_empty();
+    let array = PyTensor::numpy(&Bound::new(py, PyTensor::from(tensor))?)?;
+    if !scalar {
+        return Ok(array);
+    }
+    // SAFETY: the call takes over the reference to the array and returns a new one, or null with an exception set.
+    let value = unsafe { PY_ARRAY_API.PyArray_Return(py, array.into_ptr().cast()) };
+    // SAFETY: as above.
+    unsafe { Bound::from_owned_ptr_or_err(py, value) }
+}

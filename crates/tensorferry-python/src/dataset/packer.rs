@@ -1,0 +1,123 @@
+//! Flat components to the nested structure that the user knows, in the user's format.
+
+use super::format::{Format, Opened};
+use super::plan::Plan;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
+use tensorferry::dataset::{Element, Value};
+
+/// How to nest components.
+enum Template {
+    /// Component number so and so.
+    Leaf(usize),
+    /// A part without components.
+    Nothing,
+    Tuple(Vec<Template>),
+    Dict(Vec<(Py<PyAny>, Template)>),
+    /// What a Python function makes of the list of its parts: namedtuples and other classes.
+    Made(Py<PyAny>, Vec<Template>),
+}
+
+/// Nests the components of elements and hands them out in a format.
+#[pyclass(frozen, module = "tensorferry._internal")]
+pub(crate) struct Packer {
+    template: Template,
+    len: usize,
+    format: Format,
+    /// What makes the user's dataset of a nested plan: called with the component's number and the plan.
+    nest: Py<PyAny>,
+}
+
+#[pymethods]
+impl Packer {
+    /// `skeleton` is the structure with the number of a component in every leaf, None where there is nothing, and `(function, parts)` in
+    /// a list where `function(parts)` makes the object.
+    #[new]
+    fn new(skeleton: &Bound<'_, PyAny>, format: &str, nest: Py<PyAny>) -> PyResult<Self> {
+        let mut len = 0;
+        let template = compile(skeleton, &mut len)?;
+        Ok(Self { template, len, format: Format::parse(skeleton.py(), format)?, nest })
+    }
+}
+
+fn compile(skeleton: &Bound<'_, PyAny>, len: &mut usize) -> PyResult<Template> {
+    if skeleton.is_none() {
+        return Ok(Template::Nothing);
+    }
+    if let Ok(number) = skeleton.cast::<PyInt>() {
+        let number = number.extract()?;
+        *len = (*len).max(number + 1);
+        return Ok(Template::Leaf(number));
+    }
+    if let Ok(parts) = skeleton.cast::<PyTuple>() {
+        return Ok(Template::Tuple(parts.iter().map(|part| compile(&part, len)).collect::<PyResult<_>>()?));
+    }
+    if let Ok(dict) = skeleton.cast::<PyDict>() {
+        let parts = dict.iter().map(|(key, part)| Ok((key.unbind(), compile(&part, len)?)));
+        return Ok(Template::Dict(parts.collect::<PyResult<_>>()?));
+    }
+    let (make, parts): (Py<PyAny>, Vec<Bound<'_, PyAny>>) = skeleton.cast::<PyList>()?.to_tuple().extract()?;
+    Ok(Template::Made(make, parts.iter().map(|part| compile(part, len)).collect::<PyResult<_>>()?))
+}
+
+impl Packer {
+    /// The element, nested.
+    pub(crate) fn pack<'py>(&self, py: Python<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
+        self.check(&element)?;
+        let opened = self.format.open(py)?;
+        let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, &opened, at, value));
+        if matches!(self.template, Template::Leaf(_))
+            && let Some(value) = values.next()
+        {
+            return value;
+        }
+        fill(py, &self.template, &values.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The arguments of a function that is called with the element: a tuple is unpacked, as tf.data does.
+    pub(crate) fn arguments<'py>(&self, py: Python<'py>, element: Element) -> PyResult<Bound<'py, PyTuple>> {
+        let packed = self.pack(py, element)?;
+        match (&self.template, packed.cast::<PyTuple>()) {
+            (Template::Tuple(_), Ok(tuple)) => Ok(tuple.clone()),
+            _ => PyTuple::new(py, [packed]),
+        }
+    }
+
+    fn check(&self, element: &Element) -> PyResult<()> {
+        if element.len() == self.len {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(format!("an element of {} components where {} are nested", element.len(), self.len)))
+    }
+
+    fn hand_out<'py>(&self, py: Python<'py>, opened: &Opened<'py>, at: usize, value: Value) -> PyResult<Bound<'py, PyAny>> {
+        match value {
+            Value::Tensor(tensor) => opened.hand_out(py, tensor),
+            Value::Dataset(dataset) => self.nest.bind(py).call1((at, Plan::from(dataset))),
+        }
+    }
+}
+
+/// The structure, filled with the components.
+fn fill<'py>(py: Python<'py>, template: &Template, values: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match template {
+        Template::Leaf(at) => values.get(*at).cloned().ok_or_else(|| PyTypeError::new_err("a component is missing"))?,
+        Template::Nothing => py.None().into_bound(py),
+        Template::Tuple(parts) => {
+            let parts = parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
+            PyTuple::new(py, parts)?.into_any()
+        }
+        Template::Dict(parts) => {
+            let dict = PyDict::new(py);
+            for (key, part) in parts {
+                dict.set_item(key, fill(py, part, values)?)?;
+            }
+            dict.into_any()
+        }
+        Template::Made(make, parts) => {
+            let parts = parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
+            make.bind(py).call1((PyList::new(py, parts)?,))?
+        }
+    })
+}

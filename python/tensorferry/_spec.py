@@ -1,0 +1,166 @@
+"""What the elements of a dataset are: ``element_spec``, in the words of the dataset's format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tensorferry import _internal, errors
+from tensorferry._structure import LEAF, Nested, Structure, is_container, map_structure, parts, rebuilt
+
+#: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components for a nested dataset.
+Part: TypeAlias = Any
+
+
+class TensorSpec:
+    """dtype and shape of a tensor in a dataset's elements. ``shape`` is None where even the number of dimensions is unknown, and
+    has None for every unknown length.
+
+    Args:
+        shape: a sequence of ints and Nones, or None.
+        dtype: a ``numpy.dtype``, ``tf.DType``, type or name.
+
+    >>> import tensorferry
+    >>> tensorferry.TensorSpec((None, 3), "int32")
+    TensorSpec(shape=(None, 3), dtype=int32)
+    """
+
+    __slots__ = ("_name", "shape")
+
+    shape: tuple[int | None, ...] | None
+
+    def __init__(self, shape: Iterable[int | None] | None, dtype: Any = "float32") -> None:
+        dims = None if shape is None else tuple(None if dim is None else int(dim) for dim in shape)
+        object.__setattr__(self, "shape", dims)
+        object.__setattr__(self, "_name", _internal.dtype_name(dtype))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The ``numpy.dtype``; that of bfloat16 needs the package ml_dtypes."""
+        return _internal.numpy_dtype(self._name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a TensorSpec cannot be changed: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TensorSpec):
+            return NotImplemented
+        return (self.shape, self._name) == (other.shape, other._name)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self._name))
+
+    def __repr__(self) -> str:
+        return f"TensorSpec(shape={self.shape}, dtype={self._name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TensorSpec, (self.shape, self._name)
+
+
+class DatasetSpec:
+    """A dataset as part of the elements of another, as ``window`` makes them.
+
+    Args:
+        element_spec: the structure of its own elements.
+    """
+
+    __slots__ = ("element_spec",)
+
+    def __init__(self, element_spec: Any) -> None:
+        self.element_spec = element_spec
+
+    def __eq__(self, other: object) -> bool:
+        return self.element_spec == other.element_spec if isinstance(other, DatasetSpec) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(repr(self.element_spec))
+
+    def __repr__(self) -> str:
+        return f"DatasetSpec({self.element_spec!r})"
+
+
+def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> Any:
+    """The structure with the specification of each component in its leaf."""
+    make = _tensorflow_leaf if tensorflow else _own_leaf
+    flat = iter(spec)
+    return map_structure(lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None)
+
+
+def _nothing() -> Any:
+    """What TensorFlow writes where an element has None."""
+    from tensorflow.python.framework import none_tensor
+
+    return none_tensor.NoneTensorSpec()
+
+
+def _own_leaf(leaf: Any, part: Part) -> Any:
+    if isinstance(leaf, Nested):
+        return DatasetSpec(element_spec(leaf.structure, part, tensorflow=False))
+    name, dims = part
+    return TensorSpec(dims, name)
+
+
+def _tensorflow_leaf(leaf: Any, part: Part) -> Any:
+    import tensorflow as tf
+
+    if isinstance(leaf, Nested):
+        return tf.data.DatasetSpec(element_spec(leaf.structure, part, tensorflow=True), tf.TensorShape([]))
+    name, dims = part
+    return tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name))
+
+
+def parse(signature: Any, what: str) -> tuple[Structure, list[Part]]:
+    """The structure and components of a specification that the user gives: of ``TensorSpec`` s, ours or TensorFlow's."""
+    flat: list[Part] = []
+
+    def leaf(spec: Any) -> Any:
+        made, part = _parse_leaf(spec, what)
+        flat.append(part)
+        return made
+
+    return _map_spec(leaf, signature), flat
+
+
+def _map_spec(leaf: Callable[[Any], Any], spec: Any) -> Any:
+    if spec is None or type(spec).__name__ == "NoneTensorSpec":
+        return None
+    if isinstance(spec, list):
+        spec = tuple(spec)
+    return rebuilt(spec, [_map_spec(leaf, part) for part in parts(spec)]) if is_container(spec) else leaf(spec)
+
+
+def _parse_leaf(spec: Any, what: str) -> tuple[Any, Part]:
+    if isinstance(spec, TensorSpec):
+        return LEAF, (spec._name, spec.shape)
+    inner = getattr(spec, "element_spec", None)
+    if inner is not None:
+        structure, components = parse(inner, what)
+        return Nested(structure), components
+    if not hasattr(spec, "shape") or not hasattr(spec, "dtype"):
+        raise errors.make("wrong_type", f"{what}: {spec!r} is no TensorSpec(shape, dtype)")
+    return LEAF, (_internal.dtype_name(spec.dtype), shape_of(spec.shape))
+
+
+def shape_of(shape: Any) -> tuple[int | None, ...] | None:
+    """Dimensions as a tuple, of a ``tf.TensorShape`` or a sequence."""
+    if shape is None or getattr(shape, "rank", 0) is None:
+        return None
+    if not isinstance(shape, Iterable):
+        shape = (shape,)
+    return tuple(None if dim is None or dim == -1 else int(dim) for dim in shape)
+
+
+def relaxed(a: list[Part], b: list[Part]) -> list[Part]:
+    """What two specifications of one structure agree on; the dtypes have to be the same."""
+    return [_relaxed_part(x, y) for x, y in zip(a, b, strict=True)]
+
+
+def _relaxed_part(a: Part, b: Part) -> Part:
+    if isinstance(a, list):
+        return relaxed(a, b)
+    (name, ours), (_, theirs) = a, b
+    if ours is None or theirs is None or len(ours) != len(theirs):
+        return name, None
+    return name, tuple(x if x == y else None for x, y in zip(ours, theirs, strict=True))
