@@ -1,6 +1,6 @@
 //! The library's errors as Python exceptions: `tensorferry.errors` maps each code to a class.
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::io;
 use tensorferry::Error;
@@ -23,7 +23,36 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
             None => PyOSError::new_err(format!("{}: {message}", path.display())),
         };
     }
+    if let Some((raised, at)) = raised(error) {
+        return with_note(py, raised, at);
+    }
     raise(py, error.code(), error.to_string())
+}
+
+/// The exception of a user's Python function that the error carries, and the stage and element it happened at.
+fn raised(error: &Error) -> Option<(&PyErr, Option<(&'static str, u64)>)> {
+    match error {
+        Error::Function { source } => source.downcast_ref().map(|raised| (raised, None)),
+        Error::AtElement { stage, index, source } => raised(source).map(|(raised, _)| (raised, Some((*stage, *index)))),
+        _ => None,
+    }
+}
+
+/// The exception itself, with a note of where it happened.
+fn with_note(py: Python<'_>, raised: &PyErr, at: Option<(&'static str, u64)>) -> PyErr {
+    let raised = raised.clone_ref(py);
+    if let Some((stage, index)) = at {
+        let note = format!("in {stage}, at its element {index}");
+        // An exception that takes no note is raised without one.
+        let _noted = raised.value(py).call_method1("add_note", (note,));
+    }
+    if raised.is_instance_of::<PyStopIteration>(py) {
+        // Raised from __next__ it would end the loop as if there were no more elements.
+        let error = PyRuntimeError::new_err("a function of the pipeline raised StopIteration");
+        error.set_cause(py, Some(raised));
+        return error;
+    }
+    raised
 }
 
 /// The system's error number, by its kind where another error wraps it and hides the number.

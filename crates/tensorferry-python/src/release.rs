@@ -22,6 +22,11 @@ impl Keep {
     pub(crate) fn new(object: Py<PyAny>) -> Self {
         Self(Some(object))
     }
+
+    /// The object.
+    pub(crate) fn get(&self) -> Option<&Py<PyAny>> {
+        self.0.as_ref()
+    }
 }
 
 impl Drop for Keep {

@@ -5,13 +5,15 @@
 
 use super::packer::Packer;
 use super::plan::Plan;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, raise};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-use tensorferry::dataset::Iter;
+use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved};
 
 /// How long to wait without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -22,6 +24,7 @@ pub(crate) struct DatasetIterator {
     slot: Slot,
     plan: Py<Plan>,
     packer: Py<Packer>,
+    options: Options,
 }
 
 /// The iteration, or who has it.
@@ -91,12 +94,47 @@ impl Drop for Taken<'_> {
     }
 }
 
+impl Taken<'_> {
+    fn iter(&mut self) -> PyResult<&mut Iter> {
+        self.iter.as_deref_mut().ok_or_else(|| PyRuntimeError::new_err("the iterator was put back"))
+    }
+}
+
 impl DatasetIterator {
-    pub(crate) fn new(plan: Py<Plan>, packer: Py<Packer>) -> Self {
-        let epoch = plan.get().next_epoch();
-        let iter = plan.get().inner.iter();
-        let _ = epoch;
-        Self { slot: Slot { iter: Mutex::new(Holder::Free(Box::new(iter))), free: Condvar::new() }, plan, packer }
+    pub(crate) fn new(plan: Py<Plan>, packer: Py<Packer>, options: Options) -> Self {
+        let epoch = Epoch(plan.get().next_epoch());
+        let iter = plan.get().inner.iter_with(epoch, &options);
+        Self { slot: Slot { iter: Mutex::new(Holder::Free(Box::new(iter))), free: Condvar::new() }, plan, packer, options }
+    }
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<tensorferry::Result<Element>>> {
+        let mut taken = self.slot.take(py)?;
+        let iter = taken.iter()?;
+        if iter.is_inline() {
+            return Ok(py.detach(|| iter.next()));
+        }
+        // What is ready is had without letting go of the GIL.
+        let mut wait = Duration::ZERO;
+        loop {
+            let ready = if wait.is_zero() { iter.next_within(wait) } else { py.detach(|| iter.next_within(wait)) };
+            if let Poll::Ready(element) = ready {
+                return Ok(element);
+            }
+            py.check_signals()?;
+            wait = STEP;
+        }
+    }
+
+    fn save(&self, py: Python<'_>) -> PyResult<Saved> {
+        let mut taken = self.slot.take(py)?;
+        let iter = taken.iter()?;
+        loop {
+            let iter = &mut *iter; // only an exclusive borrow may go where another thread could be
+            if let Poll::Ready(saved) = py.detach(move || iter.save_within(STEP)) {
+                return saved.or_raise(py);
+            }
+            py.check_signals()?;
+        }
     }
 }
 
@@ -107,10 +145,51 @@ impl DatasetIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut taken = self.slot.take(py)?;
-        let Some(iter) = taken.iter.as_mut() else { return Ok(None) };
-        let element = py.detach(|| iter.next());
-        drop(taken);
-        element.map(|element| self.packer.get().pack(py, element.or_raise(py)?)).transpose()
+        match self.next(py)? {
+            Some(element) => Ok(Some(self.packer.get().pack(py, element.or_raise(py)?)?)),
+            None => Ok(None),
+        }
     }
+
+    /// Where the iteration has come to: a dict of plain numbers and text, to be pickled or written as JSON.
+    fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let saved = self.save(py)?;
+        let bytes = PyBytes::new(py, &saved.to_bytes());
+        let text = py.import("base64")?.call_method1("b64encode", (bytes,))?.call_method1("decode", ("ascii",))?;
+        let state = PyDict::new(py);
+        state.set_item("version", VERSION)?;
+        state.set_item("epoch", saved.epoch().0)?;
+        state.set_item("position", saved.position())?;
+        state.set_item("data", text)?;
+        Ok(state)
+    }
+
+    /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or another.
+    fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let saved = parse_state(state)?;
+        let plan = self.plan.get();
+        let resumed = py.detach(|| plan.inner.resume(&saved, &self.options)).or_raise(py)?;
+        let mut taken = self.slot.take(py)?;
+        let old = taken.iter.replace(Box::new(resumed));
+        py.detach(|| drop(old));
+        plan.went_on_from(saved.epoch().0);
+        Ok(())
+    }
+}
+
+const VERSION: u32 = 1;
+
+fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
+    let py = state.py();
+    let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
+    let Ok(state) = state.cast::<PyDict>() else {
+        return Err(wrong("what state_dict() returned was expected, a dict"));
+    };
+    let (version, data) = (state.get_item("version")?, state.get_item("data")?);
+    if !version.is_some_and(|version| version.eq(VERSION).unwrap_or(false)) {
+        return Err(wrong("the dict is not one that this version of tensorferry made"));
+    }
+    let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
+    let Some(Ok(bytes)) = bytes else { return Err(wrong("its data are damaged")) };
+    Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)
 }

@@ -1,7 +1,9 @@
 //! Datasets: plans, their iterators, and what carries elements between Rust and Python. Structures are Python's affair; here elements
 //! are flat lists of components, and a `Packer` knows how to nest them.
 
+mod callee;
 mod format;
+mod functions;
 mod iterator;
 mod packer;
 mod plan;
@@ -16,5 +18,13 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<packer::Packer>()?;
     module.add_class::<iterator::DatasetIterator>()?;
     module.add_function(wrap_pyfunction!(sources::from_tensor_slices, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::range, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::filter, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::take_while, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::from_generator, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::scan, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::fold, module)?)?;
     Ok(())
 }

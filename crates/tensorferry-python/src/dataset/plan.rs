@@ -7,7 +7,7 @@ use crate::errors::OrRaise;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry::dataset::{Cardinality, Dataset};
+use tensorferry::dataset::{Cardinality, Dataset, Options};
 
 /// A plan, and how often it was iterated.
 #[pyclass(frozen, module = "tensorferry._internal")]
@@ -69,8 +69,14 @@ impl Plan {
     }
 
     /// One pass over the elements, nested by `packer`.
-    fn iterate(slf: &Bound<'_, Self>, packer: Py<Packer>) -> DatasetIterator {
-        DatasetIterator::new(slf.clone().unbind(), packer)
+    fn iterate(
+        slf: &Bound<'_, Self>,
+        packer: Py<Packer>,
+        threads: Option<usize>,
+        memory_limit: Option<usize>,
+        read_ahead: Option<usize>,
+    ) -> DatasetIterator {
+        DatasetIterator::new(slf.clone().unbind(), packer, Options { threads, memory_limit, read_ahead })
     }
 
     fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
@@ -79,5 +85,33 @@ impl Plan {
 
     fn take(&self, count: Option<u64>) -> Self {
         self.inner.take(count).into()
+    }
+
+    fn skip(&self, count: Option<u64>) -> Self {
+        self.inner.skip(count).into()
+    }
+
+    fn shard(&self, py: Python<'_>, num_shards: u64, index: u64) -> PyResult<Self> {
+        Ok(self.inner.shard(num_shards, index).or_raise(py)?.into())
+    }
+
+    fn repeat(&self, count: Option<u64>) -> Self {
+        self.inner.repeat(count).into()
+    }
+
+    fn enumerate(&self, start: i64) -> Self {
+        self.inner.enumerate(start).into()
+    }
+
+    fn concatenate(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<Self> {
+        Ok(self.inner.concatenate(&other.get().inner).or_raise(py)?.into())
+    }
+
+    fn prefetch(&self, buffer_size: Option<usize>) -> Self {
+        self.inner.prefetch(buffer_size).into()
+    }
+
+    fn unique(&self, py: Python<'_>) -> PyResult<Self> {
+        Ok(self.inner.unique().or_raise(py)?.into())
     }
 }

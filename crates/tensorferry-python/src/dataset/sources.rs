@@ -1,9 +1,11 @@
 //! Datasets over what the user has in memory.
 
 use super::plan::Plan;
+use crate::dtype;
 use crate::errors::OrRaise;
 use crate::source::Source;
 use pyo3::prelude::*;
+use tensorferry::DType;
 use tensorferry::dataset::{self, Dataset};
 
 /// A source of a dataset: its memory is shared; what may change is copied element by element. `immutable` says that nothing can change
@@ -18,4 +20,25 @@ fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult
 pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>) -> PyResult<Plan> {
     let sources = arrays.iter().map(|(array, immutable)| source(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
     Ok(Dataset::from_tensor_slices(sources).or_raise(py)?.into())
+}
+
+/// One element: the arrays as they are.
+#[pyfunction]
+pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>) -> PyResult<Plan> {
+    let sources = arrays.iter().map(|(array, immutable)| source(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
+    Ok(Dataset::from_tensors(sources).into())
+}
+
+/// The numbers from `start` to `stop`.
+#[pyfunction]
+pub(crate) fn range(py: Python<'_>, start: i64, stop: i64, step: i64, dtype: &Bound<'_, PyAny>) -> PyResult<Plan> {
+    let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
+    Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
+}
+
+/// Elements of one of each.
+#[pyfunction]
+pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
+    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
+    Ok(Dataset::zip(datasets).or_raise(py)?.into())
 }

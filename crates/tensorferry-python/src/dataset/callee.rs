@@ -1,0 +1,94 @@
+//! Python functions that a plan calls.
+
+use super::packer::Packer;
+use super::plan::Plan;
+use crate::errors::raise;
+use crate::release::Keep;
+use crate::source::{Sharing, Source};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use tensorferry::dataset::{Component, Element, Value, failed};
+use tensorferry::{Casting, DType, Error, Result, Tensor};
+
+/// A Python function and how its arguments are nested. What it returns is a flat list of values, or a single value where `call` says so.
+pub(crate) struct Callee {
+    function: Keep,
+    packers: Vec<Py<Packer>>,
+}
+
+impl Callee {
+    /// `packers` nest the arguments: the elements that the function is called with, one after the other.
+    pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
+        Self { function: Keep::new(function), packers }
+    }
+
+    /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it returns.
+    pub(crate) fn call<T>(&self, element: Element, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+        self.with(|py, function| {
+            let Some(packer) = self.packers.first() else { return read(function.call0()?) };
+            read(function.call1(packer.get().arguments(py, element)?)?)
+        })
+    }
+
+    /// Calls the function with elements, each one argument, and reads what it returns.
+    pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+        self.with(|py, function| {
+            let arguments = elements.into_iter().zip(&self.packers).map(|(element, packer)| packer.get().pack(py, element));
+            read(function.call1(PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?)?)
+        })
+    }
+
+    /// Does something with the function, as part of the computation of an element: an exception becomes the element's error.
+    pub(crate) fn with<T>(&self, run: impl FnOnce(Python<'_>, &Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+        attached(|py| match self.function.get() {
+            Some(function) => run(py, function.bind(py)),
+            None => Err(pyo3::exceptions::PyRuntimeError::new_err("the function is gone")),
+        })
+    }
+}
+
+/// Runs Python code as part of the computation of an element: an exception becomes the element's error.
+pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
+    // While the interpreter ends no Python can run: nobody waits for the element any more.
+    Python::try_attach(run).unwrap_or_else(|| Err(PyKeyboardInterrupt::new_err("the interpreter is ending"))).map_err(failed)
+}
+
+/// The values of a flat list, which have to be as the components say.
+pub(crate) fn element(values: &Bound<'_, PyAny>, spec: &[Component]) -> PyResult<Element> {
+    let values = values.cast::<PyList>()?;
+    spec.iter().zip(values.iter()).map(|(part, value)| component(&value, part)).collect()
+}
+
+/// One value as its component says.
+pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<Value> {
+    match part {
+        Component::Tensor(spec) => Ok(tensor(value, Some(spec.dtype))?.into()),
+        Component::Dataset(_) => Ok(Value::Dataset(value.cast::<Plan>()?.get().inner.clone())),
+    }
+}
+
+/// A value as a tensor that nothing can change. Its values are checked, not wrapped.
+pub(crate) fn tensor(value: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
+    let py = value.py();
+    let source = Source::of_ours(value)?;
+    source.to_tensor(py, dtype, Casting::Checked, Sharing { copy: None, framework: true })
+}
+
+/// A value that has to be one bool.
+pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<bool> {
+    if let Ok(truth) = value.extract::<bool>() {
+        return Ok(truth); // Python's and NumPy's
+    }
+    let tensor = tensor(value, None)?;
+    if tensor.dtype() != DType::Bool || !tensor.shape().is_empty() {
+        let message = format!(
+            "{stage}: the predicate has to return one bool, not {} of shape {:?}. Compare, and reduce with all() or any().",
+            tensor.dtype(),
+            tensor.shape()
+        );
+        return Err(raise(value.py(), "wrong_type", message));
+    }
+    let view = tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
+    Ok(view.get(&[]).unwrap_or(false))
+}

@@ -1,0 +1,110 @@
+//! Stages that call Python functions. They are given the function, what nests its arguments, and what it returns when flattened.
+
+use super::callee::{self, Callee, attached};
+use super::packer::Packer;
+use super::plan::Plan;
+use super::spec;
+use crate::errors::{OrRaise, to_py};
+use crate::release::Keep;
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use tensorferry::dataset::{Component, Dataset, Element, Function, Generator, Stop};
+
+/// A predicate of elements.
+fn predicate(stage: &'static str, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, bool> {
+    let callee = Callee::new(function, vec![packer]);
+    Function::sequential(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+}
+
+/// The elements for which a function returns true.
+#[pyfunction]
+pub(crate) fn filter(plan: &Bound<'_, Plan>, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    plan.get().inner.filter(predicate("filter", name, function, packer)).into()
+}
+
+/// The elements before the first for which a function returns false.
+#[pyfunction]
+pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    plan.get().inner.take_while(predicate("take_while", name, function, packer)).into()
+}
+
+/// The elements of what `function()` returns: a Python iterator over flat lists.
+#[pyfunction]
+pub(crate) fn from_generator(name: String, function: Py<PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
+    let spec = spec::from_python(spec)?;
+    let (callee, parts) = (Callee::new(function, Vec::new()), spec.clone());
+    let make = move |()| {
+        let iterator = callee.call(Vec::new(), |iterable| Ok(iterable.try_iter()?.into_any().unbind()))?;
+        Ok(Box::new(Elements { iterator: Some(Keep::new(iterator)), spec: parts.clone() }) as Generator)
+    };
+    Ok(Dataset::from_generator(Function::sequential(name, make), spec).into())
+}
+
+/// What a Python iterator gives, until it ends or raises.
+struct Elements {
+    iterator: Option<Keep>,
+    spec: Vec<Component>,
+}
+
+impl Iterator for Elements {
+    type Item = tensorferry::Result<Element>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let iterator = self.iterator.as_ref()?.get()?;
+        let next = attached(|py| {
+            let iterator = iterator.bind(py);
+            let flat = match iterator.call_method0("__next__") {
+                Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
+                flat => flat?,
+            };
+            callee::element(&flat, &self.spec).map(Some)
+        });
+        next.transpose()
+    }
+}
+
+/// A running state and an element to the next state and an element: `function` returns both as one flat list.
+#[pyfunction]
+pub(crate) fn scan(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    initial: &Bound<'_, PyList>,
+    name: String,
+    function: Py<PyAny>,
+    packers: (Py<Packer>, Py<Packer>),
+    state_spec: &Bound<'_, PyAny>,
+    result_spec: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
+    let (state_spec, result_spec) = (spec::from_python(state_spec)?, spec::from_python(result_spec)?);
+    let initial = callee::element(initial, &state_spec)?;
+    let callee = Callee::new(function, vec![packers.0, packers.1]);
+    let all: Vec<Component> = state_spec.iter().chain(&result_spec).cloned().collect();
+    let step = move |(state, element): (Element, Element)| {
+        let mut state = callee.call_each([state, element], |flat| callee::element(&flat, &all))?;
+        let result = state.split_off(state_spec.len().min(state.len()));
+        Ok((state, result))
+    };
+    Ok(plan.get().inner.scan(initial, Function::sequential(name, step), result_spec).or_raise(py)?.into())
+}
+
+/// All elements folded into a state, which is nested by `packer`.
+#[pyfunction]
+pub(crate) fn fold<'py>(
+    py: Python<'py>,
+    plan: &Bound<'py, Plan>,
+    initial: &Bound<'py, PyList>,
+    name: String,
+    function: Py<PyAny>,
+    packers: (Py<Packer>, Py<Packer>),
+    spec: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let spec = spec::from_python(spec)?;
+    let initial = callee::element(initial, &spec)?;
+    let result = packers.0.clone_ref(py);
+    let callee = Callee::new(function, vec![packers.0, packers.1]);
+    let step = move |(state, element): (Element, Element)| callee.call_each([state, element], |flat| callee::element(&flat, &spec));
+    let dataset = plan.get().inner.clone();
+    let folded = py.detach(|| dataset.fold(initial, &Function::sequential(name, step), &Stop::default()));
+    result.get().pack(py, folded.map_err(|error| to_py(py, &error))?)
+}

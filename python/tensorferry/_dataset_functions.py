@@ -1,0 +1,84 @@
+"""Stages that call a function of the user's for each element, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tensorferry import _functions, _internal
+from tensorferry._dataset_base import Base, recorded
+
+if TYPE_CHECKING:
+    from tensorferry.dataset import Dataset
+
+
+class Functions(Base):
+    """The methods that take a function. It is called with what iteration would hand out, in the dataset's format; a tuple is unpacked
+    into arguments. What it raises surfaces at its element, and the iteration can go on after it."""
+
+    __slots__ = ()
+
+    @recorded
+    def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
+        """The elements for which ``predicate`` returns true.
+
+        Args:
+            predicate: called with each element; has to return one bool.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
+        [1, 3, 5]
+        """
+        _functions.check_callable(predicate, "filter", "predicate")
+        return self._with(_internal.filter(self._plan, _functions.name_of(predicate), predicate, self._packed()))
+
+    @recorded
+    def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
+        """The elements before the first for which ``predicate`` returns false.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").take_while(lambda x: x < 3)]
+        [0, 1, 2]
+        """
+        _functions.check_callable(predicate, "take_while", "predicate")
+        return self._with(_internal.take_while(self._plan, _functions.name_of(predicate), predicate, self._packed()))
+
+    @recorded
+    def scan(self, initial_state: Any, scan_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None) -> Dataset:
+        """Elements that ``scan_func`` makes of a running state and each element.
+
+        Args:
+            initial_state: the state at first: a tensor, number, or structure of them. Its dtypes never change.
+            scan_func: called with the state and the element; returns the next state and an element.
+            output_signature: what the elements are. Without it, ``scan_func`` is called once with the first element to find out.
+
+        >>> import tensorferry as tfy
+        >>> sums = tfy.Dataset.range(5).with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
+        >>> [int(x) for x in sums]
+        [0, 1, 3, 6, 10]
+        """
+        _functions.check_callable(scan_func, "scan", "scan_func")
+        state = _functions.State(initial_state, self._format, "scan")
+        result = _functions.scanned(self, state, scan_func, output_signature)
+        structure = (state.structure, result[0])
+        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan")
+        packers = (state.packer, self._packed())
+        name = _functions.name_of(scan_func)
+        return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, state.spec, result[1]), result[0])
+
+    def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
+        """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.
+
+        Args:
+            initial_state: the state at first. Its dtypes never change.
+            reduce_func: called with the state and the element.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> int(tfy.Dataset.range(5).with_format("numpy").reduce(np.int64(0), lambda state, x: state + x))
+        10
+        """
+        _functions.check_callable(reduce_func, "reduce", "reduce_func")
+        state = _functions.State(initial_state, self._format, "reduce")
+        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce")
+        packers = (state.packer, self._packed())
+        return _internal.fold(self._plan, state.flat, _functions.name_of(reduce_func), flat, packers, state.spec)
