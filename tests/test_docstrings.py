@@ -5,18 +5,25 @@ import doctest
 import pytest
 import tensorferry
 
+# The methods of Dataset stand in several classes.
+OBJECTS = {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__} | {
+    f"tensorferry.Dataset({base.__name__})": base for base in tensorferry.Dataset.__mro__[1:-1]
+}
+FINDER = doctest.DocTestFinder()
 EXAMPLES = [
     test
-    for name in ("", *tensorferry.__all__)
-    for test in doctest.DocTestFinder(recurse=bool(name)).find(
-        getattr(tensorferry, name) if name else tensorferry, f"tensorferry.{name}".rstrip("."), module=False, globs={}
+    for name, item in [("tensorferry", tensorferry), *OBJECTS.items()]
+    for test in (FINDER if item is not tensorferry else doctest.DocTestFinder(recurse=False)).find(
+        item, name, module=False, globs={}
     )
     if test.examples
 ]
 
 
 def test_there_are_examples():
-    assert {"tensorferry", "tensorferry.convert_to_tensor", "tensorferry.aligned_memory"} <= {test.name for test in EXAMPLES}
+    assert {"tensorferry", "tensorferry.convert_to_tensor", "tensorferry.aligned_memory", "tensorferry.Dataset"} <= {
+        test.name for test in EXAMPLES
+    }
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)

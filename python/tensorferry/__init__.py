@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 
 from tensorferry import errors
+from tensorferry._dataset_base import Options
 from tensorferry._internal import (
     Tensor,
     can_convert,
@@ -32,6 +33,7 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "Error",
+    "Options",
     "Tensor",
     "TensorSpec",
     "aligned_memory",

@@ -100,6 +100,6 @@ def _numbers(array: Any, stage: str) -> Any:
 def _no_numbers(stage: str, dtype: Any) -> errors.Error:
     return errors.make(
         "unsupported_dtype",
-        f"{stage}: an array of dtype {getattr(dtype, 'name', dtype)}: tensorferry's datasets carry numbers. Turn strings and objects "
-        "into numbers first (numpy.unique(return_inverse=True)), or keep them in tf.data.",
+        f"{stage}: an array of dtype {getattr(dtype, 'name', dtype)}: tensorferry's datasets carry numbers. Turn strings and "
+        "objects into numbers first (numpy.unique(return_inverse=True)), or keep them in tf.data.",
     )

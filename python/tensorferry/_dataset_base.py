@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
 from tensorferry import _internal, _spec, _structure, errors
@@ -45,14 +46,33 @@ class Cardinality(int):
         return words.get(self, int.__repr__(self))
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How an iteration spends the machine. The elements and their order are the same whatever is chosen.
+
+    Args:
+        threads: how many threads compute elements ahead; None for as many as the process may use.
+        memory_limit: bytes of elements that are computed and not yet handed out, at most; None for 256 MiB.
+        read_ahead: how many elements to compute ahead, 0 for none; None for what ``prefetch`` says.
+    """
+
+    threads: int | None = None
+    memory_limit: int | None = None
+    read_ahead: int | None = None
+
+
+DEFAULT = Options()
+
+
 class Base:
     """The parts of a dataset, and how others are made of them."""
 
-    __slots__ = ("__weakref__", "_format", "_packer", "_plan", "_recipe", "_structure")
+    __slots__ = ("__weakref__", "_format", "_options", "_packer", "_plan", "_recipe", "_structure")
 
     _plan: _internal.Plan
     _structure: Structure
     _format: Format
+    _options: Options
     _recipe: Recipe
     _packer: _internal.Packer | None
 
@@ -62,33 +82,33 @@ class Base:
         )
 
     @classmethod
-    def _of(cls, plan: _internal.Plan, structure: Structure, format: Format) -> Dataset:
+    def _of(cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT) -> Dataset:
         dataset: Any = object.__new__(cls)
         dataset._plan = plan
         dataset._structure = structure
         dataset._format = format
+        dataset._options = options
         dataset._packer = None
         dataset._recipe = ("", (), {})
         return dataset  # type: ignore[no-any-return]
 
     def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
         """The dataset of another plan, of the same structure if none is given, in the same format."""
-        return self._of(plan, self._structure if structure is None else structure, self._format)
+        return self._of(plan, self._structure if structure is None else structure, self._format, self._options)
 
     def _packed(self) -> _internal.Packer:
         """What nests this dataset's elements."""
         if self._packer is None:
-            leaves = _structure.flatten(self._structure)
-
-            def nest(at: int, plan: _internal.Plan) -> Dataset:
-                return self._of(plan, leaves[at].structure, self._format)
-
-            self._packer = _internal.Packer(_structure.skeleton(self._structure), self._format, nest)
+            self._packer = packer(self._structure, self._format, self._options)
         return self._packer
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> _internal.DatasetIterator:
         """The elements of the next epoch: every iteration of a dataset is one."""
-        return self._plan.iterate(self._packed())
+        return self._iterate(self._packed())
+
+    def _iterate(self, packer: _internal.Packer) -> _internal.DatasetIterator:
+        options = self._options
+        return self._plan.iterate(packer, options.threads, options.memory_limit, options.read_ahead)
 
     def cardinality(self) -> Cardinality:
         """The number of elements, an int: -1 for infinitely many, -2 where only iterating tells (filter, from_generator ...)."""
@@ -116,7 +136,7 @@ class Base:
         return f"<tensorferry.Dataset element_spec={spec!r} plan={self._plan}>"
 
     def __copy__(self) -> Dataset:
-        copy = self._of(self._plan.copy(), self._structure, self._format)
+        copy = self._with(self._plan.copy())
         copy._recipe = self._recipe
         return copy
 
@@ -143,11 +163,11 @@ class Base:
             raise errors.make(
                 "argument", f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"'
             )
-        made = self._of(self._plan.copy(), self._structure, format)
+        made = self._of(self._plan.copy(), self._structure, format, self._options)
         made._recipe = ("with_format", (self, format), {})
         return made
 
-    def as_numpy_iterator(self) -> Iterator[Any]:
+    def as_numpy_iterator(self) -> _internal.DatasetIterator:
         """The elements as NumPy arrays (read-only) and scalars.
 
         >>> import tensorferry as tfy
@@ -157,7 +177,31 @@ class Base:
         packer = _internal.Packer(_structure.skeleton(self._structure), "numpy", _no_datasets)
         if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self._structure)):
             _no_datasets(0, self._plan)
-        return self._plan.iterate(packer)
+        return self._iterate(packer)
+
+    def options(self) -> Options:
+        """How iterations of this dataset spend the machine."""
+        return self._options
+
+    def with_options(self, options: Any, name: str | None = None) -> Dataset:
+        """The same dataset, iterated as ``options`` says.
+
+        Args:
+            options: a :class:`tensorferry.Options`, of which None leaves things as they are; or a ``tf.data.Options``, of which
+                only
+                the size of the thread pool has a meaning here.
+        """
+        if isinstance(options, Options):
+            given = {key: value for key, value in dataclasses.asdict(options).items() if value is not None}
+        elif hasattr(options, "threading"):
+            threads = options.threading.private_threadpool_size
+            given = {"threads": threads} if threads else {}
+        else:
+            raise errors.make("wrong_type", f"with_options: a tensorferry.Options was expected, not {options!r:.80}")
+        merged = dataclasses.replace(self._options, **given)
+        made = self._of(self._plan.copy(), self._structure, self._format, merged)
+        made._recipe = ("with_options", (self, merged), {})
+        return made
 
     def apply(self, transformation_func: Callable[[Any], Any]) -> Any:
         """``transformation_func(self)``, which has to return a dataset: for chains of methods."""
@@ -170,10 +214,23 @@ class Base:
 def _no_datasets(at: int, plan: _internal.Plan) -> Any:
     raise errors.make(
         "wrong_type",
-        "as_numpy_iterator: elements hold datasets, which are no arrays. Flatten them first: flat_map(lambda window: window.batch(n)).",
+        "as_numpy_iterator: elements hold datasets, which are no arrays. Flatten them first: "
+        "flat_map(lambda window: window.batch(n)).",
     )
 
 
 def tensors_only(structure: Structure) -> Structure:
     """The structure with tensors in the place of nested datasets."""
     return _structure.map_structure(lambda leaf: LEAF, structure)
+
+
+def packer(structure: Structure, format: Format, options: Options = DEFAULT) -> _internal.Packer:
+    """What nests elements of this structure, nested datasets as datasets of the same format."""
+    leaves = _structure.flatten(structure)
+
+    def nest(at: int, plan: _internal.Plan) -> Dataset:
+        from tensorferry.dataset import Dataset
+
+        return Dataset._of(plan, leaves[at].structure, format, options)
+
+    return _internal.Packer(_structure.skeleton(structure), format, nest)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class Functions(Base):
-    """The methods that take a function. It is called with what iteration would hand out, in the dataset's format; a tuple is unpacked
-    into arguments. What it raises surfaces at its element, and the iteration can go on after it."""
+    """The methods that take a function. It is called with what iteration would hand out, in the dataset's format; a tuple is
+    unpacked into arguments. What it raises surfaces at its element, and the iteration can go on after it."""
 
     __slots__ = ()
 
@@ -44,7 +44,9 @@ class Functions(Base):
         return self._with(_internal.take_while(self._plan, _functions.name_of(predicate), predicate, self._packed()))
 
     @recorded
-    def scan(self, initial_state: Any, scan_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None) -> Dataset:
+    def scan(
+        self, initial_state: Any, scan_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None
+    ) -> Dataset:
         """Elements that ``scan_func`` makes of a running state and each element.
 
         Args:
@@ -52,7 +54,7 @@ class Functions(Base):
             scan_func: called with the state and the element; returns the next state and an element.
             output_signature: what the elements are. Without it, ``scan_func`` is called once with the first element to find out.
 
-        >>> import tensorferry as tfy
+        >>> import numpy as np, tensorferry as tfy
         >>> sums = tfy.Dataset.range(5).with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
         >>> [int(x) for x in sums]
         [0, 1, 3, 6, 10]
@@ -64,7 +66,7 @@ class Functions(Base):
         flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan")
         packers = (state.packer, self._packed())
         name = _functions.name_of(scan_func)
-        return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, state.spec, result[1]), result[0])
+        return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, (state.spec, result[1])), result[0])
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
         """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments
+from tensorferry import _arguments, _spec, _structure, errors
 from tensorferry._dataset_base import Base, recorded
+from tensorferry._structure import LEAF
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -33,7 +35,8 @@ class Stages(Base):
             num_parallel_calls, deterministic, name: accepted for tf.data's sake. Batches are always in order, and made in parallel.
 
         Raises:
-            tensorferry.errors.ValueError: ``batch_size`` is less than 1; or, while iterating, elements of one batch differ in shape.
+            tensorferry.errors.ValueError: ``batch_size`` is less than 1; or, while iterating, elements of one batch differ in
+                shape.
 
         >>> import tensorferry as tfy
         >>> [batch.tolist() for batch in tfy.Dataset.from_tensor_slices([1, 2, 3]).batch(2).as_numpy_iterator()]
@@ -46,3 +49,85 @@ class Stages(Base):
     def take(self, count: Any, name: str | None = None) -> Dataset:
         """At most the first ``count`` elements; all of them if it is negative."""
         return self._with(self._plan.take(_arguments.count(count, "take")))
+
+    @recorded
+    def skip(self, count: Any, name: str | None = None) -> Dataset:
+        """The elements after the first ``count``; none if it is negative. What is skipped is not computed where it need not be."""
+        return self._with(self._plan.skip(_arguments.count(count, "skip")))
+
+    @recorded
+    def repeat(self, count: Any = None, name: str | None = None) -> Dataset:
+        """The dataset ``count`` times over; endlessly if it is None or negative."""
+        return self._with(self._plan.repeat(_arguments.count(count, "repeat")))
+
+    @recorded
+    def shard(self, num_shards: Any, index: Any, name: str | None = None) -> Dataset:
+        """Every ``num_shards``-th element, from ``index`` on: the part of one of several workers. Shuffle before, batch after.
+
+        Raises:
+            tensorferry.errors.ValueError: ``index`` is not at least 0 and less than ``num_shards``.
+
+        >>> import tensorferry as tfy
+        >>> list(tfy.Dataset.range(10).shard(3, 1).as_numpy_iterator())
+        [np.int64(1), np.int64(4), np.int64(7)]
+        """
+        shards, at = _arguments.positive(num_shards, "shard", "num_shards"), _arguments.whole(index, "shard", "index")
+        if not 0 <= at < shards:
+            raise errors.make("argument", f"shard: index has to be at least 0 and less than num_shards={shards}, not {at}")
+        return self._with(self._plan.shard(shards, at))
+
+    @recorded
+    def enumerate(self, start: Any = 0, name: str | None = None) -> Dataset:
+        """Pairs of a number, counted from ``start``, and an element."""
+        return self._with(self._plan.enumerate(_arguments.whole(start, "enumerate", "start")), (LEAF, self._structure))
+
+    @recorded
+    def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
+        """The elements of this dataset, then those of the other, which have the same structure and dtypes.
+
+        Raises:
+            tensorferry.errors.TypeError: structures or dtypes differ.
+        """
+        other = check(dataset, "concatenate", "dataset")
+        same_elements([self, other], "concatenate")
+        return self._with(self._plan.concatenate(other._plan))
+
+    @recorded
+    def prefetch(self, buffer_size: Any, name: str | None = None) -> Dataset:
+        """Computes ``buffer_size`` elements ahead on other threads; -1 (AUTOTUNE) lets the engine choose. No element changes."""
+        size = _arguments.whole(buffer_size, "prefetch", "buffer_size")
+        if size < -1:
+            raise errors.make("argument", f"prefetch: buffer_size has to be at least 0, or -1 to have it chosen, not {size}")
+        return self._with(self._plan.prefetch(None if size == -1 else size))
+
+    @recorded
+    def unique(self, name: str | None = None) -> Dataset:
+        """The elements without those that were there before. Elements are single tensors; all that were seen are remembered."""
+        return self._with(self._plan.unique())
+
+
+def check(dataset: Any, stage: str, name: str) -> Base:
+    """Refuses what is no dataset of ours."""
+    if not isinstance(dataset, Base):
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: {name} has to be a tensorferry.Dataset, not a {type(dataset).__module__}.{type(dataset).__name__}",
+        )
+    return dataset
+
+
+def same_elements(datasets: Sequence[Base], stage: str) -> None:
+    """Refuses datasets whose elements differ in structure or dtype."""
+    first = datasets[0]
+    for other in datasets[1:]:
+        if not _structure.equal(first._structure, other._structure) or _dtypes(first._plan.spec) != _dtypes(other._plan.spec):
+            raise errors.make(
+                "dtype_mismatch",
+                f"{stage}: the datasets need elements of one structure and the same dtypes; they are "
+                f"{_spec.element_spec(first._structure, first._plan.spec, False)} and "
+                f"{_spec.element_spec(other._structure, other._plan.spec, False)}. Cast or map one of them.",
+            )
+
+
+def _dtypes(spec: list[_spec.Part]) -> list[Any]:
+    return [_dtypes(part) if isinstance(part, list) else part[0] for part in spec]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
 
 from tensorferry import _arguments, _internal, _spec, _structure, errors
 from tensorferry._dataset_base import Base
@@ -52,15 +50,26 @@ def flattener(function: Callable[..., Any], result: Result, stage: str) -> Calla
     return flat
 
 
+def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Result) -> Callable[[], Iterator[list[Any]]]:
+    """A function that starts a generator of the user's and iterates over its elements as flat lists."""
+
+    def start() -> Iterator[list[Any]]:
+        last: list[Any] = [None]
+        flat = flattener(lambda: last[0], result, "from_generator")
+        for element in function(*args):
+            last[0] = element
+            yield flat()
+
+    return start
+
+
 def _leaf(leaf: Any, part: _spec.Part, value: Any, stage: str) -> Any:
     return dataset_plan(value, leaf, part, stage) if isinstance(leaf, Nested) else _value(value, stage)
 
 
 def _value(value: Any, stage: str) -> Any:
     """A leaf of a function's result."""
-    if isinstance(value, np.ndarray | _internal.Tensor):
-        return value
-    return _arguments.leaf(value, stage)
+    return _arguments.source(value, stage)[0]
 
 
 def dataset_plan(value: Any, leaf: Nested, part: _spec.Part, stage: str) -> _internal.Plan:
@@ -104,7 +113,7 @@ def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any,
 
 
 def _traced(dataset: Base, function: Callable[..., Any]) -> Result | None:
-    """Specifications of what TensorFlow gets by tracing the function, as tf.data does; None if it cannot."""
+    """What TensorFlow gets by tracing the function, as tf.data does; None if it cannot."""
     import tensorflow as tf
 
     specs = dataset.element_spec

@@ -30,6 +30,7 @@ class TensorSpec:
     __slots__ = ("_name", "shape")
 
     shape: tuple[int | None, ...] | None
+    _name: str
 
     def __init__(self, shape: Iterable[int | None] | None, dtype: Any = "float32") -> None:
         dims = None if shape is None else tuple(None if dim is None else int(dim) for dim in shape)
@@ -164,3 +165,20 @@ def _relaxed_part(a: Part, b: Part) -> Part:
     if ours is None or theirs is None or len(ours) != len(theirs):
         return name, None
     return name, tuple(x if x == y else None for x, y in zip(ours, theirs, strict=True))
+
+
+def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
+    """Structure and components of dtypes, and of shapes nested like them if there are any."""
+    flat: list[Part] = []
+
+    def walk(types: Any, shapes: Any) -> Structure:
+        if isinstance(types, list):
+            types = tuple(types)
+        if not is_container(types):
+            flat.append((_internal.dtype_name(types), shape_of(shapes)))
+            return LEAF
+        inner = parts(types)
+        given = [None] * len(inner) if shapes is None else list(shapes) if isinstance(shapes, list) else parts(shapes)
+        return rebuilt(types, [walk(one, shape) for one, shape in zip(inner, given, strict=True)])
+
+    return walk(types, shapes), flat

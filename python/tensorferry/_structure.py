@@ -1,4 +1,4 @@
-"""Nested structures: tuples, dicts, namedtuples (and attrs classes) around leaves, taken apart in the order in which tf.data does."""
+"""Nested structures: tuples, dicts, namedtuples (and attrs classes) around leaves, taken apart in tf.data's order."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def flatten(value: Any) -> list[Any]:
 
 
 def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = None) -> Any:
-    """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of flattening, and ``nothing`` in the
-    place of None."""
+    """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of flattening, and ``nothing`` in
+    the place of None."""
     if value is None:
         return nothing
     if not is_container(value):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
-from tensorferry import _arguments, _internal, _structure
+from tensorferry import _arguments, _functions, _internal, _spec, _structure, errors
 from tensorferry._dataset_base import recorded
-from tensorferry._dataset_stages import Stages
+from tensorferry._dataset_functions import Functions
+from tensorferry._dataset_native import Native
+from tensorferry._dataset_stages import Stages, check
+from tensorferry._structure import LEAF
 
 __all__ = ["Dataset"]
 
 
-class Dataset(Stages):
+class Dataset(Stages, Functions, Native):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
-    A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors of
-    TensorFlow unless :meth:`with_format` says otherwise.
+    A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors
+    of TensorFlow unless :meth:`with_format` says otherwise.
 
     >>> import numpy as np, tensorferry as tfy
     >>> dataset = tfy.Dataset.from_tensor_slices({"x": np.arange(4.0), "y": np.arange(4)}).batch(3).with_format("numpy")
@@ -33,8 +38,9 @@ class Dataset(Stages):
         """The rows of arrays: element ``i`` is row ``i`` of each. Nothing is copied.
 
         Args:
-            tensors: an array, or a tuple, dict or namedtuple of arrays with the same number of rows. A list is stacked into one array.
-                Arrays are NumPy's (memory-mapped ones too), tensors of any framework, whatever has ``__array__`` or ``__dlpack__``.
+            tensors: an array, or a tuple, dict or namedtuple of arrays with the same number of rows. A list is stacked into one
+                array. Arrays are NumPy's (memory-mapped ones too), tensors of any framework, whatever has ``__array__`` or
+                ``__dlpack__``.
                 What can change (a writable array) is copied batch by batch, so that a batch already handed out never does.
 
         Raises:
@@ -47,3 +53,107 @@ class Dataset(Stages):
         """
         sources = [_arguments.source(leaf, "from_tensor_slices") for leaf in _structure.flatten(tensors)]
         return Dataset._of(_internal.from_tensor_slices(sources), _structure.structure_of(tensors), "tensorflow")
+
+    @staticmethod
+    @recorded
+    def from_tensors(tensors: Any, name: str | None = None) -> Dataset:
+        """One element: the arrays as they are.
+
+        >>> import tensorferry as tfy
+        >>> list(tfy.Dataset.from_tensors([1, 2]).as_numpy_iterator())
+        [array([1, 2], dtype=int32)]
+        """
+        sources = [_arguments.source(leaf, "from_tensors") for leaf in _structure.flatten(tensors)]
+        return Dataset._of(_internal.from_tensors(sources), _structure.structure_of(tensors), "tensorflow")
+
+    @staticmethod
+    @recorded
+    def from_npy(path: Any, name: str | None = None) -> Dataset:
+        """The rows of a ``.npy`` file, mapped into memory: nothing is read until it is needed.
+
+        Args:
+            path: of a file that ``numpy.save`` or :func:`tensorferry.save_npy` wrote.
+        """
+        return Dataset._of(_internal.from_tensor_slices([(_internal.open_npy(path), True)]), LEAF, "tensorflow")
+
+    @staticmethod
+    @recorded
+    def range(*args: Any, output_type: Any = "int64", name: str | None = None) -> Dataset:
+        """Numbers, as Python's ``range``: ``range(stop)``, ``range(start, stop)``, ``range(start, stop, step)``.
+
+        Args:
+            args: whole numbers.
+            output_type: the dtype, which has to hold every number.
+
+        >>> import tensorferry as tfy
+        >>> list(tfy.Dataset.range(5, 0, -2, output_type="int32").as_numpy_iterator())
+        [np.int32(5), np.int32(3), np.int32(1)]
+        """
+        if not 1 <= len(args) <= 3:
+            raise errors.make("argument", f"range: takes (stop), (start, stop) or (start, stop, step), not {len(args)} numbers")
+        numbers = [_arguments.whole(value, "range", "every argument") for value in args]
+        start, stop, step = (0, numbers[0], 1) if len(numbers) == 1 else (*numbers, 1)[:3]
+        return Dataset._of(_internal.range(start, stop, step, output_type), LEAF, "tensorflow")
+
+    @staticmethod
+    @recorded
+    def zip(*args: Any, datasets: Any = None, name: str | None = None) -> Dataset:
+        """Elements made of one of each dataset; it ends with the shortest.
+
+        Args:
+            args: datasets; or one nested structure (tuple, dict) of them, which the elements then have.
+            datasets: the same, by name.
+
+        >>> import tensorferry as tfy
+        >>> numbers = tfy.Dataset.range(2)
+        >>> list(tfy.Dataset.zip({"a": numbers, "b": numbers}).as_numpy_iterator())
+        [{'a': np.int64(0), 'b': np.int64(0)}, {'a': np.int64(1), 'b': np.int64(1)}]
+        """
+        if bool(args) == (datasets is not None):
+            raise errors.make("wrong_type", "zip: pass datasets one after the other, or one structure of them as datasets=")
+        nested = datasets if datasets is not None else args[0] if len(args) == 1 else tuple(args)
+        if isinstance(nested, list):
+            raise errors.make("wrong_type", "zip: a list of datasets has no structure that elements could have. Pass a tuple.")
+        leaves = [check(leaf, "zip", "every argument") for leaf in _structure.flatten(nested)]
+        if not leaves:
+            raise errors.make("argument", "zip: no datasets were given")
+        structure = _structure.map_structure(operator.attrgetter("_structure"), nested)
+        return leaves[0]._with(_internal.zip([leaf._plan for leaf in leaves]), structure)
+
+    @staticmethod
+    @recorded
+    def from_generator(
+        generator: Callable[..., Any],
+        output_types: Any = None,
+        output_shapes: Any = None,
+        args: tuple[Any, ...] | None = None,
+        output_signature: Any = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """The elements that a Python generator makes, each checked against the specification: no value is wrapped.
+
+        Args:
+            generator: a function that returns an iterable; called anew for each pass.
+            output_types, output_shapes: dtypes and, where known, shapes, in the structure of the elements. tf.data's old way.
+            args: arguments for ``generator``.
+            output_signature: a structure of ``TensorSpec`` s, TensorFlow's or :class:`tensorferry.TensorSpec`.
+
+        Raises:
+            tensorferry.errors.OverflowError, tensorferry.errors.ValueError: while iterating, at an element that is not as
+                specified.
+
+        >>> import tensorferry as tfy
+        >>> def squares():
+        ...     yield from (i * i for i in range(3))
+        >>> list(tfy.Dataset.from_generator(squares, output_signature=tfy.TensorSpec((), "uint8")).as_numpy_iterator())
+        [np.uint8(0), np.uint8(1), np.uint8(4)]
+        """
+        _functions.check_callable(generator, "from_generator", "generator")
+        if (output_signature is None) == (output_types is None):
+            raise errors.make("wrong_type", "from_generator: pass output_signature=, or else output_types=")
+        if output_signature is None:
+            structure, spec = _spec.from_types(output_types, output_shapes)
+        else:
+            structure, spec = _spec.parse(output_signature, "from_generator: output_signature")
+        flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
+        return Dataset._of(_internal.from_generator(_functions.name_of(generator), flat, spec), structure, "tensorflow")

@@ -92,3 +92,10 @@ pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<b
     let view = tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
     Ok(view.get(&[]).unwrap_or(false))
 }
+
+/// dtype and number of dimensions of a value.
+#[pyfunction]
+pub(crate) fn describe(value: &Bound<'_, PyAny>) -> PyResult<(&'static str, usize)> {
+    let source = Source::of_ours(value)?;
+    Ok((source.dtype().name(), source.view().layout().ndim()))
+}

@@ -73,10 +73,9 @@ pub(crate) fn scan(
     name: String,
     function: Py<PyAny>,
     packers: (Py<Packer>, Py<Packer>),
-    state_spec: &Bound<'_, PyAny>,
-    result_spec: &Bound<'_, PyAny>,
+    specs: (Bound<'_, PyAny>, Bound<'_, PyAny>),
 ) -> PyResult<Plan> {
-    let (state_spec, result_spec) = (spec::from_python(state_spec)?, spec::from_python(result_spec)?);
+    let (state_spec, result_spec) = (spec::from_python(&specs.0)?, spec::from_python(&specs.1)?);
     let initial = callee::element(initial, &state_spec)?;
     let callee = Callee::new(function, vec![packers.0, packers.1]);
     let all: Vec<Component> = state_spec.iter().chain(&result_spec).cloned().collect();

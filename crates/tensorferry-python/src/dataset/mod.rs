@@ -5,6 +5,7 @@ mod callee;
 mod format;
 mod functions;
 mod iterator;
+mod native;
 mod packer;
 mod plan;
 mod sources;
@@ -21,10 +22,15 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
+    module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;
     module.add_function(wrap_pyfunction!(functions::take_while, module)?)?;
     module.add_function(wrap_pyfunction!(functions::from_generator, module)?)?;
     module.add_function(wrap_pyfunction!(functions::scan, module)?)?;
     module.add_function(wrap_pyfunction!(functions::fold, module)?)?;
+    module.add_function(wrap_pyfunction!(native::cast, module)?)?;
+    module.add_function(wrap_pyfunction!(native::scale, module)?)?;
+    module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;
+    module.add_function(wrap_pyfunction!(native::lookup, module)?)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Flat components to the nested structure that the user knows, in the user's format.
 
+use super::callee;
 use super::format::{Format, Opened};
 use super::plan::Plan;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -38,6 +39,13 @@ impl Packer {
         let mut len = 0;
         let template = compile(skeleton, &mut len)?;
         Ok(Self { template, len, format: Format::parse(skeleton.py(), format)?, nest })
+    }
+
+    /// The structure around tensors of these values.
+    #[pyo3(name = "pack")]
+    fn pack_values<'py>(&self, py: Python<'py>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
+        self.pack(py, element.collect::<PyResult<_>>()?)
     }
 }
 

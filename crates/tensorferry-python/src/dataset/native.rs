@@ -1,0 +1,43 @@
+//! Stages that change values inside the gather.
+
+use super::plan::Plan;
+use crate::dtype;
+use crate::errors::OrRaise;
+use crate::source::{Sharing, Source};
+use pyo3::prelude::*;
+use tensorferry::{Casting, DType};
+
+/// Components in other dtypes, one for each, None leaving one alone.
+#[pyfunction]
+pub(crate) fn cast(py: Python<'_>, plan: &Bound<'_, Plan>, dtypes: Vec<Option<Bound<'_, PyAny>>>, casting: &str) -> PyResult<Plan> {
+    let casting = dtype::parse_casting(py, casting)?;
+    let dtypes = dtypes.iter().map(|asked| dtype::parse_ours(asked.as_ref())).collect::<PyResult<Vec<_>>>()?;
+    Ok(plan.get().inner.cast(&dtypes, casting).or_raise(py)?.into())
+}
+
+/// `x * mul + add` as float32, of the components that `which` says.
+#[pyfunction]
+pub(crate) fn scale(py: Python<'_>, plan: &Bound<'_, Plan>, mul: f64, add: f64, which: Option<Vec<bool>>) -> PyResult<Plan> {
+    Ok(plan.get().inner.scale(mul, add, which.as_deref()).or_raise(py)?.into())
+}
+
+/// Integers as vectors with a one at their place.
+#[pyfunction]
+pub(crate) fn one_hot(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    depth: usize,
+    dtype: &Bound<'_, PyAny>,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
+    let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Float32);
+    Ok(plan.get().inner.one_hot(depth, dtype, which.as_deref()).or_raise(py)?.into())
+}
+
+/// Rows of a table in the place of their numbers.
+#[pyfunction]
+pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, PyAny>, which: Option<Vec<bool>>) -> PyResult<Plan> {
+    let sharing = Sharing { copy: None, framework: false };
+    let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    Ok(plan.get().inner.lookup(table, which.as_deref()).or_raise(py)?.into())
+}

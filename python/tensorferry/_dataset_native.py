@@ -1,0 +1,108 @@
+"""Stages that change values natively, inside the pass that gathers a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorferry import _arguments, _internal, _structure, errors
+from tensorferry._dataset_base import Base, recorded
+from tensorferry._typing import Casting
+
+if TYPE_CHECKING:
+    from tensorferry.dataset import Dataset
+
+
+class Native(Base):
+    """The methods that tf.data does not have. ``which`` says of each part of an element whether it is meant: a structure of bools
+    like the element's; without it, every part is."""
+
+    __slots__ = ()
+
+    def _parts(self, given: Any, stage: str, name: str) -> list[Any] | None:
+        """One value for each component, of a structure like the element's; None leaves a part alone."""
+        structure = self._structure
+        flat: list[Any] = []
+
+        def spread(structure: Any, given: Any) -> None:
+            if structure is None:
+                return
+            if given is None or not _structure.is_container(structure):
+                flat.extend([given] * len(_structure.flatten(structure)))
+                return
+            if type(given) is not type(structure) and not (isinstance(given, dict) and isinstance(structure, dict)):
+                raise self._differs(given, stage, name)
+            if isinstance(given, dict):
+                if set(given) - set(structure):
+                    raise self._differs(given, stage, name)
+                given = {key: given.get(key) for key in structure}
+            inner, outer = _structure.parts(given), _structure.parts(structure)
+            if len(inner) != len(outer):
+                raise self._differs(given, stage, name)
+            for part, value in zip(outer, inner, strict=True):
+                spread(part, value)
+
+        spread(structure, given)
+        return flat
+
+    def _differs(self, given: Any, stage: str, name: str) -> errors.Error:
+        structure = _structure.describe(self._structure)
+        return errors.make("argument", f"{stage}: {name}={given!r} does not nest like the elements, {structure}")
+
+    def _which(self, which: Any, stage: str) -> list[bool] | None:
+        if which is None:
+            return None
+        return [bool(part) for part in self._parts(which, stage, "which") or []]
+
+    @recorded
+    def cast(self, dtype: Any, casting: Casting = "checked") -> Dataset:
+        """Elements in another dtype, every value checked.
+
+        Args:
+            dtype: one dtype for all parts, or a structure of dtypes like the element's, None leaving a part alone.
+            casting: what happens to values that the dtype cannot hold: ``"checked"`` raises, ``"saturate"`` clamps, ``"wrap"``
+                keeps
+                the low bits.
+
+        Raises:
+            tensorferry.errors.OverflowError: while iterating, at the element whose values do not fit.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> images = tfy.Dataset.from_tensor_slices({"image": np.zeros((2, 3), np.uint8), "label": np.arange(2)})
+        >>> images.cast({"image": "float32"}).with_format("numpy").element_spec
+        {'image': TensorSpec(shape=(3,), dtype=float32), 'label': TensorSpec(shape=(), dtype=int64)}
+        """
+        count = len(_structure.flatten(self._structure))
+        dtypes = self._parts(dtype, "cast", "dtype") if _structure.is_container(dtype) else [dtype] * count
+        return self._with(_internal.cast(self._plan, dtypes or [], casting))
+
+    @recorded
+    def scale(self, mul: float = 1.0, add: float = 0.0, which: Any = None) -> Dataset:
+        """``x * mul + add`` in float32: product and sum rounded one after the other, the same on every machine.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> list(tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8)).scale(1 / 255, -0.5).as_numpy_iterator())
+        [np.float32(-0.5), np.float32(0.5)]
+        """
+        return self._with(_internal.scale(self._plan, float(mul), float(add), self._which(which, "scale")))
+
+    @recorded
+    def one_hot(self, depth: Any, dtype: Any = "float32", which: Any = None) -> Dataset:
+        """Integers as vectors of length ``depth``: one at the integer's place, else zero. An integer outside is an error.
+
+        >>> import tensorferry as tfy
+        >>> list(tfy.Dataset.from_tensor_slices([2, 0]).one_hot(3).as_numpy_iterator())
+        [array([0., 0., 1.], dtype=float32), array([1., 0., 0.], dtype=float32)]
+        """
+        size = _arguments.positive(depth, "one_hot", "depth")
+        return self._with(_internal.one_hot(self._plan, size, dtype, self._which(which, "one_hot")))
+
+    @recorded
+    def lookup(self, table: Any, which: Any = None) -> Dataset:
+        """Rows of ``table`` in the place of the integers that number them.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> list(tfy.Dataset.from_tensor_slices([2, 0]).lookup(np.array([10, 20, 30])).as_numpy_iterator())
+        [np.int64(30), np.int64(10)]
+        """
+        rows, _ = _arguments.source(table, "lookup")
+        return self._with(_internal.lookup(self._plan, rows, self._which(which, "lookup")))
