@@ -108,6 +108,33 @@ impl Level {
     }
 }
 
+/// Plain loops that are worth compiling for wider vectors than the build's target promises.
+pub trait Wide {
+    /// What comes of it.
+    type Output;
+
+    /// Does it. Has to be `#[inline(always)]`, like all it calls: only what is inlined is compiled for each level.
+    fn run(self) -> Self::Output;
+}
+
+/// Does the work with the vector instructions that this CPU has. What comes of it is the same with all of them.
+pub fn widely<W: Wide>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if Level::best() >= Level::Avx2 {
+        // SAFETY: the CPU has the instructions of this level.
+        return unsafe { widely_avx2(work) };
+    }
+    work.run()
+}
+
+/// # Safety
+/// On a CPU of [`Level::Avx2`] or above: integer loops gain nothing from what is above.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
+unsafe fn widely_avx2<W: Wide>(work: W) -> W::Output {
+    work.run()
+}
+
 /// The loop that every level compiles.
 ///
 /// # Safety

@@ -35,6 +35,8 @@ mod tests;
 mod transfer;
 
 pub use casting::Casting;
+#[doc(hidden)]
+pub use dispatch::{Wide, widely};
 pub use range::{narrowest, smallest_dtype, value_range};
 pub use strided::{Conversion, can_convert, convert_into, diagnose};
 

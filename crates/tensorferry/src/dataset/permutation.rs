@@ -12,6 +12,7 @@
 use super::node::Request;
 use super::random::{Purpose, Random};
 use std::sync::Arc;
+use tensorferry_core::convert::{Wide, widely};
 
 #[cfg(test)]
 mod statistics;
@@ -201,7 +202,7 @@ impl<const MOVES: usize> Grid<MOVES> {
             let (mut rows, mut columns) = ([0; LANES], [0; LANES]);
             let (rows, columns) = (&mut rows[..chunk.len()], &mut columns[..chunk.len()]);
             self.enter(chunk, rows, columns);
-            self.move_all(rows, columns);
+            widely(Moves { grid: self, rows, columns });
             for ((request, row), column) in chunk.iter_mut().zip(rows).zip(columns) {
                 request.index = self.walk(self.join(*row, *column), n);
             }
@@ -224,16 +225,31 @@ impl<const MOVES: usize> Grid<MOVES> {
             *to_column = moved_in_lane((request.index - start) as u32, by, self.columns);
         }
     }
+}
 
-    /// All moves but the first.
-    fn move_all(&self, rows: &mut [u32], columns: &mut [u32]) {
-        for (at, key) in self.keys.iter().enumerate().skip(1) {
-            let (lines, moving, bound) =
-                if at % 2 == 0 { (&*rows, &mut *columns, self.columns) } else { (&*columns, &mut *rows, self.rows) };
-            for (to, line) in moving.iter_mut().zip(lines) {
-                *to = moved_in_lane(*to, distance(*line, *key, bound), bound);
-            }
+/// All moves but the first, of many indices.
+struct Moves<'a, const MOVES: usize> {
+    grid: &'a Grid<MOVES>,
+    rows: &'a mut [u32],
+    columns: &'a mut [u32],
+}
+
+impl<const MOVES: usize> Wide for Moves<'_, MOVES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { grid, rows, columns } = self;
+        for (at, key) in grid.keys.iter().enumerate().skip(1) {
+            if at % 2 == 0 { move_each(columns, rows, *key, grid.columns) } else { move_each(rows, columns, *key, grid.rows) }
         }
+    }
+}
+
+#[inline(always)]
+fn move_each(moving: &mut [u32], lines: &[u32], key: Key, bound: u32) {
+    for (to, line) in moving.iter_mut().zip(lines) {
+        *to = moved_in_lane(*to, distance(*line, key, bound), bound);
     }
 }
 
