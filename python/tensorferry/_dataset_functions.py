@@ -19,6 +19,37 @@ class Functions(Base):
     __slots__ = ()
 
     @recorded
+    def map(
+        self,
+        map_func: Callable[..., Any],
+        num_parallel_calls: Any = None,
+        deterministic: bool | None = None,
+        synchronous: bool | None = None,
+        use_unbounded_threadpool: bool = False,
+        name: str | None = None,
+        *,
+        output_signature: Any = None,
+    ) -> Dataset:
+        """What ``map_func`` makes of each element.
+
+        Args:
+            map_func: called with each element, in order; returns a tensor, array, number, or a tuple or dict of them.
+            num_parallel_calls, deterministic, synchronous, use_unbounded_threadpool, name: accepted for tf.data's sake.
+            output_signature: what it returns, as ``TensorSpec`` s. Without it, a function in the format "tensorflow" is traced, as
+                tf.data does it; where that fails, and in other formats, it is called once with the first element when the dataset is
+                made, and dtype and number of dimensions of what it returns then are those of all.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
+        [0, 10, 20, 30]
+        """
+        _functions.check_callable(map_func, "map", "map_func")
+        result = _functions.inferred(self, map_func, output_signature, "map")
+        flat = _functions.flattener(map_func, result, "map")
+        plan = _internal.map(self._plan, _functions.name_of(map_func), flat, self._packed(), result[1])
+        return self._with(plan, result[0])
+
+    @recorded
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """The elements for which ``predicate`` returns true.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorferry import _arguments, _spec, _structure, errors
 from tensorferry._dataset_base import Base, recorded
-from tensorferry._structure import LEAF
+from tensorferry._structure import LEAF, Nested
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -104,6 +104,75 @@ class Stages(Base):
     def unique(self, name: str | None = None) -> Dataset:
         """The elements without those that were there before. Elements are single tensors; all that were seen are remembered."""
         return self._with(self._plan.unique())
+
+    @recorded
+    def shuffle(
+        self, buffer_size: Any = None, seed: Any = None, reshuffle_each_iteration: bool | None = True, name: str | None = None
+    ) -> Dataset:
+        """The elements in random order, another one in each iteration.
+
+        Over arrays, ranges and all that can be indexed, the order is an exact permutation of everything, computed element by element in
+        constant memory; ``buffer_size`` is then only a hint and may be left out. Streams (filter, from_generator ...) and endless
+        datasets are shuffled in a buffer of so many elements, as tf.data does.
+
+        Args:
+            buffer_size: elements of the buffer, where one is needed.
+            seed: the same seed gives the same orders, in every version. None draws one, which ``state_dict`` remembers.
+            reshuffle_each_iteration: False gives every iteration the first one's order.
+
+        >>> import tensorferry as tfy
+        >>> numbers = tfy.Dataset.range(5).shuffle(seed=7).with_format("numpy")
+        >>> sorted(int(x) for x in numbers)
+        [0, 1, 2, 3, 4]
+        """
+        size = None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
+        if size is not None and size < 0:
+            if size != _arguments.AUTOTUNE:
+                raise errors.make("argument", f"shuffle: buffer_size has to be at least 1, not {size}")
+            size = None
+        word = None if seed is None else _arguments.whole(seed, "shuffle", "seed") & (2**64 - 1)
+        return self._with(self._plan.shuffle(size, word, reshuffle_each_iteration is not False))
+
+    @recorded
+    def cache(self, filename: Any = "", name: str | None = None) -> Dataset:
+        """The same elements in the same order in every iteration: those of the first.
+
+        Functions and generators before it are run once, and their elements kept in memory; of arrays and native stages nothing needs
+        to be kept.
+        """
+        if filename:
+            raise errors.make("argument", "cache: elements are kept in memory, not in a file. Leave out filename.")
+        return self._with(self._plan.cache())
+
+    @recorded
+    def window(
+        self, size: Any, shift: Any = None, stride: Any = 1, drop_remainder: bool = False, name: str | None = None
+    ) -> Dataset:
+        """Windows over the elements: each is one dataset for every component.
+
+        Args:
+            size: elements of a window.
+            shift: elements from the start of one to the start of the next; by default ``size``.
+            stride: elements from one of a window to the next of it.
+            drop_remainder: leaves out windows that are not full.
+
+        >>> import tensorferry as tfy
+        >>> [[int(x) for x in window] for window in tfy.Dataset.range(7).with_format("numpy").window(3, shift=2)]
+        [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6]]
+        """
+        apart = None if shift is None else _arguments.positive(shift, "window", "shift")
+        length, step = _arguments.positive(size, "window", "size"), _arguments.positive(stride, "window", "stride")
+        plan = self._plan.window(length, apart, step, bool(drop_remainder))
+        return self._with(plan, _structure.map_structure(Nested, self._structure))
+
+    def to_tf_data(self) -> Any:
+        """A real ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op: no Python, and no GIL, in the loop.
+
+        Each pass over it is the next epoch. The arrays live as long as TensorFlow can read them.
+        """
+        from tensorferry import _tf_data
+
+        return _tf_data.to_tf_data(self)  # type: ignore[arg-type]
 
 
 def check(dataset: Any, stage: str, name: str) -> Base:

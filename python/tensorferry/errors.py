@@ -106,6 +106,7 @@ CODES: dict[str, type[Error]] = {
     "not_picklable": TypeError,
     "not_an_index": TypeError,
     "no_elements": ValueError,
+    "unsupported_tensorflow": Error,
 }
 
 

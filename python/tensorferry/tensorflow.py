@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tensorferry import _internal, errors
 from tensorferry._internal import Tensor
+from tensorferry._ops import checked_cast
 
-__all__ = ["from_tensor"]
+__all__ = ["checked_cast", "from_tensor"]
 
 
 def from_tensor(tensor: Tensor) -> tf.Tensor:

@@ -17,6 +17,21 @@ fn predicate(stage: &'static str, name: String, function: Py<PyAny>, packer: Py<
     Function::sequential(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
 }
 
+/// What a function makes of each element: it returns a flat list of components.
+#[pyfunction]
+pub(crate) fn map(
+    plan: &Bound<'_, Plan>,
+    name: String,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+    spec: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
+    let spec = spec::from_python(spec)?;
+    let (callee, parts) = (Callee::new(function, vec![packer]), spec.clone());
+    let call = move |element| callee.call(element, |flat| callee::element(&flat, &parts));
+    Ok(plan.get().inner.map(Function::sequential(name, call), spec).into())
+}
+
 /// The elements for which a function returns true.
 #[pyfunction]
 pub(crate) fn filter(plan: &Bound<'_, Plan>, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Plan {

@@ -23,6 +23,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
     module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;
     module.add_function(wrap_pyfunction!(functions::take_while, module)?)?;
     module.add_function(wrap_pyfunction!(functions::from_generator, module)?)?;

@@ -4,8 +4,10 @@ use super::iterator::DatasetIterator;
 use super::packer::Packer;
 use super::spec;
 use crate::errors::OrRaise;
+use crate::tensor::PyTensor;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry::dataset::{Cardinality, Dataset, Options};
 
@@ -14,12 +16,12 @@ use tensorferry::dataset::{Cardinality, Dataset, Options};
 pub(crate) struct Plan {
     pub(crate) inner: Dataset,
     /// The epoch of the next iteration.
-    epochs: AtomicU64,
+    epochs: Arc<AtomicU64>,
 }
 
 impl From<Dataset> for Plan {
     fn from(inner: Dataset) -> Self {
-        Self { inner, epochs: AtomicU64::new(0) }
+        Self { inner, epochs: Arc::default() }
     }
 }
 
@@ -59,6 +61,23 @@ impl Plan {
         self.inner.is_indexed()
     }
 
+    /// Whether every epoch's elements are others, or in another order.
+    #[getter]
+    fn depends_on_epoch(&self) -> bool {
+        self.inner.depends_on_epoch()
+    }
+
+    /// Whether elements have to be computed in order, one at a time: a function of the user's is called for them.
+    #[getter]
+    fn is_sequential(&self) -> bool {
+        self.inner.is_sequential()
+    }
+
+    /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes are counted with those of Python.
+    fn handle(&self, py: Python<'_>) -> PyResult<PyTensor> {
+        Ok(tensorferry_tensorflow::handle(self.inner.clone(), Arc::clone(&self.epochs)).or_raise(py)?.into())
+    }
+
     fn __str__(&self) -> String {
         self.inner.to_string()
     }
@@ -93,6 +112,18 @@ impl Plan {
 
     fn shard(&self, py: Python<'_>, num_shards: u64, index: u64) -> PyResult<Self> {
         Ok(self.inner.shard(num_shards, index).or_raise(py)?.into())
+    }
+
+    fn shuffle(&self, py: Python<'_>, buffer_size: Option<u64>, seed: Option<u64>, reshuffle: bool) -> PyResult<Self> {
+        Ok(self.inner.shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
+    }
+
+    fn cache(&self) -> Self {
+        self.inner.cache().into()
+    }
+
+    fn window(&self, py: Python<'_>, size: u64, shift: Option<u64>, stride: u64, drop_remainder: bool) -> PyResult<Self> {
+        Ok(self.inner.window(size, shift, stride, drop_remainder).or_raise(py)?.into())
     }
 
     fn repeat(&self, count: Option<u64>) -> Self {

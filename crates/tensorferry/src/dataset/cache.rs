@@ -78,6 +78,10 @@ impl Node for Cache {
         Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
     }
 
+    fn depends_on_epoch(&self) -> bool {
+        false
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

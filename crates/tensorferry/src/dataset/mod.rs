@@ -127,11 +127,31 @@ impl Dataset {
         self.node.is_indexed()
     }
 
+    /// Whether elements are computed in order, by one thread at a time, because a function of the user's is called for them.
+    #[must_use]
+    pub fn is_sequential(&self) -> bool {
+        self.node.is_sequential()
+    }
+
+    /// Whether another epoch gives other elements, or another order.
+    #[must_use]
+    pub fn depends_on_epoch(&self) -> bool {
+        self.node.depends_on_epoch()
+    }
+
     /// Element `index` of the plan's first epoch.
     ///
     /// # Errors
     /// [`Error::Argument`] if the plan is not indexed or has no such element; what computing the element fails with.
     pub fn get(&self, index: u64) -> Result<Element> {
+        self.get_in(index, Epoch(0))
+    }
+
+    /// Element `index` of an epoch.
+    ///
+    /// # Errors
+    /// As [`Dataset::get`].
+    pub fn get_in(&self, index: u64, epoch: Epoch) -> Result<Element> {
         let inside = match self.cardinality() {
             Cardinality::Finite(n) => index < n,
             _ => true,
@@ -140,7 +160,7 @@ impl Dataset {
             let what = format!("element {index} of {:?}; indexed: {}", self.cardinality(), self.is_indexed());
             return Err(Error::Argument { stage: "get", what });
         }
-        self.node.get(index, &Context { epoch: Epoch(0), stop: Stop::default() })
+        self.node.get(index, &Context { epoch, stop: Stop::default() })
     }
 
     /// One pass over the elements in order, of an indexed plan as of any other.

@@ -154,6 +154,11 @@ pub(crate) trait Node: Send + Sync {
         self.inputs().iter().any(|input| input.node.is_sequential())
     }
 
+    /// Whether another epoch gives other elements, or another order.
+    fn depends_on_epoch(&self) -> bool {
+        self.inputs().iter().any(|input| input.node.depends_on_epoch())
+    }
+
     /// Element `index`, which is less than the cardinality. Only of indexed nodes.
     fn get(&self, index: u64, cx: &Context) -> Result<Element>;
 

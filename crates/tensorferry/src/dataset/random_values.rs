@@ -88,6 +88,10 @@ impl Node for RandomValues {
         self.drawn.then_some(self.seed)
     }
 
+    fn depends_on_epoch(&self) -> bool {
+        true
+    }
+
     fn is_indexed(&self) -> bool {
         true
     }

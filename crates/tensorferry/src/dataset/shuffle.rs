@@ -156,6 +156,10 @@ impl Node for Shuffle {
         self.drawn.then_some(self.seed)
     }
 
+    fn depends_on_epoch(&self) -> bool {
+        self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
+    }
+
     fn is_indexed(&self) -> bool {
         matches!(self.way, Way::Whole { .. })
     }
