@@ -29,9 +29,14 @@ def whole(value: Any, stage: str, name: str) -> int:
 
 def positive(value: Any, stage: str, name: str) -> int:
     """A whole number of at least 1."""
+    return at_least(value, 1, stage, name)
+
+
+def at_least(value: Any, least: int, stage: str, name: str) -> int:
+    """A whole number that is not less than another."""
     number = whole(value, stage, name)
-    if number < 1:
-        raise errors.make("argument", f"{stage}: {name} has to be at least 1, not {number}")
+    if number < least:
+        raise errors.make("argument", f"{stage}: {name} has to be at least {least}, not {number}")
     return number
 
 

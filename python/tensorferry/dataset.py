@@ -78,6 +78,43 @@ class Dataset(Stages, Functions, Native):
 
     @staticmethod
     @recorded
+    def token_windows(
+        tokens: Any, length: Any, stride: Any = None, shift: Any = 1, dtype: Any = "int64", name: str | None = None
+    ) -> Dataset:
+        """Pairs ``(x, y)`` for training a language model on one long array of tokens: ``y`` is what follows each token of ``x``.
+
+        Element ``i`` has as ``x`` the ``length`` tokens from ``i * stride`` on, as ``y`` those ``shift`` further on. There are as many as
+        fit. Nothing is copied: each window is read, and widened to ``dtype``, as it is written into its batch.
+
+        Args:
+            tokens: a one-dimensional array: NumPy's (a memory-mapped one too), a :class:`Tensor`, whatever ``from_tensor_slices`` takes.
+            length: tokens of a window.
+            stride: tokens from the start of one window to the start of the next. By default ``length``: no token is in two windows.
+                With ``stride=1`` and a shuffle, windows start anywhere.
+            shift: how many tokens ``y`` is ahead of ``x``.
+            dtype: of both.
+
+        Raises:
+            tensorferry.errors.ValueError: the tokens are not in one dimension, or fewer than ``length + shift``.
+            tensorferry.errors.OverflowError: while iterating, at a window with a token that ``dtype`` does not hold.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> text = np.frombuffer(b"to be or not", np.uint8)
+        >>> for x, y in tfy.Dataset.token_windows(text, 5, dtype="uint8").as_numpy_iterator():
+        ...     print(bytes(x), bytes(y))
+        b'to be' b'o be '
+        b' or n' b'or no'
+        >>> tfy.Dataset.token_windows(text, 5, stride=1).shuffle(seed=1).batch(4).with_format("numpy").element_spec
+        (TensorSpec(shape=(None, 5), dtype=int64), TensorSpec(shape=(None, 5), dtype=int64))
+        """
+        source = _arguments.source(tokens, "token_windows")
+        size = _arguments.positive(length, "token_windows", "length")
+        step = None if stride is None else _arguments.positive(stride, "token_windows", "stride")
+        ahead = _arguments.at_least(shift, 0, "token_windows", "shift")
+        return Dataset._of(_internal.token_windows(source, size, step, ahead, dtype), (LEAF, LEAF), "tensorflow")
+
+    @staticmethod
+    @recorded
     def range(*args: Any, output_type: Any = "int64", name: str | None = None) -> Dataset:
         """Numbers, as Python's ``range``: ``range(stop)``, ``range(start, stop)``, ``range(start, stop, step)``.
 

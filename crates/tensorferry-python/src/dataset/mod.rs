@@ -22,6 +22,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::token_windows, module)?)?;
     module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;

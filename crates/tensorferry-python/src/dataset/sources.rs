@@ -36,6 +36,21 @@ pub(crate) fn range(py: Python<'_>, start: i64, stop: i64, step: i64, dtype: &Bo
     Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
 }
 
+/// Windows of a flat array of tokens, and what follows each token.
+#[pyfunction]
+pub(crate) fn token_windows(
+    py: Python<'_>,
+    tokens: (Bound<'_, PyAny>, bool),
+    length: usize,
+    stride: Option<usize>,
+    shift: usize,
+    dtype: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
+    let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
+    let tokens = source(py, &tokens.0, tokens.1)?;
+    Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
+}
+
 /// Elements of one of each.
 #[pyfunction]
 pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
