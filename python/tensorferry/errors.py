@@ -64,7 +64,7 @@ class MemoryError(Error, builtins.MemoryError):
 
 
 class FileFormatError(Error, builtins.ValueError):
-    """A file is not what it should be: truncated, malformed or lying about its size."""
+    """A file is not what it should be: truncated, malformed, damaged, lying about its size, or changed since it was opened."""
 
     code = "malformed"
 
@@ -90,6 +90,9 @@ CODES: dict[str, type[Error]] = {
     "unsupported_dtype": ValueError,
     "malformed": FileFormatError,
     "wrong_length": FileFormatError,
+    "short_read": FileFormatError,
+    "file_changed": FileFormatError,
+    "checksum": FileFormatError,
     "argument": ValueError,
     "unequal_shapes": ValueError,
     "element_mismatch": ValueError,

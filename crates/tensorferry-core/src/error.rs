@@ -177,9 +177,36 @@ pub enum Error {
         /// Bytes there are.
         actual: u64,
     },
-    /// An argument of a dataset's method that has no meaning.
+    /// A file gave fewer bytes than it had when it was opened.
+    ShortRead {
+        /// Where reading began.
+        offset: u64,
+        /// Bytes that were there when it was opened.
+        expected: usize,
+        /// Bytes there are now.
+        actual: usize,
+    },
+    /// A file was written to, or is another one, since it was opened.
+    FileChanged {
+        /// Its length when it was opened.
+        was: u64,
+        /// Its length now.
+        is: u64,
+    },
+    /// Bytes of a file that are not those whose checksum was written with them.
+    Checksum {
+        /// The format: `"tfrecord"`.
+        format: &'static str,
+        /// Where the bytes start.
+        offset: u64,
+        /// The checksum in the file.
+        expected: u32,
+        /// The checksum of the bytes.
+        actual: u32,
+    },
+    /// An argument that has no meaning.
     Argument {
-        /// The method: `"batch"`.
+        /// The function or method: `"batch"`.
         stage: &'static str,
         /// What is wrong with it, and the way out.
         what: String,
@@ -265,6 +292,9 @@ impl Error {
             Self::UnsupportedDType { .. } => "unsupported_dtype",
             Self::Malformed { .. } => "malformed",
             Self::WrongLength { .. } => "wrong_length",
+            Self::ShortRead { .. } => "short_read",
+            Self::FileChanged { .. } => "file_changed",
+            Self::Checksum { .. } => "checksum",
             Self::Argument { .. } => "argument",
             Self::UnequalShapes { .. } => "unequal_shapes",
             Self::ElementMismatch { .. } => "element_mismatch",
@@ -299,6 +329,9 @@ impl Error {
         "unsupported_dtype",
         "malformed",
         "wrong_length",
+        "short_read",
+        "file_changed",
+        "checksum",
         "argument",
         "unequal_shapes",
         "element_mismatch",
@@ -427,6 +460,19 @@ impl fmt::Display for Error {
                 let state = if actual < expected { "truncated" } else { "longer than its header says" };
                 write!(f, "{format}: {state}: the header promises {expected} bytes, there are {actual}")
             }
+            Self::ShortRead { offset, expected, actual } => write!(
+                f,
+                "at byte {offset}: {expected} bytes were there when the file was opened, {actual} are left: it was truncated meanwhile"
+            ),
+            Self::FileChanged { was, is } => write!(
+                f,
+                "the file was written to since it was opened ({was} bytes then, {is} now). Open it again, and replace files by \
+                 renaming: whoever has the old one open keeps it."
+            ),
+            Self::Checksum { format, offset, expected, actual } => write!(
+                f,
+                "{format}: at byte {offset}: the bytes have the checksum {actual:08x}, {expected:08x} was written with them: the file is damaged"
+            ),
             Self::Argument { stage, what } => write!(f, "{stage}: {what}"),
             Self::UnequalShapes { stage, component, shapes } => write!(
                 f,

@@ -8,9 +8,11 @@ pub mod dataset;
 mod format;
 #[cfg(feature = "ndarray")]
 pub mod ndarray;
+mod source;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::{open_npy, save_npy};
+pub use format::{Format, open_npy, save_npy};
+pub use source::{Array, Mode, Opened, open};
 
 pub use tensorferry_core::*;
 

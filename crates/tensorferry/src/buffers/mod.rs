@@ -6,3 +6,4 @@ mod pages;
 pub mod pool;
 
 pub(crate) use mapped::map;
+pub(crate) use pages::physical_memory;

@@ -6,7 +6,8 @@
 /// A huge page of x86-64 and of most others. Where huge pages are larger, this is merely an alignment.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
-pub(super) use platform::{map, physical_memory, unmap};
+pub(crate) use platform::physical_memory;
+pub(super) use platform::{map, unmap};
 
 #[cfg(target_os = "linux")]
 mod platform {
@@ -49,7 +50,7 @@ mod platform {
     }
 
     /// Bytes of RAM.
-    pub(in super::super) fn physical_memory() -> usize {
+    pub(crate) fn physical_memory() -> usize {
         let info = rustix::system::sysinfo();
         let unit = usize::try_from(info.mem_unit).unwrap_or(1);
         usize::try_from(info.totalram).unwrap_or(usize::MAX).saturating_mul(unit)
@@ -81,7 +82,7 @@ mod platform {
     }
 
     /// Bytes of RAM, guessed low: only the pool's default limit depends on it.
-    pub(in super::super) fn physical_memory() -> usize {
+    pub(crate) fn physical_memory() -> usize {
         4 << 30
     }
 }

@@ -58,6 +58,7 @@ mod range;
 mod rebatch;
 mod repeat;
 mod reshard;
+mod rows;
 mod sample;
 mod saved;
 mod scale;
@@ -92,6 +93,8 @@ pub use saved::Saved;
 pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
+
+pub(crate) use node::{Request, Rows, copy_view, filled};
 
 use crate::{Error, Result};
 use node::{Change, Context, Node, Stream};

@@ -68,7 +68,7 @@ impl Dataset {
 
 impl Source {
     /// Copies the rows asked for.
-    fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+    pub(crate) fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
             Some(bytes) => gather(bytes, rows.row, requests, rows.bytes)?,

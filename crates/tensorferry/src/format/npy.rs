@@ -17,10 +17,11 @@
 //! overwritten in place, the tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
 
 use super::replace::{io, replace};
-use crate::buffers::{map, pool};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use crate::buffers::pool;
+use crate::source::{DataFile, Located};
+use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use tensorferry_core::npy_header::{self, Header};
 use tensorferry_core::{ByteOrder, Casting, Error, Index, Layout, Result, Tensor, View, ViewMut};
 
@@ -39,48 +40,27 @@ const CHUNK: usize = 1 << 20;
 /// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file; [`Error::InFile`] around what
 /// [`npy_header::parse`] says of the header, and around [`Error::WrongLength`] if the file is shorter than the header promises.
 pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
-    let path = path.as_ref();
-    let metadata = fs::metadata(path).map_err(io("open", path))?;
-    if metadata.is_dir() {
-        return Err(io("open", path)(ErrorKind::IsADirectory.into()));
-    }
-    if !metadata.is_file() {
-        // Opening a pipe would wait for a writer.
-        return Err(io("open", path)(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
-    }
-    let mut file = File::open(path).map_err(io("open", path))?;
-    let len = file.metadata().map_err(io("open", path))?.len();
-    let header = read_header(&mut file, path)?;
-    tensor(&file, len, header, path)
+    locate(&DataFile::open(path.as_ref())?)?.map()
 }
 
-fn read_header(file: &mut File, path: &Path) -> Result<Header> {
-    let mut bytes = Vec::with_capacity(128);
-    let mut fill = |bytes: &mut Vec<u8>, len: usize| {
-        let missing = len.saturating_sub(bytes.len());
-        file.take(missing as u64).read_to_end(bytes).map_err(io("read", path))
-    };
-    fill(&mut bytes, npy_header::PREFIX)?;
+/// Where the elements of a `.npy` file lie.
+///
+/// # Errors
+/// As [`open_npy`], less those of mapping.
+pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Located> {
+    let Header { dtype, order, layout, data_offset, .. } = read_header(file)?;
+    Located { format: "npy", file: Arc::clone(file), offset: data_offset as u64, dtype, order, layout }.checked()
+}
+
+fn read_header(file: &Arc<DataFile>) -> Result<Header> {
+    let bytes = file.read_up_to(0, npy_header::PREFIX)?;
     if bytes.is_empty() {
         let empty = Error::Malformed { format: "npy", offset: 0, what: "the file is empty".into() };
-        return Err(empty.in_file(path));
+        return Err(empty.in_file(file.path()));
     }
-    let len = npy_header::length(&bytes).map_err(|error| error.in_file(path))?;
-    fill(&mut bytes, len)?;
-    npy_header::parse(&bytes).map_err(|error| error.in_file(path))
-}
-
-fn tensor(file: &File, len: u64, header: Header, path: &Path) -> Result<Tensor> {
-    let expected = header.file_len();
-    if len < expected {
-        return Err(Error::WrongLength { format: "npy", expected, actual: len }.in_file(path));
-    }
-    let (buffer, offset) = match (header.layout.is_empty(), usize::try_from(expected)) {
-        (true, _) => (pool::take(0)?.freeze(), 0),
-        (false, Ok(expected)) => (map(file, expected).map_err(io("map", path))?, header.data_offset),
-        (false, Err(_)) => return Err(Error::SizeOverflow { shape: header.layout.shape().into(), itemsize: header.dtype.size() }),
-    };
-    Tensor::new(header.dtype, header.order, header.layout, buffer, offset)
+    let len = npy_header::length(&bytes).map_err(|error| error.in_file(file.path()))?;
+    let bytes = file.read_up_to(0, len)?;
+    npy_header::parse(&bytes).map_err(|error| error.in_file(file.path()))
 }
 
 /// Writes an array to a `.npy` file, as `np.save` does, but so that the name always stands for a whole file.

@@ -7,7 +7,7 @@ use tempfile::{Builder, NamedTempFile};
 use tensorferry_core::{Error, Result};
 
 /// Makes an error of a refused file operation.
-pub(super) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::Io { action, path: path.to_owned(), source }
 }
 

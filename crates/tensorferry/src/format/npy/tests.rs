@@ -1,4 +1,5 @@
 use super::*;
+use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use tensorferry_core::{Buffer, DType, Kind};

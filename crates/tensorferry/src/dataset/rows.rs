@@ -1,0 +1,240 @@
+//! Elements that are the rows of opened arrays.
+
+use super::node::{Change, Context, Element, Node, Request, Rows};
+use super::{Cardinality, Component, Dataset, Source};
+use crate::buffers::pool;
+use crate::source::{Array, RowSource};
+use crate::{ALIGNMENT, ByteOrder, Error, Layout, Result, Tensor};
+use std::sync::Arc;
+
+struct OpenedRows {
+    arrays: Vec<Array>,
+    /// The arrays by the source they are columns of: which columns, and which components they are.
+    groups: Vec<Group>,
+    spec: Vec<Component>,
+    len: u64,
+}
+
+/// Arrays whose rows are read together.
+struct Group {
+    source: Arc<dyn RowSource>,
+    columns: Vec<usize>,
+    components: Vec<usize>,
+}
+
+impl Dataset {
+    /// The rows of opened arrays: element `i` is row `i` of each. Nothing is read before it is needed.
+    ///
+    /// ```
+    /// use tensorferry::{Mode, Tensor, dataset::Dataset, open, save_npy};
+    ///
+    /// let directory = tempfile::tempdir().unwrap();
+    /// let path = directory.path().join("tokens.npy");
+    /// save_npy(&path, &Tensor::from_vec((0_i32..10).collect(), &[10])?.as_view())?;
+    ///
+    /// let tokens = open(&[path], None, Mode::Read)?.array()?;
+    /// let dataset = Dataset::from_rows([tokens])?.batch(4, false)?;
+    /// let batch = dataset.iter().next().unwrap()?;
+    /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[0, 1, 2, 3][..]));
+    /// # Ok::<(), tensorferry::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::from_tensor_slices`].
+    pub fn from_rows(arrays: impl IntoIterator<Item = Array>) -> Result<Self> {
+        let arrays: Vec<Array> = arrays.into_iter().collect();
+        // What lies in memory is a source that there is already.
+        if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>>>() {
+            return Self::from_tensor_slices(tensors.into_iter().map(Source::from));
+        }
+        let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
+        let lens: Vec<usize> = arrays.iter().map(Array::len).collect();
+        if let Some(at) = arrays.iter().position(|array| array.shape().is_empty()) {
+            return Err(wrong(format!("component {at} is a scalar, which has no rows. Use from_tensors.")));
+        }
+        let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
+        if lens.iter().any(|other| *other != len) {
+            return Err(wrong(format!("the arrays have different numbers of rows: {lens:?}")));
+        }
+        let spec = arrays.iter().map(|array| {
+            let (source, column) = array.source();
+            Component::Tensor(source.columns()[column].clone())
+        });
+        let spec = spec.collect();
+        Ok(Self::of(OpenedRows { groups: groups(&arrays), arrays, spec, len: len as u64 }))
+    }
+}
+
+fn groups(arrays: &[Array]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (component, array) in arrays.iter().enumerate() {
+        let (source, column) = array.source();
+        let same = |group: &&mut Group| Arc::ptr_eq(&group.source, source) && !group.columns.contains(&column);
+        match groups.iter_mut().find(same) {
+            Some(group) => {
+                group.columns.push(column);
+                group.components.push(component);
+            }
+            None => groups.push(Group { source: Arc::clone(source), columns: vec![column], components: vec![component] }),
+        }
+    }
+    groups
+}
+
+impl Node for OpenedRows {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(self.len)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    /// As [`Dataset::from_tensor_slices`] does: where the rows come from does not change what they are.
+    fn describe(&self) -> String {
+        let parts: Vec<String> = self.spec.iter().map(ToString::to_string).collect();
+        format!("from_tensor_slices({} x ({}))", self.len, parts.join(", "))
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Dataset::from_rows(self.arrays.clone())
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let mut parts = Vec::with_capacity(self.arrays.len());
+        for array in &self.arrays {
+            let layout = Layout::contiguous(&array.shape()[1..], array.dtype().size())?;
+            parts.push((array.dtype(), pool::take(layout.nbytes())?, layout));
+        }
+        let mut out: Vec<Rows<'_>> =
+            parts.iter_mut().map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() }).collect();
+        self.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
+        drop(out);
+        let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
+            Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
+        };
+        parts.into_iter().map(freeze).collect()
+    }
+
+    fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        let share = |array: &Array| {
+            let (source, column) = array.source();
+            let rows = source.share(column, start, len)?;
+            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT)).then_some(rows)
+        };
+        self.arrays.iter().map(share).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let everything: Vec<usize> = (0..self.arrays.len()).collect();
+        self.gather_some(&everything, requests, out, cx)
+    }
+
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let mut out: Vec<Option<Rows<'_>>> = out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
+        // Once, unless a component is asked for twice.
+        while out.iter().any(Option::is_some) {
+            for group in &self.groups {
+                let (mut columns, mut rows) = (Vec::new(), Vec::new());
+                for (component, out) in which.iter().zip(&mut out) {
+                    if let Some(at) = group.components.iter().position(|other| other == component)
+                        && !columns.contains(&group.columns[at])
+                        && let Some(taken) = out.take()
+                    {
+                        columns.push(group.columns[at]);
+                        rows.push(taken);
+                    }
+                }
+                if !columns.is_empty() {
+                    // A source may overwrite them.
+                    group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cx.stop)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, Saved};
+    use super::*;
+    use crate::{Mode, open, save_npy};
+
+    fn opened(directory: &tempfile::TempDir, name: &str, tensor: &Tensor, mode: Mode) -> Array {
+        let path = directory.path().join(name);
+        save_npy(&path, &tensor.as_view()).unwrap();
+        open(&[path], None, mode).unwrap().array().unwrap()
+    }
+
+    /// Everything that a dataset gives, in words.
+    fn all(dataset: &Dataset) -> Vec<String> {
+        let words = |element: Result<Element>| {
+            let parts = element.unwrap().into_iter().map(|part| {
+                let part = part.into_tensor().unwrap();
+                format!("{:?}{:?}", part.shape(), part.as_view().as_bytes().unwrap())
+            });
+            parts.collect::<Vec<_>>().join(", ")
+        };
+        dataset.iter().map(words).collect()
+    }
+
+    #[test]
+    fn rows_read_from_files_are_those_of_the_tensors() {
+        let directory = tempfile::tempdir().unwrap();
+        let x = Tensor::from_vec((0_u16..90).collect(), &[30, 3]).unwrap();
+        let y = Tensor::from_vec((0_i64..30).collect(), &[30]).unwrap();
+        let memory = Dataset::from_tensor_slices([x.clone(), y.clone()]).unwrap();
+        for mode in [Mode::Map, Mode::Read] {
+            let (x, y) = (opened(&directory, "x", &x, mode), opened(&directory, "y", &y, mode));
+            let files = Dataset::from_rows([x, y]).unwrap();
+            assert_eq!(files.to_string(), memory.to_string());
+            let plans: [fn(&Dataset) -> Dataset; 4] = [
+                Dataset::clone,
+                |dataset| dataset.batch(7, false).unwrap(),
+                |dataset| dataset.shuffle(None, Some(3), true).unwrap().batch(7, true).unwrap(),
+                |dataset| dataset.skip(Some(5)).repeat(Some(2)).batch(4, false).unwrap(),
+            ];
+            for plan in plans {
+                assert_eq!(all(&plan(&files)), all(&plan(&memory)), "{mode}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_goes_on_whatever_way_the_rows_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let y = Tensor::from_vec((0_i64..30).collect(), &[30]).unwrap();
+        let plan = |mode| {
+            let rows = Dataset::from_rows([opened(&directory, "y", &y, mode)]).unwrap();
+            rows.shuffle(None, Some(3), true).unwrap().batch(4, false).unwrap()
+        };
+        let (mapped, read) = (plan(Mode::Map), plan(Mode::Read));
+        let mut begun = mapped.iter();
+        begun.next();
+        let saved = Saved::from_bytes(&begun.save().unwrap().to_bytes()).unwrap();
+        assert_eq!(read.resume(&saved, &Options::default()).unwrap().count(), 7);
+        assert_eq!(all(&read), all(&mapped));
+    }
+
+    #[test]
+    fn arrays_that_do_not_go_together_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let array = |name: &str, tensor: Tensor| opened(&directory, name, &tensor, Mode::Read);
+        let long = array("long", Tensor::from_vec(vec![0_i8; 3], &[3]).unwrap());
+        let short = array("short", Tensor::from_vec(vec![0_i8; 2], &[2]).unwrap());
+        let scalar = array("scalar", Tensor::from_vec(vec![0_i8], &[]).unwrap());
+        let said = |arrays: Vec<Array>| Dataset::from_rows(arrays).unwrap_err().to_string();
+        assert!(said(vec![long.clone(), short]).contains("[3, 2]"));
+        assert!(said(vec![long, scalar]).contains("component 1 is a scalar"));
+        assert!(said(vec![]).contains("no arrays"));
+    }
+}

@@ -1,0 +1,242 @@
+//! A file that arrays are read from: how it was when it was opened, and reads that say so when it is so no longer.
+//!
+//! # Rationale
+//! An array may have more shards than a process may have open files. So a file is opened when it is read, and of those that are open
+//! the oldest is closed when there are too many; one that is opened again has to be the same. Locks are only tried, never waited for:
+//! a process that was forked while another thread held one goes on with a file of its own.
+
+use crate::format::io;
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::SystemTime;
+
+/// The most files kept open: a quarter of the 1024 that a process may usually have.
+const MOST_OPEN: usize = 256;
+
+/// Those that are open, the oldest first.
+static OPEN: Mutex<VecDeque<Weak<DataFile>>> = Mutex::new(VecDeque::new());
+
+/// A regular file, to be read at any offset.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    path: PathBuf,
+    opened_as: State,
+    handle: RwLock<Option<Arc<File>>>,
+}
+
+/// What tells whether a file has been written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> Self {
+        Self { len: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
+impl DataFile {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or is no regular file.
+    pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
+        let refused = io("open", path);
+        let metadata = fs::metadata(path).map_err(&refused)?;
+        if metadata.is_dir() {
+            return Err(refused(ErrorKind::IsADirectory.into()));
+        }
+        if !metadata.is_file() {
+            // Opening a pipe would wait for a writer.
+            return Err(refused(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+        }
+        let handle = File::open(path).map_err(&refused)?;
+        let opened_as = State::of(&handle.metadata().map_err(&refused)?);
+        let file = Arc::new(Self { path: path.to_owned(), opened_as, handle: RwLock::default() });
+        file.keep(Arc::new(handle));
+        Ok(file)
+    }
+
+    /// Its name.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.opened_as.len
+    }
+
+    /// The system's file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no longer the same.
+    pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
+        if let Ok(kept) = self.handle.try_read()
+            && let Some(handle) = &*kept
+        {
+            return Ok(Arc::clone(handle));
+        }
+        let handle = Arc::new(File::open(&self.path).map_err(io("open", &self.path))?);
+        self.check_unchanged(&handle)?;
+        self.keep(Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    /// Keeps a handle for the next read, and closes another if there are too many.
+    fn keep(self: &Arc<Self>, handle: Arc<File>) {
+        let Ok(mut open) = OPEN.try_lock() else { return };
+        let Ok(mut kept) = self.handle.try_write() else { return };
+        if kept.replace(handle).is_some() {
+            return; // two threads opened it: it is among the open ones already
+        }
+        drop(kept);
+        open.push_back(Arc::downgrade(self));
+        if open.len() > MOST_OPEN {
+            open.retain(|file| file.strong_count() > 0);
+        }
+        let oldest = if open.len() > MOST_OPEN { open.pop_front().and_then(|file| file.upgrade()) } else { None };
+        drop(open);
+        if let Some(oldest) = oldest
+            && let Ok(mut kept) = oldest.handle.try_write()
+        {
+            *kept = None;
+        }
+    }
+
+    /// # Errors
+    /// [`Error::FileChanged`] if the file was written to since it was opened.
+    pub(crate) fn check_unchanged(&self, handle: &File) -> Result<()> {
+        let now = State::of(&handle.metadata().map_err(io("read", &self.path))?);
+        if now == self.opened_as {
+            return Ok(());
+        }
+        Err(Error::FileChanged { was: self.opened_as.len, is: now.len }.in_file(&self.path))
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it was written to since it was opened.
+    #[cfg(test)]
+    pub(crate) fn read_exact_at(self: &Arc<Self>, offset: u64, out: &mut [u8]) -> Result<()> {
+        let handle = self.handle()?;
+        self.fill(&handle, offset, out)?;
+        self.check_unchanged(&handle)
+    }
+
+    /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file was written to.
+    pub(crate) fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
+        let actual = read_up_to(handle, offset, out).map_err(io("read", &self.path))?;
+        if actual == out.len() {
+            return Ok(());
+        }
+        Err(Error::ShortRead { offset, expected: out.len(), actual }.in_file(&self.path))
+    }
+
+    /// At most `len` bytes from `offset` on: fewer where the file ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn read_up_to(self: &Arc<Self>, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(left)];
+        let actual = read_up_to(&*self.handle()?, offset, &mut bytes).map_err(io("read", &self.path))?;
+        bytes.truncate(actual);
+        Ok(bytes)
+    }
+}
+
+/// Reads until `out` is full or the file ends: how many bytes that were.
+fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
+    let mut done = 0;
+    while done < out.len() {
+        match read_at(handle, &mut out[done..], offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(unix)]
+fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(handle, out, offset)
+}
+
+#[cfg(windows)]
+fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(handle, out, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        fs::write(&path, bytes).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused() {
+        let (directory, path) = written(b"");
+        assert!(matches!(DataFile::open(directory.path()), Err(Error::Io { .. })));
+        assert!(matches!(DataFile::open(&path.join("below a file")), Err(Error::Io { .. })));
+        assert_eq!(DataFile::open(&path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_truncated_file_is_a_short_read_with_offset_and_lengths() {
+        let (_directory, path) = written(&[7; 100]);
+        let file = DataFile::open(&path).unwrap();
+        let mut out = [0; 50];
+        file.read_exact_at(50, &mut out).unwrap();
+        assert_eq!(out, [7; 50]);
+        File::options().write(true).open(&path).unwrap().set_len(60).unwrap();
+        let error = file.read_exact_at(20, &mut out).unwrap_err();
+        assert_eq!(error.code(), "short_read");
+        let said = error.to_string();
+        assert!(said.contains("data: at byte 20: 50 bytes were there") && said.contains("40 are left"), "{said}");
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_is_no_longer_read() {
+        let (_directory, path) = written(&[7; 100]);
+        let file = DataFile::open(&path).unwrap();
+        let writer = File::options().append(true).open(&path).unwrap();
+        writer.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let error = file.read_exact_at(0, &mut [0; 10]).unwrap_err();
+        assert_eq!(error.code(), "file_changed");
+    }
+
+    #[test]
+    fn more_files_than_may_be_open_are_read_and_one_that_was_replaced_meanwhile_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |at: usize| directory.path().join(format!("{at}"));
+        let files: Vec<_> = (0..2 * MOST_OPEN + 10)
+            .map(|at| {
+                fs::write(name(at), at.to_string()).unwrap();
+                DataFile::open(&name(at)).unwrap()
+            })
+            .collect();
+        for (at, file) in files.iter().enumerate() {
+            assert_eq!(file.read_up_to(0, 10).unwrap(), at.to_string().into_bytes());
+        }
+        let kept = files.iter().filter(|file| file.handle.read().unwrap().is_some()).count();
+        assert!(kept <= MOST_OPEN, "{kept}");
+        let closed = files.iter().position(|file| file.handle.read().unwrap().is_none()).unwrap();
+        fs::write(name(closed), "another, longer").unwrap();
+        assert_eq!(files[closed].read_exact_at(0, &mut [0]).unwrap_err().code(), "file_changed");
+    }
+}

@@ -1,0 +1,67 @@
+//! Rows that lie in memory: tensors and mapped files.
+
+use super::parts::Parts;
+use super::{Request, RowSource, Rows};
+use crate::dataset::{Source, Stop, TensorSpec};
+use crate::{ByteOrder, Index, Result, Tensor};
+
+/// Tensors of one dtype and row shape, as one array.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    spec: [TensorSpec; 1],
+    arrays: Vec<Source>,
+    parts: Parts,
+}
+
+impl InMemory {
+    /// Of tensors that nobody writes, that have at least one dimension, and whose rows are as `spec` says.
+    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Tensor>) -> Result<Self> {
+        let parts = Parts::new(arrays.iter().map(|array| array.shape().first().map_or(1, |rows| *rows as u64)))?;
+        Ok(Self { spec: [spec], arrays: arrays.into_iter().map(Source::from).collect(), parts })
+    }
+}
+
+impl RowSource for InMemory {
+    fn columns(&self) -> &[TensorSpec] {
+        &self.spec
+    }
+
+    fn rows(&self) -> u64 {
+        self.parts.rows()
+    }
+
+    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+        let Some(rows) = out.first_mut() else { return Ok(()) };
+        if let [array] = self.arrays.as_slice() {
+            return array.gather(requests, rows);
+        }
+        // Part by part, each of which gathers its rows with their loads under way.
+        requests.sort_unstable_by_key(|request| request.index);
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            stop.check()?;
+            let (part, row) = self.parts.find(first.index)?;
+            let before = first.index - row;
+            let last = rest.partition_point(|request| self.parts.find(request.index).is_ok_and(|(at, _)| at == part));
+            let (here, later) = rest.split_at_mut(last);
+            here.iter_mut().for_each(|request| request.index -= before);
+            self.arrays[part].gather(here, rows)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {
+        let (part, row) = if len == 0 { (0, 0) } else { self.parts.find(start).ok()? };
+        let array = &self.arrays.get(part)?.tensor;
+        let rows = array.index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }]).ok()?;
+        (rows.byte_order() == ByteOrder::Native).then_some(rows)
+    }
+
+    fn tensor(&self, _column: usize) -> Option<&Tensor> {
+        match self.arrays.as_slice() {
+            [array] => Some(&array.tensor),
+            _ => None,
+        }
+    }
+}

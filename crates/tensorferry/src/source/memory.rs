@@ -1,0 +1,61 @@
+//! Whether a file fits in memory: what the machine has, or the less that this process may use.
+
+use crate::buffers::physical_memory;
+use std::fs;
+use std::path::Path;
+
+/// Whether so many bytes leave as much again for everything else.
+pub(super) fn holds(bytes: u64) -> bool {
+    bytes <= usable() / 2
+}
+
+/// Bytes of memory that this process may use.
+fn usable() -> u64 {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let least = groups.lines().filter_map(group_limit).chain(address_space(&limits)).min();
+    (physical_memory() as u64).min(least.unwrap_or(u64::MAX))
+}
+
+/// The limit of a control group and those it is in, of a line of `/proc/self/cgroup`: `0::/a/b` (version 2), `4:memory:/a/b` (version 1).
+fn group_limit(line: &str) -> Option<u64> {
+    let mut fields = line.splitn(3, ':');
+    let (root, name) = match (fields.next()?, fields.next()?) {
+        ("0", "") => ("/sys/fs/cgroup", "memory.max"),
+        (_, controllers) if controllers.split(',').any(|one| one == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        _ => return None,
+    };
+    let group = Path::new(root).join(fields.next()?.trim_start_matches('/'));
+    let limit = |group: &Path| fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
+    group.ancestors().take_while(|group| group.starts_with(root)).filter_map(limit).min()
+}
+
+/// The soft limit on the address space, of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
+fn address_space(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_writes_them() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max cpu time              unlimited            unlimited            seconds   \n\
+                      Max address space         1073741824           unlimited            bytes     \n";
+        assert_eq!(address_space(limits), Some(1 << 30));
+        assert_eq!(address_space(&limits.replace("1073741824", "unlimited ")), None);
+        assert_eq!(group_limit("7:blkio:/"), None);
+        assert_eq!(group_limit("1:name=systemd:/no/such/group"), None);
+        assert_eq!(group_limit("nonsense"), None);
+    }
+
+    #[test]
+    fn what_fits_is_less_than_what_there_is() {
+        assert!(usable() > 1 << 20);
+        assert!(holds(1 << 16));
+        assert!(!holds(usable()));
+    }
+}

@@ -1,0 +1,55 @@
+//! Arrays wherever they are: their rows by index, from memory or from files that may be larger than it.
+#![forbid(unsafe_code)]
+
+mod array;
+mod file;
+mod in_memory;
+mod located;
+mod memory;
+mod mode;
+mod natural;
+mod open;
+mod packed;
+mod parts;
+mod read;
+mod shards;
+
+pub use array::Array;
+pub use mode::Mode;
+pub use open::{Opened, open};
+
+pub(crate) use crate::dataset::{Request, Rows};
+pub(crate) use file::DataFile;
+pub(crate) use located::Located;
+
+use crate::dataset::{Stop, TensorSpec};
+use crate::{Result, Tensor};
+
+/// Rows by index: of one array, or of several that are read together, its *columns*.
+pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
+    /// dtype and shape of a row of each column; the shapes are fixed.
+    fn columns(&self) -> &[TensorSpec];
+
+    /// How many rows.
+    fn rows(&self) -> u64;
+
+    /// Writes the rows asked for, of the columns `which`, one [`Rows`] for each: packed, in this machine's byte order. No two requests
+    /// have the same slot. The requests may be overwritten; after an error what `out` holds is unspecified.
+    ///
+    /// # Errors
+    /// [`crate::Error::IndexOutOfRange`] for a row that there is not; what reading fails with.
+    fn read_rows(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()>;
+
+    /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie there so, or in the other byte order.
+    fn share(&self, _column: usize, _start: u64, _len: usize) -> Option<Tensor> {
+        None
+    }
+
+    /// All of a column where it lies in memory, in any byte order and strides.
+    fn tensor(&self, _column: usize) -> Option<&Tensor> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Engines: how bytes of files come into memory that is the caller's.
+
+use super::Mode;
+use super::file::DataFile;
+use crate::Result;
+use crate::dataset::Stop;
+use std::fs::File;
+use std::sync::Arc;
+
+/// Bytes to read: those of `file` from `offset` on, as many as `out` holds.
+#[derive(Debug)]
+pub(crate) struct Piece<'a> {
+    pub(crate) file: &'a Arc<DataFile>,
+    pub(crate) offset: u64,
+    pub(crate) out: &'a mut [u8],
+}
+
+/// Reads pieces, all that one batch needs at a time. Used by many threads at once.
+pub(crate) trait Engine: Send + Sync + std::fmt::Debug {
+    /// The mode that this engine is.
+    fn mode(&self) -> Mode;
+
+    /// Fills every piece; they may be reordered. After an error what they hold is unspecified.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`]; [`crate::Error::ShortRead`] and [`crate::Error::FileChanged`] if a file is not what it was when it was
+    /// opened.
+    fn read(&self, pieces: &mut [Piece<'_>], stop: &Stop) -> Result<()>;
+}
+
+/// The engine of a mode that reads.
+pub(crate) fn engine(mode: Mode) -> Arc<dyn Engine> {
+    match mode {
+        Mode::Direct => direct(),
+        _ => Arc::new(Positioned),
+    }
+}
+
+/// What [`Mode::Direct`] reads with: for now, the system's cache.
+fn direct() -> Arc<dyn Engine> {
+    Arc::new(Positioned)
+}
+
+/// One positioned read after the other, in the order in which the bytes lie.
+#[derive(Debug)]
+struct Positioned;
+
+impl Engine for Positioned {
+    fn mode(&self) -> Mode {
+        Mode::Read
+    }
+
+    fn read(&self, pieces: &mut [Piece<'_>], stop: &Stop) -> Result<()> {
+        pieces.sort_unstable_by_key(|piece| (Arc::as_ptr(piece.file).addr(), piece.offset));
+        let mut current: Option<(&Arc<DataFile>, Arc<File>)> = None;
+        for piece in pieces {
+            stop.check()?;
+            let handle = match &current {
+                Some((file, handle)) if Arc::ptr_eq(file, piece.file) => handle,
+                other => {
+                    if let Some((file, handle)) = other {
+                        file.check_unchanged(handle)?;
+                    }
+                    &current.insert((piece.file, piece.file.handle()?)).1
+                }
+            };
+            piece.file.fill(handle, piece.offset, piece.out)?;
+        }
+        current.map_or(Ok(()), |(file, handle)| file.check_unchanged(&handle))
+    }
+}

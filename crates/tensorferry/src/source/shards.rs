@@ -1,0 +1,54 @@
+//! Many files as one array: every shard has to have rows of the same dtype and shape.
+
+use super::in_memory::InMemory;
+use super::packed::Packed;
+use super::{Array, Located, Mode};
+use crate::dataset::{Shape, TensorSpec};
+use crate::{Error, Index, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One array of the arrays that lie in files, at least one.
+///
+/// # Errors
+/// [`Error::Argument`] for shards that do not go together; those of mapping.
+pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
+    let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.file.path().to_owned()).collect();
+    let Some(first) = arrays.first() else {
+        return Err(Error::Argument { stage: "open", what: "no files were given".into() });
+    };
+    arrays.iter().try_for_each(|other| same_rows(first, other))?;
+    let rows = first.layout.shape().get(1..).unwrap_or_default();
+    let spec = TensorSpec::new(first.dtype, Shape::fixed(rows));
+    let scalar = first.layout.ndim() == 0;
+    if mode == Mode::Map {
+        let map = |array: &Located| {
+            let tensor = array.map()?;
+            if scalar { tensor.index(&[Index::NewAxis]) } else { Ok(tensor) }
+        };
+        let tensors = arrays.iter().map(map).collect::<Result<Vec<_>>>()?;
+        return Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, mode, paths);
+    }
+    let packed = Packed::new(spec, arrays, mode)?;
+    let mode = packed.mode();
+    Array::new(Arc::new(packed), 0, scalar, mode, paths)
+}
+
+/// # Errors
+/// [`Error::Argument`], naming both files, if two shards cannot be parts of one array.
+fn same_rows(first: &Located, other: &Located) -> Result<()> {
+    let (ours, theirs) = (first.layout.shape(), other.layout.shape());
+    let alone = std::ptr::eq(first, other);
+    if first.dtype == other.dtype && (alone || (!theirs.is_empty() && !ours.is_empty() && ours[1..] == theirs[1..])) {
+        return Ok(());
+    }
+    let what = format!(
+        "{} holds {}{ours:?}, {} holds {}{theirs:?}: the files of one array need one dtype and rows of one shape. Convert those that differ, \
+         or open them one by one.",
+        first.file.path().display(),
+        first.dtype,
+        other.file.path().display(),
+        other.dtype,
+    );
+    Err(Error::Argument { stage: "open", what })
+}
