@@ -40,6 +40,11 @@ def at_least(value: Any, least: int, stage: str, name: str) -> int:
     return number
 
 
+def seed(value: Any, stage: str) -> int | None:
+    """The 64 bits of a seed; None where one is to be drawn."""
+    return None if value is None else whole(value, stage, "seed") & (2**64 - 1)
+
+
 def count(value: Any, stage: str, name: str = "count") -> int | None:
     """A number of elements; None, as for tf.data any negative number, stands for all of them."""
     if value is None:

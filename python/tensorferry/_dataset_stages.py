@@ -130,7 +130,7 @@ class Stages(Base):
             if size != _arguments.AUTOTUNE:
                 raise errors.make("argument", f"shuffle: buffer_size has to be at least 1, not {size}")
             size = None
-        word = None if seed is None else _arguments.whole(seed, "shuffle", "seed") & (2**64 - 1)
+        word = _arguments.seed(seed, "shuffle")
         return self._with(self._plan.shuffle(size, word, reshuffle_each_iteration is not False))
 
     @recorded

@@ -9,6 +9,7 @@ from typing import Any
 from tensorferry import _arguments, _functions, _internal, _spec, _structure, errors
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_functions import Functions
+from tensorferry._dataset_mixing import Mixing
 from tensorferry._dataset_native import Native
 from tensorferry._dataset_stages import Stages, check
 from tensorferry._structure import LEAF
@@ -16,7 +17,7 @@ from tensorferry._structure import LEAF
 __all__ = ["Dataset"]
 
 
-class Dataset(Stages, Functions, Native):
+class Dataset(Stages, Functions, Mixing, Native):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
     A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors
@@ -131,6 +132,23 @@ class Dataset(Stages, Functions, Native):
         numbers = [_arguments.whole(value, "range", "every argument") for value in args]
         start, stop, step = (0, numbers[0], 1) if len(numbers) == 1 else (*numbers, 1)[:3]
         return Dataset._of(_internal.range(start, stop, step, output_type), LEAF, "tensorflow")
+
+    @staticmethod
+    @recorded
+    def random(seed: Any = None, rerandomize_each_iteration: bool | None = None, name: str | None = None) -> Dataset:
+        """Random int64 numbers, at least 0 and less than 2^32, without end.
+
+        Args:
+            seed: the same seed gives the same numbers, in every version (not those that tf.data gives). None draws one, which
+                ``state_dict`` remembers.
+            rerandomize_each_iteration: True gives each iteration other numbers.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.random(seed=7).take(3).as_numpy_iterator()]
+        [91078609, 1366299982, 3368394770]
+        """
+        plan = _internal.random(_arguments.seed(seed, "random"), bool(rerandomize_each_iteration))
+        return Dataset._of(plan, LEAF, "tensorflow")
 
     @staticmethod
     @recorded

@@ -23,6 +23,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
     module.add_function(wrap_pyfunction!(sources::token_windows, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::random, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::sample_from_datasets, module)?)?;
+    module.add_function(wrap_pyfunction!(sources::choose_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;

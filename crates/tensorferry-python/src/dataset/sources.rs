@@ -51,9 +51,41 @@ pub(crate) fn token_windows(
     Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
 }
 
+/// Random numbers.
+#[pyfunction]
+pub(crate) fn random(seed: Option<u64>, rerandomize: bool) -> Plan {
+    Dataset::random(seed, rerandomize).into()
+}
+
 /// Elements of one of each.
 #[pyfunction]
 pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
     let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
     Ok(Dataset::zip(datasets).or_raise(py)?.into())
+}
+
+/// Elements of one or another, drawn at random.
+#[pyfunction]
+pub(crate) fn sample_from_datasets(
+    py: Python<'_>,
+    plans: Vec<Py<Plan>>,
+    weights: Option<Vec<f64>>,
+    seed: Option<u64>,
+    stop_on_empty: bool,
+    rerandomize: bool,
+) -> PyResult<Plan> {
+    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
+    Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize).or_raise(py)?.into())
+}
+
+/// Elements of the one that another dataset names.
+#[pyfunction]
+pub(crate) fn choose_from_datasets(
+    py: Python<'_>,
+    plans: Vec<Py<Plan>>,
+    choice: &Bound<'_, Plan>,
+    stop_on_empty: bool,
+) -> PyResult<Plan> {
+    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
+    Ok(Dataset::choose_from_datasets(datasets, choice.get().inner.clone(), stop_on_empty).or_raise(py)?.into())
 }

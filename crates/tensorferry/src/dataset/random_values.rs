@@ -89,7 +89,7 @@ impl Node for RandomValues {
     }
 
     fn depends_on_epoch(&self) -> bool {
-        true
+        self.rerandomize_each_iteration
     }
 
     fn is_indexed(&self) -> bool {
@@ -147,6 +147,7 @@ mod tests {
         let [kept, fresh] = [false, true].map(|each| Dataset::random(Some(7), each));
         assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
         assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));
+        assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);
         assert_eq!(epoch(&fresh, 0), epoch(&kept, 0));
     }
 

@@ -119,6 +119,10 @@ impl Node for Sample {
         self.drawn.then_some(self.seed)
     }
 
+    fn depends_on_epoch(&self) -> bool {
+        self.rerandomize_each_iteration || self.datasets.iter().any(Dataset::depends_on_epoch)
+    }
+
     fn is_indexed(&self) -> bool {
         false
     }
@@ -300,6 +304,7 @@ mod tests {
         let [kept, fresh] = [false, true].map(|each| Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap());
         assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
         assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));
+        assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);
         let mut change = Change { seeds: kept.drawn_seeds().into(), ..Change::default() };
         assert_eq!(epoch(&fresh.rebuild(&mut change).unwrap(), 0), epoch(&kept, 0));
         assert_eq!(kept.node.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
