@@ -11,6 +11,7 @@ from tensorferry import _internal, _spec, _structure, errors
 from tensorferry._structure import LEAF, Nested, Structure
 
 if TYPE_CHECKING:
+    from tensorferry._progress import Progress
     from tensorferry.dataset import Dataset
 
 _P = ParamSpec("_P")
@@ -178,6 +179,33 @@ class Base:
         if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self._structure)):
             _no_datasets(0, self._plan)
         return self._iterate(packer)
+
+    def progress(self, desc: str | None = None, **tqdm: Any) -> Progress:
+        """The elements of the next epoch, as iterating gives them, and how far it has come: rate, position in the epoch, time left.
+
+        In a terminal or a notebook that is a bar of tqdm's (``pip install tqdm``) on stderr; elsewhere, as in a log, a line every
+        half minute. What is returned has ``state_dict`` and ``load_state_dict``, after which the bar stands where the iteration does.
+
+        Args:
+            desc: stands before the bar.
+            tqdm: whatever ``tqdm.tqdm`` takes. ``unit="row", unit_scale=32`` counts the rows of batches of 32; ``mininterval`` is the
+                number of seconds between updates; ``disable=True`` shows nothing.
+
+        Raises:
+            ModuleNotFoundError: tqdm is not installed.
+
+        >>> import tensorferry as tfy
+        >>> dataset = tfy.Dataset.range(6).batch(2).with_format("numpy")
+        >>> for epoch in range(1):
+        ...     progress = dataset.progress(f"epoch {epoch}")
+        ...     for batch in progress:
+        ...         progress.set_postfix(loss=0.25)
+        >>> progress.bar.n
+        3
+        """
+        from tensorferry._progress import Progress
+
+        return Progress(self, desc, tqdm)
 
     def options(self) -> Options:
         """How iterations of this dataset spend the machine."""
