@@ -48,6 +48,7 @@ PIPELINES = {
     "namedtuple": lambda d: d.Dataset.from_tensor_slices(Pair(IMAGES, LABELS)).batch(3),
     "map": lambda d: d.Dataset.range(5).map(lambda x: (x * 2, {"y": x + 1})).batch(2),
     "map of a tuple": lambda d: d.Dataset.from_tensor_slices((IMAGES, LABELS)).map(lambda image, label: image[0]),
+    "map to a list": lambda d: d.Dataset.range(3).map(lambda x: [x, [x, x + 1], (x, [[x, x], [x, x]])]),
     "filter": lambda d: d.Dataset.range(10).filter(lambda x: x % 3 == 0).batch(2),
     "take_while": lambda d: d.Dataset.range(10).take_while(lambda x: x < 4),
     "unique": lambda d: d.Dataset.from_tensor_slices([1, 2, 1, 3, 2]).unique(),
@@ -100,6 +101,36 @@ def test_windows_are_datasets_of_each_component(tf) -> None:
     assert [image.numpy().tolist() for image in first["image"]] == IMAGES[:2].tolist()
     with pytest.raises(ValueError, match="flat_map"):
         make(tfy).to_tf_data()
+
+
+def test_a_list_in_a_result_is_one_tensor_and_the_outermost_a_tuple(tf) -> None:
+    def lists(x):
+        return [x, {"a": [x, x + 1]}, [[1.5, 2], [3, 4]]]
+
+    theirs = list(tf.data.Dataset.range(3).map(lists))
+    for dataset in (tfy.Dataset.range(3), tfy.Dataset.range(3).with_format("numpy")):
+        ours = list(dataset.map(lists))
+        tf.nest.assert_same_structure(ours, theirs)
+        for a, b in zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True):
+            assert (np.asarray(a).dtype, np.asarray(a).tolist()) == (b.numpy().dtype, b.numpy().tolist())
+    # Numbers beside arrays take their dtype; what has no one dtype or shape is refused.
+    (mixed,) = tfy.Dataset.range(1).with_format("numpy").map(lambda x: (np.float32(x), [np.float32(1), 0.1]))
+    assert mixed[1].dtype == np.float32
+
+    def other_dtypes(x):
+        return x, [x, tf.cast(x, tf.float32)]
+
+    def other_shapes(x):
+        return x, [x, [x, x]]
+
+    for wrong, kind in ((other_dtypes, TypeError), (other_shapes, ValueError)):
+        with pytest.raises(kind):
+            tf.data.Dataset.range(1).map(wrong)
+        for format in ("tensorflow", "numpy"):
+            with pytest.raises(kind, match="map: a list in what the function returned"):
+                tfy.Dataset.range(1).with_format(format).map(wrong)
+    assert tf.data.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [2, 3]
+    assert tfy.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [2, 3]
 
 
 def test_scan_and_reduce(tf) -> None:

@@ -33,7 +33,8 @@ class Functions(Base):
         """What ``map_func`` makes of each element.
 
         Args:
-            map_func: called with each element, in order; returns a tensor, array, number, or a tuple or dict of them.
+            map_func: called with each element, in order; returns a tensor, array, number, or a tuple or dict of them. A
+                list is a tuple if it is outermost, and else stacked into one tensor.
             num_parallel_calls, deterministic, synchronous, use_unbounded_threadpool, name: accepted for tf.data's sake.
             output_signature: what it returns, as ``TensorSpec`` s. Without it, a function in the format "tensorflow" is traced, as
                 tf.data does it; where that fails, and in other formats, it is called once with the first element when the dataset is

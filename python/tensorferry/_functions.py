@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tensorferry import _arguments, _internal, _spec, _structure, errors
+import numpy as np
+
+from tensorferry import _arguments, _internal, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import Base
 from tensorferry._structure import LEAF, Nested, Structure
 
@@ -26,18 +27,14 @@ def check_callable(function: Any, stage: str, name: str) -> None:
         raise errors.make("wrong_type", f"{stage}: {name} has to be a function, not {function!r:.80}")
 
 
-def tuples(value: Any) -> Any:
-    """A function's result with tuples in the place of lists, as tf.data has them."""
-    if isinstance(value, list):
-        return tuple(tuples(part) for part in value)
-    if value is not None and _structure.is_container(value):
-        return _structure.rebuilt(value, [tuples(part) for part in _structure.parts(value)])
-    return value
+def outermost(value: Any) -> Any:
+    """A function's result, a tuple if it is a list, as tf.data has it: the lists in it are each stacked into one tensor."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def flattener(function: Callable[..., Any], result: Result, stage: str) -> Callable[..., list[Any]]:
     """A function that returns what ``function`` does as a flat list of values that ``_internal`` can read."""
-    structure, spec = result
+    structure = result[0]
     leaves = _structure.flatten(structure)
     what = f"{stage}: what the function returned"
     if structure is LEAF:
@@ -45,9 +42,14 @@ def flattener(function: Callable[..., Any], result: Result, stage: str) -> Calla
 
     def flat(*args: Any) -> list[Any]:
         values = _structure.flatten_as(structure, function(*args), what)
-        return [_leaf(leaf, part, value, stage) for leaf, part, value in zip(leaves, spec, values, strict=True)]
+        return [_leaf(leaf, value, stage) for leaf, value in zip(leaves, values, strict=True)]
 
     return flat
+
+
+def plan_maker(function: Callable[..., Any], structure: Structure, stage: str) -> Callable[..., _internal.Plan]:
+    """A function that returns the plan of the dataset, of elements of this structure, that ``function`` returns."""
+    return lambda *args: dataset_plan(function(*args), structure, stage)
 
 
 def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Result) -> Callable[[], Iterator[list[Any]]]:
@@ -63,26 +65,65 @@ def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Resul
     return start
 
 
-def _leaf(leaf: Any, part: _spec.Part, value: Any, stage: str) -> Any:
-    return dataset_plan(value, leaf, part, stage) if isinstance(leaf, Nested) else _value(value, stage)
+def _leaf(leaf: Any, value: Any, stage: str) -> Any:
+    return dataset_plan(value, leaf.structure, stage) if isinstance(leaf, Nested) else _value(value, stage)
 
 
 def _value(value: Any, stage: str) -> Any:
-    """A leaf of a function's result."""
+    """A leaf of a function's result that ``_internal`` can read."""
+    if isinstance(value, list) and (dtypes := _dtypes_in(value)):
+        value = _stacked(value, dtypes, stage)
     return _arguments.source(value, stage)[0]
 
 
-def dataset_plan(value: Any, leaf: Nested, part: _spec.Part, stage: str) -> _internal.Plan:
-    """The plan of a dataset that a function returned."""
-    if not isinstance(value, Base):
-        raise errors.make("wrong_type", f"{stage}: the function has to return a Dataset, not a {type(value).__name__}")
-    if not _structure.equal(value._structure, leaf.structure):
+def _stacked(values: list[Any], dtypes: set[str], stage: str) -> Any:
+    """A list that holds arrays or numbers with a dtype as one array of that dtype: as in TensorFlow, it has to be the same for all."""
+    if len(dtypes) > 1:
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: a list in what the function returned is stacked into one tensor, but its parts are of {', '.join(sorted(dtypes))}. "
+            "Cast them, or return a tuple.",
+        )
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise errors.make(
+            "unequal_shapes", f"{stage}: a list in what the function returned cannot be stacked into one tensor: {error}"
+        ) from None
+    (dtype,) = dtypes
+    return array if array.dtype.name == dtype else _internal.tensor(array, dtype)  # numbers without a dtype beside it
+
+
+def _dtypes_in(value: Any) -> set[str]:
+    """The dtypes that the leaves of a list bring along."""
+    if isinstance(value, list | tuple):
+        return {name for part in value for name in _dtypes_in(part)}
+    dtype = getattr(value, "dtype", None)
+    return set() if dtype is None else {str(getattr(dtype, "name", dtype)).removeprefix("torch.")}
+
+
+def dataset_plan(value: Any, structure: Structure, stage: str) -> _internal.Plan:
+    """The plan of a dataset that a function returned, of elements of this structure."""
+    dataset = returned_dataset(value, stage)
+    if not _structure.equal(dataset._structure, structure):
         raise errors.make(
             "element_mismatch",
-            f"{stage}: the function returned a dataset of elements {_structure.describe(value._structure)}, not "
-            f"{_structure.describe(leaf.structure)} as at first. Let it return datasets of one structure.",
+            f"{stage}: the function returned a dataset of elements {_structure.describe(dataset._structure)} where the dataset's "
+            f"element_spec says {_structure.describe(structure)}. Let it return datasets of one structure.",
         )
-    return value._plan
+    return dataset._plan
+
+
+def returned_dataset(value: Any, stage: str) -> Base:
+    """Refuses what is no dataset of ours."""
+    if isinstance(value, Base):
+        return value
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if kind.startswith("tensorflow.") and hasattr(value, "element_spec"):
+        way = f"Make it with tensorferry.Dataset's methods, or go over to tf.data first: dataset.to_tf_data().{stage}(...)"
+    else:
+        way = "Dataset.from_tensors(x) is a dataset of one element, Dataset.from_tensor_slices(x) of the rows of x."
+    raise errors.make("wrong_type", f"{stage}: the function has to return a tensorferry.Dataset, not a {kind}. {way}")
 
 
 def signature(value: Any, stage: str) -> Result:
@@ -97,7 +138,7 @@ def signature(value: Any, stage: str) -> Result:
         spec.append((name, (None,) * rank))
         return LEAF
 
-    return _structure.map_structure(leaf, tuples(value)), spec
+    return _structure.map_structure(leaf, value), spec
 
 
 def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str) -> Result:
@@ -105,30 +146,20 @@ def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any,
     first element."""
     if output_signature is not None:
         return _spec.parse(output_signature, f"{stage}: output_signature")
-    if dataset._format == "tensorflow" and "tensorflow" in sys.modules:
-        traced = _traced(dataset, function)
-        if traced is not None:
-            return traced
-    return signature(first_result(dataset, function, stage), stage)
+    traced = _tracing.result(dataset, function)
+    return signature(outermost(first_result(dataset, function, stage)), stage) if traced is None else traced
 
 
-def _traced(dataset: Base, function: Callable[..., Any]) -> Result | None:
-    """What TensorFlow gets by tracing the function, as tf.data does; None if it cannot."""
-    import tensorflow as tf
-
-    specs = dataset.element_spec
-    arguments = specs if type(specs) is tuple else (specs,)
-    try:
-        traced = tf.function(function, autograph=False).get_concrete_function(*arguments).structured_outputs
-        result = _spec.parse(tuples(traced), "map")
-    except Exception:  # whatever a function of the user's does when it meets symbols; run on values it may well work
-        return None
-    return result if all(name_is_ours(part) for part in result[1]) else None
-
-
-def name_is_ours(part: _spec.Part) -> bool:
-    """Whether a traced component is a tensor of a dtype of ours."""
-    return isinstance(part, tuple)
+def datasets_of(dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str) -> Result:
+    """What the elements of the datasets that ``function`` returns are, found out in the same order."""
+    if output_signature is not None:
+        return _spec.parse(output_signature, f"{stage}: output_signature")
+    traced = _tracing.returned(dataset, function)
+    if traced is not None:
+        made = returned_dataset(traced, stage)
+        return made._structure, made._plan.spec
+    made = returned_dataset(first_result(dataset, function, stage), stage)
+    return made._structure, _spec.ranks(made._plan.spec)
 
 
 def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any:
@@ -142,10 +173,9 @@ def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any
 
 
 class State:
-    """A running state of the user's: what it is at first, and how it is nested."""
+    """A running state of the user's: what it is at first, and how it is nested. A list in it is one tensor."""
 
     def __init__(self, initial: Any, format: str, stage: str) -> None:
-        initial = tuples(initial)
         self.structure, self.spec = signature(initial, stage)
         self.flat = [_value(leaf, stage) for leaf in _structure.flatten(initial)]
         self.packer = _internal.Packer(_structure.skeleton(self.structure), format, _no_datasets)

@@ -167,6 +167,13 @@ def _relaxed_part(a: Part, b: Part) -> Part:
     return name, tuple(x if x == y else None for x, y in zip(ours, theirs, strict=True))
 
 
+def ranks(spec: list[Part]) -> list[Part]:
+    """What is known of components of which one element is an example: dtype and number of dimensions."""
+    return [
+        ranks(part) if isinstance(part, list) else (part[0], None if part[1] is None else (None,) * len(part[1])) for part in spec
+    ]
+
+
 def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
     """Structure and components of dtypes, and of shapes nested like them if there are any."""
     flat: list[Part] = []

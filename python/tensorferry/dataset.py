@@ -11,13 +11,14 @@ from tensorferry._dataset_base import recorded
 from tensorferry._dataset_functions import Functions
 from tensorferry._dataset_mixing import Mixing
 from tensorferry._dataset_native import Native
+from tensorferry._dataset_nested import DatasetFunctions
 from tensorferry._dataset_stages import Stages, check
 from tensorferry._structure import LEAF
 
 __all__ = ["Dataset"]
 
 
-class Dataset(Stages, Functions, Mixing, Native):
+class Dataset(Stages, Functions, DatasetFunctions, Mixing, Native):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
     A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors

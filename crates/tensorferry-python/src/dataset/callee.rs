@@ -2,12 +2,12 @@
 
 use super::packer::Packer;
 use super::plan::Plan;
-use crate::errors::raise;
+use crate::errors::{OrRaise, raise};
 use crate::release::Keep;
 use crate::source::{Sharing, Source};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 use tensorferry::dataset::{Component, Element, Value, failed};
 use tensorferry::{Casting, DType, Error, Result, Tensor};
 
@@ -91,6 +91,21 @@ pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<b
     }
     let view = tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
     Ok(view.get(&[]).unwrap_or(false))
+}
+
+/// A value that has to be one integer.
+pub(crate) fn integer(value: &Bound<'_, PyAny>, what: &'static str) -> PyResult<i64> {
+    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
+        return value.extract();
+    }
+    let tensor = tensor(value, None)?;
+    if !tensor.dtype().is_integer() || !tensor.shape().is_empty() {
+        let message = format!("{what} has to return one integer, not {} of shape {:?}", tensor.dtype(), tensor.shape());
+        return Err(raise(value.py(), "wrong_type", message));
+    }
+    let wide = tensorferry::convert(&tensor.as_view(), DType::Int64, Casting::Checked).or_raise(value.py())?;
+    let view = wide.view::<i64>().or_raise(value.py())?;
+    Ok(view.get(&[]).unwrap_or_default())
 }
 
 /// dtype and number of dimensions of a value.

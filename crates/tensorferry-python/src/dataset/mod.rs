@@ -6,6 +6,7 @@ mod format;
 mod functions;
 mod iterator;
 mod native;
+mod nested;
 mod packer;
 mod plan;
 mod sources;
@@ -33,6 +34,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::from_generator, module)?)?;
     module.add_function(wrap_pyfunction!(functions::scan, module)?)?;
     module.add_function(wrap_pyfunction!(functions::fold, module)?)?;
+    module.add_function(wrap_pyfunction!(nested::placeholder, module)?)?;
+    module.add_function(wrap_pyfunction!(nested::flat_map, module)?)?;
+    module.add_function(wrap_pyfunction!(nested::interleave, module)?)?;
+    module.add_function(wrap_pyfunction!(nested::group_by_window, module)?)?;
     module.add_function(wrap_pyfunction!(native::cast, module)?)?;
     module.add_function(wrap_pyfunction!(native::scale, module)?)?;
     module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;

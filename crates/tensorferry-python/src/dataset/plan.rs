@@ -1,5 +1,6 @@
 //! `Plan`: a dataset whose elements are flat lists of components. `tensorferry.Dataset` nests them.
 
+use super::callee;
 use super::iterator::DatasetIterator;
 use super::packer::Packer;
 use super::spec;
@@ -9,7 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry::dataset::{Cardinality, Dataset, Options};
+use tensorferry::dataset::{Cardinality, Dataset, Options, Shape};
+use tensorferry::{DType, Tensor};
 
 /// A plan, and how often it was iterated.
 #[pyclass(frozen, module = "tensorferry._internal")]
@@ -140,6 +142,32 @@ impl Plan {
 
     fn prefetch(&self, buffer_size: Option<usize>) -> Self {
         self.inner.prefetch(buffer_size).into()
+    }
+
+    fn unbatch(&self, py: Python<'_>) -> PyResult<Self> {
+        Ok(self.inner.unbatch().or_raise(py)?.into())
+    }
+
+    fn rebatch(&self, py: Python<'_>, batch_sizes: Vec<usize>, drop_remainder: bool) -> PyResult<Self> {
+        Ok(self.inner.rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
+    }
+
+    /// `shapes` has the dimensions of each component, None where the longest of the batch decides; `values` what to pad with, None for 0.
+    fn padded_batch(
+        &self,
+        py: Python<'_>,
+        batch_size: usize,
+        shapes: Vec<Vec<Option<usize>>>,
+        values: Vec<Option<Bound<'_, PyAny>>>,
+        drop_remainder: bool,
+    ) -> PyResult<Self> {
+        let shapes = shapes.into_iter().map(Shape::new).collect();
+        let spec = self.inner.spec().iter().map(|part| part.tensor().map(|part| part.dtype));
+        let value = |(value, dtype): (&Option<Bound<'_, PyAny>>, Option<DType>)| {
+            value.as_ref().map(|value| callee::tensor(value, dtype)).transpose()
+        };
+        let values: Vec<Option<Tensor>> = values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
+        Ok(self.inner.padded_batch(batch_size, Some(shapes), Some(values), drop_remainder).or_raise(py)?.into())
     }
 
     fn unique(&self, py: Python<'_>) -> PyResult<Self> {

@@ -50,6 +50,7 @@ mod options;
 mod order_tests;
 mod padded_batch;
 mod permutation;
+mod placeholder;
 mod positions;
 mod prefetch;
 mod random;

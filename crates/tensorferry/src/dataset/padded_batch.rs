@@ -104,12 +104,13 @@ impl PaddedBatch {
 
 impl Padding {
     fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
-        let (Some(dims), Some(known)) = (shape.dims(), part.shape.dims()) else {
-            return Err(wrong(format!("component {at} has an unknown number of dimensions; map or check its shape first")));
+        let Some(dims) = shape.dims() else {
+            return Err(wrong(format!("component {at} has an unknown number of dimensions; say to which shape to pad it")));
         };
+        let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
         let small =
             |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
-        if dims.len() != known.len() || dims.iter().zip(known).any(small) {
+        if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
             let what = format!("the padded shape {shape} has no room for component {at} of shape {}", part.shape);
             return Err(wrong(what));
         }

@@ -1,0 +1,89 @@
+//! Stages whose Python functions return datasets: they are given functions that return a `Plan`, and what the elements of it are.
+
+use super::callee::{self, Callee};
+use super::packer::Packer;
+use super::plan::Plan;
+use super::spec;
+use crate::errors::OrRaise;
+use pyo3::prelude::*;
+use tensorferry::Tensor;
+use tensorferry::dataset::{Dataset, Element, Function, Value};
+
+/// A function that makes a dataset of an element.
+fn maker(name: String, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, Dataset> {
+    let callee = Callee::new(function, vec![packer]);
+    Function::sequential(name, move |element| callee.call(element, |plan| made(&plan)))
+}
+
+/// The dataset of a plan that a function returned.
+fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
+    Ok(plan.cast::<Plan>()?.get().inner.clone())
+}
+
+/// What stands for a dataset of such elements while a function is asked what it makes of one.
+#[pyfunction]
+pub(crate) fn placeholder(spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
+    Ok(Dataset::placeholder(spec::from_python(spec)?).into())
+}
+
+/// The elements of the datasets that a function makes of each element, one dataset after the other.
+#[pyfunction]
+pub(crate) fn flat_map(
+    plan: &Bound<'_, Plan>,
+    name: String,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+    spec: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
+    let spec = spec::from_python(spec)?;
+    Ok(plan.get().inner.flat_map(maker(name, function, packer), spec).into())
+}
+
+/// As `flat_map`, of several datasets in turn.
+#[pyfunction]
+pub(crate) fn interleave(
+    plan: &Bound<'_, Plan>,
+    name: String,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+    spec: &Bound<'_, PyAny>,
+    lengths: (usize, usize),
+) -> PyResult<Plan> {
+    let (spec, (cycle_length, block_length)) = (spec::from_python(spec)?, lengths);
+    let made = plan.get().inner.interleave(maker(name, function, packer), spec, cycle_length, block_length);
+    Ok(made.or_raise(plan.py())?.into())
+}
+
+/// Elements gathered by a key, and the elements of the datasets that a function makes of each full group. Functions come with their names;
+/// the packers nest an element, a key, and a group, which is a dataset.
+#[pyfunction]
+pub(crate) fn group_by_window(
+    plan: &Bound<'_, Plan>,
+    key: (String, Py<PyAny>),
+    reduce: (String, Py<PyAny>),
+    window_size: (String, Py<PyAny>),
+    packers: (Py<Packer>, Py<Packer>, Py<Packer>),
+    spec: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
+    let (spec, (elements, keys, windows)) = (spec::from_python(spec)?, packers);
+    let sizes = keys.clone_ref(plan.py());
+    let callee = Callee::new(key.1, vec![elements]);
+    let key =
+        Function::sequential(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
+    let callee = Callee::new(window_size.1, vec![sizes]);
+    let window_size = Function::sequential(window_size.0, move |key| {
+        callee.call(of_key(key)?, |size| {
+            let size = callee::integer(&size, "group_by_window: window_size_func")?;
+            Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
+        })
+    });
+    let callee = Callee::new(reduce.1, vec![keys, windows]);
+    let reduce = Function::sequential(reduce.0, move |(key, window)| {
+        callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan))
+    });
+    Ok(plan.get().inner.group_by_window(key, reduce, window_size, spec).into())
+}
+
+fn of_key(key: i64) -> tensorferry::Result<Element> {
+    Ok(vec![Tensor::from_vec(vec![key], &[])?.into()])
+}

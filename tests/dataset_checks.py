@@ -1,0 +1,71 @@
+"""What the tests of datasets share: comparing one with the real tf.data's, and resuming one at every position."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import tensorferry as tfy
+
+
+class Theirs:
+    """tf.data in the place of tensorferry: a pipeline is a function of either."""
+
+    def __init__(self, tf) -> None:
+        self.Dataset = tf.data.Dataset
+
+
+def assert_agree(tf, pipeline, *, cardinality: int | None = None) -> None:
+    """The pipeline has the same elements, specification and cardinality in both libraries; the cardinality may be one that tf.data does
+    not know."""
+    ours, theirs = pipeline(tfy), pipeline(Theirs(tf))
+    assert ours.element_spec == theirs.element_spec
+    if cardinality is None:
+        assert ours.cardinality() == theirs.cardinality().numpy()
+    else:
+        assert (ours.cardinality(), theirs.cardinality().numpy()) == (cardinality, -2)
+    mine, others = list(ours), list(theirs)
+    assert [repr(element) for element in mine] == [repr(element) for element in others]
+    for one, other in zip(mine, others, strict=True):
+        tf.nest.assert_same_structure(one, other)
+    if ours.cardinality() >= 0:
+        assert len(ours) == len(mine)
+    else:
+        for dataset in (ours, theirs):
+            try:
+                len(dataset)
+            except TypeError:
+                continue
+            raise AssertionError(f"{dataset} has a len()")
+
+
+def assert_same_elements(a, b) -> None:
+    """Two datasets of ours, or one and what to_tf_data made of it, have the same elements."""
+    assert [repr(element) for element in a] == [repr(element) for element in b]
+
+
+def assert_resumes(make, format: str = "numpy") -> None:
+    """Every position's state, through JSON, goes on in a dataset that is made anew as the uninterrupted iteration does."""
+    whole = [repr(element) for element in make().with_format(format)]
+    iterator = iter(make().with_format(format))
+    for position in range(len(whole) + 1):
+        resumed = iter(make().with_format(format))
+        resumed.load_state_dict(json.loads(json.dumps(iterator.state_dict())))
+        assert [repr(element) for element in resumed] == whole[position:], position
+        if position < len(whole):
+            assert repr(next(iterator)) == whole[position]
+
+
+def assert_everywhere(make) -> None:
+    """A pipeline of ours resumes at every position, comes back from pickle, and has the same elements inside tf.data."""
+    assert_resumes(make)
+    again = pickle.loads(pickle.dumps(make()))
+    assert again.element_spec == make().element_spec
+    assert again.cardinality() == make().cardinality()
+    assert_same_elements(again, make())
+    real = make().to_tf_data()
+    assert real.element_spec == make().element_spec
+    assert real.cardinality().numpy() == make().cardinality()
+    ours = make()
+    for _ in range(2):  # each pass is the next epoch, of both
+        assert_same_elements(real, ours)

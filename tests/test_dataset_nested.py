@@ -1,0 +1,270 @@
+"""flat_map and interleave, whose functions return datasets, against the real tf.data in the same test."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorferry as tfy
+from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
+from tensorferry import errors
+
+GRID = np.arange(12, dtype=np.int32).reshape(4, 3)
+PAIRS = {"x": np.arange(6.0).reshape(3, 2), "y": np.arange(3, dtype=np.uint8)}
+
+
+def counted(x):
+    return tfy.Dataset.range(x)
+
+
+def doubled(x):
+    return tfy.Dataset.range(x).map(times_two)
+
+
+def times_two(x):
+    return x * 2
+
+
+def cells(row):
+    return tfy.Dataset.from_tensor_slices(row)
+
+
+def shuffled(x):
+    return tfy.Dataset.range(5).shuffle(seed=3)
+
+
+FLAT_MAPS = {
+    "ranges": lambda d: d.Dataset.range(4).flat_map(lambda x: d.Dataset.range(x)),
+    "rows": lambda d: d.Dataset.from_tensor_slices(GRID).flat_map(lambda row: d.Dataset.from_tensor_slices(row)),
+    "a structure": lambda d: d.Dataset.from_tensor_slices(PAIRS).flat_map(
+        lambda e: d.Dataset.range(2).map(lambda i: (i, {"z": tf_int(i)}))
+    ),
+    "a tuple unpacked": lambda d: d.Dataset.from_tensor_slices((GRID, GRID)).flat_map(
+        lambda a, b: d.Dataset.range(2).batch(2, drop_remainder=True)
+    ),
+    "windows": lambda d: d.Dataset.range(7).window(3, shift=1).flat_map(lambda w: w.batch(3)),
+    "full windows": lambda d: (
+        d.Dataset.from_tensor_slices(GRID).window(2, 1, drop_remainder=True).flat_map(lambda w: w.batch(2, drop_remainder=True))
+    ),
+    "windows of pairs": lambda d: (
+        d.Dataset.from_tensor_slices((GRID, np.arange(4.0))).window(3).flat_map(lambda a, b: d.Dataset.zip((a, b.skip(1))).batch(2))
+    ),
+    "windows of dicts": lambda d: d.Dataset.from_tensor_slices(PAIRS).window(2).flat_map(lambda w: d.Dataset.zip(w)),
+    "nested twice": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(3).flat_map(lambda y: d.Dataset.range(2))),
+    "of a stream": lambda d: d.Dataset.range(6).filter(lambda x: x % 2 == 0).flat_map(lambda x: d.Dataset.range(x)),
+    "none at all": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(0)),
+}
+
+
+def tf_int(x):
+    import tensorflow
+
+    return tensorflow.cast(x, tensorflow.int32)
+
+
+@pytest.mark.parametrize("name", FLAT_MAPS)
+def test_flat_map_agrees_with_tf_data(tf, name) -> None:
+    assert_agree(tf, FLAT_MAPS[name])
+
+
+INTERLEAVES = {
+    "in blocks": lambda d: d.Dataset.range(1, 4).interleave(lambda x: d.Dataset.range(4), cycle_length=2, block_length=2),
+    "windows": lambda d: d.Dataset.range(10).window(3).interleave(lambda w: w.batch(2), cycle_length=3),
+    "parallel": lambda d: d.Dataset.range(5).interleave(
+        lambda x: d.Dataset.range(x), 3, 2, num_parallel_calls=2, deterministic=True
+    ),
+    "of a stream": lambda d: (
+        d.Dataset.range(9).filter(lambda x: x % 2 == 1).interleave(lambda x: d.Dataset.range(x), cycle_length=3, block_length=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTERLEAVES)
+def test_interleave_agrees_with_tf_data(tf, name) -> None:
+    assert_agree(tf, INTERLEAVES[name])
+
+
+@pytest.mark.parametrize(("cycle", "block"), list(itertools.product([1, 2, 3, 7], [1, 2, 5])))
+def test_interleave_takes_turns_as_tf_data_does(tf, cycle, block) -> None:
+    lengths = [3, 0, 5, 1, 0, 0, 4, 2]
+    assert_agree(
+        tf,
+        lambda d: d.Dataset.from_tensor_slices(lengths).interleave(
+            lambda n: d.Dataset.range(tf_long(n)).enumerate(100), cycle_length=cycle, block_length=block
+        ),
+    )
+
+
+def tf_long(x):
+    import tensorflow
+
+    return tensorflow.cast(x, tensorflow.int64)
+
+
+def test_interleave_by_default_takes_turns_with_eight_datasets_one_element_each(tf) -> None:
+    def make(d, **kwargs):
+        return d.Dataset.range(20).interleave(lambda x: d.Dataset.range(3), **kwargs)
+
+    eight = [int(x) for x in make(Theirs(tf), cycle_length=8)]
+    assert [int(x) for x in make(tfy)] == eight
+    assert [int(x) for x in make(tfy, cycle_length=-1, block_length=1)] == eight
+    assert [int(x) for x in make(tfy, cycle_length=2)] != eight
+
+
+@pytest.mark.parametrize("method", ["flat_map", "interleave"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: x,
+        lambda x: None,
+        lambda x: (tfy.Dataset.range(2), tfy.Dataset.range(2)),
+        "no function",
+    ],
+)
+def test_a_function_that_returns_no_dataset_is_a_type_error_when_the_stage_is_made(method, wrong) -> None:
+    for format in ("tensorflow", "numpy"):
+        with pytest.raises(TypeError, match=f"{method}: "):
+            getattr(tfy.Dataset.range(3).with_format(format), method)(wrong)
+
+
+@pytest.mark.parametrize("method", ["flat_map", "interleave"])
+def test_a_dataset_of_tf_data_is_refused_with_the_way_out(tf, method) -> None:
+    with pytest.raises(errors.TypeError, match=rf"to_tf_data\(\)\.{method}"):
+        getattr(tfy.Dataset.range(3), method)(lambda x: tf.data.Dataset.range(3))
+
+
+def test_lengths_less_than_one_are_refused_when_the_stage_is_made() -> None:
+    for wrong in ({"cycle_length": 0}, {"cycle_length": -2}, {"block_length": 0}):
+        with pytest.raises(ValueError, match=f"interleave: {next(iter(wrong))} has to be at least 1"):
+            tfy.Dataset.range(3).interleave(counted, **wrong)
+
+
+EVERYWHERE = {
+    "flat_map": lambda: tfy.Dataset.range(4).flat_map(counted),
+    "flat_map of maps": lambda: tfy.Dataset.range(4).flat_map(doubled),
+    "flat_map of a stream": lambda: tfy.Dataset.range(7).filter(odd).flat_map(counted),
+    "flat_map of slices": lambda: tfy.Dataset.from_tensor_slices(GRID).flat_map(cells),
+    "flat_map of shuffles": lambda: tfy.Dataset.range(3).flat_map(shuffled),
+    "flat_map of windows": lambda: tfy.Dataset.range(7).window(3, shift=2).flat_map(batched),
+    "interleave": lambda: tfy.Dataset.range(6).interleave(counted, cycle_length=3, block_length=2),
+    "interleave of a stream": lambda: tfy.Dataset.range(6).filter(odd).interleave(counted, cycle_length=2),
+    "batches of an interleave": lambda: tfy.Dataset.range(6).interleave(shuffled).batch(4).shuffle(3, seed=1),
+}
+
+
+def odd(x):
+    return x % 2 == 1
+
+
+def batched(window):
+    return window.batch(2)
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_they_resume_at_every_position_pickle_and_go_into_tf_data(name) -> None:
+    assert_everywhere(EVERYWHERE[name])
+
+
+def test_shuffles_inside_are_in_another_order_for_each_element_and_in_each_epoch() -> None:
+    dataset = tfy.Dataset.range(3).with_format("numpy").flat_map(lambda x: tfy.Dataset.range(50).shuffle(seed=1))
+    passes = [[int(x) for x in dataset] for _ in range(2)]
+    orders = [tuple(numbers[at : at + 50]) for numbers in passes for at in (0, 50, 100)]
+    assert len(set(orders)) == 6
+    assert all(sorted(order) == list(range(50)) for order in orders)
+
+
+def test_a_shuffle_inside_that_drew_its_seed_goes_on_with_it() -> None:
+    def make():
+        return tfy.Dataset.range(2).with_format("numpy").flat_map(lambda x: tfy.Dataset.range(20).shuffle())
+
+    iterator = iter(make())
+    head = [int(next(iterator)) for _ in range(8)]
+    resumed = iter(make())
+    resumed.load_state_dict(iterator.state_dict())
+    assert sorted(head + [int(next(resumed)) for _ in range(12)]) == list(range(20))
+
+
+def test_windows_keep_their_shapes_and_other_functions_tell_dtype_and_rank_by_the_first_element() -> None:
+    rows = tfy.Dataset.from_tensor_slices(GRID).with_format("numpy")
+    assert rows.window(2).flat_map(batched).element_spec == tfy.TensorSpec((None, 3), "int32")
+    assert rows.batch(2).flat_map(cells).element_spec == tfy.TensorSpec((None,), "int32")
+    given = rows.batch(2).flat_map(cells, output_signature=tfy.TensorSpec((3,), "int32"))
+    assert given.element_spec == tfy.TensorSpec((3,), "int32")
+    assert [x.tolist() for x in given] == GRID.tolist()
+
+
+def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() -> None:
+    made = [
+        tfy.Dataset.range(1),
+        tfy.Dataset.range(1).cast("int32"),
+        tfy.Dataset.range(1).enumerate(),
+        tfy.Dataset.range(1).batch(1),
+    ]
+    iterator = iter(tfy.Dataset.range(4).with_format("numpy").flat_map(lambda x: made[x]))
+    assert int(next(iterator)) == 0
+    with pytest.raises(errors.ValueError, match=r"flat_map: element 1: .*int32\[\].*int64\[\]"):
+        next(iterator)
+    with pytest.raises(errors.ValueError, match=r"\(\*, \*\)") as raised:
+        next(iterator)
+    assert "in flat_map, at its element 2" in raised.value.__notes__
+    with pytest.raises(errors.ValueError, match="flat_map: element 3: "):
+        next(iterator)
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+
+def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() -> None:
+    def fragile(x):
+        if x == 1:
+            raise KeyError("one")
+        return tfy.Dataset.range(2)
+
+    spec = tfy.TensorSpec((), "int64")
+    for method in ("flat_map", "interleave"):
+        iterator = iter(getattr(tfy.Dataset.range(3).with_format("numpy"), method)(fragile, output_signature=spec))
+        seen = [int(next(iterator)) for _ in range(2 if method == "flat_map" else 1)]
+        with pytest.raises(KeyError) as raised:
+            next(iterator)
+        assert f"in {method}, at its element 1" in raised.value.__notes__
+        assert sorted(seen + [int(x) for x in iterator]) == [0, 0, 1, 1]
+
+
+def test_an_empty_dataset_tells_nothing_but_output_signature_does() -> None:
+    nothing = tfy.Dataset.range(0).with_format("numpy")
+    with pytest.raises(ValueError, match="output_signature"):
+        nothing.flat_map(counted)
+    assert list(nothing.flat_map(counted, output_signature=tfy.TensorSpec((), "int64"))) == []
+
+
+def test_finding_out_what_windows_give_reads_nothing() -> None:
+    started = []
+
+    def numbers():
+        started.append(1)
+        yield from range(4)
+
+    dataset = tfy.Dataset.from_generator(numbers, output_signature=tfy.TensorSpec((), "int64")).with_format("numpy")
+    windows = dataset.window(2).flat_map(lambda w: w.batch(2))
+    assert started == []
+    assert [x.tolist() for x in windows] == [[0, 1], [2, 3]]
+    # A function that reads its window is called with the first one instead.
+    sums = dataset.window(2).flat_map(lambda w: tfy.Dataset.from_tensors(np.int64(sum(int(x) for x in w))))
+    assert sums.element_spec == tfy.TensorSpec((), "int64")
+    assert [int(x) for x in sums] == [1, 5]
+
+
+def test_nested_functions_resume_inside_each_other() -> None:
+    assert_resumes(
+        lambda: tfy.Dataset.range(3).flat_map(
+            lambda x: tfy.Dataset.range(3).interleave(lambda y: tfy.Dataset.range(2), cycle_length=2),
+        )
+    )
+    assert_resumes(lambda: tfy.Dataset.range(3).repeat(2).flat_map(counted).repeat(2))
+
+
+def test_lambdas_are_not_pickled(tf) -> None:
+    import pickle
+
+    with pytest.raises(TypeError, match="flat_map: a lambda"):
+        pickle.dumps(tfy.Dataset.range(3).flat_map(lambda x: tfy.Dataset.range(2)))
