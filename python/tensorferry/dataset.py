@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorferry import _arguments, _functions, _internal, _spec, _structure, errors
 from tensorferry._dataset_base import recorded
+from tensorferry._dataset_batches import Batches
 from tensorferry._dataset_functions import Functions
 from tensorferry._dataset_mixing import Mixing
 from tensorferry._dataset_native import Native
@@ -18,7 +19,7 @@ from tensorferry._structure import LEAF
 __all__ = ["Dataset"]
 
 
-class Dataset(Stages, Functions, DatasetFunctions, Mixing, Native):
+class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Native):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
     A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors

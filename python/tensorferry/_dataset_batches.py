@@ -1,0 +1,105 @@
+"""Stages that make batches of elements, and elements of batches, beside ``batch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tensorferry import _arguments, _padding, _structure, errors
+from tensorferry._dataset_base import Base, recorded
+from tensorferry._structure import Nested
+
+if TYPE_CHECKING:
+    from tensorferry.dataset import Dataset
+
+
+class Batches(Base):
+    """The methods that pad batches, take them apart and cut them anew."""
+
+    __slots__ = ()
+
+    @recorded
+    def padded_batch(
+        self,
+        batch_size: Any,
+        padded_shapes: Any = None,
+        padding_values: Any = None,
+        drop_remainder: bool = False,
+        name: str | None = None,
+    ) -> Dataset:
+        """Stacks ``batch_size`` consecutive elements, whose shapes may differ, each padded at the ends of its dimensions.
+
+        Args:
+            batch_size: how many; at least 1.
+            padded_shapes: for each part of an element the shape to pad it to, nested like the element: a sequence of lengths, None
+                (or -1) for the longest of the batch. Without it, the lengths that ``element_spec`` knows, and the longest of the batch
+                in the others.
+            padding_values: for each part of an element the number to pad with, None for 0 (False); or one number for all. A Python number
+                is taken to be of the part's dtype; others have to be of that dtype.
+            drop_remainder: leaves out a last batch that is not full.
+            name: accepted for tf.data's sake.
+
+        Raises:
+            tensorferry.errors.ValueError: ``batch_size`` is less than 1, or ``padded_shapes`` does not fit the elements' shapes; or,
+                while iterating, an element is larger than the shape to pad it to.
+            tensorferry.errors.TypeError: a padding value is of another dtype than its part, or elements hold datasets.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> lengths = tfy.Dataset.range(1, 4).with_format("numpy")
+        >>> for batch in lengths.map(lambda n: np.full(n, n)).padded_batch(2, padding_values=-1):
+        ...     print(batch.tolist())
+        [[1, -1], [2, 2]]
+        [[3, 3, 3]]
+        """
+        size = _arguments.positive(batch_size, "padded_batch", "batch_size")
+        if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self._structure)):
+            raise errors.make(
+                "wrong_type",
+                "padded_batch: elements hold datasets, not tensors. Flatten them first: flat_map(lambda window: window.padded_batch(n)).",
+            )
+        spec = self._plan.spec
+        shapes = _padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
+        values = _padding.values(self._structure, spec, padding_values, "padded_batch")
+        return self._with(self._plan.padded_batch(size, shapes, values, bool(drop_remainder)))
+
+    @recorded
+    def unbatch(self, name: str | None = None) -> Dataset:
+        """The rows of each element, one by one: what ``batch`` has stacked comes apart again.
+
+        Where each element's number of rows is known, so is that of the result, also of batches of which the last is not full; tf.data
+        calls that unknown.
+
+        Raises:
+            tensorferry.errors.ValueError: a part of the elements is a number or a dataset, or the parts have different numbers of rows.
+
+        >>> import tensorferry as tfy
+        >>> rows = tfy.Dataset.from_tensor_slices([[1, 2], [3, 4]]).unbatch()
+        >>> len(rows), [int(x) for x in rows.as_numpy_iterator()]
+        (4, [1, 2, 3, 4])
+        """
+        return self._with(self._plan.unbatch())
+
+    @recorded
+    def rebatch(self, batch_size: Any, drop_remainder: bool = False, name: str | None = None) -> Dataset:
+        """The rows of each element, stacked into batches of another size: ``unbatch().batch(batch_size)``.
+
+        ``cardinality`` knows how many where ``unbatch`` does; tf.data calls that unknown.
+
+        Args:
+            batch_size: how many rows, or a list of numbers to cycle through.
+            drop_remainder: leaves out a last batch that is not full.
+            name: accepted for tf.data's sake.
+
+        Raises:
+            tensorferry.errors.ValueError: a size is less than 1, or the elements cannot be unbatched.
+
+        >>> import tensorferry as tfy
+        >>> [batch.tolist() for batch in tfy.Dataset.range(8).batch(4).rebatch([3, 1]).as_numpy_iterator()]
+        [[0, 1, 2], [3], [4, 5, 6], [7]]
+        """
+        sizes = np.asarray(batch_size)
+        if sizes.ndim > 1 or sizes.size == 0:
+            raise errors.make("argument", f"rebatch: batch_size has to be a number or a list of numbers, not {batch_size!r}")
+        each = [_arguments.positive(size, "rebatch", "batch_size") for size in sizes.reshape(-1)]
+        return self._with(self._plan.rebatch(each, bool(drop_remainder)))

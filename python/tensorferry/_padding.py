@@ -1,0 +1,93 @@
+"""What ``padded_batch`` pads each component to, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tensorferry import _arguments, _internal, _spec, _structure, errors
+from tensorferry._structure import Structure
+
+#: The Python numbers that stand for a value of each kind of dtype.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "uint": (int,),
+    "float": (int, float),
+    "bfloat": (int, float),
+    "complex": (int, float, complex),
+}
+
+
+def shapes(structure: Structure, spec: list[_spec.Part], given: Any, stage: str) -> list[list[int | None]]:
+    """The dimensions to which each component is padded; None for that of the longest of a batch."""
+    if given is not None:
+        what = f"{stage}: padded_shapes"
+        return [_dimensions(shape, what) for shape in _up_to(structure, given, what)]
+    for at, (_, dims) in enumerate(spec):
+        if dims is None:
+            raise errors.make(
+                "argument",
+                f"{stage}: component {at} has an unknown number of dimensions: say with padded_shapes= what to pad it to",
+            )
+    return [list(dims) for _, dims in spec]
+
+
+def values(structure: Structure, spec: list[_spec.Part], given: Any, stage: str) -> list[Any]:
+    """What each component is padded with; None for 0. One number is meant for all."""
+    what = f"{stage}: padding_values"
+    flat = _up_to(structure, given, what) if _structure.is_container(given) else [given] * len(spec)
+    return [None if value is None else _value(value, name, what) for value, (name, _) in zip(flat, spec, strict=True)]
+
+
+def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
+    """What is given for each component, nested like the elements; a None in the place of a whole part is meant for all that is in it."""
+    if structure is None:
+        return []
+    if not _structure.is_container(structure):
+        return [given]
+    if given is None:
+        return [None] * len(_structure.flatten(structure))
+    due = _structure.describe(structure)
+    same = isinstance(given, Mapping) if isinstance(structure, Mapping) else type(given) is type(structure)
+    if not same:
+        raise errors.make("wrong_type", f"{what} has to nest like the elements, {due}; it holds {given!r:.80} there")
+    if isinstance(structure, Mapping) and set(given) != set(structure):
+        raise errors.make("argument", f"{what} has the keys {list(given)}; the elements are {due}")
+    outer, inner = _structure.parts(structure), _structure.parts(given)
+    if len(outer) != len(inner):
+        raise errors.make("argument", f"{what} has {len(inner)} parts where the elements, {due}, have {len(outer)}")
+    return [flat for part, value in zip(outer, inner, strict=True) for flat in _up_to(part, value, what)]
+
+
+def _dimensions(shape: Any, what: str) -> list[int | None]:
+    if shape is None or getattr(shape, "rank", 0) is None:
+        raise errors.make(
+            "argument", f"{what} has to say how many dimensions there are, None or -1 for unknown lengths; not {shape}"
+        )
+    if not isinstance(shape, Iterable) or getattr(shape, "shape", None) == ():
+        return [_length(_arguments.whole(shape, what, "a shape"), what)]
+    dims = [None if dim is None else _arguments.whole(dim, what, "every dimension") for dim in shape]
+    return [None if dim is None or dim == -1 else _length(dim, what) for dim in dims]
+
+
+def _length(dim: int, what: str) -> int:
+    if dim < 0:
+        raise errors.make("argument", f"{what}: a dimension cannot be {dim}")
+    return dim
+
+
+def _value(value: Any, dtype: str, what: str) -> Any:
+    """A padding value that ``_internal`` can read. A Python number is of the component's dtype, other values have to be."""
+    if isinstance(value, bool | int | float | complex):
+        kinds = _KINDS[dtype.rstrip("0123456789")]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise errors.make("dtype_mismatch", f"{what}: {value!r} is no value of a component of dtype {dtype}")
+        return _internal.tensor(value, dtype)
+    array = _arguments.source(value, what)[0]
+    name, rank = _internal.describe(array)
+    if rank != 0:
+        raise errors.make("argument", f"{what}: a padding value has to be one number, not an array of {rank} dimensions")
+    if name != dtype:
+        raise errors.make("dtype_mismatch", f"{what}: a padding value is of dtype {name}, its component of {dtype}")
+    return array
