@@ -7,6 +7,7 @@ mod capsule;
 mod convert;
 mod dataset;
 mod dtype;
+mod ending;
 mod errors;
 mod index;
 mod interface;
@@ -39,6 +40,6 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(npy::save_npy, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
-    module.add_function(wrap_pyfunction!(release::interpreter_exits, module)?)?;
+    module.add_function(wrap_pyfunction!(ending::interpreter_exits, module)?)?;
     Ok(())
 }

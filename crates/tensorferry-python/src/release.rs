@@ -5,6 +5,7 @@
 //! the main thread enter it soon: waiting for the GIL here could deadlock with a thread that holds it and waits for TensorFlow. Once
 //! the interpreter exits, references are abandoned: the process is about to end, and touching Python then would crash.
 
+use crate::ending::is_ending;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
@@ -12,7 +13,6 @@ use std::mem;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static EXITING: AtomicBool = AtomicBool::new(false);
 static SCHEDULED: AtomicBool = AtomicBool::new(false);
 
 /// Keeps a Python object alive; may be dropped on any thread.
@@ -32,7 +32,7 @@ impl Keep {
 impl Drop for Keep {
     fn drop(&mut self) {
         let Some(object) = self.0.take() else { return };
-        if EXITING.load(Ordering::Acquire) {
+        if is_ending() {
             mem::forget(object);
         } else if holds_gil() {
             // SAFETY: this thread holds the GIL, and the reference is ours to give up.
@@ -63,7 +63,7 @@ fn current_thread() -> Option<CurrentThread> {
 /// Whether this thread holds the GIL; `false` if that cannot be known.
 fn holds_gil() -> bool {
     let Some(current_thread) = current_thread() else { return false };
-    // SAFETY: may be called with or without the GIL while an interpreter exists, which EXITING says.
+    // SAFETY: may be called with or without the GIL while an interpreter exists: it is not ending.
     let current = unsafe { current_thread() };
     // SAFETY: as above.
     !current.is_null() && current == unsafe { ffi::PyGILState_GetThisThreadState() }
@@ -85,10 +85,4 @@ extern "C" fn flush(_: *mut c_void) -> c_int {
     SCHEDULED.store(false, Ordering::Release);
     Python::attach(|_| ()); // attaching applies the parked reference counts
     0
-}
-
-/// Called by `atexit`.
-#[pyfunction]
-pub(crate) fn interpreter_exits() {
-    EXITING.store(true, Ordering::Release);
 }

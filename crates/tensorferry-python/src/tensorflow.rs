@@ -4,6 +4,7 @@
 
 use crate::capsule;
 use crate::dtype::{self, Asked};
+use crate::ending;
 use crate::source::{Sharing, Source};
 use crate::tensor::PyTensor;
 use pyo3::intern;
@@ -54,7 +55,7 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
 impl Runtime {
     /// Hands over a tensor that a framework can take.
     fn pass<'py>(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
-        self.from_capsule.bind(py).call1((capsule::legacy(py, tensor)?, &self.handle))
+        ending::call(self.from_capsule.bind(py), (capsule::legacy(py, tensor)?, &self.handle))
     }
 
     /// Whether a tensor made now belongs on the CPU of this context, outside any graph.

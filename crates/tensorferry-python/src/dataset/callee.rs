@@ -2,10 +2,10 @@
 
 use super::packer::Packer;
 use super::plan::Plan;
+use crate::ending;
 use crate::errors::{OrRaise, raise};
 use crate::release::Keep;
 use crate::source::{Sharing, Source};
-use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 use tensorferry::dataset::{Component, Element, Value, failed};
@@ -26,8 +26,8 @@ impl Callee {
     /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it returns.
     pub(crate) fn call<T>(&self, element: Element, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
         self.with(|py, function| {
-            let Some(packer) = self.packers.first() else { return read(function.call0()?) };
-            read(function.call1(packer.get().arguments(py, element)?)?)
+            let Some(packer) = self.packers.first() else { return read(ending::call(function, ())?) };
+            read(ending::call(function, packer.get().arguments(py, element)?)?)
         })
     }
 
@@ -35,7 +35,7 @@ impl Callee {
     pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
         self.with(|py, function| {
             let arguments = elements.into_iter().zip(&self.packers).map(|(element, packer)| packer.get().pack(py, element));
-            read(function.call1(PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?)?)
+            read(ending::call(function, PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?)?)
         })
     }
 
@@ -50,8 +50,7 @@ impl Callee {
 
 /// Runs Python code as part of the computation of an element: an exception becomes the element's error.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-    // While the interpreter ends no Python can run: nobody waits for the element any more.
-    Python::try_attach(run).unwrap_or_else(|| Err(PyKeyboardInterrupt::new_err("the interpreter is ending"))).map_err(failed)
+    ending::attached(run).map_err(failed)
 }
 
 /// The values of a flat list, which have to be as the components say.

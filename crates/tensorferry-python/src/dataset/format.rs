@@ -1,6 +1,7 @@
 //! What a component becomes when it is handed out: a tensor of a framework, or an array.
 
 use crate::capsule;
+use crate::ending;
 use crate::errors::{OrRaise, raise};
 use crate::source::{GIL_BYTES, framework_obstacle};
 use crate::tensor::PyTensor;
@@ -90,8 +91,8 @@ impl<'py> Opened<'py> {
     pub(crate) fn hand_out(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
-            Self::Torch(from_dlpack) => from_dlpack.call1((capsule::legacy(py, writable(py, tensor)?)?,)),
-            Self::Jax(from_tensor) => from_tensor.call1((PyTensor::from(tensor),)),
+            Self::Torch(from_dlpack) => ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,)),
+            Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::from(tensor),)),
             Self::NumPy => numpy(py, tensor),
             Self::Tensorferry => Ok(Bound::new(py, PyTensor::from(tensor))?.into_any()),
         }

@@ -4,9 +4,11 @@ use super::callee::{self, Callee, attached};
 use super::packer::Packer;
 use super::plan::Plan;
 use super::spec;
+use crate::ending;
 use crate::errors::{OrRaise, to_py};
 use crate::release::Keep;
 use pyo3::exceptions::PyStopIteration;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{Component, Dataset, Element, Function, Generator, Stop};
@@ -68,8 +70,8 @@ impl Iterator for Elements {
     fn next(&mut self) -> Option<Self::Item> {
         let iterator = self.iterator.as_ref()?.get()?;
         let next = attached(|py| {
-            let iterator = iterator.bind(py);
-            let flat = match iterator.call_method0("__next__") {
+            let next = iterator.bind(py).getattr(intern!(py, "__next__"))?;
+            let flat = match ending::call(&next, ()) {
                 Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
                 flat => flat?,
             };

@@ -3,6 +3,7 @@
 use super::callee;
 use super::format::{Format, Opened};
 use super::plan::Plan;
+use crate::ending;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
@@ -102,7 +103,7 @@ impl Packer {
     fn hand_out<'py>(&self, py: Python<'py>, opened: &Opened<'py>, at: usize, value: Value) -> PyResult<Bound<'py, PyAny>> {
         match value {
             Value::Tensor(tensor) => opened.hand_out(py, tensor),
-            Value::Dataset(dataset) => self.nest.bind(py).call1((at, Plan::from(dataset))),
+            Value::Dataset(dataset) => ending::call(self.nest.bind(py), (at, Plan::from(dataset))),
         }
     }
 }
@@ -125,7 +126,7 @@ fn fill<'py>(py: Python<'py>, template: &Template, values: &[Bound<'py, PyAny>])
         }
         Template::Made(make, parts) => {
             let parts = parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
-            make.bind(py).call1((PyList::new(py, parts)?,))?
+            ending::call(make.bind(py), (PyList::new(py, parts)?,))?
         }
     })
 }

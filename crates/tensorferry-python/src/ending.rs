@@ -1,0 +1,105 @@
+//! Python code that runs while the interpreter may end.
+//!
+//! Before Python 3.14 an interpreter that ends also ends each thread that comes to take the GIL, by unwinding its stack, and a stack
+//! with Rust's frames in it cannot be unwound so: the process would abort. So when the interpreter exits, threads that are inside
+//! Python are waited for a moment, none enters it any more, and one that is still in a function of the user's then is held where it is,
+//! as Python 3.14 does.
+
+use pyo3::BoundObject;
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::mem;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+/// The thread that ends the interpreter, once it does.
+static ENDED_BY: OnceLock<ThreadId> = OnceLock::new();
+/// How many threads are inside Python, called by us.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+
+/// How long the exit waits for functions of the user's to return.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether the interpreter is ending, or has.
+pub(crate) fn is_ending() -> bool {
+    ENDED_BY.get().is_some()
+}
+
+/// Counts a thread that is inside Python.
+struct Inside;
+
+impl Inside {
+    /// `None` if the interpreter is being ended by another thread.
+    fn enter() -> Option<Self> {
+        // In one order with what `interpreter_exits` does: it sees this thread, or this thread sees it.
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        let inside = Self;
+        ENDED_BY.get().is_none_or(|by| *by == thread::current().id()).then_some(inside)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Runs Python code for a thread that does not hold the GIL. While the interpreter ends there is an exception instead, which ends a
+/// thread of Python's without a word.
+pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResult<T> {
+    let inside = Inside::enter();
+    let ran = inside.as_ref().and_then(|_| Python::try_attach(run));
+    ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is ending")))
+}
+
+mod raw {
+    use pyo3::ffi::PyObject;
+
+    // Declared here because this call may unwind.
+    unsafe extern "C-unwind" {
+        pub(super) fn PyObject_Call(callable: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
+    }
+}
+
+/// Holds a thread whose stack is unwound under it.
+struct Hold;
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+}
+
+/// Calls a function that may take its time: one of the user's, or of a framework.
+pub(crate) fn call<'py, A>(function: &Bound<'py, PyAny>, arguments: A) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple>,
+{
+    let arguments = arguments.into_pyobject(function.py()).map_err(Into::into)?.into_bound();
+    let hold = Hold;
+    // SAFETY: both are objects that live as long as the call, `arguments` is a tuple, null stands for no keywords, and the token of the
+    // borrows says that this thread holds the GIL. An ending interpreter that unwinds the stack comes no further than `hold`.
+    let result = unsafe { raw::PyObject_Call(function.as_ptr(), arguments.as_ptr(), std::ptr::null_mut()) };
+    mem::forget(hold);
+    // SAFETY: the call returned a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(function.py(), result) }
+}
+
+/// Called by `atexit`.
+#[pyfunction]
+pub(crate) fn interpreter_exits(py: Python<'_>) {
+    if ENDED_BY.set(thread::current().id()).is_err() {
+        return;
+    }
+    let began = Instant::now();
+    py.detach(|| {
+        while INSIDE.load(Ordering::SeqCst) > 0 && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
