@@ -11,8 +11,8 @@ pub mod ndarray;
 mod source;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::{Format, open_npy, save_npy};
-pub use source::{Array, Mode, Opened, open};
+pub use format::{Format, Raw, open_npy, save, save_arrays, save_npy};
+pub use source::{Array, Arrays, Mode, Opened, open, open_raw, open_until};
 
 pub use tensorferry_core::*;
 

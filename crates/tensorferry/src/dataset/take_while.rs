@@ -112,7 +112,7 @@ mod tests {
         let mut iter = dataset.iter();
         assert_eq!(iter.by_ref().count(), 2);
         assert!(iter.next().is_none());
-        assert_eq!(values(&range(3).take_while(below(0))), []);
+        assert_eq!(values(&range(3).take_while(below(0))), [0; 0]);
         assert_eq!(values(&range(3).take_while(below(7))), [0, 1, 2]);
     }
 

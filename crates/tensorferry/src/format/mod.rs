@@ -1,12 +1,28 @@
 //! Files: each module one format, reading and writing.
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod encode;
+pub(crate) mod example;
 mod npy;
+pub(crate) mod npz;
+mod raw;
 mod replace;
+mod safetensors;
+mod save;
+mod section;
 mod sniff;
+pub(crate) mod tfrecord;
+
+#[cfg(test)]
+mod tests;
 
 pub use npy::{open_npy, save_npy};
+pub use raw::Raw;
+pub use save::{save, save_arrays};
 pub use sniff::Format;
 
 pub(crate) use npy::locate as locate_npy;
+pub(crate) use raw::locate as locate_raw;
 pub(crate) use replace::io;
+pub(crate) use safetensors::locate as locate_safetensors;

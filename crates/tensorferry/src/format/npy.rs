@@ -16,17 +16,15 @@
 //! to the file afterwards. If it is truncated while the tensor lives, reading beyond its new end ends the process (SIGBUS); if it is
 //! overwritten in place, the tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
 
+use super::blocks;
 use super::replace::{io, replace};
-use crate::buffers::pool;
-use crate::source::{DataFile, Located};
-use std::io::Write;
+use super::section::{Section, ours};
+use crate::source::{Array, DataFile, Located};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::npy_header::{self, Header};
-use tensorferry_core::{ByteOrder, Casting, Error, Index, Layout, Result, Tensor, View, ViewMut};
-
-/// Bytes converted at a time when the elements cannot be written as they lie.
-const CHUNK: usize = 1 << 20;
+use tensorferry_core::{ByteOrder, Error, Result, Tensor, View};
 
 /// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked at.
 ///
@@ -48,19 +46,25 @@ pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
 /// # Errors
 /// As [`open_npy`], less those of mapping.
 pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Located> {
-    let Header { dtype, order, layout, data_offset, .. } = read_header(file)?;
+    let header = read_header(&mut Section::whole(file), io("read", file.path())).map_err(|error| error.in_file(file.path()))?;
+    let Header { dtype, order, layout, data_offset, .. } = header;
     Located { format: "npy", file: Arc::clone(file), offset: data_offset as u64, dtype, order, layout }.checked()
 }
 
-fn read_header(file: &Arc<DataFile>) -> Result<Header> {
-    let bytes = file.read_up_to(0, npy_header::PREFIX)?;
+/// Reads a header and no more; `other` makes an error of a failed read.
+pub(super) fn read_header(stream: &mut dyn Read, other: impl Fn(std::io::Error) -> Error) -> Result<Header> {
+    let mut bytes = Vec::with_capacity(128);
+    let mut fill = |bytes: &mut Vec<u8>, len: usize| {
+        let missing = len.saturating_sub(bytes.len());
+        stream.take(missing as u64).read_to_end(bytes).map_err(|error| ours(error, &other))
+    };
+    fill(&mut bytes, npy_header::PREFIX)?;
     if bytes.is_empty() {
-        let empty = Error::Malformed { format: "npy", offset: 0, what: "the file is empty".into() };
-        return Err(empty.in_file(file.path()));
+        return Err(Error::Malformed { format: "npy", offset: 0, what: "the file is empty".into() });
     }
-    let len = npy_header::length(&bytes).map_err(|error| error.in_file(file.path()))?;
-    let bytes = file.read_up_to(0, len)?;
-    npy_header::parse(&bytes).map_err(|error| error.in_file(file.path()))
+    let len = npy_header::length(&bytes)?;
+    fill(&mut bytes, len)?;
+    npy_header::parse(&bytes)
 }
 
 /// Writes an array to a `.npy` file, as `np.save` does, but so that the name always stands for a whole file.
@@ -74,72 +78,26 @@ fn read_header(file: &Arc<DataFile>) -> Result<Header> {
 /// which holds all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
-    let native = src.byte_order() == ByteOrder::Native;
-    let bytes = if native { src.as_bytes() } else { None };
-    let fortran = bytes.is_some() && !src.layout().is_c_contiguous();
-    let header = npy_header::write(src.dtype(), ByteOrder::Native, src.layout().shape(), fortran)?;
-    replace(path, |file| {
-        file.write_all(&header).map_err(io("write", path))?;
-        match bytes {
-            Some(bytes) => file.write_all(bytes).map_err(io("write", path)),
-            None => each_block(src, |bytes| file.write_all(bytes).map_err(io("write", path))),
-        }
-    })
+    replace(path, |file| write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path))))
 }
 
-/// Hands on the elements in row-major native order, at most [`CHUNK`] bytes (or one element) at a time.
-fn each_block(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let layout = src.layout();
-    if layout.is_empty() {
-        return Ok(());
+/// Writes an array as a `.npy` file, or as a part of another.
+pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    if let Ok(tensor) = array.tensor() {
+        return write_view(&tensor.as_view(), out);
     }
-    let mut chunk = pool::take(layout.nbytes().min(CHUNK))?;
-    let (axis, rows) = cut(layout);
-    let mut convert = |part: &[Index]| {
-        let part = src.index(part)?;
-        let bytes = &mut chunk.as_mut_slice()[..part.layout().nbytes()];
-        let mut packed = ViewMut::from_bytes(src.dtype(), bytes, part.layout().shape())?;
-        tensorferry_core::convert::convert_into(&part, &mut packed, Casting::Wrap)?;
-        write(bytes)
-    };
-    let Some(&len) = layout.shape().get(axis) else { return convert(&[]) };
-    let outer = &layout.shape()[..axis];
-    for at in 0..outer.iter().product() {
-        let mut index = position(at, outer);
-        for start in (0..len).step_by(rows) {
-            index.push(Index::Slice { start, step: 1, len: rows.min(len - start) });
-            convert(&index)?;
-            index.pop();
-        }
-    }
-    Ok(())
+    out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?)?;
+    blocks::of_array(array, out)
 }
 
-/// Where to cut an array into blocks: one index for each dimension before the axis, and so many positions along the axis.
-fn cut(layout: &Layout) -> (usize, usize) {
-    let mut inner = layout.nbytes();
-    for (axis, &dim) in layout.shape().iter().enumerate() {
-        inner /= dim;
-        if inner <= CHUNK {
-            return (axis, (CHUNK / inner).max(1));
-        }
+fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let native = view.byte_order() == ByteOrder::Native;
+    let column_major = if native && !view.layout().is_c_contiguous() { view.as_bytes() } else { None };
+    out(&npy_header::write(view.dtype(), ByteOrder::Native, view.layout().shape(), column_major.is_some())?)?;
+    match column_major {
+        Some(bytes) => out(bytes),
+        None => blocks::of_view(view, out),
     }
-    (layout.ndim(), 1)
-}
-
-/// The `at`-th index, in row-major order, of an array of that shape.
-fn position(mut at: usize, shape: &[usize]) -> Vec<Index> {
-    let mut index: Vec<Index> = shape
-        .iter()
-        .rev()
-        .map(|&dim| {
-            let here = at % dim;
-            at /= dim;
-            Index::At(here.cast_signed())
-        })
-        .collect();
-    index.reverse();
-    index
 }
 
 #[cfg(test)]

@@ -7,6 +7,11 @@ use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How many rows are asked of a source at a time.
+const REQUESTS: usize = 64 << 10;
+/// Bytes of rows that are read at a time.
+const CHUNK: usize = 4 << 20;
+
 /// An array in files (or in memory): its shape and dtype are known, its elements are read when they are asked for.
 ///
 /// Cloning shares what is open.
@@ -112,7 +117,15 @@ impl Array {
     /// # Errors
     /// As [`Array::slice`].
     pub fn read(&self) -> Result<Tensor> {
-        let rows = self.slice(0, self.len())?;
+        self.read_until(&Stop::default())
+    }
+
+    /// As [`Array::read`], until another thread says stop.
+    ///
+    /// # Errors
+    /// As [`Array::read`]; [`Error::Stopped`].
+    pub fn read_until(&self, stop: &Stop) -> Result<Tensor> {
+        let rows = self.slice_until(0, self.len(), stop)?;
         if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
     }
 
@@ -122,6 +135,14 @@ impl Array {
     /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`] what reading fails with: [`Error::Io`],
     /// [`Error::ShortRead`] if a file was truncated since it was opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
+        self.slice_until(start, len, &Stop::default())
+    }
+
+    /// As [`Array::slice`], until another thread says stop.
+    ///
+    /// # Errors
+    /// As [`Array::slice`]; [`Error::Stopped`].
+    pub fn slice_until(&self, start: usize, len: usize, stop: &Stop) -> Result<Tensor> {
         if start.checked_add(len).is_none_or(|end| end > self.len()) {
             let last = start.saturating_add(len.saturating_sub(1));
             let index = isize::try_from(last).unwrap_or(isize::MAX);
@@ -130,7 +151,18 @@ impl Array {
         if let Some(shared) = self.source.share(self.column, start as u64, len) {
             return Ok(shared);
         }
-        self.gather((0..len).map(|slot| Request { index: (start + slot) as u64, slot }).collect())
+        let (shape, row) = self.stacked(len);
+        filled(self.dtype, &shape, |bytes| {
+            // Part by part: the list of requests stays short, however many rows there are.
+            for first in (0..len).step_by(REQUESTS) {
+                let rows = REQUESTS.min(len - first);
+                let mut requests: Vec<Request> =
+                    (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
+                let bytes = &mut bytes[first * row..(first + rows) * row];
+                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop)?;
+            }
+            Ok(())
+        })
     }
 
     /// The rows of these numbers, stacked.
@@ -138,16 +170,32 @@ impl Array {
     /// # Errors
     /// As [`Array::slice`].
     pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
-        self.gather(indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect())
+        self.rows_until(indices, &Stop::default())
     }
 
-    fn gather(&self, mut requests: Vec<Request>) -> Result<Tensor> {
+    /// As [`Array::rows`], until another thread says stop.
+    ///
+    /// # Errors
+    /// As [`Array::rows`]; [`Error::Stopped`].
+    pub fn rows_until(&self, indices: &[usize], stop: &Stop) -> Result<Tensor> {
+        let (shape, row) = self.stacked(indices.len());
+        let mut requests: Vec<Request> =
+            indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
+        filled(self.dtype, &shape, |bytes| self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop))
+    }
+
+    /// All rows in order, as many at a time as fit in 4 MiB, at least one.
+    pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
+        let row = self.nbytes().checked_div(self.len()).unwrap_or(0);
+        let step = CHUNK.checked_div(row).unwrap_or(usize::MAX).max(1);
+        (0..self.len()).step_by(step).map(move |start| self.slice(start, step.min(self.len() - start)))
+    }
+
+    /// The shape of so many rows, and the bytes of one.
+    fn stacked(&self, len: usize) -> (Vec<usize>, usize) {
         let row = self.shape.get(1..).unwrap_or_default();
-        let shape: Vec<usize> = std::iter::once(requests.len()).chain(row.iter().copied()).collect();
-        let row = row.iter().product::<usize>() * self.dtype.size();
-        filled(self.dtype, &shape, |bytes| {
-            self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &Stop::default())
-        })
+        let shape = std::iter::once(len).chain(row.iter().copied()).collect();
+        (shape, row.iter().product::<usize>() * self.dtype.size())
     }
 
     /// What the rows are read from, and which of its columns.

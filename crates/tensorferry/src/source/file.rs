@@ -124,7 +124,6 @@ impl DataFile {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it was written to since it was opened.
-    #[cfg(test)]
     pub(crate) fn read_exact_at(self: &Arc<Self>, offset: u64, out: &mut [u8]) -> Result<()> {
         let handle = self.handle()?;
         self.fill(&handle, offset, out)?;

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod arrays;
+mod convert;
 mod file;
 mod in_memory;
 mod located;
@@ -12,15 +14,20 @@ mod open;
 mod packed;
 mod parts;
 mod read;
+mod records;
 mod shards;
 
 pub use array::Array;
+pub use arrays::Arrays;
 pub use mode::Mode;
-pub use open::{Opened, open};
+pub use open::{Opened, open, open_raw, open_until};
 
 pub(crate) use crate::dataset::{Request, Rows};
+pub(crate) use arrays::Foreign;
+pub(crate) use convert::in_rows_from;
 pub(crate) use file::DataFile;
 pub(crate) use located::Located;
+pub(crate) use packed::swap;
 
 use crate::dataset::{Stop, TensorSpec};
 use crate::{Result, Tensor};

@@ -1,7 +1,10 @@
 //! Opening files of any format, one or many as one.
 
-use super::{Array, DataFile, Mode, natural, shards};
-use crate::format::{self, Format, io};
+use super::arrays::{Member, by_name};
+use super::records::{self, RecordArrays};
+use super::{Array, Arrays, DataFile, Mode, natural, shards};
+use crate::dataset::Stop;
+use crate::format::{self, Format, Raw, io, npz};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,43 +14,131 @@ use std::sync::Arc;
 pub enum Opened {
     /// One array.
     Array(Array),
+    /// Arrays by name.
+    Arrays(Arrays),
 }
 
 impl Opened {
-    /// The array.
+    /// The one array.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are several, each with a name.
+    /// [`Error::Argument`] if there are arrays by name.
     pub fn array(self) -> Result<Array> {
         match self {
             Self::Array(array) => Ok(array),
+            Self::Arrays(arrays) => {
+                let names: Vec<&str> = arrays.names().take(20).collect();
+                let what = format!("the file holds arrays by name: {names:?}. Choose one.");
+                Err(Error::Argument { stage: "open", what })
+            }
+        }
+    }
+
+    /// The arrays by name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is one array, without a name.
+    pub fn arrays(self) -> Result<Arrays> {
+        match self {
+            Self::Arrays(arrays) => Ok(arrays),
+            Self::Array(_) => Err(Error::Argument { stage: "open", what: "the file holds one array, without a name".into() }),
         }
     }
 }
 
-/// Opens a file, or several whose rows have one dtype and shape as one array: nothing but headers is read.
+/// Opens a file, or several as one: nothing but headers is read (and, of TFRecord files, the length of each record).
+///
+/// Files of one array each are one array together, if their rows are of one dtype and shape. Files of arrays by name are shards of each
+/// if all have the same names, and one whole if no two share one.
 ///
 /// A path that is no file may be a pattern (`part-*.npy`), which stands for the files that match it in the order in which a person
 /// counts: `part-2` before `part-10`. Files are otherwise taken in the order given.
 ///
 /// Without a `format`, the first bytes of a file tell what it is, and its extension where they do not.
 ///
+/// ```
+/// use tensorferry::{Mode, Tensor, open, save_npy};
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// for (name, values) in [("part-2.npy", vec![1_i32]), ("part-10.npy", vec![2, 3])] {
+///     let len = values.len();
+///     save_npy(directory.path().join(name), &Tensor::from_vec(values, &[len])?.as_view())?;
+/// }
+/// let all = open(&[directory.path().join("part-*.npy")], None, Mode::Auto)?.array()?;
+/// assert_eq!(all.read()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3][..]));
+/// # Ok::<(), tensorferry::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one; [`Error::Argument`] if files do not go
 /// together, no file matches a pattern, or a format has to be said.
 pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
+    open_until(paths, format, mode, &Stop::default())
+}
+
+/// As [`open`], until another thread says stop: collecting the lengths of many records takes a while.
+///
+/// # Errors
+/// As [`open`]; [`Error::Stopped`].
+pub fn open_until<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode, stop: &Stop) -> Result<Opened> {
     let files = files(paths)?;
     let format = match format {
         Some(format) => format,
         None => common_format(&files)?,
     };
-    let mode = mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())));
+    let mode = resolved(mode, &files);
+    let arrays = |members| Ok(Opened::Arrays(Arrays::new(members, mode, &files)));
     match format {
         Format::Npy => {
-            let arrays = files.iter().map(format::locate_npy).collect::<Result<_>>()?;
-            Ok(Opened::Array(shards::array(arrays, mode)?))
+            let located = files.iter().map(format::locate_npy).collect::<Result<_>>()?;
+            Ok(Opened::Array(shards::array(located, mode)?))
+        }
+        Format::Npz => {
+            let members =
+                by_name(&files, |file| Ok(npz::members(file)?.into_iter().map(|member| (member.name.clone(), member)).collect()))?;
+            arrays(members.into_iter().map(|(name, parts)| (name, Member::Zipped(parts))).collect())
+        }
+        Format::SafeTensors => {
+            let members = by_name(&files, format::locate_safetensors)?;
+            arrays(members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect())
+        }
+        Format::TfRecord | Format::TfRecordBytes => match records::open(&files, format == Format::TfRecordBytes, mode, stop)? {
+            RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
+            RecordArrays::Examples(members) => {
+                arrays(members.into_iter().map(|(name, array)| (name, Member::Open(array))).collect())
+            }
+        },
+        Format::Raw => {
+            let what =
+                format!("{}: a raw file does not say what it holds. Use open_raw, with its dtype.", files[0].path().display());
+            Err(Error::Argument { stage: "open", what })
         }
     }
+}
+
+/// Opens a raw file, or several whose rows are one array: nothing is read.
+///
+/// ```
+/// use tensorferry::{DType, Mode, Raw, open_raw};
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("tokens.bin");
+/// std::fs::write(&path, [1, 0, 2, 0, 3, 0]).unwrap();
+/// let tokens = open_raw(&[path], &Raw::new(DType::UInt16), Mode::Auto)?;
+/// assert_eq!(tokens.shape(), [3]);
+/// # Ok::<(), tensorferry::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`open`].
+pub fn open_raw<P: AsRef<Path>>(paths: &[P], raw: &Raw, mode: Mode) -> Result<Array> {
+    let files = files(paths)?;
+    let mode = resolved(mode, &files);
+    shards::array(files.iter().map(|file| format::locate_raw(file, raw)).collect::<Result<_>>()?, mode)
+}
+
+fn resolved(mode: Mode, files: &[Arc<DataFile>]) -> Mode {
+    mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())))
 }
 
 /// The files that paths and patterns stand for.

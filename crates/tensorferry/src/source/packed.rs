@@ -61,7 +61,7 @@ fn rows_of(layout: &Layout) -> u64 {
 }
 
 /// Reverses the bytes of each number.
-fn swap(dtype: DType, bytes: &mut [u8]) {
+pub(crate) fn swap(dtype: DType, bytes: &mut [u8]) {
     let size = if dtype.kind() == Kind::Complex { dtype.size() / 2 } else { dtype.size() };
     match size {
         2 => bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|number| number.reverse()),

@@ -4,7 +4,7 @@ use super::in_memory::InMemory;
 use super::packed::Packed;
 use super::{Array, Located, Mode};
 use crate::dataset::{Shape, TensorSpec};
-use crate::{Error, Index, Result};
+use crate::{DType, Error, Index, Result, Tensor};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +34,28 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     Array::new(Arc::new(packed), 0, scalar, mode, paths)
 }
 
+/// One array of tensors in memory that were read from files, at least one.
+///
+/// # Errors
+/// [`Error::Argument`] for shards that do not go together.
+pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: &Arc<[PathBuf]>) -> Result<Array> {
+    let Some(first) = tensors.first() else {
+        return Err(Error::Argument { stage: "open", what: "no files were given".into() });
+    };
+    let spec = TensorSpec::new(first.dtype(), Shape::fixed(first.shape().get(1..).unwrap_or_default()));
+    let scalar = first.shape().is_empty();
+    for (at, other) in tensors.iter().enumerate().skip(1) {
+        let (ours, theirs) = (first.shape(), other.shape());
+        if scalar || theirs.is_empty() || ours[1..] != theirs[1..] || first.dtype() != other.dtype() {
+            let path = |at: usize| paths.get(at).map(|path| path.display().to_string()).unwrap_or_default();
+            return Err(mismatch((path(0), first.dtype(), ours), (path(at), other.dtype(), theirs)));
+        }
+    }
+    let rows = |tensor: Tensor| if scalar { tensor.index(&[Index::NewAxis]) } else { Ok(tensor) };
+    let tensors = tensors.into_iter().map(rows).collect::<Result<_>>()?;
+    Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, Mode::Map, Arc::clone(paths))
+}
+
 /// # Errors
 /// [`Error::Argument`], naming both files, if two shards cannot be parts of one array.
 fn same_rows(first: &Located, other: &Located) -> Result<()> {
@@ -42,13 +64,15 @@ fn same_rows(first: &Located, other: &Located) -> Result<()> {
     if first.dtype == other.dtype && (alone || (!theirs.is_empty() && !ours.is_empty() && ours[1..] == theirs[1..])) {
         return Ok(());
     }
+    let path = |array: &Located| array.file.path().display().to_string();
+    Err(mismatch((path(first), first.dtype, ours), (path(other), other.dtype, theirs)))
+}
+
+fn mismatch(first: (String, DType, &[usize]), other: (String, DType, &[usize])) -> Error {
     let what = format!(
-        "{} holds {}{ours:?}, {} holds {}{theirs:?}: the files of one array need one dtype and rows of one shape. Convert those that differ, \
-         or open them one by one.",
-        first.file.path().display(),
-        first.dtype,
-        other.file.path().display(),
-        other.dtype,
+        "{} holds {}{:?}, {} holds {}{:?}: the files of one array need one dtype and rows of one shape. Convert those that differ, or open \
+         them one by one.",
+        first.0, first.1, first.2, other.0, other.1, other.2
     );
-    Err(Error::Argument { stage: "open", what })
+    Error::Argument { stage: "open", what }
 }

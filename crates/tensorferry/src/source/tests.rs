@@ -208,7 +208,7 @@ fn an_opened_thing_says_what_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.npy");
     write(&path, DType::Int8, ByteOrder::Native, &[2], false, 0);
-    let Opened::Array(array) = open(&[&path], Some(crate::Format::Npy), Mode::Auto).unwrap();
+    let Opened::Array(array) = open(&[&path], Some(crate::Format::Npy), Mode::Auto).unwrap() else { panic!("arrays by name") };
     assert_eq!((array.mode(), array.nbytes()), (Mode::Map, 2));
     assert_eq!(array.paths().collect::<Vec<_>>(), [path.as_path()]);
 }

@@ -2,7 +2,7 @@ use super::*;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tensorferry_core::{Buffer, DType, Kind};
+use tensorferry_core::{Buffer, DType, Index, Kind, Layout};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/npy")

@@ -1,0 +1,153 @@
+//! Writing `tf.train.Example`s: one for each row of arrays by name.
+
+use super::tfrecord;
+use crate::source::{Array, in_rows_from};
+use crate::{Casting, DType, Error, Kind, Result, Tensor, convert};
+
+/// Bytes of rows that are read at a time.
+const TOGETHER: usize = 4 << 20;
+
+/// Rows that are to be written as Examples.
+pub(super) struct Examples<'a> {
+    /// In the order of their names.
+    columns: Vec<Column<'a>>,
+    rows: usize,
+}
+
+struct Column<'a> {
+    name: &'a str,
+    array: &'a Array,
+    list: List,
+}
+
+/// Which list the values of a row go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    /// One byte string: the row's bytes.
+    Bytes = 1,
+    Floats = 2,
+    Ints = 3,
+}
+
+impl<'a> Examples<'a> {
+    /// # Errors
+    /// [`Error::Argument`] if the numbers of rows differ, or an array has no dimension; [`Error::UnsupportedDType`] for float64, which
+    /// Examples would round, and for complex numbers.
+    pub(super) fn new(arrays: &[(&'a str, &'a Array)]) -> Result<Self> {
+        let wrong = |what: String| Error::Argument { stage: "save", what };
+        let mut columns = Vec::with_capacity(arrays.len());
+        for &(name, array) in arrays {
+            if name.is_empty() {
+                return Err(wrong("a feature of a tf.train.Example needs a name".into()));
+            }
+            if array.shape().is_empty() {
+                return Err(wrong(format!("{name:?} has no dimension, and so no rows to make records of")));
+            }
+            columns.push(Column { name, array, list: list(array)? });
+        }
+        let Some(rows) = columns.first().map(|column| column.array.len()) else {
+            return Err(wrong("records without features: no arrays were given".into()));
+        };
+        if let Some(other) = columns.iter().find(|column| column.array.len() != rows) {
+            let (a, b) = (columns[0].name, other.name);
+            return Err(wrong(format!("{a:?} has {rows} rows, {b:?} has {}: a record is a row of each", other.array.len())));
+        }
+        columns.sort_by_key(|column| column.name);
+        Ok(Self { columns, rows })
+    }
+
+    /// Writes all records.
+    pub(super) fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let row: usize = self.columns.iter().map(|column| column.array.nbytes() / self.rows.max(1)).sum();
+        let step = (TOGETHER / row.max(1)).max(1);
+        let (mut record, mut out) = (Vec::new(), Vec::new());
+        for start in (0..self.rows).step_by(step) {
+            let len = step.min(self.rows - start);
+            let read = |column: &Column<'_>| column.values(start, len);
+            let parts = self.columns.iter().map(read).collect::<Result<Vec<Tensor>>>()?;
+            out.clear();
+            for at in 0..len {
+                record.clear();
+                self.example(&parts, at, len, &mut record);
+                tfrecord::frame(&record, &mut out);
+            }
+            write(&out)?;
+        }
+        Ok(())
+    }
+
+    /// The Example of a row.
+    fn example(&self, parts: &[Tensor], at: usize, len: usize, out: &mut Vec<u8>) {
+        reserve(out, 1, |out| {
+            for (column, part) in self.columns.iter().zip(parts) {
+                let view = part.as_view();
+                let bytes = view.as_bytes().unwrap_or_default();
+                let size = bytes.len() / len;
+                let row = &bytes[at * size..(at + 1) * size];
+                reserve(out, 1, |out| {
+                    reserve(out, 1, |out| out.extend_from_slice(column.name.as_bytes()));
+                    reserve(out, 2, |out| reserve(out, column.list as u8, |out| column.list.values(row, out)));
+                });
+            }
+        });
+    }
+}
+
+fn list(array: &Array) -> Result<List> {
+    let dtype = array.dtype();
+    match dtype.kind() {
+        // Images and other bytes.
+        Kind::Unsigned if dtype == DType::UInt8 && array.shape().len() > 1 => Ok(List::Bytes),
+        Kind::Bool | Kind::Signed | Kind::Unsigned => Ok(List::Ints),
+        Kind::Float if dtype != DType::Float64 => Ok(List::Floats),
+        _ => {
+            let descr = format!("{dtype} (tf.train.Example holds float32, int64 and bytes; convert to float32 first)");
+            Err(Error::UnsupportedDType { place: "tf.train.Example", descr })
+        }
+    }
+}
+
+impl Column<'_> {
+    /// Rows in the dtype of their list.
+    fn values(&self, start: usize, len: usize) -> Result<Tensor> {
+        let rows = self.array.slice(start, len)?;
+        let dtype = match self.list {
+            List::Bytes => DType::UInt8,
+            List::Floats => DType::Float32,
+            List::Ints => DType::Int64,
+        };
+        if rows.dtype() == dtype && rows.layout().is_c_contiguous() {
+            return Ok(rows);
+        }
+        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| in_rows_from(start, error))
+    }
+}
+
+impl List {
+    /// The field `value` of a list.
+    fn values(self, row: &[u8], out: &mut Vec<u8>) {
+        reserve(out, 1, |out| match self {
+            Self::Bytes => out.extend_from_slice(row),
+            Self::Floats => row.as_chunks().0.iter().for_each(|value| out.extend(f32::from_ne_bytes(*value).to_le_bytes())),
+            Self::Ints => row.as_chunks().0.iter().for_each(|value| varint(u64::from_ne_bytes(*value), out)),
+        });
+    }
+}
+
+/// Writes a length-delimited field: what `fill` writes, with its length before it.
+fn reserve(out: &mut Vec<u8>, number: u8, fill: impl FnOnce(&mut Vec<u8>)) {
+    out.push(number << 3 | 2);
+    let start = out.len();
+    fill(out);
+    let mut len = Vec::with_capacity(10);
+    varint((out.len() - start) as u64, &mut len);
+    out.splice(start..start, len);
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}

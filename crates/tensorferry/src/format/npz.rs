@@ -1,0 +1,227 @@
+//! `.npz`: a zip archive of `.npy` files, each an array with a name.
+//!
+//! Members that are stored lie in the file as they are, and are read where they lie. Those that are deflated are inflated into memory,
+//! their checksum verified. Of stored ones the checksum is verified by [`crate::Arrays::verify`] alone: it would have to read all of
+//! them.
+
+use super::npy;
+use super::replace::io;
+use super::section::{Section, fill, ours};
+use crate::buffers::pool;
+use crate::source::{Array, DataFile, Located};
+use crate::{Error, Result, Tensor};
+use flate2::read::DeflateDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zip::result::ZipError;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+const FORMAT: &str = "npz";
+
+/// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is taken for it.
+const MOST_PER_BYTE: u64 = 1032;
+
+/// One file in the archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    file: Arc<DataFile>,
+    /// The array's name: the member's, without `.npy`.
+    pub(crate) name: String,
+    /// Where its bytes start.
+    start: u64,
+    /// Bytes in the archive.
+    stored: u64,
+    /// Bytes once they are inflated.
+    size: u64,
+    crc: u32,
+    deflated: bool,
+}
+
+/// The members of an archive that are arrays, in the order of its directory.
+///
+/// # Errors
+/// [`Error::Malformed`] if the file is no zip archive, if members are encrypted or compressed in another way than by deflate, or if two
+/// have the same name; [`Error::WrongLength`] if it is truncated.
+pub(crate) fn members(file: &Arc<DataFile>) -> Result<Vec<Member>> {
+    directory(file).map_err(|error| error.in_file(file.path()))
+}
+
+fn malformed(offset: u64, what: impl Into<String>) -> Error {
+    Error::Malformed { format: FORMAT, offset, what: what.into() }
+}
+
+fn directory(file: &Arc<DataFile>) -> Result<Vec<Member>> {
+    let wrong = |error: ZipError| match error {
+        ZipError::Io(error) => ours(error, |error| malformed(0, format!("no zip archive, or a truncated one: {error}"))),
+        other => malformed(0, format!("no zip archive, or a damaged one: {other}")),
+    };
+    let mut archive = ZipArchive::new(BufReader::new(Section::whole(file))).map_err(wrong)?;
+    if archive.has_duplicate_names() {
+        return Err(malformed(archive.central_directory_start(), "two members have the same name"));
+    }
+    let mut members = Vec::with_capacity(archive.len());
+    for at in 0..archive.len() {
+        let entry = archive.by_index_raw(at).map_err(wrong)?;
+        let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
+        let start = entry.data_start().ok_or_else(|| malformed(entry.header_start(), format!("{name}: no place in the file")))?;
+        if entry.encrypted() {
+            return Err(malformed(entry.header_start(), format!("{name} is encrypted, which arrays cannot be")));
+        }
+        let deflated = match entry.compression() {
+            CompressionMethod::Stored => false,
+            CompressionMethod::Deflated => true,
+            other => {
+                let what =
+                    format!("{name} is compressed by {other}; deflated and stored members are read. Save it again with NumPy.");
+                return Err(malformed(entry.header_start(), what));
+            }
+        };
+        let (stored, size, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
+        let end = start.saturating_add(stored);
+        if end > file.len() {
+            return Err(Error::WrongLength { format: FORMAT, expected: end, actual: file.len() });
+        }
+        if !deflated && stored != size {
+            return Err(malformed(entry.header_start(), format!("{name} is stored, but of two sizes: {stored} and {size} bytes")));
+        }
+        if size / MOST_PER_BYTE > stored {
+            return Err(malformed(entry.header_start(), format!("{name}: {stored} bytes cannot inflate to {size}")));
+        }
+        members.push(Member { file: Arc::clone(file), name, start, stored, size, crc, deflated });
+    }
+    Ok(members)
+}
+
+impl Member {
+    /// The member's place, as errors name it: `archive.npz/x.npy`.
+    fn path(&self) -> PathBuf {
+        self.file.path().join(format!("{}.npy", self.name))
+    }
+
+    /// Where the array lies, if it lies in the file as it is.
+    ///
+    /// # Errors
+    /// What is wrong with its header.
+    pub(crate) fn locate(&self) -> Result<Option<Located>> {
+        if self.deflated {
+            return Ok(None);
+        }
+        let header = self.header(&mut Section::new(&self.file, self.start, self.stored))?;
+        let offset = self.start + header.data_offset as u64;
+        let (dtype, order, layout) = (header.dtype, header.order, header.layout);
+        Located { format: FORMAT, file: Arc::clone(&self.file), offset, dtype, order, layout }.checked().map(Some)
+    }
+
+    fn header(&self, stream: &mut dyn Read) -> Result<crate::npy_header::Header> {
+        let header = npy::read_header(stream, |error| self.damaged(&error)).map_err(|error| error.in_file(&self.path()))?;
+        if header.file_len() > self.size {
+            let wrong = Error::WrongLength { format: "npy", expected: header.file_len(), actual: self.size };
+            return Err(wrong.in_file(&self.path()));
+        }
+        Ok(header)
+    }
+
+    fn damaged(&self, error: &std::io::Error) -> Error {
+        malformed(self.start, format!("the member cannot be inflated: {error}"))
+    }
+
+    /// The array, inflated.
+    ///
+    /// # Errors
+    /// What is wrong with its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if it does to another size;
+    /// [`Error::Checksum`]; [`Error::Allocation`].
+    pub(crate) fn inflate(&self) -> Result<Tensor> {
+        let mut stream = self.stream();
+        let header = self.header(&mut stream)?;
+        let mut buffer = pool::take(header.layout.nbytes())?;
+        let path = self.path();
+        if !fill(&mut stream, buffer.as_mut_slice(), |error| self.damaged(&error)).map_err(|error| error.in_file(&path))? {
+            return Err(self.another_size(stream.read));
+        }
+        self.finish(stream)?;
+        Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), 0)
+    }
+
+    /// Reads all of it and compares the checksum.
+    ///
+    /// # Errors
+    /// As [`Member::inflate`].
+    pub(crate) fn verify(&self) -> Result<()> {
+        let mut stream = self.stream();
+        self.header(&mut stream)?;
+        self.finish(stream)
+    }
+
+    fn stream(&self) -> Summed<Box<dyn Read>> {
+        let section = BufReader::with_capacity(256 << 10, Section::new(&self.file, self.start, self.stored));
+        let stream: Box<dyn Read> = if self.deflated { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
+        Summed { stream, hasher: crc32fast::Hasher::new(), read: 0 }
+    }
+
+    /// Reads what is left, and compares size and checksum.
+    fn finish(&self, mut stream: Summed<Box<dyn Read>>) -> Result<()> {
+        let mut rest = [0; 8 << 10];
+        while stream.read <= self.size {
+            match stream.read(&mut rest) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ours(error, |error| self.damaged(&error)).in_file(&self.path())),
+            }
+        }
+        if stream.read != self.size {
+            return Err(self.another_size(stream.read));
+        }
+        match stream.hasher.finalize() {
+            sum if sum == self.crc => Ok(()),
+            actual => {
+                let wrong = Error::Checksum { format: FORMAT, offset: self.start, expected: self.crc, actual };
+                Err(wrong.in_file(&self.path()))
+            }
+        }
+    }
+
+    fn another_size(&self, actual: u64) -> Error {
+        Error::WrongLength { format: FORMAT, expected: self.size, actual }.in_file(&self.path())
+    }
+}
+
+/// A stream and the checksum and number of the bytes read from it.
+struct Summed<R> {
+    stream: R,
+    hasher: crc32fast::Hasher,
+    read: u64,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.stream.read(out)?;
+        self.hasher.update(&out[..len]);
+        self.read += len as u64;
+        Ok(len)
+    }
+}
+
+/// Writes an archive.
+///
+/// Members start at a multiple of 64 bytes, and so do the elements of those that are stored: they can be mapped and shared.
+pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+    let wrong = |error: ZipError| match error {
+        ZipError::Io(error) => io("write", path)(error),
+        other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
+    };
+    let mut archive = ZipWriter::new(file);
+    let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };
+    for (name, array) in arrays {
+        // What 32 bits hold, less more than any header of .npy.
+        let large = array.nbytes() as u64 >= u64::from(u32::MAX) - (1 << 20);
+        let options = SimpleFileOptions::default().compression_method(method).large_file(large).with_alignment(64);
+        archive.start_file(format!("{name}.npy"), options).map_err(wrong)?;
+        npy::write(array, |bytes| archive.write_all(bytes).map_err(io("write", path)))?;
+    }
+    archive.finish().map_err(wrong).map(drop)
+}

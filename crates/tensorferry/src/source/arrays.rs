@@ -1,0 +1,205 @@
+//! [`Arrays`]: arrays by name, as `.npz`, `.safetensors` and TFRecord files hold them.
+
+use super::{Array, DataFile, Located, Mode, shards};
+use crate::format::npz;
+use crate::{Error, Result, Tensor};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Arrays by name. None is read before it is asked for.
+///
+/// Cloning shares what is open.
+#[derive(Clone, Debug)]
+pub struct Arrays {
+    members: Arc<[(String, Member)]>,
+    mode: Mode,
+    paths: Arc<[PathBuf]>,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+pub(crate) enum Member {
+    /// Members of `.npz` archives, one of each.
+    Zipped(Vec<npz::Member>),
+    /// Arrays that lie in files, if their dtype is one of ours.
+    Located(Vec<std::result::Result<Located, Foreign>>),
+    /// An array that is open.
+    Open(Array),
+}
+
+/// An array of a dtype that tensors do not share.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreign {
+    pub(crate) file: Arc<DataFile>,
+    /// The place that says so: `"safetensors header"`.
+    pub(crate) place: &'static str,
+    /// The dtype, as the file calls it.
+    pub(crate) descr: String,
+}
+
+impl Foreign {
+    fn error(&self) -> Error {
+        Error::UnsupportedDType { place: self.place, descr: self.descr.clone() }.in_file(self.file.path())
+    }
+}
+
+impl Arrays {
+    pub(crate) fn new(members: Vec<(String, Member)>, mode: Mode, files: &[Arc<DataFile>]) -> Self {
+        Self { members: members.into(), mode, paths: files.iter().map(|file| file.path().to_owned()).collect() }
+    }
+
+    /// The names, in the order in which the arrays lie in the files.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// How many arrays.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.paths.iter().map(PathBuf::as_path)
+    }
+
+    /// How arrays are read that lie in a file as they are.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each time.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is none of that name, or if the shards' do not go together; what is wrong with the file.
+    pub fn get(&self, name: &str) -> Result<Array> {
+        let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
+        member.ok_or_else(|| self.no_such(name)).and_then(|member| self.open(member))
+    }
+
+    fn no_such(&self, name: &str) -> Error {
+        let names: Vec<&str> = self.names().take(20).collect();
+        let what = format!("no array has the name {name:?}; there are {names:?}");
+        Error::Argument { stage: "open", what }
+    }
+
+    fn open(&self, member: &Member) -> Result<Array> {
+        match member {
+            Member::Open(array) => Ok(array.clone()),
+            Member::Located(parts) => {
+                let parts = parts.iter().map(|part| part.clone().map_err(|foreign| foreign.error()));
+                shards::array(parts.collect::<Result<_>>()?, self.mode)
+            }
+            Member::Zipped(parts) => {
+                let located = parts.iter().map(npz::Member::locate).collect::<Result<Option<Vec<Located>>>>()?;
+                if let Some(located) = located {
+                    return shards::array(located, self.mode);
+                }
+                // One that is stored beside others that are deflated is read like them.
+                let tensors = parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
+                shards::in_memory(tensors, &self.paths)
+            }
+        }
+    }
+
+    /// Reads all arrays into memory, on the machine's cores.
+    ///
+    /// # Errors
+    /// As [`Arrays::get`] and [`Array::read`], of the first array that fails.
+    pub fn read(&self) -> Result<Vec<(String, Tensor)>> {
+        let read = |(name, member): &(String, Member)| Ok((name.clone(), self.open(member)?.read()?));
+        self.on_all_cores(read).into_iter().collect()
+    }
+
+    /// Reads all there is and compares it with the checksums in the files: those of `.npz` and of TFRecord, which verifies them anyway.
+    /// (`.safetensors` files have none.)
+    ///
+    /// # Errors
+    /// [`Error::Checksum`]; what reading fails with.
+    pub fn verify(&self) -> Result<()> {
+        let verify = |(_, member): &(String, Member)| match member {
+            Member::Zipped(parts) => parts.iter().try_for_each(npz::Member::verify),
+            Member::Located(_) => Ok(()),
+            Member::Open(array) => array.chunks().try_for_each(|rows| rows.map(drop)),
+        };
+        self.on_all_cores(verify).into_iter().collect()
+    }
+
+    /// What `work` makes of each member, by several threads.
+    fn on_all_cores<T: Send>(&self, work: impl Fn(&(String, Member)) -> T + Sync) -> Vec<T> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(self.members.len());
+        let (queue, done) = (Mutex::new(self.members.iter().enumerate()), Mutex::new(Vec::new()));
+        let take = || {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((at, member)) = next else { return };
+                let made = work(member);
+                done.lock().unwrap_or_else(PoisonError::into_inner).push((at, made));
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                if std::thread::Builder::new().name("tensorferry-read".into()).spawn_scoped(scope, take).is_err() {
+                    break; // the queue is for those that run, at least this one
+                }
+            }
+            take();
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, made)| made).collect()
+    }
+}
+
+/// The members of several files by name: those that all files have are the shards of one array, and files that share no name are one
+/// whole together.
+///
+/// # Errors
+/// [`Error::Argument`], naming both files, if they share some names and not others.
+pub(crate) fn by_name<T>(
+    files: &[Arc<DataFile>],
+    each: impl Fn(&Arc<DataFile>) -> Result<Vec<(String, T)>>,
+) -> Result<Vec<(String, Vec<T>)>> {
+    let mut all: Vec<(String, Vec<T>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (at, file) in files.iter().enumerate() {
+        let (members, before) = (each(file)?, all.len());
+        let count = members.len();
+        let mut shared = 0;
+        for (name, member) in members {
+            match places.get(&name) {
+                Some(&place) => {
+                    all[place].1.push(member);
+                    shared += 1;
+                }
+                None => {
+                    places.insert(name.clone(), all.len());
+                    all.push((name, vec![member]));
+                }
+            }
+        }
+        // Each file so far has all names, or names of its own.
+        let shards = shared == before && shared == count;
+        let own = shared == 0 && all.iter().all(|(_, members)| members.len() == 1);
+        if at > 0 && !shards && !own {
+            let odd = all.iter().find(|(_, members)| members.len() <= at).map_or("", |(name, _)| name);
+            let what = format!(
+                "{} and the files before it share some names and not others ({odd:?}). Files whose arrays have the same names are opened as \
+                 shards, files that share none as one whole.",
+                file.path().display()
+            );
+            return Err(Error::Argument { stage: "open", what });
+        }
+    }
+    Ok(all)
+}

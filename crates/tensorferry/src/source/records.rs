@@ -1,0 +1,222 @@
+//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in them.
+
+use super::parts::Parts;
+use super::read::{Engine, Piece, engine};
+use super::{Array, DataFile, Mode, Request, RowSource, Rows};
+use crate::buffers::pool;
+use crate::dataset::{Shape, Stop, TensorSpec};
+use crate::format::example::{self, Feature};
+use crate::format::tfrecord::{self, Index, TAIL};
+use crate::{ByteOrder, DType, Error, Layout, Result, Tensor};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Bytes of records that are read at a time.
+const TOGETHER: u64 = 4 << 20;
+
+/// The records of files, one file after the other.
+#[derive(Debug)]
+struct Records {
+    files: Vec<RecordFile>,
+    parts: Parts,
+    engine: Arc<dyn Engine>,
+}
+
+#[derive(Debug)]
+struct RecordFile {
+    file: Arc<DataFile>,
+    index: Index,
+    /// All of it, if it is mapped.
+    mapped: Option<Tensor>,
+}
+
+/// Where a record is, and the slot that it was asked for.
+struct Asked {
+    part: usize,
+    /// Its number in its file.
+    record: u64,
+    start: u64,
+    len: u64,
+    slot: usize,
+}
+
+impl Records {
+    fn open(files: &[Arc<DataFile>], mode: Mode, stop: &Stop) -> Result<Self> {
+        let open = |file: &Arc<DataFile>| {
+            let index = Index::build(file, stop)?;
+            let mapped = if mode == Mode::Map { Some(whole(file)?) } else { None };
+            Ok(RecordFile { file: Arc::clone(file), index, mapped })
+        };
+        let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
+        Ok(Self { files, parts, engine: engine(mode) })
+    }
+
+    fn find(&self, request: &Request) -> Result<Asked> {
+        let (part, record) = self.parts.find(request.index)?;
+        let (start, len) = self.files[part].index.record(record);
+        Ok(Asked { part, record, start, len, slot: request.slot })
+    }
+
+    /// Calls `each` with every record asked for, its checksum verified.
+    fn each(&self, requests: &[Request], stop: &Stop, mut each: impl FnMut(&Asked, &[u8]) -> Result<()>) -> Result<()> {
+        let mut asked = requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
+        let mut verified = |asked: &Asked, bytes: &[u8]| {
+            let (record, sum) = bytes.split_at(bytes.len().saturating_sub(4));
+            let (expected, actual) = (u32::from_le_bytes(sum.try_into().unwrap_or_default()), tfrecord::masked_crc(record));
+            if expected != actual {
+                return Err(Error::Checksum { format: tfrecord::FORMAT, offset: asked.start, expected, actual });
+            }
+            each(asked, record)
+        };
+        let mut verified =
+            |asked: &Asked, bytes: &[u8]| verified(asked, bytes).map_err(|error| error.in_file(self.files[asked.part].file.path()));
+        if self.files.iter().all(|file| file.mapped.is_some()) {
+            return asked.iter().try_for_each(|asked| {
+                stop.check()?;
+                let bytes = self.files[asked.part].mapped.as_ref().map_or(&[][..], |mapped| mapped.buffer().as_slice());
+                let (start, len) = (index(asked.start), index(asked.len + TAIL));
+                let bytes = start.checked_add(len).and_then(|end| bytes.get(start..end)).unwrap_or_default();
+                verified(asked, bytes)
+            });
+        }
+        // Files are read in their order, whatever order the records were asked for in.
+        asked.sort_unstable_by_key(|asked| (asked.part, asked.start));
+        let mut rest = asked.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |asked: &&Asked| {
+                bytes += asked.len + TAIL;
+                bytes <= TOGETHER
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let mut memory = pool::take(index(now.iter().map(|asked| asked.len + TAIL).sum()))?;
+            let mut left = memory.as_mut_slice();
+            let mut pieces = Vec::with_capacity(now.len());
+            for asked in now {
+                let (out, rest) = std::mem::take(&mut left).split_at_mut(index(asked.len + TAIL));
+                left = rest;
+                pieces.push(Piece { file: &self.files[asked.part].file, offset: asked.start, out });
+            }
+            self.engine.read(&mut pieces, stop)?;
+            let mut left = &*memory.as_mut_slice();
+            for asked in now {
+                let (bytes, rest) = left.split_at(index(asked.len + TAIL));
+                left = rest;
+                verified(asked, bytes)?;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+/// A place or size inside a file that was read or mapped: it fits.
+fn index(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
+    let layout = Layout::contiguous(&[index(file.len())], 1)?;
+    let format = tfrecord::FORMAT;
+    super::Located { format, file: Arc::clone(file), offset: 0, dtype: DType::UInt8, order: ByteOrder::Native, layout }.map()
+}
+
+/// Records as rows: what a record's bytes become.
+#[derive(Debug)]
+struct RecordRows {
+    records: Records,
+    columns: Vec<TensorSpec>,
+    /// The features that the columns are; none if the one column is the record's bytes.
+    features: Vec<Feature>,
+}
+
+impl RowSource for RecordRows {
+    fn columns(&self) -> &[TensorSpec] {
+        &self.columns
+    }
+
+    fn rows(&self) -> u64 {
+        self.records.parts.rows()
+    }
+
+    fn read_rows(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+        if self.features.is_empty() {
+            let Some(rows) = out.first_mut() else { return Ok(()) };
+            return self.records.each(requests, stop, |asked, record| {
+                rows.slot(asked.slot).copy_from_slice(record);
+                Ok(())
+            });
+        }
+        self.records.each(requests, stop, |asked, record| {
+            let wanted = which.iter().zip(out.iter_mut()).map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
+            example::read(record, wanted).map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
+        })
+    }
+}
+
+/// What TFRecord files hold: arrays of the features of Examples, each with its name; or, of other records or if `bytes` are asked for,
+/// one array whose rows are the records' bytes.
+///
+/// # Errors
+/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths.
+pub(crate) fn open(files: &[Arc<DataFile>], bytes: bool, mode: Mode, stop: &Stop) -> Result<RecordArrays> {
+    let records = Records::open(files, mode, stop)?;
+    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
+    let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
+    let features = if bytes { None } else { first_features(&records)? };
+    let Some(features) = features else {
+        let len = equal_len(&records)?;
+        let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
+        let source = Arc::new(RecordRows { records, columns, features: Vec::new() });
+        return Ok(RecordArrays::Bytes(Array::new(source, 0, false, mode, paths)?));
+    };
+    let columns = features.iter().map(|feature| feature.spec.clone()).collect();
+    let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
+    let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features });
+    let array = |(column, name)| Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?));
+    Ok(RecordArrays::Examples(names.into_iter().enumerate().map(array).collect::<Result<_>>()?))
+}
+
+/// What [`open`] finds.
+#[derive(Debug)]
+pub(crate) enum RecordArrays {
+    Bytes(Array),
+    Examples(Vec<(String, Array)>),
+}
+
+/// The features of the first record, if it is an Example.
+fn first_features(records: &Records) -> Result<Option<Vec<Feature>>> {
+    let mut features = None;
+    if records.parts.rows() > 0 {
+        records.each(&[Request { index: 0, slot: 0 }], &Stop::default(), |_, record| {
+            features = example::infer(record);
+            Ok(())
+        })?;
+    }
+    Ok(features)
+}
+
+/// The length that all records have.
+fn equal_len(records: &Records) -> Result<usize> {
+    let mut first: Option<(u64, &RecordFile)> = None;
+    for file in &records.files {
+        for record in 0..file.index.records() {
+            let (_, len) = file.index.record(record);
+            match first {
+                Some((other, named)) if other != len => {
+                    let (a, b) = (named.file.path().display(), file.file.path().display());
+                    let what = format!(
+                        "{a}: its first record has {other} bytes; {b}: record {record} has {len}. Records are the rows of an array where they are of \
+                         one length, or tf.train.Examples."
+                    );
+                    return Err(Error::Argument { stage: "open", what });
+                }
+                Some(_) if matches!(file.index, Index::Equal { .. }) => break,
+                Some(_) => {}
+                None => first = Some((len, file)),
+            }
+        }
+    }
+    Ok(first.map_or(0, |(len, _)| index(len)))
+}
