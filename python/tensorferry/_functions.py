@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from tensorferry import _arguments, _internal, _spec, _structure, _tracing, errors
+from tensorferry import _arguments, _internal, _python_numbers, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import Base
 from tensorferry._structure import LEAF, Nested, Structure
 
@@ -69,37 +67,11 @@ def _leaf(leaf: Any, value: Any, stage: str) -> Any:
     return dataset_plan(value, leaf.structure, stage) if isinstance(leaf, Nested) else _value(value, stage)
 
 
-def _value(value: Any, stage: str) -> Any:
-    """A leaf of a function's result that ``_internal`` can read."""
-    if isinstance(value, list) and (dtypes := _dtypes_in(value)):
-        value = _stacked(value, dtypes, stage)
-    return _arguments.source(value, stage)[0]
-
-
-def _stacked(values: list[Any], dtypes: set[str], stage: str) -> Any:
-    """A list that holds arrays or numbers with a dtype as one array of that dtype: as in TensorFlow, it has to be the same for all."""
-    if len(dtypes) > 1:
-        raise errors.make(
-            "wrong_type",
-            f"{stage}: a list in what the function returned is stacked into one tensor, but its parts are of {', '.join(sorted(dtypes))}. "
-            "Cast them, or return a tuple.",
-        )
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise errors.make(
-            "unequal_shapes", f"{stage}: a list in what the function returned cannot be stacked into one tensor: {error}"
-        ) from None
-    (dtype,) = dtypes
-    return array if array.dtype.name == dtype else _internal.tensor(array, dtype)  # numbers without a dtype beside it
-
-
-def _dtypes_in(value: Any) -> set[str]:
-    """The dtypes that the leaves of a list bring along."""
-    if isinstance(value, list | tuple):
-        return {name for part in value for name in _dtypes_in(part)}
-    dtype = getattr(value, "dtype", None)
-    return set() if dtype is None else {str(getattr(dtype, "name", dtype)).removeprefix("torch.")}
+def _value(value: Any, stage: str, exact: bool = True) -> Any:
+    """A leaf of a function's result that ``_internal`` can read; ``exact`` if its dtype is known."""
+    if isinstance(value, list):
+        value = _python_numbers.stacked(value, f"{stage}: a list in what the function returned")
+    return _arguments.source(value, stage, exact)[0]
 
 
 def dataset_plan(value: Any, structure: Structure, stage: str) -> _internal.Plan:
@@ -134,7 +106,7 @@ def signature(value: Any, stage: str) -> Result:
         if isinstance(value, Base):
             spec.append(value._plan.spec)
             return Nested(value._structure)
-        name, rank = _internal.describe(_value(value, stage))
+        name, rank = _internal.describe(_value(value, stage, exact=False))
         spec.append((name, (None,) * rank))
         return LEAF
 

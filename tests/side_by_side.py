@@ -1,0 +1,188 @@
+"""One pipeline, built and iterated in tensorferry and in the real tf.data, and where the two differ.
+
+A pipeline is written once, as a function of the `Dataset` class it is built with. Nothing in what is compared is rounded: values are
+compared bit by bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorferry as tfy
+import tensorflow as tf
+
+INFINITE, UNKNOWN = tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
+
+#: Elements that are looked at, of a window and of a dataset: endless ones are compared up to here.
+LIMIT = 30
+
+
+def kind(error: BaseException) -> str:
+    """The kind of an error: which builtin `except` catches it. TensorFlow's own classes are sorted in by what they say."""
+    if isinstance(error, tf.errors.InvalidArgumentError | tf.errors.OutOfRangeError | ValueError | OverflowError):
+        return "value"
+    if isinstance(error, TypeError):
+        return "type"
+    return type(error).__name__
+
+
+@dataclasses.dataclass
+class Run:
+    """What one library made of a pipeline."""
+
+    #: Why there is no dataset.
+    refused: BaseException | None = None
+    dataset: Any = None
+    #: The first elements, their leaves as `leaf` has them.
+    elements: list[Any] = dataclasses.field(default_factory=list)
+    #: What ended the iteration early.
+    failed: BaseException | None = None
+    #: Whether the iteration came to its end.
+    ended: bool = False
+
+
+def bits(array: Any) -> Any:
+    """dtype, shape and the elements' bytes; any NaN is like any other."""
+    array = np.asarray(array)
+    if array.dtype.kind in "fcV":
+        array = np.where(array != array, np.array(np.nan, array.dtype), array)
+    return array.dtype.name, array.shape, array.tobytes(), repr(array.tolist()) if array.size < 9 else ...
+
+
+def tensor(value: Any) -> Any:
+    """A leaf of what iterating gives. A window is the list of its elements."""
+    if isinstance(value, tfy.Dataset | tf.data.Dataset):
+        return [plain(element) for element in itertools.islice(value, LIMIT)]
+    assert isinstance(value, tf.Tensor), f"a {type(value).__name__} where tf.data has tensors"
+    return bits(value.numpy())
+
+
+def array(value: Any) -> Any:
+    """A leaf of what `as_numpy_iterator` gives: an array or a scalar."""
+    return type(value), bits(value)
+
+
+def plain(element: Any, leaf: Callable[[Any], Any] = tensor) -> Any:
+    """An element to compare: its containers by their types, its leaves bit by bit."""
+    if element is None:
+        return None
+    if isinstance(element, dict):
+        return type(element), [(key, plain(part, leaf)) for key, part in element.items()]
+    if isinstance(element, tuple):
+        return type(element), [plain(part, leaf) for part in element]
+    return leaf(element)
+
+
+def run(build: Callable[[Any], Any], Dataset: Any) -> Run:
+    """Builds and iterates."""
+    result = Run()
+    try:
+        result.dataset = build(Dataset)
+        elements = iter(result.dataset) if isinstance(result.dataset, tfy.Dataset | tf.data.Dataset) else None
+    except Exception as error:
+        result.refused = error
+        return result
+    if elements is not None:
+        iterate(result, elements, plain)
+    return result
+
+
+def iterate(result: Run, iterator: Any, shown: Callable[[Any], Any]) -> None:
+    """Takes elements until the end, an error, or the limit."""
+    for _ in range(LIMIT):
+        try:
+            element = next(iterator)
+        except StopIteration:
+            result.ended = True
+            return
+        except Exception as error:
+            result.failed = error
+            return
+        result.elements.append(shown(element))
+
+
+#: What tf.data alone refuses, by its words. Pipelines that it refuses so are not compared.
+THEIRS_ALONE = (
+    "`tf.data.Dataset.unique` does not support type",  # tensorferry compares values of every dtype
+    "Number of components does not match",  # tf.data forgets that None has no component, where a dataset holds windows of it
+)
+
+
+def assert_agree(build: Callable[[Any], Any]) -> None:
+    """Fails where tensorferry does not do with a pipeline as tf.data does."""
+    ours, theirs = run(build, tfy.Dataset), run(build, tf.data.Dataset)
+    if any(words in str(theirs.refused or theirs.failed) for words in THEIRS_ALONE):
+        return
+    if ours.refused or theirs.refused:
+        assert_refused_alike(ours, theirs)
+        return
+    if not isinstance(theirs.dataset, tf.data.Dataset):  # what `reduce` makes
+        assert plain(ours.dataset) == plain(theirs.dataset)
+        return
+    assert_specs_agree(ours.dataset.element_spec, theirs.dataset.element_spec)
+    assert ours.elements == theirs.elements
+    assert (ours.failed is None) == (theirs.failed is None), f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+    if ours.failed is not None and theirs.failed is not None:
+        assert kind(ours.failed) == kind(theirs.failed), f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+    assert ours.ended == theirs.ended
+    assert_cardinalities_agree(ours, theirs)
+    assert_numpy_iterators_agree(ours.dataset, theirs.dataset)
+
+
+def assert_refused_alike(ours: Run, theirs: Run) -> None:
+    """What cannot work is refused with the same kind of error.
+
+    tf.data finds some of it while iterating only; there tensorferry may refuse it when the pipeline is built.
+    """
+    reason = theirs.refused or theirs.failed
+    assert ours.refused is not None, f"tf.data refuses it: {theirs.refused!r}"
+    assert reason is not None, f"tf.data takes it; ours: {ours.refused!r}"
+    assert kind(ours.refused) == kind(reason), f"ours: {ours.refused!r}, tf.data's: {reason!r}"
+
+
+def assert_specs_agree(ours: Any, theirs: Any) -> None:
+    """The same structure of the same specifications: static shapes included."""
+    assert str(ours) == str(theirs)
+    assert ours == theirs
+
+
+def assert_cardinalities_agree(ours: Run, theirs: Run) -> None:
+    """Equal, or tensorferry knows what tf.data calls unknown: then the elements have to bear it out."""
+    known, expected = int(ours.dataset.cardinality()), theirs.dataset.cardinality().numpy()
+    if known != expected:
+        assert expected == UNKNOWN
+        assert known == (len(ours.elements) if ours.ended else INFINITE) or (not ours.ended and known > LIMIT)
+    for dataset, count in ((ours.dataset, known), (theirs.dataset, expected)):
+        try:
+            length = len(dataset)
+        except TypeError:
+            assert count < 0
+        else:
+            assert length == count
+
+
+def assert_numpy_iterators_agree(ours: Any, theirs: Any) -> None:
+    """`as_numpy_iterator` gives the same arrays and scalars, or refuses windows alike."""
+    runs = []
+    for dataset in (ours, theirs):
+        result = Run()
+        try:
+            iterator = dataset.as_numpy_iterator()
+        except TypeError as error:
+            result.refused = error
+        else:
+            iterate(result, iterator, lambda element: plain(element, array))
+        runs.append(result)
+    a, b = runs
+    assert kind_or_none(a.refused) == kind_or_none(b.refused)
+    assert a.elements == b.elements
+    assert kind_or_none(a.failed) == kind_or_none(b.failed)
+    assert a.ended == b.ended
+
+
+def kind_or_none(error: BaseException | None) -> str | None:
+    return None if error is None else kind(error)
