@@ -34,7 +34,7 @@ def _ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
         # Far more is asked to be read ahead than the limit allows.
         rows = tensorferry.Dataset.from_tensor_slices(tensorferry.open_npy(path))
         dataset = rows.shuffle(seed=7).batch(BATCH).prefetch(1 << 20).with_format("numpy")
-        return dataset.options(memory_limit=limit)
+        return dataset.with_options(tensorferry.Options(memory_limit=limit))
 
     return open_and_shuffle
 
