@@ -29,8 +29,14 @@ pub(crate) struct DatasetIterator {
 
 /// The iteration, or who has it.
 struct Slot {
-    iter: Mutex<Holder>,
+    state: Mutex<State>,
     free: Condvar,
+}
+
+struct State {
+    holder: Holder,
+    /// How many wait for it: waking nobody is a call of the system's all the same, which takes longer than a small element.
+    waiting: usize,
 }
 
 enum Holder {
@@ -45,9 +51,14 @@ struct Taken<'a> {
 }
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Holder> {
+    fn new(iter: Iter) -> Self {
+        let state = State { holder: Holder::Free(Box::new(iter)), waiting: 0 };
+        Self { state: Mutex::new(state), free: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that could panic is done under the lock.
-        self.iter.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Taken<'_>> {
@@ -67,8 +78,8 @@ impl Slot {
     }
 
     fn try_take(&self, me: ThreadId) -> Result<Box<Iter>, ThreadId> {
-        let mut holder = self.lock();
-        match std::mem::replace(&mut *holder, Holder::Taken(me)) {
+        let holder = &mut self.lock().holder;
+        match std::mem::replace(holder, Holder::Taken(me)) {
             Holder::Free(iter) => Ok(iter),
             Holder::Taken(other) => {
                 *holder = Holder::Taken(other);
@@ -78,9 +89,21 @@ impl Slot {
     }
 
     fn wait(&self) {
-        let holder = self.lock();
-        if matches!(*holder, Holder::Taken(_)) {
-            drop(self.free.wait_timeout(holder, STEP));
+        let mut state = self.lock();
+        if matches!(state.holder, Holder::Taken(_)) {
+            state.waiting += 1;
+            (state, _) = self.free.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    fn put_back(&self, iter: Box<Iter>) {
+        let mut state = self.lock();
+        state.holder = Holder::Free(iter);
+        let waited_for = state.waiting > 0;
+        drop(state);
+        if waited_for {
+            self.free.notify_one();
         }
     }
 }
@@ -88,8 +111,7 @@ impl Slot {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if let Some(iter) = self.iter.take() {
-            *self.slot.lock() = Holder::Free(iter);
-            self.slot.free.notify_one();
+            self.slot.put_back(iter);
         }
     }
 }
@@ -104,7 +126,7 @@ impl DatasetIterator {
     pub(crate) fn new(plan: Py<Plan>, packer: Py<Packer>, options: Options) -> Self {
         let epoch = Epoch(plan.get().next_epoch());
         let iter = plan.get().inner.iter_with(epoch, &options);
-        Self { slot: Slot { iter: Mutex::new(Holder::Free(Box::new(iter))), free: Condvar::new() }, plan, packer, options }
+        Self { slot: Slot::new(iter), plan, packer, options }
     }
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<tensorferry::Result<Element>>> {
@@ -112,6 +134,9 @@ impl DatasetIterator {
         let iter = taken.iter()?;
         if iter.is_inline() {
             return Ok(py.detach(|| iter.next()));
+        }
+        if let Some(element) = iter.next_at_hand() {
+            return Ok(Some(element));
         }
         // What is ready is had without letting go of the GIL.
         let mut wait = Duration::ZERO;
