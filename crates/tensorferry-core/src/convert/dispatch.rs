@@ -119,19 +119,30 @@ pub trait Wide {
 
 /// Does the work with the vector instructions that this CPU has. What comes of it is the same with all of them.
 pub fn widely<W: Wide>(work: W) -> W::Output {
-    #[cfg(target_arch = "x86_64")]
-    if Level::best() >= Level::Avx2 {
+    match Level::best() {
         // SAFETY: the CPU has the instructions of this level.
-        return unsafe { widely_avx2(work) };
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { widely_avx512(work) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { widely_avx2(work) },
+        Level::Base => work.run(),
     }
+}
+
+/// # Safety
+/// On a CPU of [`Level::Avx2`] or above.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
+unsafe fn widely_avx2<W: Wide>(work: W) -> W::Output {
     work.run()
 }
 
 /// # Safety
-/// On a CPU of [`Level::Avx2`] or above: integer loops gain nothing from what is above.
+/// On a CPU of [`Level::Avx512`].
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt")]
-unsafe fn widely_avx2<W: Wide>(work: W) -> W::Output {
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn widely_avx512<W: Wide>(work: W) -> W::Output {
     work.run()
 }
 

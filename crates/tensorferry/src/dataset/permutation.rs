@@ -134,12 +134,22 @@ fn moved(at: u32, by: u32, bound: u32) -> u32 {
     if at >= gap { at - gap } else { at + by }
 }
 
-/// The same without a branch, for vectors; `bound` is less than 2^31.
+/// [`distance`] of numbers that each have 64 bits to themselves: what vectors multiply without rearranging them.
 #[inline(always)]
-fn moved_in_lane(at: u32, by: u32, bound: u32) -> u32 {
-    let sum = at.wrapping_add(by).wrapping_sub(bound);
+fn distance_in_lane(line: u64, key: Key, bound: u64) -> u64 {
+    let low = |value: u64| value & 0xffff_ffff;
+    // Both are less than 2^32: told so, the compiler would take the numbers apart again.
+    let once = (line ^ u64::from(key.0)).wrapping_mul(0x6a09_e667);
+    let twice = low(once ^ (once >> 32) ^ u64::from(key.1)) * 0xbb67_ae85;
+    (low(twice ^ (twice >> 32)) * bound) >> 32
+}
+
+/// [`moved`] without a branch.
+#[inline(always)]
+fn moved_in_lane(at: u64, by: u64, bound: u64) -> u64 {
+    let sum = (at + by).wrapping_sub(bound);
     // All ones if it was less than bound.
-    let short = (sum.cast_signed() >> 31).cast_unsigned();
+    let short = (sum.cast_signed() >> 63).cast_unsigned();
     sum.wrapping_add(bound & short)
 }
 
@@ -198,40 +208,36 @@ impl<const MOVES: usize> Grid<MOVES> {
             requests.iter_mut().for_each(|request| request.index = self.walk(self.forward(request.index), n));
             return;
         }
+        let (mut rows, mut columns) = ([0; LANES], [0; LANES]);
         for chunk in requests.chunks_mut(LANES) {
-            let (mut rows, mut columns) = ([0; LANES], [0; LANES]);
-            let (rows, columns) = (&mut rows[..chunk.len()], &mut columns[..chunk.len()]);
-            self.enter(chunk, rows, columns);
-            widely(Moves { grid: self, rows, columns });
-            for ((request, row), column) in chunk.iter_mut().zip(rows).zip(columns) {
-                request.index = self.walk(self.join(*row, *column), n);
+            self.enter(chunk, &mut rows, &mut columns);
+            widely(Moves { grid: self, rows: &mut rows, columns: &mut columns });
+            for (request, index) in chunk.iter_mut().zip(&columns) {
+                request.index = self.walk(*index, n);
             }
         }
     }
 
-    /// Row and column of each request after the first move. Most requests lie in the row of the one before them: no division, and
-    /// moved as far.
-    #[allow(clippy::cast_possible_truncation, reason = "less than the number of columns")]
-    fn enter(&self, requests: &[Request], rows: &mut [u32], columns: &mut [u32]) {
+    /// Row and column of each request. Most lie in the row of the one before them: no division.
+    fn enter(&self, requests: &[Request], rows: &mut [u64; LANES], columns: &mut [u64; LANES]) {
         let width = u64::from(self.columns);
-        let (mut row, mut start, mut by) = (0, u64::MAX, 0);
+        let (mut row, mut start) = (0, 0);
         for ((request, to_row), to_column) in requests.iter().zip(rows).zip(columns) {
-            if request.index < start || request.index - start >= width {
-                row = self.split(request.index).0;
-                start = u64::from(row) * width;
-                by = distance(row, self.keys[0], self.columns);
+            if request.index.wrapping_sub(start) >= width {
+                row = request.index / width;
+                start = row * width;
             }
             *to_row = row;
-            *to_column = moved_in_lane((request.index - start) as u32, by, self.columns);
+            *to_column = request.index - start;
         }
     }
 }
 
-/// All moves but the first, of many indices.
+/// All moves of many indices: columns become indices again.
 struct Moves<'a, const MOVES: usize> {
     grid: &'a Grid<MOVES>,
-    rows: &'a mut [u32],
-    columns: &'a mut [u32],
+    rows: &'a mut [u64; LANES],
+    columns: &'a mut [u64; LANES],
 }
 
 impl<const MOVES: usize> Wide for Moves<'_, MOVES> {
@@ -240,16 +246,22 @@ impl<const MOVES: usize> Wide for Moves<'_, MOVES> {
     #[inline(always)]
     fn run(self) {
         let Self { grid, rows, columns } = self;
-        for (at, key) in grid.keys.iter().enumerate().skip(1) {
-            if at % 2 == 0 { move_each(columns, rows, *key, grid.columns) } else { move_each(rows, columns, *key, grid.rows) }
+        let (width, height) = (u64::from(grid.columns), u64::from(grid.rows));
+        // Move by move and not index by index: then there are enough of them that do not wait for each other.
+        for pair in grid.keys.chunks_exact(2) {
+            move_each(columns, rows, pair[0], width);
+            move_each(rows, columns, pair[1], height);
+        }
+        for (column, row) in columns.iter_mut().zip(rows) {
+            *column += *row * width;
         }
     }
 }
 
 #[inline(always)]
-fn move_each(moving: &mut [u32], lines: &[u32], key: Key, bound: u32) {
+fn move_each(moving: &mut [u64; LANES], lines: &[u64; LANES], key: Key, bound: u64) {
     for (to, line) in moving.iter_mut().zip(lines) {
-        *to = moved_in_lane(*to, distance(*line, key, bound), bound);
+        *to = moved_in_lane(*to, distance_in_lane(*line, key, bound), bound);
     }
 }
 
@@ -338,15 +350,39 @@ mod tests {
         }
     }
 
+    /// `cargo test --release -p tensorferry --lib -- --ignored --nocapture how_fast_an_order_is_computed`
+    #[test]
+    #[ignore = "a benchmark"]
+    #[allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "a benchmark prints, and its figures are rough")]
+    fn how_fast_an_order_is_computed() {
+        for n in [4096_u64, 100_000, 10_000_000, 1_000_000_000] {
+            let order = Permutation::new(n, 7, 0);
+            for size in [32, 1024] {
+                let mut batch = requests(0..size);
+                let mut best = f64::MAX;
+                for _ in 0..20 {
+                    let began = std::time::Instant::now();
+                    let batches = 200_000 / size;
+                    for at in 0..batches {
+                        let start = at * size % (n - size);
+                        batch.iter_mut().zip(start..).for_each(|(request, index)| request.index = index);
+                        order.map(&mut batch);
+                        std::hint::black_box(&mut batch);
+                    }
+                    best = best.min(began.elapsed().as_secs_f64() / (batches * size) as f64);
+                }
+                eprintln!("{n}, {size} at a time: {:.2} ns", best * 1e9);
+            }
+        }
+    }
+
     #[test]
     fn moving_wraps_around_at_the_longest_lines() {
         for bound in [1_u32, 2, (1 << 31) - 1, 1 << 31, 3_037_000_499, 3_037_000_500] {
             for (at, by) in [(0, 0), (0, bound - 1), (bound - 1, bound - 1), (bound / 2, bound - 1 - bound / 2), (bound - 1, 0)] {
                 let expected = (u64::from(at) + u64::from(by)) % u64::from(bound);
                 assert_eq!(u64::from(moved(at, by, bound)), expected);
-                if bound < 1 << 31 {
-                    assert_eq!(u64::from(moved_in_lane(at, by, bound)), expected);
-                }
+                assert_eq!(moved_in_lane(at.into(), by.into(), bound.into()), expected);
             }
         }
     }
