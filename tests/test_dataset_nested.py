@@ -185,13 +185,57 @@ def test_a_shuffle_inside_that_drew_its_seed_goes_on_with_it() -> None:
     assert sorted(head + [int(next(resumed)) for _ in range(12)]) == list(range(20))
 
 
-def test_windows_keep_their_shapes_and_other_functions_tell_dtype_and_rank_by_the_first_element() -> None:
+def test_shapes_are_known_unless_the_function_looks_at_values(tf) -> None:
     rows = tfy.Dataset.from_tensor_slices(GRID).with_format("numpy")
     assert rows.window(2).flat_map(batched).element_spec == tfy.TensorSpec((None, 3), "int32")
-    assert rows.batch(2).flat_map(cells).element_spec == tfy.TensorSpec((None,), "int32")
-    given = rows.batch(2).flat_map(cells, output_signature=tfy.TensorSpec((3,), "int32"))
+    assert rows.batch(2).flat_map(cells).element_spec == tfy.TensorSpec((3,), "int32")
+    pair = (tfy.TensorSpec((3,), "int32"), tfy.TensorSpec((4,), "float64"))
+    assert rows.batch(2).flat_map(lambda x: tfy.Dataset.from_tensor_slices((x, np.zeros((2, 4))))).element_spec == pair
+
+    def looking(x):
+        return tfy.Dataset.from_tensor_slices(x + 1)
+
+    # Then the first element tells dtype and number of dimensions; or the user does.
+    assert rows.batch(2).flat_map(looking).element_spec == tfy.TensorSpec((None,), "int32")
+    given = rows.batch(2).flat_map(looking, output_signature=tfy.TensorSpec((3,), "int32"))
     assert given.element_spec == tfy.TensorSpec((3,), "int32")
-    assert [x.tolist() for x in given] == GRID.tolist()
+    assert [x.tolist() for x in given] == (GRID + 1).tolist()
+    # In the format "tensorflow" the function is traced.
+    assert rows.with_format("tensorflow").flat_map(looking).element_spec == tf.TensorSpec((), tf.int32)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: x + 1,
+        lambda x: 1 + x,
+        lambda x: x == 1,
+        lambda x: bool(x),
+        lambda x: f"{x}",
+        lambda x: str(x),
+        lambda x: repr(x),
+        lambda x: int(x),
+        lambda x: x.shape,
+        lambda x: hasattr(x, "shape"),
+        lambda x: hash(x),
+        lambda x: np.array(x),
+        lambda x: np.array([x, x]),
+        lambda x: [1, 2][x],
+        lambda x: np.maximum(x, 1),
+        lambda x: tfy.Dataset.range(x),
+        lambda x: tfy.tensor(x),
+    ],
+)
+def test_a_function_that_looks_at_its_argument_is_called_with_the_first_element(look) -> None:
+    seen = []
+
+    def function(x):
+        seen.append(type(x).__name__)
+        look(x)
+        return tfy.Dataset.range(2)
+
+    tfy.Dataset.range(1, 3).with_format("numpy").flat_map(function)
+    assert seen == ["StandIn", "int64"]
 
 
 def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() -> None:

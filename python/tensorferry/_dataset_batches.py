@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _arguments, _padding, _structure, errors
+from tensorferry import _arguments, _padding, errors
 from tensorferry._dataset_base import Base, recorded
-from tensorferry._structure import Nested
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -53,11 +52,6 @@ class Batches(Base):
         [[3, 3, 3]]
         """
         size = _arguments.positive(batch_size, "padded_batch", "batch_size")
-        if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self._structure)):
-            raise errors.make(
-                "wrong_type",
-                "padded_batch: elements hold datasets, not tensors. Flatten them first: flat_map(lambda window: window.padded_batch(n)).",
-            )
         spec = self._plan.spec
         shapes = _padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
         values = _padding.values(self._structure, spec, padding_values, "padded_batch")

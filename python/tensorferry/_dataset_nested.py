@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _functions, _internal
-from tensorferry._dataset_base import Base, recorded
+from tensorferry import _arguments, _buckets, _functions, _internal, _spec, errors
+from tensorferry._dataset_base import Base, packer, recorded
+from tensorferry._structure import LEAF, Nested
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -96,3 +97,102 @@ class DatasetFunctions(Base):
         structure, spec = _functions.datasets_of(self, map_func, output_signature, "interleave")
         made, called = _functions.plan_maker(map_func, structure, "interleave"), _functions.name_of(map_func)
         return self._with(_internal.interleave(self._plan, called, made, self._packed(), spec, (cycle, turn)), structure)
+
+    @recorded
+    def group_by_window(
+        self,
+        key_func: Callable[..., Any],
+        reduce_func: Callable[[Any, Dataset], Any],
+        window_size: Any = None,
+        window_size_func: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+        *,
+        output_signature: Any = None,
+    ) -> Dataset:
+        """Gathers elements by a key, and hands out the elements of the dataset that ``reduce_func`` makes of each full window.
+
+        At the end come the windows that are not full, in the order of their keys. The state of an iteration holds the elements that wait
+        for their windows, by value.
+
+        Args:
+            key_func: called with each element; returns its key, an integer.
+            reduce_func: called with a key and the :class:`Dataset` of its window; returns a :class:`Dataset`.
+            window_size: how many elements a window has; at least 1.
+            window_size_func: called once for each key; returns how many. Instead of ``window_size``.
+            name: accepted for tf.data's sake.
+            output_signature: what the elements of the result are, as ``TensorSpec`` s.
+
+        Raises:
+            tensorferry.errors.ValueError: neither or both of ``window_size`` and ``window_size_func`` are given.
+            tensorferry.errors.TypeError: ``reduce_func`` returns something else than a dataset; or, while iterating, a key is no integer.
+
+        >>> import tensorferry as tfy
+        >>> numbers = tfy.Dataset.range(6).with_format("numpy")
+        >>> pairs = numbers.group_by_window(lambda x: x % 2, lambda key, window: window.batch(2), window_size=2)
+        >>> [pair.tolist() for pair in pairs]
+        [[0, 2], [1, 3], [4], [5]]
+        """
+        stage = "group_by_window"
+        _functions.check_callable(key_func, stage, "key_func")
+        _functions.check_callable(reduce_func, stage, "reduce_func")
+        if (window_size is None) == (window_size_func is None):
+            raise errors.make("argument", f"{stage}: pass either window_size= or window_size_func=")
+        if window_size_func is None:
+            size = _arguments.positive(window_size, stage, "window_size")
+            sizes: tuple[str, Callable[[Any], Any]] = (str(size), lambda key: size)
+        else:
+            _functions.check_callable(window_size_func, stage, "window_size_func")
+            sizes = (_functions.name_of(window_size_func), window_size_func)
+        if output_signature is None:
+            structure, spec = _functions.groups_of(self, key_func, reduce_func, stage)
+        else:
+            structure, spec = _spec.parse(output_signature, f"{stage}: output_signature")
+        reduce = (_functions.name_of(reduce_func), _functions.plan_maker(reduce_func, structure, stage))
+        key = (_functions.name_of(key_func), key_func)
+        packers = (self._packed(), packer(LEAF, self._format), packer(Nested(self._structure), self._format, self._options))
+        return self._with(_internal.group_by_window(self._plan, key, reduce, sizes, packers, spec), structure)
+
+    @recorded
+    def bucket_by_sequence_length(
+        self,
+        element_length_func: Callable[..., Any],
+        bucket_boundaries: Any,
+        bucket_batch_sizes: Any,
+        padded_shapes: Any = None,
+        padding_values: Any = None,
+        pad_to_bucket_boundary: bool = False,
+        no_padding: bool = False,
+        drop_remainder: bool = False,
+        name: str | None = None,
+    ) -> Dataset:
+        """Padded batches of elements of similar lengths: ``group_by_window`` by length, then ``padded_batch``.
+
+        Args:
+            element_length_func: called with each element; returns its length, an integer.
+            bucket_boundaries: lengths at which the buckets end: ``[3, 5]`` makes those of lengths below 3, of 3 and 4, and of 5 and more.
+            bucket_batch_sizes: for each bucket how many elements make a batch: one more number than boundaries.
+            padded_shapes, padding_values: as for :meth:`padded_batch`.
+            pad_to_bucket_boundary: pads unknown lengths to the boundary of the bucket minus 1, not to the longest of the batch. Elements
+                of the last bucket, which has no boundary, are then errors.
+            no_padding: stacks elements as they are; those of one batch have to be of one shape.
+            drop_remainder: leaves out the batches at the end that are not full.
+            name: accepted for tf.data's sake.
+
+        Raises:
+            tensorferry.errors.ValueError: the numbers of boundaries and batch sizes do not go together; what :meth:`padded_batch` raises.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> words = tfy.Dataset.from_tensor_slices([1, 4, 2, 3]).with_format("numpy").map(lambda n: np.full(n, n))
+        >>> for batch in words.bucket_by_sequence_length(lambda word: len(word), [3], [2, 2]):
+        ...     print(batch.tolist())
+        [[1, 0], [2, 2]]
+        [[4, 4, 4, 4], [3, 3, 3, 0]]
+        """
+        _functions.check_callable(element_length_func, _buckets.STAGE, "element_length_func")
+        buckets = _buckets.Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, bool(drop_remainder))
+        if no_padding:
+            spec = self._plan.batch(1, False).spec
+        else:
+            spec = buckets.pad(self._structure, self._plan.spec, padded_shapes, padding_values, bool(pad_to_bucket_boundary))
+        packers = (self._packed(), packer(LEAF, "numpy"), packer(Nested(self._structure), "numpy"))
+        return self._with(_internal.group_by_window(self._plan, *buckets.functions(), packers, spec))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from tensorferry import _arguments, _internal, _python_numbers, _spec, _structure, _tracing, errors
-from tensorferry._dataset_base import Base
+from tensorferry._dataset_base import Base, packer
 from tensorferry._structure import LEAF, Nested, Structure
 
 #: What is known of a function's result: its structure and components.
@@ -131,6 +133,20 @@ def datasets_of(dataset: Base, function: Callable[..., Any], output_signature: A
         made = returned_dataset(traced, stage)
         return made._structure, made._plan.spec
     made = returned_dataset(first_result(dataset, function, stage), stage)
+    return made._structure, _spec.ranks(made._plan.spec)
+
+
+def groups_of(dataset: Base, key_func: Callable[..., Any], reduce_func: Callable[..., Any], stage: str) -> Result:
+    """What the elements of the datasets that ``reduce_func`` returns for a key and a group are."""
+    spec: list[_spec.Part] = [("int64", ()), dataset._plan.spec]
+    both = dataset._with(_internal.placeholder(spec), (LEAF, Nested(dataset._structure)))
+    traced = _tracing.returned(both, reduce_func)
+    if traced is not None:
+        made = returned_dataset(traced, stage)
+        return made._structure, made._plan.spec
+    key = _arguments.whole(first_result(dataset, key_func, stage), stage, "the key that key_func returns")
+    group = dataset._with(dataset._plan.take(1))
+    made = returned_dataset(reduce_func(packer(LEAF, dataset._format).pack([np.asarray(key, np.int64)]), group), stage)
     return made._structure, _spec.ranks(made._plan.spec)
 
 

@@ -21,6 +21,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 def shapes(structure: Structure, spec: list[_spec.Part], given: Any, stage: str) -> list[list[int | None]]:
     """The dimensions to which each component is padded; None for that of the longest of a batch."""
+    if any(isinstance(part, list) for part in spec):
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: elements hold datasets, not tensors. Flatten them first: flat_map(lambda window: window.padded_batch(n)).",
+        )
     if given is not None:
         what = f"{stage}: padded_shapes"
         return [_dimensions(shape, what) for shape in _up_to(structure, given, what)]
@@ -90,4 +95,4 @@ def _value(value: Any, dtype: str, what: str) -> Any:
         raise errors.make("argument", f"{what}: a padding value has to be one number, not an array of {rank} dimensions")
     if name != dtype:
         raise errors.make("dtype_mismatch", f"{what}: a padding value is of dtype {name}, its component of {dtype}")
-    return array
+    return _internal.tensor(array)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
-from tensorferry import _internal, _spec, _structure
+from tensorferry import _internal, _spec, _structure, errors
 from tensorferry._dataset_base import Base
 from tensorferry._structure import LEAF, Nested, Structure
+
+#: Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of elements.
+_standing_in = contextvars.ContextVar("_standing_in", default=False)
+
+
+class StandIn:
+    """Stands for a tensor of an element. Nothing can be done with it but to make a dataset of it: what does not look at a tensor's
+    values does the same for all of them."""
+
+    __slots__ = ("part",)
+
+    def __init__(self, part: _spec.Part) -> None:
+        self.part = part
+
+    def _unknown(self, *args: Any) -> NoReturn:
+        raise RuntimeError("it stands for a tensor; it has no value")
+
+    __getattr__ = __array__ = __bool__ = __eq__ = __ne__ = __hash__ = __repr__ = __str__ = __format__ = _unknown
 
 
 def result(dataset: Base, function: Callable[..., Any]) -> tuple[Structure, list[_spec.Part]] | None:
@@ -36,20 +56,54 @@ def result(dataset: Base, function: Callable[..., Any]) -> tuple[Structure, list
 
 
 def returned(dataset: Base, function: Callable[..., Any]) -> Any:
-    """What the function returns for stand-ins: symbolic tensors, and datasets that cannot be iterated. None if it fails, or if there
-    are tensors and no TensorFlow to trace it."""
-    tensors = not all(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure))
-    if tensors and (dataset._format != "tensorflow" or "tensorflow" not in sys.modules):
-        return None
+    """What the function returns for stand-ins: symbolic tensors in the format "tensorflow", else :class:`StandIn`, and datasets that
+    cannot be iterated. None if it fails."""
     found: list[Any] = []
-    try:
-        if tensors:
-            _traced(dataset, lambda *args: found.append(function(*args)))
-        else:
-            found.append(function(*_unpacked(_stand_ins(dataset, iter(())))))
-    except Exception:  # as above
-        return None
+    tensors = any(leaf is LEAF for leaf in _structure.flatten(dataset._structure))
+    with _symbols_stand_in():
+        try:
+            if tensors and dataset._format == "tensorflow" and "tensorflow" in sys.modules:
+                _traced(dataset, lambda *args: found.append(function(*args)))
+            else:
+                blanks = (StandIn(part) for part in dataset._plan.spec if isinstance(part, tuple))
+                found.append(function(*_unpacked(_stand_ins(dataset, blanks))))
+        except Exception:  # as above
+            return None
     return found[-1] if found else None
+
+
+@contextlib.contextmanager
+def _symbols_stand_in() -> Iterator[None]:
+    token = _standing_in.set(True)
+    try:
+        yield
+    finally:
+        _standing_in.reset(token)
+
+
+def placeholder(leaves: list[Any], sliced: bool, stage: str) -> _internal.Plan | None:
+    """What stands for the dataset of these arrays, or of their rows if ``sliced``; None unless one of them is a stand-in."""
+    if not any(isinstance(leaf, StandIn) or _is_symbol(leaf) for leaf in leaves):
+        return None
+    spec = [_part(leaf, stage) for leaf in leaves]
+    if sliced and any(dims == () for _, dims in spec):
+        raise errors.make("argument", f"{stage}: a scalar has no rows")
+    return _internal.placeholder([(name, dims and dims[1:]) for name, dims in spec] if sliced else spec)
+
+
+def _is_symbol(value: Any) -> bool:
+    tensorflow = sys.modules.get("tensorflow")
+    return _standing_in.get() and tensorflow is not None and bool(tensorflow.is_symbolic_tensor(value))
+
+
+def _part(leaf: Any, stage: str) -> _spec.Part:
+    if isinstance(leaf, StandIn):
+        return leaf.part
+    if _is_symbol(leaf):
+        return _internal.dtype_name(leaf.dtype), _spec.shape_of(leaf.shape)
+    from tensorferry import _arguments
+
+    return _internal.from_tensors([_arguments.source(leaf, stage)]).spec[0]
 
 
 def _traced(dataset: Base, function: Callable[..., Any]) -> Any:
@@ -62,7 +116,7 @@ def _traced(dataset: Base, function: Callable[..., Any]) -> Any:
     return graph.get_concrete_function(*specs).structured_outputs
 
 
-def _stand_ins(dataset: Base, tensors: Any) -> Any:
+def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
     """An element with the next of ``tensors`` in the place of each tensor, and a placeholder for each dataset."""
     spec = iter(dataset._plan.spec)
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from tensorferry import _arguments, _functions, _internal, _spec, _structure, errors
+from tensorferry import _arguments, _functions, _internal, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_batches import Batches
 from tensorferry._dataset_functions import Functions
@@ -54,8 +54,11 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Native):
         >>> list(tfy.Dataset.from_tensor_slices(([1, 2], [3.0, 4.0])).with_format("numpy"))
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
-        sources = [_arguments.source(leaf, "from_tensor_slices") for leaf in _structure.flatten(tensors)]
-        return Dataset._of(_internal.from_tensor_slices(sources), _structure.structure_of(tensors), "tensorflow")
+        leaves = _structure.flatten(tensors)
+        plan = _tracing.placeholder(leaves, True, "from_tensor_slices")
+        if plan is None:
+            plan = _internal.from_tensor_slices([_arguments.source(leaf, "from_tensor_slices") for leaf in leaves])
+        return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
 
     @staticmethod
     @recorded
@@ -66,8 +69,11 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Native):
         >>> list(tfy.Dataset.from_tensors([1, 2]).as_numpy_iterator())
         [array([1, 2], dtype=int32)]
         """
-        sources = [_arguments.source(leaf, "from_tensors") for leaf in _structure.flatten(tensors)]
-        return Dataset._of(_internal.from_tensors(sources), _structure.structure_of(tensors), "tensorflow")
+        leaves = _structure.flatten(tensors)
+        plan = _tracing.placeholder(leaves, False, "from_tensors")
+        if plan is None:
+            plan = _internal.from_tensors([_arguments.source(leaf, "from_tensors") for leaf in leaves])
+        return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
 
     @staticmethod
     @recorded

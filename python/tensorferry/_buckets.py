@@ -1,0 +1,75 @@
+"""What ``bucket_by_sequence_length`` is made of: a key for each element, and a batch of each full bucket."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from tensorferry import _arguments, _functions, _internal, _padding, _spec, errors
+from tensorferry._structure import Structure
+
+STAGE = "bucket_by_sequence_length"
+
+
+class Buckets:
+    """Ranges of lengths, how many elements of each make a batch, and how it is made."""
+
+    def __init__(self, length: Callable[..., Any], boundaries: Any, sizes: Any, drop_remainder: bool) -> None:
+        self.length = length
+        self.boundaries = [_arguments.whole(boundary, STAGE, "every boundary") for boundary in boundaries]
+        self.sizes = [_arguments.positive(size, STAGE, "every batch size") for size in sizes]
+        self.drop_remainder = drop_remainder
+        count = len(self.boundaries) + 1
+        if len(self.sizes) != count:
+            raise errors.make(
+                "argument",
+                f"{STAGE}: {count - 1} bucket_boundaries make {count} buckets, but bucket_batch_sizes are {len(self.sizes)}",
+            )
+        #: For each bucket the dimensions that its elements are padded to; empty if they are not padded.
+        self.shapes: list[list[list[int | None]]] = []
+        self.values: list[Any] = []
+        self.to_boundary = False
+
+    def pad(self, structure: Structure, spec: list[_spec.Part], shapes: Any, values: Any, to_boundary: bool) -> list[_spec.Part]:
+        """Has batches padded, and says what they are."""
+        common = _padding.shapes(structure, spec, shapes, STAGE)
+        self.values = _padding.values(structure, spec, values, STAGE)
+        self.to_boundary = to_boundary
+        for boundary in [*self.boundaries, None]:
+            filler = boundary - 1 if to_boundary and boundary is not None else None
+            self.shapes.append([[filler if dim is None else dim for dim in dims] for dims in common])
+        return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
+
+    def key(self, *element: Any) -> int:
+        """The number of the bucket that an element belongs to."""
+        length = _arguments.whole(self.length(*element), STAGE, "the length that element_length_func returns")
+        starts, ends = [-math.inf, *self.boundaries], [*self.boundaries, math.inf]
+        at = next(at for at, (start, end) in enumerate(zip(starts, ends, strict=True)) if start <= length < end)
+        if self.to_boundary and at == len(self.boundaries):
+            raise errors.make(
+                "argument",
+                f"{STAGE}: an element of length {length}; with pad_to_bucket_boundary=True every length has to be less than the last of "
+                f"bucket_boundaries={self.boundaries}",
+            )
+        return at
+
+    def size(self, key: Any) -> int:
+        """How many elements of a bucket make a batch."""
+        return self.sizes[int(key)]
+
+    def batch(self, key: Any, window: Any) -> _internal.Plan:
+        """The batch of a bucket's elements."""
+        plan: _internal.Plan = window._plan
+        if not self.shapes:
+            return plan.batch(self.size(key), self.drop_remainder)
+        return plan.padded_batch(self.size(key), self.shapes[int(key)], self.values, self.drop_remainder)
+
+    def functions(
+        self,
+    ) -> tuple[tuple[str, Callable[..., int]], tuple[str, Callable[..., _internal.Plan]], tuple[str, Callable[..., int]]]:
+        """Key, batch and size, with what the plan calls them: everything that changes what elements are."""
+        padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
+        batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
+        key = f"{STAGE}({_functions.name_of(self.length)}, {self.boundaries})"
+        return (key, self.key), (batch, self.batch), (str(self.sizes), self.size)
