@@ -203,7 +203,7 @@ def test_filter_and_take_while():
         assert [repr(x) for x in getattr(ours, stage)(lambda x: x % 5 < 3)] == expected
     pairs = tfy.Dataset.zip(ours, ours).with_format("numpy")
     assert len(list(pairs.filter(lambda a, b: a == b))) == 10  # a tuple is unpacked into arguments
-    with pytest.raises(errors.TypeError, match="one bool"):
+    with pytest.raises(errors.ValueError, match="one bool"):
         list(ours.with_format("numpy").filter(lambda x: x))
 
 

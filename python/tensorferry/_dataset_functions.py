@@ -55,13 +55,14 @@ class Functions(Base):
         """The elements for which ``predicate`` returns true.
 
         Args:
-            predicate: called with each element; has to return one bool.
+            predicate: called with each element; has to return one bool. A function that does not is refused when the dataset is made,
+                if TensorFlow finds it out by tracing it, else at its element.
 
         >>> import tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
         [1, 3, 5]
         """
-        _functions.check_callable(predicate, "filter", "predicate")
+        _functions.check_predicate(self, predicate, "filter")
         return self._with(_internal.filter(self._plan, _functions.name_of(predicate), predicate, self._packed()))
 
     @recorded
@@ -72,7 +73,7 @@ class Functions(Base):
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").take_while(lambda x: x < 3)]
         [0, 1, 2]
         """
-        _functions.check_callable(predicate, "take_while", "predicate")
+        _functions.check_predicate(self, predicate, "take_while")
         return self._with(_internal.take_while(self._plan, _functions.name_of(predicate), predicate, self._packed()))
 
     @recorded
@@ -82,9 +83,10 @@ class Functions(Base):
         """Elements that ``scan_func`` makes of a running state and each element.
 
         Args:
-            initial_state: the state at first: a tensor, number, or structure of them. Its dtypes never change.
+            initial_state: the state at first: a tensor, number, or structure of them. Its dtypes never change: a next state of another
+                is an error in the format "tensorflow", as it is for tf.data, and converted, every value checked, in the others.
             scan_func: called with the state and the element; returns the next state and an element.
-            output_signature: what the elements are. Without it, ``scan_func`` is called once with the first element to find out.
+            output_signature: what the elements are. Without it, it is found out as by ``map``.
 
         >>> import numpy as np, tensorferry as tfy
         >>> sums = tfy.Dataset.range(5).with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
@@ -95,7 +97,7 @@ class Functions(Base):
         state = _functions.State(initial_state, self._format, "scan")
         result = _functions.scanned(self, state, scan_func, output_signature)
         structure = (state.structure, result[0])
-        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan")
+        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state.fixed)
         packers = (state.packer, self._packed())
         name = _functions.name_of(scan_func)
         return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, (state.spec, result[1])), result[0])
@@ -104,7 +106,7 @@ class Functions(Base):
         """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.
 
         Args:
-            initial_state: the state at first. Its dtypes never change.
+            initial_state: the state at first. Its dtypes never change, as those of ``scan``.
             reduce_func: called with the state and the element.
 
         >>> import numpy as np, tensorferry as tfy
@@ -113,6 +115,6 @@ class Functions(Base):
         """
         _functions.check_callable(reduce_func, "reduce", "reduce_func")
         state = _functions.State(initial_state, self._format, "reduce")
-        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce")
+        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state.fixed)
         packers = (state.packer, self._packed())
         return _internal.fold(self._plan, state.flat, _functions.name_of(reduce_func), flat, packers, state.spec)

@@ -10,9 +10,7 @@ import numpy as np
 from tensorferry import _arguments, _internal, _python_numbers, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import Base, packer
 from tensorferry._structure import LEAF, Nested, Structure
-
-#: What is known of a function's result: its structure and components.
-Result = tuple[Structure, list[_spec.Part]]
+from tensorferry._tracing import Result
 
 
 def name_of(function: Any) -> str:
@@ -32,19 +30,31 @@ def outermost(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def flattener(function: Callable[..., Any], result: Result, stage: str) -> Callable[..., list[Any]]:
-    """A function that returns what ``function`` does as a flat list of values that ``_internal`` can read."""
-    structure = result[0]
+def flattener(function: Callable[..., Any], result: Result, stage: str, state: int = 0) -> Callable[..., list[Any]]:
+    """A function that returns what ``function`` does as a flat list of values that ``_internal`` can read. The first ``state`` of them
+    have to be of the dtype that the specification says."""
+    structure, spec = result
     leaves = _structure.flatten(structure)
     what = f"{stage}: what the function returned"
-    if structure is LEAF:
+    if structure is LEAF and not state:
         return lambda *args: [_value(function(*args), stage)]
 
     def flat(*args: Any) -> list[Any]:
         values = _structure.flatten_as(structure, function(*args), what)
+        for value, (name, _) in zip(values[:state], spec[:state], strict=True):
+            _same_dtype(value, name, stage)
         return [_leaf(leaf, value, stage) for leaf, value in zip(leaves, values, strict=True)]
 
     return flat
+
+
+def _same_dtype(value: Any, name: str, stage: str) -> None:
+    """Refuses a next state of another dtype. Python's numbers have none of their own."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and getattr(dtype, "name", name) != name:
+        raise errors.make(
+            "dtype_mismatch", f"{stage}: the state is {name}, but the function returned {dtype.name}. Cast one of them."
+        )
 
 
 def plan_maker(function: Callable[..., Any], structure: Structure, stage: str) -> Callable[..., _internal.Plan]:
@@ -160,13 +170,33 @@ def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any
     )
 
 
+def check_predicate(dataset: Base, function: Callable[..., Any], stage: str) -> None:
+    """Refuses a function that is no predicate, if tracing it tells."""
+    check_callable(function, stage, "predicate")
+    traced = _tracing.result(dataset, function)
+    if traced is None or (traced[0] is LEAF and traced[1][0] in (("bool", None), ("bool", ()))):
+        return
+    returned = _spec.element_spec(*traced, tensorflow=False)
+    raise errors.make(
+        "argument", f"{stage}: the predicate has to return one bool, not {returned}. Compare, and reduce with all() or any()."
+    )
+
+
 class State:
     """A running state of the user's: what it is at first, and how it is nested. A list in it is one tensor."""
 
     def __init__(self, initial: Any, format: str, stage: str) -> None:
-        self.structure, self.spec = signature(initial, stage)
-        self.flat = [_value(leaf, stage) for leaf in _structure.flatten(initial)]
+        self.structure, described = signature(initial, stage)
+        self.flat = [_value(leaf, stage, exact=False) for leaf in _structure.flatten(initial)]
+        self.spec = [(name, None) for name, _ in described]  # the dtypes stay what they are, the shapes need not
         self.packer = _internal.Packer(_structure.skeleton(self.structure), format, _no_datasets)
+        #: How many components of the next state have to come in the dtype of the first, and are not converted to it.
+        self.fixed = len(self.spec) if format == "tensorflow" else 0
+
+    def known(self) -> Result:
+        """Structure and components of what it is at first."""
+        shapes = [tuple(np.shape(leaf)) for leaf in self.flat]
+        return self.structure, [(name, shape) for (name, _), shape in zip(self.spec, shapes, strict=True)]
 
 
 def _no_datasets(at: int, plan: _internal.Plan) -> Any:
@@ -177,10 +207,36 @@ def scanned(dataset: Base, state: State, function: Callable[..., Any], output_si
     """What the elements of ``scan`` are."""
     if output_signature is not None:
         return _spec.parse(output_signature, "scan: output_signature")
+    traced = _tracing.scanned(dataset, state.known(), function)
+    if traced is not None:
+        _check_dtypes(traced[1], state)
+        return _scanned(traced, state)
     for element in dataset._plan.copy().iterate(dataset._packed(), 1, None, 0):
         first = state.packer.pack(state.flat)
-        result = function(first, element)
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise errors.make("wrong_type", "scan: the function has to return the next state and an element")
-        return signature(result[1], "scan")
+        return _scanned(signature(outermost(function(first, element)), "scan"), state)
     raise errors.make("argument", "scan: the dataset has no elements to find out from. Pass output_signature=.")
+
+
+def _scanned(result: Result, state: State) -> Result:
+    """Structure and components of the element in what the function of ``scan`` returns: the next state, and an element."""
+    structure, spec = result
+    if not isinstance(structure, tuple) or len(structure) != 2:
+        raise errors.make(
+            "wrong_type", f"scan: the function has to return the next state and an element, not {_structure.describe(structure)}"
+        )
+    if not _structure.equal(structure[0], state.structure):
+        raise errors.make(
+            "wrong_type",
+            f"scan: the next state has to be structured as the initial one, {_structure.describe(state.structure)}, not as "
+            f"{_structure.describe(structure[0])}",
+        )
+    return structure[1], spec[len(state.spec) :]
+
+
+def _check_dtypes(spec: list[_spec.Part], state: State) -> None:
+    before, after = ([name for name, _ in parts] for parts in (state.spec, spec[: len(state.spec)]))
+    if before != after:
+        raise errors.make(
+            "dtype_mismatch",
+            f"scan: the state is {', '.join(before)}, but the function returns {', '.join(after)}. Cast one of them.",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from tensorferry import _internal, _spec, _structure, errors
@@ -31,11 +31,39 @@ class StandIn:
     __getattr__ = __array__ = __bool__ = __eq__ = __ne__ = __hash__ = __repr__ = __str__ = __format__ = _unknown
 
 
-def result(dataset: Base, function: Callable[..., Any]) -> tuple[Structure, list[_spec.Part]] | None:
+#: What is known of a function's result: its structure and components.
+Result = tuple[Structure, list[_spec.Part]]
+
+
+def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
     """Structure and components of the tensors that TensorFlow gets by tracing the function, as tf.data does; None if it cannot.
 
     A function of datasets is not traced: with ``reduce`` or a loop it asks for elements, and there are none.
     """
+    return _result(dataset, [], lambda element: function(*_unpacked(element)))
+
+
+def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Result | None:
+    """As :func:`result`, of a function of a state and an element, which returns the next state and something else. The state is of
+    whatever shape the function makes of it again and again."""
+    structure, spec = state
+
+    def call(*args: Any) -> Any:
+        *tensors, element = args
+        return function(_structure.pack(structure, iter(tensors)), element)
+
+    while True:
+        found = _result(dataset, spec, call)
+        if found is None or len(found[1]) < len(spec):
+            return found
+        wider = _spec.relaxed(spec, found[1][: len(spec)])
+        if wider == spec:
+            return found
+        spec = wider
+
+
+def _result(dataset: Base, first: list[_spec.Part], function: Callable[..., Any]) -> Result | None:
+    """What a function returns that takes tensors of the specifications ``first``, and an element."""
     if dataset._format != "tensorflow" or "tensorflow" not in sys.modules:
         return None
     if any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure)):
@@ -48,7 +76,7 @@ def result(dataset: Base, function: Callable[..., Any]) -> tuple[Structure, list
         return _structure.map_structure(lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, list) else leaf, value)
 
     try:
-        outputs = _traced(dataset, lambda *args: stacked(function(*args)))
+        outputs = _traced(dataset, lambda *args: stacked(function(*args)), first)
         found = _spec.parse(outputs, "map")
     except Exception:  # whatever a function of the user's does when it meets symbols; run on values it may well work
         return None
@@ -63,7 +91,7 @@ def returned(dataset: Base, function: Callable[..., Any]) -> Any:
     with _symbols_stand_in():
         try:
             if tensors and dataset._format == "tensorflow" and "tensorflow" in sys.modules:
-                _traced(dataset, lambda *args: found.append(function(*args)))
+                _traced(dataset, lambda element: found.append(function(*_unpacked(element))))
             else:
                 blanks = (StandIn(part) for part in dataset._plan.spec if isinstance(part, tuple))
                 found.append(function(*_unpacked(_stand_ins(dataset, blanks))))
@@ -106,14 +134,18 @@ def _part(leaf: Any, stage: str) -> _spec.Part:
     return _internal.from_tensors([_arguments.source(leaf, stage)]).spec[0]
 
 
-def _traced(dataset: Base, function: Callable[..., Any]) -> Any:
-    """The structured outputs of the function, traced."""
+def _traced(dataset: Base, function: Callable[..., Any], first: Sequence[_spec.Part] = ()) -> Any:
+    """The structured outputs of a function of tensors of the specifications ``first`` and an element, traced."""
     import tensorflow as tf
 
     leaves, spec = _structure.flatten(dataset._structure), dataset._plan.spec
-    specs = [tf.TensorSpec(part[1], tf.as_dtype(part[0])) for leaf, part in zip(leaves, spec, strict=True) if leaf is LEAF]
-    graph = tf.function(lambda *tensors: function(*_unpacked(_stand_ins(dataset, iter(tensors)))), autograph=False)
-    return graph.get_concrete_function(*specs).structured_outputs
+    parts = [*first, *(part for leaf, part in zip(leaves, spec, strict=True) if leaf is LEAF)]
+    specs = [tf.TensorSpec(part[1], tf.as_dtype(part[0])) for part in parts]
+
+    def call(*tensors: Any) -> Any:
+        return function(*tensors[: len(first)], _stand_ins(dataset, iter(tensors[len(first) :])))
+
+    return tf.function(call, autograph=False).get_concrete_function(*specs).structured_outputs
 
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:

@@ -86,7 +86,7 @@ pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<b
             tensor.dtype(),
             tensor.shape()
         );
-        return Err(raise(value.py(), "wrong_type", message));
+        return Err(raise(value.py(), "argument", message));
     }
     let view = tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
     Ok(view.get(&[]).unwrap_or(false))
