@@ -97,7 +97,7 @@ class Functions(Base):
         state = _functions.State(initial_state, self._format, "scan")
         result = _functions.scanned(self, state, scan_func, output_signature)
         structure = (state.structure, result[0])
-        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state.fixed)
+        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed)
         packers = (state.packer, self._packed())
         name = _functions.name_of(scan_func)
         return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, (state.spec, result[1])), result[0])
@@ -115,6 +115,6 @@ class Functions(Base):
         """
         _functions.check_callable(reduce_func, "reduce", "reduce_func")
         state = _functions.State(initial_state, self._format, "reduce")
-        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state.fixed)
+        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state=state.fixed)
         packers = (state.packer, self._packed())
         return _internal.fold(self._plan, state.flat, _functions.name_of(reduce_func), flat, packers, state.spec)

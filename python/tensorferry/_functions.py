@@ -30,17 +30,17 @@ def outermost(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def flattener(function: Callable[..., Any], result: Result, stage: str, state: int = 0) -> Callable[..., list[Any]]:
+def flattener(
+    function: Callable[..., Any], result: Result, stage: str, *, state: int = 0, stacks: bool = False
+) -> Callable[..., list[Any]]:
     """A function that returns what ``function`` does as a flat list of values that ``_internal`` can read. The first ``state`` of them
-    have to be of the dtype that the specification says."""
+    have to be of the dtype that the specification says. Tuples where a tensor is due are stacked into one if it ``stacks``."""
     structure, spec = result
     leaves = _structure.flatten(structure)
     what = f"{stage}: what the function returned"
-    if structure is LEAF and not state:
-        return lambda *args: [_value(function(*args), stage)]
 
     def flat(*args: Any) -> list[Any]:
-        values = _structure.flatten_as(structure, function(*args), what)
+        values = _structure.flatten_as(structure, function(*args), what, stacks)
         for value, (name, _) in zip(values[:state], spec[:state], strict=True):
             _same_dtype(value, name, stage)
         return [_leaf(leaf, value, stage) for leaf, value in zip(leaves, values, strict=True)]
@@ -67,7 +67,7 @@ def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Resul
 
     def start() -> Iterator[list[Any]]:
         last: list[Any] = [None]
-        flat = flattener(lambda: last[0], result, "from_generator")
+        flat = flattener(lambda: last[0], result, "from_generator", stacks=True)
         for element in function(*args):
             last[0] = element
             yield flat()
@@ -130,8 +130,11 @@ def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any,
     first element."""
     if output_signature is not None:
         return _spec.parse(output_signature, f"{stage}: output_signature")
-    traced = _tracing.result(dataset, function)
-    return signature(outermost(first_result(dataset, function, stage)), stage) if traced is None else traced
+    result = _tracing.result(dataset, function)
+    if result is None:
+        result = signature(outermost(first_result(dataset, function, stage)), stage)
+    _spec.check_some(result[1], stage)
+    return result
 
 
 def datasets_of(dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str) -> Result:
@@ -187,6 +190,7 @@ class State:
 
     def __init__(self, initial: Any, format: str, stage: str) -> None:
         self.structure, described = signature(initial, stage)
+        _spec.check_some(described, stage)
         self.flat = [_value(leaf, stage, exact=False) for leaf in _structure.flatten(initial)]
         self.spec = [(name, None) for name, _ in described]  # the dtypes stay what they are, the shapes need not
         self.packer = _internal.Packer(_structure.skeleton(self.structure), format, _no_datasets)
@@ -230,6 +234,7 @@ def _scanned(result: Result, state: State) -> Result:
             f"scan: the next state has to be structured as the initial one, {_structure.describe(state.structure)}, not as "
             f"{_structure.describe(structure[0])}",
         )
+    _spec.check_some(spec[len(state.spec) :], "scan")
     return structure[1], spec[len(state.spec) :]
 
 

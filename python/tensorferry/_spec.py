@@ -112,6 +112,12 @@ def _tensorflow_leaf(leaf: Any, part: Part) -> Any:
     return tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name))
 
 
+def check_some(spec: list[Part], stage: str) -> None:
+    """Refuses elements without a single tensor."""
+    if not spec:
+        raise errors.make("argument", f"{stage}: an element needs at least one tensor; None, () and {{}} have none")
+
+
 def parse(signature: Any, what: str) -> tuple[Structure, list[Part]]:
     """The structure and components of a specification that the user gives: of ``TensorSpec`` s, ours or TensorFlow's."""
     flat: list[Part] = []

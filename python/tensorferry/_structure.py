@@ -136,20 +136,21 @@ def equal(a: Structure, b: Structure) -> bool:
     return len(ours) == len(theirs) and all(equal(x, y) for x, y in zip(ours, theirs, strict=True))
 
 
-def flatten_as(structure: Structure, value: Any, what: str) -> list[Any]:
-    """The leaves of a value that has to nest as ``structure`` does; lists count as tuples where a tuple is due."""
+def flatten_as(structure: Structure, value: Any, what: str, stacks: bool = False) -> list[Any]:
+    """The leaves of a value that has to nest as ``structure`` does. Lists count as tuples where a tuple is due, and, if it ``stacks``,
+    tuples as lists where a tensor is due."""
     flat: list[Any] = []
-    _collect(structure, value, what, flat)
+    _collect(structure, value, what, flat, stacks)
     return flat
 
 
-def _collect(structure: Structure, value: Any, what: str, flat: list[Any]) -> None:
+def _collect(structure: Structure, value: Any, what: str, flat: list[Any], stacks: bool) -> None:
     if structure is None:
         if value is not None:
             raise TypeError(f"{what} holds a {type(value).__name__} where None is due")
         return
     if not is_container(structure):
-        if isinstance(value, Mapping) or value is None:
+        if isinstance(value, Mapping) or value is None or (isinstance(value, tuple) and not stacks):
             raise TypeError(f"{what} holds a {type(value).__name__} where a tensor is due")
         flat.append(value)
         return
@@ -159,7 +160,7 @@ def _collect(structure: Structure, value: Any, what: str, flat: list[Any]) -> No
     if not same or (isinstance(structure, Mapping) and set(value) != set(structure)) or len(parts(value)) != len(parts(structure)):
         raise TypeError(f"{what} is structured as {describe(structure_of(value))}, not as {describe(structure)}")
     for part, inner in zip(parts(structure), parts(value), strict=True):
-        _collect(part, inner, what, flat)
+        _collect(part, inner, what, flat, stacks)
 
 
 def describe(structure: Structure) -> str:

@@ -40,7 +40,7 @@ def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
 
     A function of datasets is not traced: with ``reduce`` or a loop it asks for elements, and there are none.
     """
-    return _result(dataset, [], lambda element: function(*_unpacked(element)))
+    return _result(dataset, [], _unpacked, function)
 
 
 def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Result | None:
@@ -48,12 +48,12 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
     whatever shape the function makes of it again and again."""
     structure, spec = state
 
-    def call(*args: Any) -> Any:
+    def arguments(*args: Any) -> tuple[Any, ...]:
         *tensors, element = args
-        return function(_structure.pack(structure, iter(tensors)), element)
+        return _structure.pack(structure, iter(tensors)), element
 
     while True:
-        found = _result(dataset, spec, call)
+        found = _result(dataset, spec, arguments, function)
         if found is None or len(found[1]) < len(spec):
             return found
         wider = _spec.relaxed(spec, found[1][: len(spec)])
@@ -62,8 +62,10 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
         spec = wider
 
 
-def _result(dataset: Base, first: list[_spec.Part], function: Callable[..., Any]) -> Result | None:
-    """What a function returns that takes tensors of the specifications ``first``, and an element."""
+def _result(
+    dataset: Base, first: list[_spec.Part], arguments: Callable[..., tuple[Any, ...]], function: Callable[..., Any]
+) -> Result | None:
+    """What a function returns for the arguments made of tensors of the specifications ``first`` and an element."""
     if dataset._format != "tensorflow" or "tensorflow" not in sys.modules:
         return None
     if any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure)):
@@ -75,8 +77,14 @@ def _result(dataset: Base, first: list[_spec.Part], function: Callable[..., Any]
         value = tuple(value) if isinstance(value, list) else value
         return _structure.map_structure(lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, list) else leaf, value)
 
+    def trace(function: Callable[..., Any]) -> Any:
+        return _traced(dataset, lambda *args: stacked(function(*arguments(*args))), first)
+
     try:
-        outputs = _traced(dataset, lambda *args: stacked(function(*args)), first)
+        try:
+            outputs = trace(function)
+        except tf.errors.OperatorNotAllowedInGraphError:
+            outputs = trace(tf.autograph.to_graph(function))  # with Python's if and while rewritten, as tf.data does it; takes long
         found = _spec.parse(outputs, "map")
     except Exception:  # whatever a function of the user's does when it meets symbols; run on values it may well work
         return None

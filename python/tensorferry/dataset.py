@@ -73,6 +73,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Native):
         plan = _tracing.placeholder(leaves, False, "from_tensors")
         if plan is None:
             plan = _internal.from_tensors([_arguments.source(leaf, "from_tensors") for leaf in leaves])
+        _spec.check_some(plan.spec, "from_tensors")
         return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
 
     @staticmethod
@@ -218,5 +219,6 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Native):
             structure, spec = _spec.from_types(output_types, output_shapes)
         else:
             structure, spec = _spec.parse(output_signature, "from_generator: output_signature")
+        _spec.check_some(spec, "from_generator")
         flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
         return Dataset._of(_internal.from_generator(_functions.name_of(generator), flat, spec), structure, "tensorflow")
