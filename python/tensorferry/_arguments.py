@@ -37,6 +37,25 @@ def at_least(value: Any, least: int, stage: str, name: str) -> int:
     return number
 
 
+def wholes(value: Any, stage: str, name: str) -> list[int]:
+    """Whole numbers: a sequence of them, or one."""
+    return [whole(number, stage, name) for number in _several(value)]
+
+
+def lengths(value: Any, least: int, stage: str, name: str) -> list[int | None]:
+    """Lengths of dimensions: a sequence of them, or one; None, as -1, in it stands for what an element has."""
+    if value is None:
+        raise errors.make("wrong_type", f"{stage}: {name} has to be a length for each dimension, not None")
+    return [None if length is None or length == -1 else at_least(length, least, stage, name) for length in _several(value)]
+
+
+def _several(value: Any) -> list[Any]:
+    try:
+        return list(value)
+    except TypeError:
+        return [value]
+
+
 def seed(value: Any, stage: str) -> int | None:
     """The 64 bits of a seed; None where one is to be drawn."""
     return None if value is None else whole(value, stage, "seed") & (2**64 - 1)

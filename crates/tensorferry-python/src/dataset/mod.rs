@@ -42,5 +42,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(native::scale, module)?)?;
     module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;
     module.add_function(wrap_pyfunction!(native::lookup, module)?)?;
+    module.add_function(wrap_pyfunction!(native::random_crop, module)?)?;
+    module.add_function(wrap_pyfunction!(native::flip, module)?)?;
+    module.add_function(wrap_pyfunction!(native::pad_to, module)?)?;
     Ok(())
 }

@@ -41,3 +41,42 @@ pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, P
     let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
     Ok(plan.get().inner.lookup(table, which.as_deref()).or_raise(py)?.into())
 }
+
+/// A part of each element at a random place, None leaving a dimension whole.
+#[pyfunction]
+pub(crate) fn random_crop(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    size: Vec<Option<usize>>,
+    seed: Option<u64>,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
+    Ok(plan.get().inner.random_crop(&size, seed, which.as_deref()).or_raise(py)?.into())
+}
+
+/// Elements reversed along axes, each with a probability.
+#[pyfunction]
+pub(crate) fn flip(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    axes: Vec<i64>,
+    probability: f64,
+    seed: Option<u64>,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
+    Ok(plan.get().inner.flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
+}
+
+/// Elements padded to a shape, None leaving a dimension as it is.
+#[pyfunction]
+pub(crate) fn pad_to(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    shape: Vec<Option<usize>>,
+    value: &Bound<'_, PyAny>,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
+    let sharing = Sharing { copy: None, framework: false };
+    let value = Source::of_ours(value)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    Ok(plan.get().inner.pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())
+}

@@ -81,6 +81,11 @@ pub(super) trait RowMap: Send + Sync + 'static {
         None
     }
 
+    /// Whether the map makes something else of an element in another epoch.
+    fn depends_on_epoch(&self) -> bool {
+        false
+    }
+
     /// Whether the components of an element go together, where that could not be known when the map was made.
     ///
     /// # Errors
@@ -305,6 +310,10 @@ impl<M: RowMap> Node for Mapped<M> {
 
     fn drawn_seed(&self) -> Option<u64> {
         self.inner.map.drawn_seed()
+    }
+
+    fn depends_on_epoch(&self) -> bool {
+        self.inner.map.depends_on_epoch() || self.input.depends_on_epoch()
     }
 
     fn consumed(&self, position: u64) -> Option<u64> {

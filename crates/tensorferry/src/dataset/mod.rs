@@ -22,6 +22,7 @@
 #[cfg(test)]
 mod all_ways;
 mod batch;
+mod boxes;
 mod cache;
 mod cast;
 mod choose;
@@ -34,6 +35,7 @@ mod enumerate;
 mod execute;
 mod filter;
 mod flat_map;
+mod flip;
 mod fold;
 mod function;
 mod generator;
@@ -48,12 +50,14 @@ mod one_hot;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod pad_to;
 mod padded_batch;
 mod permutation;
 mod placeholder;
 mod positions;
 mod prefetch;
 mod random;
+mod random_crop;
 mod random_values;
 mod range;
 mod rebatch;

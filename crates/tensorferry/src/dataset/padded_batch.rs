@@ -1,6 +1,7 @@
 //! Consecutive elements of different shapes, padded to one and stacked.
 
 use super::batch::{stacked, together};
+use super::boxes::{fill, place};
 use super::node::{Change, Context, Element, Node, Stream, Value, filled, packed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, spec};
@@ -146,7 +147,7 @@ impl Padding {
         let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
         let padded = filled(dtype, &shape, |out| {
             if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
-                self.fill(out);
+                fill(out, &self.value);
             }
             for (slot, tensor) in tensors.iter().enumerate() {
                 let tensor = packed(tensor)?;
@@ -157,14 +158,6 @@ impl Padding {
             Ok(())
         });
         Ok(padded?.into())
-    }
-
-    fn fill(&self, out: &mut [u8]) {
-        if self.value.iter().all(|byte| *byte == 0) {
-            out.fill(0);
-        } else {
-            out.chunks_exact_mut(self.value.len()).for_each(|element| element.copy_from_slice(&self.value));
-        }
     }
 
     /// The shape to which all are padded.
@@ -188,23 +181,6 @@ impl Padding {
             }
         }
         Ok(target)
-    }
-}
-
-/// Copies packed elements of one shape to the front corner of a packed array of a shape that is nowhere smaller.
-fn place(from: &[u8], shape: &[usize], to: &mut [u8], target: &[usize], itemsize: usize) {
-    let (Some((_, inner)), Some((_, outer))) = (shape.split_first(), target.split_first()) else {
-        return to.copy_from_slice(from);
-    };
-    if inner == outer {
-        return to[..from.len()].copy_from_slice(from);
-    }
-    let bytes = |dims: &[usize]| dims.iter().product::<usize>() * itemsize;
-    let (step, stride) = (bytes(inner), bytes(outer));
-    if step > 0 {
-        for (from, to) in from.chunks_exact(step).zip(to.chunks_exact_mut(stride)) {
-            place(from, inner, to, outer, itemsize);
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is promised.
 
+use super::node::Change;
+
 /// 2^64 divided by the golden ratio, made odd: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -18,6 +20,37 @@ pub(crate) fn draw_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // The standard library's per-process random keys, drawn from the operating system; each RandomState has keys of its own.
     RandomState::new().hash_one(0_u64)
+}
+
+/// The seed of a stage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed {
+    pub(crate) value: u64,
+    /// Whether the user gave none.
+    drawn: bool,
+}
+
+impl Seed {
+    /// The user's, or one that is drawn.
+    pub(crate) fn new(given: Option<u64>) -> Self {
+        Self { value: given.unwrap_or_else(draw_seed), drawn: given.is_none() }
+    }
+
+    /// The value, if it was drawn.
+    pub(crate) fn drawn(self) -> Option<u64> {
+        self.drawn.then_some(self.value)
+    }
+
+    /// The same, or the one with which a drawn seed is to be replaced.
+    pub(crate) fn rebuilt(self, change: &mut Change) -> Self {
+        let put_back = if self.drawn { change.seeds.pop_front() } else { None };
+        Self { value: put_back.unwrap_or(self.value), ..self }
+    }
+
+    /// How a description names it among arguments: `, seed=7`; nothing if it was drawn.
+    pub(crate) fn describe(self) -> String {
+        if self.drawn { String::new() } else { format!(", seed={}", self.value) }
+    }
 }
 
 /// A hash of bytes that is the same in every version and on every machine. Not for bytes that an adversary chooses.
@@ -44,6 +77,10 @@ pub(crate) enum Purpose {
     Sample = 3,
     /// The elements of `random`.
     Values = 4,
+    /// Where `random_crop` cuts.
+    Crop = 5,
+    /// Which elements `flip` turns round.
+    Flip = 6,
 }
 
 /// A sequence of random numbers of which each can be had by its position.
