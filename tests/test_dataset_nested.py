@@ -53,6 +53,14 @@ FLAT_MAPS = {
     "windows of dicts": lambda d: d.Dataset.from_tensor_slices(PAIRS).window(2).flat_map(lambda w: d.Dataset.zip(w)),
     "nested twice": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(3).flat_map(lambda y: d.Dataset.range(2))),
     "of a stream": lambda d: d.Dataset.range(6).filter(lambda x: x % 2 == 0).flat_map(lambda x: d.Dataset.range(x)),
+    "numbers beside a dataset": lambda d: (
+        d.Dataset.range(4).map(lambda x: (x, d.Dataset.range(x).batch(2))).flat_map(lambda x, inner: d.Dataset.zip((inner, inner)))
+    ),
+    "maps of windows": lambda d: d.Dataset.range(7).window(3).map(lambda w: w.batch(2)).flat_map(lambda w: w),
+    "sums of windows": lambda d: (
+        d.Dataset.range(7).window(3).map(lambda w: w.reduce(np.int64(0), lambda total, x: total + x)).batch(2)
+    ),
+    "windows inside": lambda d: d.Dataset.range(5).flat_map(lambda x: d.Dataset.range(x).window(2)).flat_map(lambda w: w.batch(2)),
     "none at all": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(0)),
 }
 
@@ -256,6 +264,21 @@ def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() 
         next(iterator)
     with pytest.raises(StopIteration):
         next(iterator)
+
+
+def test_datasets_inside_may_be_of_other_lengths_than_the_first() -> None:
+    def make(rows):
+        return rows.flat_map(lambda row: tfy.Dataset.from_tensor_slices(row[: row[0] + 1]).window(2))
+
+    rows = tfy.Dataset.from_tensor_slices(np.array([[0, 1, 2], [2, 4, 6], [1, 3, 5]])).with_format("numpy")
+    assert make(rows).element_spec == tfy.DatasetSpec(tfy.TensorSpec((), "int64"))
+    assert [[int(x) for x in window] for window in make(rows)] == [[0], [2, 4], [6], [1, 3]]
+    maps = rows.map(lambda row: tfy.Dataset.from_tensors(row[: row[0] + 1]))
+    assert maps.element_spec == tfy.DatasetSpec(tfy.TensorSpec((None,), "int64"))
+    assert [x.tolist() for dataset in maps for x in dataset] == [[0], [2, 4, 6], [1, 3]]
+    other = rows.map(lambda row: tfy.Dataset.from_tensors(row if row[0] else row[0]))
+    with pytest.raises(errors.ValueError, match=r"map: element 1: .*int64\[3\].*int64\[\]"):
+        list(other)
 
 
 def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() -> None:

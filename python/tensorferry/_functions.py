@@ -116,7 +116,7 @@ def signature(value: Any, stage: str) -> Result:
 
     def leaf(value: Any) -> Any:
         if isinstance(value, Base):
-            spec.append(value._plan.spec)
+            spec.append(_spec.ranks(value._plan.spec))
             return Nested(value._structure)
         name, rank = _internal.describe(_value(value, stage, exact=False))
         spec.append((name, (None,) * rank))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
+import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from tensorferry import _internal, _spec, _structure, errors
@@ -33,12 +33,14 @@ class StandIn:
 
 #: What is known of a function's result: its structure and components.
 Result = tuple[Structure, list[_spec.Part]]
+#: What makes a function's arguments of an element, and of the tensors before it.
+Arguments = Callable[..., tuple[Any, ...]]
 
 
 def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
-    """Structure and components of the tensors that TensorFlow gets by tracing the function, as tf.data does; None if it cannot.
+    """Structure and components of what the function returns, as TensorFlow gets them by tracing it, as tf.data does; None if it cannot.
 
-    A function of datasets is not traced: with ``reduce`` or a loop it asks for elements, and there are none.
+    Of a function of datasets only datasets are known so: a loop over one is over nothing here.
     """
     return _result(dataset, [], _unpacked, function)
 
@@ -62,59 +64,87 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
         spec = wider
 
 
-def _result(
-    dataset: Base, first: list[_spec.Part], arguments: Callable[..., tuple[Any, ...]], function: Callable[..., Any]
-) -> Result | None:
+def _result(dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any]) -> Result | None:
     """What a function returns for the arguments made of tensors of the specifications ``first`` and an element."""
-    if dataset._format != "tensorflow" or "tensorflow" not in sys.modules:
+    datasets = any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure))
+    if not datasets and not _traces(dataset):
         return None
-    if any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure)):
-        return None
-    import tensorflow as tf
+    spec: list[_spec.Part] = []
 
-    def stacked(value: Any) -> Any:
-        """The result with each list in it, but the outermost, stacked into one tensor."""
-        value = tuple(value) if isinstance(value, list) else value
-        return _structure.map_structure(lambda leaf: tf.convert_to_tensor(leaf) if isinstance(leaf, list) else leaf, value)
-
-    def trace(function: Callable[..., Any]) -> Any:
-        return _traced(dataset, lambda *args: stacked(function(*arguments(*args))), first)
+    def leaf(value: Any) -> Any:
+        if isinstance(value, Base):
+            spec.append(value._plan.spec)
+            return Nested(value._structure)
+        if datasets:
+            raise TypeError("not a dataset")
+        spec.append((_internal.dtype_name(value.dtype), _spec.shape_of(value.shape)))
+        return LEAF
 
     try:
-        try:
-            outputs = trace(function)
-        except tf.errors.OperatorNotAllowedInGraphError:
-            outputs = trace(tf.autograph.to_graph(function))  # with Python's if and while rewritten, as tf.data does it; takes long
-        found = _spec.parse(outputs, "map")
-    except Exception:  # whatever a function of the user's does when it meets symbols; run on values it may well work
+        value = _called(dataset, first, arguments, function, rewrite=True)
+        return _structure.map_structure(leaf, value), spec
+    except Exception:  # whatever a function of the user's does when it meets stand-ins; run on values it may well work
         return None
-    return found if all(isinstance(part, tuple) for part in found[1]) else None
 
 
 def returned(dataset: Base, function: Callable[..., Any]) -> Any:
+    """What the function, which is to return a dataset, returns for stand-ins; None if it fails."""
+    try:
+        return _called(dataset, [], _unpacked, function)
+    except Exception:  # as above
+        return None
+
+
+def _called(
+    dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any], rewrite: bool = False
+) -> Any:
     """What the function returns for stand-ins: symbolic tensors in the format "tensorflow", else :class:`StandIn`, and datasets that
-    cannot be iterated. None if it fails."""
-    found: list[Any] = []
-    tensors = any(leaf is LEAF for leaf in _structure.flatten(dataset._structure))
-    with _symbols_stand_in():
-        try:
-            if tensors and dataset._format == "tensorflow" and "tensorflow" in sys.modules:
-                _traced(dataset, lambda element: found.append(function(*_unpacked(element))))
-            else:
-                blanks = (StandIn(part) for part in dataset._plan.spec if isinstance(part, tuple))
-                found.append(function(*_unpacked(_stand_ins(dataset, blanks))))
-        except Exception:  # as above
-            return None
-    return found[-1] if found else None
+    cannot be iterated. A list is a tuple if it is outermost, and else stacked. With ``rewrite``, a function that TensorFlow cannot
+    trace for Python's if and while is rewritten, as tf.data does it, which takes long."""
+    leaves = zip(_structure.flatten(dataset._structure), dataset._plan.spec, strict=True)
+    tensors = [*first, *(part for leaf, part in leaves if leaf is LEAF)]
 
+    def call(function: Callable[..., Any], *values: Any) -> Any:
+        value = function(*arguments(*values[: len(first)], _stand_ins(dataset, iter(values[len(first) :]))))
+        return tuple(value) if isinstance(value, list) else value
 
-@contextlib.contextmanager
-def _symbols_stand_in() -> Iterator[None]:
     token = _standing_in.set(True)
     try:
-        yield
+        if not tensors or not _traces(dataset):
+            return call(function, *(StandIn(part) for part in tensors))
+        import tensorflow as tf
+
+        try:
+            return _traced(functools.partial(call, function), tensors)
+        except tf.errors.OperatorNotAllowedInGraphError:
+            if not rewrite:
+                raise
+            return _traced(functools.partial(call, tf.autograph.to_graph(function)), tensors)
     finally:
         _standing_in.reset(token)
+
+
+def _traces(dataset: Base) -> bool:
+    return dataset._format == "tensorflow" and "tensorflow" in sys.modules
+
+
+def _traced(function: Callable[..., Any], spec: list[_spec.Part]) -> Any:
+    """What the function returns for symbolic tensors; numbers and lists as tensors."""
+    import tensorflow as tf
+
+    found: list[Any] = []
+
+    def graph(*tensors: Any) -> None:
+        value = function(*tensors)
+        found.append(_structure.map_structure(lambda leaf: leaf if _is_dataset(leaf) else tf.convert_to_tensor(leaf), value))
+
+    tf.function(graph, autograph=False).get_concrete_function(*(tf.TensorSpec(dims, tf.as_dtype(name)) for name, dims in spec))
+    return found[-1]
+
+
+def _is_dataset(value: Any) -> bool:
+    """Whether a value is a dataset, ours or TensorFlow's."""
+    return isinstance(value, Base) or hasattr(value, "element_spec")
 
 
 def placeholder(leaves: list[Any], sliced: bool, stage: str) -> _internal.Plan | None:
@@ -140,20 +170,6 @@ def _part(leaf: Any, stage: str) -> _spec.Part:
     from tensorferry import _arguments
 
     return _internal.from_tensors([_arguments.source(leaf, stage)]).spec[0]
-
-
-def _traced(dataset: Base, function: Callable[..., Any], first: Sequence[_spec.Part] = ()) -> Any:
-    """The structured outputs of a function of tensors of the specifications ``first`` and an element, traced."""
-    import tensorflow as tf
-
-    leaves, spec = _structure.flatten(dataset._structure), dataset._plan.spec
-    parts = [*first, *(part for leaf, part in zip(leaves, spec, strict=True) if leaf is LEAF)]
-    specs = [tf.TensorSpec(part[1], tf.as_dtype(part[0])) for part in parts]
-
-    def call(*tensors: Any) -> Any:
-        return function(*tensors[: len(first)], _stand_ins(dataset, iter(tensors[len(first) :])))
-
-    return tf.function(call, autograph=False).get_concrete_function(*specs).structured_outputs
 
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:

@@ -67,6 +67,11 @@ impl Node for FlatMap {
         self.function.is_sequential() || self.input.node.is_sequential()
     }
 
+    // A dataset that the function makes may shuffle.
+    fn depends_on_epoch(&self) -> bool {
+        true
+    }
+
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         Err(not_indexed("flat_map"))
     }

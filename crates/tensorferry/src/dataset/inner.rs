@@ -2,8 +2,9 @@
 
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Stream, Value, check};
+use super::promise::keeps;
 use super::state::State;
-use super::{Component, Dataset, Function, Shape};
+use super::{Component, Dataset, Function};
 use crate::{Error, Result, Tensor};
 use std::collections::VecDeque;
 
@@ -57,43 +58,6 @@ impl Inner {
     pub(crate) fn save(&self) -> Result<State> {
         let seeds = self.seeds.iter().copied().map(State::Int).collect();
         Ok(State::List(vec![State::List(seeds), self.stream.save()?]))
-    }
-}
-
-/// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what another promises.
-fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
-    if is.len() != promised.len() {
-        return Some(false);
-    }
-    let all = is.iter().zip(promised).map(|parts| match parts {
-        (Component::Tensor(is), Component::Tensor(promised)) if is.dtype == promised.dtype => {
-            keeps_shape(&is.shape, &promised.shape)
-        }
-        (is, promised) => Some(is == promised),
-    });
-    all.fold(Some(true), both)
-}
-
-fn keeps_shape(is: &Shape, promised: &Shape) -> Option<bool> {
-    let Some(promised) = promised.dims() else { return Some(true) };
-    let is = is.dims()?;
-    if is.len() != promised.len() {
-        return Some(false);
-    }
-    let dims = is.iter().zip(promised).map(|dims| match dims {
-        (_, None) => Some(true),
-        (None, Some(_)) => None,
-        (Some(is), Some(promised)) => Some(is == promised),
-    });
-    dims.fold(Some(true), both)
-}
-
-/// Whether both are kept.
-fn both(a: Option<bool>, b: Option<bool>) -> Option<bool> {
-    match (a, b) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
     }
 }
 
@@ -223,31 +187,4 @@ impl Made {
 
 fn damaged() -> Error {
     Error::State { what: "the element that a dataset was made of is not there; the state is damaged or not of this plan".into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::DType;
-    use crate::dataset::TensorSpec;
-
-    #[test]
-    fn a_specification_keeps_one_that_promises_less() {
-        let of = |dtype, shape| vec![Component::Tensor(TensorSpec::new(dtype, shape))];
-        let pair = of(DType::Int64, Shape::fixed(&[2]));
-        let some = of(DType::Int64, Shape::new([None]));
-        let any = of(DType::Int64, Shape::unknown());
-        let nested = vec![Component::Dataset(pair.clone())];
-        assert_eq!(keeps(&pair, &pair), Some(true));
-        assert_eq!(keeps(&pair, &some), Some(true));
-        assert_eq!(keeps(&pair, &any), Some(true));
-        assert_eq!(keeps(&some, &pair), None);
-        assert_eq!(keeps(&any, &some), None);
-        assert_eq!(keeps(&of(DType::Int32, Shape::fixed(&[2])), &any), Some(false));
-        assert_eq!(keeps(&of(DType::Int64, Shape::fixed(&[])), &some), Some(false));
-        assert_eq!(keeps(&of(DType::Int64, Shape::fixed(&[3])), &pair), Some(false));
-        assert_eq!(keeps(&[], &any), Some(false));
-        assert_eq!(keeps(&nested, &nested), Some(true));
-        assert_eq!(keeps(&nested, &pair), Some(false));
-    }
 }

@@ -72,6 +72,11 @@ impl Node for Interleave {
         self.function.is_sequential() || self.input.node.is_sequential()
     }
 
+    // A dataset that the function makes may shuffle.
+    fn depends_on_epoch(&self) -> bool {
+        true
+    }
+
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         Err(not_indexed("interleave"))
     }

@@ -56,6 +56,7 @@ mod permutation;
 mod placeholder;
 mod positions;
 mod prefetch;
+mod promise;
 mod random;
 mod random_crop;
 mod random_values;

@@ -5,6 +5,7 @@
 //! iteration, any thread may compute any element, and a batch asks for all its rows in one [`Node::gather`]. Where it cannot
 //! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
 
+use super::promise::keeps;
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
 pub(crate) use crate::buffers::gather::Request;
@@ -265,7 +266,7 @@ pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
                 Ok(()) => continue,
                 Err(error) => error.to_string(),
             },
-            (Value::Dataset(dataset), Component::Dataset(spec)) if dataset.spec() == spec => continue,
+            (Value::Dataset(dataset), Component::Dataset(spec)) if keeps(dataset.spec(), spec) == Some(true) => continue,
             (Value::Dataset(dataset), _) => {
                 format!("{} where the dataset's element_spec says {part}", Component::Dataset(dataset.spec().to_vec()))
             }
