@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import tensorflow as tf
 
 from tensorferry import _internal, errors
 from tensorferry._typing import Casting
 
-__all__ = ["apply", "checked_cast"]
+__all__ = ["apply", "checked_cast", "register_ops"]
 
 #: The versions whose C API the ops are known to work with.
 OLDEST, NEWEST = (2, 16), (2, 21)
 
 
+#: The dtypes that are TensorFlow's and ours.
+_NUMBERS = frozenset(
+    tf.as_dtype(name)
+    for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 half bfloat16 float32 float64 complex64 complex128".split()
+)
+
+
+class _Runtime(NamedTuple):
+    """The private parts of TensorFlow that ops need."""
+
+    apply_op: Any
+    execute: Any
+    context: Any
+
+
 @functools.cache
-def _registered() -> tuple[Any, Any, Any]:
-    """TensorFlow's functions that add a node of an op to a graph, and that run it; and the current context."""
+def _registered() -> _Runtime:
+    """Registers the ops."""
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if not OLDEST <= version <= NEWEST:
         raise errors.make(
@@ -34,7 +49,21 @@ def _registered() -> tuple[Any, Any, Any]:
     except ImportError as error:
         raise errors.make("unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}") from error
     _internal.register_ops(str(library))
-    return op_def_library.apply_op, execute.execute, context.context
+    return _Runtime(op_def_library.apply_op, execute, context)
+
+
+def register_ops() -> None:
+    """Tells TensorFlow of the ops of tensorferry: before a graph is loaded that has them, such as a SavedModel with ``checked_cast``.
+
+    Whatever makes such an op registers them by itself.
+
+    Raises:
+        tensorferry.errors.Error: this TensorFlow is none whose ops can be extended.
+
+    >>> import tensorferry.tensorflow
+    >>> tensorferry.tensorflow.register_ops()
+    """
+    _registered()
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -57,12 +86,17 @@ def apply(
         inferred: attributes that a graph infers from the inputs, and eager execution does not.
         name: the name of the node.
     """
-    build, execute, context = _registered()
+    runtime = _registered()
+    flat = list(inputs.values())
+    attrs = tuple(part for pair in ((inferred or {}) | attributes).items() for part in pair)
     if tf.executing_eagerly():
-        attrs = tuple(part for pair in ((inferred or {}) | attributes).items() for part in pair)
-        return list(execute(op.encode(), outputs, inputs=list(inputs.values()), attrs=attrs, ctx=context(), name=name))
-    found = build(op, name=name, **inputs, **attributes)
-    return list(found) if isinstance(found, list | tuple) else [found]
+        results = runtime.execute.execute(op.encode(), outputs, inputs=flat, attrs=attrs, ctx=runtime.context.context(), name=name)
+    else:
+        found = runtime.apply_op(op, name=name, **inputs, **attributes)
+        results = found if isinstance(found, list | tuple) else [found]
+    if runtime.execute.must_record_gradient():
+        runtime.execute.record_gradient(op, flat, attrs, list(results))
+    return list(results)
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -70,6 +104,7 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
     """``tf.cast`` that checks every value: in eager code, inside ``tf.function``, in Keras models, on the CPU.
 
     Its gradient is ``tf.cast``'s: between floats and complex numbers the gradient is cast back, through integers there is none.
+    XLA has no kernel for it: inside ``jit_compile=True`` it is an error, in Keras too (pass ``jit_compile=False`` on a GPU).
 
     Args:
         x: a tensor, or what ``tf.convert_to_tensor`` takes.
@@ -79,6 +114,7 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
 
     Raises:
         tf.errors.InvalidArgumentError: values do not fit, or the cast has no meaning (complex to real).
+        tensorferry.errors.ValueError: a dtype that is no number's, or no casting of these names.
 
     >>> import tensorflow as tf
     >>> from tensorferry.tensorflow import checked_cast
@@ -87,18 +123,23 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
     """
     target = tf.as_dtype(dtype).base_dtype
     x = tf.convert_to_tensor(x)
+    for each in (x.dtype, target):
+        if each.base_dtype not in _NUMBERS:
+            raise errors.make(
+                "unsupported_dtype", f"checked_cast: {x.dtype.name} -> {target.name}: {each.name} is no dtype of ours"
+            )
+    if casting not in get_args(Casting):
+        raise errors.make("unknown_casting", f"checked_cast: casting has to be one of {get_args(Casting)}, not {casting!r}")
     if x.dtype == target:
         return tf.identity(x, name=name)
+    with tf.device("CPU:0"):
+        attributes = {"D": target.as_datatype_enum, "casting": casting}
+        inferred = {"S": x.dtype.base_dtype.as_datatype_enum}
+        return apply("TensorferryCast", {"x": x}, attributes, 1, inferred=inferred, name=name)[0]
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def cast(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor | None:
-            differentiable = all(dtype.is_floating or dtype.is_complex for dtype in (x.dtype, target))
-            return tf.cast(upstream, x.dtype) if differentiable else None
 
-        with tf.device("CPU:0"):
-            attributes = {"D": target.as_datatype_enum, "casting": casting}
-            inferred = {"S": x.dtype.base_dtype.as_datatype_enum}
-            return apply("TensorferryCast", {"x": x}, attributes, 1, inferred=inferred, name=name)[0], gradient
-
-    return cast(x)
+@tf.RegisterGradient("TensorferryCast")  # type: ignore[untyped-decorator]
+def _cast_gradient(op: Any, upstream: tf.Tensor) -> tf.Tensor | None:
+    source = op.inputs[0].dtype.base_dtype
+    differentiable = all(dtype.is_floating or dtype.is_complex for dtype in (source, upstream.dtype))
+    return tf.cast(upstream, source) if differentiable else None

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tensorferry import _internal, errors
 from tensorferry._internal import Tensor
-from tensorferry._ops import checked_cast
+from tensorferry._ops import checked_cast, register_ops
 
-__all__ = ["checked_cast", "from_tensor"]
+__all__ = ["checked_cast", "from_tensor", "register_ops"]
 
 
 def from_tensor(tensor: Tensor) -> tf.Tensor:

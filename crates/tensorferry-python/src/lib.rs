@@ -38,6 +38,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(memory::set_memory_handler, module)?)?;
     module.add_function(wrap_pyfunction!(npy::open_npy, module)?)?;
     module.add_function(wrap_pyfunction!(npy::save_npy, module)?)?;
+    module.add_function(wrap_pyfunction!(ops::live_handles, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
     module.add_function(wrap_pyfunction!(ending::interpreter_exits, module)?)?;

@@ -1,5 +1,6 @@
 //! The functions of TensorFlow's C API that are used here (`tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h`).
 
+use crate::status::Classify;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
@@ -90,6 +91,17 @@ functions! {
 }
 
 static API: OnceLock<Api> = OnceLock::new();
+
+static CLASSIFY: OnceLock<Classify> = OnceLock::new();
+
+/// What tells the errors of users' functions apart, once it was given.
+pub(crate) fn classify() -> Option<Classify> {
+    CLASSIFY.get().copied()
+}
+
+pub(crate) fn set_classify(classify: Classify) {
+    CLASSIFY.get_or_init(|| classify);
+}
 
 /// The functions, if [`load`] has found them: always so inside an op.
 pub(crate) fn api() -> Option<&'static Api> {

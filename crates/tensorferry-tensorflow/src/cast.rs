@@ -26,13 +26,13 @@ impl Kernel for Cast {
 
     fn create(node: &Node) -> Result<Self, Failure> {
         let name = node.string(c"casting")?;
-        let casting = name.parse::<Casting>().map_err(|error| Failure::new(Code::InvalidArgument, error.to_string()))?;
+        let casting = name.parse::<Casting>().map_err(|error| Failure::new(Code::INVALID_ARGUMENT, error.to_string()))?;
         Ok(Self { casting })
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let Some(dtype) = DType::from_tensorflow(call.output_type(0)) else {
-            return Err(Failure::new(Code::Unimplemented, "a dtype that tensorferry does not have"));
+            return Err(Failure::new(Code::UNIMPLEMENTED, "a dtype that tensorferry does not have"));
         };
         let input = call.input(0)?;
         let tensor = convert(&input.view()?, dtype, self.casting)?;

@@ -5,28 +5,27 @@ use crate::handle::{self, Entry};
 use crate::kernel::{Call, Definition, Kernel, Node, register as register_kernel};
 use crate::status::{Code, Failure};
 use std::ffi::c_int;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::Tensor;
-use tensorferry::dataset::{Element, Epoch, Options};
+use tensorferry::dataset::{Element, Options, Saved};
 
 /// Hands an element's components over, shared where TensorFlow can take the memory.
 fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
     let expected = call.output_count();
     if c_int::try_from(element.len()) != Ok(expected) {
-        let message = format!("an element of {} components where the graph expects {expected}", element.len());
-        return Err(Failure::new(Code::InvalidArgument, message));
+        let message = format!("the element's components are {}, and the graph expects {expected}", element.len());
+        return Err(Failure::new(Code::INVALID_ARGUMENT, message));
     }
     (0..expected).zip(element).try_for_each(|(at, value)| call.output(at, value.tensor()?))
 }
 
-/// `TensorferryElement(handle, epoch, index)`.
+/// `TensorferryElement(handle, index)`: of a plan whose epochs are all the same, or of one epoch.
 struct ElementAt;
 
 impl Kernel for ElementAt {
     const NAME: &'static std::ffi::CStr = c"TensorferryElement";
     const DEFINITION: Definition = Definition {
-        inputs: &[c"handle: int64", c"epoch: int64", c"index: int64"],
+        inputs: &[c"handle: int64", c"index: int64"],
         outputs: &[c"components: T"],
         attributes: &[c"T: list(type) >= 1"],
         stateful: false,
@@ -38,28 +37,33 @@ impl Kernel for ElementAt {
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?.0;
-        let epoch = Epoch(call.input(1)?.int64()?.cast_unsigned());
-        let index = call.input(2)?.int64()?;
-        let past = || Failure::new(Code::OutOfRange, format!("index {index} of a dataset of {:?} elements", dataset.cardinality()));
-        let index = u64::try_from(index).map_err(|_| past())?;
-        if dataset.cardinality().finite().is_some_and(|len| index >= len) {
-            return Err(past());
-        }
+        let (dataset, epoch) = handle::find(call.input(0)?.int64()?)?.epoch()?;
+        let asked = call.input(1)?.int64()?;
+        let index = match (u64::try_from(asked), dataset.cardinality().finite()) {
+            (Ok(index), len) if len.is_none_or(|len| index < len) => index,
+            (_, len) => {
+                let len = len.map_or("endless".into(), |len| len.to_string());
+                return Err(Failure::new(Code::OUT_OF_RANGE, format!("element {asked} of a dataset whose length is {len}")));
+            }
+        };
         deliver(call, &dataset.get_in(index, epoch)?)
     }
 }
 
-/// `TensorferryEpoch(handle)`: the number of passes begun before.
+/// `TensorferryEpoch(handle)`: the state of a pass that begins now.
+///
+/// It counts, so that two calls differ; it is nevertheless no stateful op, for tf.data does not checkpoint around one. It stands in a
+/// function of its own, where there is no second call to merge it with, and takes a handle that no graph knows the value of, so that
+/// nothing can be folded.
 struct NextEpoch;
 
 impl Kernel for NextEpoch {
     const NAME: &'static std::ffi::CStr = c"TensorferryEpoch";
     const DEFINITION: Definition = Definition {
         inputs: &[c"handle: int64"],
-        outputs: &[c"epoch: int64"],
+        outputs: &[c"state: uint8"],
         attributes: &[],
-        stateful: true,
+        stateful: false,
         elementwise: false,
     };
 
@@ -68,9 +72,39 @@ impl Kernel for NextEpoch {
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let epochs = handle::find(call.input(0)?.int64()?)?.dataset()?.1;
-        let epoch = epochs.fetch_add(1, Ordering::Relaxed);
-        call.output(0, &Tensor::from_vec(vec![epoch.cast_signed()], &[])?)
+        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
+        let at_once = Options { read_ahead: Some(0), ..Options::default() };
+        let state = plan.dataset.iter_with(plan.next_epoch(), &at_once).save()?.to_bytes();
+        let len = state.len();
+        call.output(0, &Tensor::from_vec(state, &[len])?)
+    }
+}
+
+/// `TensorferryBegin(handle, state)`: a handle of one epoch. tf.data calls it when a pass begins, and again when one is restored from a
+/// checkpoint, with the state that the checkpoint holds.
+struct Begin;
+
+impl Kernel for Begin {
+    const NAME: &'static std::ffi::CStr = c"TensorferryBegin";
+    const DEFINITION: Definition = Definition {
+        inputs: &[c"handle: int64", c"state: uint8"],
+        outputs: &[c"epoch: int64"],
+        attributes: &[],
+        stateful: false,
+        elementwise: false,
+    };
+
+    fn create(_node: &Node) -> Result<Self, Failure> {
+        Ok(Self)
+    }
+
+    fn compute(&self, call: &Call) -> Result<(), Failure> {
+        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
+        let state = call.input(1)?;
+        let saved = Saved::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
+        let dataset = plan.dataset.seeded(&saved)?;
+        plan.went_on_from(saved.epoch());
+        call.output(0, &handle::keep(Entry::Epoch(dataset, saved.epoch()))?)
     }
 }
 
@@ -92,11 +126,9 @@ impl Kernel for Open {
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let (dataset, epochs) = handle::find(call.input(0)?.int64()?)?.dataset()?;
-        let epoch = Epoch(epochs.fetch_add(1, Ordering::Relaxed));
-        let pass = dataset.iter_with(epoch, &Options::default());
-        let iterator = handle::keep(Entry::pass(pass))?;
-        call.output(0, &iterator)
+        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
+        let pass = plan.dataset.iter_with(plan.next_epoch(), &plan.options);
+        call.output(0, &handle::keep(Entry::Pass(Arc::new(Mutex::new(pass))))?)
     }
 }
 
@@ -122,7 +154,7 @@ impl Kernel for Next {
         let next = pass.lock().unwrap_or_else(PoisonError::into_inner).next();
         match next {
             Some(element) => deliver(call, &element?),
-            None => Err(Failure::new(Code::OutOfRange, "end of sequence")),
+            None => Err(Failure::new(Code::OUT_OF_RANGE, "end of sequence")),
         }
     }
 }
@@ -130,6 +162,7 @@ impl Kernel for Next {
 pub(crate) fn register(api: &'static Api) -> Result<(), String> {
     register_kernel::<ElementAt>(api)?;
     register_kernel::<NextEpoch>(api)?;
+    register_kernel::<Begin>(api)?;
     register_kernel::<Open>(api)?;
     register_kernel::<Next>(api)
 }

@@ -2,41 +2,76 @@
 
 use crate::status::{Code, Failure};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorferry::dataset::{Dataset, Iter};
+use tensorferry::dataset::{Dataset, Epoch, Iter, Options};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
 /// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as constants, which would cut the handle
 /// from the memory that keeps its dataset alive.
 const LEN: usize = 256;
 
+/// A plan that TensorFlow reads.
+pub(crate) struct Plan {
+    pub(crate) dataset: Dataset,
+    /// How its passes run, where they are not computed element by element.
+    pub(crate) options: Options,
+    /// How many passes over it were begun: the epoch of the next.
+    epochs: Arc<AtomicU64>,
+}
+
+impl Plan {
+    /// The number of a pass that begins now.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Has the next pass come after one that was begun elsewhere: before a checkpoint.
+    pub(crate) fn went_on_from(&self, epoch: Epoch) {
+        self.epochs.fetch_max(epoch.0.saturating_add(1), Ordering::Relaxed);
+    }
+}
+
 /// What stands behind a handle.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    /// A plan, and how many passes over it were begun: the epoch of the next.
-    Dataset(Dataset, Arc<AtomicU64>),
+    Plan(Arc<Plan>),
+    /// One epoch of a plan that is indexed.
+    Epoch(Dataset, Epoch),
     /// A pass over a plan that only streams.
     Pass(Arc<Mutex<Iter>>),
 }
 
 impl Entry {
-    pub(crate) fn pass(iter: Iter) -> Self {
-        Self::Pass(Arc::new(Mutex::new(iter)))
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "a dataset",
+            Self::Epoch(..) => "an epoch of a dataset",
+            Self::Pass(_) => "a pass over a stream",
+        }
     }
 
-    pub(crate) fn dataset(self) -> std::result::Result<(Dataset, Arc<AtomicU64>), Failure> {
+    fn wrong(&self, expected: &str) -> Failure {
+        Failure::new(Code::INVALID_ARGUMENT, format!("the handle names {}, not {expected}", self.what()))
+    }
+
+    pub(crate) fn plan(self) -> std::result::Result<Arc<Plan>, Failure> {
+        if let Self::Plan(plan) = self { Ok(plan) } else { Err(self.wrong("a dataset")) }
+    }
+
+    /// The plan and the epoch in which elements are computed; of a plan whose epochs are all the same, the first.
+    pub(crate) fn epoch(self) -> std::result::Result<(Dataset, Epoch), Failure> {
         match self {
-            Self::Dataset(dataset, epochs) => Ok((dataset, epochs)),
-            Self::Pass(_) => Err(Failure::new(Code::InvalidArgument, "the handle names a pass, not a dataset")),
+            Self::Epoch(dataset, epoch) => Ok((dataset, epoch)),
+            Self::Plan(plan) if !plan.dataset.depends_on_epoch() => Ok((plan.dataset.clone(), Epoch(0))),
+            _ => Err(self.wrong("an epoch of one")),
         }
     }
 
     pub(crate) fn into_pass(self) -> std::result::Result<Arc<Mutex<Iter>>, Failure> {
-        match self {
-            Self::Pass(pass) => Ok(pass),
-            Self::Dataset(..) => Err(Failure::new(Code::InvalidArgument, "the handle names a dataset, not a pass")),
-        }
+        if let Self::Pass(pass) = self { Ok(pass) } else { Err(self.wrong("a pass")) }
     }
 }
 
@@ -68,20 +103,33 @@ impl Drop for Memory {
 
 /// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or in TensorFlow, the dataset lives.
 ///
-/// `epochs` counts the passes that were begun; iterators outside TensorFlow may share it.
+/// `options` says how passes over a plan that only streams are run. `epochs` counts the passes that were begun; iterators outside
+/// TensorFlow may share it.
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
-pub fn handle(dataset: Dataset, epochs: Arc<AtomicU64>) -> Result<Tensor> {
-    keep(Entry::Dataset(dataset, epochs))
+pub fn handle(dataset: Dataset, options: Options, epochs: Arc<AtomicU64>) -> Result<Tensor> {
+    keep(Entry::Plan(Arc::new(Plan { dataset, options, epochs })))
+}
+
+/// How many handles are in use: of datasets, of epochs and of passes.
+#[must_use]
+pub fn live_handles() -> usize {
+    with_entries(|entries| entries.len())
 }
 
 /// A tensor that names an entry and keeps it alive.
 pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
-    // Other processes count too: a handle that got lost in one is unlikely to name anything.
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let number = (NEXT.fetch_add(1, Ordering::Relaxed) | (u64::from(std::process::id()) << 32)).cast_signed();
-    with_entries(|entries| entries.insert(number, entry));
+    // Nobody hits upon a number by accident, nor does a handle that was carried into another process name anything there.
+    let number = with_entries(|entries| {
+        loop {
+            let number = RandomState::new().hash_one(0).cast_signed();
+            if let Vacant(place) = entries.entry(number) {
+                place.insert(entry);
+                break number;
+            }
+        }
+    });
     let words = vec![Line([number; 8]); LEN / 8];
     let ptr = std::ptr::NonNull::from(words.as_slice()).cast();
     let owner = Arc::new(Memory { words, number });
@@ -91,11 +139,11 @@ pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
     Tensor::new(DType::Int64, ByteOrder::Native, Layout::contiguous(&[LEN], 8)?, buffer, 0)
 }
 
-/// The dataset that a handle names.
+/// What a handle names.
 pub(crate) fn find(number: i64) -> std::result::Result<Entry, Failure> {
     with_entries(|entries| entries.get(&number).cloned()).ok_or_else(|| {
-        let message = "the dataset behind this op is gone: a graph that was serialised, or carried into another process, does not take \
-                       its arrays along. Make the dataset with to_tf_data() in the process that reads it, and keep it.";
-        Failure::new(Code::FailedPrecondition, message)
+        let message = "the dataset behind this op is not in this process, or is gone: a graph that was serialised, or carried into another \
+                       process, does not take its arrays along. Make the dataset with to_tf_data() in the process that reads it.";
+        Failure::new(Code::FAILED_PRECONDITION, message)
     })
 }

@@ -81,7 +81,7 @@ impl Call {
     pub(crate) fn output(&self, at: c_int, tensor: &Tensor) -> Result<(), Failure> {
         if tensor.dtype().tensorflow() != self.output_type(at) {
             return Err(Failure::new(
-                Code::InvalidArgument,
+                Code::INVALID_ARGUMENT,
                 format!("output {at} is {}, not what the graph expects", tensor.dtype()),
             ));
         }
@@ -99,7 +99,7 @@ impl Call {
 fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Failure::new(Code::Unknown, format!("a bug in tensorferry: {}", what.unwrap_or("panic"))))
+        Err(Failure::new(Code::UNKNOWN, format!("a bug in tensorferry: {}", what.unwrap_or("panic"))))
     })
 }
 
@@ -121,7 +121,7 @@ unsafe extern "C" fn compute<K: Kernel>(kernel: *mut c_void, raw: *mut api::Kern
     let kernel = unsafe { kernel.cast::<K>().as_ref() };
     let outcome = guarded(|| match kernel {
         Some(kernel) => kernel.compute(&Call { api, raw }),
-        None => Err(Failure::new(Code::FailedPrecondition, "the op was not constructed")),
+        None => Err(Failure::new(Code::FAILED_PRECONDITION, "the op was not constructed")),
     });
     if let Err(failure) = outcome {
         // SAFETY: the context is live during the call; the status is copied.

@@ -1,7 +1,8 @@
 //! Ops for TensorFlow, in Rust: registered through the C API of the TensorFlow that the process has loaded, found at run time.
 //!
-//! * `TensorferryElement(handle, epoch, index)`: element `index` of a dataset's plan. Stateless: any thread may call it, in any order.
-//! * `TensorferryEpoch(handle)`: which epoch an iteration that starts now is.
+//! * `TensorferryElement(handle, index)`: element `index` of a dataset's plan. Stateless: any thread may call it, in any order.
+//! * `TensorferryEpoch(handle)`: the state of a pass that begins now: its epoch, and what makes the plan's orders.
+//! * `TensorferryBegin(handle, state)`: a handle of the plan in that epoch, which `TensorferryElement` takes.
 //! * `TensorferryOpen(handle)`, `TensorferryNext(iterator)`: one pass over a plan that only streams.
 //! * `TensorferryCast(x)`: a cast that checks every value.
 //!
@@ -24,22 +25,26 @@ mod kernel;
 mod status;
 mod tensor;
 
-pub use handle::handle;
+pub use handle::{handle, live_handles};
+pub use status::{Classify, Code};
 
 use std::ffi::CStr;
 use std::sync::Mutex;
 
 /// Registers the ops with the TensorFlow whose framework library is at `path` and already loaded. Does nothing the second time.
 ///
+/// `classify` says what the errors of functions are that datasets call.
+///
 /// # Errors
 /// A message: the library is not loaded, lacks a function, or refuses an op.
-pub fn register(path: &CStr) -> Result<(), String> {
+pub fn register(path: &CStr, classify: Classify) -> Result<(), String> {
     static DONE: Mutex<bool> = Mutex::new(false);
     let mut done = DONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if *done {
         return Ok(());
     }
     let api = api::load(path)?;
+    api::set_classify(classify);
     element::register(api)?;
     cast::register(api)?;
     *done = true;

@@ -4,20 +4,35 @@ use crate::api::{self, Api};
 use std::ffi::{CStr, CString, c_int};
 use tensorferry::Error;
 
-/// `TF_Code` (`error_codes.proto`), those that are used here.
+/// `TF_Code` (`error_codes.proto`): which class of `tf.errors` an error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub(crate) enum Code {
-    Cancelled = 1,
-    Unknown = 2,
-    InvalidArgument = 3,
-    NotFound = 5,
-    ResourceExhausted = 8,
-    FailedPrecondition = 9,
-    OutOfRange = 11,
-    Unimplemented = 12,
-    DataLoss = 15,
+pub struct Code(pub c_int);
+
+impl Code {
+    /// `tf.errors.CancelledError`.
+    pub const CANCELLED: Self = Self(1);
+    /// `tf.errors.UnknownError`.
+    pub const UNKNOWN: Self = Self(2);
+    /// `tf.errors.InvalidArgumentError`.
+    pub const INVALID_ARGUMENT: Self = Self(3);
+    /// `tf.errors.NotFoundError`.
+    pub const NOT_FOUND: Self = Self(5);
+    /// `tf.errors.PermissionDeniedError`.
+    pub const PERMISSION_DENIED: Self = Self(7);
+    /// `tf.errors.ResourceExhaustedError`.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// `tf.errors.FailedPreconditionError`.
+    pub const FAILED_PRECONDITION: Self = Self(9);
+    /// `tf.errors.OutOfRangeError`, which ends a `tf.data.Dataset`: no error within an element is one.
+    pub const OUT_OF_RANGE: Self = Self(11);
+    /// `tf.errors.UnimplementedError`.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// `tf.errors.DataLossError`.
+    pub const DATA_LOSS: Self = Self(15);
 }
+
+/// Says of the error of a user's function what it is in TensorFlow, and what more there is to tell.
+pub type Classify = fn(&(dyn std::error::Error + Send + Sync + 'static)) -> (Code, String);
 
 /// Why an op fails.
 #[derive(Debug)]
@@ -34,27 +49,38 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(code_of(&error), error.to_string())
+        let mut message = error.to_string();
+        let code = match code_of(&error, &mut message) {
+            Code::OUT_OF_RANGE => Code::INVALID_ARGUMENT,
+            code => code,
+        };
+        Self { code, message }
     }
 }
 
 /// The class of `tf.errors` that an error becomes.
-fn code_of(error: &Error) -> Code {
+fn code_of(error: &Error, message: &mut String) -> Code {
     match error {
-        Error::AtElement { source, .. } => code_of(source),
-        Error::InFile { .. } => match error.code() {
-            "malformed" | "wrong_length" => Code::DataLoss,
-            _ => Code::InvalidArgument,
+        Error::AtElement { source, .. } | Error::InFile { source, .. } => code_of(source, message),
+        Error::Malformed { .. }
+        | Error::WrongLength { .. }
+        | Error::ShortRead { .. }
+        | Error::FileChanged { .. }
+        | Error::Checksum { .. } => Code::DATA_LOSS,
+        Error::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::NotFound => Code::NOT_FOUND,
+            std::io::ErrorKind::PermissionDenied => Code::PERMISSION_DENIED,
+            _ => Code::DATA_LOSS,
         },
-        Error::Malformed { .. } | Error::WrongLength { .. } => Code::DataLoss,
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
-        Error::Io { .. } => Code::DataLoss,
-        Error::Allocation { .. } => Code::ResourceExhausted,
-        Error::Stopped => Code::Cancelled,
-        Error::Function { .. } => Code::Unknown,
-        Error::IndexOutOfRange { .. } => Code::OutOfRange,
-        Error::State { .. } | Error::SourceChanged { .. } => Code::FailedPrecondition,
-        _ => Code::InvalidArgument,
+        Error::Allocation { .. } => Code::RESOURCE_EXHAUSTED,
+        Error::Stopped => Code::CANCELLED,
+        Error::Function { source } => {
+            let (code, more) = api::classify().map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
+            message.push_str(&more);
+            code
+        }
+        Error::State { .. } | Error::SourceChanged { .. } => Code::FAILED_PRECONDITION,
+        _ => Code::INVALID_ARGUMENT,
     }
 }
 
@@ -80,7 +106,7 @@ impl Status {
     pub(crate) fn set(&self, failure: &Failure) {
         let message = CString::new(failure.message.replace('\0', " ")).unwrap_or_default();
         // SAFETY: the status is live, and the message a C string, which TensorFlow copies.
-        unsafe { (self.api.set_status)(self.raw, failure.code as c_int, message.as_ptr()) };
+        unsafe { (self.api.set_status)(self.raw, failure.code.0, message.as_ptr()) };
     }
 
     pub(crate) fn raw(&self) -> *mut api::Status {
@@ -98,7 +124,7 @@ impl Status {
         let message = unsafe { (self.api.message)(self.raw) };
         // SAFETY: a C string, as the header says, copied before the status changes.
         let message = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-        Err(Failure::new(Code::Unknown, message))
+        Err(Failure::new(Code(code), message))
     }
 }
 
@@ -106,5 +132,41 @@ impl Drop for Status {
     fn drop(&mut self) {
         // SAFETY: `new` made it, and nothing uses it any more.
         unsafe { (self.api.delete_status)(self.raw) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use tensorferry::dataset::failed;
+
+    fn class(error: Error) -> Code {
+        Failure::from(error).code
+    }
+
+    fn io(kind: io::ErrorKind) -> Error {
+        Error::Io { action: "read", path: "a".into(), source: kind.into() }
+    }
+
+    #[test]
+    fn every_error_has_the_class_of_its_cause() {
+        let cut = || Error::WrongLength { format: "npy", expected: 2, actual: 1 };
+        assert_eq!(class(cut()), Code::DATA_LOSS);
+        assert_eq!(class(cut().at_element("batch", 1)), Code::DATA_LOSS);
+        assert_eq!(class(Error::InFile { path: "a".into(), source: Box::new(cut()) }), Code::DATA_LOSS);
+        assert_eq!(class(Error::ShortRead { offset: 0, expected: 2, actual: 1 }), Code::DATA_LOSS);
+        assert_eq!(class(io(io::ErrorKind::NotFound)), Code::NOT_FOUND);
+        assert_eq!(class(io(io::ErrorKind::PermissionDenied)), Code::PERMISSION_DENIED);
+        assert_eq!(class(io(io::ErrorKind::Other)), Code::DATA_LOSS);
+        assert_eq!(class(Error::Argument { stage: "take", what: "x".into() }), Code::INVALID_ARGUMENT);
+        assert_eq!(class(Error::State { what: "x".into() }), Code::FAILED_PRECONDITION);
+        assert_eq!(class(Error::Stopped), Code::CANCELLED);
+        assert_eq!(class(failed("x")), Code::UNKNOWN);
+    }
+
+    #[test]
+    fn no_error_of_an_element_ends_the_dataset() {
+        assert_eq!(class(Error::IndexOutOfRange { index: 3, axis: 0, len: 2 }.at_element("lookup", 1)), Code::INVALID_ARGUMENT);
     }
 }

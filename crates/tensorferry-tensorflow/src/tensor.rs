@@ -31,13 +31,13 @@ impl Input {
         let code = unsafe { (self.api.tensor_type)(self.raw) };
         let Some(dtype) = DType::from_tensorflow(code) else {
             let message = format!("TensorFlow's dtype {code} is none that tensorferry has");
-            return Err(Failure::new(Code::Unimplemented, message));
+            return Err(Failure::new(Code::UNIMPLEMENTED, message));
         };
         let layout = Layout::contiguous(&self.shape(), dtype.size())?;
         // SAFETY: the tensor is live.
         let len = unsafe { (self.api.byte_size)(self.raw) };
         if len < layout.nbytes() {
-            return Err(Failure::new(Code::InvalidArgument, format!("a tensor of {len} bytes where its shape needs more")));
+            return Err(Failure::new(Code::INVALID_ARGUMENT, format!("a tensor of {len} bytes where its shape needs more")));
         }
         // SAFETY: the tensor is live.
         let data = unsafe { (self.api.data)(self.raw) };
@@ -52,7 +52,7 @@ impl Input {
         let bytes = view.as_bytes().and_then(|bytes| bytes.first_chunk::<8>());
         match (view.dtype(), bytes) {
             (DType::Int64, Some(bytes)) => Ok(i64::from_ne_bytes(*bytes)),
-            _ => Err(Failure::new(Code::InvalidArgument, "an int64 tensor was expected")),
+            _ => Err(Failure::new(Code::INVALID_ARGUMENT, "an int64 tensor was expected")),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTen
     let raw = unsafe { (api.new_tensor)(code, dims.as_ptr(), ndim, data, len, release, owner) };
     if raw.is_null() {
         // Not with the sizes given, which agree. Whether TensorFlow has called `release` is not told, so the memory is left alone.
-        return Err(Failure::new(Code::InvalidArgument, "TensorFlow does not take a tensor of this shape and size"));
+        return Err(Failure::new(Code::INVALID_ARGUMENT, "TensorFlow does not take a tensor of this shape and size"));
     }
     Ok(raw)
 }

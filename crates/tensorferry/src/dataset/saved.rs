@@ -153,6 +153,16 @@ impl Dataset {
         iter.begin(Start { position: saved.position, stream: saved.stream.clone(), origins: saved.origins.clone() })?;
         Ok(iter)
     }
+
+    /// The same plan with the seeds of a saved iteration in the place of those that were drawn when it was built again: in the epoch of
+    /// the state its elements are those of the saved iteration.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is damaged.
+    pub fn seeded(&self, saved: &Saved) -> Result<Self> {
+        saved.plan.check(self)?;
+        saved.rebuilt(self)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+"""What goes wrong inside tf.data: TensorFlow's class of error, our message, at the element where it happens, and the iteration goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorferry as tfy
+from tensorferry import _internal, _ops
+
+NUMBER = tfy.TensorSpec((), "int64")
+
+
+def walk(real) -> list:
+    """The elements, an error in the place of each that failed."""
+    elements, iterator = [], iter(real)
+    while True:
+        try:
+            elements.append(next(iterator).numpy().tolist())
+        except StopIteration:
+            return elements
+        except Exception as error:
+            elements.append(error)
+
+
+def failing(error: BaseException):
+    """Fails at element 2 of 0 to 3."""
+
+    def function(x):
+        if int(x) == 2:
+            raise error
+        return x
+
+    return function
+
+
+def indexed(function):
+    return tfy.Dataset.range(4).with_format("numpy").map(function, output_signature=NUMBER)
+
+
+def streamed(function):
+    return tfy.Dataset.range(4).with_format("numpy").filter(lambda x: True).map(function, output_signature=NUMBER)
+
+
+NATIVE = {
+    "cast": (lambda d: d.cast("uint8"), [1, 300, 2], "cast: element 1: int64 -> uint8: 1 of 1 value does not fit"),
+    "one_hot": (lambda d: d.one_hot(3, dtype="int64"), [1, 5, 2], r"one_hot: element 1: 5 is not in 0\.\.3"),
+    "lookup": (lambda d: d.lookup(np.arange(3)), [1, 5, 2], r"lookup: element 1: 5 is not in 0\.\.3"),
+    "in a stream": (
+        lambda d: d.with_format("numpy").filter(lambda x: True).lookup(np.arange(3)),
+        [1, 5, 2],
+        r"lookup: element 1: 5 is not in 0\.\.3",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_a_wrong_value_is_an_error_at_its_element_and_costs_only_it(tf, name) -> None:
+    change, values, message = NATIVE[name]
+    first, error, last = walk(change(tfy.Dataset.from_tensor_slices(np.array(values))).to_tf_data())
+    right = change(tfy.Dataset.from_tensor_slices(np.array([1, 2])))
+    assert [first, last] == [x.tolist() for x in right.as_numpy_iterator()]
+    assert isinstance(error, tf.errors.InvalidArgumentError)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        raise error
+
+
+@pytest.mark.parametrize("plan", [indexed, streamed])
+def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan) -> None:
+    classes = {
+        ValueError("two"): tf.errors.InvalidArgumentError,
+        TypeError("two"): tf.errors.InvalidArgumentError,
+        MemoryError("two"): tf.errors.ResourceExhaustedError,
+        NotImplementedError("two"): tf.errors.UnimplementedError,
+        FileNotFoundError(2, "two"): tf.errors.NotFoundError,
+        PermissionError(1, "two"): tf.errors.PermissionDeniedError,
+        OSError(5, "two"): tf.errors.DataLossError,
+        KeyError("two"): tf.errors.UnknownError,
+        tf.errors.AbortedError(None, None, "two"): tf.errors.AbortedError,
+        # Neither may end the dataset as if there were no more elements.
+        StopIteration("two"): tf.errors.UnknownError,
+        tf.errors.OutOfRangeError(None, None, "two"): tf.errors.InvalidArgumentError,
+    }
+    for raised, expected in classes.items():
+        *before, error, after = walk(plan(failing(raised)).to_tf_data())
+        assert (before, after) == ([0, 1], 3)
+        assert type(error) is expected, raised
+        assert f"map: element 2: {type(raised).__name__}: " in str(error)
+        assert 'test_ops_errors.py", line' in str(error)
+        assert "raise error" in str(error)
+
+
+def test_errors_can_be_left_out_by_tf_data(tf) -> None:
+    for plan in (indexed, streamed):
+        assert [int(x) for x in plan(failing(ValueError())).to_tf_data().ignore_errors()] == [0, 1, 3]
+    numbers = tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8").batch(1)
+    assert [x.numpy().tolist() for x in numbers.to_tf_data().ignore_errors()] == [[1], [2]]
+
+
+def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
+    def wrong():
+        yield 1
+        yield 300
+
+    real = tfy.Dataset.from_generator(wrong, output_signature=tfy.TensorSpec((), "uint8")).to_tf_data()
+    first, error = walk(real)
+    assert first == 1
+    assert isinstance(error, tf.errors.InvalidArgumentError)
+    assert "from_generator: element 1: OverflowError: int32 -> uint8: 1 of 1 value does not fit" in str(error)
+
+
+def test_a_file_that_is_not_what_it_should_be_is_a_data_loss(tf, tmp_path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00")
+    *_, error, last = walk(indexed(lambda x: tfy.open_npy(path) if x == 2 else x).to_tf_data())
+    assert isinstance(error, tf.errors.DataLossError)
+    assert last == 3
+
+
+def handle(dataset):
+    return _internal.convert_to_tensor(dataset._plan.handle())
+
+
+def test_a_handle_that_names_nothing_is_an_error_and_no_crash(tf) -> None:
+    calls = {
+        "TensorferryElement": ("handle", {"index": tf.constant(0, tf.int64)}, {"T": [9]}),
+        "TensorferryEpoch": ("handle", {}, {}),
+        "TensorferryBegin": ("handle", {"state": tf.constant([1, 2, 3], tf.uint8)}, {}),
+        "TensorferryOpen": ("handle", {}, {}),
+        "TensorferryNext": ("iterator", {}, {"T": [9]}),
+    }
+    rng = np.random.default_rng(0)
+    for op, (name, inputs, attributes) in calls.items():
+        for forged in ([0], [-1], [2**63 - 1], rng.integers(-(2**63), 2**63 - 1, 256, np.int64)):
+            with pytest.raises(tf.errors.FailedPreconditionError, match="is not in this process, or is gone"):
+                _ops.apply(op, {name: tf.constant(forged, tf.int64), **inputs}, attributes, 1)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="an int64 tensor was expected"):
+            _ops.apply(op, {name: tf.zeros([0], tf.int64), **inputs}, attributes, 1)
+
+
+def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) -> None:
+    numbers, mixed, rows = (
+        handle(d) for d in (tfy.Dataset.range(3), tfy.Dataset.range(3).shuffle(seed=1), tfy.Dataset.range(3).batch(2))
+    )
+
+    def element(handle, index=0, types=(9,)):
+        inputs = {"handle": handle, "index": tf.constant(index, tf.int64)}
+        return _ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0].numpy().tolist()
+
+    assert element(numbers, 2) == 2
+    assert element(rows, 1) == [2]
+    for index in (-1, 3, 2**62):
+        with pytest.raises(tf.errors.OutOfRangeError, match=f"element {index} of a dataset whose length is 3"):
+            element(numbers, index)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not an epoch of one"):
+        element(mixed)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="output 0 is int64, not what the graph expects"):
+        element(numbers, types=[1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="components are 1, and the graph expects 2"):
+        element(numbers, types=[9, 9])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not a pass"):
+        _ops.apply("TensorferryNext", {"iterator": numbers}, {"T": [9]}, 1)
+    (state,) = _ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
+    (epoch,) = _ops.apply("TensorferryBegin", {"handle": mixed, "state": state}, {}, 1)
+    assert sorted(element(epoch, i) for i in range(3)) == [0, 1, 2]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names an epoch of a dataset, not a dataset"):
+        _ops.apply("TensorferryOpen", {"handle": epoch}, {}, 1)
+
+
+def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:
+    mixed = handle(tfy.Dataset.range(1000).shuffle(seed=1).batch(7))
+    (state,) = _ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
+    whole = state.numpy()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = whole[: rng.integers(len(whole) + 1)].copy()
+        if len(damaged):
+            damaged[rng.integers(len(damaged))] ^= rng.integers(1, 256, dtype=np.uint8)
+        try:
+            _ops.apply("TensorferryBegin", {"handle": mixed, "state": tf.constant(damaged, tf.uint8)}, {}, 1)
+        except (tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError, tf.errors.DataLossError):
+            continue
+        assert len(damaged) == len(whole)  # a number in it became another: of an epoch or a position
