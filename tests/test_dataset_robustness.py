@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import tensorferry as tfy
 from conftest import run_python
 
 # What every program of its own starts with: a function that takes its time, and a source for it.
