@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 from conftest import freeze
+from dataset_checks import Theirs
 
 Pair = namedtuple("Pair", "a b")
 
@@ -56,11 +57,6 @@ PIPELINES = {
     "prefetch": lambda d: slices(d).batch(2).prefetch(2),
     "range": lambda d: d.Dataset.range(2, 11, 4, output_type="int32"),
 }
-
-
-class Theirs:
-    def __init__(self, tf) -> None:
-        self.Dataset = tf.data.Dataset
 
 
 @pytest.mark.parametrize("name", [name for name in PIPELINES if name != "range"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 import tensorferry as tfy
+from conftest import run_python
 from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 from tensorferry import errors
+from tensorferry._tracing import StandIn
 
 GRID = np.arange(12, dtype=np.int32).reshape(4, 3)
 PAIRS = {"x": np.arange(6.0).reshape(3, 2), "y": np.arange(3, dtype=np.uint8)}
@@ -321,6 +324,43 @@ def test_finding_out_what_windows_give_reads_nothing() -> None:
     assert [int(x) for x in sums] == [1, 5]
 
 
+def test_a_function_inside_is_traced_once_and_not_for_each_dataset(tf) -> None:
+    traced = []
+
+    def double(y):
+        if tf.is_symbolic_tensor(y):
+            traced.append(1)
+        return y * 2
+
+    def even(y):
+        if tf.is_symbolic_tensor(y):
+            traced.append(1)
+        return y % 2 == 0
+
+    dataset = tfy.Dataset.range(6).flat_map(lambda x: tfy.Dataset.range(5).filter(even).map(lambda y: double(y)).map(double))
+    traced.clear()
+    for _ in range(2):
+        assert [int(x) for x in dataset] == [0, 8, 16] * 6
+    assert len(traced) == 3
+
+
+def test_what_a_function_inside_closes_over_is_part_of_it(tf) -> None:
+    def make(d):
+        kinds = [tf.int32, tf.float32, tf.int64]
+
+        def cast(dtype):
+            return lambda y: tf.cast(y, dtype)
+
+        by_kind = [d.Dataset.range(4).batch(2).map(cast(dtype)).map(lambda y: tf.cast(y, tf.float64)) for dtype in kinds]
+        return by_kind[0].concatenate(by_kind[1]).concatenate(by_kind[2])
+
+    flat = tfy.Dataset.range(3).flat_map(lambda x: make(tfy))
+    assert [x.numpy().tolist() for x in flat] == [x.numpy().tolist() for x in make(Theirs(tf))] * 3
+    # A length that follows from a value inside is another one for each element.
+    ramps = tfy.Dataset.range(4).flat_map(lambda x: tfy.Dataset.range(1).map(lambda y: tf.fill([x], y)))
+    assert [x.shape for x in ramps] == [(0,), (1,), (2,), (3,)]
+
+
 def test_nested_functions_resume_inside_each_other() -> None:
     assert_resumes(
         lambda: tfy.Dataset.range(3).flat_map(
@@ -330,8 +370,53 @@ def test_nested_functions_resume_inside_each_other() -> None:
     assert_resumes(lambda: tfy.Dataset.range(3).repeat(2).flat_map(counted).repeat(2))
 
 
-def test_lambdas_are_not_pickled(tf) -> None:
-    import pickle
+@pytest.mark.parametrize("format", ["jax", "torch", "tensorferry", "numpy"])
+def test_functions_get_tensors_and_datasets_of_the_format(request, format) -> None:
+    if format in ("jax", "torch"):
+        request.getfixturevalue(format)
+    rows = tfy.Dataset.from_tensor_slices(GRID).with_format(format)
+    kind = type(next(iter(rows)))
+    seen = []
 
+    def slices(row):
+        seen.append(type(row))
+        return tfy.Dataset.from_tensor_slices(row)
+
+    def batch(key, window):
+        seen.extend(type(row) for row in window)
+        return window.batch(2)
+
+    assert [int(x) for x in rows.flat_map(slices)] == list(range(12))
+    assert [x.shape for x in rows.group_by_window(lambda row: int(row[0]) % 2, batch, 2)] == [(2, 3), (2, 3)]
+    assert set(seen) == {kind, StandIn}
+
+
+def test_ctrl_c_stops_a_search_for_elements_that_never_come() -> None:
+    program = """
+    import os, signal, threading
+    import tensorferry as tfy
+    D = tfy.Dataset
+    numbers = D.range(5).repeat().with_format("numpy")
+    nothing = {
+        "flat_map": lambda: numbers.flat_map(lambda x: D.range(0)),
+        "interleave": lambda: numbers.interleave(lambda x: D.range(0)),
+        "inside": lambda: numbers.flat_map(lambda x: numbers.filter(lambda x: False)),
+        "group_by_window": lambda: numbers.group_by_window(lambda x: x, lambda key, window: window.take(0), 3),
+    }
+    for name, make in nothing.items():
+        for read_ahead in (0, None):
+            iterator = iter(make().with_options(tfy.Options(read_ahead=read_ahead)))
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            try:
+                next(iterator)
+            except KeyboardInterrupt:
+                print(name, end=" ")
+    """
+    assert run_python(program).split() == [
+        name for name in ("flat_map", "interleave", "inside", "group_by_window") for _ in range(2)
+    ]
+
+
+def test_lambdas_are_not_pickled() -> None:
     with pytest.raises(TypeError, match="flat_map: a lambda"):
         pickle.dumps(tfy.Dataset.range(3).flat_map(lambda x: tfy.Dataset.range(2)))

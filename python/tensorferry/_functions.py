@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _arguments, _internal, _python_numbers, _spec, _structure, _tracing, errors
+from tensorferry import _arguments, _internal, _python_numbers, _remembered, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import Base, packer
 from tensorferry._structure import LEAF, Nested, Structure
 from tensorferry._tracing import Result
@@ -59,7 +59,7 @@ def _same_dtype(value: Any, name: str, stage: str) -> None:
 
 def plan_maker(function: Callable[..., Any], structure: Structure, stage: str) -> Callable[..., _internal.Plan]:
     """A function that returns the plan of the dataset, of elements of this structure, that ``function`` returns."""
-    return lambda *args: dataset_plan(function(*args), structure, stage)
+    return _remembered.inside(lambda *args: dataset_plan(function(*args), structure, stage))
 
 
 def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Result) -> Callable[[], Iterator[list[Any]]]:

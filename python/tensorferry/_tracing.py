@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from tensorferry import _internal, _spec, _structure, errors
+from tensorferry import _internal, _remembered, _spec, _structure, errors
 from tensorferry._dataset_base import Base
 from tensorferry._structure import LEAF, Nested, Structure
 
@@ -42,7 +42,7 @@ def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
 
     Of a function of datasets only datasets are known so: a loop over one is over nothing here.
     """
-    return _result(dataset, [], _unpacked, function)
+    return _remembered.once("result", dataset, function, lambda: _result(dataset, [], _unpacked, function))
 
 
 def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Result | None:
@@ -89,10 +89,14 @@ def _result(dataset: Base, first: list[_spec.Part], arguments: Arguments, functi
 
 def returned(dataset: Base, function: Callable[..., Any]) -> Any:
     """What the function, which is to return a dataset, returns for stand-ins; None if it fails."""
-    try:
-        return _called(dataset, [], _unpacked, function)
-    except Exception:  # as above
-        return None
+
+    def find() -> Any:
+        try:
+            return _called(dataset, [], _unpacked, function)
+        except Exception:  # as above
+            return None
+
+    return _remembered.once("returned", dataset, function, find)
 
 
 def _called(
