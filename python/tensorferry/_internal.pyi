@@ -38,6 +38,7 @@ __all__ = [
     "interleave",
     "interpreter_exits",
     "live_handles",
+    "load_dataset",
     "lookup",
     "map",
     "numpy_dtype",
@@ -50,6 +51,7 @@ __all__ = [
     "range",
     "register_ops",
     "sample_from_datasets",
+    "save_dataset",
     "save_npy",
     "scale",
     "scan",
@@ -187,6 +189,10 @@ def sample_from_datasets(
 ) -> Plan: ...
 def choose_from_datasets(plans: Sequence[Plan], choice: Plan, stop_on_empty: bool) -> Plan: ...
 def token_windows(tokens: _Source, length: int, stride: int | None, shift: int, dtype: _DType) -> Plan: ...
+def save_dataset(
+    plan: Plan, path: _Path, structure: str, threads: int | None, memory_limit: int | None, read_ahead: int | None
+) -> None: ...
+def load_dataset(path: _Path) -> tuple[Plan, str | None]: ...
 def cast(plan: Plan, dtypes: Sequence[_DType | None], casting: str) -> Plan: ...
 def scale(plan: Plan, mul: float, add: float, which: Sequence[bool] | None) -> Plan: ...
 def one_hot(plan: Plan, depth: int, dtype: _DType, which: Sequence[bool] | None) -> Plan: ...

@@ -10,6 +10,7 @@ from tensorferry import _arguments, _functions, _internal, _spec, _structure, _t
 from tensorferry._dataset_augment import Augment
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_batches import Batches
+from tensorferry._dataset_files import Files
 from tensorferry._dataset_functions import Functions
 from tensorferry._dataset_mixing import Mixing
 from tensorferry._dataset_nested import DatasetFunctions
@@ -19,7 +20,7 @@ from tensorferry._structure import LEAF
 __all__ = ["Dataset"]
 
 
-class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment):
+class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Files):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
     A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors

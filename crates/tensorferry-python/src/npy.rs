@@ -47,6 +47,6 @@ pub(crate) fn save_npy(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_
 }
 
 /// A str, bytes or PathLike, as `open` takes it.
-fn fs_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+pub(crate) fn fs_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     path.py().import("os")?.call_method1("fsdecode", (path,))?.extract()
 }

@@ -11,6 +11,7 @@ mod packer;
 mod plan;
 mod sources;
 mod spec;
+mod stored;
 
 use pyo3::prelude::*;
 
@@ -38,6 +39,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(nested::flat_map, module)?)?;
     module.add_function(wrap_pyfunction!(nested::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(nested::group_by_window, module)?)?;
+    module.add_function(wrap_pyfunction!(stored::save_dataset, module)?)?;
+    module.add_function(wrap_pyfunction!(stored::load_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(native::cast, module)?)?;
     module.add_function(wrap_pyfunction!(native::scale, module)?)?;
     module.add_function(wrap_pyfunction!(native::one_hot, module)?)?;

@@ -83,7 +83,7 @@ impl Source {
     }
 
     /// Row `index`, which there is.
-    fn row(&self, index: u64) -> Result<Tensor> {
+    pub(super) fn row(&self, index: u64) -> Result<Tensor> {
         let at = isize::try_from(index).unwrap_or(isize::MAX);
         let row = self.tensor.index(&[Index::At(at)])?;
         if self.frozen && row.byte_order() == ByteOrder::Native {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+pub(crate) mod dataset;
 mod encode;
 pub(crate) mod example;
 mod npy;

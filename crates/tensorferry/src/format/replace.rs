@@ -56,7 +56,7 @@ fn create(directory: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Makes the renaming outlast a power cut.
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(()); // directories cannot be opened there
     }

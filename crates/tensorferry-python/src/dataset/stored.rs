@@ -1,0 +1,39 @@
+//! Datasets in files.
+
+use super::plan::Plan;
+use crate::errors::OrRaise;
+use crate::npy::fs_path;
+use pyo3::prelude::*;
+use std::time::Duration;
+use tensorferry::dataset::{Dataset, Epoch, Options};
+
+/// How long to write without looking for signals.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Writes the elements of the next epoch to a directory; `structure` is JSON that `load_dataset` returns.
+#[pyfunction]
+pub(crate) fn save_dataset(
+    plan: &Bound<'_, Plan>,
+    path: &Bound<'_, PyAny>,
+    structure: &str,
+    threads: Option<usize>,
+    memory_limit: Option<usize>,
+    read_ahead: Option<usize>,
+) -> PyResult<()> {
+    let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
+    let options = Options { threads, memory_limit, read_ahead };
+    let begin = || plan.inner.saving(&path, Some(structure), || Epoch(plan.next_epoch()), &options);
+    let mut saving = py.detach(begin).or_raise(py)?;
+    while py.detach(|| saving.step(STEP)).or_raise(py)? {
+        py.check_signals()?;
+    }
+    py.detach(|| saving.finish()).or_raise(py)
+}
+
+/// The plan over a directory that `save_dataset` wrote, and its structure.
+#[pyfunction]
+pub(crate) fn load_dataset(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<(Plan, Option<String>)> {
+    let path = fs_path(path)?;
+    let (dataset, structure) = py.detach(|| Dataset::load_nested(&path)).or_raise(py)?;
+    Ok((dataset.into(), structure))
+}

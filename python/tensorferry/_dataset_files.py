@@ -1,0 +1,111 @@
+"""Datasets written to files, and read from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorferry import _internal, _spec, _stored, _structure, errors
+from tensorferry._dataset_base import Base, recorded
+
+if TYPE_CHECKING:
+    from tensorferry.dataset import Dataset
+
+
+class Files(Base):
+    """Saving and loading. The files are tensorferry's own, not those of ``tf.data``: a directory of ``.npy`` files, which NumPy reads too,
+    and ``dataset.json``, which says what they are."""
+
+    __slots__ = ()
+
+    def save(self, path: Any, compression: str | None = None, shard_func: Any = None, checkpoint_args: Any = None) -> None:
+        """Writes the elements of the next epoch to a directory, from which :meth:`load` has them by index.
+
+        The directory gets its name when it is whole: whatever happens before, nothing of that name is to be seen, or what was saved there
+        before. A dataset saved there before is replaced, in one step on Linux; where something else is, nothing is written. Memory does not
+        grow with the dataset.
+
+        Args:
+            path: of the directory, a str or PathLike.
+            compression: None or "NONE": files that are mapped into memory cannot be compressed.
+            shard_func, checkpoint_args: have to be None. There are no shards, and a dataset that was not wholly written is not kept.
+
+        Raises:
+            tensorferry.errors.ValueError: the dataset is infinite.
+            tensorferry.errors.TypeError: elements hold datasets, or are held in a class that could not be had again.
+            OSError: there is something of that name, or the system refuses.
+
+        >>> import os, tempfile, tensorferry as tfy
+        >>> path = os.path.join(tempfile.mkdtemp(), "squares")
+        >>> tfy.Dataset.range(4).with_format("numpy").map(lambda x: {"x": x, "square": x * x}).save(path)
+        >>> tfy.Dataset.load(path).batch(4).with_format("numpy").element_spec
+        {'x': TensorSpec(shape=(None,), dtype=int64), 'square': TensorSpec(shape=(None,), dtype=int64)}
+        """
+        _uncompressed(compression, "save")
+        _none(shard_func, "save", "shard_func", "there are no shards: all elements lie in one directory")
+        _none(checkpoint_args, "save", "checkpoint_args", "a dataset that was not wholly written is not kept")
+        options = self._options
+        structure = _stored.dumps(self._structure)
+        _internal.save_dataset(self._plan, path, structure, options.threads, options.memory_limit, options.read_ahead)
+
+    @staticmethod
+    @recorded
+    def load(
+        path: Any, element_spec: Any = None, compression: str | None = None, reader_func: Any = None, wait: bool = False
+    ) -> Dataset:
+        """The elements that :meth:`save` wrote. The files are mapped into memory: any element can be had by its index, a shuffle is one of
+        all, and nothing is read until it is needed.
+
+        Args:
+            path: of the directory.
+            element_spec: None for what was saved; else the elements have to be so.
+            compression: None or "NONE".
+            reader_func, wait: have to be None and False. There are no shards, and what can be loaded is whole.
+
+        Raises:
+            OSError: there is nothing of that name.
+            tensorferry.errors.FileFormatError: it is no saved dataset, or a file of it is damaged.
+            tensorferry.errors.ValueError: the elements are not as ``element_spec`` says.
+        """
+        _uncompressed(compression, "load")
+        _none(reader_func, "load", "reader_func", "there are no shards")
+        if wait:
+            raise errors.make("argument", "load: wait=True: a dataset has its name when it is whole; there is nothing to wait for")
+        plan, text = _internal.load_dataset(path)
+        structure = _stored.loads(text, len(plan.spec), path)
+        if element_spec is not None:
+            _check(structure, plan.spec, element_spec, path)
+        from tensorferry.dataset import Dataset
+
+        return Dataset._of(plan, structure, "tensorflow")
+
+
+def _uncompressed(compression: str | None, stage: str) -> None:
+    if compression not in (None, "NONE"):
+        raise errors.make(
+            "argument", f"{stage}: compression={compression!r}: files that are mapped into memory cannot be compressed. Pass None."
+        )
+
+
+def _none(value: Any, stage: str, name: str, why: str) -> None:
+    if value is not None:
+        raise errors.make("argument", f"{stage}: {name} has to be None: {why}")
+
+
+def _check(structure: Any, spec: list[_spec.Part], element_spec: Any, path: Any) -> None:
+    """Refuses elements that are not as the user says."""
+    asked, parts = _spec.parse(element_spec, "load: element_spec")
+    if _structure.equal(structure, asked) and all(_is(one, other) for one, other in zip(spec, parts, strict=True)):
+        return
+    found = _spec.element_spec(structure, spec, tensorflow=False)
+    raise errors.make("element_mismatch", f"load: the elements of {path} are {found}, not as element_spec says, {element_spec}")
+
+
+def _is(part: _spec.Part, asked: _spec.Part) -> bool:
+    """Whether a component is of a dtype, and of a shape that says no less."""
+    if not isinstance(asked, tuple) or part[0] != asked[0]:
+        return False
+    dims, wanted = part[1], asked[1]
+    if wanted is None:
+        return True
+    same = dims is not None and len(dims) == len(wanted)
+    return same and all(want is None or want == dim for dim, want in zip(dims, wanted, strict=True))
