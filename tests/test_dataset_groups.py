@@ -151,6 +151,16 @@ def test_what_reduce_func_does_not_look_at_is_known_without_reading() -> None:
     assert [x.shape for x in given] == [(2, 2, 3)] * 2
 
 
+def test_groups_of_datasets_have_no_state() -> None:
+    windows = tfy.Dataset.range(8).window(2).with_format("numpy")
+    groups = windows.group_by_window(len, lambda key, pair: pair.flat_map(lambda window: window.batch(2)), 2)
+    iterator = iter(groups)
+    assert next(iterator).tolist() == [0, 1]
+    with pytest.raises(errors.ValueError, match="group_by_window"):
+        iterator.state_dict()
+    assert [x.tolist() for x in iterator] == [[2, 3], [4, 5], [6, 7]]
+
+
 BUCKETS = {
     "to the longest": lambda d: ragged(d, [1, 4, 3, 5, 6, 2]).bucket_by_sequence_length(size, [3, 5], [2, 2, 2]),
     "other sizes": lambda d: ragged(d, [1, 4, 3, 5, 6, 2, 2, 2, 7]).bucket_by_sequence_length(size, [3, 5], [3, 1, 2]),

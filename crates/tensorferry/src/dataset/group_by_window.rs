@@ -231,9 +231,11 @@ fn key(state: &State) -> Result<i64> {
 
 /// Elements by value.
 fn kept(elements: &[Element]) -> Result<State> {
-    let element = |element: &Element| -> Result<State> {
-        Ok(State::Tensors(element.iter().map(|value| value.tensor().cloned()).collect::<Result<_>>()?))
+    let tensor = |value: &Value| {
+        let what = "group_by_window keeps the elements of its windows, and these hold datasets, which cannot be kept";
+        value.tensor().cloned().map_err(|_| Error::State { what: what.into() })
     };
+    let element = |element: &Element| -> Result<State> { Ok(State::Tensors(element.iter().map(tensor).collect::<Result<_>>()?)) };
     Ok(State::List(elements.iter().map(element).collect::<Result<_>>()?))
 }
 
