@@ -146,7 +146,8 @@ impl RowMap for Flip {
     }
 
     fn describe(&self) -> String {
-        let seed = if self.is_certain() { String::new() } else { self.seed.describe() };
+        let seed = if self.is_certain() { None } else { self.seed.describe() };
+        let seed = seed.map(|seed| format!(", {seed}")).unwrap_or_default();
         format!("{STAGE}({:?}, {:?}{seed}{})", self.axes, self.probability, chosen(self.which.as_deref()))
     }
 

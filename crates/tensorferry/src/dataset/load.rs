@@ -160,6 +160,36 @@ mod tests {
         assert!(matches!(counting(1).saving(&path, Some("{"), || Epoch(0), &options), Err(Error::Argument { .. })));
     }
 
+    /// Any bytes anywhere in the files: an error or elements, no panic and nothing outside the files' arrays.
+    #[test]
+    fn damaged_files_are_errors_or_other_values() {
+        let directory = tempfile::tempdir().unwrap();
+        ragged().save(directory.path()).unwrap();
+        let mut noise = super::super::all_ways::noise(5);
+        let mut draw = |below: usize| usize::try_from(noise.next().unwrap() % below as u64).unwrap();
+        let mut outcomes = [0_usize; 3];
+        for name in ["dataset.json", "0.npy", "0.starts.npy", "0.shapes.npy", "1.npy"] {
+            let path = directory.path().join(name);
+            let whole = std::fs::read(&path).unwrap();
+            for round in 0..300 {
+                let mut bytes = whole.clone();
+                for _ in 0..=draw(3) {
+                    // The numbers are at the end of a file; a small one is more likely to be taken for a place.
+                    let at = if round % 2 == 0 { draw(bytes.len()) } else { bytes.len() - 1 - draw(bytes.len().min(80)) };
+                    bytes[at] = [0, 1, 2, 7, 0x7f, 0xff, b'9', b'-'][draw(8)];
+                }
+                std::fs::write(&path, &bytes).unwrap();
+                match Dataset::load(directory.path()) {
+                    Err(_) => outcomes[0] += 1,
+                    Ok(loaded) if loaded.iter().take(10).any(|element| element.is_err()) => outcomes[1] += 1,
+                    Ok(_) => outcomes[2] += 1,
+                }
+            }
+            std::fs::write(&path, &whole).unwrap();
+        }
+        assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");
+    }
+
     #[test]
     fn what_is_dropped_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();

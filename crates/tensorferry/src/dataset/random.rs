@@ -16,7 +16,7 @@ pub(crate) fn mix(value: u64) -> u64 {
 
 /// A seed for a stage to which the user gave none.
 #[must_use]
-pub(crate) fn draw_seed() -> u64 {
+fn draw_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // The standard library's per-process random keys, drawn from the operating system; each RandomState has keys of its own.
     RandomState::new().hash_one(0_u64)
@@ -47,9 +47,9 @@ impl Seed {
         Self { value: put_back.unwrap_or(self.value), ..self }
     }
 
-    /// How a description names it among arguments: `, seed=7`; nothing if it was drawn.
-    pub(crate) fn describe(self) -> String {
-        if self.drawn { String::new() } else { format!(", seed={}", self.value) }
+    /// How a description names it among arguments: `seed=7`; not at all if it was drawn.
+    pub(crate) fn describe(self) -> Option<String> {
+        (!self.drawn).then(|| format!("seed={}", self.value))
     }
 }
 

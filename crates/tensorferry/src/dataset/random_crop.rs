@@ -116,7 +116,8 @@ impl RowMap for RandomCrop {
     }
 
     fn describe(&self) -> String {
-        format!("{STAGE}({}{}{})", words(&self.size), self.seed.describe(), chosen(self.which.as_deref()))
+        let seed = self.seed.describe().map(|seed| format!(", {seed}")).unwrap_or_default();
+        format!("{STAGE}({}{seed}{})", words(&self.size), chosen(self.which.as_deref()))
     }
 
     fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset> {

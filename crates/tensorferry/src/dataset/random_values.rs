@@ -1,14 +1,12 @@
 //! Random numbers as a dataset.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, filled};
-use super::random::{Purpose, Random, draw_seed};
+use super::random::{Purpose, Random, Seed};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::{DType, Result, Tensor};
 
 struct RandomValues {
-    seed: u64,
-    /// Whether the user gave no seed.
-    drawn: bool,
+    seed: Seed,
     rerandomize_each_iteration: bool,
     spec: Vec<Component>,
 }
@@ -27,19 +25,19 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn random(seed: Option<u64>, rerandomize_each_iteration: bool) -> Self {
-        RandomValues::keyed(seed.unwrap_or_else(draw_seed), seed.is_none(), rerandomize_each_iteration)
+        RandomValues::keyed(Seed::new(seed), rerandomize_each_iteration)
     }
 }
 
 impl RandomValues {
-    fn keyed(seed: u64, drawn: bool, rerandomize_each_iteration: bool) -> Dataset {
+    fn keyed(seed: Seed, rerandomize_each_iteration: bool) -> Dataset {
         let spec = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[])))];
-        Dataset::of(Self { seed, drawn, rerandomize_each_iteration, spec })
+        Dataset::of(Self { seed, rerandomize_each_iteration, spec })
     }
 
     fn write(&self, requests: impl Iterator<Item = Request>, rows: &mut Rows<'_>, cx: &Context) {
         let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
-        let random = Random::new(Purpose::Values, self.seed, epoch);
+        let random = Random::new(Purpose::Values, self.seed.value, epoch);
         for request in requests {
             let value = random.at(request.index) >> 32;
             rows.slot(request.slot).copy_from_slice(&value.to_ne_bytes());
@@ -69,10 +67,7 @@ impl Node for RandomValues {
     }
 
     fn describe(&self) -> String {
-        let mut arguments = Vec::new();
-        if !self.drawn {
-            arguments.push(format!("seed={}", self.seed));
-        }
+        let mut arguments: Vec<String> = self.seed.describe().into_iter().collect();
         if self.rerandomize_each_iteration {
             arguments.push("rerandomize_each_iteration=True".into());
         }
@@ -80,12 +75,11 @@ impl Node for RandomValues {
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let drawn = if self.drawn { change.seeds.pop_front() } else { None };
-        Ok(Self::keyed(drawn.unwrap_or(self.seed), self.drawn, self.rerandomize_each_iteration))
+        Ok(Self::keyed(self.seed.rebuilt(change), self.rerandomize_each_iteration))
     }
 
     fn drawn_seed(&self) -> Option<u64> {
-        self.drawn.then_some(self.seed)
+        self.seed.drawn()
     }
 
     fn depends_on_epoch(&self) -> bool {

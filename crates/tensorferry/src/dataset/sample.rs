@@ -2,7 +2,7 @@
 
 use super::choose::{Streams, common_spec};
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
-use super::random::{Purpose, Random, draw_seed};
+use super::random::{Purpose, Random, Seed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Stop};
 use crate::{Error, Result};
@@ -10,9 +10,7 @@ use crate::{Error, Result};
 struct Sample {
     datasets: Vec<Dataset>,
     weights: Vec<f64>,
-    seed: u64,
-    /// Whether the user gave no seed.
-    drawn: bool,
+    seed: Seed,
     stop_on_empty_dataset: bool,
     rerandomize_each_iteration: bool,
     spec: Vec<Component>,
@@ -68,8 +66,8 @@ impl Dataset {
             _ => {}
         }
         let spec = common_spec(&left, STAGE)?;
-        let (seed, drawn) = (seed.unwrap_or_else(draw_seed), seed.is_none());
-        let sample = Sample { datasets: left, weights, seed, drawn, stop_on_empty_dataset, rerandomize_each_iteration, spec };
+        let seed = Seed::new(seed);
+        let sample = Sample { datasets: left, weights, seed, stop_on_empty_dataset, rerandomize_each_iteration, spec };
         Ok(Self::of(sample))
     }
 }
@@ -92,9 +90,7 @@ impl Node for Sample {
 
     fn describe(&self) -> String {
         let mut arguments = vec![format!("weights={:?}", self.weights)];
-        if !self.drawn {
-            arguments.push(format!("seed={}", self.seed));
-        }
+        arguments.extend(self.seed.describe());
         if self.stop_on_empty_dataset {
             arguments.push("stop_on_empty_dataset=True".into());
         }
@@ -105,18 +101,17 @@ impl Node for Sample {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let drawn = if self.drawn { change.seeds.pop_front() } else { None };
         Ok(Dataset::of(Self {
             spec: common_spec(&inputs, STAGE)?,
             datasets: inputs,
             weights: self.weights.clone(),
-            seed: drawn.unwrap_or(self.seed),
+            seed: self.seed.rebuilt(change),
             ..*self
         }))
     }
 
     fn drawn_seed(&self) -> Option<u64> {
-        self.drawn.then_some(self.seed)
+        self.seed.drawn()
     }
 
     fn depends_on_epoch(&self) -> bool {
@@ -136,7 +131,7 @@ impl Node for Sample {
         Ok(Box::new(SampleStream {
             streams: Streams::new(&self.datasets, cx)?,
             weights: self.weights.clone(),
-            random: Random::new(Purpose::Sample, self.seed, epoch),
+            random: Random::new(Purpose::Sample, self.seed.value, epoch),
             step: 0,
             stop_on_empty_dataset: self.stop_on_empty_dataset,
             stop: cx.stop.clone(),

@@ -2,7 +2,7 @@
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, not_indexed};
 use super::permutation::{LONGEST, Permutation};
-use super::random::{Purpose, Random, draw_seed};
+use super::random::{Purpose, Random, Seed};
 use super::shuffle_buffer::{Positions, Values};
 use super::{Cardinality, Component, Dataset};
 use crate::{Error, Result};
@@ -10,9 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 struct Shuffle {
     input: Dataset,
-    seed: u64,
-    /// Whether the user gave no seed.
-    drawn: bool,
+    seed: Seed,
     reshuffle_each_iteration: bool,
     way: Way,
 }
@@ -22,13 +20,6 @@ enum Way {
     Whole { n: u64, orders: Orders },
     /// Through a buffer of so many elements.
     Buffer(u64),
-}
-
-/// How a shuffle is keyed.
-struct Key {
-    seed: u64,
-    drawn: bool,
-    reshuffle_each_iteration: bool,
 }
 
 impl Dataset {
@@ -55,13 +46,12 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more than 2^63 elements.
     pub fn shuffle(&self, buffer_size: Option<u64>, seed: Option<u64>, reshuffle_each_iteration: bool) -> Result<Self> {
-        let key = Key { seed: seed.unwrap_or_else(draw_seed), drawn: seed.is_none(), reshuffle_each_iteration };
-        Shuffle::over(self, buffer_size, key)
+        Shuffle::over(self, buffer_size, Seed::new(seed), reshuffle_each_iteration)
     }
 }
 
 impl Shuffle {
-    fn over(input: &Dataset, buffer_size: Option<u64>, key: Key) -> Result<Dataset> {
+    fn over(input: &Dataset, buffer_size: Option<u64>, seed: Seed, reshuffle_each_iteration: bool) -> Result<Dataset> {
         let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
         let indexed = input.is_indexed();
         let way = match (input.cardinality(), buffer_size) {
@@ -79,8 +69,7 @@ impl Shuffle {
                 return Err(wrong(what));
             }
         };
-        let Key { seed, drawn, reshuffle_each_iteration } = key;
-        Ok(Dataset::of(Self { input: input.clone(), seed, drawn, reshuffle_each_iteration, way }))
+        Ok(Dataset::of(Self { input: input.clone(), seed, reshuffle_each_iteration, way }))
     }
 
     /// The number of the order in an epoch.
@@ -91,7 +80,7 @@ impl Shuffle {
     /// The order of an epoch, of a whole shuffle.
     fn order(&self, cx: &Context) -> Result<Permutation> {
         match &self.way {
-            Way::Whole { n, orders } => Ok(orders.of(self.round(cx), |round| Permutation::new(*n, self.seed, round))),
+            Way::Whole { n, orders } => Ok(orders.of(self.round(cx), |round| Permutation::new(*n, self.seed.value, round))),
             Way::Buffer(_) => Err(not_indexed("shuffle")),
         }
     }
@@ -132,9 +121,7 @@ impl Node for Shuffle {
         if let Way::Buffer(size) = self.way {
             arguments.push(format!("buffer_size={size}"));
         }
-        if !self.drawn {
-            arguments.push(format!("seed={}", self.seed));
-        }
+        arguments.extend(self.seed.describe());
         if !self.reshuffle_each_iteration {
             arguments.push("reshuffle_each_iteration=False".into());
         }
@@ -142,18 +129,15 @@ impl Node for Shuffle {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let drawn = if self.drawn { change.seeds.pop_front() } else { None };
-        let key =
-            Key { seed: drawn.unwrap_or(self.seed), drawn: self.drawn, reshuffle_each_iteration: self.reshuffle_each_iteration };
         let buffer_size = match self.way {
             Way::Whole { .. } => None,
             Way::Buffer(size) => Some(size),
         };
-        Self::over(&inputs[0], buffer_size, key)
+        Self::over(&inputs[0], buffer_size, self.seed.rebuilt(change), self.reshuffle_each_iteration)
     }
 
     fn drawn_seed(&self) -> Option<u64> {
-        self.drawn.then_some(self.seed)
+        self.seed.drawn()
     }
 
     fn depends_on_epoch(&self) -> bool {
@@ -180,7 +164,7 @@ impl Node for Shuffle {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let Way::Buffer(size) = self.way else { return Err(not_indexed("shuffle")) };
-        let random = Random::new(Purpose::Buffer, self.seed, self.round(cx));
+        let random = Random::new(Purpose::Buffer, self.seed.value, self.round(cx));
         if self.input.is_indexed() {
             return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
         }
