@@ -17,11 +17,6 @@ impl Counted {
         Ok(Self { stream: input.stream(cx)?, stop: cx.stop.clone(), index: 0 })
     }
 
-    /// The index of the next element.
-    pub(crate) fn index(&self) -> u64 {
-        self.index
-    }
-
     /// The next element and its index. Asks each time whether somebody still waits, so that a loop over it ends when it should.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, Element)>> {
         if let Err(stopped) = self.stop.check() {

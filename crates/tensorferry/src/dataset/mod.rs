@@ -17,7 +17,6 @@
 //! # Ok::<(), tensorferry::Error>(())
 //! ```
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "stages land one by one")]
 
 #[cfg(test)]
 mod all_ways;

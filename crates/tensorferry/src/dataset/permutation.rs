@@ -60,6 +60,7 @@ impl Permutation {
     }
 
     /// Where element `source` goes to: `inverse(get(index)) == index`.
+    #[cfg(test)]
     pub(crate) fn inverse(&self, source: u64) -> u64 {
         match &self.order {
             Order::Table(table) => {
@@ -185,6 +186,7 @@ impl<const MOVES: usize> Grid<MOVES> {
         self.join(row, column)
     }
 
+    #[cfg(test)]
     fn backward(&self, index: u64) -> u64 {
         let back = |at: u32, by: u32, bound: u32| if at >= by { at - by } else { at + (bound - by) };
         let (mut row, mut column) = self.split(index);
