@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorferry import errors
 
@@ -71,6 +71,7 @@ def test_group_by_window_agrees_with_tf_data(tf, name) -> None:
     assert_agree(tf, GROUPS[name])
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=20), st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_windows_come_in_tf_datas_order(tf, values, sizes) -> None:
     count = len(sizes)
@@ -191,6 +192,7 @@ def test_bucket_by_sequence_length_agrees_with_tf_data(tf, name) -> None:
     assert_agree(tf, BUCKETS[name])
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=15), st.sets(st.integers(1, 9), max_size=3), st.booleans(), st.booleans())
 def test_buckets_of_any_lengths_agree_with_tf_data(tf, lengths, boundaries, drop_remainder, to_boundary) -> None:
     ends = sorted(boundaries) + [10] * to_boundary
