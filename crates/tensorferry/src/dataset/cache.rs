@@ -6,18 +6,19 @@
 //! (each element is then kept once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen them all).
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, gather_each, write_some};
+use super::shared::Shared;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch};
 use crate::{Error, Result, Tensor};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What is kept of the input, for all iterations of the plan.
 #[derive(Clone)]
 enum Kept {
     Nothing,
-    Each(Arc<Mutex<HashMap<u64, Element>>>),
-    All(Arc<Mutex<Option<Arc<[Element]>>>>),
+    Each(Arc<Shared<HashMap<u64, Element>>>),
+    All(Arc<Shared<Option<Arc<[Element]>>>>),
 }
 
 struct Cache {
@@ -88,11 +89,11 @@ impl Node for Cache {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let Kept::Each(kept) = &self.kept else { return self.input.node.get(index, &first_pass(cx)) };
-        if let Some(element) = kept.lock().unwrap_or_else(PoisonError::into_inner).get(&index) {
+        if let Some(element) = kept.lock().get(&index) {
             return Ok(element.clone());
         }
         let element = self.input.node.get(index, &first_pass(cx))?;
-        kept.lock().unwrap_or_else(PoisonError::into_inner).insert(index, element.clone());
+        kept.lock().insert(index, element.clone());
         Ok(element)
     }
 
@@ -132,8 +133,8 @@ enum Pass {
 }
 
 impl Pass {
-    fn begin(kept: &Mutex<Option<Arc<[Element]>>>, input: &Dataset, cx: &Context) -> Result<Self> {
-        match &*kept.lock().unwrap_or_else(PoisonError::into_inner) {
+    fn begin(kept: &Shared<Option<Arc<[Element]>>>, input: &Dataset, cx: &Context) -> Result<Self> {
+        match &*kept.lock() {
             Some(all) => Ok(Self::Kept(Arc::clone(all))),
             None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
         }
@@ -143,7 +144,7 @@ impl Pass {
 struct CacheStream {
     input: Dataset,
     cx: Context,
-    kept: Arc<Mutex<Option<Arc<[Element]>>>>,
+    kept: Arc<Shared<Option<Arc<[Element]>>>>,
     pass: Pass,
     position: u64,
 }
@@ -165,7 +166,7 @@ impl Stream for CacheStream {
                 }
                 (None, seen) => {
                     if let Some(seen) = seen.take() {
-                        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(seen.into());
+                        self.kept.lock().get_or_insert(seen.into());
                     }
                     return None;
                 }

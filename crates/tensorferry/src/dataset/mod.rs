@@ -71,6 +71,7 @@ mod saved;
 mod scale;
 mod scan;
 mod shard;
+mod shared;
 mod shuffle;
 mod shuffle_buffer;
 mod skip;

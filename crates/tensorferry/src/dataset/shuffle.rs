@@ -3,10 +3,10 @@
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, not_indexed};
 use super::permutation::{LONGEST, Permutation};
 use super::random::{Purpose, Random, Seed};
+use super::shared::Shared;
 use super::shuffle_buffer::{Positions, Values};
 use super::{Cardinality, Component, Dataset};
 use crate::{Error, Result};
-use std::sync::{Mutex, PoisonError};
 
 struct Shuffle {
     input: Dataset,
@@ -17,7 +17,7 @@ struct Shuffle {
 
 enum Way {
     /// All `n` elements of an indexed input, in an order that is computed.
-    Whole { n: u64, orders: Orders },
+    Whole { n: u64, orders: Box<Orders> },
     /// Through a buffer of so many elements.
     Buffer(u64),
 }
@@ -56,7 +56,7 @@ impl Shuffle {
         let indexed = input.is_indexed();
         let way = match (input.cardinality(), buffer_size) {
             (_, Some(0)) => return Err(wrong("buffer_size has to be at least 1")),
-            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => Way::Whole { n, orders: Orders::default() },
+            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => Way::Whole { n, orders: Box::default() },
             (Cardinality::Finite(_), _) if indexed => return Err(wrong("there are more than 2^63 elements. Take fewer.")),
             (_, Some(size)) => Way::Buffer(size),
             (Cardinality::Infinite, None) => {
@@ -88,11 +88,11 @@ impl Shuffle {
 
 /// The orders of the last two epochs asked for: where one ends and the next begins, threads ask for both.
 #[derive(Default)]
-struct Orders(Mutex<[Option<(u64, Permutation)>; 2]>);
+struct Orders(Shared<[Option<(u64, Permutation)>; 2]>);
 
 impl Orders {
     fn of(&self, round: u64, make: impl FnOnce(u64) -> Permutation) -> Permutation {
-        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut orders = self.0.lock();
         if let Some((_, order)) = orders.iter().flatten().find(|(of, _)| *of == round) {
             return order.clone();
         }

@@ -1,10 +1,10 @@
 //! The rows of each element, one by one.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, not_indexed, write_row};
+use super::shared::Shared;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch, Shape, TensorSpec, spec};
 use crate::{ALIGNMENT, Error, Index, Result, Tensor};
-use std::sync::{Mutex, PoisonError};
 
 struct Unbatch {
     input: Dataset,
@@ -14,7 +14,7 @@ struct Unbatch {
     each: Option<u64>,
     spec: Vec<Component>,
     /// The element of which a row was asked for last: its neighbours are likely to be next.
-    last: Mutex<Option<(Epoch, u64, Element)>>,
+    last: Shared<Option<(Epoch, u64, Element)>>,
 }
 
 impl Dataset {
@@ -57,7 +57,7 @@ impl Dataset {
             rows: self.node.rows(),
             each: each.filter(|_| all).map(|each| each as u64),
             spec: parts.iter().map(row).collect(),
-            last: Mutex::new(None),
+            last: Shared::default(),
         }))
     }
 }
@@ -82,7 +82,7 @@ impl Unbatch {
     /// An element of the input, which is indexed.
     fn batch(&self, index: u64, cx: &Context) -> Result<Element> {
         {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = self.last.lock();
             if let Some((epoch, at, element)) = &*last
                 && (*epoch, *at) == (cx.epoch, index)
             {
@@ -90,7 +90,7 @@ impl Unbatch {
             }
         }
         let element = self.input.node.get(index, cx)?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((cx.epoch, index, element.clone()));
+        *self.last.lock() = Some((cx.epoch, index, element.clone()));
         Ok(element)
     }
 
