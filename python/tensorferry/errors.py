@@ -96,7 +96,7 @@ CODES: dict[str, type[Error]] = {
     "argument": ValueError,
     "unequal_shapes": ValueError,
     "element_mismatch": ValueError,
-    "function": Error,  # never raised: the function's own exception is
+    "function": Error,  # of a saved state; else the function's own exception is raised
     "state": ValueError,
     "stopped": Error,
     "io": Error,  # never raised: files that the system refuses raise OSError

@@ -246,6 +246,13 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// An error that waited in a saved iteration, in its own words.
+    Saved {
+        /// Its code.
+        code: &'static str,
+        /// What it said.
+        what: String,
+    },
     /// The operating system refused a file operation.
     #[cfg(feature = "std")]
     Io {
@@ -302,6 +309,7 @@ impl Error {
             Self::State { .. } => "state",
             Self::Stopped => "stopped",
             Self::AtElement { source, .. } => source.code(),
+            Self::Saved { code, .. } => code,
             #[cfg(feature = "std")]
             Self::Io { .. } => "io",
             #[cfg(feature = "std")]
@@ -345,7 +353,7 @@ impl Error {
     #[must_use]
     pub fn at_element(self, stage: &'static str, index: u64) -> Self {
         match self {
-            already @ (Self::AtElement { .. } | Self::Stopped) => already,
+            already @ (Self::AtElement { .. } | Self::Saved { .. } | Self::Stopped) => already,
             other => Self::AtElement { stage, index, source: Box::new(other) },
         }
     }
@@ -481,7 +489,7 @@ impl fmt::Display for Error {
                 shapes.1.as_slice(),
                 shapes.0.as_slice()
             ),
-            Self::ElementMismatch { what } => f.write_str(what),
+            Self::ElementMismatch { what } | Self::Saved { what, .. } => f.write_str(what),
             Self::Function { source } => source.fmt(f),
             Self::State { what } => write!(f, "state_dict: {what}"),
             Self::Stopped => f.write_str("the iteration was stopped"),

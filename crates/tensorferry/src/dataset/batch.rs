@@ -59,26 +59,67 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str) -> Result<Element
     (0..first.len()).map(component).collect()
 }
 
-/// The next `size` elements of a stream, or, unless they are to be dropped, those that are left. One that failed costs all of them, so
-/// that what follows stays where it would have been.
-pub(crate) fn together(input: &mut dyn Stream, size: usize, drop_remainder: bool) -> Option<Result<Vec<Element>>> {
-    let (mut elements, mut failed, mut count) = (Vec::new(), None, 0);
-    while count < size {
-        match input.next() {
-            Some(Ok(element)) => elements.push(element),
-            Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-            Some(Err(error)) => {
-                failed.get_or_insert(error);
-            }
-            None => break,
-        }
-        count += 1;
-    }
-    if count == 0 || (drop_remainder && count < size) {
-        return None;
-    }
-    Some(failed.map_or(Ok(elements), Err))
+/// Elements of a stream on their way into one batch.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    elements: Vec<Element>,
+    failed: Option<Error>,
+    count: usize,
 }
+
+impl Gathered {
+    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are left. One that failed costs all of them,
+    /// so that what follows stays where it would have been. What was gathered when it is stopped is kept for the next time.
+    pub(crate) fn next(&mut self, input: &mut dyn Stream, size: usize, drop_remainder: bool) -> Option<Result<Vec<Element>>> {
+        while self.count < size {
+            match input.next() {
+                Some(Ok(element)) => self.elements.push(element),
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                Some(Err(error)) => {
+                    self.failed.get_or_insert(error);
+                }
+                None => break,
+            }
+            self.count += 1;
+        }
+        let Self { elements, failed, count } = std::mem::take(self);
+        if count == 0 || (drop_remainder && count < size) {
+            return None;
+        }
+        Some(failed.map_or(Ok(elements), Err))
+    }
+
+    /// What [`Gathered::restore`] needs: nothing, unless it was stopped.
+    pub(crate) fn save(&self) -> Result<State> {
+        if self.count == 0 {
+            return Ok(State::Nothing);
+        }
+        let elements: Result<Vec<State>> = self.elements.iter().map(|element| State::of_element(element)).collect();
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(vec![State::Int(self.count as u64), State::List(elements?), failed]))
+    }
+
+    /// `spec` is that of the elements.
+    pub(crate) fn restore(&mut self, state: &State, spec: &[Component]) -> Result<()> {
+        *self = Self::default();
+        if let State::Nothing = state {
+            return Ok(());
+        }
+        let parts = state.list(3)?;
+        self.count = usize::try_from(parts[0].int()?).unwrap_or(usize::MAX);
+        self.elements = parts[1].parts()?.iter().map(|element| element.element_as(spec)).collect::<Result<_>>()?;
+        self.failed = parts[2].optional(State::error)?;
+        // Those that failed count too.
+        if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
+            return Err(Error::State { what: "a batch is said to have gathered fewer elements than it holds".into() });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes, and rows, to gather before looking whether to stop: some tens of milliseconds of work.
+const PART_BYTES: usize = 64 << 20;
+const PART_ROWS: usize = 1 << 20;
 
 /// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory, gathered where their shapes are
 /// known, else one by one.
@@ -103,10 +144,18 @@ pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static s
         let layout = Layout::contiguous(&shape, dtype.size())?;
         buffers.push((*dtype, *row, pool::take(layout.nbytes())?, layout));
     }
-    let mut requests: Vec<Request> = (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
     let mut out: Vec<Rows<'_>> =
         buffers.iter_mut().map(|(_, row, buffer, _)| Rows { bytes: buffer.as_mut_slice(), row: *row }).collect();
-    input.node.gather(&mut requests, &mut out, cx)?;
+    let bytes: usize = out.iter().map(|rows| rows.row).sum();
+    let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
+    let mut requests = Vec::with_capacity(most.min(len));
+    for first in (0..len).step_by(most) {
+        cx.stop.check()?;
+        let part = first..len.min(first + most);
+        requests.clear();
+        requests.extend(part.map(|slot| Request { index: start + slot as u64, slot }));
+        input.node.gather(&mut requests, &mut out, cx)?;
+    }
     drop(out);
     let freeze = |(dtype, _, buffer, layout): (_, _, pool::PoolBuffer, _)| {
         Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
@@ -162,12 +211,17 @@ impl Node for Batch {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(BatchStream { input: self.input.stream(cx)?, size: self.size, drop_remainder: self.drop_remainder, index: 0 }))
+        let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
+        let (size, drop_remainder) = (self.size, self.drop_remainder);
+        Ok(Box::new(BatchStream { input, spec, size, drop_remainder, gathered: Gathered::default(), index: 0 }))
     }
 }
 
 struct BatchStream {
     input: Box<dyn Stream>,
+    /// Of the input's elements.
+    spec: Vec<Component>,
+    gathered: Gathered,
     size: usize,
     drop_remainder: bool,
     index: u64,
@@ -175,19 +229,23 @@ struct BatchStream {
 
 impl Stream for BatchStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let elements = together(&mut *self.input, self.size, self.drop_remainder)?;
+        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
         let index = self.index;
         self.index = index.saturating_add(1);
         Some(elements.and_then(|elements| stack(&elements, "batch")).map_err(|error| error.at_element("batch", index)))
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(3)?;
         self.index = parts[0].int()?;
-        self.input.restore(&parts[1])
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.input.restore(&parts[2])
     }
 }

@@ -201,16 +201,18 @@ impl Stream for ChooseStream {
     fn next(&mut self) -> Option<Result<Element>> {
         // Of a choice without end, nothing more can come.
         while !self.streams.all_over() {
-            let chosen = match self.choice.next()? {
-                Ok((index, element)) => self.chosen(index, &element),
-                Err(error) => Err(error),
+            let (index, choice) = match self.choice.next()? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
             };
-            let which = match chosen {
+            let which = match self.chosen(index, &choice) {
                 Ok(which) => which,
                 Err(error) => return Some(Err(error)),
             };
-            if let Some(element) = self.streams.next(which) {
-                return Some(element);
+            match self.streams.next(which) {
+                Some(Err(Error::Stopped)) => return self.choice.stopped(choice),
+                Some(element) => return Some(element),
+                None => {}
             }
             if self.stop_on_empty_dataset {
                 self.streams.end();

@@ -133,7 +133,10 @@ struct EnumerateStream {
 
 impl Stream for EnumerateStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let element = self.input.next()?;
+        let element = match self.input.next()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
         let index = self.index;
         self.index = self.index.saturating_add(1);
         Some(element.and_then(|mut element| {

@@ -4,7 +4,7 @@ use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
-use crate::Result;
+use crate::{Error, Result};
 
 struct Filter {
     input: Dataset,
@@ -85,6 +85,7 @@ impl Stream for FilterStream {
             match self.predicate.call(element.clone()) {
                 Ok(true) => return Some(Ok(element)),
                 Ok(false) => {}
+                Err(Error::Stopped) => return self.input.stopped(element),
                 Err(error) => return Some(Err(error.at_element("filter", index))),
             }
         }

@@ -200,7 +200,10 @@ mod tests {
         let mut stream = dataset.stream(&Context { epoch: Epoch(0), stop: Stop::default() }).unwrap();
         (0..3).for_each(|_| drop(stream.next()));
         let words = format!("{:?}", stream.save().unwrap());
-        assert_eq!(words, "List([List([Int(1), List([Int(1), Int(1)]), List([List([]), Int(1)])]), List([Int(2), Int(2)])])");
+        assert_eq!(
+            words,
+            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), List([Nothing, List([Int(2), Nothing, Int(2)])])])"
+        );
     }
 
     /// Says in which epoch it is, and which seed it drew.

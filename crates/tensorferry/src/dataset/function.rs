@@ -1,5 +1,6 @@
 //! Functions of the user's inside a plan.
 
+use super::stop::glance;
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ impl<In, Out> Function<In, Out> {
     }
 
     pub(crate) fn call(&self, input: In) -> Result<Out> {
+        glance()?;
         (self.call)(input)
     }
 }

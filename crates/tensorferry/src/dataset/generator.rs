@@ -107,8 +107,10 @@ impl GeneratorStream {
         let mut generator = self.function.call(())?;
         for _ in 0..self.taken {
             self.stop.check()?;
-            if generator.next().is_none() {
-                return Ok(None);
+            match generator.next() {
+                None => return Ok(None),
+                Some(Err(Error::Stopped)) => return Err(Error::Stopped),
+                Some(_) => {}
             }
         }
         Ok(Some(generator))
@@ -128,8 +130,11 @@ impl GeneratorStream {
         }
         let Pass::Running(generator) = &mut self.pass else { return None };
         let next = generator.next();
-        if next.is_none() {
-            self.pass = Pass::Ended;
+        match next {
+            None => self.pass = Pass::Ended,
+            // A generator that was stopped in an element cannot make it any more: another one can.
+            Some(Err(Error::Stopped)) => self.pass = Pass::NotStarted,
+            Some(_) => {}
         }
         next.map(|element| element.and_then(|element| check(&element, &self.spec).map(|()| element)))
     }
@@ -140,7 +145,10 @@ impl Stream for GeneratorStream {
         if let Err(stopped) = self.stop.check() {
             return Some(Err(stopped));
         }
-        let element = self.advance()?;
+        let element = match self.advance()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
         let index = self.taken;
         self.taken = index.saturating_add(1);
         Some(element.map_err(|error| error.at_element("from_generator", index)))

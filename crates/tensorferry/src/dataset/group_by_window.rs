@@ -120,6 +120,7 @@ impl Node for GroupByWindow {
             groups: BTreeMap::new(),
             ended: false,
             windows: 0,
+            full: None,
             current: None,
         }))
     }
@@ -139,6 +140,8 @@ struct GroupStream {
     ended: bool,
     /// How many windows there were.
     windows: u64,
+    /// A group of which a window was to be made when it was stopped.
+    full: Option<(i64, Vec<Element>)>,
     current: Option<Window>,
 }
 
@@ -151,7 +154,7 @@ struct Window {
 
 impl GroupStream {
     /// The key whose group this element makes full, if it does.
-    fn put(&mut self, element: Element) -> Result<Option<i64>> {
+    fn put(&mut self, element: &Element) -> Result<Option<i64>> {
         let key = self.functions.key.call(element.clone())?;
         let size = match self.sizes.get(&key) {
             Some(size) => *size,
@@ -166,7 +169,7 @@ impl GroupStream {
             }
         };
         let group = self.groups.entry(key).or_default();
-        group.push(element);
+        group.push(element.clone());
         Ok((group.len() as u64 >= size).then_some(key))
     }
 
@@ -181,7 +184,8 @@ impl GroupStream {
                     break;
                 }
             };
-            match self.put(element) {
+            match self.put(&element) {
+                Err(Error::Stopped) => return self.input.stopped(element),
                 Ok(None) => {}
                 Ok(Some(key)) => return self.groups.remove(&key).map(|elements| Ok((key, elements))),
                 Err(error) => return Some(Err(error.at_element("group_by_window", index))),
@@ -199,9 +203,8 @@ impl GroupStream {
         self.cx.at(self.cx.epoch.child(window))
     }
 
-    fn open(&self, window: u64, key: i64, elements: Vec<Element>) -> Result<Window> {
-        let inner = Inner::open(&self.reduced(key, &elements)?, &self.spec, &self.inner_cx(window))?;
-        Ok(Window { key, elements, inner })
+    fn open(&self, window: u64, key: i64, elements: &[Element]) -> Result<Inner> {
+        Inner::open(&self.reduced(key, elements)?, &self.spec, &self.inner_cx(window))
     }
 
     fn reopen(&self, state: &State) -> Result<Window> {
@@ -248,14 +251,19 @@ impl Stream for GroupStream {
                 }
                 self.current = None;
             }
-            let (key, elements) = match self.group()? {
+            let (key, elements) = match self.full.take().map_or_else(|| self.group(), |group| Some(Ok(group)))? {
                 Ok(group) => group,
                 Err(error) => return Some(Err(error)),
             };
             let index = self.windows;
+            let opened = self.open(index, key, &elements);
+            if matches!(opened, Err(Error::Stopped)) {
+                self.full = Some((key, elements));
+                return Some(Err(Error::Stopped));
+            }
             self.windows = index.saturating_add(1);
-            match self.open(index, key, elements) {
-                Ok(window) => self.current = Some(window),
+            match opened {
+                Ok(inner) => self.current = Some(Window { key, elements, inner }),
                 Err(error) => return Some(Err(error.at_element(WINDOWS, index))),
             }
         }
@@ -275,24 +283,24 @@ impl Stream for GroupStream {
             State::List(groups?),
             State::Int(u64::from(self.ended)),
             State::Int(self.windows),
+            self.full.as_ref().map_or(Ok(State::Nothing), |(key, elements)| Ok(pair(*key, kept(elements)?)))?,
             current,
             self.input.save()?,
         ]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(6)?;
+        let parts = state.list(7)?;
         let size = |state: &State| state.list(2).and_then(|parts| Ok((key(&parts[0])?, parts[1].int()?.max(1))));
         self.sizes = parts[0].parts()?.iter().map(size).collect::<Result<_>>()?;
         let group = |state: &State| state.list(2).and_then(|parts| Ok((key(&parts[0])?, self.elements(&parts[1])?)));
-        self.groups = parts[1].parts()?.iter().map(group).collect::<Result<_>>()?;
+        let groups = parts[1].parts()?.iter().map(group).collect::<Result<_>>()?;
+        let full = parts[4].optional(group)?;
+        (self.groups, self.full) = (groups, full);
         self.ended = parts[2].int()? != 0;
         self.windows = parts[3].int()?;
-        self.current = match &parts[4] {
-            State::Nothing => None,
-            window => Some(self.reopen(window)?),
-        };
-        self.input.restore(&parts[5])
+        self.current = parts[5].optional(|window| self.reopen(window))?;
+        self.input.restore(&parts[6])
     }
 }
 

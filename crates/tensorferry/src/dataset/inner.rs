@@ -69,6 +69,8 @@ pub(crate) struct Outer {
     spec: Vec<Component>,
     cx: Context,
     stage: &'static str,
+    /// An element of which a dataset was to be made when it was stopped.
+    stopped: Option<(u64, Element, Origin)>,
     /// Whether an element is made again by going back in the input. Of an indexed input that costs nothing, and an element that holds
     /// datasets cannot be kept by value.
     goes_back: bool,
@@ -106,6 +108,7 @@ impl Outer {
             spec: spec.to_vec(),
             cx: cx.clone(),
             stage,
+            stopped: None,
             goes_back,
         })
     }
@@ -117,23 +120,34 @@ impl Outer {
 
     /// The dataset of the next element.
     pub(crate) fn next(&mut self) -> Option<Result<Made>> {
+        let (index, element, origin) = match self.stopped.take().map_or_else(|| self.take(), |again| Some(Ok(again)))? {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        let call = |element| Inner::open(&self.function.call(element)?, &self.spec, &self.inner_cx(index));
+        match call(element.clone()) {
+            Ok(inner) => Some(Ok(Made { index, origin, inner })),
+            Err(Error::Stopped) => {
+                self.stopped = Some((index, element, origin));
+                Some(Err(Error::Stopped))
+            }
+            Err(error) => Some(Err(error.at_element(self.stage, index))),
+        }
+    }
+
+    /// The next element, and how it is had again.
+    fn take(&mut self) -> Option<Result<(u64, Element, Origin)>> {
         let before = match self.goes_back.then(|| self.input.save()).transpose() {
             Ok(before) => before,
             Err(error) => return Some(Err(error)),
         };
         Some(self.input.next()?.and_then(|(index, element)| {
-            let made = self.make(index, element, before);
-            made.map_err(|error| error.at_element(self.stage, index))
+            let origin = match before {
+                Some(state) => Origin::Before(state),
+                None => Origin::Element(element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?),
+            };
+            Ok((index, element, origin))
         }))
-    }
-
-    fn make(&self, index: u64, element: Element, before: Option<State>) -> Result<Made> {
-        let origin = match before {
-            Some(state) => Origin::Before(state),
-            None => Origin::Element(element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?),
-        };
-        let inner = Inner::open(&self.function.call(element)?, &self.spec, &self.inner_cx(index))?;
-        Ok(Made { index, origin, inner })
     }
 
     /// The next element of a dataset that was made here.
@@ -142,11 +156,24 @@ impl Outer {
     }
 
     pub(crate) fn save(&self) -> Result<State> {
-        self.input.save()
+        match &self.stopped {
+            Some((_, _, Origin::Before(state))) => Ok(State::List(vec![State::Nothing, state.clone()])),
+            Some((index, _, Origin::Element(element))) => {
+                let stopped = State::List(vec![State::Int(*index), State::Tensors(element.clone())]);
+                Ok(State::List(vec![stopped, self.input.save()?]))
+            }
+            None => Ok(State::List(vec![State::Nothing, self.input.save()?])),
+        }
     }
 
     pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
-        self.input.restore(state)
+        let parts = state.list(2)?;
+        self.stopped = parts[0].optional(|stopped| {
+            let parts = stopped.list(2)?;
+            let tensors = parts[1].tensors_as(&self.input_spec)?;
+            Ok((parts[0].int()?, tensors.iter().cloned().map(Value::from).collect(), Origin::Element(tensors)))
+        })?;
+        self.input.restore(&parts[1])
     }
 
     /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards: [`Outer::restore`] it then.

@@ -137,6 +137,9 @@ impl Stream for InterleaveStream {
         loop {
             if let Some(Some(made)) = self.slots.get_mut(self.turn) {
                 if let Some(next) = self.outer.next_of(made) {
+                    if matches!(next, Err(Error::Stopped)) {
+                        return Some(next);
+                    }
                     self.in_block += 1;
                     if self.in_block >= self.block_length {
                         self.advance();

@@ -4,7 +4,7 @@ use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, check};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
-use crate::Result;
+use crate::{Error, Result};
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -101,8 +101,14 @@ struct MapStream {
 
 impl Stream for MapStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let next = self.input.next()?;
-        Some(next.and_then(|(index, element)| self.mapping.apply(index, element)))
+        let (index, element) = match self.input.next()? {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.mapping.apply(index, element.clone()) {
+            Err(Error::Stopped) => self.input.stopped(element),
+            mapped => Some(mapped),
+        }
     }
 
     fn save(&self) -> Result<State> {

@@ -78,6 +78,7 @@ mod skip;
 mod slices;
 mod spec;
 mod state;
+mod stop;
 #[cfg(test)]
 mod stream_tests;
 mod take;
@@ -94,7 +95,7 @@ mod zip;
 pub use execute::Iter;
 pub use function::{Function, failed};
 pub use generator::Generator;
-pub use node::{Element, Epoch, Stop, Value};
+pub use node::{Element, Epoch, Value};
 pub use options::Options;
 pub use prefetch::ReadAhead;
 pub use save::Saving;
@@ -102,6 +103,7 @@ pub use saved::Saved;
 pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
+pub use stop::{Stop, interrupt, interruptible};
 
 pub(crate) use node::{Request, Rows, copy_view, filled, packed};
 

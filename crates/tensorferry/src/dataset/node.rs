@@ -7,12 +7,11 @@
 
 use super::promise::keeps;
 use super::state::State;
+pub(crate) use super::stop::Stop;
 use super::{Cardinality, Component, Dataset};
 pub(crate) use crate::buffers::gather::Request;
 use crate::buffers::pool;
 use crate::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut, convert_into};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A component's value in one element.
 #[derive(Clone, Debug)]
@@ -66,23 +65,6 @@ impl Epoch {
     #[must_use]
     pub(crate) fn child(self, round: u64) -> Self {
         if self.0 == 0 { Self(round) } else { Self(super::random::mix(self.0 ^ super::random::mix(round.wrapping_add(1)))) }
-    }
-}
-
-/// Says to a stage that works for long that nobody waits for it any more.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks all who hold a clone to stop.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// # Errors
-    /// [`Error::Stopped`] once [`Stop::stop`] was called. To be asked in every loop whose length the user does not see.
-    pub fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
 }
 
@@ -232,9 +214,14 @@ pub(crate) struct Change {
 
 /// One pass over a stage, in order.
 pub(crate) trait Stream: Send {
-    /// The next element; `None` at the end. After an error the stream goes on with the element after it, unless the error is
-    /// [`Error::Stopped`].
+    /// The next element; `None` at the end. After an error the stream goes on with the element after it. After [`Error::Stopped`],
+    /// which every stage passes on at once, it goes on as if it had not been asked: nothing that it has read is lost.
     fn next(&mut self) -> Option<Result<Element>>;
+
+    /// Goes back by the element that came last, if that costs nothing.
+    fn back(&mut self) -> bool {
+        false
+    }
 
     /// What [`Stream::restore`] needs to go on from here.
     fn save(&self) -> Result<State>;

@@ -1,6 +1,6 @@
 //! Consecutive elements of different shapes, padded to one and stacked.
 
-use super::batch::{stacked, together};
+use super::batch::{Gathered, stacked};
 use super::boxes::{fill, place};
 use super::node::{Change, Context, Element, Node, Stream, Value, filled, packed};
 use super::state::State;
@@ -239,12 +239,16 @@ impl Node for PaddedBatch {
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
         let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
-        Ok(Box::new(PaddedBatchStream { input, paddings, size, drop_remainder, index: 0 }))
+        let (spec, gathered) = (self.input.spec().to_vec(), Gathered::default());
+        Ok(Box::new(PaddedBatchStream { input, spec, gathered, paddings, size, drop_remainder, index: 0 }))
     }
 }
 
 struct PaddedBatchStream {
     input: Box<dyn Stream>,
+    /// Of their elements.
+    spec: Vec<Component>,
+    gathered: Gathered,
     paddings: Arc<[Padding]>,
     size: usize,
     drop_remainder: bool,
@@ -253,7 +257,10 @@ struct PaddedBatchStream {
 
 impl Stream for PaddedBatchStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let elements = together(&mut *self.input, self.size, self.drop_remainder)?;
+        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
         let index = self.index;
         self.index = index.saturating_add(1);
         let batch = elements.and_then(|elements| pad(&elements, &self.paddings));
@@ -261,13 +268,14 @@ impl Stream for PaddedBatchStream {
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(3)?;
         self.index = parts[0].int()?;
-        self.input.restore(&parts[1])
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.input.restore(&parts[2])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Batches of other sizes from batches.
 
-use super::batch::{stack, stacked, together};
+use super::batch::{Gathered, stack, stacked};
 use super::node::{Change, Context, Element, Node, Stream};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, TensorSpec, spec};
@@ -108,12 +108,16 @@ impl Node for Rebatch {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
-        Ok(Box::new(RebatchStream { rows, sizes, drop_remainder: self.drop_remainder, index: 0 }))
+        let (spec, gathered) = (self.rows.spec().to_vec(), Gathered::default());
+        Ok(Box::new(RebatchStream { rows, spec, gathered, sizes, drop_remainder: self.drop_remainder, index: 0 }))
     }
 }
 
 struct RebatchStream {
     rows: Box<dyn Stream>,
+    /// Of their elements.
+    spec: Vec<Component>,
+    gathered: Gathered,
     sizes: Arc<[usize]>,
     drop_remainder: bool,
     index: u64,
@@ -122,7 +126,10 @@ struct RebatchStream {
 impl Stream for RebatchStream {
     fn next(&mut self) -> Option<Result<Element>> {
         let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
-        let elements = together(&mut *self.rows, self.sizes[place], self.drop_remainder)?;
+        let elements = match self.gathered.next(&mut *self.rows, self.sizes[place], self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
         let index = self.index;
         self.index = index.saturating_add(1);
         let batch = elements.and_then(|elements| stack(&elements, "rebatch"));
@@ -130,13 +137,14 @@ impl Stream for RebatchStream {
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.rows.save()?]))
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.rows.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(3)?;
         self.index = parts[0].int()?;
-        self.rows.restore(&parts[1])
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.rows.restore(&parts[2])
     }
 }
 

@@ -3,7 +3,7 @@
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream};
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 struct Repeat {
     input: Dataset,
@@ -165,7 +165,7 @@ impl Stream for RepeatStream {
             };
             if let Some(element) = pass.next() {
                 self.input = Some(pass);
-                self.any = true;
+                self.any |= !matches!(element, Err(Error::Stopped));
                 return Some(element);
             }
             if !self.any {

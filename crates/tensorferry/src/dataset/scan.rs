@@ -134,8 +134,14 @@ pub(crate) fn check_running(state: &Element, running: &[Component]) -> Result<()
 
 impl Stream for ScanStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let next = self.input.next()?;
-        Some(next.and_then(|(index, element)| self.step(element).map_err(|error| error.at_element("scan", index))))
+        let (index, element) = match self.input.next()? {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.step(element.clone()) {
+            Err(Error::Stopped) => self.input.stopped(element),
+            output => Some(output.map_err(|error| error.at_element("scan", index))),
+        }
     }
 
     fn save(&self) -> Result<State> {

@@ -23,14 +23,23 @@ impl<T> Bag<T> {
         self.items.len() as u64 >= self.size
     }
 
-    fn take(&mut self) -> Option<T> {
+    /// Where the next one is that is to be taken.
+    fn pick(&self) -> Option<usize> {
         let len = self.items.len();
-        if len == 0 {
-            return None;
-        }
-        let slot = usize::try_from(self.random.below(self.taken, len as u64)).unwrap_or(0);
+        (len > 0).then(|| usize::try_from(self.random.below(self.taken, len as u64)).unwrap_or(0))
+    }
+
+    fn take(&mut self, slot: usize) -> T {
         self.taken = self.taken.wrapping_add(1);
-        Some(self.items.swap_remove(slot))
+        self.items.swap_remove(slot)
+    }
+
+    /// Undoes [`Bag::take`].
+    fn put_back(&mut self, slot: usize, item: T) {
+        self.taken = self.taken.wrapping_sub(1);
+        let last = self.items.len();
+        self.items.push(item);
+        self.items.swap(slot, last);
     }
 
     fn restore(&mut self, taken: &State, items: Vec<T>) -> Result<()> {
@@ -72,8 +81,13 @@ impl Stream for Positions {
             self.bag.items.push(self.next);
             self.next += 1;
         }
-        let index = self.bag.take()?;
-        Some(self.input.node.get(index, &self.cx))
+        let slot = self.bag.pick()?;
+        let index = self.bag.take(slot);
+        let element = self.cx.stop.check().and_then(|()| self.input.node.get(index, &self.cx));
+        if matches!(element, Err(Error::Stopped)) {
+            self.bag.put_back(slot, index);
+        }
+        Some(element)
     }
 
     fn save(&self) -> Result<State> {
@@ -124,7 +138,8 @@ impl Stream for Values {
                 None => self.ended = true,
             }
         }
-        self.bag.take().map(Ok)
+        let slot = self.bag.pick()?;
+        Some(Ok(self.bag.take(slot)))
     }
 
     fn save(&self) -> Result<State> {

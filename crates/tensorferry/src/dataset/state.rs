@@ -76,6 +76,67 @@ impl State {
         Ok(tensors.to_vec())
     }
 
+    /// What `read` makes of it, unless there is nothing.
+    pub(crate) fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<Option<T>> {
+        match self {
+            Self::Nothing => Ok(None),
+            some => read(some).map(Some),
+        }
+    }
+
+    /// An element by value.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it holds datasets.
+    pub(crate) fn of_element(element: &[Value]) -> Result<Self> {
+        let tensors: Result<Vec<Tensor>> = element.iter().map(|value| value.tensor().cloned()).collect();
+        let what =
+            "an element that holds datasets waits in the middle of the plan, and cannot be saved. Save after the next element.";
+        tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
+    }
+
+    /// What [`State::of_element`] saved, which has to be as `spec` says.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn element_as(&self, spec: &[Component]) -> Result<Element> {
+        Ok(self.tensors_as(spec)?.into_iter().map(Value::from).collect())
+    }
+
+    /// An element, or the error in its place.
+    pub(crate) fn of_result(element: &Result<Element>) -> Result<Self> {
+        match element {
+            Ok(element) => Self::of_element(element),
+            Err(error) => Ok(Self::of_error(error)),
+        }
+    }
+
+    /// What [`State::of_result`] saved.
+    ///
+    /// # Errors
+    /// As [`State::element_as`].
+    pub(crate) fn result_as(&self, spec: &[Component]) -> Result<Result<Element>> {
+        match self {
+            Self::Tensors(_) => self.element_as(spec).map(Ok),
+            error => error.error().map(Err),
+        }
+    }
+
+    /// An error, as its code and its words.
+    pub(crate) fn of_error(error: &Error) -> Self {
+        Self::List(vec![Self::Text(error.code().into()), Self::Text(error.to_string())])
+    }
+
+    /// What [`State::of_error`] saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn error(&self) -> Result<Error> {
+        let [Self::Text(code), Self::Text(what)] = self.list(2)? else { return Err(self.wrong("an error")) };
+        let code = Error::CODES.iter().find(|known| *known == code).ok_or_else(|| self.wrong("an error"))?;
+        Ok(Error::Saved { code, what: what.clone() })
+    }
+
     fn wrong(&self, expected: &str) -> Error {
         Error::State { what: format!("{expected} was expected, not {self:?}; the state is damaged or not of this plan") }
     }

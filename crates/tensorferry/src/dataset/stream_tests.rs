@@ -3,8 +3,8 @@
 use super::node::Stream;
 use super::random::mix;
 use super::testing::{
-    assert_rebuilds, assert_resumes, assert_survives_damage, counting, element, element_spec, fails_at, first, ints, range, rest,
-    stream,
+    assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting, element, element_spec,
+    fails_at, first, ints, range, rest, stream,
 };
 use super::{Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value};
 use crate::{DType, Tensor};
@@ -107,6 +107,13 @@ fn random_stacks_resume_after_any_number_of_elements() {
         let dataset = random(&mut Draw(mix(case)));
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
+    }
+}
+
+#[test]
+fn random_stacks_go_on_after_a_stop() {
+    for case in 2000..2200 {
+        assert_goes_on_after_a_stop(&random(&mut Draw(mix(case))));
     }
 }
 

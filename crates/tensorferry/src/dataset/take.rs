@@ -3,7 +3,7 @@
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream};
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 struct Take {
     input: Dataset,
@@ -78,8 +78,12 @@ struct TakeStream {
 
 impl Stream for TakeStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        self.left = self.left.checked_sub(1)?;
-        self.input.next()
+        let left = self.left.checked_sub(1)?;
+        let element = self.input.next();
+        if !matches!(element, Some(Err(Error::Stopped))) {
+            self.left = left;
+        }
+        element
     }
 
     fn save(&self) -> Result<State> {

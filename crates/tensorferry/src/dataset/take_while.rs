@@ -4,7 +4,7 @@ use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
-use crate::Result;
+use crate::{Error, Result};
 
 struct TakeWhile {
     input: Dataset,
@@ -80,6 +80,7 @@ impl Stream for TakeWhileStream {
                 self.ended = true;
                 None
             }
+            Err(Error::Stopped) => self.input.stopped(element),
             Err(error) => Some(Err(error.at_element("take_while", index))),
         }
     }

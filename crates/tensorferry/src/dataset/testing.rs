@@ -2,8 +2,11 @@
 
 use super::node::{Context, Element, Stream};
 use super::state::State;
+use super::stop::interruptible_every;
 use super::{Component, Dataset, Epoch, Function, Generator, Stop, Value, failed};
 use crate::{Error, Result, Tensor};
+use std::cell::Cell;
+use std::time::Duration;
 
 /// These numbers, one after the other.
 pub(crate) fn ints(values: &[i64]) -> Dataset {
@@ -83,6 +86,7 @@ fn words(element: &Result<Element>) -> String {
 
 /// Whether a stream that is restored after any number of elements gives what the uninterrupted one gives.
 pub(crate) fn assert_resumes(dataset: &Dataset) {
+    assert_goes_on_after_a_stop(dataset);
     let all = rest(&mut *stream(dataset));
     for prefix in 0..=all.len() + 1 {
         let mut interrupted = stream(dataset);
@@ -101,6 +105,53 @@ pub(crate) fn assert_resumes(dataset: &Dataset) {
         assert_eq!(rest(&mut *twice), expected, "{dataset} after {prefix} elements, restored twice");
         // What was saved from goes on as if nothing had happened.
         assert_eq!(rest(&mut *interrupted), expected, "{dataset} after {prefix} elements, not interrupted");
+    }
+}
+
+thread_local! {
+    /// After how many looks work is to be interrupted.
+    static LOOKS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Has [`look`] say so once, after so many calls.
+pub(crate) fn interrupt_after(looks: u64) {
+    LOOKS.set(Some(looks));
+}
+
+pub(crate) fn look() -> bool {
+    let left = LOOKS.get();
+    LOOKS.set(left.and_then(|left| left.checked_sub(1)));
+    left == Some(0)
+}
+
+/// Whether a stream that is stopped, wherever it looks whether to stop, goes on as if nothing had happened, and so does one that is
+/// restored from the state that it has then.
+pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
+    let all = rest(&mut *stream(dataset));
+    for looks in 0..300 {
+        let (mut interrupted, mut given, mut stopped) = (stream(dataset), Vec::new(), false);
+        interrupt_after(looks);
+        loop {
+            match interruptible_every(Duration::ZERO, look, || interrupted.next()) {
+                None => break,
+                Some(Err(Error::Stopped)) => {
+                    assert!(!std::mem::replace(&mut stopped, true), "{dataset}: stopped twice");
+                    let Ok(state) = interrupted.save() else { continue };
+                    let mut resumed = stream(dataset);
+                    resumed.restore(&state).unwrap();
+                    let expected = all.get(given.len()..).unwrap_or_default();
+                    assert_eq!(rest(&mut *resumed), expected, "{dataset}: resumed after {} and {looks} looks", given.len());
+                }
+                Some(element) => given.push(words(&element)),
+            }
+            if given.len() >= 1000 {
+                break;
+            }
+        }
+        assert_eq!(given, all, "{dataset}: stopped at look {looks}");
+        if !stopped {
+            return;
+        }
     }
 }
 

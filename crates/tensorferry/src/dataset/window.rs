@@ -117,6 +117,7 @@ impl Node for Window {
             skip: 0,
             ended: false,
             index: 0,
+            failed: None,
             stop: cx.stop.clone(),
         }))
     }
@@ -200,6 +201,8 @@ struct WindowStream {
     ended: bool,
     /// The number of the next window.
     index: u64,
+    /// The first error among the elements read for it.
+    failed: Option<Error>,
     stop: Stop,
 }
 
@@ -207,9 +210,8 @@ impl WindowStream {
     /// Reads until the next window is whole or the input ends.
     ///
     /// # Errors
-    /// The first that the input gave; all has been read nevertheless, unless it is [`Error::Stopped`].
+    /// [`Error::Stopped`], and no other.
     fn fill(&mut self) -> Result<()> {
-        let mut failed = Ok(());
         while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
             self.stop.check()?;
             let element = match self.input.next() {
@@ -221,7 +223,7 @@ impl WindowStream {
                 Some(Err(Error::Stopped)) => return Err(Error::Stopped),
                 Some(Err(_)) if self.skip > 0 => None,
                 Some(Err(error)) => {
-                    failed = failed.and(Err(error));
+                    self.failed.get_or_insert(error);
                     None
                 }
             };
@@ -230,7 +232,7 @@ impl WindowStream {
                 None => self.held.push_back(element),
             }
         }
-        failed
+        Ok(())
     }
 
     /// The window at the front of what is held.
@@ -259,15 +261,14 @@ impl WindowStream {
 
 impl Stream for WindowStream {
     fn next(&mut self) -> Option<Result<Element>> {
-        let filled = self.fill();
-        if matches!(filled, Err(Error::Stopped)) {
-            return Some(Err(Error::Stopped));
+        if let Err(stopped) = self.fill() {
+            return Some(Err(stopped));
         }
         let short = (self.held.len() as u64) < self.shape.reach();
         if self.held.is_empty() || (short && self.shape.drop_remainder) {
             return None;
         }
-        let window = filled.and_then(|()| self.cut());
+        let window = self.failed.take().map_or_else(|| self.cut(), Err);
         self.advance();
         Some(window)
     }
@@ -283,12 +284,13 @@ impl Stream for WindowStream {
         });
         let held = State::List(held.collect::<Result<_>>()?);
         let numbers = [self.index, self.skip, u64::from(self.ended)].map(State::Int);
-        Ok(State::List(numbers.into_iter().chain([held, self.input.save()?]).collect()))
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(numbers.into_iter().chain([failed, held, self.input.save()?]).collect()))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(5)?;
-        let held = parts[3].parts()?.iter().map(|element| match element {
+        let parts = state.list(6)?;
+        let held = parts[4].parts()?.iter().map(|element| match element {
             State::Nothing => Ok(None),
             element => Ok(Some(element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())),
         });
@@ -302,7 +304,8 @@ impl Stream for WindowStream {
         self.index = parts[0].int()?;
         self.skip = parts[1].int()?;
         self.ended = parts[2].int()? != 0;
-        self.input.restore(&parts[4])
+        self.failed = parts[3].optional(State::error)?;
+        self.input.restore(&parts[5])
     }
 }
 

@@ -106,12 +106,17 @@ impl Node for Zip {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let inputs: Result<Vec<_>> = self.inputs.iter().map(|input| input.stream(cx)).collect();
-        Ok(Box::new(ZipStream { inputs: inputs?, ended: false }))
+        let specs = self.inputs.iter().map(|input| input.spec().to_vec()).collect();
+        Ok(Box::new(ZipStream { inputs: inputs?, specs, element: Ok(Element::new()), read: 0, ended: false }))
     }
 }
 
 struct ZipStream {
     inputs: Vec<Box<dyn Stream>>,
+    specs: Vec<Vec<Component>>,
+    /// What the first `read` inputs gave of the next element. There are some only after it was stopped.
+    element: Result<Element>,
+    read: usize,
     ended: bool,
 }
 
@@ -120,31 +125,42 @@ impl Stream for ZipStream {
         if self.ended {
             return None;
         }
-        let mut element = Ok(Element::new());
-        for input in &mut self.inputs {
-            match input.next() {
-                Some(Ok(part)) => element = element.map(|element| element.into_iter().chain(part).collect()),
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+        while let Some(input) = self.inputs.get_mut(self.read) {
+            match (input.next(), &mut self.element) {
+                (Some(Ok(part)), Ok(element)) => element.extend(part),
+                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
                 // The other inputs go on by one too: what follows the error belongs together.
-                Some(Err(error)) => element = element.and(Err(error)),
-                None => {
+                (Some(Err(error)), element @ Ok(_)) => *element = Err(error),
+                (Some(_), Err(_)) => {}
+                (None, _) => {
                     self.ended = true;
                     return None;
                 }
             }
+            self.read += 1;
         }
-        Some(element)
+        self.read = 0;
+        Some(std::mem::replace(&mut self.element, Ok(Element::new())))
     }
 
     fn save(&self) -> Result<State> {
+        let element = if self.read == 0 { State::Nothing } else { State::of_result(&self.element)? };
         let inputs: Result<Vec<State>> = self.inputs.iter().map(|input| input.save()).collect();
-        Ok(State::List(vec![State::Int(u64::from(self.ended)), State::List(inputs?)]))
+        let numbers = [u64::from(self.ended), self.read as u64].map(State::Int);
+        Ok(State::List(numbers.into_iter().chain([element, State::List(inputs?)]).collect()))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(4)?;
         self.ended = parts[0].int()? != 0;
-        let states = parts[1].list(self.inputs.len())?;
+        let read = usize::try_from(parts[1].int()?).ok().and_then(|read| Some((read, self.specs.get(..read)?)));
+        let Some((read, specs)) = read else { return Err(Error::State { what: "more was zipped than there is".into() }) };
+        self.read = read;
+        self.element = match (read, &parts[2]) {
+            (0, State::Nothing) => Ok(Element::new()),
+            (_, element) => element.result_as(&specs.concat())?,
+        };
+        let states = parts[3].list(self.inputs.len())?;
         self.inputs.iter_mut().zip(states).try_for_each(|(input, state)| input.restore(state))
     }
 }

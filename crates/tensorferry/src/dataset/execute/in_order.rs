@@ -1,9 +1,9 @@
 //! An indexed plan as a stream.
 
-use crate::Result;
 use crate::dataset::node::{Context, Element, Stream};
 use crate::dataset::state::State;
 use crate::dataset::{Cardinality, Dataset};
+use crate::{Error, Result};
 
 /// The elements of an indexed plan one after the other: a position is all its state.
 pub(crate) struct InOrder {
@@ -33,7 +33,16 @@ impl Stream for InOrder {
         }
         // First, so that even after a panic the next element is the next.
         self.position += 1;
-        Some(self.dataset.node.get(self.position - 1, &self.cx))
+        let element = self.dataset.node.get(self.position - 1, &self.cx);
+        if matches!(element, Err(Error::Stopped)) {
+            self.position -= 1;
+        }
+        Some(element)
+    }
+
+    fn back(&mut self) -> bool {
+        self.position = self.position.saturating_sub(1);
+        true
     }
 
     fn save(&self) -> Result<State> {

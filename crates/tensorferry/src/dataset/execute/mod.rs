@@ -15,6 +15,7 @@ pub(crate) use in_order::InOrder;
 use super::node::{Context, Element, Stop, Stream};
 use super::saved::Saved;
 use super::state::{Resharded, State};
+use super::stop::is_interrupted;
 use super::{Cardinality, Dataset, Epoch, Options, ReadAhead};
 use crate::{Error, Result};
 use producer::{Ahead, Producer};
@@ -159,8 +160,8 @@ impl Iter {
         }
         let spec = super::spec::tensors(self.dataset.spec(), "resume")?;
         let element = |state: &State| -> Result<Result<Element>> {
-            if let State::Text(error) = state {
-                return Ok(Err(super::failed(error.clone())));
+            if let State::List(_) = state {
+                return state.error().map(Err);
             }
             let tensors = state.tensors()?;
             if tensors.len() != spec.len() || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err()) {
@@ -197,8 +198,14 @@ impl Iter {
 
     /// The next element if it was computed ahead and is at hand without any waiting, locking or computing.
     pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
-        let Mode::Workers(workers) = &mut self.mode else { return None };
-        let element = workers.next_at_hand()?;
+        if self.cx.stop.is_stopped() {
+            return None;
+        }
+        let element = match &mut self.mode {
+            Mode::Workers(workers) => workers.next_at_hand(),
+            Mode::Producer(producer) => producer.next_at_hand(),
+            _ => None,
+        }?;
         self.position += 1;
         Some(element)
     }
@@ -267,8 +274,8 @@ impl Iter {
     }
 
     fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
-        if let Err(stopped) = self.cx.stop.check() {
-            return Poll::Ready(Some(Err(stopped)));
+        if self.cx.stop.is_stopped() {
+            return Poll::Ready(Some(Err(Error::Stopped)));
         }
         if let Mode::Producer(producer) = &self.mode
             && self.dataset.is_indexed()
@@ -320,8 +327,14 @@ impl Drop for Iter {
 
 /// Element `index`; an error where a stage panics.
 fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
-    cx.stop.check()?;
+    if cx.stop.is_stopped() {
+        return Err(Error::Stopped);
+    }
     match catch_unwind(AssertUnwindSafe(|| dataset.node.get(index, cx))) {
+        // Nobody stopped it: the element would be computed again for ever.
+        Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
+            Err(super::failed("a function returned Error::Stopped, which is not its to return").at_element("get", index))
+        }
         Ok(element) => element,
         Err(panic) => Err(panicked(panic.as_ref()).at_element("get", index)),
     }
@@ -349,7 +362,7 @@ fn waiting_state(stream: State, waiting: &VecDeque<Result<Element>>) -> Result<S
             let what = "elements that hold datasets wait in the prefetch, and cannot be saved. Move prefetch behind the stage that flattens them.";
             tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
         }
-        Err(error) => Ok(State::Text(error.to_string())),
+        Err(error) => Ok(State::of_error(error)),
     };
     let waiting: Result<Vec<State>> = waiting.iter().map(element).collect();
     Ok(State::List(vec![stream, State::List(waiting?)]))

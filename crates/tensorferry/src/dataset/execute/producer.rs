@@ -47,8 +47,6 @@ struct Queue {
     /// Where it is unless the thread has it to compute an element.
     stream: Option<Box<dyn Stream>>,
     ended: bool,
-    /// The stream reported that it was stopped, perhaps in the middle of an element.
-    broken: bool,
     consumer_waits: bool,
     thread_waits: bool,
     /// The thread is to put the stream down, to be saved.
@@ -65,7 +63,6 @@ impl Producer {
             bytes,
             stream: Some(stream),
             ended: false,
-            broken: false,
             consumer_waits: false,
             thread_waits: false,
             paused: false,
@@ -86,6 +83,12 @@ impl Producer {
         let what = "the thread that reads ahead for this iterator did not come along when the process was forked. Make the iterator in \
                     the child process.";
         if self.is_forked() { Err(Error::State { what: what.into() }) } else { Ok(()) }
+    }
+
+    /// The next element, if it is at hand.
+    pub(super) fn next_at_hand(&self) -> Option<Result<Element>> {
+        // Before there is a thread there is no element either, and of a forked one nothing is touched.
+        if self.process.is_none() || self.is_forked() { None } else { self.shared.next_at_hand() }
     }
 
     /// The next element, waited for until `deadline`.
@@ -145,24 +148,39 @@ impl Shared {
             let element = advance(stream.as_mut());
             queue = self.lock();
             queue.stream = Some(stream);
-            queue.put(element);
+            // What was stopped goes on from there: later, or, if nobody waits any more, never.
+            if !matches!(element, Some(Err(Error::Stopped))) {
+                queue.put(element);
+            }
             if queue.consumer_waits {
                 self.ready.notify_one();
             }
-            if queue.ended {
+            if queue.ended || self.stop.is_stopped() {
                 return;
             }
+        }
+    }
+
+    fn take(&self, queue: &mut Queue) -> Option<Result<Element>> {
+        let element = queue.take()?;
+        // Woken when half of what may wait is gone, the thread is not woken for every element.
+        if queue.thread_waits && queue.elements.len() <= self.ahead.elements / 2 {
+            self.room.notify_one();
+        }
+        Some(element)
+    }
+
+    fn next_at_hand(&self) -> Option<Result<Element>> {
+        match self.queue.try_lock() {
+            Ok(mut queue) => self.take(&mut queue),
+            Err(_) => None,
         }
     }
 
     fn next(&self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
         let mut queue = self.lock();
         loop {
-            if let Some(element) = queue.take() {
-                // Woken when half of what may wait is gone, the thread is not woken for every element.
-                if queue.thread_waits && queue.elements.len() <= self.ahead.elements / 2 {
-                    self.room.notify_one();
-                }
+            if let Some(element) = self.take(&mut queue) {
                 return Poll::Ready(Some(element));
             }
             if queue.ended {
@@ -196,8 +214,10 @@ impl Shared {
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {
-            let element = queue.stream.as_mut().and_then(|stream| advance(stream.as_mut()));
-            queue.put(element);
+            match queue.stream.as_mut().and_then(|stream| advance(stream.as_mut())) {
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                element => queue.put(element),
+            }
         }
         queue.take()
     }
@@ -205,10 +225,8 @@ impl Shared {
     fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         let mut queue = self.lock();
         queue.paused = true;
+        self.stop.pause();
         let saved = loop {
-            if queue.broken {
-                break Poll::Ready(Err(stopped()));
-            }
             if let Some(stream) = &queue.stream {
                 break Poll::Ready(stream.save().and_then(|stream| waiting_state(stream, &queue.elements)));
             }
@@ -221,16 +239,12 @@ impl Shared {
             }
         };
         queue.paused = false;
+        self.stop.go_on();
         if queue.thread_waits {
             self.room.notify_one();
         }
         saved
     }
-}
-
-/// Why there is no state.
-fn stopped() -> Error {
-    Error::State { what: "the iteration was stopped in the middle of an element. Save before it is stopped.".into() }
 }
 
 impl Queue {
@@ -247,9 +261,6 @@ impl Queue {
         match element {
             Some(element) => {
                 self.bytes += bytes_of(&element);
-                if matches!(element, Err(Error::Stopped)) {
-                    (self.ended, self.broken) = (true, true);
-                }
                 self.elements.push_back(element);
             }
             None => self.ended = true,

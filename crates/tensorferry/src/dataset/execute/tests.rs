@@ -1,6 +1,7 @@
 use super::*;
 use crate::dataset::node::Node;
-use crate::dataset::{Component, Shape, TensorSpec, Value};
+use crate::dataset::stop::interruptible_every;
+use crate::dataset::{Component, Shape, TensorSpec, Value, testing};
 use crate::{Buffer, ByteOrder, DType, Layout, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,7 +217,6 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
     assert_eq!(numbers(iter.by_ref().take(2)), [0, 1]);
     for _ in 0..3 {
         assert!(iter.next_within(Duration::from_millis(1)).is_pending());
-        assert!(iter.save_within(Duration::from_millis(1)).is_pending());
     }
     iter.stop().stop();
     assert!(matches!(iter.next(), Some(Err(Error::Stopped))));
@@ -338,19 +338,53 @@ fn an_iterator_moves_between_threads() {
 }
 
 #[test]
-fn a_stream_that_was_stopped_inside_an_element_has_no_state() {
+fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
-    let dataset = stream(made(10, move |_, cx| {
-        count.fetch_add(1, Ordering::SeqCst);
+    let dataset = stream(made(10, move |index, cx| {
+        if index != 3 || count.fetch_add(1, Ordering::SeqCst) > 1 {
+            return Ok(value(index));
+        }
         loop {
             cx.stop.check()?;
             std::thread::yield_now();
         }
     }));
     let mut iter = dataset.iter();
-    assert!(iter.next_within(Duration::from_millis(1)).is_pending());
-    eventually("an element is begun", || begun.load(Ordering::SeqCst) > 0);
+    assert_eq!(numbers(iter.by_ref().take(1)), [0]);
+    eventually("the element is begun", || begun.load(Ordering::SeqCst) > 0);
+    let running = iter.save().unwrap();
+    eventually("the element is begun again", || begun.load(Ordering::SeqCst) > 1);
     iter.stop().stop();
-    assert!(matches!(iter.save(), Err(Error::State { .. })));
+    let stopped = iter.save().unwrap();
+    for saved in [running, stopped] {
+        assert_eq!(numbers(dataset.resume(&saved, &Options::default()).unwrap()), (1..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_is_interrupted_is_computed_again_however_it_runs() {
+    for ahead in [0, 4] {
+        for streamed in [false, true] {
+            let plain = made(60, |index, cx| {
+                (0..20).try_for_each(|_| cx.stop.check())?;
+                Ok(value(index))
+            });
+            let dataset = Dataset::of(plain);
+            let dataset = if streamed { stream(made(60, |index, _| Ok(value(index)))) } else { dataset };
+            for looks in [0, 1, 30, 777, 1000] {
+                testing::interrupt_after(looks);
+                let mut iter = dataset.iter_with(Epoch(0), &Options { read_ahead: Some(ahead), ..Options::default() });
+                let mut seen = Vec::new();
+                loop {
+                    match interruptible_every(Duration::ZERO, testing::look, || iter.next()) {
+                        None => break,
+                        Some(Err(Error::Stopped)) => assert_eq!(iter.position(), seen.len() as u64),
+                        element => seen.extend(numbers(element.into_iter())),
+                    }
+                }
+                assert_eq!(seen, (0..60).collect::<Vec<_>>(), "{ahead} ahead, {looks} looks");
+            }
+        }
+    }
 }

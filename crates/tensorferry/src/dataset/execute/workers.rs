@@ -7,9 +7,9 @@
 //! computes it itself. Elements that cost less than handing them over never start a thread.
 
 use super::compute;
-use crate::Result;
 use crate::dataset::node::{Context, Element, Value};
 use crate::dataset::{Dataset, Options};
+use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -92,6 +92,8 @@ struct Queue {
     /// Of these, what the consumer is handing out.
     local: Ticket,
     cost: Cost,
+    /// What the consumer began to compute itself, and was stopped in.
+    unfinished: Ticket,
     threads: usize,
     idle: usize,
     consumer_waits: bool,
@@ -109,6 +111,16 @@ struct Ticket {
     start: u64,
     len: usize,
     bytes: usize,
+}
+
+impl Ticket {
+    /// Its first elements, and the others.
+    fn split(self, len: usize) -> (Self, Self) {
+        let others = self.len.saturating_sub(len);
+        let bytes = self.bytes.checked_div(self.len).unwrap_or(0).saturating_mul(others);
+        let first = Self { len: self.len - others, bytes: self.bytes - bytes, ..self };
+        (first, Self { start: self.start + first.len as u64, len: others, bytes, ..self })
+    }
 }
 
 impl Workers {
@@ -138,9 +150,11 @@ impl Workers {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             },
+            None if self.next >= self.plan.len => return Poll::Ready(None),
             None => self.compute_here(),
         }
-        Poll::Ready(self.local.next())
+        // There is an element to come: if there is none yet, computing it was stopped.
+        Poll::Ready(Some(self.local.next().unwrap_or(Err(Error::Stopped))))
     }
 
     /// Computes the next few elements, and starts threads if they take long.
@@ -148,7 +162,7 @@ impl Workers {
         let wanted = if self.cost.bytes == 0 { 1 } else { self.plan.group_len(&self.cost, 1) };
         let len = usize::try_from(self.plan.len - self.next).unwrap_or(usize::MAX).min(wanted);
         let (group, cost) = self.plan.compute(self.next, len);
-        self.next += len as u64;
+        self.next += group.len() as u64;
         self.local = group.into_iter();
         self.cost = Cost { bytes: self.cost.bytes.max(cost.bytes), time: cost.time };
         // The first elements may find everything cold; what takes long twice will go on to.
@@ -175,12 +189,16 @@ impl Plan {
         self.ahead.max(AHEAD_BYTES / cost.bytes.max(1))
     }
 
+    /// Elements in order: fewer than asked for if it was stopped.
     fn compute(&self, start: u64, len: usize) -> (Group, Cost) {
         let began = Instant::now();
         let mut bytes = 0;
         let mut group = Vec::with_capacity(len);
         for index in start..start + len as u64 {
             let element = compute(&self.dataset, index, &self.cx);
+            if matches!(element, Err(Error::Stopped)) {
+                break;
+            }
             bytes = element.as_ref().map_or(0, |element| element_bytes(element)).max(bytes);
             group.push(element);
         }
@@ -205,6 +223,7 @@ impl Team {
             bytes: 0,
             local: Ticket::default(),
             cost,
+            unfinished: Ticket::default(),
             threads: 0,
             idle: 0,
             consumer_waits: false,
@@ -272,6 +291,10 @@ impl Shared {
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
+        let unfinished = std::mem::take(&mut queue.unfinished);
+        if unfinished.len > 0 {
+            return Poll::Ready(Some(self.compute_here(queue, unfinished)));
+        }
         loop {
             if let Some(done) = queue.groups.front_mut().and_then(|slot| slot.done.take()) {
                 queue.take_first();
@@ -296,7 +319,7 @@ impl Shared {
                 }
             }
             if self.plan.cx.stop.check().is_err() {
-                return Poll::Ready(Some(vec![Err(crate::Error::Stopped)]));
+                return Poll::Ready(Some(Vec::new()));
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -316,12 +339,18 @@ impl Shared {
         if queue.idle > 0 && queue.has_room(&self.plan) {
             self.room.notify_one();
         }
+        Some(self.compute_here(queue, ticket))
+    }
+
+    fn compute_here(&self, queue: MutexGuard<'_, Queue>, ticket: Ticket) -> Group {
         drop(queue);
         let (group, cost) = self.plan.compute(ticket.start, ticket.len);
         let mut queue = self.lock();
         queue.learn(cost);
-        queue.hand_out(ticket);
-        Some(group)
+        let (done, unfinished) = ticket.split(group.len());
+        queue.unfinished = unfinished;
+        queue.hand_out(done);
+        group
     }
 }
 
