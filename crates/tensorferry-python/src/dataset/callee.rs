@@ -1,5 +1,6 @@
 //! Python functions that a plan calls.
 
+use super::interrupt::raised_in_function;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::ending;
@@ -48,9 +49,10 @@ impl Callee {
     }
 }
 
-/// Runs Python code as part of the computation of an element: an exception becomes the element's error.
+/// Runs Python code as part of the computation of an element: an exception becomes the element's error, or interrupts it.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-    ending::attached(run).map_err(failed)
+    let ran = ending::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
+    ran.unwrap_or_else(|ending| Err(failed(ending)))
 }
 
 /// The values of a flat list, which have to be as the components say.

@@ -1,6 +1,7 @@
 //! Stages that call Python functions. They are given the function, what nests its arguments, and what it returns when flattened.
 
 use super::callee::{self, Callee, attached};
+use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
 use super::spec;
@@ -121,6 +122,8 @@ pub(crate) fn fold<'py>(
     let callee = Callee::new(function, vec![packers.0, packers.1]);
     let step = move |(state, element): (Element, Element)| callee.call_each([state, element], |flat| callee::element(&flat, &spec));
     let dataset = plan.get().inner.clone();
-    let folded = py.detach(|| dataset.fold(initial, &Function::sequential(name, step), &Stop::default()));
+    let step = Function::sequential(name, step);
+    let (folded, interrupted) = interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));
+    interrupted?;
     result.get().pack(py, folded.map_err(|error| to_py(py, &error))?)
 }

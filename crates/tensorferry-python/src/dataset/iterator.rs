@@ -3,6 +3,7 @@
 //! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait without the GIL, in short steps
 //! between which they look for signals, so that Ctrl-C is answered.
 
+use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::errors::{OrRaise, raise};
@@ -132,21 +133,21 @@ impl DatasetIterator {
     fn next(&self, py: Python<'_>) -> PyResult<Option<tensorferry::Result<Element>>> {
         let mut taken = self.slot.take(py)?;
         let iter = taken.iter()?;
-        if iter.is_inline() {
-            return Ok(py.detach(|| iter.next()));
-        }
+        // What is ready is had without letting go of the GIL.
         if let Some(element) = iter.next_at_hand() {
             return Ok(Some(element));
         }
-        // What is ready is had without letting go of the GIL.
-        let mut wait = Duration::ZERO;
         loop {
-            let ready = if wait.is_zero() { iter.next_within(wait) } else { py.detach(|| iter.next_within(wait)) };
+            let (ready, interrupted) = interrupt::run(py, || iter.next_within(STEP));
+            if let Err(interrupted) = interrupted {
+                if let Poll::Ready(Some(element)) = ready {
+                    iter.give_back(element);
+                }
+                return Err(interrupted);
+            }
             if let Poll::Ready(element) = ready {
                 return Ok(element);
             }
-            py.check_signals()?;
-            wait = STEP;
         }
     }
 
@@ -170,8 +171,10 @@ impl DatasetIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // First: opening a format may import a framework, which may be interrupted, or not be there.
+        let (packer, opened) = (self.packer.get(), self.packer.get().open(py)?);
         match self.next(py)? {
-            Some(element) => Ok(Some(self.packer.get().pack(py, element.or_raise(py)?)?)),
+            Some(element) => Ok(Some(packer.pack_as(py, &opened, element.or_raise(py)?)?)),
             None => Ok(None),
         }
     }
@@ -193,7 +196,9 @@ impl DatasetIterator {
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         let saved = parse_state(state)?;
         let plan = self.plan.get();
-        let resumed = py.detach(|| plan.inner.resume(&saved, &self.options)).or_raise(py)?;
+        let (resumed, interrupted) = interrupt::run(py, || plan.inner.resume(&saved, &self.options));
+        interrupted?;
+        let resumed = resumed.or_raise(py)?;
         let mut taken = self.slot.take(py)?;
         let old = taken.iter.replace(Box::new(resumed));
         py.detach(|| drop(old));

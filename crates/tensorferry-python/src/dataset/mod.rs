@@ -4,6 +4,7 @@
 mod callee;
 mod format;
 mod functions;
+mod interrupt;
 mod iterator;
 mod native;
 mod nested;

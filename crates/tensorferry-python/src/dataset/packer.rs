@@ -73,9 +73,18 @@ fn compile(skeleton: &Bound<'_, PyAny>, len: &mut usize) -> PyResult<Template> {
 impl Packer {
     /// The element, nested.
     pub(crate) fn pack<'py>(&self, py: Python<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
+        self.pack_as(py, &self.open(py)?, element)
+    }
+
+    /// The format, ready to hand out elements.
+    pub(crate) fn open<'py>(&self, py: Python<'py>) -> PyResult<Opened<'py>> {
+        self.format.open(py)
+    }
+
+    /// As [`Packer::pack`], in a format that is open.
+    pub(crate) fn pack_as<'py>(&self, py: Python<'py>, opened: &Opened<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
         self.check(&element)?;
-        let opened = self.format.open(py)?;
-        let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, &opened, at, value));
+        let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))
             && let Some(value) = values.next()
         {

@@ -1,8 +1,8 @@
 //! Consecutive elements, stacked.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, filled, write_row};
+use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled, write_row};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, TensorSpec, spec};
+use super::{Cardinality, Component, Dataset, Stop, TensorSpec, spec};
 use crate::buffers::pool;
 use crate::{ByteOrder, Error, Layout, Result, Tensor};
 
@@ -32,8 +32,8 @@ impl Dataset {
     }
 }
 
-/// Stacks elements along a new first dimension. There is at least one.
-pub(crate) fn stack(elements: &[Element], stage: &'static str) -> Result<Element> {
+/// Stacks elements along a new first dimension. There is at least one. Without `stop` it is done in one go.
+pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Stop>) -> Result<Element> {
     let Some(first) = elements.first() else {
         return Err(Error::Argument { stage, what: "no elements to stack".into() });
     };
@@ -49,10 +49,10 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str) -> Result<Element
         let shape: Vec<usize> = std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
         let row = model.layout().nbytes();
         let stacked = filled(model.dtype(), &shape, |bytes| {
-            elements
-                .iter()
-                .enumerate()
-                .try_for_each(|(i, element)| write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row]))
+            elements.iter().enumerate().try_for_each(|(i, element)| {
+                stop.map_or(Ok(()), Stop::check)?;
+                write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])
+            })
         })?;
         Ok(stacked.into())
     };
@@ -117,9 +117,9 @@ impl Gathered {
     }
 }
 
-/// Bytes, and rows, to gather before looking whether to stop: some tens of milliseconds of work.
-const PART_BYTES: usize = 64 << 20;
-const PART_ROWS: usize = 1 << 20;
+/// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page faults included.
+const PART_BYTES: usize = 16 << 20;
+const PART_ROWS: usize = MADE_ROWS;
 
 /// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory, gathered where their shapes are
 /// known, else one by one.
@@ -136,7 +136,7 @@ pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static s
                 input.node.get(index, cx)
             })
             .collect();
-        return stack(&elements?, stage);
+        return stack(&elements?, stage, Some(&cx.stop));
     };
     let mut buffers = Vec::with_capacity(parts.len());
     for (dtype, (shape, row)) in &parts {
@@ -235,7 +235,7 @@ impl Stream for BatchStream {
         };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(elements.and_then(|elements| stack(&elements, "batch")).map_err(|error| error.at_element("batch", index)))
+        Some(elements.and_then(|elements| stack(&elements, "batch", None)).map_err(|error| error.at_element("batch", index)))
     }
 
     fn save(&self) -> Result<State> {

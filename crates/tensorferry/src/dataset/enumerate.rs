@@ -1,6 +1,6 @@
 //! Elements with their numbers.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, filled};
+use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::{DType, Error, Result, Tensor};
@@ -90,6 +90,9 @@ impl Node for Enumerate {
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        if len > MADE_ROWS {
+            return None;
+        }
         let shared = self.input.node.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
             let requests: Vec<Request> = (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();

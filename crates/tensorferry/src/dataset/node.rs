@@ -145,7 +145,7 @@ pub(crate) trait Node: Send + Sync {
     /// Element `index`, which is less than the cardinality. Only of indexed nodes.
     fn get(&self, index: u64, cx: &Context) -> Result<Element>;
 
-    /// Elements `start..start + len`, stacked, without a copy: `None` if they do not lie in memory so, cannot be shared, or are not
+    /// Elements `start..start + len`, stacked, in no time: without a copy: `None` if they do not lie in memory so, cannot be shared, or are not
     /// aligned for frameworks.
     fn slice(&self, _start: u64, _len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         None
@@ -190,6 +190,9 @@ pub(crate) trait Node: Send + Sync {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
     }
 }
+
+/// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a time.
+pub(crate) const MADE_ROWS: usize = 1 << 20;
 
 /// [`Node::gather`] by [`Node::get`], one element after the other.
 pub(crate) fn gather_each(node: &(impl Node + ?Sized), requests: &[Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {

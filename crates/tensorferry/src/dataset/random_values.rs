@@ -1,6 +1,6 @@
 //! Random numbers as a dataset.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, filled};
+use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, filled};
 use super::random::{Purpose, Random, Seed};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::{DType, Result, Tensor};
@@ -96,6 +96,9 @@ impl Node for RandomValues {
 
     // Made, not shared, but in one go.
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        if len > MADE_ROWS {
+            return None;
+        }
         self.values(start, &[len], cx).ok().map(|values| vec![values])
     }
 

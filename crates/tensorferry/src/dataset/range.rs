@@ -1,6 +1,6 @@
 //! Numbers at equal distances.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, filled};
+use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, filled};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::{Casting, DType, Error, Kind, Result, Tensor, View, ViewMut, convert_into};
 
@@ -117,6 +117,9 @@ impl Node for Range {
 
     // Made, not shared; but so a zip with arrays that can be shared shares them.
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        if len > MADE_ROWS {
+            return None;
+        }
         let values = filled(self.dtype, &[len], |bytes| {
             let requests = (0..len).map(|slot| Request { index: start + slot as u64, slot });
             self.write(requests, &mut Rows { bytes, row: self.dtype.size() })

@@ -132,7 +132,7 @@ impl Stream for RebatchStream {
         };
         let index = self.index;
         self.index = index.saturating_add(1);
-        let batch = elements.and_then(|elements| stack(&elements, "rebatch"));
+        let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
         Some(batch.map_err(|error| error.at_element("rebatch", index)))
     }
 

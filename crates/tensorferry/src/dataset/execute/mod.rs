@@ -210,6 +210,22 @@ impl Iter {
         Some(element)
     }
 
+    /// Takes back the element that was handed out last, to hand it out again: whoever asked for it was interrupted.
+    pub fn give_back(&mut self, element: Result<Element>) {
+        if matches!(element, Err(Error::Stopped)) {
+            return;
+        }
+        self.position = self.position.saturating_sub(1);
+        match &mut self.mode {
+            // It is computed again.
+            Mode::Indexed(_) => {}
+            Mode::Workers(workers) => workers.give_back(element),
+            Mode::Stream(_, waiting) => waiting.push_front(element),
+            Mode::Producer(producer) => producer.give_back(element),
+            Mode::Failed(error) => *error = element.err(),
+        }
+    }
+
     /// Whether the next element is computed in the thread that asks for it: waiting for it in steps makes no sense.
     #[must_use]
     pub fn is_inline(&self) -> bool {

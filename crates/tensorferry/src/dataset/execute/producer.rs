@@ -91,6 +91,13 @@ impl Producer {
         if self.process.is_none() || self.is_forked() { None } else { self.shared.next_at_hand() }
     }
 
+    /// In the process it was handed out in.
+    pub(super) fn give_back(&self, element: Result<Element>) {
+        let mut queue = self.shared.lock();
+        queue.bytes += bytes_of(&element);
+        queue.elements.push_front(element);
+    }
+
     /// The next element, waited for until `deadline`.
     pub(super) fn next(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
         if let Err(forked) = self.check_process() {

@@ -134,6 +134,11 @@ impl Workers {
         self.local.next()
     }
 
+    pub(super) fn give_back(&mut self, element: Result<Element>) {
+        let local = std::mem::take(&mut self.local);
+        self.local = std::iter::once(element).chain(local).collect::<Vec<_>>().into_iter();
+    }
+
     /// The next element, waited for until `deadline`. `position` is what was handed out.
     pub(super) fn next(&mut self, position: u64, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
         if let Some(element) = self.local.next() {
