@@ -1,0 +1,217 @@
+"""States of iterations: where one was interrupted, another goes on exactly, in any number of threads, and on other shards."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+
+import numpy as np
+import pytest
+import tensorferry as tfy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorferry import errors
+
+SCALAR = tfy.TensorSpec((), "int64")
+
+
+def numbers(n: int):
+    return tfy.Dataset.from_tensor_slices(np.arange(n)).with_format("numpy")
+
+
+def generated(n: int):
+    return tfy.Dataset.from_generator(range, args=(n,), output_signature=SCALAR).with_format("numpy")
+
+
+def is_kept(x) -> bool:
+    return bool(x % 3 != 1)
+
+
+def double(x):
+    return x * 2
+
+
+def ones(x):
+    return tfy.Dataset.from_tensor_slices(np.full(int(x) % 3, x)).with_format("numpy")
+
+
+# Stages from numbers to numbers, and what of them can be indexed.
+INDEXED = {
+    "take": lambda d, n: d.take(2 * n),
+    "skip": lambda d, n: d.skip(n),
+    "repeat": lambda d, n: d.repeat(n % 3),
+    "shard": lambda d, n: d.shard(2, n % 2),
+    "shuffle": lambda d, n: d.shuffle(seed=n) if d.cardinality() >= 0 else d.shuffle(n + 1, seed=n),
+    "concatenate": lambda d, n: d.concatenate(numbers(n)),
+    "map": lambda d, n: d.map(double, output_signature=SCALAR),
+    "cast": lambda d, n: d.cast("float64").cast("int64"),
+    "batch and unbatch": lambda d, n: d.batch(n + 1, drop_remainder=n % 2 == 0).unbatch(),
+    "cache": lambda d, n: d.cache(),
+    "prefetch": lambda d, n: d.prefetch(n),
+}
+STREAMED = {
+    "filter": lambda d, n: d.filter(is_kept),
+    "take_while": lambda d, n: d.take_while(lambda x: x < 3 * n),
+    "unique": lambda d, n: d.unique(),
+    "flat_map": lambda d, n: d.flat_map(ones, output_signature=SCALAR),
+    "interleave": lambda d, n: d.interleave(ones, cycle_length=n + 1, output_signature=SCALAR),
+    "scan": lambda d, n: d.scan(np.int64(0), lambda state, x: (state + x, state), output_signature=SCALAR),
+    "windows": lambda d, n: d.window(n + 1, shift=2).flat_map(lambda window: window, output_signature=SCALAR),
+    "mixed": lambda d, n: tfy.Dataset.sample_from_datasets([d, numbers(n)], seed=n),
+}
+
+
+def plans(stages):
+    stage = st.tuples(st.sampled_from(sorted(stages)), st.integers(1, 4))
+    return st.tuples(st.integers(0, 9), st.booleans() if stages is not INDEXED else st.just(False), st.lists(stage, max_size=4))
+
+
+def built(plan):
+    """The dataset, made anew: two of them are the same plan."""
+    n, streamed, stages = plan
+    dataset = generated(n) if streamed else numbers(n)
+    for name, argument in stages:
+        dataset = (INDEXED | STREAMED)[name](dataset, argument).take(40)
+    return dataset
+
+
+def values(iterator) -> list:
+    return [np.asarray(x).tolist() for x in iterator]
+
+
+def advanced(dataset, steps: int):
+    iterator = iter(dataset)
+    for _ in range(steps):
+        next(iterator)
+    return iterator
+
+
+def resumed(dataset, state):
+    iterator = iter(dataset)
+    iterator.load_state_dict(json.loads(json.dumps(state)))
+    return iterator
+
+
+def check_every_prefix(plan, most: int | None) -> None:
+    expected = values(built(plan))
+    for options in (tfy.Options(), tfy.Options(threads=2, read_ahead=3)):
+        for steps in range(len(expected) + 1):
+            iterator = advanced(built(plan).with_options(options), steps)
+            state = iterator.state_dict()
+            assert state["position"] == steps
+            if most is not None:
+                assert len(json.dumps(state)) < most
+            for other in (tfy.Options(threads=4), tfy.Options(threads=1, read_ahead=2)):
+                assert values(resumed(built(plan).with_options(other), state)) == expected[steps:]
+            assert values(iterator) == expected[steps:]  # saving changed nothing
+
+
+@given(plans(INDEXED))
+@settings(max_examples=25)
+def test_every_prefix_of_an_indexed_plan_resumes_from_less_than_a_kibibyte(plan):
+    check_every_prefix(plan, 1024 + 512)  # of JSON, the description of the plan included
+
+
+@given(plans(INDEXED | STREAMED))
+@settings(max_examples=40)
+def test_every_prefix_of_any_plan_resumes(plan):
+    check_every_prefix(plan, None)
+
+
+def test_the_state_of_an_indexed_plan_does_not_grow_with_it():
+    for n in (10, 10**12):
+        dataset = tfy.Dataset.range(n).with_format("numpy").shuffle(seed=1).batch(2).repeat()
+        assert len(json.dumps(advanced(dataset, 4).state_dict())) < 1024
+
+
+# A state of another shard is one to go on from.
+WHOLE = {name: stage for name, stage in (INDEXED | STREAMED).items() if name != "shard"}
+
+
+@given(plans(WHOLE), plans(WHOLE))
+@settings(max_examples=40)
+def test_a_state_of_another_plan_is_refused_by_naming_what_differs(plan, other):
+    mine, others = str(built(plan)._plan), str(built(other)._plan)
+    state = iter(built(plan)).state_dict()
+    if mine == others:
+        assert values(resumed(built(other), state)) == values(built(plan))
+    else:
+        with pytest.raises(errors.ValueError, match="of another plan"):
+            resumed(built(other), state)
+
+
+STATE = advanced(generated(9).filter(is_kept).shuffle(4, seed=1).batch(2), 2).state_dict()
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_damaged_states_are_errors(data):
+    raw = bytearray(base64.b64decode(STATE["data"]))
+    if data.draw(st.booleans(), "cut"):
+        raw = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    else:
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at] ^= 1 << data.draw(st.integers(0, 7))
+    damaged = {**STATE, "data": base64.b64encode(bytes(raw)).decode()}
+    with pytest.raises(errors.ValueError, match="state_dict"):
+        iter(generated(9).filter(is_kept).shuffle(4, seed=1).batch(2)).load_state_dict(damaged)
+
+
+anything = st.none() | st.integers() | st.text(max_size=20) | st.binary(max_size=20) | st.lists(st.integers(), max_size=2)
+
+
+@given(st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything)
+def test_what_is_no_state_is_an_error(state):
+    with pytest.raises(errors.ValueError, match="state_dict"):
+        iter(numbers(3)).load_state_dict(state)
+
+
+@given(st.integers(0, 60), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.booleans(), st.integers(0, 9))
+@settings(max_examples=60)
+def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(n, old, new, size, drop_remainder, steps):
+    """All old shards have to have come equally far, or to their end."""
+
+    def shard(count, index):
+        return numbers(n).shuffle(seed=3).shard(count, index).batch(size, drop_remainder=drop_remainder)
+
+    seen, state = [], None
+    for index in range(old):
+        iterator = iter(shard(old, index))
+        for batch in itertools.islice(iterator, steps):
+            seen.extend(batch.tolist())
+        if index == 0:  # the longest
+            state = iterator.state_dict()
+    rest = [x for index in range(new) for batch in resumed(shard(new, index), state) for x in batch.tolist()]
+    assert len(set(seen + rest)) == len(seen + rest)
+    if not drop_remainder:
+        assert sorted(seen + rest) == list(range(n))
+
+
+def test_shards_of_several_epochs_in_one_plan_go_on_on_as_many_shards_only():
+    """A resumed shard says what is left of one epoch, not of the next ones."""
+
+    def shard(count, index, stages):
+        return stages(numbers(20).shuffle(seed=3).shard(count, index))
+
+    for stages in (lambda d: d.repeat(2), lambda d: d.batch(2).repeat(2), lambda d: d.repeat().batch(2)):
+        state = advanced(shard(2, 0, stages), 3).state_dict()
+        with pytest.raises(errors.ValueError, match="repeat"):
+            resumed(shard(3, 0, stages), state)
+    before = advanced(numbers(20).shuffle(seed=3).repeat(2).shard(2, 0).batch(2), 3).state_dict()
+    rest = [
+        x
+        for index in range(3)
+        for batch in resumed(numbers(20).shuffle(seed=3).repeat(2).shard(3, index).batch(2), before)
+        for x in batch.tolist()
+    ]
+    assert len(rest) == 40 - 12
+
+
+@given(plans(INDEXED | STREAMED))
+@settings(max_examples=25)
+def test_elements_are_the_same_in_any_number_of_threads_and_any_format(plan):
+    expected = values(built(plan))
+    for threads in (1, 2, 3, 4):
+        assert values(built(plan).with_options(tfy.Options(threads=threads, read_ahead=threads))) == expected
+    assert values(built(plan).prefetch(3).with_format("tensorflow")) == expected
