@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+import threading
+import traceback
+
+import numpy as np
 import pytest
+import tensorferry as tfy
 from conftest import run_python
 
 # What every program of its own starts with: a function that takes its time, and a source for it.
@@ -37,8 +45,6 @@ def settled(expected):
 
 def program(code: str, timeout: float = 120) -> str:
     """Runs code after `PROGRAM` in a process of its own."""
-    import textwrap
-
     return run_python(PROGRAM + textwrap.dedent(code), timeout=timeout)
 
 
@@ -267,3 +273,356 @@ except Enough:
 assert len(handled) == 3
 """
     )
+
+
+def test_iterators_are_dropped_anywhere_and_their_threads_end():
+    """While a thread of theirs is in a function, with the GIL and in a thread of another, without and with a source to close."""
+    program(
+        """
+def busy(x):
+    sum(range(20_000))
+    return x
+
+closed = []
+def generator():
+    try:
+        for i in range(10**9):
+            yield i
+    finally:
+        closed.append(True)
+
+datasets = [
+    numbers.map(slow, output_signature=scalar).prefetch(3),
+    numbers.map(busy, output_signature=scalar).prefetch(3),
+    numbers.filter(lambda x: busy(x) >= 0).prefetch(3),
+    tfy.Dataset.from_generator(generator, output_signature=scalar).with_format("numpy").prefetch(3),
+    numbers.unique(),
+    tfy.Dataset.from_tensor_slices(np.zeros((100, 1000))).shuffle(seed=1).repeat().batch(64).prefetch(4).with_format("numpy"),
+]
+for dataset in datasets:
+    for _ in range(5):
+        iterator = iter(dataset)
+        next(iterator)
+        del iterator
+        box = [iter(dataset)]
+        next(box[0])
+        thread = threading.Thread(target=box.clear)
+        thread.start()
+        thread.join()
+assert settled(0), threads()
+gc.collect()
+for _ in range(100):
+    time.sleep(0.01)  # what Python objects were dropped without the GIL are released by and by
+assert len(closed) == 10, closed
+"""
+    )
+
+
+def test_ten_thousand_iterators_leave_neither_threads_nor_memory():
+    program(
+        """
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+datasets = [
+    tfy.Dataset.from_tensor_slices(np.zeros((100, 5000))).shuffle(seed=1).batch(8).prefetch(2).with_format("numpy"),
+    numbers.map(lambda x: x, output_signature=scalar).prefetch(2),
+    numbers.filter(lambda x: True).prefetch(2),
+    numbers.unique(),
+    numbers.repeat().shuffle(10),
+]
+def make(count):
+    for dataset in datasets:
+        for _ in range(count):
+            iterator = iter(dataset)
+            next(iterator), next(iterator), next(iterator)
+make(100)
+assert settled(0)
+before = resident()
+make(2000)
+assert settled(0)
+assert resident() - before < 16 << 20
+"""
+    )
+
+
+def test_streaming_takes_no_more_memory_than_it_may(tmp_path):
+    path = tmp_path / "rows.npy"
+    rows = np.lib.format.open_memmap(path, "w+", "float32", (1000, 1 << 16))
+    rows[:] = 1
+    rows.flush()
+    del rows
+    program(
+        f"""
+def anonymous():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) << 10
+
+limit = 16 << 20
+dataset = tfy.Dataset.from_npy({str(path)!r}).shuffle(seed=1).batch(4).repeat().prefetch(10**6).with_format("numpy")
+iterator = iter(dataset.with_options(tfy.Options(memory_limit=limit)))
+before = most = anonymous()
+for _ in range(600):
+    next(iterator)
+    most = max(most, anonymous())
+for _ in range(50):
+    time.sleep(0.01)  # nobody asks for elements: no more are made
+    most = max(most, anonymous())
+assert most - before < 2 * limit, (most - before) >> 20
+
+made = []
+def big(x):
+    made.append(x)
+    return np.full(1 << 17, x)
+row = tfy.TensorSpec((1 << 17,), "int64")
+streamed = numbers.map(big, output_signature=row).filter(lambda x: True).prefetch(10**6)
+iterator = iter(streamed.with_options(tfy.Options(memory_limit=limit)))
+next(iterator)
+count = 0
+while count != len(made):
+    count = len(made)
+    time.sleep(0.5)
+assert 2 <= count <= 20, count
+"""
+    )
+
+
+FORK = """
+import warnings
+warnings.simplefilter("ignore")
+
+def in_child(work):
+    \"\"\"What `work` returns in a forked process, or raises there.\"\"\"
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            answer = repr(work())
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(write, answer.encode())
+        os._exit(0)
+    os.close(write)
+    answer = open(read).read()
+    assert os.waitpid(child, 0)[1] == 0
+    return answer
+
+rows = tfy.Dataset.from_tensor_slices(np.arange(200_000).reshape(200, 1000)).with_format("numpy")
+few = tfy.Dataset.range(50).with_format("numpy")
+indexed = [
+    few.batch(2),
+    rows.shuffle(seed=1).batch(4).prefetch(3),
+    few.map(lambda x: x, output_signature=scalar).prefetch(3),
+]
+streamed = [few.filter(lambda x: True).prefetch(3), few.unique(), few.repeat(2).shuffle(5, seed=1).filter(lambda x: True).prefetch(2)]
+"""
+
+
+def test_a_forked_process_iterates_anew_and_goes_on_with_what_has_an_index():
+    program(
+        FORK
+        + """
+def listed(iterator):
+    return [np.asarray(x).tolist() for x in iterator]
+for dataset in indexed + streamed:
+    dataset = dataset.shuffle(seed=1, reshuffle_each_iteration=False) if dataset._plan.is_indexed else dataset
+    expected = listed(dataset)
+    for _ in range(5):
+        iterator = iter(dataset)
+        start = [np.asarray(next(iterator)).tolist() for _ in range(3)]
+        if not dataset._plan.depends_on_epoch:
+            assert in_child(lambda: listed(dataset)) == repr(expected)
+        went_on = in_child(lambda: listed(iterator))
+        rest = listed(iterator)
+        if dataset._plan.is_indexed:
+            assert went_on == repr(rest)
+        else:
+            assert "forked" in went_on, went_on
+        assert len(start) + len(rest) == len(expected)
+"""
+    )
+
+
+SHARDS = '''
+import warnings
+warnings.simplefilter("ignore")
+import torch
+
+def half(x):
+    return x / 2
+
+class Rows(torch.utils.data.IterableDataset):
+    """How a dataset is shared among the workers of a DataLoader: each takes its shard, and makes batches of it."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __iter__(self):
+        worker = torch.utils.data.get_worker_info()
+        return iter(self.dataset.shard(worker.num_workers, worker.id).batch(4))
+
+if __name__ == "__main__":
+    path, context = sys.argv[1:]
+    rows = tfy.Dataset.from_npy(path).with_format("torch").shuffle(seed=3).map(half)
+    busy = iter(rows.batch(4).prefetch(2))
+    next(busy)
+    loader = torch.utils.data.DataLoader(Rows(rows), batch_size=None, num_workers=2, multiprocessing_context=context)
+    for _ in range(2):
+        got = torch.cat(list(loader))[:, 0]
+        assert sorted(got.tolist()) == [float(x) for x in range(30)], got
+'''
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_of_a_data_loader_share_a_dataset(torch, tmp_path, context):
+    np.save(tmp_path / "rows.npy", np.arange(60, dtype=np.float32).reshape(30, 2))
+    script = tmp_path / "loads.py"
+    script.write_text(PROGRAM + SHARDS)
+    subprocess.run([sys.executable, script, tmp_path / "rows.npy", context], check=True, timeout=300)
+
+
+def test_the_gil_is_free_while_native_plans_are_read():
+    """No thread is asked to give the GIL up, so the other one counts only while the main one has let go of it by itself."""
+    program(
+        """
+rows = tfy.Dataset.from_tensor_slices(np.ones((1000, 10_000))).with_format("numpy").shuffle(seed=1).repeat()
+endless = tfy.Dataset.range(1000).with_format("numpy").repeat().unique()
+batches = rows.batch(2000)
+plans = {"inline": batches, "ahead": batches.prefetch(2), "cast": batches.cast("float32"), "stream": endless.take(1000)}
+iterators = {name: iter(plan) for name, plan in plans.items()}
+count, stop, started = 0, False, threading.Event()
+def count_up():
+    global count
+    started.set()
+    while not stop:
+        count += 1
+        time.sleep(0)  # lets go of the GIL
+sys.setswitchinterval(1000)
+thread = threading.Thread(target=count_up)
+thread.start()
+started.wait()
+counted = {}
+for name, iterator in iterators.items():
+    before = count
+    next(iterator)
+    counted[name] = count - before
+stop = True
+thread.join()
+assert all(counted.values()), counted
+"""
+    )
+
+
+def test_workers_read_ahead_while_python_holds_the_gil():
+    program(
+        """
+import ctypes
+rows = tfy.Dataset.from_tensor_slices(np.ones((100, 20_000))).with_format("numpy").shuffle(seed=1).repeat()
+iterator = iter(rows.batch(100).prefetch(8).with_options(tfy.Options(threads=2)))
+for _ in range(4):
+    next(iterator)
+def worked():
+    ticks = 0
+    for task in os.listdir("/proc/self/task"):
+        stat = open(f"/proc/self/task/{task}/stat").read().rsplit(")", 1)
+        if stat[0].endswith("tensorferry"):
+            ticks += int(stat[1].split()[11]) + int(stat[1].split()[12])
+    return ticks
+held = ctypes.PyDLL(None)  # calls with the GIL
+for _ in range(200):
+    before = worked()
+    for _ in range(9):
+        next(iterator)
+    held.usleep(100_000)
+    if worked() > before:
+        break
+else:
+    raise AssertionError("nothing was read ahead")
+"""
+    )
+
+
+def test_a_state_can_be_had_while_another_thread_iterates():
+    dataset = tfy.Dataset.range(3000).with_format("numpy").filter(lambda x: True).prefetch(4)
+    iterator, seen, states = iter(dataset), [], []
+
+    def consume() -> None:
+        seen.extend(int(x) for x in iterator)
+
+    threads = [threading.Thread(target=consume) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        states.append(iterator.state_dict())
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == list(range(3000))
+    for state in states[:: max(1, len(states) // 10)]:
+        resumed = iter(dataset)
+        resumed.load_state_dict(state)
+        assert [int(x) for x in resumed] == list(range(state["position"], 3000))
+
+
+class Wrong(Exception):
+    pass
+
+
+def fails(x):
+    if x == 3:
+        raise Wrong("three")
+    return x
+
+
+SIX = tfy.Dataset.range(6).with_format("numpy")
+SCALAR = tfy.TensorSpec((), "int64")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (SIX.map(fails, output_signature=SCALAR), [0, 1, 2, Wrong, 4, 5]),
+        (SIX.map(fails, output_signature=SCALAR).prefetch(2), [0, 1, 2, Wrong, 4, 5]),
+        (SIX.filter(lambda x: fails(x) >= 0), [0, 1, 2, Wrong, 4, 5]),
+        (SIX.filter(lambda x: fails(x) >= 0).prefetch(2), [0, 1, 2, Wrong, 4, 5]),
+        (SIX.map(fails, output_signature=SCALAR).batch(2), [[0, 1], Wrong, [4, 5]]),
+        (SIX.filter(lambda x: fails(x) >= 0).batch(2), [[0, 1], Wrong, [4, 5]]),
+        (SIX.filter(lambda x: fails(x) >= 0).batch(2).prefetch(1), [[0, 1], Wrong, [4, 5]]),
+        (tfy.Dataset.zip(SIX.filter(lambda x: fails(x) >= 0), SIX).map(lambda a, b: a + b), [0, 2, 4, Wrong, 8, 10]),
+        (SIX.map(lambda x: x * 100, output_signature=SCALAR).cast("uint8").prefetch(2), [0, 100, 200] + [OverflowError] * 3),
+        (SIX.interleave(lambda x: tfy.Dataset.from_tensors(fails(x)).with_format("numpy"), cycle_length=1), [0, 1, 2, Wrong, 4, 5]),
+    ],
+)
+def test_an_error_comes_in_its_place_and_what_follows_is_right(dataset, expected):
+    iterator, got, raised = iter(dataset), [], []
+    while True:
+        try:
+            got.append(np.asarray(next(iterator)).tolist())
+        except StopIteration:
+            break
+        except (Wrong, OverflowError) as error:
+            raised.append(error)
+            got.append(Wrong if isinstance(error, Wrong) else OverflowError)
+    assert got == expected
+    if isinstance(raised[0], Wrong):  # the user's own, from the user's own line
+        assert [frame.name for frame in traceback.extract_tb(raised[0].__traceback__)][-1] == "fails"
+        assert "at its element 3" in raised[0].__notes__[0]
+    else:
+        assert str(raised[0]).startswith("cast: element 3: int64 -> uint8: 1 of 1")
+
+
+def test_an_error_that_waits_in_a_state_keeps_its_class_and_words():
+    dataset = SIX.map(lambda x: x * 100, output_signature=SCALAR).filter(lambda x: True).cast("uint8").prefetch(8)
+    iterator = iter(dataset)
+    next(iterator)
+    for _ in range(1000):
+        if len((state := iterator.state_dict())["data"]) > 300:
+            break  # what was read ahead is in it
+    resumed, got = iter(dataset), []
+    resumed.load_state_dict(state)
+    assert [int(next(resumed)) for _ in range(2)] == [100, 200]
+    for _ in range(3):
+        with pytest.raises(OverflowError, match=r"cast: element [345]: int64 -> uint8: 1 of 1"):
+            next(resumed)
+    assert list(resumed) == got
