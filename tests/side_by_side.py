@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,21 @@ def iterate(result: Run, iterator: Any, shown: Callable[[Any], Any]) -> None:
 THEIRS_ALONE = (
     "`tf.data.Dataset.unique` does not support type",  # tensorferry compares values of every dtype
     "Number of components does not match",  # tf.data forgets that None has no component, where a dataset holds windows of it
+    "`padded_batch` is only supported for datasets that produce tensor elements but type spec of elements in the input dataset is not a "
+    "subclass of TensorSpec: `NoneTensorSpec()`",  # None pads to None
+    "The element types for the new state must match",  # of reduce, before it calls the function; of no elements it is never called
+)
+
+#: What tensorferry refuses when the pipeline is built, by its words.
+REFUSED_EARLY = (
+    "holds datasets, not tensors",  # tf.data batches windows, too, into something that can only be unbatched
+    "unbatch: the components have different numbers of rows",  # tf.data notices at the first element, if another stage is not wrong, too
+)
+
+#: What tensorferry alone refuses while iterating, by its words.
+OURS_ALONE = (
+    # tf.data takes the bytes of a row of another shape, if they are as many.
+    "rebatch: component 0: shape",
 )
 
 
@@ -120,10 +136,17 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
     if ours.refused or theirs.refused:
         assert_refused_alike(ours, theirs)
         return
+    if any(words in str(ours.failed) for words in OURS_ALONE):
+        assert ours.elements == theirs.elements[: len(ours.elements)]
+        return
     if not isinstance(theirs.dataset, tf.data.Dataset):  # what `reduce` makes
         assert plain(ours.dataset) == plain(theirs.dataset)
         return
     assert_specs_agree(ours.dataset.element_spec, theirs.dataset.element_spec)
+    if theirs.failed and not ours.failed and re.search("skip|shard", repr(build)):
+        # Elements that are skipped are not computed where they need not be, so that they cannot fail.
+        assert theirs.elements == ours.elements[: len(theirs.elements)]
+        return
     assert ours.elements == theirs.elements
     assert (ours.failed is None) == (theirs.failed is None), f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
     if ours.failed is not None and theirs.failed is not None:
@@ -138,6 +161,8 @@ def assert_refused_alike(ours: Run, theirs: Run) -> None:
 
     tf.data finds some of it while iterating only; there tensorferry may refuse it when the pipeline is built.
     """
+    if any(words in str(ours.refused) for words in REFUSED_EARLY):
+        return
     reason = theirs.refused or theirs.failed
     assert ours.refused is not None, f"tf.data refuses it: {theirs.refused!r}"
     assert reason is not None, f"tf.data takes it; ours: {ours.refused!r}"
@@ -154,7 +179,8 @@ def assert_cardinalities_agree(ours: Run, theirs: Run) -> None:
     """Equal, or tensorferry knows what tf.data calls unknown: then the elements have to bear it out."""
     known, expected = int(ours.dataset.cardinality()), theirs.dataset.cardinality().numpy()
     if known != expected:
-        assert expected == UNKNOWN
+        # What tf.data calls endless is empty where what it repeats has no elements, and it does not know that.
+        assert expected == UNKNOWN or (expected == INFINITE and ours.ended and not ours.elements)
         assert known == (len(ours.elements) if ours.ended else INFINITE) or (not ours.ended and known > LIMIT)
     for dataset, count in ((ours.dataset, known), (theirs.dataset, expected)):
         try:

@@ -1,0 +1,16 @@
+"""Random pipelines in tensorferry and in the real tf.data: what they hand out, what they say of it, and how they fail is the same."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given, settings
+from pipeline_sources import Chain
+from pipelines import chains
+from side_by_side import assert_agree
+
+
+@settings(max_examples=int(os.environ.get("PIPELINES", "300")))
+@given(chains())
+def test_random_pipelines_agree_with_tf_data(pipeline: Chain) -> None:
+    assert_agree(pipeline)
