@@ -133,6 +133,8 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
     ours, theirs = run(build, tfy.Dataset), run(build, tf.data.Dataset)
     if any(words in str(theirs.refused or theirs.failed) for words in THEIRS_ALONE):
         return
+    if theirs.refused and not ours.refused and re.search(r"(skip|shard).*reduce", repr(build)):
+        return  # as below: an element that tf.data computes, and skips, has failed
     if ours.refused or theirs.refused:
         assert_refused_alike(ours, theirs)
         return

@@ -83,10 +83,12 @@ impl Gathered {
             self.count += 1;
         }
         let Self { elements, failed, count } = std::mem::take(self);
-        if count == 0 || (drop_remainder && count < size) {
-            return None;
+        match failed {
+            // Also in the place of a batch that is dropped: it may be what ended the input.
+            Some(error) => Some(Err(error)),
+            None if count == 0 || (drop_remainder && count < size) => None,
+            None => Some(Ok(elements)),
         }
-        Some(failed.map_or(Ok(elements), Err))
     }
 
     /// What [`Gathered::restore`] needs: nothing, unless it was stopped.

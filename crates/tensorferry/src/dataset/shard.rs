@@ -182,6 +182,7 @@ impl Node for Shard {
             num_shards: self.num_shards,
             index: self.index,
             counts: vec![0; self.origins.len() + 1],
+            failed: None,
             origins: self.origins.clone(),
             stop: cx.stop.clone(),
         }))
@@ -195,6 +196,8 @@ struct ShardStream {
     origins: Vec<Unseen>,
     /// How many elements have come so far: of the input, and of what each origin left of it.
     counts: Vec<u64>,
+    /// The error of the element that came last, if it was another shard's.
+    failed: Option<Error>,
     stop: Stop,
 }
 
@@ -222,35 +225,55 @@ impl Stream for ShardStream {
             if let Err(stopped) = self.stop.check() {
                 return Some(Err(stopped));
             }
-            let element = self.input.next()?;
-            // An error of another shard's element is that shard's to report.
-            if matches!(element, Err(Error::Stopped)) || self.is_mine() {
+            let Some(element) = self.input.next() else { return self.failed.take().map(Err) };
+            if matches!(element, Err(Error::Stopped)) {
                 return Some(element);
             }
+            if self.is_mine() {
+                self.failed = None;
+                return Some(element);
+            }
+            // An error of another shard's element is that shard's to report, unless the input ends after it, maybe because of it.
+            self.failed = element.err();
         }
     }
 
     fn save(&self) -> Result<State> {
         let counts = self.counts.iter().map(|count| State::Int(*count)).collect();
-        Ok(State::List(vec![State::List(counts), self.input.save()?]))
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(vec![State::List(counts), failed, self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(3)?;
         self.counts = parts[0].list(self.counts.len())?.iter().map(State::int).collect::<Result<_>>()?;
-        self.input.restore(&parts[1])
+        self.failed = parts[1].optional(State::error)?;
+        self.input.restore(&parts[2])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::{numbers, streamed};
+    use super::super::testing::{dying, element_spec, fails_at, stream};
     use super::*;
     use crate::DType;
     use crate::dataset::random::mix;
 
     fn range(n: i64) -> Result<Dataset> {
         Dataset::range(0, n, 1, DType::Int64)
+    }
+
+    #[test]
+    fn an_error_is_its_shards_unless_it_ends_the_stream() -> Result<()> {
+        let failing = streamed(&range(9)?.map(fails_at(2, Ok), element_spec()));
+        assert_eq!(numbers(&failing.shard(3, 1)?)?, [1, 4, 7]);
+        for index in 0..3 {
+            let mut stream = stream(&dying(2).shard(3, index)?);
+            let last = std::iter::from_fn(|| stream.next()).last();
+            assert!(matches!(last, Some(Err(_))), "shard {index}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -13,7 +13,7 @@ struct Skip {
 
 impl Dataset {
     /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is not computed where the input is
-    /// indexed, and an error in it is nobody's.
+    /// indexed, and an error in it is nobody's, unless nothing comes after it: then the input may have ended because of it.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -83,7 +83,7 @@ impl Node for Skip {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(SkipStream { input: self.input.stream(cx)?, left: self.count, stop: cx.stop.clone() }))
+        Ok(Box::new(SkipStream { input: self.input.stream(cx)?, left: self.count, failed: None, stop: cx.stop.clone() }))
     }
 }
 
@@ -91,6 +91,8 @@ struct SkipStream {
     input: Box<dyn Stream>,
     /// How many are still to be skipped; `None`: all.
     left: Option<u64>,
+    /// The error of the element that was skipped last.
+    failed: Option<Error>,
     stop: Stop,
 }
 
@@ -101,32 +103,44 @@ impl Stream for SkipStream {
             if let Err(stopped) = self.stop.check() {
                 return Some(Err(stopped));
             }
-            if let Err(Error::Stopped) = self.input.next()? {
-                return Some(Err(Error::Stopped));
+            match self.input.next() {
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                Some(element) => self.failed = element.err(),
+                None => return self.failed.take().map(Err),
             }
             left -= 1;
             self.left = Some(left);
         }
-        self.input.next()
+        match self.input.next() {
+            None => self.failed.take().map(Err),
+            Some(Err(Error::Stopped)) => Some(Err(Error::Stopped)),
+            element => {
+                self.failed = None;
+                element
+            }
+        }
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.left.unwrap_or(0)), self.input.save()?]))
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(vec![State::Int(self.left.unwrap_or(0)), failed, self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let parts = state.list(3)?;
         self.left = match self.left {
             Some(_) => Some(parts[0].int()?),
             None => None,
         };
-        self.input.restore(&parts[1])
+        self.failed = parts[1].optional(State::error)?;
+        self.input.restore(&parts[2])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::{numbers, streamed};
+    use super::super::testing::{assert_resumes, dying, element_spec, fails_at, stream};
     use super::*;
     use crate::DType;
 
@@ -138,6 +152,19 @@ mod tests {
             assert_eq!(numbers(&input.skip(Some(9)))?, [0_i64; 0]);
             assert_eq!(numbers(&input.skip(None))?, [0_i64; 0]);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_that_ends_a_stream_within_what_is_skipped_is_told() -> Result<()> {
+        for count in [2, 3, 9] {
+            let mut stream = stream(&dying(2).skip(Some(count)));
+            assert!(matches!(stream.next(), Some(Err(_))), "{count}");
+            assert!(stream.next().is_none());
+        }
+        let failing = streamed(&Dataset::range(0, 7, 1, DType::Int64)?.map(fails_at(2, Ok), element_spec()));
+        assert_eq!(numbers(&failing.skip(Some(3)))?, [3, 4, 5, 6]);
+        assert_resumes(&dying(2).skip(Some(9)));
         Ok(())
     }
 

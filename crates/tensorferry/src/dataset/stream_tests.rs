@@ -3,7 +3,7 @@
 use super::node::Stream;
 use super::random::mix;
 use super::testing::{
-    assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting, element, element_spec,
+    assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting, dying, element, element_spec,
     fails_at, first, ints, range, rest, stream,
 };
 use super::{Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value};
@@ -221,5 +221,17 @@ fn strip(state: &State) -> String {
         }
         State::List(parts) => parts.iter().map(strip).collect::<Vec<_>>().join(","),
         other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_error_that_ends_a_stream_is_told_in_the_place_of_a_batch_that_is_dropped() {
+    let padded = dying(2).padded_batch(4, None, None, true);
+    for batches in [dying(2).batch(4, true), padded, dying(2).batch(1, false).and_then(|ones| ones.rebatch(vec![4], true))] {
+        let batches = batches.unwrap();
+        let mut stream = stream(&batches);
+        assert!(matches!(stream.next(), Some(Err(_))), "{batches}");
+        assert!(stream.next().is_none(), "{batches}");
+        assert_resumes(&batches);
     }
 }

@@ -24,6 +24,12 @@ pub(crate) fn counting(n: i64) -> Dataset {
     Dataset::from_generator(each, element_spec())
 }
 
+/// `0..n` from a generator that fails then, and ends.
+pub(crate) fn dying(n: i64) -> Dataset {
+    let numbers = move || (0..n).map(|value| Ok(element(value))).chain([Err(failed("it is broken".to_owned()))]);
+    Dataset::from_generator(Function::new("dying", move |()| Ok(Box::new(numbers()) as Generator)), element_spec())
+}
+
 /// The specification of one number.
 pub(crate) fn element_spec() -> Vec<Component> {
     ints(&[0]).spec().to_vec()

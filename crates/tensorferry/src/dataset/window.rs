@@ -219,12 +219,17 @@ impl WindowStream {
                     self.ended = true;
                     break;
                 }
-                Some(Ok(element)) => Some(element),
                 Some(Err(Error::Stopped)) => return Err(Error::Stopped),
-                Some(Err(_)) if self.skip > 0 => None,
-                Some(Err(error)) => {
-                    self.failed.get_or_insert(error);
+                // An error between two windows counts only if nothing comes after it: then the input may have ended because of it.
+                Some(element) if self.skip > 0 => {
+                    self.failed = element.err();
                     None
+                }
+                Some(element) => {
+                    let before = self.failed.take().filter(|_| !self.held.is_empty());
+                    let (element, error) = element.map_or_else(|error| (None, Some(error)), |element| (Some(element), None));
+                    self.failed = before.or(error);
+                    element
                 }
             };
             match self.skip.checked_sub(1) {
@@ -266,7 +271,7 @@ impl Stream for WindowStream {
         }
         let short = (self.held.len() as u64) < self.shape.reach();
         if self.held.is_empty() || (short && self.shape.drop_remainder) {
-            return None;
+            return self.failed.take().map(Err);
         }
         let window = self.failed.take().map_or_else(|| self.cut(), Err);
         self.advance();
@@ -312,7 +317,7 @@ impl Stream for WindowStream {
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::{numbers, streamed};
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, fails_at, range};
+    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, dying, fails_at, range};
     use super::*;
     use crate::dataset::Function;
 
@@ -393,6 +398,17 @@ mod tests {
         let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
         assert_eq!(good, [true, false, false, true, true, true]);
         assert_resumes(&windows);
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_that_ends_a_stream_is_told_where_no_window_holds_it() -> Result<()> {
+        for windows in [dying(2).window(1, Some(4), 1, false)?, dying(2).window(4, None, 1, true)?] {
+            let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
+            assert_eq!(good.iter().filter(|good| !**good).count(), 1, "{windows}");
+            assert!(!good[good.len() - 1], "{windows}");
+            assert_resumes(&windows);
+        }
         Ok(())
     }
 

@@ -133,8 +133,8 @@ impl Stream for ZipStream {
                 (Some(Err(error)), element @ Ok(_)) => *element = Err(error),
                 (Some(_), Err(_)) => {}
                 (None, _) => {
-                    self.ended = true;
-                    return None;
+                    (self.ended, self.read) = (true, 0);
+                    return std::mem::replace(&mut self.element, Ok(Element::new())).err().map(Err);
                 }
             }
             self.read += 1;
@@ -168,8 +168,20 @@ impl Stream for ZipStream {
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::{rows, streamed};
+    use super::super::testing::{dying, stream};
     use super::*;
     use crate::DType;
+
+    #[test]
+    fn an_error_is_told_where_another_input_ends() -> Result<()> {
+        let other = streamed(&Dataset::range(0, 2, 1, DType::Int64)?);
+        let mut stream = stream(&Dataset::zip(vec![dying(2), other])?);
+        assert!(stream.next().is_some_and(|element| element.is_ok()));
+        assert!(stream.next().is_some_and(|element| element.is_ok()));
+        assert!(matches!(stream.next(), Some(Err(_))));
+        assert!(stream.next().is_none());
+        Ok(())
+    }
 
     #[test]
     fn zip_ends_with_the_shortest() -> Result<()> {
