@@ -180,6 +180,10 @@ impl DatasetIterator {
     }
 
     /// Where the iteration has come to: a dict of plain numbers and text, to be pickled or written as JSON.
+    ///
+    /// Of plans whose elements can be indexed it holds a position and a few hundred bytes. Other stages add what they hold back, by
+    /// value: a shuffle its buffer, `unique` the values seen, `prefetch` what it has read ahead; `len(state["data"])` says how much. An
+    /// element that a function is being called for is waited for.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let saved = self.save(py)?;
         let bytes = PyBytes::new(py, &saved.to_bytes());
@@ -193,6 +197,9 @@ impl DatasetIterator {
     }
 
     /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or another.
+    ///
+    /// The plan may have another number of shards: then this one goes on with its part of the rows not yet seen, for which all old
+    /// shards have to have come as far as the one of the state, or to their ends.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         let saved = parse_state(state)?;
         let plan = self.plan.get();

@@ -78,11 +78,11 @@ impl Producer {
     }
 
     /// # Errors
-    /// [`Error::State`] of a forked producer.
+    /// [`Error::Argument`] of a forked producer.
     fn check_process(&self) -> Result<()> {
         let what = "the thread that reads ahead for this iterator did not come along when the process was forked. Make the iterator in \
                     the child process.";
-        if self.is_forked() { Err(Error::State { what: what.into() }) } else { Ok(()) }
+        if self.is_forked() { Err(Error::Argument { stage: "iterator", what: what.into() }) } else { Ok(()) }
     }
 
     /// The next element, if it is at hand.
