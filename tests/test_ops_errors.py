@@ -105,7 +105,7 @@ def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
     first, error = walk(real)
     assert first == 1
     assert isinstance(error, tf.errors.InvalidArgumentError)
-    assert "from_generator: element 1: OverflowError: int32 -> uint8: 1 of 1 value does not fit" in str(error)
+    assert "from_generator: element 1: OverflowError: int64 -> uint8: 1 of 1 value does not fit" in str(error)
 
 
 def test_a_file_that_is_not_what_it_should_be_is_a_data_loss(tf, tmp_path) -> None:
