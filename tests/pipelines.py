@@ -81,8 +81,18 @@ FLATTEN: dict[str, Stage] = {
     ),
 }
 
-#: Stages that may look for their next element for ever, or that count on what is repeated for ever to have elements.
-SEARCHES = {"choose_from_datasets", "filter", "unique", "flat_map", "interleave", "unbatch", "rebatch", "group_by_window"}
+#: Stages that may not end where there is no end, that take long to, or that count on what is repeated for ever to have elements.
+SEARCHES = {
+    "batch, large",
+    "choose_from_datasets",
+    "filter",
+    "unique",
+    "flat_map",
+    "interleave",
+    "unbatch",
+    "rebatch",
+    "group_by_window",
+}
 
 STAGES = {**SIMPLE, **TENSORS, **FLATTEN}
 
