@@ -354,3 +354,9 @@ def test_an_unknown_casting_is_named():
     with pytest.raises(ValueError, match="sideways") as refused:
         convert_to_tensor(np.arange(3), "int8", casting="sideways")
     assert refused.value.code == "unknown_casting"
+
+
+def test_rows_that_tensorflow_would_drop_are_refused(tf):
+    assert tf.convert_to_tensor([[], [1]]).shape == (2, 0)
+    with pytest.raises(ValueError, match="rows of different lengths"):
+        tensorferry.convert_to_tensor([[], [1]])

@@ -102,7 +102,13 @@ def _python_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tenso
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError):  # ragged or beyond any integer: TensorFlow says so in its own words
-        return tf.convert_to_tensor(value, dtype, name=options["name"])
+        tensor = tf.convert_to_tensor(value, dtype, name=options["name"])
+        if tensor.shape.num_elements() == len(flat):
+            return tensor
+        # It looks at the first row alone: of [[], [1]] it would drop the 1.
+        raise errors.make(
+            "argument", f"{value!r:.80} has rows of different lengths. Make them equal, or use tf.ragged.constant."
+        ) from None
     if array.dtype.kind not in "biufc":
         return tf.convert_to_tensor(value, dtype, name=options["name"])
     if options["copy"] is False:
