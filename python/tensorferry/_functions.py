@@ -40,12 +40,20 @@ def flattener(
     what = f"{stage}: what the function returned"
 
     def flat(*args: Any) -> list[Any]:
-        values = _structure.flatten_as(structure, function(*args), what, stacks)
+        return nested(function(*args))
+
+    def single(*args: Any) -> list[Any]:
+        value = function(*args)
+        # What most functions return by far has no structure to be compared.
+        return [_value(value, stage)] if isinstance(value, np.ndarray | np.generic) else nested(value)
+
+    def nested(returned: Any) -> list[Any]:
+        values = _structure.flatten_as(structure, returned, what, stacks)
         for value, (name, _) in zip(values[:state], spec[:state], strict=True):
             _same_dtype(value, name, stage)
         return [_leaf(leaf, value, stage) for leaf, value in zip(leaves, values, strict=True)]
 
-    return flat
+    return single if structure is LEAF and not state else flat
 
 
 def _same_dtype(value: Any, name: str, stage: str) -> None:
