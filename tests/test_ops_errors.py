@@ -92,8 +92,14 @@ def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan
 def test_errors_can_be_left_out_by_tf_data(tf) -> None:
     for plan in (indexed, streamed):
         assert [int(x) for x in plan(failing(ValueError())).to_tf_data().ignore_errors()] == [0, 1, 3]
-    numbers = tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8").batch(1)
-    assert [x.numpy().tolist() for x in numbers.to_tf_data().ignore_errors()] == [[1], [2]]
+    numbers = tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8")
+    sums = numbers.with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
+    for plan, left in ((numbers.batch(1), 2), (numbers.shuffle(seed=1), 2), (sums, 2), (sums.repeat(2).take(6), 4)):
+        real = plan.to_tf_data()
+        # As many as there are, errors and all: tf.data compares at the end.
+        assert len(real) == len(plan)
+        for _ in range(2):
+            assert sum(1 for _ in real.ignore_errors()) == left
 
 
 def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
@@ -120,6 +126,12 @@ def handle(dataset):
     return _internal.convert_to_tensor(dataset._plan.handle())
 
 
+def begun(handle):
+    """A pass, as an op names it."""
+    (state,) = _ops.apply("TensorferryEpoch", {"handle": handle}, {}, 1)
+    return _ops.apply("TensorferryBegin", {"handle": handle, "state": state}, {}, 1)[0]
+
+
 def test_a_handle_that_names_nothing_is_an_error_and_no_crash(tf) -> None:
     calls = {
         "TensorferryElement": ("handle", {"index": tf.constant(0, tf.int64)}, {"T": [9]}),
@@ -138,32 +150,46 @@ def test_a_handle_that_names_nothing_is_an_error_and_no_crash(tf) -> None:
 
 
 def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) -> None:
-    numbers, mixed, rows = (
-        handle(d) for d in (tfy.Dataset.range(3), tfy.Dataset.range(3).shuffle(seed=1), tfy.Dataset.range(3).batch(2))
-    )
+    plan, mixed = handle(tfy.Dataset.range(3)), handle(tfy.Dataset.range(3).shuffle(seed=1))
+    numbers, rows = begun(plan), begun(handle(tfy.Dataset.range(3).batch(2)))
 
     def element(handle, index=0, types=(9,)):
         inputs = {"handle": handle, "index": tf.constant(index, tf.int64)}
         return _ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0].numpy().tolist()
 
-    assert element(numbers, 2) == 2
+    # In any order, a second time, from the middle on.
+    assert [element(numbers, index) for index in (2, 0, 1, 2, 2)] == [2, 0, 1, 2, 2]
     assert element(rows, 1) == [2]
     for index in (-1, 3, 2**62):
         with pytest.raises(tf.errors.OutOfRangeError, match=f"element {index} of a dataset whose length is 3"):
             element(numbers, index)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not an epoch of one"):
-        element(mixed)
+        element(plan)
     with pytest.raises(tf.errors.InvalidArgumentError, match="output 0 is int64, not what the graph expects"):
         element(numbers, types=[1])
     with pytest.raises(tf.errors.InvalidArgumentError, match="components are 1, and the graph expects 2"):
         element(numbers, types=[9, 9])
     with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not a pass"):
-        _ops.apply("TensorferryNext", {"iterator": numbers}, {"T": [9]}, 1)
-    (state,) = _ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
-    (epoch,) = _ops.apply("TensorferryBegin", {"handle": mixed, "state": state}, {}, 1)
+        _ops.apply("TensorferryNext", {"iterator": plan}, {"T": [9]}, 1)
+    epoch = begun(mixed)
     assert sorted(element(epoch, i) for i in range(3)) == [0, 1, 2]
     with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names an epoch of a dataset, not a dataset"):
         _ops.apply("TensorferryOpen", {"handle": epoch}, {}, 1)
+
+
+def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
+    for plan in (tfy.Dataset.range(500).shuffle(seed=1).batch(3), tfy.Dataset.range(500).batch(3).prefetch(4)):
+        pass_ = begun(handle(plan))
+
+        def element(index, pass_=pass_):
+            return _ops.apply("TensorferryElement", {"handle": pass_, "index": index}, {"T": [9]}, 1)[0]
+
+        expected = [x.tolist() for x in plan.with_format("numpy")]  # its first epoch too
+        for order in (range(167), reversed(range(167))):
+            indices = tf.data.Dataset.from_tensor_slices(np.array(list(order)))
+            asked = indices.map(tf.autograph.experimental.do_not_convert(element), num_parallel_calls=8)
+            found = [x.numpy().tolist() for x in asked]
+            assert found == (expected if order == range(167) else expected[::-1])
 
 
 def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:

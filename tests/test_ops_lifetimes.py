@@ -38,6 +38,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_arrays_live_as_long_as_the_dataset(tf, kind) -> None:
+    settle(tf)  # what tests before this one left behind
     before = _internal.live_handles()
     array, alive = source()
     real = KINDS[kind](array).to_tf_data()
@@ -53,6 +54,7 @@ def test_the_arrays_live_as_long_as_the_dataset(tf, kind) -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_iterator_keeps_them(tf, kind) -> None:
+    settle(tf)  # what tests before this one left behind
     before = _internal.live_handles()
     array, alive = source()
     iterator = iter(KINDS[kind](array).to_tf_data().map(lambda x: x * 2).prefetch(1))
@@ -92,6 +94,7 @@ def test_a_function_that_was_traced_with_it_keeps_it(tf, kind) -> None:
 
 
 def test_an_iterator_is_given_up_in_the_middle_of_a_function_of_the_users(tf) -> None:
+    settle(tf)  # what tests before this one left behind
     before = _internal.live_handles()
 
     def slow():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -42,11 +44,6 @@ class _Source:
             options = self.options
             return _internal.convert_to_tensor(self.plan.handle(options.threads, options.memory_limit, options.read_ahead))
 
-    @property
-    def read_ahead(self) -> int | None:
-        """How many elements to compute ahead, -1 for as many as seems good."""
-        return self.plan.read_ahead if self.options.read_ahead is None else self.options.read_ahead
-
     def call(self, op: str, inputs: dict[str, Any]) -> Any:
         """The components of an element, nested, with their static shapes."""
         types = [spec.dtype.as_datatype_enum for spec in self.leaves]
@@ -65,57 +62,66 @@ class _Source:
 def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
     """See :meth:`tensorferry.Dataset.to_tf_data`."""
     source = _Source(dataset)
-    return _indexed(source) if source.plan.is_indexed else _streamed(source)
+    if source.plan.is_indexed:
+        return _indexed(source)
+    return _streamed(source) if source.plan.cardinality == UNKNOWN else _stream_of_known_length(source)
 
 
 def _indexed(source: _Source) -> tf.data.Dataset:
-    """Element ``i`` of every pass is asked for by its index: in parallel, and from wherever a checkpoint says."""
-    if not source.plan.depends_on_epoch:
-        return _elements(source, source.handle)
+    """Element ``i`` of a pass is asked for by its index: from the first on, or from where a checkpoint says."""
 
     # The state of a pass is an element, and not a value inside the function, so that a checkpoint holds it.
-    def state(_: Any) -> tf.Tensor:
+    def state(_: tf.Tensor) -> tf.Tensor:
         return source.word("TensorferryEpoch", {"handle": source.handle}, [None])
 
-    def one_pass(state: tf.Tensor) -> tf.data.Dataset:
-        inputs = {"handle": source.handle, "state": state}
-        return _elements(source, source.word("TensorferryBegin", inputs, source.handle.shape))
+    def begin(state: tf.Tensor) -> tf.Tensor:
+        return source.word("TensorferryBegin", {"handle": source.handle, "state": state}, source.handle.shape)
 
-    states = tf.data.Dataset.from_tensors(0).map(_untouched(state))
-    return _counted(source, states.flat_map(_untouched(one_pass)))
-
-
-def _elements(source: _Source, handle: tf.Tensor) -> tf.data.Dataset:
-    """The elements of a pass."""
-    cardinality = source.plan.cardinality
-    length = tf.int64.max if cardinality == INFINITE else cardinality
-
-    def element(index: tf.Tensor) -> Any:
+    def element(handle: tf.Tensor, index: tf.Tensor) -> Any:
         return source.call("TensorferryElement", {"handle": handle, "index": index})
 
-    # Functions of the user's run one element after the other: not without a number, for tf.data makes a map without one parallel.
-    parallel = 1 if source.plan.is_sequential else source.options.threads or tf.data.AUTOTUNE
-    made = tf.data.Dataset.range(length).map(_untouched(element), num_parallel_calls=parallel, deterministic=True)
-    return made.prefetch(source.read_ahead) if source.read_ahead else made
+    return _passes(source, tf.data.Dataset.from_tensors(0).map(_untouched(state)), begin, element)
 
 
-def _counted(source: _Source, made: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset, knowing how many elements it has."""
+def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
+    """A pass is opened, and asked for as many elements as it has: one call at a time, and not to be checkpointed."""
+
+    def begin(_: tf.Tensor) -> tf.Tensor:
+        return source.word("TensorferryOpen", {"handle": source.handle}, source.handle.shape)
+
+    def element(handle: tf.Tensor, index: tf.Tensor) -> Any:
+        return source.call("TensorferryNext", {"iterator": handle})
+
+    return _passes(source, tf.data.Dataset.from_tensors(0), begin, element)
+
+
+def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) -> tf.data.Dataset:
+    """The elements of a pass for each of ``starts``, of which there is one each time the dataset is iterated.
+
+    That there are so many is asserted of their numbers, and not of the elements: one that is an error would be missing.
+    """
     cardinality = source.plan.cardinality
-    return made if cardinality == UNKNOWN else made.apply(tf.data.experimental.assert_cardinality(cardinality))
+    numbers = tf.data.Dataset.range(tf.int64.max if cardinality == INFINITE else cardinality)
+
+    def one_pass(start: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(begin(start)).repeat(), numbers))
+
+    numbered = starts.flat_map(_untouched(one_pass)).apply(tf.data.experimental.assert_cardinality(cardinality))
+    return _mapped(numbered, element)
 
 
-def _untouched(function: Any) -> Any:
-    """A function that AutoGraph leaves as it is."""
-    return tf.autograph.experimental.do_not_convert(function)
+def _mapped(dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
+    """What ``function`` makes of the elements, in order, one at a time, in the thread that asks: one op needs no pool of threads."""
+    kind = _private("map_op", "_MapDataset")
+    if "force_synchronous" in inspect.signature(kind.__init__).parameters:
+        return kind(dataset, _untouched(function), force_synchronous=True, use_inter_op_parallelism=False)
+    # Before TensorFlow 2.18 this alone kept tf.data from calling the function for several elements at once.
+    return dataset.map(_untouched(function), num_parallel_calls=1, deterministic=True)
 
 
 def _streamed(source: _Source) -> tf.data.Dataset:
     """A pass is opened, and asked for its next element until there is none: one call at a time, and not to be checkpointed."""
-    try:
-        from tensorflow.python.data.ops.from_generator_op import _GeneratorDataset
-    except ImportError as error:
-        raise errors.make("unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}") from error
+    kind = _private("from_generator_op", "_GeneratorDataset")
 
     def begin(handle: tf.Tensor) -> tf.Tensor:
         return source.word("TensorferryOpen", {"handle": handle}, source.handle.shape)
@@ -126,5 +132,17 @@ def _streamed(source: _Source) -> tf.data.Dataset:
     def end(iterator: tf.Tensor) -> tf.Tensor:
         return tf.constant(0)  # the pass ends with the tensor that names it
 
-    functions = (_untouched(function) for function in (begin, advance, end))
-    return _counted(source, _GeneratorDataset(source.handle, *functions, source.spec))
+    return kind(source.handle, *map(_untouched, (begin, advance, end)), source.spec)
+
+
+def _private(module: str, name: str) -> Any:
+    """A class that tf.data has for itself."""
+    try:
+        return getattr(importlib.import_module(f"tensorflow.python.data.ops.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise errors.make("unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}") from error
+
+
+def _untouched(function: Any) -> Any:
+    """A function that AutoGraph leaves as it is."""
+    return tf.autograph.experimental.do_not_convert(function)

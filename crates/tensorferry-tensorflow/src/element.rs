@@ -1,7 +1,7 @@
 //! The ops that read datasets: by index where the plan is indexed, else by passes.
 
 use crate::api::Api;
-use crate::handle::{self, Entry};
+use crate::handle::{self, Entry, Indexed};
 use crate::kernel::{Call, Definition, Kernel, Node, register as register_kernel};
 use crate::status::{Code, Failure};
 use std::ffi::c_int;
@@ -19,7 +19,7 @@ fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
     (0..expected).zip(element).try_for_each(|(at, value)| call.output(at, value.tensor()?))
 }
 
-/// `TensorferryElement(handle, index)`: of a plan whose epochs are all the same, or of one epoch.
+/// `TensorferryElement(handle, index)`: an element of one pass.
 struct ElementAt;
 
 impl Kernel for ElementAt {
@@ -37,16 +37,16 @@ impl Kernel for ElementAt {
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let (dataset, epoch) = handle::find(call.input(0)?.int64()?)?.epoch()?;
+        let epoch = handle::find(call.input(0)?.int64()?)?.epoch()?;
         let asked = call.input(1)?.int64()?;
-        let index = match (u64::try_from(asked), dataset.cardinality().finite()) {
+        let index = match (u64::try_from(asked), epoch.len()) {
             (Ok(index), len) if len.is_none_or(|len| index < len) => index,
             (_, len) => {
                 let len = len.map_or("endless".into(), |len| len.to_string());
                 return Err(Failure::new(Code::OUT_OF_RANGE, format!("element {asked} of a dataset whose length is {len}")));
             }
         };
-        deliver(call, &dataset.get_in(index, epoch)?)
+        deliver(call, &epoch.get(index)?)
     }
 }
 
@@ -102,9 +102,8 @@ impl Kernel for Begin {
         let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
         let state = call.input(1)?;
         let saved = Saved::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
-        let dataset = plan.dataset.seeded(&saved)?;
-        plan.went_on_from(saved.epoch());
-        call.output(0, &handle::keep(Entry::Epoch(dataset, saved.epoch()))?)
+        let epoch = Indexed::begin(&plan, saved)?;
+        call.output(0, &handle::keep(Entry::Epoch(Arc::new(epoch)))?)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry::Vacant;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorferry::dataset::{Dataset, Epoch, Iter, Options};
+use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Saved};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
 /// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as constants, which would cut the handle
@@ -16,7 +16,7 @@ const LEN: usize = 256;
 /// A plan that TensorFlow reads.
 pub(crate) struct Plan {
     pub(crate) dataset: Dataset,
-    /// How its passes run, where they are not computed element by element.
+    /// How its passes run.
     pub(crate) options: Options,
     /// How many passes over it were begun: the epoch of the next.
     epochs: Arc<AtomicU64>,
@@ -27,10 +27,46 @@ impl Plan {
     pub(crate) fn next_epoch(&self) -> Epoch {
         Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
     }
+}
 
-    /// Has the next pass come after one that was begun elsewhere: before a checkpoint.
-    pub(crate) fn went_on_from(&self, epoch: Epoch) {
-        self.epochs.fetch_max(epoch.0.saturating_add(1), Ordering::Relaxed);
+/// One pass over a plan that is indexed, asked for elements by their index.
+///
+/// tf.data asks for one after the other, from the first or from where a checkpoint says; then the plan is iterated, and may read ahead.
+/// Any other element is computed by itself.
+pub(crate) struct Indexed {
+    dataset: Dataset,
+    /// The pass, at any position.
+    saved: Saved,
+    options: Options,
+    iter: Mutex<Option<Iter>>,
+}
+
+impl Indexed {
+    /// The pass that a state is of.
+    pub(crate) fn begin(plan: &Plan, saved: Saved) -> Result<Self> {
+        let dataset = plan.dataset.seeded(&saved)?;
+        plan.epochs.fetch_max(saved.epoch().0.saturating_add(1), Ordering::Relaxed);
+        Ok(Self { dataset, saved, options: plan.options, iter: Mutex::default() })
+    }
+
+    /// How many elements it has; `None` if it has no end.
+    pub(crate) fn len(&self) -> Option<u64> {
+        self.dataset.cardinality().finite()
+    }
+
+    /// Element `index`, which is less than the length.
+    pub(crate) fn get(&self, index: u64) -> Result<Element> {
+        let mut iter = self.iter.lock().unwrap_or_else(PoisonError::into_inner);
+        let iter = match &mut *iter {
+            Some(iter) => iter,
+            none => none.insert(self.dataset.resume(&self.saved.at(index), &self.options)?),
+        };
+        if Iter::position(iter) == index
+            && let Some(element) = iter.next()
+        {
+            return element;
+        }
+        self.dataset.get_in(index, self.saved.epoch())
     }
 }
 
@@ -38,8 +74,8 @@ impl Plan {
 #[derive(Clone)]
 pub(crate) enum Entry {
     Plan(Arc<Plan>),
-    /// One epoch of a plan that is indexed.
-    Epoch(Dataset, Epoch),
+    /// One pass over a plan that is indexed.
+    Epoch(Arc<Indexed>),
     /// A pass over a plan that only streams.
     Pass(Arc<Mutex<Iter>>),
 }
@@ -48,7 +84,7 @@ impl Entry {
     fn what(&self) -> &'static str {
         match self {
             Self::Plan(_) => "a dataset",
-            Self::Epoch(..) => "an epoch of a dataset",
+            Self::Epoch(_) => "an epoch of a dataset",
             Self::Pass(_) => "a pass over a stream",
         }
     }
@@ -61,13 +97,8 @@ impl Entry {
         if let Self::Plan(plan) = self { Ok(plan) } else { Err(self.wrong("a dataset")) }
     }
 
-    /// The plan and the epoch in which elements are computed; of a plan whose epochs are all the same, the first.
-    pub(crate) fn epoch(self) -> std::result::Result<(Dataset, Epoch), Failure> {
-        match self {
-            Self::Epoch(dataset, epoch) => Ok((dataset, epoch)),
-            Self::Plan(plan) if !plan.dataset.depends_on_epoch() => Ok((plan.dataset.clone(), Epoch(0))),
-            _ => Err(self.wrong("an epoch of one")),
-        }
+    pub(crate) fn epoch(self) -> std::result::Result<Arc<Indexed>, Failure> {
+        if let Self::Epoch(epoch) = self { Ok(epoch) } else { Err(self.wrong("an epoch of one")) }
     }
 
     pub(crate) fn into_pass(self) -> std::result::Result<Arc<Mutex<Iter>>, Failure> {
@@ -103,12 +134,15 @@ impl Drop for Memory {
 
 /// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or in TensorFlow, the dataset lives.
 ///
-/// `options` says how passes over a plan that only streams are run. `epochs` counts the passes that were begun; iterators outside
+/// `options` says how passes over it are run. `epochs` counts the passes that were begun; iterators outside
 /// TensorFlow may share it.
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
 pub fn handle(dataset: Dataset, options: Options, epochs: Arc<AtomicU64>) -> Result<Tensor> {
+    // Where nothing is said, elements are computed on several threads, as tf.data would: but no function is called ahead of its time.
+    let unsaid = options.read_ahead.is_none() && dataset.read_ahead().is_none();
+    let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() { dataset.prefetch(None) } else { dataset };
     keep(Entry::Plan(Arc::new(Plan { dataset, options, epochs })))
 }
 

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry::dataset::{Cardinality, Dataset, Options, ReadAhead, Shape};
+use tensorferry::dataset::{Cardinality, Dataset, Options, Shape};
 use tensorferry::{DType, Tensor};
 
 /// A plan, and how often it was iterated.
@@ -86,15 +86,6 @@ impl Plan {
     ) -> PyResult<PyTensor> {
         let options = Options { threads, memory_limit, read_ahead };
         Ok(tensorferry_tensorflow::handle(self.inner.clone(), options, Arc::clone(&self.epochs)).or_raise(py)?.into())
-    }
-
-    /// How many elements `prefetch` says to compute ahead: -1 where the engine is to choose, None without a `prefetch`.
-    #[getter]
-    fn read_ahead(&self) -> Option<i64> {
-        self.inner.read_ahead().map(|ahead| match ahead {
-            ReadAhead::Automatic => -1,
-            ReadAhead::Elements(elements) => i64::try_from(elements).unwrap_or(i64::MAX),
-        })
     }
 
     fn __str__(&self) -> String {

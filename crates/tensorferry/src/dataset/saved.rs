@@ -116,6 +116,12 @@ impl Saved {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    /// The state of the same iteration, had it handed out so many elements. Of plans that are indexed, whose state is a position.
+    #[must_use]
+    pub fn at(&self, position: u64) -> Self {
+        Self { position, stream: None, ..self.clone() }
+    }
 }
 
 impl Dataset {
