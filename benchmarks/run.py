@@ -23,10 +23,12 @@ WORKLOADS = {
     "C4": "c4_every_pair",
     "C5": "c5_unaligned",
     "C6": "c6_steady_state",
+    "C7": "c7_cast_op",
     "W1": "w1_in_order",
     "W2": "w2_shuffled",
     "W3": "w3_mapped",
     "W4": "w4_tokens",
+    "W7": "w7_tf_data",
     "M1": "m1_memory",
     "R1": "r1_resume",
 }
