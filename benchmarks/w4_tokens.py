@@ -46,7 +46,7 @@ def run(*, quick: bool) -> list[Row]:
 
 def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     tokens = np.asarray(np.load(path, mmap_mode="r"))
-    plan = Dataset.from_tensor_slices(tensorferry.open_npy(path)).token_windows(LENGTH, stride=1).shuffle(seed=7).batch(SIZE)
+    plan = Dataset.token_windows(tensorferry.open_npy(path), LENGTH, stride=1).shuffle(seed=7).batch(SIZE)
     ours = plan.take(BATCHES["fast"]).prefetch(PREFETCH).with_format("numpy")
     passes = {
         "ours": over(lambda: ours, BATCHES["fast"]),

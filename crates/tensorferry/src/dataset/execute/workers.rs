@@ -3,8 +3,8 @@
 //! # Rationale
 //! A ticket is a group of consecutive elements: as many as make the handing over cheap, one if they are large. Threads take tickets
 //! in order and lay what they computed into a queue that keeps that order, so the result does not depend on who was faster. The
-//! consumer takes a whole group under the lock and hands out its elements without; where nobody has begun the group it needs, it
-//! computes it itself. Elements that cost less than handing them over never start a thread.
+//! consumer takes a whole group under the lock and hands out its elements without; where the group it needs is not done, it computes
+//! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
 use super::compute;
 use crate::dataset::node::{Context, Element, Value};
@@ -24,7 +24,7 @@ const GROUP_TIME: Duration = Duration::from_micros(200);
 /// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few are no work to speak of.
 const AHEAD_BYTES: usize = 1 << 20;
 /// An element that takes less is computed where it is asked for.
-const WORTH_A_THREAD: Duration = Duration::from_nanos(1500);
+const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
 /// A group that takes longer is waited for, not computed by the consumer, which may have to look after signals meanwhile.
 pub(super) const LONG: Duration = Duration::from_millis(20);
 /// How long to wait before looking whether the iteration was stopped.
@@ -92,8 +92,8 @@ struct Queue {
     /// Of these, what the consumer is handing out.
     local: Ticket,
     cost: Cost,
-    /// What the consumer began to compute itself, and was stopped in.
-    unfinished: Ticket,
+    /// What the consumer began to compute itself, and was stopped in; with the elements before that.
+    unfinished: Option<(Ticket, Group)>,
     threads: usize,
     idle: usize,
     consumer_waits: bool,
@@ -111,16 +111,6 @@ struct Ticket {
     start: u64,
     len: usize,
     bytes: usize,
-}
-
-impl Ticket {
-    /// Its first elements, and the others.
-    fn split(self, len: usize) -> (Self, Self) {
-        let others = self.len.saturating_sub(len);
-        let bytes = self.bytes.checked_div(self.len).unwrap_or(0).saturating_mul(others);
-        let first = Self { len: self.len - others, bytes: self.bytes - bytes, ..self };
-        (first, Self { start: self.start + first.len as u64, len: others, bytes, ..self })
-    }
 }
 
 impl Workers {
@@ -228,7 +218,7 @@ impl Team {
             bytes: 0,
             local: Ticket::default(),
             cost,
-            unfinished: Ticket::default(),
+            unfinished: None,
             threads: 0,
             idle: 0,
             consumer_waits: false,
@@ -277,59 +267,48 @@ impl Shared {
                 queue.idle -= 1;
                 continue;
             };
-            queue.groups.push_back(Slot { ticket, done: None });
-            drop(queue);
-            let (group, cost) = self.plan.compute(ticket.start, ticket.len);
-            queue = self.lock();
-            queue.learn(cost);
-            let at = usize::try_from(ticket.number - queue.first).unwrap_or(usize::MAX);
-            if let Some(slot) = queue.groups.get_mut(at) {
-                slot.done = Some(group);
-            }
-            if at == 0 && queue.consumer_waits {
-                self.ready.notify_one();
-            }
+            queue = self.compute(queue, ticket, Vec::new());
         }
     }
 
     /// The elements after those that were handed out; `None` at the end.
+    ///
+    /// While they are under way the consumer computes what nobody has begun, rather than wait: to go to sleep and be woken takes longer
+    /// than most groups.
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
-        let unfinished = std::mem::take(&mut queue.unfinished);
-        if unfinished.len > 0 {
-            return Poll::Ready(Some(self.compute_here(queue, unfinished)));
+        let mut helped = false;
+        if let Some((ticket, begun)) = queue.unfinished.take() {
+            queue = self.compute(queue, ticket, begun);
+            helped = true;
         }
         loop {
             if let Some(done) = queue.groups.front_mut().and_then(|slot| slot.done.take()) {
                 queue.take_first();
-                if queue.idle > 0 && queue.has_room(&self.plan) {
-                    self.room.notify_one();
-                }
+                self.wake_one(&queue);
                 return Poll::Ready(Some(done));
             }
-            if queue.groups.is_empty() {
-                if queue.unclaimed >= self.plan.len {
-                    return Poll::Ready(None);
-                }
-                if queue.threads == 0 || queue.group_time(&self.plan) < LONG {
-                    if let Some(group) = self.help(queue) {
-                        return Poll::Ready(Some(group));
-                    }
-                    queue = self.lock();
-                    continue;
-                }
-                if queue.idle > 0 {
-                    self.room.notify_one();
-                }
+            if queue.groups.is_empty() && queue.unclaimed >= self.plan.len {
+                return Poll::Ready(None);
             }
-            if self.plan.cx.stop.check().is_err() {
+            if queue.unfinished.is_some() || self.plan.cx.stop.is_stopped() {
                 return Poll::Ready(Some(Vec::new()));
             }
             let now = Instant::now();
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            let late = deadline.is_some_and(|deadline| deadline <= now);
+            if (queue.threads == 0 || queue.group_time(&self.plan) < LONG)
+                && !(late && helped)
+                && let Some(ticket) = queue.claim(&self.plan)
+            {
+                queue = self.compute(queue, ticket, Vec::new());
+                helped = true;
+                continue;
+            }
+            if late {
                 return Poll::Pending;
             }
+            self.wake_one(&queue);
             let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
             queue.consumer_waits = true;
             (queue, _) = self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
@@ -337,25 +316,33 @@ impl Shared {
         }
     }
 
-    /// The consumer computes the next group itself: nobody has begun any.
-    fn help(&self, mut queue: MutexGuard<'_, Queue>) -> Option<Group> {
-        let ticket = queue.claim(&self.plan)?;
-        queue.first += 1;
-        if queue.idle > 0 && queue.has_room(&self.plan) {
+    /// Wakes a thread where there is work for it.
+    fn wake_one(&self, queue: &Queue) {
+        if queue.idle > 0 && queue.is_low(&self.plan) {
             self.room.notify_one();
         }
-        Some(self.compute_here(queue, ticket))
     }
 
-    fn compute_here(&self, queue: MutexGuard<'_, Queue>, ticket: Ticket) -> Group {
+    /// Computes a group, of which the first elements are there, and lays it into its slot.
+    fn compute<'a>(&'a self, queue: MutexGuard<'a, Queue>, ticket: Ticket, mut group: Group) -> MutexGuard<'a, Queue> {
+        self.wake_one(&queue);
         drop(queue);
-        let (group, cost) = self.plan.compute(ticket.start, ticket.len);
+        let (rest, cost) = self.plan.compute(ticket.start + group.len() as u64, ticket.len - group.len());
+        group.extend(rest);
         let mut queue = self.lock();
         queue.learn(cost);
-        let (done, unfinished) = ticket.split(group.len());
-        queue.unfinished = unfinished;
-        queue.hand_out(done);
-        group
+        if group.len() < ticket.len && !self.plan.cx.stop.is_stopped() {
+            queue.unfinished = Some((ticket, group));
+            return queue;
+        }
+        let at = usize::try_from(ticket.number - queue.first).unwrap_or(usize::MAX);
+        if let Some(slot) = queue.groups.get_mut(at) {
+            slot.done = Some(group);
+        }
+        if at == 0 && queue.consumer_waits {
+            self.ready.notify_one();
+        }
+        queue
     }
 }
 
@@ -381,8 +368,10 @@ impl Queue {
         (bytes <= plan.options.memory_limit()).then_some(len)
     }
 
-    fn has_room(&self, plan: &Plan) -> bool {
-        self.room(plan).is_some()
+    /// Whether a thread that sleeps is to go on: for small groups only once half of what may be ahead is gone, as waking it takes longer
+    /// than computing one.
+    fn is_low(&self, plan: &Plan) -> bool {
+        self.room(plan).is_some() && (self.elements <= plan.most_ahead(&self.cost) / 2 || self.group_time(plan) > GROUP_TIME)
     }
 
     /// The next ticket, if there is room for it.
@@ -393,6 +382,7 @@ impl Queue {
         self.unclaimed += len as u64;
         self.elements += len;
         self.bytes = self.bytes.saturating_add(ticket.bytes);
+        self.groups.push_back(Slot { ticket, done: None });
         Some(ticket)
     }
 
