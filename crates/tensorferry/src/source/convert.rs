@@ -34,7 +34,7 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert`]; a misfit is counted among all values.
+    /// As [`Array::slice`] and [`convert()`]; a misfit is counted among all values.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         self.convert_until(dtype, casting, &Stop::default())
     }
