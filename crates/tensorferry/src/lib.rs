@@ -12,7 +12,7 @@ mod source;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use format::{Format, Raw, open_npy, save, save_arrays, save_npy};
-pub use source::{Array, Arrays, Mode, Opened, open, open_raw, open_until};
+pub use source::{Array, Arrays, Mode, OpenOptions, Opened, open, open_raw, open_with};
 
 pub use tensorferry_core::*;
 

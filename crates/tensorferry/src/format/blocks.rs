@@ -10,9 +10,6 @@ const CHUNK: usize = 1 << 20;
 
 /// Hands on the elements of an array in row-major native order, as much at a time as is read at a time.
 pub(super) fn of_array(array: &Array, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    if let Ok(tensor) = array.tensor() {
-        return of_view(&tensor.as_view(), write);
-    }
     array.chunks().try_for_each(|rows| of_view(&rows?.as_view(), &mut write))
 }
 

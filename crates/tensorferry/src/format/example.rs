@@ -4,6 +4,7 @@
 //! without a structure in between: what is wanted of a record goes straight into the row of an array.
 
 use crate::dataset::{Shape, TensorSpec};
+use crate::source::swap;
 use crate::{DType, Error};
 
 /// What is wrong with a record, and where in it.
@@ -222,6 +223,33 @@ pub(crate) fn infer(record: &[u8]) -> Option<Vec<Feature>> {
     (inferred.is_ok() && !found.is_empty()).then_some(found)
 }
 
+impl Feature {
+    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose little-endian elements they are.
+    ///
+    /// # Errors
+    /// Why the feature is none such.
+    pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
+        let bytes = |spec: &TensorSpec| spec.fixed().map(|(_, bytes)| bytes);
+        let fits = bytes(spec).is_some() && bytes(spec) == bytes(&self.spec);
+        if fits && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes) {
+            return Ok(Self { spec: spec.clone(), ..self.clone() });
+        }
+        Err(format!(
+            "feature {:?} is no {spec}: the first record has {} of it, which are {}",
+            self.name,
+            self.describe(),
+            self.spec
+        ))
+    }
+
+    fn describe(&self) -> String {
+        let values = if self.count == 1 { "value" } else { "values" };
+        let bytes = self.spec.fixed().and_then(|(_, bytes)| bytes.checked_div(self.count));
+        let len = bytes.filter(|_| self.kind == Kind::Bytes).map_or_else(String::new, |len| format!(" of length {len}"));
+        format!("{} {values}{len} in its {}", self.count, self.kind.name())
+    }
+}
+
 /// Writes the values of `wanted` features of a record, each into bytes that have room for just them, in this machine's byte order.
 ///
 /// # Errors
@@ -254,7 +282,7 @@ fn read_feature(feature: &Feature, value: Message<'_>, out: &mut [u8]) -> std::r
         return Err(as_first(found.map_or("no list", Kind::name).to_owned()));
     }
     let size = out.len().checked_div(feature.count).unwrap_or(0);
-    let mut rest = out;
+    let mut rest = &mut *out;
     let mut count = 0;
     items(value, feature.kind, |item| {
         count += 1;
@@ -270,19 +298,13 @@ fn read_feature(feature: &Feature, value: Message<'_>, out: &mut [u8]) -> std::r
         }
         Ok(())
     })?;
-    if count == feature.count { Ok(()) } else { Err(as_first(format!("{count} values"))) }
-}
-
-impl Feature {
-    fn describe(&self) -> String {
-        let len = if self.kind == Kind::Bytes {
-            let len = self.spec.shape.as_fixed().and_then(|shape| shape.last().copied()).unwrap_or(0);
-            format!(" of length {len}")
-        } else {
-            String::new()
-        };
-        format!("{} values{len} in a {}", self.count, self.kind.name())
+    if count != feature.count {
+        return Err(as_first(format!("{count} values")));
     }
+    if feature.kind == Kind::Bytes && cfg!(target_endian = "big") {
+        swap(feature.spec.dtype, out);
+    }
+    Ok(())
 }
 
 /// The error of a record, whose bytes start at `start` of the file.

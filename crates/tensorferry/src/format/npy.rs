@@ -83,7 +83,9 @@ pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
 
 /// Writes an array as a `.npy` file, or as a part of another.
 pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    if let Ok(tensor) = array.tensor() {
+    if let Ok(tensor) = array.tensor()
+        && is_column_major(&tensor.as_view())
+    {
         return write_view(&tensor.as_view(), out);
     }
     out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?)?;
@@ -91,13 +93,17 @@ pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> 
 }
 
 fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let native = view.byte_order() == ByteOrder::Native;
-    let column_major = if native && !view.layout().is_c_contiguous() { view.as_bytes() } else { None };
-    out(&npy_header::write(view.dtype(), ByteOrder::Native, view.layout().shape(), column_major.is_some())?)?;
-    match column_major {
-        Some(bytes) => out(bytes),
-        None => blocks::of_view(view, out),
+    let fortran = is_column_major(view);
+    out(&npy_header::write(view.dtype(), ByteOrder::Native, view.layout().shape(), fortran)?)?;
+    match view.as_bytes() {
+        Some(bytes) if fortran => out(bytes),
+        _ => blocks::of_view(view, out),
     }
+}
+
+/// Whether the elements lie packed in column-major order, and only so: such a file says that it is.
+fn is_column_major(view: &View<'_>) -> bool {
+    view.byte_order() == ByteOrder::Native && view.layout().is_f_contiguous() && !view.layout().is_c_contiguous()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::in_memory::InMemory;
 use super::{Mode, Request, RowSource, Rows};
-use crate::dataset::{Shape, Stop, TensorSpec, filled};
+use crate::dataset::{Shape, Source, Stop, TensorSpec, filled};
 use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub struct Array {
     shape: Dims,
     mode: Mode,
     paths: Arc<[PathBuf]>,
+    stop: Stop,
 }
 
 impl Array {
@@ -51,7 +52,13 @@ impl Array {
         let first = if scalar { None } else { Some(rows) };
         let shape: Dims = first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
         let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
-        Ok(Self { source, column, dtype, shape, mode, paths })
+        Ok(Self { source, column, dtype, shape, mode, paths, stop: Stop::default() })
+    }
+
+    /// The same array, whose reading another thread can stop: it then fails with [`Error::Stopped`].
+    #[must_use]
+    pub fn stopped_by(&self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self.clone() }
     }
 
     /// The dtype. What is read is in this machine's byte order, whatever the files' is.
@@ -117,15 +124,7 @@ impl Array {
     /// # Errors
     /// As [`Array::slice`].
     pub fn read(&self) -> Result<Tensor> {
-        self.read_until(&Stop::default())
-    }
-
-    /// As [`Array::read`], until another thread says stop.
-    ///
-    /// # Errors
-    /// As [`Array::read`]; [`Error::Stopped`].
-    pub fn read_until(&self, stop: &Stop) -> Result<Tensor> {
-        let rows = self.slice_until(0, self.len(), stop)?;
+        let rows = self.slice(0, self.len())?;
         if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
     }
 
@@ -135,14 +134,6 @@ impl Array {
     /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`] what reading fails with: [`Error::Io`],
     /// [`Error::ShortRead`] if a file was truncated since it was opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
-        self.slice_until(start, len, &Stop::default())
-    }
-
-    /// As [`Array::slice`], until another thread says stop.
-    ///
-    /// # Errors
-    /// As [`Array::slice`]; [`Error::Stopped`].
-    pub fn slice_until(&self, start: usize, len: usize, stop: &Stop) -> Result<Tensor> {
         if start.checked_add(len).is_none_or(|end| end > self.len()) {
             let last = start.saturating_add(len.saturating_sub(1));
             let index = isize::try_from(last).unwrap_or(isize::MAX);
@@ -159,7 +150,7 @@ impl Array {
                 let mut requests: Vec<Request> =
                     (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
                 let bytes = &mut bytes[first * row..(first + rows) * row];
-                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop)?;
+                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
             }
             Ok(())
         })
@@ -170,25 +161,22 @@ impl Array {
     /// # Errors
     /// As [`Array::slice`].
     pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
-        self.rows_until(indices, &Stop::default())
-    }
-
-    /// As [`Array::rows`], until another thread says stop.
-    ///
-    /// # Errors
-    /// As [`Array::rows`]; [`Error::Stopped`].
-    pub fn rows_until(&self, indices: &[usize], stop: &Stop) -> Result<Tensor> {
         let (shape, row) = self.stacked(indices.len());
         let mut requests: Vec<Request> =
             indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
-        filled(self.dtype, &shape, |bytes| self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop))
+        filled(self.dtype, &shape, |bytes| {
+            self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)
+        })
     }
 
     /// All rows in order, as many at a time as fit in 4 MiB, at least one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let row = self.nbytes().checked_div(self.len()).unwrap_or(0);
         let step = CHUNK.checked_div(row).unwrap_or(usize::MAX).max(1);
-        (0..self.len()).step_by(step).map(move |start| self.slice(start, step.min(self.len() - start)))
+        (0..self.len()).step_by(step).map(move |start| {
+            self.stop.check()?;
+            self.slice(start, step.min(self.len() - start))
+        })
     }
 
     /// The shape of so many rows, and the bytes of one.
@@ -212,9 +200,22 @@ impl TryFrom<Tensor> for Array {
     /// # Errors
     /// None that a tensor can cause.
     fn try_from(tensor: Tensor) -> Result<Self> {
-        let scalar = tensor.shape().is_empty();
-        let rows = if scalar { tensor.index(&[Index::NewAxis])? } else { tensor };
-        let spec = TensorSpec::new(rows.dtype(), Shape::fixed(rows.shape().get(1..).unwrap_or_default()));
-        Self::new(Arc::new(InMemory::new(spec, vec![rows])?), 0, scalar, Mode::Map, Arc::default())
+        Self::try_from(Source::from(tensor))
+    }
+}
+
+impl TryFrom<Source> for Array {
+    type Error = Error;
+
+    /// An array that lies in memory, and that somebody may write: then its rows are copied when they are asked for.
+    ///
+    /// # Errors
+    /// None that a source can cause.
+    fn try_from(source: Source) -> Result<Self> {
+        let scalar = source.tensor.shape().is_empty();
+        let tensor = if scalar { source.tensor.index(&[Index::NewAxis])? } else { source.tensor };
+        let spec = TensorSpec::new(tensor.dtype(), Shape::fixed(tensor.shape().get(1..).unwrap_or_default()));
+        let rows = InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }])?;
+        Self::new(Arc::new(rows), 0, scalar, Mode::Map, Arc::default())
     }
 }

@@ -112,6 +112,14 @@ impl Arrays {
         }
     }
 
+    /// Opens all arrays; those that are compressed are decompressed on the machine's cores.
+    ///
+    /// # Errors
+    /// As [`Arrays::get`], of the first array that fails.
+    pub fn get_all(&self) -> Result<Vec<(String, Array)>> {
+        self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member)?))).into_iter().collect()
+    }
+
     /// Reads all arrays into memory, on the machine's cores.
     ///
     /// # Errors

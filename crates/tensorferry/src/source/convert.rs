@@ -2,7 +2,6 @@
 
 use super::Array;
 use crate::buffers::pool;
-use crate::dataset::Stop;
 use crate::{ByteOrder, Casting, DType, Error, Layout, Misfits, Result, Tensor, ViewMut, convert, convert_into};
 
 /// An error of a conversion of rows that are the ones from `start` on of a whole.
@@ -36,27 +35,18 @@ impl Array {
     /// # Errors
     /// As [`Array::slice`] and [`convert()`]; a misfit is counted among all values.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
-        self.convert_until(dtype, casting, &Stop::default())
-    }
-
-    /// As [`Array::convert`], until another thread says stop.
-    ///
-    /// # Errors
-    /// As [`Array::convert`]; [`Error::Stopped`].
-    pub fn convert_until(&self, dtype: DType, casting: Casting, stop: &Stop) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;
             return if same { Ok(tensor) } else { convert(&tensor.as_view(), dtype, casting) };
         }
         if dtype == self.dtype() {
-            return self.read_until(stop);
+            return self.read();
         }
         let layout = Layout::contiguous(self.shape(), dtype.size())?;
         let mut buffer = pool::take(layout.nbytes())?;
         let (mut left, mut start) = (buffer.as_mut_slice(), 0);
         let mut misfits: Option<Box<Misfits>> = None;
         for rows in self.chunks() {
-            stop.check()?;
             let rows = rows?;
             let (out, rest) = left.split_at_mut(rows.layout().len() * dtype.size());
             left = rest;

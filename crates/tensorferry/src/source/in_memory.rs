@@ -14,10 +14,10 @@ pub(crate) struct InMemory {
 }
 
 impl InMemory {
-    /// Of tensors that nobody writes, that have at least one dimension, and whose rows are as `spec` says.
-    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Tensor>) -> Result<Self> {
-        let parts = Parts::new(arrays.iter().map(|array| array.shape().first().map_or(1, |rows| *rows as u64)))?;
-        Ok(Self { spec: [spec], arrays: arrays.into_iter().map(Source::from).collect(), parts })
+    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
+    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Source>) -> Result<Self> {
+        let parts = Parts::new(arrays.iter().map(|array| array.tensor.shape().first().map_or(1, |rows| *rows as u64)))?;
+        Ok(Self { spec: [spec], arrays, parts })
     }
 }
 
@@ -53,14 +53,14 @@ impl RowSource for InMemory {
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {
         let (part, row) = if len == 0 { (0, 0) } else { self.parts.find(start).ok()? };
-        let array = &self.arrays.get(part)?.tensor;
-        let rows = array.index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }]).ok()?;
+        let array = self.arrays.get(part).filter(|array| array.frozen)?;
+        let rows = array.tensor.index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }]).ok()?;
         (rows.byte_order() == ByteOrder::Native).then_some(rows)
     }
 
     fn tensor(&self, _column: usize) -> Option<&Tensor> {
         match self.arrays.as_slice() {
-            [array] => Some(&array.tensor),
+            [array] if array.frozen => Some(&array.tensor),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ mod shards;
 pub use array::Array;
 pub use arrays::Arrays;
 pub use mode::Mode;
-pub use open::{Opened, open, open_raw, open_until};
+pub use open::{OpenOptions, Opened, open, open_raw, open_with};
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;

@@ -3,7 +3,7 @@
 use super::arrays::{Member, by_name};
 use super::records::{self, RecordArrays};
 use super::{Array, Arrays, DataFile, Mode, natural, shards};
-use crate::dataset::Stop;
+use crate::dataset::{Stop, TensorSpec};
 use crate::format::{self, Format, Raw, io, npz};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -73,20 +73,38 @@ impl Opened {
 /// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one; [`Error::Argument`] if files do not go
 /// together, no file matches a pattern, or a format has to be said.
 pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
-    open_until(paths, format, mode, &Stop::default())
+    open_with(paths, &OpenOptions { format, mode, ..OpenOptions::default() })
 }
 
-/// As [`open`], until another thread says stop: collecting the lengths of many records takes a while.
+/// How files are opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// The format; `None` for what the files themselves say.
+    pub format: Option<Format>,
+    /// How they are read.
+    pub mode: Mode,
+    /// Of the features of `tf.train.Example`s, those that are wanted: dtype, and shape in each record. A byte string can be elements of any
+    /// dtype, little-endian. None for all, as they are.
+    pub features: Vec<(String, TensorSpec)>,
+    /// What another thread may stop: collecting the lengths of many records takes a while.
+    pub stop: Stop,
+}
+
+/// As [`open`], with all there is to choose.
 ///
 /// # Errors
-/// As [`open`]; [`Error::Stopped`].
-pub fn open_until<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode, stop: &Stop) -> Result<Opened> {
+/// As [`open`]; [`Error::Argument`] if features are not as they are to be, or the format has none; [`Error::Stopped`].
+pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
     let files = files(paths)?;
-    let format = match format {
+    let format = match options.format {
         Some(format) => format,
         None => common_format(&files)?,
     };
-    let mode = resolved(mode, &files);
+    let mode = resolved(options.mode, &files);
+    if !options.features.is_empty() && format != Format::TfRecord {
+        let what = format!("{format} files hold no features: they are what tf.train.Examples have, in TFRecord files");
+        return Err(Error::Argument { stage: "open", what });
+    }
     let arrays = |members| Ok(Opened::Arrays(Arrays::new(members, mode, &files)));
     match format {
         Format::Npy => {
@@ -102,12 +120,14 @@ pub fn open_until<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mod
             let members = by_name(&files, format::locate_safetensors)?;
             arrays(members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect())
         }
-        Format::TfRecord | Format::TfRecordBytes => match records::open(&files, format == Format::TfRecordBytes, mode, stop)? {
-            RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
-            RecordArrays::Examples(members) => {
-                arrays(members.into_iter().map(|(name, array)| (name, Member::Open(array))).collect())
+        Format::TfRecord | Format::TfRecordBytes => {
+            match records::open(&files, format == Format::TfRecordBytes, &options.features, mode, &options.stop)? {
+                RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
+                RecordArrays::Examples(members) => {
+                    arrays(members.into_iter().map(|(name, array)| (name, Member::Open(array))).collect())
+                }
             }
-        },
+        }
         Format::Raw => {
             let what =
                 format!("{}: a raw file does not say what it holds. Use open_raw, with its dtype.", files[0].path().display());

@@ -155,27 +155,51 @@ impl RowSource for RecordRows {
     }
 }
 
-/// What TFRecord files hold: arrays of the features of Examples, each with its name; or, of other records or if `bytes` are asked for,
-/// one array whose rows are the records' bytes.
+/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked` for as they are to be or else all; or, of
+/// other records or if `bytes` are asked for, one array whose rows are the records' bytes.
 ///
 /// # Errors
-/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths.
-pub(crate) fn open(files: &[Arc<DataFile>], bytes: bool, mode: Mode, stop: &Stop) -> Result<RecordArrays> {
+/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a feature is not as it is to be.
+pub(crate) fn open(
+    files: &[Arc<DataFile>],
+    bytes: bool,
+    asked: &[(String, TensorSpec)],
+    mode: Mode,
+    stop: &Stop,
+) -> Result<RecordArrays> {
     let records = Records::open(files, mode, stop)?;
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let features = if bytes { None } else { first_features(&records)? };
     let Some(features) = features else {
+        if !asked.is_empty() {
+            let what = format!("{}: its first record is no tf.train.Example, and has no features", paths[0].display());
+            return Err(Error::Argument { stage: "open", what });
+        }
         let len = equal_len(&records)?;
         let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
         let source = Arc::new(RecordRows { records, columns, features: Vec::new() });
         return Ok(RecordArrays::Bytes(Array::new(source, 0, false, mode, paths)?));
     };
+    let features = if asked.is_empty() { features } else { chosen(&features, asked)? };
     let columns = features.iter().map(|feature| feature.spec.clone()).collect();
     let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
     let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features });
     let array = |(column, name)| Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?));
     Ok(RecordArrays::Examples(names.into_iter().enumerate().map(array).collect::<Result<_>>()?))
+}
+
+/// The features asked for, as they are to be.
+fn chosen(features: &[Feature], asked: &[(String, TensorSpec)]) -> Result<Vec<Feature>> {
+    let wrong = |what: String| Error::Argument { stage: "open", what };
+    let one = |(name, spec): &(String, TensorSpec)| {
+        let found = features.iter().find(|feature| feature.name == *name).ok_or_else(|| {
+            let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).take(20).collect();
+            wrong(format!("the first record has no feature {name:?} that could be an array's; it has {names:?}"))
+        })?;
+        found.of_spec(spec).map_err(wrong)
+    };
+    asked.iter().map(one).collect()
 }
 
 /// What [`open`] finds.

@@ -3,7 +3,7 @@
 use super::in_memory::InMemory;
 use super::packed::Packed;
 use super::{Array, Located, Mode};
-use crate::dataset::{Shape, TensorSpec};
+use crate::dataset::{Shape, Source, TensorSpec};
 use crate::{DType, Error, Index, Result, Tensor};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     if mode == Mode::Map {
         let map = |array: &Located| {
             let tensor = array.map()?;
-            if scalar { tensor.index(&[Index::NewAxis]) } else { Ok(tensor) }
+            Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }))
         };
         let tensors = arrays.iter().map(map).collect::<Result<Vec<_>>>()?;
         return Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, mode, paths);
@@ -51,7 +51,7 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: &Arc<[PathBuf]>) -> Result<
             return Err(mismatch((path(0), first.dtype(), ours), (path(at), other.dtype(), theirs)));
         }
     }
-    let rows = |tensor: Tensor| if scalar { tensor.index(&[Index::NewAxis]) } else { Ok(tensor) };
+    let rows = |tensor: Tensor| Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }));
     let tensors = tensors.into_iter().map(rows).collect::<Result<_>>()?;
     Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, Mode::Map, Arc::clone(paths))
 }
