@@ -12,6 +12,7 @@ import atexit
 from tensorferry import errors
 from tensorferry._dataset_base import Options
 from tensorferry._internal import (
+    Array,
     Tensor,
     can_convert,
     convert_into,
@@ -25,11 +26,14 @@ from tensorferry._internal import (
     value_range,
 )
 from tensorferry._memory import aligned_memory
+from tensorferry._opened import Arrays, open, open_raw, save
 from tensorferry._spec import DatasetSpec, TensorSpec
 from tensorferry.dataset import Dataset
 from tensorferry.errors import Error
 
 __all__ = [
+    "Array",
+    "Arrays",
     "Dataset",
     "DatasetSpec",
     "Error",
@@ -42,7 +46,10 @@ __all__ = [
     "convert_to_tensor",
     "empty",
     "errors",
+    "open",
     "open_npy",
+    "open_raw",
+    "save",
     "save_npy",
     "smallest_dtype",
     "tensor",

@@ -72,6 +72,8 @@ def count(value: Any, stage: str, name: str = "count") -> int | None:
 def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
     """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's numbers get the dtype that TensorFlow
     gives them, or, where they are to be ``exact`` because their dtype is known, one that holds them all."""
+    if isinstance(value, _internal.Array):
+        return value, True
     if isinstance(value, np.ndarray | _internal.Tensor):
         return _python_numbers.check(value, stage), isinstance(value, _internal.Tensor)
     if isinstance(value, bool | int | float | complex | list | tuple | range | np.generic):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _internal, _spec, _stored, _structure, errors
+from tensorferry import _internal, _opened, _spec, _stored, _structure, errors
 from tensorferry._dataset_base import Base, recorded
 
 if TYPE_CHECKING:
@@ -16,6 +16,42 @@ class Files(Base):
     and ``dataset.json``, which says what they are."""
 
     __slots__ = ()
+
+    @staticmethod
+    @recorded
+    def from_files(paths: Any, format: Any = None, mode: Any = "auto", *, features: Any = None, name: str | None = None) -> Dataset:
+        """The rows of files: of one array, or dicts of the rows of several. Nothing is read until it is needed.
+
+        Args:
+            paths: a path, a pattern (``"part-*.npy"``), or a list of those.
+            format: "npy", "npz", "safetensors", "tfrecord" ...; None for what the files themselves say.
+            mode: "map", "read", "direct" or "auto".
+            features: of ``tf.train.Example`` s, those that are wanted; all of these as :func:`tensorferry.open` takes them.
+
+        Raises:
+            OSError, tensorferry.errors.FileFormatError, tensorferry.errors.ValueError: as :func:`tensorferry.open` does.
+
+        >>> import numpy as np, os, tempfile, tensorferry as tfy
+        >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
+        >>> np.savez(path, x=np.array([[1, 2], [3, 4]]), y=np.array([0, 1]))
+        >>> dataset = tfy.Dataset.from_files(path).with_format("numpy")
+        >>> next(iter(dataset.batch(2)))["x"]
+        array([[1, 2],
+               [3, 4]])
+        """
+        from tensorferry.dataset import Dataset
+
+        return Dataset.from_tensor_slices(_opened.open(paths, format, mode, features=features))
+
+    @staticmethod
+    @recorded
+    def from_npy(path: Any, name: str | None = None) -> Dataset:
+        """The rows of a ``.npy`` file, or of several: :meth:`from_files` of that format.
+
+        Args:
+            path: of a file that ``numpy.save`` or :func:`tensorferry.save_npy` wrote; a pattern; or a list of those.
+        """
+        return Files.from_files(path, "npy")
 
     def save(self, path: Any, compression: str | None = None, shard_func: Any = None, checkpoint_args: Any = None) -> None:
         """Writes the elements of the next epoch to a directory, from which :meth:`load` has them by index.

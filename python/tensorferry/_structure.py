@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from tensorferry._opened import Arrays
+
 #: A structure: a leaf (:data:`LEAF` or :class:`Nested`), None, or a container of structures.
 Structure: TypeAlias = Any
 
@@ -57,8 +59,8 @@ def _names(value: Any) -> list[str]:
 
 
 def is_container(value: Any) -> bool:
-    """Whether a value nests others. A list does not: it is stacked into one tensor."""
-    return isinstance(value, tuple | Mapping) or _is_attrs(value)
+    """Whether a value nests others. A list does not: it is stacked into one tensor. Nor do arrays in files, which know where they are."""
+    return (isinstance(value, tuple | Mapping) and not isinstance(value, Arrays)) or _is_attrs(value)
 
 
 def parts(value: Any) -> list[Any]:

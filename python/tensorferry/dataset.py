@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from tensorferry import _arguments, _functions, _internal, _spec, _structure, _tracing, errors
+from tensorferry import _arguments, _functions, _internal, _opened, _spec, _structure, _tracing, errors
 from tensorferry._dataset_augment import Augment
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_batches import Batches
@@ -44,7 +44,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         Args:
             tensors: an array, or a tuple, dict or namedtuple of arrays with the same number of rows. A list is stacked into one
                 array. Arrays are NumPy's (memory-mapped ones too), tensors of any framework, whatever has ``__array__`` or
-                ``__dlpack__``.
+                ``__dlpack__``; and arrays in files, that :func:`tensorferry.open` opened.
                 What can change (a writable array) is copied batch by batch, so that a batch already handed out never does.
 
         Raises:
@@ -55,6 +55,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_tensor_slices(([1, 2], [3.0, 4.0])).with_format("numpy"))
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
+        tensors = _opened.opened(tensors)
         leaves = _structure.flatten(tensors)
         plan = _tracing.placeholder(leaves, True, "from_tensor_slices")
         if plan is None:
@@ -76,16 +77,6 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
             plan = _internal.from_tensors([_arguments.source(leaf, "from_tensors") for leaf in leaves])
         _spec.check_some(plan.spec, "from_tensors")
         return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
-
-    @staticmethod
-    @recorded
-    def from_npy(path: Any, name: str | None = None) -> Dataset:
-        """The rows of a ``.npy`` file, mapped into memory: nothing is read until it is needed.
-
-        Args:
-            path: of a file that ``numpy.save`` or :func:`tensorferry.save_npy` wrote.
-        """
-        return Dataset._of(_internal.from_tensor_slices([(_internal.open_npy(path), True)]), LEAF, "tensorflow")
 
     @staticmethod
     @recorded

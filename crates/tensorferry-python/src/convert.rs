@@ -4,6 +4,7 @@ use crate::array;
 use crate::capsule;
 use crate::dtype;
 use crate::errors::{OrRaise, raise};
+use crate::opened;
 use crate::source::{GIL_BYTES, Sharing, Source};
 use crate::tensor::PyTensor;
 use numpy::PyUntypedArray;
@@ -40,7 +41,8 @@ pub(crate) fn tensor(
 ) -> PyResult<PyTensor> {
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
-    let source = Source::of_ours(value)?;
+    let read = opened::read_for(value, target, casting, copy)?;
+    let source = Source::of_ours(read.as_ref().unwrap_or(value))?;
     Ok(source.to_tensor(py, target, casting, Sharing { copy, framework: false })?.into())
 }
 

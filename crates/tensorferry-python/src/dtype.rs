@@ -120,6 +120,13 @@ pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DT
     }
 }
 
+/// The dtype and byte order of elements in a file, where only ours will do.
+pub(crate) fn parse_stored(dtype: &Bound<'_, PyAny>) -> PyResult<(DType, ByteOrder)> {
+    let ours = parse_ours(Some(dtype))?.unwrap_or(DType::UInt8);
+    let described = PyArrayDescr::new(dtype.py(), dtype).ok().and_then(|descr| from_descr(&descr));
+    Ok((ours, described.filter(|(dtype, _)| *dtype == ours).map_or(ByteOrder::Native, |(_, order)| order)))
+}
+
 /// Reads a `casting=` argument.
 pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> {
     casting.parse().map_err(|error| raise(py, "unknown_casting", format!("casting={casting:?}: {error}")))

@@ -61,6 +61,7 @@ fn number(error: &io::Error) -> Option<i32> {
         io::ErrorKind::NotFound => Some(libc::ENOENT),
         io::ErrorKind::PermissionDenied => Some(libc::EACCES),
         io::ErrorKind::NotADirectory => Some(libc::ENOTDIR),
+        io::ErrorKind::IsADirectory => Some(libc::EISDIR),
         io::ErrorKind::ReadOnlyFilesystem => Some(libc::EROFS),
         io::ErrorKind::StorageFull => Some(libc::ENOSPC),
         _ => None,

@@ -13,11 +13,14 @@ mod index;
 mod interface;
 mod memory;
 mod npy;
+mod opened;
+mod opened_index;
 mod ops;
 mod release;
 mod source;
 mod tensor;
 mod tensorflow;
+mod wait;
 
 #[pymodule(gil_used = false)]
 fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -39,6 +42,12 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(npy::open_npy, module)?)?;
     module.add_function(wrap_pyfunction!(npy::save_npy, module)?)?;
     module.add_function(wrap_pyfunction!(ops::live_handles, module)?)?;
+    module.add_class::<opened::PyArray>()?;
+    module.add_class::<opened::OpenedArrays>()?;
+    module.add_function(wrap_pyfunction!(opened::open, module)?)?;
+    module.add_function(wrap_pyfunction!(opened::open_raw, module)?)?;
+    module.add_function(wrap_pyfunction!(opened::save, module)?)?;
+    module.add_function(wrap_pyfunction!(opened::save_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
     module.add_function(wrap_pyfunction!(ending::interpreter_exits, module)?)?;

@@ -4,6 +4,7 @@ use crate::array::{self, Parts};
 use crate::capsule;
 use crate::errors::{OrRaise, raise};
 use crate::interface;
+use crate::opened::PyArray;
 use crate::release::Keep;
 use crate::tensor::PyTensor;
 use numpy::PyUntypedArray;
@@ -64,6 +65,9 @@ impl<'py> Source<'py> {
         }
         if let Ok(tensor) = value.cast::<PyTensor>() {
             return Ok(Some(Some(Self::Tensor { tensor: tensor.get().inner.clone(), frozen: true })));
+        }
+        if let Ok(array) = value.cast::<PyArray>() {
+            return Ok(Some(Some(Self::Tensor { tensor: array.get().read(value.py(), None)?, frozen: true })));
         }
         Ok(None)
     }

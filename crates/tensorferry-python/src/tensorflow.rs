@@ -5,6 +5,7 @@
 use crate::capsule;
 use crate::dtype::{self, Asked};
 use crate::ending;
+use crate::opened;
 use crate::source::{Sharing, Source};
 use crate::tensor::PyTensor;
 use pyo3::intern;
@@ -106,11 +107,17 @@ pub(crate) fn convert_to_tensor<'py>(
     name: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let cast = dtype::parse_casting(py, casting)?;
+    let asked = dtype::parse_tensorflows(dtype)?;
+    let read = match asked {
+        Asked::Ours(target) => opened::read_for(value, Some(target), cast, copy)?,
+        _ => opened::read_for(value, None, cast, copy)?,
+    };
+    let value = read.as_ref().unwrap_or(value);
     let source = match Source::known(value)? {
         Some(Some(source)) => Some(source),
         _ => None,
     };
-    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, dtype::parse_tensorflows(dtype)?) else {
+    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, asked) else {
         let options = PyDict::new(py);
         options.set_item("casting", casting)?;
         options.set_item("copy", copy)?;

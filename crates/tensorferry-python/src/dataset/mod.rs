@@ -11,7 +11,7 @@ mod nested;
 mod packer;
 mod plan;
 mod sources;
-mod spec;
+pub(crate) mod spec;
 mod stored;
 
 use pyo3::prelude::*;

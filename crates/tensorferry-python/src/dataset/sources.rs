@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use crate::dtype;
 use crate::errors::OrRaise;
+use crate::opened::{PyArray, array_of};
 use crate::source::Source;
 use pyo3::prelude::*;
 use tensorferry::DType;
@@ -18,6 +19,10 @@ fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult
 /// The rows of arrays, each with whether nothing can change it.
 #[pyfunction]
 pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>) -> PyResult<Plan> {
+    if arrays.iter().any(|(array, _)| array.is_instance_of::<PyArray>()) {
+        let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
+        return Ok(Dataset::from_rows(arrays).or_raise(py)?.into());
+    }
     let sources = arrays.iter().map(|(array, immutable)| source(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
     Ok(Dataset::from_tensor_slices(sources).or_raise(py)?.into())
 }

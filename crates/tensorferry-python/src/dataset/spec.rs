@@ -24,7 +24,8 @@ pub(crate) fn from_python(spec: &Bound<'_, PyAny>) -> PyResult<Vec<Component>> {
     spec.try_iter()?.map(|part| component(&part?)).collect()
 }
 
-fn component(part: &Bound<'_, PyAny>) -> PyResult<Component> {
+/// One component from Python.
+pub(crate) fn component(part: &Bound<'_, PyAny>) -> PyResult<Component> {
     if part.is_instance_of::<PyList>() {
         return Ok(Component::Dataset(from_python(part)?));
     }

@@ -1,0 +1,268 @@
+"""``open``, ``open_raw`` and ``save``: arrays in files of any size."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tensorferry import _internal, errors
+from tensorferry._internal import Array
+
+Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Format: TypeAlias = Literal["npy", "npz", "safetensors", "tfrecord", "tfrecord_bytes", "raw"]
+Mode: TypeAlias = Literal["auto", "map", "read", "direct"]
+#: A function's name and arguments, or another recipe and the name of one of its arrays.
+Recipe: TypeAlias = tuple[Any, ...]
+
+
+class Arrays(Mapping[str, Array]):
+    """Arrays by name, as ``.npz``, ``.safetensors`` and TFRecord files hold them. Made by :func:`open`.
+
+    A mapping: none is read before it is asked for. Arrays of a compressed ``.npz`` are decompressed when they are asked for, anew each
+    time; :meth:`items` and :meth:`values` decompress on all cores.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
+    >>> np.savez(path, x=np.zeros((4, 2), np.float32), y=np.arange(4))
+    >>> train = tensorferry.open(path)
+    >>> list(train)
+    ['x', 'y']
+    >>> train["y"][1:3]
+    tensorferry.Tensor([1, 2], shape=(2,), dtype=int64)
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: _internal.OpenedArrays) -> None:
+        self._inner = inner
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The files."""
+        return self._inner.paths()
+
+    @property
+    def mode(self) -> str:
+        """How arrays are read that lie in a file as they are: "map", "read" or "direct"."""
+        return self._inner.mode()
+
+    def verify(self) -> None:
+        """Reads everything and compares it with the checksums in the files: those of ``.npz`` and TFRecord.
+
+        Raises:
+            tensorferry.errors.FileFormatError: the file is damaged; the message says where.
+        """
+        self._inner.verify()
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self:
+            raise KeyError(name)
+        return self._inner.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._inner.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner.names())
+
+    def __len__(self) -> int:
+        return len(self._inner.names())
+
+    def items(self) -> ItemsView[str, Array]:
+        """Pairs of a name and its array."""
+        return dict(self._inner.get_all()).items()
+
+    def values(self) -> ValuesView[Array]:
+        """The arrays."""
+        return dict(self._inner.get_all()).values()
+
+    def __repr__(self) -> str:
+        files = self.paths
+        where = repr(str(files[0])) if len(files) == 1 else f"{len(files)} files"
+        return f"<tensorferry.Arrays {list(self)} mode={self.mode}, {where}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reopen, (self._inner.recipe(), None)
+
+
+def open(
+    path: Path | Iterable[Path],
+    format: Format | None = None,
+    mode: Mode = "auto",
+    *,
+    features: Mapping[str, Any] | None = None,
+) -> Array | Arrays:
+    """Opens a file, or many as one: an :class:`Array`, or of files that hold arrays by name, :class:`Arrays`.
+
+    Nothing but headers is read. (Of TFRecord files, the length of every record, once.)
+
+    Args:
+        path: a str, bytes or PathLike; a pattern (``"part-*.npy"``), which stands for the files it matches in the order in which a person
+            counts, ``part-2`` before ``part-10``; or a list of those, in the order of the list. Files whose rows have one dtype and shape
+            are one array. Files of arrays by name are shards of each array if all have the same names, and one whole if no two share one.
+        format: ``"npy"``, ``"npz"``, ``"safetensors"``, ``"tfrecord"`` (of ``tf.train.Example`` s each feature is an array; the bytes of
+            other records are the rows of one), ``"tfrecord_bytes"`` (the same for records that look like Examples). None looks at the first
+            bytes of the file, and at its extension where they do not tell.
+        mode: ``"map"``: nothing is read or copied before it is looked at; a file that somebody truncates meanwhile ends the process
+            (SIGBUS). ``"read"``: rows are read when they are asked for; a file that changes meanwhile raises. ``"direct"``: the same,
+            past the system's cache where the system can. ``"auto"`` maps what fits in memory and reads the rest.
+        features: of ``tf.train.Example`` s, those that are wanted: names, each with a ``TensorSpec`` (of ours or TensorFlow's) of its shape and
+            dtype in one record. A byte string can be elements of any dtype, little-endian. None for all, as they are.
+
+    Raises:
+        OSError: a file cannot be opened.
+        tensorferry.errors.FileFormatError: it is not what it should be; the message says where.
+        tensorferry.errors.ValueError: files that do not go together, a pattern that matches none, a dtype that tensors do not share.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "part-2.npy"), np.array([[1, 2]]))
+    >>> np.save(os.path.join(folder, "part-10.npy"), np.array([[3, 4], [5, 6]]))
+    >>> array = tensorferry.open(os.path.join(folder, "part-*.npy"))
+    >>> array.shape
+    (3, 2)
+    >>> array[1]
+    tensorferry.Tensor([3, 4], shape=(2,), dtype=int64)
+    """
+    return _open(_paths(path), format, mode, _features(features))
+
+
+def _open(paths: list[Path], format: Format | None, mode: Mode, features: list[tuple[str, Any]]) -> Array | Arrays:
+    recipe = ("open", (_absolute(paths), format, mode, features))
+    opened = _internal.open(paths, format, mode, features, recipe)
+    return opened if isinstance(opened, Array) else Arrays(opened)
+
+
+def _absolute(paths: list[Path]) -> list[str]:
+    return [os.path.abspath(os.fsdecode(path)) for path in paths]
+
+
+def _features(features: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """Names, and what ``_internal`` knows a specification as."""
+    from tensorferry import _spec
+
+    given = {} if features is None else features
+    return [(name, _spec.parse(spec, f"open: feature {name!r}")[1][0]) for name, spec in given.items()]
+
+
+def open_raw(
+    path: Path | Iterable[Path],
+    dtype: Any,
+    shape: int | Iterable[int | None] | None = None,
+    offset: int = 0,
+    mode: Mode = "auto",
+) -> Array:
+    """Opens a file of elements and nothing else, such as the ``.bin`` files of tokens that language models are trained on.
+
+    Args:
+        path: as :func:`open` takes it.
+        dtype: a ``numpy.dtype`` (of either byte order), ``tf.DType``, type or name.
+        shape: of what each file holds, row-major; None or -1 for a first length that the file's length tells. None altogether for one
+            dimension.
+        offset: bytes before the first element.
+        mode: as :func:`open` takes it.
+
+    Raises:
+        OSError: a file cannot be opened.
+        tensorferry.errors.FileFormatError: it is too short, or holds no whole number of rows.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> path = os.path.join(tempfile.mkdtemp(), "tokens.bin")
+    >>> np.arange(6, dtype="uint16").tofile(path)
+    >>> tensorferry.open_raw(path, "uint16", (-1, 2)).shape
+    (3, 2)
+    """
+    paths = _paths(path)
+    dims = None if shape is None else [shape] if isinstance(shape, int) else list(shape)
+    if dims is not None:
+        dims = [None if dim is None or dim == -1 else dim for dim in dims]
+        if any(dim is not None and dim < 0 for dim in dims):
+            raise errors.make("argument", f"open_raw: shape={shape!r} has a negative length")
+    if offset < 0:
+        raise errors.make("argument", f"open_raw: offset={offset} is negative")
+    kept = dtype if isinstance(dtype, np.dtype | str) else _internal.dtype_name(dtype)
+    recipe = ("open_raw", (_absolute(paths), kept, dims, offset, mode))
+    return _internal.open_raw(paths, dtype, dims, offset, mode, recipe)
+
+
+def save(path: Path, value: Any, format: Format | None = None, *, compress: bool = False) -> None:
+    """Writes an array, or arrays by name, to a file that NumPy, TensorFlow and safetensors read.
+
+    Written under a temporary name in the same folder, flushed to the disk, then renamed: a file of the old name stays whole until the new
+    one is. An opened array is read and written some MiB at a time: this converts files of any size from one format to another.
+
+    Args:
+        path: a str, bytes or PathLike.
+        value: what :func:`tensor` takes, or an opened :class:`Array`: to ``.npy``, ``.bin`` (raw) or ``.tfrecord`` (each row the bytes of a
+            record). A dict of those, or opened :class:`Arrays`: to ``.npz``, ``.safetensors`` or ``.tfrecord`` (each row of all a
+            ``tf.train.Example``: integers become its int64_list, float32 and narrower floats its float_list, uint8 of two or more
+            dimensions its bytes_list).
+        format: as :func:`open` takes it; None for what the extension says.
+        compress: whether to compress an ``.npz``.
+
+    Raises:
+        OSError: the file cannot be written; an old file of that name is untouched.
+        tensorferry.errors.ValueError: a format that cannot hold the value.
+        tensorferry.errors.OverflowError: an integer that a ``tf.train.Example`` cannot hold.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> folder = tempfile.mkdtemp()
+    >>> tensorferry.save(os.path.join(folder, "a.npz"), {"x": np.arange(3.0)}, compress=True)
+    >>> tensorferry.save(os.path.join(folder, "a.safetensors"), tensorferry.open(os.path.join(folder, "a.npz")))
+    >>> tensorferry.open(os.path.join(folder, "a.safetensors"))["x"][:]
+    tensorferry.Tensor([0., 1., 2.], shape=(3,), dtype=float64)
+    """
+    if isinstance(value, Mapping):
+        odd = next((name for name in value if not isinstance(name, str)), None)
+        if odd is not None:
+            raise errors.make("wrong_type", f"save: the names of arrays are strings, not {odd!r}")
+        _internal.save_arrays(path, list(value.items()), format, compress)
+    elif compress:
+        raise errors.make("argument", 'save: only a dict of arrays, saved as "npz", is compressed')
+    else:
+        _internal.save(path, value, format)
+
+
+def _paths(path: Any) -> list[Any]:
+    if isinstance(path, str | bytes | os.PathLike):
+        return [path]
+    if isinstance(path, Iterable):
+        return list(path)
+    raise errors.make("wrong_type", f"open: a path or a list of paths was expected, not {path!r:.80}")
+
+
+def opened(value: Any) -> Any:
+    """A structure with dicts of arrays in the place of :class:`Arrays`."""
+    if isinstance(value, Arrays):
+        return dict(value.items())
+    if type(value) is tuple:
+        return tuple(opened(part) for part in value)
+    if type(value) is dict:
+        return {key: opened(part) for key, part in value.items()}
+    return value
+
+
+def reduce(array: Array, recipe: Recipe) -> tuple[Any, ...]:
+    """The recipe that ``Array.__reduce__`` returns."""
+    return reopen, (recipe, (array.shape, array.dtype.name))
+
+
+def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Array | Arrays:
+    """What a recipe opened, once it is found to have the same shape and dtype."""
+    first, second = recipe
+    if isinstance(first, tuple):
+        made: Any = reopen(first, None)[second]  # one of the arrays of a file
+    else:
+        made = _open(*second) if first == "open" else open_raw(*second)
+    if expected is not None and (made.shape, made.dtype.name) != expected:
+        shape, name = expected
+        raise errors.make(
+            "file_changed",
+            f"{', '.join(map(str, made.paths[:3]))}: held {name} of shape {shape} when the array was pickled, and now "
+            f"{made.dtype.name} of shape {made.shape}",
+        )
+    return made  # type: ignore[no-any-return]
