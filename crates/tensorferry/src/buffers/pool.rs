@@ -280,6 +280,11 @@ pub fn take(len: usize) -> Result<PoolBuffer> {
     ptr.map(|ptr| PoolBuffer { ptr, len }).ok_or(Error::Allocation { bytes: len })
 }
 
+/// Bytes of memory that [`take`] of so many bytes uses.
+pub(crate) fn footprint(len: usize) -> usize {
+    if len < POOLED_FROM { len } else { Class::holding(len).map_or(len, |class| class.bytes) }
+}
+
 /// The layout of a block left to the allocator.
 fn small(len: usize) -> Option<Layout> {
     Layout::from_size_align(len.max(1), ALIGNMENT).ok()

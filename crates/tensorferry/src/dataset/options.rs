@@ -21,6 +21,8 @@ impl Options {
     }
 
     pub(crate) fn memory_limit(&self) -> usize {
-        self.memory_limit.unwrap_or(Self::MEMORY_LIMIT)
+        let limit = self.memory_limit.unwrap_or(Self::MEMORY_LIMIT);
+        // What is left is for what nobody counts: the allocator's own, the threads' stacks, the element that was just handed out.
+        limit - limit / 32
     }
 }

@@ -7,9 +7,10 @@
 //! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
 use super::compute;
+use crate::buffers::pool;
 use crate::dataset::node::{Context, Element, Value};
 use crate::dataset::{Dataset, Options};
-use crate::{Error, Result};
+use crate::{Error, Result, Tensor};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -202,9 +203,10 @@ impl Plan {
     }
 }
 
-/// The bytes that an element's tensors describe.
+/// The memory of an element's tensors. (Those that share their source's have none of their own, but are counted all the same.)
 pub(super) fn element_bytes(element: &[Value]) -> usize {
-    element.iter().filter_map(|value| value.tensor().ok()).fold(0, |sum, tensor| sum.saturating_add(tensor.layout().nbytes()))
+    let bytes = |tensor: &Tensor| pool::footprint(tensor.layout().nbytes());
+    element.iter().filter_map(|value| value.tensor().ok()).fold(0, |sum, tensor| sum.saturating_add(bytes(tensor)))
 }
 
 impl Team {
