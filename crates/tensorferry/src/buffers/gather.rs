@@ -115,6 +115,11 @@ fn no_slot(len: usize, row: usize, slot: usize) -> Error {
     Error::OutOfBounds { start, end: start + row as i128, len }
 }
 
+/// Begins to load bytes that are read soon.
+pub(crate) fn load_ahead(bytes: &[u8]) {
+    bytes.chunks(LINE).take(MOST_LINES).for_each(|line| load(line.as_ptr()));
+}
+
 /// Begins to load a row, if the source has it.
 #[inline(always)]
 fn load_row(source: &[u8], row: usize, request: &Request) {

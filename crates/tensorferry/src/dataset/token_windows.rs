@@ -3,6 +3,7 @@
 use super::node::{Change, Context, Element, Node, Request, Rows, filled};
 use super::slices::{Source, plain_rows};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
+use crate::buffers::gather::load_ahead;
 use crate::{ByteOrder, Casting, DType, Error, Index, Result, View, ViewMut};
 use tensorferry_core::convert_into;
 
@@ -68,7 +69,19 @@ impl Dataset {
     }
 }
 
+/// How many windows ahead to begin to load one: windows at random places are waits for memory.
+const AHEAD: usize = 2;
+
 impl TokenWindows {
+    /// Begins to load the tokens of an element that there is.
+    fn load_ahead(&self, bytes: &[u8], index: u64) {
+        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
+        let size = self.tokens.tensor.dtype().size();
+        if let Some(rest) = bytes.get(start.saturating_mul(size)..) {
+            load_ahead(&rest[..rest.len().min(self.length * size)]);
+        }
+    }
+
     /// Writes the `x` (component 0) or the `y` (1) of an element that there is.
     fn write(&self, all: &View<'_>, plain: Option<&[u8]>, component: usize, index: u64, out: &mut [u8]) -> Result<()> {
         // Inside the array, so no product or sum is past it.
@@ -127,8 +140,11 @@ impl Node for TokenWindows {
     fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         let all = self.tokens.tensor.as_view();
         let plain = plain_rows(&all);
-        for request in requests {
+        for (at, request) in requests.iter().enumerate() {
             cx.stop.check()?;
+            if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
+                self.load_ahead(bytes, later.index);
+            }
             for (&component, rows) in which.iter().zip(out.iter_mut()) {
                 self.write(&all, plain, component, request.index, rows.slot(request.slot))?;
             }
