@@ -13,11 +13,6 @@ MEMORY = 12 << 30
 LIMIT = 256 << 20
 TIMES = 8
 KINDS = {"anonymous": "memory added at the peak", "mapped": "pages of the file mapped"}
-# The pool's size classes: eight to a power of two.
-BOUND = (
-    "memory_limit counts the bytes of batches, 409,600 each, and not those of the recycled blocks they lie in, 425,984 each: "
-    "256 MiB of batches are 266 MiB of blocks"
-)
 NAMES = {
     "numpy": "np.load, rows[order[i:j]]",
     "tensorflow": "tf.data from_tensor_slices.shuffle(buffer).batch",
@@ -52,7 +47,6 @@ def run(*, quick: bool) -> list[Row]:
                     peer=float(found[peer][kind]),
                     unit="B",
                     target_most=float(limit) if kind == "anonymous" else None,
-                    bound=BOUND if kind == "anonymous" else "",
                 )
             )
     return rows

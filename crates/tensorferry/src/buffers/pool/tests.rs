@@ -48,6 +48,7 @@ fn classes_hold_their_length_waste_at_most_an_eighth_and_have_one_index_each() {
             assert!(class.bytes >= len && class.bytes - len <= len / 8 + 1, "{len}: {class:?}");
             assert_eq!(*seen.entry(class.index).or_insert(class.bytes), class.bytes);
             assert_eq!(Class::holding(class.bytes), Some(class), "a class holds exactly itself");
+            assert_eq!(footprint(len), if len < POOLED_FROM { len } else { class.bytes });
         }
     }
     assert!(seen.values().is_sorted(), "a greater index is a greater size");
