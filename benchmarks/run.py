@@ -29,6 +29,7 @@ WORKLOADS = {
     "W3": "w3_mapped",
     "W4": "w4_tokens",
     "W7": "w7_tf_data",
+    "W8": "w8_files",
     "M1": "m1_memory",
     "R1": "r1_resume",
 }
