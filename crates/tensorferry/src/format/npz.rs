@@ -11,6 +11,7 @@ use crate::buffers::pool;
 use crate::source::{Array, DataFile, Located};
 use crate::{Error, Result, Tensor};
 use flate2::read::DeflateDecoder;
+use libdeflater::{DecompressionError, Decompressor};
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ const FORMAT: &str = "npz";
 
 /// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is taken for it.
 const MOST_PER_BYTE: u64 = 1032;
+
+/// Bytes in the archive of the largest member that is read whole and inflated at once, which is faster than as a stream and takes these
+/// bytes of memory besides.
+const MOST_AT_ONCE: u64 = 64 << 20;
 
 /// One file in the archive.
 #[derive(Clone, Debug)]
@@ -135,6 +140,28 @@ impl Member {
     /// What is wrong with its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if it does to another size;
     /// [`Error::Checksum`]; [`Error::Allocation`].
     pub(crate) fn inflate(&self) -> Result<Tensor> {
+        if self.deflated && self.stored <= MOST_AT_ONCE { self.inflate_at_once() } else { self.inflate_stream() }
+    }
+
+    fn inflate_at_once(&self) -> Result<Tensor> {
+        let (stored, size) = (in_memory(self.stored)?, in_memory(self.size)?);
+        let mut deflated = pool::take(stored)?;
+        self.file.read_exact_at(self.start, deflated.as_mut_slice())?;
+        let mut buffer = pool::take(size)?;
+        match Decompressor::new().deflate_decompress(deflated.as_mut_slice(), buffer.as_mut_slice()) {
+            Ok(len) if len == size => {}
+            Ok(len) => return Err(self.another_size(len as u64)),
+            Err(DecompressionError::InsufficientSpace) => return Err(self.another_size(self.size.saturating_add(1))),
+            Err(DecompressionError::BadData) => {
+                return Err(malformed(self.start, "the member cannot be inflated: it is no deflate stream").in_file(&self.path()));
+            }
+        }
+        let header = self.header(&mut &*buffer.as_mut_slice())?;
+        self.compare(crc32fast::hash(buffer.as_mut_slice()))?;
+        Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), header.data_offset)
+    }
+
+    fn inflate_stream(&self) -> Result<Tensor> {
         let mut stream = self.stream();
         let header = self.header(&mut stream)?;
         let mut buffer = pool::take(header.layout.nbytes())?;
@@ -176,18 +203,24 @@ impl Member {
         if stream.read != self.size {
             return Err(self.another_size(stream.read));
         }
-        match stream.hasher.finalize() {
-            sum if sum == self.crc => Ok(()),
-            actual => {
-                let wrong = Error::Checksum { format: FORMAT, offset: self.start, expected: self.crc, actual };
-                Err(wrong.in_file(&self.path()))
-            }
+        self.compare(stream.hasher.finalize())
+    }
+
+    fn compare(&self, actual: u32) -> Result<()> {
+        if actual == self.crc {
+            return Ok(());
         }
+        let wrong = Error::Checksum { format: FORMAT, offset: self.start, expected: self.crc, actual };
+        Err(wrong.in_file(&self.path()))
     }
 
     fn another_size(&self, actual: u64) -> Error {
         Error::WrongLength { format: FORMAT, expected: self.size, actual }.in_file(&self.path())
     }
+}
+
+fn in_memory(bytes: u64) -> Result<usize> {
+    usize::try_from(bytes).map_err(|_| Error::Allocation { bytes: usize::MAX })
 }
 
 /// A stream and the checksum and number of the bytes read from it.
@@ -224,4 +257,45 @@ pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], com
         npy::write(array, |bytes| archive.write_all(bytes).map_err(io("write", path)))?;
     }
     archive.finish().map_err(wrong).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a member holds, or the code of the error.
+    fn outcome(read: Result<Tensor>) -> std::result::Result<Vec<u8>, &'static str> {
+        let tensor = read.map_err(|error| error.code())?;
+        let mut bytes = vec![0; tensor.layout().nbytes()];
+        crate::dataset::copy_view(&tensor.as_view(), &mut bytes).unwrap();
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_member_inflates_at_once_to_what_it_does_as_a_stream() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.npz");
+        let values = (0..3000_i64).map(|at| at * at % 91).collect();
+        let array = Array::try_from(Tensor::from_vec(values, &[3000]).unwrap()).unwrap();
+        crate::save_arrays(&path, &[("x", array)], None, true).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let expected = outcome(members(&DataFile::open(&path).unwrap()).unwrap()[0].inflate_stream());
+        assert_eq!(expected.as_ref().map(Vec::len), Ok(24_000));
+        let mut refused = 0;
+        for at in 0..=good.len() {
+            let mut bytes = good.clone();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << (at % 8);
+            }
+            std::fs::write(&path, bytes).unwrap();
+            let Ok(found) = members(&DataFile::open(&path).unwrap()) else { continue };
+            for member in found.iter().filter(|member| member.deflated) {
+                let (whole, stream) = (outcome(member.inflate_at_once()), outcome(member.inflate_stream()));
+                refused += u32::from(whole.is_err());
+                assert_eq!(whole.is_ok(), stream.is_ok(), "byte {at}: {whole:?}, {stream:?}");
+                assert!(whole.as_ref().is_ok_and(|whole| stream.as_ref() == Ok(whole)) || whole.is_err(), "byte {at}");
+            }
+        }
+        assert!(refused > 100, "{refused} of {}", good.len());
+    }
 }
