@@ -20,6 +20,7 @@ mod tests;
 
 pub use npy::{open_npy, save_npy};
 pub use raw::Raw;
+pub use replace::remove_leftovers;
 pub use save::{save, save_arrays};
 pub use sniff::Format;
 
