@@ -257,7 +257,8 @@ def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode,
     array[39_999, 29] = -1
     np.save(tmp_path / "a.npy", array)
     opened = tfy.open(tmp_path / "a.npy", mode=mode)
-    with pytest.raises(OverflowError, match=r"2 of 1200000 values do not fit \(first: \[30000, 7\] = 300"):
+    file = r"a\.npy: " if mode == "read" else ""
+    with pytest.raises(OverflowError, match=file + r"int64 -> uint8: 2 of 1200000 values do not fit \(first: \[30000, 7\] = 300"):
         tfy.tensor(opened, "uint8")
     same(tfy.tensor(opened, "uint8", casting="wrap"), array.astype(np.uint8))
 

@@ -246,6 +246,13 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// An error and the row of a file that it happened at.
+    AtRow {
+        /// The row, counted in the file.
+        row: u64,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// An error that waited in a saved iteration, in its own words.
     Saved {
         /// Its code.
@@ -308,7 +315,7 @@ impl Error {
             Self::Function { .. } => "function",
             Self::State { .. } => "state",
             Self::Stopped => "stopped",
-            Self::AtElement { source, .. } => source.code(),
+            Self::AtElement { source, .. } | Self::AtRow { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
             #[cfg(feature = "std")]
             Self::Io { .. } => "io",
@@ -494,6 +501,7 @@ impl fmt::Display for Error {
             Self::State { what } => write!(f, "state_dict: {what}"),
             Self::Stopped => f.write_str("the iteration was stopped"),
             Self::AtElement { stage, index, source } => write!(f, "{stage}: element {index}: {source}"),
+            Self::AtRow { row, source } => write!(f, "row {row}: {source}"),
             #[cfg(feature = "std")]
             Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
             #[cfg(feature = "std")]
@@ -506,7 +514,7 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Function { source } => Some(&**source),
-            Self::AtElement { source, .. } => Some(source),
+            Self::AtElement { source, .. } | Self::AtRow { source, .. } => Some(source),
             #[cfg(feature = "std")]
             Self::Io { source, .. } => Some(source),
             #[cfg(feature = "std")]

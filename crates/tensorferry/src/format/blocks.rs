@@ -10,7 +10,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Hands on the elements of an array in row-major native order, as much at a time as is read at a time.
 pub(super) fn of_array(array: &Array, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    array.chunks().try_for_each(|rows| of_view(&rows?.as_view(), &mut write))
+    array.each_chunk(|rows| of_view(&rows.as_view(), &mut write))
 }
 
 /// The bytes of elements in little-endian order.

@@ -1,11 +1,8 @@
 //! Writing `tf.train.Example`s: one for each row of arrays by name.
 
 use super::tfrecord;
-use crate::source::{Array, in_rows_from};
+use crate::source::Array;
 use crate::{Casting, DType, Error, Kind, Result, Tensor, convert};
-
-/// Bytes of rows that are read at a time.
-const TOGETHER: usize = 4 << 20;
 
 /// Rows that are to be written as Examples.
 pub(super) struct Examples<'a> {
@@ -59,7 +56,8 @@ impl<'a> Examples<'a> {
     /// Writes all records.
     pub(super) fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let row: usize = self.columns.iter().map(|column| column.array.nbytes() / self.rows.max(1)).sum();
-        let step = (TOGETHER / row.max(1)).max(1);
+        let together = self.columns.iter().map(|column| column.array.chunk()).min().unwrap_or(0);
+        let step = (together / row.max(1)).max(1);
         let (mut record, mut out) = (Vec::new(), Vec::new());
         for start in (0..self.rows).step_by(step) {
             let len = step.min(self.rows - start);
@@ -119,7 +117,7 @@ impl Column<'_> {
         if rows.dtype() == dtype && rows.layout().is_c_contiguous() {
             return Ok(rows);
         }
-        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| in_rows_from(start, error))
+        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| self.array.misfit_in(start as u64, error))
     }
 }
 

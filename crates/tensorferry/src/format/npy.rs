@@ -86,7 +86,14 @@ pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> 
     if let Ok(tensor) = array.tensor()
         && is_column_major(&tensor.as_view())
     {
-        return write_view(&tensor.as_view(), out);
+        out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), true)?)?;
+        // As much at a time as is read at a time of others.
+        let view = tensor.as_view();
+        let bytes = view.as_bytes().unwrap_or_default();
+        return bytes.chunks(array.chunk().max(1)).try_for_each(|chunk| {
+            out(chunk)?;
+            array.count(chunk.len())
+        });
     }
     out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?)?;
     blocks::of_array(array, out)

@@ -102,6 +102,11 @@ fn directory(file: &Arc<DataFile>) -> Result<Vec<Member>> {
 }
 
 impl Member {
+    /// The archive.
+    pub(crate) fn file(&self) -> &Path {
+        self.file.path()
+    }
+
     /// The member's place, as errors name it: `archive.npz/x.npy`.
     fn path(&self) -> PathBuf {
         self.file.path().join(format!("{}.npy", self.name))

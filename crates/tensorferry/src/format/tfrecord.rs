@@ -142,8 +142,7 @@ pub(super) fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -
         return Err(Error::Argument { stage: "save", what: "an array without dimensions has no rows to make records of".into() });
     }
     let mut out = Vec::new();
-    array.chunks().try_for_each(|rows| {
-        let rows = rows?;
+    array.each_chunk(|rows| {
         let len = rows.shape().first().copied().unwrap_or(0);
         let mut bytes = Vec::with_capacity(rows.layout().nbytes());
         blocks::of_view(&rows.as_view(), |block| {

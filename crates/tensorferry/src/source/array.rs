@@ -1,15 +1,16 @@
 //! [`Array`]: an array that is opened, not loaded.
 
 use super::in_memory::InMemory;
-use super::{Mode, Request, RowSource, Rows};
+use super::{Mode, Progress, Request, RowSource, Rows};
 use crate::dataset::{Shape, Source, Stop, TensorSpec, filled};
 use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 /// How many rows are asked of a source at a time.
 const REQUESTS: usize = 64 << 10;
-/// Bytes of rows that are read at a time.
+/// Bytes of rows that are read at a time, unless the user says another number.
 const CHUNK: usize = 4 << 20;
 
 /// An array in files (or in memory): its shape and dtype are known, its elements are read when they are asked for.
@@ -38,7 +39,9 @@ pub struct Array {
     shape: Dims,
     mode: Mode,
     paths: Arc<[PathBuf]>,
+    chunk: usize,
     stop: Stop,
+    progress: Progress,
 }
 
 impl Array {
@@ -52,13 +55,38 @@ impl Array {
         let first = if scalar { None } else { Some(rows) };
         let shape: Dims = first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
         let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
-        Ok(Self { source, column, dtype, shape, mode, paths, stop: Stop::default() })
+        let (stop, progress) = (Stop::default(), Progress::default());
+        Ok(Self { source, column, dtype, shape, mode, paths, chunk: CHUNK, stop, progress })
+    }
+
+    /// An array of another source over the same files, read as this one is.
+    pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
+        let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
+        Ok(Self { chunk: self.chunk, stop: self.stop.clone(), progress: self.progress.clone(), ..made })
     }
 
     /// The same array, whose reading another thread can stop: it then fails with [`Error::Stopped`].
     #[must_use]
     pub fn stopped_by(&self, stop: &Stop) -> Self {
         Self { stop: stop.clone(), ..self.clone() }
+    }
+
+    /// The same array, whose reading is counted.
+    #[must_use]
+    pub fn counted_by(&self, progress: &Progress) -> Self {
+        Self { progress: progress.clone(), ..self.clone() }
+    }
+
+    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all of it: [`Array::chunks`],
+    /// [`crate::save`]. Saving takes some four times as much memory. 4 MiB otherwise.
+    #[must_use]
+    pub fn in_chunks_of(&self, bytes: usize) -> Self {
+        Self { chunk: bytes, ..self.clone() }
+    }
+
+    /// Bytes that are read at a time.
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk
     }
 
     /// The dtype. What is read is in this machine's byte order, whatever the files' is.
@@ -103,6 +131,13 @@ impl Array {
         self.paths.iter().map(PathBuf::as_path)
     }
 
+    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it is in no file.
+    #[must_use]
+    pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
+        let (path, row) = self.source.place(row as u64)?;
+        Some((path, usize::try_from(row).ok()?))
+    }
+
     /// The whole array where it lies in memory: nothing is read or copied. In another byte order than this machine's if the file is.
     ///
     /// # Errors
@@ -111,7 +146,9 @@ impl Array {
         let Some(tensor) = self.source.tensor(self.column) else {
             return Err(Error::NotShareable {
                 why: match self.mode {
-                    Mode::Map => "the array is made of several files. Take a slice, or copy it into memory with read().",
+                    Mode::Map => {
+                        "the array is made of several files, or converted as it is read. Take a slice, or copy it into memory with read()."
+                    }
                     _ => "the array is not mapped. Open it with mode=\"map\", take a slice, or copy it into memory with read().",
                 },
             });
@@ -134,16 +171,13 @@ impl Array {
     /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`] what reading fails with: [`Error::Io`],
     /// [`Error::ShortRead`] if a file was truncated since it was opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
-        if start.checked_add(len).is_none_or(|end| end > self.len()) {
-            let last = start.saturating_add(len.saturating_sub(1));
-            let index = isize::try_from(last).unwrap_or(isize::MAX);
-            return Err(Error::IndexOutOfRange { index, axis: 0, len: self.len() });
-        }
+        self.check_rows(start, len)?;
+        let (shape, row) = self.stacked(len);
         if let Some(shared) = self.source.share(self.column, start as u64, len) {
+            self.progress.add(len * row);
             return Ok(shared);
         }
-        let (shape, row) = self.stacked(len);
-        filled(self.dtype, &shape, |bytes| {
+        let read = filled(self.dtype, &shape, |bytes| {
             // Part by part: the list of requests stays short, however many rows there are.
             for first in (0..len).step_by(REQUESTS) {
                 let rows = REQUESTS.min(len - first);
@@ -153,7 +187,19 @@ impl Array {
                 self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
             }
             Ok(())
-        })
+        })?;
+        self.progress.add(len * row);
+        Ok(read)
+    }
+
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] if there are no rows `start..start + len`.
+    pub(crate) fn check_rows(&self, start: usize, len: usize) -> Result<()> {
+        if start.checked_add(len).is_some_and(|end| end <= self.len()) {
+            return Ok(());
+        }
+        let last = start.saturating_add(len.saturating_sub(1));
+        Err(Error::IndexOutOfRange { index: isize::try_from(last).unwrap_or(isize::MAX), axis: 0, len: self.len() })
     }
 
     /// The rows of these numbers, stacked.
@@ -164,19 +210,82 @@ impl Array {
         let (shape, row) = self.stacked(indices.len());
         let mut requests: Vec<Request> =
             indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
-        filled(self.dtype, &shape, |bytes| {
+        let read = filled(self.dtype, &shape, |bytes| {
             self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)
-        })
+        })?;
+        self.progress.add(indices.len() * row);
+        Ok(read)
     }
 
-    /// All rows in order, as many at a time as fit in 4 MiB, at least one.
+    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says), at least one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
-        let row = self.nbytes().checked_div(self.len()).unwrap_or(0);
-        let step = CHUNK.checked_div(row).unwrap_or(usize::MAX).max(1);
+        let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
             self.stop.check()?;
             self.slice(start, step.min(self.len() - start))
         })
+    }
+
+    /// Calls `work` with each of [`Array::chunks`], while another thread reads the next.
+    ///
+    /// # Errors
+    /// What reading or `work` fails with first.
+    pub(crate) fn each_chunk(&self, mut work: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+        let alone = self.len() <= self.rows_at_a_time() || self.source.share(self.column, 0, 1).is_some();
+        thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(1);
+            let read = move || {
+                for rows in self.chunks() {
+                    let failed = rows.is_err();
+                    // Nobody receives any more once `work` has failed.
+                    if send.send(rows).is_err() || failed {
+                        return;
+                    }
+                }
+            };
+            if alone || thread::Builder::new().name("tensorferry-read".into()).spawn_scoped(scope, read).is_err() {
+                return self.chunks().try_for_each(|rows| work(rows?));
+            }
+            receive.into_iter().try_for_each(|rows| {
+                self.stop.check()?;
+                work(rows?)
+            })
+        })
+    }
+
+    /// What is done by whoever reads the elements in another way: counts so many bytes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the reading is to stop.
+    pub(crate) fn count(&self, bytes: usize) -> Result<()> {
+        self.progress.add(bytes);
+        self.stop.check()
+    }
+
+    fn rows_at_a_time(&self) -> usize {
+        let row = self.nbytes().checked_div(self.len()).unwrap_or(0);
+        self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the file.
+    pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
+        let Error::ValuesDoNotFit(mut misfits) = error else { return error };
+        let mut row = first;
+        match misfits.index.first_mut() {
+            // Read as its only row.
+            _ if self.shape.is_empty() => misfits.index.clear(),
+            Some(index) => {
+                *index += usize::try_from(first).unwrap_or(usize::MAX);
+                row = *index as u64;
+            }
+            None => {}
+        }
+        let error = Error::ValuesDoNotFit(misfits);
+        match self.source.place(row) {
+            Some((path, row)) if self.paths.len() > 1 => Error::AtRow { row, source: Box::new(error) }.in_file(path),
+            Some((path, _)) => error.in_file(path),
+            None => error,
+        }
     }
 
     /// The shape of so many rows, and the bytes of one.
@@ -215,7 +324,7 @@ impl TryFrom<Source> for Array {
         let scalar = source.tensor.shape().is_empty();
         let tensor = if scalar { source.tensor.index(&[Index::NewAxis])? } else { source.tensor };
         let spec = TensorSpec::new(tensor.dtype(), Shape::fixed(tensor.shape().get(1..).unwrap_or_default()));
-        let rows = InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }])?;
+        let rows = InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }], Arc::default())?;
         Self::new(Arc::new(rows), 0, scalar, Mode::Map, Arc::default())
     }
 }

@@ -107,7 +107,7 @@ impl Arrays {
                 }
                 // One that is stored beside others that are deflated is read like them.
                 let tensors = parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
-                shards::in_memory(tensors, &self.paths)
+                shards::in_memory(tensors, parts.iter().map(|part| part.file().to_owned()).collect())
             }
         }
     }

@@ -1,21 +1,8 @@
-//! Opened arrays in another dtype, converted as they are read.
+//! Opened arrays read into memory in another dtype.
 
 use super::Array;
 use crate::buffers::pool;
 use crate::{ByteOrder, Casting, DType, Error, Layout, Misfits, Result, Tensor, ViewMut, convert, convert_into};
-
-/// An error of a conversion of rows that are the ones from `start` on of a whole.
-pub(crate) fn in_rows_from(start: usize, error: Error) -> Error {
-    match error {
-        Error::ValuesDoNotFit(mut misfits) => {
-            if let Some(row) = misfits.index.first_mut() {
-                *row += start;
-            }
-            Error::ValuesDoNotFit(misfits)
-        }
-        other => other,
-    }
-}
 
 impl Array {
     /// The whole array in memory, in a dtype: shared if it lies there in this dtype, else read and converted some MiB at a time.
@@ -33,11 +20,16 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert()`]; a misfit is counted among all values.
+    /// As [`Array::slice`] and [`convert()`]; misfits are counted among all values, and the first is named with its
+    /// index and its file.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;
-            return if same { Ok(tensor) } else { convert(&tensor.as_view(), dtype, casting) };
+            return if same {
+                Ok(tensor)
+            } else {
+                convert(&tensor.as_view(), dtype, casting).map_err(|error| self.misfit_in(0, error))
+            };
         }
         if dtype == self.dtype() {
             return self.read();
@@ -45,7 +37,7 @@ impl Array {
         let layout = Layout::contiguous(self.shape(), dtype.size())?;
         let mut buffer = pool::take(layout.nbytes())?;
         let (mut left, mut start) = (buffer.as_mut_slice(), 0);
-        let mut misfits: Option<Box<Misfits>> = None;
+        let mut misfits: Option<(Box<Misfits>, u64)> = None;
         for rows in self.chunks() {
             let rows = rows?;
             let (out, rest) = left.split_at_mut(rows.layout().len() * dtype.size());
@@ -55,8 +47,8 @@ impl Array {
                 Ok(()) => {}
                 Err(Error::ValuesDoNotFit(found)) => match &mut misfits {
                     // Those that follow are only counted.
-                    Some(misfits) => misfits.count += found.count,
-                    None => misfits = first_of(found, start, self),
+                    Some((misfits, _)) => misfits.count += found.count,
+                    None => misfits = Some((found, start as u64)),
                 },
                 Err(other) => return Err(other),
             }
@@ -64,18 +56,10 @@ impl Array {
         }
         match misfits {
             None => Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0),
-            Some(misfits) => Err(Error::ValuesDoNotFit(misfits)),
+            Some((mut misfits, start)) => {
+                misfits.total = self.shape().iter().product();
+                Err(self.misfit_in(start, Error::ValuesDoNotFit(misfits)))
+            }
         }
     }
-}
-
-/// Misfits of rows as those of a whole array.
-fn first_of(mut found: Box<Misfits>, start: usize, whole: &Array) -> Option<Box<Misfits>> {
-    found.total = whole.shape().iter().product();
-    match found.index.first_mut() {
-        _ if whole.shape().is_empty() => found.index.clear(), // read as its only row
-        Some(row) => *row += start,
-        None => {}
-    }
-    Some(found)
 }

@@ -4,6 +4,8 @@ use super::parts::Parts;
 use super::{Request, RowSource, Rows};
 use crate::dataset::{Source, Stop, TensorSpec};
 use crate::{ByteOrder, Index, Result, Tensor};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Tensors of one dtype and row shape, as one array.
 #[derive(Debug)]
@@ -11,13 +13,15 @@ pub(crate) struct InMemory {
     spec: [TensorSpec; 1],
     arrays: Vec<Source>,
     parts: Parts,
+    /// The file that each array is in; none if they are in no files.
+    files: Arc<[PathBuf]>,
 }
 
 impl InMemory {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
-    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Source>) -> Result<Self> {
+    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its file if there are any.
+    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Source>, files: Arc<[PathBuf]>) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| array.tensor.shape().first().map_or(1, |rows| *rows as u64)))?;
-        Ok(Self { spec: [spec], arrays, parts })
+        Ok(Self { spec: [spec], arrays, parts, files })
     }
 }
 
@@ -63,5 +67,10 @@ impl RowSource for InMemory {
             [array] if array.frozen => Some(&array.tensor),
             _ => None,
         }
+    }
+
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.parts.find(row).ok()?;
+        Some((self.files.get(part)?, row))
     }
 }

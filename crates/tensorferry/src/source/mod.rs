@@ -3,6 +3,7 @@
 
 mod array;
 mod arrays;
+mod cast;
 mod convert;
 mod file;
 mod in_memory;
@@ -12,7 +13,9 @@ mod mode;
 mod natural;
 mod open;
 mod packed;
+mod part;
 mod parts;
+mod progress;
 mod read;
 mod records;
 mod shards;
@@ -21,16 +24,17 @@ pub use array::Array;
 pub use arrays::Arrays;
 pub use mode::Mode;
 pub use open::{OpenOptions, Opened, open, open_raw, open_with};
+pub use progress::Progress;
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;
-pub(crate) use convert::in_rows_from;
 pub(crate) use file::DataFile;
 pub(crate) use located::Located;
 pub(crate) use packed::swap;
 
 use crate::dataset::{Stop, TensorSpec};
 use crate::{Result, Tensor};
+use std::path::Path;
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
 pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
@@ -54,6 +58,11 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
 
     /// All of a column where it lies in memory, in any byte order and strides.
     fn tensor(&self, _column: usize) -> Option<&Tensor> {
+        None
+    }
+
+    /// The file that has a row, and the row's number in it.
+    fn place(&self, _row: u64) -> Option<(&Path, u64)> {
         None
     }
 }

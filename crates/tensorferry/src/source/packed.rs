@@ -6,6 +6,7 @@ use super::{Located, Mode, Request, RowSource, Rows};
 use crate::buffers::pool;
 use crate::dataset::{Stop, TensorSpec, copy_view};
 use crate::{ByteOrder, DType, Kind, Layout, Result, Tensor};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes of column-major rows that are brought together at a time.
@@ -107,5 +108,9 @@ impl RowSource for Packed {
             }
         }
         Ok(())
+    }
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.parts.find(row).ok()?;
+        Some((self.arrays[part].file.path(), row))
     }
 }

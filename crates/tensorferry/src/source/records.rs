@@ -8,7 +8,7 @@ use crate::dataset::{Shape, Stop, TensorSpec};
 use crate::format::example::{self, Feature};
 use crate::format::tfrecord::{self, Index, TAIL};
 use crate::{ByteOrder, DType, Error, Layout, Result, Tensor};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes of records that are read at a time.
@@ -152,6 +152,11 @@ impl RowSource for RecordRows {
             let wanted = which.iter().zip(out.iter_mut()).map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
             example::read(record, wanted).map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
         })
+    }
+
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.records.parts.find(row).ok()?;
+        Some((self.records.files[part].file.path(), row))
     }
 }
 

@@ -27,18 +27,18 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
             Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }))
         };
         let tensors = arrays.iter().map(map).collect::<Result<Vec<_>>>()?;
-        return Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, mode, paths);
+        return Array::new(Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?), 0, scalar, mode, paths);
     }
     let packed = Packed::new(spec, arrays, mode)?;
     let mode = packed.mode();
     Array::new(Arc::new(packed), 0, scalar, mode, paths)
 }
 
-/// One array of tensors in memory that were read from files, at least one.
+/// One array of tensors in memory that were read from files, at least one, and their files.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together.
-pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: &Arc<[PathBuf]>) -> Result<Array> {
+pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<Array> {
     let Some(first) = tensors.first() else {
         return Err(Error::Argument { stage: "open", what: "no files were given".into() });
     };
@@ -53,7 +53,7 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: &Arc<[PathBuf]>) -> Result<
     }
     let rows = |tensor: Tensor| Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }));
     let tensors = tensors.into_iter().map(rows).collect::<Result<_>>()?;
-    Array::new(Arc::new(InMemory::new(spec, tensors)?), 0, scalar, Mode::Map, Arc::clone(paths))
+    Array::new(Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?), 0, scalar, Mode::Map, paths)
 }
 
 /// # Errors
