@@ -233,7 +233,7 @@ def test_a_file_that_changes_after_opening_is_an_error_with_its_place(tmp_path):
 def test_a_file_that_is_replaced_by_renaming_stays_as_it_was_opened(tmp_path):
     path = tmp_path / "a.npy"
     old = values((1000,))
-    for mode in ["map", "read"]:
+    for mode in ["map", "read", "direct"]:
         tfy.save_npy(path, old)
         array = tfy.open(path, mode=mode)
         tfy.save_npy(path, old + 1)

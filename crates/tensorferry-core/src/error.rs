@@ -270,6 +270,18 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The operating system refused to read a part of a file.
+    #[cfg(feature = "std")]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Where the bytes that were wanted start.
+        offset: u64,
+        /// How many were wanted.
+        len: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// An error and the file it happened in.
     #[cfg(feature = "std")]
     InFile {
@@ -318,7 +330,7 @@ impl Error {
             Self::AtElement { source, .. } | Self::AtRow { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
             #[cfg(feature = "std")]
-            Self::Io { .. } => "io",
+            Self::Io { .. } | Self::Read { .. } => "io",
             #[cfg(feature = "std")]
             Self::InFile { source, .. } => source.code(),
         }
@@ -370,7 +382,7 @@ impl Error {
     #[must_use]
     pub fn in_file(self, path: &std::path::Path) -> Self {
         match self {
-            already @ (Self::Io { .. } | Self::InFile { .. }) => already,
+            already @ (Self::Io { .. } | Self::Read { .. } | Self::InFile { .. }) => already,
             other => Self::InFile { path: path.to_owned(), source: Box::new(other) },
         }
     }
@@ -505,6 +517,10 @@ impl fmt::Display for Error {
             #[cfg(feature = "std")]
             Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
             #[cfg(feature = "std")]
+            Self::Read { path, offset, len, source } => {
+                write!(f, "{}: read {len} bytes at byte {offset}: {source}", path.display())
+            }
+            #[cfg(feature = "std")]
             Self::InFile { path, source } => write!(f, "{}: {source}", path.display()),
         }
     }
@@ -516,7 +532,7 @@ impl core::error::Error for Error {
             Self::Function { source } => Some(&**source),
             Self::AtElement { source, .. } | Self::AtRow { source, .. } => Some(source),
             #[cfg(feature = "std")]
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Read { source, .. } => Some(source),
             #[cfg(feature = "std")]
             Self::InFile { source, .. } => Some(source),
             _ => None,

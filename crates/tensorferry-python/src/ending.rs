@@ -5,6 +5,7 @@
 //! Python are waited for a moment, none enters it any more, and one that is still in a function of the user's then is held where it is,
 //! as Python 3.14 does.
 
+use crate::logging;
 use pyo3::BoundObject;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
@@ -92,9 +93,9 @@ where
 
 /// Called by `atexit`.
 #[pyfunction]
-pub(crate) fn interpreter_exits(py: Python<'_>) {
+pub(crate) fn interpreter_exits(py: Python<'_>) -> PyResult<()> {
     if ENDED_BY.set(thread::current().id()).is_err() {
-        return;
+        return Ok(());
     }
     let began = Instant::now();
     py.detach(|| {
@@ -102,4 +103,5 @@ pub(crate) fn interpreter_exits(py: Python<'_>) {
             thread::sleep(Duration::from_millis(1));
         }
     });
+    logging::hand_on(py)
 }

@@ -16,8 +16,12 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
 
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    if let Error::Io { action, path, source } = error {
-        let message = format!("{action}: {source}");
+    let refused = match error {
+        Error::Io { action, path, source } => Some((format!("{action}: {source}"), path, source)),
+        Error::Read { path, offset, len, source } => Some((format!("read {len} bytes at byte {offset}: {source}"), path, source)),
+        _ => None,
+    };
+    if let Some((message, path, source)) = refused {
         return match number(source) {
             Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
             None => PyOSError::new_err(format!("{}: {message}", path.display())),

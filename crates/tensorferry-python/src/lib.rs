@@ -11,6 +11,7 @@ mod ending;
 mod errors;
 mod index;
 mod interface;
+mod logging;
 mod memory;
 mod npy;
 mod opened;
@@ -24,6 +25,7 @@ mod wait;
 
 #[pymodule(gil_used = false)]
 fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    logging::start();
     module.add_class::<tensor::PyTensor>()?;
     module.add_class::<memory::Block>()?;
     dataset::register(module)?;

@@ -67,7 +67,7 @@ fn code_of(error: &Error, message: &mut String) -> Code {
         | Error::ShortRead { .. }
         | Error::FileChanged { .. }
         | Error::Checksum { .. } => Code::DATA_LOSS,
-        Error::Io { source, .. } => match source.kind() {
+        Error::Io { source, .. } | Error::Read { source, .. } => match source.kind() {
             std::io::ErrorKind::NotFound => Code::NOT_FOUND,
             std::io::ErrorKind::PermissionDenied => Code::PERMISSION_DENIED,
             _ => Code::DATA_LOSS,

@@ -5,6 +5,7 @@
 pub mod buffers;
 pub mod convert;
 pub mod dataset;
+mod direct;
 mod format;
 #[cfg(feature = "ndarray")]
 pub mod ndarray;

@@ -5,13 +5,14 @@
 //! the oldest is closed when there are too many; one that is opened again has to be the same. Locks are only tried, never waited for:
 //! a process that was forked while another thread held one goes on with a file of its own.
 
+use crate::direct::DirectFile;
 use crate::format::io;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, TryLockError, Weak};
 use std::time::SystemTime;
 
 /// The most files kept open: a quarter of the 1024 that a process may usually have.
@@ -25,7 +26,16 @@ static OPEN: Mutex<VecDeque<Weak<DataFile>>> = Mutex::new(VecDeque::new());
 pub(crate) struct DataFile {
     path: PathBuf,
     opened_as: State,
-    handle: RwLock<Option<Arc<File>>>,
+    handles: RwLock<Handles>,
+    /// What reads past the system's cache have to be multiples of, once that is known.
+    alignment: OnceLock<u64>,
+}
+
+/// The file as the system has it open.
+#[derive(Clone, Debug, Default)]
+struct Handles {
+    cached: Option<Arc<File>>,
+    direct: Option<Arc<DirectFile>>,
 }
 
 /// What tells whether a file has been written to.
@@ -58,8 +68,8 @@ impl DataFile {
         }
         let handle = File::open(path).map_err(&refused)?;
         let opened_as = State::of(&handle.metadata().map_err(&refused)?);
-        let file = Arc::new(Self { path: path.to_owned(), opened_as, handle: RwLock::default() });
-        file.keep(Arc::new(handle));
+        let file = Arc::new(Self { path: path.to_owned(), opened_as, handles: RwLock::default(), alignment: OnceLock::new() });
+        file.keep(|handles| handles.cached = Some(Arc::new(handle)));
         Ok(file)
     }
 
@@ -78,25 +88,66 @@ impl DataFile {
     /// # Errors
     /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no longer the same.
     pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
-        if let Ok(kept) = self.handle.try_read()
-            && let Some(handle) = &*kept
-        {
-            return Ok(Arc::clone(handle));
+        if let Some(handle) = self.kept().cached {
+            return Ok(handle);
         }
         let handle = Arc::new(File::open(&self.path).map_err(io("open", &self.path))?);
         self.check_unchanged(&handle)?;
-        self.keep(Arc::clone(&handle));
+        self.keep(|handles| handles.cached = Some(Arc::clone(&handle)));
         Ok(handle)
     }
 
-    /// Keeps a handle for the next read, and closes another if there are too many.
-    fn keep(self: &Arc<Self>, handle: Arc<File>) {
-        let Ok(mut open) = OPEN.try_lock() else { return };
-        let Ok(mut kept) = self.handle.try_write() else { return };
-        if kept.replace(handle).is_some() {
-            return; // two threads opened it: it is among the open ones already
+    /// The system's file, for reads past its cache.
+    ///
+    /// # Errors
+    /// As [`DataFile::handle`].
+    pub(crate) fn direct(self: &Arc<Self>) -> Result<Arc<DirectFile>> {
+        let kept = self.kept();
+        if let Some(handle) = kept.direct {
+            return Ok(handle);
         }
+        // The file that is open may have another name by now, or none.
+        let again = kept.cached.and_then(|handle| DirectFile::open(&name_of(&handle)?).ok());
+        let handle = match again {
+            Some(same) => Arc::new(same),
+            None => {
+                let other = DirectFile::open(&self.path).map_err(io("open", &self.path))?;
+                self.check_unchanged(other.file())?;
+                Arc::new(other)
+            }
+        };
+        self.alignment.get_or_init(|| handle.alignment());
+        self.keep(|handles| handles.direct = Some(Arc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// What reads past the system's cache have to be multiples of; 1 if the file cannot be opened.
+    pub(crate) fn direct_alignment(self: &Arc<Self>) -> u64 {
+        self.alignment.get().copied().unwrap_or_else(|| self.direct().map_or(1, |handle| handle.alignment()))
+    }
+
+    fn kept(&self) -> Handles {
+        for _ in 0..1000 {
+            match self.handles.try_read() {
+                Ok(kept) => return kept.clone(),
+                Err(TryLockError::Poisoned(kept)) => return kept.into_inner().clone(),
+                // Held for a moment, or for ever: when the process was forked.
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        Handles::default()
+    }
+
+    /// Keeps a handle for the next read, and closes those of another file if there are too many.
+    fn keep(self: &Arc<Self>, put: impl FnOnce(&mut Handles)) {
+        let Ok(mut open) = OPEN.try_lock() else { return };
+        let Ok(mut kept) = self.handles.try_write() else { return };
+        let is_open = kept.cached.is_some() || kept.direct.is_some();
+        put(&mut kept);
         drop(kept);
+        if is_open {
+            return; // it is among the open ones already
+        }
         open.push_back(Arc::downgrade(self));
         if open.len() > MOST_OPEN {
             open.retain(|file| file.strong_count() > 0);
@@ -104,9 +155,9 @@ impl DataFile {
         let oldest = if open.len() > MOST_OPEN { open.pop_front().and_then(|file| file.upgrade()) } else { None };
         drop(open);
         if let Some(oldest) = oldest
-            && let Ok(mut kept) = oldest.handle.try_write()
+            && let Ok(mut kept) = oldest.handles.try_write()
         {
-            *kept = None;
+            *kept = Handles::default();
         }
     }
 
@@ -164,6 +215,17 @@ fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usi
         }
     }
     Ok(done)
+}
+
+/// A name that the system has for an open file, whatever became of the one that it was opened by.
+#[cfg(target_os = "linux")]
+fn name_of(handle: &File) -> Option<PathBuf> {
+    Some(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle)).into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name_of(_handle: &File) -> Option<PathBuf> {
+    None
 }
 
 #[cfg(unix)]
@@ -232,9 +294,9 @@ mod tests {
         for (at, file) in files.iter().enumerate() {
             assert_eq!(file.read_up_to(0, 10).unwrap(), at.to_string().into_bytes());
         }
-        let kept = files.iter().filter(|file| file.handle.read().unwrap().is_some()).count();
+        let kept = files.iter().filter(|file| file.handles.read().unwrap().cached.is_some()).count();
         assert!(kept <= MOST_OPEN, "{kept}");
-        let closed = files.iter().position(|file| file.handle.read().unwrap().is_none()).unwrap();
+        let closed = files.iter().position(|file| file.handles.read().unwrap().cached.is_none()).unwrap();
         fs::write(name(closed), "another, longer").unwrap();
         assert_eq!(files[closed].read_exact_at(0, &mut [0]).unwrap_err().code(), "file_changed");
     }

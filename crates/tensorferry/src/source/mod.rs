@@ -5,6 +5,7 @@ mod array;
 mod arrays;
 mod cast;
 mod convert;
+mod direct;
 mod file;
 mod in_memory;
 mod located;

@@ -25,7 +25,9 @@ impl Packed {
     /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
     pub(crate) fn new(spec: TensorSpec, arrays: Vec<Located>, mode: Mode) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| rows_of(&array.layout)))?;
-        Ok(Self { spec: [spec], arrays, parts, engine: engine(mode) })
+        let bytes = |array: &Located| array.offset..array.offset.saturating_add(array.layout.nbytes() as u64);
+        let engine = engine(mode, arrays.iter().map(|array| (Arc::clone(&array.file), bytes(array))));
+        Ok(Self { spec: [spec], arrays, parts, engine })
     }
 
     /// How the files are read.

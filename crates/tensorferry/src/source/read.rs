@@ -1,10 +1,12 @@
 //! Engines: how bytes of files come into memory that is the caller's.
 
 use super::Mode;
+use super::direct::Direct;
 use super::file::DataFile;
 use crate::Result;
 use crate::dataset::Stop;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes to read: those of `file` from `offset` on, as many as `out` holds.
@@ -28,17 +30,12 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug {
     fn read(&self, pieces: &mut [Piece<'_>], stop: &Stop) -> Result<()>;
 }
 
-/// The engine of a mode that reads.
-pub(crate) fn engine(mode: Mode) -> Arc<dyn Engine> {
+/// The engine of a mode that reads, for rows that lie in these bytes of files, one file after the other. Pieces are of these files.
+pub(crate) fn engine(mode: Mode, rows: impl IntoIterator<Item = (Arc<DataFile>, Range<u64>)>) -> Arc<dyn Engine> {
     match mode {
-        Mode::Direct => direct(),
+        Mode::Direct => Arc::new(Direct::new(rows)),
         _ => Arc::new(Positioned),
     }
-}
-
-/// What [`Mode::Direct`] reads with: for now, the system's cache.
-fn direct() -> Arc<dyn Engine> {
-    Arc::new(Positioned)
 }
 
 /// One positioned read after the other, in the order in which the bytes lie.

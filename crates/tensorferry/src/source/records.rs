@@ -49,7 +49,8 @@ impl Records {
         };
         let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
-        Ok(Self { files, parts, engine: engine(mode) })
+        let engine = engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
+        Ok(Self { files, parts, engine })
     }
 
     fn find(&self, request: &Request) -> Result<Asked> {

@@ -1,0 +1,180 @@
+"""Files read past the system's cache: what is said about it, threads, forks, Ctrl-C, and memory. Elements and modes: test_open.py."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorferry as tfy
+from conftest import run_python, same
+
+HOW = re.compile(r"rows\.npy: read by (io_uring|threads), (past|through) the system's cache")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A file of 3 MB in rows of 400 bytes that differ, and what it holds."""
+    array = np.arange(7_500 * 100, dtype=np.int32).reshape(7_500, 100)
+    np.save(tmp_path / "rows.npy", array)
+    return tmp_path / "rows.npy", array
+
+
+def said(caplog) -> str:
+    for _ in range(500):  # the main thread hands messages on when it runs Python code
+        if caplog.records:
+            break
+        time.sleep(0.01)
+    return "\n".join(record.getMessage() for record in caplog.records)
+
+
+def test_which_way_a_file_is_read_is_said_once_to_the_logger_tensorferry(rows, caplog):
+    path, expected = rows
+    with caplog.at_level(logging.INFO, "tensorferry"):
+        array = tfy.open(path, mode="direct")
+        same(array[7_000], expected[7_000])
+        assert HOW.search(said(caplog)), caplog.records
+        threads = [threading.Thread(target=lambda: array[5]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        list(tfy.Dataset.from_tensor_slices(array).batch(1000).with_format("numpy"))
+    assert len(caplog.records) == 1
+    assert (caplog.records[0].name, caplog.records[0].levelname) == ("tensorferry", "INFO")
+
+
+def test_what_the_threads_of_a_dataset_say_is_handed_on(rows, caplog):
+    with caplog.at_level(logging.INFO, "tensorferry"):
+        dataset = tfy.Dataset.from_files(rows[0], mode="direct").shuffle(8, seed=1).batch(100).prefetch(2)
+        found = np.concatenate(list(dataset.with_format("numpy")))
+        assert HOW.search(said(caplog)), caplog.records
+    same(np.sort(found, axis=0), rows[1])
+
+
+def test_what_is_said_as_the_last_thing_before_the_exit_is_not_lost(rows):
+    code = """
+    import logging, sys, tensorferry as tfy
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    def last():
+        tfy.open(sys.argv[1], mode="direct")[0]
+    last()
+    """
+    assert HOW.search(run_python(code, str(rows[0])))
+
+
+def test_a_handler_of_messages_that_raises_harms_nobody(rows):
+    code = """
+    import logging, sys, time, numpy as np, tensorferry as tfy
+    raised = []
+    sys.unraisablehook = lambda what: raised.append(str(what.exc_value))
+    class Raises(logging.Handler):
+        def emit(self, record):
+            raise OSError("no space")
+    logging.getLogger("tensorferry").addHandler(Raises())
+    logging.getLogger("tensorferry").setLevel("INFO")
+    for _ in range(3):
+        array = tfy.open(sys.argv[1], mode="direct")
+        assert (np.asarray(array) == np.load(sys.argv[1])).all()
+        for _ in range(10):
+            time.sleep(0.001)
+    assert raised and set(raised) == {"no space"}, raised
+    """
+    run_python(code, str(rows[0]))
+
+
+def test_a_forked_process_reads_what_its_parent_reads(rows):
+    code = """
+    import os, sys, warnings, numpy as np, tensorferry as tfy
+    warnings.simplefilter("ignore")  # a fork with threads: what is tested
+    path = sys.argv[1]
+    expected = np.load(path)
+    array = tfy.open(path, mode="direct")
+    plans = [tfy.Dataset.from_tensor_slices(array).batch(64).with_format("numpy"),
+             tfy.Dataset.from_tensor_slices(array).shuffle(9, 3, False).batch(64).with_format("numpy")]
+    for plan in plans:
+        whole = np.concatenate(list(plan))
+        iterator = iter(plan)
+        begun = [next(iterator) for _ in range(20)]
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    assert (array[[7, 7_000, 3]] == expected[[7, 7_000, 3]]).all()
+                    assert (np.concatenate(list(plan)) == whole).all()
+                    status = 0
+                finally:
+                    os._exit(status)
+            begun.append(next(iterator))
+            assert os.waitpid(child, 0)[1] == 0
+        assert (np.concatenate(begun + list(iterator)) == whole).all()
+    """
+    run_python(code, str(rows[0]))
+
+
+def test_a_state_of_one_mode_goes_on_in_another(rows):
+    def plan(mode):
+        return tfy.Dataset.from_files(rows[0], mode=mode).shuffle(9, seed=3).batch(100).with_format("numpy")
+
+    whole = list(plan("map"))
+    iterator = iter(plan("direct"))
+    begun = [next(iterator) for _ in range(31)]
+    resumed = iter(plan("map"))
+    resumed.load_state_dict(iterator.state_dict())
+    for found, expected in zip(begun + list(resumed), whole, strict=True):
+        same(found, expected)
+    backwards = iter(plan("direct"))
+    backwards.load_state_dict(iterator.state_dict())
+    for found, expected in zip(backwards, whole[31:], strict=True):
+        same(found, expected)
+
+
+def test_many_threads_read_one_array_in_order_and_at_random(rows):
+    path, expected = rows
+    array = tfy.open(path, mode="direct")
+    wrong = []
+
+    def reads(seed: int):
+        random = np.random.default_rng(seed)
+        for start in range(0, 7_500, 500):
+            at = random.integers(0, 7_500, 50)
+            if not (np.asarray(array[start : start + 500]) == expected[start : start + 500]).all():
+                wrong.append(start)
+            if not (np.asarray(array[at]) == expected[at]).all():
+                wrong.append(at)
+
+    threads = [threading.Thread(target=reads, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_file_whose_name_is_gone_is_read_all_the_same(rows):
+    path, expected = rows
+    array = tfy.open(path, mode="direct")
+    path.unlink()
+    same(array[-1], expected[-1])
+    same(np.asarray(array), expected)
+
+
+@pytest.mark.parametrize("mode", ["read", "direct"])
+def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_they_were(rows, mode):
+    path, expected = rows
+    array = tfy.open(path, mode=mode)
+    same(array[0], expected[0])
+    with path.open("ab") as file:
+        file.write(b"\0" * 400)
+    with pytest.raises(
+        tfy.errors.FileFormatError, match=r"written to since it was opened \(3000128 bytes then, 3000528 now\)"
+    ) as raised:
+        array[1]
+    assert raised.value.code == "file_changed"
+    # The rows that its header counts are there for whoever opens it again, and all rows of a file without one.
+    same(np.asarray(tfy.open(path, mode=mode)), expected)
+    same(tfy.open_raw(path, "int32", (-1, 100), offset=128, mode=mode)[7_499:], np.stack([expected[-1], np.zeros(100, np.int32)]))
