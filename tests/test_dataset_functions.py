@@ -45,7 +45,8 @@ def test_map_gives_what_the_function_returns_and_knows_its_spec(function) -> Non
 
 
 def test_map_takes_tf_datas_arguments_in_their_order() -> None:
-    for arguments in ((2,), (tf.data.AUTOTUNE, True), (4, False, None), (None, None, True, False, "name")):
+    # With more calls at a time, what is not deterministic comes in any order from tf.data.
+    for arguments in ((2,), (tf.data.AUTOTUNE, True), (1, False, None), (None, None, True, False, "name")):
         assert_agree(lambda Dataset, arguments=arguments: Dataset.range(4).map(lambda x: x + 1, *arguments))
 
 
