@@ -155,7 +155,9 @@ impl Node for OpenedRows {
                 }
                 if !columns.is_empty() {
                     // A source may overwrite them.
-                    group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cx.stop)?;
+                    let bytes = rows.iter().map(|rows| rows.row * requests.len()).sum();
+                    let read = || group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cx.stop);
+                    self.arrays[group.components[0]].counting(bytes, read)?;
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// How many rows are asked of a source at a time.
 const REQUESTS: usize = 64 << 10;
@@ -71,7 +72,7 @@ impl Array {
         Self { stop: stop.clone(), ..self.clone() }
     }
 
-    /// The same array, whose reading is counted.
+    /// The same array, whose reading is counted, by whatever reads it.
     #[must_use]
     pub fn counted_by(&self, progress: &Progress) -> Self {
         Self { progress: progress.clone(), ..self.clone() }
@@ -174,21 +175,29 @@ impl Array {
         self.check_rows(start, len)?;
         let (shape, row) = self.stacked(len);
         if let Some(shared) = self.source.share(self.column, start as u64, len) {
-            self.progress.add(len * row);
+            self.progress.add(len * row, Duration::ZERO);
             return Ok(shared);
         }
-        let read = filled(self.dtype, &shape, |bytes| {
-            // Part by part: the list of requests stays short, however many rows there are.
-            for first in (0..len).step_by(REQUESTS) {
-                let rows = REQUESTS.min(len - first);
-                let mut requests: Vec<Request> =
-                    (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
-                let bytes = &mut bytes[first * row..(first + rows) * row];
-                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
-            }
-            Ok(())
-        })?;
-        self.progress.add(len * row);
+        self.counting(len * row, || {
+            filled(self.dtype, &shape, |bytes| {
+                // Part by part: the list of requests stays short, however many rows there are.
+                for first in (0..len).step_by(REQUESTS) {
+                    let rows = REQUESTS.min(len - first);
+                    let mut requests: Vec<Request> =
+                        (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
+                    let bytes = &mut bytes[first * row..(first + rows) * row];
+                    self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// What `read` reads, counted as so many bytes.
+    pub(crate) fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let began = Instant::now();
+        let read = read()?;
+        self.progress.add(bytes, began.elapsed());
         Ok(read)
     }
 
@@ -210,11 +219,11 @@ impl Array {
         let (shape, row) = self.stacked(indices.len());
         let mut requests: Vec<Request> =
             indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
-        let read = filled(self.dtype, &shape, |bytes| {
-            self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)
-        })?;
-        self.progress.add(indices.len() * row);
-        Ok(read)
+        self.counting(indices.len() * row, || {
+            filled(self.dtype, &shape, |bytes| {
+                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)
+            })
+        })
     }
 
     /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says), at least one.
@@ -258,7 +267,7 @@ impl Array {
     /// # Errors
     /// [`Error::Stopped`] if the reading is to stop.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
-        self.progress.add(bytes);
+        self.progress.add(bytes, Duration::ZERO);
         self.stop.check()
     }
 
