@@ -310,15 +310,17 @@ def test_pickles_hold_names_and_not_elements(tmp_path, monkeypatch):
     np.savez("b.npz", x=array)
     array.tofile("c.bin")
     opened = [tfy.open("a.npy", mode="read"), tfy.open("b.npz")["x"], tfy.open_raw("c.bin", "int64", (-1, 10))]
+    cast = [array.astype("uint8").astype("float32") for array in opened]
     dataset = tfy.Dataset.from_tensor_slices(tuple(opened)).batch(10)
     names = tfy.open("b.npz")
     whole = tfy.Dataset.from_tensor_slices(names)
-    pickled = [pickle.dumps(value) for value in [*opened, dataset, names, whole]]
+    pickled = [pickle.dumps(value) for value in [*opened, *cast, dataset, names, whole]]
     assert all(len(data) < 2000 for data in pickled)
     monkeypatch.chdir("/")
     *arrays, again, mapping, again_whole = [pickle.loads(data) for data in pickled]
     for one in arrays:
-        same(np.asarray(one), array)
+        same(np.asarray(one), array.astype(one.dtype))
+    assert [one.dtype for one in arrays] == [np.int64] * 3 + [np.float32] * 3
     assert arrays[0].mode == "read"
     assert list(mapping) == ["x"]
     same(next(iter(again.with_format("numpy")))[0], array[:10])
@@ -326,6 +328,33 @@ def test_pickles_hold_names_and_not_elements(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", array[:10])
     with pytest.raises(errors.FileFormatError, match=r"a\.npy: held int64 of shape \(1000, 10\)"):
         pickle.loads(pickled[0])
+
+
+@pytest.mark.parametrize("mode", ["map", "read"])
+def test_an_array_in_another_dtype_is_saved_and_streamed_without_being_loaded(tmp_path, mode):
+    array = values((40_000, 30))
+    array[30_000, 7] = 300
+    np.save(tmp_path / "p-1.npy", array[:10_000])
+    np.save(tmp_path / "p-2.npy", array[10_000:])
+    opened = tfy.open(tmp_path / "p-*.npy", mode=mode)
+    wide = opened.astype("float64")
+    assert (wide.dtype, wide.shape, wide.mode) == (np.float64, array.shape, mode)
+    tfy.save(tmp_path / "wide.npy", wide)
+    same(np.load(tmp_path / "wide.npy"), array.astype(np.float64))
+    same(np.asarray(wide), array.astype(np.float64))
+    same(wide[[5, 30_000, 4]], array[[5, 30_000, 4]].astype(np.float64))
+    batch = next(iter(tfy.Dataset.from_tensor_slices(wide).batch(3).with_format("numpy")))
+    same(batch, array[:3].astype(np.float64))
+    narrow = opened.astype(np.uint8)
+    same(narrow[:30_000], array[:30_000].astype(np.uint8))
+    says = r"p-2\.npy: row 20000: int64 -> uint8: 1 of \d+ values does not fit \(first: \[30000, 7\] = 300"
+    with pytest.raises(OverflowError, match=says):
+        tfy.save(tmp_path / "narrow.npy", narrow)
+    assert not (tmp_path / "narrow.npy").exists()
+    tfy.save(tmp_path / "narrow.npy", opened.astype("uint8", "saturate"))
+    same(np.load(tmp_path / "narrow.npy"), array.clip(0, 255).astype(np.uint8))
+    with pytest.raises(TypeError):
+        opened.astype("complex64").astype("int8")
 
 
 def test_arguments_that_have_no_meaning_are_refused(tmp_path):

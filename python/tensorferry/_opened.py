@@ -256,6 +256,10 @@ def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Arra
     first, second = recipe
     if isinstance(first, tuple):
         made: Any = reopen(first, None)[second]  # one of the arrays of a file
+    elif first == "astype":
+        inner, dtype, casting = second
+        opened: Any = reopen(inner, None)
+        made = opened.astype(dtype, casting)
     else:
         made = _open(*second) if first == "open" else open_raw(*second)
     if expected is not None and (made.shape, made.dtype.name) != expected:

@@ -133,6 +133,32 @@ impl PyArray {
         PyTensor::numpy(&Bound::new(py, PyTensor::from(tensor))?)
     }
 
+    /// The same array in another dtype: nothing is read, and elements are converted whenever they are.
+    ///
+    /// Saved, it makes a file of the other dtype, of any size: `save("narrow.npy", open("wide.npy").astype("int32"))`. To read all of it
+    /// into memory, `tensor(array, dtype)` does the same and shares what needs no conversion; a dataset has `Dataset.cast`.
+    ///
+    /// Args:
+    ///     dtype: a `numpy.dtype`, `tf.DType`, type or name.
+    ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises when they are read, `"saturate"` clamps, `"wrap"`
+    ///         keeps the low bits.
+    ///
+    /// Raises:
+    ///     tensorferry.errors.TypeError: no conversion is defined, of complex to real numbers for example.
+    ///
+    /// >>> import numpy as np, os, tempfile, tensorferry
+    /// >>> path = os.path.join(tempfile.mkdtemp(), "squares.npy")
+    /// >>> np.save(path, np.arange(5) ** 2)
+    /// >>> tensorferry.open(path).astype("uint8")[3:]
+    /// tensorferry.Tensor([ 9, 16], shape=(2,), dtype=uint8)
+    #[pyo3(signature = (dtype, casting = "checked"))]
+    fn astype(&self, py: Python<'_>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Self> {
+        let to = dtype::parse_ours(Some(dtype))?.unwrap_or(self.inner.dtype());
+        let inner = self.inner.cast(to, dtype::parse_casting(py, casting)?).or_raise(py)?;
+        let recipe = ("astype", (&self.recipe, to.name(), casting)).into_pyobject(py)?.into_any().unbind();
+        Ok(Self { inner, recipe })
+    }
+
     #[pyo3(signature = (dtype = None, copy = None))]
     fn __array__<'py>(
         &self,
