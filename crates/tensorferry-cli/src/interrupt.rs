@@ -1,0 +1,41 @@
+//! Ctrl-C and SIGTERM: what is under way stops, and takes its temporary files away.
+
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+use tensorferry::dataset::Stop;
+
+/// The signal that came; 0 for none.
+static CAME: AtomicI32 = AtomicI32::new(0);
+
+/// What the first signal stops. A second one ends the process where it is.
+pub(crate) fn stop() -> Stop {
+    let stop = Stop::default();
+    // A file that grows past the limit of the process is an error like others, and does not end it.
+    let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    // Where signals or threads are not to be had, a signal ends the process as it always does.
+    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+        let stop = stop.clone();
+        let wait = move || {
+            for signal in signals.forever() {
+                if CAME.swap(signal, Ordering::Relaxed) != 0 {
+                    let _ends_the_process = emulate_default_handler(signal);
+                }
+                stop.stop();
+            }
+        };
+        let _waiting = thread::Builder::new().name("signals".into()).spawn(wait);
+    }
+    stop
+}
+
+/// The exit status of a process that a signal ended, as shells have it, if one came.
+pub(crate) fn status() -> Option<u8> {
+    match CAME.load(Ordering::Relaxed) {
+        0 => None,
+        signal => u8::try_from(128 + signal).ok(),
+    }
+}

@@ -1,0 +1,37 @@
+//! The `tensorferry` command: what it does, apart from being a process. Each subcommand is a file.
+#![forbid(unsafe_code)]
+
+mod check;
+mod completions;
+mod interrupt;
+mod outcome;
+mod source;
+
+use clap::Parser;
+use std::ffi::OsString;
+use std::io::{BufWriter, Write};
+
+/// Arrays in files of any size: .npy, .npz, .safetensors, TFRecord, and raw ones.
+#[derive(Parser)]
+#[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
+enum Command {
+    Check(check::Check),
+    Completions(completions::Completions),
+}
+
+/// Does what the arguments say, the first of which is the command's name, and returns the exit status.
+pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> u8 {
+    let command = match Command::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => return outcome::not_parsed(&error),
+    };
+    let stop = interrupt::stop();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let done = match command {
+        Command::Check(check) => check.run(&mut out, &stop),
+        Command::Completions(completions) => completions.run(&mut out),
+    };
+    // What was written before a failure is to be seen before it.
+    let flushed = out.flush();
+    outcome::status(done.and_then(|()| Ok(flushed?)))
+}

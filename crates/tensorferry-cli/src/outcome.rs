@@ -1,0 +1,127 @@
+//! How a command ends: what it says on stderr, and its exit status.
+
+use crate::interrupt;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use tensorferry::Error;
+
+/// The exit statuses, as `--help` tells them.
+pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 the arguments are wrong; 3 the system \
+                                   refused (no such file, no permission, a full disk, no memory); 130 Ctrl-C; 141 nobody reads the output.";
+
+/// The data are not as they should be.
+const DATA: u8 = 1;
+/// The arguments are wrong: clap's number.
+const USAGE: u8 = 2;
+/// The system refused something.
+const SYSTEM: u8 = 3;
+/// A write to a closed pipe, as shells tell of a process that SIGPIPE ended.
+const NOBODY_READS: u8 = 128 + 13;
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for does not go.
+    Wrong(String),
+    /// The library's error.
+    Library(Error),
+    /// The result cannot be written to stdout.
+    Output(io::Error),
+    /// Everything was said already; the worst of it has this exit status.
+    Said(u8),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// Of writing to stdout: errors of files are the library's.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+pub(crate) fn wrong(what: impl Into<String>) -> Failure {
+    Failure::Wrong(what.into())
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(what) => f.write_str(what),
+            Self::Library(error) => f.write_str(&as_options(&error.to_string())),
+            Self::Output(error) => write!(f, "stdout: {error}"),
+            Self::Said(_) => Ok(()),
+        }
+    }
+}
+
+/// What an error says of arguments, as the options of the command that they are.
+pub(crate) fn as_options(words: &str) -> String {
+    let mut words = words
+        .trim_start_matches("open: ")
+        .trim_start_matches("open_raw: ")
+        .replace("Keep dtype=", "Keep --dtype ")
+        .replace("Pass format=", "Pass --format");
+    words = words.replace("or open it with open_raw", "or its dtype with --raw-dtype");
+    words = words.replace("Use open_raw, with its dtype", "Pass --raw-dtype");
+    for casting in ["saturate", "wrap", "checked"] {
+        words = words.replace(&format!("casting=\"{casting}\""), &format!("--casting {casting}"));
+    }
+    for mode in ["map", "read"] {
+        words = words.replace(&format!("mode=\"{mode}\""), &format!("--mode {mode}"));
+    }
+    words
+}
+
+/// The exit status of a library's error.
+pub(crate) fn status_of(error: &Error) -> u8 {
+    match error.code() {
+        "io" | "allocation" => SYSTEM,
+        "argument" | "cast_not_defined" => USAGE,
+        "stopped" => interrupt::status().unwrap_or(DATA),
+        _ => DATA,
+    }
+}
+
+/// Says on stderr that something went wrong, in one line that starts as all of this command do.
+pub(crate) fn complain(what: impl fmt::Display) {
+    // Where stderr is closed there is nobody to tell.
+    let _said = writeln!(io::stderr(), "tensorferry: error: {what}");
+}
+
+/// Tells of arguments that are wrong, or writes the help that they ask for.
+pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        let _said = write!(io::stderr(), "tensorferry: ");
+    }
+    let printed = error.print();
+    match printed {
+        Err(closed) if closed.kind() == ErrorKind::BrokenPipe && !error.use_stderr() => NOBODY_READS,
+        _ => u8::try_from(error.exit_code()).unwrap_or(USAGE),
+    }
+}
+
+/// Says what went wrong, and gives the exit status.
+pub(crate) fn status(done: Outcome) -> u8 {
+    match done {
+        Ok(()) => 0,
+        Err(Failure::Said(status)) => status,
+        // Whoever closed stdout does not want to know.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => NOBODY_READS,
+        Err(Failure::Library(Error::Stopped)) => interrupt::status().unwrap_or(DATA),
+        Err(failure) => {
+            complain(&failure);
+            match failure {
+                Failure::Wrong(_) => USAGE,
+                Failure::Library(error) => status_of(&error),
+                Failure::Output(_) | Failure::Said(_) => SYSTEM,
+            }
+        }
+    }
+}

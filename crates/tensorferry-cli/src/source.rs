@@ -1,0 +1,124 @@
+//! Opening what a command is given: the options that say how, the same for all.
+
+use crate::outcome::{Outcome, wrong};
+use std::path::PathBuf;
+use tensorferry::dataset::{Shape, Stop};
+use tensorferry::{Array, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
+
+/// How files are opened.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Opening files")]
+pub(crate) struct OpenArgs {
+    /// Format of the files: npy, npz, safetensors, tfrecord, tfrecord_bytes, raw [default: what their first bytes say]
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// How they are read: auto, map, read, direct [default: auto]
+    #[arg(long, value_parser = mode)]
+    mode: Option<Mode>,
+    /// The array of this name, of files that hold several
+    #[arg(long, value_name = "NAME")]
+    array: Option<String>,
+    /// dtype of what raw files hold, as a name (int32) or as NumPy's code with a byte order (>i4)
+    #[arg(long, value_name = "DTYPE", value_parser = dtype_and_order)]
+    raw_dtype: Option<(DType, ByteOrder)>,
+    /// Shape of what each raw file holds; -1, first, for as many rows as there are [default: -1]
+    #[arg(long, value_name = "N,N,...", value_parser = shape, allow_hyphen_values = true, requires = "raw_dtype")]
+    raw_shape: Option<Shape>,
+    /// Bytes before the elements of raw files [default: 0]
+    #[arg(long, value_name = "BYTES", requires = "raw_dtype")]
+    raw_offset: Option<u64>,
+}
+
+pub(crate) fn format(name: &str) -> Result<Format, String> {
+    Format::from_name(name).ok_or_else(|| format!("none of {}", Format::ALL.map(Format::name).join(", ")))
+}
+
+pub(crate) fn mode(name: &str) -> Result<Mode, String> {
+    Mode::from_name(name).ok_or_else(|| format!("none of {}", Mode::ALL.map(Mode::name).join(", ")))
+}
+
+pub(crate) fn dtype(name: &str) -> Result<DType, String> {
+    DType::from_name(name).ok_or_else(|| format!("none of {}", DType::ALL.map(DType::name).join(", ")))
+}
+
+#[allow(dead_code, reason = "of convert and stream")]
+pub(crate) fn casting(name: &str) -> Result<Casting, String> {
+    Casting::ALL
+        .into_iter()
+        .find(|casting| casting.name() == name)
+        .ok_or_else(|| format!("none of {}", Casting::ALL.map(Casting::name).join(", ")))
+}
+
+fn dtype_and_order(text: &str) -> Result<(DType, ByteOrder), String> {
+    match DType::from_numpy_typestr(text) {
+        Some(found) => Ok(found),
+        None => Ok((dtype(text)?, ByteOrder::Native)),
+    }
+}
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let dims = text.split(',').map(str::trim).enumerate().map(|(at, dim)| match dim {
+        "-1" if at == 0 => Ok(None),
+        "-1" => Err("only the first length can be left to the file's".to_owned()),
+        _ => dim.parse::<usize>().map(Some).map_err(|_| format!("{dim:?} is no length")),
+    });
+    Ok(Shape::new(dims.collect::<Result<Vec<_>, _>>()?))
+}
+
+impl OpenArgs {
+    /// Opens files, several as one: what is opened can be stopped.
+    pub(crate) fn open(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Opened> {
+        let mode = self.mode.unwrap_or_default();
+        let Some((dtype, order)) = self.raw_dtype else {
+            if self.format == Some(Format::Raw) {
+                return Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."));
+            }
+            let options = OpenOptions { format: self.format, mode, stop: stop.clone(), ..OpenOptions::default() };
+            return Ok(open_with(paths, &options)?);
+        };
+        if let Some(format) = self.format.filter(|format| *format != Format::Raw) {
+            return Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")));
+        }
+        let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
+        let raw = Raw { dtype, order, shape, offset: self.raw_offset.unwrap_or(0) };
+        Ok(Opened::Array(open_raw(paths, &raw, mode)?))
+    }
+
+    /// The same, in another mode where none was asked for.
+    pub(crate) fn or_mode(self, mode: Mode) -> Self {
+        Self { mode: self.mode.or(Some(mode)), ..self }
+    }
+
+    /// The one array asked for.
+    #[allow(dead_code, reason = "of convert and stream")]
+    pub(crate) fn open_array(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Array> {
+        let array = match (self.open(paths, stop)?, &self.array) {
+            (Opened::Arrays(arrays), Some(name)) => arrays.get(name)?,
+            (Opened::Arrays(arrays), None) => {
+                let names: Vec<&str> = arrays.names().take(20).collect();
+                let [only] = names.as_slice() else {
+                    let count = arrays.len();
+                    return Err(wrong(format!("{} holds {count} arrays: {names:?}. Choose one with --array.", shown(paths))));
+                };
+                arrays.get(only)?
+            }
+            (Opened::Array(_), Some(name)) => return Err(no_names(paths, name)),
+            (Opened::Array(array), None) => array,
+        };
+        Ok(array.stopped_by(stop))
+    }
+}
+
+#[allow(dead_code, reason = "of convert and stream")]
+fn no_names(paths: &[PathBuf], name: &str) -> crate::outcome::Failure {
+    wrong(format!("{} holds one array, without a name: there is no {name:?} in it", shown(paths)))
+}
+
+#[allow(dead_code, reason = "of convert and stream")]
+fn shown(paths: &[PathBuf]) -> String {
+    match paths {
+        [first, _, ..] => format!("{} and the files after it", first.display()),
+        [only] => only.display().to_string(),
+        [] => String::new(),
+    }
+}
