@@ -13,7 +13,7 @@ use crate::{Error, Result, Tensor};
 use flate2::read::DeflateDecoder;
 use libdeflater::{DecompressionError, Decompressor};
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zip::result::ZipError;
@@ -252,7 +252,7 @@ pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], com
         ZipError::Io(error) => io("write", path)(error),
         other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
     };
-    let mut archive = ZipWriter::new(file);
+    let mut archive = ZipWriter::new(Once { file, failed: false });
     let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };
     for (name, array) in arrays {
         // What 32 bits hold, less more than any header of .npy.
@@ -262,6 +262,33 @@ pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], com
         npy::write(array, |bytes| archive.write_all(bytes).map_err(io("write", path)))?;
     }
     archive.finish().map_err(wrong).map(drop)
+}
+
+/// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive, and would say on stderr that it cannot.
+struct Once<'a> {
+    file: &'a mut File,
+    failed: bool,
+}
+
+impl Write for Once<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        let written = self.file.write(bytes);
+        self.failed = written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted);
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Once<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 #[cfg(test)]
