@@ -1,7 +1,7 @@
 # Every way in. Each target does its own set-up on a machine that has Rust (rustup), Python >= 3.11 and make, and repeats only what changed.
 #
 #   make demo       what it does, on real images
-#   make build      the package, built into .venv
+#   make build      the package, built into .venv, and the command, target/release/tensorferry
 #   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB
 #   make lint       formatting, lints, types, documents in step with the code
 #   make bench      side by side with the peers; a table, and a record in benchmarks/record/
@@ -59,6 +59,7 @@ TEST_GROUPS := frameworks test $(if $(filter all,$(FRAMEWORKS)),torch)
 
 build: $(call have,build)
 	$(VENV_PYTHON) -m maturin develop --release --quiet
+	cargo build --release --quiet -p tensorferry-cli
 
 demo: build $(call have,frameworks demo)
 	$(VENV_PYTHON) examples/demo.py

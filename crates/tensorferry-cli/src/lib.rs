@@ -3,9 +3,18 @@
 
 mod check;
 mod completions;
+mod convert;
 mod interrupt;
+mod journal;
 mod outcome;
+mod plan;
+mod progress;
+mod report;
+mod select;
+mod size;
 mod source;
+mod stream;
+mod usage;
 
 use clap::Parser;
 use std::ffi::OsString;
@@ -16,6 +25,8 @@ use std::io::{BufWriter, Write};
 #[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
 enum Command {
     Check(check::Check),
+    Convert(convert::Convert),
+    Stream(stream::Stream),
     Completions(completions::Completions),
 }
 
@@ -29,6 +40,8 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {
         Command::Check(check) => check.run(&mut out, &stop),
+        Command::Convert(convert) => convert.run(&mut out, &stop),
+        Command::Stream(stream) => stream.run(&mut out, &stop),
         Command::Completions(completions) => completions.run(&mut out),
     };
     // What was written before a failure is to be seen before it.

@@ -1,9 +1,11 @@
 //! Opening what a command is given: the options that say how, the same for all.
 
 use crate::outcome::{Outcome, wrong};
-use std::path::PathBuf;
+use crate::select::Named;
+use crate::size::Size;
+use std::path::{Path, PathBuf};
 use tensorferry::dataset::{Shape, Stop};
-use tensorferry::{Array, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
+use tensorferry::{ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
 
 /// How files are opened.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,9 +17,9 @@ pub(crate) struct OpenArgs {
     /// How they are read: auto, map, read, direct [default: auto]
     #[arg(long, value_parser = mode)]
     mode: Option<Mode>,
-    /// The array of this name, of files that hold several
+    /// The array of this name, of files that hold several; may be given several times
     #[arg(long, value_name = "NAME")]
-    array: Option<String>,
+    array: Vec<String>,
     /// dtype of what raw files hold, as a name (int32) or as NumPy's code with a byte order (>i4)
     #[arg(long, value_name = "DTYPE", value_parser = dtype_and_order)]
     raw_dtype: Option<(DType, ByteOrder)>,
@@ -41,7 +43,6 @@ pub(crate) fn dtype(name: &str) -> Result<DType, String> {
     DType::from_name(name).ok_or_else(|| format!("none of {}", DType::ALL.map(DType::name).join(", ")))
 }
 
-#[allow(dead_code, reason = "of convert and stream")]
 pub(crate) fn casting(name: &str) -> Result<Casting, String> {
     Casting::ALL
         .into_iter()
@@ -89,32 +90,42 @@ impl OpenArgs {
         Self { mode: self.mode.or(Some(mode)), ..self }
     }
 
-    /// The one array asked for.
-    #[allow(dead_code, reason = "of convert and stream")]
-    pub(crate) fn open_array(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Array> {
-        let array = match (self.open(paths, stop)?, &self.array) {
-            (Opened::Arrays(arrays), Some(name)) => arrays.get(name)?,
-            (Opened::Arrays(arrays), None) => {
-                let names: Vec<&str> = arrays.names().take(20).collect();
-                let [only] = names.as_slice() else {
-                    let count = arrays.len();
-                    return Err(wrong(format!("{} holds {count} arrays: {names:?}. Choose one with --array.", shown(paths))));
-                };
-                arrays.get(only)?
-            }
-            (Opened::Array(_), Some(name)) => return Err(no_names(paths, name)),
-            (Opened::Array(array), None) => array,
+    /// The arrays asked for, or all, each with its name if it has one. With a limit on memory, what does not fit in half of it is not mapped
+    /// unless it is to be.
+    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, stop: &Stop) -> Outcome<Vec<Named>> {
+        let mut opened = self.open(paths, stop)?;
+        let bytes: u64 = match &opened {
+            Opened::Array(array) => array.paths().map(len).sum(),
+            Opened::Arrays(arrays) => arrays.paths().map(len).sum(),
         };
-        Ok(array.stopped_by(stop))
+        if memory.is_some_and(|memory| bytes > memory as u64 / 2) && self.mode.is_none() {
+            opened = self.clone().or_mode(Mode::Direct).open(paths, stop)?;
+        }
+        match (opened, self.array.as_slice()) {
+            (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),
+            (Opened::Array(_), [name, ..]) => {
+                Err(wrong(format!("--array {name}: {} holds one array, without a name", shown(paths))))
+            }
+            (Opened::Arrays(arrays), []) => {
+                Ok(arrays.get_all()?.into_iter().map(|(name, array)| Named { name: Some(name), array }).collect())
+            }
+            (Opened::Arrays(arrays), names) => {
+                names.iter().map(|name| Ok(Named { name: Some(name.clone()), array: arrays.get(name)? })).collect()
+            }
+        }
+    }
+
+    /// What decides which elements are found, in words to be compared.
+    pub(crate) fn describe(&self) -> String {
+        let Self { format, raw_dtype, raw_shape, raw_offset, mode: _, array: _ } = self;
+        format!("{format:?} {raw_dtype:?} {raw_shape:?} {raw_offset:?}")
     }
 }
 
-#[allow(dead_code, reason = "of convert and stream")]
-fn no_names(paths: &[PathBuf], name: &str) -> crate::outcome::Failure {
-    wrong(format!("{} holds one array, without a name: there is no {name:?} in it", shown(paths)))
+fn len(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
 }
 
-#[allow(dead_code, reason = "of convert and stream")]
 fn shown(paths: &[PathBuf]) -> String {
     match paths {
         [first, _, ..] => format!("{} and the files after it", first.display()),

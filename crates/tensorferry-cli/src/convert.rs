@@ -1,0 +1,144 @@
+//! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of files.
+
+use crate::journal::Journal;
+use crate::outcome::{Outcome, wrong};
+use crate::plan::{Plan, Request};
+use crate::progress::{Unit, shown};
+use crate::select::DTypes;
+use crate::size::Size;
+use crate::source::OpenArgs;
+use indicatif::{BinaryBytes, HumanCount};
+use std::io::Write;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tensorferry::dataset::Stop;
+use tensorferry::{Casting, Format, Progress, remove_leftovers};
+
+/// Converts files to another format, dtype or number of files, of any size, in a fixed amount of memory.
+///
+/// DST appears when it is whole: it is written under a temporary name beside it, brought to the disk and renamed. Whatever fails before, an
+/// old DST stays as it was.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Convert {
+    /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
+    #[arg(required = true, value_name = "SRC")]
+    sources: Vec<PathBuf>,
+    /// File to write; its extension says the format: .npy .npz .safetensors .tfrecord .bin
+    #[arg(value_name = "DST")]
+    target: PathBuf,
+    #[command(flatten)]
+    open: OpenArgs,
+    /// Format to write, where the extension of DST does not say it
+    #[arg(long, value_name = "FORMAT", value_parser = crate::source::format)]
+    to: Option<Format>,
+    /// dtype to convert to, of all arrays or of the one of a name
+    #[arg(long, value_name = "[NAME=]DTYPE")]
+    dtype: Vec<String>,
+    /// What to do with a value that the dtype cannot hold: checked (stop), saturate, wrap
+    #[arg(long, default_value = "checked", value_parser = crate::source::casting)]
+    casting: Casting,
+    /// Name of a lone array in a format of arrays by name [default: the one that it has, or arr_0]
+    #[arg(long)]
+    name: Option<String>,
+    /// Write several files of so many rows each: out.npy becomes out-00000-of-00012.npy and so on
+    #[arg(long, value_name = "ROWS")]
+    shard_rows: Option<NonZero<usize>>,
+    /// Compress the arrays of an .npz
+    #[arg(long)]
+    compress: bool,
+    /// Replace files that there are already
+    #[arg(long)]
+    force: bool,
+    /// Go on with a conversion that was interrupted: shards that it has finished are kept. A single file is started anew
+    #[arg(long)]
+    resume: bool,
+    /// Memory for the data under way, at most, such as 64M
+    #[arg(long, value_name = "BYTES", value_parser = crate::size::parse)]
+    memory_limit: Option<Size>,
+    /// Show neither progress nor result
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Convert {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let arrays = self.open.open_all(&self.sources, self.memory_limit, stop)?;
+        let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
+        let plan = Plan::new(Request {
+            arrays,
+            target: &self.target,
+            format: self.to,
+            name: self.name.as_deref(),
+            shard_rows: self.shard_rows,
+            compress: self.compress,
+            memory: self.memory_limit,
+        })?;
+        if plan.is_sharded() { self.shards(&plan, out, stop) } else { self.single(&plan, out, stop) }
+    }
+
+    fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let path = plan.path(0);
+        if exists(&path) && !self.force {
+            return Err(there_already(&path, ""));
+        }
+        remove_leftovers(&path)?;
+        let (began, progress) = (Instant::now(), Progress::default());
+        shown(Unit::Bytes, Some(plan.nbytes()), &|| progress.bytes(), self.quiet, || plan.write(0, &progress, stop))?;
+        self.report(plan, 0, began, out)
+    }
+
+    fn shards(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        plan.check_shards()?;
+        let described = plan.describe(self.casting, &self.open.describe())?;
+        let mut journal = match Journal::open(&self.target, &described, self.resume, self.force)? {
+            Some(journal) => journal,
+            None => {
+                if let Some(path) = plan.paths().find(|path| exists(path)).filter(|_| !self.force) {
+                    return Err(there_already(&path, ""));
+                }
+                Journal::begin(&self.target, &described)?
+            }
+        };
+        let finished = plan.finished(&journal, self.force)?;
+        let (began, progress) = (Instant::now(), Progress::default());
+        let left = (0..plan.len()).filter(|at| !finished.contains(at));
+        let total = left.clone().map(|at| plan.nbytes_of(at)).sum();
+        let written = shown(Unit::Bytes, Some(total), &|| progress.bytes(), self.quiet, || {
+            left.into_iter().try_for_each(|at| -> Outcome {
+                remove_leftovers(plan.path(at))?;
+                plan.write(at, &progress, stop)?;
+                journal.add(at, &plan.path(at))
+            })
+        });
+        if written.is_ok() || journal.finished().is_empty() {
+            journal.remove()?;
+        }
+        written?;
+        self.report(plan, finished.len(), began, out)
+    }
+
+    /// What was written, in a line.
+    fn report(&self, plan: &Plan, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
+        if self.quiet {
+            return Ok(());
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let bytes = plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+        let files = match plan.len() {
+            1 => plan.path(0).display().to_string(),
+            len => format!("{} and {} more", plan.path(0).display(), HumanCount(len as u64 - 1)),
+        };
+        let kept = if kept > 0 { format!(", {kept} of them from before") } else { String::new() };
+        writeln!(out, "{files}{kept}: {}, {}, in {seconds:.2} s", plan.contents(), BinaryBytes(bytes))?;
+        Ok(())
+    }
+}
+
+pub(crate) fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+pub(crate) fn there_already(path: &Path, why: &str) -> crate::outcome::Failure {
+    wrong(format!("{} is there already{why}. --force replaces it.", path.display()))
+}

@@ -1,0 +1,154 @@
+//! What a conversion to several files has finished: a file beside them, for as long as it takes.
+//!
+//! The first line says what is converted to what; each further one is a file that has its name. A process that was killed leaves it, and
+//! whoever goes on compares the first line, and length and time of modification of the files. It is locked while somebody writes it.
+
+use crate::outcome::{Outcome, wrong};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use tensorferry::Error;
+
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+    finished: BTreeMap<usize, Stamp>,
+}
+
+/// What tells a file from one that was written later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    bytes: u64,
+    /// Nanoseconds since 1970.
+    modified: u64,
+}
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self { bytes: metadata.len(), modified: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX) })
+    }
+
+    pub(crate) fn describe(self) -> Value {
+        json!([self.bytes, self.modified])
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        Some(Self { bytes: value.get(0)?.as_u64()?, modified: value.get(1)?.as_u64()? })
+    }
+}
+
+impl Journal {
+    /// The journal that an interrupted conversion to the same target left, if there is one to go on with. Unless it is to be gone on with
+    /// (`resume`), one that finished files is refused, or with `force` removed; one that finished none is removed.
+    pub(crate) fn open(target: &Path, plan: &Value, resume: bool, force: bool) -> Outcome<Option<Self>> {
+        let path = path(target);
+        let mut file = match File::options().read(true).append(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(io("open", &path))?,
+        };
+        lock(&file, target)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io("read", &path))?;
+        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        // A process that was killed may have written half of the last line.
+        let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let finished: BTreeMap<usize, Stamp> = lines.filter_map(entry).collect();
+        let differs = difference(before.as_ref(), plan);
+        if (force && !resume) || (finished.is_empty() && (!resume || differs.is_some())) {
+            fs::remove_file(&path).map_err(io("remove", &path))?;
+            return Ok(None);
+        }
+        let shown = target.display();
+        let count = finished.len();
+        if !resume {
+            let what = format!("a conversion to {shown} was interrupted when it had finished {count} files");
+            return Err(wrong(format!("{what}: go on with --resume, or start over with --force")));
+        }
+        if let Some(differs) = differs {
+            let what = format!("the conversion to {shown} that was interrupted was another ({differs})");
+            return Err(wrong(format!("{what}: it cannot be gone on with. Start over with --force, without --resume.")));
+        }
+        // What follows half a line would be lost with it.
+        let whole = text.rfind('\n').map_or(0, |end| end as u64 + 1);
+        file.set_len(whole).map_err(io("write", &path))?;
+        Ok(Some(Self { file, path, finished }))
+    }
+
+    /// The journal of a conversion that begins.
+    pub(crate) fn begin(target: &Path, plan: &Value) -> Outcome<Self> {
+        let path = path(target);
+        let file = File::options().create(true).append(true).open(&path).map_err(io("create", &path))?;
+        lock(&file, target)?;
+        let mut journal = Self { file, path, finished: BTreeMap::new() };
+        journal.file.set_len(0).map_err(io("write", &journal.path))?;
+        journal.line(plan)?;
+        Ok(journal)
+    }
+
+    /// The files that are finished, by number.
+    pub(crate) fn finished(&self) -> &BTreeMap<usize, Stamp> {
+        &self.finished
+    }
+
+    /// Notes that a file has its name.
+    pub(crate) fn add(&mut self, at: usize, file: &Path) -> Outcome {
+        let stamp = Stamp::of(file).map_err(io("look at", file))?;
+        self.line(&json!([at, stamp.bytes, stamp.modified]))?;
+        self.finished.insert(at, stamp);
+        Ok(())
+    }
+
+    /// Removes it: all is done, or nothing.
+    pub(crate) fn remove(self) -> Outcome {
+        Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
+    }
+
+    fn line(&mut self, value: &Value) -> Outcome {
+        Ok(self.file.write_all(format!("{value}\n").as_bytes()).map_err(io("write", &self.path))?)
+    }
+}
+
+fn entry(line: &str) -> Option<(usize, Stamp)> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let at = usize::try_from(value.get(0)?.as_u64()?).ok()?;
+    Some((at, Stamp::read(&json!([value.get(1)?, value.get(2)?]))?))
+}
+
+/// The first thing in which two descriptions differ.
+fn difference(before: Option<&Value>, now: &Value) -> Option<String> {
+    let Some(before) = before else { return Some("its journal cannot be read".into()) };
+    if before == now {
+        return None;
+    }
+    let named = now.as_object().into_iter().flatten().find(|(key, value)| before.get(key) != Some(value));
+    Some(match named {
+        Some((key, _)) if key == "sources" => "its sources were other files, or have changed".into(),
+        Some((key, value)) => format!("{key} was {}, is {value}", before.get(key).unwrap_or(&Value::Null)),
+        None => "another version of tensorferry wrote it".into(),
+    })
+}
+
+fn path(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".tensorferry-");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".journal");
+    target.with_file_name(name)
+}
+
+fn lock(file: &File, target: &Path) -> Outcome {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(wrong(format!("another process is just converting to {}", target.display()))),
+        // Some file systems have no locks.
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Io { action, path: path.to_owned(), source }
+}

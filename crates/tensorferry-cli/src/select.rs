@@ -1,0 +1,69 @@
+//! Arrays, and in which dtypes they are wanted.
+
+use crate::outcome::{Outcome, wrong};
+use tensorferry::{Array, Casting, DType};
+
+/// An array, and its name where it has one.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: Option<String>,
+    pub(crate) array: Array,
+}
+
+/// What `--dtype` says: one for all arrays, or some by name.
+#[derive(Debug, Default)]
+pub(crate) struct DTypes {
+    all: Option<DType>,
+    by_name: Vec<(String, DType)>,
+}
+
+impl DTypes {
+    pub(crate) fn parse(texts: &[String]) -> Outcome<Self> {
+        let mut dtypes = Self::default();
+        for text in texts {
+            let (name, dtype) = match text.rsplit_once('=') {
+                Some((name, dtype)) => (Some(name), dtype),
+                None => (None, text.as_str()),
+            };
+            let Some(dtype) = DType::from_name(dtype) else {
+                let all = DType::ALL.map(DType::name).join(", ");
+                return Err(wrong(format!("--dtype {text}: {dtype:?} is none of {all}")));
+            };
+            let again = match name {
+                None => dtypes.all.replace(dtype).is_some(),
+                Some(name) => {
+                    let again = dtypes.by_name.iter().any(|(other, _)| other == name);
+                    dtypes.by_name.push((name.to_owned(), dtype));
+                    again
+                }
+            };
+            if again {
+                return Err(wrong(format!("--dtype {text}: a dtype was given before")));
+            }
+        }
+        Ok(dtypes)
+    }
+
+    /// The dtype for each of the arrays, if it is to have one.
+    pub(crate) fn of(&self, arrays: &[Named]) -> Outcome<Vec<Option<DType>>> {
+        let has = |name: &str| arrays.iter().any(|array| array.name.as_deref() == Some(name));
+        if let Some((name, dtype)) = self.by_name.iter().find(|(name, _)| !has(name)) {
+            return Err(wrong(format!("--dtype {name}={dtype}: no array has the name {name:?}")));
+        }
+        let of = |array: &Named| {
+            let own = self.by_name.iter().find(|(name, _)| array.name.as_ref() == Some(name));
+            own.map(|(_, dtype)| *dtype).or(self.all)
+        };
+        Ok(arrays.iter().map(of).collect())
+    }
+
+    /// The arrays in their dtypes.
+    pub(crate) fn cast(&self, arrays: Vec<Named>, casting: Casting) -> Outcome<Vec<Named>> {
+        let dtypes = self.of(&arrays)?;
+        let cast = |(Named { name, array }, dtype): (Named, Option<DType>)| {
+            let array = dtype.map_or_else(|| Ok(array.clone()), |dtype| array.cast(dtype, casting))?;
+            Ok(Named { name, array })
+        };
+        arrays.into_iter().zip(dtypes).map(cast).collect()
+    }
+}

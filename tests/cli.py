@@ -1,0 +1,39 @@
+"""The command, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import resource
+import subprocess
+
+# What `make build` builds.
+COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(pathlib.Path(__file__).parents[1] / "target" / "release" / "tensorferry")
+
+
+def run(*arguments, **options):
+    """What it did and said, if it did."""
+    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def refused(*arguments, status=None, **options):
+    """What it says when it refuses."""
+    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    expected = (1, 2, 3) if status is None else (status,)
+    assert done.returncode in expected, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.startswith("tensorferry: error: ")
+    assert done.stdout == ""
+    assert "panicked" not in done.stderr
+    return done.stderr
+
+
+def limited(**limits):
+    """A `preexec_fn` that sets limits of the process: `limited(AS=1 << 20)`."""
+
+    def limit():
+        for name, value in limits.items():
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+    return limit

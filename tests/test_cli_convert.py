@@ -1,0 +1,550 @@
+"""`tensorferry convert`: what it writes, what it refuses, and what is left of it whenever it is stopped."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorferry as tfy
+from cli import COMMAND, limited, refused, run
+from conftest import NAMES, np_dtype, same
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def examples(tf, path, features):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row in zip(*features.values(), strict=True):
+            lists = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(value)))
+                for name, value in zip(features, row, strict=True)
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
+
+
+def read_examples(tf, paths, name, row):
+    records = [record.numpy() for record in tf.data.TFRecordDataset([str(path) for path in paths])]
+    parsed = [tf.train.Example.FromString(record).features.feature[name].int64_list.value for record in records]
+    return np.array(parsed, np.int64).reshape(-1, *row)
+
+
+def write(tf, path, format, array):
+    match format:
+        case "npy":
+            np.save(path, array)
+        case "npz":
+            np.savez(path, x=array)
+        case "deflated.npz":
+            np.savez_compressed(path, x=array)
+        case "safetensors":
+            safetensors.numpy.save_file({"x": array}, path)
+        case "bin":
+            array.tofile(path)
+        case "tfrecord":
+            examples(tf, path, {"x": array})
+    return path
+
+
+def read(tf, path, format, dtype, row):
+    match format:
+        case "npy":
+            return np.load(path)
+        case "npz" | "deflated.npz":
+            with np.load(path) as loaded:
+                (name,) = loaded.files
+                return loaded[name]
+        case "safetensors":
+            ((_, array),) = safetensors.numpy.load_file(path).items()
+            return array
+        case "bin":
+            return np.fromfile(path, dtype).reshape(-1, *row)
+        case "tfrecord":
+            return read_examples(tf, [path], "x", row)
+        case "tfrecord_bytes":
+            records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+            return np.frombuffer(b"".join(records), dtype).reshape(-1, *row)
+
+
+SOURCES = ["npy", "npz", "deflated.npz", "safetensors", "bin", "tfrecord"]
+TARGETS = ["npy", "npz", "deflated.npz", "safetensors", "bin", "tfrecord", "tfrecord_bytes"]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_format_becomes_every_other(tmp_path, tf, source, target):
+    array = np.random.default_rng(0).integers(0, 1 << 30, (37, 5))
+    path = write(tf, tmp_path / f"a.{source}", source, array)
+    options = ["--raw-dtype", "int64", "--raw-shape", "-1,5"] if source == "bin" else []
+    options += ["--compress"] if target == "deflated.npz" else []
+    options += ["--to", target] if target == "tfrecord_bytes" else []
+    options += ["--name", "x"] if target == "tfrecord" else []
+    out = tmp_path / f"out.{target}"
+    said = run("convert", path, out, "--dtype", "int32", *options).stdout
+    assert said.startswith(f"{out}: ")
+    got = read(tf, out, target, np.int32, (5,))
+    same(got, array.astype(np.int64 if target == "tfrecord" else np.int32))
+    assert names(tmp_path) == sorted([path.name, out.name])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_values_are_those_that_the_library_converts_to(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    source, target = (str(random.choice([name for name in NAMES if name != "bfloat16"])) for _ in range(2))
+    casting = str(random.choice(["checked", "saturate", "wrap"]))
+    shape = tuple(int(dim) for dim in random.integers(0, 9, random.integers(0, 4)))
+    with np.errstate(all="ignore"):
+        array = (random.normal(size=shape) * 100).astype(int).astype(np_dtype(source))
+    if random.integers(2):
+        array = np.asfortranarray(array)
+    np.save(tmp_path / "a.npy", array)
+    arguments = ["convert", tmp_path / "a.npy", tmp_path / "b.npy", "--dtype", target, "--casting", casting]
+    try:
+        expected = tfy.tensor(array, target, casting=casting)
+    except (tfy.errors.OverflowError, tfy.errors.ValueError, tfy.errors.TypeError):
+        refused(*arguments)
+        assert names(tmp_path) == ["a.npy"]
+    else:
+        run(*arguments, "--mode", str(random.choice(["map", "read"])))
+        same(np.load(tmp_path / "b.npy"), expected)
+
+
+def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
+    image, label = np.arange(24, dtype=np.uint8).reshape(4, 3, 2), np.arange(4)
+    np.savez(tmp_path / "a.npz", image=image, label=label)
+    run("convert", tmp_path / "a.npz", tmp_path / "b.safetensors", "--dtype", "image=float32", "--dtype", "label=int8")
+    loaded = safetensors.numpy.load_file(tmp_path / "b.safetensors")
+    same(loaded["image"], image.astype(np.float32))
+    same(loaded["label"], label.astype(np.int8))
+    run("convert", tmp_path / "a.npz", tmp_path / "c.npz", "--dtype", "float64", "--dtype", "label=int16")
+    with np.load(tmp_path / "c.npz") as loaded:
+        assert (loaded["image"].dtype, loaded["label"].dtype) == (np.float64, np.int16)
+    run("convert", tmp_path / "a.npz", tmp_path / "label.npy", "--array", "label")
+    same(np.load(tmp_path / "label.npy"), label)
+    run("convert", tmp_path / "label.npy", tmp_path / "d.npz")
+    assert np.load(tmp_path / "d.npz").files == ["arr_0"]
+    assert "choose one with --array: image, label" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy")
+    assert "'x'" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy", "--array", "x").replace('"', "'")
+    assert "no array has the name" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "x=int8")
+    assert "float80" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "float80")
+    assert "--name x: there are 2 arrays" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--name", "x")
+    assert not (tmp_path / "e.npz").exists()
+
+
+def shards(folder, pattern="out-*"):
+    return sorted(folder.glob(pattern))
+
+
+@pytest.mark.parametrize("format", ["npy", "npz", "safetensors", "bin", "tfrecord"])
+def test_shards_are_joined_and_cut_anew(tmp_path, tf, format):
+    parts = [np.arange(i * 100, i * 100 + n * 3).reshape(n, 3) for i, n in ((1, 4), (2, 0), (3, 6), (10, 1))]
+    for i, part in zip((1, 2, 3, 10), parts, strict=True):
+        np.save(tmp_path / f"part-{i}.npy", part)
+    whole = np.concatenate(parts)
+    out = tmp_path / f"out.{format}"
+    options = ["--shard-rows", "4", "--name", "x"] if format in ("npz", "safetensors", "tfrecord") else ["--shard-rows", "4"]
+    said = run("convert", tmp_path / "part-*.npy", out, *options, "--dtype", "int16").stdout
+    assert "out-00000-of-00003" in said
+    assert "and 2 more" in said
+    assert [path.name for path in shards(tmp_path)] == [f"out-{i:05}-of-00003.{format}" for i in range(3)]
+    dtype = np.int64 if format == "tfrecord" else np.int16
+    got = [read(tf, path, format, np.int16, (3,)) for path in shards(tmp_path)]
+    assert [part.shape for part in got] == [(4, 3), (4, 3), (3, 3)]
+    same(np.concatenate(got), whole.astype(dtype))
+    options = ["--raw-dtype", "int16", "--raw-shape", "-1,3"] if format == "bin" else []
+    run("convert", *shards(tmp_path), tmp_path / "again.npy", "--dtype", "int64", *options)
+    same(np.load(tmp_path / "again.npy"), whole)
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+def test_shards_of_several_arrays_have_the_same_rows_of_each(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(10), y=np.arange(20.0).reshape(10, 2))
+    run("convert", tmp_path / "a.npz", tmp_path / "out.npz", "--shard-rows", "7", "--compress")
+    with np.load(shards(tmp_path)[1]) as second:
+        same(second["x"], np.arange(7, 10))
+        same(second["y"], np.arange(14.0, 20.0).reshape(3, 2))
+    np.savez(tmp_path / "b.npz", x=np.arange(10), y=np.arange(9), z=np.float32(1))
+    odd = ["convert", tmp_path / "b.npz", tmp_path / "odd.npz", "--shard-rows", "7"]
+    assert "x has 10 rows, y has 9" in refused(*odd, "--array", "x", "--array", "y")
+    assert "z has no dimension" in refused(*odd, "--array", "z")
+    np.save(tmp_path / "empty.npy", np.zeros((0, 2)))
+    run("convert", tmp_path / "empty.npy", tmp_path / "none.npy", "--shard-rows", "7")
+    assert np.load(tmp_path / "none-00000-of-00001.npy").shape == (0, 2)
+
+
+@pytest.mark.parametrize("options", [[], ["--mode", "read"], ["--shard-rows", "100"]])
+def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options):
+    array = np.zeros((1000, 4), np.int64)
+    array[700, 3], array[999, 0] = 1 << 40, -1
+    np.save(tmp_path / "p-1.npy", array[:400])
+    np.save(tmp_path / "p-2.npy", array[400:])
+    out = tmp_path / "out.npy"
+    said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options, status=1)
+    assert "p-2.npy: row 300: int64 -> uint32: " in said
+    assert "(first: [700, 3] = 1099511627776; uint32 holds 0..4294967295)" in said
+    assert "Keep --dtype" in said
+    assert "--casting saturate" in said
+    assert not out.exists()
+    if "--shard-rows" in options:
+        # What is finished stays, to be gone on with once the sources are right: nothing else does.
+        assert len(shards(tmp_path)) == 7
+        said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options)
+        assert "had finished 7 files" in said
+        assert "--resume" in said
+    else:
+        assert names(tmp_path) == ["p-1.npy", "p-2.npy"]
+    run("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", "--casting", "saturate", *options, "--force")
+    got = np.concatenate([np.load(path) for path in shards(tmp_path)] if "--shard-rows" in options else [np.load(out)])
+    same(got, array.clip(0, 2**32 - 1).astype(np.uint32))
+
+
+def test_what_is_there_is_replaced_only_by_force_and_may_be_the_source(tmp_path):
+    array = np.arange(1000)
+    np.save(tmp_path / "a.npy", array)
+    for options in [[], ["--resume"]]:
+        said = refused("convert", tmp_path / "a.npy", tmp_path / "a.npy", "--dtype", "int16", *options, status=2)
+        assert "a.npy is there already. --force replaces it." in said
+    same(np.load(tmp_path / "a.npy"), array)
+    for mode in ["map", "read"]:
+        dtype = {"map": "int16", "read": "int32"}[mode]
+        run("convert", tmp_path / "a.npy", tmp_path / "a.npy", "--dtype", dtype, "--force", "--mode", mode)
+        same(np.load(tmp_path / "a.npy"), array.astype(dtype))
+    run("convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "300")
+    again = ["convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "300", "--dtype", "int16"]
+    assert "s-00000-of-00004.npy is there already" in refused(*again)
+    run(*again, "--force")
+    assert np.load(tmp_path / "s-00003-of-00004.npy").dtype == np.int16
+    said = refused("convert", tmp_path / "s-*.npy", tmp_path / "s.npy", "--shard-rows", "300", "--force")
+    assert "is a source, and would be replaced while others are still read" in said
+    said = refused("convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "500", "--force")
+    assert "a shard of another conversion" in said
+    assert len(shards(tmp_path, "s-*")) == 4
+
+
+def test_what_cannot_be_is_refused_in_words(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    np.save(tmp_path / "c.npy", np.ones(3, complex))
+    convert = ["convert", tmp_path / "a.npy"]
+    assert "its extension does not tell the format" in refused(*convert, tmp_path / "out")
+    assert "--compress" in refused(*convert, tmp_path / "out.npy", "--compress")
+    assert "npy files have no names" in refused(*convert, tmp_path / "out.npy", "--name", "x")
+    assert "complex" in refused("convert", tmp_path / "c.npy", tmp_path / "out.npy", "--dtype", "int8")
+    assert "bfloat16" in refused(*convert, tmp_path / "out.npy", "--dtype", "bfloat16")
+    assert "nowhere" in refused(*convert, tmp_path / "nowhere" / "out.npy")
+    assert "no file matches" in refused("convert", tmp_path / "b-*.npy", tmp_path / "out.npy")
+    assert "missing.npy" in refused("convert", tmp_path / "missing.npy", tmp_path / "out.npy")
+    assert "without a name" in refused(*convert, tmp_path / "out.npy", "--array", "x")
+    assert names(tmp_path) == ["a.npy", "c.npy"]
+
+
+@pytest.mark.parametrize("mode", ["map", "read"])
+def test_a_truncated_source_is_an_error_and_no_file(tmp_path, mode):
+    np.save(tmp_path / "a.npy", np.arange(1000))
+    os.truncate(tmp_path / "a.npy", 4000)
+    assert "a.npy: npy: truncated" in refused("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--mode", mode)
+    np.savez(tmp_path / "c.npz", x=np.arange(1000))
+    os.truncate(tmp_path / "c.npz", 4000)
+    assert "c.npz" in refused("convert", tmp_path / "c.npz", tmp_path / "b.npy", "--mode", mode)
+    assert names(tmp_path) == ["a.npy", "c.npz"]
+
+
+# ---- interrupted
+
+
+def sparse(path, shape, dtype):
+    """A file of zeros that takes no room on the disk."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape)
+    return path
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def until(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("options", [[], ["--compress"]])
+def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
+    source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)  # 8 GiB: it does not end before
+    out = tmp_path / "out.npz"
+    np.savez(out, x=np.arange(3))
+    process = start("convert", source, out, "--dtype", "int8", "--force", *options)
+    until(lambda: any(name.endswith(".part") for name in names(tmp_path)), process)
+    process.send_signal(signal_)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal_, said
+    assert "Traceback" not in said
+    assert "panicked" not in said
+    assert names(tmp_path) == ["a.npy", "out.npz"]
+    assert np.load(out).files == ["x"]
+
+
+def killed(arguments, delay):
+    """Whether it was killed, rather than done."""
+    process = start(*arguments)
+    try:
+        process.communicate(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0
+
+
+def how_long(arguments):
+    began = time.monotonic()
+    run(*arguments)
+    return time.monotonic() - began
+
+
+def whole_or_nothing(paths, expected):
+    for path, part in zip(paths, expected, strict=True):
+        if path.exists():
+            same(np.load(path), part)
+
+
+def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(tmp_path):
+    array = np.random.default_rng(0).integers(0, 100, (60_000, 8))
+    np.save(tmp_path / "a.npy", array)
+    expected = [array[start : start + 5000].astype(np.int16) for start in range(0, 60_000, 5000)]
+    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "5000"]
+    paths = [tmp_path / f"out-{at:05}-of-00012.npy" for at in range(12)]
+    takes = how_long(arguments)
+    before, kills, kept = names(tmp_path), 0, 0
+    chance = random.Random(0)
+    for _ in range(100):
+        for path in paths:
+            path.unlink()
+        # Killed, and killed again while it goes on, until it is done.
+        done = not killed(arguments, chance.uniform(0, takes))
+        while not done:
+            kills += 1
+            whole_or_nothing(paths, expected)
+            # Killed after all was done, it left nothing to go on with.
+            journal = any(name.endswith(".journal") for name in names(tmp_path))
+            resume = [*arguments, "--resume", *([] if journal else ["--force"])]
+            finished = {path: path.stat().st_ino for path in paths if path.exists()}
+            if kills % 3 == 0:
+                done = not killed(resume, chance.uniform(0, takes))
+            else:
+                said = run(*resume).stdout
+                done = True
+                if "from before" in said:
+                    again = [path.stat().st_ino != inode for path, inode in finished.items()]
+                    assert sum(again) <= 1, "what was finished was written anew"
+                    kept += 1
+            assert done or kills < 500
+        whole_or_nothing(paths, expected)
+        assert names(tmp_path) == before
+    assert kills > 30
+    assert kept > 5
+
+
+@pytest.mark.parametrize("format", ["npy", "npz"])
+def test_killed_at_any_time_a_single_file_is_the_old_or_the_new(tmp_path, format):
+    old, new = np.arange(10), np.random.default_rng(0).integers(0, 100, (100_000, 8))
+    np.save(tmp_path / "a.npy", new)
+    out = tmp_path / f"out.{format}"
+    load = np.load if format == "npy" else lambda path: np.load(path)["arr_0"]
+    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int16", "--force"]
+    takes, chance, kills = how_long(arguments), random.Random(1), 0
+    for _ in range(50):
+        np.save(tmp_path / "old.npy", old)
+        run("convert", tmp_path / "old.npy", out, "--force", "-q")
+        kills += killed(arguments, chance.uniform(0, takes))
+        got = load(out)
+        assert got.shape in (old.shape, new.shape)
+        same(got, old if got.shape == old.shape else new.astype(np.int16))
+    run(*arguments, "--resume")
+    same(load(out), new.astype(np.int16))
+    assert names(tmp_path) == sorted(["a.npy", "old.npy", out.name])
+    assert kills > 10
+
+
+def interrupted(tmp_path, *options):
+    """A conversion that has finished the first of three shards."""
+    array = np.arange(3000).reshape(1000, 3)
+    array[700, 0] = 1 << 20
+    np.save(tmp_path / "a.npy", array)
+    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "400", *options]
+    refused(*arguments)
+    assert len(shards(tmp_path)) == 1
+    return arguments
+
+
+def test_only_the_same_conversion_is_gone_on_with(tmp_path):
+    arguments = interrupted(tmp_path)
+    assert "had finished 1 files: go on with --resume, or start over with --force" in refused(*arguments)
+    for other, says in [
+        (["--casting", "wrap"], 'casting was "checked", is "wrap"'),
+        (["--dtype", "int8"], "arrays was"),
+        (["--to", "raw"], 'format was "npy", is "raw"'),
+    ]:
+        changed = [*arguments, "--resume"]
+        option, value = other
+        if option in changed:
+            changed[changed.index(option) + 1] = value
+        else:
+            changed += [option, value]
+        assert says in refused(*changed)
+    assert len(shards(tmp_path)) == 1
+    # The source is mended, which makes it another one.
+    array = np.load(tmp_path / "a.npy")
+    array[700, 0] = 7
+    np.save(tmp_path / "a.npy", array)
+    assert "its sources were other files, or have changed" in refused(*arguments, "--resume")
+    run(*arguments, "--force")
+    same(np.concatenate([np.load(path) for path in shards(tmp_path)]), array.astype(np.int16))
+    assert len(names(tmp_path)) == 4
+
+
+def test_a_finished_shard_that_is_another_by_now_is_not_taken_for_one(tmp_path):
+    arguments = interrupted(tmp_path)
+    [first] = shards(tmp_path)
+    content = first.read_bytes()
+    first.write_bytes(content)  # the same, but at another time: nobody can tell
+    assert "another than the one that was written" in refused(*arguments, "--resume")
+    first.unlink()
+    assert "700, 0" in refused(*arguments, "--resume")
+    assert first.read_bytes() == content, "what is not there is written"
+    second = tmp_path / "out-00002-of-00003.npy"
+    second.write_bytes(b"mine")
+    assert "this conversion did not write it" in refused(*arguments, "--resume")
+    assert second.read_bytes() == b"mine"
+
+
+def test_two_processes_do_not_convert_to_one_name(tmp_path):
+    arguments = interrupted(tmp_path)
+    with open(tmp_path / ".tensorferry-out.npy.journal") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        for option in ["--resume", "--force"]:
+            assert "another process is just converting" in refused(*arguments, option)
+
+
+def test_half_a_line_of_the_journal_is_no_shard(tmp_path):
+    arguments = interrupted(tmp_path)
+    journal = tmp_path / ".tensorferry-out.npy.journal"
+    lines = journal.read_bytes()
+    plan, _ = lines.splitlines(keepends=True)
+    for end in range(len(plan) - 30, len(lines)):
+        journal.write_bytes(lines[:end])
+        said = refused(*arguments, "--resume")
+        assert ("700, 0" if end >= len(plan) else "is there already") in said, end
+        assert len(shards(tmp_path)) == 1
+        assert journal.exists() == (end >= len(plan))
+
+
+# ---- the limits of the machine
+
+
+@pytest.mark.parametrize("options", [[], ["--shard-rows", "100000"], ["--mode", "read"]])
+def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, options):
+    memory = 96 << 20
+    source = sparse(tmp_path / "a.npy", (memory * 8 // 800, 100), np.int64)
+    with open(source, "r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write((77).to_bytes(8, "little"))
+    run("convert", source, tmp_path / "out.npy", "--dtype", "int8", *options, preexec_fn=limited(AS=memory))
+    rows = sum(np.load(path, mmap_mode="r").shape[0] for path in tmp_path.glob("out*.npy"))
+    assert rows == memory * 8 // 800
+    last = np.load(max(tmp_path.glob("out*.npy")), mmap_mode="r")
+    assert last[-1].tolist() == [0] * 99 + [77]
+
+
+@pytest.mark.parametrize("options", [["--compress"], ["--shard-rows", "20000"], []])
+def test_what_converting_takes_of_memory_is_bounded(tmp_path, options):
+    memory = 24 << 20  # of the process, its threads' stacks included
+    source = sparse(tmp_path / "a.npy", (memory * 8 // 1024, 128), np.int64)
+    options = [*options, "--memory-limit", "8M", "--mode", "read", "--dtype", "int8"]
+    run("convert", source, tmp_path / "out.npz", *options, preexec_fn=limited(DATA=memory))
+
+
+def test_rows_larger_than_the_memory_limit_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 1 << 20)))
+    said = refused("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--memory-limit", "8M")
+    assert "rows of 8388608 bytes" in said
+    run("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--memory-limit", "80M")
+
+
+def test_a_full_disk_is_an_error_that_leaves_source_and_old_target(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(100_000))
+    for name, options in [("o.npy", []), ("o.npz", []), ("o.safetensors", []), ("o.bin", []), ("o.tfrecord", ["--name", "x"])]:
+        (tmp_path / name).write_bytes(b"old")
+        said = refused(
+            "convert", tmp_path / "a.npy", tmp_path / name, "--force", *options, status=3, preexec_fn=limited(FSIZE=100_000)
+        )
+        assert os.strerror(errno.EFBIG) in said
+        assert (tmp_path / name).read_bytes() == b"old"
+    same(np.load(tmp_path / "a.npy"), np.arange(100_000))
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_no_space_left_is_said_and_shards_that_fit_are_kept(tmp_path, small_disk):
+    array = np.arange(200_000)
+    np.save(tmp_path / "a.npy", array)
+    said = refused("convert", tmp_path / "a.npy", small_disk / "o.npy", status=3)
+    assert os.strerror(errno.ENOSPC) in said
+    assert names(small_disk) == []
+    arguments = ["convert", tmp_path / "a.npy", small_disk / "o.npy", "--dtype", "int32", "--shard-rows", "50000"]
+    (small_disk / "other").write_bytes(bytes(400_000))
+    assert os.strerror(errno.ENOSPC) in refused(*arguments)
+    assert len(shards(small_disk, "o-*")) == 3
+    (small_disk / "other").unlink()
+    assert "3 of them from before" in run(*arguments, "--resume").stdout
+    same(np.concatenate([np.load(path) for path in shards(small_disk, "o-*")]), array.astype(np.int32))
+
+
+# ---- what is shown
+
+
+def test_nothing_is_shown_when_it_is_to_be_quiet_or_nobody_listens(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(1000))
+    done = run("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--quiet")
+    assert (done.stdout, done.stderr) == ("", "")
+    process = start("convert", tmp_path / "a.npy", tmp_path / "c.npy")
+    process.stdout.close()
+    with process.stderr as stderr:
+        assert stderr.read() == ""
+    assert process.wait() == 141, "as of a process that SIGPIPE ended"
+    same(np.load(tmp_path / "c.npy"), np.arange(1000))
+
+
+def test_a_terminal_shows_a_bar(tmp_path):
+    source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([COMMAND, "convert", source, tmp_path / "out.npy", "--dtype", "int8"], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while not re.search(rb"[\d.]+ [KMG]?i?B of 1.00 GiB, [\d.]+ [KMG]iB/s, ", shown):
+        shown += os.read(ours, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    os.close(ours)
+    assert names(tmp_path) == ["a.npy"]
