@@ -13,7 +13,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tensorferry::dataset::Stop;
-use tensorferry::{Casting, Format, Progress, remove_leftovers};
+use tensorferry::{Casting, Format, Mode, Progress, remove_leftovers};
 
 /// Converts files to another format, dtype or number of files, of any size, in a fixed amount of memory.
 ///
@@ -27,8 +27,6 @@ pub(crate) struct Convert {
     /// File to write; its extension says the format: .npy .npz .safetensors .tfrecord .bin
     #[arg(value_name = "DST")]
     target: PathBuf,
-    #[command(flatten)]
-    open: OpenArgs,
     /// Format to write, where the extension of DST does not say it
     #[arg(long, value_name = "FORMAT", value_parser = crate::source::format)]
     to: Option<Format>,
@@ -59,11 +57,14 @@ pub(crate) struct Convert {
     /// Show neither progress nor result
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    open: OpenArgs,
 }
 
 impl Convert {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        let arrays = self.open.open_all(&self.sources, self.memory_limit, stop)?;
+        // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the process.
+        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
         let plan = Plan::new(Request {
             arrays,
@@ -97,10 +98,10 @@ impl Convert {
                 if let Some(path) = plan.paths().find(|path| exists(path)).filter(|_| !self.force) {
                     return Err(there_already(&path, ""));
                 }
-                Journal::begin(&self.target, &described)?
+                Journal::begin(&self.target, &described, self.force)?
             }
         };
-        let finished = plan.finished(&journal, self.force)?;
+        let finished = plan.finished(&journal)?;
         let (began, progress) = (Instant::now(), Progress::default());
         let left = (0..plan.len()).filter(|at| !finished.contains(at));
         let total = left.clone().map(|at| plan.nbytes_of(at)).sum();

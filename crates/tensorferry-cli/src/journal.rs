@@ -1,6 +1,7 @@
 //! What a conversion to several files has finished: a file beside them, for as long as it takes.
 //!
-//! The first line says what is converted to what; each further one is a file that has its name. A process that was killed leaves it, and
+//! The first line says what is converted to what, the second whether files that there are may be replaced; each further one is a file that
+//! has its name. A process that was killed leaves it, and
 //! whoever goes on compares the first line, and length and time of modification of the files. It is locked while somebody writes it.
 
 use crate::outcome::{Outcome, wrong};
@@ -12,11 +13,16 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use tensorferry::Error;
 
+/// The line that says that files may be replaced.
+const FORCE: &str = "true\n";
+
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
     finished: BTreeMap<usize, Stamp>,
+    /// Files that there are may be replaced.
+    force: bool,
 }
 
 /// What tells a file from one that was written later.
@@ -58,6 +64,7 @@ impl Journal {
         let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         // A process that was killed may have written half of the last line.
         let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let may_replace = lines.next() == Some(FORCE);
         let finished: BTreeMap<usize, Stamp> = lines.filter_map(entry).collect();
         let differs = difference(before.as_ref(), plan);
         if (force && !resume) || (finished.is_empty() && (!resume || differs.is_some())) {
@@ -77,17 +84,18 @@ impl Journal {
         // What follows half a line would be lost with it.
         let whole = text.rfind('\n').map_or(0, |end| end as u64 + 1);
         file.set_len(whole).map_err(io("write", &path))?;
-        Ok(Some(Self { file, path, finished }))
+        Ok(Some(Self { file, path, finished, force: force || may_replace }))
     }
 
     /// The journal of a conversion that begins.
-    pub(crate) fn begin(target: &Path, plan: &Value) -> Outcome<Self> {
+    pub(crate) fn begin(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
         let path = path(target);
         let file = File::options().create(true).append(true).open(&path).map_err(io("create", &path))?;
         lock(&file, target)?;
-        let mut journal = Self { file, path, finished: BTreeMap::new() };
+        let mut journal = Self { file, path, finished: BTreeMap::new(), force };
         journal.file.set_len(0).map_err(io("write", &journal.path))?;
-        journal.line(plan)?;
+        let rest = if force { FORCE } else { "false\n" };
+        journal.line(&format!("{plan}\n{rest}"))?;
         Ok(journal)
     }
 
@@ -96,10 +104,15 @@ impl Journal {
         &self.finished
     }
 
+    /// Whether files that there are may be replaced, by the word of whoever began or of whoever goes on.
+    pub(crate) fn may_replace(&self) -> bool {
+        self.force
+    }
+
     /// Notes that a file has its name.
     pub(crate) fn add(&mut self, at: usize, file: &Path) -> Outcome {
         let stamp = Stamp::of(file).map_err(io("look at", file))?;
-        self.line(&json!([at, stamp.bytes, stamp.modified]))?;
+        self.line(&format!("[{at},{},{}]\n", stamp.bytes, stamp.modified))?;
         self.finished.insert(at, stamp);
         Ok(())
     }
@@ -109,8 +122,8 @@ impl Journal {
         Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
     }
 
-    fn line(&mut self, value: &Value) -> Outcome {
-        Ok(self.file.write_all(format!("{value}\n").as_bytes()).map_err(io("write", &self.path))?)
+    fn line(&mut self, line: &str) -> Outcome {
+        Ok(self.file.write_all(line.as_bytes()).map_err(io("write", &self.path))?)
     }
 }
 

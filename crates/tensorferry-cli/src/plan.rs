@@ -152,7 +152,8 @@ impl Plan {
     }
 
     /// The files that a journal says are finished, once each is found to be what it was.
-    pub(crate) fn finished(&self, journal: &Journal, force: bool) -> Outcome<BTreeSet<usize>> {
+    pub(crate) fn finished(&self, journal: &Journal) -> Outcome<BTreeSet<usize>> {
+        let force = journal.may_replace();
         let mut finished = BTreeSet::new();
         for (&at, stamp) in journal.finished() {
             let path = self.path(at);

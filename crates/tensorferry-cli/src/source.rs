@@ -90,16 +90,18 @@ impl OpenArgs {
         Self { mode: self.mode.or(Some(mode)), ..self }
     }
 
-    /// The arrays asked for, or all, each with its name if it has one. With a limit on memory, what does not fit in half of it is not mapped
-    /// unless it is to be.
-    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, stop: &Stop) -> Outcome<Vec<Named>> {
+    /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for, what fits in half of the memory is read
+    /// as `fitting` says, and what does not is read directly.
+    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, fitting: Mode, stop: &Stop) -> Outcome<Vec<Named>> {
         let mut opened = self.open(paths, stop)?;
-        let bytes: u64 = match &opened {
-            Opened::Array(array) => array.paths().map(len).sum(),
-            Opened::Arrays(arrays) => arrays.paths().map(len).sum(),
+        let (mode, bytes): (_, u64) = match &opened {
+            Opened::Array(array) => (array.mode(), array.paths().map(len).sum()),
+            Opened::Arrays(arrays) => (arrays.mode(), arrays.paths().map(len).sum()),
         };
-        if memory.is_some_and(|memory| bytes > memory as u64 / 2) && self.mode.is_none() {
-            opened = self.clone().or_mode(Mode::Direct).open(paths, stop)?;
+        let fits = memory.is_none_or(|memory| bytes <= memory as u64 / 2) && mode == Mode::Map;
+        let wanted = if fits { fitting } else { Mode::Direct };
+        if self.mode.is_none() && wanted != mode {
+            opened = self.clone().or_mode(wanted).open(paths, stop)?;
         }
         match (opened, self.array.as_slice()) {
             (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop};
-use tensorferry::{Array, Casting, Error, Progress};
+use tensorferry::{Array, Casting, Error, Mode, Progress};
 
 /// How long to wait for a batch before looking for signals.
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,8 +29,6 @@ pub(crate) struct Stream {
     /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    #[command(flatten)]
-    open: OpenArgs,
     /// Rows of a batch
     #[arg(long, default_value = "1024", value_name = "ROWS")]
     batch: NonZero<usize>,
@@ -70,6 +68,8 @@ pub(crate) struct Stream {
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    open: OpenArgs,
 }
 
 /// What is counted while the batches come.
@@ -84,7 +84,7 @@ struct Counted {
 
 impl Stream {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        let arrays = self.open.open_all(&self.sources, self.memory_limit, stop)?;
+        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?;
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
             return Err(wrong(format!("{name} has no dimension, and so no rows; choose others with --array")));
