@@ -42,7 +42,7 @@ pub struct Misfits {
     pub to: DType,
     /// How many values do not fit.
     pub count: usize,
-    /// How many values there are.
+    /// How many values there are; 0 if they were not counted, because not all were looked at.
     pub total: usize,
     /// Index of the first that does not fit, in row-major order.
     pub index: Dims,
@@ -396,7 +396,10 @@ impl fmt::Display for Misfits {
             (1, _) => ("does", "values"),
             _ => ("do", "values"),
         };
-        write!(f, "{from} -> {to}: {count} of {total} {values} {verb} not fit ")?;
+        match total {
+            0 => write!(f, "{from} -> {to}: not all values fit ")?,
+            _ => write!(f, "{from} -> {to}: {count} of {total} {values} {verb} not fit ")?,
+        }
         write!(f, "(first: {:?} = {value}; {to} holds ", index.as_slice())?;
         let part = match to {
             DType::Complex64 => DType::Float32,

@@ -1,7 +1,7 @@
 //! Writing `tf.train.Example`s: one for each row of arrays by name.
 
 use super::tfrecord;
-use crate::source::Array;
+use crate::source::{Array, uncounted};
 use crate::{Casting, DType, Error, Kind, Result, Tensor, convert};
 
 /// Rows that are to be written as Examples.
@@ -117,7 +117,7 @@ impl Column<'_> {
         if rows.dtype() == dtype && rows.layout().is_c_contiguous() {
             return Ok(rows);
         }
-        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| self.array.misfit_in(start as u64, error))
+        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| self.array.misfit_in(start as u64, uncounted(error)))
     }
 }
 

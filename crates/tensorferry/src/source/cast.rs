@@ -33,13 +33,13 @@ impl Array {
     /// assert_eq!(open(&[&narrow], None, Mode::Read)?.array()?.nbytes(), 4);
     ///
     /// let error = save(&narrow, &labels.cast(DType::UInt8, Casting::Checked)?, None).unwrap_err();
-    /// assert!(error.to_string().contains("wide.npy: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300"));
+    /// assert!(error.to_string().contains("wide.npy: int64 -> uint8: not all values fit (first: [1] = 300"));
     /// # Ok::<(), tensorferry::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is [`Error::ValuesDoNotFit`], whose index is that in the
-    /// whole array, and which counts the rows read together; around it [`Error::InFile`] and, of one file of many, [`Error::AtRow`].
+    /// whole array, and which counts none, for only some are looked at; around it [`Error::InFile`] and, of one file of many, [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
@@ -53,11 +53,19 @@ impl Array {
     }
 }
 
+/// A misfit of some rows of many: how many there are of all, nobody knows.
+pub(crate) fn uncounted(mut error: Error) -> Error {
+    if let Error::ValuesDoNotFit(misfits) = &mut error {
+        (misfits.count, misfits.total) = (0, 0);
+    }
+    error
+}
+
 impl Cast {
     /// Converts rows that follow one another, in the source and in `out`.
     fn convert(&self, rows: &View<'_>, first: u64, out: &mut [u8]) -> Result<()> {
         let mut out = ViewMut::from_bytes(self.spec[0].dtype, out, rows.layout().shape())?;
-        convert_into(rows, &mut out, self.casting).map_err(|error| self.from.misfit_in(first, error))
+        convert_into(rows, &mut out, self.casting).map_err(|error| self.from.misfit_in(first, uncounted(error)))
     }
 
     /// The rows from `start` on where they lie in memory, in whatever order and strides.
@@ -190,14 +198,14 @@ mod tests {
             let whole = open(&[&pattern], None, mode).unwrap().array().unwrap();
             let cast = whole.cast(DType::Int8, Casting::Checked).unwrap();
             let said = cast.slice(0, 2000).unwrap_err().to_string();
-            let first = "0.npy: row 42: int32 -> int8: ";
+            let first = "0.npy: row 42: int32 -> int8: not all values fit ";
             assert!(said.contains(first) && said.contains("(first: [42, 2] = 128;"), "{said}");
             let said = cast.rows(&[3, 1600, 1]).unwrap_err().to_string();
             assert!(said.contains("2.npy: row 100: ") && said.contains("(first: [1600, 0] = 4800;"), "{said}");
             let said = cast.part(1500, 10).unwrap().slice(2, 1).unwrap_err().to_string();
             assert!(said.contains("2.npy: row 2: ") && said.contains("(first: [1502, 0] = 4506;"), "{said}");
             let said = whole.convert(DType::Int8, Casting::Checked).unwrap_err().to_string();
-            assert!(said.contains(first) && said.contains("5872 of 6000 values do not fit (first: [42, 2] = 128;"), "{said}");
+            assert!(said.contains("0.npy: row 42: int32 -> int8: 5872 of 6000 values do not fit (first: [42, 2] = 128;"), "{said}");
             assert_eq!(bytes(&cast.rows(&[1, 0]).unwrap()), [3, 4, 5, 0, 1, 2]);
             assert_eq!(bytes(&whole.cast(DType::Int8, Casting::Saturate).unwrap().slice(999, 1).unwrap()), [127; 3]);
         }
@@ -214,15 +222,12 @@ mod tests {
                 let raw = crate::Raw { order, shape: crate::dataset::Shape::new(shape), ..crate::Raw::new(DType::UInt16) };
                 let array = open_raw(&[&path], &raw, mode).unwrap();
                 assert_eq!(bytes(&array.cast(DType::Int32, Casting::Checked).unwrap().read().unwrap()), 300_i32.to_ne_bytes());
-                for error in [
-                    array.cast(DType::Int8, Casting::Checked).unwrap().read().unwrap_err(),
-                    array.convert(DType::Int8, Casting::Checked).unwrap_err(),
+                for (error, count) in [
+                    (array.cast(DType::Int8, Casting::Checked).unwrap().read().unwrap_err(), "not all values fit"),
+                    (array.convert(DType::Int8, Casting::Checked).unwrap_err(), "1 of 1 value does not fit"),
                 ] {
                     let said = error.to_string();
-                    assert!(
-                        said.contains(&format!("a.bin: uint16 -> int8: 1 of 1 value does not fit (first: {index} = 300")),
-                        "{said}"
-                    );
+                    assert!(said.contains(&format!("a.bin: uint16 -> int8: {count} (first: {index} = 300")), "{said}");
                 }
             }
         }

@@ -29,6 +29,7 @@ pub use progress::Progress;
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;
+pub(crate) use cast::uncounted;
 pub(crate) use file::DataFile;
 pub(crate) use located::Located;
 pub(crate) use packed::swap;
