@@ -3,6 +3,7 @@
 #   make demo       what it does, on real images
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
 #   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB
+#   make test-tensorflow TENSORFLOW=2.16   the tests that meet TensorFlow, with another one, in an environment of its own
 #   make lint       formatting, lints, types, documents in step with the code
 #   make bench      side by side with the peers; a table, and a record in benchmarks/record/
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
@@ -15,7 +16,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint bench fuzz examples docs wheel clean
+.PHONY: help demo build test test-tensorflow lint bench fuzz examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -68,6 +69,18 @@ test: build $(call have,$(TEST_GROUPS))
 	cargo test --workspace $(FEATURES)
 	TENSORFERRY_FRAMEWORKS=$(FRAMEWORKS) $(VENV_PYTHON) -m pytest
 
+# PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
+TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python
+TENSORFLOW_TESTS := $(addprefix tests/,test_ops*.py test_checked_cast.py test_compatibility.py test_casting.py test_sharing.py \
+	test_memory.py test_layouts.py test_tensor.py test_dlpack.py test_dataset_basics.py)
+
+test-tensorflow: build
+	@test -n "$(TENSORFLOW)" || { echo "Which one? make test-tensorflow TENSORFLOW=2.16" >&2; exit 1; }
+	test -x $(TENSORFLOW_PYTHON) || $(PYTHON) -m venv .venv-tensorflow-$(TENSORFLOW)
+	$(TENSORFLOW_PYTHON) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(TENSORFLOW_PYTHON) -m pip install --quiet --group test 'tensorflow-cpu==$(TENSORFLOW).*'
+	PYTHONPATH=python $(TENSORFLOW_PYTHON) -m pytest -k 'not jax' $(TENSORFLOW_TESTS)
+
 lint: build $(call have,lint frameworks test)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
@@ -108,5 +121,5 @@ wheel: $(call have,build)
 
 clean:
 	cargo clean
-	rm -rf dist fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) python/tensorferry/*.so
+	rm -rf dist fuzz/target .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV) .venv-tensorflow-* python/tensorferry/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,6 +43,12 @@ NAMES = [
 ]
 
 
+#: NumPy 1.26 prints scalars in another way, has fewer dimensions, and copies where it cannot say that memory is read-only.
+NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
+MOST_DIMENSIONS = 64 if NUMPY_2 else 32
+numpy_2 = pytest.mark.skipif(not NUMPY_2, reason="of NumPy 2")
+
+
 def np_dtype(name: str) -> np.dtype:
     """The NumPy dtype of that name; bfloat16 is ml_dtypes'."""
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)

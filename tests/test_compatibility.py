@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, at_offset, np_dtype, same
+from conftest import MOST_DIMENSIONS, NAMES, NUMPY_2, at_offset, np_dtype, same
 from tensorferry import convert_to_tensor, errors
 
 
@@ -72,7 +72,7 @@ def layouts():
         "stride 0": np.broadcast_to(base[0], (3, 6)),
         "unaligned": at_offset(base, 1),
         "packed struct field": packed["b"],
-        "rank 64": np.full((1,) * 64, 7, np.int16),
+        "as many dimensions as NumPy has": np.full((1,) * MOST_DIMENSIONS, 7, np.int16),
         "matrix-like subclass": base.view(np.recarray),
         "numpy scalar": np.int8(3),
         "numpy bool": np.True_,
@@ -163,7 +163,7 @@ REFUSED = {
     "timedelta64": np.zeros(2, "m8[s]"),
     "structured": np.zeros(2, [("a", "i4")]),
     "void": np.zeros(2, "V3"),
-    "StringDType": np.array(["a"], np.dtypes.StringDType()),
+    **({"StringDType": np.array(["a"], np.dtypes.StringDType())} if NUMPY_2 else {}),
     "object of int": np.array([1, 2], object),
     "object of float": np.array([1.5], object),
     "object of None": np.array([None], object),

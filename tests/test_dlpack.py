@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, run_python, same
+from conftest import NAMES, address, np_dtype, numpy_2, run_python, same
 from tensorferry import errors
 
 
@@ -131,6 +131,7 @@ def test_dropped_capsules_free_their_tensor():
         tensor.__dlpack__(max_version=(1, 0))
 
 
+@numpy_2
 @pytest.mark.parametrize("name", NAMES)
 def test_numpy_takes_ours(name):
     tensor = tensorferry.tensor((np.arange(6) % 2).astype(np_dtype(name)).reshape(2, 3))

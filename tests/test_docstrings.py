@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 import tensorferry
+from conftest import numpy_2
 
 # The methods of Dataset stand in several classes.
 OBJECTS = {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__} | {
@@ -26,6 +27,7 @@ def test_there_are_examples():
     }
 
 
+@numpy_2
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)
 def test_example_prints_what_it_shows(example):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, run_python, same
+from conftest import NAMES, NUMPY_2, address, np_dtype, run_python, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -16,7 +16,7 @@ from tensorferry import aligned_memory, empty
 
 
 def handler() -> str:
-    return np._core.multiarray.get_handler_name()
+    return (np._core if NUMPY_2 else np.core).multiarray.get_handler_name()
 
 
 @given(shape=npst.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=9), name=st.sampled_from(NAMES))

@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, same
+from conftest import NAMES, address, np_dtype, numpy_2, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -148,6 +148,7 @@ def test_numpy_is_a_read_only_view(name):
         array[0] = 0
 
 
+@numpy_2
 def test_array_obeys_dtype_and_copy():
     tensor = tensorferry.tensor(counted((2, 3)))
     where = address(tensor.numpy())
