@@ -206,6 +206,8 @@ def assert_numpy_iterators_agree(ours: Any, theirs: Any) -> None:
             iterate(result, iterator, lambda element: plain(element, array))
         runs.append(result)
     a, b = runs
+    if "'NoneType' object has no attribute" in str(b.failed):
+        return  # of None, before TensorFlow 2.17
     assert kind_or_none(a.refused) == kind_or_none(b.refused)
     assert a.elements == b.elements
     assert kind_or_none(a.failed) == kind_or_none(b.failed)

@@ -52,9 +52,16 @@ def test_an_array_keeps_its_dtype_and_shape(tf, name, shape):
         "float4_e2m1fn",
     ],
 )
-def test_small_dtypes_of_ml_dtypes_pass(tf, name):
-    theirs = tf.convert_to_tensor(np.array([0, 1], getattr(ml_dtypes, name)))
-    ours = convert_to_tensor(np.array([0, 1], getattr(ml_dtypes, name)))
+def test_small_dtypes_of_ml_dtypes_pass_where_tensorflow_knows_them(tf, name):
+    if not hasattr(ml_dtypes, name):
+        pytest.skip("not in this ml_dtypes")
+    array = np.array([0, 1], getattr(ml_dtypes, name))
+    try:
+        theirs = tf.convert_to_tensor(array)
+    except ValueError:
+        both_refuse(tf, array)
+        return
+    ours = convert_to_tensor(array)
     assert ours.dtype == theirs.dtype
     assert ours.numpy().tobytes() == theirs.numpy().tobytes()
 
@@ -170,7 +177,7 @@ REFUSED = {
     "object of list": np.array([[1], [2, 3]], object),
     "longdouble scalar": np.longdouble(1),
     "datetime scalar": np.datetime64("2020-01-01"),
-    "float8 TensorFlow lacks": np.zeros(2, ml_dtypes.float8_e8m0fnu),
+    **({"float8 TensorFlow lacks": np.zeros(2, ml_dtypes.float8_e8m0fnu)} if hasattr(ml_dtypes, "float8_e8m0fnu") else {}),
     "int beyond int64": 2**63,
     "int below int64": -(2**63) - 1,
     "list with int beyond int64": [1, 2**64],

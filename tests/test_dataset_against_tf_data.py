@@ -306,6 +306,7 @@ def test_datasets_are_pickled_as_their_recipe() -> None:
     assert [x.tolist() for x in again.as_numpy_iterator()] == [x.tolist() for x in dataset.as_numpy_iterator()]
 
 
+@pytest.mark.jax
 def test_formats(tf, jax) -> None:
     dataset = tfy.Dataset.from_tensor_slices(np.arange(4, dtype=np.int32)).batch(4)
     assert isinstance(next(iter(dataset)), tf.Tensor)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry as tfy
-from tensorferry import _internal, _ops
+from tensorferry import _internal, _ops, errors
+from tensorferry.tensorflow import checked_cast, register_ops
 
 NUMBER = tfy.TensorSpec((), "int64")
 
@@ -206,3 +207,30 @@ def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:
         except (tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError, tf.errors.DataLossError):
             continue
         assert len(damaged) == len(whole)  # a number in it became another: of an epoch or a position
+
+
+@pytest.mark.parametrize("version", ["1.15.5", "2.15.1", "2.22.0", "2.22.0-rc1", "2.100.0", "3.0.0", "main"])
+def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(tf, monkeypatch, version) -> None:
+    monkeypatch.setattr(tf, "__version__", version)
+    monkeypatch.setattr(_ops, "_registered", _ops._registered.__wrapped__)  # as if nothing had asked for the ops yet
+    dataset = tfy.Dataset.range(3)
+    doors = {
+        "to_tf_data": dataset.to_tf_data,
+        "of a stream": tfy.Dataset.from_tensor_slices([1, 2, 1]).unique().to_tf_data,
+        "traced": tf.function(lambda: dataset.to_tf_data().reduce(np.int64(0), lambda state, x: state + x)),
+        "checked_cast": lambda: checked_cast(tf.constant([1]), tf.uint8),
+        "register_ops": register_ops,
+    }
+    for name, door in doors.items():
+        with pytest.raises(errors.Error, match=rf"ops work with TensorFlow 2\.16 to 2\.21 on Linux; this is {version}") as refused:
+            door()
+        assert name == "traced" or refused.value.code == "unsupported_tensorflow"  # AutoGraph makes the error anew, of its words
+    assert [int(x) for x in dataset] == [0, 1, 2]
+    assert tfy.convert_to_tensor(np.array([1, 2]), "uint8").dtype == tf.uint8
+
+
+@pytest.mark.parametrize("version", ["2.16.0", "2.16.2", "2.21.0", "2.21.0-rc0", "2.20.0-dev20250101"])
+def test_these_versions_are_not_refused(tf, monkeypatch, version) -> None:
+    monkeypatch.setattr(tf, "__version__", version)
+    monkeypatch.setattr(_ops, "_registered", _ops._registered.__wrapped__)
+    assert [int(x) for x in tfy.Dataset.range(3).to_tf_data()] == [0, 1, 2]

@@ -35,7 +35,7 @@ class _Runtime(NamedTuple):
 @functools.cache
 def _registered() -> _Runtime:
     """Registers the ops."""
-    version = tuple(int(part) for part in tf.__version__.split(".")[:2])
+    version = tuple(int(part) for part in tf.__version__.split(".")[:2] if part.isdecimal())
     if not OLDEST <= version <= NEWEST:
         raise errors.make(
             "unsupported_tensorflow",

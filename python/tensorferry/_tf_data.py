@@ -61,6 +61,7 @@ class _Source:
 
 def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
     """See :meth:`tensorferry.Dataset.to_tf_data`."""
+    _ops.register_ops()  # refused here rather than in what tf.data traces
     source = _Source(dataset)
     if source.plan.is_indexed:
         return _indexed(source)
