@@ -132,7 +132,7 @@ def test_a_mapped_array_is_shared_and_one_that_is_read_is_not(tmp_path):
     assert address(tfy.convert_to_tensor(mapped)) == where
     with pytest.raises(errors.BufferError, match='mode="map"'):
         read.numpy()
-    for convert in (tfy.tensor, tfy.convert_to_tensor, np.asarray):
+    for convert in (tfy.tensor, tfy.convert_to_tensor, tfy.Array.__array__):
         with pytest.raises(BufferError):
             convert(read, copy=False)
         same(convert(read), expected)

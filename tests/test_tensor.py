@@ -160,7 +160,18 @@ def test_array_obeys_dtype_and_copy():
     with pytest.raises(ValueError, match="copy"):
         np.array(tensor, dtype=np.float64, copy=False)
     same(np.add(tensor, 1), counted((2, 3)) + np.int32(1))
-    same(tensor.__array__(np.dtype("int8"), copy=True), counted((2, 3), "int8"))
+
+
+def test_array_can_be_asked_by_whatever_calls_it():
+    tensor = tensorferry.tensor(counted((2, 3)))
+    where = address(tensor.numpy())
+    for array in (tensor.__array__(), tensor.__array__(copy=False), tensor.__array__(np.int32, copy=False)):
+        assert address(array) == where
+    assert address(tensor.__array__(copy=True)) != where
+    for copy in (None, True):
+        same(tensor.__array__(np.dtype("int8"), copy=copy), counted((2, 3), "int8"))
+    with pytest.raises(ValueError, match="int32 as int8: unable to avoid a copy"):
+        tensor.__array__(np.dtype("int8"), copy=False)
 
 
 def test_array_interface_names_the_memory_as_read_only():

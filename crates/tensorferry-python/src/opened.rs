@@ -6,11 +6,11 @@ use crate::errors::{OrRaise, raise};
 use crate::npy::fs_path;
 use crate::opened_index::Rows;
 use crate::source::Source;
-use crate::tensor::PyTensor;
+use crate::tensor::{PyTensor, as_asked};
 use crate::wait::interruptible;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 use std::path::PathBuf;
 use tensorferry::dataset::{self, Component, Shape, Stop};
 use tensorferry::{Array, Arrays, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, Tensor};
@@ -170,10 +170,7 @@ impl PyArray {
             Some(false) => self.numpy(py)?,
             _ => PyTensor::numpy(&Bound::new(py, PyTensor::from(self.read(py, None)?))?)?,
         };
-        let options = PyDict::new(py);
-        options.set_item("dtype", dtype)?;
-        options.set_item("copy", copy)?;
-        py.import("numpy")?.call_method("array", (elements,), Some(&options))
+        as_asked(elements, dtype, copy)
     }
 
     fn __len__(&self) -> PyResult<usize> {

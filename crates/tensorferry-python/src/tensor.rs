@@ -7,10 +7,10 @@ use crate::errors::{OrRaise, raise};
 use crate::index;
 use crate::source::{Sharing, Source, keywords};
 use pyo3::basic::CompareOp;
-use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr;
 use tensorferry::dlpack::{FLAG_IS_COPIED, FLAG_READ_ONLY};
@@ -126,11 +126,7 @@ impl PyTensor {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let options = PyDict::new(py);
-        options.set_item("dtype", dtype)?;
-        options.set_item("copy", copy)?;
-        py.import("numpy")?.call_method("array", (Self::numpy(slf)?,), Some(&options))
+        as_asked(Self::numpy(slf)?, dtype, copy)
     }
 
     #[getter]
@@ -272,6 +268,24 @@ struct Exported {
     format: CString,
     shape: Vec<isize>,
     strides: Vec<isize>,
+}
+
+/// What `__array__(dtype, copy)` gives where NumPy has the elements. NumPy 1 knows no `copy=None`, and copies where it may not.
+pub(crate) fn as_asked<'py>(
+    elements: Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let numpy = elements.py().import("numpy")?;
+    if copy == Some(true) {
+        return numpy.call_method1("array", (elements, dtype));
+    }
+    let array = numpy.call_method1("asarray", (&elements, dtype))?;
+    if copy == Some(false) && !array.is(&elements) {
+        let message = format!("{} as {}: unable to avoid a copy", elements.getattr("dtype")?, array.getattr("dtype")?);
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(array)
 }
 
 /// The struct-module format of a dtype; `None` for those the buffer protocol has no letter for.
