@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import textwrap
 import time
 import weakref
 
@@ -221,3 +222,59 @@ def test_another_process_loads_casts_and_says_that_datasets_are_not_there(tf, tm
     assert "is not in this process" in elsewhere
     assert cast == "[1, 2]"
     assert "int64 -> uint8: 1 of 2 values does not fit" in checked
+
+
+GIVEN_UP = """
+import gc
+import tensorflow as tf, tensorferry as tfy
+
+number = tfy.TensorSpec((), "int64")
+numbers = tfy.Dataset.range(3).with_format("numpy")
+
+class Cycle:
+    pass
+
+def function(x):
+    if x == 7:
+        raise ValueError("seven")
+    return x
+"""
+
+
+def test_what_tensorflow_drops_while_python_runs_for_us_is_released_without_the_gil() -> None:
+    # TensorFlow gives the GIL up before it drops a tensor, here inside a function that we call.
+    script = """
+    def left_behind():
+        for plan in (numbers, tfy.Dataset.range(7, 9).with_format("numpy").prefetch(4)):
+            cycle = Cycle()
+            cycle.itself, cycle.real = cycle, plan.map(function, output_signature=number).to_tf_data()
+            cycle.iterator = iter(cycle.real.ignore_errors())
+            next(cycle.iterator)
+
+    def collects(x):
+        gc.collect()
+        return x
+
+    gc.disable()
+    left_behind()
+    print([int(x) for x in numbers.map(collects, output_signature=number)], tfy._internal.live_handles())
+    """
+    assert run_python(GIVEN_UP + textwrap.dedent(script)) == "[0, 1, 2] 0\n"
+
+
+def test_a_function_may_read_a_dataset_inside_tensorflow_that_calls_functions() -> None:
+    # TensorFlow gives the GIL up, and computes the element in the thread that asks.
+    script = """
+    real = numbers.map(function, output_signature=number).batch(3).to_tf_data()
+    failing = tfy.Dataset.range(7, 8).with_format("numpy").map(function, output_signature=number).to_tf_data()
+
+    def reads(x):
+        try:
+            failing.get_single_element()
+        except tf.errors.InvalidArgumentError as error:
+            assert "seven" in str(error)
+            return x + int(tf.reduce_sum(real.get_single_element()))
+
+    print([int(x) for x in numbers.map(reads, output_signature=number)])
+    """
+    assert run_python(GIVEN_UP + textwrap.dedent(script)) == "[3, 4, 5]\n"

@@ -168,8 +168,8 @@ def test_array_can_be_asked_by_whatever_calls_it():
     for array in (tensor.__array__(), tensor.__array__(copy=False), tensor.__array__(np.int32, copy=False)):
         assert address(array) == where
     assert address(tensor.__array__(copy=True)) != where
-    for copy in (None, True):
-        same(tensor.__array__(np.dtype("int8"), copy=copy), counted((2, 3), "int8"))
+    for asked in (None, True):
+        same(tensor.__array__(np.dtype("int8"), copy=asked), counted((2, 3), "int8"))
     with pytest.raises(ValueError, match="int32 as int8: unable to avoid a copy"):
         tensor.__array__(np.dtype("int8"), copy=False)
 

@@ -6,6 +6,7 @@
 //! as Python 3.14 does.
 
 use crate::logging;
+use crate::release::{Gil, release_parked};
 use pyo3::BoundObject;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
@@ -52,7 +53,13 @@ impl Drop for Inside {
 /// thread of Python's without a word.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResult<T> {
     let inside = Inside::enter();
-    let ran = inside.as_ref().and_then(|_| Python::try_attach(run));
+    let ran = inside.as_ref().and_then(|_| {
+        let _gil = Gil::hold();
+        Python::try_attach(|py| {
+            release_parked(py);
+            run(py)
+        })
+    });
     ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is ending")))
 }
 

@@ -1,8 +1,10 @@
 //! The library's errors as Python exceptions: `tensorferry.errors` maps each code to a class.
 
+use crate::ending::attached;
+use crate::release::Keep;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
-use std::io;
+use std::{fmt, io};
 use tensorferry::Error;
 
 /// An exception of the class that `code` stands for.
@@ -33,10 +35,38 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     raise(py, error.code(), error.to_string())
 }
 
+/// What a function of the user's raised, as an error that any thread may drop or print.
+pub(crate) struct Raised(Keep<PyErr>);
+
+impl Raised {
+    pub(crate) fn new(raised: PyErr) -> Self {
+        Self(Keep::new(raised))
+    }
+
+    pub(crate) fn get(&self) -> Option<&PyErr> {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = attached(|_| Ok(self.get().map(PyErr::to_string)));
+        f.write_str(said.ok().flatten().as_deref().unwrap_or("an exception"))
+    }
+}
+
+impl fmt::Debug for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raised({self})")
+    }
+}
+
+impl std::error::Error for Raised {}
+
 /// The exception of a user's Python function that the error carries, and the stage and element it happened at.
 fn raised(error: &Error) -> Option<(&PyErr, Option<(&'static str, u64)>)> {
     match error {
-        Error::Function { source } => source.downcast_ref().map(|raised| (raised, None)),
+        Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get()?, None)),
         Error::AtElement { stage, index, source } => raised(source).map(|(raised, _)| (raised, Some((*stage, *index)))),
         _ => None,
     }

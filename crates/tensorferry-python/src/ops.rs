@@ -1,6 +1,7 @@
 //! TensorFlow ops of ours: registering them, and what they know of Python.
 
-use crate::errors::raise;
+use crate::ending::attached;
+use crate::errors::{Raised, raise};
 use pyo3::exceptions::{
     PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError, PyPermissionError, PyStopIteration,
     PyTypeError, PyValueError,
@@ -25,9 +26,8 @@ pub(crate) fn live_handles() -> usize {
 
 /// What a Python exception is in TensorFlow, and its traceback.
 fn classify(error: &(dyn Error + Send + Sync + 'static)) -> (Code, String) {
-    let Some(raised) = error.downcast_ref::<PyErr>() else { return (Code::UNKNOWN, String::new()) };
-    Python::try_attach(|py| (code(py, raised), traceback(py, raised).unwrap_or_default()))
-        .unwrap_or((Code::CANCELLED, String::new()))
+    let Some(raised) = error.downcast_ref().and_then(Raised::get) else { return (Code::UNKNOWN, String::new()) };
+    attached(|py| Ok((code(py, raised), traceback(py, raised).unwrap_or_default()))).unwrap_or((Code::CANCELLED, String::new()))
 }
 
 /// Codes of ours that say of a file that it is not what it was, or should be.

@@ -1,46 +1,63 @@
-//! Python objects that a tensor keeps alive, released from any thread.
+//! What of Python's a tensor or a dataset keeps alive, released from any thread; and who holds the GIL.
 //!
-//! TensorFlow may drop a tensor on a thread that does not hold the GIL, or after the interpreter is gone. With the GIL an object is
-//! released at once. Without it the reference is parked (`Py::drop` does that) until PyO3 is next entered, and a pending call makes
-//! the main thread enter it soon: waiting for the GIL here could deadlock with a thread that holds it and waits for TensorFlow. Once
-//! the interpreter exits, references are abandoned: the process is about to end, and touching Python then would crash.
+//! TensorFlow may drop a tensor on a thread that does not hold the GIL, or after the interpreter is gone. With the GIL what it kept is
+//! released at once. Without it, it is parked until this module is next entered, and a pending call makes the main thread enter it soon:
+//! waiting for the GIL here could deadlock with a thread that holds it and waits for TensorFlow. Once the interpreter exits, what is kept
+//! is abandoned: the process is about to end, and touching Python then would crash.
+//!
+//! # Rationale
+//! PyO3 parks references itself, but goes by its own count of who entered Python through it. A thread that did so may have lost the GIL
+//! since: a function of the user's, or the garbage collector, drops a tensor of TensorFlow's, and that gives the GIL up first.
 
 use crate::ending::is_ending;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::mem;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+/// What was given up without the GIL.
+static PARKED: Mutex<Vec<Box<dyn Send>>> = Mutex::new(Vec::new());
+/// Whether the main thread was asked to release it.
 static SCHEDULED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps a Python object alive; may be dropped on any thread.
-pub(crate) struct Keep(Option<Py<PyAny>>);
+/// Keeps something of Python's alive; may be dropped on any thread.
+pub(crate) struct Keep<T: Send + 'static = Py<PyAny>>(Option<T>);
 
-impl Keep {
-    pub(crate) fn new(object: Py<PyAny>) -> Self {
-        Self(Some(object))
+impl<T: Send> Keep<T> {
+    pub(crate) fn new(kept: T) -> Self {
+        Self(Some(kept))
     }
 
-    /// The object.
-    pub(crate) fn get(&self) -> Option<&Py<PyAny>> {
+    /// What is kept.
+    pub(crate) fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
 }
 
-impl Drop for Keep {
+impl<T: Send> Drop for Keep<T> {
     fn drop(&mut self) {
-        let Some(object) = self.0.take() else { return };
+        let Some(kept) = self.0.take() else { return };
         if is_ending() {
-            mem::forget(object);
+            mem::forget(kept);
         } else if holds_gil() {
-            // SAFETY: this thread holds the GIL, and the reference is ours to give up.
-            unsafe { ffi::Py_DECREF(object.into_ptr()) };
+            Python::attach(|py| {
+                drop(kept);
+                release_parked(py);
+            });
         } else {
-            drop(object);
+            PARKED.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(kept));
             schedule();
         }
+    }
+}
+
+/// Releases what was given up without the GIL.
+pub(crate) fn release_parked(_: Python<'_>) {
+    if SCHEDULED.swap(false, Ordering::AcqRel) {
+        let parked = mem::take(&mut *PARKED.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(parked); // may run any code of Python's, and come back here
     }
 }
 
@@ -61,7 +78,7 @@ fn current_thread() -> Option<CurrentThread> {
 }
 
 /// Whether this thread holds the GIL; `false` if that cannot be known.
-fn holds_gil() -> bool {
+pub(crate) fn holds_gil() -> bool {
     let Some(current_thread) = current_thread() else { return false };
     // SAFETY: may be called with or without the GIL while an interpreter exists: it is not ending.
     let current = unsafe { current_thread() };
@@ -69,20 +86,37 @@ fn holds_gil() -> bool {
     !current.is_null() && current == unsafe { ffi::PyGILState_GetThisThreadState() }
 }
 
-/// Has the main thread apply the parked references soon.
+/// Has the main thread release what is parked soon.
 fn schedule() {
     if !SCHEDULED.swap(true, Ordering::AcqRel) {
         // SAFETY: Py_AddPendingCall may be called from any thread, with or without the GIL, while an interpreter exists; `flush` is a
-        // callback that ignores its argument.
-        let refused = unsafe { ffi::Py_AddPendingCall(Some(flush), std::ptr::null_mut()) } != 0;
-        if refused {
-            SCHEDULED.store(false, Ordering::Release); // the queue is full: the next drop tries again
-        }
+        // callback that ignores its argument. If the queue is full, whoever has the GIL next and comes to `release_parked` does it.
+        unsafe { ffi::Py_AddPendingCall(Some(flush), std::ptr::null_mut()) };
     }
 }
 
 extern "C" fn flush(_: *mut c_void) -> c_int {
-    SCHEDULED.store(false, Ordering::Release);
-    Python::attach(|_| ()); // attaching applies the parked reference counts
+    Python::attach(release_parked);
     0
+}
+
+/// The GIL, taken by a thread that does not hold it, whatever PyO3 believes of that thread.
+pub(crate) struct Gil(Option<ffi::PyGILState_STATE>);
+
+impl Gil {
+    pub(crate) fn hold() -> Self {
+        // SAFETY: may be called at any time.
+        let exists = unsafe { ffi::Py_IsInitialized() } != 0;
+        // SAFETY: there is an interpreter. `drop` undoes the call, in the same thread: the state that it returns is not `Send`.
+        Self((exists && !holds_gil()).then(|| unsafe { ffi::PyGILState_Ensure() }))
+    }
+}
+
+impl Drop for Gil {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            // SAFETY: what `PyGILState_Ensure` returned to this thread, given back once.
+            unsafe { ffi::PyGILState_Release(state) };
+        }
+    }
 }

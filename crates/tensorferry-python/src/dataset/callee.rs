@@ -4,7 +4,7 @@ use super::interrupt::raised_in_function;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::ending;
-use crate::errors::{OrRaise, raise};
+use crate::errors::{OrRaise, Raised, raise};
 use crate::release::Keep;
 use crate::source::{Sharing, Source};
 use pyo3::prelude::*;
@@ -15,19 +15,23 @@ use tensorferry::{Casting, DType, Error, Result, Tensor};
 /// A Python function and how its arguments are nested. What it returns is a flat list of values, or a single value where `call` says so.
 pub(crate) struct Callee {
     function: Keep,
-    packers: Vec<Py<Packer>>,
+    packers: Keep<Vec<Py<Packer>>>,
 }
 
 impl Callee {
     /// `packers` nest the arguments: the elements that the function is called with, one after the other.
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
-        Self { function: Keep::new(function), packers }
+        Self { function: Keep::new(function), packers: Keep::new(packers) }
+    }
+
+    fn packers(&self) -> &[Py<Packer>] {
+        self.packers.get().map_or(&[], Vec::as_slice)
     }
 
     /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it returns.
     pub(crate) fn call<T>(&self, element: Element, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
         self.with(|py, function| {
-            let Some(packer) = self.packers.first() else { return read(ending::call(function, ())?) };
+            let Some(packer) = self.packers().first() else { return read(ending::call(function, ())?) };
             read(ending::call(function, packer.get().arguments(py, element)?)?)
         })
     }
@@ -35,7 +39,7 @@ impl Callee {
     /// Calls the function with elements, each one argument, and reads what it returns.
     pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
         self.with(|py, function| {
-            let arguments = elements.into_iter().zip(&self.packers).map(|(element, packer)| packer.get().pack(py, element));
+            let arguments = elements.into_iter().zip(self.packers()).map(|(element, packer)| packer.get().pack(py, element));
             read(ending::call(function, PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?)?)
         })
     }
@@ -52,7 +56,7 @@ impl Callee {
 /// Runs Python code as part of the computation of an element: an exception becomes the element's error, or interrupts it.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     let ran = ending::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
-    ran.unwrap_or_else(|ending| Err(failed(ending)))
+    ran.unwrap_or_else(|ending| Err(failed(Raised::new(ending))))
 }
 
 /// The values of a flat list, which have to be as the components say.

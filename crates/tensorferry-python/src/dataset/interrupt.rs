@@ -5,6 +5,7 @@
 //! an element: the element is not handed out then, and comes when the iteration is asked again.
 
 use crate::ending;
+use crate::errors::Raised;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -44,7 +45,7 @@ fn is_main_thread() -> bool {
 /// What a function of the user's raised: the error of its element, unless it interrupts the work of this thread.
 pub(crate) fn raised_in_function(py: Python<'_>, raised: PyErr) -> Error {
     if raised.is_instance_of::<PyException>(py) || !interrupt() {
-        return failed(raised);
+        return failed(Raised::new(raised));
     }
     RAISED.set(Some(raised));
     Error::Stopped
