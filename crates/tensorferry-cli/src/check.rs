@@ -1,19 +1,20 @@
 //! `tensorferry check`: whether files are whole.
 
-use crate::outcome::{Failure, Outcome, as_options, status_of};
+use crate::outcome::{self, Failure, Outcome};
 use crate::source::OpenArgs;
+use crate::words::{bytes, grouped};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tensorferry::dataset::Stop;
-use tensorferry::{Error, Mode, Opened};
+use tensorferry::{Error, Format, Verified, verify};
 
-/// Check that files are whole: headers, lengths, checksums, everything readable
+/// Check that files are whole: headers, lengths, checksums, every byte read
 ///
-/// Prints a line for each file, and goes on after a damaged one.
+/// Prints a line for each file, and goes on after a damaged one. The exit status is 1 if any is damaged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// The files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     open: OpenArgs,
@@ -21,17 +22,20 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        // A mapped file that somebody truncates ends the process.
-        let open = self.open.clone().or_mode(Mode::Read);
+        let (format, raw) = self.open.to_verify()?;
         let mut worst = 0;
         for path in &self.files {
-            match look(&open, path, stop) {
-                Ok(found) => writeln!(out, "{}: ok: {found}", path.display())?,
-                Err(Failure::Library(error)) if !matches!(error, Error::Stopped) => {
-                    worst = worse(worst, status_of(&error));
-                    writeln!(out, "{}", as_options(&error.to_string()))?;
+            match verify(path, format, raw.as_ref(), stop) {
+                Ok(verified) => writeln!(out, "{}: ok: {}", path.display(), words(&verified))?,
+                Err(Error::Stopped) => return Err(Error::Stopped.into()),
+                Err(error) => {
+                    let failure = Failure::Library(error);
+                    worst = outcome::worse(worst, outcome::status_of_failure(&failure));
+                    // The library's words begin with the file's name, where it is the file that is wrong.
+                    let (words, name) = (failure.to_string(), path.display().to_string());
+                    let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
+                    writeln!(out, "{name}: FAILED: {words}")?;
                 }
-                Err(other) => return Err(other),
             }
             out.flush()?;
         }
@@ -39,20 +43,21 @@ impl Check {
     }
 }
 
-/// Damage is worse than a file that could not be looked at.
-fn worse(a: u8, b: u8) -> u8 {
-    if a == 1 || b == 1 { 1 } else { a.max(b) }
-}
-
-fn look(open: &OpenArgs, path: &Path, stop: &Stop) -> Outcome<String> {
-    match open.open(&[path.to_owned()], stop)? {
-        Opened::Array(array) => {
-            array.stopped_by(stop).chunks().try_for_each(|rows| rows.map(drop))?;
-            Ok(format!("{} {:?}", array.dtype(), array.shape()))
-        }
-        Opened::Arrays(arrays) => {
-            arrays.verify()?;
-            Ok(format!("{} arrays", arrays.len()))
-        }
-    }
+/// What was verified, and what could not be.
+fn words(verified: &Verified) -> String {
+    let parts = match verified.format {
+        Format::TfRecord | Format::TfRecordBytes => "record",
+        _ => "array",
+    };
+    let parts = format!("{} {parts}{}", grouped(verified.parts), if verified.parts == 1 { "" } else { "s" });
+    let sums = match verified.checksum {
+        Some(checksum) => format!("{checksum} of each verified"),
+        None => "lengths verified, values not: the format has no checksums".into(),
+    };
+    let trailing = match verified.trailing {
+        0 => String::new(),
+        count => format!("; {count} bytes after the array belong to nothing"),
+    };
+    let size = bytes(usize::try_from(verified.bytes).unwrap_or(usize::MAX));
+    format!("{}, {parts}, {size}; {sums}{trailing}", verified.format)
 }

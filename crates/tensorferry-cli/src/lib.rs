@@ -4,6 +4,7 @@
 mod check;
 mod completions;
 mod convert;
+mod inspect;
 mod interrupt;
 mod journal;
 mod outcome;
@@ -14,7 +15,9 @@ mod select;
 mod size;
 mod source;
 mod stream;
+mod summary;
 mod usage;
+mod words;
 
 use clap::Parser;
 use std::ffi::OsString;
@@ -24,6 +27,7 @@ use std::io::{BufWriter, Write};
 #[derive(Parser)]
 #[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
 enum Command {
+    Inspect(inspect::Inspect),
     Check(check::Check),
     Convert(convert::Convert),
     Stream(stream::Stream),
@@ -39,6 +43,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
     let stop = interrupt::stop();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {
+        Command::Inspect(inspect) => inspect.run(&mut out, &stop),
         Command::Check(check) => check.run(&mut out, &stop),
         Command::Convert(convert) => convert.run(&mut out, &stop),
         Command::Stream(stream) => stream.run(&mut out, &stop),

@@ -107,21 +107,31 @@ pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
     }
 }
 
+/// Damage is worse than what could not be looked at.
+pub(crate) fn worse(a: u8, b: u8) -> u8 {
+    if a == DATA || b == DATA { DATA } else { a.max(b) }
+}
+
+/// The exit status of a failure.
+pub(crate) fn status_of_failure(failure: &Failure) -> u8 {
+    match failure {
+        Failure::Wrong(_) => USAGE,
+        Failure::Library(error) => status_of(error),
+        Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => NOBODY_READS,
+        Failure::Output(_) => SYSTEM,
+        Failure::Said(status) => *status,
+    }
+}
+
 /// Says what went wrong, and gives the exit status.
 pub(crate) fn status(done: Outcome) -> u8 {
-    match done {
-        Ok(()) => 0,
-        Err(Failure::Said(status)) => status,
-        // Whoever closed stdout does not want to know.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => NOBODY_READS,
-        Err(Failure::Library(Error::Stopped)) => interrupt::status().unwrap_or(DATA),
-        Err(failure) => {
-            complain(&failure);
-            match failure {
-                Failure::Wrong(_) => USAGE,
-                Failure::Library(error) => status_of(&error),
-                Failure::Output(_) | Failure::Said(_) => SYSTEM,
-            }
-        }
+    let Err(failure) = done else { return 0 };
+    let status = status_of_failure(&failure);
+    match failure {
+        // Whoever closed stdout, or pressed Ctrl-C, knows.
+        Failure::Said(_) | Failure::Library(Error::Stopped) => {}
+        Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        failure => complain(&failure),
     }
+    status
 }

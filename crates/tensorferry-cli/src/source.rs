@@ -70,19 +70,50 @@ impl OpenArgs {
     /// Opens files, several as one: what is opened can be stopped.
     pub(crate) fn open(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Opened> {
         let mode = self.mode.unwrap_or_default();
-        let Some((dtype, order)) = self.raw_dtype else {
-            if self.format == Some(Format::Raw) {
-                return Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."));
-            }
-            let options = OpenOptions { format: self.format, mode, stop: stop.clone(), ..OpenOptions::default() };
-            return Ok(open_with(paths, &options)?);
-        };
-        if let Some(format) = self.format.filter(|format| *format != Format::Raw) {
-            return Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")));
+        if let Some(raw) = self.raw()? {
+            return Ok(Opened::Array(open_raw(paths, &raw, mode)?));
         }
-        let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
-        let raw = Raw { dtype, order, shape, offset: self.raw_offset.unwrap_or(0) };
-        Ok(Opened::Array(open_raw(paths, &raw, mode)?))
+        let options = OpenOptions { format: self.format, mode, stop: stop.clone(), ..OpenOptions::default() };
+        Ok(open_with(paths, &options)?)
+    }
+
+    /// What a raw file holds, if it is said to be one.
+    fn raw(&self) -> Outcome<Option<Raw>> {
+        match (self.raw_dtype, self.format) {
+            (None, Some(Format::Raw)) => {
+                Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."))
+            }
+            (None, _) => Ok(None),
+            (Some(_), Some(format)) if format != Format::Raw => {
+                Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")))
+            }
+            (Some((dtype, order)), _) => {
+                let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
+                Ok(Some(Raw { dtype, order, shape, offset: self.raw_offset.unwrap_or(0) }))
+            }
+        }
+    }
+
+    /// What a whole file is verified as: neither one array of it, nor in a mode, but from end to end.
+    pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
+        if !self.array.is_empty() || self.mode.is_some() {
+            return Err(wrong("whole files are checked, from end to end: --array and --mode have no meaning here"));
+        }
+        Ok((self.format, self.raw()?))
+    }
+
+    /// The names of the arrays asked for.
+    pub(crate) fn arrays(&self) -> &[String] {
+        &self.array
+    }
+
+    /// The format that files were opened in, the first of which is this.
+    pub(crate) fn format_of(&self, first: Option<&Path>) -> Outcome<Format> {
+        match (self.raw_dtype, self.format, first) {
+            (None, Some(format), _) => Ok(format),
+            (None, None, Some(path)) => Ok(Format::of_file(path)?),
+            _ => Ok(Format::Raw),
+        }
     }
 
     /// The same, in another mode where none was asked for.

@@ -14,15 +14,17 @@ mod save;
 mod section;
 mod sniff;
 pub(crate) mod tfrecord;
+mod verify;
 
 #[cfg(test)]
 mod tests;
 
 pub use npy::{open_npy, save_npy};
 pub use raw::Raw;
-pub use replace::remove_leftovers;
+pub use replace::{remove_leftovers, replace_file};
 pub use save::{save, save_arrays};
 pub use sniff::Format;
+pub use verify::{Verified, verify};
 
 pub(crate) use npy::locate as locate_npy;
 pub(crate) use raw::locate as locate_raw;

@@ -30,6 +30,27 @@ pub(super) fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) 
     sync_directory(directory).map_err(io("sync the directory of", path))
 }
 
+/// Writes a file of any kind as [`crate::save`] does: `write` fills a temporary file beside it, which is brought to the disk and takes the
+/// name. If anything fails, whatever had the name keeps it.
+///
+/// ```
+/// use std::io::Write;
+/// use tensorferry::replace_file;
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("notes.txt");
+/// replace_file(&path, |file| file.write_all(b"whole or not at all"))?;
+/// assert_eq!(std::fs::read(&path).unwrap(), b"whole or not at all");
+/// # Ok::<(), tensorferry::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn replace_file(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let path = path.as_ref();
+    replace(path, |file| write(file).map_err(io("write", path)))
+}
+
 /// What the renaming is to replace.
 fn target(path: &Path) -> Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {

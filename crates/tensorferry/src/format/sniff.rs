@@ -62,6 +62,14 @@ impl Format {
         }
     }
 
+    /// What a file's first bytes say, or its extension where they say nothing, as [`crate::open`] has it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Argument`] if neither tells.
+    pub fn of_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(&DataFile::open(path.as_ref())?)
+    }
+
     /// What a file's first bytes say, or its extension where they say nothing.
     pub(crate) fn of(file: &Arc<DataFile>) -> Result<Self> {
         let start = file.read_up_to(0, 16)?;

@@ -5,9 +5,12 @@
 //! reads the length of each, once, and remembers where they are.
 
 use super::blocks::{self, little};
+use super::replace::io;
+use super::section::{Section, ours};
 use crate::dataset::Stop;
 use crate::source::{Array, DataFile};
 use crate::{Error, Result};
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 pub(crate) const FORMAT: &str = "tfrecord";
@@ -22,7 +25,11 @@ const BLOCK: usize = 256 << 10;
 
 /// TensorFlow's checksum: of data that hold checksums themselves a plain one says little.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+    masked(crc32c::crc32c(bytes))
+}
+
+fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// Whether a file starts as one of records does.
@@ -99,20 +106,28 @@ fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
             block_at = at;
             if block.len() < 12 {
                 let left = file.len() - at;
-                return Err(damaged(&index, at, format!("is truncated: {left} bytes are left of the {HEAD} that it starts with")));
+                return Err(damaged(
+                    index.records(),
+                    at,
+                    format!("is truncated: {left} bytes are left of the {HEAD} that it starts with"),
+                ));
             }
             continue;
         };
         let Some(len) = length(head) else {
             return Err(damaged(
-                &index,
+                index.records(),
                 at,
                 "has a length whose checksum is wrong: the file is damaged, or compressed, or no TFRecord file",
             ));
         };
         let end = at.checked_add(HEAD + TAIL).and_then(|end| end.checked_add(len));
         let Some(end) = end.filter(|end| *end <= file.len()) else {
-            return Err(damaged(&index, at, format!("is truncated: it has {len} bytes, the file ends at byte {}", file.len())));
+            return Err(damaged(
+                index.records(),
+                at,
+                format!("is truncated: it has {len} bytes, the file ends at byte {}", file.len()),
+            ));
         };
         index.push(at, len);
         at = end;
@@ -123,8 +138,38 @@ fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
     Ok(index)
 }
 
-fn damaged(index: &Index, at: u64, what: impl std::fmt::Display) -> Error {
-    Error::Malformed { format: FORMAT, offset: at, what: format!("record {} {what}", index.records()) }
+fn damaged(record: u64, at: u64, what: impl std::fmt::Display) -> Error {
+    Error::Malformed { format: FORMAT, offset: at, what: format!("record {record} {what}") }
+}
+
+/// Reads every record and compares it with its checksums: how many there are.
+///
+/// # Errors
+/// As [`Index::build`]; [`Error::Checksum`] at the first record that another was written than is there.
+pub(super) fn verify(file: &Arc<DataFile>, stop: &Stop) -> Result<u64> {
+    let records = Index::build(file, stop)?;
+    let mut stream = BufReader::with_capacity(BLOCK, Section::whole(file));
+    let mut block = vec![0; BLOCK];
+    let mut exactly = |out: &mut [u8]| stream.read_exact(out).map_err(|error| ours(error, io("read", file.path())));
+    for record in 0..records.records() {
+        let (offset, len) = records.record(record);
+        let (mut left, mut crc) = (usize::try_from(len).unwrap_or(usize::MAX), 0);
+        exactly(&mut [0; 12])?;
+        while left > 0 {
+            stop.check()?;
+            let part = &mut block[..left.min(BLOCK)];
+            exactly(part)?;
+            crc = crc32c::crc32c_append(crc, part);
+            left -= part.len();
+        }
+        let mut tail = [0; 4];
+        exactly(&mut tail)?;
+        let (expected, actual) = (u32::from_le_bytes(tail), masked(crc));
+        if expected != actual {
+            return Err(Error::Checksum { format: FORMAT, offset, expected, actual }.in_file(file.path()));
+        }
+    }
+    Ok(records.records())
 }
 
 /// Appends a record to what is to be written.

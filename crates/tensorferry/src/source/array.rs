@@ -1,7 +1,7 @@
 //! [`Array`]: an array that is opened, not loaded.
 
 use super::in_memory::InMemory;
-use super::{Mode, Progress, Request, RowSource, Rows};
+use super::{Mode, Progress, Request, RowSource, Rows, Stored};
 use crate::dataset::{Shape, Source, Stop, TensorSpec, filled};
 use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
@@ -137,6 +137,20 @@ impl Array {
     pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
         let (path, row) = self.source.place(row as u64)?;
         Some((path, usize::try_from(row).ok()?))
+    }
+
+    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in another dtype.
+    ///
+    /// ```
+    /// use tensorferry::{Array, ByteOrder, Tensor};
+    ///
+    /// let stored = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?)?.stored();
+    /// assert!(stored.is_some_and(|stored| stored.order == ByteOrder::Native && !stored.column_major));
+    /// # Ok::<(), tensorferry::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        self.source.stored(self.column)
     }
 
     /// The whole array where it lies in memory: nothing is read or copied. In another byte order than this machine's if the file is.

@@ -1,7 +1,8 @@
 //! Rows that lie in memory: tensors and mapped files.
 
+use super::packed::one_way;
 use super::parts::Parts;
-use super::{Request, RowSource, Rows};
+use super::{Request, RowSource, Rows, Stored};
 use crate::dataset::{Source, Stop, TensorSpec};
 use crate::{ByteOrder, Index, Result, Tensor};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,10 @@ impl RowSource for InMemory {
             [array] if array.frozen => Some(&array.tensor),
             _ => None,
         }
+    }
+
+    fn stored(&self, _column: usize) -> Option<Stored> {
+        one_way(self.arrays.iter().map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())))
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {

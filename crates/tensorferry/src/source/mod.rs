@@ -35,7 +35,7 @@ pub(crate) use located::Located;
 pub(crate) use packed::swap;
 
 use crate::dataset::{Stop, TensorSpec};
-use crate::{Result, Tensor};
+use crate::{ByteOrder, Layout, Result, Tensor};
 use std::path::Path;
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
@@ -63,9 +63,31 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// How the elements of a column are stored, if they are so in one way and lie as they are in files or in memory.
+    fn stored(&self, column: usize) -> Option<Stored> {
+        let tensor = self.tensor(column)?;
+        Some(Stored::of(tensor.byte_order(), tensor.layout()))
+    }
+
     /// The file that has a row, and the row's number in it.
     fn place(&self, _row: u64) -> Option<(&Path, u64)> {
         None
+    }
+}
+
+/// How elements are stored, before anything is done to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The order of the bytes of an element.
+    pub order: ByteOrder,
+    /// Whether the elements of a column lie together (column-major, Fortran's order), and not those of a row. What is both is row-major.
+    pub column_major: bool,
+}
+
+impl Stored {
+    pub(crate) fn of(order: ByteOrder, layout: &Layout) -> Self {
+        Self { order, column_major: layout.is_f_contiguous() && !layout.is_c_contiguous() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::parts::{Parts, Run, slots};
 use super::read::{Engine, Piece, engine};
-use super::{Located, Mode, Request, RowSource, Rows};
+use super::{Located, Mode, Request, RowSource, Rows, Stored};
 use crate::buffers::pool;
 use crate::dataset::{Stop, TensorSpec, copy_view};
 use crate::{ByteOrder, DType, Kind, Layout, Result, Tensor};
@@ -74,6 +74,12 @@ pub(crate) fn swap(dtype: DType, bytes: &mut [u8]) {
     }
 }
 
+/// The way in which all are stored.
+pub(super) fn one_way(mut all: impl Iterator<Item = Stored>) -> Option<Stored> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
 impl RowSource for Packed {
     fn columns(&self) -> &[TensorSpec] {
         &self.spec
@@ -111,6 +117,10 @@ impl RowSource for Packed {
         }
         Ok(())
     }
+    fn stored(&self, _column: usize) -> Option<Stored> {
+        one_way(self.arrays.iter().map(|array| Stored::of(array.order, &array.layout)))
+    }
+
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         let (part, row) = self.parts.find(row).ok()?;
         Some((self.arrays[part].file.path(), row))

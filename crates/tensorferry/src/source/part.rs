@@ -1,6 +1,6 @@
 //! Some rows of an array, as an array.
 
-use super::{Array, Request, RowSource, Rows};
+use super::{Array, Request, RowSource, Rows, Stored};
 use crate::dataset::{Stop, TensorSpec};
 use crate::{Error, Index, Result, Tensor};
 use std::path::Path;
@@ -74,6 +74,10 @@ impl RowSource for Part {
 
     fn tensor(&self, _column: usize) -> Option<&Tensor> {
         self.tensor.as_ref()
+    }
+
+    fn stored(&self, _column: usize) -> Option<Stored> {
+        self.source.stored(self.column)
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {

@@ -1,0 +1,149 @@
+//! `tensorferry inspect`: what arrays are, and what is in them.
+
+mod json;
+mod text;
+
+use crate::outcome::{self, Failure, Outcome};
+use crate::source::OpenArgs;
+use crate::summary::{Summary, Wanted, summarize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tensorferry::dataset::Stop;
+use tensorferry::{Array, DType, Error, Format, Opened, Stored};
+
+/// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the values, a histogram
+///
+/// Each file is looked at by itself; a quoted pattern ('part-*.npy') is one array of many files. All of an array is read, once, a few MiB
+/// at a time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Intervals of the histogram, at most
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
+    bins: u16,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+/// An array, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    /// The file, or the pattern of files.
+    pub(crate) path: PathBuf,
+    /// How many files it is in.
+    pub(crate) files: usize,
+    pub(crate) format: Format,
+    /// Its name in the file, if it has one.
+    pub(crate) name: Option<String>,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) stored: Option<Stored>,
+    pub(crate) summary: Summary,
+}
+
+impl Inspected {
+    /// How many elements.
+    pub(crate) fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of the elements, in a dtype.
+    pub(crate) fn bytes_in(&self, dtype: DType) -> usize {
+        self.count() * dtype.size()
+    }
+
+    /// What to call it.
+    pub(crate) fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}: {name}", self.path.display()),
+            None => self.path.display().to_string(),
+        }
+    }
+}
+
+impl Inspect {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let mut worst = 0;
+        let mut all = Vec::new();
+        let screen = text::Screen::new();
+        for path in &self.files {
+            let looked = self.file(path, stop, &mut |array, inspected| {
+                if self.json {
+                    all.push(json::of(&inspected));
+                } else {
+                    text::write(out, &screen, &inspected)?;
+                    out.flush()?;
+                }
+                drop(array);
+                Ok(())
+            });
+            match looked {
+                Ok(status) => worst = outcome::worse(worst, status),
+                // The others are looked at nevertheless.
+                Err(Failure::Library(error)) if !matches!(error, Error::Stopped) && self.files.len() > 1 => {
+                    worst = outcome::worse(worst, outcome::status(Err(error.into())));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if self.json {
+            json::write(out, all)?;
+        }
+        if worst == 0 { Ok(()) } else { Err(Failure::Said(worst)) }
+    }
+
+    /// Looks at each array of a file, and says how it went with those that could not be looked at.
+    fn file(&self, path: &Path, stop: &Stop, each: &mut dyn FnMut(Array, Inspected) -> Outcome) -> Outcome<u8> {
+        let mut look = |name: Option<String>, array: Array, format| {
+            let array = array.stopped_by(stop);
+            let summary = summarize(&array, Wanted { bars: self.bins.into(), columns: 0 })?;
+            let inspected = Inspected {
+                path: path.to_owned(),
+                files: array.paths().len().max(1),
+                format,
+                name,
+                dtype: array.dtype(),
+                shape: array.shape().to_vec(),
+                stored: array.stored(),
+                summary,
+            };
+            each(array, inspected)
+        };
+        let arrays = match self.open.open(&[path.to_owned()], stop)? {
+            Opened::Array(_) if !self.open.arrays().is_empty() => {
+                let what = format!("--array: {} holds one array, without a name", path.display());
+                return Err(outcome::wrong(what));
+            }
+            Opened::Array(array) => {
+                let format = self.open.format_of(array.paths().next())?;
+                return look(None, array, format).map(|()| 0);
+            }
+            Opened::Arrays(arrays) => arrays,
+        };
+        let format = self.open.format_of(arrays.paths().next())?;
+        let names: Vec<String> = match self.open.arrays() {
+            [] => arrays.names().map(str::to_owned).collect(),
+            names => names.to_vec(),
+        };
+        let mut worst = 0;
+        for name in names {
+            // One at a time: those that are compressed are in memory.
+            let looked = arrays.get(&name).map_err(Failure::from).and_then(|array| look(Some(name.clone()), array, format));
+            match looked {
+                Ok(()) => {}
+                Err(Failure::Library(error)) if !matches!(error, Error::Stopped) && arrays.len() > 1 => {
+                    let error = Failure::Library(error);
+                    outcome::complain(format_args!("{}: {name}: {error}", path.display()));
+                    worst = outcome::worse(worst, outcome::status_of_failure(&error));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(worst)
+    }
+}

@@ -1,0 +1,136 @@
+//! What `tensorferry inspect` prints for a person.
+
+use super::Inspected;
+use crate::words::{bytes, grouped, labels, rounded};
+use std::io::{self, IsTerminal, Write};
+use tensorferry::{ByteOrder, DType, Kind, Scalar};
+
+/// What is printed on.
+pub(super) struct Screen {
+    width: usize,
+    /// Whether bars are drawn with blocks, eight to a character, or with what every program can read.
+    blocks: bool,
+}
+
+impl Screen {
+    /// stdout.
+    pub(super) fn new() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let width = terminal_size::terminal_size().filter(|_| terminal).map_or(80, |(width, _)| usize::from(width.0));
+        Self { width: width.clamp(40, 160), blocks: terminal }
+    }
+
+    /// A bar of this part of `width` characters.
+    fn bar(&self, part: f64, width: usize) -> String {
+        let full = part * width as f64;
+        if !self.blocks {
+            return "#".repeat(steps(full.ceil()).min(width));
+        }
+        // Whatever is there is seen, be it an eighth.
+        let eighths = steps((full * 8.0).ceil()).min(width * 8);
+        let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+        "█".repeat(eighths / 8) + rest
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of characters on a screen")]
+fn steps(count: f64) -> usize {
+    count as usize
+}
+
+pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
+    let summary = &array.summary;
+    writeln!(out, "{}", array.title())?;
+    let mut line = |name: &str, what: String| writeln!(out, "  {name:<9} {what}");
+    let files = if array.files > 1 { format!(", {} files", array.files) } else { String::new() };
+    line("format", format!("{}{files}", array.format))?;
+    line("dtype", format!("{}{}", array.dtype, byte_order(array)))?;
+    line("shape", format!("{}{}", shape(&array.shape), memory_order(array)))?;
+    line("size", bytes(array.bytes_in(array.dtype)))?;
+    if array.count() == 0 {
+        line("values", "none".into())?;
+        return writeln!(out);
+    }
+    let complex = array.dtype.kind() == Kind::Complex;
+    let value = |value: Scalar| if complex { mean_words(value) } else { value.to_string() };
+    let size = if complex { "absolute value " } else { "" };
+    let mean = summary.mean.map_or(String::new(), |mean| format!(", mean {}", mean_words(mean)));
+    match summary.range {
+        Some((low, high)) => line("values", format!("{size}{} to {}{mean}", value(low), value(high)))?,
+        None => line("values", "none that is finite".into())?,
+    }
+    if array.dtype.kind() == Kind::Float || complex {
+        line("NaN", grouped(summary.nan))?;
+        let (above, below) = (summary.positive_infinity, summary.negative_infinity);
+        let signs = if below > 0 { format!(" ({} negative)", grouped(below)) } else { String::new() };
+        line("infinite", format!("{}{signs}", grouped(above + below)))?;
+    }
+    line("smallest", smallest(array))?;
+    histogram(out, screen, array)?;
+    writeln!(out)
+}
+
+fn mean_words(mean: Scalar) -> String {
+    match mean {
+        Scalar::Float64(mean) => rounded(mean, 6),
+        Scalar::Complex(re, im) => {
+            format!("{}{}{}j", rounded(re, 6), if im.is_sign_negative() { "-" } else { "+" }, rounded(im.abs(), 6))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// As NumPy writes one.
+pub(crate) fn shape(dims: &[usize]) -> String {
+    match dims {
+        [only] => format!("({only},)"),
+        _ => format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+pub(crate) fn byte_order(array: &Inspected) -> &'static str {
+    match array.stored.filter(|_| array.dtype.size() > 1) {
+        Some(stored) if (stored.order == ByteOrder::Native) == cfg!(target_endian = "little") => ", little-endian",
+        Some(_) => ", big-endian",
+        None => "",
+    }
+}
+
+pub(crate) fn memory_order(array: &Inspected) -> &'static str {
+    match array.stored.filter(|_| array.shape.len() > 1) {
+        Some(stored) if stored.column_major => ", column-major",
+        Some(_) => ", row-major",
+        None => "",
+    }
+}
+
+/// The smallest dtype, and what it saves.
+pub(crate) fn smallest(array: &Inspected) -> String {
+    let now = array.bytes_in(array.dtype);
+    let other = |dtype: &DType| dtype.size() < array.dtype.size();
+    match array.summary.smallest.filter(other) {
+        Some(dtype) => {
+            let then = array.bytes_in(dtype);
+            let percent = 100.0 * (now - then) as f64 / now as f64;
+            format!("{dtype} holds all values: {}, {} % less", bytes(then), rounded(percent, 3))
+        }
+        None => format!("{}, as it is", array.dtype),
+    }
+}
+
+fn histogram(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
+    let bars = &array.summary.histogram;
+    let (Some(most), Some(range)) = (bars.counts.iter().max(), array.summary.range) else { return Ok(()) };
+    writeln!(out)?;
+    let labels = labels(bars, range);
+    let counts: Vec<String> = bars.counts.iter().map(|count| grouped(*count)).collect();
+    let widest = |words: &[String]| words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
+    let (before, after) = (widest(&labels), widest(&counts));
+    let width = screen.width.saturating_sub(before + after + 6).clamp(8, 80);
+    for ((label, count), words) in labels.iter().zip(&bars.counts).zip(&counts) {
+        let bar = screen.bar(*count as f64 / *most as f64, width);
+        let gap = " ".repeat(width - bar.chars().count());
+        writeln!(out, "  {label:>before$}  {bar}{gap}  {words:>after$}")?;
+    }
+    Ok(())
+}

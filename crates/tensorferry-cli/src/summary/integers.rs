@@ -1,0 +1,119 @@
+//! The summary of integers.
+
+use super::histogram::Histogram;
+
+/// An integer dtype's elements, as `i64`s in the same order: those of `u64` less `2^63`.
+pub(super) trait Integer: Copy + Ord {
+    /// What to add to a key to get the value.
+    const OFFSET: i128;
+    /// The value less [`Integer::OFFSET`].
+    fn key(self) -> i64;
+}
+
+macro_rules! integers {
+    ($($int:ty),*) => {$(impl Integer for $int {
+        const OFFSET: i128 = 0;
+        #[inline(always)]
+        fn key(self) -> i64 {
+            self.into()
+        }
+    })*};
+}
+integers!(i8, i16, i32, i64, u8, u16, u32);
+
+impl Integer for u64 {
+    const OFFSET: i128 = 1 << 63;
+    #[inline(always)]
+    fn key(self) -> i64 {
+        (self ^ (1 << 63)).cast_signed()
+    }
+}
+
+/// What is known of integers seen so far.
+#[derive(Clone, Debug)]
+pub(super) struct Integers {
+    pub(super) offset: i128,
+    /// The least and greatest key.
+    range: Option<(i64, i64)>,
+    /// Of the keys.
+    sum: i128,
+    pub(super) count: u64,
+    pub(super) histogram: Histogram,
+}
+
+/// Elements looked at in one go: they stay in the first cache from one look to the next.
+const BLOCK: usize = 4096;
+
+/// Where a byte is counted: signed and unsigned ones have their place.
+#[inline(always)]
+fn entry(byte: impl Integer) -> usize {
+    usize::try_from(byte.key().wrapping_sub(i8::MIN.into())).unwrap_or(0) & 511
+}
+
+impl Integers {
+    pub(super) fn new() -> Self {
+        Self { offset: 0, range: None, sum: 0, count: 0, histogram: Histogram::new() }
+    }
+
+    pub(super) fn add<I: Integer>(&mut self, values: &[I]) {
+        self.offset = I::OFFSET;
+        self.count += values.len() as u64;
+        if size_of::<I>() == 1 {
+            return self.add_bytes(values);
+        }
+        for block in values.chunks(BLOCK) {
+            let (Some(low), Some(high)) = (block.iter().min(), block.iter().max()) else { continue };
+            let (low, high) = (low.key(), high.key());
+            self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
+            self.sum += if size_of::<I>() < 8 {
+                i128::from(block.iter().map(|value| value.key()).sum::<i64>())
+            } else {
+                block.iter().map(|value| i128::from(value.key())).sum()
+            };
+            self.histogram.add(low, high, block.iter().map(|value| value.key()));
+        }
+    }
+
+    /// How often each of the values of a byte is there tells everything.
+    fn add_bytes<I: Integer>(&mut self, values: &[I]) {
+        // Several tables: a value that follows itself does not wait for its count to be stored.
+        let mut tables = [[0_u64; 512]; 4];
+        let (fours, rest) = values.as_chunks::<4>();
+        for four in fours {
+            for (table, value) in tables.iter_mut().zip(four) {
+                table[entry(*value)] += 1;
+            }
+        }
+        rest.iter().for_each(|value| tables[0][entry(*value)] += 1);
+        for (key, at) in (i64::from(i8::MIN)..).zip(0..512) {
+            let count: u64 = tables.iter().map(|table| table[at]).sum();
+            if count > 0 {
+                self.range = Some(self.range.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
+                self.sum += i128::from(key) * i128::from(count);
+                self.histogram.add_times(key, count);
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        if let Some((low, high)) = other.range {
+            self.offset = other.offset;
+            self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
+        }
+        self.sum += other.sum;
+        self.count += other.count;
+        self.histogram.merge(other.histogram);
+    }
+
+    /// The least and greatest value.
+    pub(super) fn range(&self) -> Option<(i128, i128)> {
+        self.range.map(|(low, high)| (i128::from(low) + self.offset, i128::from(high) + self.offset))
+    }
+
+    pub(super) fn mean(&self) -> Option<f64> {
+        let count = i128::from(self.count);
+        // The whole part exactly, so that a large mean loses nothing to rounding twice.
+        let (whole, rest) = (self.sum.checked_div_euclid(count)?, self.sum.checked_rem_euclid(count)?);
+        Some((whole + self.offset) as f64 + rest as f64 / count as f64)
+    }
+}

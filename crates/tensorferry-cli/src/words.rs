@@ -1,0 +1,95 @@
+//! Numbers as people read them.
+
+use crate::summary::Bars;
+use tensorferry::Scalar;
+
+/// `1,234,567`.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut words = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
+/// `4.2 MB`: powers of 1000, three digits.
+pub(crate) fn bytes(count: usize) -> String {
+    let mut scaled = count as f64;
+    for unit in ["bytes", "kB", "MB", "GB", "TB", "PB"] {
+        // 999.5 would be written as 1000.
+        if scaled < 999.5 || unit == "PB" {
+            return format!("{} {unit}", rounded(scaled, 3));
+        }
+        scaled /= 1000.0;
+    }
+    format!("{count} bytes")
+}
+
+/// A number of so many significant digits, without zeros at the end.
+pub(crate) fn rounded(value: f64, digits: usize) -> String {
+    let value: f64 = format!("{value:.*e}", digits.max(1) - 1).parse().unwrap_or(value);
+    if value == 0.0 {
+        return "0".into(); // and not -0
+    }
+    if (1e-4..1e15).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
+}
+
+/// What each interval of a histogram holds, whose values reach from `low` to `high`.
+pub(crate) fn labels(bars: &Bars, (low, high): (Scalar, Scalar)) -> Vec<String> {
+    let pairs = || bars.edges.windows(2);
+    match (low, high) {
+        (Scalar::Bool(low), _) if bars.counts.len() == 1 => vec![Scalar::Bool(low).to_string()],
+        (Scalar::Bool(_), _) => [false, true].map(|value| Scalar::Bool(value).to_string()).into(),
+        (Scalar::Int(low), Scalar::Int(high)) => pairs().map(|pair| whole(pair, low, high)).collect(),
+        _ if low == high => vec![low.to_string()],
+        _ => {
+            let greatest = bars.edges.iter().map(|edge| float(*edge).abs()).fold(0.0, f64::max);
+            let width = pairs().next().map_or(1.0, |pair| float(pair[1]) - float(pair[0]));
+            // So many that neighbours differ.
+            let digits = digits((greatest / width).log10().ceil() + 2.0);
+            let edge = |edge: Scalar| rounded(float(edge), digits);
+            pairs().map(|pair| format!("{} to {}", edge(pair[0]), edge(pair[1]))).collect()
+        }
+    }
+}
+
+/// The integers from one edge to before the next, of those that there can be.
+fn whole(edges: &[Scalar], low: i128, high: i128) -> String {
+    let [Scalar::Int(from), Scalar::Int(to)] = *edges else { return String::new() };
+    let (from, to) = (from.max(low), (to - 1).min(high));
+    if from < to { format!("{from} to {to}") } else { from.to_string() }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn digits(count: f64) -> usize {
+    count.clamp(3.0, 17.0) as usize
+}
+
+fn float(value: Scalar) -> f64 {
+    match value {
+        Scalar::Float64(value) => value,
+        Scalar::Float32(value) => value.into(),
+        Scalar::Int(value) => value as f64,
+        Scalar::Bool(value) => value.into(),
+        Scalar::Complex(re, im) => re.hypot(im),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        assert_eq!([0, 12, 999, 1000, 1_234_567].map(grouped), ["0", "12", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 999_499, 999_999, 4_200_000].map(bytes),
+            ["0 bytes", "999 bytes", "1 kB", "999 kB", "1 MB", "4.2 MB"]
+        );
+        assert_eq!([0.125, -0.0, 1e-9, 123_456.0, 2e20].map(|x| rounded(x, 3)), ["0.125", "0", "1e-9", "123000", "2e20"]);
+    }
+}
