@@ -9,6 +9,7 @@ use super::replace::io;
 use super::section::{Section, fill, ours};
 use crate::buffers::pool;
 use crate::dataset::Stop;
+use crate::npy_header::Header;
 use crate::source::{Array, DataFile, Located};
 use crate::{Error, Result, Tensor};
 use flate2::read::DeflateDecoder;
@@ -127,7 +128,7 @@ impl Member {
         Located { format: FORMAT, file: Arc::clone(&self.file), offset, dtype, order, layout }.checked().map(Some)
     }
 
-    fn header(&self, stream: &mut dyn Read) -> Result<crate::npy_header::Header> {
+    fn header(&self, stream: &mut dyn Read) -> Result<Header> {
         let header = npy::read_header(stream, |error| self.damaged(&error)).map_err(|error| error.in_file(&self.path()))?;
         if header.file_len() > self.size {
             let wrong = Error::WrongLength { format: "npy", expected: header.file_len(), actual: self.size };
@@ -179,6 +180,26 @@ impl Member {
         Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), 0)
     }
 
+    /// Whether it is compressed.
+    pub(crate) fn is_deflated(&self) -> bool {
+        self.deflated
+    }
+
+    /// Bytes that it takes in memory.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The array's header, and a stream of its elements.
+    ///
+    /// # Errors
+    /// What is wrong with the header.
+    pub(crate) fn rows(&self) -> Result<(Header, RowStream)> {
+        let mut stream = self.stream();
+        let header = self.header(&mut stream)?;
+        Ok((header, RowStream { member: self.clone(), stream }))
+    }
+
     /// Reads all of it and compares the checksum.
     ///
     /// # Errors
@@ -204,14 +225,14 @@ impl Member {
         }
     }
 
-    fn stream(&self) -> Summed<Box<dyn Read>> {
+    fn stream(&self) -> Summed<Box<dyn Read + Send>> {
         let section = BufReader::with_capacity(256 << 10, Section::new(&self.file, self.start, self.stored));
-        let stream: Box<dyn Read> = if self.deflated { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
+        let stream: Box<dyn Read + Send> = if self.deflated { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
         Summed { stream, hasher: crc32fast::Hasher::new(), read: 0 }
     }
 
     /// Reads what is left, and compares size and checksum.
-    fn finish(&self, mut stream: Summed<Box<dyn Read>>, stop: &Stop) -> Result<()> {
+    fn finish(&self, mut stream: Summed<Box<dyn Read + Send>>, stop: &Stop) -> Result<()> {
         let mut rest = [0; 8 << 10];
         while stream.read <= self.size {
             stop.check()?;
@@ -243,6 +264,32 @@ impl Member {
 
 fn in_memory(bytes: u64) -> Result<usize> {
     usize::try_from(bytes).map_err(|_| Error::Allocation { bytes: usize::MAX })
+}
+
+/// The elements of a member, in order.
+pub(crate) struct RowStream {
+    member: Member,
+    stream: Summed<Box<dyn Read + Send>>,
+}
+
+impl RowStream {
+    /// Fills `out` with the bytes that follow.
+    ///
+    /// # Errors
+    /// As [`Member::inflate`], less that of the checksum.
+    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
+        let member = &self.member;
+        let filled = fill(&mut self.stream, out, |error| member.damaged(&error)).map_err(|error| error.in_file(&member.path()))?;
+        if filled { Ok(()) } else { Err(member.another_size(self.stream.read)) }
+    }
+
+    /// Reads what is left, and compares size and checksum.
+    ///
+    /// # Errors
+    /// As [`Member::inflate`].
+    pub(crate) fn finish(self) -> Result<()> {
+        self.member.finish(self.stream, &Stop::default())
+    }
 }
 
 /// A stream and the checksum and number of the bytes read from it.

@@ -1,6 +1,6 @@
 //! [`Arrays`]: arrays by name, as `.npz`, `.safetensors` and TFRecord files hold them.
 
-use super::{Array, DataFile, Located, Mode, shards};
+use super::{Array, DataFile, Located, Mode, memory, shards};
 use crate::format::npz;
 use crate::{Error, Result, Tensor};
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Arrays {
     members: Arc<[(String, Member)]>,
     mode: Mode,
+    memory_limit: Option<usize>,
     paths: Arc<[PathBuf]>,
 }
 
@@ -45,8 +46,8 @@ impl Foreign {
 }
 
 impl Arrays {
-    pub(crate) fn new(members: Vec<(String, Member)>, mode: Mode, files: &[Arc<DataFile>]) -> Self {
-        Self { members: members.into(), mode, paths: files.iter().map(|file| file.path().to_owned()).collect() }
+    pub(crate) fn new(members: Vec<(String, Member)>, mode: Mode, memory_limit: Option<usize>, files: &[Arc<DataFile>]) -> Self {
+        Self { members: members.into(), mode, memory_limit, paths: files.iter().map(|file| file.path().to_owned()).collect() }
     }
 
     /// The names, in the order in which the arrays lie in the files.
@@ -78,13 +79,14 @@ impl Arrays {
         self.mode
     }
 
-    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each time.
+    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each time; or, if it does not fit in half of the
+    /// memory, whenever rows are read: in order, because other rows are found by starting over.
     ///
     /// # Errors
     /// [`Error::Argument`] if there is none of that name, or if the shards' do not go together; what is wrong with the file.
     pub fn get(&self, name: &str) -> Result<Array> {
         let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
-        member.ok_or_else(|| self.no_such(name)).and_then(|member| self.open(member))
+        member.ok_or_else(|| self.no_such(name)).and_then(|member| self.open(member, self.fit([member])))
     }
 
     fn no_such(&self, name: &str) -> Error {
@@ -93,7 +95,17 @@ impl Arrays {
         Error::Argument { stage: "open", what }
     }
 
-    fn open(&self, member: &Member) -> Result<Array> {
+    /// Whether these fit in memory once they are decompressed.
+    fn fit<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> bool {
+        let deflated = members.into_iter().flat_map(|member| match member {
+            Member::Zipped(parts) => parts.as_slice(),
+            _ => &[],
+        });
+        let bytes = deflated.filter(|part| part.is_deflated()).fold(0_u64, |sum, part| sum.saturating_add(part.size()));
+        memory::holds(bytes, self.memory_limit)
+    }
+
+    fn open(&self, member: &Member, fits: bool) -> Result<Array> {
         match member {
             Member::Open(array) => Ok(array.clone()),
             Member::Located(parts) => {
@@ -104,6 +116,9 @@ impl Arrays {
                 let located = parts.iter().map(npz::Member::locate).collect::<Result<Option<Vec<Located>>>>()?;
                 if let Some(located) = located {
                     return shards::array(located, self.mode);
+                }
+                if !fits && let Some(array) = shards::inflated_in_order(parts, self.mode)? {
+                    return Ok(array);
                 }
                 // One that is stored beside others that are deflated is read like them.
                 let tensors = parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
@@ -117,7 +132,8 @@ impl Arrays {
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails.
     pub fn get_all(&self) -> Result<Vec<(String, Array)>> {
-        self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member)?))).into_iter().collect()
+        let fit = self.fit(self.members.iter().map(|(_, member)| member));
+        self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member, fit)?))).into_iter().collect()
     }
 
     /// Reads all arrays into memory, on the machine's cores.
@@ -125,7 +141,7 @@ impl Arrays {
     /// # Errors
     /// As [`Arrays::get`] and [`Array::read`], of the first array that fails.
     pub fn read(&self) -> Result<Vec<(String, Tensor)>> {
-        let read = |(name, member): &(String, Member)| Ok((name.clone(), self.open(member)?.read()?));
+        let read = |(name, member): &(String, Member)| Ok((name.clone(), self.open(member, true)?.read()?));
         self.on_all_cores(read).into_iter().collect()
     }
 

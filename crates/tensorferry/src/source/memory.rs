@@ -4,9 +4,9 @@ use crate::buffers::physical_memory;
 use std::fs;
 use std::path::Path;
 
-/// Whether so many bytes leave as much again for everything else.
-pub(super) fn holds(bytes: u64) -> bool {
-    bytes <= usable() / 2
+/// Whether so many bytes leave as much again for everything else, of a limit or of what there is.
+pub(super) fn holds(bytes: u64, limit: Option<usize>) -> bool {
+    bytes <= limit.map_or_else(usable, |limit| limit as u64) / 2
 }
 
 /// Bytes of memory that this process may use.
@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn what_fits_is_less_than_what_there_is() {
         assert!(usable() > 1 << 20);
-        assert!(holds(1 << 16));
-        assert!(!holds(usable()));
+        assert!(holds(1 << 16, None));
+        assert!(!holds(usable(), None));
+        assert!(holds(50, Some(100)) && !holds(51, Some(100)));
     }
 }

@@ -8,6 +8,8 @@ mod convert;
 mod direct;
 mod file;
 mod in_memory;
+mod inflating;
+mod joined;
 mod located;
 mod memory;
 mod mode;

@@ -37,10 +37,10 @@ impl Mode {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// What to do with files of so many bytes.
-    pub(crate) fn resolved(self, bytes: u64) -> Self {
+    /// What to do with files of so many bytes, if so many may be in memory.
+    pub(crate) fn resolved(self, bytes: u64, limit: Option<usize>) -> Self {
         match self {
-            Self::Auto if super::memory::holds(bytes) => Self::Map,
+            Self::Auto if super::memory::holds(bytes, limit) => Self::Map,
             Self::Auto => Self::Direct,
             other => other,
         }

@@ -86,6 +86,9 @@ pub struct OpenOptions {
     /// Of the features of `tf.train.Example`s, those that are wanted: dtype, and shape in each record. A byte string can be elements of any
     /// dtype, little-endian. None for all, as they are.
     pub features: Vec<(String, TensorSpec)>,
+    /// Bytes of memory that there are for what is opened: what does not fit in half of them, [`Mode::Auto`] does not map, and a compressed
+    /// member of an `.npz` is decompressed whenever rows are read instead of once. `None` for what the process may use.
+    pub memory_limit: Option<usize>,
     /// What another thread may stop: collecting the lengths of many records takes a while.
     pub stop: Stop,
 }
@@ -100,12 +103,13 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
         Some(format) => format,
         None => common_format(&files)?,
     };
-    let mode = resolved(options.mode, &files);
+    let limit = options.memory_limit;
+    let mode = resolved(options.mode, &files, limit);
     if !options.features.is_empty() && format != Format::TfRecord {
         let what = format!("{format} files hold no features: they are what tf.train.Examples have, in TFRecord files");
         return Err(Error::Argument { stage: "open", what });
     }
-    let arrays = |members| Ok(Opened::Arrays(Arrays::new(members, mode, &files)));
+    let arrays = |members| Ok(Opened::Arrays(Arrays::new(members, mode, limit, &files)));
     match format {
         Format::Npy => {
             let located = files.iter().map(format::locate_npy).collect::<Result<_>>()?;
@@ -153,12 +157,12 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
 /// As [`open`].
 pub fn open_raw<P: AsRef<Path>>(paths: &[P], raw: &Raw, mode: Mode) -> Result<Array> {
     let files = files(paths)?;
-    let mode = resolved(mode, &files);
+    let mode = resolved(mode, &files, None);
     shards::array(files.iter().map(|file| format::locate_raw(file, raw)).collect::<Result<_>>()?, mode)
 }
 
-fn resolved(mode: Mode, files: &[Arc<DataFile>]) -> Mode {
-    mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())))
+fn resolved(mode: Mode, files: &[Arc<DataFile>], limit: Option<usize>) -> Mode {
+    mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())), limit)
 }
 
 /// The files that paths and patterns stand for.

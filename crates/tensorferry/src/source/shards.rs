@@ -1,9 +1,12 @@
 //! Many files as one array: every shard has to have rows of the same dtype and shape.
 
 use super::in_memory::InMemory;
+use super::inflating::Inflating;
+use super::joined::Joined;
 use super::packed::Packed;
 use super::{Array, Located, Mode};
 use crate::dataset::{Shape, Source, TensorSpec};
+use crate::format::npz;
 use crate::{DType, Error, Index, Result, Tensor};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +57,36 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<A
     let rows = |tensor: Tensor| Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }));
     let tensors = tensors.into_iter().map(rows).collect::<Result<_>>()?;
     Array::new(Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?), 0, scalar, Mode::Map, paths)
+}
+
+/// One array of members of archives, at least one, that are inflated when rows are read; `None` if one of them cannot be.
+///
+/// # Errors
+/// [`Error::Argument`] for shards that do not go together; what is wrong with a header.
+pub(crate) fn inflated_in_order(members: &[npz::Member], mode: Mode) -> Result<Option<Array>> {
+    let mut arrays = Vec::with_capacity(members.len());
+    for member in members {
+        let paths = [member.file().to_owned()].into();
+        arrays.push(match member.locate()? {
+            Some(stored) => array(vec![stored], mode)?,
+            None => match Inflating::new(member)? {
+                Some(rows) => Array::new(Arc::new(rows), 0, false, Mode::Read, paths)?,
+                None => return Ok(None),
+            },
+        });
+    }
+    if arrays.len() == 1 {
+        return Ok(arrays.pop());
+    }
+    let path = |at: usize| members[at].file().display().to_string();
+    let (dtype, rows) = (arrays[0].dtype(), arrays[0].shape().get(1..));
+    if let Some(at) = arrays.iter().position(|other| other.shape().get(1..) != rows || rows.is_none() || other.dtype() != dtype) {
+        let of = |at: usize| (path(at), arrays[at].dtype(), arrays[at].shape());
+        return Err(mismatch(of(0), of(at)));
+    }
+    let spec = TensorSpec::new(dtype, Shape::fixed(rows.unwrap_or_default()));
+    let paths = members.iter().map(|member| member.file().to_owned()).collect();
+    Array::new(Arc::new(Joined::new(spec, arrays)?), 0, false, Mode::Read, paths).map(Some)
 }
 
 /// # Errors
