@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 mod array;
 mod capsule;
+mod command;
 mod convert;
 mod dataset;
 mod dtype;
@@ -50,6 +51,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(opened::open_raw, module)?)?;
     module.add_function(wrap_pyfunction!(opened::save, module)?)?;
     module.add_function(wrap_pyfunction!(opened::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(command::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
     module.add_function(wrap_pyfunction!(ending::interpreter_exits, module)?)?;
