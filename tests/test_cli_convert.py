@@ -518,6 +518,18 @@ def test_what_converting_takes_of_memory_is_bounded(tmp_path, options):
     run("convert", source, tmp_path / "out.npz", *options, preexec_fn=limited(DATA=memory))
 
 
+@pytest.mark.parametrize("options", [[], ["--shard-rows", "20000"]])
+def test_a_compressed_member_eight_times_larger_than_the_process_may_be(tmp_path, options):
+    memory = 24 << 20
+    array = np.arange(memory, dtype=np.int64).reshape(-1, 128) // 1000
+    np.savez_compressed(tmp_path / "a.npz", other=np.arange(3), x=array)
+    options = [*options, "--memory-limit", "8M", "--dtype", "int32", "--array", "x"]
+    run("convert", tmp_path / "a.npz", tmp_path / "out.npy", *options, preexec_fn=limited(DATA=memory))
+    paths = sorted(tmp_path.glob("out*.npy"))
+    assert len(paths) == (10 if "--shard-rows" in options else 1)
+    same(np.concatenate([np.load(path) for path in paths]), array.astype(np.int32))
+
+
 def test_rows_larger_than_the_memory_limit_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 1 << 20)))
     said = refused("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--memory-limit", "8M")

@@ -69,11 +69,15 @@ fn shape(text: &str) -> Result<Shape, String> {
 impl OpenArgs {
     /// Opens files, several as one: what is opened can be stopped.
     pub(crate) fn open(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Opened> {
-        let mode = self.mode.unwrap_or_default();
+        self.open_within(paths, self.mode.unwrap_or_default(), None, stop)
+    }
+
+    fn open_within(&self, paths: &[PathBuf], mode: Mode, memory_limit: Option<Size>, stop: &Stop) -> Outcome<Opened> {
         if let Some(raw) = self.raw()? {
             return Ok(Opened::Array(open_raw(paths, &raw, mode)?));
         }
-        let options = OpenOptions { format: self.format, mode, stop: stop.clone(), ..OpenOptions::default() };
+        let (format, stop) = (self.format, stop.clone());
+        let options = OpenOptions { format, mode, memory_limit, stop, ..OpenOptions::default() };
         Ok(open_with(paths, &options)?)
     }
 
@@ -116,15 +120,10 @@ impl OpenArgs {
         }
     }
 
-    /// The same, in another mode where none was asked for.
-    pub(crate) fn or_mode(self, mode: Mode) -> Self {
-        Self { mode: self.mode.or(Some(mode)), ..self }
-    }
-
     /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for, what fits in half of the memory is read
     /// as `fitting` says, and what does not is read directly.
     pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, fitting: Mode, stop: &Stop) -> Outcome<Vec<Named>> {
-        let mut opened = self.open(paths, stop)?;
+        let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, stop)?;
         let (mode, bytes): (_, u64) = match &opened {
             Opened::Array(array) => (array.mode(), array.paths().map(len).sum()),
             Opened::Arrays(arrays) => (arrays.mode(), arrays.paths().map(len).sum()),
@@ -132,7 +131,7 @@ impl OpenArgs {
         let fits = memory.is_none_or(|memory| bytes <= memory as u64 / 2) && mode == Mode::Map;
         let wanted = if fits { fitting } else { Mode::Direct };
         if self.mode.is_none() && wanted != mode {
-            opened = self.clone().or_mode(wanted).open(paths, stop)?;
+            opened = self.open_within(paths, wanted, memory, stop)?;
         }
         match (opened, self.array.as_slice()) {
             (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),
