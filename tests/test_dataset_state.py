@@ -215,3 +215,63 @@ def test_elements_are_the_same_in_any_number_of_threads_and_any_format(plan):
     for threads in (1, 2, 3, 4):
         assert values(built(plan).with_options(tfy.Options(threads=threads, read_ahead=threads))) == expected
     assert values(built(plan).prefetch(3).with_format("tensorflow")) == expected
+
+
+def test_states_of_all_shards_that_came_unequally_far_go_on_together():
+    def shard(count, index, size=4):
+        return numbers(50).shuffle(seed=3).shard(count, index).batch(size)
+
+    seen, states = [], []
+    for index, steps in enumerate([3, 0, 1]):
+        iterator = iter(shard(3, index))
+        seen.extend(x for batch in itertools.islice(iterator, steps) for x in batch.tolist())
+        states.append(json.loads(json.dumps(iterator.state_dict())))
+    for given_ in (states, tuple(reversed(states))):
+        for count in (1, 2, 4):
+            rest = [x for index in range(count) for batch in resumed(shard(count, index), given_) for x in batch.tolist()]
+            assert sorted(seen + rest) == list(range(50))
+    # As many shards as before: each goes on from its own state, which is in the list.
+    for index in range(3):
+        ours = [batch.tolist() for batch in resumed(shard(3, index), states)]
+        assert ours == [batch.tolist() for batch in resumed(shard(3, index), states[index])]
+    # A run that took over is gone on from in the same way, and its epoch is the one that they were of.
+    second = []
+    for index, steps in enumerate([0, 2]):
+        iterator = resumed(shard(2, index), states)
+        seen.extend(x for batch in itertools.islice(iterator, steps) for x in batch.tolist())
+        second.append(iterator.state_dict())
+    assert sorted(seen + [x for batch in resumed(shard(1, 0), second) for x in batch.tolist()]) == list(range(50))
+
+
+def test_the_epoch_of_several_states_is_gone_on_with():
+    datasets = [tfy.Dataset.range(6).with_format("numpy").shuffle(seed=3).shard(2, index) for index in range(2)]
+    for dataset in datasets:
+        list(dataset)
+    iterators = [iter(dataset) for dataset in datasets]
+    seen = [int(next(iterators[0]))]
+    one = tfy.Dataset.range(6).with_format("numpy").shuffle(seed=3).shard(1, 0)
+    rest = iter(one)
+    rest.load_state_dict([iterator.state_dict() for iterator in iterators])
+    assert rest.state_dict()["epoch"] == 1
+    assert sorted(seen + [int(x) for x in rest]) == list(range(6))
+    assert iter(one).state_dict()["epoch"] == 2
+
+
+def test_states_that_do_not_go_together_are_refused():
+    def state(count, index, size=2):
+        return iter(numbers(20).shard(count, index).batch(size)).state_dict()
+
+    for states, message in [
+        ([], "there are no states"),
+        ([state(2, 0)], "1 of 2 shards"),
+        ([state(2, 0), state(2, 0)], "two states of shard 0"),
+        ([state(2, 0), state(4, 1)], "plans differ"),
+        ([state(2, 0), state(2, 1, 3)], "plans differ"),
+        ([state(2, 0), None], "a dict, or a list of them"),
+        ([[state(2, 0), state(2, 1)]], "a dict, or a list of them"),
+        (state(2, 0)["data"], "a dict, or a list of them"),
+    ]:
+        iterator = iter(numbers(20).shard(3, 0).batch(2))
+        with pytest.raises(errors.ValueError, match=message):
+            iterator.load_state_dict(states)
+        assert [batch.tolist() for batch in iterator] == [batch.tolist() for batch in numbers(20).shard(3, 0).batch(2)]

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use crate::errors::{OrRaise, raise};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
@@ -198,18 +198,28 @@ impl DatasetIterator {
 
     /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or another.
     ///
-    /// The plan may have another number of shards: then this one goes on with its part of the rows not yet seen, for which all old
-    /// shards have to have come as far as the one of the state, or to their ends.
+    /// The plan may have another number of shards: then this one goes on with its part of the rows not yet seen. With one state, all old
+    /// shards have to have come as far as the one it is of, or to their ends. Where they have not, `state` is a list of the states of all
+    /// of them, in any order; the state of this very shard, if it is in the list, is all that counts.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
-        let saved = parse_state(state)?;
+        let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
+        let saved: Vec<Saved> = if several {
+            state.try_iter()?.map(|state| parse_state(&state?)).collect::<PyResult<_>>()?
+        } else {
+            vec![parse_state(state)?]
+        };
         let plan = self.plan.get();
-        let (resumed, interrupted) = interrupt::run(py, || plan.inner.resume(&saved, &self.options));
+        let (resumed, interrupted) = interrupt::run(py, || match saved.as_slice() {
+            [only] if !several => plan.inner.resume(only, &self.options),
+            all => plan.inner.resume_all(all, &self.options),
+        });
         interrupted?;
         let resumed = resumed.or_raise(py)?;
+        let epoch = resumed.epoch();
         let mut taken = self.slot.take(py)?;
         let old = taken.iter.replace(Box::new(resumed));
         py.detach(|| drop(old));
-        plan.went_on_from(saved.epoch().0);
+        plan.went_on_from(epoch.0);
         Ok(())
     }
 }
@@ -220,7 +230,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     let py = state.py();
     let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
     let Ok(state) = state.cast::<PyDict>() else {
-        return Err(wrong("what state_dict() returned was expected, a dict"));
+        return Err(wrong("what state_dict() returned was expected, a dict, or a list of them"));
     };
     let (version, data) = (state.get_item("version")?, state.get_item("data")?);
     if !version.is_some_and(|version| version.eq(VERSION).unwrap_or(false)) {
