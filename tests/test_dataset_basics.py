@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
+from conftest import NAMES, np_dtype
 from tensorferry import errors
 
 Point = collections.namedtuple("Point", ["x", "y"])
@@ -84,6 +85,28 @@ def test_jax_arrays():
     jax = pytest.importorskip("jax")
     (element,) = tfy.Dataset.from_tensor_slices(np.arange(4, dtype=np.int32)).batch(4).with_format("jax")
     assert isinstance(element, jax.Array)
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("x64", [False, True])
+def test_element_spec_in_jax_is_of_what_is_handed_out(x64):
+    jax = pytest.importorskip("jax")
+    arrays = {name: np.ones((3, 2), np_dtype(name)) for name in NAMES}
+    jax.config.update("jax_enable_x64", x64)
+    try:
+        dataset = tfy.Dataset.from_tensor_slices(arrays).with_format("jax")
+        (batch,) = dataset.batch(3)
+        for name, spec in dataset.batch(3).element_spec.items():
+            assert (spec.dtype, spec.shape) == (batch[name].dtype, (None, 2))
+        assert (dataset.element_spec["int64"].dtype == np.int64) is x64
+        assert repr(dataset.element_spec) in repr(dataset)
+        (window,) = dataset.window(3)
+        assert dataset.window(3).element_spec == {name: tfy.DatasetSpec(part.element_spec) for name, part in window.items()}
+        mapped = dataset.map(lambda element: element)
+        for name, array in next(iter(mapped)).items():
+            assert array.dtype == mapped.element_spec[name].dtype == dataset.element_spec[name].dtype
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def test_element_spec_outside_tensorflow_is_ours():

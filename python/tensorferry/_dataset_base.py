@@ -129,11 +129,15 @@ class Base:
     @property
     def element_spec(self) -> Any:
         """The structure of the elements, with a ``tf.TensorSpec`` for each tensor in the format "tensorflow", else a
-        :class:`tensorferry.TensorSpec`."""
-        return _spec.element_spec(self._structure, self._plan.spec, self._format == "tensorflow")
+        :class:`tensorferry.TensorSpec`. Dtypes are those of what is handed out: JAX has no 64-bit ones while ``jax_enable_x64`` is off."""
+        return _spec.element_spec(self._structure, self._shown(), self._format == "tensorflow")
+
+    def _shown(self) -> list[_spec.Part]:
+        """The components as the format hands them out."""
+        return _spec.in_jax(self._plan.spec) if self._format == "jax" else self._plan.spec
 
     def __repr__(self) -> str:
-        spec = _spec.element_spec(self._structure, self._plan.spec, tensorflow=False)
+        spec = _spec.element_spec(self._structure, self._shown(), tensorflow=False)
         return f"<tensorferry.Dataset element_spec={spec!r} plan={self._plan}>"
 
     def __copy__(self) -> Dataset:

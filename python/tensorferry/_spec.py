@@ -89,6 +89,15 @@ def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> An
     return map_structure(lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None)
 
 
+def in_jax(spec: list[Part]) -> list[Part]:
+    """The components as JAX has them: while ``jax_enable_x64`` is off, it has no 64-bit dtypes."""
+    try:
+        import jax
+    except ImportError:  # then there are no elements to describe
+        return spec
+    return [in_jax(part) if isinstance(part, list) else (str(jax.dtypes.canonicalize_dtype(part[0])), part[1]) for part in spec]
+
+
 def _nothing() -> Any:
     """What TensorFlow writes where an element has None."""
     from tensorflow.python.framework import none_tensor
