@@ -55,6 +55,7 @@ __all__ = [
     "random_crop",
     "range",
     "register_ops",
+    "run_command",
     "sample_from_datasets",
     "save",
     "save_arrays",
