@@ -1,6 +1,7 @@
 //! `tensorferry inspect`: what arrays are, and what is in them.
 
 mod json;
+mod page;
 mod text;
 
 use crate::outcome::{self, Failure, Outcome};
@@ -26,8 +27,19 @@ pub(crate) struct Inspect {
     /// Intervals of the histogram, at most
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
     bins: u16,
+    /// Write a page with tables, histograms, columns, rows and images, in one file that loads nothing
+    #[arg(long, value_name = "FILE.html", value_parser = html)]
+    report: Option<PathBuf>,
     #[command(flatten)]
     open: OpenArgs,
+}
+
+/// A path whose extension says that it is a page: whatever has that name is replaced.
+fn html(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let page = ["html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+    if page { Ok(path) } else { Err("its name has to end in .html".into()) }
 }
 
 /// An array, and what is known of it.
@@ -69,17 +81,19 @@ impl Inspected {
 impl Inspect {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
         let mut worst = 0;
-        let mut all = Vec::new();
+        let (mut all, mut page) = (Vec::new(), page::Page::default());
         let screen = text::Screen::new();
         for path in &self.files {
             let looked = self.file(path, stop, &mut |array, inspected| {
+                if self.report.is_some() {
+                    page.add(&array, &inspected)?;
+                }
                 if self.json {
                     all.push(json::of(&inspected));
                 } else {
                     text::write(out, &screen, &inspected)?;
                     out.flush()?;
                 }
-                drop(array);
                 Ok(())
             });
             match looked {
@@ -94,6 +108,9 @@ impl Inspect {
         if self.json {
             json::write(out, all)?;
         }
+        if let Some(path) = self.report.as_ref().filter(|_| !page.is_empty()) {
+            page.write(path)?;
+        }
         if worst == 0 { Ok(()) } else { Err(Failure::Said(worst)) }
     }
 
@@ -101,7 +118,8 @@ impl Inspect {
     fn file(&self, path: &Path, stop: &Stop, each: &mut dyn FnMut(Array, Inspected) -> Outcome) -> Outcome<u8> {
         let mut look = |name: Option<String>, array: Array, format| {
             let array = array.stopped_by(stop);
-            let summary = summarize(&array, Wanted { bars: self.bins.into(), columns: 0 })?;
+            let columns = if self.report.is_some() { page::COLUMNS } else { 0 };
+            let summary = summarize(&array, Wanted { bars: self.bins.into(), columns })?;
             let inspected = Inspected {
                 path: path.to_owned(),
                 files: array.paths().len().max(1),

@@ -65,12 +65,19 @@ pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> 
         let signs = if below > 0 { format!(" ({} negative)", grouped(below)) } else { String::new() };
         line("infinite", format!("{}{signs}", grouped(above + below)))?;
     }
-    line("smallest", smallest(array))?;
+    line(
+        "smallest",
+        match smallest_parts(array) {
+            (dtype, Some(saves)) => format!("{dtype} holds all values: {saves}"),
+            (dtype, None) => format!("{dtype}, as it is"),
+        },
+    )?;
     histogram(out, screen, array)?;
     writeln!(out)
 }
 
-fn mean_words(mean: Scalar) -> String {
+/// A mean, or another number that was computed: rounded.
+pub(super) fn mean_words(mean: Scalar) -> String {
     match mean {
         Scalar::Float64(mean) => rounded(mean, 6),
         Scalar::Complex(re, im) => {
@@ -81,14 +88,14 @@ fn mean_words(mean: Scalar) -> String {
 }
 
 /// As NumPy writes one.
-pub(crate) fn shape(dims: &[usize]) -> String {
+pub(super) fn shape(dims: &[usize]) -> String {
     match dims {
         [only] => format!("({only},)"),
         _ => format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 
-pub(crate) fn byte_order(array: &Inspected) -> &'static str {
+pub(super) fn byte_order(array: &Inspected) -> &'static str {
     match array.stored.filter(|_| array.dtype.size() > 1) {
         Some(stored) if (stored.order == ByteOrder::Native) == cfg!(target_endian = "little") => ", little-endian",
         Some(_) => ", big-endian",
@@ -96,7 +103,7 @@ pub(crate) fn byte_order(array: &Inspected) -> &'static str {
     }
 }
 
-pub(crate) fn memory_order(array: &Inspected) -> &'static str {
+pub(super) fn memory_order(array: &Inspected) -> &'static str {
     match array.stored.filter(|_| array.shape.len() > 1) {
         Some(stored) if stored.column_major => ", column-major",
         Some(_) => ", row-major",
@@ -104,17 +111,16 @@ pub(crate) fn memory_order(array: &Inspected) -> &'static str {
     }
 }
 
-/// The smallest dtype, and what it saves.
-pub(crate) fn smallest(array: &Inspected) -> String {
+/// The smallest dtype, and what it saves if that is another.
+pub(super) fn smallest_parts(array: &Inspected) -> (DType, Option<String>) {
     let now = array.bytes_in(array.dtype);
-    let other = |dtype: &DType| dtype.size() < array.dtype.size();
-    match array.summary.smallest.filter(other) {
+    match array.summary.smallest.filter(|dtype| dtype.size() < array.dtype.size()) {
         Some(dtype) => {
             let then = array.bytes_in(dtype);
             let percent = 100.0 * (now - then) as f64 / now as f64;
-            format!("{dtype} holds all values: {}, {} % less", bytes(then), rounded(percent, 3))
+            (dtype, Some(format!("{}, {} % less", bytes(then), rounded(percent, 3))))
         }
-        None => format!("{}, as it is", array.dtype),
+        None => (array.dtype, None),
     }
 }
 

@@ -11,6 +11,7 @@ mod integers;
 
 use complex::Complexes;
 use floats::{Float, Floats};
+use histogram::Histogram;
 use integers::{Integer, Integers};
 use num_complex::Complex;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -31,8 +32,9 @@ pub(crate) struct Summary {
     /// The smallest dtype that holds all values as they are; `None` if there are none.
     pub(crate) smallest: Option<DType>,
     pub(crate) histogram: Bars,
+    /// The same, in up to [`FINE`] intervals.
+    pub(crate) fine: Bars,
     /// Of the first columns of an array of two dimensions, if they were asked for.
-    #[allow(dead_code, reason = "for the report")]
     pub(crate) columns: Vec<Summary>,
 }
 
@@ -43,6 +45,9 @@ pub(crate) struct Bars {
     pub(crate) edges: Vec<Scalar>,
     pub(crate) counts: Vec<u64>,
 }
+
+/// Intervals of a histogram that is drawn.
+const FINE: usize = 48;
 
 /// What is to be found out besides.
 #[derive(Clone, Copy, Debug)]
@@ -237,11 +242,18 @@ impl Values {
     }
 }
 
+impl Bars {
+    /// At most so many, whose edges `edge` makes of multiples of a power of two.
+    fn new(histogram: &Histogram, bars: usize, edge: impl Fn(i128, i32) -> Scalar) -> Self {
+        let (power, edges, counts) = histogram.bars(bars);
+        Self { edges: edges.into_iter().map(|at| edge(at, power)).collect(), counts }
+    }
+}
+
 fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
     let value = |value: i128| if dtype == DType::Bool { Scalar::Bool(value != 0) } else { Scalar::Int(value) };
-    let (power, edges, counts) = tally.histogram.bars(bars);
     // No edge is more than one interval outside of 64 bits.
-    let edges = edges.into_iter().map(|edge| Scalar::Int((edge << power.clamp(0, 64)) + tally.offset)).collect();
+    let edge = |edge: i128, power: i32| Scalar::Int((edge << power.clamp(0, 64)) + tally.offset);
     Summary {
         range: tally.range().map(|(low, high)| (value(low), value(high))),
         mean: tally.mean().map(Scalar::Float64),
@@ -249,7 +261,8 @@ fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
         positive_infinity: 0,
         negative_infinity: 0,
         smallest: if dtype == DType::Bool { tally.range().map(|_| dtype) } else { tally.range().and_then(narrowest) },
-        histogram: Bars { edges, counts },
+        histogram: Bars::new(&tally.histogram, bars, edge),
+        fine: Bars::new(&tally.histogram, FINE, edge),
         columns: Vec::new(),
     }
 }
@@ -260,9 +273,8 @@ fn of_floats(tally: &Floats, dtype: DType, bars: usize) -> Summary {
         DType::Float64 => Scalar::Float64(value),
         _ => Scalar::Float32(value as f32),
     };
-    let (power, edges, counts) = tally.histogram.bars(bars);
     // Of the greatest numbers the last interval ends past what there is.
-    let edge = |edge: i128| Scalar::Float64((edge as f64 * 2.0_f64.powi(power)).clamp(f64::MIN, f64::MAX));
+    let edge = |edge: i128, power: i32| Scalar::Float64((edge as f64 * 2.0_f64.powi(power)).clamp(f64::MIN, f64::MAX));
     Summary {
         range: tally.range.map(|(low, high)| (value(low), value(high))),
         mean: tally.mean().map(Scalar::Float64),
@@ -270,7 +282,8 @@ fn of_floats(tally: &Floats, dtype: DType, bars: usize) -> Summary {
         positive_infinity: tally.positive_infinity,
         negative_infinity: tally.negative_infinity,
         smallest: smallest_float(tally, dtype),
-        histogram: Bars { edges: edges.into_iter().map(edge).collect(), counts },
+        histogram: Bars::new(&tally.histogram, bars, edge),
+        fine: Bars::new(&tally.histogram, FINE, edge),
         columns: Vec::new(),
     }
 }
