@@ -325,7 +325,7 @@ pub(crate) fn open<'py>(
         Component::Dataset(_) => Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset"))),
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
-    let options = |stop: &Stop| OpenOptions { format, mode, features: features.clone(), stop: stop.clone() };
+    let options = |stop: &Stop| OpenOptions { format, mode, features: features.clone(), memory_limit: None, stop: stop.clone() };
     match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),
         Opened::Arrays(inner) => Ok(Bound::new(py, OpenedArrays { inner, recipe })?.into_any()),
