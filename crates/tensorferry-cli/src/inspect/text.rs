@@ -132,7 +132,7 @@ fn histogram(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Res
     let counts: Vec<String> = bars.counts.iter().map(|count| grouped(*count)).collect();
     let widest = |words: &[String]| words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
     let (before, after) = (widest(&labels), widest(&counts));
-    let width = screen.width.saturating_sub(before + after + 6).clamp(8, 80);
+    let width = screen.width.saturating_sub(before + after + 7).clamp(8, 80);
     for ((label, count), words) in labels.iter().zip(&bars.counts).zip(&counts) {
         let bar = screen.bar(*count as f64 / *most as f64, width);
         let gap = " ".repeat(width - bar.chars().count());

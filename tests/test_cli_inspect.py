@@ -1,0 +1,462 @@
+"""`tensorferry inspect` says what NumPy says."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import json
+import math
+import os
+import re
+import subprocess
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorferry as tfy
+from cli import COMMAND, refused, run
+from conftest import NAMES, np_dtype
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+
+def inspected(*arguments, **options) -> list[dict]:
+    document = json.loads(run("inspect", "--json", *arguments, **options).stdout)
+    assert document["version"] == 1
+    return document["arrays"]
+
+
+def values(name: str, rng: np.random.Generator, shape) -> np.ndarray:
+    dtype = np_dtype(name)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.7
+    if dtype.kind == "c":
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype)
+    return rng.normal(size=shape).astype(dtype)
+
+
+def agrees(said: dict, array: np.ndarray) -> None:
+    """What was said of an array is what NumPy says."""
+    assert said["dtype"] == array.dtype.newbyteorder("=").name
+    assert said["shape"] == list(array.shape)
+    assert (said["count"], said["bytes"]) == (array.size, array.nbytes)
+    wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64) if array.dtype.kind not in "biu" else array
+    finite = wide[np.isfinite(wide)]
+    numbers = np.abs(finite) if wide.dtype.kind == "c" else finite
+    found = said["values"]
+    assert found["nan"] == np.isnan(wide).sum()
+    infinite = ~np.isnan(wide) & np.isinf(wide)
+    assert found["positive_infinity"] + found["negative_infinity"] == infinite.sum()
+    counts, edges = said["histogram"]["counts"], said["histogram"]["edges"]
+    assert sum(counts) == numbers.size
+    if numbers.size == 0:
+        assert found["min"] is found["max"] is found["mean"] is None
+        assert counts == edges == []
+        return
+    if array.dtype.kind == "c":
+        assert found["min"] == pytest.approx(numbers.min())
+        assert found["max"] == pytest.approx(numbers.max())
+        assert complex(*found["mean"]) == pytest.approx(finite.mean(), abs=1e-9)
+        return
+    # Exactly, also beyond 2^53.
+    assert (found["min"], found["max"]) == (numbers.min().item(), numbers.max().item())
+    exact = math.fsum(map(float, numbers.ravel())) if array.dtype.kind not in "biu" else sum(map(int, numbers.ravel()))
+    assert found["mean"] == pytest.approx(exact / numbers.size, rel=1e-12, abs=1e-300)
+    exactly = numbers.astype(object).ravel()
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        assert count == sum((low <= value) & (value < high) for value in exactly), (low, high)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "bfloat16"])
+def test_every_dtype_in_every_order_is_what_numpy_says(name, tmp_path) -> None:
+    rng = np.random.default_rng(7)
+    array = values(name, rng, (40, 7))
+    layouts = {
+        "plain": array,
+        "swapped": array.astype(array.dtype.newbyteorder(">")),
+        "fortran": np.asfortranarray(array),
+        "empty": array[:0],
+        "scalar": array[0, 0],
+        "flat": array.ravel()[:1],
+        "deep": array.reshape(2, 2, 2, 5, 7),
+        "no_columns": array[:, :0],
+    }
+    for layout, data in layouts.items():
+        np.save(tmp_path / f"{layout}.npy", data)
+    for mode in ("map", "read", "direct"):
+        said = inspected("--mode", mode, *(tmp_path / f"{layout}.npy" for layout in layouts))
+        for (layout, data), one in zip(layouts.items(), said, strict=True):
+            agrees(one, np.asarray(data))
+            assert one["format"] == "npy"
+            assert one["byte_order"] == (None if array.itemsize == 1 else "big" if layout == "swapped" else "little")
+            assert one["order"] == ("F" if layout == "fortran" else "C")
+
+
+def test_bfloat16_and_arrays_by_name(tmp_path) -> None:
+    rng = np.random.default_rng(3)
+    arrays = {"b": rng.normal(size=(30, 4)).astype(ml_dtypes.bfloat16), "i": np.arange(10, dtype=np.int16)}
+    safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors")
+    said = {one["name"]: one for one in inspected(tmp_path / "a.safetensors")}
+    for name, array in arrays.items():
+        agrees(said[name], array)
+    assert [one["name"] for one in inspected(tmp_path / "a.safetensors", "--array", "i")] == ["i"]
+    assert "no array has the name 'x'" in refused("inspect", tmp_path / "a.safetensors", "--array", "x").replace('"', "'")
+    np.savez_compressed(tmp_path / "z.npz", stored=arrays["i"], other=np.ones(3))
+    assert [(one["name"], one["format"]) for one in inspected(tmp_path / "z.npz")] == [("stored", "npz"), ("other", "npz")]
+    assert "without a name" in refused("inspect", *saved(tmp_path, "n", np.ones(2)), "--array", "x", status=2)
+
+
+def saved(directory, name: str, array) -> list[str]:
+    np.save(directory / f"{name}.npy", array)
+    return [str(directory / f"{name}.npy")]
+
+
+def test_records_of_tensorflow_are_inspected(tf, tmp_path) -> None:
+    path = str(tmp_path / "t.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for i in range(20):
+            feature = {
+                "x": tf.train.Feature(float_list=tf.train.FloatList(value=[i, i / 2])),
+                "y": tf.train.Feature(int64_list=tf.train.Int64List(value=[-i])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    said = {one["name"]: one for one in inspected(path)}
+    agrees(said["x"], np.stack([np.arange(20), np.arange(20) / 2], axis=1).astype(np.float32))
+    agrees(said["y"], -np.arange(20))
+    assert (said["y"]["order"], said["y"]["byte_order"]) == (None, None)
+
+
+def test_raw_files_are_what_they_are_said_to_be(tmp_path) -> None:
+    array = np.arange(-6, 18, dtype=">i4").reshape(-1, 3)
+    (tmp_path / "r.bin").write_bytes(b"head" + array.tobytes())
+    (said,) = inspected(tmp_path / "r.bin", "--raw-dtype", ">i4", "--raw-shape", "-1,3", "--raw-offset", 4)
+    agrees(said, array)
+    assert (said["byte_order"], said["format"]) == ("big", "raw")
+    assert "--raw-dtype" in refused("inspect", tmp_path / "r.bin", status=2)
+    assert "rows of 12 bytes" in refused("inspect", tmp_path / "r.bin", "--raw-dtype", "int32", "--raw-shape=-1,3", status=1)
+    refused("inspect", tmp_path / "r.bin", "--raw-shape", "3", status=2)
+    refused("inspect", tmp_path / "r.bin", "--raw-dtype", "int3", status=2)
+
+
+def test_shards_in_a_pattern_are_one_array(tmp_path) -> None:
+    whole = np.random.default_rng(1).normal(size=(90, 2))
+    for at, part in enumerate(np.split(whole, 9)):
+        np.save(tmp_path / f"p-{at}.npy", part)
+    (said,) = inspected(tmp_path / "p-*.npy")
+    agrees(said, whole)
+    assert said["files"] == 9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128, np.uint64, np.int64])
+def test_the_ends_of_a_dtype_are_exact(dtype, tmp_path) -> None:
+    kind = np.dtype(dtype).kind
+    if kind in "iu":
+        info = np.iinfo(dtype)
+        array = np.array([info.min, info.max, info.max - 1, 2**53 + 1, 5], dtype)
+    else:
+        info = np.finfo(dtype)
+        array = np.array([info.max, info.min, info.tiny, info.smallest_subnormal, 0, -0.0, np.nan, np.inf, -np.inf], dtype)
+    (said,) = inspected(*saved(tmp_path, "ends", array))
+    if kind == "c":
+        assert (said["values"]["nan"], said["values"]["positive_infinity"]) == (1, 2)
+        assert said["values"]["max"] == info.max
+        return
+    # The sum of the greatest and the least float is exact; all else is lost in it.
+    low, high = said["values"]["min"], said["values"]["max"]
+    assert (low, high) == (info.min, info.max)
+    assert sum(said["histogram"]["counts"]) == np.isfinite(array).sum()
+
+
+@given(
+    array=hnp.arrays(
+        st.sampled_from(["f8", "f4", "f2", "i8", "u8", "i2", "u1", "i1"]),
+        st.integers(0, 60),
+        elements=None,
+        fill=st.nothing(),
+    )
+)
+def test_any_values_are_what_numpy_says(array, tmp_path_factory) -> None:
+    (said,) = inspected(*saved(tmp_path_factory.mktemp("any"), "a", array), "--bins", 5)
+    assert len(said["histogram"]["counts"]) <= 5
+    finite = array[np.isfinite(array)].astype(np.float64)
+    with np.errstate(over="ignore"):
+        overflows = not np.isfinite(finite.sum()) or not np.isfinite(np.abs(finite).sum())
+    if overflows:
+        # A sum that is not finite has no mean in JSON.
+        said["values"]["mean"] = None
+        assert sum(said["histogram"]["counts"]) == finite.size
+    else:
+        agrees(said, array)
+    # What the smallest dtype is said to hold, it holds.
+    if array.size:
+        smallest = np.dtype(said["smallest_dtype"])
+        assert smallest.itemsize <= array.itemsize
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.testing.assert_array_equal(array.astype(smallest).astype(array.dtype), array)
+        if array.dtype.kind in "iu":
+            assert smallest.itemsize == tfy.smallest_dtype(array).itemsize
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([0, 255]), "uint8"),
+        (np.array([-1, 127]), "int8"),
+        (np.array([-1, 128]), "int16"),
+        (np.array([0, 2**63], np.uint64), "uint64"),
+        (np.array([0.0, 7.0]), "uint8"),
+        (np.array([0.5, 7.0]), "float16"),
+        (np.array([0.1, 7.0], np.float32).astype(np.float64), "float32"),
+        (np.array([0.1]), "float64"),
+        (np.array([np.nan, np.inf]), "float16"),
+        (np.array([1.0, np.nan]), "float16"),
+        (np.array([65504.0, 2.0**-24]), "float16"),
+        (np.array([65520.5]), "float32"),
+        (np.array([1.0, 2.0], np.float16), "uint8"),
+        (np.array([1000.0], np.float16), "float16"),
+        (np.array([1 + 2j, 0.5]), "complex64"),
+        (np.array([0.1 + 2j]), "complex128"),
+        (np.array([True]), "bool"),
+        (np.array([], np.int64), None),
+    ],
+)
+def test_the_smallest_dtype_is_the_smallest(array, expected, tmp_path) -> None:
+    (said,) = inspected(*saved(tmp_path, "a", array))
+    assert said["smallest_dtype"] == expected
+    assert said["smallest_bytes"] == (None if expected is None else array.size * np.dtype(expected).itemsize)
+
+
+def test_many_chunks_are_the_same_as_one_and_the_same_each_time(tmp_path) -> None:
+    rng = np.random.default_rng(5)
+    array = rng.normal(size=(3_000_000,)) * np.repeat(10.0 ** np.arange(-3, 3), 500_000)
+    array[123_456] = np.nan
+    path = saved(tmp_path, "large", array)
+    first = run("inspect", "--json", *path).stdout
+    assert all(run("inspect", "--json", "--mode", mode, *path).stdout == first for mode in ("map", "read", "direct"))
+    (said,) = json.loads(first)["arrays"]
+    finite = array[np.isfinite(array)]
+    assert (said["values"]["min"], said["values"]["max"]) == (finite.min(), finite.max())
+    assert said["values"]["mean"] == pytest.approx(math.fsum(finite) / finite.size, rel=1e-9)
+    counts, _ = np.histogram(finite, said["histogram"]["edges"])
+    # NumPy's last interval is closed, and nothing lies there.
+    assert counts.tolist() == said["histogram"]["counts"]
+
+
+def test_what_is_printed_fits_and_is_plain_where_it_is_no_terminal(tmp_path) -> None:
+    path = saved(tmp_path, "x", np.random.default_rng(0).normal(size=(1000,)))
+    out = run("inspect", *path).stdout
+    assert out.isascii()
+    assert max(map(len, out.splitlines())) <= 80
+    assert "float64, little-endian" in out
+    assert "###" in out
+
+
+def test_on_a_terminal_bars_are_blocks_as_wide_as_it_is(tmp_path) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    path = saved(tmp_path, "x", np.arange(1000))
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    process = subprocess.Popen([COMMAND, "inspect", "--bins", "4", *path], stdout=child, stderr=subprocess.DEVNULL)
+    os.close(child)
+    said = b""
+    while True:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    assert process.wait() == 0
+    os.close(parent)
+    lines = said.decode().splitlines()
+    assert "█" in said.decode()
+    assert max(len(line) for line in lines if "█" in line) == 59
+
+
+def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path) -> None:
+    good = saved(tmp_path, "good", np.arange(3))
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    done = subprocess.run(
+        [COMMAND, "inspect", "--json", *good, tmp_path / "bad.npy", tmp_path / "none.npy", *good],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["arrays"]) == 2
+    bad, none = done.stderr.splitlines()
+    assert bad.startswith("tensorferry: error: ")
+    assert "bad.npy" in bad
+    assert "none.npy" in none
+    assert refused("inspect", tmp_path / "none.npy", status=3).count("\n") == 1
+
+
+def test_arrays_of_foreign_dtypes_do_not_hide_the_others(tmp_path) -> None:
+    np.savez(tmp_path / "mixed.npz", words=np.array(["a", "b"]), numbers=np.arange(4))
+    done = subprocess.run([COMMAND, "inspect", "--json", tmp_path / "mixed.npz"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert [one["name"] for one in json.loads(done.stdout)["arrays"]] == ["numbers"]
+    assert "words" in done.stderr
+    assert "<U1" in done.stderr
+
+
+def test_a_closed_pipe_is_quiet(tmp_path) -> None:
+    paths = saved(tmp_path, "x", np.arange(10)) * 2000
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -n 1; echo "${PIPESTATUS[0]}"', "-", COMMAND, "inspect", *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1] == "141"
+
+
+def test_a_full_disk_under_stdout_is_an_error(tmp_path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, "inspect", *saved(tmp_path, "x", np.arange(10))], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 3
+    assert done.stderr.startswith("tensorferry: error: stdout: ")
+
+
+def test_a_file_larger_than_what_the_process_may_use(tmp_path) -> None:
+    import resource
+
+    path = tmp_path / "large.npy"
+    large = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(1 << 19, 1 << 10))
+    large[-1, -1] = 200
+    del large
+
+    def limit() -> None:
+        # The file has 512 MiB.
+        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+
+    (said,) = inspected(path, preexec_fn=limit)
+    assert (said["values"]["max"], said["smallest_dtype"]) == (200, "uint8")
+    assert said["values"]["mean"] == 200 / (1 << 29)
+
+
+class Page(html.parser.HTMLParser):
+    """What is in a page; fails where elements are not closed in order."""
+
+    VOID = ("meta", "img", "line", "rect", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.attributes += [(name, value or "") for name, value in attributes]
+        if tag not in self.VOID or (tag == "rect" and self.get_starttag_text()[-2] != "/"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.text += data
+
+
+def page(tmp_path, *paths) -> Page:
+    run("inspect", *paths, "--report", tmp_path / "out.html")
+    text = (tmp_path / "out.html").read_text("utf-8")
+    assert not re.search(r"https?://|<script|<link|@import|url\(|srcset", text)
+    parsed = Page(text)
+    for name, value in parsed.attributes:
+        assert name not in ("src", "href") or value.startswith(("data:image/png;base64,", "#")), value
+    return parsed
+
+
+def test_the_report_is_one_page_that_loads_nothing(tmp_path) -> None:
+    name = "<b>&\"'"
+    rng = np.random.default_rng(2)
+    np.savez(tmp_path / f"{name}.npz", **{"a<i>": rng.normal(size=(500, 80)), "e": np.zeros((0, 4)), "s": np.int64(7)})
+    parsed = page(tmp_path, tmp_path / f"{name}.npz", *saved(tmp_path, "c", rng.normal(size=9) + 1j), *saved(tmp_path, "b", [True]))
+    assert parsed.counts["section"] == 5
+    assert "b" not in parsed.counts
+    assert "i" not in parsed.counts
+    assert f"{name}.npz: a<i>" in parsed.text
+    assert "the first 64 of 80" in parsed.text
+
+
+def test_the_report_has_the_numbers_of_columns_and_rows(tmp_path) -> None:
+    array = np.arange(60, dtype=np.uint64).reshape(20, 3) + 2**63
+    parsed = page(tmp_path, *saved(tmp_path, "x", array))
+    for value in (array.min(), array[:, 1].max(), array[10, 2]):
+        assert str(value) in parsed.text
+    assert str(array[6, 0] + 0) not in parsed.text.split("Rows")[1]
+
+
+@pytest.mark.parametrize(
+    ("array", "count"),
+    [
+        (np.random.default_rng(0).integers(0, 256, (40, 9, 8), np.uint8), 32),
+        (np.random.default_rng(0).integers(0, 256, (3, 9, 8, 3)), 3),
+        (np.random.default_rng(0).random((2, 9, 8, 4), np.float32), 2),
+        (np.random.default_rng(0).random((2, 9, 8, 1)) < 0.5, 2),
+        (np.random.default_rng(0).normal(size=(2, 9, 8)), 0),
+        (np.random.default_rng(0).integers(0, 256, (3, 9, 8, 2)), 0),
+        (np.zeros((0, 9, 8), np.uint8), 0),
+        (np.random.default_rng(0).integers(0, 256, (2, 700, 8), np.uint8), 0),
+        (np.random.default_rng(0).integers(0, 256, (1, 700, 600), np.uint8), 1),
+    ],
+    ids=lambda value: str(getattr(value, "shape", value)),
+)
+def test_rows_that_look_like_images_are_drawn(array, count, tmp_path, tf) -> None:
+    parsed = page(tmp_path, *saved(tmp_path, "images", array))
+    assert parsed.counts.get("img", 0) == count
+    pictures = [value for name, value in parsed.attributes if name == "src"]
+    for at, picture in enumerate(pictures):
+        image = array[at * len(array) // count]
+        scale = 255 if image.dtype.kind in "fb" else 1
+        step = -(-max(image.shape[:2]) // 256)
+        expected = np.round(np.atleast_3d(image)[::step, ::step] * scale)
+        drawn = tf.io.decode_png(base64.b64decode(picture.partition(",")[2])).numpy()
+        assert np.array_equal(drawn, expected)
+
+
+def test_a_report_replaces_neither_data_nor_a_report_when_it_fails(tmp_path) -> None:
+    path = saved(tmp_path, "x", np.arange(3))
+    assert "has to end in .html" in refused("inspect", *path, "--report", *path, status=2)
+    np.save(tmp_path / "y", np.arange(3))
+    os.rename(tmp_path / "y.npy", tmp_path / "y.html")
+    done = subprocess.run(
+        [COMMAND, "inspect", tmp_path / "y.html", "--report", tmp_path / "y.html"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "one of the files" in done.stderr
+    assert np.load(tmp_path / "y.html").tolist() == [0, 1, 2]
+    (tmp_path / "old.html").write_text("old")
+    refused("inspect", tmp_path / "none.npy", "--report", tmp_path / "old.html", status=3)
+    assert (tmp_path / "old.html").read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["old.html", "x.npy", "y.html"]
+
+
+def test_completions_and_help_are_there() -> None:
+    for shell in ("bash", "zsh", "fish", "powershell", "elvish"):
+        assert "inspect" in run("completions", shell).stdout
+    assert subprocess.run(["bash", "-n"], input=run("completions", "bash").stdout, text=True, check=False).returncode == 0
+    assert "inspect" in run("--help").stdout
+    assert "--report" in run("inspect", "--help").stdout
