@@ -1,10 +1,15 @@
 """What the documents show is what happens: the Python sessions of each run as one doctest, from the first to the last."""
 
 import doctest
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from cli import COMMAND
 
 ROOT = Path(__file__).parent.parent
 SESSION = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -31,3 +36,28 @@ def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch
         runner.run(test, clear_globs=False)
         names.update(test.globs)
     assert runner.summarize().failed == 0
+
+
+# Those whose output is the same on every machine.
+SHELL = re.compile(r"^## (?:inspect|check)\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    sessions = "".join(session[1] for section in SHELL.finditer(text) for session in CONSOLE.finditer(section[0]))
+    commands = [line.removeprefix("$ ") for line in sessions.splitlines() if line.startswith("$ ")]
+    assert len(commands) > 5
+    # One shell for all: `$?` is the status of the command before, whatever says the prompt.
+    script = "\n".join(f"status=$?; echo {shlex.quote('$ ' + command)}; (exit $status)\n{command}" for command in commands)
+    path = os.pathsep.join([str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path},
+    )
+    assert done.stdout == sessions

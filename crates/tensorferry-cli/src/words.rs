@@ -1,32 +1,17 @@
 //! Numbers as people read them.
 
 use crate::summary::Bars;
+use indicatif::{BinaryBytes, HumanCount};
 use tensorferry::Scalar;
 
 /// `1,234,567`.
 pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut words = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            words.push(',');
-        }
-        words.push(digit);
-    }
-    words
+    HumanCount(count).to_string()
 }
 
-/// `4.2 MB`: powers of 1000, three digits.
+/// `4.20 MiB`.
 pub(crate) fn bytes(count: usize) -> String {
-    let mut scaled = count as f64;
-    for unit in ["bytes", "kB", "MB", "GB", "TB", "PB"] {
-        // 999.5 would be written as 1000.
-        if scaled < 999.5 || unit == "PB" {
-            return format!("{} {unit}", rounded(scaled, 3));
-        }
-        scaled /= 1000.0;
-    }
-    format!("{count} bytes")
+    BinaryBytes(count as u64).to_string()
 }
 
 /// A number of so many significant digits, without zeros at the end.
@@ -85,11 +70,8 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_people_read_them() {
-        assert_eq!([0, 12, 999, 1000, 1_234_567].map(grouped), ["0", "12", "999", "1,000", "1,234,567"]);
-        assert_eq!(
-            [0, 999, 1000, 999_499, 999_999, 4_200_000].map(bytes),
-            ["0 bytes", "999 bytes", "1 kB", "999 kB", "1 MB", "4.2 MB"]
-        );
+        assert_eq!([0, 999, 1_234_567].map(grouped), ["0", "999", "1,234,567"]);
+        assert_eq!([0, 999, 4_404_019].map(bytes), ["0 B", "999 B", "4.20 MiB"]);
         assert_eq!([0.125, -0.0, 1e-9, 123_456.0, 2e20].map(|x| rounded(x, 3)), ["0.125", "0", "1e-9", "123000", "2e20"]);
     }
 }
