@@ -2,7 +2,7 @@
 
 use crate::journal::Journal;
 use crate::outcome::{Outcome, wrong};
-use crate::plan::{Plan, Request};
+use crate::plan::{Plan, Request, within};
 use crate::progress::{Unit, shown};
 use crate::select::DTypes;
 use crate::size::Size;
@@ -65,6 +65,7 @@ impl Convert {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
         // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the process.
         let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
+        let arrays = within(arrays, self.memory_limit)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
         let plan = Plan::new(Request {
             arrays,

@@ -5,6 +5,7 @@ use crate::journal::{Journal, Stamp, io};
 use crate::outcome::{Outcome, wrong};
 use crate::select::Named;
 use crate::size::Size;
+use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -56,11 +57,7 @@ impl Plan {
         if compress && format != Format::Npz {
             return Err(wrong(format!("--compress: {format} files are not compressed, npz can be")));
         }
-        let arrays = match memory {
-            Some(memory) => arrays.into_iter().map(|array| within(array, memory)).collect::<Outcome<_>>()?,
-            None => arrays,
-        };
-        let arrays = Content::new(arrays, format, name)?;
+        let arrays = Content::new(within(arrays, memory)?, format, name)?;
         let shards = match shard_rows {
             None => None,
             Some(rows) => Some((rows.get(), arrays.rows()?)),
@@ -233,15 +230,19 @@ fn is_shard(rest: &str) -> bool {
     parts.is_some_and(|(at, of)| number(at) && number(of))
 }
 
-/// The array read in pieces that leave the rest of its memory for the others.
-fn within(Named { name, array }: Named, memory: Size) -> Outcome<Named> {
-    let chunk = (memory / PART).min(CHUNK);
-    let row = array.nbytes() / array.len().max(1);
-    if row > chunk && row > memory / PART {
-        let what = format!("--memory-limit: rows of {row} bytes need {} bytes of memory", row.saturating_mul(PART));
-        return Err(wrong(what));
-    }
-    Ok(Named { name, array: array.in_chunks_of(chunk) })
+/// The arrays read in pieces that leave the rest of the memory for the others.
+pub(crate) fn within(arrays: Vec<Named>, memory: Option<Size>) -> Outcome<Vec<Named>> {
+    let Some(memory) = memory else { return Ok(arrays) };
+    let chunk = memory / PART;
+    let within = |Named { name, array }: Named| {
+        let row = array.nbytes() / array.len().max(1);
+        if row > chunk {
+            let needed = BinaryBytes(row.saturating_mul(PART) as u64);
+            return Err(wrong(format!("--memory-limit: rows of {row} bytes need {needed} of memory")));
+        }
+        Ok(Named { name, array: array.in_chunks_of(chunk.min(CHUNK)) })
+    };
+    arrays.into_iter().map(within).collect()
 }
 
 impl Content {

@@ -55,7 +55,7 @@ impl<'a> Examples<'a> {
 
     /// Writes all records.
     pub(super) fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let row: usize = self.columns.iter().map(|column| column.array.nbytes() / self.rows.max(1)).sum();
+        let row: usize = self.columns.iter().map(|column| column.nbytes() / self.rows.max(1)).sum();
         let together = self.columns.iter().map(|column| column.array.chunk()).min().unwrap_or(0);
         let step = (together / row.max(1)).max(1);
         let (mut record, mut out) = (Vec::new(), Vec::new());
@@ -106,14 +106,15 @@ fn list(array: &Array) -> Result<List> {
 }
 
 impl Column<'_> {
+    /// Bytes of all rows in the dtype of their list.
+    fn nbytes(&self) -> usize {
+        (self.array.nbytes() / self.array.dtype().size()).saturating_mul(self.list.dtype().size())
+    }
+
     /// Rows in the dtype of their list.
     fn values(&self, start: usize, len: usize) -> Result<Tensor> {
         let rows = self.array.slice(start, len)?;
-        let dtype = match self.list {
-            List::Bytes => DType::UInt8,
-            List::Floats => DType::Float32,
-            List::Ints => DType::Int64,
-        };
+        let dtype = self.list.dtype();
         if rows.dtype() == dtype && rows.layout().is_c_contiguous() {
             return Ok(rows);
         }
@@ -122,6 +123,14 @@ impl Column<'_> {
 }
 
 impl List {
+    fn dtype(self) -> DType {
+        match self {
+            Self::Bytes => DType::UInt8,
+            Self::Floats => DType::Float32,
+            Self::Ints => DType::Int64,
+        }
+    }
+
     /// The field `value` of a list.
     fn values(self, row: &[u8], out: &mut Vec<u8>) {
         reserve(out, 1, |out| match self {

@@ -125,7 +125,11 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));
     let refused = io("look for leftovers in", directory);
     let mut removed = 0;
-    for entry in fs::read_dir(directory).map_err(&refused)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(&refused)?,
+    };
+    for entry in entries {
         let entry = entry.map_err(&refused)?;
         let name = entry.file_name();
         let random = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
@@ -193,6 +197,7 @@ mod tests {
         others.sort_unstable();
         assert_eq!(names(directory.path()), others);
         assert_eq!(remove_leftovers(directory.path().join("a.npy")).unwrap(), 0);
+        assert_eq!(remove_leftovers(directory.path().join("nowhere/a.npy")).unwrap(), 0);
     }
 
     #[test]
