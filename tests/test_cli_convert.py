@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import pty
 import random
@@ -329,7 +330,7 @@ def whole_or_nothing(paths, expected):
 def noted(folder):
     """The shards that the journal says are finished; None without a journal."""
     for path in folder.glob(".*.journal"):
-        return [int(line[1 : line.index(",")]) for line in path.read_text().split("\n")[2:-1]]
+        return [json.loads(line)[0] for line in path.read_text().split("\n")[2:-1]]
     return None
 
 
@@ -386,6 +387,61 @@ def test_killed_at_any_time_a_single_file_is_the_old_or_the_new(tmp_path, format
     same(load(out), new.astype(np.int16))
     assert names(tmp_path) == sorted(["a.npy", "old.npy", out.name])
     assert kills > 0
+
+
+@pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
+def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_path, format):
+    rows = 3 << 21
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int32, (rows, 64))  # 1.5 GiB of zeros, which take no room
+    array[::100_003] = np.arange(64)
+    del array
+    out = tmp_path / f"out.{format}"
+    options = ["--name", "x"] if format == "safetensors" else []
+    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int8", "--resume", *options]
+    journal = tmp_path / f".tensorferry-out.{format}-resume.journal"
+    for reached in [1, 2]:
+        process = start(*arguments)
+        until(lambda: journal.exists() and len(noted(tmp_path) or []) >= reached, process)  # noqa: B023
+        process.send_signal(signal.SIGKILL if reached == 1 else signal.SIGINT)
+        process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 130)
+        assert names(tmp_path) == sorted([journal.name, f".tensorferry-out.{format}-resume.part", "a.npy"])
+    said = run(*arguments).stdout
+    kept = re.search(r", ([\d.]+) MiB of it from before: ", said)
+    assert float(kept[1]) >= 128, said
+    assert names(tmp_path) == sorted(["a.npy", out.name])
+    expected = np.zeros((rows, 64), np.int8)
+    expected[::100_003] = np.arange(64)
+    match format:
+        case "npy":
+            got = np.load(out, mmap_mode="r")
+        case "bin":
+            got = np.memmap(out, np.int8, "r", shape=(rows, 64))
+        case "safetensors":
+            got = safetensors.numpy.load_file(out)["x"]
+    assert np.array_equal(got, expected)
+    assert "is there already" in refused(*arguments)
+
+
+def test_a_file_of_another_conversion_is_not_gone_on_with(tmp_path):
+    source = sparse(tmp_path / "a.npy", (3 << 21, 64), np.int32)
+    arguments = ["convert", source, tmp_path / "out.npy", "--resume"]
+
+    def interrupt(*options):
+        process = start(*arguments, *options)
+        until(lambda: len(noted(tmp_path) or []) >= 1, process)
+        process.kill()
+        process.communicate()
+
+    interrupt("--dtype", "int8")
+    said = run(*arguments, "--dtype", "int16").stdout
+    assert "from before" not in said
+    assert np.load(tmp_path / "out.npy", mmap_mode="r").dtype == np.int16
+    assert names(tmp_path) == ["a.npy", "out.npy"]
+    interrupt("--dtype", "int8", "--force")
+    # Without --resume it starts anew, and leaves nothing of before.
+    run("convert", source, tmp_path / "out.npy", "--dtype", "int8", "--force")
+    assert names(tmp_path) == ["a.npy", "out.npy"]
 
 
 def interrupted(tmp_path, *options):

@@ -48,7 +48,8 @@ pub(crate) struct Convert {
     /// Replace files that there are already
     #[arg(long)]
     force: bool,
-    /// Go on with a conversion that was interrupted: shards that it has finished are kept. A single file is started anew
+    /// Go on with a conversion that was interrupted: of shards with those that are finished, of one file that was begun with --resume, too,
+    /// with what is on the disk (.npy, .bin and .safetensors)
     #[arg(long)]
     resume: bool,
     /// Memory for the data under way, at most, such as 64M
@@ -80,14 +81,43 @@ impl Convert {
     }
 
     fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        if self.resume && plan.can_go_on() {
+            return self.continued(plan, out, stop);
+        }
         let path = plan.path(0);
         if exists(&path) && !self.force {
             return Err(there_already(&path, ""));
         }
         remove_leftovers(&path)?;
+        Journal::forget_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
         shown(Unit::Bytes, Some(plan.nbytes()), &|| progress.bytes(), self.quiet, || plan.write(0, &progress, stop))?;
         self.report(plan, 0, began, out)
+    }
+
+    /// One file that is gone on with, now or by the next who does.
+    fn continued(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let path = plan.path(0);
+        if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
+            return Err(there_already(&path, ""));
+        }
+        let mut journal = Journal::of_file(&path, &plan.describe(self.casting, &self.open.describe())?, self.force)?;
+        if exists(&path) && !journal.may_replace() {
+            if journal.reached() == 0 {
+                journal.remove()?;
+            }
+            return Err(there_already(&path, ""));
+        }
+        let (began, progress, kept) = (Instant::now(), Progress::default(), journal.reached());
+        let left = plan.nbytes().saturating_sub(kept);
+        let written =
+            shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || plan.go_on(&progress, stop, &mut journal));
+        if written.is_ok() || journal.reached() == 0 {
+            journal.remove()?;
+            remove_leftovers(&path)?;
+        }
+        written?;
+        self.report(plan, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
     fn shards(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
@@ -131,7 +161,11 @@ impl Convert {
             1 => plan.path(0).display().to_string(),
             len => format!("{} and {} more", plan.path(0).display(), HumanCount(len as u64 - 1)),
         };
-        let kept = if kept > 0 { format!(", {kept} of them from before") } else { String::new() };
+        let kept = match kept {
+            0 => String::new(),
+            _ if plan.is_sharded() => format!(", {kept} of them from before"),
+            _ => format!(", {} of it from before", BinaryBytes(kept as u64)),
+        };
         writeln!(out, "{files}{kept}: {}, {}, in {seconds:.2} s", plan.contents(), BinaryBytes(bytes))?;
         Ok(())
     }

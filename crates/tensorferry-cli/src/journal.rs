@@ -53,26 +53,13 @@ impl Journal {
     /// The journal that an interrupted conversion to the same target left, if there is one to go on with. Unless it is to be gone on with
     /// (`resume`), one that finished files is refused, or with `force` removed; one that finished none is removed.
     pub(crate) fn open(target: &Path, plan: &Value, resume: bool, force: bool) -> Outcome<Option<Self>> {
-        let path = path(target);
-        let mut file = match File::options().read(true).append(true).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(io("open", &path))?,
-        };
-        lock(&file, target)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io("read", &path))?;
-        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        // A process that was killed may have written half of the last line.
-        let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
-        let may_replace = lines.next() == Some(FORCE);
-        let finished: BTreeMap<usize, Stamp> = lines.filter_map(entry).collect();
-        let differs = difference(before.as_ref(), plan);
-        if (force && !resume) || (finished.is_empty() && (!resume || differs.is_some())) {
-            fs::remove_file(&path).map_err(io("remove", &path))?;
+        let Some((journal, differs)) = Self::read(target, plan)? else { return Ok(None) };
+        if (force && !resume) || (journal.finished.is_empty() && (!resume || differs.is_some())) {
+            journal.remove()?;
             return Ok(None);
         }
         let shown = target.display();
-        let count = finished.len();
+        let count = journal.finished.len();
         if !resume {
             let what = format!("a conversion to {shown} was interrupted when it had finished {count} files");
             return Err(wrong(format!("{what}: go on with --resume, or start over with --force")));
@@ -81,10 +68,63 @@ impl Journal {
             let what = format!("the conversion to {shown} that was interrupted was another ({differs})");
             return Err(wrong(format!("{what}: it cannot be gone on with. Start over with --force, without --resume.")));
         }
-        // What follows half a line would be lost with it.
-        let whole = text.rfind('\n').map_or(0, |end| end as u64 + 1);
-        file.set_len(whole).map_err(io("write", &path))?;
-        Ok(Some(Self { file, path, finished, force: force || may_replace }))
+        Ok(Some(Self { force: force || journal.force, ..journal }))
+    }
+
+    /// What is there, locked, and in what it differs from a plan.
+    fn read(target: &Path, plan: &Value) -> Outcome<Option<(Self, Option<String>)>> {
+        let path = path(target);
+        let mut file = match File::options().read(true).append(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(io("open", &path))?,
+        };
+        lock(&file, target)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io("read", &path))?;
+        // A process that was killed may have written half of the last line: what follows it would be lost with it.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64).map_err(io("write", &path))?;
+        let mut lines = text[..whole].split_inclusive('\n');
+        let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let force = lines.next() == Some(FORCE);
+        let finished = lines.filter_map(entry).collect();
+        Ok(Some((Self { file, path, finished, force }, difference(before.as_ref(), plan))))
+    }
+
+    /// The journal of the one file at `target`, which says how far it is written; one of another conversion to it is forgotten.
+    pub(crate) fn of_file(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
+        let target = of_one(target);
+        match Self::read(&target, plan)? {
+            Some((journal, None)) => return Ok(Self { force: force || journal.force, ..journal }),
+            Some((other, _)) => other.remove()?,
+            None => {}
+        }
+        Self::begin(&target, plan, force)
+    }
+
+    /// Where [`Journal::of_file`] is.
+    pub(crate) fn path_of_file(target: &Path) -> PathBuf {
+        path(&of_one(target))
+    }
+
+    /// Removes what [`Journal::of_file`] left.
+    pub(crate) fn forget_file(target: &Path) -> Outcome {
+        match Self::read(&of_one(target), &Value::Null)? {
+            Some((journal, _)) => journal.remove(),
+            None => Ok(()),
+        }
+    }
+
+    /// How many bytes of the file are on the disk.
+    pub(crate) fn reached(&self) -> u64 {
+        self.finished.get(&0).map_or(0, |stamp| stamp.bytes)
+    }
+
+    /// Notes how many bytes of the file are on the disk.
+    pub(crate) fn note(&mut self, bytes: u64) -> tensorferry::Result<()> {
+        self.line(&format!("[0,{bytes},0]\n"))?;
+        self.finished.insert(0, Stamp { bytes, modified: 0 });
+        Ok(())
     }
 
     /// The journal of a conversion that begins.
@@ -122,8 +162,8 @@ impl Journal {
         Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
     }
 
-    fn line(&mut self, line: &str) -> Outcome {
-        Ok(self.file.write_all(line.as_bytes()).map_err(io("write", &self.path))?)
+    fn line(&mut self, line: &str) -> tensorferry::Result<()> {
+        self.file.write_all(line.as_bytes()).map_err(io("write", &self.path))
     }
 }
 
@@ -145,6 +185,13 @@ fn difference(before: Option<&Value>, now: &Value) -> Option<String> {
         Some((key, value)) => format!("{key} was {}, is {value}", before.get(key).unwrap_or(&Value::Null)),
         None => "another version of tensorferry wrote it".into(),
     })
+}
+
+/// What stands for a file that is written alone, beside those that are one of several.
+fn of_one(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push("-resume");
+    target.with_file_name(name)
 }
 
 fn path(target: &Path) -> PathBuf {

@@ -11,12 +11,15 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, Casting, DType, Format, Mode, Opened, Progress, open, save, save_arrays};
+use tensorferry::{Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays, save_continued};
 
 /// Bytes read at a time, unless memory is short.
 const CHUNK: usize = 4 << 20;
 /// What of the memory limit is read at a time: a chunk is being read, one waits, one is being written, and formats add their own.
 const PART: usize = 8;
+
+/// After how many bytes a file that is to be gone on with is brought to the disk.
+const SYNC: u64 = 64 << 20;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -118,6 +121,22 @@ impl Plan {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
             Content::ByName(arrays) => save_arrays(self.path(at), &arrays, Some(self.format), self.compress),
         }?)
+    }
+
+    /// Whether a file can be gone on with: every byte of it follows from the arrays, in their order.
+    pub(crate) fn can_go_on(&self) -> bool {
+        self.shards.is_none() && matches!(self.format, Format::Npy | Format::Raw | Format::SafeTensors)
+    }
+
+    /// Writes the one file, of which so many bytes are on the disk already, and tells how many are.
+    pub(crate) fn go_on(&self, progress: &Progress, stop: &Stop, journal: &mut Journal) -> Outcome {
+        let arrays = self
+            .arrays
+            .named()
+            .map(|(name, array)| (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop)));
+        let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
+        let how = Continued { from, every: SYNC, reached: &mut |bytes| journal.note(bytes) };
+        Ok(save_continued(&self.target, &arrays, self.format, how)?)
     }
 
     /// Refuses what would overwrite a source before all of it is read, or leave files that a pattern takes together and nobody wrote

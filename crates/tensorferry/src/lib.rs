@@ -12,7 +12,9 @@ pub mod ndarray;
 mod source;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::{Format, Raw, Verified, open_npy, remove_leftovers, replace_file, save, save_arrays, save_npy, verify};
+pub use format::{
+    Continued, Format, Raw, Verified, open_npy, remove_leftovers, replace_file, save, save_arrays, save_continued, save_npy, verify,
+};
 pub use source::{Array, Arrays, Mode, OpenOptions, Opened, Progress, Stored, open, open_raw, open_with};
 
 pub use tensorferry_core::*;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod continued;
 pub(crate) mod dataset;
 mod encode;
 pub(crate) mod example;
@@ -19,6 +20,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use continued::{Continued, save_continued};
 pub use npy::{open_npy, save_npy};
 pub use raw::Raw;
 pub use replace::{remove_leftovers, replace_file};

@@ -52,7 +52,7 @@ pub fn replace_file(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io:
 }
 
 /// What the renaming is to replace.
-fn target(path: &Path) -> Result<PathBuf> {
+pub(super) fn target(path: &Path) -> Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => fs::canonicalize(path).map_err(io("follow", path))?,
         _ => path.to_owned(),
@@ -67,7 +67,7 @@ fn target(path: &Path) -> Result<PathBuf> {
     }
 }
 
-fn directory(target: &Path) -> &Path {
+pub(super) fn directory(target: &Path) -> &Path {
     match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -111,6 +111,25 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
             Ok(()) if !file.path().try_exists()? => {}
             // Where there are no locks nobody takes it for a leftover.
             _ => return Ok(file),
+        }
+    }
+}
+
+/// The file that is written in several goes before it becomes `target`, locked: what a process before has written of it is in it.
+pub(super) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
+    let mut name = prefix(target.file_name().unwrap_or_default());
+    name.push("resume"); // as long as what is random elsewhere, so that it is found as a leftover
+    name.push(SUFFIX);
+    let path = directory(target).join(name);
+    loop {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(ErrorKind::WouldBlock, "another process is writing it"));
+            }
+            // Somebody who looked for leftovers has just removed it.
+            Ok(()) if !path.try_exists()? => {}
+            _ => return Ok((path, file)),
         }
     }
 }
