@@ -217,3 +217,19 @@ def test_it_works_in_tf_datas_debug_mode() -> None:
     print("same")
     """
     assert "same" in run_python(script)
+
+
+def test_functions_are_called_ahead_of_time_only_by_a_prefetch(tf) -> None:
+    calls = []
+
+    def function(x):
+        calls.append(int(x))
+        return x
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # tf.data's own
+    iterator = iter(mapped(tfy.Dataset.range(8), function).to_tf_data().with_options(options))
+    for expected in range(4):
+        assert int(next(iterator)) == expected
+        one_ahead = tf.__version__.startswith(("2.16.", "2.17."))
+        assert calls == list(range(expected + 1)) or (one_ahead and calls == list(range(expected + 2)))

@@ -131,3 +131,51 @@ def test_another_process_goes_on(tf, tmp_path) -> None:
     left, again = (json.loads(run_python(script, step)) for step in ("save", "restore"))
     assert left == again
     assert len(left) == 14
+
+
+def symbolic(tf, dataset):
+    options = tf.data.Options()
+    options.experimental_symbolic_checkpoint = True
+    return dataset.with_options(options)
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_a_symbolic_checkpoint_goes_on_exactly_or_is_refused(tf, tmp_path, name) -> None:
+    """It holds a position, and begins the pass anew: where that is another order, no element is handed out."""
+    iterator = iter(symbolic(tf, PLANS[name]().to_tf_data()))
+    for _ in range(3):
+        next(iterator)
+    path = saved(tf, iterator, tmp_path)
+    left = numbers(iterator)
+    resumed = iter(symbolic(tf, PLANS[name]().to_tf_data()))
+    tf.train.Checkpoint(iterator=resumed).restore(path)
+    if name in ("in order", "function"):
+        assert numbers(resumed) == left
+        return
+    for _ in range(2):
+        with pytest.raises(tf.errors.FailedPreconditionError, match="without that option"):
+            next(resumed)
+
+
+def test_a_symbolic_checkpoint_of_an_order_that_does_not_change_goes_on_exactly(tf, tmp_path) -> None:
+    def make():
+        return symbolic(tf, tfy.Dataset.range(20).shuffle(seed=3, reshuffle_each_iteration=False).to_tf_data())
+
+    iterator = iter(make())
+    assert len([next(iterator) for _ in range(3)]) == 3
+    path = saved(tf, iterator, tmp_path)
+    resumed = iter(make())
+    tf.train.Checkpoint(iterator=resumed).restore(path)
+    assert numbers(resumed) == numbers(iterator)
+
+
+def test_a_new_pass_may_be_looked_at_from_the_middle_on(tf) -> None:
+    order = [int(x) for x in tfy.Dataset.range(20).shuffle(seed=3).with_format("numpy")]
+    for part, expected in [
+        (lambda real: real.skip(3), order[3:]),
+        (lambda real: real.shard(2, 1), order[1::2]),
+        (lambda real: real.take(5).skip(2), order[2:5]),
+        (lambda real: real.skip(3).shard(2, 1).prefetch(2), order[4::2]),
+        (lambda real: real.map(lambda x: x, num_parallel_calls=4).skip(3), order[3:]),
+    ]:
+        assert numbers(part(tfy.Dataset.range(20).shuffle(seed=3).to_tf_data())) == expected

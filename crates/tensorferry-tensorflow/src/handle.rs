@@ -1,10 +1,10 @@
 //! Datasets and passes over them, as ops find them: by a tensor that names one and keeps it alive.
 
 use crate::status::{Code, Failure};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Saved};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
@@ -20,12 +20,21 @@ pub(crate) struct Plan {
     pub(crate) options: Options,
     /// How many passes over it were begun: the epoch of the next.
     epochs: Arc<AtomicU64>,
+    /// The epochs that were counted for passes which are still to begin. Others are of checkpoints.
+    counted: Mutex<HashSet<u64>>,
 }
 
 impl Plan {
     /// The number of a pass that begins now.
     pub(crate) fn next_epoch(&self) -> Epoch {
         Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number of a pass that [`Indexed::begin`] is to begin, as what it is: a new one.
+    pub(crate) fn count_epoch(&self) -> Epoch {
+        let epoch = self.next_epoch();
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch.0);
+        epoch
     }
 }
 
@@ -39,6 +48,8 @@ pub(crate) struct Indexed {
     saved: Saved,
     options: Options,
     iter: Mutex<Option<Iter>>,
+    /// Whether it is new, and not asked for its first element yet.
+    is_new: AtomicBool,
 }
 
 impl Indexed {
@@ -46,7 +57,9 @@ impl Indexed {
     pub(crate) fn begin(plan: &Plan, saved: Saved) -> Result<Self> {
         let dataset = plan.dataset.seeded(&saved)?;
         plan.epochs.fetch_max(saved.epoch().0.saturating_add(1), Ordering::Relaxed);
-        Ok(Self { dataset, saved, options: plan.options, iter: Mutex::default() })
+        let is_new = plan.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
+        let is_new = AtomicBool::new(is_new && dataset.differs_by_pass());
+        Ok(Self { dataset, saved, options: plan.options, iter: Mutex::default(), is_new })
     }
 
     /// How many elements it has; `None` if it has no end.
@@ -54,8 +67,23 @@ impl Indexed {
         self.dataset.cardinality().finite()
     }
 
-    /// Element `index`, which is less than the length.
-    pub(crate) fn get(&self, index: u64) -> Result<Element> {
+    /// Element `index`, which is less than the length. A new pass is asked for the first one first: by all but a symbolic checkpoint, which
+    /// knows positions and not what began the pass.
+    pub(crate) fn get(&self, index: u64) -> std::result::Result<Element, Failure> {
+        if self.is_new.load(Ordering::Relaxed) {
+            if index != 0 {
+                let message = format!(
+                    "a new pass is asked for element {index} first: experimental_symbolic_checkpoint restored its position and not its \
+                     epoch, whose order is another. Save and restore without that option."
+                );
+                return Err(Failure::new(Code::FAILED_PRECONDITION, message));
+            }
+            self.is_new.store(false, Ordering::Relaxed);
+        }
+        Ok(self.compute(index)?)
+    }
+
+    fn compute(&self, index: u64) -> Result<Element> {
         let mut iter = self.iter.lock().unwrap_or_else(PoisonError::into_inner);
         let iter = match &mut *iter {
             Some(iter) => iter,
@@ -143,7 +171,7 @@ pub fn handle(dataset: Dataset, options: Options, epochs: Arc<AtomicU64>) -> Res
     // Where nothing is said, elements are computed on several threads, as tf.data would: but no function is called ahead of its time.
     let unsaid = options.read_ahead.is_none() && dataset.read_ahead().is_none();
     let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() { dataset.prefetch(None) } else { dataset };
-    keep(Entry::Plan(Arc::new(Plan { dataset, options, epochs })))
+    keep(Entry::Plan(Arc::new(Plan { dataset, options, epochs, counted: Mutex::default() })))
 }
 
 /// How many handles are in use: of datasets, of epochs and of passes.

@@ -160,6 +160,22 @@ impl Dataset {
         Ok(iter)
     }
 
+    /// Whether its elements depend on more than what it was built of: on the epoch, or on a seed that was drawn.
+    ///
+    /// ```
+    /// use tensorferry::{DType, dataset::Dataset};
+    ///
+    /// let numbers = Dataset::range(0, 10, 1, DType::Int64)?;
+    /// assert!(!numbers.differs_by_pass());
+    /// assert!(numbers.shuffle(None, Some(7), true)?.differs_by_pass());
+    /// assert!(!numbers.shuffle(None, Some(7), false)?.differs_by_pass());
+    /// # Ok::<(), tensorferry::Error>(())
+    /// ```
+    #[must_use]
+    pub fn differs_by_pass(&self) -> bool {
+        self.depends_on_epoch() || !self.drawn_seeds().is_empty()
+    }
+
     /// The same plan with the seeds of a saved iteration in the place of those that were drawn when it was built again: in the epoch of
     /// the state its elements are those of the saved iteration.
     ///
