@@ -124,12 +124,21 @@ def test_bytes_after_an_array_are_told_of(tmp_path) -> None:
 def test_a_missing_file_is_not_a_damaged_one(files, tmp_path) -> None:
     status, (_, line) = checked(files["a.npy"], tmp_path / "none.npy")
     assert status == 3
+    assert line.startswith(f"{tmp_path / 'none.npy'}: not checked: ")
     assert "No such file" in line
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
     assert checked(tmp_path / "none.npy", tmp_path / "bad.npy")[0] == 1
     assert checked(tmp_path)[0] == 3
     os.mkfifo(tmp_path / "pipe.npy")
     assert checked(tmp_path / "pipe.npy")[0] == 3
+
+
+def test_what_tensors_do_not_share_is_not_called_damaged(tmp_path) -> None:
+    np.save(tmp_path / "words.npy", np.array(["a", "bc"]))
+    status, (line,) = checked(tmp_path / "words.npy")
+    assert status == 1
+    assert ": not checked: " in line
+    assert "<U2" in line
 
 
 def test_raw_files_are_checked_against_what_they_should_hold(tmp_path) -> None:

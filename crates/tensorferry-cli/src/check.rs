@@ -29,12 +29,13 @@ impl Check {
                 Ok(verified) => writeln!(out, "{}: ok: {}", path.display(), words(&verified))?,
                 Err(Error::Stopped) => return Err(Error::Stopped.into()),
                 Err(error) => {
+                    let damaged = outcome::is_damage(&error);
                     let failure = Failure::Library(error);
                     worst = outcome::worse(worst, outcome::status_of_failure(&failure));
                     // The library's words begin with the file's name, where it is the file that is wrong.
                     let (words, name) = (failure.to_string(), path.display().to_string());
                     let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
-                    writeln!(out, "{name}: FAILED: {words}")?;
+                    writeln!(out, "{name}: {}: {words}", if damaged { "FAILED" } else { "not checked" })?;
                 }
             }
             out.flush()?;

@@ -89,6 +89,11 @@ pub(crate) fn status_of(error: &Error) -> u8 {
     }
 }
 
+/// Whether an error says that a file is not as it should be, and not that it could not be looked at.
+pub(crate) fn is_damage(error: &Error) -> bool {
+    status_of(error) == DATA && error.code() != "unsupported_dtype"
+}
+
 /// Says on stderr that something went wrong, in one line that starts as all of this command do.
 pub(crate) fn complain(what: impl fmt::Display) {
     // Where stderr is closed there is nobody to tell.
