@@ -105,7 +105,7 @@ pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
 pub use stop::{Stop, interrupt, interruptible};
 
-pub(crate) use node::{Request, Rows, copy_view, filled, packed};
+pub(crate) use node::{Request, Rows, copy_view, filled, packed, run};
 
 use crate::{Error, Result};
 use node::{Change, Context, Node, Stream};

@@ -90,6 +90,14 @@ pub(crate) struct Rows<'a> {
     pub(crate) row: usize,
 }
 
+/// The first requests that ask for rows that follow one another, for slots that do so too: how many.
+pub(crate) fn run(requests: &[Request]) -> usize {
+    let follows = |pair: &&[Request]| {
+        pair[0].index.checked_add(1) == Some(pair[1].index) && pair[0].slot.checked_add(1) == Some(pair[1].slot)
+    };
+    requests.windows(2).take_while(follows).count() + 1
+}
+
 impl Rows<'_> {
     /// The bytes of one row.
     pub(crate) fn slot(&mut self, slot: usize) -> &mut [u8] {

@@ -1,6 +1,6 @@
 //! Elements that are the rows of arrays.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled};
+use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, run};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::buffers::gather::gather;
 use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
@@ -73,9 +73,15 @@ impl Source {
         match plain_rows(&view) {
             Some(bytes) => gather(bytes, rows.row, requests, rows.bytes)?,
             None => {
-                for request in requests.iter() {
-                    let at = isize::try_from(request.index).unwrap_or(isize::MAX);
-                    copy_view(&view.index(&[Index::At(at)])?, rows.slot(request.slot))?;
+                let mut rest = requests;
+                while let Some(first) = rest.first() {
+                    // Rows that follow one another in one go: converting one has a price of its own.
+                    let (here, later) = rest.split_at(run(rest));
+                    let start = usize::try_from(first.index).unwrap_or(usize::MAX);
+                    let these = Index::Slice { start, step: 1, len: here.len() };
+                    let bytes = &mut rows.bytes[first.slot * rows.row..(first.slot + here.len()) * rows.row];
+                    copy_view(&view.index(&[these])?, bytes)?;
+                    rest = later;
                 }
             }
         }

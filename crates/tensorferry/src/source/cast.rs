@@ -2,7 +2,7 @@
 
 use super::{Array, Request, RowSource, Rows};
 use crate::buffers::pool;
-use crate::dataset::{Stop, TensorSpec};
+use crate::dataset::{Stop, TensorSpec, run};
 use crate::{ByteOrder, Casting, DType, Error, Index, Result, Tensor, View, ViewMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,14 +76,6 @@ impl Cast {
         }
         source.tensor(column)?.index(&[Index::Slice { start: usize::try_from(start).ok()?, step: 1, len }]).ok()
     }
-}
-
-/// The first requests that ask for rows that follow one another, for slots that do so too: how many.
-fn run(requests: &[Request]) -> usize {
-    let follows = |pair: &&[Request]| {
-        pair[0].index.checked_add(1) == Some(pair[1].index) && pair[0].slot.checked_add(1) == Some(pair[1].slot)
-    };
-    requests.windows(2).take_while(follows).count() + 1
 }
 
 impl RowSource for Cast {
