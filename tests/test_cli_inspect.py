@@ -310,6 +310,14 @@ def test_arrays_of_foreign_dtypes_do_not_hide_the_others(tmp_path) -> None:
     assert "<U1" in done.stderr
 
 
+def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path) -> None:
+    safetensors.numpy.save_file({"a\x1b[2J\n": np.arange(3)}, tmp_path / "a.safetensors")
+    assert "a.safetensors: a\\u{1b}[2J\\n" in run("inspect", tmp_path / "a.safetensors").stdout
+    assert "\x1b" not in refused("inspect", tmp_path / "a.safetensors", "--array", "\x1b[2J")
+    assert inspected(tmp_path / "a.safetensors")[0]["name"] == "a\x1b[2J\n"
+    assert "\x1b" not in (page(tmp_path, tmp_path / "a.safetensors")).text
+
+
 def test_a_closed_pipe_is_quiet(tmp_path) -> None:
     paths = saved(tmp_path, "x", np.arange(10)) * 2000
     done = subprocess.run(

@@ -2,7 +2,7 @@
 
 use crate::outcome::{self, Failure, Outcome};
 use crate::source::OpenArgs;
-use crate::words::{bytes, grouped};
+use crate::words::{bytes, grouped, printable};
 use std::io::Write;
 use std::path::PathBuf;
 use tensorferry::dataset::Stop;
@@ -26,14 +26,14 @@ impl Check {
         let mut worst = 0;
         for path in &self.files {
             match verify(path, format, raw.as_ref(), stop) {
-                Ok(verified) => writeln!(out, "{}: ok: {}", path.display(), words(&verified))?,
+                Ok(verified) => writeln!(out, "{}: ok: {}", printable(&path.display().to_string()), words(&verified))?,
                 Err(Error::Stopped) => return Err(Error::Stopped.into()),
                 Err(error) => {
                     let damaged = outcome::is_damage(&error);
                     let failure = Failure::Library(error);
                     worst = outcome::worse(worst, outcome::status_of_failure(&failure));
                     // The library's words begin with the file's name, where it is the file that is wrong.
-                    let (words, name) = (failure.to_string(), path.display().to_string());
+                    let (words, name) = (printable(&failure.to_string()), printable(&path.display().to_string()));
                     let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
                     writeln!(out, "{name}: {}: {words}", if damaged { "FAILED" } else { "not checked" })?;
                 }

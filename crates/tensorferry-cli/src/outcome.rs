@@ -1,6 +1,7 @@
 //! How a command ends: what it says on stderr, and its exit status.
 
 use crate::interrupt;
+use crate::words::printable;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use tensorferry::Error;
@@ -97,7 +98,7 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 /// Says on stderr that something went wrong, in one line that starts as all of this command do.
 pub(crate) fn complain(what: impl fmt::Display) {
     // Where stderr is closed there is nobody to tell.
-    let _said = writeln!(io::stderr(), "tensorferry: error: {what}");
+    let _said = writeln!(io::stderr(), "tensorferry: error: {}", printable(&what.to_string()));
 }
 
 /// Tells of arguments that are wrong, or writes the help that they ask for.

@@ -4,6 +4,12 @@ use crate::summary::Bars;
 use indicatif::{BinaryBytes, HumanCount};
 use tensorferry::Scalar;
 
+/// Names as they are, but for characters that a terminal would take for commands: a file may hold any.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    text.chars().map(shown).collect()
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(count: u64) -> String {
     HumanCount(count).to_string()
@@ -67,6 +73,11 @@ fn float(value: Scalar) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_no_commands_to_a_terminal() {
+        assert_eq!(printable("na\u{ef}ve \u{1b}[2J\n\u{9b}x"), "na\u{ef}ve \\u{1b}[2J\\n\\u{9b}x");
+    }
 
     #[test]
     fn numbers_are_written_as_people_read_them() {

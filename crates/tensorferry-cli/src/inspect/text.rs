@@ -1,7 +1,7 @@
 //! What `tensorferry inspect` prints for a person.
 
 use super::Inspected;
-use crate::words::{bytes, grouped, labels, rounded};
+use crate::words::{bytes, grouped, labels, printable, rounded};
 use std::io::{self, IsTerminal, Write};
 use tensorferry::{ByteOrder, DType, Kind, Scalar};
 
@@ -40,7 +40,7 @@ fn steps(count: f64) -> usize {
 
 pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
     let summary = &array.summary;
-    writeln!(out, "{}", array.title())?;
+    writeln!(out, "{}", printable(&array.title()))?;
     let mut line = |name: &str, what: String| writeln!(out, "  {name:<9} {what}");
     let files = if array.files > 1 { format!(", {} files", array.files) } else { String::new() };
     line("format", format!("{}{files}", array.format))?;
