@@ -488,9 +488,9 @@ def test_the_gil_is_free_while_native_plans_are_read():
     program(
         """
 rows = tfy.Dataset.from_tensor_slices(np.ones((1000, 10_000))).with_format("numpy").shuffle(seed=1).repeat()
-endless = tfy.Dataset.range(1000).with_format("numpy").repeat().unique()
+distinct = tfy.Dataset.range(10**6).with_format("numpy").unique()
 batches = rows.batch(2000)
-plans = {"inline": batches, "ahead": batches.prefetch(2), "cast": batches.cast("float32"), "stream": endless.take(1000)}
+plans = {"inline": batches, "ahead": batches.prefetch(2), "cast": batches.cast("float32"), "stream": distinct}
 iterators = {name: iter(plan) for name, plan in plans.items()}
 count, stop, started = 0, False, threading.Event()
 def count_up():
@@ -506,7 +506,7 @@ started.wait()
 counted = {}
 for name, iterator in iterators.items():
     before = count
-    for _ in range(100):  # on a busy machine an element may be there before the other thread is awake
+    for _ in range(10**5):  # on a busy machine an element may be there before the other thread is awake
         next(iterator)
         if count > before:
             break

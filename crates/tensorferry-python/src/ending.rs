@@ -11,6 +11,7 @@ use pyo3::BoundObject;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use std::hint::black_box;
 use std::mem;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,10 +90,13 @@ where
     A: IntoPyObject<'py, Target = PyTuple>,
 {
     let arguments = arguments.into_pyobject(function.py()).map_err(Into::into)?.into_bound();
+    // Called by its address, of which the compiler knows nothing: PyO3 declares this function as one that never unwinds, and where both
+    // declarations come into one unit of code, the compiler would leave `hold` out of the call's unwinding.
+    let call = black_box(raw::PyObject_Call as unsafe extern "C-unwind" fn(_, _, _) -> _);
     let hold = Hold;
     // SAFETY: both are objects that live as long as the call, `arguments` is a tuple, null stands for no keywords, and the token of the
     // borrows says that this thread holds the GIL. An ending interpreter that unwinds the stack comes no further than `hold`.
-    let result = unsafe { raw::PyObject_Call(function.as_ptr(), arguments.as_ptr(), std::ptr::null_mut()) };
+    let result = unsafe { call(function.as_ptr(), arguments.as_ptr(), std::ptr::null_mut()) };
     mem::forget(hold);
     // SAFETY: the call returned a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(function.py(), result) }
