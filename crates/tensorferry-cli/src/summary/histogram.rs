@@ -118,12 +118,6 @@ impl Histogram {
         }
     }
 
-    /// Counts a value so many times.
-    pub(crate) fn add_times<P: Place>(&mut self, value: P, times: u64) {
-        self.cover(value, value);
-        self.counts[index(value.bin(self.power) - self.first)] += times;
-    }
-
     /// Makes the bins so wide that these values lie in them.
     fn cover<P: Place>(&mut self, low: P, high: P) {
         self.widen(self.power.max(P::least_power(low, high)));

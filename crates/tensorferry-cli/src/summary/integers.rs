@@ -44,12 +44,6 @@ pub(super) struct Integers {
 /// Elements looked at in one go: they stay in the first cache from one look to the next.
 const BLOCK: usize = 4096;
 
-/// Where a byte is counted: signed and unsigned ones have their place.
-#[inline(always)]
-fn entry(byte: impl Integer) -> usize {
-    usize::try_from(byte.key().wrapping_sub(i8::MIN.into())).unwrap_or(0) & 511
-}
-
 impl Integers {
     pub(super) fn new() -> Self {
         Self { offset: 0, range: None, sum: 0, count: 0, histogram: Histogram::new() }
@@ -58,40 +52,16 @@ impl Integers {
     pub(super) fn add<I: Integer>(&mut self, values: &[I]) {
         self.offset = I::OFFSET;
         self.count += values.len() as u64;
-        if size_of::<I>() == 1 {
-            return self.add_bytes(values);
-        }
         for block in values.chunks(BLOCK) {
-            let (Some(low), Some(high)) = (block.iter().min(), block.iter().max()) else { continue };
+            let Some(first) = block.first() else { continue };
+            let (low, high) = block.iter().fold((*first, *first), |(low, high), value| (low.min(*value), high.max(*value)));
             let (low, high) = (low.key(), high.key());
             self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
-            self.sum += if size_of::<I>() < 8 {
-                i128::from(block.iter().map(|value| value.key()).sum::<i64>())
-            } else {
-                block.iter().map(|value| i128::from(value.key())).sum()
-            };
+            // In halves, which do not overflow.
+            let halves = |(above, below), value: &I| (above + (value.key() >> 32), below + (value.key() & 0xffff_ffff));
+            let (above, below) = block.iter().fold((0, 0), halves);
+            self.sum += (i128::from(above) << 32) + i128::from(below);
             self.histogram.add(low, high, block.iter().map(|value| value.key()));
-        }
-    }
-
-    /// How often each of the values of a byte is there tells everything.
-    fn add_bytes<I: Integer>(&mut self, values: &[I]) {
-        // Several tables: a value that follows itself does not wait for its count to be stored.
-        let mut tables = [[0_u64; 512]; 4];
-        let (fours, rest) = values.as_chunks::<4>();
-        for four in fours {
-            for (table, value) in tables.iter_mut().zip(four) {
-                table[entry(*value)] += 1;
-            }
-        }
-        rest.iter().for_each(|value| tables[0][entry(*value)] += 1);
-        for (key, at) in (i64::from(i8::MIN)..).zip(0..512) {
-            let count: u64 = tables.iter().map(|table| table[at]).sum();
-            if count > 0 {
-                self.range = Some(self.range.map_or((key, key), |(a, b)| (a.min(key), b.max(key))));
-                self.sum += i128::from(key) * i128::from(count);
-                self.histogram.add_times(key, count);
-            }
         }
     }
 
