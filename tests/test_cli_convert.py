@@ -133,7 +133,9 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
         assert (loaded["image"].dtype, loaded["label"].dtype) == (np.float64, np.int16)
     run("convert", tmp_path / "a.npz", tmp_path / "label.npy", "--array", "label")
     same(np.load(tmp_path / "label.npy"), label)
-    run("convert", tmp_path / "label.npy", tmp_path / "d.npz")
+    said = run("convert", tmp_path / "label.npy", tmp_path / "d.npz", "--name", "a\x1b[2J").stdout
+    assert "npz, a\\u{1b}[2J int64 (4,), " in said
+    run("convert", tmp_path / "label.npy", tmp_path / "d.npz", "--force")
     assert np.load(tmp_path / "d.npz").files == ["arr_0"]
     assert "choose one with --array: image, label" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy")
     assert "'x'" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy", "--array", "x").replace('"', "'")

@@ -7,6 +7,7 @@ use crate::progress::{Unit, shown};
 use crate::select::DTypes;
 use crate::size::Size;
 use crate::source::OpenArgs;
+use crate::words::printable;
 use indicatif::{BinaryBytes, HumanCount};
 use std::io::Write;
 use std::num::NonZero;
@@ -166,7 +167,8 @@ impl Convert {
             _ if plan.is_sharded() => format!(", {kept} of them from before"),
             _ => format!(", {} of it from before", BinaryBytes(kept as u64)),
         };
-        writeln!(out, "{files}{kept}: {}, {}, in {seconds:.2} s", plan.contents(), BinaryBytes(bytes))?;
+        let line = format!("{files}{kept}: {}, {}, in {seconds:.2} s", plan.contents(), BinaryBytes(bytes));
+        writeln!(out, "{}", printable(&line))?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::journal::{Journal, Stamp, io};
 use crate::outcome::{Outcome, wrong};
 use crate::select::Named;
 use crate::size::Size;
+use crate::words::shape;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -227,12 +228,12 @@ impl Plan {
         }))
     }
 
-    /// In words: `npy, int32 [1000, 3]`.
+    /// In words: `npy, int32 (1000, 3)`.
     pub(crate) fn contents(&self) -> String {
         let named = self.arrays.named();
         let words = named.map(|(name, array)| {
             let name = name.map(|name| format!("{name} ")).unwrap_or_default();
-            format!("{name}{} {:?}", array.dtype(), array.shape())
+            format!("{name}{} {}", array.dtype(), shape(array.shape()))
         });
         let all: Vec<String> = words.collect();
         match all.len() {

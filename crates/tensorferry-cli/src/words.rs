@@ -10,6 +10,14 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// As NumPy writes one.
+pub(crate) fn shape(dims: &[usize]) -> String {
+    match dims {
+        [only] => format!("({only},)"),
+        _ => format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 /// `1,234,567`.
 pub(crate) fn grouped(count: u64) -> String {
     HumanCount(count).to_string()

@@ -1,7 +1,7 @@
 //! What `tensorferry inspect` prints for a person.
 
 use super::Inspected;
-use crate::words::{bytes, grouped, labels, printable, rounded};
+use crate::words::{bytes, grouped, labels, printable, rounded, shape};
 use std::io::{self, IsTerminal, Write};
 use tensorferry::{ByteOrder, DType, Kind, Scalar};
 
@@ -84,14 +84,6 @@ pub(super) fn mean_words(mean: Scalar) -> String {
             format!("{}{}{}j", rounded(re, 6), if im.is_sign_negative() { "-" } else { "+" }, rounded(im.abs(), 6))
         }
         other => other.to_string(),
-    }
-}
-
-/// As NumPy writes one.
-pub(super) fn shape(dims: &[usize]) -> String {
-    match dims {
-        [only] => format!("({only},)"),
-        _ => format!("({})", dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -4,10 +4,10 @@ mod histogram;
 mod images;
 mod tables;
 
-use super::text::{byte_order, memory_order, shape, smallest_parts};
+use super::text::{byte_order, memory_order, smallest_parts};
 use super::{Inspected, text};
 use crate::outcome::{Outcome, wrong};
-use crate::words::{bytes, grouped, rounded};
+use crate::words::{bytes, grouped, rounded, shape};
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::fs;
