@@ -28,7 +28,7 @@ pub(super) fn drawn(summary: &Summary, title: &str) -> String {
     svg += &format!("<text x=\"{}\" y=\"14\" text-anchor=\"end\">{}</text>\n", LEFT - 8.0, grouped(*most));
     svg += &format!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">0</text>\n", LEFT - 8.0, HEIGHT + 14.0);
     let each = (WIDTH - LEFT) / bars.counts.len() as f64;
-    for (at, (count, label)) in bars.counts.iter().zip(&labels).enumerate() {
+    for (at, (count, label)) in bars.counts.iter().zip(&labels).enumerate().filter(|(_, (count, _))| **count > 0) {
         let x = LEFT + each * at as f64;
         let height = tall(*count, *most, HEIGHT);
         svg += &format!(
@@ -53,7 +53,7 @@ pub(super) fn small(bars: &Bars) -> String {
     let Some(most) = bars.counts.iter().max() else { return String::new() };
     let each = 96.0 / bars.counts.len() as f64;
     let mut svg = String::from("<svg width=\"96\" height=\"18\" viewBox=\"0 0 96 18\" aria-hidden=\"true\">");
-    for (at, count) in bars.counts.iter().enumerate() {
+    for (at, count) in bars.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let height = tall(*count, *most, 18.0);
         let x = each * at as f64;
         let _written = write!(
@@ -68,5 +68,5 @@ pub(super) fn small(bars: &Bars) -> String {
 
 /// How tall a bar is: whatever is there is seen.
 fn tall(count: u64, most: u64, height: f64) -> f64 {
-    if count == 0 { 0.0 } else { (height * count as f64 / most as f64).max(1.0) }
+    (height * count as f64 / most as f64).max(1.0)
 }

@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::{Array, Kind, Scalar, replace_file};
+use tensorferry::{Array, Kind, Scalar, remove_leftovers, replace_file};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -79,6 +79,8 @@ impl Page {
         }
         page.extend(self.sections.iter().map(String::as_str));
         page += &format!("<footer>Written by tensorferry {}</footer>\n</main>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"));
+        // Of processes that were killed.
+        remove_leftovers(path)?;
         Ok(replace_file(path, |file| file.write_all(page.as_bytes()))?)
     }
 }
