@@ -301,6 +301,21 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path) -> None
     assert refused("inspect", tmp_path / "none.npy", status=3).count("\n") == 1
 
 
+def test_a_file_without_arrays_is_said_to_have_none(tmp_path) -> None:
+    np.savez(tmp_path / "empty.npz")
+    assert run("inspect", tmp_path / "empty.npz").stdout == f"{tmp_path / 'empty.npz'}\n  no arrays\n\n"
+    assert inspected(tmp_path / "empty.npz") == []
+
+
+def test_a_name_that_one_file_lacks_does_not_hide_the_others(tmp_path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3), y=np.arange(4))
+    files = [*saved(tmp_path, "b", np.arange(3)), tmp_path / "a.npz", tmp_path / "a.npz"]
+    done = subprocess.run([COMMAND, "inspect", "--json", "--array", "y", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert [one["shape"] for one in json.loads(done.stdout)["arrays"]] == [[4], [4]]
+    assert "without a name" in done.stderr
+
+
 def test_arrays_of_foreign_dtypes_do_not_hide_the_others(tmp_path) -> None:
     np.savez(tmp_path / "mixed.npz", words=np.array(["a", "b"]), numbers=np.arange(4))
     done = subprocess.run([COMMAND, "inspect", "--json", tmp_path / "mixed.npz"], capture_output=True, text=True, check=False)

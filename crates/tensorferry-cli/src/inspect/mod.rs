@@ -84,7 +84,9 @@ impl Inspect {
         let (mut all, mut page) = (Vec::new(), page::Page::default());
         let screen = text::Screen::new();
         for path in &self.files {
+            let mut shown = 0;
             let looked = self.file(path, stop, &mut |array, inspected| {
+                shown += 1;
                 if self.report.is_some() {
                     page.add(&array, &inspected)?;
                 }
@@ -97,11 +99,11 @@ impl Inspect {
                 Ok(())
             });
             match looked {
+                Ok(0) if shown == 0 && !self.json => text::write_empty(out, path)?,
                 Ok(status) => worst = outcome::worse(worst, status),
+                Err(failure @ (Failure::Library(Error::Stopped) | Failure::Output(_))) => return Err(failure),
                 // The others are looked at nevertheless.
-                Err(Failure::Library(error)) if !matches!(error, Error::Stopped) && self.files.len() > 1 => {
-                    worst = outcome::worse(worst, outcome::status(Err(error.into())));
-                }
+                Err(failure) if self.files.len() > 1 => worst = outcome::worse(worst, outcome::status(Err(failure))),
                 Err(failure) => return Err(failure),
             }
         }

@@ -3,6 +3,7 @@
 use super::Inspected;
 use crate::words::{bytes, grouped, labels, printable, rounded, shape};
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use tensorferry::{ByteOrder, DType, Kind, Scalar};
 
 /// What is printed on.
@@ -74,6 +75,11 @@ pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> 
     )?;
     histogram(out, screen, array)?;
     writeln!(out)
+}
+
+/// A file that holds no arrays.
+pub(super) fn write_empty(out: &mut dyn Write, path: &Path) -> io::Result<()> {
+    writeln!(out, "{}\n  no arrays\n", printable(&path.display().to_string()))
 }
 
 /// A mean, or another number that was computed: rounded.
