@@ -16,7 +16,7 @@ use std::time::Instant;
 use tensorferry::dataset::Stop;
 use tensorferry::{Casting, Format, Mode, Progress, remove_leftovers};
 
-/// Converts files to another format, dtype or number of files, of any size, in a fixed amount of memory.
+/// Convert files of any size to another format, dtype or number of files, in bounded memory
 ///
 /// DST appears when it is whole: it is written under a temporary name beside it, brought to the disk and renamed. Whatever fails before, an
 /// old DST stays as it was.

@@ -21,7 +21,7 @@ use tensorferry::{Array, Casting, Error, Mode, Progress};
 /// How long to wait for a batch before looking for signals.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Streams the rows of files as batches, as a training run would read them, and says how fast that was and where the time went.
+/// Stream files as batches, as a training run would, and say how fast that was and where the time went
 ///
 /// Every byte of every batch is read once by the thread that receives it, as little as any consumer can do.
 #[derive(Debug, clap::Args)]
