@@ -6,6 +6,9 @@ import os
 import pathlib
 import resource
 import subprocess
+import time
+
+import numpy as np
 
 # What `make build` builds.
 COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(pathlib.Path(__file__).parents[1] / "target" / "release" / "tensorferry")
@@ -37,3 +40,27 @@ def limited(**limits):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
     return limit
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def shards(folder, pattern="out-*"):
+    return sorted(folder.glob(pattern))
+
+
+def sparse(path, shape, dtype):
+    """A file of zeros that takes no room on the disk."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape)
+    return path
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def until(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)

@@ -1,28 +1,20 @@
-"""`tensorferry convert`: what it writes, what it refuses, and what is left of it whenever it is stopped."""
+"""`tensorferry convert`: what it writes, what it refuses, and what it takes of the machine."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import os
 import pty
-import random
 import re
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import tensorferry as tfy
-from cli import COMMAND, limited, refused, run
+from cli import COMMAND, limited, names, refused, run, shards, sparse, start
 from conftest import NAMES, np_dtype, same
-
-
-def names(folder):
-    return sorted(os.listdir(folder))
 
 
 def examples(tf, path, features):
@@ -145,10 +137,6 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
     assert not (tmp_path / "e.npz").exists()
 
 
-def shards(folder, pattern="out-*"):
-    return sorted(folder.glob(pattern))
-
-
 @pytest.mark.parametrize("format", ["npy", "npz", "safetensors", "bin", "tfrecord"])
 def test_shards_are_joined_and_cut_anew(tmp_path, tf, format):
     parts = [np.arange(i * 100, i * 100 + n * 3).reshape(n, 3) for i, n in ((1, 4), (2, 0), (3, 6), (10, 1))]
@@ -262,293 +250,6 @@ def test_a_truncated_source_is_an_error_and_no_file(tmp_path, mode):
     os.truncate(tmp_path / "c.npz", 4000)
     assert "c.npz" in refused("convert", tmp_path / "c.npz", tmp_path / "b.npy", "--mode", mode)
     assert names(tmp_path) == ["a.npy", "c.npz"]
-
-
-# ---- interrupted
-
-
-def sparse(path, shape, dtype):
-    """A file of zeros that takes no room on the disk."""
-    np.lib.format.open_memmap(path, "w+", dtype, shape)
-    return path
-
-
-def start(*arguments, **options):
-    return subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def until(condition, process):
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-
-
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("options", [[], ["--compress"]])
-def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
-    source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)  # 8 GiB: it does not end before
-    out = tmp_path / "out.npz"
-    np.savez(out, x=np.arange(3))
-    process = start("convert", source, out, "--dtype", "int8", "--force", *options)
-    until(lambda: any(name.endswith(".part") for name in names(tmp_path)), process)
-    process.send_signal(signal_)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal_, said
-    assert "Traceback" not in said
-    assert "panicked" not in said
-    assert names(tmp_path) == ["a.npy", "out.npz"]
-    assert np.load(out).files == ["x"]
-
-
-def killed(arguments, delay, there=None):
-    """Whether it was killed, after a time or when a file is there, rather than done."""
-    process = start(*arguments)
-    try:
-        if there is None:
-            process.communicate(timeout=delay)
-        else:
-            while not there.exists() and process.poll() is None:
-                time.sleep(0.0005)
-    except subprocess.TimeoutExpired:
-        pass
-    process.kill()
-    _, said = process.communicate()
-    assert process.returncode in (0, -signal.SIGKILL), said
-    return process.returncode != 0
-
-
-def how_long(arguments):
-    began = time.monotonic()
-    run(*arguments)
-    return time.monotonic() - began
-
-
-def whole_or_nothing(paths, expected):
-    for path, part in zip(paths, expected, strict=True):
-        if path.exists():
-            same(np.load(path), part)
-
-
-def noted(folder):
-    """The shards that the journal says are finished; None without a journal."""
-    for path in folder.glob(".*.journal"):
-        return [json.loads(line)[0] for line in path.read_text().split("\n")[2:-1]]
-    return None
-
-
-def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(tmp_path):
-    array = np.random.default_rng(0).integers(0, 100, (60_000, 8))
-    np.save(tmp_path / "a.npy", array)
-    expected = [array[start : start + 5000].astype(np.int16) for start in range(0, 60_000, 5000)]
-    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "5000"]
-    paths = [tmp_path / f"out-{at:05}-of-00012.npy" for at in range(12)]
-    takes = how_long(arguments)
-    before, kills, kept = names(tmp_path), 0, 0
-    for seed in range(100):
-        chance = random.Random(seed)
-        for path in paths:
-            path.unlink()
-        there = paths[seed % 8] if seed % 2 else None
-        again = killed(arguments, chance.uniform(0, takes), there)
-        while again:
-            kills += 1
-            whole_or_nothing(paths, expected)
-            finished = noted(tmp_path)
-            inodes = {at: paths[at].stat().st_ino for at in finished or []}
-            # Killed after all was done, it left nothing to go on with.
-            resume = [*arguments, "--resume", *([] if finished is not None else ["--force"])]
-            if chance.random() < 0.3:
-                again = killed(resume, chance.uniform(0, takes))
-            else:
-                again = False
-                run(*resume)
-            assert all(paths[at].stat().st_ino == inode for at, inode in inodes.items()), "what was finished was written anew"
-            kept += len(inodes)
-        whole_or_nothing(paths, expected)
-        assert names(tmp_path) == before
-    assert kills > 30
-    assert kept > 60
-
-
-@pytest.mark.parametrize("format", ["npy", "npz"])
-def test_killed_at_any_time_a_single_file_is_the_old_or_the_new(tmp_path, format):
-    old, new = np.arange(10), np.random.default_rng(0).integers(0, 100, (100_000, 8))
-    np.save(tmp_path / "a.npy", new)
-    out = tmp_path / f"out.{format}"
-    load = np.load if format == "npy" else lambda path: np.load(path)["arr_0"]
-    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int16", "--force"]
-    takes, kills = how_long(arguments), 0
-    for seed in range(50):
-        np.save(tmp_path / "old.npy", old)
-        run("convert", tmp_path / "old.npy", out, "--force", "-q")
-        kills += killed(arguments, random.Random(seed).uniform(0, takes))
-        got = load(out)
-        assert got.shape in (old.shape, new.shape)
-        same(got, old if got.shape == old.shape else new.astype(np.int16))
-    run(*arguments, "--resume")
-    same(load(out), new.astype(np.int16))
-    assert names(tmp_path) == sorted(["a.npy", "old.npy", out.name])
-    assert kills > 0
-
-
-@pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
-def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_path, format):
-    rows = 3 << 21
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int32, (rows, 64))  # 1.5 GiB of zeros, which take no room
-    array[::100_003] = np.arange(64)
-    del array
-    out = tmp_path / f"out.{format}"
-    options = ["--name", "x"] if format == "safetensors" else []
-    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int8", "--resume", *options]
-    journal = tmp_path / f".tensorferry-out.{format}-resume.journal"
-    for reached in [1, 2]:
-        process = start(*arguments)
-        until(lambda: journal.exists() and len(noted(tmp_path) or []) >= reached, process)  # noqa: B023
-        process.send_signal(signal.SIGKILL if reached == 1 else signal.SIGINT)
-        process.communicate()
-        assert process.returncode in (-signal.SIGKILL, 130)
-        assert names(tmp_path) == sorted([journal.name, f".tensorferry-out.{format}-resume.part", "a.npy"])
-    said = run(*arguments).stdout
-    kept = re.search(r", ([\d.]+) MiB of it from before: ", said)
-    assert float(kept[1]) >= 128, said
-    assert names(tmp_path) == sorted(["a.npy", out.name])
-    expected = np.zeros((rows, 64), np.int8)
-    expected[::100_003] = np.arange(64)
-    match format:
-        case "npy":
-            got = np.load(out, mmap_mode="r")
-        case "bin":
-            got = np.memmap(out, np.int8, "r", shape=(rows, 64))
-        case "safetensors":
-            got = safetensors.numpy.load_file(out)["x"]
-    assert np.array_equal(got, expected)
-    assert "is there already" in refused(*arguments)
-
-
-def test_a_file_of_another_conversion_is_not_gone_on_with(tmp_path):
-    source = sparse(tmp_path / "a.npy", (3 << 21, 64), np.int32)
-    arguments = ["convert", source, tmp_path / "out.npy", "--resume"]
-
-    def interrupt(*options):
-        process = start(*arguments, *options)
-        until(lambda: len(noted(tmp_path) or []) >= 1, process)
-        process.kill()
-        process.communicate()
-
-    interrupt("--dtype", "int8")
-    said = run(*arguments, "--dtype", "int16").stdout
-    assert "from before" not in said
-    assert np.load(tmp_path / "out.npy", mmap_mode="r").dtype == np.int16
-    assert names(tmp_path) == ["a.npy", "out.npy"]
-    interrupt("--dtype", "int8", "--force")
-    # Without --resume it starts anew, and leaves nothing of before.
-    run("convert", source, tmp_path / "out.npy", "--dtype", "int8", "--force")
-    assert names(tmp_path) == ["a.npy", "out.npy"]
-
-
-def interrupted(tmp_path, *options):
-    """A conversion that has finished the first of three shards."""
-    array = np.arange(3000).reshape(1000, 3)
-    array[700, 0] = 1 << 20
-    np.save(tmp_path / "a.npy", array)
-    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "400", *options]
-    refused(*arguments)
-    assert len(shards(tmp_path)) == 1
-    return arguments
-
-
-def test_only_the_same_conversion_is_gone_on_with(tmp_path):
-    arguments = interrupted(tmp_path)
-    assert "had finished 1 files: go on with --resume, or start over with --force" in refused(*arguments)
-    for other, says in [
-        (["--casting", "wrap"], 'casting was "checked", is "wrap"'),
-        (["--dtype", "int8"], "arrays was"),
-        (["--to", "raw"], 'format was "npy", is "raw"'),
-    ]:
-        changed = [*arguments, "--resume"]
-        option, value = other
-        if option in changed:
-            changed[changed.index(option) + 1] = value
-        else:
-            changed += [option, value]
-        assert says in refused(*changed)
-    assert len(shards(tmp_path)) == 1
-    # The source is mended, which makes it another one.
-    array = np.load(tmp_path / "a.npy")
-    array[700, 0] = 7
-    np.save(tmp_path / "a.npy", array)
-    assert "its sources were other files, or have changed" in refused(*arguments, "--resume")
-    run(*arguments, "--force")
-    same(np.concatenate([np.load(path) for path in shards(tmp_path)]), array.astype(np.int16))
-    assert len(names(tmp_path)) == 4
-
-
-def test_a_finished_shard_that_is_another_by_now_is_not_taken_for_one(tmp_path):
-    arguments = interrupted(tmp_path)
-    [first] = shards(tmp_path)
-    content = first.read_bytes()
-    first.write_bytes(content)  # the same, but at another time: nobody can tell
-    assert "another than the one that was written" in refused(*arguments, "--resume")
-    first.unlink()
-    assert "700, 0" in refused(*arguments, "--resume")
-    assert first.read_bytes() == content, "what is not there is written"
-    second = tmp_path / "out-00002-of-00003.npy"
-    second.write_bytes(b"mine")
-    assert "this conversion did not write it" in refused(*arguments, "--resume")
-    assert second.read_bytes() == b"mine"
-
-
-def test_two_processes_do_not_convert_to_one_name(tmp_path):
-    arguments = interrupted(tmp_path)
-    with open(tmp_path / ".tensorferry-out.npy.journal") as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
-        for option in ["--resume", "--force"]:
-            assert "another process is just converting" in refused(*arguments, option)
-
-
-def test_half_a_line_of_the_journal_is_no_shard(tmp_path):
-    arguments = interrupted(tmp_path)
-    journal = tmp_path / ".tensorferry-out.npy.journal"
-    lines = journal.read_bytes()
-    plan, force, _ = lines.splitlines(keepends=True)
-    assert force == b"false\n"
-    for end in range(len(plan) - 30, len(lines)):
-        journal.write_bytes(lines[:end])
-        said = refused(*arguments, "--resume")
-        assert ("700, 0" if end >= len(plan) else "is there already") in said, end
-        assert len(shards(tmp_path)) == 1
-        assert journal.exists() == (end >= len(plan))
-
-
-@pytest.mark.parametrize("mode", [[], ["--mode", "read"], ["--mode", "direct"]])
-def test_a_source_that_changes_meanwhile_is_an_error_and_one_that_vanishes_is_none(tmp_path, mode):
-    def converting(change):
-        for name in names(tmp_path):
-            os.unlink(tmp_path / name)
-        source = sparse(tmp_path / "a.npy", (1 << 21, 128), np.int64)  # 2 GiB
-        process = start("convert", source, tmp_path / "out.npy", "--dtype", "int8", *mode)
-        until(lambda: any(name.endswith(".part") for name in names(tmp_path)), process)
-        change(source)
-        _, said = process.communicate(timeout=60)
-        return process.returncode, said
-
-    def grow(path):
-        with open(path, "ab") as file:
-            file.write(b"more")
-
-    status, said = converting(lambda path: os.truncate(path, 1 << 20))
-    assert status == 1, said
-    assert "a.npy: " in said
-    assert "truncated meanwhile" in said or "written to since it was opened" in said
-    assert names(tmp_path) == ["a.npy"]
-    status, said = converting(grow)
-    assert status == 1, said
-    assert "a.npy: the file was written to since it was opened" in said
-    assert names(tmp_path) == ["a.npy"]
-    status, said = converting(os.unlink)
-    assert status == 0, said
-    assert names(tmp_path) == ["out.npy"]
-    assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (1 << 21, 128)
 
 
 # ---- the limits of the machine
