@@ -178,3 +178,63 @@ def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_t
     # The rows that its header counts are there for whoever opens it again, and all rows of a file without one.
     same(np.asarray(tfy.open(path, mode=mode)), expected)
     same(tfy.open_raw(path, "int32", (-1, 100), offset=128, mode=mode)[7_499:], np.stack([expected[-1], np.zeros(100, np.int32)]))
+
+
+def bytes_read() -> int:
+    """What this process has had a device read, as the kernel counts it."""
+    with open("/proc/self/io") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("read_bytes"))
+
+
+@pytest.mark.parametrize("mode", ["map", "read", "direct"])
+@pytest.mark.parametrize("shard", [None, 3])
+def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(rows, mode, shard):
+    path, expected = rows
+
+    def plan(source):
+        shuffled = tfy.Dataset.from_tensor_slices(source).shuffle(1_000, seed=5, block=64)
+        return (
+            [shuffled.shard(shard, at).batch(50).with_format("numpy") for at in range(shard)]
+            if shard
+            else [shuffled.batch(50).with_format("numpy")]
+        )
+
+    for epoch in range(2):
+        for of_file, of_memory in zip(plan(tfy.open(path, mode=mode)), plan(expected), strict=True):
+            for _ in range(epoch):
+                next(iter(of_file))
+                next(iter(of_memory))
+            for found, there in zip(of_file, of_memory, strict=True):
+                same(found, there)
+
+
+def test_a_shuffle_in_blocks_goes_on_from_a_small_state_in_another_mode(rows):
+    def plan(mode):
+        return tfy.Dataset.from_files(rows[0], mode=mode).shuffle(1_000, seed=5, block=64).repeat(2).batch(100).with_format("numpy")
+
+    whole = list(plan("map"))
+    iterator = iter(plan("direct"))
+    for _ in range(100):
+        next(iterator)
+    state = iterator.state_dict()
+    assert len(str(state)) < 1024
+    for mode in ["direct", "read", "map"]:
+        resumed = iter(plan(mode))
+        resumed.load_state_dict(state)
+        for found, expected in zip(resumed, whole[100:], strict=True):
+            same(found, expected)
+
+
+def test_a_shuffle_in_blocks_reads_each_block_once(rows):
+    path, expected = rows
+    array = tfy.open(path, mode="direct")
+    array[0]
+    before = bytes_read()
+    if before == 0:
+        pytest.skip("the kernel counts no reads of this file system")
+    dataset = tfy.Dataset.from_tensor_slices(array).shuffle(1_500, seed=5, block=100).batch(50).with_format("numpy")
+    found = np.concatenate(list(dataset))
+    read = bytes_read() - before
+    same(found[np.argsort(found[:, 0])], expected)
+    # Twice would be as much again; and row by row, each costs a block of 4,096 bytes, or two.
+    assert read < 2 * expected.nbytes, read

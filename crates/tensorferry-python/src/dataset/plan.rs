@@ -128,6 +128,17 @@ impl Plan {
         Ok(self.inner.shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
     }
 
+    fn shuffle_blocks(
+        &self,
+        py: Python<'_>,
+        block: u64,
+        buffer_size: Option<u64>,
+        seed: Option<u64>,
+        reshuffle: bool,
+    ) -> PyResult<Self> {
+        Ok(self.inner.shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
+    }
+
     fn cache(&self) -> Self {
         self.inner.cache().into()
     }

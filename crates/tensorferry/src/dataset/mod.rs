@@ -21,6 +21,8 @@
 #[cfg(test)]
 mod all_ways;
 mod batch;
+mod block_order;
+mod block_shuffle;
 mod boxes;
 mod cache;
 mod cast;
@@ -39,6 +41,7 @@ mod fold;
 mod function;
 mod generator;
 mod group_by_window;
+mod held;
 mod inner;
 mod interleave;
 mod load;
@@ -50,6 +53,7 @@ mod one_hot;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod orders;
 mod pad_to;
 mod padded_batch;
 mod permutation;

@@ -145,6 +145,12 @@ pub(crate) trait Node: Send + Sync {
         self.inputs().iter().any(|input| input.node.is_sequential())
     }
 
+    /// Whether elements come from files that are read, so that those that lie together are best had together, and all are best begun
+    /// before they are asked for.
+    fn reads_files(&self) -> bool {
+        self.inputs().iter().any(|input| input.node.reads_files())
+    }
+
     /// Whether another epoch gives other elements, or another order.
     fn depends_on_epoch(&self) -> bool {
         self.inputs().iter().any(|input| input.node.depends_on_epoch())
@@ -201,6 +207,24 @@ pub(crate) trait Node: Send + Sync {
 
 /// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a time.
 pub(crate) const MADE_ROWS: usize = 1 << 20;
+
+/// [`Node::get`] by [`Node::gather`], of a node all of whose components are tensors of known shape.
+pub(crate) fn get_by_gather(node: &(impl Node + ?Sized), index: u64, cx: &Context) -> Result<Element> {
+    let mut parts = Vec::with_capacity(node.spec().len());
+    for spec in super::spec::tensors(node.spec(), "get")? {
+        let shape = spec.shape.as_fixed().ok_or_else(|| not_indexed("get"))?;
+        let layout = Layout::contiguous(&shape, spec.dtype.size())?;
+        parts.push((spec.dtype, pool::take(layout.nbytes())?, layout));
+    }
+    let mut out: Vec<Rows<'_>> =
+        parts.iter_mut().map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() }).collect();
+    node.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
+    drop(out);
+    let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
+        Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
+    };
+    parts.into_iter().map(freeze).collect()
+}
 
 /// [`Node::gather`] by [`Node::get`], one element after the other.
 pub(crate) fn gather_each(node: &(impl Node + ?Sized), requests: &[Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {

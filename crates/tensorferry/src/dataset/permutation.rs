@@ -43,7 +43,11 @@ enum Order {
 impl Permutation {
     /// The order of a seed in an epoch, of at most [`LONGEST`] elements.
     pub(crate) fn new(n: u64, seed: u64, epoch: u64) -> Self {
-        let random = Random::new(Purpose::Permutation, seed, epoch);
+        Self::keyed(n, Random::new(Purpose::Permutation, seed, epoch))
+    }
+
+    /// The order that these numbers give.
+    pub(crate) fn keyed(n: u64, random: Random) -> Self {
         let order = match u16::try_from(n) {
             Ok(len) if n <= TABLE => Order::Table(fisher_yates(len, random)),
             _ => Order::Grid(Grid::new(n, random)),
@@ -60,7 +64,6 @@ impl Permutation {
     }
 
     /// Where element `source` goes to: `inverse(get(index)) == index`.
-    #[cfg(test)]
     pub(crate) fn inverse(&self, source: u64) -> u64 {
         match &self.order {
             Order::Table(table) => {
@@ -186,7 +189,6 @@ impl<const MOVES: usize> Grid<MOVES> {
         self.join(row, column)
     }
 
-    #[cfg(test)]
     fn backward(&self, index: u64) -> u64 {
         let back = |at: u32, by: u32, bound: u32| if at >= by { at - by } else { at + (bound - by) };
         let (mut row, mut column) = self.split(index);

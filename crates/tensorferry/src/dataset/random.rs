@@ -81,6 +81,12 @@ pub(crate) enum Purpose {
     Crop = 5,
     /// Which elements `flip` turns round.
     Flip = 6,
+    /// The order of blocks, in a shuffle of blocks.
+    Blocks = 7,
+    /// What each group of blocks draws for its own seed.
+    Groups = 8,
+    /// The order of a group's elements.
+    Rows = 9,
 }
 
 /// A sequence of random numbers of which each can be had by its position.

@@ -1,10 +1,9 @@
 //! Elements that are the rows of opened arrays.
 
-use super::node::{Change, Context, Element, Node, Request, Rows};
+use super::node::{Change, Context, Element, Node, Request, Rows, get_by_gather};
 use super::{Cardinality, Component, Dataset, Source};
-use crate::buffers::pool;
-use crate::source::{Array, RowSource};
-use crate::{ALIGNMENT, ByteOrder, Error, Layout, Result, Tensor};
+use crate::source::{Array, Mode, RowSource};
+use crate::{ALIGNMENT, Error, Result, Tensor};
 use std::sync::Arc;
 
 struct OpenedRows {
@@ -108,20 +107,12 @@ impl Node for OpenedRows {
         true
     }
 
+    fn reads_files(&self) -> bool {
+        self.arrays.iter().any(|array| array.mode() != Mode::Map)
+    }
+
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let mut parts = Vec::with_capacity(self.arrays.len());
-        for array in &self.arrays {
-            let layout = Layout::contiguous(&array.shape()[1..], array.dtype().size())?;
-            parts.push((array.dtype(), pool::take(layout.nbytes())?, layout));
-        }
-        let mut out: Vec<Rows<'_>> =
-            parts.iter_mut().map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() }).collect();
-        self.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
-        drop(out);
-        let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
-            Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
-        };
-        parts.into_iter().map(freeze).collect()
+        get_by_gather(self, index, cx)
     }
 
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
@@ -169,7 +160,7 @@ impl Node for OpenedRows {
 mod tests {
     use super::super::{Options, Saved};
     use super::*;
-    use crate::{Mode, open, save_npy};
+    use crate::{open, save_npy};
 
     fn opened(directory: &tempfile::TempDir, name: &str, tensor: &Tensor, mode: Mode) -> Array {
         let path = directory.path().join(name);

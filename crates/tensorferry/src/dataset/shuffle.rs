@@ -1,9 +1,9 @@
 //! Another order in every epoch.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, not_indexed};
+use super::orders::Orders;
 use super::permutation::{LONGEST, Permutation};
 use super::random::{Purpose, Random, Seed};
-use super::shared::Shared;
 use super::shuffle_buffer::{Positions, Values};
 use super::{Cardinality, Component, Dataset};
 use crate::{Error, Result};
@@ -17,7 +17,7 @@ struct Shuffle {
 
 enum Way {
     /// All `n` elements of an indexed input, in an order that is computed.
-    Whole { n: u64, orders: Box<Orders> },
+    Whole { n: u64, orders: Box<Orders<u64, Permutation>> },
     /// Through a buffer of so many elements.
     Buffer(u64),
 }
@@ -80,26 +80,12 @@ impl Shuffle {
     /// The order of an epoch, of a whole shuffle.
     fn order(&self, cx: &Context) -> Result<Permutation> {
         match &self.way {
-            Way::Whole { n, orders } => Ok(orders.of(self.round(cx), |round| Permutation::new(*n, self.seed.value, round))),
+            Way::Whole { n, orders } => {
+                let round = self.round(cx);
+                Ok(orders.of(round, || Permutation::new(*n, self.seed.value, round)))
+            }
             Way::Buffer(_) => Err(not_indexed("shuffle")),
         }
-    }
-}
-
-/// The orders of the last two epochs asked for: where one ends and the next begins, threads ask for both.
-#[derive(Default)]
-struct Orders(Shared<[Option<(u64, Permutation)>; 2]>);
-
-impl Orders {
-    fn of(&self, round: u64, make: impl FnOnce(u64) -> Permutation) -> Permutation {
-        let mut orders = self.0.lock();
-        if let Some((_, order)) = orders.iter().flatten().find(|(of, _)| *of == round) {
-            return order.clone();
-        }
-        let order = make(round);
-        orders.rotate_right(1);
-        orders[0] = Some((round, order.clone()));
-        order
     }
 }
 

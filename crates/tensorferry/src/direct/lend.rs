@@ -107,7 +107,7 @@ fn idle() -> Option<MutexGuard<'static, Idle>> {
 }
 
 /// A lock that is only ever held for a moment, unless it was held when the process was forked.
-pub(super) fn briefly<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+pub(crate) fn briefly<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for attempt in 0..1000 {
         match lock.try_lock() {
             Ok(guard) => return Some(guard),

@@ -41,6 +41,7 @@ mod uring;
 mod window;
 
 pub(crate) use file::{DirectFile, Files};
+pub(crate) use lend::briefly;
 pub(crate) use spans::Wanted;
 
 use crate::Result;

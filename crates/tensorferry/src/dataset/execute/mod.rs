@@ -114,6 +114,8 @@ impl Iter {
             false => 2 * self.options.threads(),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
+            // A device is asked for the next elements while these are used; and whoever waits for one can be interrupted.
+            None if self.dataset.node.reads_files() => automatic(),
             None => 0,
             Some(ReadAhead::Automatic) => automatic(),
             Some(ReadAhead::Elements(elements)) => elements,

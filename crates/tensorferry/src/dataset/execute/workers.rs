@@ -140,6 +140,11 @@ impl Workers {
             self.team = None;
             self.next = position;
         }
+        if self.team.is_none() && self.plan.dataset.node.reads_files() {
+            // Nobody knows what the first elements take: not the consumer's time.
+            let cost = Cost { time: LONG, ..self.cost };
+            self.team = Some(Team::start(&self.plan, self.next, cost));
+        }
         match &self.team {
             Some(team) => match team.shared.next_group(deadline) {
                 Poll::Ready(Some(group)) => self.local = group.into_iter(),
