@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -93,14 +94,16 @@ def same(actual, expected) -> None:
         np.testing.assert_array_equal(actual.astype(wide), native.astype(wide))
 
 
-def run_python(code: str, *arguments: str, timeout: float = 120) -> str:
-    """Runs code in a process of its own and returns what it printed; an abort there fails this test alone."""
+def run_python(code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None) -> str:
+    """Runs code in a process of its own, in this environment and more of it, and returns what it printed; an abort there fails this test
+    alone."""
     process = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
+        env=os.environ | (environment or {}),
     )
     assert process.returncode == 0, f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
     return process.stdout

@@ -4,7 +4,9 @@ use crate::ending::attached;
 use crate::release::Keep;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
-use std::{fmt, io};
+use std::fmt::{self, Display};
+use std::io;
+use std::path::Path;
 use tensorferry::Error;
 
 /// An exception of the class that `code` stands for.
@@ -18,18 +20,7 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
 
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    let refused = match error {
-        Error::Io { action, path, source } => Some((format!("{action}: {source}"), path, source)),
-        Error::Read { path, offset, len, source } => Some((format!("read {len} bytes at byte {offset}: {source}"), path, source)),
-        _ => None,
-    };
-    if let Some((message, path, source)) = refused {
-        return match number(source) {
-            Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
-            None => PyOSError::new_err(format!("{}: {message}", path.display())),
-        };
-    }
-    if let Some((raised, at)) = raised(error) {
+    if let Some((raised, at)) = cause(py, error) {
         return with_note(py, raised, at);
     }
     raise(py, error.code(), error.to_string())
@@ -63,18 +54,34 @@ impl fmt::Debug for Raised {
 
 impl std::error::Error for Raised {}
 
-/// The exception of a user's Python function that the error carries, and the stage and element it happened at.
-fn raised(error: &Error) -> Option<(&PyErr, Option<(&'static str, u64)>)> {
+/// The stage and element that an error happened at.
+type Place = Option<(&'static str, u64)>;
+
+/// The exception that the error carries, and the stage and element it happened at: one that a user's Python function raised, or what the
+/// system refused, which is no error of ours.
+fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     match error {
-        Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get()?, None)),
-        Error::AtElement { stage, index, source } => raised(source).map(|(raised, _)| (raised, Some((*stage, *index)))),
+        Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get()?.clone_ref(py), None)),
+        Error::Io { action, path, source } => Some((refused(path, &action, source), None)),
+        Error::Read { path, offset, len, source } => {
+            Some((refused(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
+        }
+        Error::AtElement { stage, index, source } => cause(py, source).map(|(raised, _)| (raised, Some((*stage, *index)))),
         _ => None,
     }
 }
 
+/// What the system refused.
+fn refused(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
+    let message = format!("{action}: {source}");
+    match number(source) {
+        Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
+        None => PyOSError::new_err(format!("{}: {message}", path.display())),
+    }
+}
+
 /// The exception itself, with a note of where it happened.
-fn with_note(py: Python<'_>, raised: &PyErr, at: Option<(&'static str, u64)>) -> PyErr {
-    let raised = raised.clone_ref(py);
+fn with_note(py: Python<'_>, raised: PyErr, at: Place) -> PyErr {
     if let Some((stage, index)) = at {
         let note = format!("in {stage}, at its element {index}");
         // An exception that takes no note is raised without one.

@@ -183,11 +183,13 @@ impl DataFile {
 
     /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file was written to.
     pub(crate) fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
-        let actual = read_up_to(handle, offset, out).map_err(io("read", &self.path))?;
-        if actual == out.len() {
+        let len = out.len();
+        let refused = |source| Error::Read { path: self.path.clone(), offset, len, source };
+        let actual = read_up_to(handle, offset, out).map_err(refused)?;
+        if actual == len {
             return Ok(());
         }
-        Err(Error::ShortRead { offset, expected: out.len(), actual }.in_file(&self.path))
+        Err(Error::ShortRead { offset, expected: len, actual }.in_file(&self.path))
     }
 
     /// At most `len` bytes from `offset` on: fewer where the file ends.

@@ -1,0 +1,63 @@
+/* Operations on files that fail when they are told to: preloaded, so that the calls of a real run meet them.
+ *
+ * fault_arm(which, after, error): of the calls of that kind, the one that comes after `after` others fails with `error`, once; with
+ * error 0, every one reads or writes less than it was asked for. fault_disarm() says how many calls there were. Counts are of the whole
+ * process: arm around the call that is tested. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/types.h>
+
+enum { NONE, PREAD, WRITE, FSYNC };
+
+static _Atomic int armed = NONE;
+static _Atomic long left;
+static _Atomic long calls;
+static _Atomic int number;
+
+void fault_arm(int which, long after, int error) {
+    left = after;
+    calls = 0;
+    number = error;
+    armed = which;
+}
+
+long fault_disarm(void) {
+    armed = NONE;
+    return calls;
+}
+
+/* Whether this call is to fail. */
+static int fails(int which) {
+    if (armed != which) return 0;
+    calls++;
+    if (number == 0 || left-- != 0) return 0;
+    errno = number;
+    return 1;
+}
+
+static size_t shortened(int which, size_t len) {
+    return armed == which && number == 0 && len > 1 ? len / 2 + 1 : len;
+}
+
+ssize_t pread64(int fd, void *out, size_t len, off64_t offset) {
+    static ssize_t (*real)(int, void *, size_t, off64_t);
+    if (!real) real = (ssize_t (*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64");
+    return fails(PREAD) ? -1 : real(fd, out, shortened(PREAD, len), offset);
+}
+
+ssize_t write(int fd, const void *from, size_t len) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    return fails(WRITE) ? -1 : real(fd, from, shortened(WRITE, len));
+}
+
+int fsync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    return fails(FSYNC) ? -1 : real(fd);
+}

@@ -1,0 +1,85 @@
+"""Files eight times larger than the memory that a process may use: streamed, shuffled and converted in it, every row once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import run_python
+from numpy.lib.format import open_memmap
+
+pytestmark = pytest.mark.slow
+
+#: What a process may use beyond what Python, NumPy and tensorferry take when they are imported.
+ALLOWED = 64 << 20
+WIDTH = 1024
+ROWS = 8 * ALLOWED // (4 * WIDTH)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A file of rows that begin with their number."""
+    path = tmp_path_factory.mktemp("large") / "rows.npy"
+    file = open_memmap(path, mode="w+", dtype=np.int32, shape=(ROWS, WIDTH))
+    for start in range(0, ROWS, 4096):
+        file[start : start + 4096] = np.arange(start, min(start + 4096, ROWS), dtype=np.int32)[:, None]
+    del file
+    yield path
+    path.unlink()
+
+
+LIMITED = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    import tensorferry as tfy
+
+    path, allowed, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    used = int(status["VmData"].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (used + allowed, used + allowed))
+    try:
+        np.zeros(2 * allowed, np.uint8)
+        raise SystemExit("there is no limit")
+    except MemoryError:
+        pass
+    rows = tfy.open(path, mode=mode)
+    assert rows.nbytes >= 8 * allowed
+"""
+
+
+@pytest.mark.parametrize("mode", ["read", "direct"])
+@pytest.mark.parametrize("order", ["in order", "shuffled"])
+def test_a_stream_of_a_file_stays_within_the_memory_there_is(large, mode, order):
+    code = """
+    dataset = tfy.Dataset.from_tensor_slices(rows)
+    if sys.argv[4] == "shuffled":
+        dataset = dataset.shuffle(seed=7)
+    dataset = dataset.cast("int64").batch(256).prefetch(8).with_format("numpy")
+    dataset = dataset.with_options(tfy.Options(memory_limit=allowed // 4))
+    seen = np.zeros(len(rows), bool)
+    at, in_order = 0, True
+    for batch in dataset:
+        numbers = batch[:, 0]
+        assert batch.dtype == np.int64 and (batch == numbers[:, None]).all()
+        in_order &= np.array_equal(numbers, np.arange(at, at + len(numbers)))
+        at += len(numbers)
+        seen[numbers] = True
+    assert at == len(rows) and seen.all() and in_order == (sys.argv[4] == "in order")
+    print("done")
+    """
+    assert run_python(LIMITED + code, str(large), str(ALLOWED), mode, order, timeout=300).split() == ["done"]
+
+
+@pytest.mark.parametrize("mode", ["read", "direct"])
+def test_a_file_is_written_anew_within_the_memory_there_is(large, mode, tmp_path):
+    code = """
+    target = Path(sys.argv[4])
+    tfy.save(target, rows)
+    assert target.stat().st_size >= 8 * allowed
+    assert (tfy.open(target, mode="read")[-1].numpy() == len(rows) - 1).all()
+    target.unlink()
+    print("done")
+    """
+    assert run_python(LIMITED + code, str(large), str(ALLOWED), mode, str(tmp_path / "x.safetensors.npy"), timeout=300).split() == [
+        "done"
+    ]
