@@ -5,12 +5,13 @@
 //! exits is handed on there.
 
 use crate::ending::is_ending;
+use crate::release::held;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// More than these are not kept: the oldest are forgotten.
 const MOST: usize = 256;
@@ -18,11 +19,6 @@ const MOST: usize = 256;
 static KEPT: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
 struct Messages;
-
-/// The lock is held for a moment only; nothing under it panics or waits.
-fn kept() -> MutexGuard<'static, Vec<(Level, String)>> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Log for Messages {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -34,7 +30,7 @@ impl Log for Messages {
             return;
         }
         let message = record.args().to_string();
-        let mut kept = kept();
+        let Some(mut kept) = held(&KEPT) else { return };
         if kept.len() == MOST {
             kept.remove(0);
         }
@@ -61,7 +57,7 @@ extern "C" fn flush(_: *mut c_void) -> c_int {
 
 /// Hands on what was said, in a thread that holds the GIL. What a handler of messages raises goes nowhere, unless it is Ctrl-C or the like.
 pub(crate) fn hand_on(py: Python<'_>) -> PyResult<()> {
-    let messages = std::mem::take(&mut *kept());
+    let messages = held(&KEPT).map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
     if messages.is_empty() {
         return Ok(());
     }

@@ -15,12 +15,16 @@ use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::thread;
 
 /// What was given up without the GIL.
 static PARKED: Mutex<Vec<Box<dyn Send>>> = Mutex::new(Vec::new());
 /// Whether the main thread was asked to release it.
 static SCHEDULED: AtomicBool = AtomicBool::new(false);
+
+/// How often to try for a lock: many times longer than any thread holds it.
+const TRIES: usize = 100_000;
 
 /// Keeps something of Python's alive; may be dropped on any thread.
 pub(crate) struct Keep<T: Send + 'static = Py<PyAny>>(Option<T>);
@@ -47,7 +51,10 @@ impl<T: Send> Drop for Keep<T> {
                 release_parked(py);
             });
         } else {
-            PARKED.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(kept));
+            match held(&PARKED) {
+                Some(mut parked) => parked.push(Box::new(kept)),
+                None => mem::forget(kept),
+            }
             schedule();
         }
     }
@@ -56,9 +63,22 @@ impl<T: Send> Drop for Keep<T> {
 /// Releases what was given up without the GIL.
 pub(crate) fn release_parked(_: Python<'_>) {
     if SCHEDULED.swap(false, Ordering::AcqRel) {
-        let parked = mem::take(&mut *PARKED.lock().unwrap_or_else(PoisonError::into_inner));
+        let parked = held(&PARKED).map(|mut parked| mem::take(&mut *parked));
         drop(parked); // may run any code of Python's, and come back here
     }
+}
+
+/// Takes a lock that is held for a moment at a time; `None` if it never comes free: in a process that was forked while another thread
+/// held it.
+pub(crate) fn held<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..TRIES {
+        match lock.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(guard)) => return Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+    None
 }
 
 /// `PyThreadState_GetUnchecked`: this thread's state if it holds the GIL, else null (in Python 3.11: the state of whichever
