@@ -103,7 +103,7 @@ fn rows_of_one_file_and_of_shards_are_the_same_in_every_mode_order_and_byte_orde
 fn arrays_without_dimensions_or_elements_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.npy");
-    for shape in [&[][..], &[0], &[0, 3], &[3, 0], &[1], &[1; 20]] {
+    for shape in [&[][..], &[0], &[0, 3], &[3, 0], &[1 << 49, 0], &[1], &[1; 20]] {
         for order in [ByteOrder::Native, ByteOrder::Swapped] {
             write(&path, DType::Int32, order, shape, false, 0);
             for mode in [Mode::Map, Mode::Read] {
