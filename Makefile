@@ -101,7 +101,7 @@ fuzz:
 	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --quiet
 	targets=$$(cargo +nightly fuzz list); test -n "$$targets"; for target in $$targets; do \
-		echo "== $$target"; cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; done
+		echo "== $$target"; cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=60 -print_final_stats=1; done
 
 examples: build $(call have,frameworks demo)
 	for example in examples/*.py; do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
