@@ -439,7 +439,7 @@ def test_the_report_has_the_numbers_of_columns_and_rows(tmp_path) -> None:
         (np.random.default_rng(0).integers(0, 256, (3, 9, 8, 3)), 3),
         (np.random.default_rng(0).random((2, 9, 8, 4), np.float32), 2),
         (np.random.default_rng(0).random((2, 9, 8, 1)) < 0.5, 2),
-        (np.random.default_rng(0).normal(size=(2, 9, 8)), 0),
+        (np.random.default_rng(0).normal(size=(2, 9, 8)) * 1000, 0),
         (np.random.default_rng(0).integers(0, 256, (3, 9, 8, 2)), 0),
         (np.zeros((0, 9, 8), np.uint8), 0),
         (np.random.default_rng(0).integers(0, 256, (2, 700, 8), np.uint8), 0),
@@ -449,15 +449,60 @@ def test_the_report_has_the_numbers_of_columns_and_rows(tmp_path) -> None:
 )
 def test_rows_that_look_like_images_are_drawn(array, count, tmp_path, tf) -> None:
     parsed = page(tmp_path, *saved(tmp_path, "images", array))
-    assert parsed.counts.get("img", 0) == count
-    pictures = [value for name, value in parsed.attributes if name == "src"]
+    pictures = drawn(parsed, tf)
+    assert len(pictures) == count
     for at, picture in enumerate(pictures):
         image = array[at * len(array) // count]
         scale = 255 if image.dtype.kind in "fb" else 1
         step = -(-max(image.shape[:2]) // 256)
-        expected = np.round(np.atleast_3d(image)[::step, ::step] * scale)
-        drawn = tf.io.decode_png(base64.b64decode(picture.partition(",")[2])).numpy()
-        assert np.array_equal(drawn, expected)
+        assert np.array_equal(picture, np.round(np.atleast_3d(image)[::step, ::step] * scale))
+
+
+def drawn(parsed: Page, tf) -> list[np.ndarray]:
+    pictures = [value for name, value in parsed.attributes if name == "src"]
+    return [tf.io.decode_png(base64.b64decode(picture.partition(",")[2])).numpy() for picture in pictures]
+
+
+def test_images_are_as_bright_as_can_be_seen(tmp_path, tf) -> None:
+    digits = np.random.default_rng(0).integers(0, 17, (5, 8, 8))
+    parsed = page(tmp_path, *saved(tmp_path, "digits", digits))
+    assert "0 is black, 16 is white" in parsed.text
+    assert np.array_equal(drawn(parsed, tf)[4][..., 0], np.round(digits[4] / 16 * 255))
+    signed = np.random.default_rng(0).random((3, 3, 8, 8)) * 2 - 1
+    parsed = page(tmp_path, *saved(tmp_path, "signed", signed))
+    assert "-1 is black, 1 is white" in parsed.text
+    assert np.array_equal(drawn(parsed, tf)[2], np.round((signed[2].transpose(1, 2, 0) + 1) / 2 * 255)), "channels first"
+
+
+def test_a_lone_image_is_drawn_whole(tmp_path, tf) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (600, 300, 3)).astype(">i2")
+    parsed = page(tmp_path, *saved(tmp_path, "photo", photo))
+    (picture,) = drawn(parsed, tf)
+    assert np.array_equal(picture, photo[::3, ::3])
+    assert "one pixel of 3 by 3 is drawn" in parsed.text
+
+
+def test_the_counts_of_the_report_are_those_of_numpy(tmp_path) -> None:
+    # Quarters: what edges are rounded by when they are written moves none across.
+    values = np.floor(np.random.default_rng(3).exponential(size=5000) * 4) / 4
+    run("inspect", *saved(tmp_path, "x", values), "--report", tmp_path / "x.html")
+    table = (tmp_path / "x.html").read_text().split("Counts in numbers")[1].split("</table>")[0]
+    rows = re.findall(r"<th scope=.row.>(\S+) to (\S+)</th><td>([\d,]+)</td>", table)
+    edges = [float(rows[0][0]), *(float(end) for _, end, _ in rows)]
+    counts = [int(count.replace(",", "")) for *_, count in rows]
+    assert sum(counts) == 5000
+    assert np.histogram(values, edges)[0].tolist() == counts
+
+
+def test_a_report_of_many_arrays_does_not_grow_without_end(tmp_path) -> None:
+    rng = np.random.default_rng(4)
+    images = {f"{'n' * 300}{at}": rng.integers(0, 256, (32, 200, 250), np.uint8) for at in range(20)}
+    np.savez(tmp_path / "many.npz", **images)
+    parsed = page(tmp_path, tmp_path / "many.npz")
+    assert (tmp_path / "out.html").stat().st_size < 32 << 20
+    assert parsed.counts["section"] < 20
+    assert "Only the first" in parsed.text
+    assert all(name[-30:] in parsed.text for name in images), "all are in the overview"
 
 
 def test_a_report_replaces_neither_data_nor_a_report_when_it_fails(tmp_path) -> None:

@@ -64,11 +64,11 @@ fn whole(edges: &[Scalar], low: i128, high: i128) -> String {
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-fn digits(count: f64) -> usize {
+pub(crate) fn digits(count: f64) -> usize {
     count.clamp(3.0, 17.0) as usize
 }
 
-fn float(value: Scalar) -> f64 {
+pub(crate) fn float(value: Scalar) -> f64 {
     match value {
         Scalar::Float64(value) => value,
         Scalar::Float32(value) => value.into(),

@@ -2,11 +2,12 @@
 
 use crate::inspect::Inspected;
 use crate::outcome::Outcome;
-use crate::words::grouped;
+use crate::words::{float, grouped, rounded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use png::{BitDepth, ColorType, Encoder};
-use tensorferry::{Array, Casting, DType, Kind, Scalar, Tensor, convert};
+use tensorferry::convert::scalar;
+use tensorferry::{Array, ByteOrder, Kind, Tensor};
 
 /// How many are drawn.
 const MOST: usize = 32;
@@ -15,26 +16,41 @@ const SIDE: usize = 256;
 /// Sides that an image may have.
 const SIDES: std::ops::RangeInclusive<usize> = 4..=4096;
 
+/// Images of more bytes are not drawn.
+const LONGEST: usize = 64 << 20;
+
 /// How rows are images.
 #[derive(Clone, Copy)]
 struct Form {
     height: usize,
     width: usize,
     channels: usize,
-    color: ColorType,
-    /// What the greatest brightness is.
+    /// Channels come before rows: `(C, H, W)`.
+    planes: bool,
+    /// The array is one image: `(H, W, C)`.
+    alone: bool,
+    /// What is black, and what has the greatest brightness.
+    black: f64,
     white: f64,
 }
 
-/// Some images from all over the array, if its rows look like images: `(N, H, W)` or `(N, H, W, 1, 3 or 4)`, integers up to 255, floats from
-/// 0 to 1, or bools.
+/// Some images from all over the array, if its rows look like images: `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` of 1, 3 or 4 channels, or
+/// the whole of it: `(H, W, 3 or 4)`; integers up to 255, floats from 0 to 1 or from -1 to 1, or bools.
 pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let Some(form) = form(inspected) else { return Ok(String::new()) };
-    let len = array.len();
+    let len = if form.alone { 1 } else { array.len() };
+    if array.nbytes() / len > LONGEST {
+        return Ok(String::new());
+    }
     let count = len.min(MOST);
+    // Of a large image every so many pixels.
+    let step = form.height.max(form.width).div_ceil(SIDE);
     let mut html = String::new();
     for at in (0..count).map(|at| at * len / count) {
-        let Some((width, height, file)) = drawn(&array.rows(&[at])?, form)? else { return Ok(String::new()) };
+        let lines: Vec<usize> = (0..form.height).step_by(step).collect();
+        let one = [at];
+        let tensor = array.rows(if form.alone { lines.as_slice() } else { &one })?;
+        let Some((width, height, file)) = drawn(&tensor, form, step) else { return Ok(String::new()) };
         let picture = STANDARD.encode(file);
         // A small image is drawn larger, by whole pixels.
         let scale = (96 / width.max(height)).clamp(1, 8);
@@ -45,47 +61,67 @@ pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
         );
     }
     let of = if count < len { format!(" ({count} of {})", grouped(len as u64)) } else { String::new() };
-    Ok(format!("<h3>Images{of}</h3>\n<div class=\"images\">\n{html}</div>\n"))
+    let mut notes = Vec::new();
+    if !matches!(inspected.dtype.kind(), Kind::Bool) {
+        notes.push(format!("{} is black, {} is white", form.black, rounded(form.white, 6)));
+    }
+    if step > 1 {
+        notes.push(format!("one pixel of {step} by {step} is drawn"));
+    }
+    let note = if notes.is_empty() { String::new() } else { format!("<p>{}.</p>\n", notes.join("; ")) };
+    Ok(format!("<h3>Images{of}</h3>\n{note}<div class=\"images\">\n{html}</div>\n"))
 }
 
 fn form(array: &Inspected) -> Option<Form> {
-    let (height, width, channels) = match *array.shape.as_slice() {
-        [_, height, width] => (height, width, 1),
-        [_, height, width, channels @ (1 | 3 | 4)] => (height, width, channels),
+    let (height, width, channels, planes, alone) = match *array.shape.as_slice() {
+        [height, width, channels @ (3 | 4)] => (height, width, channels, false, true),
+        [_, height, width] => (height, width, 1, false, false),
+        [_, height, width, channels @ (1 | 3 | 4)] => (height, width, channels, false, false),
+        [_, channels @ (1 | 3 | 4), height, width] => (height, width, channels, true, false),
         _ => return None,
     };
     let sides = SIDES.contains(&height) && SIDES.contains(&width) && height <= 4 * width && width <= 4 * height;
+    let (low, high) = array.summary.range?;
+    let (low, high) = (float(low), float(high));
+    let (least, full) = match array.dtype.kind() {
+        Kind::Bool => (0.0, 1.0),
+        Kind::Signed | Kind::Unsigned if low >= 0.0 && high <= 255.0 => (0.0, 255.0),
+        Kind::Float if low >= 0.0 && high <= 1.0 => (0.0, 1.0),
+        Kind::Float if low >= -1.0 && high <= 1.0 => (-1.0, 1.0),
+        Kind::Float if low >= 0.0 && high <= 255.0 => (0.0, 255.0),
+        _ => return None,
+    };
+    // Of values that never come near the greatest there would be little to see.
+    let white = if least == 0.0 && high > 0.0 && high <= full / 2.0 { high } else { full };
+    (sides && array.count() > 0).then_some(Form { height, width, channels, planes, alone, black: least, white })
+}
+
+/// The width, the height and the bytes of a picture of every so many pixels; `None` if it cannot be made.
+fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>)> {
+    let (view, dtype, size) = (row.as_view(), row.dtype(), row.dtype().size());
+    let bytes = view.as_bytes()?;
+    let Form { height, width, channels, planes, alone, black, white } = form;
+    let lines: Vec<usize> = (0..height).step_by(step).collect();
+    let mut pixels = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        // Of an image that is the whole array only these lines were read.
+        let y = if alone { at } else { *line };
+        for x in (0..width).step_by(step) {
+            for channel in 0..channels {
+                let at = if planes { (channel * height + y) * width + x } else { (y * width + x) * channels + channel };
+                let element = bytes.get(at * size..(at + 1) * size)?;
+                let value = float(scalar::read(dtype, ByteOrder::Native, element).to_scalar(dtype));
+                pixels.push(bright((value - black) / (white - black)));
+            }
+        }
+    }
     let color = match channels {
         1 => ColorType::Grayscale,
         3 => ColorType::Rgb,
         _ => ColorType::Rgba,
     };
-    let white = match (array.dtype.kind(), array.summary.range?) {
-        (Kind::Bool, _) => 1.0,
-        (_, (Scalar::Int(low), Scalar::Int(high))) if low >= 0 && high <= 255 => 255.0,
-        (_, (Scalar::Float32(low), Scalar::Float32(high))) if low >= 0.0 && high <= 1.0 => 1.0,
-        (Kind::Float, (Scalar::Float64(low), Scalar::Float64(high))) if low >= 0.0 && high <= 1.0 => 1.0,
-        _ => return None,
-    };
-    (sides && array.count() > 0).then_some(Form { height, width, channels, color, white })
-}
-
-/// The width, the height and the bytes of a picture; `None` if it cannot be made.
-fn drawn(row: &Tensor, form: Form) -> Outcome<Option<(usize, usize, Vec<u8>)>> {
-    let values = convert(&row.as_view(), DType::Float64, Casting::Checked)?;
-    let values = values.view::<f64>()?;
-    let values = values.as_slice().unwrap_or_default();
-    // Of a large image every so many pixels.
-    let step = form.height.max(form.width).div_ceil(SIDE);
-    let mut pixels = Vec::new();
-    for y in (0..form.height).step_by(step) {
-        for x in (0..form.width).step_by(step) {
-            let at = (y * form.width + x) * form.channels;
-            pixels.extend(values[at..at + form.channels].iter().map(|value| bright(value / form.white)));
-        }
-    }
-    let (width, height) = (form.width.div_ceil(step), form.height.div_ceil(step));
-    Ok(encoded(width, height, form.color, &pixels).map(|file| (width, height, file)))
+    let (width, height) = (width.div_ceil(step), lines.len());
+    encoded(width, height, color, &pixels).map(|file| (width, height, file))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; what is not a number is black")]

@@ -20,6 +20,15 @@ const STYLE: &str = include_str!("style.css");
 /// How many columns of an array of two dimensions are looked at.
 pub(super) const COLUMNS: usize = 64;
 
+/// Once the sections are so many bytes, further arrays are in the overview only.
+const LENGTH: usize = 24 << 20;
+/// Arrays in the overview.
+const OVERVIEW: usize = 10_000;
+/// Letters of a fact that takes the room of two.
+const LONG: usize = 24;
+/// Letters of a title: those in the middle of a longer one are left out.
+const LETTERS: usize = 200;
+
 /// A page that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -27,6 +36,12 @@ pub(super) struct Page {
     /// A line for each array.
     overview: Vec<String>,
     bytes: usize,
+    /// How many arrays there are.
+    count: usize,
+    /// The name of the first.
+    first: String,
+    /// Bytes of all sections.
+    length: usize,
     /// The files that are shown, which the page may not replace.
     sources: HashSet<PathBuf>,
 }
@@ -36,16 +51,26 @@ impl Page {
     pub(super) fn add(&mut self, array: &Array, inspected: &Inspected) -> Outcome {
         self.sources.extend(array.paths().filter_map(|path| fs::canonicalize(path).ok()));
         self.bytes += inspected.bytes_in(inspected.dtype);
+        self.count += 1;
+        if self.length >= LENGTH {
+            self.overview.extend((self.count <= OVERVIEW).then(|| overview_row(None, inspected)));
+            return Ok(());
+        }
         let number = self.sections.len() + 1;
-        let mut section = format!("<section id=\"array-{number}\">\n<h2>{}</h2>\n", escaped(&inspected.title()));
+        let title = shortened(&inspected.title());
+        if self.sections.is_empty() {
+            self.first.clone_from(&title);
+        }
+        let mut section = format!("<section id=\"array-{number}\">\n<h2>{}</h2>\n", escaped(&title));
         section += &facts(inspected);
-        section += &histogram::drawn(&inspected.summary, &inspected.title());
+        section += &histogram::drawn(&inspected.summary, &title);
         section += &images::shown(array, inspected)?;
         section += &tables::columns(inspected);
         section += &tables::rows(array, inspected)?;
         section += "</section>\n";
+        self.length += section.len();
         self.sections.push(section);
-        self.overview.push(overview_row(number, inspected));
+        self.overview.extend((self.count <= OVERVIEW).then(|| overview_row(Some(number), inspected)));
         Ok(())
     }
 
@@ -59,23 +84,32 @@ impl Page {
         if fs::canonicalize(path).is_ok_and(|path| self.sources.contains(&path)) {
             return Err(wrong(format!("--report: {} is one of the files to be looked at", path.display())));
         }
-        let title = "Arrays, inspected";
-        let count = self.sections.len();
+        let count = self.count;
+        let title = if count == 1 { self.first.clone() } else { format!("{} and {} more", self.first, count - 1) };
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+             <title>{}, inspected</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Arrays, inspected</h1>\n\
              <p>{} array{}, {}</p>\n",
+            escaped(&title),
             grouped(count as u64),
             if count == 1 { "" } else { "s" },
             bytes(self.bytes)
         );
         if count > 1 {
             page += &tables::table(
+                "Arrays",
                 &["array", "dtype", "shape", "size", "values", "smallest dtype"],
                 self.overview.iter().map(String::as_str),
             );
+        }
+        if self.overview.len() < count {
+            page += &format!("<p>The first {} are listed.</p>\n", grouped(self.overview.len() as u64));
+        }
+        if self.sections.len() < count {
+            let shown = grouped(self.sections.len() as u64);
+            page += &format!("<p>Only the first {shown} are shown further below: the page would be too long.</p>\n");
         }
         page.extend(self.sections.iter().map(String::as_str));
         page += &format!("<footer>Written by tensorferry {}</footer>\n</main>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"));
@@ -85,16 +119,28 @@ impl Page {
     }
 }
 
-fn overview_row(number: usize, array: &Inspected) -> String {
+/// A line of the overview, and a link to the section of this number.
+fn overview_row(section: Option<usize>, array: &Inspected) -> String {
     let (smallest, _) = smallest_parts(array);
+    let title = escaped(&shortened(&array.title()));
+    let title = section.map_or(title.clone(), |number| format!("<a href=\"#array-{number}\">{title}</a>"));
     format!(
-        "<tr><td class=\"name\"><a href=\"#array-{number}\">{}</a></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{smallest}</td></tr>",
-        escaped(&array.title()),
+        "<tr><td class=\"name\">{title}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{smallest}</td></tr>",
         array.dtype,
         shape(&array.shape),
         bytes(array.bytes_in(array.dtype)),
         range(array),
     )
+}
+
+/// A name that fits on a page.
+fn shortened(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= LETTERS {
+        return name.to_owned();
+    }
+    let (begin, end) = (&letters[..LETTERS / 2], &letters[letters.len() - LETTERS / 2..]);
+    begin.iter().chain(&['…']).chain(end).collect()
 }
 
 /// The range in words.
@@ -123,7 +169,8 @@ fn facts(array: &Inspected) -> String {
     if elements > 0 {
         let of = if array.dtype.kind() == Kind::Complex { "of the absolute values" } else { "of the finite values" };
         let of = if array.dtype.kind() == Kind::Float || array.dtype.kind() == Kind::Complex { of } else { "" };
-        fact("", "range", &range(array), &of);
+        let range = range(array);
+        fact(if range.len() > LONG { "long" } else { "" }, "range", &range, &of);
         fact("", "mean", &summary.mean.map_or("none".into(), text::mean_words), &"");
         if matches!(array.dtype.kind(), Kind::Float | Kind::Complex) {
             let percent = |count: u64| format!("{} %", rounded(100.0 * count as f64 / elements as f64, 3));

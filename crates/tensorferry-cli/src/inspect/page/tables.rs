@@ -4,18 +4,22 @@ use super::{escaped, histogram};
 use crate::inspect::Inspected;
 use crate::inspect::text::mean_words;
 use crate::outcome::Outcome;
-use crate::words::{bytes, grouped};
+use crate::words::{bytes, grouped, rounded};
 use tensorferry::convert::scalar;
-use tensorferry::{Array, ByteOrder, DType, Kind};
+use tensorferry::{Array, ByteOrder, DType, Kind, Scalar};
 
 /// Elements of a row that are shown.
 const ELEMENTS: usize = 12;
+/// Digits of a float of a row.
+const DIGITS: usize = 6;
 /// Rows of more bytes are not read again to be shown.
 const LONGEST: usize = 16 << 20;
 
-/// A table, in a box that scrolls where it is too wide.
-pub(super) fn table<'a>(head: &[&str], rows: impl Iterator<Item = &'a str>) -> String {
-    let mut html = String::from("<div class=\"wide\"><table>\n<thead><tr>");
+/// A table, in a box that scrolls where it is too wide, by the keyboard too.
+pub(super) fn table<'a>(title: &str, head: &[&str], rows: impl Iterator<Item = &'a str>) -> String {
+    let class = if head.len() < 3 { "wide narrow" } else { "wide" };
+    let title = escaped(title);
+    let mut html = format!("<div class=\"{class}\" role=\"region\" aria-label=\"{title}\" tabindex=\"0\"><table>\n<thead><tr>");
     for (at, name) in head.iter().enumerate() {
         let class = if at == 0 { " class=\"name\"" } else { "" };
         html += &format!("<th{class} scope=\"col\">{}</th>", escaped(name));
@@ -59,23 +63,25 @@ pub(super) fn columns(array: &Inspected) -> String {
     let some =
         if columns.len() < all { format!(" (the first {} of {})", columns.len(), grouped(all as u64)) } else { String::new() };
     let of = if array.dtype.kind() == Kind::Complex { ", of absolute values" } else { "" };
-    format!("<h3>Columns{of}{some}</h3>\n{}", table(head, rows.iter().map(String::as_str)))
+    format!("<h3>Columns{of}{some}</h3>\n{}", table("Columns", head, rows.iter().map(String::as_str)))
 }
 
 /// Some rows from the beginning, the middle and the end.
 pub(super) fn rows(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let (len, row) = (array.len(), array.nbytes().checked_div(array.len()).unwrap_or(0));
-    if len == 0 || row == 0 {
-        return Ok(String::new());
-    }
+    let Some(inner) = inspected.shape.get(1..).filter(|_| len > 0 && row > 0) else { return Ok(String::new()) };
     if row > LONGEST {
         return Ok(format!("<h3>Rows</h3>\n<p>Rows of {} are not shown.</p>\n", bytes(row)));
     }
+    let elements = row / inspected.dtype.size();
+    let head: Vec<String> = (0..elements.min(ELEMENTS)).map(|at| index(at, inner)).collect();
+    let more = elements > ELEMENTS;
+    let head: Vec<&str> = std::iter::once("row").chain(head.iter().map(String::as_str)).chain(more.then_some("…")).collect();
     let mut html = Vec::new();
     let mut before = None;
     for at in sampled(len) {
         if before.is_some_and(|before| before + 1 < at) {
-            html.push("<tr><th class=\"name\" scope=\"row\">…</th></tr>".to_owned());
+            html.push(format!("<tr><th class=\"name\" scope=\"row\">…</th><td colspan=\"{}\"></td></tr>", head.len() - 1));
         }
         before = Some(at);
         let tensor = array.rows(&[at])?;
@@ -85,22 +91,37 @@ pub(super) fn rows(array: &Array, inspected: &Inspected) -> Outcome<String> {
         for element in values.chunks(inspected.dtype.size()).take(ELEMENTS) {
             cells += &format!("<td>{}</td>", value(inspected.dtype, element));
         }
-        if row / inspected.dtype.size() > ELEMENTS {
+        if more {
             cells += "<td>…</td>";
         }
         html.push(cells + "</tr>");
     }
-    let width = (row / inspected.dtype.size()).min(ELEMENTS + 1);
-    // Of rows of one dimension, what a value's index is; of others, its place in the row.
-    let indices: Vec<String> = (0..width).map(|at| if at == ELEMENTS { String::new() } else { at.to_string() }).collect();
-    let head: Vec<&str> =
-        std::iter::once("row").chain(indices.iter().map(|at| if inspected.shape.len() == 2 { at.as_str() } else { "" })).collect();
-    Ok(format!("<h3>Rows</h3>\n{}", table(&head, html.iter().map(String::as_str))))
+    let floats = matches!(inspected.dtype.kind(), Kind::Float | Kind::Complex);
+    let note = if floats { format!(", to {DIGITS} digits") } else { String::new() };
+    Ok(format!("<h3>Rows{note}</h3>\n{}", table("Rows", &head, html.iter().map(String::as_str))))
+}
+
+/// Where an element is in its row, whose dimensions these are.
+fn index(at: usize, inner: &[usize]) -> String {
+    let mut rest = at;
+    let mut parts: Vec<String> = Vec::new();
+    for dim in inner.iter().rev() {
+        parts.push((rest % dim.max(&1)).to_string());
+        rest /= dim.max(&1);
+    }
+    parts.reverse();
+    if parts.is_empty() { "value".into() } else { parts.join(", ") }
 }
 
 /// One element in words.
 fn value(dtype: DType, element: &[u8]) -> String {
-    scalar::read(dtype, ByteOrder::Native, element).to_scalar(dtype).to_string()
+    let value = scalar::read(dtype, ByteOrder::Native, element).to_scalar(dtype);
+    match value {
+        Scalar::Float32(float) if float.is_finite() => rounded(float.into(), DIGITS),
+        Scalar::Float64(float) if float.is_finite() => rounded(float, DIGITS),
+        Scalar::Complex(re, im) if re.is_finite() && im.is_finite() => mean_words(value),
+        value => value.to_string(),
+    }
 }
 
 /// The numbers of the rows shown.
@@ -115,6 +136,13 @@ fn sampled(len: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_are_named_by_their_place_in_the_row() {
+        assert_eq!((0..3).map(|at| index(at, &[3])).collect::<Vec<_>>(), ["0", "1", "2"]);
+        assert_eq!((0..5).map(|at| index(at, &[2, 2])).collect::<Vec<_>>()[..4], ["0, 0", "0, 1", "1, 0", "1, 1"]);
+        assert_eq!(index(0, &[]), "value");
+    }
 
     #[test]
     fn rows_shown_are_there_once_and_in_order() {
