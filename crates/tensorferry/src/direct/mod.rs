@@ -39,6 +39,8 @@ mod threads;
 #[allow(unsafe_code, reason = "the kernel writes into memory")]
 mod uring;
 mod window;
+#[allow(unsafe_code, reason = "a system call that has no other name")]
+pub(crate) mod writeback;
 
 pub(crate) use file::{DirectFile, Files};
 pub(crate) use lend::briefly;

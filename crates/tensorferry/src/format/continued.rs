@@ -4,6 +4,7 @@
 //! Where a file is a header and the elements of its arrays, every byte of it follows from the arrays: what is on the disk is kept, and
 //! writing goes on with the first row that is not.
 
+use super::flowing::Flowing;
 use super::replace::{directory, io, partial, sync_directory, target};
 use super::safetensors;
 use super::{Format, blocks};
@@ -69,7 +70,7 @@ pub fn save_continued(path: impl AsRef<Path>, arrays: &[(String, Array)], format
     let target = target(path)?;
     let (part, mut file) = partial(&target).map_err(io("go on with", path))?;
     let start = valid(&mut file, &header, how.from).map_err(io("go on with", path))?;
-    let mut out = Synced { file: &mut file, path, at: 0, synced: 0, every: how.every, reached: how.reached };
+    let mut out = Synced { file: Flowing::new(&file), path, at: 0, synced: 0, every: how.every, reached: how.reached };
     out.start_at(&header, &arrays, start)?;
     out.sync()?;
     file.sync_all().map_err(io("sync", path))?;
@@ -90,7 +91,7 @@ fn valid(file: &mut File, header: &[u8], from: u64) -> std::io::Result<u64> {
 
 /// A file that is brought to the disk now and then.
 struct Synced<'a> {
-    file: &'a mut File,
+    file: Flowing<&'a File>,
     path: &'a Path,
     at: u64,
     synced: u64,
@@ -134,7 +135,7 @@ impl Synced<'_> {
     }
 
     fn seek(&mut self, to: u64) -> Result<()> {
-        let moved = self.file.set_len(to).and_then(|()| self.file.seek(SeekFrom::Start(to)));
+        let moved = self.file.file().set_len(to).and_then(|()| self.file.seek(SeekFrom::Start(to)));
         moved.map_err(io("write", self.path))?;
         (self.at, self.synced) = (to, to);
         Ok(())
@@ -152,7 +153,7 @@ impl Synced<'_> {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(io("sync", self.path))?;
+        self.file.file().sync_data().map_err(io("sync", self.path))?;
         self.synced = self.at;
         (self.reached)(self.at)
     }

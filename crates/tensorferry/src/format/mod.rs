@@ -6,6 +6,7 @@ mod continued;
 pub(crate) mod dataset;
 mod encode;
 pub(crate) mod example;
+mod flowing;
 mod npy;
 pub(crate) mod npz;
 mod raw;

@@ -14,7 +14,6 @@ use crate::source::{Array, DataFile, Located};
 use crate::{Error, Result, Tensor};
 use flate2::read::DeflateDecoder;
 use libdeflater::{DecompressionError, Decompressor};
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -311,7 +310,7 @@ impl<R: Read> Read for Summed<R> {
 /// Writes an archive.
 ///
 /// Members start at a multiple of 64 bytes, and so do the elements of those that are stored: they can be mapped and shared.
-pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+pub(super) fn write(file: &mut (impl Write + Seek), path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => io("write", path)(error),
         other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
@@ -329,12 +328,12 @@ pub(super) fn write(file: &mut File, path: &Path, arrays: &[(&str, &Array)], com
 }
 
 /// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive, and would say on stderr that it cannot.
-struct Once<'a> {
-    file: &'a mut File,
+struct Once<'a, F> {
+    file: &'a mut F,
     failed: bool,
 }
 
-impl Write for Once<'_> {
+impl<F: Write> Write for Once<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.failed {
             return Ok(bytes.len());
@@ -349,7 +348,7 @@ impl Write for Once<'_> {
     }
 }
 
-impl Seek for Once<'_> {
+impl<F: Seek> Seek for Once<'_, F> {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         self.file.seek(to)
     }

@@ -4,6 +4,7 @@
 //! What is not whole yet is in a file beside it, whose name tells whose it is to be, and which is locked by whoever writes it. The system
 //! takes the lock off when that process ends, however it ends: a file that can be locked is nobody's any more.
 
+use super::flowing::Flowing;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -20,7 +21,11 @@ pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Err
 /// before the renaming, whatever had that name keeps it, and the temporary file is removed.
 ///
 /// The file gets the permissions of an ordinary new one. A symbolic link is followed: what it points to is replaced.
-pub(super) fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+pub(super) fn replace(path: &Path, write: impl FnOnce(&mut Flowing<&File>) -> Result<()>) -> Result<()> {
+    replace_as_it_is(path, |file| write(&mut Flowing::new(file)))
+}
+
+fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let target = target(path)?;
     let directory = directory(&target);
     let mut file = create(directory, target.file_name().unwrap_or_default()).map_err(io("create a temporary file beside", path))?;
@@ -48,7 +53,7 @@ pub(super) fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) 
 /// [`Error::Io`].
 pub fn replace_file(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
-    replace(path, |file| write(file).map_err(io("write", path)))
+    replace_as_it_is(path, |file| write(file).map_err(io("write", path)))
 }
 
 /// What the renaming is to replace.

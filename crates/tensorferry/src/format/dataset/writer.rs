@@ -4,6 +4,7 @@ use super::directory::{Target, sync};
 use super::manifest::Manifest;
 use super::{MANIFEST, Part, stored};
 use crate::dataset::{Element, TensorSpec, packed};
+use crate::format::flowing::Flowing;
 use crate::format::io;
 use crate::{ByteOrder, DType, Error, Result, Tensor};
 use serde_json::Value;
@@ -39,7 +40,7 @@ enum Component {
 #[derive(Debug)]
 struct Npy {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Flowing<File>>,
     dtype: DType,
     /// The shape of a row.
     row: Vec<usize>,
@@ -144,7 +145,7 @@ impl Component {
 
 impl Npy {
     fn create(path: PathBuf, dtype: DType, row: &[usize]) -> Result<Self> {
-        let file = File::create_new(&path).map_err(io("create", &path))?;
+        let file = Flowing::new(File::create_new(&path).map_err(io("create", &path))?);
         let mut npy = Self { file: BufWriter::with_capacity(BUFFER, file), path, dtype, row: row.to_vec(), rows: 0 };
         npy.write(&npy.header()?)?;
         Ok(npy)
@@ -182,6 +183,6 @@ impl Npy {
         self.file.seek(SeekFrom::Start(0)).map_err(io("write", &self.path))?;
         self.write(&header)?;
         self.file.flush().map_err(io("write", &self.path))?;
-        self.file.get_ref().sync_all().map_err(io("sync", &self.path))
+        self.file.get_ref().file().sync_all().map_err(io("sync", &self.path))
     }
 }
