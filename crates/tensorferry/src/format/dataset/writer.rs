@@ -29,11 +29,8 @@ pub(crate) struct Writer {
 enum Component {
     /// Elements of one shape.
     Rows(Npy),
-    Ragged {
-        values: Npy,
-        shapes: Npy,
-        starts: Npy,
-    },
+    /// Their values, shapes, and where both start.
+    Ragged(Box<[Npy; 3]>),
 }
 
 /// A `.npy` file that grows along its first dimension.
@@ -120,13 +117,14 @@ impl Component {
         let mut starts = npy(Part::Starts, DType::Int64, &[2])?;
         starts.append_numbers(&[0, 0])?;
         let (values, shapes) = (npy(Part::Values, stored(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
-        Ok(Self::Ragged { values, shapes, starts })
+        Ok(Self::Ragged(Box::new([values, shapes, starts])))
     }
 
     fn push(&mut self, tensor: &Tensor) -> Result<()> {
         match self {
             Self::Rows(file) => file.append(tensor, 1),
-            Self::Ragged { values, shapes, starts } => {
+            Self::Ragged(files) => {
+                let [values, shapes, starts] = &mut **files;
                 values.append(tensor, tensor.layout().len() as u64)?;
                 let dims: Vec<u64> = tensor.shape().iter().map(|dim| *dim as u64).collect();
                 shapes.append_numbers(&dims)?;
@@ -138,7 +136,7 @@ impl Component {
     fn finish(self) -> Result<()> {
         match self {
             Self::Rows(file) => file.finish(),
-            Self::Ragged { values, shapes, starts } => [values, shapes, starts].into_iter().try_for_each(Npy::finish),
+            Self::Ragged(files) => files.into_iter().try_for_each(Npy::finish),
         }
     }
 }
