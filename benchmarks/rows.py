@@ -127,6 +127,23 @@ def table(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
+def hardest(rows: list[Row]) -> list[Row]:
+    """Of the rows of one thing, those with targets, the one that is nearest to missing its own or misses it most."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in (row for row in rows if row.reached is not None):
+        kept = found.setdefault((row.workload, row.what), row)
+        if _margin(row) < _margin(kept):
+            found[row.workload, row.what] = row
+    return list(found.values())
+
+
+def _margin(row: Row) -> float:
+    """How many times its target a row reaches; of targets without a peer, the peer's ratio."""
+    if row.ratio is None:
+        return float("inf")
+    return row.ratio / row.target if row.target is not None else row.ratio
+
+
 def bounds(rows: list[Row]) -> str:
     """A line for each reason why a target is not reached: what bounds the figures, and which they are."""
     reasons: dict[tuple[str, str], list[str]] = {}
