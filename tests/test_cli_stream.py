@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -35,6 +36,12 @@ def test_rows_batches_and_bytes_are_those_of_the_pipeline(source, mode, shuffle)
     if mode != "map":
         assert report["reading"]["bytes"] >= 10_000 * 48
         assert report["reading"]["thread_seconds"] > 0
+    threads = report["threads"]
+    assert threads["converting"] > 0
+    parts = threads["reading"] + threads["converting"] + threads["gathering"]
+    assert parts == pytest.approx(threads["computing"], rel=1e-6, abs=1e-6)
+    assert threads["helping"] <= min(threads["computing"], report["wait_seconds"]["all"])
+    assert threads["waiting"] <= report["seconds"] * report["processors"]
     seconds, waits = report["seconds"], report["wait_seconds"]
     assert report["rows_per_second"] == pytest.approx(10_000 / seconds)
     assert report["bytes_per_second"] == pytest.approx(240_000 / seconds)
@@ -99,8 +106,23 @@ def test_the_report_in_words(source):
     assert lines["bytes"].startswith("468.75 KiB, ")
     assert "(p50)" in lines["a"]
     assert lines["consumer"].startswith("waited ")
-    assert lines["threads"].startswith("read 468.75 KiB of rows in ")
-    assert set(lines) == {"rows", "batches", "bytes", "a", "consumer", "threads", "processor", "device", "faults", "memory"}
+    assert re.fullmatch(
+        r"worked .* of their time: read .* converted 0 s \(0 %\), gathered .* idle, with enough ahead", lines["threads"]
+    )
+    assert lines["reading"].startswith("468.75 KiB of rows, ")
+    assert set(lines) == {
+        "rows",
+        "batches",
+        "bytes",
+        "a",
+        "consumer",
+        "threads",
+        "reading",
+        "processor",
+        "device",
+        "faults",
+        "memory",
+    }
 
 
 def test_cold_files_come_from_the_device(tmp_path):

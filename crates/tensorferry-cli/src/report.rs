@@ -34,11 +34,31 @@ pub(crate) struct Measured {
     pub(crate) waited: Duration,
     /// Time in which it read batches.
     pub(crate) consumed: Duration,
-    /// Bytes of rows read by the threads, and the time that took them together.
-    pub(crate) read: u64,
-    pub(crate) reading: Duration,
+    pub(crate) threads: Threads,
     pub(crate) usage: Usage,
     pub(crate) memory: Memory,
+}
+
+/// What threads did, the times of all together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Threads {
+    /// Computing batches, of which reading and converting are parts.
+    pub(crate) computing: Duration,
+    /// Bytes of rows that were read.
+    pub(crate) read: u64,
+    pub(crate) reading: Duration,
+    pub(crate) converting: Duration,
+    /// The part of computing that the consumer did while it waited.
+    pub(crate) helping: Duration,
+    /// Having nothing to do, there being enough ahead.
+    pub(crate) waiting: Duration,
+}
+
+impl Threads {
+    /// What is neither: putting rows together, and those of mapped files are loaded meanwhile.
+    fn gathering(self) -> Duration {
+        self.computing.saturating_sub(self.reading + self.converting)
+    }
 }
 
 impl Report {
@@ -64,7 +84,7 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, read, reading, usage, memory } = self.measured;
+        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } = self.measured;
         json!({
             "plan": self.plan,
             "mode": self.mode,
@@ -83,7 +103,18 @@ impl Report {
                 "longest": Duration::from_nanos(self.waits.max()).as_secs_f64(),
             },
             "consumer_seconds": consumed.as_secs_f64(),
-            "reading": if read > 0 { json!({"bytes": read, "thread_seconds": reading.as_secs_f64()}) } else { Value::Null },
+            "threads": {
+                "computing": threads.computing.as_secs_f64(),
+                "reading": threads.reading.as_secs_f64(),
+                "converting": threads.converting.as_secs_f64(),
+                "gathering": threads.gathering().as_secs_f64(),
+                "helping": threads.helping.as_secs_f64(),
+                "waiting": threads.waiting.as_secs_f64(),
+            },
+            "reading": match threads.read {
+                0 => Value::Null,
+                read => json!({"bytes": read, "thread_seconds": threads.reading.as_secs_f64()}),
+            },
             "cpu_seconds": {"user": usage.user, "system": usage.system},
             "device": {"bytes": usage.device_bytes, "wait_seconds": usage.device_wait},
             "page_faults": {"minor": usage.minor_faults, "major": usage.major_faults},
@@ -101,7 +132,7 @@ impl Report {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, read, reading, usage, memory } = self.measured;
+        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } = self.measured;
         let rounded = |rate: f64| HumanCount(Duration::from_secs_f64(rate.max(0.0)).as_secs());
         let each_second = BinaryBytes(Duration::try_from_secs_f64(self.rate(bytes)).unwrap_or_default().as_secs());
         let part = |time: Duration| 100.0 * time.as_secs_f64() / seconds.as_secs_f64().max(1e-9);
@@ -118,15 +149,18 @@ impl Report {
                 format!("came after {p50} (p50), {p99} (p99), {longest} (longest); the first after {}", span(first)),
             ));
         }
-        let consumer =
-            format!("waited {} ({:.0} %), read batches {} ({:.0} %)", span(waited), part(waited), span(consumed), part(consumed));
+        let helped = match threads.helping {
+            Duration::ZERO => String::new(),
+            helping => format!(", {} of it working itself", span(helping)),
+        };
+        let (waits, reads) = (part(waited), part(consumed));
+        let consumer = format!("waited {} ({waits:.0} %{helped}), read batches {} ({reads:.0} %)", span(waited), span(consumed));
         lines.push(("consumer", consumer));
-        if read > 0 {
-            let each = BinaryBytes(
-                Duration::try_from_secs_f64(read as f64 / reading.as_secs_f64().max(1e-9)).unwrap_or_default().as_secs(),
-            );
-            let of = format!("read {} of rows in {} of their time, {each}/s each", BinaryBytes(read), span(reading));
-            lines.push(("threads", of));
+        lines.push(("threads", threads.words()));
+        if threads.read > 0 {
+            let each = threads.read as f64 / threads.reading.as_secs_f64().max(1e-9);
+            let each = BinaryBytes(Duration::try_from_secs_f64(each).unwrap_or_default().as_secs());
+            lines.push(("reading", format!("{} of rows, {each}/s in each thread", BinaryBytes(threads.read))));
         }
         if let (Some(user), Some(system)) = (usage.user, usage.system) {
             let busy = (user + system) / seconds.as_secs_f64().max(1e-9);
@@ -149,6 +183,17 @@ impl Report {
     }
 }
 
+impl Threads {
+    fn words(self) -> String {
+        let part = |time: Duration| 100.0 * time.as_secs_f64() / self.computing.as_secs_f64().max(1e-9);
+        let parts = [("read", self.reading), ("converted", self.converting), ("gathered", self.gathering())];
+        let parts: Vec<String> =
+            parts.iter().map(|(name, time)| format!("{name} {} ({:.0} %)", span(*time), part(*time))).collect();
+        let (all, waiting) = (span(self.computing), span(self.waiting));
+        format!("worked {all} of their time: {}; {waiting} idle, with enough ahead", parts.join(", "))
+    }
+}
+
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
@@ -157,6 +202,7 @@ fn processors() -> usize {
 fn span(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
+        0.0 => "0 s".into(),
         1.0.. => format!("{seconds:.2} s"),
         1e-3.. => format!("{:.2} ms", seconds * 1e3),
         _ => format!("{:.2} µs", seconds * 1e6),

@@ -3,7 +3,7 @@
 use crate::journal::io;
 use crate::outcome::{Outcome, wrong};
 use crate::progress::{Unit, shown};
-use crate::report::{Measured, Report};
+use crate::report::{Measured, Report, Threads};
 use crate::select::{DTypes, Named};
 use crate::size::Size;
 use crate::source::OpenArgs;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop};
+use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop, Times};
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
 /// How long to wait for a batch before looking for signals.
@@ -136,12 +136,13 @@ impl Stream {
     fn measure(&self, dataset: &Dataset, progress: &Progress, report: &mut Report, stop: &Stop) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
+        let times = Times::default();
         let total = self.total(dataset);
         let ended = shown(Unit::Batches, total, &|| batches.load(Ordering::Relaxed), self.quiet, || {
             let epochs = self.epochs.map_or(u64::MAX, NonZero::get);
             for epoch in 0..epochs {
                 let so_far = counted.batches;
-                self.epoch(dataset, Epoch(epoch), (total, &batches), (&mut counted, report), stop)?;
+                self.epoch(dataset, Epoch(epoch), (total, &batches), (&mut counted, report), (&times, stop))?;
                 // Nothing more is wanted, or nothing more comes.
                 if total == Some(counted.batches) || so_far == counted.batches {
                     break;
@@ -152,8 +153,15 @@ impl Stream {
         let (after, memory) = usage::now();
         let Counted { batches, rows, bytes, waited, consumed } = counted;
         let (seconds, usage) = (began.elapsed(), after.since(before));
-        let (read, reading) = (progress.bytes(), progress.reading());
-        report.measured = Measured { batches, rows, bytes, seconds, waited, consumed, read, reading, usage, memory };
+        let threads = Threads {
+            computing: times.computing(),
+            read: progress.bytes(),
+            reading: progress.reading(),
+            converting: times.converting(),
+            helping: times.helping(),
+            waiting: times.waiting(),
+        };
+        report.measured = Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory };
         ended
     }
 
@@ -163,11 +171,11 @@ impl Stream {
         epoch: Epoch,
         (total, shown): (Option<u64>, &AtomicU64),
         (counted, report): (&mut Counted, &mut Report),
-        stop: &Stop,
+        (times, stop): (&Times, &Stop),
     ) -> Result<(), Error> {
         let options = Options { threads: self.threads.map(NonZero::get), memory_limit: self.memory_limit, ..Options::default() };
         let asked = Instant::now();
-        let mut iter = dataset.iter_with(epoch, &options);
+        let mut iter = dataset.iter_timed(epoch, &options, times);
         let mut asked = Some(asked).filter(|_| counted.batches == 0); // the first waits for the threads to begin, too
         while total != Some(counted.batches) {
             let since = asked.take().unwrap_or_else(Instant::now);

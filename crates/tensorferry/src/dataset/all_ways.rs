@@ -58,7 +58,7 @@ pub(super) fn shapeless(input: &Dataset) -> Dataset {
 }
 
 pub(super) fn context(epoch: u64) -> Context {
-    Context { epoch: Epoch(epoch), stop: Stop::default() }
+    Context::new(Epoch(epoch), Stop::default())
 }
 
 fn plain(element: Result<Element>, spec: &[Component]) -> Computed<Vec<Plain>> {

@@ -135,7 +135,7 @@ mod tests {
             }
             Ok(false)
         }));
-        let mut stream = dataset.stream(&Context { epoch: Epoch(0), stop }).unwrap();
+        let mut stream = dataset.stream(&Context::new(Epoch(0), stop)).unwrap();
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }
 

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn the_state_over_an_indexed_input_is_positions() {
         let dataset = ints(&[2, 3]).flat_map(times(-1), element_spec());
-        let mut stream = dataset.stream(&Context { epoch: Epoch(0), stop: Stop::default() }).unwrap();
+        let mut stream = dataset.stream(&Context::new(Epoch(0), Stop::default())).unwrap();
         (0..3).for_each(|_| drop(stream.next()));
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(

@@ -19,7 +19,7 @@ impl Dataset {
         }
         let tensors = initial.iter().cloned().map(Value::into_tensor).collect::<Result<Vec<_>>>();
         let running = running(&tensors.map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?);
-        let mut input = Counted::new(self, &Context { epoch: Epoch(0), stop: stop.clone() })?;
+        let mut input = Counted::new(self, &Context::new(Epoch(0), stop.clone()))?;
         let mut state = initial;
         while let Some(next) = input.next() {
             let (index, element) = next?;

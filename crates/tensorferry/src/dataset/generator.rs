@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn skipping_on_restore_stops_when_asked() {
         let stop = Stop::default();
-        let cx = Context { epoch: crate::dataset::Epoch(0), stop: stop.clone() };
+        let cx = Context::new(crate::dataset::Epoch(0), stop.clone());
         let asked = stop.clone();
         let endless = Function::new("endless", move |()| {
             let asked = asked.clone();

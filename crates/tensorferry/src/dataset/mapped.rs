@@ -8,6 +8,7 @@
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled, gather_each, packed};
 use super::state::State;
+use super::times::converting;
 use super::{Cardinality, Component, Dataset, Epoch, TensorSpec};
 use crate::buffers::pool;
 use crate::{Dims, Error, Result};
@@ -253,7 +254,7 @@ impl<M: RowMap> Mapped<M> {
             let Some(part) = &mut scratch.parts[at] else { continue };
             let (rows, out) = (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
             let block = Block { indices, epoch: cx.epoch, shape, rows, out };
-            if let Err(error) = self.inner.map.apply(at, block) {
+            if let Err(error) = converting(cx.times.as_ref(), || self.inner.map.apply(at, block)) {
                 return Err(self.first_misfit(scratch, error, cx));
             }
         }
@@ -325,7 +326,8 @@ impl<M: RowMap> Node for Mapped<M> {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.inner.element(self.input.node.get(index, cx)?, index, cx.epoch)
+        let element = self.input.node.get(index, cx)?;
+        converting(cx.times.as_ref(), || self.inner.element(element, index, cx.epoch))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {

@@ -90,6 +90,7 @@ mod take_while;
 mod tensors;
 #[cfg(test)]
 mod testing;
+mod times;
 mod token_windows;
 mod unbatch;
 mod unique;
@@ -108,6 +109,7 @@ pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
 pub use stop::{Stop, interrupt, interruptible};
+pub use times::Times;
 
 pub(crate) use node::{Request, Rows, copy_view, filled, packed, run};
 
@@ -178,7 +180,7 @@ impl Dataset {
             let what = format!("element {index} of {:?}; indexed: {}", self.cardinality(), self.is_indexed());
             return Err(Error::Argument { stage: "get", what });
         }
-        self.node.get(index, &Context { epoch, stop: Stop::default() })
+        self.node.get(index, &Context::new(epoch, Stop::default()))
     }
 
     /// One pass over the elements in order, of an indexed plan as of any other.

@@ -8,6 +8,7 @@
 use super::promise::keeps;
 use super::state::State;
 pub(crate) use super::stop::Stop;
+use super::times::Times;
 use super::{Cardinality, Component, Dataset};
 pub(crate) use crate::buffers::gather::Request;
 use crate::buffers::pool;
@@ -73,11 +74,17 @@ impl Epoch {
 pub(crate) struct Context {
     pub(crate) epoch: Epoch,
     pub(crate) stop: Stop,
+    /// Who wants to know where the time goes.
+    pub(crate) times: Option<Times>,
 }
 
 impl Context {
+    pub(crate) fn new(epoch: Epoch, stop: Stop) -> Self {
+        Self { epoch, stop, times: None }
+    }
+
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
-        Self { epoch, stop: self.stop.clone() }
+        Self { epoch, ..self.clone() }
     }
 }
 

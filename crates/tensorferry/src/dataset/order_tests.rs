@@ -50,7 +50,7 @@ impl Node for Streamed {
 }
 
 pub(super) fn context() -> Context {
-    Context { epoch: Epoch(0), stop: Stop::default() }
+    Context::new(Epoch(0), Stop::default())
 }
 
 /// The values of an element of int64 tensors, one after the other.
@@ -237,7 +237,7 @@ impl Case {
 }
 
 fn in_epoch(epoch: Epoch) -> Context {
-    Context { epoch, stop: Stop::default() }
+    Context::new(epoch, Stop::default())
 }
 
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {

@@ -68,7 +68,7 @@ pub(crate) fn fails_at<Out>(at: i64, call: impl Fn(Element) -> Result<Out> + Sen
 
 /// A fresh stream in an epoch of its own.
 pub(crate) fn stream(dataset: &Dataset) -> Box<dyn Stream> {
-    dataset.stream(&Context { epoch: Epoch(3), stop: Stop::default() }).unwrap()
+    dataset.stream(&Context::new(Epoch(3), Stop::default())).unwrap()
 }
 
 /// What is left of a stream, in words: values, shapes and errors.

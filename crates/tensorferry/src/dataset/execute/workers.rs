@@ -9,6 +9,7 @@
 use super::compute;
 use crate::buffers::pool;
 use crate::dataset::node::{Context, Element, Value};
+use crate::dataset::times::{helping, waiting};
 use crate::dataset::{Dataset, Options};
 use crate::{Error, Result, Tensor};
 use std::collections::VecDeque;
@@ -270,7 +271,7 @@ impl Shared {
                     return;
                 }
                 queue.idle += 1;
-                queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue)).unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
             };
@@ -287,7 +288,7 @@ impl Shared {
         queue.release_local();
         let mut helped = false;
         if let Some((ticket, begun)) = queue.unfinished.take() {
-            queue = self.compute(queue, ticket, begun);
+            queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, begun));
             helped = true;
         }
         loop {
@@ -308,7 +309,7 @@ impl Shared {
                 && !(late && helped)
                 && let Some(ticket) = queue.claim(&self.plan)
             {
-                queue = self.compute(queue, ticket, Vec::new());
+                queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, Vec::new()));
                 helped = true;
                 continue;
             }
