@@ -183,7 +183,7 @@ def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options)
     out = tmp_path / "out.npy"
     said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options, status=1)
     assert (
-        "p-2.npy: row 300: int64 -> uint32: not all values fit (first: [700, 3] = 1099511627776; uint32 holds 0..4294967295)"
+        "p-2.npy: row 300: int64 -> uint32: 2 of 4000 values do not fit (first: [700, 3] = 1099511627776; uint32 holds 0..4294967295)"
         in said
     )
     assert "Keep --dtype" in said
@@ -200,6 +200,39 @@ def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options)
     run("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", "--casting", "saturate", *options, "--force")
     got = np.concatenate([np.load(path) for path in shards(tmp_path)] if "--shard-rows" in options else [np.load(out)])
     same(got, array.clip(0, 2**32 - 1).astype(np.uint32))
+
+
+def test_misfits_are_counted_in_all_files_and_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    array = rng.integers(-(1 << 33), 1 << 33, (100_000, 20))
+    for at, part in enumerate(np.array_split(array, 3)):
+        np.save(tmp_path / f"p-{at}.npy", part)
+    count = np.count_nonzero(array != array.astype(np.int32))
+    for options in [[], ["--shard-rows", "30000"], ["--resume"], ["--memory-limit", "1M"]]:
+        said = refused("convert", tmp_path / "p-*.npy", tmp_path / "o.npy", "--dtype", "int32", *options, status=1)
+        assert f"p-0.npy: row 0: int64 -> int32: {count} of 2000000 values do not fit (first: [0, " in said
+        assert said.count("\n") == 1
+    np.savez(tmp_path / "m.npz", a=np.array([1, 300]), b=np.array([[2.5, 3.0, np.nan]]), c=np.zeros(2))
+    said = refused("convert", tmp_path / "m.npz", tmp_path / "o.npz", "--dtype", "uint8", status=1)
+    first, second = said.splitlines()
+    assert "m.npz: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300" in first
+    assert first.startswith("tensorferry: error: a: ")
+    assert "m.npz: float64 -> uint8: 2 of 3 values do not fit (first: [0, 0] = 2.5" in second
+    assert second.startswith("tensorferry: error: b: ")
+
+
+def test_ctrl_c_while_misfits_are_counted_says_the_first(tmp_path):
+    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int64, (1 << 30,))  # 8 GiB that take no room on the disk
+    array[0] = 1 << 40
+    array.flush()
+    process = start("convert", tmp_path / "a.npy", tmp_path / "o.npy", "--dtype", "int8", "--memory-limit", "64K", "--quiet")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "not all values fit (first: [0] = 1099511627776" in said
+    assert names(tmp_path) == ["a.npy"]
 
 
 def test_what_is_there_is_replaced_only_by_force_and_may_be_the_source(tmp_path):

@@ -1,7 +1,7 @@
 //! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of files.
 
 use crate::journal::Journal;
-use crate::outcome::{Outcome, wrong};
+use crate::outcome::{DATA, Failure, Outcome, as_options, complain, misfits, wrong};
 use crate::plan::{Plan, Request, within};
 use crate::progress::{Unit, shown};
 use crate::select::DTypes;
@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tensorferry::dataset::Stop;
-use tensorferry::{Casting, Format, Mode, Progress, remove_leftovers};
+use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
 ///
@@ -78,7 +78,30 @@ impl Convert {
             compress: self.compress,
             memory: self.memory_limit,
         })?;
-        if plan.is_sharded() { self.shards(&plan, out, stop) } else { self.single(&plan, out, stop) }
+        let done = if plan.is_sharded() { self.shards(&plan, out, stop) } else { self.single(&plan, out, stop) };
+        match done {
+            Err(Failure::Library(error)) if is_uncounted(&error) => Err(self.counted(error, &plan, stop)),
+            done => done,
+        }
+    }
+
+    /// What is to be said of a value that does not fit, at which writing stopped: how many there are of all.
+    fn counted(&self, stopped_at: Error, plan: &Plan, stop: &Stop) -> Failure {
+        let progress = Progress::default();
+        let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || plan.check_values(&progress, stop));
+        match looked {
+            Ok(said) if !said.is_empty() => {
+                said.iter().for_each(|error| complain(as_options(error)));
+                Failure::Said(DATA)
+            }
+            // Whoever does not wait for the count knows at least that there is one.
+            Err(Error::Stopped) => {
+                complain(Failure::Library(stopped_at));
+                Error::Stopped.into()
+            }
+            // What is written to meanwhile fits now, or cannot be read.
+            _ => stopped_at.into(),
+        }
     }
 
     fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
@@ -173,10 +196,15 @@ impl Convert {
     }
 }
 
+/// Whether an error says of a value that it does not fit, and not how many there are.
+fn is_uncounted(error: &Error) -> bool {
+    misfits(error).is_some_and(|misfits| misfits.total == 0)
+}
+
 pub(crate) fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-pub(crate) fn there_already(path: &Path, why: &str) -> crate::outcome::Failure {
+pub(crate) fn there_already(path: &Path, why: &str) -> Failure {
     wrong(format!("{} is there already{why}. --force replaces it.", path.display()))
 }

@@ -4,14 +4,14 @@ use crate::interrupt;
 use crate::words::printable;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use tensorferry::Error;
+use tensorferry::{Error, Misfits};
 
 /// The exit statuses, as `--help` tells them.
 pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 the arguments are wrong; 3 the system \
                                    refused (no such file, no permission, a full disk, no memory); 130 Ctrl-C; 141 nobody reads the output.";
 
 /// The data are not as they should be.
-const DATA: u8 = 1;
+pub(crate) const DATA: u8 = 1;
 /// The arguments are wrong: clap's number.
 const USAGE: u8 = 2;
 /// The system refused something.
@@ -87,6 +87,15 @@ pub(crate) fn status_of(error: &Error) -> u8 {
         "argument" | "cast_not_defined" => USAGE,
         "stopped" => interrupt::status().unwrap_or(DATA),
         _ => DATA,
+    }
+}
+
+/// The values that do not fit, if an error says so of some.
+pub(crate) fn misfits(error: &Error) -> Option<&Misfits> {
+    match error {
+        Error::ValuesDoNotFit(misfits) => Some(misfits),
+        Error::InFile { source, .. } | Error::AtRow { source, .. } | Error::AtElement { source, .. } => misfits(source),
+        _ => None,
     }
 }
 

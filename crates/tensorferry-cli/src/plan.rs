@@ -2,7 +2,7 @@
 
 use crate::convert::{exists, there_already};
 use crate::journal::{Journal, Stamp, io};
-use crate::outcome::{Outcome, wrong};
+use crate::outcome::{Outcome, misfits, wrong};
 use crate::select::Named;
 use crate::size::Size;
 use crate::words::shape;
@@ -122,6 +122,21 @@ impl Plan {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
             Content::ByName(arrays) => save_arrays(self.path(at), &arrays, Some(self.format), self.compress),
         }?)
+    }
+
+    /// Looks at all values, and says of each array what does not fit and how much.
+    pub(crate) fn check_values(&self, progress: &Progress, stop: &Stop) -> tensorferry::Result<Vec<String>> {
+        let mut said = Vec::new();
+        for (name, array) in self.arrays.named() {
+            match array.counted_by(progress).stopped_by(stop).check_values() {
+                Err(error) if misfits(&error).is_some() => {
+                    let name = name.filter(|_| self.arrays.all().count() > 1);
+                    said.push(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
+                }
+                other => other?,
+            }
+        }
+        Ok(said)
     }
 
     /// Whether a file can be gone on with: every byte of it follows from the arrays, in their order.

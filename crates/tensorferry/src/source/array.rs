@@ -63,7 +63,12 @@ impl Array {
     /// An array of another source over the same files, read as this one is.
     pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
         let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
-        Ok(Self { chunk: self.chunk, stop: self.stop.clone(), progress: self.progress.clone(), ..made })
+        Ok(made.read_as(self))
+    }
+
+    /// The same array, stopped and counted as another is, and so many bytes at a time.
+    pub(crate) fn read_as(&self, other: &Self) -> Self {
+        Self { chunk: other.chunk, stop: other.stop.clone(), progress: other.progress.clone(), ..self.clone() }
     }
 
     /// The same array, whose reading another thread can stop: it then fails with [`Error::Stopped`].

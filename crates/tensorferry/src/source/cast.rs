@@ -39,7 +39,7 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is [`Error::ValuesDoNotFit`], whose index is that in the
-    /// whole array, and which counts none, for only some are looked at; around it [`Error::InFile`] and, of one file of many, [`Error::AtRow`].
+    /// whole array, and which counts none, for only some are looked at (see [`Array::check_values`]); around it [`Error::InFile`] and, of one file of many, [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
@@ -130,6 +130,10 @@ impl RowSource for Cast {
         Ok(())
     }
 
+    fn converted(&self) -> Option<(&Array, Casting)> {
+        Some((&self.from, self.casting))
+    }
+
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         self.from.source().0.place(row)
     }
@@ -198,6 +202,16 @@ mod tests {
             assert!(said.contains("2.npy: row 2: ") && said.contains("(first: [1502, 0] = 4506;"), "{said}");
             let said = whole.convert(DType::Int8, Casting::Checked).unwrap_err().to_string();
             assert!(said.contains("0.npy: row 42: int32 -> int8: 5872 of 6000 values do not fit (first: [42, 2] = 128;"), "{said}");
+            assert_eq!(cast.check_values().unwrap_err().to_string(), said, "as converting all of it says");
+            assert_eq!(cast.in_chunks_of(1000).check_values().unwrap_err().to_string(), said);
+            let twice = whole.cast(DType::Float32, Casting::Checked).unwrap().cast(DType::Int8, Casting::Checked).unwrap();
+            let said = twice.check_values().unwrap_err().to_string();
+            assert!(said.contains("0.npy: row 42: float32 -> int8: 5872 of 6000 values do not fit "), "{said}");
+            let saturated = whole.cast(DType::Int8, Casting::Saturate).unwrap();
+            assert!(whole.check_values().is_ok() && saturated.check_values().is_ok());
+            let stop = Stop::default();
+            stop.stop();
+            assert!(matches!(cast.stopped_by(&stop).check_values(), Err(Error::Stopped)));
             assert_eq!(bytes(&cast.rows(&[1, 0]).unwrap()), [3, 4, 5, 0, 1, 2]);
             assert_eq!(bytes(&whole.cast(DType::Int8, Casting::Saturate).unwrap().slice(999, 1).unwrap()), [127; 3]);
         }

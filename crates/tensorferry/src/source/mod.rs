@@ -37,7 +37,7 @@ pub(crate) use located::Located;
 pub(crate) use packed::swap;
 
 use crate::dataset::{Stop, TensorSpec};
-use crate::{ByteOrder, Layout, Result, Tensor};
+use crate::{ByteOrder, Casting, Layout, Result, Tensor};
 use std::path::Path;
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
@@ -69,6 +69,11 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
     fn stored(&self, column: usize) -> Option<Stored> {
         let tensor = self.tensor(column)?;
         Some(Stored::of(tensor.byte_order(), tensor.layout()))
+    }
+
+    /// What is converted as it is read, if these rows are that, and how.
+    fn converted(&self) -> Option<(&Array, Casting)> {
+        None
     }
 
     /// The file that has a row, and the row's number in it.
