@@ -4,6 +4,7 @@
 mod blocks;
 mod continued;
 pub(crate) mod dataset;
+mod deflate;
 mod encode;
 pub(crate) mod example;
 mod flowing;

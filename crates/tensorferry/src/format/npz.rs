@@ -4,9 +4,9 @@
 //! their checksum verified. Of stored ones the checksum is verified by [`crate::Arrays::verify`] alone: it would have to read all of
 //! them.
 
-use super::npy;
 use super::replace::io;
 use super::section::{Section, fill, ours};
+use super::{deflate, npy};
 use crate::buffers::pool;
 use crate::dataset::Stop;
 use crate::npy_header::Header;
@@ -309,8 +309,12 @@ impl<R: Read> Read for Summed<R> {
 
 /// Writes an archive.
 ///
-/// Members start at a multiple of 64 bytes, and so do the elements of those that are stored: they can be mapped and shared.
-pub(super) fn write(file: &mut (impl Write + Seek), path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+/// Members that are stored start at a multiple of 64 bytes, and so do their elements: they can be mapped and shared.
+pub(super) fn write(file: &mut (impl Write + Seek + Send), path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+    if compress && arrays.iter().all(|(name, _)| deflate::can_name(name)) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        return deflate::write(file, path, arrays, threads);
+    }
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => io("write", path)(error),
         other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
