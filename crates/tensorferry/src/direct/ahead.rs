@@ -9,6 +9,7 @@ use super::extents::{Extents, Place};
 use super::file::Files;
 use super::fill::GLANCE;
 use super::lend::{Lent, OwnThreads, briefly};
+use super::queue::Shape;
 use super::spans::Wanted;
 use super::window::Window;
 use crate::Result;
@@ -106,7 +107,7 @@ impl Ahead {
                     drop(turn);
                     // Dropping the old one may wait for what is under way.
                     drop(other);
-                    return Ok(Some(Box::new(Window::new(Lent::new(threads), number))));
+                    return Ok(Some(Box::new(Window::new(Lent::new(threads, Shape::Long), number))));
                 }
                 Holder::Taken => {
                     (turn, _) = self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,17 @@
 //! Where an array's rows lie, one stretch of a file after the other, and the chunks in which they are read in order.
 
-use super::queue::SLOT;
+use super::queue::Shape;
 use super::spans::{GAP, Wanted};
 use std::ops::Range;
+
+/// Bytes of a chunk.
+pub(super) const CHUNK: usize = Shape::Long.slot();
 
 /// The stretch of each file that the rows lie in, in the order of the rows.
 #[derive(Clone, Debug)]
 pub(super) struct Extents {
     ranges: Vec<Range<u64>>,
-    /// The number of each range's first chunk, and of all chunks. Chunks begin at multiples of [`SLOT`] of a file.
+    /// The number of each range's first chunk, and of all chunks. Chunks begin at multiples of [`CHUNK`] of a file.
     chunks: Vec<u64>,
 }
 
@@ -32,7 +35,7 @@ impl Extents {
         let mut chunks = vec![0];
         let mut all = 0;
         for range in &ranges {
-            all += range.end.div_ceil(SLOT as u64).saturating_sub(range.start / SLOT as u64);
+            all += range.end.div_ceil(CHUNK as u64).saturating_sub(range.start / CHUNK as u64);
             chunks.push(all);
         }
         Self { ranges, chunks }
@@ -47,7 +50,7 @@ impl Extents {
     pub(super) fn number(&self, place: Place) -> Option<u64> {
         let range = self.ranges.get(place.file)?;
         let inside = range.contains(&place.offset);
-        inside.then(|| self.chunks[place.file] + place.offset / SLOT as u64 - range.start / SLOT as u64)
+        inside.then(|| self.chunks[place.file] + place.offset / CHUNK as u64 - range.start / CHUNK as u64)
     }
 
     /// The chunk of a number.
@@ -55,8 +58,8 @@ impl Extents {
         // Files without rows have no chunks: of equal numbers the last is the one.
         let file = self.chunks.partition_point(|first| *first <= number).checked_sub(1)?;
         let range = self.ranges.get(file)?;
-        let start = (range.start / SLOT as u64 + number - self.chunks[file]) * SLOT as u64;
-        Some(Chunk { file, start, rows: start.max(range.start)..(start + SLOT as u64).min(range.end) })
+        let start = (range.start / CHUNK as u64 + number - self.chunks[file]) * CHUNK as u64;
+        Some(Chunk { file, start, rows: start.max(range.start)..(start + CHUNK as u64).min(range.end) })
     }
 
     /// Where what is wanted (sorted) begins and ends, if it lies together.
@@ -90,14 +93,14 @@ impl Extents {
 mod tests {
     use super::*;
 
-    const SLOTS: u64 = SLOT as u64;
+    const CHUNKS: u64 = CHUNK as u64;
 
     fn place(file: usize, offset: u64) -> Place {
         Place { file, offset }
     }
 
     fn three() -> Extents {
-        Extents::new(vec![128..2 * SLOTS + 5, 0..0, SLOTS + 100..SLOTS + 300])
+        Extents::new(vec![128..2 * CHUNKS + 5, 0..0, CHUNKS + 100..CHUNKS + 300])
     }
 
     #[test]
@@ -109,10 +112,10 @@ mod tests {
         assert_eq!(
             all,
             [
-                chunk(0, 0, 128..SLOTS),
-                chunk(0, SLOTS, SLOTS..2 * SLOTS),
-                chunk(0, 2 * SLOTS, 2 * SLOTS..2 * SLOTS + 5),
-                chunk(2, SLOTS, SLOTS + 100..SLOTS + 300)
+                chunk(0, 0, 128..CHUNKS),
+                chunk(0, CHUNKS, CHUNKS..2 * CHUNKS),
+                chunk(0, 2 * CHUNKS, 2 * CHUNKS..2 * CHUNKS + 5),
+                chunk(2, CHUNKS, CHUNKS + 100..CHUNKS + 300)
             ]
         );
         assert_eq!(extents.chunk(4), None);
@@ -121,19 +124,19 @@ mod tests {
                 assert_eq!(extents.number(place(chunk.file, offset)), Some(number));
             }
         }
-        assert_eq!([place(0, 127), place(1, 0), place(2, SLOTS + 300), place(3, 0)].map(|at| extents.number(at)), [None; 4]);
+        assert_eq!([place(0, 127), place(1, 0), place(2, CHUNKS + 300), place(3, 0)].map(|at| extents.number(at)), [None; 4]);
     }
 
     #[test]
     fn what_lies_together_is_a_run_also_from_one_file_to_the_next() {
         let extents = three();
         let wanted = |file, offset, len| Wanted { file, offset, len };
-        let across = [wanted(0, 2 * SLOTS - 100, 100), wanted(0, 2 * SLOTS, 5), wanted(2, SLOTS + 100, 10)];
-        assert_eq!(extents.run(&across), Some((place(0, 2 * SLOTS - 100), place(2, SLOTS + 110))));
+        let across = [wanted(0, 2 * CHUNKS - 100, 100), wanted(0, 2 * CHUNKS, 5), wanted(2, CHUNKS + 100, 10)];
+        assert_eq!(extents.run(&across), Some((place(0, 2 * CHUNKS - 100), place(2, CHUNKS + 110))));
         assert_eq!(extents.run(&[wanted(0, 128, 10), wanted(0, 139 + GAP, 1)]), None);
-        assert_eq!(extents.run(&[wanted(0, 128, 10), wanted(2, SLOTS + 100, 1)]), None);
+        assert_eq!(extents.run(&[wanted(0, 128, 10), wanted(2, CHUNKS + 100, 1)]), None);
         assert_eq!(extents.run(&[wanted(0, 128, 100), wanted(0, 130, 5)]), Some((place(0, 128), place(0, 228))));
-        assert!(extents.follows(place(2, SLOTS + 300), place(0, 128)), "the next epoch");
+        assert!(extents.follows(place(2, CHUNKS + 300), place(0, 128)), "the next epoch");
         assert!(!extents.follows(place(0, 300), place(0, 200)));
     }
 }

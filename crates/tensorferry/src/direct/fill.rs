@@ -2,7 +2,7 @@
 
 use super::file::Files;
 use super::flight::{Flight, Step};
-use super::queue::{DEPTH, Queue, Slots};
+use super::queue::{DEPTH, Queue, Shape, Slots};
 use super::spans::{Span, Wanted, spans};
 use crate::dataset::Stop;
 use crate::{Error, Result};
@@ -11,13 +11,13 @@ use std::time::Duration;
 /// How long to wait before looking whether anybody still does.
 pub(super) const GLANCE: Duration = Duration::from_millis(40);
 
-/// Reads everything that is wanted, which is sorted by file and offset, into `out`. After an error reads may still be under way.
+/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of [`Shape::Many`]. After an error reads may still be under way.
 ///
 /// # Errors
 /// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before; [`Error::Stopped`].
 pub(super) fn fill(queue: &mut dyn Queue, files: &dyn Files, wanted: &[Wanted], out: &mut [&mut [u8]], stop: &Stop) -> Result<()> {
     let spans = spans(wanted, |file| files.alignment(file));
-    let mut fill = Fill { queue, files, wanted, out, slots: Slots::ALL, under_way: [const { None }; DEPTH], count: 0 };
+    let mut fill = Fill { queue, files, wanted, out, slots: Slots::all(Shape::Many), under_way: [const { None }; DEPTH], count: 0 };
     let mut left = spans.into_iter();
     loop {
         stop.check()?;

@@ -5,8 +5,9 @@
 //! wait for the next batch. Those that were made before the process was forked are left alone, and a lock that was held then is not
 //! waited for.
 
-use super::queue::{Done, Queue, Read};
+use super::queue::{Done, Queue, Read, Shape};
 use super::threads::Threads;
+use super::uring::ring;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -36,17 +37,18 @@ pub(super) struct OwnThreads(Mutex<Option<(u32, Threads)>>);
 
 impl Lent {
     /// An idle ring, a new one, or where there are none, a queue of these threads.
-    pub(super) fn new(threads: &OwnThreads) -> Self {
-        if let Some(queue) = idle().and_then(|mut idle| idle.rings.pop()) {
+    pub(super) fn new(threads: &OwnThreads, shape: Shape) -> Self {
+        if let Some(mut queue) = idle().and_then(|mut idle| idle.rings.pop()) {
+            queue.cut(shape);
             return Self { queue, is_ring: true };
         }
         if !REFUSED.load(Ordering::Relaxed) {
-            match ring() {
+            match ring(shape) {
                 Ok(queue) => return Self { queue, is_ring: true },
                 Err(error) => refused(&error),
             }
         }
-        Self { queue: Box::new(threads.queue()), is_ring: false }
+        Self { queue: Box::new(threads.queue(shape)), is_ring: false }
     }
 
     /// Puts a queue in which nothing is under way where the next reader finds it.
@@ -66,6 +68,10 @@ impl Lent {
 }
 
 impl Queue for Lent {
+    fn cut(&mut self, shape: Shape) {
+        self.queue.cut(shape);
+    }
+
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         self.queue.begin(slot, read)
     }
@@ -84,14 +90,14 @@ impl Queue for Lent {
 }
 
 impl OwnThreads {
-    fn queue(&self) -> super::threads::Pooled {
-        let Some(mut own) = briefly(&self.0) else { return Threads::default().queue() };
+    fn queue(&self, shape: Shape) -> super::threads::Pooled {
+        let Some(mut own) = briefly(&self.0) else { return Threads::default().queue(shape) };
         let here = std::process::id();
         if own.as_ref().is_some_and(|(process, _)| *process != here) {
             // They are in the parent, and one of them may have held their lock.
             std::mem::forget(own.take());
         }
-        own.get_or_insert_with(|| (here, Threads::default())).1.queue()
+        own.get_or_insert_with(|| (here, Threads::default())).1.queue(shape)
     }
 }
 
@@ -130,31 +136,3 @@ fn refused(error: &io::Error) {
 
 /// `EMFILE`.
 const TOO_MANY_FILES: i32 = 24;
-
-#[cfg(all(
-    target_os = "linux",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "loongarch64",
-        target_arch = "powerpc64"
-    )
-))]
-fn ring() -> io::Result<Box<dyn Queue>> {
-    Ok(Box::new(super::uring::Uring::new()?))
-}
-
-#[cfg(not(all(
-    target_os = "linux",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "loongarch64",
-        target_arch = "powerpc64"
-    )
-)))]
-fn ring() -> io::Result<Box<dyn Queue>> {
-    Err(ErrorKind::Unsupported.into())
-}

@@ -8,8 +8,7 @@
 //! the file system allows that.
 //!
 //! # Limitations
-//! Each thread that reads has up to [`queue::DEPTH`] reads of [`queue::SLOT`] bytes under way, 4 MiB; a source that is read in order has
-//! as many more. A few rings of 4 MiB wait for the next reader. A file that is in the system's cache is read from the device all
+//! Each thread that reads has up to [`queue::BYTES`] under way, 4 MiB; a source that is read in order has as many more. A few rings of 4 MiB wait for the next reader. A file that is in the system's cache is read from the device all
 //! the same: such a file is better mapped.
 #![deny(unsafe_code)]
 
@@ -26,16 +25,20 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod threads;
-#[cfg(all(
-    target_os = "linux",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "loongarch64",
-        target_arch = "powerpc64"
-    )
-))]
+// The list is that of the dependency in Cargo.toml.
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "no_uring.rs"
+)]
 #[allow(unsafe_code, reason = "the kernel writes into memory")]
 mod uring;
 mod window;
@@ -51,6 +54,7 @@ use crate::dataset::Stop;
 use ahead::Ahead;
 use extents::Extents;
 use lend::{Lent, OwnThreads};
+use queue::Shape;
 use std::ops::Range;
 use std::sync::Once;
 
@@ -77,7 +81,7 @@ impl Reader {
         if self.ahead.hand_out(&self.extents, files, &self.threads, wanted, out, stop)? {
             return Ok(());
         }
-        let mut queue = Lent::new(&self.threads);
+        let mut queue = Lent::new(&self.threads, Shape::Many);
         self.said.call_once(|| say(files, first.file, queue.means()));
         // Where it fails, reads may still be under way: then the queue is not used again.
         fill::fill(&mut queue, files, wanted, out, stop)?;

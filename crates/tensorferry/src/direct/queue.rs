@@ -1,4 +1,4 @@
-//! What reads are given to: a number of slots, in each of which one read may be under way.
+//! What reads are given to: memory that is cut into slots, in each of which one read may be under way.
 
 use super::file::DirectFile;
 use super::spans::MOST;
@@ -6,14 +6,40 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Reads under way at a time: as deep as the queue of a device needs to be for its full speed.
+/// Bytes of all slots.
+pub(super) const BYTES: usize = 4 << 20;
+/// Slots, at most.
 pub(super) const DEPTH: usize = 64;
-/// Bytes of one slot.
-pub(super) const SLOT: usize = MOST;
 /// Slots start at multiples of this in memory, which no disk asks more than.
 pub(super) const PAGE: usize = 4096;
 
-/// One read of at most [`SLOT`] bytes.
+/// How the memory is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// For what lies here and there: [`DEPTH`] slots, as deep as the queue of a device needs to be for its full speed.
+    Many,
+    /// For what is read in order: a quarter as many, for a device is the faster the longer its reads are (W6).
+    Long,
+}
+
+impl Shape {
+    /// How many slots there are.
+    pub(super) const fn slots(self) -> usize {
+        match self {
+            Self::Many => DEPTH,
+            Self::Long => DEPTH / 4,
+        }
+    }
+
+    /// Bytes of one slot.
+    pub(super) const fn slot(self) -> usize {
+        BYTES / self.slots()
+    }
+}
+
+const _: () = assert!(Shape::Many.slot() == MOST, "a read of what lies here and there fits in its slot");
+
+/// One read of at most a slot.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) file: Arc<DirectFile>,
@@ -30,8 +56,11 @@ pub(super) struct Done {
     pub(super) result: io::Result<usize>,
 }
 
-/// [`DEPTH`] slots of [`SLOT`] bytes. What is under way when it is dropped is waited for, or its memory is given up for lost.
+/// Slots of some [`Shape`]. What is under way when it is dropped is waited for, or its memory is given up for lost.
 pub(super) trait Queue: Send {
+    /// Cuts the memory anew, if nothing is under way.
+    fn cut(&mut self, shape: Shape);
+
     /// Begins to read into a slot in which no read is under way. Offset, `skip` and `len` are multiples of the file's alignment.
     ///
     /// # Errors
@@ -61,7 +90,10 @@ pub(super) struct Slots(u64);
 const _: () = assert!(DEPTH == 64, "a bit for each slot");
 
 impl Slots {
-    pub(super) const ALL: Self = Self(u64::MAX);
+    /// All that there are.
+    pub(super) const fn all(shape: Shape) -> Self {
+        Self(u64::MAX >> (DEPTH - shape.slots()))
+    }
 
     /// Takes a free slot.
     pub(super) fn take(&mut self) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! What the tests of reading share.
 
 use super::file::{DirectFile, Files};
-use super::queue::{DEPTH, Done, Queue, Read, SLOT};
+use super::queue::{Done, Queue, Read, Shape};
 use super::spans::Wanted;
 use crate::Result;
 use std::collections::VecDeque;
@@ -114,6 +114,7 @@ impl Files for Written {
 /// A queue that does everything a device may do to a read.
 pub(super) struct Faulty {
     random: Random,
+    shape: Shape,
     under_way: VecDeque<(usize, Read)>,
     slots: Vec<Vec<u8>>,
     /// In so many of a hundred reads something happens.
@@ -126,11 +127,12 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    pub(super) fn new(seed: u64, faults: u64) -> Self {
+    pub(super) fn new(shape: Shape, seed: u64, faults: u64) -> Self {
         Self {
             random: Random::new(seed),
+            shape,
             under_way: VecDeque::new(),
-            slots: vec![vec![0; SLOT]; DEPTH],
+            slots: vec![vec![0; shape.slot()]; shape.slots()],
             faults,
             bad: None,
             hangs: false,
@@ -159,6 +161,10 @@ impl Faulty {
 }
 
 impl Queue for Faulty {
+    fn cut(&mut self, shape: Shape) {
+        *self = Self::new(shape, self.random.below(1 << 20), self.faults);
+    }
+
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         let alignment = usize::try_from(read.file.alignment()).unwrap();
         assert!(
@@ -166,7 +172,7 @@ impl Queue for Faulty {
                 && read.skip.is_multiple_of(alignment)
                 && read.len.is_multiple_of(alignment)
         );
-        assert!(read.len > 0 && read.skip + read.len <= SLOT);
+        assert!(read.len > 0 && read.skip + read.len <= self.shape.slot());
         assert!(self.under_way.iter().all(|(other, _)| *other != slot), "slot {slot} is in use");
         self.slots[slot][read.skip..read.skip + read.len].fill(0xee);
         self.under_way.push_back((slot, read));

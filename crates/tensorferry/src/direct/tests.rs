@@ -1,11 +1,11 @@
 //! Every way of reading, compared with what was written.
 
-use super::extents::Extents;
+use super::extents::{CHUNK, Extents};
 use super::file::{DirectFile, Files};
 use super::fill::fill;
 use super::lend::OwnThreads;
-use super::queue::{DEPTH, Queue, SLOT};
-use super::spans::Wanted;
+use super::queue::{DEPTH, Queue, Shape};
+use super::spans::{MOST, Wanted};
 use super::testing::{Faulty, Random, Written, read_into};
 use super::threads::Threads;
 use super::window::Window;
@@ -22,17 +22,13 @@ fn file_systems() -> Vec<std::path::PathBuf> {
 }
 
 /// The ways to read that this machine has.
-fn queues(threads: &Threads) -> Vec<Box<dyn Queue>> {
-    let mut all: Vec<Box<dyn Queue>> = vec![Box::new(threads.queue())];
-    #[cfg(target_os = "linux")]
-    if let Ok(ring) = super::uring::Uring::new() {
-        all.push(Box::new(ring));
-    }
-    all
+fn queues(threads: &Threads, shape: Shape) -> Vec<Box<dyn Queue>> {
+    let threads: Box<dyn Queue> = Box::new(threads.queue(shape));
+    std::iter::once(threads).chain(super::uring::ring(shape)).collect()
 }
 
 fn lens() -> [usize; 5] {
-    [1_000_000, 0, 4096, 5 * SLOT + 1, 300]
+    [1_000_000, 0, 4096, 5 * MOST + 1, 300]
 }
 
 #[test]
@@ -40,7 +36,7 @@ fn whatever_is_wanted_is_read_from_every_file_system_in_every_way() {
     let threads = Threads::default();
     for directory in file_systems() {
         let written = Written::new(&directory, &lens());
-        for mut queue in queues(&threads) {
+        for mut queue in queues(&threads, Shape::Many) {
             for seed in 0..60 {
                 let mut random = Random::new(seed);
                 let count = random.index(300);
@@ -58,7 +54,7 @@ fn short_reads_and_interruptions_change_nothing() {
         let mut random = Random::new(seed);
         let written = Written::new(&std::env::temp_dir(), &[200_000, 70_000]);
         let wanted = written.wants(&mut random, 60);
-        let mut queue = Faulty::new(seed, random.below(60));
+        let mut queue = Faulty::new(Shape::Many, seed, random.below(60));
         let found = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default())).unwrap();
         assert!(found == written.expected(&wanted), "seed {seed}");
         assert!(queue.most_under_way <= DEPTH);
@@ -69,7 +65,7 @@ fn short_reads_and_interruptions_change_nothing() {
 fn a_refused_read_names_file_offset_and_length() {
     let written = Written::new(&std::env::temp_dir(), &[1_000_000]);
     let wanted: Vec<Wanted> = (0..50).map(|at| Wanted { file: 0, offset: at * 20_000 + 7, len: 400 }).collect();
-    let mut queue = Faulty::new(1, 20);
+    let mut queue = Faulty::new(Shape::Many, 1, 20);
     queue.bad = Some(400_100);
     let error = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default())).unwrap_err();
     assert_eq!(error.code(), "io");
@@ -90,6 +86,8 @@ fn a_read_that_is_never_left_in_peace_fails_in_the_end() {
 struct Interrupted(Option<usize>);
 
 impl Queue for Interrupted {
+    fn cut(&mut self, _shape: Shape) {}
+
     fn begin(&mut self, slot: usize, _read: super::queue::Read) -> std::io::Result<()> {
         self.0 = Some(slot);
         Ok(())
@@ -115,7 +113,7 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
     for directory in file_systems() {
         let written = Written::new(&directory, &[100_000]);
         std::fs::File::options().write(true).open(&written.paths[0]).unwrap().set_len(50_000).unwrap();
-        for mut queue in queues(&threads) {
+        for mut queue in queues(&threads, Shape::Many) {
             let whole = [Wanted { file: 0, offset: 49_900, len: 100 }];
             read_into(&whole, |out| fill(&mut *queue, &written, &whole, out, &Stop::default())).unwrap();
             for (offset, len, expected) in [(49_900, 400, 100), (50_000, 1, 0), (90_000, 400, 0), (10_000, 90_000, 40_000)] {
@@ -129,7 +127,7 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
                     said.contains(&format!("at byte {offset}: {len} bytes")) && said.contains(&format!("{expected} are left")),
                     "{said}"
                 );
-                if let Some(fresh) = queues(&threads).pop() {
+                if let Some(fresh) = queues(&threads, Shape::Many).pop() {
                     queue = fresh; // one that failed may have reads under way
                 }
             }
@@ -146,7 +144,7 @@ fn what_lies_beyond_four_gibibytes_is_read() {
     std::os::unix::fs::FileExt::write_all_at(&file, b"there", far).unwrap();
     let threads = Threads::default();
     let sparse = One(path.clone(), Arc::new(DirectFile::open(&path).unwrap()));
-    for mut queue in queues(&threads) {
+    for mut queue in queues(&threads, Shape::Many) {
         let wanted = [Wanted { file: 0, offset: 3, len: 2 }, Wanted { file: 0, offset: far - 2, len: 7 }];
         let found = read_into(&wanted, |out| fill(&mut *queue, &sparse, &wanted, out, &Stop::default())).unwrap();
         assert_eq!(found, [b"\0\0".to_vec(), b"\0\0there".to_vec()]);
@@ -173,7 +171,7 @@ impl Files for One {
 fn who_is_stopped_does_not_wait_for_a_device_that_hangs() {
     let written = Written::new(&std::env::temp_dir(), &[100_000]);
     let wanted = [Wanted { file: 0, offset: 0, len: 100_000 }];
-    let mut queue = Faulty::new(1, 0);
+    let mut queue = Faulty::new(Shape::Many, 1, 0);
     queue.hangs = true;
     let stop = Stop::default();
     let other = stop.clone();
@@ -211,12 +209,12 @@ fn in_order(written: &Written, random: &mut Random, mut read: impl FnMut(&[Wante
 
 #[test]
 fn a_window_hands_out_what_is_in_the_file_or_nothing() {
+    let written = Written::new(&std::env::temp_dir(), &[12 * CHUNK + 77, 0, 500_000]);
+    let extents = Extents::new(written.ranges());
     for seed in 0..100 {
         let mut random = Random::new(seed);
-        let written = Written::new(&std::env::temp_dir(), &[12 * SLOT + 77, 0, 500_000]);
-        let extents = Extents::new(written.ranges());
         let faults = random.below(40);
-        let mut window = Window::new(Faulty::new(seed, faults), 0);
+        let mut window = Window::new(Faulty::new(Shape::Long, seed, faults), 0);
         let mut handed_out = 0;
         in_order(&written, &mut random, |wanted, random| {
             let mut all = false;
@@ -231,7 +229,7 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
             let start = super::extents::Place { file: wanted[0].file, offset: wanted[0].offset };
             let number = extents.number(start).unwrap();
             if !window.reaches(number) || random.below(3) == 0 {
-                window = Window::new(Faulty::new(random.below(1 << 20), faults), number);
+                window = Window::new(Faulty::new(Shape::Long, random.below(1 << 20), faults), number);
             }
             written.expected(wanted)
         });
@@ -241,14 +239,14 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
 
 #[test]
 fn what_a_window_could_not_read_is_left_to_whoever_finds_out_why() {
-    let written = Written::new(&std::env::temp_dir(), &[20 * SLOT]);
+    let written = Written::new(&std::env::temp_dir(), &[20 * CHUNK]);
     let extents = Extents::new(written.ranges());
-    let mut queue = Faulty::new(3, 0);
-    queue.bad = Some(5 * SLOT as u64 + 9);
+    let mut queue = Faulty::new(Shape::Long, 3, 0);
+    queue.bad = Some(5 * CHUNK as u64 + 9);
     let mut window = Window::new(queue, 0);
     let mut lost = Vec::new();
     for chunk in 0..20 {
-        let wanted = [Wanted { file: 0, offset: (chunk * SLOT) as u64, len: SLOT }];
+        let wanted = [Wanted { file: 0, offset: (chunk * CHUNK) as u64, len: CHUNK }];
         let mut all = false;
         let found = read_into(&wanted, |out| {
             all = window.hand_out(&extents, &written, &wanted, out, &Stop::default())?;
@@ -324,11 +322,11 @@ fn a_reader_reads_at_random_and_in_order_on_many_threads() {
 fn a_queue_dropped_with_reads_under_way_leaves_nothing_behind() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
-    for _ in 0..20 {
-        for mut queue in queues(&threads) {
-            for slot in 0..DEPTH {
-                let file = written.open(0).unwrap();
-                queue.begin(slot, super::queue::Read { file, offset: (slot * SLOT) as u64, skip: 0, len: SLOT }).unwrap();
+    for shape in [Shape::Many, Shape::Long].repeat(10) {
+        for mut queue in queues(&threads, shape) {
+            for slot in 0..shape.slots() {
+                let (file, len) = (written.open(0).unwrap(), shape.slot());
+                queue.begin(slot, super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len }).unwrap();
             }
             queue.flush().unwrap();
         }
@@ -339,21 +337,47 @@ fn a_queue_dropped_with_reads_under_way_leaves_nothing_behind() {
 fn a_slot_in_use_or_a_read_that_does_not_fit_is_refused() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
-    for mut queue in queues(&threads) {
-        let read = |skip, len| super::queue::Read { file: written.open(0).unwrap(), offset: 0, skip, len };
-        queue.begin(0, read(0, SLOT)).unwrap();
-        assert!(queue.begin(0, read(0, SLOT)).is_err());
-        assert!(queue.bytes(0).is_empty());
-        assert!(queue.begin(DEPTH, read(0, SLOT)).is_err());
-        assert!(queue.bytes(DEPTH).is_empty());
-        let refused = queue.begin(1, read(4096, SLOT)).is_err() || {
-            let mut ended = Vec::new();
-            while let Some(done) = queue.next(Duration::from_secs(10)).unwrap() {
-                ended.push((done.slot, done.result.is_ok()));
+    for shape in [Shape::Many, Shape::Long] {
+        for mut queue in queues(&threads, shape) {
+            let (slots, size) = (shape.slots(), shape.slot());
+            let read = |skip, len| super::queue::Read { file: written.open(0).unwrap(), offset: 0, skip, len };
+            queue.begin(0, read(0, size)).unwrap();
+            assert!(queue.begin(0, read(0, size)).is_err());
+            assert!(queue.bytes(0).is_empty());
+            assert!(queue.begin(slots, read(0, size)).is_err());
+            assert!(queue.bytes(slots).is_empty());
+            let refused = queue.begin(1, read(4096, size)).is_err() || {
+                let mut ended = Vec::new();
+                while let Some(done) = queue.next(Duration::from_secs(10)).unwrap() {
+                    ended.push((done.slot, done.result.is_ok()));
+                }
+                ended.contains(&(1, false))
+            };
+            assert!(refused);
+        }
+    }
+}
+
+#[test]
+fn a_queue_is_cut_anew_once_nothing_is_under_way() {
+    let threads = Threads::default();
+    let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
+    for mut queue in queues(&threads, Shape::Many) {
+        for shape in [Shape::Many, Shape::Long, Shape::Many] {
+            queue.cut(shape);
+            let len = shape.slot();
+            for slot in 0..shape.slots() {
+                let file = written.open(0).unwrap();
+                queue.begin(slot, super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len }).unwrap();
+                let other = if shape == Shape::Many { Shape::Long } else { Shape::Many };
+                queue.cut(other); // changes nothing now
             }
-            ended.contains(&(1, false))
-        };
-        assert!(refused);
+            for _ in 0..shape.slots() {
+                let done = std::iter::repeat_with(|| queue.next(Duration::from_secs(10)).unwrap()).flatten().next().unwrap();
+                assert_eq!(done.result.unwrap(), len);
+                assert!(queue.bytes(done.slot) == &written.bytes[0][done.slot * len..][..len], "slot {}", done.slot);
+            }
+        }
     }
 }
 

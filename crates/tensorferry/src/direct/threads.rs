@@ -5,7 +5,7 @@
 //! memory while it is under way, so nobody has to wait for one that is no longer wanted.
 
 use super::file::DirectFile;
-use super::queue::{DEPTH, Done, PAGE, Queue, Read, SLOT};
+use super::queue::{Done, PAGE, Queue, Read, Shape};
 use crate::buffers::pool::{self, PoolBuffer};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -40,6 +40,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Job {
     slot: usize,
+    /// Bytes of it.
+    size: usize,
     read: Read,
     memory: Slot,
     ended: Sender<Ended>,
@@ -54,9 +56,9 @@ struct Ended {
 
 impl Threads {
     /// A queue of its own for these threads.
-    pub(super) fn queue(&self) -> Pooled {
+    pub(super) fn queue(&self, shape: Shape) -> Pooled {
         let (sender, ended) = channel();
-        Pooled { shared: Arc::clone(&self.shared), slots: [const { Some(Slot::new()) }; DEPTH], sender, ended, under_way: 0 }
+        Pooled { shared: Arc::clone(&self.shared), shape, slots: slots(shape), sender, ended, under_way: 0 }
     }
 }
 
@@ -116,8 +118,8 @@ impl Shared {
 
 impl Job {
     fn run(self) {
-        let Self { slot, read, mut memory, ended } = self;
-        let result = memory.room(read.skip, read.len).and_then(|room| read_at(&read.file, room, read.offset));
+        let Self { slot, size, read, mut memory, ended } = self;
+        let result = memory.room(size, read.skip, read.len).and_then(|room| read_at(&read.file, room, read.offset));
         // Nobody listens any more if the queue was dropped.
         let _unheard = ended.send(Ended { slot, memory, result });
     }
@@ -138,44 +140,53 @@ fn read_at(file: &DirectFile, room: &mut [u8], offset: u64) -> io::Result<usize>
 struct Slot(Option<PoolBuffer>);
 
 impl Slot {
-    const fn new() -> Self {
-        Self(None)
-    }
-
-    /// [`SLOT`] bytes that start at a multiple of [`PAGE`].
-    fn whole(&mut self) -> io::Result<&mut [u8]> {
+    /// So many bytes that start at a multiple of [`PAGE`].
+    fn whole(&mut self, size: usize) -> io::Result<&mut [u8]> {
         let memory = match self.0.take() {
             Some(memory) => memory,
-            None => pool::take(SLOT + PAGE).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?,
+            None => pool::take(size + PAGE).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?,
         };
         let bytes = self.0.insert(memory).as_mut_slice();
         let before = bytes.as_ptr().addr().next_multiple_of(PAGE) - bytes.as_ptr().addr();
-        Ok(&mut bytes[before..before + SLOT])
+        bytes.get_mut(before..before + size).ok_or_else(|| ErrorKind::InvalidInput.into())
     }
 
-    fn room(&mut self, skip: usize, len: usize) -> io::Result<&mut [u8]> {
+    fn room(&mut self, size: usize, skip: usize, len: usize) -> io::Result<&mut [u8]> {
         let end = skip.checked_add(len).ok_or(ErrorKind::InvalidInput)?;
-        self.whole()?.get_mut(skip..end).ok_or_else(|| ErrorKind::InvalidInput.into())
+        self.whole(size)?.get_mut(skip..end).ok_or_else(|| ErrorKind::InvalidInput.into())
     }
+}
+
+fn slots(shape: Shape) -> Vec<Option<Slot>> {
+    std::iter::repeat_with(|| Some(Slot(None))).take(shape.slots()).collect()
 }
 
 /// Slots whose reads are given to threads.
 pub(super) struct Pooled {
     shared: Arc<Shared>,
+    shape: Shape,
     /// `None` while a read is under way in it.
-    slots: [Option<Slot>; DEPTH],
+    slots: Vec<Option<Slot>>,
     ended: Receiver<Ended>,
     sender: Sender<Ended>,
     under_way: usize,
 }
 
 impl Queue for Pooled {
+    fn cut(&mut self, shape: Shape) {
+        if self.under_way == 0 {
+            self.shape = shape;
+            self.slots = slots(shape);
+        }
+    }
+
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
-        let Some(memory) = self.slots.get_mut(slot).and_then(Option::take) else { return Err(ErrorKind::InvalidInput.into()) };
-        let given = self.shared.give(Job { slot, read, memory, ended: self.sender.clone() });
+        let free = self.slots.get_mut(slot).and_then(Option::take);
+        let Some(memory) = free else { return Err(ErrorKind::InvalidInput.into()) };
+        let given = self.shared.give(Job { slot, size: self.shape.slot(), read, memory, ended: self.sender.clone() });
         match given {
             Ok(()) => self.under_way += 1,
-            Err(_) => self.slots[slot] = Some(Slot::new()),
+            Err(_) => self.slots[slot] = Some(Slot(None)),
         }
         given
     }
@@ -196,6 +207,6 @@ impl Queue for Pooled {
 
     fn bytes(&mut self, slot: usize) -> &[u8] {
         let memory = self.slots.get_mut(slot).and_then(Option::as_mut);
-        memory.and_then(|memory| memory.whole().ok()).map_or(&[], |bytes| bytes)
+        memory.and_then(|memory| memory.whole(self.shape.slot()).ok()).map_or(&[], |bytes| bytes)
     }
 }

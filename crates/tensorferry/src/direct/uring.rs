@@ -6,9 +6,9 @@
 //! more, because a device hangs, is left to a thread that waits for nothing else.
 //!
 //! # Limitations
-//! Linux since 5.11, where nobody forbids it (containers often do): elsewhere [`Uring::new`] fails.
+//! Linux since 5.11, where nobody forbids it (containers often do): elsewhere [`ring`] fails.
 
-use super::queue::{DEPTH, Done, PAGE, Queue, Read, SLOT};
+use super::queue::{BYTES, DEPTH, Done, PAGE, Queue, Read, Shape};
 use crate::buffers::pool::{self, PoolBuffer};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 
 /// How long dropping a ring waits for what is under way.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Reads to wait for together, if as many are under way: each that is waited for alone costs a system call.
+/// One of so many slots is waited for together with others, if as many are under way: each that is waited for alone costs a system call.
 const TOGETHER: usize = 8;
 
 /// A ring of the kernel's, and the memory that it reads into.
-pub(super) struct Uring {
+struct Uring {
     /// Taken out only by `drop`.
     ring: Option<Ring>,
 }
@@ -34,29 +34,27 @@ pub(super) struct Uring {
 struct Ring {
     ring: IoUring,
     memory: ManuallyDrop<Memory>,
+    shape: Shape,
     /// What is under way in each slot; keeps the file open.
     under_way: [Option<Read>; DEPTH],
     count: usize,
 }
 
-impl Uring {
-    /// A ring with nothing under way.
-    ///
-    /// # Errors
-    /// What the system says where it has no io_uring, an old one, or forbids it.
-    pub(super) fn new() -> io::Result<Self> {
-        let entries = u32::try_from(DEPTH).map_err(io::Error::other)?;
-        let ring = IoUring::builder().dontfork().build(entries)?;
-        let params = ring.params();
-        if !(params.is_feature_ext_arg() && params.is_feature_nodrop() && params.is_feature_submit_stable()) {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        let memory = ManuallyDrop::new(Memory::new()?);
-        Ok(Self { ring: Some(Ring { ring, memory, under_way: [const { None }; DEPTH], count: 0 }) })
-    }
+/// A ring with nothing under way.
+///
+/// # Errors
+/// What the system says where it has no io_uring, an old one, or forbids it.
+pub(super) fn ring(shape: Shape) -> io::Result<Box<dyn Queue>> {
+    Ok(Box::new(Uring { ring: Some(Ring::new(shape)?) }))
 }
 
 impl Queue for Uring {
+    fn cut(&mut self, shape: Shape) {
+        if let Some(ring) = self.ring.as_mut().filter(|ring| ring.count == 0) {
+            ring.shape = shape;
+        }
+    }
+
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         self.ring.as_mut().map_or_else(|| Err(ErrorKind::InvalidInput.into()), |ring| ring.begin(slot, read))
     }
@@ -75,15 +73,26 @@ impl Queue for Uring {
 }
 
 impl Ring {
+    fn new(shape: Shape) -> io::Result<Self> {
+        let entries = u32::try_from(DEPTH).map_err(io::Error::other)?;
+        let ring = IoUring::builder().dontfork().build(entries)?;
+        let params = ring.params();
+        if !(params.is_feature_ext_arg() && params.is_feature_nodrop() && params.is_feature_submit_stable()) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let memory = ManuallyDrop::new(Memory::new()?);
+        Ok(Self { ring, memory, shape, under_way: [const { None }; DEPTH], count: 0 })
+    }
+
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
-        let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= SLOT);
+        let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= self.shape.slot()) && slot < self.shape.slots();
         let (Some(free @ None), true, Ok(len)) = (self.under_way.get_mut(slot), inside, u32::try_from(read.len)) else {
             return Err(ErrorKind::InvalidInput.into());
         };
-        let to = self.memory.slot(slot).wrapping_add(read.skip);
+        let to = self.memory.slot(self.shape, slot).wrapping_add(read.skip);
         let entry = opcode::Read::new(Fd(read.file.file().as_raw_fd()), to, len).offset(read.offset).build().user_data(slot as u64);
-        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes while it is in `under_way`, and the memory
-        // lives until nothing is (`Ring::drop`). The file stays open as long.
+        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes while it is in `under_way` (nor is the memory
+        // cut into others), and the memory lives until nothing is (`Ring::drop`). The file stays open as long.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.map_err(io::Error::other)?;
         *free = Some(read);
@@ -104,7 +113,7 @@ impl Ring {
         }
         let timeout = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&timeout);
-        forgiven(self.ring.submitter().submit_with_args(TOGETHER.min(self.count), &arguments))?;
+        forgiven(self.ring.submitter().submit_with_args((self.shape.slots() / TOGETHER).min(self.count), &arguments))?;
         Ok(self.ended())
     }
 
@@ -121,7 +130,7 @@ impl Ring {
     fn bytes(&self, slot: usize) -> &[u8] {
         match self.under_way.get(slot) {
             // SAFETY: nothing is under way in the slot, and nothing begins while `self` is borrowed.
-            Some(None) => unsafe { self.memory.bytes(slot) },
+            Some(None) if slot < self.shape.slots() => unsafe { self.memory.bytes(self.shape, slot) },
             _ => &[],
         }
     }
@@ -183,7 +192,7 @@ unsafe impl Send for Memory {}
 
 impl Memory {
     fn new() -> io::Result<Self> {
-        let mut pool = pool::take(DEPTH * SLOT).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        let mut pool = pool::take(BYTES).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
         let base = NonNull::new(pool.as_mut_ptr()).ok_or(ErrorKind::OutOfMemory)?;
         if !base.as_ptr().addr().is_multiple_of(PAGE) {
             return Err(ErrorKind::Unsupported.into());
@@ -194,22 +203,22 @@ impl Memory {
     }
 
     fn advise(&self, advice: Advice) -> io::Result<()> {
-        // SAFETY: whole pages (a slot is some) that this Memory owns; whether children get them changes nothing here.
-        Ok(unsafe { madvise(self.base.as_ptr().cast(), DEPTH * SLOT, advice) }?)
+        // SAFETY: whole pages that this Memory owns; whether children get them changes nothing here.
+        Ok(unsafe { madvise(self.base.as_ptr().cast(), BYTES, advice) }?)
     }
 
-    /// Where a slot begins. There are [`DEPTH`].
-    fn slot(&self, slot: usize) -> *mut u8 {
-        self.base.as_ptr().wrapping_add(slot % DEPTH * SLOT)
+    /// Where a slot begins.
+    fn slot(&self, shape: Shape, slot: usize) -> *mut u8 {
+        self.base.as_ptr().wrapping_add(slot % shape.slots() * shape.slot())
     }
 
     /// The bytes of a slot.
     ///
     /// # Safety
     /// Nobody writes them while they are borrowed.
-    unsafe fn bytes(&self, slot: usize) -> &[u8] {
-        // SAFETY: a slot's bytes lie in the block, which was initialised when it was made and lives as long as `self`; the caller's promise.
-        unsafe { std::slice::from_raw_parts(self.slot(slot), SLOT) }
+    unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
+        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape), which was initialised when it was made and lives as long as `self`; the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.slot(shape, slot), shape.slot()) }
     }
 }
 

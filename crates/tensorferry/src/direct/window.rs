@@ -1,19 +1,21 @@
 //! A window that goes ahead of whoever reads in order.
 
-use super::extents::{Extents, Place};
+use super::extents::{CHUNK, Extents, Place};
 use super::file::Files;
 use super::fill::GLANCE;
 use super::flight::{Flight, Step};
-use super::queue::{DEPTH, Queue, SLOT, Slots};
+use super::queue::{Queue, Shape, Slots};
 use super::spans::Wanted;
 use crate::Result;
 use crate::dataset::Stop;
 use std::collections::VecDeque;
 
+/// Of the queue.
+const SHAPE: Shape = Shape::Long;
 /// Chunks begun together: handing them over costs a system call.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = SHAPE.slots() / 8;
 /// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in order.
-const BEHIND: u64 = 16;
+const BEHIND: u64 = SHAPE.slots() as u64 / 4;
 
 /// Consecutive chunks that are there or on their way.
 pub(super) struct Window<Q> {
@@ -23,7 +25,7 @@ pub(super) struct Window<Q> {
     /// The number of the first of them.
     first: u64,
     /// The number of the chunk in each slot.
-    owners: [u64; DEPTH],
+    owners: [u64; SHAPE.slots()],
     broken: bool,
 }
 
@@ -48,9 +50,9 @@ enum State {
 }
 
 impl<Q: Queue> Window<Q> {
-    /// One that begins with the chunk of a number.
+    /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
-        Self { queue, slots: Slots::ALL, chunks: VecDeque::new(), first, owners: [0; DEPTH], broken: false }
+        Self { queue, slots: Slots::all(SHAPE), chunks: VecDeque::new(), first, owners: [0; SHAPE.slots()], broken: false }
     }
 
     /// Whether it has a chunk, or comes to it soon.
@@ -65,7 +67,7 @@ impl<Q: Queue> Window<Q> {
 
     /// The queue, if nothing is under way in it.
     pub(super) fn into_queue(self) -> Option<Q> {
-        (!self.broken && self.slots.count() == DEPTH).then_some(self.queue)
+        (!self.broken && self.slots.count() == SHAPE.slots()).then_some(self.queue)
     }
 
     /// The number of the first chunk that has not begun.
@@ -174,7 +176,7 @@ impl<Q: Queue> Window<Q> {
         let Some(slot) = self.slots.take() else { return false };
         let rows = chunk.rows.end.saturating_sub(chunk.rows.start);
         let (len, left) = (chunk.rows.end.saturating_sub(chunk.start), rows);
-        let (len, left) = (usize::try_from(len).unwrap_or(SLOT), usize::try_from(left).unwrap_or(SLOT));
+        let (len, left) = (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
         let flight = files.open(chunk.file).ok().map(|file| Flight::new(file, chunk.start, len));
         self.owners[slot] = number;
         self.chunks.push_back(Chunk { flight, state: State::Gone, start: chunk.start, len, left });

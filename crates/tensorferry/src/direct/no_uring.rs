@@ -1,0 +1,10 @@
+//! Where there is no io_uring, or no bindings for the processor.
+
+use super::queue::{Queue, Shape};
+use std::io::{self, ErrorKind};
+
+/// # Errors
+/// There is none.
+pub(super) fn ring(_shape: Shape) -> io::Result<Box<dyn Queue>> {
+    Err(ErrorKind::Unsupported.into())
+}
