@@ -14,6 +14,7 @@ use super::spans::Wanted;
 use super::window::Window;
 use crate::Result;
 use crate::dataset::Stop;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Runs whose ends are remembered: as many threads may take turns.
@@ -32,6 +33,10 @@ struct Turn {
     /// Where the last runs ended.
     ends: [Option<Place>; REMEMBERED],
     window: Holder,
+    /// The chunks that the window had when it was last seen.
+    there: Range<u64>,
+    /// The chunks that others wait for the window with.
+    waiting: Vec<u64>,
     missed: u32,
 }
 
@@ -45,7 +50,14 @@ enum Holder {
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { process: std::process::id(), ends: [None; REMEMBERED], window: Holder::Nobody, missed: 0 }
+        Self {
+            process: std::process::id(),
+            ends: [None; REMEMBERED],
+            window: Holder::Nobody,
+            there: 0..0,
+            waiting: Vec::new(),
+            missed: 0,
+        }
     }
 }
 
@@ -88,31 +100,68 @@ impl Ahead {
         let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
         turn.ends.rotate_right(1);
         turn.ends[0] = Some(end);
-        if !in_order {
+        // What follows later may be there already: others have what lies between, and have not come yet.
+        if !in_order && !turn.there.contains(&number) {
             return Ok(None);
         }
         loop {
-            match std::mem::replace(&mut turn.window, Holder::Taken) {
-                Holder::Free(window) if window.reaches(number) => {
-                    turn.missed = 0;
-                    return Ok(Some(window));
-                }
-                Holder::Free(window) if turn.missed < PATIENCE => {
-                    turn.missed += 1;
-                    turn.window = Holder::Free(window);
-                    return Ok(None);
-                }
-                other @ (Holder::Free(_) | Holder::Nobody) => {
-                    turn.missed = 0;
+            match turn.next(number, in_order) {
+                Next::Window(window) => return Ok(Some(window)),
+                Next::New(old) => {
                     drop(turn);
                     // Dropping the old one may wait for what is under way.
-                    drop(other);
+                    drop(old);
                     return Ok(Some(Box::new(Window::new(Lent::new(threads, Shape::Long), number))));
                 }
-                Holder::Taken => {
-                    (turn, _) = self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
-                    stop.check()?;
+                Next::Without => return Ok(None),
+                Next::Wait => {}
+            }
+            turn.waiting.push(number);
+            (turn, _) = self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = turn.waiting.iter().position(|other| *other == number) {
+                turn.waiting.swap_remove(at);
+            }
+            stop.check()?;
+        }
+    }
+}
+
+/// What to do for want of a chunk.
+enum Next {
+    Window(Box<Window<Lent>>),
+    /// A window of one's own, in the place of this one.
+    New(Holder),
+    Wait,
+    Without,
+}
+
+impl Turn {
+    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is to be one.
+    fn next(&mut self, number: u64, in_order: bool) -> Next {
+        match std::mem::replace(&mut self.window, Holder::Taken) {
+            Holder::Taken => Next::Wait,
+            Holder::Free(window) if window.reaches(number) => {
+                // Whoever waits for what comes before would find it given up.
+                if self.waiting.iter().any(|other| *other < number && window.reaches(*other)) {
+                    self.window = Holder::Free(window);
+                    return Next::Wait;
                 }
+                self.missed = 0;
+                Next::Window(window)
+            }
+            other if !in_order => {
+                self.window = other;
+                Next::Without
+            }
+            Holder::Free(window) if self.missed < PATIENCE => {
+                self.missed += 1;
+                self.window = Holder::Free(window);
+                Next::Without
+            }
+            other => {
+                self.missed = 0;
+                self.there = number..number + 1;
+                Next::New(other)
             }
         }
     }
@@ -133,17 +182,91 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let mut holder = Holder::Nobody;
+        let (mut holder, mut there) = (Holder::Nobody, 0..0);
         match self.window.take() {
             Some(window) if window.is_over(self.extents) => {
                 if let Some(queue) = window.into_queue() {
                     queue.give_back();
                 }
             }
-            Some(window) => holder = Holder::Free(window),
+            Some(window) => {
+                there = window.there();
+                holder = Holder::Free(window);
+            }
             None => {}
         }
-        self.ahead.turn.lock().unwrap_or_else(PoisonError::into_inner).window = holder;
+        let mut turn = self.ahead.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        (turn.window, turn.there) = (holder, there);
+        drop(turn);
         self.ahead.put_back.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::extents::CHUNK;
+    use super::super::testing::{Written, read_into};
+    use super::*;
+
+    /// What three or more threads would do, one step after the other.
+    struct Turns {
+        written: Written,
+        extents: Extents,
+        ahead: Ahead,
+        threads: OwnThreads,
+    }
+
+    impl Turns {
+        fn new(chunks: usize) -> Self {
+            let written = Written::new(&std::env::temp_dir(), &[chunks * CHUNK]);
+            let extents = Extents::new(written.ranges());
+            Self { written, extents, ahead: Ahead::default(), threads: OwnThreads::default() }
+        }
+
+        /// Whether these chunks are handed out.
+        fn has(&self, chunks: Range<usize>) -> bool {
+            let wanted = [Wanted { file: 0, offset: (chunks.start * CHUNK) as u64, len: chunks.len() * CHUNK }];
+            let mut has = false;
+            let found = read_into(&wanted, |out| {
+                has = self.ahead.hand_out(&self.extents, &self.written, &self.threads, &wanted, out, &Stop::default())?;
+                Ok(())
+            });
+            assert!(!has || found.unwrap() == self.written.expected(&wanted));
+            has
+        }
+
+        fn wait_until_waiting(&self, count: usize) {
+            while self.ahead.turn.lock().unwrap().waiting.len() < count {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_before_others_whose_turn_it_was_finds_what_is_there() {
+        let turns = Turns::new(10);
+        let has = [0..1, 1..2, 3..4, 2..3, 4..5].map(|chunks| turns.has(chunks));
+        assert_eq!(has, [false, true, true, true, true]);
+    }
+
+    #[test]
+    fn who_waits_for_what_comes_first_is_not_overtaken() {
+        let turns = Turns::new(40);
+        assert!(!turns.has(0..1) && turns.has(1..2));
+        for start in (2..32).step_by(10) {
+            let place = |chunk: usize| Place { file: 0, offset: (chunk * CHUNK) as u64 };
+            let run = (place(start), place(start + 1));
+            let number = start as u64;
+            let window = turns.ahead.take(&turns.extents, run, number, &turns.threads, &Stop::default()).unwrap();
+            let held = Held { ahead: &turns.ahead, extents: &turns.extents, window };
+            std::thread::scope(|scope| {
+                let later = scope.spawn(|| turns.has(start + 2..start + 10));
+                turns.wait_until_waiting(1);
+                let first = scope.spawn(|| turns.has(start..start + 2));
+                turns.wait_until_waiting(2);
+                drop(held);
+                assert!(first.join().unwrap() && later.join().unwrap());
+            });
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::spans::Wanted;
 use crate::Result;
 use crate::dataset::Stop;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Of the queue.
 const SHAPE: Shape = Shape::Long;
@@ -53,6 +54,11 @@ impl<Q: Queue> Window<Q> {
     /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
         Self { queue, slots: Slots::all(SHAPE), chunks: VecDeque::new(), first, owners: [0; SHAPE.slots()], broken: false }
+    }
+
+    /// The chunks that are there or on their way.
+    pub(super) fn there(&self) -> Range<u64> {
+        self.first..self.next()
     }
 
     /// Whether it has a chunk, or comes to it soon.
