@@ -93,7 +93,10 @@ lint: build $(call have,lint frameworks test)
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) docs/conversion.py --check
 
+# fio says what a device gives at most. W5 and W6 say so where it is missing.
 bench: build $(call have,frameworks test benchmarks)
+	command -v fio >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq fio; } || \
+		echo "fio is not installed (on Debian and Ubuntu: apt install fio): nothing in W5 and W6 is beside it." >&2
 	$(VENV_PYTHON) benchmarks/run.py
 
 # Sanitised code needs the nightly compiler.

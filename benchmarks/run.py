@@ -28,6 +28,8 @@ WORKLOADS = {
     "W2": "w2_shuffled",
     "W3": "w3_mapped",
     "W4": "w4_tokens",
+    "W5": "w5_cold_shuffled",
+    "W6": "w6_cold_in_order",
     "W7": "w7_tf_data",
     "W8": "w8_files",
     "M1": "m1_memory",

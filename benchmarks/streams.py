@@ -8,10 +8,12 @@ Limitations: a loader that is much slower than the others is timed on part of a 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 from harness import interleave
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rows import Row
 
@@ -75,6 +77,8 @@ def beside(
 
 WIDTH = 100
 """Elements of a row: with int32 it is 400 bytes."""
+AT_ONCE = 1_000_000
+"""Rows written at once while a file is made."""
 
 
 def numbered_rows(count: int) -> NDArray[np.int32]:
@@ -82,10 +86,23 @@ def numbered_rows(count: int) -> NDArray[np.int32]:
     return np.arange(count * WIDTH, dtype=np.int32).reshape(count, WIDTH)
 
 
-def require_rows(batches: Iterable[object], count: int, *, shuffled: bool, look_at_every: int = 1) -> NDArray[np.int64]:
+def write_rows(path: Path, count: int) -> None:
+    """Write `numbered_rows(count)` as `.npy`, which leaves the file in the page cache."""
+    file = open_memmap(path, mode="w+", dtype=np.int32, shape=(count, WIDTH))
+    part = numbered_rows(min(AT_ONCE, count))
+    for start in range(0, count, AT_ONCE):
+        file[start : start + AT_ONCE] = part[: count - start]
+        part += AT_ONCE * WIDTH
+    del file
+
+
+def require_rows(
+    batches: Iterable[object], count: int, *, shuffled: bool, of: int | None = None, look_at_every: int = 1
+) -> NDArray[np.int64]:
     """Speed means nothing if the rows are wrong: each of `numbered_rows(count)` comes once, whole. Their order is returned.
 
-    Of each row the first element is looked at, of every `look_at_every`-th batch all of them.
+    With `of` they are `count` of the `numbered_rows(of)`, none of them twice. Of each row the first element is looked at, of every
+    `look_at_every`-th batch all of them.
     """
     columns = np.arange(WIDTH, dtype=np.int32)
     numbers = []
@@ -95,7 +112,8 @@ def require_rows(batches: Iterable[object], count: int, *, shuffled: bool, look_
             raise AssertionError(f"batch {at} holds rows that are none of the source's")
         numbers.append(array[:, 0] // WIDTH)
     order = np.concatenate(numbers).astype(np.int64)
-    if len(order) != count or np.any(np.bincount(order, minlength=count) != 1):
+    times = np.bincount(order, minlength=of or count)
+    if len(order) != count or len(times) > (of or count) or np.any(times > 1):
         raise AssertionError("a row is missing, or comes twice")
     if np.array_equal(order, np.arange(count)) == shuffled:
         raise AssertionError(f"expected the rows {'shuffled' if shuffled else 'in order'}")

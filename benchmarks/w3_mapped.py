@@ -12,10 +12,9 @@ import numpy as np
 import tensorferry
 import torch
 from loaders import grain_batches, index_select_into, take_into, torch_batch_loader
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rows import Row, quantity
-from streams import WIDTH, Pass, beside, numbered_rows, over, rates, require_rows
+from streams import Pass, beside, over, rates, require_rows, write_rows
 from tensorferry import Dataset
 
 MEMORY = 10 << 30
@@ -23,8 +22,6 @@ COUNT, QUICK_COUNT = 10_000_000, 1_000_000
 SIZE = 1024
 PREFETCH = 4
 GRAIN_COUNT = 20 * SIZE
-AT_ONCE = 1_000_000
-"""Rows written at once while the file is made."""
 
 TAKE, SELECT = "permutation, np.take(out=)", "randperm, torch index_select(out=), 2 threads"
 DRAWN_TAKE, DRAWN_SELECT = "np.take(out=), order drawn before", "torch index_select(out=), 2 threads, order drawn before"
@@ -38,7 +35,7 @@ def run(*, quick: bool) -> list[Row]:
     count = QUICK_COUNT if quick else COUNT
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        _write(path, count)
+        write_rows(path, count)
         return _rows(path, count, repetitions=5)
 
 
@@ -64,16 +61,6 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     bound = f"memory that is not in order: np.take of {IN_ORDER} reaches {quantity(median(found[IN_ORDER]), 'rows/s')}"
     peers = dict.fromkeys((TAKE, SELECT, DRAWN_TAKE, DRAWN_SELECT, LOADER, GRAIN), LEAST)
     return beside(found, "ours", peers, workload="W3", what=f"{count:,} mapped rows, batches of {SIZE:,}", bound=bound)
-
-
-def _write(path: Path, count: int) -> None:
-    """Write the file, which leaves it in the page cache."""
-    file = open_memmap(path, mode="w+", dtype=np.int32, shape=(count, WIDTH))
-    part = numbered_rows(AT_ONCE)
-    for start in range(0, count, AT_ONCE):
-        file[start : start + AT_ONCE] = part
-        part += AT_ONCE * WIDTH
-    del file
 
 
 def _torch(rows: NDArray) -> torch.Tensor:

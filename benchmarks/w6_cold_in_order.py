@@ -1,0 +1,92 @@
+"""W6: the same cold file in order: how much of what the device gives a pass hands over.
+
+A device reads faster into large pages, because it is told of fewer places to write to. So fio is there twice: as it comes, and
+reading into huge pages (`--mem=mmaphuge`), which have to be set aside for it.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tensorferry
+from cold import bytes_a_second, fio, forgetting, huge_pages_can_be_had, in_huge_pages, no_fio, rates
+from numpy.typing import NDArray
+from rows import Row
+from streams import WIDTH, beside, require_rows, write_rows
+from tensorferry import Dataset
+
+MEMORY = 1 << 30
+COUNT, QUICK_COUNT = 8_000_000, 500_000
+SIZE = 1024
+ROW = 4 * WIDTH
+SECONDS, QUICK_SECONDS = 1.0, 0.5
+REPETITIONS = 5
+
+MEMMAP = "np.memmap, np.array(rows[i:j])"
+INTO = "readinto(memory that is there), posix_fadvise(SEQUENTIAL)"
+FIO = "fio, io_uring, O_DIRECT, reads of 1 MiB in order, 8 under way"
+FIO_HUGE = "fio, the same into huge pages (--mem=mmaphuge)"
+LEAST = 0.9
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Rows beside what reads through the page cache, and beside fio."""
+    count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        write_rows(path, count)
+        return _rows(path, count, seconds)
+
+
+def _rows(path: Path, count: int, seconds: float) -> list[Row]:
+    def in_order(mode: Literal["direct", "read"]) -> Dataset:
+        return Dataset.from_tensor_slices(tensorferry.open(path, mode=mode)).batch(SIZE).with_format("numpy")
+
+    passes = {
+        "ours": bytes_a_second(lambda: in_order("direct"), ROW),
+        'mode="read"': bytes_a_second(lambda: in_order("read"), ROW),
+        MEMMAP: bytes_a_second(_mapped(path), ROW),
+        INTO: bytes_a_second(_into(path), ROW),
+    }
+    peers: dict[str, float | None] = {MEMMAP: None, INTO: None}
+    if not no_fio():
+        reads = ("--rw=read", "--bs=1M", "--iodepth=8")
+        passes[FIO] = fio(path, "bw_bytes", *reads)
+        peers[FIO] = LEAST
+        if huge_pages_can_be_had():
+            passes[FIO_HUGE] = in_huge_pages(fio(path, "bw_bytes", *reads, "--mem=mmaphuge"))
+            peers[FIO_HUGE] = LEAST
+    found = rates(passes, path, seconds=seconds, repetitions=REPETITIONS)
+    for mode in ("direct", "read"):
+        require_rows(in_order(mode), count, shuffled=False, look_at_every=16)
+    what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio()}"
+    bound = "the device"
+    return [
+        *beside(found, "ours", peers, workload="W6", what=what, unit="B/s", bound=bound),
+        *beside(found, 'mode="read"', {MEMMAP: None, INTO: None}, workload="W6", what=f'{what}, mode="read"', unit="B/s"),
+    ]
+
+
+def _mapped(path: Path) -> Callable[[], Iterator[NDArray[np.int32]]]:
+    def batches() -> Iterator[NDArray[np.int32]]:
+        rows = np.asarray(np.load(path, mmap_mode="r"))  # mapped anew: pages that are mapped are not dropped
+        return (np.array(rows[start : start + SIZE]) for start in range(0, len(rows), SIZE))
+
+    return batches
+
+
+def _into(path: Path) -> Callable[[], Iterator[NDArray[np.int32]]]:
+    batch = np.empty((SIZE, WIDTH), np.int32)
+
+    def batches() -> Iterator[NDArray[np.int32]]:
+        with path.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            while read := file.readinto(batch):
+                yield batch[: read // ROW]
+
+    return batches
