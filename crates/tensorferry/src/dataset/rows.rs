@@ -1,6 +1,7 @@
 //! Elements that are the rows of opened arrays.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, get_by_gather};
+use super::slices::described;
 use super::{Cardinality, Component, Dataset, Source};
 use crate::source::{Array, Mode, RowSource};
 use crate::{ALIGNMENT, Error, Result, Tensor};
@@ -93,10 +94,8 @@ impl Node for OpenedRows {
         Vec::new()
     }
 
-    /// As [`Dataset::from_tensor_slices`] does: where the rows come from does not change what they are.
     fn describe(&self) -> String {
-        let parts: Vec<String> = self.spec.iter().map(ToString::to_string).collect();
-        format!("from_tensor_slices({} x ({}))", self.len, parts.join(", "))
+        described(self.len, &self.spec)
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {

@@ -105,6 +105,12 @@ pub(super) fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     if plain { view.as_bytes() } else { None }
 }
 
+/// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of both.
+pub(super) fn described(len: u64, spec: &[Component]) -> String {
+    let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
+    format!("from_tensor_slices({len} x ({}))", parts.join(", "))
+}
+
 impl Node for Slices {
     fn spec(&self) -> &[Component] {
         &self.spec
@@ -119,8 +125,7 @@ impl Node for Slices {
     }
 
     fn describe(&self) -> String {
-        let parts: Vec<String> = self.spec.iter().map(ToString::to_string).collect();
-        format!("from_tensor_slices({} x ({}))", self.len, parts.join(", "))
+        described(self.len, &self.spec)
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
