@@ -18,7 +18,7 @@ from cli import names, refused, run, shards, sparse, start, until
 from conftest import same
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("options", [[], ["--compress"]])
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
     source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)  # 8 GiB: it does not end before
@@ -33,6 +33,68 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
     assert "panicked" not in said
     assert names(tmp_path) == ["a.npy", "out.npz"]
     assert np.load(out).files == ["x"]
+
+
+def test_signals_that_are_ignored_stay_so(tmp_path):
+    source = sparse(tmp_path / "a.npy", (1 << 19, 128), np.int64)
+
+    def as_nohup():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start("convert", source, tmp_path / "out.npy", "--dtype", "int8", preexec_fn=as_nohup)
+    until(lambda: any(name.endswith(".part") for name in names(tmp_path)), process)
+    process.send_signal(signal.SIGHUP)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (1 << 19, 128)
+
+
+def test_a_lost_terminal_leaves_what_resume_goes_on_with(tmp_path):
+    source = sparse(tmp_path / "a.npy", (3 << 21, 64), np.int32)
+    arguments = ["convert", source, tmp_path / "out.npy", "--dtype", "int8", "--resume"]
+    process = start(*arguments)
+    until(lambda: len(noted(tmp_path) or []) >= 1, process)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert "from before" in run(*arguments).stdout
+    assert names(tmp_path) == ["a.npy", "out.npy"]
+
+
+@pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
+def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, format):
+    array = np.random.default_rng(0).integers(0, 100, (50_000, 8))
+    np.save(tmp_path / "a.npy", array)
+    out = tmp_path / f"out.{format}"
+    journal = tmp_path / f".tensorferry-out.{format}-resume.journal"
+    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int16", "--resume"]
+    left = 0
+    for _ in range(20):
+        if killed(arguments, None, out) and journal.exists():
+            left += 1
+            was = out.stat()
+            said = run(*arguments).stdout
+            assert "of it from before" in said
+            assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), "nothing was written anew"
+        assert names(tmp_path) == ["a.npy", out.name]
+        if format == "npy":
+            same(np.load(out), array.astype(np.int16))
+        assert "is there already" in refused(*arguments)
+        out.unlink()
+    assert left > 0
+
+
+def test_what_took_the_name_since_is_not_taken_for_finished(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(50_000))
+    out = tmp_path / "out.npy"
+    arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int32", "--resume"]
+    for _ in range(100):
+        if killed(arguments, None, out) and noted(tmp_path) is not None:
+            break
+        out.unlink()
+    np.save(out, np.arange(3))
+    assert "is there already" in refused(*arguments)
+    assert len(np.load(out)) == 3
 
 
 def killed(arguments, delay, there=None):

@@ -126,6 +126,13 @@ impl Convert {
             return Err(there_already(&path, ""));
         }
         let mut journal = Journal::of_file(&path, &plan.describe(self.casting, &self.open.describe())?, self.force)?;
+        if journal.is_whole(&path) && plan.holds(0)? {
+            // The process was killed when all was done.
+            let (kept, began) = (journal.reached(), Instant::now());
+            journal.remove()?;
+            remove_leftovers(&path)?;
+            return self.report(plan, usize::try_from(kept).unwrap_or(usize::MAX), began, out);
+        }
         if exists(&path) && !journal.may_replace() {
             if journal.reached() == 0 {
                 journal.remove()?;

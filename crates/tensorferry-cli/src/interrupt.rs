@@ -1,6 +1,6 @@
-//! Ctrl-C and SIGTERM: what is under way stops, and takes its temporary files away.
+//! Ctrl-C, SIGTERM and the end of a terminal (SIGHUP): what is under way stops, and takes its temporary files away.
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ pub(crate) fn stop() -> Stop {
     // A file that grows past the limit of the process is an error like others, and does not end it.
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     // Where signals or threads are not to be had, a signal ends the process as it always does.
-    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    if let Ok(mut signals) = Signals::new(wanted) {
         let stop = stop.clone();
         let wait = move || {
             for signal in signals.forever() {
@@ -30,6 +32,18 @@ pub(crate) fn stop() -> Stop {
         let _waiting = thread::Builder::new().name("signals".into()).spawn(wait);
     }
     stop
+}
+
+/// The signals that whoever started this process had it ignore, as nohup does, a bit for each: they stay ignored.
+#[cfg(target_os = "linux")]
+fn ignored() -> u64 {
+    procfs::process::Process::myself().and_then(|process| process.status()).map_or(0, |status| status.sigign)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignored() -> u64 {
+    // Nobody can be asked: a lost terminal ends the process as it always does.
+    1 << (SIGHUP - 1)
 }
 
 /// The exit status of a process that a signal ended, as shells have it, if one came.

@@ -7,11 +7,14 @@
 use crate::outcome::{Outcome, wrong};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use tensorferry::Error;
+
+/// What stands for the whole of a file that is written alone, in the place of a number of a file.
+const WHOLE: usize = 1;
 
 /// The line that says that files may be replaced.
 const FORCE: &str = "true\n";
@@ -35,7 +38,10 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = fs::metadata(path)?;
+        Self::of_file(&fs::metadata(path)?)
+    }
+
+    fn of_file(metadata: &Metadata) -> std::io::Result<Self> {
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self { bytes: metadata.len(), modified: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX) })
     }
@@ -125,6 +131,19 @@ impl Journal {
         self.line(&format!("[0,{bytes},0]\n"))?;
         self.finished.insert(0, Stamp { bytes, modified: 0 });
         Ok(())
+    }
+
+    /// Notes that the file is whole, which is just to take its name.
+    pub(crate) fn note_whole(&mut self, file: &Metadata) -> tensorferry::Result<()> {
+        let stamp = Stamp::of_file(file).map_err(io("look at", &self.path))?;
+        self.line(&format!("[{WHOLE},{},{}]\n", stamp.bytes, stamp.modified))?;
+        self.finished.insert(WHOLE, stamp);
+        Ok(())
+    }
+
+    /// Whether the one file is whole and has its name: then nothing was left to do but to remove the journal.
+    pub(crate) fn is_whole(&self, path: &Path) -> bool {
+        self.finished.get(&WHOLE).is_some_and(|stamp| Stamp::of(path).is_ok_and(|now| now == *stamp))
     }
 
     /// The journal of a conversion that begins.

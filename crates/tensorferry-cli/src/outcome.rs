@@ -8,7 +8,8 @@ use tensorferry::{Error, Misfits};
 
 /// The exit statuses, as `--help` tells them.
 pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 the arguments are wrong; 3 the system \
-                                   refused (no such file, no permission, a full disk, no memory); 130 Ctrl-C; 141 nobody reads the output.";
+                                   refused (no such file, no permission, a full disk, no memory); 129, 130, 143 a signal (a \
+                                   lost terminal, Ctrl-C, SIGTERM); 141 nobody reads the output.";
 
 /// The data are not as they should be.
 pub(crate) const DATA: u8 = 1;

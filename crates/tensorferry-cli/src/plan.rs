@@ -8,6 +8,7 @@ use crate::size::Size;
 use crate::words::shape;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -151,7 +152,9 @@ impl Plan {
             .named()
             .map(|(name, array)| (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop)));
         let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
-        let how = Continued { from, every: SYNC, reached: &mut |bytes| journal.note(bytes) };
+        let journal = RefCell::new(journal);
+        let reached = &mut |bytes| journal.borrow_mut().note(bytes);
+        let how = Continued { from, every: SYNC, reached, whole: &mut |file| journal.borrow_mut().note_whole(file) };
         Ok(save_continued(&self.target, &arrays, self.format, how)?)
     }
 
@@ -205,7 +208,7 @@ impl Plan {
     }
 
     /// Whether a file says that it holds what it is to hold.
-    fn holds(&self, at: usize) -> Outcome<bool> {
+    pub(crate) fn holds(&self, at: usize) -> Outcome<bool> {
         if !matches!(self.format, Format::Npy | Format::Npz | Format::SafeTensors) {
             return Ok(true); // its length and time say it
         }

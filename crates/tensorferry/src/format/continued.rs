@@ -10,7 +10,7 @@ use super::safetensors;
 use super::{Format, blocks};
 use crate::source::Array;
 use crate::{ByteOrder, Error, Result, npy_header};
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -23,6 +23,9 @@ pub struct Continued<'a> {
     pub every: u64,
     /// Called with how many bytes are on the disk, to be remembered.
     pub reached: &'a mut dyn FnMut(u64) -> Result<()>,
+    /// Called with what the system says of the whole file, just before it takes its name: a process that ends then leaves a file that can be
+    /// told from others.
+    pub whole: &'a mut dyn FnMut(&Metadata) -> Result<()>,
 }
 
 /// A header, and the arrays whose elements follow it.
@@ -52,7 +55,7 @@ fn parts(format: Format, arrays: &[(String, Array)]) -> Result<Option<(Vec<u8>, 
 /// let path = directory.path().join("squares.npy");
 /// let squares = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?;
 /// let mut on_disk = Vec::new();
-/// let continued = Continued { from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)) };
+/// let continued = Continued { from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)), whole: &mut |_| Ok(()) };
 /// save_continued(&path, &[(String::new(), squares)], Format::Npy, continued)?;
 /// assert_eq!(on_disk, [128 + 32]);
 /// # Ok::<(), tensorferry::Error>(())
@@ -74,6 +77,7 @@ pub fn save_continued(path: impl AsRef<Path>, arrays: &[(String, Array)], format
     out.start_at(&header, &arrays, start)?;
     out.sync()?;
     file.sync_all().map_err(io("sync", path))?;
+    (how.whole)(&file.metadata().map_err(io("look at", path))?)?;
     fs::rename(&part, &target).map_err(io("rename to", path))?;
     sync_directory(directory(&target)).map_err(io("sync the directory of", path))
 }
@@ -175,7 +179,8 @@ mod tests {
             seen.push(bytes);
             Ok(())
         };
-        let done = save_continued(path, arrays, format, Continued { from, every: 100, reached: &mut reached });
+        let done =
+            save_continued(path, arrays, format, Continued { from, every: 100, reached: &mut reached, whole: &mut |_| Ok(()) });
         (done, seen)
     }
 
