@@ -131,6 +131,37 @@ def test_records_of_tensorflow_are_inspected(tf, tmp_path) -> None:
     assert (said["y"]["order"], said["y"]["byte_order"]) == (None, None)
 
 
+def test_features_that_are_read_together_are_each_what_they_are(tmp_path) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(30_000, 40)).astype(np.float32)  # some chunks
+    x[5, 3], x[29_999, 39] = np.nan, np.inf
+    arrays = {"x": x, "y": rng.integers(-9, 1 << 40, 30_000), "raw": rng.integers(0, 256, (30_000, 3), np.uint8)}
+    tfy.save(tmp_path / "t.tfrecord", arrays)
+    said = {one["name"]: one for one in inspected(tmp_path / "t.tfrecord")}
+    some = inspected(tmp_path / "t.tfrecord", "--array", "raw", "--array", "y")
+    assert some == [said["raw"], said["y"]]
+    for name, array in arrays.items():
+        agrees(said[name], array)
+        assert inspected(tmp_path / "t.tfrecord", "--array", name) == [said[name]]
+
+
+def test_a_feature_that_is_damaged_keeps_no_other_from_being_looked_at(tf, tmp_path) -> None:
+    path = str(tmp_path / "t.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for i in range(20):
+            feature = {
+                "x": tf.train.Feature(int64_list=tf.train.Int64List(value=[i] * (1 + (i == 15)))),
+                "y": tf.train.Feature(int64_list=tf.train.Int64List(value=[-i])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    done = subprocess.run([COMMAND, "inspect", path, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (y,) = json.loads(done.stdout)["arrays"]
+    agrees(y, -np.arange(20))
+    assert "t.tfrecord: x: " in done.stderr
+    assert "record 15" in done.stderr
+
+
 def test_raw_files_are_what_they_are_said_to_be(tmp_path) -> None:
     array = np.arange(-6, 18, dtype=">i4").reshape(-1, 3)
     (tmp_path / "r.bin").write_bytes(b"head" + array.tobytes())

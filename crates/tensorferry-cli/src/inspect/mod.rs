@@ -6,11 +6,11 @@ mod text;
 
 use crate::outcome::{self, Failure, Outcome};
 use crate::source::OpenArgs;
-use crate::summary::{Summary, Wanted, summarize};
+use crate::summary::{Summary, Wanted, summarize, summarize_together};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, DType, Error, Format, Opened, Stored};
+use tensorferry::{Array, Arrays, DType, Error, Format, Opened, Stored};
 
 /// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the values, a histogram
 ///
@@ -118,10 +118,8 @@ impl Inspect {
 
     /// Looks at each array of a file, and says how it went with those that could not be looked at.
     fn file(&self, path: &Path, stop: &Stop, each: &mut dyn FnMut(Array, Inspected) -> Outcome) -> Outcome<u8> {
-        let mut look = |name: Option<String>, array: Array, format| {
-            let array = array.stopped_by(stop);
-            let columns = if self.report.is_some() { page::COLUMNS } else { 0 };
-            let summary = summarize(&array, Wanted { bars: self.bins.into(), columns })?;
+        let wanted = Wanted { bars: self.bins.into(), columns: if self.report.is_some() { page::COLUMNS } else { 0 } };
+        let mut found = |name: Option<String>, array: Array, format, summary| {
             let inspected = Inspected {
                 path: path.to_owned(),
                 files: array.paths().len().max(1),
@@ -141,7 +139,9 @@ impl Inspect {
             }
             Opened::Array(array) => {
                 let format = self.open.format_of(array.paths().next())?;
-                return look(None, array, format).map(|()| 0);
+                let array = array.stopped_by(stop);
+                let summary = summarize(&array, wanted)?;
+                return found(None, array, format, summary).map(|()| 0);
             }
             Opened::Arrays(arrays) => arrays,
         };
@@ -150,10 +150,18 @@ impl Inspect {
             [] => arrays.names().map(str::to_owned).collect(),
             names => names.to_vec(),
         };
+        if let Some(together) = together(&arrays, &names, format, wanted, stop)? {
+            let mut all = names.into_iter().zip(together);
+            return all.try_for_each(|(name, (array, summary))| found(Some(name), array, format, summary)).map(|()| 0);
+        }
         let mut worst = 0;
         for name in names {
             // One at a time: those that are compressed are in memory.
-            let looked = arrays.get(&name).map_err(Failure::from).and_then(|array| look(Some(name.clone()), array, format));
+            let looked = arrays.get(&name).map_err(Failure::from).and_then(|array| {
+                let array = array.stopped_by(stop);
+                let summary = summarize(&array, wanted)?;
+                found(Some(name.clone()), array, format, summary)
+            });
             match looked {
                 Ok(()) => {}
                 Err(Failure::Library(error)) if !matches!(error, Error::Stopped) && arrays.len() > 1 => {
@@ -165,5 +173,26 @@ impl Inspect {
             }
         }
         Ok(worst)
+    }
+}
+
+/// The arrays of these names, and what they are like, where all are columns of the same records: these are read once. `None` where arrays lie
+/// apart, or one of them cannot be read, which then is found when each is looked at by itself.
+fn together(
+    arrays: &Arrays,
+    names: &[String],
+    format: Format,
+    wanted: Wanted,
+    stop: &Stop,
+) -> Outcome<Option<Vec<(Array, Summary)>>> {
+    if format != Format::TfRecord || names.len() < 2 {
+        return Ok(None);
+    }
+    let all = names.iter().map(|name| Ok(arrays.get(name)?.stopped_by(stop))).collect::<Result<Vec<Array>, Error>>();
+    let Ok(all) = all else { return Ok(None) };
+    match summarize_together(&all, wanted, stop) {
+        Ok(summaries) => Ok(Some(all.into_iter().zip(summaries).collect())),
+        Err(Error::Stopped) => Err(Error::Stopped.into()),
+        Err(_) => Ok(None),
     }
 }

@@ -17,7 +17,8 @@ use num_complex::Complex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use tensorferry::{Array, ByteOrder, Casting, DType, Element, Kind, Result, Scalar, Tensor, convert};
+use tensorferry::dataset::{Dataset, Stop};
+use tensorferry::{Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert};
 
 /// What the elements of an array are like. Of complex numbers, range and histogram are those of their absolute values.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub(crate) struct Bars {
 /// Intervals of a histogram that is drawn.
 const FINE: usize = 48;
 
+/// Bytes of rows of several arrays that are looked at together, and how many rows at most.
+const TOGETHER: usize = 4 << 20;
+const MOST_ROWS: usize = 1 << 16;
+
 /// What is to be found out besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
@@ -63,30 +68,58 @@ pub(crate) struct Wanted {
 /// # Errors
 /// What reading fails with.
 pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
-    let columns = match array.shape() {
-        [_, columns] => wanted.columns.min(*columns),
-        _ => 0,
+    let chunks = (0..).zip(array.chunks()).map(|(number, rows)| rows.map(|rows| (0, number, rows)));
+    let mut summaries = look_at(std::slice::from_ref(array), wanted, chunks)?;
+    summaries.pop().ok_or(Error::Stopped) // there is one
+}
+
+/// Looks at all elements of arrays with the same number of rows, which are read together: once, where they are of one source.
+///
+/// # Errors
+/// As [`summarize`], of whichever array fails first.
+pub(crate) fn summarize_together(arrays: &[Array], wanted: Wanted, stop: &Stop) -> Result<Vec<Summary>> {
+    let row: usize = arrays.iter().map(|array| array.nbytes() / array.len().max(1)).sum();
+    let batches = Dataset::from_rows(arrays.iter().cloned())?.batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS), false)?;
+    let parts = (0..).zip(batches.iter()).flat_map(|(number, batch)| {
+        let batch = stop.check().and(batch);
+        let (values, failed) = match batch {
+            Ok(values) => (values, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        let rows = values.into_iter().enumerate().map(move |(which, value)| Ok((which, number, value.into_tensor()?)));
+        rows.chain(failed)
+    });
+    look_at(arrays, wanted, parts)
+}
+
+/// A part of an array: which array, the number of the part, its rows.
+type Part = (usize, u64, Tensor);
+
+fn look_at(arrays: &[Array], wanted: Wanted, parts: impl Iterator<Item = Result<Part>>) -> Result<Vec<Summary>> {
+    let tally = |array: &Array| match array.shape() {
+        [_, columns] => Tally::new(array.dtype(), wanted.columns.min(*columns)),
+        _ => Tally::new(array.dtype(), 0),
     };
-    let tally = Tally::new(array.dtype(), columns);
+    let mut whole: Vec<Tally> = arrays.iter().map(tally).collect();
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (send, receive) = sync_channel(1);
     let receive = Arc::new(Mutex::new(receive));
     let tallies = thread::scope(|scope| {
         let mut workers = Vec::new();
         for _ in 0..threads {
-            let (tally, receive) = (tally.clone(), Arc::clone(&receive));
+            let (tallies, receive) = (whole.clone(), Arc::clone(&receive));
             let named = thread::Builder::new().name("tensorferry-look".into());
-            match named.spawn_scoped(scope, move || look(tally, &receive)) {
+            match named.spawn_scoped(scope, move || look(tallies, &receive)) {
                 Ok(worker) => workers.push(worker),
                 Err(_) => break,
             }
         }
         drop(receive);
-        let mut alone = tally.clone();
-        for (number, rows) in (0..).zip(array.chunks()) {
+        let mut alone = whole.clone();
+        for part in parts {
             if workers.is_empty() {
-                alone.add(number, &rows?)?;
-            } else if send.send((number, rows?)).is_err() {
+                add(&mut alone, &part?)?;
+            } else if send.send(part?).is_err() {
                 break; // all have failed, and say why
             }
         }
@@ -97,18 +130,22 @@ pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
         }
         Ok(tallies)
     })?;
-    let mut tallies = tallies.into_iter();
-    let Some(mut whole) = tallies.next() else { return Ok(tally.finish(wanted.bars)) };
-    tallies.for_each(|other| whole.merge(other));
-    Ok(whole.finish(wanted.bars))
+    for others in tallies {
+        whole.iter_mut().zip(others).for_each(|(ours, theirs)| ours.merge(theirs));
+    }
+    Ok(whole.iter().map(|tally| tally.finish(wanted.bars)).collect())
 }
 
-/// Looks at chunks until there are no more.
-fn look(mut tally: Tally, receive: &Mutex<Receiver<(u64, Tensor)>>) -> Result<Tally> {
+fn add(tallies: &mut [Tally], (which, number, rows): &Part) -> Result<()> {
+    tallies.get_mut(*which).map_or(Ok(()), |tally| tally.add(*number, rows))
+}
+
+/// Looks at parts until there are no more.
+fn look(mut tallies: Vec<Tally>, receive: &Mutex<Receiver<Part>>) -> Result<Vec<Tally>> {
     loop {
         let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, rows)) = next else { return Ok(tally) };
-        tally.add(number, &rows)?;
+        let Ok(part) = next else { return Ok(tallies) };
+        add(&mut tallies, &part)?;
     }
 }
 
