@@ -83,3 +83,42 @@ def test_a_file_is_written_anew_within_the_memory_there_is(large, mode, tmp_path
     assert run_python(LIMITED + code, str(large), str(ALLOWED), mode, str(tmp_path / "x.safetensors.npy"), timeout=300).split() == [
         "done"
     ]
+
+
+MEASURED = """
+    import sys, time
+    from pathlib import Path
+    import numpy as np
+    import tensorferry as tfy
+
+    def status(field):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(field + ":")).split()[1]) * 1024
+
+    path, limit, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    rows = tfy.open(path, mode=mode)
+    assert rows.nbytes >= 8 * limit
+    dataset = tfy.Dataset.from_tensor_slices(rows)
+    if sys.argv[4] != "in order":
+        dataset = dataset.shuffle(int(sys.argv[4]), seed=7, block=64)
+    # Far more is asked to be read ahead than the limit allows.
+    dataset = dataset.batch(256).prefetch(1 << 20).with_format("numpy").with_options(tfy.Options(memory_limit=limit))
+    sum(len(batch) for batch in tfy.Dataset.from_tensor_slices(rows[:4].numpy()).with_format("numpy"))  # set-up is not counted
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    seen = np.zeros(len(rows), bool)
+    for at, batch in enumerate(dataset):
+        if at % 100 == 0:
+            time.sleep(0.05)  # what is read ahead fills up
+        seen[batch[:, 0]] = True
+    assert seen.all()
+    print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize("mode", ["read", "direct"])
+@pytest.mark.parametrize("group", ["in order", "2048", "4096", "8192"])
+def test_batches_groups_and_readers_stay_within_the_memory_limit(large, mode, group):
+    """Groups are of 8, 16 and 32 MiB: three of the first fit in what groups may have of 64 MiB, one of the last."""
+    grown = int(run_python(MEASURED, str(large), str(ALLOWED), mode, group, timeout=300))
+    assert grown <= ALLOWED, f"{grown / 2**20:.1f} MiB"

@@ -53,7 +53,11 @@ class Options:
 
     Args:
         threads: how many threads compute elements ahead; None for as many as the process may use.
-        memory_limit: bytes of elements that are computed and not yet handed out, at most; None for 256 MiB.
+        memory_limit: bytes of memory that an iteration takes, at most: elements that are computed and not yet handed out, the one that was
+            handed out last, the groups of ``shuffle(buffer_size, block=)`` over files that are read, and, of files that are opened with
+            ``mode="direct"``, 4 MiB for each thread that reads and each array that is read in order. Where it is little, fewer threads read,
+            and fewer groups are held. One element is always allowed, and one thread's reads; a group that does not fit is a ValueError of the
+            first elements. None for 256 MiB of elements alone.
         read_ahead: how many elements to compute ahead, 0 for none; None for what ``prefetch`` says.
     """
 

@@ -71,9 +71,19 @@ impl BlockOrder {
         self.block
     }
 
+    /// Blocks of a group, but for the last one.
+    pub(crate) fn group_blocks(&self) -> u64 {
+        self.group
+    }
+
+    /// Elements of a group, at most.
+    pub(crate) fn group_len(&self) -> u64 {
+        self.group * self.block
+    }
+
     /// The group that has element `index` of the order.
     pub(crate) fn number(&self, index: u64) -> u64 {
-        let full = self.group * self.block;
+        let full = self.group_len();
         let lacking = if index < self.start(self.short() + 1) { 0 } else { self.lacking };
         (index + lacking) / full
     }
@@ -88,15 +98,23 @@ impl BlockOrder {
         number * self.group * self.block - if number > self.short() { self.lacking } else { 0 }
     }
 
+    /// Where in the whole order the elements of a group stand, of which there is one.
+    pub(crate) fn elements(&self, number: u64) -> Range<u64> {
+        let blocks = self.group.min(self.count - number * self.group);
+        let lacking = if number == self.short() { self.lacking } else { 0 };
+        let start = self.start(number);
+        start..start + blocks * self.block - lacking
+    }
+
     /// A group of which there is an element.
     pub(crate) fn group(&self, number: u64) -> Group {
-        let (first, start) = (number * self.group, self.start(number));
+        let (first, elements) = (number * self.group, self.elements(number));
         let blocks = self.group.min(self.count - first);
         let lacking = if number == self.short() { self.lacking } else { 0 };
-        let len = blocks * self.block - lacking;
+        let len = elements.end - elements.start;
         let order = Permutation::keyed(len, Random::new(Purpose::Rows, self.seeds.at(number), number));
         let gap = if lacking > 0 { (self.last - first + 1) * self.block - lacking } else { len };
-        Group { number, elements: start..start + len, first, blocks, order, gap, lacking }
+        Group { number, elements, first, blocks, order, gap, lacking }
     }
 
     /// The elements that a block of a group has in the source.

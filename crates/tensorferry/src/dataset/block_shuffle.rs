@@ -1,15 +1,17 @@
 //! Another order in every epoch, that keeps together what lies together.
 
 use super::block_order::{BlockOrder, Group};
-use super::held::{Held, Kind};
-use super::node::{Change, Context, Element, Node, Request, Rows, get_by_gather};
+use super::held::Held;
+use super::held_group::Kind;
+use super::node::{Change, Context, Element, Needs, Node, Request, Rows, get_by_gather};
 use super::orders::Orders;
 use super::permutation::LONGEST;
 use super::random::Seed;
 use super::shared::Shared;
-use super::{Cardinality, Component, Dataset};
+use super::{Cardinality, Component, Dataset, Epoch, Stop};
 use crate::{Error, Result};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of a group, if the user does not say how many elements it may have.
 const GROUP: u64 = 64;
@@ -20,7 +22,11 @@ const BETWEEN: u64 = 16;
 /// Bytes that are read along with a row sooner than by a read of its own.
 const READ_ALONG: u64 = 20 << 10;
 
+/// How many there were: what an iteration keeps of one is known by its number.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 struct BlockShuffle {
+    number: u64,
     input: Dataset,
     n: u64,
     block: u64,
@@ -31,7 +37,6 @@ struct BlockShuffle {
     groups: Orders<(u64, u64), Arc<Group>>,
     /// Bytes of a row of each component, where they come from files that are read.
     file_rows: Option<Vec<usize>>,
-    held: Held,
     /// Where the last requests ended.
     ends: Shared<[u64; REMEMBERED]>,
 }
@@ -42,8 +47,11 @@ impl Dataset {
     /// a group; and the elements of each group are put in a random order. It is still an exact permutation, which follows from `seed` and the
     /// epoch, and of which any element can be computed.
     ///
-    /// Of files that are read ([`crate::Mode::Direct`], [`crate::Mode::Read`]) the group that elements are taken from and the one that is
-    /// read meanwhile are kept in memory, and for a moment the one before, and blocks are read whole. Of anything else nothing is kept.
+    /// Of files that are read ([`crate::Mode::Direct`], [`crate::Mode::Read`]) an iteration keeps in memory the group that elements are taken
+    /// from and the one that is read meanwhile, and for a moment the one before, and blocks are read whole. With little
+    /// [`Options::memory_limit`](super::Options) it is fewer groups. Of anything else nothing is kept.
+    ///
+    /// Where not even one group fits in a memory limit, the iteration fails with [`Error::Argument`].
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -101,6 +109,7 @@ impl BlockShuffle {
         // Functions are not called before their results are asked for.
         let file_rows = fixed.filter(|_| input.node.reads_files() && !input.is_sequential());
         Ok(Dataset::of(Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             input: input.clone(),
             n,
             block,
@@ -110,7 +119,6 @@ impl BlockShuffle {
             orders: Orders::default(),
             groups: Orders::default(),
             file_rows,
-            held: Held::default(),
             ends: Shared::default(),
         }))
     }
@@ -139,39 +147,61 @@ impl BlockShuffle {
         goes_on
     }
 
-    /// From groups in memory, if that is how they are best had. Whether it was.
-    fn gather_held(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<bool> {
-        let (Some(rows), Some(first), Some(last)) = (&self.file_rows, requests.first(), requests.last()) else { return Ok(false) };
-        let rows: Vec<usize> = which.iter().map(|component| rows[*component]).collect();
-        let (len, row) = (requests.len() as u64, rows.iter().sum::<usize>() as u64);
+    /// The rows that are best had from groups in memory. What is left is to be read row by row.
+    fn gather_held(
+        &self,
+        held: &Held,
+        which: &[usize],
+        requests: &[Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<Vec<Request>> {
+        let (Some(kind), Some(first), Some(last)) = (self.kind(which, cx), requests.first(), requests.last()) else {
+            return Ok(requests.to_vec());
+        };
+        let (len, row) = (requests.len() as u64, kind.rows.iter().sum::<usize>() as u64);
         // Other shards may have elements that lie between.
-        let dense = last.index.wrapping_sub(first.index) < len.saturating_mul(1 + READ_ALONG / row.max(1));
+        let distance = last.index.wrapping_sub(first.index);
+        let dense = distance < len.saturating_mul(1 + READ_ALONG / row.max(1));
         if !dense || !requests.is_sorted_by(|a, b| a.index < b.index) {
-            return Ok(false);
+            return Ok(requests.to_vec());
         }
-        let (round, goes_on) = (self.round(cx), self.goes_on(first, last, len));
-        let kind = Kind { round, which: which.to_vec(), rows };
-        let order = self.order(round);
-        if !goes_on && !self.held.has(&kind, order.number(first.index)) {
-            return Ok(false);
+        let order = self.order(kind.round);
+        let mut goes_on = self.goes_on(first, last, len);
+        if goes_on || first.index == 0 {
+            held.check(&kind, &order)?;
         }
-        let mut rest = &*requests;
+        let besides = order.number(last.index) - order.number(first.index);
+        let (mut rest, mut left) = (requests, Vec::new());
         while let Some(first) = rest.first() {
-            let Some(held) = self.held.group(&kind, order.number(first.index), &order) else { return Ok(false) };
-            let (here, later) = rest.split_at(rest.partition_point(|request| request.index < held.group().elements.end));
-            held.copy(here, out, &self.input, &order, cx)?;
-            let end = here.last().map_or(0, |request| request.index + 1);
-            if held.group().elements.end < self.n
-                && let Some(next) = self.held.group(&kind, held.group().number + 1, &order)
-            {
-                next.keep_up(&held, end, &self.input, &order, cx)?;
-            }
-            if held.is_used_up(here.len()) {
-                self.held.forget(&held);
-            }
+            let number = order.number(first.index);
+            let end = order.elements(number).end;
+            let (here, later) = rest.split_at(rest.partition_point(|request| request.index < end));
             rest = later;
+            // Whoever takes all of a group reads its blocks whole.
+            let is_whole = here.len() as u64 == order.group_len();
+            let Some(group) = (if is_whole { None } else { held.group(&kind, number, besides, goes_on, &order) }) else {
+                left.extend_from_slice(here);
+                continue;
+            };
+            goes_on = true;
+            group.copy(here, out, &self.input, &order, cx)?;
+            let taken = here.last().map_or(0, |request| request.index + 1);
+            held.taken(&group, taken, distance + 1, self.n);
+            if end < self.n
+                && let Some(next) = held.next(&group, &order)
+            {
+                next.keep_up(&group, taken, &self.input, &order, cx)?;
+            }
         }
-        Ok(true)
+        Ok(left)
+    }
+
+    /// What is held of these components, if their rows come from files that are read.
+    fn kind(&self, which: &[usize], cx: &Context) -> Option<Kind> {
+        let rows = self.file_rows.as_ref()?;
+        let rows = which.iter().map(|component| rows[*component]).collect();
+        Some(Kind { shuffle: self.number, round: self.round(cx), which: which.to_vec(), rows })
     }
 
     fn map(&self, requests: &mut [Request], cx: &Context) {
@@ -218,6 +248,13 @@ impl Node for BlockShuffle {
         self.seed.drawn()
     }
 
+    fn needs(&self) -> Needs {
+        let everything: Vec<usize> = (0..self.spec().len()).collect();
+        let kind = self.kind(&everything, &Context::new(Epoch(0), Stop::default()));
+        let groups = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
+        self.input.node.needs().and(Needs { windows: 0, groups })
+    }
+
     fn depends_on_epoch(&self) -> bool {
         self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
     }
@@ -237,19 +274,23 @@ impl Node for BlockShuffle {
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         let everything: Vec<usize> = (0..out.len()).collect();
-        if !self.gather_held(&everything, requests, out, cx)? {
-            self.map(requests, cx);
-            self.input.node.gather(requests, out, cx)?;
-        }
-        Ok(())
+        self.gather_some(&everything, requests, out, cx)
     }
 
     fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        if !self.gather_held(which, requests, out, cx)? {
-            self.map(requests, cx);
-            self.input.node.gather_some(which, requests, out, cx)?;
+        let mut left;
+        let requests = match &cx.held {
+            Some(held) if self.file_rows.is_some() => {
+                left = self.gather_held(held, which, requests, out, cx)?;
+                &mut left
+            }
+            _ => requests,
+        };
+        if requests.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.map(requests, cx);
+        self.input.node.gather_some(which, requests, out, cx)
     }
 }
 
@@ -363,12 +404,19 @@ mod tests {
         let cut = std::fs::File::options().write(true).open(&path).unwrap();
         let modified = cut.metadata().unwrap().modified().unwrap();
         cut.set_len(100).unwrap();
-        let error = file.get(0).unwrap_err();
-        assert!(error.to_string().contains("truncated"), "{error}");
+        let words = |element: Element| format!("{:?}", element[0].tensor().unwrap().as_view().as_bytes());
+        let mut both = (file.iter_with(Epoch(0), &Options { read_ahead: Some(0), ..Options::default() }), memory.iter());
+        for _ in 0..3 {
+            let error = both.0.next().unwrap().unwrap_err();
+            assert!(error.to_string().contains("truncated"), "{error}");
+            both.1.next();
+        }
         std::fs::write(&path, &whole).unwrap();
         cut.set_modified(modified).unwrap();
-        let words = |element: Element| format!("{:?}", element[0].tensor().unwrap().as_view().as_bytes());
-        assert_eq!(words(file.get(0).unwrap()), words(memory.get(0).unwrap()));
+        for element in both.0.by_ref() {
+            assert_eq!(words(element.unwrap()), words(both.1.next().unwrap().unwrap()));
+        }
+        assert!(both.1.next().is_none());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! All elements made into one.
 
+use super::held::Held;
 use super::node::{Context, Element, Value};
 use super::scan::{check_running, running};
-use super::{Cardinality, Dataset, Epoch, Function, Stop, counted::Counted};
+use super::{Cardinality, Dataset, Epoch, Function, Options, Stop, counted::Counted};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 impl Dataset {
     /// Calls `function` with a running state, `initial` at first, and each element in turn, and returns the last state it gave. The
@@ -19,7 +21,8 @@ impl Dataset {
         }
         let tensors = initial.iter().cloned().map(Value::into_tensor).collect::<Result<Vec<_>>>();
         let running = running(&tensors.map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?);
-        let mut input = Counted::new(self, &Context::new(Epoch(0), stop.clone()))?;
+        let held = Some(Arc::new(Held::new(self, &Options::default())));
+        let mut input = Counted::new(self, &Context { held, ..Context::new(Epoch(0), stop.clone()) })?;
         let mut state = initial;
         while let Some(next) = input.next() {
             let (index, element) = next?;

@@ -42,6 +42,7 @@ mod function;
 mod generator;
 mod group_by_window;
 mod held;
+mod held_group;
 mod inner;
 mod interleave;
 mod load;

@@ -5,6 +5,7 @@
 //! iteration, any thread may compute any element, and a batch asks for all its rows in one [`Node::gather`]. Where it cannot
 //! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
 
+use super::held::Held;
 use super::promise::keeps;
 use super::state::State;
 pub(crate) use super::stop::Stop;
@@ -13,6 +14,7 @@ use super::{Cardinality, Component, Dataset};
 pub(crate) use crate::buffers::gather::Request;
 use crate::buffers::pool;
 use crate::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut, convert_into};
+use std::sync::Arc;
 
 /// A component's value in one element.
 #[derive(Clone, Debug)]
@@ -76,15 +78,50 @@ pub(crate) struct Context {
     pub(crate) stop: Stop,
     /// Who wants to know where the time goes.
     pub(crate) times: Option<Times>,
+    /// What the iteration keeps in memory; none where an element is computed by itself.
+    pub(crate) held: Option<Arc<Held>>,
 }
 
 impl Context {
+    /// Of what is computed by itself.
     pub(crate) fn new(epoch: Epoch, stop: Stop) -> Self {
-        Self { epoch, stop, times: None }
+        Self { epoch, stop, times: None, held: None }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
         Self { epoch, ..self.clone() }
+    }
+
+    /// How many threads may compute elements.
+    pub(crate) fn threads(&self) -> usize {
+        self.held.as_ref().map_or(1, |held| held.threads())
+    }
+
+    /// What elements in flight take by now, if more than the one that always may be.
+    pub(crate) fn note(&self, bytes: usize) {
+        if let Some(held) = &self.held {
+            held.note(bytes);
+        }
+    }
+
+    /// Bytes of elements that may be in flight.
+    pub(crate) fn for_batches(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.for_batches())
+    }
+}
+
+/// What computing elements takes of memory besides them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    /// Arrays that are read past the system's cache.
+    pub(crate) windows: usize,
+    /// Bytes of one group of each shuffle in blocks.
+    pub(crate) groups: usize,
+}
+
+impl Needs {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { windows: self.windows.saturating_add(other.windows), groups: self.groups.saturating_add(other.groups) }
     }
 }
 
@@ -156,6 +193,11 @@ pub(crate) trait Node: Send + Sync {
     /// before they are asked for.
     fn reads_files(&self) -> bool {
         self.inputs().iter().any(|input| input.node.reads_files())
+    }
+
+    /// What it takes of memory, with its inputs.
+    fn needs(&self) -> Needs {
+        self.inputs().iter().map(|input| input.node.needs()).fold(Needs::default(), Needs::and)
     }
 
     /// Whether another epoch gives other elements, or another order.

@@ -1,6 +1,6 @@
 //! Elements that are the rows of opened arrays.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, get_by_gather};
+use super::node::{Change, Context, Element, Needs, Node, Request, Rows, get_by_gather};
 use super::slices::described;
 use super::{Cardinality, Component, Dataset, Source};
 use crate::source::{Array, Mode, RowSource};
@@ -108,6 +108,11 @@ impl Node for OpenedRows {
 
     fn reads_files(&self) -> bool {
         self.arrays.iter().any(|array| array.mode() != Mode::Map)
+    }
+
+    fn needs(&self) -> Needs {
+        let is_direct = |group: &&Group| group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct);
+        Needs { windows: self.groups.iter().filter(is_direct).count(), groups: 0 }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

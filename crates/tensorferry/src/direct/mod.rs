@@ -58,6 +58,9 @@ use queue::Shape;
 use std::ops::Range;
 use std::sync::Once;
 
+/// Bytes of memory of each thread that reads, and of a window.
+pub(crate) const READER: usize = queue::BYTES;
+
 /// Reads the rows of one array, for many threads at once.
 pub(crate) struct Reader {
     extents: Extents,

@@ -12,6 +12,7 @@ mod workers;
 
 pub(crate) use in_order::InOrder;
 
+use super::held::Held;
 use super::node::{Context, Element, Stop, Stream};
 use super::saved::Saved;
 use super::state::{Resharded, State};
@@ -22,6 +23,7 @@ use crate::{Error, Result};
 use producer::{Ahead, Producer};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use workers::Workers;
@@ -104,7 +106,8 @@ impl IntoIterator for &Dataset {
 impl Iter {
     /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved state.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
-        let cx = Context::new(epoch, Stop::default());
+        let held = Some(Arc::new(Held::new(&dataset, options)));
+        let cx = Context { held, ..Context::new(epoch, Stop::default()) };
         Self { asked, dataset, origins: Vec::new(), cx, options: *options, position: 0, mode: Mode::Failed(None) }
     }
 
@@ -145,7 +148,7 @@ impl Iter {
         }
         if !self.dataset.node.is_sequential() {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
-            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead, &self.options)));
+            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
         }
         let mut stream = InOrder::new(self.dataset.clone(), self.cx.clone());
         stream.restore(&State::Int(self.position))?;
@@ -191,9 +194,9 @@ impl Iter {
             0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => Ahead { elements: 64, bytes: 64 << 10 },
             // Datasets cannot wait in a state by value: these are made just when they are asked for.
             0 => Ahead { elements: 0, bytes: 0 },
-            elements => Ahead { elements, bytes: self.options.memory_limit() },
+            elements => Ahead { elements, bytes: usize::MAX },
         };
-        Mode::Producer(Producer::new(stream, waiting, ahead, self.cx.stop.clone()))
+        Mode::Producer(Producer::new(stream, waiting, ahead, self.cx.clone()))
     }
 
     /// How many elements an indexed plan has; those that never end have more than anybody counts.

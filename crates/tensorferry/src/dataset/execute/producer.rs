@@ -7,7 +7,7 @@
 
 use super::workers::{GLANCE, element_bytes};
 use super::{advance, waiting_state};
-use crate::dataset::node::{Element, Stop, Stream};
+use crate::dataset::node::{Context, Element, Stream};
 use crate::dataset::state::State;
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ use std::time::Instant;
 pub(super) struct Ahead {
     /// Elements.
     pub(super) elements: usize,
-    /// Bytes of them; two elements are always allowed if `elements` allows them.
+    /// Bytes of them, within what there is memory for; two elements are always allowed if `elements` allows them.
     pub(super) bytes: usize,
 }
 
@@ -38,7 +38,7 @@ struct Shared {
     /// There is an element, or the thread has put the stream down.
     ready: Condvar,
     ahead: Ahead,
-    stop: Stop,
+    cx: Context,
 }
 
 struct Queue {
@@ -56,7 +56,7 @@ struct Queue {
 
 impl Producer {
     /// `waiting` elements come before those of the stream.
-    pub(super) fn new(stream: Box<dyn Stream>, waiting: VecDeque<Result<Element>>, ahead: Ahead, stop: Stop) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, waiting: VecDeque<Result<Element>>, ahead: Ahead, cx: Context) -> Self {
         let bytes = waiting.iter().map(bytes_of).sum();
         let queue = Queue {
             elements: waiting,
@@ -68,7 +68,7 @@ impl Producer {
             paused: false,
             closed: false,
         };
-        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new(), ahead, stop };
+        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new(), ahead, cx };
         Self { shared: Arc::new(shared), process: None }
     }
 
@@ -141,10 +141,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ahead(&self) -> Ahead {
+        Ahead { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
+    }
+
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.closed {
-            let stream = if queue.paused || !queue.has_room(self.ahead) { None } else { queue.stream.take() };
+            let stream = if queue.paused || !queue.has_room(self.ahead()) { None } else { queue.stream.take() };
             let Some(mut stream) = stream else {
                 queue.thread_waits = true;
                 queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -159,10 +163,11 @@ impl Shared {
             if !matches!(element, Some(Err(Error::Stopped))) {
                 queue.put(element);
             }
+            self.cx.note(if queue.elements.len() > 1 { queue.bytes } else { 0 });
             if queue.consumer_waits {
                 self.ready.notify_one();
             }
-            if queue.ended || self.stop.is_stopped() {
+            if queue.ended || self.cx.stop.is_stopped() {
                 return;
             }
         }
@@ -193,7 +198,7 @@ impl Shared {
             if queue.ended {
                 return Poll::Ready(None);
             }
-            if self.stop.check().is_err() {
+            if self.cx.stop.check().is_err() {
                 return Poll::Ready(Some(Err(Error::Stopped)));
             }
             let Some(waited) = self.wait(queue, deadline) else { return Poll::Pending };
@@ -232,7 +237,7 @@ impl Shared {
     fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         let mut queue = self.lock();
         queue.paused = true;
-        self.stop.pause();
+        self.cx.stop.pause();
         let saved = loop {
             if let Some(stream) = &queue.stream {
                 break Poll::Ready(stream.save().and_then(|stream| waiting_state(stream, &queue.elements)));
@@ -246,7 +251,7 @@ impl Shared {
             }
         };
         queue.paused = false;
-        self.stop.go_on();
+        self.cx.stop.go_on();
         if queue.thread_waits {
             self.room.notify_one();
         }

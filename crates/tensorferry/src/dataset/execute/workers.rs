@@ -8,9 +8,9 @@
 
 use super::compute;
 use crate::buffers::pool;
+use crate::dataset::Dataset;
 use crate::dataset::node::{Context, Element, Value};
 use crate::dataset::times::{helping, waiting};
-use crate::dataset::{Dataset, Options};
 use crate::{Error, Result, Tensor};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,6 @@ struct Plan {
     len: u64,
     /// Elements to be ahead at least.
     ahead: usize,
-    options: Options,
 }
 
 /// Threads, and the process they are in.
@@ -116,8 +115,8 @@ struct Ticket {
 }
 
 impl Workers {
-    pub(super) fn new(dataset: Dataset, cx: Context, position: u64, len: u64, ahead: usize, options: &Options) -> Self {
-        let plan = Plan { dataset, cx, len, ahead, options: *options };
+    pub(super) fn new(dataset: Dataset, cx: Context, position: u64, len: u64, ahead: usize) -> Self {
+        let plan = Plan { dataset, cx, len, ahead };
         Self { plan, local: Vec::new().into_iter(), team: None, next: position, cost: Cost::default(), strikes: 0 }
     }
 
@@ -181,7 +180,7 @@ impl Plan {
         let bytes = cost.bytes.max(1);
         // Everybody is to have a group, and another to go on with.
         let shares = (threads + 1) * 2;
-        let room = self.most_ahead(cost).min(self.options.memory_limit() / bytes) / shares;
+        let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
         let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
         (GROUP_BYTES / bytes).min(GROUP).min(room).min(usize::try_from(time).unwrap_or(GROUP)).max(1)
     }
@@ -235,7 +234,7 @@ impl Team {
         let shared = Shared { plan: plan.clone(), queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new() };
         let shared = Arc::new(shared);
         let left = usize::try_from(plan.len - next).unwrap_or(usize::MAX);
-        for _ in 0..plan.options.threads().min(left) {
+        for _ in 0..plan.cx.threads().min(left) {
             let worker = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work());
             if thread.is_err() {
@@ -286,6 +285,7 @@ impl Shared {
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
+        queue.note(&self.plan);
         let mut helped = false;
         if let Some((ticket, begun)) = queue.unfinished.take() {
             queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, begun));
@@ -373,7 +373,7 @@ impl Queue {
             len = most - self.elements;
         }
         let bytes = self.bytes.saturating_add(len.saturating_mul(self.cost.bytes));
-        (bytes <= plan.options.memory_limit()).then_some(len)
+        (bytes <= plan.cx.for_batches()).then_some(len)
     }
 
     /// Whether a thread that sleeps is to go on: for small groups only once half of what may be ahead is gone, as waking it takes longer
@@ -390,11 +390,16 @@ impl Queue {
         self.unclaimed += len as u64;
         self.elements += len;
         self.bytes = self.bytes.saturating_add(ticket.bytes);
+        self.note(plan);
         self.groups.push_back(Slot { ticket, done: None });
         Some(ticket)
     }
 
-    /// What was taken last was handed out.
+    fn note(&self, plan: &Plan) {
+        plan.cx.note(if self.elements > 1 { self.bytes } else { 0 });
+    }
+
+    /// What was taken last was handed out, and is not used any more.
     fn release_local(&mut self) {
         let Ticket { len, bytes, .. } = std::mem::take(&mut self.local);
         self.elements = self.elements.saturating_sub(len);
@@ -409,11 +414,12 @@ impl Queue {
         }
     }
 
-    /// The consumer has these elements. It hands out the first now, and of the others we hear when it comes back.
+    /// The consumer has these elements. It hands out the first now, and of the others we hear when it comes back: so long their memory counts.
     fn hand_out(&mut self, ticket: Ticket) {
         self.local = ticket;
         if ticket.len == 1 {
-            self.release_local();
+            self.local.len = 0;
+            self.elements = self.elements.saturating_sub(1);
         }
     }
 
