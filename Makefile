@@ -7,6 +7,7 @@
 #   make lint       formatting, lints, types, documents in step with the code
 #   make bench      side by side with the peers; a table, and a record in benchmarks/record/
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
+#   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
 #   make examples   every example
 #   make docs       the conversion table, the Rust documentation, and its examples as tests
 #   make wheel      an abi3 wheel in dist/
@@ -16,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint bench fuzz examples docs wheel clean
+.PHONY: help demo build test test-tensorflow lint bench fuzz sanitize examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -105,6 +106,15 @@ fuzz:
 	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --quiet
 	targets=$$(cargo +nightly fuzz list); test -n "$$targets"; for target in $$targets; do \
 		echo "== $$target"; cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=60 -print_final_stats=1; done
+
+# The thread sanitizer has to see the standard library's locks, so that is built with it too. Frames are larger than those the stacks are for.
+sanitize: export RUST_MIN_STACK := 67108864
+sanitize:
+	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	rustup component add rust-src --toolchain nightly
+	host=$$(rustc +nightly -vV | sed -n 's/^host: //p'); tests="-p tensorferry-core -p tensorferry --lib --target $$host"; \
+	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/address cargo +nightly test $$tests; \
+	RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/thread cargo +nightly test -Zbuild-std $$tests
 
 examples: build $(call have,frameworks demo)
 	for example in examples/*.py; do echo "== $$example"; $(VENV_PYTHON) "$$example"; done
