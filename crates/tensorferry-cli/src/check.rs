@@ -1,7 +1,7 @@
 //! `tensorferry check`: whether files are whole.
 
 use crate::outcome::{self, Failure, Outcome};
-use crate::source::OpenArgs;
+use crate::source::FileArgs;
 use crate::words::{bytes, grouped, printable};
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,12 +17,12 @@ pub(crate) struct Check {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    open: OpenArgs,
+    file: FileArgs,
 }
 
 impl Check {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        let (format, raw) = self.open.to_verify()?;
+        let (format, raw) = self.file.to_verify()?;
         let mut worst = 0;
         for path in &self.files {
             match verify(path, format, raw.as_ref(), stop) {

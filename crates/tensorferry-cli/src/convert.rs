@@ -29,19 +29,19 @@ pub(crate) struct Convert {
     #[arg(value_name = "DST")]
     target: PathBuf,
     /// Format to write, where the extension of DST does not say it
-    #[arg(long, value_name = "FORMAT", value_parser = crate::source::format)]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::source::formats())]
     to: Option<Format>,
     /// dtype to convert to, of all arrays or of the one of a name
     #[arg(long, value_name = "[NAME=]DTYPE")]
     dtype: Vec<String>,
-    /// What to do with a value that the dtype cannot hold: checked (stop), saturate, wrap
-    #[arg(long, default_value = "checked", value_parser = crate::source::casting)]
+    /// What to do with a value that the dtype cannot hold: checked stops
+    #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
     casting: Casting,
     /// Name of a lone array in a format of arrays by name [default: the one that it has, or arr_0]
     #[arg(long)]
     name: Option<String>,
     /// Write several files of so many rows each: out.npy becomes out-00000-of-00012.npy and so on
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", value_parser = crate::size::rows)]
     shard_rows: Option<NonZero<usize>>,
     /// Compress the arrays of an .npz
     #[arg(long)]

@@ -4,7 +4,7 @@ use crate::interrupt;
 use crate::words::printable;
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use tensorferry::{Error, Misfits};
+use tensorferry::{Error, Format, Misfits};
 
 /// The exit statuses, as `--help` tells them.
 pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 the arguments are wrong; 3 the system \
@@ -70,6 +70,7 @@ pub(crate) fn as_options(words: &str) -> String {
         .trim_start_matches("open_raw: ")
         .replace("Keep dtype=", "Keep --dtype ")
         .replace("Pass format=", "Pass --format");
+    words = words.replace(&format!("{:?}", Format::ALL.map(Format::name)), &Format::ALL.map(Format::name).join(", "));
     words = words.replace("or open it with open_raw", "or its dtype with --raw-dtype");
     words = words.replace("Use open_raw, with its dtype", "Pass --raw-dtype");
     for casting in ["saturate", "wrap", "checked"] {
@@ -108,12 +109,15 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 /// Says on stderr that something went wrong, in one line that starts as all of this command do.
 pub(crate) fn complain(what: impl fmt::Display) {
     // Where stderr is closed there is nobody to tell.
-    let _said = writeln!(io::stderr(), "tensorferry: error: {}", printable(&what.to_string()));
+    let line = format!("tensorferry: error: {}\n", printable(&what.to_string()));
+    // In one piece: others may write there, too.
+    let _said = io::stderr().write_all(line.as_bytes());
 }
 
 /// Tells of arguments that are wrong, or writes the help that they ask for.
 pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
-    if error.use_stderr() {
+    // Without arguments it is help that is shown.
+    if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _said = write!(io::stderr(), "tensorferry: ");
     }
     let printed = error.print();

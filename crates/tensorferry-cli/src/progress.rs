@@ -101,7 +101,7 @@ fn line(unit: Unit, done: u64, total: Option<u64>, elapsed: Duration) -> String 
 
 fn say(line: &str) {
     // Who closed stderr does not want to know.
-    let _said = writeln!(std::io::stderr(), "{line}");
+    let _said = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]

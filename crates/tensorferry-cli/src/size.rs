@@ -1,5 +1,7 @@
 //! Numbers of bytes as people write them.
 
+use std::num::{IntErrorKind, NonZero};
+
 /// So many bytes.
 pub(crate) type Size = usize;
 
@@ -7,6 +9,9 @@ pub(crate) type Size = usize;
 pub(crate) fn parse(text: &str) -> Result<Size, String> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
+    if number.is_empty() {
+        return Err(format!("{text:?} is no number of bytes, such as 64M"));
+    }
     let power = match unit.trim().trim_end_matches(['b', 'B']).trim_end_matches('i').to_ascii_lowercase().as_str() {
         "" => 0,
         "k" => 10,
@@ -22,9 +27,33 @@ pub(crate) fn parse(text: &str) -> Result<Size, String> {
     bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| format!("{text} is more memory than there can be"))
 }
 
+/// A number of rows or threads, of which there has to be one.
+pub(crate) fn rows(text: &str) -> Result<NonZero<usize>, String> {
+    many(text).and_then(|number| number.try_into().map_err(|_| "more than there can be".to_owned()))
+}
+
+/// A number of things, of which there has to be one.
+pub(crate) fn many(text: &str) -> Result<NonZero<u64>, String> {
+    match text.parse::<u64>() {
+        Ok(number) => NonZero::new(number).ok_or_else(|| "at least 1 is needed".to_owned()),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("more than there can be".to_owned()),
+        Err(_) => Err("no whole number".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_things_are_at_least_one() {
+        assert_eq!(rows("7").map(NonZero::get), Ok(7));
+        for (text, says) in
+            [("0", "at least 1"), ("-1", "whole"), ("1.5", "whole"), ("", "whole"), ("99999999999999999999", "more than")]
+        {
+            assert!(rows(text).is_err_and(|error| error.contains(says)), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

@@ -3,6 +3,7 @@
 use crate::outcome::{Outcome, wrong};
 use crate::select::Named;
 use crate::size::Size;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::{Shape, Stop};
 use tensorferry::{ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
@@ -11,15 +12,23 @@ use tensorferry::{ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Opening files")]
 pub(crate) struct OpenArgs {
-    /// Format of the files: npy, npz, safetensors, tfrecord, tfrecord_bytes, raw [default: what their first bytes say]
-    #[arg(long, value_parser = format)]
-    format: Option<Format>,
-    /// How they are read: auto, map, read, direct [default: auto]
-    #[arg(long, value_parser = mode)]
+    #[command(flatten)]
+    file: FileArgs,
+    /// How they are read [default: auto]
+    #[arg(long, value_parser = modes())]
     mode: Option<Mode>,
     /// The array of this name, of files that hold several; may be given several times
     #[arg(long, value_name = "NAME")]
     array: Vec<String>,
+}
+
+/// What files are.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Opening files")]
+pub(crate) struct FileArgs {
+    /// Format of the files [default: what their first bytes say]
+    #[arg(long, value_parser = formats())]
+    format: Option<Format>,
     /// dtype of what raw files hold, as a name (int32) or as NumPy's code with a byte order (>i4)
     #[arg(long, value_name = "DTYPE", value_parser = dtype_and_order)]
     raw_dtype: Option<(DType, ByteOrder)>,
@@ -31,23 +40,26 @@ pub(crate) struct OpenArgs {
     raw_offset: Option<u64>,
 }
 
-pub(crate) fn format(name: &str) -> Result<Format, String> {
-    Format::from_name(name).ok_or_else(|| format!("none of {}", Format::ALL.map(Format::name).join(", ")))
+/// One of some names, which shells complete.
+fn named<T: Clone + Send + Sync + 'static>(all: Vec<(&'static str, T)>) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+        .try_map(move |name| all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).ok_or("unknown"))
 }
 
-pub(crate) fn mode(name: &str) -> Result<Mode, String> {
-    Mode::from_name(name).ok_or_else(|| format!("none of {}", Mode::ALL.map(Mode::name).join(", ")))
+pub(crate) fn formats() -> impl TypedValueParser<Value = Format> {
+    named(Format::ALL.map(|format| (format.name(), format)).into())
+}
+
+fn modes() -> impl TypedValueParser<Value = Mode> {
+    named(Mode::ALL.map(|mode| (mode.name(), mode)).into())
+}
+
+pub(crate) fn castings() -> impl TypedValueParser<Value = Casting> {
+    named(Casting::ALL.map(|casting| (casting.name(), casting)).into())
 }
 
 pub(crate) fn dtype(name: &str) -> Result<DType, String> {
     DType::from_name(name).ok_or_else(|| format!("none of {}", DType::ALL.map(DType::name).join(", ")))
-}
-
-pub(crate) fn casting(name: &str) -> Result<Casting, String> {
-    Casting::ALL
-        .into_iter()
-        .find(|casting| casting.name() == name)
-        .ok_or_else(|| format!("none of {}", Casting::ALL.map(Casting::name).join(", ")))
 }
 
 fn dtype_and_order(text: &str) -> Result<(DType, ByteOrder), String> {
@@ -73,37 +85,15 @@ impl OpenArgs {
     }
 
     fn open_within(&self, paths: &[PathBuf], mode: Mode, memory_limit: Option<Size>, stop: &Stop) -> Outcome<Opened> {
-        if let Some(raw) = self.raw()? {
+        if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
+            return Err(wrong("-: arrays are read where they lie in files, not from stdin. Name a file."));
+        }
+        if let Some(raw) = self.file.raw()? {
             return Ok(Opened::Array(open_raw(paths, &raw, mode)?));
         }
-        let (format, stop) = (self.format, stop.clone());
+        let (format, stop) = (self.file.format, stop.clone());
         let options = OpenOptions { format, mode, memory_limit, stop, ..OpenOptions::default() };
         Ok(open_with(paths, &options)?)
-    }
-
-    /// What a raw file holds, if it is said to be one.
-    fn raw(&self) -> Outcome<Option<Raw>> {
-        match (self.raw_dtype, self.format) {
-            (None, Some(Format::Raw)) => {
-                Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."))
-            }
-            (None, _) => Ok(None),
-            (Some(_), Some(format)) if format != Format::Raw => {
-                Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")))
-            }
-            (Some((dtype, order)), _) => {
-                let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
-                Ok(Some(Raw { dtype, order, shape, offset: self.raw_offset.unwrap_or(0) }))
-            }
-        }
-    }
-
-    /// What a whole file is verified as: neither one array of it, nor in a mode, but from end to end.
-    pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
-        if !self.array.is_empty() || self.mode.is_some() {
-            return Err(wrong("whole files are checked, from end to end: --array and --mode have no meaning here"));
-        }
-        Ok((self.format, self.raw()?))
     }
 
     /// The names of the arrays asked for.
@@ -113,7 +103,7 @@ impl OpenArgs {
 
     /// The format that files were opened in, the first of which is this.
     pub(crate) fn format_of(&self, first: Option<&Path>) -> Outcome<Format> {
-        match (self.raw_dtype, self.format, first) {
+        match (self.file.raw_dtype, self.file.format, first) {
             (None, Some(format), _) => Ok(format),
             (None, None, Some(path)) => Ok(Format::of_file(path)?),
             _ => Ok(Format::Raw),
@@ -149,8 +139,32 @@ impl OpenArgs {
 
     /// What decides which elements are found, in words to be compared.
     pub(crate) fn describe(&self) -> String {
-        let Self { format, raw_dtype, raw_shape, raw_offset, mode: _, array: _ } = self;
+        let FileArgs { format, raw_dtype, raw_shape, raw_offset } = &self.file;
         format!("{format:?} {raw_dtype:?} {raw_shape:?} {raw_offset:?}")
+    }
+}
+
+impl FileArgs {
+    /// What a raw file holds, if it is said to be one.
+    fn raw(&self) -> Outcome<Option<Raw>> {
+        match (self.raw_dtype, self.format) {
+            (None, Some(Format::Raw)) => {
+                Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."))
+            }
+            (None, _) => Ok(None),
+            (Some(_), Some(format)) if format != Format::Raw => {
+                Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")))
+            }
+            (Some((dtype, order)), _) => {
+                let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
+                Ok(Some(Raw { dtype, order, shape, offset: self.raw_offset.unwrap_or(0) }))
+            }
+        }
+    }
+
+    /// What files are verified as.
+    pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
+        Ok((self.format, self.raw()?))
     }
 }
 

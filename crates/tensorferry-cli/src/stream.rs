@@ -30,7 +30,7 @@ pub(crate) struct Stream {
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// Rows of a batch
-    #[arg(long, default_value = "1024", value_name = "ROWS")]
+    #[arg(long, default_value = "1024", value_name = "ROWS", value_parser = crate::size::rows)]
     batch: NonZero<usize>,
     /// Leave out a last batch of fewer rows
     #[arg(long)]
@@ -44,17 +44,17 @@ pub(crate) struct Stream {
     /// dtype to convert to, of all arrays or of the one of a name
     #[arg(long, value_name = "[NAME=]DTYPE")]
     dtype: Vec<String>,
-    /// What to do with a value that the dtype cannot hold: checked (stop), saturate, wrap
-    #[arg(long, default_value = "checked", value_parser = crate::source::casting)]
+    /// What to do with a value that the dtype cannot hold: checked stops
+    #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
     casting: Casting,
     /// Passes over the rows [default: 1, or as many as --steps needs]
-    #[arg(long, value_name = "PASSES")]
+    #[arg(long, value_name = "PASSES", value_parser = crate::size::many)]
     epochs: Option<NonZero<u64>>,
     /// Batches after which to stop
-    #[arg(long, value_name = "BATCHES")]
+    #[arg(long, value_name = "BATCHES", value_parser = crate::size::many)]
     steps: Option<NonZero<u64>>,
     /// Threads that read and convert [default: as many as there are processors]
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = crate::size::rows)]
     threads: Option<NonZero<usize>>,
     /// Memory for batches that wait or are being made, at most, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = crate::size::parse)]
