@@ -11,7 +11,7 @@ use super::fill::GLANCE;
 use super::lend::{Lent, OwnThreads, briefly};
 use super::queue::Shape;
 use super::spans::Wanted;
-use super::window::Window;
+use super::window::{BEHIND, Window};
 use crate::Result;
 use crate::dataset::Stop;
 use std::ops::Range;
@@ -19,6 +19,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Runs whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;
+/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it spares, as threads take long to wake.
+const TOO_FAR: u64 = BEHIND / 2;
 /// Runs that follow another and are not in the window, after which the window goes where they are.
 const PATIENCE: u32 = 2;
 
@@ -141,8 +143,8 @@ impl Turn {
         match std::mem::replace(&mut self.window, Holder::Taken) {
             Holder::Taken => Next::Wait,
             Holder::Free(window) if window.reaches(number) => {
-                // Whoever waits for what comes before would find it given up.
-                if self.waiting.iter().any(|other| *other < number && window.reaches(*other)) {
+                // They would find what they wait for given up.
+                if self.waiting.iter().any(|other| *other + TOO_FAR <= number && window.reaches(*other)) {
                     self.window = Holder::Free(window);
                     return Next::Wait;
                 }

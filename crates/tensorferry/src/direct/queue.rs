@@ -18,7 +18,7 @@ pub(super) const PAGE: usize = 4096;
 pub(super) enum Shape {
     /// For what lies here and there: [`DEPTH`] slots, as deep as the queue of a device needs to be for its full speed.
     Many,
-    /// For what is read in order: a quarter as many, for a device is the faster the longer its reads are (W6).
+    /// For what is read in order: an eighth as many, for a device is the faster the longer its reads are (W6).
     Long,
 }
 
@@ -27,7 +27,7 @@ impl Shape {
     pub(super) const fn slots(self) -> usize {
         match self {
             Self::Many => DEPTH,
-            Self::Long => DEPTH / 4,
+            Self::Long => DEPTH / 8,
         }
     }
 

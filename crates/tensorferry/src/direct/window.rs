@@ -16,7 +16,7 @@ const SHAPE: Shape = Shape::Long;
 /// Chunks begun together: handing them over costs a system call.
 const TOGETHER: usize = SHAPE.slots() / 8;
 /// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in order.
-const BEHIND: u64 = SHAPE.slots() as u64 / 4;
+pub(super) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
 
 /// Consecutive chunks that are there or on their way.
 pub(super) struct Window<Q> {
