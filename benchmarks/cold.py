@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
+HUGE_PAGES = Path("/proc/sys/vm/nr_overcommit_hugepages")
 ENOUGH = 32
 """Huge pages: 64 MiB, more than fio reads into."""
 WARM_UP = 0.1
@@ -97,13 +97,13 @@ def fio(path: Path, field: str, *options: str) -> Timed:
 
 
 def huge_pages_can_be_had() -> bool:
-    """Whether this process may set aside huge pages."""
+    """Whether this process may allow huge pages to be taken."""
     return os.access(HUGE_PAGES, os.W_OK)
 
 
 @contextmanager
 def huge_pages() -> Iterator[None]:
-    """Has huge pages set aside, for a peer that reads into them."""
+    """Allows a peer to take huge pages: they are taken when it asks for them, and given back when it ends."""
     before = HUGE_PAGES.read_text()
     HUGE_PAGES.write_text(str(max(ENOUGH, int(before))))
     try:
@@ -113,7 +113,7 @@ def huge_pages() -> Iterator[None]:
 
 
 def in_huge_pages(run: Timed) -> Timed:
-    """A pass while huge pages are set aside."""
+    """A pass that may take huge pages."""
 
     def run_in_them(seconds: float) -> float:
         with huge_pages():

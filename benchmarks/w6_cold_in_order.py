@@ -1,7 +1,7 @@
 """W6: the same cold file in order: how much of what the device gives a pass hands over.
 
 A device reads faster into large pages, because it is told of fewer places to write to. So fio is there twice: as it comes, and
-reading into huge pages (`--mem=mmaphuge`), which have to be set aside for it.
+reading into huge pages (`--mem=mmaphuge`), which the system has to be told to allow.
 """
 
 import os
