@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -107,6 +109,18 @@ def run_python(code: str, *arguments: str, timeout: float = 120, environment: Ma
     )
     assert process.returncode == 0, f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
     return process.stdout
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory) -> dict[str, str]:
+    """The environment of a process in which operations on files can be made to fail."""
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("no C compiler to build what makes operations fail")
+    tests = Path(__file__).parent
+    library = tmp_path_factory.mktemp("faults") / "faults.so"
+    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, tests / "faults.c", "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "PYTHONPATH": str(tests)}
 
 
 def _framework(name: str):

@@ -1,18 +1,22 @@
-/* Operations on files that fail when they are told to: preloaded, so that the calls of a real run meet them.
+/* Operations on files, and threads, that fail when they are told to: preloaded, so that the calls of a real run meet them.
  *
  * fault_arm(which, after, error): of the calls of that kind, the one that comes after `after` others fails with `error`, once; with
- * error 0, every one reads or writes less than it was asked for. fault_disarm() says how many calls there were. Counts are of the whole
- * process: arm around the call that is tested. */
+ * error 0, every one reads or writes less than it was asked for. Of threads all fail that are started after `after` others. fault_disarm()
+ * says how many calls there were. Counts are of the whole process: arm around the call that is tested. Where the environment has
+ * FAULT_THREADS, no more than so many threads are ever started, and where it has FAULT_RING, there is no io_uring. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 
-enum { NONE, PREAD, WRITE, FSYNC };
+enum { NONE, PREAD, WRITE, FSYNC, THREAD };
 
 static _Atomic int armed = NONE;
 static _Atomic long left;
@@ -60,4 +64,34 @@ int fsync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     return fails(FSYNC) ? -1 : real(fd);
+}
+
+__attribute__((constructor)) static void arm_threads(void) {
+    const char *most = getenv("FAULT_THREADS");
+    if (most) fault_arm(THREAD, atol(most), EAGAIN);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) real = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(RTLD_NEXT, "pthread_create");
+    if (armed == THREAD) {
+        calls++;
+        if (left-- <= 0) return number;
+    }
+    return real(thread, attributes, run, argument);
+}
+
+long syscall(long call, ...) {
+    static long (*real)(long, ...);
+    if (!real) real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    if (call == SYS_io_uring_setup && getenv("FAULT_RING")) {
+        errno = EPERM;
+        return -1;
+    }
+    va_list rest;
+    va_start(rest, call);
+    long a = va_arg(rest, long), b = va_arg(rest, long), c = va_arg(rest, long);
+    long d = va_arg(rest, long), e = va_arg(rest, long), f = va_arg(rest, long);
+    va_end(rest);
+    return real(call, a, b, c, d, e, f);
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -122,17 +121,6 @@ def test_a_file_that_vanishes_stays_for_those_who_have_it_open(tmp_path, name, m
     opened = stored.open_all(path, mode)
     path.unlink()
     assert stored.equal(stored.read(opened, np.random.default_rng(0)), expected)
-
-
-@pytest.fixture(scope="session")
-def faults(tmp_path_factory) -> dict[str, str]:
-    """The environment of a process in which operations on files can be made to fail."""
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("no C compiler to build what makes operations fail")
-    library = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, TESTS / "faults.c", "-ldl"], check=True)
-    return {"LD_PRELOAD": str(library), "PYTHONPATH": str(TESTS)}
 
 
 ARMED = """

@@ -19,7 +19,7 @@ pub(crate) fn stop() -> Stop {
     // Where signals or threads are not to be had, a signal ends the process as it always does.
     let ignored = ignored();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    if let Ok(mut signals) = Signals::new(wanted) {
+    if let Ok(mut signals) = Signals::new(wanted.clone()) {
         let stop = stop.clone();
         let wait = move || {
             for signal in signals.forever() {
@@ -29,7 +29,11 @@ pub(crate) fn stop() -> Stop {
                 stop.stop();
             }
         };
-        let _waiting = thread::Builder::new().name("signals".into()).spawn(wait);
+        if thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
+            for signal in wanted {
+                let _ends_the_process = signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)));
+            }
+        }
     }
     stop
 }

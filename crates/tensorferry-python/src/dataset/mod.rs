@@ -4,7 +4,7 @@
 mod callee;
 mod format;
 mod functions;
-mod interrupt;
+pub(crate) mod interrupt;
 mod iterator;
 mod native;
 mod nested;

@@ -75,27 +75,26 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on a job, to a new thread if none is idle.
-    ///
-    /// # Errors
-    /// The system has no thread for it, and there is none.
-    fn give(self: &Arc<Self>, job: Job) -> io::Result<()> {
+    /// Hands on a job, to a new thread if none is idle. If the system has no thread for it, and there is none, it is done here.
+    fn give(self: &Arc<Self>, job: Job) {
         let mut waiting = self.lock();
         waiting.jobs.push_back(job);
         if waiting.idle >= waiting.jobs.len() || waiting.threads == MOST_THREADS {
             self.more.notify_one();
-            return Ok(());
+            return;
         }
         let worker = Arc::clone(self);
         match std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work()) {
             Ok(_) => waiting.threads += 1,
-            Err(error) if waiting.threads == 0 => {
-                waiting.jobs.pop_back();
-                return Err(error);
+            Err(_) if waiting.threads > 0 => self.more.notify_one(),
+            Err(_) => {
+                let job = waiting.jobs.pop_back();
+                drop(waiting);
+                if let Some(job) = job {
+                    job.run();
+                }
             }
-            Err(_) => self.more.notify_one(),
         }
-        Ok(())
     }
 
     fn work(&self) {
@@ -183,12 +182,9 @@ impl Queue for Pooled {
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         let free = self.slots.get_mut(slot).and_then(Option::take);
         let Some(memory) = free else { return Err(ErrorKind::InvalidInput.into()) };
-        let given = self.shared.give(Job { slot, size: self.shape.slot(), read, memory, ended: self.sender.clone() });
-        match given {
-            Ok(()) => self.under_way += 1,
-            Err(_) => self.slots[slot] = Some(Slot(None)),
-        }
-        given
+        self.shared.give(Job { slot, size: self.shape.slot(), read, memory, ended: self.sender.clone() });
+        self.under_way += 1;
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
