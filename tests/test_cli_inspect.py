@@ -405,7 +405,7 @@ def test_a_file_larger_than_what_the_process_may_use(tmp_path) -> None:
 class Page(html.parser.HTMLParser):
     """What is in a page; fails where elements are not closed in order."""
 
-    VOID = ("meta", "img", "line", "rect", "br")
+    VOID = ("meta", "img", "line", "rect", "br", "path")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -523,6 +523,37 @@ def test_the_counts_of_the_report_are_those_of_numpy(tmp_path) -> None:
     counts = [int(count.replace(",", "")) for *_, count in rows]
     assert sum(counts) == 5000
     assert np.histogram(values, edges)[0].tolist() == counts
+
+
+def drawn_line(path: str) -> list[tuple[int, float]]:
+    points = [pair.split() for pair in re.split("[ML]", path)[1:]]
+    return [(int(x), float(y)) for x, y in points]
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8", "<f2"])
+def test_a_signal_is_drawn_in_its_order(tmp_path, dtype) -> None:
+    signal = np.sin(np.arange(2000) / 3).astype(dtype)
+    signal[400:405] = np.nan
+    parsed = page(tmp_path, *saved(tmp_path, "x", signal))
+    (line,) = re.findall(r'<path d="([^"]*)"', (tmp_path / "out.html").read_text())
+    assert "Values in order, the least and greatest of each 5" in parsed.text
+    assert line.count("M") == 2, "a gap where there is no number"
+    parts = signal.astype(float).reshape(400, 5)
+    low, high = np.nanmin(signal).astype(float), np.nanmax(signal).astype(float)
+    ends = [(at, end) for at in range(400) if at != 80 for end in sorted({parts[at].min(), parts[at].max()})]
+    found = drawn_line(line)
+    assert [at for at, _ in found] == [at for at, _ in ends]
+    assert np.allclose([y for _, y in found], [100 * (1 - (end - low) / (high - low)) for _, end in ends], atol=0.006)
+
+
+def test_of_a_long_signal_one_value_of_many_is_drawn(tmp_path) -> None:
+    signal = np.arange(3 << 20, dtype=np.float64)
+    parsed = page(tmp_path, *saved(tmp_path, "x", signal))
+    assert "Values in order, one of each 6,554" in parsed.text
+    (line,) = re.findall(r'<path d="([^"]*)"', (tmp_path / "out.html").read_text())
+    assert [at for at, _ in drawn_line(line)] == list(range(480))
+    for other in (np.arange(2000), np.ones(20), np.ones((20, 2)) * [1.0, 2.0]):
+        assert "Values in order" not in page(tmp_path, *saved(tmp_path, "y", other)).text
 
 
 def test_a_report_of_many_arrays_does_not_grow_without_end(tmp_path) -> None:

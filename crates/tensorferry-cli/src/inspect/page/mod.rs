@@ -2,6 +2,7 @@
 
 mod histogram;
 mod images;
+mod signal;
 mod tables;
 
 use super::text::{byte_order, memory_order, smallest_parts};
@@ -64,6 +65,7 @@ impl Page {
         let mut section = format!("<section id=\"array-{number}\">\n<h2>{}</h2>\n", escaped(&title));
         section += &facts(inspected);
         section += &histogram::drawn(&inspected.summary, &title);
+        section += &signal::drawn(array, inspected, &title)?;
         section += &images::shown(array, inspected)?;
         section += &tables::columns(inspected);
         section += &tables::rows(array, inspected)?;
