@@ -2,8 +2,9 @@
 
 pub(crate) mod gather;
 mod mapped;
+mod memory;
 mod pages;
 pub mod pool;
 
 pub(crate) use mapped::map;
-pub(crate) use pages::physical_memory;
+pub(crate) use memory::holds;

@@ -7,10 +7,11 @@
 //!
 //! # Limitations
 //! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are not split or joined. Free blocks
-//! are kept up to `min(RAM / 8, 2 GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says (read once, 0
+//! are kept up to `min(memory that the process may use / 8, 2 GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says (read once, 0
 //! keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back all. A process forked while
 //! another thread held the pool's lock never waits for it: it goes on with fresh memory.
 
+use super::memory;
 use super::pages::{self, HUGE_PAGE};
 use core::any::Any;
 use core::ptr::NonNull;
@@ -188,7 +189,9 @@ impl Pool {
             return known;
         }
         let asked = std::env::var("TENSORFERRY_POOL_BYTES").ok().and_then(|bytes| bytes.trim().parse().ok());
-        let limit = asked.unwrap_or_else(|| DEFAULT_LIMIT.min(pages::physical_memory() / 8)).min(UNKNOWN - 1);
+        let limit = asked
+            .unwrap_or_else(|| DEFAULT_LIMIT.min(usize::try_from(memory::usable() / 8).unwrap_or(usize::MAX)))
+            .min(UNKNOWN - 1);
         self.limit.store(limit, Ordering::Relaxed);
         limit
     }

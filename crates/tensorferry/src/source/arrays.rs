@@ -1,6 +1,6 @@
 //! [`Arrays`]: arrays by name, as `.npz`, `.safetensors` and TFRecord files hold them.
 
-use super::{Array, DataFile, Located, Mode, memory, shards};
+use super::{Array, DataFile, Located, Mode, shards};
 use crate::format::npz;
 use crate::{Error, Result, Tensor};
 use std::collections::HashMap;
@@ -102,7 +102,7 @@ impl Arrays {
             _ => &[],
         });
         let bytes = deflated.filter(|part| part.is_deflated()).fold(0_u64, |sum, part| sum.saturating_add(part.size()));
-        memory::holds(bytes, self.memory_limit)
+        crate::buffers::holds(bytes, self.memory_limit)
     }
 
     fn open(&self, member: &Member, fits: bool) -> Result<Array> {

@@ -11,7 +11,6 @@ mod in_memory;
 mod inflating;
 mod joined;
 mod located;
-mod memory;
 mod mode;
 mod natural;
 mod open;

@@ -40,7 +40,7 @@ impl Mode {
     /// What to do with files of so many bytes, if so many may be in memory.
     pub(crate) fn resolved(self, bytes: u64, limit: Option<usize>) -> Self {
         match self {
-            Self::Auto if super::memory::holds(bytes, limit) => Self::Map,
+            Self::Auto if crate::buffers::holds(bytes, limit) => Self::Map,
             Self::Auto => Self::Direct,
             other => other,
         }

@@ -1,16 +1,17 @@
-//! Whether a file fits in memory: what the machine has, or the less that this process may use.
+//! How much memory there is: what the machine has, or the less that this process may use.
+#![forbid(unsafe_code)]
 
-use crate::buffers::physical_memory;
+use super::pages::physical_memory;
 use std::fs;
 use std::path::Path;
 
 /// Whether so many bytes leave as much again for everything else, of a limit or of what there is.
-pub(super) fn holds(bytes: u64, limit: Option<usize>) -> bool {
+pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
     bytes <= limit.map_or_else(usable, |limit| limit as u64) / 2
 }
 
 /// Bytes of memory that this process may use.
-fn usable() -> u64 {
+pub(super) fn usable() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let least = groups.lines().filter_map(group_limit).chain(address_space(&limits)).min();
