@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
@@ -78,15 +79,26 @@ def bytes_a_second(batches: Callable[[], Iterable[object]], row: int) -> Timed:
     return lambda seconds: row * rows(seconds)
 
 
-def no_fio() -> str:
+@cache
+def no_fio(path: Path) -> str:
     """Why nothing here is beside fio, to be put into a line; empty if it is."""
-    return "" if shutil.which("fio") else ", fio not installed"
+    if not shutil.which("fio"):
+        return ", fio not installed"
+    return "" if _reads_a_block(path) else ", fio refused io_uring or O_DIRECT"
+
+
+def _reads_a_block(path: Path, *options: str) -> bool:
+    command = [*_fio(path), "--rw=read", "--bs=1M", "--io_size=1M", *options]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _fio(path: Path) -> list[str]:
+    return ["fio", "--name=cold", f"--filename={path}", "--readonly", "--direct=1", "--ioengine=io_uring", "--group_reporting"]
 
 
 def fio(path: Path, field: str, *options: str) -> Timed:
     """What fio reads a second: `iops` or `bw_bytes`, by io_uring and past the page cache."""
-    command = ["fio", "--name=cold", f"--filename={path}", "--readonly", "--direct=1", "--ioengine=io_uring", "--group_reporting"]
-    command += ["--time_based", "--output-format=json", *options]
+    command = [*_fio(path), "--time_based", "--output-format=json", *options]
 
     def run(seconds: float) -> float:
         # It knows whole seconds of running only.
@@ -96,9 +108,12 @@ def fio(path: Path, field: str, *options: str) -> Timed:
     return run
 
 
-def huge_pages_can_be_had() -> bool:
-    """Whether this process may allow huge pages to be taken."""
-    return os.access(HUGE_PAGES, os.W_OK)
+def huge_pages_can_be_had(path: Path) -> bool:
+    """Whether fio may be allowed to read into huge pages."""
+    if not os.access(HUGE_PAGES, os.W_OK):
+        return False
+    with huge_pages():
+        return _reads_a_block(path, "--mem=mmaphuge")
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
         BLOCKS: rows_a_second(_blocks(path)),
     }
     peers = {MEMMAP: None, RANDOM: None}
-    if not no_fio():
+    if not no_fio(path):
         reads = ("--rw=randread", "--bs=4k", "--iodepth=64", "--randrepeat=0")
         passes[ONE_QUEUE] = fio(path, "iops", *reads)
         passes[TWO_QUEUES] = fio(path, "iops", *reads, "--numjobs=2")
@@ -68,7 +68,7 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     found = rates(passes, path, seconds=seconds, repetitions=REPETITIONS)
     require_rows(shuffled().take(LOOKED_AT), LOOKED_AT * SIZE, of=count, shuffled=True)
     require_rows(in_blocks(), count, shuffled=True, look_at_every=16)
-    what = f"{count:,} rows, cold ({forgetting()}), batches of {SIZE:,}{no_fio()}"
+    what = f"{count:,} rows, cold ({forgetting()}), batches of {SIZE:,}{no_fio(path)}"
     bound = "the device: every row is a read of its own"
     return [
         *beside(found, "ours", peers, workload="W5", what=f"{what}: shuffled", bound=bound),

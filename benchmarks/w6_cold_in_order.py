@@ -52,18 +52,18 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
         INTO: bytes_a_second(_into(path), ROW),
     }
     peers: dict[str, float | None] = {MEMMAP: None, INTO: None}
-    if not no_fio():
+    if not no_fio(path):
         reads = ("--rw=read", "--bs=1M", "--iodepth=8")
         passes[FIO] = fio(path, "bw_bytes", *reads)
         peers[FIO] = LEAST
-        if huge_pages_can_be_had():
+        if huge_pages_can_be_had(path):
             passes[FIO_HUGE] = in_huge_pages(fio(path, "bw_bytes", *reads, "--mem=mmaphuge"))
             peers[FIO_HUGE] = LEAST
     found = rates(passes, path, seconds=seconds, repetitions=REPETITIONS)
     for mode in ("direct", "read"):
         require_rows(in_order(mode), count, shuffled=False, look_at_every=16)
-    what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio()}"
-    bound = "the device"
+    what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio(path)}"
+    bound = "what fio leaves out: copying each byte to its batch, and two threads that take turns, while fewer reads are under way"
     return [
         *beside(found, "ours", peers, workload="W6", what=what, unit="B/s", bound=bound),
         *beside(found, 'mode="read"', {MEMMAP: None, INTO: None}, workload="W6", what=f'{what}, mode="read"', unit="B/s"),
