@@ -162,7 +162,8 @@ impl Drop for Uring {
         let Some(mut ring) = self.ring.take() else { return };
         ring.drain(Some(Instant::now() + PATIENCE));
         if ring.count > 0 {
-            log::warn!("a device does not answer: {} reads are left behind", ring.count);
+            // A disk that others are busy with may take that long, too.
+            log::info!("{} reads that nobody wants any more take long: a thread waits for them", ring.count);
             // If there is no thread to be had, the closure is dropped, and the ring with it.
             let _thread = std::thread::Builder::new().name("tensorferry".into()).spawn(move || ring.drain(None));
         }
