@@ -13,6 +13,8 @@ MEMORY = 12 << 30
 LIMIT = 256 << 20
 TIMES = 8
 KINDS = {"anonymous": "memory added at the peak", "mapped": "pages of the file mapped"}
+#: How the same file is read where it is not mapped, and as far ahead as without being told.
+READING = ("direct", "read")
 NAMES = {
     "numpy": "np.load, rows[order[i:j]]",
     "tensorflow": "tf.data from_tensor_slices.shuffle(buffer).batch",
@@ -32,8 +34,9 @@ def run(*, quick: bool) -> list[Row]:
         del file
         found = {candidate: streaming_memory.of(candidate, path, limit) for candidate in streaming_memory.CANDIDATES}
     expected = -(-count // streaming_memory.BATCH)
-    if found["ours"]["batches"] != expected:
-        raise AssertionError(f"{found['ours']['batches']} batches of {expected}")
+    for ours in ("ours", *READING):
+        if found[ours]["batches"] != expected:
+            raise AssertionError(f"{found[ours]['batches']} batches of {expected}")
     what = f"a file of {TIMES * limit >> 20:,} MiB, shuffled, memory_limit {limit >> 20} MiB"
     rows = []
     for peer, name in NAMES.items():
@@ -49,4 +52,15 @@ def run(*, quick: bool) -> list[Row]:
                     target_most=float(limit) if kind == "anonymous" else None,
                 )
             )
-    return rows
+    return rows + [
+        Row(
+            workload="M1",
+            what=f'{what}, mode="{mode}": memory added at the peak',
+            ours=float(found[mode]["anonymous"]),
+            peer_name=NAMES["numpy"],
+            peer=float(found["numpy"]["anonymous"]),
+            unit="B",
+            target_most=float(limit),
+        )
+        for mode in READING
+    ]

@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
-CANDIDATES = ("ours", "numpy", "tensorflow")
+CANDIDATES = ("ours", "direct", "read", "numpy", "tensorflow")
 BATCH = 1024
 PAUSES = 20
 
@@ -37,6 +38,21 @@ def _ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
         return dataset.with_options(tensorferry.Options(memory_limit=limit))
 
     return open_and_shuffle
+
+
+def _reading(mode: Literal["direct", "read"]) -> Callable[[str, int], Callable[[], Iterable[object]]]:
+    def ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
+        import tensorferry
+
+        def open_and_shuffle() -> Iterable[object]:
+            # As far ahead as it is without being told.
+            rows = tensorferry.Dataset.from_tensor_slices(tensorferry.open(Path(path), mode=mode))
+            dataset = rows.shuffle(seed=7).batch(BATCH).with_format("numpy")
+            return dataset.with_options(tensorferry.Options(memory_limit=limit))
+
+        return open_and_shuffle
+
+    return ours
 
 
 def _numpy(path: str, limit: int) -> Callable[[], Iterable[object]]:
@@ -64,7 +80,8 @@ def _tensorflow(path: str, limit: int) -> Callable[[], Iterable[object]]:
 
 
 def _measure(candidate: str, path: str, limit: int) -> dict[str, int]:
-    make = {"ours": _ours, "numpy": _numpy, "tensorflow": _tensorflow}[candidate](path, limit)
+    ours = {"ours": _ours, "direct": _reading("direct"), "read": _reading("read")}
+    make = (ours | {"numpy": _numpy, "tensorflow": _tensorflow})[candidate](path, limit)
     before = _status()
     peak = dict(before)
     batches = 0
