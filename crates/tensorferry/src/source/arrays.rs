@@ -117,14 +117,31 @@ impl Arrays {
                 if let Some(located) = located {
                     return shards::array(located, self.mode);
                 }
-                if !fits && let Some(array) = shards::inflated_in_order(parts, self.mode)? {
-                    return Ok(array);
+                if !fits {
+                    if let Some(array) = shards::inflated_in_order(parts, self.mode)? {
+                        return Ok(array);
+                    }
+                    self.check_inflated(parts)?;
                 }
                 // One that is stored beside others that are deflated is read like them.
                 let tensors = parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
                 shards::in_memory(tensors, parts.iter().map(|part| part.file().to_owned()).collect())
             }
         }
+    }
+
+    /// # Errors
+    /// [`Error::Argument`] if what has to be decompressed as a whole is more than the user allows.
+    fn check_inflated(&self, parts: &[npz::Member]) -> Result<()> {
+        let bytes = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size()));
+        let (Some(limit), Some(first)) = (self.memory_limit.filter(|limit| bytes > *limit as u64), parts.first()) else {
+            return Ok(());
+        };
+        let what = format!(
+            "a compressed array whose rows do not lie one after the other (column-major order) is decompressed as a whole: {bytes} bytes, and the \
+             memory limit is {limit}. Give more, or store it uncompressed or row-major."
+        );
+        Err(Error::Argument { stage: "open", what }.in_file(first.file()))
     }
 
     /// Opens all arrays; those that are compressed are decompressed on the machine's cores.

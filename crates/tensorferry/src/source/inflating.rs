@@ -220,6 +220,20 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_do_not_fit_in_the_limit_when_decompressed_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.npz");
+        let mut zip = ZipWriter::new(std::fs::File::create(&path).unwrap());
+        zip.start_file("x.npy", SimpleFileOptions::default().compression_method(Deflated)).unwrap();
+        zip.write_all(&npy_header::write(DType::Int64, ByteOrder::Native, &[100, 5], true).unwrap()).unwrap();
+        zip.write_all(&[0; 4000]).unwrap();
+        zip.finish().unwrap();
+        assert_eq!(opened(std::slice::from_ref(&path), 5000).unwrap().shape(), [100, 5]);
+        let said = opened(&[path], 4000).unwrap_err().to_string();
+        assert!(said.contains("a.npz") && said.contains("the memory limit is 4000") && said.contains("row-major"), "{said}");
+    }
+
+    #[test]
     fn a_damaged_member_is_an_error_by_its_last_row() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npz");
