@@ -25,6 +25,8 @@ const GROUP: usize = 64;
 const GROUP_TIME: Duration = Duration::from_micros(200);
 /// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few are no work to speak of.
 const AHEAD_BYTES: usize = 1 << 20;
+/// Bytes that an element takes at the least, whose tensors have none.
+const LEAST_BYTES: usize = 64;
 /// An element that takes less is computed where it is asked for.
 const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
 /// A group that takes longer is waited for, not computed by the consumer, which may have to look after signals meanwhile.
@@ -187,7 +189,7 @@ impl Plan {
 
     /// How many elements may be begun and not handed out.
     fn most_ahead(&self, cost: &Cost) -> usize {
-        self.ahead.max(AHEAD_BYTES / cost.bytes.max(1))
+        self.ahead.max(AHEAD_BYTES / cost.bytes.max(LEAST_BYTES))
     }
 
     /// Elements in order: fewer than asked for if it was stopped.
