@@ -40,6 +40,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Ok(command) => command,
         Err(error) => return outcome::not_parsed(&error),
     };
+    tensorferry::buffers::spare_address_space();
     let stop = interrupt::stop();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {

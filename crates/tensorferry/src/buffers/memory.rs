@@ -13,8 +13,7 @@ pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
 /// Bytes of memory that this process may use.
 pub(super) fn usable() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let least = groups.lines().filter_map(group_limit).chain(address_space(&limits)).min();
+    let least = groups.lines().filter_map(group_limit).chain(address_space()).min();
     (physical_memory() as u64).min(least.unwrap_or(u64::MAX))
 }
 
@@ -31,8 +30,13 @@ fn group_limit(line: &str) -> Option<u64> {
     group.ancestors().take_while(|group| group.starts_with(root)).filter_map(limit).min()
 }
 
-/// The soft limit on the address space, of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
-fn address_space(limits: &str) -> Option<u64> {
+/// The soft limit on the address space of this process.
+pub(super) fn address_space() -> Option<u64> {
+    soft_limit(&fs::read_to_string("/proc/self/limits").unwrap_or_default())
+}
+
+/// That of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
+fn soft_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     line.split_whitespace().next()?.parse().ok()
 }
@@ -46,8 +50,8 @@ mod tests {
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max cpu time              unlimited            unlimited            seconds   \n\
                       Max address space         1073741824           unlimited            bytes     \n";
-        assert_eq!(address_space(limits), Some(1 << 30));
-        assert_eq!(address_space(&limits.replace("1073741824", "unlimited ")), None);
+        assert_eq!(soft_limit(limits), Some(1 << 30));
+        assert_eq!(soft_limit(&limits.replace("1073741824", "unlimited ")), None);
         assert_eq!(group_limit("7:blkio:/"), None);
         assert_eq!(group_limit("1:name=systemd:/no/such/group"), None);
         assert_eq!(group_limit("nonsense"), None);

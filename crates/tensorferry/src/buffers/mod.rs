@@ -1,10 +1,12 @@
 //! Where memory comes from: recycled blocks and memory-mapped files.
 
+mod arenas;
 pub(crate) mod gather;
 mod mapped;
 mod memory;
 mod pages;
 pub mod pool;
 
+pub use arenas::spare_address_space;
 pub(crate) use mapped::map;
 pub(crate) use memory::holds;
