@@ -8,8 +8,8 @@
 //! the file system allows that.
 //!
 //! # Limitations
-//! Each thread that reads has up to [`queue::BYTES`] under way, 4 MiB; a source that is read in order has as many more. A few rings of 4 MiB wait for the next reader. A file that is in the system's cache is read from the device all
-//! the same: such a file is better mapped.
+//! Each thread that reads has up to [`queue::BYTES`] under way, 4 MiB; a source that is read in order has as many more. A few rings of 4
+//! MiB wait for the next reader. A file that is in the system's cache is read from the device all the same: such a file is better mapped.
 #![deny(unsafe_code)]
 
 mod ahead;
