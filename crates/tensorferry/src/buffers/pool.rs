@@ -6,9 +6,9 @@
 //! itself.
 //!
 //! # Limitations
-//! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are not split or joined. Free blocks
-//! are kept up to `min(memory that the process may use / 8, 2 GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says (read once, 0
-//! keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back all. A process forked while
+//! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are not split or joined. Free blocks are
+//! kept up to `min(memory that the process may use / 8, 2 GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says
+//! (read once, 0 keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back all. A process forked while
 //! another thread held the pool's lock never waits for it: it goes on with fresh memory.
 
 use super::memory;

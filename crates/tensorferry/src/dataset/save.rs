@@ -47,8 +47,8 @@ impl Dataset {
         self.saving(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
     }
 
-    /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be done step by step. `structure` says, as JSON, how the components nest:
-    /// [`Dataset::load_nested`] has it again.
+    /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be done step by step. `structure` says, as
+    /// JSON, how the components nest: [`Dataset::load_nested`] has it again.
     ///
     /// # Errors
     /// As [`Dataset::save`]; [`Error::Argument`] if the structure is not JSON.

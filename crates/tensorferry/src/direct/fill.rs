@@ -11,7 +11,8 @@ use std::time::Duration;
 /// How long to wait before looking whether anybody still does.
 pub(super) const GLANCE: Duration = Duration::from_millis(40);
 
-/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of [`Shape::Many`]. After an error reads may still be under way.
+/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of [`Shape::Many`]. After an error reads may
+/// still be under way.
 ///
 /// # Errors
 /// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before; [`Error::Stopped`].

@@ -218,7 +218,8 @@ impl Memory {
     /// # Safety
     /// Nobody writes them while they are borrowed.
     unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
-        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape), which was initialised when it was made and lives as long as `self`; the caller's promise.
+        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape), which was initialised when it was made
+        // and lives as long as `self`; the caller's promise.
         unsafe { std::slice::from_raw_parts(self.slot(shape, slot), shape.slot()) }
     }
 }

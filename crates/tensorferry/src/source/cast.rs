@@ -39,7 +39,8 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is [`Error::ValuesDoNotFit`], whose index is that in the
-    /// whole array, and which counts none, for only some are looked at (see [`Array::check_values`]); around it [`Error::InFile`] and, of one file of many, [`Error::AtRow`].
+    /// whole array, and which counts none, for only some are looked at (see [`Array::check_values`]); around it [`Error::InFile`] and, of
+    /// one file of many, [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
