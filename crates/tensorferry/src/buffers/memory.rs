@@ -11,7 +11,7 @@ pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
 }
 
 /// Bytes of memory that this process may use.
-pub(super) fn usable() -> u64 {
+pub(crate) fn usable() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let least = groups.lines().filter_map(group_limit).chain(address_space()).min();
     (physical_memory() as u64).min(least.unwrap_or(u64::MAX))

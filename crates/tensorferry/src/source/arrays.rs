@@ -1,6 +1,7 @@
 //! [`Arrays`]: arrays by name, as `.npz`, `.safetensors` and TFRecord files hold them.
 
 use super::{Array, DataFile, Located, Mode, shards};
+use crate::buffers::usable;
 use crate::format::npz;
 use crate::{Error, Result, Tensor};
 use std::collections::HashMap;
@@ -131,15 +132,14 @@ impl Arrays {
     }
 
     /// # Errors
-    /// [`Error::Argument`] if what has to be decompressed as a whole is more than the user allows.
+    /// [`Error::Argument`] if what has to be decompressed as a whole is more than the user allows, or than there is memory.
     fn check_inflated(&self, parts: &[npz::Member]) -> Result<()> {
         let bytes = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size()));
-        let (Some(limit), Some(first)) = (self.memory_limit.filter(|limit| bytes > *limit as u64), parts.first()) else {
-            return Ok(());
-        };
+        let limit = self.memory_limit.map_or_else(usable, |limit| limit as u64);
+        let Some(first) = parts.first().filter(|_| bytes > limit) else { return Ok(()) };
         let what = format!(
-            "a compressed array whose rows do not lie one after the other (column-major order) is decompressed as a whole: {bytes} bytes, and the \
-             memory limit is {limit}. Give more, or store it uncompressed or row-major."
+            "a compressed array whose rows do not lie one after the other (column-major order) is decompressed as a whole: {bytes} bytes, and \
+             {limit} of memory may be taken. Give more, or store it uncompressed or row-major."
         );
         Err(Error::Argument { stage: "open", what }.in_file(first.file()))
     }
