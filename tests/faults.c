@@ -3,11 +3,13 @@
  * fault_arm(which, after, error): of the calls of that kind, the one that comes after `after` others fails with `error`, once; with
  * error 0, every one reads or writes less than it was asked for. Of threads all fail that are started after `after` others. fault_disarm()
  * says how many calls there were. Counts are of the whole process: arm around the call that is tested. Where the environment has
- * FAULT_THREADS, no more than so many threads are ever started, and where it has FAULT_RING, there is no io_uring. */
+ * FAULT_THREADS, no more than so many threads are ever started; where it has FAULT_RING, there is no io_uring; and where it has
+ * FAULT_UNLINK, the process is killed when it is about to remove a file whose name ends so. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 enum { NONE, PREAD, WRITE, FSYNC, THREAD };
 
@@ -64,6 +67,14 @@ int fsync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     return fails(FSYNC) ? -1 : real(fd);
+}
+
+int unlink(const char *path) {
+    static int (*real)(const char *);
+    if (!real) real = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    const char *end = getenv("FAULT_UNLINK");
+    if (end && strlen(path) >= strlen(end) && strcmp(path + strlen(path) - strlen(end), end) == 0) kill(getpid(), SIGKILL);
+    return real(path);
 }
 
 __attribute__((constructor)) static void arm_threads(void) {

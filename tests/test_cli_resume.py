@@ -62,39 +62,35 @@ def test_a_lost_terminal_leaves_what_resume_goes_on_with(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
-def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, format):
+def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, faults, format):
     array = np.random.default_rng(0).integers(0, 100, (50_000, 8))
     np.save(tmp_path / "a.npy", array)
     out = tmp_path / f"out.{format}"
-    journal = tmp_path / f".tensorferry-out.{format}-resume.journal"
     arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int16", "--resume"]
-    left = 0
-    for _ in range(20):
-        if killed(arguments, None, out) and journal.exists():
-            left += 1
-            was = out.stat()
-            said = run(*arguments).stdout
-            assert "of it from before" in said
-            assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), "nothing was written anew"
-        assert names(tmp_path) == ["a.npy", out.name]
-        if format == "npy":
-            same(np.load(out), array.astype(np.int16))
-        assert "is there already" in refused(*arguments)
-        out.unlink()
-    assert left > 0
+    killed_before_the_journal_is_removed(arguments, faults)
+    assert names(tmp_path) == [f".tensorferry-out.{format}-resume.journal", "a.npy", out.name]
+    was = out.stat()
+    assert "of it from before" in run(*arguments).stdout
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), "nothing was written anew"
+    assert names(tmp_path) == ["a.npy", out.name]
+    assert out.read_bytes().endswith(array.astype(np.int16).tobytes())
+    assert "is there already" in refused(*arguments)
 
 
-def test_what_took_the_name_since_is_not_taken_for_finished(tmp_path):
+def test_what_took_the_name_since_is_not_taken_for_finished(tmp_path, faults):
     np.save(tmp_path / "a.npy", np.arange(50_000))
     out = tmp_path / "out.npy"
     arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int32", "--resume"]
-    for _ in range(100):
-        if killed(arguments, None, out) and noted(tmp_path) is not None:
-            break
-        out.unlink()
+    killed_before_the_journal_is_removed(arguments, faults)
     np.save(out, np.arange(3))
     assert "is there already" in refused(*arguments)
     assert len(np.load(out)) == 3
+
+
+def killed_before_the_journal_is_removed(arguments, faults):
+    process = start(*arguments, env=os.environ | faults | {"FAULT_UNLINK": ".journal"})
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, said
 
 
 def killed(arguments, delay, there=None):
