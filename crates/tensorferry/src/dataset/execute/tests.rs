@@ -321,6 +321,24 @@ fn elements_in_flight_stay_within_the_memory_limit() {
 }
 
 #[test]
+fn elements_without_bytes_are_not_computed_ahead_by_the_million() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let source = made(1_000_000, move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_micros(20));
+        Ok(vec![Tensor::from_vec(Vec::<u64>::new(), &[0])?.into()])
+    });
+    let mut iter = Dataset::of(source).iter_with(Epoch(0), &options(4, 1));
+    for taken in 1..=12_000 {
+        iter.next().unwrap().unwrap();
+        std::thread::sleep(Duration::from_micros(20)); // the threads are four times as fast
+        let ahead = calls.load(Ordering::SeqCst) - taken;
+        assert!(ahead <= 1 << 14, "{ahead} ahead");
+    }
+}
+
+#[test]
 fn two_iterators_of_one_dataset_do_not_know_of_each_other() {
     let dataset = slow(50);
     let (mut a, b) = (dataset.iter_with(Epoch(0), &options(2, 3)), dataset.iter_with(Epoch(0), &options(3, 2)));
