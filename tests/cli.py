@@ -60,6 +60,12 @@ def start(*arguments, **options):
     return subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def read_by(process):
+    """Bytes that a process has read by now."""
+    lines = pathlib.Path(f"/proc/{process.pid}/io").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("rchar:")).split()[1])
+
+
 def until(condition, process):
     while not condition():
         assert process.poll() is None, process.communicate()

@@ -111,6 +111,15 @@ def run_python(code: str, *arguments: str, timeout: float = 120, environment: Ma
     return process.stdout
 
 
+def numbered_file(path, rows: int, width: int):
+    """A `.npy` file of int32 rows that begin with their number, and hold nothing else."""
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(rows, width))
+    for start in range(0, rows, 4096):
+        file[start : start + 4096] = np.arange(start, min(start + 4096, rows), dtype=np.int32)[:, None]
+    file.flush()
+    return path
+
+
 @pytest.fixture(scope="session")
 def faults(tmp_path_factory) -> dict[str, str]:
     """The environment of a process in which operations on files can be made to fail."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from conftest import run_python
-from numpy.lib.format import open_memmap
+from conftest import numbered_file, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -18,11 +16,7 @@ ROWS = 8 * ALLOWED // (4 * WIDTH)
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A file of rows that begin with their number."""
-    path = tmp_path_factory.mktemp("large") / "rows.npy"
-    file = open_memmap(path, mode="w+", dtype=np.int32, shape=(ROWS, WIDTH))
-    for start in range(0, ROWS, 4096):
-        file[start : start + 4096] = np.arange(start, min(start + 4096, ROWS), dtype=np.int32)[:, None]
-    del file
+    path = numbered_file(tmp_path_factory.mktemp("large") / "rows.npy", ROWS, WIDTH)
     yield path
     path.unlink()
 

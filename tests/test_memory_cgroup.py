@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cli import COMMAND
-from conftest import run_python
-from numpy.lib.format import open_memmap
+from conftest import numbered_file, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -55,12 +53,7 @@ def group():
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A file of rows that begin with their number, none of it in the system's cache on behalf of the group."""
-    path = tmp_path_factory.mktemp("large") / "rows.npy"
-    file = open_memmap(path, mode="w+", dtype=np.int32, shape=(ROWS, WIDTH))
-    for start in range(0, ROWS, 4096):
-        file[start : start + 4096] = np.arange(start, min(start + 4096, ROWS), dtype=np.int32)[:, None]
-    file.flush()
-    del file
+    path = numbered_file(tmp_path_factory.mktemp("large") / "rows.npy", ROWS, WIDTH)
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
