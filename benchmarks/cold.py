@@ -11,11 +11,14 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from streams import write_rows
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 HUGE_PAGES = Path("/proc/sys/vm/nr_overcommit_hugepages")
@@ -24,8 +27,23 @@ ENOUGH = 32
 WARM_UP = 0.1
 """Seconds of each pass before any is timed: what is imported and allocated once."""
 
+COUNT, QUICK_COUNT = 8_000_000, 500_000
+"""Rows of the file, of 400 bytes."""
+SECONDS, QUICK_SECONDS = 1.0, 0.5
+"""How long a pass may take."""
+
 Timed = Callable[[float], float]
 """A pass that ends after so many seconds, and says how many rows or bytes a second it read."""
+
+
+@contextmanager
+def cold_file(*, quick: bool) -> Iterator[tuple[Path, int, float]]:
+    """A file of rows, how many they are, and how long a pass over it may take."""
+    count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        write_rows(path, count)
+        yield path, count, seconds
 
 
 def forgetting() -> str:

@@ -5,23 +5,20 @@ anybody. A row counts as one read of ours, also the one in ten that lies across 
 """
 
 import mmap
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorferry
-from cold import fio, forgetting, no_fio, rates, rows_a_second
+from cold import cold_file, fio, forgetting, no_fio, rates, rows_a_second
 from numpy.typing import NDArray
 from rows import Row
-from streams import WIDTH, beside, require_rows, write_rows
+from streams import WIDTH, beside, require_rows
 from tensorferry import Dataset
 
 MEMORY = 1 << 30
-COUNT, QUICK_COUNT = 8_000_000, 500_000
 SIZE = 1024
 BLOCK, BUFFER = 1024, 64 * 1024
-SECONDS, QUICK_SECONDS = 1.0, 0.5
 REPETITIONS = 5
 LOOKED_AT = 100
 """Batches of the plain shuffle that are compared: all of them would take minutes."""
@@ -35,11 +32,8 @@ LEAST = 0.85
 
 def run(*, quick: bool) -> list[Row]:
     """Rows of the plain shuffle, and of the shuffle in blocks."""
-    count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.npy"
-        write_rows(path, count)
-        return _rows(path, count, seconds)
+    with cold_file(quick=quick) as found:
+        return _rows(*found)
 
 
 def _rows(path: Path, count: int, seconds: float) -> list[Row]:

@@ -5,24 +5,21 @@ reading into huge pages (`--mem=mmaphuge`), which the system has to be told to a
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import tensorferry
-from cold import bytes_a_second, fio, forgetting, huge_pages_can_be_had, in_huge_pages, no_fio, rates
+from cold import bytes_a_second, cold_file, fio, forgetting, huge_pages_can_be_had, in_huge_pages, no_fio, rates
 from numpy.typing import NDArray
 from rows import Row
-from streams import WIDTH, beside, require_rows, write_rows
+from streams import WIDTH, beside, require_rows
 from tensorferry import Dataset
 
 MEMORY = 1 << 30
-COUNT, QUICK_COUNT = 8_000_000, 500_000
 SIZE = 1024
 ROW = 4 * WIDTH
-SECONDS, QUICK_SECONDS = 1.0, 0.5
 REPETITIONS = 5
 
 MEMMAP = "np.memmap, np.array(rows[i:j])"
@@ -34,11 +31,8 @@ LEAST = 0.9
 
 def run(*, quick: bool) -> list[Row]:
     """Rows beside what reads through the page cache, and beside fio."""
-    count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.npy"
-        write_rows(path, count)
-        return _rows(path, count, seconds)
+    with cold_file(quick=quick) as found:
+        return _rows(*found)
 
 
 def _rows(path: Path, count: int, seconds: float) -> list[Row]:
