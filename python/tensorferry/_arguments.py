@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import sys
 from typing import Any
@@ -57,8 +58,15 @@ def _several(value: Any) -> list[Any]:
 
 
 def seed(value: Any, stage: str) -> int | None:
-    """The 64 bits of a seed; None where one is to be drawn."""
-    return None if value is None else whole(value, stage, "seed") & (2**64 - 1)
+    """The 64 bits of a seed; None where one is to be drawn. A seed from 0 to 2^64 - 1 is taken as it is; any other is hashed, all of
+    it (BLAKE2b of its two's complement, little-endian, in as many bytes as it needs), so that none stands for another."""
+    if value is None:
+        return None
+    number = whole(value, stage, "seed")
+    if 0 <= number < 2**64:
+        return number
+    digits = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+    return int.from_bytes(hashlib.blake2b(digits, digest_size=8, person=b"tensorferry seed").digest(), "little")
 
 
 def count(value: Any, stage: str, name: str = "count") -> int | None:

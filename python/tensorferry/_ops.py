@@ -121,7 +121,7 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
     >>> checked_cast(tf.constant([1, 2, 3], tf.int64), tf.uint8)
     <tf.Tensor: shape=(3,), dtype=uint8, numpy=array([1, 2, 3], dtype=uint8)>
     """
-    target = tf.as_dtype(dtype).base_dtype
+    target = dtype.base_dtype if isinstance(dtype, tf.DType) else tf.as_dtype(_internal.dtype_name(dtype))
     x = tf.convert_to_tensor(x)
     for each in (x.dtype, target):
         if each.base_dtype not in _NUMBERS:

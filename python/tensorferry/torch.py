@@ -25,8 +25,6 @@ def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "chec
         dtype: a ``torch.dtype``, ``numpy.dtype``, type or name; None keeps the source's.
         casting: ``"checked"``, ``"saturate"`` or ``"wrap"``.
     """
-    if isinstance(dtype, torch.dtype):
-        dtype = str(dtype).removeprefix("torch.")
     return torch.utils.dlpack.from_dlpack(_internal.writable_capsule(value, dtype, casting))
 
 

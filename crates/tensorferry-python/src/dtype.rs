@@ -6,7 +6,7 @@ use pyo3::PyTypeInfo;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyFloat, PyString, PyType};
+use pyo3::types::{PyFloat, PyInt, PyString, PyType};
 use tensorferry::{ByteOrder, Casting, DType};
 
 /// Our dtype for a NumPy dtype; `None` for those that tensors do not share (strings, datetimes, structures, float8 ...).
@@ -66,41 +66,65 @@ pub(crate) enum Asked {
     Other,
 }
 
-/// Reads a `dtype=` argument: a `tf.DType`, a `numpy.dtype`, a type or a name.
+/// Reads a `dtype=` argument: a `tf.DType`, `torch.dtype`, `numpy.dtype`, type or name. Every door that takes a dtype reads it here.
+///
+/// Python's own types mean what TensorFlow makes of their values: float is float32, int is int32. Other names are NumPy's.
 pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
     let Some(dtype) = dtype else { return Ok(Asked::Inferred) };
     let py = dtype.py();
     if let Ok(name) = dtype.cast::<PyString>()
-        && let Some(dtype) = DType::from_name(&name.to_cow()?)
+        && let Some(dtype) = named(&name.to_cow()?)
     {
         return Ok(Asked::Ours(dtype));
     }
     if let Ok(descr) = dtype.cast::<PyArrayDescr>() {
         return Ok(asked(descr));
     }
-    if !dtype.is_instance_of::<PyType>()
-        && !dtype.is_instance_of::<PyString>()
-        && let Ok(number) = dtype.getattr(intern!(py, "as_datatype_enum"))
-    {
-        // A tf.DType. Reference dtypes (of graph variables) are numbered 100 higher.
-        let number: i32 = number.extract()?;
-        return Ok(DType::from_tensorflow(number % 100).map_or(Asked::Other, Asked::Ours));
+    if let Ok(class) = dtype.cast::<PyType>() {
+        if class.is(PyFloat::type_object(py)) {
+            return Ok(Asked::Ours(DType::Float32));
+        }
+        if class.is(PyInt::type_object(py)) {
+            return Ok(Asked::Ours(DType::Int32));
+        }
+    } else if let Some(framework) = frameworks(dtype)? {
+        return Ok(framework.map_or(Asked::Other, Asked::Ours));
     }
     match PyArrayDescr::new(py, dtype) {
         Ok(descr) => Ok(asked(&descr)),
         Err(_) => {
-            let message = format!("dtype={} is not a dtype: pass a tf.DType, a numpy.dtype, a type or a name", dtype.repr()?);
+            let message =
+                format!("dtype={} is not a dtype. Pass a tf.DType, torch.dtype, numpy.dtype, type or name.", dtype.repr()?);
             Err(raise(py, "unknown_dtype", message))
         }
     }
 }
 
-/// Reads a `dtype=` argument as `tf.as_dtype` does, to which Python's float is float32.
-pub(crate) fn parse_tensorflows(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
-    let is_float = |dtype: &Bound<'_, PyAny>| {
-        dtype.is(PyFloat::type_object(dtype.py())) || dtype.cast::<PyString>().is_ok_and(|name| name == "float")
-    };
-    if dtype.is_some_and(is_float) { Ok(Asked::Ours(DType::Float32)) } else { parse(dtype) }
+/// The dtype of a name that NumPy does not know, or knows as another: ours, TensorFlow's and PyTorch's.
+fn named(name: &str) -> Option<DType> {
+    match name {
+        "float" => Some(DType::Float32),
+        "int" => Some(DType::Int32),
+        _ => DType::from_name(name.strip_prefix("torch.").unwrap_or(name)),
+    }
+}
+
+/// What a `tf.DType` or `torch.dtype` is here: the outer `None` if it is neither, the inner if tensors do not share it.
+pub(crate) fn frameworks(dtype: &Bound<'_, PyAny>) -> PyResult<Option<Option<DType>>> {
+    let py = dtype.py();
+    if dtype.is_instance_of::<PyString>() {
+        return Ok(None);
+    }
+    if let Some(number) = dtype.getattr_opt(intern!(py, "as_datatype_enum"))? {
+        // Reference dtypes (of graph variables) are numbered 100 higher.
+        let number: i32 = number.extract()?;
+        return Ok(Some(DType::from_tensorflow(number % 100)));
+    }
+    if dtype.get_type().fully_qualified_name()? == "torch.dtype" {
+        let name = dtype.str()?;
+        return Ok(Some(DType::from_name(name.to_cow()?.trim_start_matches("torch."))));
+    }
+    Ok(None)
 }
 
 fn asked(descr: &Bound<'_, PyArrayDescr>) -> Asked {

@@ -107,7 +107,7 @@ pub(crate) fn convert_to_tensor<'py>(
     name: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let cast = dtype::parse_casting(py, casting)?;
-    let asked = dtype::parse_tensorflows(dtype)?;
+    let asked = dtype::parse(dtype)?;
     let read = match asked {
         Asked::Ours(target) => opened::read_for(value, Some(target), cast, copy)?,
         _ => opened::read_for(value, None, cast, copy)?,
