@@ -90,7 +90,9 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
     if getattr(dtype, "name", dtype) in ("string", "variant", "resource"):
         raise _python_numbers.no_numbers(stage, dtype)
     if not any(hasattr(value, protocol) for protocol in ("__array__", "__array_interface__", "__dlpack__")):
-        return _python_numbers.check(np.asarray(value), stage), True
+        array = np.asarray(value)
+        # Made of a sequence just now, or over a buffer that others may write.
+        return _python_numbers.check(array, stage), array.base is None
     return value, is_immutable(value)
 
 

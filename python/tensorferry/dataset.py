@@ -45,7 +45,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
             tensors: an array, or a tuple, dict or namedtuple of arrays with the same number of rows. A list is stacked into one
                 array. Arrays are NumPy's (memory-mapped ones too), tensors of any framework, whatever has ``__array__`` or
                 ``__dlpack__``; and arrays in files, that :func:`tensorferry.open` opened.
-                What can change (a writable array) is copied batch by batch, so that a batch already handed out never does.
+                Elements that were handed out never change. Memory that can be written is read when an element is made, so a later
+                write shows in elements not yet made: pass a copy to prevent that.
 
         Raises:
             tensorferry.errors.ValueError: the numbers of rows differ, an array has no rows, or holds no numbers.

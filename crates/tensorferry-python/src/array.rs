@@ -4,6 +4,7 @@ use crate::dtype;
 use crate::errors::OrRaise;
 use crate::memory::Block;
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API, PyArrayObject};
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
@@ -38,6 +39,14 @@ pub(crate) fn is_writeable(array: &Bound<'_, PyUntypedArray>) -> bool {
     flags & NPY_ARRAY_WRITEABLE != 0
 }
 
+/// What the array is a view of; `None` if it owns its memory.
+pub(crate) fn base_of<'py>(array: &Bound<'py, PyUntypedArray>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: `array` is a live ndarray, so its fields may be read.
+    let base = unsafe { (*array.as_array_ptr()).fields.base };
+    // SAFETY: `base` is null or an object that the array holds a reference to.
+    unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), base) }
+}
+
 /// Whether nothing can change the array's elements: it is read-only, and so is everything it is a view of.
 ///
 /// An array that owns its memory counts as unchanging when its `writeable` flag is off, although its owner could set it again.
@@ -47,10 +56,7 @@ pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
         if is_writeable(&array) {
             return false;
         }
-        // SAFETY: `array` is a live ndarray, so its fields may be read.
-        let base = unsafe { (*array.as_array_ptr()).fields.base };
-        // SAFETY: `base` is null or an object that the array holds a reference to.
-        let Some(base) = (unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), base) }) else { return true };
+        let Some(base) = base_of(&array) else { return true };
         match base.cast_into::<PyUntypedArray>() {
             Ok(base) => array = base,
             Err(other) => return is_frozen_owner(&other.into_inner()),
@@ -85,6 +91,7 @@ pub(crate) unsafe fn over<'py>(
     writeable: bool,
     base: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let descr = dtype::to_numpy(py, dtype, order)?;
     let mut shape: Vec<isize> = layout.shape().iter().map(|dim| dim.cast_signed()).collect();
     let mut strides = layout.strides().to_vec();

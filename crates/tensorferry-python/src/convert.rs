@@ -4,6 +4,7 @@ use crate::array;
 use crate::capsule;
 use crate::dtype;
 use crate::errors::{OrRaise, raise};
+use crate::exports;
 use crate::opened;
 use crate::source::{GIL_BYTES, Sharing, Source};
 use crate::tensor::PyTensor;
@@ -18,7 +19,8 @@ use tensorferry::{Casting, Scalar, ViewMut};
 ///         nested list of numbers.
 ///     dtype: a `numpy.dtype`, `tf.DType`, type or name; None keeps the source's.
 ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
-///     copy: None shares what cannot change (read-only arrays, files mapped read-only, tensors), False shares or raises, True copies.
+///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
+///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
 ///
 /// Raises:
 ///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
@@ -98,6 +100,7 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
         let message = "elements of out share memory (a broadcast array?): write to an array of its own".to_owned();
         return Err(raise(py, "not_writable", message));
     }
+    let _held = exports::hold(array);
     let source = Source::of_ours(src)?;
     let copied;
     let mut view = source.view();

@@ -1,18 +1,15 @@
 //! Python code that runs while the interpreter may end.
 //!
-//! Before Python 3.14 an interpreter that ends also ends each thread that comes to take the GIL, by unwinding its stack, and a stack
-//! with Rust's frames in it cannot be unwound so: the process would abort. So when the interpreter exits, threads that are inside
-//! Python are waited for a moment, none enters it any more, and one that is still in a function of the user's then is held where it is,
-//! as Python 3.14 does.
+//! When the interpreter exits, threads of the library that are inside Python are waited for a moment, and none enters it any more. One
+//! that is still in a Python function then is held where it is: see [`crate::unwinding`].
 
 use crate::logging;
 use crate::release::{Gil, release_parked};
+use crate::unwinding::guard;
 use pyo3::BoundObject;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::hint::black_box;
-use std::mem;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
@@ -55,6 +52,7 @@ impl Drop for Inside {
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResult<T> {
     let inside = Inside::enter();
     let ran = inside.as_ref().and_then(|_| {
+        guard();
         let _gil = Gil::hold();
         Python::try_attach(|py| {
             release_parked(py);
@@ -64,42 +62,13 @@ pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResu
     ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is ending")))
 }
 
-mod raw {
-    use pyo3::ffi::PyObject;
-
-    // Declared here because this call may unwind.
-    unsafe extern "C-unwind" {
-        pub(super) fn PyObject_Call(callable: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
-    }
-}
-
-/// Holds a thread whose stack is unwound under it.
-struct Hold;
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        loop {
-            thread::sleep(Duration::from_secs(3600));
-        }
-    }
-}
-
 /// Calls a function that may take its time: one of the user's, or of a framework.
 pub(crate) fn call<'py, A>(function: &Bound<'py, PyAny>, arguments: A) -> PyResult<Bound<'py, PyAny>>
 where
     A: IntoPyObject<'py, Target = PyTuple>,
 {
-    let arguments = arguments.into_pyobject(function.py()).map_err(Into::into)?.into_bound();
-    // Called by its address, of which the compiler knows nothing: PyO3 declares this function as one that never unwinds, and where both
-    // declarations come into one unit of code, the compiler would leave `hold` out of the call's unwinding.
-    let call = black_box(raw::PyObject_Call as unsafe extern "C-unwind" fn(_, _, _) -> _);
-    let hold = Hold;
-    // SAFETY: both are objects that live as long as the call, `arguments` is a tuple, null stands for no keywords, and the token of the
-    // borrows says that this thread holds the GIL. An ending interpreter that unwinds the stack comes no further than `hold`.
-    let result = unsafe { call(function.as_ptr(), arguments.as_ptr(), std::ptr::null_mut()) };
-    mem::forget(hold);
-    // SAFETY: the call returned a new reference, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(function.py(), result) }
+    guard();
+    function.call1(arguments.into_pyobject(function.py()).map_err(Into::into)?.into_bound())
 }
 
 /// Called by `atexit`.

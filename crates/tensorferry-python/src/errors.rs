@@ -2,6 +2,7 @@
 
 use crate::ending::attached;
 use crate::release::Keep;
+use crate::unwinding::guard;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};
@@ -11,6 +12,7 @@ use tensorferry::Error;
 
 /// An exception of the class that `code` stands for.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
+    guard();
     let make = py.import("tensorferry.errors").and_then(|errors| errors.getattr("make"));
     match make.and_then(|make| make.call1((code, &message))) {
         Ok(exception) => PyErr::from_value(exception),
@@ -20,6 +22,7 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
 
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
+    guard();
     if let Some((raised, at)) = cause(py, error) {
         return with_note(py, raised, at);
     }

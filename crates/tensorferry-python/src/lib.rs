@@ -10,6 +10,7 @@ mod dataset;
 mod dtype;
 mod ending;
 mod errors;
+mod exports;
 mod index;
 mod interface;
 mod logging;
@@ -22,6 +23,7 @@ mod release;
 mod source;
 mod tensor;
 mod tensorflow;
+mod unwinding;
 mod wait;
 
 #[pymodule(gil_used = false)]

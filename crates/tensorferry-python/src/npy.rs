@@ -3,6 +3,7 @@
 use crate::errors::OrRaise;
 use crate::source::Source;
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
@@ -48,5 +49,6 @@ pub(crate) fn save_npy(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_
 
 /// A str, bytes or PathLike, as `open` takes it.
 pub(crate) fn fs_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    guard();
     path.py().import("os")?.call_method1("fsdecode", (path,))?.extract()
 }

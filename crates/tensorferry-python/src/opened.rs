@@ -7,6 +7,7 @@ use crate::npy::fs_path;
 use crate::opened_index::Rows;
 use crate::source::Source;
 use crate::tensor::{PyTensor, as_asked};
+use crate::unwinding::guard;
 use crate::wait::interruptible;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -58,6 +59,7 @@ impl PyArray {
         bytes: usize,
         read: impl Fn(&Array) -> tensorferry::Result<Tensor> + Send + Sync,
     ) -> PyResult<Tensor> {
+        guard();
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);
         }
@@ -70,6 +72,7 @@ impl PyArray {
     /// Length of each dimension.
     #[getter]
     pub(crate) fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        guard();
         PyTuple::new(py, self.inner.shape())
     }
 
@@ -200,6 +203,7 @@ impl PyArray {
 
     /// Pickled as its files' names: whoever unpickles it opens them again.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         slf.py().import("tensorferry._opened")?.call_method1("reduce", (slf, &slf.get().recipe))
     }
 }

@@ -10,6 +10,7 @@
 //! since: a function of the user's, or the garbage collector, drops a tensor of TensorFlow's, and that gives the GIL up first.
 
 use crate::ending::is_ending;
+use crate::unwinding::guard;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
@@ -46,6 +47,7 @@ impl<T: Send> Drop for Keep<T> {
         if is_ending() {
             mem::forget(kept);
         } else if holds_gil() {
+            guard();
             Python::attach(|py| {
                 drop(kept);
                 release_parked(py);

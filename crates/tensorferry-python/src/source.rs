@@ -3,10 +3,12 @@
 use crate::array::{self, Parts};
 use crate::capsule;
 use crate::errors::{OrRaise, raise};
+use crate::exports::{self, Held};
 use crate::interface;
 use crate::opened::PyArray;
 use crate::release::Keep;
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use numpy::PyUntypedArray;
 use pyo3::PyTypeInfo;
 use pyo3::intern;
@@ -22,8 +24,8 @@ pub(crate) const GIL_BYTES: usize = 64 << 10;
 
 /// Elements to read, and what keeps them alive.
 pub(crate) enum Source<'py> {
-    /// An ndarray.
-    Array(Bound<'py, PyUntypedArray>, Parts),
+    /// An ndarray, and what keeps memory that it does not own where it is.
+    Array(Bound<'py, PyUntypedArray>, Parts, Option<Arc<Keep<Held>>>),
     /// A tensor of ours, or one imported through DLPack; `frozen` if nobody can change it.
     Tensor { tensor: Tensor, frozen: bool },
 }
@@ -58,10 +60,11 @@ impl<'py> Source<'py> {
 
     /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its dtype is not one of ours.
     pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
+        guard();
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             refuse_masked(value)?;
             let parts = array::parts(array)?;
-            return Ok(Some(parts.map(|parts| Self::Array(array.clone(), parts))));
+            return Ok(Some(parts.map(|parts| Self::Array(array.clone(), parts, exports::hold(array)))));
         }
         if let Ok(tensor) = value.cast::<PyTensor>() {
             return Ok(Some(Some(Self::Tensor { tensor: tensor.get().inner.clone(), frozen: true })));
@@ -85,7 +88,7 @@ impl<'py> Source<'py> {
 
     pub(crate) fn dtype(&self) -> DType {
         match self {
-            Self::Array(_, parts) => parts.dtype,
+            Self::Array(_, parts, _) => parts.dtype,
             Self::Tensor { tensor, .. } => tensor.dtype(),
         }
     }
@@ -95,7 +98,7 @@ impl<'py> Source<'py> {
         match self {
             // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. That no other thread writes the
             // elements meanwhile is the caller's affair, as with every NumPy function that releases the GIL.
-            Self::Array(_, parts) => unsafe { View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data) },
+            Self::Array(_, parts, _) => unsafe { View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data) },
             Self::Tensor { tensor, .. } => tensor.as_view(),
         }
     }
@@ -136,7 +139,7 @@ impl<'py> Source<'py> {
 
     fn is_frozen(&self) -> bool {
         match self {
-            Self::Array(array, _) => array::is_frozen(array),
+            Self::Array(array, ..) => array::is_frozen(array),
             Self::Tensor { frozen, .. } => *frozen,
         }
     }
@@ -151,10 +154,10 @@ impl<'py> Source<'py> {
     fn share(&self) -> tensorferry::Result<Tensor> {
         match self {
             Self::Tensor { tensor, .. } => Ok(tensor.clone()),
-            Self::Array(array, parts) => {
+            Self::Array(array, parts, held) => {
                 let span = parts.layout.span();
                 let start = NonNull::new(parts.data.wrapping_offset(span.start)).unwrap_or(NonNull::dangling());
-                let owner = Arc::new(Keep::new(array.clone().into_any().unbind()));
+                let owner = exports::keep(array, held.as_ref());
                 // SAFETY: the array, which the owner keeps alive, vouches for the bytes its layout spans. Nobody writes them: the
                 // array is frozen, or the user said copy=False and thereby that they will not.
                 let buffer = unsafe { Buffer::from_raw_parts(start, span.end.abs_diff(span.start), owner) };

@@ -6,6 +6,7 @@ use crate::dtype;
 use crate::errors::{OrRaise, raise};
 use crate::index;
 use crate::source::{Sharing, Source, keywords};
+use crate::unwinding::guard;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -48,6 +49,7 @@ impl PyTensor {
     /// Length of each dimension.
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        guard();
         PyTuple::new(py, self.inner.shape())
     }
 
@@ -60,6 +62,7 @@ impl PyTensor {
     /// Bytes from one element to the next along each dimension.
     #[getter]
     fn strides<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        guard();
         PyTuple::new(py, self.inner.layout().strides())
     }
 
@@ -107,16 +110,19 @@ impl PyTensor {
 
     /// A `tf.Tensor`, sharing this memory where TensorFlow can take it.
     fn to_tensorflow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         slf.py().import("tensorferry.tensorflow")?.call_method1("from_tensor", (slf,))
     }
 
     /// A `torch.Tensor` of its own memory: PyTorch has no read-only tensors, and writing to this one's would crash.
     fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         slf.py().import("tensorferry.torch")?.call_method1("from_tensor", (slf,))
     }
 
     /// A `jax.Array`, sharing this memory where JAX can take it.
     fn to_jax<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         slf.py().import("tensorferry.jax")?.call_method1("from_tensor", (slf,))
     }
 
@@ -180,6 +186,7 @@ impl PyTensor {
     }
 
     fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Self> {
+        guard();
         let index = index::parse(index, self.inner.layout())?;
         Ok(self.inner.index(&index).or_raise(py)?.into())
     }
@@ -225,6 +232,7 @@ impl PyTensor {
 
     /// Pickled as its elements; protocol 5 can carry them out of band.
     fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, protocol: u32) -> PyResult<Bound<'py, PyTuple>> {
+        guard();
         let py = slf.py();
         let rebuild = py.import("tensorferry._pickle")?;
         rebuild.call_method1("reduce", (slf, protocol))?.cast_into().map_err(PyErr::from)
@@ -257,6 +265,7 @@ impl Rows {
     }
 
     fn __next__(&mut self) -> Option<PyTensor> {
+        guard();
         let row = self.tensor.index(&[Index::At(self.next)]).ok()?;
         self.next += 1;
         Some(row.into())
@@ -311,6 +320,7 @@ fn format_of(dtype: DType) -> Option<&'static CStr> {
 
 /// Fills a `Py_buffer` (docs.python.org/3/c-api/buffer.html).
 unsafe fn fill_buffer(slf: &Bound<'_, PyTensor>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    guard();
     let inner = &slf.get().inner;
     let asks = |flag: c_int| flags & flag == flag;
     let Some(format) = format_of(inner.dtype()) else {

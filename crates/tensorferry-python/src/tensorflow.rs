@@ -83,7 +83,8 @@ impl Runtime {
 ///     value: an array, a number, a nested list of numbers, or anything `tf.convert_to_tensor` takes.
 ///     dtype: a `tf.DType`, `numpy.dtype`, type or name; None infers it as TensorFlow does.
 ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
-///     copy: None shares what cannot change (read-only arrays, files mapped read-only, tensors), False shares or raises, True copies.
+///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
+///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
 ///         Memory not aligned to 64 bytes is always copied: TensorFlow would abort the process.
 ///     name: the name of the constant inside `tf.function`.
 ///

@@ -7,6 +7,7 @@ use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::errors::{OrRaise, raise};
+use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -63,6 +64,7 @@ impl Slot {
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Taken<'_>> {
+        guard();
         let me = thread::current().id();
         loop {
             match self.try_take(me) {

@@ -4,6 +4,7 @@ use super::callee;
 use super::format::{Format, Opened};
 use super::plan::Plan;
 use crate::ending;
+use crate::unwinding::guard;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
@@ -37,6 +38,7 @@ impl Packer {
     /// a list where `function(parts)` makes the object.
     #[new]
     fn new(skeleton: &Bound<'_, PyAny>, format: &str, nest: Py<PyAny>) -> PyResult<Self> {
+        guard();
         let mut len = 0;
         let template = compile(skeleton, &mut len)?;
         Ok(Self { template, len, format: Format::parse(skeleton.py(), format)?, nest })
@@ -83,6 +85,7 @@ impl Packer {
 
     /// As [`Packer::pack`], in a format that is open.
     pub(crate) fn pack_as<'py>(&self, py: Python<'py>, opened: &Opened<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         self.check(&element)?;
         let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))

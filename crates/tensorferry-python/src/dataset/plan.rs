@@ -6,6 +6,7 @@ use super::packer::Packer;
 use super::spec;
 use crate::errors::OrRaise;
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) struct Plan {
 
 impl From<Dataset> for Plan {
     fn from(inner: Dataset) -> Self {
+        guard();
         Self { inner, epochs: Arc::default() }
     }
 }
