@@ -74,7 +74,7 @@ impl Kernel for NextEpoch {
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
         let at_once = Options { read_ahead: Some(0), ..Options::default() };
-        let state = plan.dataset.iter_with(plan.count_epoch(), &at_once).save()?.to_bytes();
+        let state = plan.dataset().iter_with(plan.count_epoch(), &at_once).save()?.to_bytes();
         let len = state.len();
         call.output(0, &Tensor::from_vec(state, &[len])?)
     }
@@ -126,7 +126,7 @@ impl Kernel for Open {
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
-        let pass = plan.dataset.iter_with(plan.next_epoch(), &plan.options);
+        let pass = plan.dataset().iter_with(plan.next_epoch(), &plan.options);
         call.output(0, &handle::keep(Entry::Pass(Arc::new(Mutex::new(pass))))?)
     }
 }

@@ -4,9 +4,9 @@ use crate::status::{Code, Failure};
 use std::collections::hash_map::Entry::Vacant;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Saved};
+use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Passes, Saved};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
 /// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as constants, which would cut the handle
@@ -15,11 +15,10 @@ const LEN: usize = 256;
 
 /// A plan that TensorFlow reads.
 pub(crate) struct Plan {
-    pub(crate) dataset: Dataset,
     /// How its passes run.
     pub(crate) options: Options,
-    /// How many passes over it were begun: the epoch of the next.
-    epochs: Arc<AtomicU64>,
+    /// The passes over it, and the epoch of the next.
+    passes: Passes,
     /// The epochs that were counted for passes which are still to begin. Others are of checkpoints.
     counted: Mutex<HashSet<u64>>,
 }
@@ -27,7 +26,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// The number of a pass that begins now.
     pub(crate) fn next_epoch(&self) -> Epoch {
-        Epoch(self.epochs.fetch_add(1, Ordering::Relaxed))
+        self.passes.next()
+    }
+
+    /// The plan as the next pass reads it.
+    pub(crate) fn dataset(&self) -> Dataset {
+        self.passes.dataset()
     }
 
     /// The number of a pass that [`Indexed::begin`] is to begin, as what it is: a new one.
@@ -55,9 +59,11 @@ pub(crate) struct Indexed {
 impl Indexed {
     /// The pass that a state is of.
     pub(crate) fn begin(plan: &Plan, saved: Saved) -> Result<Self> {
-        let dataset = plan.dataset.seeded(&saved)?;
-        plan.epochs.fetch_max(saved.epoch().0.saturating_add(1), Ordering::Relaxed);
+        let dataset = plan.dataset().seeded(&saved)?;
         let is_new = plan.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
+        if !is_new {
+            plan.passes.resumed_from(&saved);
+        }
         let is_new = AtomicBool::new(is_new && dataset.differs_by_pass());
         Ok(Self { dataset, saved, options: plan.options, iter: Mutex::default(), is_new })
     }
@@ -162,16 +168,15 @@ impl Drop for Memory {
 
 /// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or in TensorFlow, the dataset lives.
 ///
-/// `options` says how passes over it are run. `epochs` counts the passes that were begun; iterators outside
-/// TensorFlow may share it.
+/// `options` says how passes over it are run. They are counted with those over the same plan outside of TensorFlow: see [`Passes`].
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
-pub fn handle(dataset: Dataset, options: Options, epochs: Arc<AtomicU64>) -> Result<Tensor> {
+pub fn handle(dataset: Dataset, options: Options) -> Result<Tensor> {
     // Where nothing is said, elements are computed on several threads, as tf.data would: but no function is called ahead of its time.
     let unsaid = options.read_ahead.is_none() && dataset.read_ahead().is_none();
     let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() { dataset.prefetch(None) } else { dataset };
-    keep(Entry::Plan(Arc::new(Plan { dataset, options, epochs, counted: Mutex::default() })))
+    keep(Entry::Plan(Arc::new(Plan { passes: Passes::new(dataset), options, counted: Mutex::default() })))
 }
 
 /// How many handles are in use: of datasets, of epochs and of passes.

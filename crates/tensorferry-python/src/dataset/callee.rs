@@ -69,7 +69,7 @@ pub(crate) fn element(values: &Bound<'_, PyAny>, spec: &[Component]) -> PyResult
 pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<Value> {
     match part {
         Component::Tensor(spec) => Ok(tensor(value, Some(spec.dtype))?.into()),
-        Component::Dataset(_) => Ok(Value::Dataset(value.cast::<Plan>()?.get().inner.clone())),
+        Component::Dataset(_) => Ok(Value::Dataset(value.cast::<Plan>()?.get().dataset())),
     }
 }
 

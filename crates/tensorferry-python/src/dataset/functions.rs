@@ -14,17 +14,28 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{Component, Dataset, Element, Function, Generator, Stop};
 
+/// What a plan calls a function, and what tells it from others of that name.
+pub(crate) type Name = (String, u64);
+
+/// A function that is called in the order of the elements.
+pub(crate) fn named<In, Out>(
+    (name, identity): Name,
+    call: impl Fn(In) -> tensorferry::Result<Out> + Send + Sync + 'static,
+) -> Function<In, Out> {
+    Function::sequential(name, call).identified(identity)
+}
+
 /// A predicate of elements.
-fn predicate(stage: &'static str, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, bool> {
+fn predicate(stage: &'static str, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, bool> {
     let callee = Callee::new(function, vec![packer]);
-    Function::sequential(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
 }
 
 /// What a function makes of each element: it returns a flat list of components.
 #[pyfunction]
 pub(crate) fn map(
     plan: &Bound<'_, Plan>,
-    name: String,
+    name: Name,
     function: Py<PyAny>,
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
@@ -32,31 +43,31 @@ pub(crate) fn map(
     let spec = spec::from_python(spec)?;
     let (callee, parts) = (Callee::new(function, vec![packer]), spec.clone());
     let call = move |element| callee.call(element, |flat| callee::element(&flat, &parts));
-    Ok(plan.get().inner.map(Function::sequential(name, call), spec).into())
+    Ok(plan.get().dataset().map(named(name, call), spec).into())
 }
 
 /// The elements for which a function returns true.
 #[pyfunction]
-pub(crate) fn filter(plan: &Bound<'_, Plan>, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
-    plan.get().inner.filter(predicate("filter", name, function, packer)).into()
+pub(crate) fn filter(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    plan.get().dataset().filter(predicate("filter", name, function, packer)).into()
 }
 
 /// The elements before the first for which a function returns false.
 #[pyfunction]
-pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: String, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
-    plan.get().inner.take_while(predicate("take_while", name, function, packer)).into()
+pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    plan.get().dataset().take_while(predicate("take_while", name, function, packer)).into()
 }
 
 /// The elements of what `function()` returns: a Python iterator over flat lists.
 #[pyfunction]
-pub(crate) fn from_generator(name: String, function: Py<PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
+pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
     let spec = spec::from_python(spec)?;
     let (callee, parts) = (Callee::new(function, Vec::new()), spec.clone());
     let make = move |()| {
         let iterator = callee.call(Vec::new(), |iterable| Ok(iterable.try_iter()?.into_any().unbind()))?;
         Ok(Box::new(Elements { iterator: Some(Keep::new(iterator)), spec: parts.clone() }) as Generator)
     };
-    Ok(Dataset::from_generator(Function::sequential(name, make), spec).into())
+    Ok(Dataset::from_generator(named(name, make), spec).into())
 }
 
 /// What a Python iterator gives, until it ends or raises.
@@ -88,7 +99,7 @@ pub(crate) fn scan(
     py: Python<'_>,
     plan: &Bound<'_, Plan>,
     initial: &Bound<'_, PyList>,
-    name: String,
+    name: Name,
     function: Py<PyAny>,
     packers: (Py<Packer>, Py<Packer>),
     specs: (Bound<'_, PyAny>, Bound<'_, PyAny>),
@@ -102,7 +113,7 @@ pub(crate) fn scan(
         let result = state.split_off(state_spec.len().min(state.len()));
         Ok((state, result))
     };
-    Ok(plan.get().inner.scan(initial, Function::sequential(name, step), result_spec).or_raise(py)?.into())
+    Ok(plan.get().dataset().scan(initial, named(name, step), result_spec).or_raise(py)?.into())
 }
 
 /// All elements folded into a state, which is nested by `packer`.
@@ -111,7 +122,7 @@ pub(crate) fn fold<'py>(
     py: Python<'py>,
     plan: &Bound<'py, Plan>,
     initial: &Bound<'py, PyList>,
-    name: String,
+    name: Name,
     function: Py<PyAny>,
     packers: (Py<Packer>, Py<Packer>),
     spec: &Bound<'py, PyAny>,
@@ -121,8 +132,8 @@ pub(crate) fn fold<'py>(
     let result = packers.0.clone_ref(py);
     let callee = Callee::new(function, vec![packers.0, packers.1]);
     let step = move |(state, element): (Element, Element)| callee.call_each([state, element], |flat| callee::element(&flat, &spec));
-    let dataset = plan.get().inner.clone();
-    let step = Function::sequential(name, step);
+    let dataset = plan.get().dataset();
+    let step = named(name, step);
     let (folded, interrupted) = interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));
     interrupted?;
     result.get().pack(py, folded.map_err(|error| to_py(py, &error))?)

@@ -10,7 +10,7 @@ use crate::errors::{OrRaise, raise};
 use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyTuple};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
@@ -127,8 +127,7 @@ impl Taken<'_> {
 
 impl DatasetIterator {
     pub(crate) fn new(plan: Py<Plan>, packer: Py<Packer>, options: Options) -> Self {
-        let epoch = Epoch(plan.get().next_epoch());
-        let iter = plan.get().inner.iter_with(epoch, &options);
+        let iter = plan.get().dataset().iter_with(plan.get().next_epoch(), &options);
         Self { slot: Slot::new(iter), plan, packer, options }
     }
 
@@ -210,18 +209,17 @@ impl DatasetIterator {
         } else {
             vec![parse_state(state)?]
         };
-        let plan = self.plan.get();
+        let plan = self.plan.get().dataset();
         let (resumed, interrupted) = interrupt::run(py, || match saved.as_slice() {
-            [only] if !several => plan.inner.resume(only, &self.options),
-            all => plan.inner.resume_all(all, &self.options),
+            [only] if !several => plan.resume(only, &self.options),
+            all => plan.resume_all(all, &self.options),
         });
         interrupted?;
         let resumed = resumed.or_raise(py)?;
-        let epoch = resumed.epoch();
         let mut taken = self.slot.take(py)?;
+        self.plan.get().resumed(&resumed);
         let old = taken.iter.replace(Box::new(resumed));
         py.detach(|| drop(old));
-        plan.went_on_from(epoch.0);
         Ok(())
     }
 }
@@ -240,5 +238,17 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     }
     let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
     let Some(Ok(bytes)) = bytes else { return Err(wrong("its data are damaged")) };
-    Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)
+    let saved = Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
+    let number = |name: &str| {
+        let value = state.get_item(name)?;
+        match value.as_ref().filter(|value| !value.is_instance_of::<PyBool>()).map(|value| value.extract::<u64>()) {
+            Some(Ok(number)) => Ok(number),
+            _ => {
+                let is = value.map_or_else(|| "is missing".into(), |value| format!("is {value}"));
+                Err(wrong(&format!("{name} has to be a whole number of at least 0, and {is}")))
+            }
+        }
+    };
+    // A changed position or epoch is obeyed where that is a matter of arithmetic.
+    saved.moved(Epoch(number("epoch")?), number("position")?).or_raise(py)
 }

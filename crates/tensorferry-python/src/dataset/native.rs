@@ -12,13 +12,13 @@ use tensorferry::{Casting, DType};
 pub(crate) fn cast(py: Python<'_>, plan: &Bound<'_, Plan>, dtypes: Vec<Option<Bound<'_, PyAny>>>, casting: &str) -> PyResult<Plan> {
     let casting = dtype::parse_casting(py, casting)?;
     let dtypes = dtypes.iter().map(|asked| dtype::parse_ours(asked.as_ref())).collect::<PyResult<Vec<_>>>()?;
-    Ok(plan.get().inner.cast(&dtypes, casting).or_raise(py)?.into())
+    Ok(plan.get().dataset().cast(&dtypes, casting).or_raise(py)?.into())
 }
 
 /// `x * mul + add` as float32, of the components that `which` says.
 #[pyfunction]
 pub(crate) fn scale(py: Python<'_>, plan: &Bound<'_, Plan>, mul: f64, add: f64, which: Option<Vec<bool>>) -> PyResult<Plan> {
-    Ok(plan.get().inner.scale(mul, add, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().scale(mul, add, which.as_deref()).or_raise(py)?.into())
 }
 
 /// Integers as vectors with a one at their place.
@@ -31,7 +31,7 @@ pub(crate) fn one_hot(
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Float32);
-    Ok(plan.get().inner.one_hot(depth, dtype, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().one_hot(depth, dtype, which.as_deref()).or_raise(py)?.into())
 }
 
 /// Rows of a table in the place of their numbers.
@@ -39,7 +39,7 @@ pub(crate) fn one_hot(
 pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, PyAny>, which: Option<Vec<bool>>) -> PyResult<Plan> {
     let sharing = Sharing { copy: None, framework: false };
     let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
-    Ok(plan.get().inner.lookup(table, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().lookup(table, which.as_deref()).or_raise(py)?.into())
 }
 
 /// A part of each element at a random place, None leaving a dimension whole.
@@ -51,7 +51,7 @@ pub(crate) fn random_crop(
     seed: Option<u64>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
-    Ok(plan.get().inner.random_crop(&size, seed, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().random_crop(&size, seed, which.as_deref()).or_raise(py)?.into())
 }
 
 /// Elements reversed along axes, each with a probability.
@@ -64,7 +64,7 @@ pub(crate) fn flip(
     seed: Option<u64>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
-    Ok(plan.get().inner.flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
 }
 
 /// Elements padded to a shape, None leaving a dimension as it is.
@@ -78,5 +78,5 @@ pub(crate) fn pad_to(
 ) -> PyResult<Plan> {
     let sharing = Sharing { copy: None, framework: false };
     let value = Source::of_ours(value)?.to_tensor(py, None, Casting::Checked, sharing)?;
-    Ok(plan.get().inner.pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())
+    Ok(plan.get().dataset().pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())
 }

@@ -1,6 +1,7 @@
 //! Stages whose Python functions return datasets: they are given functions that return a `Plan`, and what the elements of it are.
 
 use super::callee::{self, Callee};
+use super::functions::{Name, named};
 use super::packer::Packer;
 use super::plan::Plan;
 use super::spec;
@@ -10,14 +11,14 @@ use tensorferry::Tensor;
 use tensorferry::dataset::{Dataset, Element, Function, Value};
 
 /// A function that makes a dataset of an element.
-fn maker(name: String, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, Dataset> {
+fn maker(name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, Dataset> {
     let callee = Callee::new(function, vec![packer]);
-    Function::sequential(name, move |element| callee.call(element, |plan| made(&plan)))
+    named(name, move |element| callee.call(element, |plan| made(&plan)))
 }
 
 /// The dataset of a plan that a function returned.
 fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    Ok(plan.cast::<Plan>()?.get().inner.clone())
+    Ok(plan.cast::<Plan>()?.get().dataset())
 }
 
 /// What stands for a dataset of such elements while a function is asked what it makes of one.
@@ -30,27 +31,27 @@ pub(crate) fn placeholder(spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
 #[pyfunction]
 pub(crate) fn flat_map(
     plan: &Bound<'_, Plan>,
-    name: String,
+    name: Name,
     function: Py<PyAny>,
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
     let spec = spec::from_python(spec)?;
-    Ok(plan.get().inner.flat_map(maker(name, function, packer), spec).into())
+    Ok(plan.get().dataset().flat_map(maker(name, function, packer), spec).into())
 }
 
 /// As `flat_map`, of several datasets in turn.
 #[pyfunction]
 pub(crate) fn interleave(
     plan: &Bound<'_, Plan>,
-    name: String,
+    name: Name,
     function: Py<PyAny>,
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
     lengths: (usize, usize),
 ) -> PyResult<Plan> {
     let (spec, (cycle_length, block_length)) = (spec::from_python(spec)?, lengths);
-    let made = plan.get().inner.interleave(maker(name, function, packer), spec, cycle_length, block_length);
+    let made = plan.get().dataset().interleave(maker(name, function, packer), spec, cycle_length, block_length);
     Ok(made.or_raise(plan.py())?.into())
 }
 
@@ -59,9 +60,9 @@ pub(crate) fn interleave(
 #[pyfunction]
 pub(crate) fn group_by_window(
     plan: &Bound<'_, Plan>,
-    key: (String, Py<PyAny>),
-    reduce: (String, Py<PyAny>),
-    window_size: (String, Py<PyAny>),
+    key: (Name, Py<PyAny>),
+    reduce: (Name, Py<PyAny>),
+    window_size: (Name, Py<PyAny>),
     packers: (Py<Packer>, Py<Packer>, Py<Packer>),
     spec: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
@@ -69,19 +70,19 @@ pub(crate) fn group_by_window(
     let sizes = keys.clone_ref(plan.py());
     let callee = Callee::new(key.1, vec![elements]);
     let key =
-        Function::sequential(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
+        named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
     let callee = Callee::new(window_size.1, vec![sizes]);
-    let window_size = Function::sequential(window_size.0, move |key| {
+    let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
             let size = callee::integer(&size, "group_by_window: window_size_func")?;
             Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
         })
     });
     let callee = Callee::new(reduce.1, vec![keys, windows]);
-    let reduce = Function::sequential(reduce.0, move |(key, window)| {
+    let reduce = named(reduce.0, move |(key, window)| {
         callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan))
     });
-    Ok(plan.get().inner.group_by_window(key, reduce, window_size, spec).into())
+    Ok(plan.get().dataset().group_by_window(key, reduce, window_size, spec).into())
 }
 
 fn of_key(key: i64) -> tensorferry::Result<Element> {

@@ -9,35 +9,38 @@ use crate::tensor::PyTensor;
 use crate::unwinding::guard;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry::dataset::{Cardinality, Dataset, Options, Shape};
+use tensorferry::dataset::{Cardinality, Dataset, Epoch, Iter, Options, Passes, Shape};
 use tensorferry::{DType, Tensor};
 
-/// A plan, and how often it was iterated.
+/// A plan, and the passes over it.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Plan {
+    /// The plan as it was written. What is read, and what other plans are made of, is [`Plan::dataset`].
     pub(crate) inner: Dataset,
-    /// The epoch of the next iteration.
-    epochs: Arc<AtomicU64>,
+    passes: Passes,
 }
 
 impl From<Dataset> for Plan {
     fn from(inner: Dataset) -> Self {
         guard();
-        Self { inner, epochs: Arc::default() }
+        Self { passes: Passes::new(inner.clone()), inner }
     }
 }
 
 impl Plan {
-    /// The number of this pass over the plan.
-    pub(crate) fn next_epoch(&self) -> u64 {
-        self.epochs.fetch_add(1, Ordering::Relaxed)
+    /// The plan, with the seeds of a state that was loaded.
+    pub(crate) fn dataset(&self) -> Dataset {
+        self.passes.dataset()
     }
 
-    /// Has the next pass come after `epoch`.
-    pub(crate) fn went_on_from(&self, epoch: u64) {
-        self.epochs.fetch_max(epoch.saturating_add(1), Ordering::Relaxed);
+    /// The number of this pass over the plan.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        self.passes.next()
+    }
+
+    /// Has the next pass be the one after that of an iteration, with the seeds of it.
+    pub(crate) fn resumed(&self, iter: &Iter) {
+        self.passes.resumed(iter);
     }
 }
 
@@ -87,16 +90,67 @@ impl Plan {
         read_ahead: Option<usize>,
     ) -> PyResult<PyTensor> {
         let options = Options { threads, memory_limit, read_ahead };
-        Ok(tensorferry_tensorflow::handle(self.inner.clone(), options, Arc::clone(&self.epochs)).or_raise(py)?.into())
+        Ok(tensorferry_tensorflow::handle(self.dataset(), options).or_raise(py)?.into())
     }
 
     fn __str__(&self) -> String {
         self.inner.to_string()
     }
 
-    /// The same plan, its epochs counted anew.
+    /// The same plan, its epochs counted with these.
     fn copy(&self) -> Self {
-        self.inner.clone().into()
+        self.dataset().into()
+    }
+
+    /// The same plan, its epochs counted from 0 and with no others.
+    fn alone(&self) -> Self {
+        let inner = self.dataset();
+        Self { passes: Passes::alone(inner.clone()), inner }
+    }
+
+    /// Which epoch the next pass is, over this plan and all that are made of it.
+    fn set_epoch(&self, epoch: u64) {
+        self.passes.set(epoch);
+    }
+
+    /// The epoch of the next pass, the one that `set_epoch` said of this plan, and the seed that its last stage drew: what a pickle of
+    /// its recipe takes along.
+    fn progress(&self) -> (u64, Option<u64>, Option<u64>) {
+        (self.passes.upcoming().0, self.passes.last_set(), self.inner.drawn_seed())
+    }
+
+    /// The same plan, with what `progress` returned of another process's.
+    fn with_progress(&self, py: Python<'_>, progress: (u64, Option<u64>, Option<u64>)) -> PyResult<Self> {
+        let (epoch, set, seed) = progress;
+        let plan: Self = match seed {
+            Some(seed) => self.inner.with_drawn_seed(seed, &[]).or_raise(py)?.into(),
+            None => self.inner.clone().into(),
+        };
+        if let Some(set) = set {
+            plan.passes.set(set);
+        }
+        if plan.passes.upcoming().0 != epoch {
+            plan.passes.count_from(epoch);
+        }
+        Ok(plan)
+    }
+
+    /// The same plan with another seed for its last stage, if that drew one and is none of `inputs`.
+    fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
+        let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
+        Ok(self.inner.with_drawn_seed(seed, &inputs).or_raise(py)?.into())
+    }
+
+    /// Whether there may be fewer elements than `cardinality` says.
+    #[getter]
+    fn may_end_early(&self) -> bool {
+        self.inner.may_end_early()
+    }
+
+    /// A number that is the same for plans that count their epochs together, in this process.
+    #[getter]
+    fn key(&self) -> u64 {
+        self.passes.key()
     }
 
     /// One pass over the elements, nested by `packer`.
@@ -111,23 +165,23 @@ impl Plan {
     }
 
     fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
-        Ok(self.inner.batch(batch_size, drop_remainder).or_raise(py)?.into())
+        Ok(self.dataset().batch(batch_size, drop_remainder).or_raise(py)?.into())
     }
 
     fn take(&self, count: Option<u64>) -> Self {
-        self.inner.take(count).into()
+        self.dataset().take(count).into()
     }
 
     fn skip(&self, count: Option<u64>) -> Self {
-        self.inner.skip(count).into()
+        self.dataset().skip(count).into()
     }
 
     fn shard(&self, py: Python<'_>, num_shards: u64, index: u64) -> PyResult<Self> {
-        Ok(self.inner.shard(num_shards, index).or_raise(py)?.into())
+        Ok(self.dataset().shard(num_shards, index).or_raise(py)?.into())
     }
 
     fn shuffle(&self, py: Python<'_>, buffer_size: Option<u64>, seed: Option<u64>, reshuffle: bool) -> PyResult<Self> {
-        Ok(self.inner.shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self.dataset().shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
     }
 
     fn shuffle_blocks(
@@ -138,39 +192,39 @@ impl Plan {
         seed: Option<u64>,
         reshuffle: bool,
     ) -> PyResult<Self> {
-        Ok(self.inner.shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self.dataset().shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
     }
 
     fn cache(&self) -> Self {
-        self.inner.cache().into()
+        self.dataset().cache().into()
     }
 
     fn window(&self, py: Python<'_>, size: u64, shift: Option<u64>, stride: u64, drop_remainder: bool) -> PyResult<Self> {
-        Ok(self.inner.window(size, shift, stride, drop_remainder).or_raise(py)?.into())
+        Ok(self.dataset().window(size, shift, stride, drop_remainder).or_raise(py)?.into())
     }
 
     fn repeat(&self, count: Option<u64>) -> Self {
-        self.inner.repeat(count).into()
+        self.dataset().repeat(count).into()
     }
 
     fn enumerate(&self, start: i64) -> Self {
-        self.inner.enumerate(start).into()
+        self.dataset().enumerate(start).into()
     }
 
     fn concatenate(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<Self> {
-        Ok(self.inner.concatenate(&other.get().inner).or_raise(py)?.into())
+        Ok(self.dataset().concatenate(&other.get().dataset()).or_raise(py)?.into())
     }
 
     fn prefetch(&self, buffer_size: Option<usize>) -> Self {
-        self.inner.prefetch(buffer_size).into()
+        self.dataset().prefetch(buffer_size).into()
     }
 
     fn unbatch(&self, py: Python<'_>) -> PyResult<Self> {
-        Ok(self.inner.unbatch().or_raise(py)?.into())
+        Ok(self.dataset().unbatch().or_raise(py)?.into())
     }
 
     fn rebatch(&self, py: Python<'_>, batch_sizes: Vec<usize>, drop_remainder: bool) -> PyResult<Self> {
-        Ok(self.inner.rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
+        Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
     }
 
     /// `shapes` has the dimensions of each component, None where the longest of the batch decides; `values` what to pad with, None for 0.
@@ -188,10 +242,10 @@ impl Plan {
             value.as_ref().map(|value| callee::tensor(value, dtype)).transpose()
         };
         let values: Vec<Option<Tensor>> = values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
-        Ok(self.inner.padded_batch(batch_size, Some(shapes), Some(values), drop_remainder).or_raise(py)?.into())
+        Ok(self.dataset().padded_batch(batch_size, Some(shapes), Some(values), drop_remainder).or_raise(py)?.into())
     }
 
     fn unique(&self, py: Python<'_>) -> PyResult<Self> {
-        Ok(self.inner.unique().or_raise(py)?.into())
+        Ok(self.dataset().unique().or_raise(py)?.into())
     }
 }

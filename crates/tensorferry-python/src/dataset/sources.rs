@@ -65,7 +65,7 @@ pub(crate) fn random(seed: Option<u64>, rerandomize: bool) -> Plan {
 /// Elements of one of each.
 #[pyfunction]
 pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
-    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
+    let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
     Ok(Dataset::zip(datasets).or_raise(py)?.into())
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn sample_from_datasets(
     stop_on_empty: bool,
     rerandomize: bool,
 ) -> PyResult<Plan> {
-    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
+    let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
     Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize).or_raise(py)?.into())
 }
 
@@ -91,6 +91,6 @@ pub(crate) fn choose_from_datasets(
     choice: &Bound<'_, Plan>,
     stop_on_empty: bool,
 ) -> PyResult<Plan> {
-    let datasets = plans.iter().map(|plan| plan.get().inner.clone()).collect();
-    Ok(Dataset::choose_from_datasets(datasets, choice.get().inner.clone(), stop_on_empty).or_raise(py)?.into())
+    let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
+    Ok(Dataset::choose_from_datasets(datasets, choice.get().dataset(), stop_on_empty).or_raise(py)?.into())
 }

@@ -5,7 +5,7 @@ use crate::errors::OrRaise;
 use crate::npy::fs_path;
 use pyo3::prelude::*;
 use std::time::Duration;
-use tensorferry::dataset::{Dataset, Epoch, Options};
+use tensorferry::dataset::{Dataset, Options};
 
 /// How long to write without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ pub(crate) fn save_dataset(
 ) -> PyResult<()> {
     let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
     let options = Options { threads, memory_limit, read_ahead };
-    let begin = || plan.inner.saving(&path, Some(structure), || Epoch(plan.next_epoch()), &options);
+    let begin = || plan.dataset().saving(&path, Some(structure), || plan.next_epoch(), &options);
     let mut saving = py.detach(begin).or_raise(py)?;
     while py.detach(|| saving.step(STEP)).or_raise(py)? {
         py.check_signals()?;

@@ -245,8 +245,12 @@ impl Node for BlockShuffle {
         Self::over(&inputs[0], self.block, self.group, self.seed.rebuilt(change), self.reshuffle_each_iteration)
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
     }
 
     fn needs(&self) -> Needs {

@@ -53,6 +53,10 @@ impl Node for Filter {
         Ok(inputs[0].filter(self.predicate.clone()))
     }
 
+    fn identity(&self) -> u64 {
+        self.predicate.identity()
+    }
+
     fn is_indexed(&self) -> bool {
         false
     }

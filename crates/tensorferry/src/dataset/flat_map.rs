@@ -2,6 +2,7 @@
 
 use super::inner::{Made, Outer};
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
+use super::random::Seed;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
 use crate::Result;
@@ -10,6 +11,7 @@ struct FlatMap {
     input: Dataset,
     function: Function<Element, Dataset>,
     spec: Vec<Component>,
+    seed: Seed,
 }
 
 impl Dataset {
@@ -20,8 +22,8 @@ impl Dataset {
     /// element for which `function` fails is one error in the place of its dataset.
     ///
     /// The state of an iteration holds where the input and the current dataset have come to. Restoring calls `function` again on the
-    /// current element: `function` has to return the same dataset for the same element. Seeds that it lets its shuffles draw are kept
-    /// for the current dataset; the next ones draw others. Of an input that is not indexed the state holds the current element by value.
+    /// current element: `function` has to return the same dataset for the same element. Seeds that it lets its shuffles draw follow
+    /// from one that this stage draws, the element's index and the epoch. Of an input that is not indexed the state holds the current element by value.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Dataset, Element, Function}};
@@ -34,7 +36,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn flat_map(&self, function: Function<Element, Dataset>, spec: Vec<Component>) -> Self {
-        Self::of(FlatMap { input: self.clone(), function, spec })
+        Self::of(FlatMap { input: self.clone(), function, spec, seed: Seed::new(None) })
     }
 }
 
@@ -55,8 +57,19 @@ impl Node for FlatMap {
         format!("flat_map({}, {})", self.function.name(), Component::list(&self.spec))
     }
 
-    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(inputs[0].flat_map(self.function.clone(), self.spec.clone()))
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let Self { function, spec, .. } = self;
+        let seed = self.seed.rebuilt(change);
+        Ok(Dataset::of(Self { input: inputs[0].clone(), function: function.clone(), spec: spec.clone(), seed }))
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    fn identity(&self) -> u64 {
+        self.function.identity()
     }
 
     fn is_indexed(&self) -> bool {
@@ -77,7 +90,7 @@ impl Node for FlatMap {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let outer = Outer::new(&self.input, &self.function, &self.spec, cx, "flat_map")?;
+        let outer = Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
         Ok(Box::new(FlatMapStream { outer, current: None }))
     }
 }
@@ -208,7 +221,7 @@ mod tests {
 
     /// Says in which epoch it is, and which seed it drew.
     struct Tells {
-        seed: u64,
+        seed: Seed,
         spec: Vec<Component>,
     }
 
@@ -226,31 +239,35 @@ mod tests {
             "tells()".into()
         }
         fn rebuild(&self, _inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-            let seed = change.seeds.pop_front().unwrap_or(self.seed);
-            Ok(Dataset::of(Self { seed, spec: self.spec.clone() }))
+            Ok(Dataset::of(Self { seed: self.seed.rebuilt(change), spec: self.spec.clone() }))
         }
-        fn drawn_seed(&self) -> Option<u64> {
-            Some(self.seed)
+        fn drawn_seed(&self) -> Option<&Seed> {
+            self.seed.drawn()
         }
         fn is_indexed(&self) -> bool {
             true
         }
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-            let value = cx.epoch.0 % 1000 * 1_000_000 + self.seed * 1000 + index;
+            let value = cx.epoch.0 % 1000 * 1_000_000 + self.seed.value % 1000 * 1000 + index;
             Ok(vec![crate::Tensor::from_vec(vec![value.cast_signed()], &[])?.into()])
         }
     }
 
     #[test]
     fn each_dataset_is_in_an_epoch_of_its_own_and_keeps_the_seed_it_drew() {
-        let draws = Arc::new(AtomicI64::new(0));
-        let draw = Function::new("draw", move |_: Element| {
-            let seed = draws.fetch_add(1, Ordering::Relaxed).cast_unsigned();
-            Ok(Dataset::of(Tells { seed, spec: element_spec() }))
-        });
+        let draw = Function::new("draw", move |_: Element| Ok(Dataset::of(Tells { seed: Seed::new(None), spec: element_spec() })));
         let dataset = range(3).flat_map(draw, element_spec());
         let epochs: Vec<i64> = values(&dataset).into_iter().map(|value| value / 1_000_000).collect();
         assert_eq!(epochs, [0, 0, 1, 1, 2, 2]);
+        // What it drew follows from the stage's seed and the element: in every pass over an epoch, and in every process, it is the same.
+        assert_eq!(values(&dataset), values(&dataset));
+        let seeds: Vec<i64> = values(&dataset).into_iter().map(|value| value / 1000 % 1000).collect();
+        assert!(seeds[0] != seeds[2] || seeds[2] != seeds[4], "{seeds:?}");
+        let known = Seed::new(None);
+        let captured = Tells { seed: known.clone(), spec: element_spec() };
+        let captured = Dataset::of(captured);
+        let dataset_again = range(1).flat_map(Function::new("known", move |_: Element| Ok(captured.clone())), element_spec());
+        assert_eq!(values(&dataset_again)[0] / 1000 % 1000, (known.value % 1000).cast_signed(), "drawn before, it stays");
         // After 3 elements, the second dataset is half done; made again, it has the seed it had.
         let mut interrupted = super::super::testing::stream(&dataset);
         (0..3).for_each(|_| drop(interrupted.next()));

@@ -155,7 +155,7 @@ impl RowMap for Flip {
         Self::over(input, &self.axes, self.probability, self.seed.rebuilt(change), self.which.as_deref())
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub struct Function<In, Out> {
     name: String,
     sequential: bool,
+    identity: u64,
     call: Arc<dyn Fn(In) -> Result<Out> + Send + Sync>,
 }
 
@@ -16,12 +17,22 @@ impl<In, Out> Function<In, Out> {
     /// A function that may be called from several threads at once, and for elements in any order. Its name stands in the plan's
     /// description, by which a saved state knows its plan.
     pub fn new(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: false, call: Arc::new(call) }
+        Self { name: name.into(), sequential: false, identity: 0, call: Arc::new(call) }
     }
 
     /// A function that is called in the order of the elements, by one thread at a time.
     pub fn sequential(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: true, call: Arc::new(call) }
+        Self { name: name.into(), sequential: true, identity: 0, call: Arc::new(call) }
+    }
+
+    /// The same, told from other functions of its name by a number: see [`Passes`](super::Passes).
+    #[must_use]
+    pub fn identified(self, identity: u64) -> Self {
+        Self { identity, ..self }
+    }
+
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Its name.
@@ -42,7 +53,7 @@ impl<In, Out> Function<In, Out> {
 
 impl<In, Out> Clone for Function<In, Out> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), sequential: self.sequential, call: Arc::clone(&self.call) }
+        Self { name: self.name.clone(), call: Arc::clone(&self.call), ..*self }
     }
 }
 

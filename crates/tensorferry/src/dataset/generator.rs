@@ -62,6 +62,10 @@ impl Node for FromGenerator {
         Ok(Dataset::from_generator(self.function.clone(), self.spec.clone()))
     }
 
+    fn identity(&self) -> u64 {
+        self.function.identity()
+    }
+
     fn is_indexed(&self) -> bool {
         false
     }

@@ -1,8 +1,9 @@
 //! Elements gathered by a key, and datasets made of each full group.
 
 use super::counted::Counted;
-use super::inner::Inner;
+use super::inner::{Inner, with_seeds};
 use super::node::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use super::random::{self, Seed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
@@ -22,6 +23,7 @@ struct GroupByWindow {
     input: Dataset,
     functions: Functions,
     spec: Vec<Component>,
+    seed: Seed,
 }
 
 impl Dataset {
@@ -60,7 +62,8 @@ impl Dataset {
         window_size: Function<i64, u64>,
         spec: Vec<Component>,
     ) -> Self {
-        Self::of(GroupByWindow { input: self.clone(), functions: Functions { key, reduce, window_size }, spec })
+        let functions = Functions { key, reduce, window_size };
+        Self::of(GroupByWindow { input: self.clone(), functions, spec, seed: Seed::new(None) })
     }
 }
 
@@ -86,9 +89,19 @@ impl Node for GroupByWindow {
         format!("group_by_window({}, {}, {}, {spec})", key.name(), reduce.name(), window_size.name())
     }
 
-    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        let Functions { key, reduce, window_size } = self.functions.clone();
-        Ok(inputs[0].group_by_window(key, reduce, window_size, self.spec.clone()))
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let (functions, spec) = (self.functions.clone(), self.spec.clone());
+        Ok(Dataset::of(Self { input: inputs[0].clone(), functions, spec, seed: self.seed.rebuilt(change) }))
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    fn identity(&self) -> u64 {
+        let Functions { key, reduce, window_size } = &self.functions;
+        [key.identity(), reduce.identity(), window_size.identity()].into_iter().fold(0, |all, one| random::mix(all ^ one))
     }
 
     fn is_indexed(&self) -> bool {
@@ -115,6 +128,7 @@ impl Node for GroupByWindow {
             input_spec: self.input.spec().to_vec(),
             functions: self.functions.clone(),
             spec: self.spec.clone(),
+            seed: self.seed.value,
             cx: cx.clone(),
             sizes: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -131,6 +145,8 @@ struct GroupStream {
     input_spec: Vec<Component>,
     functions: Functions,
     spec: Vec<Component>,
+    /// What the seeds of the datasets that `reduce` makes follow from.
+    seed: u64,
     cx: Context,
     /// The window size of each key that was met.
     sizes: BTreeMap<i64, u64>,
@@ -204,7 +220,9 @@ impl GroupStream {
     }
 
     fn open(&self, window: u64, key: i64, elements: &[Element]) -> Result<Inner> {
-        Inner::open(&self.reduced(key, elements)?, &self.spec, &self.inner_cx(window))
+        let cx = self.inner_cx(window);
+        let dataset = with_seeds(self.seed, cx.epoch, || self.reduced(key, elements))?;
+        Inner::open(&dataset, &self.spec, &cx)
     }
 
     fn reopen(&self, state: &State) -> Result<Window> {

@@ -3,8 +3,9 @@
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Stream, Value, check};
 use super::promise::keeps;
+use super::random::{Purpose, Random, Seed};
 use super::state::State;
-use super::{Component, Dataset, Function};
+use super::{Component, Dataset, Epoch, Function};
 use crate::{Error, Result, Tensor};
 use std::collections::VecDeque;
 
@@ -61,12 +62,34 @@ impl Inner {
     }
 }
 
+/// The dataset that a function makes, in which the seeds that it drew meanwhile follow from the stage's own seed and the element's epoch:
+/// every process that runs the plan has the same. Seeds that were drawn before are left as they are.
+pub(crate) fn with_seeds(seed: u64, epoch: Epoch, make: impl FnOnce() -> Result<Dataset>) -> Result<Dataset> {
+    let before = Seed::draws();
+    let dataset = make()?;
+    let draws = dataset.draws();
+    if draws.is_empty() {
+        return Ok(dataset);
+    }
+    let random = Random::new(Purpose::Inner, seed, epoch.0);
+    let mut numbers: Vec<u64> = draws.iter().filter_map(Seed::number).filter(|number| *number >= before).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let value = |seed: &Seed| match seed.number().and_then(|number| numbers.binary_search(&number).ok()) {
+        Some(at) => random.at(at as u64),
+        None => seed.value,
+    };
+    dataset.rebuild(&mut Change { seeds: draws.iter().map(value).collect(), ..Change::default() })
+}
+
 /// The input of a stage whose function makes a dataset of each element.
 pub(crate) struct Outer {
     input: Counted,
     input_spec: Vec<Component>,
     function: Function<Element, Dataset>,
     spec: Vec<Component>,
+    /// What the seeds of the datasets follow from.
+    seed: u64,
     cx: Context,
     stage: &'static str,
     /// An element of which a dataset was to be made when it was stopped.
@@ -97,6 +120,7 @@ impl Outer {
         input: &Dataset,
         function: &Function<Element, Dataset>,
         spec: &[Component],
+        seed: u64,
         cx: &Context,
         stage: &'static str,
     ) -> Result<Self> {
@@ -106,6 +130,7 @@ impl Outer {
             input_spec: input.spec().to_vec(),
             function: function.clone(),
             spec: spec.to_vec(),
+            seed,
             cx: cx.clone(),
             stage,
             stopped: None,
@@ -124,7 +149,9 @@ impl Outer {
             Ok(next) => next,
             Err(error) => return Some(Err(error)),
         };
-        let call = |element| Inner::open(&self.function.call(element)?, &self.spec, &self.inner_cx(index));
+        let cx = self.inner_cx(index);
+        let made = |element| with_seeds(self.seed, cx.epoch, || self.function.call(element));
+        let call = |element| Inner::open(&made(element)?, &self.spec, &cx);
         match call(element.clone()) {
             Ok(inner) => Some(Ok(Made { index, origin, inner })),
             Err(Error::Stopped) => {

@@ -2,6 +2,7 @@
 
 use super::inner::{Made, Outer};
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
+use super::random::Seed;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
@@ -12,6 +13,7 @@ struct Interleave {
     spec: Vec<Component>,
     cycle_length: usize,
     block_length: usize,
+    seed: Seed,
 }
 
 impl Dataset {
@@ -37,7 +39,8 @@ impl Dataset {
                 return Err(Error::Argument { stage: "interleave", what: format!("{name} has to be at least 1") });
             }
         }
-        Ok(Self::of(Interleave { input: self.clone(), function, spec, cycle_length, block_length }))
+        let seed = Seed::new(None);
+        Ok(Self::of(Interleave { input: self.clone(), function, spec, cycle_length, block_length, seed }))
     }
 }
 
@@ -60,8 +63,18 @@ impl Node for Interleave {
         format!("interleave({name}, {spec}, cycle_length={cycle_length}, block_length={block_length})")
     }
 
-    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].interleave(self.function.clone(), self.spec.clone(), self.cycle_length, self.block_length)
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let (function, spec) = (self.function.clone(), self.spec.clone());
+        Ok(Dataset::of(Self { input: inputs[0].clone(), function, spec, seed: self.seed.rebuilt(change), ..*self }))
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    fn identity(&self) -> u64 {
+        self.function.identity()
     }
 
     fn is_indexed(&self) -> bool {
@@ -83,7 +96,7 @@ impl Node for Interleave {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         Ok(Box::new(InterleaveStream {
-            outer: Outer::new(&self.input, &self.function, &self.spec, cx, "interleave")?,
+            outer: Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "interleave")?,
             cycle_length: self.cycle_length,
             block_length: self.block_length,
             slots: Vec::new(),

@@ -77,6 +77,10 @@ impl Node for Map {
         Some(position)
     }
 
+    fn identity(&self) -> u64 {
+        self.mapping.function.identity()
+    }
+
     fn is_indexed(&self) -> bool {
         self.input.node.is_indexed()
     }

@@ -7,6 +7,7 @@
 //! caller's rows; and an error names the first element that fails, whichever way elements were asked for.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled, gather_each, packed};
+use super::random::Seed;
 use super::state::State;
 use super::times::converting;
 use super::{Cardinality, Component, Dataset, Epoch, TensorSpec};
@@ -78,7 +79,7 @@ pub(super) trait RowMap: Send + Sync + 'static {
     fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset>;
 
     /// As [`Node::drawn_seed`].
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         None
     }
 
@@ -309,8 +310,12 @@ impl<M: RowMap> Node for Mapped<M> {
         self.inner.map.rebuild(&inputs[0], change)
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.inner.map.drawn_seed()
+    }
+
+    fn identity(&self) -> u64 {
+        self.inner.map.drawn_seed().map_or(0, Seed::identity)
     }
 
     fn depends_on_epoch(&self) -> bool {

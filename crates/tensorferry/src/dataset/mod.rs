@@ -57,6 +57,7 @@ mod order_tests;
 mod orders;
 mod pad_to;
 mod padded_batch;
+mod passes;
 mod permutation;
 mod placeholder;
 mod positions;
@@ -103,6 +104,7 @@ pub use function::{Function, failed};
 pub use generator::Generator;
 pub use node::{Element, Epoch, Value};
 pub use options::Options;
+pub use passes::Passes;
 pub use prefetch::ReadAhead;
 pub use save::Saving;
 pub use saved::Saved;
@@ -116,6 +118,7 @@ pub(crate) use node::{Request, Rows, copy_view, filled, packed, run};
 
 use crate::{Error, Result};
 use node::{Change, Context, Node, Stream};
+use random::Seed;
 use std::fmt;
 use std::sync::Arc;
 
@@ -200,14 +203,30 @@ impl Dataset {
 
     /// The seeds that were drawn because the user gave none, inputs first.
     pub(crate) fn drawn_seeds(&self) -> Vec<u64> {
-        let inputs = self.node.inputs();
-        inputs.iter().flat_map(Self::drawn_seeds).chain(self.node.drawn_seed()).collect()
+        self.draws().iter().map(|seed| seed.value).collect()
     }
 
-    /// The same plan with what `change` says changed.
+    /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
+    pub(crate) fn draws(&self) -> Vec<Seed> {
+        let inputs = self.node.inputs();
+        inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect()
+    }
+
+    /// The same plan with what `change` says changed. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
-        let inputs: Result<Vec<Self>> = self.node.inputs().iter().map(|input| input.rebuild(change)).collect();
-        self.node.rebuild(inputs?, change)
+        let seeds_alone = change.resharded.is_none();
+        let before = self.node.inputs();
+        let inputs = before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()?;
+        let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
+        if seeds_alone && same && self.node.drawn_seed().is_none() {
+            return Ok(self.clone());
+        }
+        self.node.rebuild(inputs, change)
+    }
+
+    /// Whether this is the very same stage as another dataset's last.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
     }
 }
 

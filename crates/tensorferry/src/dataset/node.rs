@@ -6,6 +6,7 @@
 //! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
 
 use super::held::Held;
+use super::random::Seed;
 use super::promise::keeps;
 use super::state::State;
 pub(crate) use super::stop::Stop;
@@ -177,8 +178,24 @@ pub(crate) trait Node: Send + Sync {
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset>;
 
     /// The seed that was drawn because the user gave none.
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         None
+    }
+
+    /// What the description does not tell of where the elements come from or what becomes of them: which arrays, which functions. Plans
+    /// that are written again count their epochs together only if it is the same.
+    fn identity(&self) -> u64 {
+        0
+    }
+
+    /// Whether this is a part of another dataset's elements, handed out as an element: its passes are nobody else's.
+    fn is_window(&self) -> bool {
+        false
+    }
+
+    /// Whether there may be fewer elements than [`Node::cardinality`] says, as tf.data's `repeat` of a source of unknown length has it.
+    fn may_end_early(&self) -> bool {
+        self.inputs().iter().any(|input| input.node.may_end_early())
     }
 
     /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown cardinality cannot.)

@@ -1,6 +1,8 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is promised.
 
 use super::node::Change;
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 2^64 divided by the golden ratio, made odd: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -23,33 +25,98 @@ fn draw_seed() -> u64 {
 }
 
 /// The seed of a stage.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seed {
     pub(crate) value: u64,
-    /// Whether the user gave none.
-    drawn: bool,
+    /// What all plans over the stage share, if the user gave no seed.
+    drawn: Option<Arc<Drawn>>,
 }
+
+/// A seed that was drawn, as later passes are to use it.
+#[derive(Debug)]
+struct Drawn {
+    /// The number of the draw in this process.
+    number: u64,
+    /// The seed of the next pass: that of a saved state, once one was loaded.
+    next: AtomicU64,
+}
+
+/// A draw, as long as a stage has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Draw {
+    number: u64,
+    drawn: Weak<Drawn>,
+}
+
+impl Draw {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.drawn.strong_count() > 0
+    }
+}
+
+/// How many seeds were drawn in this process.
+static DRAWS: AtomicU64 = AtomicU64::new(0);
 
 impl Seed {
     /// The user's, or one that is drawn.
     pub(crate) fn new(given: Option<u64>) -> Self {
-        Self { value: given.unwrap_or_else(draw_seed), drawn: given.is_none() }
+        if let Some(value) = given {
+            return Self { value, drawn: None };
+        }
+        let (value, number) = (draw_seed(), DRAWS.fetch_add(1, Ordering::Relaxed));
+        Self { value, drawn: Some(Arc::new(Drawn { number, next: AtomicU64::new(value) })) }
     }
 
-    /// The value, if it was drawn.
-    pub(crate) fn drawn(self) -> Option<u64> {
-        self.drawn.then_some(self.value)
+    /// The seed itself, if it was drawn.
+    pub(crate) fn drawn(&self) -> Option<&Self> {
+        self.drawn.as_ref().map(|_| self)
+    }
+
+    /// As [`Node::identity`](super::node::Node::identity), of the stage whose seed it is: draws are told apart.
+    pub(crate) fn identity(&self) -> u64 {
+        self.number().map_or(0, |number| number + 1)
+    }
+
+    /// The number of the draw; `None` of a seed that was given.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.drawn.as_ref().map(|drawn| drawn.number)
+    }
+
+    /// What the draw is known by without keeping it.
+    pub(crate) fn draw(&self) -> Option<Draw> {
+        self.drawn.as_ref().map(|drawn| Draw { number: drawn.number, drawn: Arc::downgrade(drawn) })
+    }
+
+    /// The number of the next draw.
+    pub(crate) fn draws() -> u64 {
+        DRAWS.load(Ordering::Relaxed)
+    }
+
+    /// The seed of the next pass over a plan with this stage.
+    pub(crate) fn upcoming(&self) -> u64 {
+        self.drawn.as_ref().map_or(self.value, |drawn| drawn.next.load(Ordering::Relaxed))
+    }
+
+    /// Has later passes over every plan with this stage use another seed, if it was drawn.
+    pub(crate) fn adopt(&self, value: u64) {
+        if let Some(drawn) = &self.drawn {
+            drawn.next.store(value, Ordering::Relaxed);
+        }
     }
 
     /// The same, or the one with which a drawn seed is to be replaced.
-    pub(crate) fn rebuilt(self, change: &mut Change) -> Self {
-        let put_back = if self.drawn { change.seeds.pop_front() } else { None };
-        Self { value: put_back.unwrap_or(self.value), ..self }
+    pub(crate) fn rebuilt(&self, change: &mut Change) -> Self {
+        let put_back = if self.drawn.is_some() { change.seeds.pop_front() } else { None };
+        Self { value: put_back.unwrap_or(self.value), drawn: self.drawn.clone() }
     }
 
     /// How a description names it among arguments: `seed=7`; not at all if it was drawn.
-    pub(crate) fn describe(self) -> Option<String> {
-        (!self.drawn).then(|| format!("seed={}", self.value))
+    pub(crate) fn describe(&self) -> Option<String> {
+        self.drawn.is_none().then(|| format!("seed={}", self.value))
     }
 }
 
@@ -87,6 +154,8 @@ pub(crate) enum Purpose {
     Groups = 8,
     /// The order of a group's elements.
     Rows = 9,
+    /// The seeds of a dataset that a function makes.
+    Inner = 10,
 }
 
 /// A sequence of random numbers of which each can be had by its position.

@@ -124,7 +124,7 @@ impl RowMap for RandomCrop {
         Self::over(input, &self.size, self.seed.rebuilt(change), self.which.as_deref())
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
     }
 

@@ -78,8 +78,12 @@ impl Node for RandomValues {
         Ok(Self::keyed(self.seed.rebuilt(change), self.rerandomize_each_iteration))
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
     }
 
     fn depends_on_epoch(&self) -> bool {

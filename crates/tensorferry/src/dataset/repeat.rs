@@ -15,6 +15,9 @@ impl Dataset {
     /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of its own: a shuffle before the repeat
     /// gives it another order. No element of a round comes before the last of the round before.
     ///
+    /// As in tf.data, a round without elements counts as one of `count`, and ends what has no `count`: a source that never has an
+    /// element would be read for ever.
+    ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
     ///
@@ -112,6 +115,10 @@ impl Node for Repeat {
         self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
     }
 
+    fn may_end_early(&self) -> bool {
+        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown || self.input.node.may_end_early()
+    }
+
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         Ok(Box::new(RepeatStream {
             repeated: self.input.clone(),
@@ -130,7 +137,7 @@ struct RepeatStream {
     count: Option<u64>,
     cx: Context,
     round: u64,
-    /// Whether this round has had an element: a round without one means that there will never be any.
+    /// Whether this round has had an element: a round without one ends what is endless.
     any: bool,
     /// Whether there will be no more, although there are rounds left.
     ended: bool,
@@ -168,12 +175,15 @@ impl Stream for RepeatStream {
                 self.any |= !matches!(element, Err(Error::Stopped));
                 return Some(element);
             }
-            if !self.any {
+            if !self.any && self.count.is_none() {
                 self.end();
                 return None;
             }
             self.round = self.round.saturating_add(1);
             self.any = false;
+            if let Err(stopped) = self.cx.stop.check() {
+                return Some(Err(stopped));
+            }
         }
         None
     }
@@ -228,6 +238,26 @@ mod tests {
         }
         assert_eq!(range(0)?.repeat(None).cardinality(), Cardinality::Finite(0));
         assert_eq!(streamed(&range(0)?).repeat(None).cardinality(), Cardinality::Infinite);
+        Ok(())
+    }
+
+    #[test]
+    fn a_round_without_elements_is_one_of_those_asked_for_and_ends_what_is_endless() -> Result<()> {
+        // Every other round is empty.
+        let rounds = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let make = move |()| {
+            let round = rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let elements: Vec<_> = (0..round % 2).map(|_| Ok(super::super::testing::element(round))).collect();
+            Ok(Box::new(elements.into_iter()) as super::super::Generator)
+        };
+        let source = Dataset::from_generator(super::super::Function::new("odd", make), super::super::testing::element_spec());
+        assert_eq!(numbers(&source.repeat(Some(6)))?, [1, 3, 5]);
+        assert_eq!(numbers(&source.repeat(Some(3)))?, [7]);
+        assert_eq!(numbers(&source.repeat(None))?, [9]);
+        assert_eq!(numbers(&source.repeat(None))?, [11]);
+        let endless = source.repeat(None);
+        assert_eq!((endless.cardinality(), endless.may_end_early()), (Cardinality::Infinite, true));
+        assert!(endless.take(Some(3)).may_end_early() && !range(3)?.repeat(None).may_end_early());
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! one by one, or so many at a time.
 
 use super::execute::{Iter, Start};
+use super::node::Change;
 use super::saved::{Plan, Saved};
 use super::state::Resharded;
 use super::{Dataset, Options, random};
@@ -55,6 +56,46 @@ impl Plan {
 }
 
 impl Saved {
+    /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
+    fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
+        let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
+        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
+        let mut part = self.shard_of(&input, index, shards)?;
+        for stage in after.iter().rev() {
+            part = stage.node.rebuild(vec![part], &mut Change::default())?;
+        }
+        Ok(part.cardinality().finite())
+    }
+
+    /// # Errors
+    /// [`Error::State`] if this shard had ended and another may have been further: one state does not tell.
+    fn check_lockstep(&self, dataset: &Dataset, part: Part) -> Result<()> {
+        if self.len_of(dataset, part.index, part.shards)?.is_none_or(|len| self.position < len) {
+            return Ok(());
+        }
+        for index in 0..part.shards {
+            let len = self.len_of(dataset, index, part.shards)?;
+            if len.is_none_or(|len| len > self.position) {
+                let what = format!(
+                    "shard {} of {} had ended after {} elements, and shard {index} has more: one state does not tell how far that one \
+                     had come. Load the list of the states of all shards.",
+                    part.index, part.shards, self.position
+                );
+                return Err(Error::State { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Shard `index` of the run over the input of all shards.
+    fn shard_of(&self, input: &Dataset, index: u64, shards: u64) -> Result<Dataset> {
+        let mut shard = input.shard(shards, index)?;
+        for origin in &self.origins {
+            shard = shard.rebuild(&mut self.change(Some(origin.clone())))?;
+        }
+        Ok(shard)
+    }
+
     /// Where shard `index` of the run had come to if it was saved where this one was, counted in elements that `shard` handed out.
     fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
@@ -70,10 +111,7 @@ impl Saved {
             position = consumed;
         }
         let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
-        let mut old = input.shard(shards, index)?;
-        for origin in &self.origins {
-            old = old.rebuild(&mut self.change(Some(origin.clone())))?;
-        }
+        let old = self.shard_of(&input, index, shards)?;
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
 
@@ -96,7 +134,8 @@ fn not_sharded() -> Error {
 const MOST_SHARDS: u64 = 1 << 20;
 
 impl Dataset {
-    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where this one was.
+    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where this one was. One that has ended does
+    /// not tell where longer ones were, and is refused.
     pub(crate) fn resume_part(&self, saved: &Saved, options: &Options) -> Result<Iter> {
         let Some(part) = saved.plan.part else { return Err(not_sharded()) };
         if part.shards > MOST_SHARDS {
@@ -104,6 +143,7 @@ impl Dataset {
         }
         self.check_reshards()?;
         let dataset = saved.seeded(self)?;
+        saved.check_lockstep(&dataset, part)?;
         let positions: Result<Vec<u64>> = (0..part.shards).map(|index| saved.position_of(&dataset, index, part.shards)).collect();
         saved.resume_part(self, positions?, options)
     }
@@ -270,6 +310,32 @@ mod tests {
         assert!(refused(&[state(2, 0), state(4, 1)]).contains("plans differ"));
         let other = part(20, 2, 1, 3).iter().save().unwrap();
         assert!(refused(&[state(2, 0), other]).contains("plans differ"));
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_does_not_speak_for_longer_ones() {
+        for batch in [1, 2, 3] {
+            let ended: Vec<Saved> = (0..3).map(|index| {
+                let mut iter = part(7, 3, index, batch).iter();
+                iter.by_ref().for_each(drop);
+                reread(&iter)
+            }).collect();
+            let whole = part(7, 1, 0, batch);
+            // Shard 0 has 3 rows, the others 2: in batches of 3 all are as long.
+            for (index, state) in ended.iter().enumerate() {
+                match whole.resume(state, &Options::default()) {
+                    Ok(rest) => assert!((index == 0 || batch == 3) && values(rest).is_empty()),
+                    Err(Error::State { what }) => assert!(index > 0 && batch < 3 && what.contains("list"), "{what}"),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
+        }
+        // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
+        let dropping = |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
+        let states: Vec<Saved> = (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
+        assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
+        assert_eq!(values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(), 6);
     }
 
     #[test]

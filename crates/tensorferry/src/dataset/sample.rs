@@ -110,8 +110,12 @@ impl Node for Sample {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
     }
 
     fn depends_on_epoch(&self) -> bool {

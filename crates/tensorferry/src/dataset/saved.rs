@@ -117,6 +117,25 @@ impl Saved {
         self.epoch
     }
 
+    /// The state of an iteration of the same plan that had handed out `position` elements of `epoch`.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is of a plan that is not indexed, whose stages hold back what follows from both: it stays where it is.
+    pub fn moved(self, epoch: Epoch, position: u64) -> Result<Self> {
+        if (epoch, position) == (self.epoch, self.position) {
+            return Ok(self);
+        }
+        if self.stream.is_none() {
+            return Ok(Self { epoch, position, ..self });
+        }
+        let what = format!(
+            "the state was changed to position {position} of epoch {}, and holds what belongs to position {} of epoch {}: of a plan \
+             whose elements come one after the other, a state cannot be moved. Load it as it was saved, and skip from there.",
+            epoch.0, self.position, self.epoch.0
+        );
+        Err(Error::State { what })
+    }
+
     /// The state of the same iteration, had it handed out so many elements. Of plans that are indexed, whose state is a position.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {

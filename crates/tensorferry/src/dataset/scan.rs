@@ -80,6 +80,10 @@ impl Node for Scan {
         inputs[0].scan(initial, self.function.clone(), self.spec.clone())
     }
 
+    fn identity(&self) -> u64 {
+        self.function.identity()
+    }
+
     fn is_indexed(&self) -> bool {
         false
     }

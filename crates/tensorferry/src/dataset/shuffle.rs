@@ -122,8 +122,12 @@ impl Node for Shuffle {
         Self::over(&inputs[0], buffer_size, self.seed.rebuilt(change), self.reshuffle_each_iteration)
     }
 
-    fn drawn_seed(&self) -> Option<u64> {
+    fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
     }
 
     fn depends_on_epoch(&self) -> bool {

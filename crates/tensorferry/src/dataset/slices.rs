@@ -1,7 +1,7 @@
 //! Elements that are the rows of arrays.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, run};
-use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
+use super::{Cardinality, Component, Dataset, Shape, TensorSpec, random};
 use crate::buffers::gather::gather;
 use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
 
@@ -66,7 +66,20 @@ impl Dataset {
     }
 }
 
+/// Bytes up to which arrays that were written again are known by their values, and not by where they lie.
+const SMALL: usize = 1 << 16;
+
 impl Source {
+    /// As [`Node::identity`], of what these are read from.
+    pub(crate) fn identities(sources: &[Self]) -> u64 {
+        let one = |source: &Self| match source.tensor.as_view().as_bytes() {
+            Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
+            Some(bytes) => bytes.as_ptr().addr() as u64,
+            None => 0,
+        };
+        sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
+    }
+
     /// Copies the rows asked for.
     pub(crate) fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
         let view = self.tensor.as_view();
@@ -130,6 +143,10 @@ impl Node for Slices {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Dataset::from_tensor_slices(self.sources.clone())
+    }
+
+    fn identity(&self) -> u64 {
+        Source::identities(&self.sources)
     }
 
     fn is_indexed(&self) -> bool {

@@ -42,6 +42,10 @@ impl Node for TakeWhile {
         Ok(inputs[0].take_while(self.predicate.clone()))
     }
 
+    fn identity(&self) -> u64 {
+        self.predicate.identity()
+    }
+
     fn is_indexed(&self) -> bool {
         false
     }

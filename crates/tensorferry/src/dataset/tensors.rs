@@ -50,6 +50,10 @@ impl Node for Tensors {
         Ok(Dataset::from_tensors(self.sources.clone()))
     }
 
+    fn identity(&self) -> u64 {
+        Source::identities(&self.sources)
+    }
+
     fn is_indexed(&self) -> bool {
         true
     }

@@ -163,6 +163,10 @@ impl Node for View {
         Ok(Dataset::of(Self { input: inputs[0].clone(), ..*self }))
     }
 
+    fn is_window(&self) -> bool {
+        true
+    }
+
     fn is_indexed(&self) -> bool {
         true
     }
