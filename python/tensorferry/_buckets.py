@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from tensorferry import _arguments, _functions, _internal, _padding, _spec, errors
+from tensorferry import _arguments, _identity, _internal, _padding, _spec, errors
 from tensorferry._structure import Structure
 
 STAGE = "bucket_by_sequence_length"
+_T = TypeVar("_T")
+#: A function, and what a plan knows it by.
+_Named: TypeAlias = tuple[tuple[str, int], Callable[..., _T]]
 
 
 class Buckets:
@@ -67,9 +70,10 @@ class Buckets:
 
     def functions(
         self,
-    ) -> tuple[tuple[str, Callable[..., int]], tuple[str, Callable[..., _internal.Plan]], tuple[str, Callable[..., int]]]:
+    ) -> tuple[_Named[int], _Named[_internal.Plan], _Named[int]]:
         """Key, batch and size, with what the plan calls them: everything that changes what elements are."""
         padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
         batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
-        key = f"{STAGE}({_functions.name_of(self.length)}, {self.boundaries})"
-        return (key, self.key), (batch, self.batch), (str(self.sizes), self.size)
+        name, identity = _identity.known_as(self.length)
+        key = f"{STAGE}({name}, {self.boundaries})"
+        return ((key, identity), self.key), ((batch, 0), self.batch), ((str(self.sizes), 0), self.size)

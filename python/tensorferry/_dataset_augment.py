@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _internal, errors
+from tensorferry import _arguments, _internal, _seeds, errors
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_native import Native
 
@@ -42,7 +42,8 @@ class Augment(Native):
         """
         lens = _arguments.lengths(size, 1, "random_crop", "size")
         word = _arguments.seed(seed, "random_crop")
-        return self._with(_internal.random_crop(self._plan, lens, word, self._which(which, "random_crop")))
+        plan = _internal.random_crop(self._plan, lens, word, self._which(which, "random_crop"))
+        return self._with(_seeds.seeded(plan, self._plan))
 
     @recorded
     def flip(self, axis: Any, probability: float = 0.5, seed: Any = None, which: Any = None) -> Dataset:
@@ -68,7 +69,8 @@ class Augment(Native):
             chance = float(probability)
         except (TypeError, ValueError):
             raise errors.make("wrong_type", f"flip: probability has to be a number, not {probability!r}") from None
-        return self._with(_internal.flip(self._plan, axes, chance, word, self._which(which, "flip")))
+        plan = _internal.flip(self._plan, axes, chance, word, self._which(which, "flip"))
+        return self._with(_seeds.seeded(plan, self._plan))
 
     @recorded
     def pad_to(self, shape: Any, value: Any = 0, which: Any = None) -> Dataset:

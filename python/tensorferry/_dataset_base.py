@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
-from tensorferry import _internal, _spec, _structure, errors
+from tensorferry import _arguments, _internal, _spec, _structure, errors
 from tensorferry._structure import LEAF, Nested, Structure
 
 if TYPE_CHECKING:
@@ -112,8 +112,30 @@ class Base:
         return self._iterate(self._packed())
 
     def _iterate(self, packer: _internal.Packer) -> _internal.DatasetIterator:
+        _internal.check_eager("iteration")
         options = self._options
         return self._plan.iterate(packer, options.threads, options.memory_limit, options.read_ahead)
+
+    def set_epoch(self, epoch: Any) -> None:
+        """Says which epoch the next pass is: over this dataset, and over all that are made of it, before or after. For training that
+        counts its epochs itself: each worker process is told the epoch, or a run goes on with ``fit(initial_epoch=k)``.
+
+        Iterators that are under way are left as they are, and so are other datasets over the same arrays. See docs/epochs.md.
+
+        Args:
+            epoch: a whole number of at least 0.
+
+        >>> import tensorferry as tfy
+        >>> shuffled = tfy.Dataset.range(5).shuffle(seed=7).with_format("numpy")
+        >>> first, second = ([int(x) for x in shuffled] for _ in range(2))
+        >>> shuffled.set_epoch(1)
+        >>> [int(x) for x in shuffled] == second
+        True
+        """
+        number = _arguments.at_least(epoch, 0, "set_epoch", "epoch")
+        if number >= 2**63:
+            raise errors.make("argument", f"set_epoch: epoch has to be less than 2**63, not {number}")
+        self._plan.set_epoch(number)
 
     def cardinality(self) -> Cardinality:
         """The number of elements, an int: -1 for infinitely many, -2 where only iterating tells (filter, from_generator ...)."""
@@ -155,7 +177,7 @@ class Base:
     def __reduce__(self) -> tuple[Any, ...]:
         from tensorferry import _pickle
 
-        return _pickle.reduce_dataset(self._recipe)
+        return _pickle.reduce_dataset(self._recipe, self._plan.progress())
 
     def with_format(self, format: Format) -> Dataset:
         """The same dataset, handing out elements as tensors of another framework.

@@ -79,6 +79,7 @@ class Files(Base):
         _uncompressed(compression, "save")
         _none(shard_func, "save", "shard_func", "there are no shards: all elements lie in one directory")
         _none(checkpoint_args, "save", "checkpoint_args", "a dataset that was not wholly written is not kept")
+        _internal.check_eager("save")
         options = self._options
         structure = _stored.dumps(self._structure)
         _internal.save_dataset(self._plan, path, structure, options.threads, options.memory_limit, options.read_ahead)

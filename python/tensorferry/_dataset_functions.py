@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _functions, _internal
+from tensorferry import _functions, _identity, _internal
 from tensorferry._dataset_base import Base, recorded
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Functions(Base):
         _functions.check_callable(map_func, "map", "map_func")
         result = _functions.inferred(self, map_func, output_signature, "map")
         flat = _functions.flattener(map_func, result, "map")
-        plan = _internal.map(self._plan, _functions.name_of(map_func), flat, self._packed(), result[1])
+        plan = _internal.map(self._plan, _identity.known_as(map_func), flat, self._packed(), result[1])
         return self._with(plan, result[0])
 
     @recorded
@@ -63,7 +63,7 @@ class Functions(Base):
         [1, 3, 5]
         """
         _functions.check_predicate(self, predicate, "filter")
-        return self._with(_internal.filter(self._plan, _functions.name_of(predicate), predicate, self._packed()))
+        return self._with(_internal.filter(self._plan, _identity.known_as(predicate), predicate, self._packed()))
 
     @recorded
     def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
@@ -74,7 +74,7 @@ class Functions(Base):
         [0, 1, 2]
         """
         _functions.check_predicate(self, predicate, "take_while")
-        return self._with(_internal.take_while(self._plan, _functions.name_of(predicate), predicate, self._packed()))
+        return self._with(_internal.take_while(self._plan, _identity.known_as(predicate), predicate, self._packed()))
 
     @recorded
     def scan(
@@ -99,8 +99,8 @@ class Functions(Base):
         structure = (state.structure, result[0])
         flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed)
         packers = (state.packer, self._packed())
-        name = _functions.name_of(scan_func)
-        return self._with(_internal.scan(self._plan, state.flat, name, flat, packers, (state.spec, result[1])), result[0])
+        called = _identity.known_as(scan_func)
+        return self._with(_internal.scan(self._plan, state.flat, called, flat, packers, (state.spec, result[1])), result[0])
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
         """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.
@@ -114,7 +114,8 @@ class Functions(Base):
         10
         """
         _functions.check_callable(reduce_func, "reduce", "reduce_func")
+        _internal.check_eager("reduce")
         state = _functions.State(initial_state, self._format, "reduce")
         flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state=state.fixed)
         packers = (state.packer, self._packed())
-        return _internal.fold(self._plan, state.flat, _functions.name_of(reduce_func), flat, packers, state.spec)
+        return _internal.fold(self._plan, state.flat, _identity.known_as(reduce_func), flat, packers, state.spec)

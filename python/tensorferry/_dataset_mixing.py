@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _arguments, _internal, errors
+from tensorferry import _arguments, _internal, _seeds, errors
 from tensorferry._dataset_base import Base, recorded
 from tensorferry._dataset_stages import check, same_elements
 from tensorferry._structure import LEAF
@@ -53,8 +53,9 @@ class Mixing(Base):
         mixed = _checked(datasets, stage)
         word = _arguments.seed(seed, stage)
         flags = bool(stop_on_empty_dataset), bool(rerandomize_each_iteration)
-        plan = _internal.sample_from_datasets([dataset._plan for dataset in mixed], _weights(weights), word, *flags)
-        return mixed[0]._with(plan)
+        plans = [dataset._plan for dataset in mixed]
+        plan = _internal.sample_from_datasets(plans, _weights(weights), word, *flags)
+        return mixed[0]._with(_seeds.seeded(plan, *plans))
 
     @staticmethod
     @recorded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _buckets, _functions, _internal, _spec, errors
+from tensorferry import _arguments, _buckets, _functions, _identity, _internal, _seeds, _spec, errors
 from tensorferry._dataset_base import Base, packer, recorded
 from tensorferry._structure import LEAF, Nested
 
@@ -51,7 +51,8 @@ class DatasetFunctions(Base):
         _functions.check_callable(map_func, "flat_map", "map_func")
         structure, spec = _functions.datasets_of(self, map_func, output_signature, "flat_map")
         made = _functions.plan_maker(map_func, structure, "flat_map")
-        return self._with(_internal.flat_map(self._plan, _functions.name_of(map_func), made, self._packed(), spec), structure)
+        plan = _internal.flat_map(self._plan, _identity.known_as(map_func), made, self._packed(), spec)
+        return self._with(_seeds.seeded(plan), structure)
 
     @recorded
     def interleave(
@@ -95,8 +96,9 @@ class DatasetFunctions(Base):
             cycle = CYCLE_LENGTH
         cycle = _arguments.positive(cycle, "interleave", "cycle_length")
         structure, spec = _functions.datasets_of(self, map_func, output_signature, "interleave")
-        made, called = _functions.plan_maker(map_func, structure, "interleave"), _functions.name_of(map_func)
-        return self._with(_internal.interleave(self._plan, called, made, self._packed(), spec, (cycle, turn)), structure)
+        made, called = _functions.plan_maker(map_func, structure, "interleave"), _identity.known_as(map_func)
+        plan = _internal.interleave(self._plan, called, made, self._packed(), spec, (cycle, turn))
+        return self._with(_seeds.seeded(plan), structure)
 
     @recorded
     def group_by_window(
@@ -139,18 +141,19 @@ class DatasetFunctions(Base):
             raise errors.make("argument", f"{stage}: pass either window_size= or window_size_func=")
         if window_size_func is None:
             size = _arguments.positive(window_size, stage, "window_size")
-            sizes: tuple[str, Callable[[Any], Any]] = (str(size), lambda key: size)
+            sizes: tuple[tuple[str, int], Callable[[Any], Any]] = ((str(size), 0), lambda key: size)
         else:
             _functions.check_callable(window_size_func, stage, "window_size_func")
-            sizes = (_functions.name_of(window_size_func), window_size_func)
+            sizes = (_identity.known_as(window_size_func), window_size_func)
         if output_signature is None:
             structure, spec = _functions.groups_of(self, key_func, reduce_func, stage)
         else:
             structure, spec = _spec.parse(output_signature, f"{stage}: output_signature")
-        reduce = (_functions.name_of(reduce_func), _functions.plan_maker(reduce_func, structure, stage))
-        key = (_functions.name_of(key_func), key_func)
+        reduce = (_identity.known_as(reduce_func), _functions.plan_maker(reduce_func, structure, stage))
+        key = (_identity.known_as(key_func), key_func)
         packers = (self._packed(), packer(LEAF, self._format), packer(Nested(self._structure), self._format, self._options))
-        return self._with(_internal.group_by_window(self._plan, key, reduce, sizes, packers, spec), structure)
+        plan = _internal.group_by_window(self._plan, key, reduce, sizes, packers, spec)
+        return self._with(_seeds.seeded(plan), structure)
 
     @recorded
     def bucket_by_sequence_length(

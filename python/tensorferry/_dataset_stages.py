@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _spec, _structure, errors
+from tensorferry import _arguments, _seeds, _spec, _structure, errors
 from tensorferry._dataset_base import Base, recorded
 from tensorferry._structure import LEAF, Nested
 
@@ -146,8 +146,10 @@ class Stages(Base):
             size = None
         word, reshuffle = _arguments.seed(seed, "shuffle"), reshuffle_each_iteration is not False
         if block is None:
-            return self._with(self._plan.shuffle(size, word, reshuffle))
-        return self._with(self._plan.shuffle_blocks(_arguments.positive(block, "shuffle", "block"), size, word, reshuffle))
+            plan = self._plan.shuffle(size, word, reshuffle)
+        else:
+            plan = self._plan.shuffle_blocks(_arguments.positive(block, "shuffle", "block"), size, word, reshuffle)
+        return self._with(_seeds.seeded(plan, self._plan))
 
     @recorded
     def cache(self, filename: Any = "", name: str | None = None) -> Dataset:

@@ -13,12 +13,6 @@ from tensorferry._structure import LEAF, Nested, Structure
 from tensorferry._tracing import Result
 
 
-def name_of(function: Any) -> str:
-    """What a plan calls a function: a saved state knows its plan by it."""
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return str(name).replace("|", "_")
-
-
 def check_callable(function: Any, stage: str, name: str) -> None:
     """Refuses what cannot be called."""
     if not callable(function):
@@ -71,16 +65,24 @@ def plan_maker(function: Callable[..., Any], structure: Structure, stage: str) -
 
 
 def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Result) -> Callable[[], Iterator[list[Any]]]:
-    """A function that starts a generator of the user's and iterates over its elements as flat lists."""
+    """A function that starts a generator and iterates over its elements as flat lists. An element that is not as it should be is an
+    error in its place, and the next one follows."""
+    flat = flattener(lambda element: element, result, "from_generator", stacks=True)
+    return lambda: _Elements(iter(function(*args)), flat)
 
-    def start() -> Iterator[list[Any]]:
-        last: list[Any] = [None]
-        flat = flattener(lambda: last[0], result, "from_generator", stacks=True)
-        for element in function(*args):
-            last[0] = element
-            yield flat()
 
-    return start
+class _Elements(Iterator[list[Any]]):
+    """What ``flat`` makes of each element of an iterator, which goes on after one that fails."""
+
+    def __init__(self, elements: Iterator[Any], flat: Callable[[Any], list[Any]]) -> None:
+        self._elements, self._flat = elements, flat
+
+    def __next__(self) -> list[Any]:
+        element = next(self._elements)
+        try:
+            return self._flat(element)
+        except StopIteration as error:  # which would be taken for the end
+            raise RuntimeError("an element raised StopIteration when it was read") from error
 
 
 def _leaf(leaf: Any, value: Any, stage: str) -> Any:
@@ -166,14 +168,14 @@ def groups_of(dataset: Base, key_func: Callable[..., Any], reduce_func: Callable
         made = returned_dataset(traced, stage)
         return made._structure, made._plan.spec
     key = _arguments.whole(first_result(dataset, key_func, stage), stage, "the key that key_func returns")
-    group = dataset._with(dataset._plan.take(1))
+    group = dataset._with(dataset._plan.take(1).alone())
     made = returned_dataset(reduce_func(packer(LEAF, dataset._format).pack([np.asarray(key, np.int64)]), group), stage)
     return made._structure, _spec.ranks(made._plan.spec)
 
 
 def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any:
     """What ``function`` returns for the dataset's first element."""
-    for element in dataset._plan.copy().iterate(dataset._packed(), 1, None, 0):
+    for element in dataset._plan.alone().iterate(dataset._packed(), 1, None, 0):
         return function(*element) if type(element) is tuple else function(element)
     raise errors.make(
         "argument",
@@ -223,7 +225,7 @@ def scanned(dataset: Base, state: State, function: Callable[..., Any], output_si
     if traced is not None:
         _check_dtypes(traced[1], state)
         return _scanned(traced, state)
-    for element in dataset._plan.copy().iterate(dataset._packed(), 1, None, 0):
+    for element in dataset._plan.alone().iterate(dataset._packed(), 1, None, 0):
         first = state.packer.pack(state.flat)
         return _scanned(signature(outermost(function(first, element)), "scan"), state)
     raise errors.make("argument", "scan: the dataset has no elements to find out from. Pass output_signature=.")

@@ -40,8 +40,13 @@ def rebuild(data: Any, dtype: str, shape: tuple[int, ...]) -> Tensor:
     return _internal.tensor(array.reshape(shape))
 
 
-def reduce_dataset(recipe: Recipe) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file; functions as pickle takes them."""
+#: The epoch of the next pass, the one that ``set_epoch`` said, and the seed that the last stage drew.
+Progress = tuple[int, int | None, int | None]
+
+
+def reduce_dataset(recipe: Recipe, progress: Progress) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file; functions as pickle takes them. What was
+    drawn goes along, and the epoch of the next pass: all who unpickle it have the same order, and count for themselves."""
     name, args, kwargs = recipe
     for argument in (*args, *kwargs.values()):
         if isinstance(argument, FunctionType) and argument.__name__ == "<lambda>":
@@ -49,14 +54,16 @@ def reduce_dataset(recipe: Recipe) -> tuple[Callable[..., Any], tuple[Any, ...]]
                 "not_picklable",
                 f"{name}: a lambda cannot be pickled. Define the function with def at the top of a module.",
             )
-    return rebuild_dataset, (name, _by_file(args), _by_file(kwargs))
+    return rebuild_dataset, (name, _by_file(args), _by_file(kwargs), progress)
 
 
-def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress) -> Any:
     """The dataset that :func:`reduce_dataset` described."""
     from tensorferry.dataset import Dataset
 
-    return getattr(Dataset, name)(*args, **kwargs)
+    made = getattr(Dataset, name)(*args, **kwargs)
+    made._plan = made._plan.with_progress(progress)
+    return made
 
 
 class _File:

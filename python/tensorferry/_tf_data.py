@@ -65,7 +65,8 @@ def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
     source = _Source(dataset)
     if source.plan.is_indexed:
         return _indexed(source)
-    return _streamed(source) if source.plan.cardinality == UNKNOWN else _stream_of_known_length(source)
+    known = source.plan.cardinality != UNKNOWN and not source.plan.may_end_early
+    return _stream_of_known_length(source) if known else _streamed(source)
 
 
 def _indexed(source: _Source) -> tf.data.Dataset:

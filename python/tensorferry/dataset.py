@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from tensorferry import _arguments, _functions, _internal, _opened, _spec, _structure, _tracing, errors
+from tensorferry import _arguments, _functions, _identity, _internal, _opened, _seeds, _spec, _structure, _tracing, errors
 from tensorferry._dataset_augment import Augment
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_batches import Batches
@@ -150,7 +150,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         [91078609, 1366299982, 3368394770]
         """
         plan = _internal.random(_arguments.seed(seed, "random"), bool(rerandomize_each_iteration))
-        return Dataset._of(plan, LEAF, "tensorflow")
+        return Dataset._of(_seeds.seeded(plan), LEAF, "tensorflow")
 
     @staticmethod
     @recorded
@@ -214,4 +214,4 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
             structure, spec = _spec.parse(output_signature, "from_generator: output_signature")
         _spec.check_some(spec, "from_generator")
         flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
-        return Dataset._of(_internal.from_generator(_functions.name_of(generator), flat, spec), structure, "tensorflow")
+        return Dataset._of(_internal.from_generator(_identity.known_as(generator), flat, spec), structure, "tensorflow")

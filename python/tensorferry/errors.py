@@ -17,6 +17,7 @@ __all__ = [
     "IndexError",
     "MemoryError",
     "OverflowError",
+    "RuntimeError",
     "TypeError",
     "ValueError",
 ]
@@ -61,6 +62,12 @@ class MemoryError(Error, builtins.MemoryError):
     """No memory for the result."""
 
     code = "allocation"
+
+
+class RuntimeError(Error, builtins.RuntimeError):
+    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that does it."""
+
+    code = "inside_function"
 
 
 class FileFormatError(Error, builtins.ValueError):
@@ -109,6 +116,7 @@ CODES: dict[str, type[Error]] = {
     "not_picklable": TypeError,
     "not_an_index": TypeError,
     "no_elements": ValueError,
+    "inside_function": RuntimeError,
     "unsupported_tensorflow": Error,
 }
 

@@ -3,9 +3,9 @@
 //! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait without the GIL, in short steps
 //! between which they look for signals, so that Ctrl-C is answered.
 
-use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
+use super::{eager, interrupt};
 use crate::errors::{OrRaise, raise};
 use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
@@ -172,6 +172,9 @@ impl DatasetIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !self.plan.get().is_alone() {
+            eager::check(py, "next")?;
+        }
         // First: opening a format may import a framework, which may be interrupted, or not be there.
         let (packer, opened) = (self.packer.get(), self.packer.get().open(py)?);
         match self.next(py)? {

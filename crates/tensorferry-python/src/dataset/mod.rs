@@ -2,6 +2,7 @@
 //! are flat lists of components, and a `Packer` knows how to nest them.
 
 mod callee;
+mod eager;
 mod format;
 mod functions;
 pub(crate) mod interrupt;
@@ -30,6 +31,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::sample_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(sources::choose_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
+    module.add_function(wrap_pyfunction!(eager::check_eager, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;
     module.add_function(wrap_pyfunction!(functions::take_while, module)?)?;

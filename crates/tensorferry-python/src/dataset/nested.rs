@@ -69,8 +69,7 @@ pub(crate) fn group_by_window(
     let (spec, (elements, keys, windows)) = (spec::from_python(spec)?, packers);
     let sizes = keys.clone_ref(plan.py());
     let callee = Callee::new(key.1, vec![elements]);
-    let key =
-        named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
+    let key = named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
     let callee = Callee::new(window_size.1, vec![sizes]);
     let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
@@ -79,9 +78,8 @@ pub(crate) fn group_by_window(
         })
     });
     let callee = Callee::new(reduce.1, vec![keys, windows]);
-    let reduce = named(reduce.0, move |(key, window)| {
-        callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan))
-    });
+    let reduce =
+        named(reduce.0, move |(key, window)| callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan)));
     Ok(plan.get().dataset().group_by_window(key, reduce, window_size, spec).into())
 }
 

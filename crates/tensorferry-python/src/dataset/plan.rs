@@ -33,6 +33,11 @@ impl Plan {
         self.passes.dataset()
     }
 
+    /// Whether it is iterated only to find out what its elements are.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.passes.is_alone()
+    }
+
     /// The number of this pass over the plan.
     pub(crate) fn next_epoch(&self) -> Epoch {
         self.passes.next()

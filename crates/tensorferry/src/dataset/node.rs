@@ -6,8 +6,8 @@
 //! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
 
 use super::held::Held;
-use super::random::Seed;
 use super::promise::keeps;
+use super::random::Seed;
 use super::state::State;
 pub(crate) use super::stop::Stop;
 use super::times::Times;

@@ -225,6 +225,12 @@ impl Passes {
         })
     }
 
+    /// Whether it was made by [`Passes::alone`].
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// A number that is the same for plans that are written alike over sources of the same contents, in this process.
     #[must_use]
     pub fn key(&self) -> u64 {

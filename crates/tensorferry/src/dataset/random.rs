@@ -1,8 +1,8 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is promised.
 
 use super::node::Change;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// 2^64 divided by the golden ratio, made odd: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -315,11 +315,13 @@ mod tests {
     #[test]
     fn a_shard_that_has_ended_does_not_speak_for_longer_ones() {
         for batch in [1, 2, 3] {
-            let ended: Vec<Saved> = (0..3).map(|index| {
-                let mut iter = part(7, 3, index, batch).iter();
-                iter.by_ref().for_each(drop);
-                reread(&iter)
-            }).collect();
+            let ended: Vec<Saved> = (0..3)
+                .map(|index| {
+                    let mut iter = part(7, 3, index, batch).iter();
+                    iter.by_ref().for_each(drop);
+                    reread(&iter)
+                })
+                .collect();
             let whole = part(7, 1, 0, batch);
             // Shard 0 has 3 rows, the others 2: in batches of 3 all are as long.
             for (index, state) in ended.iter().enumerate() {
