@@ -187,30 +187,38 @@ BUFFERED = [name for name in NAMES if name != "bfloat16"]
 
 @pytest.mark.parametrize("name", BUFFERED)
 def test_the_buffer_protocol_gives_the_array(name):
-    array = counted((2, 3), name) if name != "bool" else np.eye(2, 3, dtype=bool)
+    array = counted((6,), name) if name != "bool" else np.eye(2, 3, dtype=bool).reshape(-1)
     tensor = tensorferry.tensor(array)
     view = memoryview(tensor)
     assert view.readonly
     assert (view.shape, view.strides, view.nbytes) == (array.shape, array.strides, array.nbytes)
-    same(np.frombuffer(tensor, np.dtype(name)).reshape(2, 3), array)
+    same(np.frombuffer(tensor, np.dtype(name)), array)
     same(np.asarray(view), array)
     if name.startswith(("int", "uint", "float32", "float64", "bool")):
         assert view.tolist() == array.tolist()
         assert bytes(view) == array.tobytes()
     with pytest.raises((TypeError, NotImplementedError)):
-        view[0, 0] = 1
+        view[0] = 1
 
 
 def test_the_buffer_protocol_of_views():
     tensor = tensorferry.tensor(counted((4, 6)))
-    for index in [(slice(None, None, 2),), (slice(None), slice(None, None, -1)), (3,), (0, 0)]:
+    for index in [(3,), (slice(None), 2), (0, slice(None, None, -2)), (0, slice(1, 3))]:
         view = memoryview(tensor[index])
         same(np.asarray(view), tensor.numpy()[index])
         assert view.contiguous == tensor.numpy()[index].flags.forc
-    with pytest.raises(BufferError):
-        hashlib.sha256(tensor[::2, ::2])  # asks for contiguous bytes
+    # What asks for bare bytes gets them packed.
+    assert hashlib.sha256(tensor[0, ::2]).digest() == hashlib.sha256(tensor.numpy()[0, ::2].copy()).digest()
     with pytest.raises((BufferError, TypeError)):
-        io.BytesIO(b"x" * 99).readinto(tensor)  # asks for writable ones
+        io.BytesIO(b"x" * 99).readinto(tensor[0])  # asks for writable ones
+
+
+def test_only_tensors_of_one_dimension_have_a_buffer():
+    """PyTorch's asarray takes the buffer of whatever type has one, and flattens it."""
+    tensor = tensorferry.tensor(counted((4, 6)))
+    for index in [(), (slice(None, None, 2),), (0, 0)]:
+        with pytest.raises(TypeError):
+            memoryview(tensor[index])
 
 
 def test_a_buffer_outlives_its_tensor():
@@ -221,7 +229,7 @@ def test_a_buffer_outlives_its_tensor():
 
 
 def test_bfloat16_has_no_letter_in_the_buffer_protocol():
-    with pytest.raises(BufferError, match="bfloat16"):
+    with pytest.raises(TypeError):
         memoryview(tensorferry.tensor(np.zeros(3, np_dtype("bfloat16"))))
 
 

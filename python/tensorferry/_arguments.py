@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _internal, _python_numbers, errors
+from tensorferry import _foreign, _internal, _python_numbers, errors
 
 #: tf.data.AUTOTUNE: "choose for me".
 AUTOTUNE = -1
@@ -85,7 +85,11 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
     if isinstance(value, np.ndarray | _internal.Tensor):
         return _python_numbers.check(value, stage), isinstance(value, _internal.Tensor)
     if isinstance(value, bool | int | float | complex | list | tuple | range | np.generic):
+        value = _foreign.rows(value)
         return (_python_numbers.exact if exact else _python_numbers.as_tensor)(value, stage), True
+    foreign = _foreign.source(value)
+    if foreign is not None:
+        return foreign
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "name", dtype) in ("string", "variant", "resource"):
         raise _python_numbers.no_numbers(stage, dtype)

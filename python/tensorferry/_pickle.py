@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _internal, errors
-from tensorferry._structure import map_structure
+from tensorferry import _array_likes, _internal, errors
+from tensorferry._structure import flatten, map_structure
 
 if TYPE_CHECKING:
     from tensorferry import Tensor
@@ -54,7 +54,26 @@ def reduce_dataset(recipe: Recipe, progress: Progress) -> tuple[Callable[..., An
                 "not_picklable",
                 f"{name}: a lambda cannot be pickled. Define the function with def at the top of a module.",
             )
+    for leaf in _structure_leaves((*args, *kwargs.values())):
+        if _array_likes.is_array_like(leaf):
+            _check_picklable(name, leaf)
     return rebuild_dataset, (name, _by_file(args), _by_file(kwargs), progress)
+
+
+def _structure_leaves(arguments: tuple[Any, ...]) -> list[Any]:
+    return [leaf for argument in arguments for leaf in flatten(argument)]
+
+
+def _check_picklable(name: str, array: Any) -> None:
+    """Says of an array of another library's that it does not pickle, and what does."""
+    try:
+        pickle.dumps(array)
+    except Exception as error:
+        raise errors.make(
+            "not_picklable",
+            f"{name}: a {_array_likes.kind(array)} cannot be pickled ({error}). Open the file where the dataset is unpickled, and make it "
+            "there.",
+        ) from error
 
 
 def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress) -> Any:

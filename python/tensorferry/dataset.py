@@ -44,7 +44,9 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         Args:
             tensors: an array, or a tuple, dict or namedtuple of arrays with the same number of rows. A list is stacked into one
                 array. Arrays are NumPy's (memory-mapped ones too), tensors of any framework, whatever has ``__array__`` or
-                ``__dlpack__``; and arrays in files, that :func:`tensorferry.open` opened.
+                ``__dlpack__``; and arrays in files, that :func:`tensorferry.open` opened. Of an array of h5py, zarr, netCDF4 and what is
+                like them, rows are read a batch at a time. A table of pandas, polars or Arrow is one array of two dimensions; a dict of
+                its columns keeps them apart.
                 Elements that were handed out never change. Memory that can be written is read when an element is made, so a later
                 write shows in elements not yet made: pass a copy to prevent that.
 

@@ -112,6 +112,7 @@ CODES: dict[str, type[Error]] = {
     "unknown_dtype": TypeError,
     "unknown_casting": ValueError,
     "masked_array": TypeError,
+    "null_values": ValueError,
     "not_writable": ValueError,
     "not_picklable": TypeError,
     "not_an_index": TypeError,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.dlpack
 
-from tensorferry import _internal
+from tensorferry import _internal, errors
 from tensorferry._internal import Tensor
 from tensorferry._typing import Casting
 
@@ -18,36 +18,62 @@ def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "chec
     """A ``jax.Array`` of the values, shared where that is sound, else converted in one pass.
 
     While ``jax_enable_x64`` is off JAX has no 64-bit dtypes and would wrap such values silently; here they become the 32-bit
-    dtype, each value checked.
+    dtype, as ``casting`` says.
 
     Args:
         value: an array, or anything :func:`tensorferry.tensor` takes.
         dtype: a ``numpy.dtype``, type or name; None keeps the source's.
         casting: ``"checked"``, ``"saturate"`` or ``"wrap"``.
         copy: None shares what cannot change, False shares or raises, True copies.
+
+    Raises:
+        tensorferry.errors.OverflowError: values do not fit.
+        tensorferry.errors.BufferError: ``copy=False``, and a copy is needed: for a 32-bit dtype, for example.
     """
-    return from_tensor(_internal.tensor(value, dtype, casting=casting, copy=copy))
+    kept = None if dtype is None else _kept(_internal.numpy_dtype(_internal.dtype_name(dtype)))
+    tensor = _internal.tensor(value, kept, casting=casting, copy=copy)
+    if kept is None:
+        tensor = _narrowed(tensor, casting, copy)
+    # What was copied already, because copy=True asks for it, is nobody else's.
+    return jax.dlpack.from_dlpack(_Shared(tensor, False if copy is False else None))
 
 
 class _Shared:
     """A tensor's memory as JAX takes it: JAX arrays are immutable, so a capsule without the read-only flag is sound."""
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Tensor, copy: bool | None = None) -> None:
         self._tensor = tensor
+        self._copy = copy
 
     def __dlpack__(self, **_: Any) -> Any:
-        return _internal.framework_capsule(self._tensor)
+        return _internal.framework_capsule(self._tensor, self._copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._tensor.__dlpack_device__()
 
 
-def from_tensor(tensor: Tensor) -> jax.Array:
+def from_tensor(tensor: Tensor, casting: Casting = "checked") -> jax.Array:
     """A ``jax.Array`` of a :class:`tensorferry.Tensor`, sharing its memory where JAX can take it.
 
-    While ``jax_enable_x64`` is off, a 64-bit tensor becomes the 32-bit dtype that JAX has for it, each value checked.
+    While ``jax_enable_x64`` is off, a 64-bit tensor becomes the 32-bit dtype that JAX has for it, as ``casting`` says.
     """
-    kept = jax.dtypes.canonicalize_dtype(tensor.dtype)
-    if kept != tensor.dtype:
-        tensor = tensor.astype(kept)
-    return jax.dlpack.from_dlpack(_Shared(tensor))
+    return jax.dlpack.from_dlpack(_Shared(_narrowed(tensor, casting, None)))
+
+
+def _kept(dtype: Any) -> Any:
+    """The dtype that JAX has for a dtype."""
+    return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def _narrowed(tensor: Tensor, casting: Casting, copy: bool | None) -> Tensor:
+    """The tensor in a dtype that JAX has."""
+    kept = _kept(tensor.dtype)
+    if kept == tensor.dtype:
+        return tensor
+    if copy is False:
+        raise errors.make(
+            "not_shareable",
+            f"cannot share without a copy: JAX has no {tensor.dtype} while jax_enable_x64 is off, and {kept} is another dtype. "
+            "Turn it on, or allow a copy with copy=None.",
+        )
+    return tensor.astype(kept, casting)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tensorferry import _internal, errors
+from tensorferry import _foreign, _internal, errors
 from tensorferry._internal import Tensor
 from tensorferry._ops import checked_cast, register_ops
 
@@ -64,9 +64,34 @@ def convert_other(value: Any, dtype: Any, *, casting: str, copy: bool | None, na
         return tf.convert_to_tensor(value, dtype, name=name)
     if isinstance(value, bool | int | float | complex | list | tuple | range):
         return _python_numbers(value, dtype, options)
+    foreign = _foreign_numbers(value, dtype, options)
+    if foreign is not None:
+        return foreign
     if _is_array_like(value):
         return _array_like(value, dtype, options)
     return tf.convert_to_tensor(value, dtype, name=name)
+
+
+def _foreign_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor | None:
+    """What a table holds, or an array in another library's file; None of anything else."""
+    target = None if dtype is None else tf.as_dtype(dtype)
+    try:
+        read = _foreign.read(value, target and target.name, options["casting"], options["copy"])
+    except errors.ValueError as error:
+        texts = _texts(value) if error.code == "unsupported_dtype" and target in (None, tf.string) else None
+        if texts is None:
+            raise
+        return tf.convert_to_tensor(texts, name=options["name"])
+    return None if read is None else _internal.convert_to_tensor(read, dtype, **options | {"copy": options["copy"] and None})
+
+
+def _texts(value: Any) -> np.ndarray[Any, Any] | None:
+    """The array that NumPy makes of a column or table of strings, which are TensorFlow's; None of anything else."""
+    array = np.asarray(value)
+    if array.dtype.kind == "T":
+        array = array.astype(object)
+    texts = array.dtype.kind in "SU" or (array.dtype.kind == "O" and all(isinstance(text, str | bytes) for text in array.flat))
+    return array if texts else None
 
 
 def _is_tensorflows(value: Any) -> bool:

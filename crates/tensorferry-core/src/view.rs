@@ -183,6 +183,19 @@ impl<'a> View<'a> {
         packed.then(|| unsafe { core::slice::from_raw_parts(self.data, self.layout.nbytes()) })
     }
 
+    /// Whether every bool is stored as 0 or 1, which memory of others does not promise. True of other dtypes.
+    #[must_use]
+    pub fn has_normal_bools(&self) -> bool {
+        if self.dtype != DType::Bool {
+            return true;
+        }
+        if let Some(bytes) = self.as_bytes() {
+            return bytes.iter().fold(0, |all, byte| all | byte) <= 1;
+        }
+        let rows = self.layout.shape().first().copied().unwrap_or(0).cast_signed();
+        (0..rows).all(|row| self.index(&[crate::Index::At(row)]).is_ok_and(|row| row.has_normal_bools()))
+    }
+
     /// `self[index]`.
     ///
     /// # Errors

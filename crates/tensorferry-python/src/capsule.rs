@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyCapsule, PyString};
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use tensorferry::Tensor;
@@ -76,6 +76,14 @@ unsafe extern "C" fn drop_versioned(capsule: *mut ffi::PyObject) {
 pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     guard();
     let py = object.py();
+    check_exportable(object)?;
+    let resolved;
+    let object = if object.hasattr(intern!(py, "resolve_neg"))? {
+        resolved = py.import("tensorferry._consumers")?.call_method1("exportable", (object,))?;
+        &resolved
+    } else {
+        object
+    };
     if let Ok(device) = object.call_method0(intern!(py, "__dlpack_device__")) {
         let (kind, _): (i64, i64) = device.extract()?;
         if kind != 1 {
@@ -91,6 +99,22 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
         other => other?,
     };
     take(&capsule)
+}
+
+/// Refuses what TensorFlow's exporter ends the process for.
+fn check_exportable(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = object.py();
+    let Some(dtype) = object.getattr_opt(intern!(py, "dtype"))? else { return Ok(()) };
+    let Some(name) = dtype.getattr_opt(intern!(py, "name"))? else { return Ok(()) };
+    let Ok(name) = name.cast_into::<PyString>() else { return Ok(()) };
+    let name = name.to_cow()?;
+    if matches!(name.trim_end_matches("_ref"), "string" | "variant" | "resource") {
+        let message = format!(
+            "a tensor of dtype {name} holds no numbers. Decode strings into numbers with TensorFlow first, or keep them there."
+        );
+        return Err(raise(py, "unsupported_dtype", message));
+    }
+    Ok(())
 }
 
 /// Takes the tensor out of a capsule, which cannot be used again.

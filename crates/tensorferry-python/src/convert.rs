@@ -3,7 +3,7 @@
 use crate::array;
 use crate::capsule;
 use crate::dtype;
-use crate::errors::{OrRaise, raise};
+use crate::errors::{self, OrRaise, raise};
 use crate::exports;
 use crate::opened;
 use crate::source::{GIL_BYTES, Sharing, Source};
@@ -16,7 +16,7 @@ use tensorferry::{Casting, Scalar, ViewMut};
 ///
 /// Args:
 ///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__` or the buffer protocol, a number, a
-///         nested list of numbers.
+///         nested list of numbers, a table or a column of pandas, polars or Arrow, an array of h5py, zarr or netCDF4.
 ///     dtype: a `numpy.dtype`, `tf.DType`, type or name; None keeps the source's.
 ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
 ///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
@@ -34,18 +34,18 @@ use tensorferry::{Casting, Scalar, ViewMut};
 ///                     [3, 4]], shape=(2, 2), dtype=uint8)
 #[pyfunction]
 #[pyo3(signature = (value, dtype = None, *, casting = "checked", copy = None))]
-pub(crate) fn tensor(
-    py: Python<'_>,
-    value: &Bound<'_, PyAny>,
-    dtype: Option<&Bound<'_, PyAny>>,
+pub(crate) fn tensor<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
     casting: &str,
     copy: Option<bool>,
-) -> PyResult<PyTensor> {
+) -> PyResult<Bound<'py, PyTensor>> {
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
     let read = opened::read_for(value, target, casting, copy)?;
-    let source = Source::of_ours(read.as_ref().unwrap_or(value))?;
-    Ok(source.to_tensor(py, target, casting, Sharing { copy, framework: false })?.into())
+    let source = Source::wanted(read.as_ref().unwrap_or(value), target, casting, copy)?;
+    PyTensor::object(py, source.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
 }
 
 /// A capsule over a fresh copy of the values: a framework may write to it.
@@ -59,7 +59,7 @@ pub(crate) fn writable_capsule<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
-    let source = Source::of_ours(value)?;
+    let source = Source::wanted(value, target, casting, None)?;
     capsule::legacy(py, source.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?)
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
         return Err(raise(py, "not_writable", message));
     }
     let _held = exports::hold(array);
-    let source = Source::of_ours(src)?;
+    let source = Source::wanted(src, Some(parts.dtype), casting, None)?;
     let copied;
     let mut view = source.view();
     let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
@@ -129,7 +129,10 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
 #[pyfunction]
 pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Bound<'_, PyAny>) -> PyResult<bool> {
     let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
-    let source = Source::of_ours(value)?;
+    let source = match Source::wanted(value, Some(target), Casting::Checked, None) {
+        Err(error) if errors::has_code(&error, py, "values_do_not_fit") => return Ok(false),
+        source => source?,
+    };
     let view = source.view();
     Ok(py.detach(|| tensorferry::can_convert(&view, target, Casting::Checked)))
 }
@@ -181,8 +184,13 @@ fn scalar<'py>(py: Python<'py>, value: Scalar) -> PyResult<Bound<'py, PyAny>> {
     })
 }
 
-/// A capsule of this tensor's own memory where a framework can take it, of a copy where not.
+/// A capsule of this tensor's own memory where a framework can take it; of a copy where not, if `copy` allows one.
 #[pyfunction]
-pub(crate) fn framework_capsule<'py>(py: Python<'py>, tensor: &Bound<'py, PyTensor>) -> PyResult<Bound<'py, PyAny>> {
-    tensor.get().framework_capsule(py)
+#[pyo3(signature = (tensor, copy = None))]
+pub(crate) fn framework_capsule<'py>(
+    py: Python<'py>,
+    tensor: &Bound<'py, PyTensor>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
+    tensor.get().framework_capsule(py, copy)
 }

@@ -74,6 +74,12 @@ fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     }
 }
 
+/// Whether an exception is one of ours with that code.
+pub(crate) fn has_code(error: &PyErr, py: Python<'_>, code: &str) -> bool {
+    let named = error.value(py).getattr("code");
+    named.and_then(|named| named.extract::<String>()).is_ok_and(|named| named == code)
+}
+
 /// What the system refused.
 fn refused(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
     let message = format!("{action}: {source}");

@@ -11,6 +11,8 @@ mod dtype;
 mod ending;
 mod errors;
 mod exports;
+mod flat;
+mod foreign;
 mod index;
 mod interface;
 mod logging;

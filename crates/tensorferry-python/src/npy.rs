@@ -26,9 +26,9 @@ use std::path::PathBuf;
 /// >>> tensorferry.open_npy(path)
 /// tensorferry.Tensor([0, 1, 2], shape=(3,), dtype=int32)
 #[pyfunction]
-pub(crate) fn open_npy(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<PyTensor> {
+pub(crate) fn open_npy<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTensor>> {
     let path = fs_path(path)?;
-    Ok(py.detach(|| tensorferry::open_npy(&path)).or_raise(py)?.into())
+    PyTensor::object(py, py.detach(|| tensorferry::open_npy(&path)).or_raise(py)?)
 }
 
 /// Writes the values as a `.npy` file that `numpy.load` and `open_npy` read.

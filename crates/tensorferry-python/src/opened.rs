@@ -38,6 +38,10 @@ pub(crate) struct PyArray {
 }
 
 impl PyArray {
+    pub(crate) fn new(inner: Array, recipe: Py<PyAny>) -> Self {
+        Self { inner, recipe }
+    }
+
     /// All of it in memory, in a dtype if one is given: shared where it lies there, else read.
     pub(crate) fn read(&self, py: Python<'_>, to: Option<(DType, Casting)>) -> PyResult<Tensor> {
         if let Ok(tensor) = self.inner.tensor()
@@ -133,7 +137,7 @@ impl PyArray {
             );
             return Err(raise(py, "not_shareable", message));
         };
-        PyTensor::numpy(&Bound::new(py, PyTensor::from(tensor))?)
+        PyTensor::numpy(&PyTensor::object(py, tensor)?)
     }
 
     /// The same array in another dtype: nothing is read, and elements are converted whenever they are.
@@ -171,7 +175,7 @@ impl PyArray {
     ) -> PyResult<Bound<'py, PyAny>> {
         let elements = match copy {
             Some(false) => self.numpy(py)?,
-            _ => PyTensor::numpy(&Bound::new(py, PyTensor::from(self.read(py, None)?))?)?,
+            _ => PyTensor::numpy(&PyTensor::object(py, self.read(py, None)?)?)?,
         };
         as_asked(elements, dtype, copy)
     }
@@ -182,8 +186,8 @@ impl PyArray {
 
     /// The rows asked for, as a `Tensor`: by a number, a slice, a list or array of numbers, a mask. What follows in the brackets indexes
     /// the rows.
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<PyTensor> {
-        Rows::parse(self, index)?.take(py, self)
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyTensor>> {
+        PyTensor::object(py, Rows::parse(self, index)?.take(py, self)?)
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<RowIterator> {
@@ -223,7 +227,7 @@ impl RowIterator {
         slf
     }
 
-    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<PyTensor>> {
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTensor>>> {
         let array = self.array.get();
         let len = array.inner.len();
         if self.next >= len {
@@ -243,7 +247,7 @@ impl RowIterator {
         let row = rows.index(&[tensorferry::Index::At(at)]).or_raise(py)?;
         self.block = Some((first, rows));
         self.next += 1;
-        Ok(Some(row.into()))
+        PyTensor::object(py, row).map(Some)
     }
 }
 
@@ -371,7 +375,7 @@ pub(crate) fn read_for<'py>(
         return Err(not_there).or_raise(py);
     }
     let read = array.read(py, dtype.map(|dtype| (dtype, casting)))?;
-    Ok(Some(Bound::new(py, PyTensor::from(read))?.into_any()))
+    Ok(Some(PyTensor::object(py, read)?.into_any()))
 }
 
 /// Any array as one to save or to read rows from: an opened one, or one in memory; `immutable` says that nothing can change it.

@@ -3,12 +3,11 @@
 use crate::errors::{OrRaise, raise};
 use crate::index;
 use crate::opened::PyArray;
-use crate::tensor::PyTensor;
 use crate::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PySlice, PyTuple};
-use tensorferry::Index;
+use tensorferry::{Index, Tensor};
 
 /// What stands between the brackets: first of all, which rows.
 pub(crate) struct Rows<'py> {
@@ -51,7 +50,7 @@ impl<'py> Rows<'py> {
     }
 
     /// Reads the rows.
-    pub(crate) fn take(self, py: Python<'_>, array: &PyArray) -> PyResult<PyTensor> {
+    pub(crate) fn take(self, py: Python<'_>, array: &PyArray) -> PyResult<Tensor> {
         let scalar = array.inner.shape().is_empty();
         let row = array.inner.nbytes().checked_div(array.inner.len()).unwrap_or(0);
         let rows = match &self.which {
@@ -61,10 +60,10 @@ impl<'py> Rows<'py> {
             Which::These(rows) => array.run(py, rows.len() * row, |array| array.rows(rows)),
         }?;
         if self.rest.is_empty() {
-            return Ok(rows.into());
+            return Ok(rows);
         }
         let rest = index::parse(PyTuple::new(py, self.rest)?.as_any(), rows.layout())?;
-        Ok(rows.index(&rest).or_raise(py)?.into())
+        rows.index(&rest).or_raise(py)
     }
 }
 

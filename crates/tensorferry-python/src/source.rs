@@ -4,6 +4,7 @@ use crate::array::{self, Parts};
 use crate::capsule;
 use crate::errors::{OrRaise, raise};
 use crate::exports::{self, Held};
+use crate::foreign;
 use crate::interface;
 use crate::opened::PyArray;
 use crate::release::Keep;
@@ -46,6 +47,9 @@ impl<'py> Source<'py> {
             return Ok(known);
         }
         let py = value.py();
+        if let Some(read) = foreign::read(value, None, None)? {
+            return Ok(Self::known(&read)?.flatten());
+        }
         if value.hasattr(intern!(py, "__dlpack__"))? && !value.hasattr(intern!(py, "__array_interface__"))? {
             let (tensor, read_only) = capsule::import(value)?;
             return Ok(Some(Self::Tensor { tensor, frozen: read_only }));
@@ -75,6 +79,17 @@ impl<'py> Source<'py> {
         Ok(None)
     }
 
+    /// Reads a value that is to become `dtype`: columns of a table do so one by one, whatever dtype they share.
+    pub(crate) fn wanted(value: &Bound<'py, PyAny>, dtype: Option<DType>, casting: Casting, copy: Option<bool>) -> PyResult<Self> {
+        if let Some(known) = Self::known(value)?.flatten() {
+            return Ok(known);
+        }
+        match foreign::read(value, dtype.map(|dtype| (dtype, casting)), copy)? {
+            Some(read) => Self::of_ours(&read),
+            None => Self::of_ours(value),
+        }
+    }
+
     /// Reads a value, or says that its dtype is not one of ours.
     pub(crate) fn of_ours(value: &Bound<'py, PyAny>) -> PyResult<Self> {
         Self::new(value)?.ok_or_else(|| {
@@ -93,6 +108,13 @@ impl<'py> Source<'py> {
         }
     }
 
+    fn order(&self) -> ByteOrder {
+        match self {
+            Self::Array(_, parts, _) => parts.order,
+            Self::Tensor { tensor, .. } => tensor.byte_order(),
+        }
+    }
+
     /// The elements.
     pub(crate) fn view(&self) -> View<'_> {
         match self {
@@ -105,9 +127,10 @@ impl<'py> Source<'py> {
 
     /// A tensor of the elements, shared or copied as `sharing` says.
     pub(crate) fn to_tensor(&self, py: Python<'py>, dtype: Option<DType>, casting: Casting, sharing: Sharing) -> PyResult<Tensor> {
+        let named = dtype.is_some();
         let dtype = dtype.unwrap_or(self.dtype());
         if sharing.copy != Some(true) {
-            match (self.obstacle(dtype, sharing), sharing.copy) {
+            match (self.obstacle(dtype, named, sharing), sharing.copy) {
                 (None, _) => return self.share().or_raise(py),
                 (Some(why), Some(false)) => return Err(Error::NotShareable { why }).or_raise(py),
                 (Some(_), _) => {}
@@ -121,10 +144,13 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// Why the elements cannot be shared, if so.
-    fn obstacle(&self, dtype: DType, sharing: Sharing) -> Option<&'static str> {
+    /// Why the elements cannot be shared, if so. A dtype that was `named` is one in this machine's byte order.
+    fn obstacle(&self, dtype: DType, named: bool, sharing: Sharing) -> Option<&'static str> {
         if dtype != self.dtype() {
             return Some("the dtype changes. Ask for the source's dtype, or allow a copy with copy=None.");
+        }
+        if named && self.order() == ByteOrder::Swapped {
+            return Some("its byte order is not this machine's. Ask for no dtype, or allow a copy with copy=None.");
         }
         if sharing.framework
             && let Some(why) = framework_obstacle(&self.view())
@@ -181,22 +207,10 @@ pub(crate) fn framework_obstacle(view: &View<'_>) -> Option<&'static str> {
              tensorferry.aligned_memory(), or allow a copy with copy=None.",
         );
     }
-    if view.dtype() == DType::Bool && !bools_are_normal(view) {
+    if !view.has_normal_bools() {
         return Some("a bool is neither 0 nor 1. Compare with != 0, or allow a copy with copy=None.");
     }
     None
-}
-
-/// Whether every byte of a C-contiguous bool array is 0 or 1, as frameworks expect and NumPy's views do not promise.
-fn bools_are_normal(view: &View<'_>) -> bool {
-    // SAFETY: the view is C-contiguous, as checked before, so its elements are these bytes.
-    let bytes = unsafe {
-        std::slice::from_raw_parts(
-            if view.layout().is_empty() { NonNull::dangling().as_ptr() } else { view.as_ptr() },
-            view.layout().nbytes(),
-        )
-    };
-    bytes.iter().fold(0, |all, byte| all | byte) <= 1
 }
 
 /// A mask says which values are not there; a tensor cannot.

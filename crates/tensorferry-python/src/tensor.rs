@@ -4,42 +4,42 @@ use crate::array;
 use crate::capsule;
 use crate::dtype;
 use crate::errors::{OrRaise, raise};
+use crate::flat::{self, FlatTensor};
 use crate::index;
 use crate::source::{Sharing, Source, keywords};
 use crate::unwinding::guard;
 use pyo3::basic::CompareOp;
-use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::ffi::{CStr, CString, c_int, c_void};
-use std::ptr;
 use tensorferry::dlpack::{FLAG_IS_COPIED, FLAG_READ_ONLY};
 use tensorferry::{ByteOrder, DType, Index, Tensor};
 
 /// An immutable array between frameworks. Made by `tensor()` and `open_npy()`.
-#[pyclass(frozen, name = "Tensor", module = "tensorferry")]
+#[pyclass(frozen, subclass, name = "Tensor", module = "tensorferry")]
 pub(crate) struct PyTensor {
     pub(crate) inner: Tensor,
 }
 
-impl From<Tensor> for PyTensor {
-    fn from(inner: Tensor) -> Self {
-        Self { inner }
-    }
-}
-
 impl PyTensor {
+    /// The object of a tensor.
+    pub(crate) fn object(py: Python<'_>, inner: Tensor) -> PyResult<Bound<'_, Self>> {
+        guard();
+        let is_flat = flat::has_buffer(&inner);
+        let made = PyClassInitializer::from(Self { inner });
+        if is_flat { Ok(Bound::new(py, made.add_subclass(FlatTensor))?.into_super()) } else { Bound::new(py, made) }
+    }
+
     /// A C-contiguous copy that nobody else sees.
     fn copied(&self, py: Python<'_>) -> PyResult<Tensor> {
         let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
         source.to_tensor(py, None, tensorferry::Casting::Checked, Sharing { copy: Some(true), framework: true })
     }
 
-    /// A legacy capsule of this memory where a framework that does not write can take it, of a copy where not.
-    pub(crate) fn framework_capsule<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// A legacy capsule of this memory where a framework that does not write can take it; of a copy where not, if `copy` allows one.
+    pub(crate) fn framework_capsule<'py>(&self, py: Python<'py>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
         let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
-        let tensor = source.to_tensor(py, None, tensorferry::Casting::Checked, Sharing { copy: None, framework: true })?;
+        let tensor = source.to_tensor(py, None, tensorferry::Casting::Checked, Sharing { copy, framework: true })?;
         capsule::legacy(py, tensor)
     }
 }
@@ -100,12 +100,12 @@ impl PyTensor {
 
     /// The elements in another dtype; this tensor itself if it has that dtype already.
     #[pyo3(signature = (dtype, casting = "checked"))]
-    fn astype(slf: &Bound<'_, Self>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Self> {
+    fn astype<'py>(slf: &Bound<'py, Self>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Bound<'py, Self>> {
         let py = slf.py();
         let casting = dtype::parse_casting(py, casting)?;
         let target = dtype::parse_ours(Some(dtype))?;
         let source = Source::Tensor { tensor: slf.get().inner.clone(), frozen: true };
-        Ok(source.to_tensor(py, target, casting, Sharing { copy: None, framework: false })?.into())
+        Self::object(py, source.to_tensor(py, target, casting, Sharing { copy: None, framework: false })?)
     }
 
     /// A `tf.Tensor`, sharing this memory where TensorFlow can take it.
@@ -135,8 +135,12 @@ impl PyTensor {
         as_asked(Self::numpy(slf)?, dtype, copy)
     }
 
+    /// NumPy's description of the memory. It has no word for bfloat16, of which NumPy asks `__array__` then.
     #[getter]
     fn __array_interface__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if slf.get().inner.dtype() == DType::BFloat16 {
+            return Err(PyAttributeError::new_err("__array_interface__ has no bfloat16: use tensor.numpy()"));
+        }
         Self::numpy(slf)?.getattr("__array_interface__")
     }
 
@@ -146,16 +150,22 @@ impl PyTensor {
     }
 
     /// A DLPack capsule. A versioned one (`max_version=(1, 0)` or higher) shares this memory and says that it is read-only; one without
-    /// a version cannot say so and holds a copy, unless `copy=False` accepts that the consumer could write.
-    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
+    /// a version cannot say so and holds a copy, as does one for PyTorch, which does not look. `copy=False` accepts that the consumer
+    /// could write.
+    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = CopyAsked::Unnamed))]
     fn __dlpack__<'py>(
         &self,
         py: Python<'py>,
         stream: Option<&Bound<'py, PyAny>>,
         max_version: Option<(u32, u32)>,
         dl_device: Option<(i32, i32)>,
-        copy: Option<bool>,
+        copy: CopyAsked,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let unnamed = copy == CopyAsked::Unnamed;
+        let copy = match copy {
+            CopyAsked::Unnamed => None,
+            CopyAsked::Named(copy) => copy,
+        };
         if stream.is_some() {
             return Err(raise(py, "dlpack", "stream= must be None: the tensor lies in main memory".to_owned()));
         }
@@ -170,7 +180,9 @@ impl PyTensor {
             return Err(tensorferry::Error::NotShareable { why }).or_raise(py);
         }
         if max_version.is_some_and(|(major, _)| major >= 1) {
-            return match copy != Some(true) && shareable {
+            let writes = || py.import("tensorferry._consumers")?.call_method0("may_write")?.is_truthy();
+            let shared = copy != Some(true) && shareable && !(unnamed && writes()?);
+            return match shared {
                 true => capsule::versioned(py, self.inner.clone(), FLAG_READ_ONLY),
                 false => capsule::versioned(py, self.copied(py)?, FLAG_IS_COPIED),
             };
@@ -185,10 +197,10 @@ impl PyTensor {
         self.inner.shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
     }
 
-    fn __getitem__(&self, py: Python<'_>, index: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'_, PyAny>) -> PyResult<Bound<'py, Self>> {
         guard();
         let index = index::parse(index, self.inner.layout())?;
-        Ok(self.inner.index(&index).or_raise(py)?.into())
+        Self::object(py, self.inner.index(&index).or_raise(py)?)
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<Rows> {
@@ -237,17 +249,20 @@ impl PyTensor {
         let rebuild = py.import("tensorferry._pickle")?;
         rebuild.call_method1("reduce", (slf, protocol))?.cast_into().map_err(PyErr::from)
     }
+}
 
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        // SAFETY: Python passes a Py_buffer to fill.
-        unsafe { fill_buffer(&slf, view, flags) }
-    }
+/// `copy=` of `__dlpack__`: who knows the argument knows of read-only memory too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyAsked {
+    Unnamed,
+    Named(Option<bool>),
+}
 
-    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
-        // SAFETY: Python passes a Py_buffer that `fill_buffer` filled.
-        let exported = unsafe { (*view).internal };
-        // SAFETY: `fill_buffer` put a boxed Exported there, and each filled buffer is released once.
-        drop(unsafe { Box::from_raw(exported.cast::<Exported>()) });
+impl<'py> FromPyObject<'_, 'py> for CopyAsked {
+    type Error = PyErr;
+
+    fn extract(copy: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        copy.extract().map(Self::Named)
     }
 }
 
@@ -264,19 +279,12 @@ impl Rows {
         slf
     }
 
-    fn __next__(&mut self) -> Option<PyTensor> {
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTensor>>> {
         guard();
-        let row = self.tensor.index(&[Index::At(self.next)]).ok()?;
+        let Ok(row) = self.tensor.index(&[Index::At(self.next)]) else { return Ok(None) };
         self.next += 1;
-        Some(row.into())
+        PyTensor::object(py, row).map(Some)
     }
-}
-
-/// What a filled `Py_buffer` points at.
-struct Exported {
-    format: CString,
-    shape: Vec<isize>,
-    strides: Vec<isize>,
 }
 
 /// What `__array__(dtype, copy)` gives where NumPy has the elements. NumPy 1 knows no `copy=None`, and copies where it may not.
@@ -295,76 +303,4 @@ pub(crate) fn as_asked<'py>(
         return Err(PyValueError::new_err(message));
     }
     Ok(array)
-}
-
-/// The struct-module format of a dtype; `None` for those the buffer protocol has no letter for.
-fn format_of(dtype: DType) -> Option<&'static CStr> {
-    Some(match dtype {
-        DType::Bool => c"?",
-        DType::Int8 => c"b",
-        DType::Int16 => c"h",
-        DType::Int32 => c"i",
-        DType::Int64 => c"q",
-        DType::UInt8 => c"B",
-        DType::UInt16 => c"H",
-        DType::UInt32 => c"I",
-        DType::UInt64 => c"Q",
-        DType::Float16 => c"e",
-        DType::Float32 => c"f",
-        DType::Float64 => c"d",
-        DType::Complex64 => c"Zf",
-        DType::Complex128 => c"Zd",
-        DType::BFloat16 => return None,
-    })
-}
-
-/// Fills a `Py_buffer` (docs.python.org/3/c-api/buffer.html).
-unsafe fn fill_buffer(slf: &Bound<'_, PyTensor>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-    guard();
-    let inner = &slf.get().inner;
-    let asks = |flag: c_int| flags & flag == flag;
-    let Some(format) = format_of(inner.dtype()) else {
-        return Err(PyBufferError::new_err("the buffer protocol has no bfloat16: use tensor.numpy()"));
-    };
-    if asks(ffi::PyBUF_WRITABLE) {
-        return Err(PyBufferError::new_err("a tensor is immutable: its buffer is read-only"));
-    }
-    let layout = inner.layout();
-    let (c, f) = (layout.is_c_contiguous(), layout.is_f_contiguous());
-    let needs_c = asks(ffi::PyBUF_C_CONTIGUOUS) || !asks(ffi::PyBUF_STRIDES);
-    if (needs_c && !c) || (asks(ffi::PyBUF_F_CONTIGUOUS) && !f) {
-        return Err(PyBufferError::new_err("the tensor is not contiguous in the order asked for"));
-    }
-    if asks(ffi::PyBUF_ANY_CONTIGUOUS) && !c && !f {
-        return Err(PyBufferError::new_err("the tensor is not contiguous"));
-    }
-    let swapped = inner.byte_order() == ByteOrder::Swapped;
-    let prefix = match (swapped, cfg!(target_endian = "little")) {
-        (false, _) => "",
-        (true, true) => ">",
-        (true, false) => "<",
-    };
-    let mut format_bytes = prefix.as_bytes().to_vec();
-    format_bytes.extend_from_slice(format.to_bytes());
-    let mut exported = Box::new(Exported {
-        format: CString::new(format_bytes)?,
-        shape: layout.shape().iter().map(|dim| dim.cast_signed()).collect(),
-        strides: layout.strides().to_vec(),
-    });
-    let filled = ffi::Py_buffer {
-        buf: inner.as_ptr().cast_mut().cast::<c_void>(),
-        obj: slf.clone().into_ptr(),
-        len: layout.nbytes().cast_signed(),
-        itemsize: layout.itemsize().cast_signed(),
-        readonly: 1,
-        ndim: c_int::try_from(layout.ndim())?,
-        format: if asks(ffi::PyBUF_FORMAT) { exported.format.as_ptr().cast_mut() } else { ptr::null_mut() },
-        shape: if asks(ffi::PyBUF_ND) { exported.shape.as_mut_ptr() } else { ptr::null_mut() },
-        strides: if asks(ffi::PyBUF_STRIDES) { exported.strides.as_mut_ptr() } else { ptr::null_mut() },
-        suboffsets: ptr::null_mut(),
-        internal: Box::into_raw(exported).cast(),
-    };
-    // SAFETY: Python passes a Py_buffer to fill.
-    unsafe { view.write(filled) };
-    Ok(())
 }

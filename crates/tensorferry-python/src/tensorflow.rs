@@ -147,7 +147,7 @@ fn place<'py>(
     let options = PyDict::new(py);
     options.set_item("copy", copy)?;
     options.set_item("name", name)?;
-    python(py)?.getattr("place")?.call((PyTensor::from(tensor),), Some(&options))
+    python(py)?.getattr("place")?.call((PyTensor::object(py, tensor)?,), Some(&options))
 }
 
 /// The way to TensorFlow for several tensors, looked up once: it holds as long as no graph or device scope is entered or left.

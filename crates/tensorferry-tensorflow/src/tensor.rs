@@ -72,7 +72,8 @@ unsafe extern "C" fn release(_data: *mut c_void, _len: usize, owner: *mut c_void
 
 /// A `TF_Tensor` over the memory of a tensor of ours, which it keeps alive; the caller frees it.
 pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTensor, Failure> {
-    let packed = tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous();
+    let packed =
+        tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() && tensor.as_view().has_normal_bools();
     let tensor = match packed {
         true => tensor.clone(),
         false => tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked)?,

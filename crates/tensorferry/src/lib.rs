@@ -15,7 +15,7 @@ pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_rang
 pub use format::{
     Continued, Format, Raw, Verified, open_npy, remove_leftovers, replace_file, save, save_arrays, save_continued, save_npy, verify,
 };
-pub use source::{Array, Arrays, Mode, OpenOptions, Opened, Progress, Stored, open, open_raw, open_with};
+pub use source::{Array, Arrays, Mode, OpenOptions, Opened, Progress, RowReader, Stored, open, open_raw, open_with};
 
 pub use tensorferry_core::*;
 

@@ -36,6 +36,14 @@ impl Callee {
         })
     }
 
+    /// Calls the function with one argument, and reads what it returns.
+    pub(crate) fn call_with<A, T>(&self, argument: A, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T>
+    where
+        A: for<'py> IntoPyObject<'py>,
+    {
+        self.with(|_, function| read(ending::call(function, (argument,))?))
+    }
+
     /// Calls the function with elements, each one argument, and reads what it returns.
     pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
         self.with(|py, function| {

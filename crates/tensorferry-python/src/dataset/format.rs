@@ -92,9 +92,9 @@ impl<'py> Opened<'py> {
         match self {
             Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
             Self::Torch(from_dlpack) => ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,)),
-            Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::from(tensor),)),
+            Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::object(py, tensor)?,)),
             Self::NumPy => numpy(py, tensor),
-            Self::Tensorferry => Ok(Bound::new(py, PyTensor::from(tensor))?.into_any()),
+            Self::Tensorferry => Ok(PyTensor::object(py, normal(py, tensor)?)?.into_any()),
         }
     }
 }
@@ -111,6 +111,11 @@ fn writable(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     if ours { aligned(py, tensor) } else { copied(py, &tensor) }
 }
 
+/// The tensor, or a copy where a bool in it is neither 0 nor 1.
+fn normal(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
+    if tensor.as_view().has_normal_bools() { Ok(tensor) } else { copied(py, &tensor) }
+}
+
 fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
     let copy = || tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked);
     if tensor.layout().nbytes() > GIL_BYTES { py.detach(copy).or_raise(py) } else { copy().or_raise(py) }
@@ -119,7 +124,7 @@ fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
 /// A read-only array over the tensor's memory; a NumPy scalar of a tensor without dimensions, as `as_numpy_iterator` gives.
 fn numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
     let scalar = tensor.shape().is_empty();
-    let array = PyTensor::numpy(&Bound::new(py, PyTensor::from(tensor))?)?;
+    let array = PyTensor::numpy(&PyTensor::object(py, normal(py, tensor)?)?)?;
     if !scalar {
         return Ok(array);
     }

@@ -11,6 +11,7 @@ mod native;
 mod nested;
 mod packer;
 mod plan;
+mod rows;
 mod sources;
 pub(crate) mod spec;
 mod stored;
@@ -24,6 +25,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<iterator::DatasetIterator>()?;
     module.add_function(wrap_pyfunction!(sources::from_tensor_slices, module)?)?;
     module.add_function(wrap_pyfunction!(sources::from_tensors, module)?)?;
+    module.add_function(wrap_pyfunction!(rows::open_rows, module)?)?;
     module.add_function(wrap_pyfunction!(sources::range, module)?)?;
     module.add_function(wrap_pyfunction!(sources::zip, module)?)?;
     module.add_function(wrap_pyfunction!(sources::token_windows, module)?)?;

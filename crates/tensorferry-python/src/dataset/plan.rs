@@ -87,15 +87,15 @@ impl Plan {
 
     /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes are counted with those of Python.
     #[pyo3(signature = (threads = None, memory_limit = None, read_ahead = None))]
-    fn handle(
+    fn handle<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         threads: Option<usize>,
         memory_limit: Option<usize>,
         read_ahead: Option<usize>,
-    ) -> PyResult<PyTensor> {
+    ) -> PyResult<Bound<'py, PyTensor>> {
         let options = Options { threads, memory_limit, read_ahead };
-        Ok(tensorferry_tensorflow::handle(self.dataset(), options).or_raise(py)?.into())
+        PyTensor::object(py, tensorferry_tensorflow::handle(self.dataset(), options).or_raise(py)?)
     }
 
     fn __str__(&self) -> String {

@@ -114,7 +114,7 @@ pub use state::{Resharded, State};
 pub use stop::{Stop, interrupt, interruptible};
 pub use times::Times;
 
-pub(crate) use node::{Request, Rows, copy_view, filled, packed, run};
+pub(crate) use node::{Request, Rows, copy_view, filled, normalise_bools, packed, run};
 
 use crate::{Error, Result};
 use node::{Change, Context, Node, Stream};

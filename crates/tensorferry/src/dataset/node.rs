@@ -409,6 +409,18 @@ fn gather_all_for_some<N: Node + ?Sized>(
     node.gather(requests, &mut all, cx)
 }
 
+/// Stores bools as 0 and 1, whatever the bytes were that they were copied from.
+pub(crate) fn normalise(dtype: crate::DType, requests: &[Request], rows: &mut Rows<'_>) {
+    if dtype == crate::DType::Bool {
+        requests.iter().for_each(|request| normalise_bools(rows.slot(request.slot)));
+    }
+}
+
+/// As [`normalise`], of all bytes.
+pub(crate) fn normalise_bools(bytes: &mut [u8]) {
+    bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+}
+
 /// Copies a tensor's elements, row-major, into bytes that have room for just them.
 pub(crate) fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
     if tensor.layout().nbytes() != out.len() {

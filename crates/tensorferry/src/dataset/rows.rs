@@ -1,6 +1,6 @@
 //! Elements that are the rows of opened arrays.
 
-use super::node::{Change, Context, Element, Needs, Node, Request, Rows, get_by_gather};
+use super::node::{Change, Context, Element, Needs, Node, Request, Rows, get_by_gather, normalise};
 use super::slices::described;
 use super::{Cardinality, Component, Dataset, Source};
 use crate::source::{Array, Mode, RowSource};
@@ -110,6 +110,10 @@ impl Node for OpenedRows {
         self.arrays.iter().any(|array| array.mode() != Mode::Map)
     }
 
+    fn is_sequential(&self) -> bool {
+        self.groups.iter().any(|group| group.source.is_sequential())
+    }
+
     fn needs(&self) -> Needs {
         let is_direct = |group: &&Group| group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct);
         Needs { windows: self.groups.iter().filter(is_direct).count(), groups: 0 }
@@ -123,7 +127,8 @@ impl Node for OpenedRows {
         let share = |array: &Array| {
             let (source, column) = array.source();
             let rows = source.share(column, start, len)?;
-            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT)).then_some(rows)
+            let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+            (plain && rows.as_view().has_normal_bools()).then_some(rows)
         };
         self.arrays.iter().map(share).collect()
     }
@@ -153,6 +158,9 @@ impl Node for OpenedRows {
                     let bytes = rows.iter().map(|rows| rows.row * requests.len()).sum();
                     let read = || group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cx.stop);
                     self.arrays[group.components[0]].counting(bytes, read)?;
+                    for (column, rows) in columns.iter().zip(&mut rows) {
+                        normalise(group.source.columns()[*column].dtype, requests, rows);
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Elements that are the rows of arrays.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, run};
+use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, normalise, run};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, random};
 use crate::buffers::gather::gather;
 use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
@@ -84,7 +84,10 @@ impl Source {
     pub(crate) fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
-            Some(bytes) => gather(bytes, rows.row, requests, rows.bytes)?,
+            Some(bytes) => {
+                gather(bytes, rows.row, requests, rows.bytes)?;
+                normalise(view.dtype(), requests, rows);
+            }
             None => {
                 let mut rest = requests;
                 while let Some(first) = rest.first() {
@@ -105,7 +108,7 @@ impl Source {
     pub(super) fn row(&self, index: u64) -> Result<Tensor> {
         let at = isize::try_from(index).unwrap_or(isize::MAX);
         let row = self.tensor.index(&[Index::At(at)])?;
-        if self.frozen && row.byte_order() == ByteOrder::Native {
+        if self.frozen && row.byte_order() == ByteOrder::Native && row.as_view().has_normal_bools() {
             return Ok(row);
         }
         filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
@@ -164,7 +167,8 @@ impl Node for Slices {
                 return None;
             }
             let rows = source.tensor.index(&[Index::Slice { start, step: 1, len }]).ok()?;
-            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT)).then_some(rows)
+            let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+            (plain && rows.as_view().has_normal_bools()).then_some(rows)
         };
         self.sources.iter().map(share).collect()
     }

@@ -60,7 +60,7 @@ impl Node for Tensors {
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         let value = |Source { tensor, frozen }: &Source| {
-            if *frozen && tensor.byte_order() == ByteOrder::Native {
+            if *frozen && tensor.byte_order() == ByteOrder::Native && tensor.as_view().has_normal_bools() {
                 return Ok(tensor.clone().into());
             }
             Ok(filled(tensor.dtype(), tensor.shape(), |out| copy_view(&tensor.as_view(), out))?.into())
@@ -71,7 +71,7 @@ impl Node for Tensors {
     fn slice(&self, _start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         let share = |Source { tensor, frozen }: &Source| {
             let whole = *frozen && len == 1 && tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous();
-            if !whole || !tensor.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            if !whole || !tensor.as_ptr().addr().is_multiple_of(ALIGNMENT) || !tensor.as_view().has_normal_bools() {
                 return None;
             }
             tensor.index(&[Index::NewAxis]).ok()

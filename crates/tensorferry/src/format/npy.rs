@@ -85,6 +85,7 @@ pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
 pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if let Ok(tensor) = array.tensor()
         && is_column_major(&tensor.as_view())
+        && tensor.as_view().has_normal_bools()
     {
         out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), true)?)?;
         // As much at a time as is read at a time of others.
@@ -100,6 +101,9 @@ pub(super) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> 
 }
 
 fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    if !view.has_normal_bools() {
+        return write_view(&crate::convert(view, view.dtype(), crate::Casting::Checked)?.as_view(), out);
+    }
     let fortran = is_column_major(view);
     out(&npy_header::write(view.dtype(), ByteOrder::Native, view.layout().shape(), fortran)?)?;
     match view.as_bytes() {

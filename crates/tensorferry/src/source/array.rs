@@ -2,8 +2,8 @@
 
 use super::in_memory::InMemory;
 use super::{Mode, Progress, Request, RowSource, Rows, Stored};
-use crate::dataset::{Shape, Source, Stop, TensorSpec, filled};
-use crate::{DType, Dims, Error, Index, Layout, Result, Tensor};
+use crate::dataset::{Shape, Source, Stop, TensorSpec, filled, normalise_bools};
+use crate::{Casting, DType, Dims, Error, Index, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -195,7 +195,8 @@ impl Array {
         let (shape, row) = self.stacked(len);
         if let Some(shared) = self.source.share(self.column, start as u64, len) {
             self.progress.add(len * row, Duration::ZERO);
-            return Ok(shared);
+            let normal = shared.as_view().has_normal_bools();
+            return if normal { Ok(shared) } else { crate::convert(&shared.as_view(), self.dtype, Casting::Checked) };
         }
         self.counting(len * row, || {
             filled(self.dtype, &shape, |bytes| {
@@ -210,9 +211,16 @@ impl Array {
                     let bytes = &mut bytes[first * row..(first + rows) * row];
                     self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
                 }
+                self.normalise(bytes);
                 Ok(())
             })
         })
+    }
+
+    fn normalise(&self, bytes: &mut [u8]) {
+        if self.dtype == DType::Bool {
+            normalise_bools(bytes);
+        }
     }
 
     /// What `read` reads, counted as so many bytes.
@@ -243,7 +251,9 @@ impl Array {
             indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
         self.counting(indices.len() * row, || {
             filled(self.dtype, &shape, |bytes| {
-                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)
+                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
+                self.normalise(bytes);
+                Ok(())
             })
         })
     }

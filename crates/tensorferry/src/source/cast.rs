@@ -135,6 +135,10 @@ impl RowSource for Cast {
         Some((&self.from, self.casting))
     }
 
+    fn is_sequential(&self) -> bool {
+        self.from.source().0.is_sequential()
+    }
+
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         self.from.source().0.place(row)
     }

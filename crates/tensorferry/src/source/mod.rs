@@ -19,6 +19,7 @@ mod part;
 mod parts;
 mod progress;
 mod read;
+mod reader;
 mod records;
 mod shards;
 
@@ -27,6 +28,7 @@ pub use arrays::Arrays;
 pub use mode::Mode;
 pub use open::{OpenOptions, Opened, open, open_raw, open_with};
 pub use progress::Progress;
+pub use reader::RowReader;
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;
@@ -68,6 +70,11 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
     fn stored(&self, column: usize) -> Option<Stored> {
         let tensor = self.tensor(column)?;
         Some(Stored::of(tensor.byte_order(), tensor.layout()))
+    }
+
+    /// Whether one thread at a time may read.
+    fn is_sequential(&self) -> bool {
+        false
     }
 
     /// What is converted as it is read, if these rows are that, and how.

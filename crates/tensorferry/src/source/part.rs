@@ -80,6 +80,10 @@ impl RowSource for Part {
         self.source.stored(self.column)
     }
 
+    fn is_sequential(&self) -> bool {
+        self.source.is_sequential()
+    }
+
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         self.source.place(row.checked_add(self.start)?)
     }

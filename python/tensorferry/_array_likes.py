@@ -1,0 +1,171 @@
+"""Arrays that other libraries read when they are asked for: of h5py, zarr, netCDF4, TensorStore, dask, and what is like them.
+
+Rationale: rows are asked for a batch at a time, in order and without repetition, as few selections as the library is quick with.
+One thread at a time reads: the C library under h5py and netCDF4 is not thread-safe, and of others nothing is known.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from tensorferry import _internal, errors
+
+#: Held while one of these arrays is looked at.
+_lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent's may have held it
+
+#: Libraries whose arrays take a list of increasing row numbers, and read what they need of each once.
+_LISTS = ("h5py", "zarr", "netCDF4", "dask")
+#: Rows that are nearer than so many bytes to one another are read as one piece.
+_GAP = 16 << 10
+#: Where there are no more pieces than this, each is a slice: libraries are quicker with those than with lists.
+_PIECES = 8
+
+
+def kind(value: Any) -> str:
+    """The class, as its users write it."""
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def is_array_like(value: Any) -> bool:
+    """Whether a value has a shape, a dtype and items, but no memory that could be shared."""
+    cls = type(value)
+    if cls.__module__ == "builtins" or isinstance(value, np.ndarray | np.generic | _internal.Array | _internal.Tensor):
+        return False
+    if not hasattr(cls, "__getitem__") or any(
+        hasattr(cls, name) for name in ("__dlpack__", "__array_interface__", "__array_struct__", "__cuda_array_interface__")
+    ):
+        return False
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or not all(isinstance(dim, int | np.integer) for dim in shape):
+        return False
+    # A sparse matrix has items too, and no array of them.
+    return _dtype(value) is not None and not hasattr(value, "nnz")
+
+
+def _dtype(value: Any) -> np.dtype[Any] | None:
+    dtype = getattr(value, "dtype", None)
+    dtype = getattr(dtype, "numpy_dtype", dtype)  # TensorStore's
+    return dtype if isinstance(dtype, np.dtype) else None
+
+
+def _name(value: Any) -> str:
+    name = getattr(value, "name", None)
+    return f"{kind(value)} {name!r}" if isinstance(name, str) and name else f"the {kind(value)}"
+
+
+def whole(value: Any) -> Any:
+    """All of it in memory."""
+    with _lock:
+        read = value[...] if _library(value) in ("h5py", "zarr", "netCDF4") else np.asanyarray(value)
+    array = _plain(value, read)
+    if array.shape != tuple(value.shape):
+        raise _changed(value, tuple(value.shape), array.shape)
+    if array is not value and array.base is None:
+        array.flags.writeable = False  # nobody else has it
+    return array
+
+
+def opened(value: Any) -> Any:
+    """A :class:`tensorferry.Array` whose rows are read when they are asked for; all of it in memory if it has no rows."""
+    shape = tuple(int(dim) for dim in value.shape)
+    if not shape:
+        return whole(value)
+    reader = _Reader(value, shape)
+    return _internal.open_rows(reader.read, reader.dtype, shape)
+
+
+class _Reader:
+    """Reads rows of an array-like."""
+
+    def __init__(self, value: Any, shape: tuple[int, ...]) -> None:
+        self.value = value
+        self.shape = shape
+        self.dtype = self._found()
+        self.row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    def _found(self) -> np.dtype[Any]:
+        """The dtype of what is read: netCDF4 scales numbers as their variable says, which its dtype does not tell."""
+        dtype = _dtype(self.value)
+        if _library(self.value) not in ("h5py", "zarr") and self.shape[0]:
+            with _lock:
+                dtype = np.asanyarray(self.value[0:1]).dtype
+        if dtype is None or (dtype.kind not in "biufc" and dtype.name != "bfloat16"):
+            raise errors.make(
+                "unsupported_dtype",
+                f"{_name(self.value)} is of dtype {dtype}, which holds no numbers that tensors have. Read and encode it first.",
+            )
+        return dtype
+
+    def read(self, rows: list[int]) -> Any:
+        """Rows of these numbers, which increase, as an ndarray."""
+        with _lock:
+            if tuple(self.value.shape) != self.shape:
+                raise _changed(self.value, self.shape, tuple(self.value.shape))
+            pieces = self._pieces(rows)
+            if len(pieces) > _PIECES and _library(self.value) in _LISTS:
+                return self._checked(self._list(np.asarray(rows)), len(rows))
+            parts = [self._slice(piece) for piece in pieces]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _pieces(self, rows: list[int]) -> list[list[int]]:
+        """The rows in groups that lie together."""
+        numbers = np.asarray(rows)
+        near = 1 + _GAP // max(self.row, 1)
+        ends = np.flatnonzero(np.diff(numbers) > near) + 1
+        return [part.tolist() for part in np.split(numbers, ends)]
+
+    def _slice(self, rows: list[int]) -> Any:
+        first, last = rows[0], rows[-1]
+        read = self._checked(self.value[first : last + 1], last + 1 - first)
+        return read if len(read) == len(rows) else read[np.asarray(rows) - first]
+
+    def _list(self, rows: np.ndarray[Any, Any]) -> Any:
+        return self.value.oindex[rows] if hasattr(self.value, "oindex") else self.value[rows]
+
+    def _checked(self, read: Any, count: int) -> Any:
+        array = _plain(self.value, read)
+        if array.shape != (count, *self.shape[1:]) or array.dtype != self.dtype:
+            raise errors.make(
+                "file_changed",
+                f"{_name(self.value)}: {count} rows of {self.dtype} and shape {self.shape[1:]} were asked for, and "
+                f"{array.dtype} of shape {array.shape} came back. It has changed since the dataset was made.",
+            )
+        return array
+
+
+def _plain(value: Any, read: Any) -> Any:
+    """What was read as an ndarray; an error if it is masked."""
+    if isinstance(read, np.ma.MaskedArray):
+        if np.ma.is_masked(read):
+            count = int(np.ma.count_masked(read))
+            raise errors.make(
+                "masked_array",
+                f"{_name(value)}: {count} of the values read are missing (masked), and a tensor has none missing. Fill them first, or "
+                "have them read as they are: variable.set_auto_mask(False).",
+            )
+        return read.data
+    return np.asarray(read)
+
+
+def _changed(value: Any, was: tuple[int, ...], now: tuple[int, ...]) -> errors.Error:
+    return errors.make(
+        "file_changed",
+        f"{_name(value)}: its shape was {was} when the dataset was made, and is {now} now. Make the dataset anew.",
+    )
