@@ -124,7 +124,7 @@ REFUSED_EARLY = (
 #: What tensorferry alone refuses while iterating, by its words.
 OURS_ALONE = (
     # tf.data takes the bytes of a row of another shape, if they are as many.
-    "rebatch: component 0: shape",
+    r"rebatch: element \d+: component .+: shape",
 )
 
 
@@ -138,7 +138,7 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
     if ours.refused or theirs.refused:
         assert_refused_alike(ours, theirs)
         return
-    if any(words in str(ours.failed) for words in OURS_ALONE):
+    if any(re.search(words, str(ours.failed)) for words in OURS_ALONE):
         assert ours.elements == theirs.elements[: len(ours.elements)]
         return
     if not isinstance(theirs.dataset, tf.data.Dataset):  # what `reduce` makes

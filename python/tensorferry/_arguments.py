@@ -15,14 +15,77 @@ from tensorferry import _foreign, _internal, _python_numbers, errors
 AUTOTUNE = -1
 
 
-def whole(value: Any, stage: str, name: str) -> int:
-    """An argument that has to be a whole number: a Python or NumPy int, or a tensor of one."""
+#: The greatest number of elements, and the least whole number, that 64 bits hold with a sign.
+GREATEST, LEAST = 2**63 - 1, -(2**63)
+
+
+def shown(value: Any) -> str:
+    """A value as a message has it: whole numbers of thousands of digits, and long texts, in short."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"{'-' if value < 0 else ''}2**{value.bit_length() - 1} and more"
+    try:
+        text = repr(value)
+    except Exception:  # of a class of the user's
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _index(value: Any, stage: str, name: str) -> int:
     if not isinstance(value, bool):
         try:
             return operator.index(value)
-        except TypeError:
+        except Exception:  # TypeError, and what frameworks raise of tensors without a number
             pass
-    raise errors.make("wrong_type", f"{stage}: {name} has to be a whole number, not {value!r}")
+    raise errors.make("wrong_type", f"{stage}: {name} has to be a whole number, not {shown(value)}")
+
+
+def whole(value: Any, stage: str, name: str) -> int:
+    """An argument that has to be a whole number of 64 bits: a Python or NumPy int, or a tensor of one."""
+    number = _index(value, stage, name)
+    if not LEAST <= number <= GREATEST:
+        raise errors.make(
+            "values_do_not_fit", f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, not {shown(number)}"
+        )
+    return number
+
+
+def flag(value: Any, stage: str, name: str) -> bool:
+    """An argument that has to be True or False: Python's, NumPy's or a tensor of one. 0, 1 and None count, as for tf.data."""
+    if value is None or isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    if getattr(getattr(value, "dtype", None), "name", None) == "bool" and getattr(value, "shape", None) == ():
+        return bool(value)
+    raise errors.make("wrong_type", f"{stage}: {name} has to be True or False, not {shown(value)}")
+
+
+def number(value: Any, stage: str, name: str) -> float:
+    """An argument that has to be a real number."""
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except Exception:  # TypeError, ValueError, and what frameworks raise of tensors without a number
+        pass
+    raise errors.make("wrong_type", f"{stage}: {name} has to be a number, not {shown(value)}")
+
+
+def shape(value: Any, stage: str) -> list[int]:
+    """A shape all of whose lengths are known: a sequence of them, or one."""
+    if isinstance(value, str | bytes):
+        raise errors.make("wrong_type", f"{stage}: shape has to be a length, or a sequence of lengths, not {shown(value)}")
+    return [at_least(length, 0, stage, "every length of shape") for length in several(value)]
+
+
+def check_name(value: Any, stage: str) -> None:
+    """Refuses a ``name`` that is none: most often a second array, or a second dataset."""
+    if value is None or isinstance(value, str):
+        return
+    if stage in ("from_tensor_slices", "from_tensors"):
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: takes one structure of arrays; the second argument is a name, a str, not a {type(value).__name__}. For two "
+            f"arrays side by side pass a tuple: {stage}((x, y)).",
+        )
+    raise errors.make("wrong_type", f"{stage}: name has to be a str, not {shown(value)}")
 
 
 def positive(value: Any, stage: str, name: str) -> int:
@@ -34,26 +97,34 @@ def at_least(value: Any, least: int, stage: str, name: str) -> int:
     """A whole number that is not less than another."""
     number = whole(value, stage, name)
     if number < least:
-        raise errors.make("argument", f"{stage}: {name} has to be at least {least}, not {number}")
+        raise errors.make("argument", f"{stage}: {name} has to be at least {least}, not {shown(number)}")
     return number
 
 
 def wholes(value: Any, stage: str, name: str) -> list[int]:
     """Whole numbers: a sequence of them, or one."""
-    return [whole(number, stage, name) for number in _several(value)]
+    return [whole(number, stage, name) for number in several(value)]
 
 
 def lengths(value: Any, least: int, stage: str, name: str) -> list[int | None]:
     """Lengths of dimensions: a sequence of them, or one; None, as -1, in it stands for what an element has."""
     if value is None:
         raise errors.make("wrong_type", f"{stage}: {name} has to be a length for each dimension, not None")
-    return [None if length is None or length == -1 else at_least(length, least, stage, name) for length in _several(value)]
+    return [None if is_unknown(length) else at_least(length, least, stage, name) for length in several(value)]
 
 
-def _several(value: Any) -> list[Any]:
+def is_unknown(length: Any) -> bool:
+    """Whether a length is one that only elements tell: None, or -1."""
+    return length is None or (isinstance(length, int | np.integer) and length == -1)
+
+
+def several(value: Any) -> list[Any]:
+    """The parts of a sequence; of what is none, it alone."""
+    if isinstance(value, str | bytes):
+        return [value]
     try:
         return list(value)
-    except TypeError:
+    except Exception:  # TypeError, and what frameworks raise of tensors without dimensions
         return [value]
 
 
@@ -62,7 +133,7 @@ def seed(value: Any, stage: str) -> int | None:
     it (BLAKE2b of its two's complement, little-endian, in as many bytes as it needs), so that none stands for another."""
     if value is None:
         return None
-    number = whole(value, stage, "seed")
+    number = _index(value, stage, "seed")
     if 0 <= number < 2**64:
         return number
     digits = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
@@ -73,8 +144,8 @@ def count(value: Any, stage: str, name: str = "count") -> int | None:
     """A number of elements; None, as for tf.data any negative number, stands for all of them."""
     if value is None:
         return None
-    number = whole(value, stage, name)
-    return None if number < 0 else number
+    number = _index(value, stage, name)
+    return None if number < 0 else min(number, GREATEST)  # as good as all that there can be
 
 
 def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
@@ -84,6 +155,12 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
         return value, True
     if isinstance(value, np.ndarray | _internal.Tensor):
         return _python_numbers.check(value, stage), isinstance(value, _internal.Tensor)
+    if type(value).__name__ == "SparseTensorValue":
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: a SparseTensorValue is one sparse tensor, and tensorferry's datasets carry dense ones. Make it dense: "
+            "tf.sparse.to_dense(tf.SparseTensor.from_value(x)); or keep it in tf.data.",
+        )
     if isinstance(value, bool | int | float | complex | list | tuple | range | np.generic):
         value = _foreign.rows(value)
         return (_python_numbers.exact if exact else _python_numbers.as_tensor)(value, stage), True
@@ -98,6 +175,13 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
         # Made of a sequence just now, or over a buffer that others may write.
         return _python_numbers.check(array, stage), array.base is None
     return value, is_immutable(value)
+
+
+def sources(values: list[Any], names: list[str], stage: str) -> list[tuple[Any, bool]]:
+    """As :func:`source`, of each part of a structure, which errors call by its name."""
+    if not names:
+        return [source(value, stage) for value in values]
+    return [source(value, f"{stage}: component {name}") for value, name in zip(values, names, strict=True)]
 
 
 def is_immutable(value: Any) -> bool:

@@ -20,8 +20,8 @@ class Buckets:
 
     def __init__(self, length: Callable[..., Any], boundaries: Any, sizes: Any, drop_remainder: bool) -> None:
         self.length = length
-        self.boundaries = [_arguments.whole(boundary, STAGE, "every boundary") for boundary in boundaries]
-        self.sizes = [_arguments.positive(size, STAGE, "every batch size") for size in sizes]
+        self.boundaries = _arguments.wholes(boundaries, STAGE, "every one of bucket_boundaries")
+        self.sizes = [_arguments.positive(size, STAGE, "every one of bucket_batch_sizes") for size in _arguments.several(sizes)]
         self.drop_remainder = drop_remainder
         count = len(self.boundaries) + 1
         if len(self.sizes) != count:
@@ -34,15 +34,26 @@ class Buckets:
         self.values: list[Any] = []
         self.to_boundary = False
 
-    def pad(self, structure: Structure, spec: list[_spec.Part], shapes: Any, values: Any, to_boundary: bool) -> list[_spec.Part]:
+    def pad(self, plan: _internal.Plan, structure: Structure, shapes: Any, values: Any, to_boundary: bool) -> list[_spec.Part]:
         """Has batches padded, and says what they are."""
+        spec = plan.spec
         common = _padding.shapes(structure, spec, shapes, STAGE)
         self.values = _padding.values(structure, spec, values, STAGE)
         self.to_boundary = to_boundary
+        self._check(plan, common)
         for boundary in [*self.boundaries, None]:
-            filler = boundary - 1 if to_boundary and boundary is not None else None
+            filler = None
+            if to_boundary and boundary is not None:
+                filler = _arguments.positive(boundary, STAGE, "every one of bucket_boundaries, to pad to,") - 1
             self.shapes.append([[filler if dim is None else dim for dim in dims] for dims in common])
         return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
+
+    def _check(self, plan: _internal.Plan, shapes: list[list[int | None]]) -> None:
+        """Refuses shapes that elements do not fit in, before there is a bucket."""
+        try:
+            plan.padded_batch(1, shapes, self.values, False)
+        except errors.Error as error:
+            raise errors.make(error.code, str(error).replace("padded_batch: ", f"{STAGE}: ", 1)) from None
 
     def key(self, *element: Any) -> int:
         """The number of the bucket that an element belongs to."""

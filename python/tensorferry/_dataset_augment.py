@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _internal, _seeds, errors
+from tensorferry import _arguments, _internal, _seeds
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_native import Native
 
@@ -65,10 +65,7 @@ class Augment(Native):
         """
         axes = _arguments.wholes(axis, "flip", "axis")
         word = _arguments.seed(seed, "flip")
-        try:
-            chance = float(probability)
-        except (TypeError, ValueError):
-            raise errors.make("wrong_type", f"flip: probability has to be a number, not {probability!r}") from None
+        chance = _arguments.number(probability, "flip", "probability")
         plan = _internal.flip(self._plan, axes, chance, word, self._which(which, "flip"))
         return self._with(_seeds.seeded(plan, self._plan))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
-from tensorferry import _arguments, _internal, _spec, _structure, errors
+from tensorferry import _arguments, _frameworks, _internal, _spec, _structure, errors
 from tensorferry._structure import LEAF, Nested, Structure
 
 if TYPE_CHECKING:
@@ -21,13 +23,21 @@ Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 INFINITE = -1
 UNKNOWN = -2
+#: As many threads as a system lets a process have, and more than any machine has processors.
+MOST_THREADS = 2**15
 
 
 def recorded(method: Callable[_P, Dataset]) -> Callable[_P, Dataset]:
     """Has the dataset that a method makes remember how: that is how it is pickled."""
 
+    parameters = inspect.signature(method).parameters
+    positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    at = positional.index("name") if "name" in positional else sys.maxsize
+
     @functools.wraps(method)
     def made(*args: _P.args, **kwargs: _P.kwargs) -> Dataset:
+        if len(args) > at or "name" in kwargs:
+            _arguments.check_name(args[at] if len(args) > at else kwargs["name"], method.__name__)
         dataset = method(*args, **kwargs)
         dataset._recipe = (method.__name__, args, kwargs)
         return dataset
@@ -65,11 +75,52 @@ class Options:
     memory_limit: int | None = None
     read_ahead: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, least, most in (("threads", 1, MOST_THREADS), ("memory_limit", 0, None), ("read_ahead", 0, None)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, str):
+                way = "an int, as 2**30" if name == "memory_limit" else "an int"
+                raise errors.make("wrong_type", f"Options: {name} has to be a whole number, {way}, not {value!r}")
+            number = _arguments.at_least(value, least, "Options", name)
+            if most is not None and number > most:
+                raise errors.make("argument", f"Options: {name} has to be at most {most}, not {number}")
+            object.__setattr__(self, name, number)
+
 
 DEFAULT = Options()
 
 
-class Base:
+#: What TensorFlow asks a tf.data.Dataset for.
+_TF_DATA = frozenset(
+    {"_variant_tensor", "_apply_debug_options", "_type_spec", "_inputs", "_flat_structure", "_shape_invariant_to_type_spec"}
+)
+#: Methods of tf.data.Dataset that there are not, and what to write.
+_WAYS = {
+    "list_files": 'Dataset.from_files("part-*.npy") opens what a pattern matches.',
+    "snapshot": "dataset.save(path) writes elements, and Dataset.load(path) has them by index.",
+    "ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write dataset.to_tf_data().ragged_batch(n).",
+    "dense_to_ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write dataset.to_tf_data().ragged_batch(n).",
+    "sparse_batch": "For sparse batches write dataset.to_tf_data().sparse_batch(n, shape).",
+    "rejection_resample": "For it write dataset.to_tf_data().rejection_resample(...), or mix with sample_from_datasets.",
+    "get_single_element": "For the only element write next(iter(dataset)).",
+    "ignore_errors": "An element that fails raises, and the iterator goes on with the next: catch it in the loop.",
+    "fingerprint": "For it write dataset.to_tf_data().fingerprint().",
+    "counter": "Dataset.range(start, 2**63 - 1, step) counts.",
+    "make_one_shot_iterator": "Write iter(dataset).",
+    "make_initializable_iterator": "Write iter(dataset).",
+}
+
+
+class _Kind(type):
+    """The class of dataset classes. Keras and tf.data write the class of an argument that they refuse: it says what they take."""
+
+    def __repr__(cls) -> str:
+        return f"<class '{cls.__module__}.{cls.__qualname__}': Keras and tf.data take what its to_tf_data() returns>"
+
+
+class Base(metaclass=_Kind):
     """The parts of a dataset, and how others are made of them."""
 
     __slots__ = ("__weakref__", "_format", "_options", "_packer", "_plan", "_recipe", "_structure")
@@ -89,13 +140,18 @@ class Base:
     @classmethod
     def _of(cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT) -> Dataset:
         dataset: Any = object.__new__(cls)
-        dataset._plan = plan
         dataset._structure = structure
+        dataset._plan = dataset._called(plan)
         dataset._format = format
         dataset._options = options
         dataset._packer = None
         dataset._recipe = ("", (), {})
         return dataset  # type: ignore[no-any-return]
+
+    def _called(self, plan: _internal.Plan) -> _internal.Plan:
+        """A plan of this structure, whose errors call the components what the structure does."""
+        names = _structure.names(self._structure)
+        return plan.named(names) if names else plan
 
     def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
         """The dataset of another plan, of the same structure if none is given, in the same format."""
@@ -166,6 +222,18 @@ class Base:
         spec = _spec.element_spec(self._structure, self._shown(), tensorflow=False)
         return f"<tensorferry.Dataset element_spec={spec!r} plan={self._plan}>"
 
+    def __str__(self) -> str:
+        # What Keras and tf.data write of an argument that they do not take.
+        return f"{self!r} (Keras and tf.data take what its to_tf_data() returns)"
+
+    def __getattr__(self, name: str) -> Any:
+        way = ""
+        if name in _TF_DATA:
+            way = ". It is not a tf.data.Dataset; dataset.to_tf_data() returns one."
+        elif name in _WAYS:
+            way = f". {_WAYS[name]}"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self)
+
     def __copy__(self) -> Dataset:
         copy = self._with(self._plan.copy())
         copy._recipe = self._recipe
@@ -194,6 +262,8 @@ class Base:
             raise errors.make(
                 "argument", f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"'
             )
+        if format in ("torch", "jax"):
+            _frameworks.need(format, f'with_format("{format}")')
         made = self._of(self._plan.copy(), self._structure, format, self._options)
         made._recipe = ("with_format", (self, format), {})
         return made

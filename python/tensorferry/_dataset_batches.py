@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tensorferry import _arguments, _padding, errors
 from tensorferry._dataset_base import Base, recorded
 
@@ -55,7 +53,9 @@ class Batches(Base):
         spec = self._plan.spec
         shapes = _padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
         values = _padding.values(self._structure, spec, padding_values, "padded_batch")
-        return self._with(self._plan.padded_batch(size, shapes, values, bool(drop_remainder)))
+        return self._with(
+            self._plan.padded_batch(size, shapes, values, _arguments.flag(drop_remainder, "padded_batch", "drop_remainder"))
+        )
 
     @recorded
     def unbatch(self, name: str | None = None) -> Dataset:
@@ -81,19 +81,21 @@ class Batches(Base):
         ``cardinality`` knows how many where ``unbatch`` does; tf.data calls that unknown.
 
         Args:
-            batch_size: how many rows, or a list of numbers to cycle through.
+            batch_size: how many rows, or a list of numbers to cycle through. A 0 among them makes a batch without rows.
             drop_remainder: leaves out a last batch that is not full.
             name: accepted for tf.data's sake.
 
         Raises:
-            tensorferry.errors.ValueError: a size is less than 1, or the elements cannot be unbatched.
+            tensorferry.errors.ValueError: a size is negative, all are 0, or the elements cannot be unbatched.
 
         >>> import tensorferry as tfy
         >>> [batch.tolist() for batch in tfy.Dataset.range(8).batch(4).rebatch([3, 1]).as_numpy_iterator()]
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
-        sizes = np.asarray(batch_size)
-        if sizes.ndim > 1 or sizes.size == 0:
-            raise errors.make("argument", f"rebatch: batch_size has to be a number or a list of numbers, not {batch_size!r}")
-        each = [_arguments.positive(size, "rebatch", "batch_size") for size in sizes.reshape(-1)]
-        return self._with(self._plan.rebatch(each, bool(drop_remainder)))
+        each = [_arguments.at_least(size, 0, "rebatch", "batch_size") for size in _arguments.several(batch_size)]
+        if not any(each):
+            raise errors.make(
+                "argument",
+                f"rebatch: batch_size has to be at least 1, or numbers of which one is, not {_arguments.shown(batch_size)}",
+            )
+        return self._with(self._plan.rebatch(each, _arguments.flag(drop_remainder, "rebatch", "drop_remainder")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _functions, _identity, _internal
+from tensorferry import _functions, _identity, _internal, _structure
 from tensorferry._dataset_base import Base, recorded
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Functions(Base):
         _functions.check_callable(map_func, "map", "map_func")
         result = _functions.inferred(self, map_func, output_signature, "map")
         flat = _functions.flattener(map_func, result, "map")
-        plan = _internal.map(self._plan, _identity.known_as(map_func), flat, self._packed(), result[1])
+        plan = _internal.map(self._plan, _identity.known_as(map_func), flat, self._packed(), result[1], _structure.names(result[0]))
         return self._with(plan, result[0])
 
     @recorded
@@ -100,7 +100,8 @@ class Functions(Base):
         flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed)
         packers = (state.packer, self._packed())
         called = _identity.known_as(scan_func)
-        return self._with(_internal.scan(self._plan, state.flat, called, flat, packers, (state.spec, result[1])), result[0])
+        names = state.names, _structure.names(result[0])
+        return self._with(_internal.scan(self._plan, state.flat, called, flat, packers, (state.spec, result[1]), names), result[0])
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
         """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.
@@ -118,4 +119,5 @@ class Functions(Base):
         state = _functions.State(initial_state, self._format, "reduce")
         flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state=state.fixed)
         packers = (state.packer, self._packed())
-        return _internal.fold(self._plan, state.flat, _identity.known_as(reduce_func), flat, packers, state.spec)
+        called = _identity.known_as(reduce_func)
+        return _internal.fold(self._plan, state.flat, called, flat, packers, state.spec, state.names)

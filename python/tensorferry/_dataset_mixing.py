@@ -52,7 +52,10 @@ class Mixing(Base):
         stage = "sample_from_datasets"
         mixed = _checked(datasets, stage)
         word = _arguments.seed(seed, stage)
-        flags = bool(stop_on_empty_dataset), bool(rerandomize_each_iteration)
+        flags = (
+            _arguments.flag(stop_on_empty_dataset, stage, "stop_on_empty_dataset"),
+            _arguments.flag(rerandomize_each_iteration, stage, "rerandomize_each_iteration"),
+        )
         plans = [dataset._plan for dataset in mixed]
         plan = _internal.sample_from_datasets(plans, _weights(weights), word, *flags)
         return mixed[0]._with(_seeds.seeded(plan, *plans))
@@ -87,7 +90,11 @@ class Mixing(Base):
                 f'{choice.with_format("numpy").element_spec}. Cast them: choice_dataset.cast("int64").',
             )
         plans = [dataset._plan for dataset in mixed]
-        return mixed[0]._with(_internal.choose_from_datasets(plans, choice._plan, bool(stop_on_empty_dataset)))
+        return mixed[0]._with(
+            _internal.choose_from_datasets(
+                plans, choice._plan, _arguments.flag(stop_on_empty_dataset, stage, "stop_on_empty_dataset")
+            )
+        )
 
 
 def _checked(datasets: Any, stage: str) -> list[Base]:

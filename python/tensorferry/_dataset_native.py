@@ -51,7 +51,7 @@ class Native(Base):
     def _which(self, which: Any, stage: str) -> list[bool] | None:
         if which is None:
             return None
-        return [bool(part) for part in self._parts(which, stage, "which") or []]
+        return [_arguments.flag(part, stage, "every part of which") for part in self._parts(which, stage, "which") or []]
 
     @recorded
     def cast(self, dtype: Any, casting: Casting = "checked") -> Dataset:
@@ -83,7 +83,8 @@ class Native(Base):
         >>> list(tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8)).scale(1 / 255, -0.5).as_numpy_iterator())
         [np.float32(-0.5), np.float32(0.5)]
         """
-        return self._with(_internal.scale(self._plan, float(mul), float(add), self._which(which, "scale")))
+        factors = _arguments.number(mul, "scale", "mul"), _arguments.number(add, "scale", "add")
+        return self._with(_internal.scale(self._plan, *factors, self._which(which, "scale")))
 
     @recorded
     def one_hot(self, depth: Any, dtype: Any = "float32", which: Any = None) -> Dataset:

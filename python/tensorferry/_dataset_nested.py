@@ -192,10 +192,12 @@ class DatasetFunctions(Base):
         [[4, 4, 4, 4], [3, 3, 3, 0]]
         """
         _functions.check_callable(element_length_func, _buckets.STAGE, "element_length_func")
-        buckets = _buckets.Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, bool(drop_remainder))
-        if no_padding:
+        drop = _arguments.flag(drop_remainder, _buckets.STAGE, "drop_remainder")
+        to_boundary = _arguments.flag(pad_to_bucket_boundary, _buckets.STAGE, "pad_to_bucket_boundary")
+        buckets = _buckets.Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, drop)
+        if _arguments.flag(no_padding, _buckets.STAGE, "no_padding"):
             spec = self._plan.batch(1, False).spec
         else:
-            spec = buckets.pad(self._structure, self._plan.spec, padded_shapes, padding_values, bool(pad_to_bucket_boundary))
+            spec = buckets.pad(self._plan, self._structure, padded_shapes, padding_values, to_boundary)
         packers = (self._packed(), packer(LEAF, "numpy"), packer(Nested(self._structure), "numpy"))
         return self._with(_internal.group_by_window(self._plan, *buckets.functions(), packers, spec))

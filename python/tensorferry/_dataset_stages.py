@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tensorferry import _arguments, _seeds, _spec, _structure, errors
-from tensorferry._dataset_base import Base, recorded
+from tensorferry._dataset_base import INFINITE, UNKNOWN, Base, recorded
 from tensorferry._structure import LEAF, Nested
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Stages(Base):
         [[1, 2], [3]]
         """
         size = _arguments.positive(batch_size, "batch", "batch_size")
-        return self._with(self._plan.batch(size, bool(drop_remainder)))
+        return self._with(self._plan.batch(size, _arguments.flag(drop_remainder, "batch", "drop_remainder")))
 
     @recorded
     def take(self, count: Any, name: str | None = None) -> Dataset:
@@ -126,7 +126,8 @@ class Stages(Base):
         While files are read, up to three groups are in memory.
 
         Args:
-            buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group, 64 blocks if None.
+            buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group, 64 blocks if None. 1 keeps the
+                order; ``tf.data.UNKNOWN_CARDINALITY`` shuffles everything, of a stream in a buffer that holds all of it.
             seed: the same seed gives the same orders, in every version. None draws one, which ``state_dict`` remembers.
             reshuffle_each_iteration: False gives every iteration the first one's order.
             block: elements of a block, at most ``buffer_size``. None shuffles element by element.
@@ -139,17 +140,30 @@ class Stages(Base):
         >>> [int(x) for x in numbers]
         [2, 3, 4, 5, 1, 0]
         """
-        size = None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
-        if size is not None and size < 0:
-            if size != _arguments.AUTOTUNE:
-                raise errors.make("argument", f"shuffle: buffer_size has to be at least 1, not {size}")
-            size = None
+        size = self._buffer(buffer_size)
         word, reshuffle = _arguments.seed(seed, "shuffle"), reshuffle_each_iteration is not False
         if block is None:
             plan = self._plan.shuffle(size, word, reshuffle)
         else:
             plan = self._plan.shuffle_blocks(_arguments.positive(block, "shuffle", "block"), size, word, reshuffle)
         return self._with(_seeds.seeded(plan, self._plan))
+
+    def _buffer(self, buffer_size: Any) -> int | None:
+        """Elements of a shuffle's buffer; None to have it chosen."""
+        size = None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
+        if size is None or size >= 0:
+            return size
+        if size == _arguments.AUTOTUNE:
+            return None
+        if size != UNKNOWN:
+            raise errors.make("argument", f"shuffle: buffer_size has to be at least 1, not {size}")
+        if self._plan.cardinality == INFINITE:
+            raise errors.make(
+                "argument",
+                "shuffle: buffer_size=tf.data.UNKNOWN_CARDINALITY shuffles all elements, of which this dataset has no end. Shuffle "
+                "before repeat, or give a number.",
+            )
+        return None if self._plan.is_indexed else _arguments.GREATEST
 
     @recorded
     def cache(self, filename: Any = "", name: str | None = None) -> Dataset:
@@ -180,7 +194,7 @@ class Stages(Base):
         """
         apart = None if shift is None else _arguments.positive(shift, "window", "shift")
         length, step = _arguments.positive(size, "window", "size"), _arguments.positive(stride, "window", "stride")
-        plan = self._plan.window(length, apart, step, bool(drop_remainder))
+        plan = self._plan.window(length, apart, step, _arguments.flag(drop_remainder, "window", "drop_remainder"))
         return self._with(plan, _structure.map_structure(Nested, self._structure))
 
     def to_tf_data(self) -> Any:

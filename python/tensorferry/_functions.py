@@ -31,6 +31,8 @@ def flattener(
     have to be of the dtype that the specification says. Tuples where a tensor is due are stacked into one if it ``stacks``."""
     structure, spec = result
     leaves = _structure.flatten(structure)
+    names = _structure.names(structure)
+    stages = [f"{stage}: component {name}" for name in names] or [stage]
     what = f"{stage}: what the function returned"
 
     def flat(*args: Any) -> list[Any]:
@@ -43,9 +45,9 @@ def flattener(
 
     def nested(returned: Any) -> list[Any]:
         values = _structure.flatten_as(structure, returned, what, stacks)
-        for value, (name, _) in zip(values[:state], spec[:state], strict=True):
-            _same_dtype(value, name, stage)
-        return [_leaf(leaf, value, stage) for leaf, value in zip(leaves, values, strict=True)]
+        for value, (name, _), where in zip(values[:state], spec[:state], stages[:state], strict=True):
+            _same_dtype(value, name, where)
+        return [_leaf(leaf, value, stage, where) for leaf, value, where in zip(leaves, values, stages, strict=True)]
 
     return single if structure is LEAF and not state else flat
 
@@ -85,8 +87,8 @@ class _Elements(Iterator[list[Any]]):
             raise RuntimeError("an element raised StopIteration when it was read") from error
 
 
-def _leaf(leaf: Any, value: Any, stage: str) -> Any:
-    return dataset_plan(value, leaf.structure, stage) if isinstance(leaf, Nested) else _value(value, stage)
+def _leaf(leaf: Any, value: Any, stage: str, where: str) -> Any:
+    return dataset_plan(value, leaf.structure, stage) if isinstance(leaf, Nested) else _value(value, where)
 
 
 def _value(value: Any, stage: str, exact: bool = True) -> Any:
@@ -200,6 +202,8 @@ class State:
 
     def __init__(self, initial: Any, format: str, stage: str) -> None:
         self.structure, described = signature(initial, stage)
+        #: What errors call each part.
+        self.names = _structure.names(self.structure)
         _spec.check_some(described, stage)
         self.flat = [_value(leaf, stage, exact=False) for leaf in _structure.flatten(initial)]
         self.spec = [(name, None) for name, _ in described]  # the dtypes stay what they are, the shapes need not
@@ -249,9 +253,10 @@ def _scanned(result: Result, state: State) -> Result:
 
 
 def _check_dtypes(spec: list[_spec.Part], state: State) -> None:
-    before, after = ([name for name, _ in parts] for parts in (state.spec, spec[: len(state.spec)]))
-    if before != after:
-        raise errors.make(
-            "dtype_mismatch",
-            f"scan: the state is {', '.join(before)}, but the function returns {', '.join(after)}. Cast one of them.",
-        )
+    names = state.names or [""]
+    for (before, _), (after, _), name in zip(state.spec, spec[: len(state.spec)], names, strict=True):
+        if before != after:
+            where = f"component {name}: " if name else ""
+            raise errors.make(
+                "dtype_mismatch", f"scan: {where}the state is {before}, but the function returns {after}. Cast one of them."
+            )

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tensorferry import _internal, errors
+from tensorferry import _arguments, _internal, errors
 from tensorferry._internal import Array
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -177,13 +177,8 @@ def open_raw(
     (3, 2)
     """
     paths = _paths(path)
-    dims = None if shape is None else [shape] if isinstance(shape, int) else list(shape)
-    if dims is not None:
-        dims = [None if dim is None or dim == -1 else dim for dim in dims]
-        if any(dim is not None and dim < 0 for dim in dims):
-            raise errors.make("argument", f"open_raw: shape={shape!r} has a negative length")
-    if offset < 0:
-        raise errors.make("argument", f"open_raw: offset={offset} is negative")
+    dims = None if shape is None else _arguments.lengths(shape, 0, "open_raw", "every length of shape")
+    offset = _arguments.at_least(offset, 0, "open_raw", "offset")
     kept = dtype if isinstance(dtype, np.dtype | str) else _internal.dtype_name(dtype)
     recipe = ("open_raw", (_absolute(paths), kept, dims, offset, mode))
     return _internal.open_raw(paths, dtype, dims, offset, mode, recipe)

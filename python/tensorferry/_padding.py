@@ -28,12 +28,13 @@ def shapes(structure: Structure, spec: list[_spec.Part], given: Any, stage: str)
         )
     if given is not None:
         what = f"{stage}: padded_shapes"
-        return [_dimensions(shape, what) for shape in _up_to(structure, given, what)]
-    for at, (_, dims) in enumerate(spec):
+        places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
+        return [_dimensions(shape, place) for shape, place in zip(_up_to(structure, given, what), places, strict=True)]
+    for name, (_, dims) in zip(_structure.names(structure) or ["0"], spec, strict=True):
         if dims is None:
             raise errors.make(
                 "argument",
-                f"{stage}: component {at} has an unknown number of dimensions: say with padded_shapes= what to pad it to",
+                f"{stage}: component {name} has an unknown number of dimensions: say with padded_shapes= what to pad it to",
             )
     return [list(dims) for _, dims in spec]
 
@@ -42,7 +43,9 @@ def values(structure: Structure, spec: list[_spec.Part], given: Any, stage: str)
     """What each component is padded with; None for 0. One number is meant for all."""
     what = f"{stage}: padding_values"
     flat = _up_to(structure, given, what) if _structure.is_container(given) else [given] * len(spec)
-    return [None if value is None else _value(value, name, what) for value, (name, _) in zip(flat, spec, strict=True)]
+    places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
+    each = zip(flat, spec, places, strict=True)
+    return [None if value is None else _value(value, name, place) for value, (name, _), place in each]
 
 
 def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:

@@ -81,7 +81,7 @@ def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], pr
     from tensorferry.dataset import Dataset
 
     made = getattr(Dataset, name)(*args, **kwargs)
-    made._plan = made._plan.with_progress(progress)
+    made._plan = made._called(made._plan.with_progress(progress))
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tensorferry import _internal, errors
+from tensorferry import _arguments, _internal, errors
 from tensorferry._structure import LEAF, Nested, Structure, is_container, map_structure, parts, rebuilt
 
 #: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components for a nested dataset.
@@ -33,7 +33,7 @@ class TensorSpec:
     _name: str
 
     def __init__(self, shape: Iterable[int | None] | None, dtype: Any = "float32") -> None:
-        dims = None if shape is None else tuple(None if dim is None else int(dim) for dim in shape)
+        dims = _dimensions(shape)
         object.__setattr__(self, "shape", dims)
         object.__setattr__(self, "_name", _internal.dtype_name(dtype))
 
@@ -58,6 +58,20 @@ class TensorSpec:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorSpec, (self.shape, self._name)
+
+
+def _dimensions(shape: Any) -> tuple[int | None, ...] | None:
+    """The shape of a specification: lengths, None for those that are unknown."""
+    if shape is None or getattr(shape, "rank", 0) is None:
+        return None
+    if isinstance(shape, str | bytes):
+        raise errors.make("wrong_type", f"TensorSpec: shape has to be a sequence of lengths, not {_arguments.shown(shape)}")
+    lengths = list(shape) if isinstance(shape, Iterable) and getattr(shape, "shape", None) != () else [shape]
+    if -1 in [length for length in lengths if isinstance(length, int)]:
+        raise errors.make("argument", f"TensorSpec: shape={shape!r}: None stands for a length that is unknown, not -1")
+    return tuple(
+        None if length is None else _arguments.at_least(length, 0, "TensorSpec", "every length of shape") for length in lengths
+    )
 
 
 class DatasetSpec:
@@ -159,13 +173,11 @@ def _parse_leaf(spec: Any, what: str) -> tuple[Any, Part]:
     return LEAF, (_internal.dtype_name(spec.dtype), shape_of(spec.shape))
 
 
-def shape_of(shape: Any) -> tuple[int | None, ...] | None:
+def shape_of(shape: Any, stage: str = "TensorSpec") -> tuple[int | None, ...] | None:
     """Dimensions as a tuple, of a ``tf.TensorShape`` or a sequence."""
     if shape is None or getattr(shape, "rank", 0) is None:
         return None
-    if not isinstance(shape, Iterable):
-        shape = (shape,)
-    return tuple(None if dim is None or dim == -1 else int(dim) for dim in shape)
+    return tuple(_arguments.lengths(shape, 0, stage, "every length of a shape"))
 
 
 def relaxed(a: list[Part], b: list[Part]) -> list[Part]:
@@ -197,10 +209,21 @@ def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
         if isinstance(types, list):
             types = tuple(types)
         if not is_container(types):
-            flat.append((_internal.dtype_name(types), shape_of(shapes)))
+            flat.append((_internal.dtype_name(types), shape_of(shapes, "from_generator: output_shapes")))
             return LEAF
         inner = parts(types)
-        given = [None] * len(inner) if shapes is None else list(shapes) if isinstance(shapes, list) else parts(shapes)
+        if shapes is None:
+            given = [None] * len(inner)
+        elif isinstance(shapes, list) or is_container(shapes):
+            given = list(shapes) if isinstance(shapes, list) else parts(shapes)
+        else:
+            raise errors.make(
+                "wrong_type", f"from_generator: output_shapes has {_arguments.shown(shapes)} where output_types nests"
+            )
+        if len(given) != len(inner):
+            raise errors.make(
+                "argument", f"from_generator: output_shapes has {len(given)} parts where output_types has {len(inner)}"
+            )
         return rebuilt(types, [walk(one, shape) for one, shape in zip(inner, given, strict=True)])
 
     return walk(types, shapes), flat

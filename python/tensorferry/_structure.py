@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from tensorferry import errors
 from tensorferry._opened import Arrays
 
 #: A structure: a leaf (:data:`LEAF` or :class:`Nested`), None, or a container of structures.
@@ -58,9 +61,15 @@ def _names(value: Any) -> list[str]:
     return [attribute.name for attribute in type(value).__attrs_attrs__]
 
 
+#: Tuples that TensorFlow takes for one tensor each.
+_SPARSE = frozenset({"SparseTensorValue"})
+
+
 def is_container(value: Any) -> bool:
     """Whether a value nests others. A list does not: it is stacked into one tensor. Nor do arrays in files, which know where they are."""
-    return (isinstance(value, tuple | Mapping) and not isinstance(value, Arrays)) or _is_attrs(value)
+    if isinstance(value, tuple):
+        return not (type(value).__name__ in _SPARSE and type(value).__module__.startswith("tensorflow."))
+    return (isinstance(value, Mapping) and not isinstance(value, Arrays)) or _is_attrs(value)
 
 
 def parts(value: Any) -> list[Any]:
@@ -102,6 +111,38 @@ def flatten(value: Any) -> list[Any]:
     return [leaf for part in parts(value) for leaf in flatten(part)]
 
 
+def names(structure: Structure) -> list[str]:
+    """What errors call each leaf: ``"label"``, ``["x"]["y"]``, ``[0]["label"]``, ``.field``; a part of a tuple by its number alone.
+    None where there is but one tensor, and nothing around it."""
+    return [_name(path) for path in _paths(structure, ())] if is_container(structure) else []
+
+
+def _paths(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if value is None:
+        return
+    if not is_container(value):
+        yield path
+        return
+    if _is_namedtuple(value):
+        steps = [f".{field}" for field in value._fields]
+    elif isinstance(value, tuple):
+        steps = [f"[{at}]" for at in range(len(value))]
+    elif isinstance(value, Mapping):
+        steps = [f"[{_quoted(key)}]" for key in _keys(value)]
+    else:
+        steps = [f".{name}" for name in _names(value)]
+    for step, part in zip(steps, parts(value), strict=True):
+        yield from _paths(part, (*path, step))
+
+
+def _quoted(key: Any) -> str:
+    return json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key)
+
+
+def _name(path: tuple[str, ...]) -> str:
+    return "".join(path) if len(path) > 1 or path[0].startswith(".") else path[0][1:-1]
+
+
 def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = None) -> Any:
     """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of flattening, and ``nothing`` in
     the place of None."""
@@ -113,8 +154,40 @@ def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = Non
 
 
 def structure_of(value: Any) -> Structure:
-    """The structure of a value, tensors in its leaves."""
-    return map_structure(lambda leaf: LEAF, value)
+    """The structure of a value, tensors in its leaves.
+
+    Raises:
+        tensorferry.errors.TypeError: a container that elements cannot be held in.
+    """
+    return _checked(value)
+
+
+def _checked(value: Any) -> Structure:
+    if value is None:
+        return None
+    if not is_container(value):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "__array__"):
+            raise _no_container(value, "TensorFlow does not nest dataclasses either. Pass vars(x), a dict of its fields")
+        return LEAF
+    inner = [_checked(part) for part in parts(value)]
+    if type(value) in (tuple, dict):
+        return rebuilt(value, inner)
+    try:
+        made = rebuilt(value, inner)
+        whole = type(made) is type(value) and (
+            not isinstance(value, Mapping) or all(a is b for a, b in zip(parts(made), inner, strict=True))
+        )
+    except Exception:  # whatever the class raises
+        whole = False
+    if not whole:
+        raise _no_container(value, "it cannot be made again of other parts. Pass a tuple, a namedtuple or a dict")
+    return made
+
+
+def _no_container(value: Any, way: str) -> errors.Error:
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return errors.make("wrong_type", f"a {name} cannot hold the parts of an element: {way}.")
 
 
 def pack(structure: Structure, flat: Iterator[Any]) -> Any:
@@ -152,7 +225,7 @@ def _collect(structure: Structure, value: Any, what: str, flat: list[Any], stack
             raise TypeError(f"{what} holds a {type(value).__name__} where None is due")
         return
     if not is_container(structure):
-        if isinstance(value, Mapping) or value is None or (isinstance(value, tuple) and not stacks):
+        if isinstance(value, Mapping) or value is None or (isinstance(value, tuple) and is_container(value) and not stacks):
             raise TypeError(f"{what} holds a {type(value).__name__} where a tensor is due")
         flat.append(value)
         return

@@ -6,10 +6,13 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from tensorferry import _internal, _ops, _spec, _structure, errors
+from tensorferry import _frameworks, _internal, _ops, _spec, _structure, errors
 from tensorferry._structure import Nested
+
+try:
+    import tensorflow as tf
+except ModuleNotFoundError as error:
+    raise _frameworks.missing(error, "tensorflow", "to_tf_data()") from None
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset

@@ -173,7 +173,7 @@ def _part(leaf: Any, stage: str) -> _spec.Part:
         return _internal.dtype_name(leaf.dtype), _spec.shape_of(leaf.shape)
     from tensorferry import _arguments
 
-    return _internal.from_tensors([_arguments.source(leaf, stage)]).spec[0]
+    return _internal.from_tensors([_arguments.source(leaf, stage)], []).spec[0]
 
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:

@@ -59,11 +59,12 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
         tensors = _opened.opened(tensors)
-        leaves = _structure.flatten(tensors)
+        leaves, structure = _structure.flatten(tensors), _structure.structure_of(tensors)
         plan = _tracing.placeholder(leaves, True, "from_tensor_slices")
         if plan is None:
-            plan = _internal.from_tensor_slices([_arguments.source(leaf, "from_tensor_slices") for leaf in leaves])
-        return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
+            names = _structure.names(structure)
+            plan = _internal.from_tensor_slices(_arguments.sources(leaves, names, "from_tensor_slices"), names)
+        return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
     @recorded
@@ -74,12 +75,13 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_tensors([1, 2]).as_numpy_iterator())
         [array([1, 2], dtype=int32)]
         """
-        leaves = _structure.flatten(tensors)
+        leaves, structure = _structure.flatten(tensors), _structure.structure_of(tensors)
         plan = _tracing.placeholder(leaves, False, "from_tensors")
         if plan is None:
-            plan = _internal.from_tensors([_arguments.source(leaf, "from_tensors") for leaf in leaves])
+            names = _structure.names(structure)
+            plan = _internal.from_tensors(_arguments.sources(leaves, names, "from_tensors"), names)
         _spec.check_some(plan.spec, "from_tensors")
-        return Dataset._of(plan, _structure.structure_of(tensors), "tensorflow")
+        return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
     @recorded
@@ -151,7 +153,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> [int(x) for x in tfy.Dataset.random(seed=7).take(3).as_numpy_iterator()]
         [91078609, 1366299982, 3368394770]
         """
-        plan = _internal.random(_arguments.seed(seed, "random"), bool(rerandomize_each_iteration))
+        again = _arguments.flag(rerandomize_each_iteration, "random", "rerandomize_each_iteration")
+        plan = _internal.random(_arguments.seed(seed, "random"), again)
         return Dataset._of(_seeds.seeded(plan), LEAF, "tensorflow")
 
     @staticmethod
@@ -172,8 +175,12 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
             raise errors.make("wrong_type", "zip: pass datasets one after the other, or one structure of them as datasets=")
         nested = datasets if datasets is not None else args[0] if len(args) == 1 else tuple(args)
         if isinstance(nested, list):
-            raise errors.make("wrong_type", "zip: a list of datasets has no structure that elements could have. Pass a tuple.")
-        leaves = [check(leaf, "zip", "every argument") for leaf in _structure.flatten(nested)]
+            raise errors.make(
+                "wrong_type",
+                "zip: elements have no structure that a list could stand for. Pass the datasets one by one, zip(a, b), or in a tuple.",
+            )
+        places = _structure.names(_structure.structure_of(nested)) or ["0"]
+        leaves = [check(leaf, "zip", f"argument {at}") for at, leaf in zip(places, _structure.flatten(nested), strict=False)]
         if not leaves:
             raise errors.make("argument", "zip: no datasets were given")
         structure = _structure.map_structure(operator.attrgetter("_structure"), nested)
@@ -216,4 +223,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
             structure, spec = _spec.parse(output_signature, "from_generator: output_signature")
         _spec.check_some(spec, "from_generator")
         flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
-        return Dataset._of(_internal.from_generator(_identity.known_as(generator), flat, spec), structure, "tensorflow")
+        return Dataset._of(
+            _internal.from_generator(_identity.known_as(generator), flat, spec, _structure.names(structure)),
+            structure,
+            "tensorflow",
+        )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.dlpack
-
-from tensorferry import _internal, errors
+from tensorferry import _frameworks, _internal, errors
 from tensorferry._internal import Tensor
 from tensorferry._typing import Casting
+
+try:
+    import jax
+    import jax.dlpack
+except ModuleNotFoundError as error:
+    raise _frameworks.missing(error, "jax", "tensorferry.jax") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 

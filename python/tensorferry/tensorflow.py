@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tensorferry import _foreign, _internal, errors
+from tensorferry import _foreign, _frameworks, _internal, errors
 from tensorferry._internal import Tensor
 from tensorferry._ops import checked_cast, register_ops
+
+try:
+    import tensorflow as tf
+except ModuleNotFoundError as error:
+    raise _frameworks.missing(error, "tensorflow", "tensorferry.tensorflow") from None
 
 __all__ = ["checked_cast", "from_tensor", "register_ops"]
 

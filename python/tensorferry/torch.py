@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-import torch.utils.dlpack
-
-from tensorferry import _internal
+from tensorferry import _frameworks, _internal
 from tensorferry._internal import Tensor
 from tensorferry._typing import Casting
+
+try:
+    import torch
+    import torch.utils.dlpack
+except ModuleNotFoundError as error:
+    raise _frameworks.missing(error, "torch", "tensorferry.torch") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 

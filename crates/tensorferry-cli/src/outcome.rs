@@ -96,7 +96,10 @@ pub(crate) fn status_of(error: &Error) -> u8 {
 pub(crate) fn misfits(error: &Error) -> Option<&Misfits> {
     match error {
         Error::ValuesDoNotFit(misfits) => Some(misfits),
-        Error::InFile { source, .. } | Error::AtRow { source, .. } | Error::AtElement { source, .. } => misfits(source),
+        Error::InFile { source, .. }
+        | Error::AtRow { source, .. }
+        | Error::AtElement { source, .. }
+        | Error::InComponent { source, .. } => misfits(source),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use crate::convert::Casting;
 use crate::{DType, Dims};
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 
 /// The result of every fallible operation here.
@@ -48,6 +49,42 @@ pub struct Misfits {
     pub index: Dims,
     /// Its value.
     pub value: Scalar,
+}
+
+/// A component of a dataset's elements, as an error names it: `component 5`, `component "label"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentId {
+    /// Which, counted in the order of the flattened structure.
+    pub at: usize,
+    /// What its user calls it: `"label"`, `["x"]["y"]`, `[1]`. `None` where only the number is known.
+    pub name: Option<Arc<str>>,
+}
+
+impl ComponentId {
+    fn named(&mut self, names: &[Arc<str>]) {
+        if self.name.is_none() {
+            self.name = names.get(self.at).cloned();
+        }
+    }
+
+    fn words(&self) -> &dyn fmt::Display {
+        match &self.name {
+            Some(name) => name,
+            None => &self.at,
+        }
+    }
+}
+
+impl From<usize> for ComponentId {
+    fn from(at: usize) -> Self {
+        Self { at, name: None }
+    }
+}
+
+impl fmt::Display for ComponentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "component {}", self.words())
+    }
 }
 
 /// What went wrong. [`Error::code`] is stable; the words of `Display` are not.
@@ -215,10 +252,26 @@ pub enum Error {
     UnequalShapes {
         /// The method: `"batch"`.
         stage: &'static str,
-        /// Which component of the element, counted in the order of the flattened structure.
-        component: usize,
         /// The shape of the first element, and of one that differs.
         shapes: Box<(Dims, Dims)>,
+    },
+    /// Components that have to be of one length are not.
+    UnequalLengths {
+        /// The method: `"unbatch"`.
+        stage: &'static str,
+        /// The dimension that is cropped; `None` of numbers of rows.
+        axis: Option<usize>,
+        /// Two components and their lengths.
+        parts: Box<[(ComponentId, usize); 2]>,
+    },
+    /// An error and the component of an element that it is about.
+    InComponent {
+        /// The component.
+        component: ComponentId,
+        /// What follows its name: `": "`, or what is known of it, such as `", of shape [4]: "`.
+        about: String,
+        /// What is wrong with it.
+        source: Box<Error>,
     },
     /// An element that is not what its dataset's specification promises.
     ElementMismatch {
@@ -321,13 +374,13 @@ impl Error {
             Self::ShortRead { .. } => "short_read",
             Self::FileChanged { .. } => "file_changed",
             Self::Checksum { .. } => "checksum",
-            Self::Argument { .. } => "argument",
+            Self::Argument { .. } | Self::UnequalLengths { .. } => "argument",
             Self::UnequalShapes { .. } => "unequal_shapes",
             Self::ElementMismatch { .. } => "element_mismatch",
             Self::Function { .. } => "function",
             Self::State { .. } => "state",
             Self::Stopped => "stopped",
-            Self::AtElement { source, .. } | Self::AtRow { source, .. } => source.code(),
+            Self::AtElement { source, .. } | Self::AtRow { source, .. } | Self::InComponent { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
             #[cfg(feature = "std")]
             Self::Io { .. } | Self::Read { .. } => "io",
@@ -377,6 +430,75 @@ impl Error {
         }
     }
 
+    /// The same error, naming the component that it is about by its number.
+    #[must_use]
+    pub fn in_component(self, at: usize) -> Self {
+        self.about_component(at, ": ".into())
+    }
+
+    /// As [`Error::in_component`], with what follows the component's name: `", of shape [4]: "`.
+    #[must_use]
+    pub fn about_component(self, at: usize, about: String) -> Self {
+        match self {
+            located @ (Self::AtElement { .. } | Self::InComponent { .. } | Self::Saved { .. } | Self::Stopped) => located,
+            source => Self::InComponent { component: at.into(), about, source: Box::new(source) },
+        }
+    }
+
+    /// The same error, with the names that the user has for the components in the place of their numbers. An error of an earlier stage,
+    /// whose components may be others, stays as it is.
+    #[must_use]
+    pub fn named(mut self, names: &[Arc<str>]) -> Self {
+        match &mut self {
+            Self::InComponent { component, .. } => component.named(names),
+            Self::UnequalLengths { parts, .. } => parts.iter_mut().for_each(|(component, _)| component.named(names)),
+            _ => {}
+        }
+        self
+    }
+
+    /// The method that a message of this error begins with.
+    fn stage(&self) -> Option<&'static str> {
+        match self {
+            Self::Argument { stage, .. } | Self::UnequalShapes { stage, .. } | Self::UnequalLengths { stage, .. } => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// Writes the message, without the method that it would begin with.
+    fn without_stage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument { what, .. } => f.write_str(what),
+            Self::UnequalShapes { shapes, .. } => write!(
+                f,
+                "shape {:?} beside {:?}. Elements of one batch need one shape: pad them with padded_batch, or make them equal first.",
+                shapes.1.as_slice(),
+                shapes.0.as_slice()
+            ),
+            Self::UnequalLengths { axis, parts, .. } => {
+                let [(first, len), (other, its)] = &**parts;
+                match axis {
+                    None => write!(
+                        f,
+                        "the components have different numbers of rows: {first} has {len}, {other} has {its}. Give all as many."
+                    ),
+                    Some(axis) => write!(
+                        f,
+                        "components {} and {} are cropped at the same place, but their dimensions {axis} differ: {len} and {its}. Crop \
+                         them in two steps, with which=.",
+                        first.words(),
+                        other.words()
+                    ),
+                }
+            }
+            Self::InComponent { component, about, source } => {
+                write!(f, "{component}{about}")?;
+                source.without_stage(f)
+            }
+            other => fmt::Display::fmt(other, f),
+        }
+    }
+
     /// The same error, naming the file it happened in.
     #[cfg(feature = "std")]
     #[must_use]
@@ -417,6 +539,16 @@ impl fmt::Display for Misfits {
             true => f.write_str(" or casting=\"wrap\"."),
             false => f.write_str("."),
         }
+    }
+}
+
+/// What a function said, `TypeError: map: ...`, less the name of the stage that begins the message already.
+fn once(said: String, stage: &str) -> String {
+    let class = |kind: &str| kind.is_empty() || kind.strip_suffix(": ").is_some_and(|class| !class.contains([' ', ':']));
+    let own = said.find(stage).filter(|&at| class(&said[..at]) && said[at + stage.len()..].starts_with(": "));
+    match own {
+        Some(at) => alloc::format!("{}{}", &said[..at], &said[at + stage.len() + 2..]),
+        None => said,
     }
 }
 
@@ -503,19 +635,33 @@ impl fmt::Display for Error {
                 f,
                 "{format}: at byte {offset}: the bytes have the checksum {actual:08x}, {expected:08x} was written with them: the file is damaged"
             ),
-            Self::Argument { stage, what } => write!(f, "{stage}: {what}"),
-            Self::UnequalShapes { stage, component, shapes } => write!(
-                f,
-                "{stage}: component {component}: shape {:?} beside {:?}. Elements of one batch need one shape: pad them with padded_batch, \
-                 or make them equal first.",
-                shapes.1.as_slice(),
-                shapes.0.as_slice()
-            ),
+            Self::Argument { stage, .. } | Self::UnequalShapes { stage, .. } | Self::UnequalLengths { stage, .. } => {
+                write!(f, "{stage}: ")?;
+                self.without_stage(f)
+            }
+            Self::InComponent { source, .. } => {
+                if let Some(stage) = source.stage() {
+                    write!(f, "{stage}: ")?;
+                }
+                self.without_stage(f)
+            }
             Self::ElementMismatch { what } | Self::Saved { what, .. } => f.write_str(what),
             Self::Function { source } => source.fmt(f),
             Self::State { what } => write!(f, "state_dict: {what}"),
             Self::Stopped => f.write_str("the iteration was stopped"),
-            Self::AtElement { stage, index, source } => write!(f, "{stage}: element {index}: {source}"),
+            Self::AtElement { stage, index, source } => {
+                write!(f, "{stage}: element {index}: ")?;
+                let said = match &**source {
+                    Self::InComponent { source, .. } => source.stage(),
+                    source => source.stage(),
+                };
+                // One prefix says where it was.
+                match &**source {
+                    _ if said == Some(*stage) => source.without_stage(f),
+                    Self::Function { source } => f.write_str(&once(source.to_string(), stage)),
+                    _ => source.fmt(f),
+                }
+            }
             Self::AtRow { row, source } => write!(f, "row {row}: {source}"),
             #[cfg(feature = "std")]
             Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
@@ -533,7 +679,7 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Function { source } => Some(&**source),
-            Self::AtElement { source, .. } | Self::AtRow { source, .. } => Some(source),
+            Self::AtElement { source, .. } | Self::AtRow { source, .. } | Self::InComponent { source, .. } => Some(source),
             #[cfg(feature = "std")]
             Self::Io { source, .. } | Self::Read { source, .. } => Some(source),
             #[cfg(feature = "std")]

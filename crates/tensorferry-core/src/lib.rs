@@ -25,7 +25,7 @@ mod view;
 pub use buffer::{ALIGNMENT, Buffer, BufferMut};
 pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use dtype::{ByteOrder, DType, Element, Kind};
-pub use error::{Error, Misfits, Result, Scalar};
+pub use error::{ComponentId, Error, Misfits, Result, Scalar};
 pub use layout::{Dims, Index, Layout, MAX_NDIM, Strides};
 pub use tensor::{Tensor, TensorView};
 pub use view::{View, ViewMut};

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use tensorferry::Error;
 
 /// An exception of the class that `code` stands for.
@@ -17,6 +18,16 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
     match make.and_then(|make| make.call1((code, &message))) {
         Ok(exception) => PyErr::from_value(exception),
         Err(_) => PyRuntimeError::new_err(message), // only while the interpreter is being torn down
+    }
+}
+
+/// The exception, its message naming the component that it is about, after `stage`, if it is one of ours.
+pub(crate) fn in_component(py: Python<'_>, raised: PyErr, stage: &str, at: usize, names: &[Arc<str>]) -> PyErr {
+    let Some(name) = names.get(at) else { return raised };
+    let code = raised.value(py).getattr("code").and_then(|code| code.extract::<String>());
+    match code {
+        Ok(code) if !code.is_empty() => raise(py, &code, format!("{stage}component {name}: {raised}", raised = raised.value(py))),
+        _ => raised,
     }
 }
 
@@ -69,6 +80,7 @@ fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
         Error::Read { path, offset, len, source } => {
             Some((refused(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
         }
+        Error::InComponent { source, .. } => cause(py, source),
         Error::AtElement { stage, index, source } => cause(py, source).map(|(raised, _)| (raised, Some((*stage, *index)))),
         _ => None,
     }

@@ -45,7 +45,7 @@ fn one(part: &Bound<'_, PyAny>, dim: usize) -> PyResult<Index> {
         return Err(raise(
             part.py(),
             "index_out_of_range",
-            format!("index {part} is out of range for a dimension of length {dim}"),
+            format!("an index of more than 64 bits is out of range for a dimension of length {dim}"),
         ));
     }
     let message = format!(

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyCapsule;
+use pyo3::types::{PyCapsule, PyString};
 use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::Mutex;
@@ -44,7 +44,11 @@ pub(crate) fn empty<'py>(
     let dtype = dtype::parse_ours(dtype)?.unwrap_or(DType::Float64); // numpy.empty's default
     let shape: Vec<usize> = match shape.extract::<usize>() {
         Ok(length) => vec![length],
-        Err(_) => shape.extract()?,
+        Err(_) => match shape.extract() {
+            Ok(lengths) if !shape.is_instance_of::<PyString>() => lengths,
+            // What is wrong with it is said in one place for all shapes.
+            _ => py.import("tensorferry._arguments")?.getattr("shape")?.call1((shape, "empty"))?.extract()?,
+        },
     };
     let layout = Layout::contiguous(&shape, dtype.size()).or_raise(py)?;
     let mut memory = pool::take(layout.nbytes()).or_raise(py)?;

@@ -61,7 +61,10 @@ impl From<Error> for Failure {
 /// The class of `tf.errors` that an error becomes.
 fn code_of(error: &Error, message: &mut String) -> Code {
     match error {
-        Error::AtElement { source, .. } | Error::AtRow { source, .. } | Error::InFile { source, .. } => code_of(source, message),
+        Error::AtElement { source, .. }
+        | Error::AtRow { source, .. }
+        | Error::InFile { source, .. }
+        | Error::InComponent { source, .. } => code_of(source, message),
         Error::Malformed { .. }
         | Error::WrongLength { .. }
         | Error::ShortRead { .. }

@@ -3,13 +3,15 @@
 use super::interrupt::raised_in_function;
 use super::packer::Packer;
 use super::plan::Plan;
+use super::spec;
 use crate::ending;
-use crate::errors::{OrRaise, Raised, raise};
+use crate::errors::{OrRaise, Raised, in_component, raise};
 use crate::release::Keep;
 use crate::source::{Sharing, Source};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
-use tensorferry::dataset::{Component, Element, Value, failed};
+use std::sync::Arc;
+use tensorferry::dataset::{Component, Element, Value, check, check_running, failed};
 use tensorferry::{Casting, DType, Error, Result, Tensor};
 
 /// A Python function and how its arguments are nested. What it returns is a flat list of values, or a single value where `call` says so.
@@ -67,10 +69,38 @@ pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result
     ran.unwrap_or_else(|ending| Err(failed(Raised::new(ending))))
 }
 
-/// The values of a flat list, which have to be as the components say.
-pub(crate) fn element(values: &Bound<'_, PyAny>, spec: &[Component]) -> PyResult<Element> {
-    let values = values.cast::<PyList>()?;
-    spec.iter().zip(values.iter()).map(|(part, value)| component(&value, part)).collect()
+/// What a function has to return: components, and what the user calls them, for errors. No names where only numbers are known.
+#[derive(Clone)]
+pub(crate) struct Returned {
+    pub(crate) spec: Vec<Component>,
+    pub(crate) names: Vec<Arc<str>>,
+}
+
+impl Returned {
+    pub(crate) fn new(spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Self> {
+        Ok(Self { spec: spec::from_python(spec)?, names: names.into_iter().map(Arc::from).collect() })
+    }
+
+    /// The element, if its shapes are as promised.
+    pub(crate) fn checked(&self, element: Element) -> Result<Element> {
+        check(&element, &self.spec).map_err(|error| error.named(&self.names))?;
+        Ok(element)
+    }
+
+    /// As [`Returned::checked`], of the running state of `scan` and `reduce`.
+    pub(crate) fn checked_state(&self, state: Element) -> Result<Element> {
+        check_running(&state, &self.spec).map_err(|error| error.named(&self.names))?;
+        Ok(state)
+    }
+
+    /// The values of a flat list, which have to be as the components say.
+    pub(crate) fn element(&self, values: &Bound<'_, PyAny>) -> PyResult<Element> {
+        let py = values.py();
+        let one = |(at, (part, value)): (usize, (&Component, Bound<'_, PyAny>))| {
+            component(&value, part).map_err(|raised| in_component(py, raised, "", at, &self.names))
+        };
+        self.spec.iter().zip(values.cast::<PyList>()?.iter()).enumerate().map(one).collect()
+    }
 }
 
 /// One value as its component says.

@@ -72,8 +72,8 @@ fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
         return error;
     }
     PyModuleNotFoundError::new_err(format!(
-        "elements are to be handed out as {framework} tensors, but {framework} is not installed. Install it, or choose another \
-         format: dataset.with_format(\"numpy\")."
+        "elements are to be handed out as {framework} tensors, but {framework} is not installed: pip install {framework}. Or choose \
+         another format: dataset.with_format(\"numpy\")."
     ))
 }
 

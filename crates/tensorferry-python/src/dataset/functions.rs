@@ -1,10 +1,9 @@
 //! Stages that call Python functions. They are given the function, what nests its arguments, and what it returns when flattened.
 
-use super::callee::{self, Callee, attached};
+use super::callee::{self, Callee, Returned, attached};
 use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
-use super::spec;
 use crate::ending;
 use crate::errors::{OrRaise, to_py};
 use crate::release::Keep;
@@ -12,7 +11,7 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tensorferry::dataset::{Component, Dataset, Element, Function, Generator, Stop};
+use tensorferry::dataset::{Dataset, Element, Function, Generator, Stop};
 
 /// What a plan calls a function, and what tells it from others of that name.
 pub(crate) type Name = (String, u64);
@@ -39,10 +38,11 @@ pub(crate) fn map(
     function: Py<PyAny>,
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
+    names: Vec<String>,
 ) -> PyResult<Plan> {
-    let spec = spec::from_python(spec)?;
-    let (callee, parts) = (Callee::new(function, vec![packer]), spec.clone());
-    let call = move |element| callee.call(element, |flat| callee::element(&flat, &parts));
+    let returned = Returned::new(spec, names)?;
+    let (callee, spec) = (Callee::new(function, vec![packer]), returned.spec.clone());
+    let call = move |element| returned.checked(callee.call(element, |flat| returned.element(&flat))?);
     Ok(plan.get().dataset().map(named(name, call), spec).into())
 }
 
@@ -60,12 +60,12 @@ pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>
 
 /// The elements of what `function()` returns: a Python iterator over flat lists.
 #[pyfunction]
-pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
-    let spec = spec::from_python(spec)?;
-    let (callee, parts) = (Callee::new(function, Vec::new()), spec.clone());
+pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Plan> {
+    let returned = Returned::new(spec, names)?;
+    let (callee, spec) = (Callee::new(function, Vec::new()), returned.spec.clone());
     let make = move |()| {
         let iterator = callee.call(Vec::new(), |iterable| Ok(iterable.try_iter()?.into_any().unbind()))?;
-        Ok(Box::new(Elements { iterator: Some(Keep::new(iterator)), spec: parts.clone() }) as Generator)
+        Ok(Box::new(Elements { iterator: Some(Keep::new(iterator)), returned: returned.clone() }) as Generator)
     };
     Ok(Dataset::from_generator(named(name, make), spec).into())
 }
@@ -73,7 +73,7 @@ pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, P
 /// What a Python iterator gives, until it ends or raises.
 struct Elements {
     iterator: Option<Keep>,
-    spec: Vec<Component>,
+    returned: Returned,
 }
 
 impl Iterator for Elements {
@@ -87,9 +87,9 @@ impl Iterator for Elements {
                 Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
                 flat => flat?,
             };
-            callee::element(&flat, &self.spec).map(Some)
+            self.returned.element(&flat).map(Some)
         });
-        next.transpose()
+        next.transpose().map(|next| self.returned.checked(next?))
     }
 }
 
@@ -103,15 +103,17 @@ pub(crate) fn scan(
     function: Py<PyAny>,
     packers: (Py<Packer>, Py<Packer>),
     specs: (Bound<'_, PyAny>, Bound<'_, PyAny>),
+    names: (Vec<String>, Vec<String>),
 ) -> PyResult<Plan> {
-    let (state_spec, result_spec) = (spec::from_python(&specs.0)?, spec::from_python(&specs.1)?);
-    let initial = callee::element(initial, &state_spec)?;
+    let (states, results) = (Returned::new(&specs.0, names.0)?, Returned::new(&specs.1, names.1)?);
+    let (initial, result_spec) = (states.element(initial)?, results.spec.clone());
     let callee = Callee::new(function, vec![packers.0, packers.1]);
-    let all: Vec<Component> = state_spec.iter().chain(&result_spec).cloned().collect();
     let step = move |(state, element): (Element, Element)| {
-        let mut state = callee.call_each([state, element], |flat| callee::element(&flat, &all))?;
-        let result = state.split_off(state_spec.len().min(state.len()));
-        Ok((state, result))
+        let (state, result) = callee.call_each([state, element], |flat| {
+            let (flat, len) = (flat.cast_into::<PyList>()?, states.spec.len());
+            Ok((states.element(&flat.get_slice(0, len))?, results.element(&flat.get_slice(len, flat.len()))?))
+        })?;
+        Ok((states.checked_state(state)?, results.checked(result)?))
     };
     Ok(plan.get().dataset().scan(initial, named(name, step), result_spec).or_raise(py)?.into())
 }
@@ -126,12 +128,15 @@ pub(crate) fn fold<'py>(
     function: Py<PyAny>,
     packers: (Py<Packer>, Py<Packer>),
     spec: &Bound<'py, PyAny>,
+    names: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let spec = spec::from_python(spec)?;
-    let initial = callee::element(initial, &spec)?;
+    let states = Returned::new(spec, names)?;
+    let initial = states.element(initial)?;
     let result = packers.0.clone_ref(py);
     let callee = Callee::new(function, vec![packers.0, packers.1]);
-    let step = move |(state, element): (Element, Element)| callee.call_each([state, element], |flat| callee::element(&flat, &spec));
+    let step = move |(state, element): (Element, Element)| {
+        states.checked_state(callee.call_each([state, element], |flat| states.element(&flat))?)
+    };
     let dataset = plan.get().dataset();
     let step = named(name, step);
     let (folded, interrupted) = interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));

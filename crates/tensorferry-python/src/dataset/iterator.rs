@@ -171,6 +171,13 @@ impl DatasetIterator {
         slf
     }
 
+    fn __repr__(&self) -> String {
+        let plan = self.plan.get().inner.to_string();
+        format!(
+            "<tensorferry.DatasetIterator plan={plan} (saved by state_dict(); tf.train.Checkpoint takes iterators of to_tf_data())>"
+        )
+    }
+
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if !self.plan.get().is_alone() {
             eager::check(py, "next")?;

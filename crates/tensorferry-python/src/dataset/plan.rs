@@ -102,6 +102,14 @@ impl Plan {
         self.inner.to_string()
     }
 
+    /// The same plan, its components called so in errors, its epochs counted with these.
+    fn named(&self, names: Vec<String>) -> Self {
+        let inner = self.dataset().with_names(names);
+        let passes = if self.is_alone() { Passes::alone(inner.clone()) } else { Passes::new(inner.clone()) };
+        guard();
+        Self { passes, inner }
+    }
+
     /// The same plan, its epochs counted with these.
     fn copy(&self) -> Self {
         self.dataset().into()

@@ -2,10 +2,11 @@
 
 use super::plan::Plan;
 use crate::dtype;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, in_component};
 use crate::opened::{PyArray, array_of};
 use crate::source::Source;
 use pyo3::prelude::*;
+use std::sync::Arc;
 use tensorferry::DType;
 use tensorferry::dataset::{self, Dataset};
 
@@ -16,22 +17,31 @@ fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult
     Ok(dataset::Source { tensor, frozen: frozen || immutable })
 }
 
+/// The sources of a dataset, `names` being what the user calls them.
+fn sources(py: Python<'_>, arrays: &[(Bound<'_, PyAny>, bool)], stage: &str, names: &[Arc<str>]) -> PyResult<Vec<dataset::Source>> {
+    let one = |(at, (array, immutable)): (usize, &(Bound<'_, PyAny>, bool))| {
+        source(py, array, *immutable).map_err(|raised| in_component(py, raised, stage, at, names))
+    };
+    arrays.iter().enumerate().map(one).collect()
+}
+
 /// The rows of arrays, each with whether nothing can change it.
 #[pyfunction]
-pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>) -> PyResult<Plan> {
+pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+    let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+    let named = |made: tensorferry::Result<Dataset>| made.map_err(|error| error.named(&names)).or_raise(py);
     if arrays.iter().any(|(array, _)| array.is_instance_of::<PyArray>()) {
         let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
-        return Ok(Dataset::from_rows(arrays).or_raise(py)?.into());
+        return Ok(named(Dataset::from_rows(arrays))?.into());
     }
-    let sources = arrays.iter().map(|(array, immutable)| source(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
-    Ok(Dataset::from_tensor_slices(sources).or_raise(py)?.into())
+    Ok(named(Dataset::from_tensor_slices(sources(py, &arrays, "from_tensor_slices: ", &names)?))?.into())
 }
 
 /// One element: the arrays as they are.
 #[pyfunction]
-pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>) -> PyResult<Plan> {
-    let sources = arrays.iter().map(|(array, immutable)| source(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
-    Ok(Dataset::from_tensors(sources).into())
+pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+    let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+    Ok(Dataset::from_tensors(sources(py, &arrays, "from_tensors: ", &names)?).into())
 }
 
 /// The numbers from `start` to `stop`.

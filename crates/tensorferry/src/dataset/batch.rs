@@ -1,5 +1,6 @@
 //! Consecutive elements, stacked.
 
+use super::names::Names;
 use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled, write_row};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Stop, TensorSpec, spec};
@@ -43,7 +44,7 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Sto
             let tensor = element[at].tensor()?;
             if tensor.shape() != model.shape() {
                 let shapes = Box::new((model.shape().into(), tensor.shape().into()));
-                return Err(Error::UnequalShapes { stage, component: at, shapes });
+                return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
             }
         }
         let shape: Vec<usize> = std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
@@ -201,7 +202,7 @@ impl Node for Batch {
             Cardinality::Finite(n) => usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size),
             _ => self.size,
         };
-        stacked(&self.input, start, len, "batch", cx).map_err(|error| error.at_element("batch", index))
+        stacked(&self.input, start, len, "batch", cx).map_err(|error| self.input.explain(error).at_element("batch", index))
     }
 
     fn rows(&self) -> Option<Dataset> {
@@ -214,8 +215,8 @@ impl Node for Batch {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
-        let (size, drop_remainder) = (self.size, self.drop_remainder);
-        Ok(Box::new(BatchStream { input, spec, size, drop_remainder, gathered: Gathered::default(), index: 0 }))
+        let (size, drop_remainder, names) = (self.size, self.drop_remainder, self.input.names.clone());
+        Ok(Box::new(BatchStream { input, spec, names, size, drop_remainder, gathered: Gathered::default(), index: 0 }))
     }
 }
 
@@ -223,6 +224,7 @@ struct BatchStream {
     input: Box<dyn Stream>,
     /// Of the input's elements.
     spec: Vec<Component>,
+    names: Names,
     gathered: Gathered,
     size: usize,
     drop_remainder: bool,
@@ -237,7 +239,8 @@ impl Stream for BatchStream {
         };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(elements.and_then(|elements| stack(&elements, "batch", None)).map_err(|error| error.at_element("batch", index)))
+        let batch = elements.and_then(|elements| stack(&elements, "batch", None));
+        Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index)))
     }
 
     fn save(&self) -> Result<State> {

@@ -39,10 +39,10 @@ impl Dataset {
         let which: Vec<bool> = dtypes.iter().map(Option::is_some).collect();
         let mut changes = select(self, "cast", Some(&which), |_| Ok(true), |spec| Ok(spec.clone()))?;
         let mut from = vec![None; dtypes.len()];
-        for ((change, dtype), from) in changes.iter_mut().zip(dtypes).zip(&mut from) {
+        for (at, ((change, dtype), from)) in changes.iter_mut().zip(dtypes).zip(&mut from).enumerate() {
             let (Some(spec), Some(to)) = (change.as_mut(), *dtype) else { continue };
             if !casting.is_defined(spec.dtype, to) {
-                return Err(Error::CastNotDefined { from: spec.dtype, to, casting });
+                return Err(self.misfit(at, Error::CastNotDefined { from: spec.dtype, to, casting }));
             }
             *from = Some(spec.dtype);
             *change = (spec.dtype != to).then(|| TensorSpec::new(to, spec.shape.clone()));

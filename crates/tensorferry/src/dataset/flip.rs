@@ -1,6 +1,6 @@
 //! Elements turned round, some of them.
 
-use super::mapped::{Block, RowMap, chosen, mapped, select};
+use super::mapped::{Block, RowMap, chosen, mapped, misfit, select};
 use super::node::Change;
 use super::random::{Purpose, Random, Seed, mix};
 use super::{Dataset, TensorSpec};
@@ -164,7 +164,7 @@ impl RowMap for Flip {
     }
 
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims> {
-        let misfit = |what| Error::ElementMismatch { what: format!("component {at}, of shape {row:?}: {what}") };
+        let misfit = |what| misfit(at, row, what);
         flags(&self.axes, row.len()).map_err(misfit)?;
         Ok(row.into())
     }

@@ -1,6 +1,7 @@
 //! Datasets that a function makes of elements, while they are iterated, and how they are made again.
 
 use super::counted::Counted;
+use super::names::Names;
 use super::node::{Change, Context, Element, Stream, Value, check};
 use super::promise::keeps;
 use super::random::{Purpose, Random, Seed};
@@ -14,6 +15,8 @@ pub(crate) struct Inner {
     stream: Box<dyn Stream>,
     /// Seeds that the function drew. It draws others when it is called again, so a state has to hold them.
     seeds: Vec<u64>,
+    /// Of the dataset's components, for errors.
+    names: Names,
     /// What was promised, if the dataset's own specification does not say that it is kept.
     check: Option<Vec<Component>>,
 }
@@ -24,12 +27,10 @@ impl Inner {
     pub(crate) fn open(dataset: &Dataset, spec: &[Component], cx: &Context) -> Result<Self> {
         let kept = keeps(dataset.spec(), spec);
         if kept == Some(false) {
-            let (is, promised) = (Component::list(dataset.spec()), Component::list(spec));
-            let what = format!("the function returned a dataset of {is} where the dataset's element_spec says {promised}");
-            return Err(Error::ElementMismatch { what });
+            return Err(dataset.explain(unlike(dataset.spec(), spec)));
         }
         let check = kept.is_none().then(|| spec.to_vec());
-        Ok(Self { stream: dataset.stream(cx)?, seeds: dataset.drawn_seeds(), check })
+        Ok(Self { stream: dataset.stream(cx)?, seeds: dataset.drawn_seeds(), names: dataset.names.clone(), check })
     }
 
     /// As it was when it was saved, `dataset` being what the same function returned for the same element.
@@ -52,7 +53,10 @@ impl Inner {
         let next = self.stream.next()?;
         Some(match &self.check {
             None => next,
-            Some(spec) => next.and_then(|element| check(&element, spec).map(|()| element)),
+            Some(spec) => next.and_then(|element| match check(&element, spec) {
+                Ok(()) => Ok(element),
+                Err(error) => Err(self.names.explain(error)),
+            }),
         })
     }
 
@@ -80,6 +84,20 @@ pub(crate) fn with_seeds(seed: u64, epoch: Epoch, make: impl FnOnce() -> Result<
         None => seed.value,
     };
     dataset.rebuild(&mut Change { seeds: draws.iter().map(value).collect(), ..Change::default() })
+}
+
+/// The error of a dataset whose elements cannot be what was promised, naming the first component that is not.
+fn unlike(is: &[Component], promised: &[Component]) -> Error {
+    let differs = |(a, b): (&Component, &Component)| keeps(std::slice::from_ref(a), std::slice::from_ref(b)) == Some(false);
+    let at = is.iter().zip(promised).position(differs).filter(|_| is.len() == promised.len() && is.len() > 1);
+    let words = |is: String, promised: String| {
+        let what = format!("the function returned a dataset of {is} where the dataset's element_spec says {promised}");
+        Error::ElementMismatch { what }
+    };
+    match at {
+        Some(at) => words(is[at].to_string(), promised[at].to_string()).in_component(at),
+        None => words(Component::list(is), Component::list(promised)),
+    }
 }
 
 /// The input of a stage whose function makes a dataset of each element.

@@ -6,6 +6,7 @@
 //! because each asks its input for a chunk that fits in the cache; components that a map leaves alone are gathered straight into the
 //! caller's rows; and an error names the first element that fails, whichever way elements were asked for.
 
+use super::names::Names;
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled, gather_each, packed};
 use super::random::Seed;
 use super::state::State;
@@ -110,9 +111,16 @@ pub(super) trait RowMap: Send + Sync + 'static {
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()>;
 }
 
+/// The error of a component of an element, of this shape, that a map cannot take.
+pub(super) fn misfit(at: usize, shape: &[usize], what: String) -> Error {
+    Error::ElementMismatch { what }.about_component(at, format!(", of shape {shape:?}: "))
+}
+
 /// A map and which components it changes.
 struct Inner<M> {
     map: M,
+    /// Of the components, for errors.
+    names: Names,
     /// What a changed component becomes; `None` of one that stays as it is.
     changes: Vec<Option<TensorSpec>>,
 }
@@ -138,7 +146,7 @@ pub(super) fn mapped(input: &Dataset, map: impl RowMap, changes: Vec<Option<Tens
     let fixed = |part: &Component| part.tensor().and_then(TensorSpec::fixed);
     let known = spec.iter().all(|part| fixed(part).is_some());
     let rows = if known { input.spec().iter().map(fixed).collect() } else { None };
-    Dataset::of(Mapped { input: input.clone(), inner: Arc::new(Inner { map, changes }), spec, rows })
+    Dataset::of(Mapped { input: input.clone(), inner: Arc::new(Inner { map, names: input.names.clone(), changes }), spec, rows })
 }
 
 /// What the components become of which `which` says that they are to be changed, or, without it, `default`.
@@ -169,10 +177,13 @@ pub(super) fn select(
         };
         changes.push(match part {
             _ if !chosen => None,
-            Component::Tensor(spec) => Some(change(spec).map_err(|what| wrong(format!("component {at} ({spec}): {what}")))?),
+            Component::Tensor(spec) => {
+                let about = |what| input.explain(wrong(what).about_component(at, format!(" ({spec}): ")));
+                Some(change(spec).map_err(about)?)
+            }
             Component::Dataset(_) => {
                 let way_out = "Flatten it first: flat_map(lambda window: window.batch(n)).";
-                return Err(wrong(format!("component {at} is a dataset, not a tensor. {way_out}")));
+                return Err(input.explain(wrong(format!("is a dataset, not a tensor. {way_out}")).about_component(at, " ".into())));
             }
         });
     }
@@ -203,12 +214,17 @@ impl<M: RowMap> Inner<M> {
                 let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
                 let changed = filled(spec.dtype, &shape, |out| {
                     self.map.apply(at, Block { indices: &[index], epoch, shape: tensor.shape(), rows, out })
-                })?;
-                element[at] = changed.into();
+                });
+                element[at] = changed.map_err(|error| self.misfit(at, error))?.into();
             }
             Ok(element)
         };
-        change().map_err(|error: Error| error.at_element(self.map.stage(), index))
+        change().map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index))
+    }
+
+    /// What is wrong with a value of a component, which is named where there are several.
+    fn misfit(&self, at: usize, error: Error) -> Error {
+        self.names.misfit(at, self.changes.len(), error)
     }
 }
 
@@ -281,7 +297,7 @@ impl<M: RowMap> Mapped<M> {
                 let mut out = vec![0; spec.fixed().map_or(0, |(_, bytes)| bytes)];
                 let block = Block { indices: &[*index], epoch: cx.epoch, shape, rows, out: &mut out };
                 if let Err(error) = self.inner.map.apply(at, block) {
-                    return error.at_element(self.inner.map.stage(), *index);
+                    return self.inner.misfit(at, error).at_element(self.inner.map.stage(), *index);
                 }
             }
         }

@@ -49,6 +49,7 @@ mod load;
 mod lookup;
 mod map;
 mod mapped;
+mod names;
 mod node;
 mod one_hot;
 mod options;
@@ -102,12 +103,13 @@ mod zip;
 pub use execute::Iter;
 pub use function::{Function, failed};
 pub use generator::Generator;
-pub use node::{Element, Epoch, Value};
+pub use node::{Element, Epoch, Value, check};
 pub use options::Options;
 pub use passes::Passes;
 pub use prefetch::ReadAhead;
 pub use save::Saving;
 pub use saved::Saved;
+pub use scan::check_running;
 pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
@@ -117,6 +119,7 @@ pub use times::Times;
 pub(crate) use node::{Request, Rows, copy_view, filled, normalise_bools, packed, run};
 
 use crate::{Error, Result};
+use names::Names;
 use node::{Change, Context, Node, Stream};
 use random::Seed;
 use std::fmt;
@@ -126,11 +129,13 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Dataset {
     pub(crate) node: Arc<dyn Node>,
+    /// What the user calls the components.
+    names: Names,
 }
 
 impl Dataset {
     pub(crate) fn of(node: impl Node + 'static) -> Self {
-        Self { node: Arc::new(node) }
+        Self { node: Arc::new(node), names: Names::default() }
     }
 
     /// The components of each element.
@@ -221,7 +226,7 @@ impl Dataset {
         if seeds_alone && same && self.node.drawn_seed().is_none() {
             return Ok(self.clone());
         }
-        self.node.rebuild(inputs, change)
+        Ok(Self { names: self.names.clone(), ..self.node.rebuild(inputs, change)? })
     }
 
     /// Whether this is the very same stage as another dataset's last.

@@ -343,7 +343,7 @@ pub(crate) fn not_indexed(stage: &'static str) -> Error {
 ///
 /// # Errors
 /// [`Error::ElementMismatch`], naming the component.
-pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
+pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
     if element.len() != spec.len() {
         let what = format!("{} components where the dataset's element_spec has {}", element.len(), spec.len());
         return Err(Error::ElementMismatch { what });
@@ -360,7 +360,7 @@ pub(crate) fn check(element: &[Value], spec: &[Component]) -> Result<()> {
             }
             (Value::Tensor(_), Component::Dataset(_)) => format!("a tensor where the dataset's element_spec says {part}"),
         };
-        return Err(Error::ElementMismatch { what: format!("component {at}: {wrong}") });
+        return Err(Error::ElementMismatch { what: wrong }.in_component(at));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Elements padded to one shape.
 
 use super::boxes::{fill, known, place, words};
-use super::mapped::{Block, RowMap, chosen, mapped, select};
+use super::mapped::{Block, RowMap, chosen, mapped, misfit, select};
 use super::node::{Change, packed};
 use super::{Dataset, Shape, TensorSpec};
 use crate::{Casting, Dims, Error, Result, Tensor, ViewMut};
@@ -42,8 +42,11 @@ impl Dataset {
             });
         }
         let changes = select(self, STAGE, which, |_| Ok(true), |spec| padded(spec, lens))?;
-        let in_dtype = |change: &Option<TensorSpec>| change.as_ref().map_or(Ok(Vec::new()), |spec| scalar(&value, spec));
-        let values = changes.iter().map(in_dtype).collect::<Result<_>>()?;
+        let in_dtype = |(at, change): (usize, &Option<TensorSpec>)| match change {
+            Some(spec) => scalar(&value, spec).map_err(|error| self.misfit(at, error)),
+            None => Ok(Vec::new()),
+        };
+        let values = changes.iter().enumerate().map(in_dtype).collect::<Result<_>>()?;
         let map = PadTo { lens: lens.to_vec(), value: packed(&value)?, which: which.map(<[bool]>::to_vec), values };
         Ok(mapped(self, map, changes))
     }
@@ -101,7 +104,7 @@ impl RowMap for PadTo {
     }
 
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims> {
-        let misfit = |what| Error::ElementMismatch { what: format!("component {at}, of shape {row:?}: {what}") };
+        let misfit = |what| misfit(at, row, what);
         fits(&self.lens, &known(row)).map_err(misfit)?;
         Ok(self.lens.iter().zip(row).map(|(len, dim)| len.unwrap_or(*dim)).collect())
     }

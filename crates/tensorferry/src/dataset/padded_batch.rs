@@ -2,6 +2,7 @@
 
 use super::batch::{Gathered, stacked};
 use super::boxes::{fill, place};
+use super::names::Names;
 use super::node::{Change, Context, Element, Node, Stream, Value, filled, packed};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, spec};
@@ -86,7 +87,7 @@ impl PaddedBatch {
         let padding = |(at, part): (usize, &&TensorSpec)| {
             let shape = asked.shapes.as_ref().and_then(|shapes| shapes.get(at)).unwrap_or(&part.shape);
             let value = asked.values.as_ref().and_then(|values| values.get(at)).and_then(Option::as_ref);
-            Padding::new(at, part, shape, value)
+            Padding::new(at, part, shape, value).map_err(|error| input.explain(error))
         };
         let paddings: Vec<Padding> = parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
         let even = parts.iter().zip(&paddings).all(|(part, padding)| {
@@ -106,22 +107,23 @@ impl PaddedBatch {
 impl Padding {
     fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
         let Some(dims) = shape.dims() else {
-            return Err(wrong(format!("component {at} has an unknown number of dimensions; say to which shape to pad it")));
+            let what = "an unknown number of dimensions. Say to which shape to pad it.";
+            return Err(wrong(what.into()).in_component(at));
         };
         let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
         let small =
             |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
         if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
-            let what = format!("the padded shape {shape} has no room for component {at} of shape {}", part.shape);
-            return Err(wrong(what));
+            let what = format!("the padded shape {shape} has no room for shape {}", part.shape);
+            return Err(wrong(what).in_component(at));
         }
         let (value, name) = match value {
             None => (vec![0; part.dtype.size()], "0".into()),
             Some(value) => {
                 if value.dtype() != part.dtype || value.layout().len() != 1 || value.layout().ndim() != 0 {
                     let given = format!("{}{:?}", value.dtype(), value.shape());
-                    let what = format!("the padding value of component {at} is {given}, where it has to be {}[]", part.dtype);
-                    return Err(Error::ElementMismatch { what });
+                    let what = format!("the padding value is {given}, where it has to be {}[]", part.dtype);
+                    return Err(Error::ElementMismatch { what }.in_component(at));
                 }
                 let value = packed(value)?;
                 let view = value.as_view();
@@ -164,8 +166,8 @@ impl Padding {
     fn target(&self, at: usize, tensors: &[&Tensor]) -> Result<Dims> {
         let misfit = |tensor: &Tensor| {
             let padded = Shape::new(self.shape.iter().copied());
-            let what = format!("component {at}, of shape {:?}, does not fit into the padded shape {padded}", tensor.shape());
-            Error::ElementMismatch { what }
+            let what = format!("it does not fit into the padded shape {padded}");
+            Error::ElementMismatch { what }.about_component(at, format!(", of shape {:?}: ", tensor.shape()))
         };
         let mut target: Dims = self.shape.iter().map(|dim| dim.unwrap_or(0)).collect();
         for tensor in tensors {
@@ -233,14 +235,14 @@ impl Node for PaddedBatch {
             let elements: Result<Vec<Element>> = (0..len as u64).map(element).collect();
             elements.and_then(|elements| pad(&elements, &self.paddings))
         };
-        batch.map_err(|error| error.at_element("padded_batch", index))
+        batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
         let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
-        let (spec, gathered) = (self.input.spec().to_vec(), Gathered::default());
-        Ok(Box::new(PaddedBatchStream { input, spec, gathered, paddings, size, drop_remainder, index: 0 }))
+        let (spec, gathered, names) = (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        Ok(Box::new(PaddedBatchStream { input, spec, names, gathered, paddings, size, drop_remainder, index: 0 }))
     }
 }
 
@@ -248,6 +250,7 @@ struct PaddedBatchStream {
     input: Box<dyn Stream>,
     /// Of their elements.
     spec: Vec<Component>,
+    names: Names,
     gathered: Gathered,
     paddings: Arc<[Padding]>,
     size: usize,
@@ -264,7 +267,7 @@ impl Stream for PaddedBatchStream {
         let index = self.index;
         self.index = index.saturating_add(1);
         let batch = elements.and_then(|elements| pad(&elements, &self.paddings));
-        Some(batch.map_err(|error| error.at_element("padded_batch", index)))
+        Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
     }
 
     fn save(&self) -> Result<State> {

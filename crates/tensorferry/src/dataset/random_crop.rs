@@ -1,7 +1,7 @@
 //! A part of each element, cut out at random.
 
 use super::boxes::{cut, known, words};
-use super::mapped::{Block, RowMap, chosen, mapped, select};
+use super::mapped::{Block, RowMap, chosen, mapped, misfit, select};
 use super::node::{Change, Element};
 use super::random::{Purpose, Random, Seed};
 use super::{Dataset, Shape, TensorSpec};
@@ -52,7 +52,7 @@ impl RandomCrop {
         let is_cropped = |(at, change): (usize, &Option<TensorSpec>)| change.is_some().then_some(at);
         let cropped: Vec<usize> = changes.iter().enumerate().filter_map(is_cropped).collect();
         let dims = cropped.iter().filter_map(|&at| Some((at, input.spec()[at].tensor()?.shape.dims()?)));
-        together(size, dims).map_err(|what| Error::Argument { stage: STAGE, what })?;
+        together(size, dims).map_err(|error| input.explain(error))?;
         Ok(mapped(input, Self { size: size.to_vec(), seed, which: which.map(<[bool]>::to_vec), cropped }, changes))
     }
 
@@ -93,18 +93,13 @@ fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(
 }
 
 /// Checks that components that are cropped at one place have the same lengths there, as far as they are known.
-fn together<'a>(
-    size: &[Option<usize>],
-    parts: impl Iterator<Item = (usize, &'a [Option<usize>])> + Clone,
-) -> std::result::Result<(), String> {
+fn together<'a>(size: &[Option<usize>], parts: impl Iterator<Item = (usize, &'a [Option<usize>])> + Clone) -> Result<()> {
     for axis in (0..size.len()).filter(|axis| size[*axis].is_some()) {
         let mut known = parts.clone().filter_map(|(at, dims)| Some((at, (*dims.get(axis)?)?)));
         let Some((first, len)) = known.next() else { continue };
         if let Some((other, its)) = known.find(|(_, its)| *its != len) {
-            return Err(format!(
-                "components {first} and {other} are cropped at the same place, but their dimensions {axis} differ: {len} and {its}. Crop \
-                 them in two steps, with which=."
-            ));
+            let parts = Box::new([(first.into(), len), (other.into(), its)]);
+            return Err(Error::UnequalLengths { stage: STAGE, axis: Some(axis), parts });
         }
     }
     Ok(())
@@ -135,11 +130,11 @@ impl RowMap for RandomCrop {
     fn check(&self, element: &Element) -> Result<()> {
         let part = |&at: &usize| Ok((at, known(element[at].tensor()?.shape())));
         let parts: Vec<_> = self.cropped.iter().map(part).collect::<Result<_>>()?;
-        together(&self.size, parts.iter().map(|(at, dims)| (*at, dims.as_slice()))).map_err(|what| Error::ElementMismatch { what })
+        together(&self.size, parts.iter().map(|(at, dims)| (*at, dims.as_slice())))
     }
 
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims> {
-        let misfit = |what| Error::ElementMismatch { what: format!("component {at}, of shape {row:?}: {what}") };
+        let misfit = |what| misfit(at, row, what);
         fits(&self.size, &known(row)).map_err(misfit)?;
         Ok((0..row.len()).map(|axis| self.size.get(axis).copied().flatten().unwrap_or(row[axis])).collect())
     }

@@ -1,8 +1,10 @@
 //! Batches of other sizes from batches.
 
 use super::batch::{Gathered, stack, stacked};
-use super::node::{Change, Context, Element, Node, Stream};
+use super::names::Names;
+use super::node::{Change, Context, Element, Node, Stream, filled};
 use super::state::State;
+use super::unbatch::no_rows;
 use super::{Cardinality, Component, Dataset, TensorSpec, spec};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -31,16 +33,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes or one is 0.
+    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is a batch without rows.
     pub fn rebatch(&self, sizes: Vec<usize>, drop_remainder: bool) -> Result<Self> {
         let wrong = |what: String| Error::Argument { stage: "rebatch", what };
         let cycle = sizes.iter().try_fold(0_u64, |all, size| all.checked_add(*size as u64));
-        let (Some(cycle @ 1..), false) = (cycle, sizes.contains(&0)) else {
-            return Err(wrong(format!("batch sizes have to be at least 1, and there has to be one; they are {sizes:?}")));
+        let Some(cycle @ 1..) = cycle else {
+            return Err(wrong(format!("batch sizes have to be at least 0, and one of them at least 1; they are {sizes:?}")));
         };
         let parts = spec::tensors(self.spec(), "rebatch")?;
         if let Some(at) = parts.iter().position(|part| part.shape.dims().is_some_and(<[_]>::is_empty)) {
-            return Err(wrong(format!("component {at} is a scalar, which has no rows. Batch first.")));
+            return Err(self.explain(no_rows("rebatch", at, "Batch first.")));
         }
         let rows = self.unbatch()?;
         let size = sizes.first().copied().filter(|first| sizes.iter().all(|size| size == first));
@@ -62,6 +64,18 @@ impl Rebatch {
         let start = (index / count).saturating_mul(self.cycle).saturating_add(before);
         (start, self.sizes[place])
     }
+}
+
+/// A batch without rows, of elements of this specification; a length that is unknown is 0.
+fn empty(spec: &[Component]) -> Result<Element> {
+    let part = |part: &TensorSpec| {
+        let dims = part.shape.dims().ok_or_else(|| Error::ElementMismatch {
+            what: "a batch of size 0 of rows whose number of dimensions is unknown".into(),
+        })?;
+        let shape: Vec<usize> = std::iter::once(0).chain(dims.iter().map(|dim| dim.unwrap_or(0))).collect();
+        Ok(filled(part.dtype, &shape, |_| Ok(()))?.into())
+    };
+    spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
 }
 
 impl Node for Rebatch {
@@ -101,15 +115,18 @@ impl Node for Rebatch {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let (start, size) = self.locate(index);
+        if size == 0 {
+            return empty(self.rows.spec()).map_err(|error| error.at_element("rebatch", index));
+        }
         let left = self.rows.cardinality().finite().map(|n| n.saturating_sub(start));
         let len = left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
-        stacked(&self.rows, start, len, "rebatch", cx).map_err(|error| error.at_element("rebatch", index))
+        stacked(&self.rows, start, len, "rebatch", cx).map_err(|error| self.input.explain(error).at_element("rebatch", index))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
-        let (spec, gathered) = (self.rows.spec().to_vec(), Gathered::default());
-        Ok(Box::new(RebatchStream { rows, spec, gathered, sizes, drop_remainder: self.drop_remainder, index: 0 }))
+        let (spec, gathered, names) = (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        Ok(Box::new(RebatchStream { rows, spec, names, gathered, sizes, drop_remainder: self.drop_remainder, index: 0 }))
     }
 }
 
@@ -117,6 +134,7 @@ struct RebatchStream {
     rows: Box<dyn Stream>,
     /// Of their elements.
     spec: Vec<Component>,
+    names: Names,
     gathered: Gathered,
     sizes: Arc<[usize]>,
     drop_remainder: bool,
@@ -126,14 +144,21 @@ struct RebatchStream {
 impl Stream for RebatchStream {
     fn next(&mut self) -> Option<Result<Element>> {
         let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
-        let elements = match self.gathered.next(&mut *self.rows, self.sizes[place], self.drop_remainder)? {
+        let (index, size) = (self.index, self.sizes[place]);
+        if size == 0 {
+            self.index = index.saturating_add(1);
+            return Some(empty(&self.spec).map_err(|error| error.at_element("rebatch", index)));
+        }
+        let elements = match self.gathered.next(&mut *self.rows, size, self.drop_remainder)? {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),
             elements => elements,
         };
-        let index = self.index;
-        self.index = index.saturating_add(1);
+        // After the last rows there is no batch, not even one of size 0.
+        if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
+            self.index = index.saturating_add(1);
+        }
         let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
-        Some(batch.map_err(|error| error.at_element("rebatch", index)))
+        Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index)))
     }
 
     fn save(&self) -> Result<State> {
@@ -197,7 +222,7 @@ mod tests {
         assert_eq!(spec(&[3], true)?, "int64[3]");
         assert_eq!(spec(&[3, 1], true)?, "int64[?]");
         assert!(batches.rebatch(Vec::new(), false).is_err());
-        assert!(batches.rebatch(vec![2, 0], false).is_err());
+        assert!(batches.rebatch(vec![0, 0], false).is_err());
         assert!(range(8).rebatch(vec![2], false).is_err());
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::node::{Change, Context, Element, Needs, Node, Request, Rows, get_by_gather, normalise};
 use super::slices::described;
+use super::unbatch::{no_rows, unequal};
 use super::{Cardinality, Component, Dataset, Source};
 use crate::source::{Array, Mode, RowSource};
 use crate::{ALIGNMENT, Error, Result, Tensor};
@@ -50,11 +51,11 @@ impl Dataset {
         let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
         let lens: Vec<usize> = arrays.iter().map(Array::len).collect();
         if let Some(at) = arrays.iter().position(|array| array.shape().is_empty()) {
-            return Err(wrong(format!("component {at} is a scalar, which has no rows. Use from_tensors.")));
+            return Err(no_rows("from_tensor_slices", at, "Use from_tensors."));
         }
         let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
-        if lens.iter().any(|other| *other != len) {
-            return Err(wrong(format!("the arrays have different numbers of rows: {lens:?}")));
+        if let Some(other) = lens.iter().position(|other| *other != len) {
+            return Err(unequal("from_tensor_slices", (0, len), (other, lens[other])));
         }
         let spec = arrays.iter().map(|array| {
             let (source, column) = array.source();
@@ -238,7 +239,7 @@ mod tests {
         let short = array("short", Tensor::from_vec(vec![0_i8; 2], &[2]).unwrap());
         let scalar = array("scalar", Tensor::from_vec(vec![0_i8], &[]).unwrap());
         let said = |arrays: Vec<Array>| Dataset::from_rows(arrays).unwrap_err().to_string();
-        assert!(said(vec![long.clone(), short]).contains("[3, 2]"));
+        assert!(said(vec![long.clone(), short]).contains("component 0 has 3, component 1 has 2"));
         assert!(said(vec![long, scalar]).contains("component 1 is a scalar"));
         assert!(said(vec![]).contains("no arrays"));
     }

@@ -127,10 +127,14 @@ impl ScanStream {
 }
 
 /// Checks that a running state stayed what it was.
-pub(crate) fn check_running(state: &Element, running: &[Component]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::ElementMismatch`], naming the component that differs.
+pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     check(state, running).map_err(|error| match error {
-        Error::ElementMismatch { what } => {
-            Error::ElementMismatch { what: format!("the new state is not what the initial one is: {what}") }
+        Error::InComponent { component, about, source } => {
+            let what = format!("the new state is not what the initial one is: {source}");
+            Error::InComponent { component, about, source: Box::new(Error::ElementMismatch { what }) }
         }
         other => other,
     })
@@ -198,7 +202,7 @@ mod tests {
         let state = Function::new("state", move |(_, next)| Ok((narrow(), next)));
         let output = Function::new("output", move |(state, _)| Ok((state, narrow())));
         for (function, words) in
-            [(state, "the new state is not what the initial one is: component 0: int32"), (output, "component 0: int32")]
+            [(state, "component 0: the new state is not what the initial one is: int32"), (output, "component 0: int32")]
         {
             let dataset = range(2).scan(element(0), function, element_spec()).unwrap();
             let error = dataset.iter().next().unwrap().unwrap_err();

@@ -29,7 +29,8 @@ impl Dataset {
     ///
     /// Of an indexed input of known length the order is a whole permutation, computed for each element as it is asked for, in constant
     /// memory; `buffer_size` changes nothing about it. Any other input (a filter, a generator, something endless) is shuffled in a
-    /// buffer of `buffer_size` elements, as far as that reaches: a random one of them is handed out and the next takes its place.
+    /// buffer of `buffer_size` elements, as far as that reaches: a random one of them is handed out and the next takes its place. A
+    /// `buffer_size` of 1 keeps the order, of any input, as in tf.data.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -46,6 +47,9 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more than 2^63 elements.
     pub fn shuffle(&self, buffer_size: Option<u64>, seed: Option<u64>, reshuffle_each_iteration: bool) -> Result<Self> {
+        if buffer_size == Some(1) {
+            return Ok(self.clone());
+        }
         Shuffle::over(self, buffer_size, Seed::new(seed), reshuffle_each_iteration)
     }
 }

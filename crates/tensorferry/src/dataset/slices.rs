@@ -1,6 +1,7 @@
 //! Elements that are the rows of arrays.
 
 use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, normalise, run};
+use super::unbatch::{no_rows, unequal};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, random};
 use crate::buffers::gather::gather;
 use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
@@ -50,12 +51,12 @@ impl Dataset {
         for (at, source) in sources.iter().enumerate() {
             match source.tensor.shape().first() {
                 Some(len) => lens.push(*len),
-                None => return Err(wrong(format!("component {at} is a scalar, which has no rows. Use from_tensors."))),
+                None => return Err(no_rows("from_tensor_slices", at, "Use from_tensors.")),
             }
         }
         let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
-        if lens.iter().any(|other| *other != len) {
-            return Err(wrong(format!("the arrays have different numbers of rows: {lens:?}")));
+        if let Some(other) = lens.iter().position(|other| *other != len) {
+            return Err(unequal("from_tensor_slices", (0, len), (other, lens[other])));
         }
         let spec = sources.iter().map(|source| {
             let shape = Shape::fixed(&source.tensor.shape()[1..]);

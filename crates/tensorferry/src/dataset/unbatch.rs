@@ -1,5 +1,6 @@
 //! The rows of each element, one by one.
 
+use super::names::Names;
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, not_indexed, write_row};
 use super::shared::Shared;
 use super::state::State;
@@ -34,17 +35,16 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if a component is a scalar or a dataset, or if the components are known to have different numbers of rows.
     pub fn unbatch(&self) -> Result<Self> {
-        let wrong = |what: String| Error::Argument { stage: "unbatch", what };
         let parts = spec::tensors(self.spec(), "unbatch")?;
-        let mut each: Option<usize> = None;
+        let mut each: Option<(usize, usize)> = None;
         for (at, part) in parts.iter().enumerate() {
             let Some(dims) = part.shape.dims() else { continue };
             match (dims.first(), each) {
-                (None, _) => return Err(wrong(format!("component {at} is a scalar, which has no rows. Batch first."))),
-                (Some(Some(len)), Some(each)) if *len != each => {
-                    return Err(wrong(format!("the components have different numbers of rows: {each} and {len}")));
+                (None, _) => return Err(self.explain(no_rows("unbatch", at, "Batch first."))),
+                (Some(Some(len)), Some(each)) if *len != each.1 => {
+                    return Err(self.explain(unequal("unbatch", each, (at, *len))));
                 }
-                (Some(len), _) => each = each.or(*len),
+                (Some(len), _) => each = each.or(len.map(|len| (at, len))),
             }
         }
         let all = parts.iter().all(|part| part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some)));
@@ -55,11 +55,23 @@ impl Dataset {
         Ok(Self::of(Unbatch {
             input: self.clone(),
             rows: self.node.rows(),
-            each: each.filter(|_| all).map(|each| each as u64),
+            each: each.filter(|_| all).map(|(_, each)| each as u64),
             spec: parts.iter().map(row).collect(),
             last: Shared::default(),
         }))
     }
+}
+
+/// The error of a component that is a scalar.
+pub(super) fn no_rows(stage: &'static str, at: usize, way_out: &str) -> Error {
+    let what = format!("is a scalar, which has no rows. {way_out}");
+    Error::Argument { stage, what }.about_component(at, " ".into())
+}
+
+/// The error of two components, by number, of different numbers of rows.
+pub(super) fn unequal(stage: &'static str, first: (usize, usize), other: (usize, usize)) -> Error {
+    let parts = Box::new([first, other].map(|(at, len)| (at.into(), len)));
+    Error::UnequalLengths { stage, axis: None, parts }
 }
 
 /// How many rows an element has.
@@ -67,9 +79,13 @@ fn count_rows(element: &Element) -> Result<usize> {
     let lens: Result<Vec<usize>> =
         element.iter().map(|value| Ok(value.tensor()?.shape().first().copied().unwrap_or(usize::MAX))).collect();
     let lens = lens?;
-    match lens.first() {
-        Some(&len) if len != usize::MAX && lens.iter().all(|other| *other == len) => Ok(len),
-        _ => Err(Error::ElementMismatch { what: format!("the components do not have the same number of rows: {lens:?}") }),
+    if let Some(at) = lens.iter().position(|len| *len == usize::MAX) {
+        return Err(no_rows("unbatch", at, "Batch first."));
+    }
+    let Some(&len) = lens.first() else { return Err(Error::ElementMismatch { what: "no components".into() }) };
+    match lens.iter().position(|other| *other != len) {
+        None => Ok(len),
+        Some(other) => Err(unequal("unbatch", (0, len), (other, lens[other]))),
     }
 }
 
@@ -185,12 +201,14 @@ impl Node for Unbatch {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(UnbatchStream { input: self.input.stream(cx)?, before: None, current: None, index: 0, cx: cx.clone() }))
+        let (input, names) = (self.input.stream(cx)?, self.input.names.clone());
+        Ok(Box::new(UnbatchStream { input, names, before: None, current: None, index: 0, cx: cx.clone() }))
     }
 }
 
 struct UnbatchStream {
     input: Box<dyn Stream>,
+    names: Names,
     /// The input's state before the current element; `None` if it has none that can be saved, which matters only to who saves.
     before: Option<State>,
     /// The current element, how many rows it has, and how many of them have been handed out.
@@ -211,7 +229,7 @@ impl UnbatchStream {
         let index = self.index;
         self.index = index.saturating_add(1);
         Some(element.and_then(|element| {
-            let len = count_rows(&element).map_err(|error| error.at_element("unbatch", index))?;
+            let len = count_rows(&element).map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
             self.current = Some((element, len as u64, 0));
             Ok(())
         }))

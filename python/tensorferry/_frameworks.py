@@ -1,0 +1,35 @@
+"""Frameworks that are not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+#: What pip knows a framework as.
+_PACKAGES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
+
+
+def missing(error: ModuleNotFoundError, framework: str, who: str) -> ModuleNotFoundError:
+    """The error of an import, saying what to install if it is the framework that is missing."""
+    if error.name != framework:
+        return error
+    return _not_there(framework, who)
+
+
+def need(framework: str, who: str) -> None:
+    """Refuses what needs a framework that is not installed, without importing it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    if framework in sys.modules and sys.modules[framework] is not None:
+        return
+    # A None in sys.modules forbids the import.
+    if framework in sys.modules or importlib.util.find_spec(framework) is None:
+        raise _not_there(framework, who)
+
+
+def _not_there(framework: str, who: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"{who} needs {framework}, which is not installed: pip install {_PACKAGES[framework]}", name=framework
+    )
