@@ -162,6 +162,16 @@ def test_dtypes(tmp_path, kind, name):
     same(rows(dataset.cast("float32").batch(6)), values.astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", ["int32", np.int32])
+def test_a_dtype_may_be_a_name_or_a_type(dtype):
+    class Named(ArrayLike):
+        def __array__(self, dtype=None, copy=None):
+            raise AssertionError("read whole")
+
+    Named.dtype = dtype
+    same(rows(tfy.Dataset.from_tensor_slices(Named(ROWS)).batch(7)), ROWS)
+
+
 def test_an_array_that_changes_its_length_is_an_error(tmp_path):
     file = h5py.File(tmp_path / "x.h5", "w")
     array = file.create_dataset("x", data=ROWS, maxshape=(None, 3), chunks=(5, 3))

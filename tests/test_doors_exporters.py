@@ -81,7 +81,10 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("name", VALUES)
+QUICK = ("string", "variant", "resource")
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VALUES])
 def test_no_exporter_ends_the_process(tf, name):
     doors = {key: code for key, code in DOORS.items() if key != "torch"}
     printed = run_python(PROGRAM, VALUES[name], "\n".join(f"{key}\t{code}" for key, code in doors.items()), timeout=300)
@@ -89,12 +92,12 @@ def test_no_exporter_ends_the_process(tf, name):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["string", "variant", "resource"])
+@pytest.mark.parametrize("name", QUICK)
 def test_nor_does_the_door_to_pytorch(tf, torch, name):
     assert run_python(PROGRAM, VALUES[name], f"torch\t{DOORS['torch']}", timeout=300)
 
 
-@pytest.mark.parametrize("name", ["string", "variant", "resource"])
+@pytest.mark.parametrize("name", QUICK)
 def test_the_error_names_the_dtype(tf, name):
     code = """
         import sys, tensorflow as tf, tensorferry as tfy

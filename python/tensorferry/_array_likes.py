@@ -62,6 +62,11 @@ def is_array_like(value: Any) -> bool:
 def _dtype(value: Any) -> np.dtype[Any] | None:
     dtype = getattr(value, "dtype", None)
     dtype = getattr(dtype, "numpy_dtype", dtype)  # TensorStore's
+    if isinstance(dtype, str | type):
+        try:
+            return np.dtype(dtype)
+        except TypeError:
+            return None
     return dtype if isinstance(dtype, np.dtype) else None
 
 
@@ -154,7 +159,7 @@ def _plain(value: Any, read: Any) -> Any:
     """What was read as an ndarray; an error if it is masked."""
     if isinstance(read, np.ma.MaskedArray):
         if np.ma.is_masked(read):
-            count = int(np.ma.count_masked(read))
+            count = int(np.ma.getmaskarray(read).sum())
             raise errors.make(
                 "masked_array",
                 f"{_name(value)}: {count} of the values read are missing (masked), and a tensor has none missing. Fill them first, or "

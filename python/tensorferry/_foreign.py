@@ -39,7 +39,7 @@ def source(value: Any) -> tuple[Any, bool] | None:
 
 def rows(values: Any) -> Any:
     """A list with the numbers of tables and array-likes in their places; anything else as it is."""
-    if not isinstance(values, list | tuple) or all(type(value).__module__ == "builtins" for value in values):
+    if not isinstance(values, list | tuple) or all(kind.__module__ == "builtins" for kind in set(map(type, values))):
         return values
     found = [read(value) for value in values]
     if all(made is None for made in found):
