@@ -26,7 +26,8 @@ class Files(Base):
             paths: a path, a pattern (``"part-*.npy"``), or a list of those.
             format: "npy", "npz", "safetensors", "tfrecord" ...; None for what the files themselves say.
             mode: "map", "read", "direct" or "auto".
-            features: of ``tf.train.Example`` s, those that are wanted; all of these as :func:`tensorferry.open` takes them.
+            features: of arrays by name, those that are wanted; all of these as :func:`tensorferry.open` takes them. Without it, what has
+                no rows (a scalar) or holds no numbers (text) is left out, and Python's ``logging`` is told so.
 
         Raises:
             OSError, tensorferry.errors.FileFormatError, tensorferry.errors.ValueError: as :func:`tensorferry.open` does.

@@ -75,6 +75,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_tensors([1, 2]).as_numpy_iterator())
         [array([1, 2], dtype=int32)]
         """
+        tensors = _opened.opened(tensors, rows=False)
         leaves, structure = _structure.flatten(tensors), _structure.structure_of(tensors)
         plan = _tracing.placeholder(leaves, False, "from_tensors")
         if plan is None:

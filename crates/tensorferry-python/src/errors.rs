@@ -94,8 +94,13 @@ pub(crate) fn has_code(error: &PyErr, py: Python<'_>, code: &str) -> bool {
 
 /// What the system refused.
 fn refused(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
-    let message = format!("{action}: {source}");
-    match number(source) {
+    let number = number(source);
+    // Python says the number itself, and opening is what everybody expects.
+    let said = source.to_string();
+    let said = number.and_then(|number| said.strip_suffix(&format!(" (os error {number})"))).unwrap_or(&said);
+    let action = action.to_string();
+    let message = if action == "open" { said.to_owned() } else { format!("{action}: {said}") };
+    match number {
         Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
         None => PyOSError::new_err(format!("{}: {message}", path.display())),
     }

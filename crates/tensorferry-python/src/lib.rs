@@ -55,6 +55,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(opened::open_raw, module)?)?;
     module.add_function(wrap_pyfunction!(opened::save, module)?)?;
     module.add_function(wrap_pyfunction!(opened::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(opened::format_for, module)?)?;
     module.add_function(wrap_pyfunction!(command::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;

@@ -12,6 +12,7 @@ use crate::wait::interruptible;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tensorferry::dataset::{self, Component, Shape, Stop};
 use tensorferry::{Array, Arrays, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, Tensor};
@@ -272,14 +273,26 @@ impl OpenedArrays {
         self.inner.mode().name()
     }
 
+    /// What `.safetensors` files say besides their arrays.
+    fn metadata(&self) -> BTreeMap<String, String> {
+        self.inner.metadata().clone()
+    }
+
+    /// What is no array, and why.
+    fn left_out(&self, py: Python<'_>) -> Vec<(String, String)> {
+        py.detach(|| self.inner.left_out())
+    }
+
     fn get(&self, py: Python<'_>, name: &str) -> PyResult<PyArray> {
         let array = py.detach(|| self.inner.get(name)).or_raise(py)?;
         self.member(py, name, array)
     }
 
-    /// All arrays, those that are compressed decompressed on the machine's cores.
-    fn get_all(&self, py: Python<'_>) -> PyResult<Vec<(String, PyArray)>> {
-        let arrays = interruptible(py, |_stop| self.inner.get_all())?.or_raise(py)?;
+    /// All arrays, those that are compressed decompressed on the machine's cores. Those of a dtype that tensors do not have are an error, or
+    /// left out.
+    fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
+        let get = |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
+        let arrays = interruptible(py, get)?.or_raise(py)?;
         arrays.into_iter().map(|(name, array)| Ok((name.clone(), self.member(py, &name, array)?))).collect()
     }
 
@@ -324,13 +337,14 @@ pub(crate) fn open<'py>(
     paths: Vec<Bound<'py, PyAny>>,
     format: Option<&str>,
     mode: &str,
-    features: Vec<(String, Bound<'py, PyAny>)>,
+    features: Vec<(String, Option<Bound<'py, PyAny>>)>,
     recipe: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (paths, format, mode) = (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
-    let feature = |(name, part): &(String, Bound<'py, PyAny>)| match spec::component(part)? {
-        Component::Tensor(spec) => Ok((name.clone(), spec)),
-        Component::Dataset(_) => Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset"))),
+    let feature = |(name, part): &(String, Option<Bound<'py, PyAny>>)| match part.as_ref().map(spec::component).transpose()? {
+        None => Ok((name.clone(), None)),
+        Some(Component::Tensor(spec)) => Ok((name.clone(), Some(spec))),
+        Some(Component::Dataset(_)) => Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset"))),
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
     let options = |stop: &Stop| OpenOptions { format, mode, features: features.clone(), memory_limit: None, stop: stop.clone() };
@@ -404,6 +418,7 @@ pub(crate) fn save_arrays(
     arrays: &Bound<'_, PyList>,
     format: Option<&str>,
     compress: bool,
+    metadata: BTreeMap<String, String>,
 ) -> PyResult<()> {
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     let pair = |pair: Bound<'_, PyAny>| {
@@ -413,7 +428,14 @@ pub(crate) fn save_arrays(
     let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
     let write = |stop: &Stop| {
         let arrays: Vec<_> = arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
-        tensorferry::save_arrays(&path, &arrays, format, compress)
+        tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
     };
     interruptible(py, write)?.or_raise(py)
+}
+
+/// The format that a file of that name is to have, if that is known.
+#[pyfunction]
+pub(crate) fn format_for(py: Python<'_>, path: &Bound<'_, PyAny>, format: Option<&str>) -> PyResult<Option<&'static str>> {
+    let format = parse_format(py, format)?.or(Format::of_extension(&fs_path(path)?));
+    Ok(format.map(Format::name))
 }

@@ -32,12 +32,21 @@ fn group_limit(line: &str) -> Option<u64> {
 
 /// The soft limit on the address space of this process.
 pub(super) fn address_space() -> Option<u64> {
-    soft_limit(&fs::read_to_string("/proc/self/limits").unwrap_or_default())
+    soft_limit(&limits(), "Max address space")
 }
 
-/// That of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
-fn soft_limit(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+/// How many files this process may have open.
+pub(crate) fn open_files() -> Option<u64> {
+    soft_limit(&limits(), "Max open files")
+}
+
+fn limits() -> String {
+    fs::read_to_string("/proc/self/limits").unwrap_or_default()
+}
+
+/// One of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
+fn soft_limit(limits: &str, name: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -50,8 +59,8 @@ mod tests {
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
                       Max cpu time              unlimited            unlimited            seconds   \n\
                       Max address space         1073741824           unlimited            bytes     \n";
-        assert_eq!(soft_limit(limits), Some(1 << 30));
-        assert_eq!(soft_limit(&limits.replace("1073741824", "unlimited ")), None);
+        assert_eq!(soft_limit(limits, "Max address space"), Some(1 << 30));
+        assert_eq!(soft_limit(&limits.replace("1073741824", "unlimited "), "Max address space"), None);
         assert_eq!(group_limit("7:blkio:/"), None);
         assert_eq!(group_limit("1:name=systemd:/no/such/group"), None);
         assert_eq!(group_limit("nonsense"), None);

@@ -9,4 +9,4 @@ pub mod pool;
 
 pub use arenas::spare_address_space;
 pub(crate) use mapped::map;
-pub(crate) use memory::{holds, usable};
+pub(crate) use memory::{holds, open_files, usable};

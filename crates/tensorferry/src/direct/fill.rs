@@ -1,15 +1,20 @@
 //! All reads of a batch at once: as many under way as there are slots, each copied to where its bytes are wanted as it ends.
 
-use super::file::Files;
+use super::file::{DirectFile, Files};
 use super::flight::{Flight, Step};
 use super::queue::{DEPTH, Queue, Shape, Slots};
 use super::spans::{Span, Wanted, spans};
 use crate::dataset::Stop;
 use crate::{Error, Result};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long to wait before looking whether anybody still does.
 pub(super) const GLANCE: Duration = Duration::from_millis(40);
+
+/// How often a file is opened anew where other threads have too many open, and after what time.
+const PATIENCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of [`Shape::Many`]. After an error reads may
 /// still be under way.
@@ -19,21 +24,41 @@ pub(super) const GLANCE: Duration = Duration::from_millis(40);
 pub(super) fn fill(queue: &mut dyn Queue, files: &dyn Files, wanted: &[Wanted], out: &mut [&mut [u8]], stop: &Stop) -> Result<()> {
     let spans = spans(wanted, |file| files.alignment(file));
     let mut fill = Fill { queue, files, wanted, out, slots: Slots::all(Shape::Many), under_way: [const { None }; DEPTH], count: 0 };
-    let mut left = spans.into_iter();
+    let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
     loop {
         stop.check()?;
         while let Some(slot) = fill.slots.take() {
-            let Some(span) = left.next() else {
+            let Some(span) = later.take().or_else(|| left.next()) else {
                 fill.slots.put(slot);
                 break;
             };
-            fill.begin(slot, span)?;
+            let file = match files.open(span.file) {
+                // Those that are read now, here or by other threads, are closed soon.
+                Err(error) if is_crowded(&error) && (fill.count > 0 || patience > 0) => {
+                    fill.slots.put(slot);
+                    later = Some(span);
+                    break;
+                }
+                other => other?,
+            };
+            patience = PATIENCE;
+            fill.begin(slot, span, file)?;
+        }
+        if fill.count == 0 && later.is_none() {
+            return Ok(());
         }
         if fill.count == 0 {
-            return Ok(());
+            patience -= 1;
+            std::thread::sleep(PAUSE);
+            continue;
         }
         fill.take_in()?;
     }
+}
+
+/// Whether a file was refused because too many are open.
+fn is_crowded(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if crate::source::too_many_open(source))
 }
 
 struct Fill<'a, 'b> {
@@ -47,8 +72,8 @@ struct Fill<'a, 'b> {
 }
 
 impl Fill<'_, '_> {
-    fn begin(&mut self, slot: usize, span: Span) -> Result<()> {
-        let flight = Flight::new(self.files.open(span.file)?, span.start, span.len());
+    fn begin(&mut self, slot: usize, span: Span, file: Arc<DirectFile>) -> Result<()> {
+        let flight = Flight::new(file, span.start, span.len());
         self.queue.begin(slot, flight.read()).map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
         self.under_way[slot] = Some((span, flight));
         self.count += 1;

@@ -10,12 +10,15 @@ use super::safetensors;
 use super::{Format, blocks};
 use crate::source::Array;
 use crate::{ByteOrder, Error, Result, npy_header};
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// How a file is written that is gone on with.
 pub struct Continued<'a> {
+    /// What a `.safetensors` file says besides its arrays.
+    pub metadata: &'a BTreeMap<String, String>,
     /// Bytes of it that are on the disk already, as `reached` was told by a process that did not end: of the same arrays, which nobody
     /// checks.
     pub from: u64,
@@ -29,7 +32,11 @@ pub struct Continued<'a> {
 }
 
 /// A header, and the arrays whose elements follow it.
-fn parts(format: Format, arrays: &[(String, Array)]) -> Result<Option<(Vec<u8>, Vec<&Array>)>> {
+fn parts<'a>(
+    format: Format,
+    arrays: &'a [(String, Array)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Option<(Vec<u8>, Vec<&'a Array>)>> {
     Ok(match (format, arrays) {
         (Format::Npy, [(_, array)]) => {
             Some((npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?, vec![array]))
@@ -37,7 +44,7 @@ fn parts(format: Format, arrays: &[(String, Array)]) -> Result<Option<(Vec<u8>, 
         (Format::Raw, [(_, array)]) => Some((Vec::new(), vec![array])),
         (Format::SafeTensors, _) => {
             let named: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-            let (header, order) = safetensors::header(&named)?;
+            let (header, order) = safetensors::header(&named, metadata)?;
             Some((header, order.into_iter().map(|at| &arrays[at].1).collect()))
         }
         _ => None,
@@ -55,7 +62,8 @@ fn parts(format: Format, arrays: &[(String, Array)]) -> Result<Option<(Vec<u8>, 
 /// let path = directory.path().join("squares.npy");
 /// let squares = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?;
 /// let mut on_disk = Vec::new();
-/// let continued = Continued { from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)), whole: &mut |_| Ok(()) };
+/// let metadata = Default::default();
+/// let continued = Continued { metadata: &metadata, from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)), whole: &mut |_| Ok(()) };
 /// save_continued(&path, &[(String::new(), squares)], Format::Npy, continued)?;
 /// assert_eq!(on_disk, [128 + 32]);
 /// # Ok::<(), tensorferry::Error>(())
@@ -66,7 +74,7 @@ fn parts(format: Format, arrays: &[(String, Array)]) -> Result<Option<(Vec<u8>, 
 /// process is writing the file just now; those of [`crate::save`] and of `reached`.
 pub fn save_continued(path: impl AsRef<Path>, arrays: &[(String, Array)], format: Format, how: Continued<'_>) -> Result<()> {
     let path = path.as_ref();
-    let Some((header, arrays)) = parts(format, arrays)? else {
+    let Some((header, arrays)) = parts(format, arrays, how.metadata)? else {
         let what = format!("a {format} file of {} arrays cannot be gone on with", arrays.len());
         return Err(Error::Argument { stage: "save", what });
     };
@@ -179,8 +187,12 @@ mod tests {
             seen.push(bytes);
             Ok(())
         };
-        let done =
-            save_continued(path, arrays, format, Continued { from, every: 100, reached: &mut reached, whole: &mut |_| Ok(()) });
+        let done = save_continued(
+            path,
+            arrays,
+            format,
+            Continued { metadata: &BTreeMap::new(), from, every: 100, reached: &mut reached, whole: &mut |_| Ok(()) },
+        );
         (done, seen)
     }
 

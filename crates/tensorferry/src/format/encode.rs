@@ -1,5 +1,6 @@
 //! Writing `tf.train.Example`s: one for each row of arrays by name.
 
+use super::example::SHAPES;
 use super::tfrecord;
 use crate::source::{Array, uncounted};
 use crate::{Casting, DType, Error, Kind, Result, Tensor, convert};
@@ -58,7 +59,7 @@ impl<'a> Examples<'a> {
         let row: usize = self.columns.iter().map(|column| column.nbytes() / self.rows.max(1)).sum();
         let together = self.columns.iter().map(|column| column.array.chunk()).min().unwrap_or(0);
         let step = (together / row.max(1)).max(1);
-        let (mut record, mut out) = (Vec::new(), Vec::new());
+        let (mut record, mut out, shapes) = (Vec::new(), Vec::new(), self.shapes());
         for start in (0..self.rows).step_by(step) {
             let len = step.min(self.rows - start);
             let read = |column: &Column<'_>| column.values(start, len);
@@ -67,11 +68,35 @@ impl<'a> Examples<'a> {
             for at in 0..len {
                 record.clear();
                 self.example(&parts, at, len, &mut record);
+                record.extend_from_slice(&shapes);
                 tfrecord::frame(&record, &mut out);
             }
             write(&out)?;
         }
         Ok(())
+    }
+
+    /// What a record says of the shapes of its features, where these are more than one dimension.
+    fn shapes(&self) -> Vec<u8> {
+        let mut shapes = Vec::new();
+        for column in &self.columns {
+            let row = column.array.shape().get(1..).unwrap_or_default();
+            if row.len() < 2 {
+                continue;
+            }
+            reserve(&mut shapes, 1, |out| {
+                reserve(out, 1, |out| out.extend_from_slice(column.name.as_bytes()));
+                reserve(out, 2, |out| row.iter().for_each(|dim| varint(*dim as u64, out)));
+            });
+        }
+        if shapes.is_empty() {
+            return shapes;
+        }
+        let mut field = Vec::with_capacity(shapes.len() + 8);
+        varint(SHAPES << 3 | 2, &mut field);
+        varint(shapes.len() as u64, &mut field);
+        field.extend(shapes);
+        field
     }
 
     /// The Example of a row.

@@ -114,28 +114,94 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The number of the field of an Example that says the shapes of its features, which the format has no place for: entries of a name and the
+/// lengths of the dimensions. Protocol buffers skip fields that they do not know, and TensorFlow's parsers of Examples do so too.
+pub(crate) const SHAPES: u64 = 1991;
+
+/// What a record has besides its features.
+#[derive(Clone, Copy, Debug, Default)]
+struct Besides<'a> {
+    /// `feature_lists`, which a `tf.train.SequenceExample` has.
+    lists: Option<Message<'a>>,
+    /// What the field [`SHAPES`] holds.
+    shapes: Option<Message<'a>>,
+}
+
 /// Calls `each` with the name and the value of every feature.
 fn features<'a>(
     record: &'a [u8],
     mut each: impl FnMut(&'a [u8], Message<'a>) -> std::result::Result<(), Wrong>,
-) -> std::result::Result<(), Wrong> {
+) -> std::result::Result<Besides<'a>, Wrong> {
     let mut example = Message { bytes: record, at: 0 };
+    let mut besides = Besides::default();
     while let Some((number, field)) = example.field()? {
-        let (1, Field::Bytes(mut all)) = (number, field) else { continue };
-        while let Some((number, field)) = all.field()? {
-            let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
-            let (mut name, mut value) = (&[][..], Message { bytes: &[], at: entry.at });
-            while let Some((number, field)) = entry.field()? {
-                match (number, field) {
-                    (1, Field::Bytes(key)) => name = key.bytes,
-                    (2, Field::Bytes(feature)) => value = feature,
-                    _ => {}
+        match (number, field) {
+            (1, Field::Bytes(mut all)) => {
+                while let Some((number, field)) = all.field()? {
+                    let (1, Field::Bytes(entry)) = (number, field) else { continue };
+                    let (name, value) = self::entry(entry)?;
+                    each(name, value)?;
                 }
             }
-            each(name, value)?;
+            (2, Field::Bytes(lists)) => besides.lists = Some(lists),
+            (SHAPES, Field::Bytes(shapes)) => besides.shapes = Some(shapes),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(besides)
+}
+
+/// The key and the value of an entry of a map.
+fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wrong> {
+    let (mut name, mut value) = (&[][..], Message { bytes: &[], at: entry.at });
+    while let Some((number, field)) = entry.field()? {
+        match (number, field) {
+            (1, Field::Bytes(key)) => name = key.bytes,
+            (2, Field::Bytes(feature)) => value = feature,
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
+/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated feature.
+fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
+    while let Some((number, field)) = lists.field()? {
+        let (1, Field::Bytes(entry)) = (number, field) else { return Ok(false) };
+        let (name, mut list) = self::entry(entry)?;
+        if std::str::from_utf8(name).is_err() {
+            return Ok(false);
+        }
+        while let Some((number, field)) = list.field()? {
+            let (1, Field::Bytes(feature)) = (number, field) else { return Ok(false) };
+            kind(feature)?;
+        }
+    }
+    Ok(true)
+}
+
+/// The shape that a record says a feature has.
+fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<Vec<usize>>, Wrong> {
+    while let Some((number, field)) = shapes.field()? {
+        let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
+        let (mut named, mut dims) = (false, Vec::new());
+        while let Some((number, field)) = entry.field()? {
+            match (number, field) {
+                (1, Field::Bytes(key)) => named = key.bytes == name.as_bytes(),
+                (2, Field::Varint(dim)) => dims.push(usize::try_from(dim).unwrap_or(usize::MAX)),
+                (2, Field::Bytes(mut packed)) => {
+                    while !packed.bytes.is_empty() {
+                        dims.push(usize::try_from(packed.varint()?).unwrap_or(usize::MAX));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if named {
+            return Ok(Some(dims));
+        }
+    }
+    Ok(None)
 }
 
 /// One value of a feature.
@@ -192,12 +258,28 @@ fn items<'a>(
     Ok(())
 }
 
-/// The features of a record, in the order of their names: as they are in it they are to be in all. `None` if it is no Example.
-pub(crate) fn infer(record: &[u8]) -> Option<Vec<Feature>> {
+/// The first record: as it is all are to be.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// The features that are arrays, in the order of their names.
+    pub(crate) features: Vec<Feature>,
+    /// Those that are not, and why.
+    pub(crate) left_out: Vec<(String, String)>,
+    /// Whether it is a `tf.train.SequenceExample`, with lists of features besides.
+    pub(crate) is_sequence: bool,
+    /// What it says of shapes.
+    shapes: Vec<u8>,
+}
+
+/// What a record holds. `None` if it is no Example.
+pub(crate) fn infer(record: &[u8]) -> Option<First> {
     let mut found: Vec<Feature> = Vec::new();
+    let mut left_out: Vec<(String, String)> = Vec::new();
     let inferred = features(record, |name, value| {
         let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).ok_or_else(|| wrong(0, "a name"))?;
-        found.retain(|other| other.name != name); // the last of a name counts
+        // The last of a name counts.
+        found.retain(|other| other.name != name);
+        left_out.retain(|(other, _)| other != name);
         let Some(kind) = kind(value)? else { return Ok(()) };
         let (mut count, mut len, mut equal) = (0, None, true);
         items(value, kind, |item| {
@@ -213,14 +295,74 @@ pub(crate) fn infer(record: &[u8]) -> Option<Vec<Feature>> {
             Kind::Floats => (DType::Float32, several.into_iter().collect()),
             Kind::Ints => (DType::Int64, several.into_iter().collect()),
         };
-        // Byte strings of several lengths are no array; what is left out is said to be missing when it is asked for.
         if equal {
             found.push(Feature { name: name.to_owned(), kind, count, spec: TensorSpec::new(dtype, Shape::fixed(&dims)) });
+        } else {
+            left_out.push((name.to_owned(), "byte strings of several lengths, which are not an array".into()));
         }
         Ok(())
     });
+    let besides = inferred.ok()?;
+    let is_sequence = besides.lists.is_some_and(|lists| are_lists(lists).unwrap_or(false));
+    if found.is_empty() && left_out.is_empty() && !(is_sequence && besides.lists.is_some_and(|lists| !lists.bytes.is_empty())) {
+        return None;
+    }
+    if let Some(shapes) = besides.shapes {
+        for feature in &mut found {
+            let said = shape_of(shapes, &feature.name).ok()?;
+            let spec = said.map(|dims| TensorSpec::new(feature.spec.dtype, Shape::fixed(&dims)));
+            // One that another program changed the values of is as they are.
+            if let Some(spec) = spec.filter(|spec| same_bytes(spec, &feature.spec)) {
+                feature.spec = spec;
+            }
+        }
+    }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    (inferred.is_ok() && !found.is_empty()).then_some(found)
+    let shapes = besides.shapes.map(|shapes| shapes.bytes.to_vec()).unwrap_or_default();
+    Some(First { features: found, left_out, is_sequence, shapes })
+}
+
+fn same_bytes(one: &TensorSpec, other: &TensorSpec) -> bool {
+    let bytes = |spec: &TensorSpec| spec.fixed().map(|(_, bytes)| bytes);
+    bytes(one).is_some() && bytes(one) == bytes(other)
+}
+
+impl First {
+    /// Compares what another record has besides the features that were found in it.
+    ///
+    /// # Errors
+    /// What would be left out of it.
+    fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
+        let known = self.features.iter().map(|feature| feature.name.as_str());
+        let known = known.chain(self.left_out.iter().map(|(name, _)| name.as_str())).any(|known| known.as_bytes() == name);
+        if known {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(name);
+        Err(wrong(
+            0,
+            format!(
+                "feature {name:?} is in this record and not in the first, and would be left out. Choose those that all have with features="
+            ),
+        ))
+    }
+
+    fn check_besides(&self, besides: Besides<'_>) -> std::result::Result<(), Wrong> {
+        if let Some(lists) = besides.lists.filter(|_| !self.is_sequence)
+            && !lists.bytes.is_empty()
+            && are_lists(lists).unwrap_or(false)
+        {
+            let what =
+                "it is a tf.train.SequenceExample, and its feature_lists would be left out. Choose of the others with features=";
+            return Err(wrong(lists.at, what));
+        }
+        match besides.shapes {
+            Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
+                Err(wrong(shapes.at, "its features have other shapes than those of the first record. Say theirs with features="))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Feature {
@@ -229,9 +371,7 @@ impl Feature {
     /// # Errors
     /// Why the feature is none such.
     pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
-        let bytes = |spec: &TensorSpec| spec.fixed().map(|(_, bytes)| bytes);
-        let fits = bytes(spec).is_some() && bytes(spec) == bytes(&self.spec);
-        if fits && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes) {
+        if same_bytes(spec, &self.spec) && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes) {
             return Ok(Self { spec: spec.clone(), ..self.clone() });
         }
         Err(format!(
@@ -250,21 +390,27 @@ impl Feature {
     }
 }
 
-/// Writes the values of `wanted` features of a record, each into bytes that have room for just them, in this machine's byte order.
+/// Writes the values of `wanted` features of a record, each into bytes that have room for just them, in this machine's byte order. If `first`
+/// is given, the record is not to have more than it.
 ///
 /// # Errors
-/// A record that is no Example, lacks a feature, or has other values of it than the first record.
+/// A record that is no Example, lacks a feature, has one more, or has other values of it than the first record.
 pub(crate) fn read<'a>(
     record: &[u8],
     wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,
+    first: Option<&First>,
 ) -> std::result::Result<(), Wrong> {
     let mut wanted: Vec<(&Feature, &mut [u8], Option<Message<'_>>)> = wanted.map(|(feature, out)| (feature, out, None)).collect();
-    features(record, |name, value| {
-        if let Some((_, _, found)) = wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
-            *found = Some(value);
+    let besides = features(record, |name, value| {
+        match wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
+            Some((_, _, found)) => *found = Some(value),
+            // One without values is as good as none.
+            None if kind(value)?.is_none() => {}
+            None => first.map_or(Ok(()), |first| first.check(name))?,
         }
         Ok(())
     })?;
+    first.map_or(Ok(()), |first| first.check_besides(besides))?;
     for (feature, out, found) in wanted {
         let Some(value) = found else { return Err(wrong(0, format!("feature {:?} is missing", feature.name))) };
         read_feature(feature, value, out)?;

@@ -16,9 +16,9 @@
 //! to the file afterwards. If it is truncated while the tensor lives, reading beyond its new end ends the process (SIGBUS); if it is
 //! overwritten in place, the tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
 
-use super::blocks;
 use super::replace::{io, replace};
 use super::section::{Section, ours};
+use super::{Format, blocks};
 use crate::source::{Array, DataFile, Located};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -38,7 +38,9 @@ use tensorferry_core::{ByteOrder, Error, Result, Tensor, View};
 /// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file; [`Error::InFile`] around what
 /// [`npy_header::parse`] says of the header, and around [`Error::WrongLength`] if the file is shorter than the header promises.
 pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
-    locate(&DataFile::open(path.as_ref())?)?.map()
+    let file = DataFile::open(path.as_ref())?;
+    Format::Npy.check(&file)?;
+    locate(&file)?.map()
 }
 
 /// Where the elements of a `.npy` file lie.

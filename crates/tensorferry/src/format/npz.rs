@@ -6,6 +6,7 @@
 
 use super::replace::io;
 use super::section::{Section, fill, ours};
+use super::zip_directory::{Entry, Method, entries, malformed};
 use super::{deflate, npy};
 use crate::buffers::pool;
 use crate::dataset::Stop;
@@ -14,92 +15,113 @@ use crate::source::{Array, DataFile, Located};
 use crate::{Error, Result, Tensor};
 use flate2::read::DeflateDecoder;
 use libdeflater::{DecompressionError, Decompressor};
+use std::collections::HashSet;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipWriter};
 
 const FORMAT: &str = "npz";
-
-/// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is taken for it.
-const MOST_PER_BYTE: u64 = 1032;
 
 /// Bytes in the archive of the largest member that is read whole and inflated at once, which is faster than as a stream and takes these
 /// bytes of memory besides.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
-/// One file in the archive.
+/// One array in the archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     file: Arc<DataFile>,
     /// The array's name: the member's, without `.npy`.
     pub(crate) name: String,
-    /// Where its bytes start.
-    start: u64,
-    /// Bytes in the archive.
-    stored: u64,
-    /// Bytes once they are inflated.
-    size: u64,
-    crc: u32,
-    deflated: bool,
+    entry: Entry,
 }
 
-/// The members of an archive that are arrays, in the order of its directory.
+/// What an archive holds.
+pub(crate) struct Archive {
+    /// Its arrays, in the order of its directory.
+    pub(crate) members: Vec<Member>,
+    /// The names of what is in it besides, and why it is no array.
+    pub(crate) left_out: Vec<(String, String)>,
+}
+
+/// What an archive holds. A member is an array if its name ends in `.npy` or it begins as such a file, as for NumPy. Unless the user `said`
+/// that it is an `.npz`, one of another kind that happens to be a zip archive is refused.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is no zip archive, if members are encrypted or compressed in another way than by deflate, or if two
-/// have the same name; [`Error::WrongLength`] if it is truncated.
-pub(crate) fn members(file: &Arc<DataFile>) -> Result<Vec<Member>> {
-    directory(file).map_err(|error| error.in_file(file.path()))
+/// [`Error::Malformed`] if the file is no zip archive, if arrays are encrypted or compressed in another way than by deflate, if two members
+/// have the same name, or if one is described in two ways; or if it holds other things and no array; [`Error::WrongLength`] if it is truncated.
+pub(crate) fn members(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
+    directory(file, said).map_err(|error| error.in_file(file.path()))
 }
 
-fn malformed(offset: u64, what: impl Into<String>) -> Error {
-    Error::Malformed { format: FORMAT, offset, what: what.into() }
+fn directory(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
+    let entries = entries(file)?;
+    let wrong = |what: String| malformed(0, what);
+    let kind = other_kind(entries.iter().map(|entry| entry.name.as_str()));
+    if let Some(kind) = kind.filter(|_| !said) {
+        return Err(wrong(format!("{kind}")));
+    }
+    let mut archive = Archive { members: Vec::with_capacity(entries.len()), left_out: Vec::new() };
+    let names: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    for entry in &entries {
+        let npy = entry.name.strip_suffix(".npy");
+        let mut magic = [0; 6];
+        if npy.is_none() && (entry.begins(file, &mut magic).is_none() || magic != *b"\x93NUMPY") {
+            let why = match &entry.method {
+                Method::Other(how) => format!("{how}, and its name does not say that it is an array"),
+                _ => "not an array: it does not begin as a .npy file does".into(),
+            };
+            archive.left_out.push((entry.name.clone(), why));
+            continue;
+        }
+        // Where both are there, each keeps its whole name.
+        let name = npy.filter(|name| !names.contains(name)).unwrap_or(&entry.name);
+        if let Method::Other(how) = &entry.method {
+            return Err(malformed(
+                entry.start,
+                format!("{name} is {how}; deflated and stored members are read. Save it again with NumPy."),
+            ));
+        }
+        archive.members.push(Member { file: Arc::clone(file), name: name.to_owned(), entry: entry.clone() });
+    }
+    if archive.members.is_empty() && !entries.is_empty() {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).take(5).collect();
+        let what = kind.map_or_else(
+            || format!("a zip archive without arrays: it holds {names:?}. Unpack it, and open what is in it."),
+            String::from,
+        );
+        return Err(wrong(what));
+    }
+    Ok(archive)
 }
 
-fn directory(file: &Arc<DataFile>) -> Result<Vec<Member>> {
-    let wrong = |error: ZipError| match error {
-        ZipError::Io(error) => ours(error, |error| malformed(0, format!("no zip archive, or a truncated one: {error}"))),
-        other => malformed(0, format!("no zip archive, or a damaged one: {other}")),
-    };
-    let mut archive = ZipArchive::new(BufReader::new(Section::whole(file))).map_err(wrong)?;
-    if archive.has_duplicate_names() {
-        return Err(malformed(archive.central_directory_start(), "two members have the same name"));
+/// What an archive is that is not meant to be an `.npz`, and what reads it.
+fn other_kind<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+    let any = |is: &dyn Fn(&str) -> bool| names.clone().any(is);
+    let has = |name: &str| any(&|other| other == name);
+    let starts = |start: &str| any(&|name| name.starts_with(start));
+    match () {
+        () if any(&|name| name == "data.pkl" || name.ends_with("/data.pkl")) => Some(
+            "a PyTorch file, which is a pickle in a zip archive. Load it with torch.load(path, weights_only=True), and save its tensors as \
+             .safetensors or .npz.",
+        ),
+        () if has("[Content_Types].xml") && starts("xl/") => Some("an Excel workbook. Read it with pandas.read_excel."),
+        () if has("[Content_Types].xml") => Some("an Office document, not an archive of arrays."),
+        () if has("content.xml") && has("mimetype") => {
+            Some("an OpenDocument file. Read a table with pandas.read_excel(path, engine=\"odf\").")
+        }
+        () if has("model.weights.h5") || (has("config.json") && has("metadata.json")) => {
+            Some("a Keras model. Load it with keras.saving.load_model, and save its weights as .npz.")
+        }
+        () if any(&|name| name.ends_with(".dist-info/WHEEL")) => Some("a Python wheel. Install it with pip."),
+        () if has("META-INF/MANIFEST.MF") => Some("a Java archive, not an archive of arrays."),
+        () if any(&|name| matches!(name.rsplit('/').next(), Some(".zarray" | ".zgroup" | "zarr.json"))) => {
+            Some("a zipped Zarr store. Open it with zarr, and pass its arrays to from_tensor_slices or save.")
+        }
+        () => None,
     }
-    let mut members = Vec::with_capacity(archive.len());
-    for at in 0..archive.len() {
-        let entry = archive.by_index_raw(at).map_err(wrong)?;
-        let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-        let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else { continue };
-        let start = entry.data_start().ok_or_else(|| malformed(entry.header_start(), format!("{name}: no place in the file")))?;
-        if entry.encrypted() {
-            return Err(malformed(entry.header_start(), format!("{name} is encrypted, which arrays cannot be")));
-        }
-        let deflated = match entry.compression() {
-            CompressionMethod::Stored => false,
-            CompressionMethod::Deflated => true,
-            other => {
-                let what =
-                    format!("{name} is compressed by {other}; deflated and stored members are read. Save it again with NumPy.");
-                return Err(malformed(entry.header_start(), what));
-            }
-        };
-        let (stored, size, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
-        let end = start.saturating_add(stored);
-        if end > file.len() {
-            return Err(Error::WrongLength { format: FORMAT, expected: end, actual: file.len() });
-        }
-        if !deflated && stored != size {
-            return Err(malformed(entry.header_start(), format!("{name} is stored, but of two sizes: {stored} and {size} bytes")));
-        }
-        if size / MOST_PER_BYTE > stored {
-            return Err(malformed(entry.header_start(), format!("{name}: {stored} bytes cannot inflate to {size}")));
-        }
-        members.push(Member { file: Arc::clone(file), name, start, stored, size, crc, deflated });
-    }
-    Ok(members)
 }
 
 impl Member {
@@ -110,7 +132,15 @@ impl Member {
 
     /// The member's place, as errors name it: `archive.npz/x.npy`.
     fn path(&self) -> PathBuf {
-        self.file.path().join(format!("{}.npy", self.name))
+        self.file.path().join(&self.entry.name)
+    }
+
+    /// What the array's header says; only that much of it is read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn peek(&self) -> Result<Header> {
+        self.header(&mut self.stream())
     }
 
     /// Where the array lies, if it lies in the file as it is.
@@ -118,26 +148,26 @@ impl Member {
     /// # Errors
     /// What is wrong with its header.
     pub(crate) fn locate(&self) -> Result<Option<Located>> {
-        if self.deflated {
+        if self.is_deflated() {
             return Ok(None);
         }
-        let header = self.header(&mut Section::new(&self.file, self.start, self.stored))?;
-        let offset = self.start + header.data_offset as u64;
+        let header = self.header(&mut Section::new(&self.file, self.entry.start, self.entry.stored))?;
+        let offset = self.entry.start + header.data_offset as u64;
         let (dtype, order, layout) = (header.dtype, header.order, header.layout);
         Located { format: FORMAT, file: Arc::clone(&self.file), offset, dtype, order, layout }.checked().map(Some)
     }
 
     fn header(&self, stream: &mut dyn Read) -> Result<Header> {
         let header = npy::read_header(stream, |error| self.damaged(&error)).map_err(|error| error.in_file(&self.path()))?;
-        if header.file_len() > self.size {
-            let wrong = Error::WrongLength { format: "npy", expected: header.file_len(), actual: self.size };
+        if header.file_len() > self.entry.size {
+            let wrong = Error::WrongLength { format: "npy", expected: header.file_len(), actual: self.entry.size };
             return Err(wrong.in_file(&self.path()));
         }
         Ok(header)
     }
 
     fn damaged(&self, error: &std::io::Error) -> Error {
-        malformed(self.start, format!("the member cannot be inflated: {error}"))
+        malformed(self.entry.start, format!("the member cannot be inflated: {error}"))
     }
 
     /// The array, inflated.
@@ -146,20 +176,22 @@ impl Member {
     /// What is wrong with its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if it does to another size;
     /// [`Error::Checksum`]; [`Error::Allocation`].
     pub(crate) fn inflate(&self) -> Result<Tensor> {
-        if self.deflated && self.stored <= MOST_AT_ONCE { self.inflate_at_once() } else { self.inflate_stream() }
+        if self.is_deflated() && self.entry.stored <= MOST_AT_ONCE { self.inflate_at_once() } else { self.inflate_stream() }
     }
 
     fn inflate_at_once(&self) -> Result<Tensor> {
-        let (stored, size) = (in_memory(self.stored)?, in_memory(self.size)?);
+        let (stored, size) = (in_memory(self.entry.stored)?, in_memory(self.entry.size)?);
         let mut deflated = pool::take(stored)?;
-        self.file.read_exact_at(self.start, deflated.as_mut_slice())?;
+        self.file.read_exact_at(self.entry.start, deflated.as_mut_slice())?;
         let mut buffer = pool::take(size)?;
         match Decompressor::new().deflate_decompress(deflated.as_mut_slice(), buffer.as_mut_slice()) {
             Ok(len) if len == size => {}
             Ok(len) => return Err(self.another_size(len as u64)),
-            Err(DecompressionError::InsufficientSpace) => return Err(self.another_size(self.size.saturating_add(1))),
+            Err(DecompressionError::InsufficientSpace) => return Err(self.another_size(self.entry.size.saturating_add(1))),
             Err(DecompressionError::BadData) => {
-                return Err(malformed(self.start, "the member cannot be inflated: it is no deflate stream").in_file(&self.path()));
+                return Err(
+                    malformed(self.entry.start, "the member cannot be inflated: it is no deflate stream").in_file(&self.path())
+                );
             }
         }
         let header = self.header(&mut &*buffer.as_mut_slice())?;
@@ -181,12 +213,12 @@ impl Member {
 
     /// Whether it is compressed.
     pub(crate) fn is_deflated(&self) -> bool {
-        self.deflated
+        self.entry.method == Method::Deflated
     }
 
     /// Bytes that it takes in memory.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.entry.size
     }
 
     /// The array's header, and a stream of its elements.
@@ -199,21 +231,11 @@ impl Member {
         Ok((header, RowStream { member: self.clone(), stream }))
     }
 
-    /// Reads all of it and compares the checksum.
-    ///
-    /// # Errors
-    /// As [`Member::inflate`].
-    pub(crate) fn verify(&self) -> Result<()> {
-        let mut stream = self.stream();
-        self.header(&mut stream)?;
-        self.finish(stream, &Stop::default())
-    }
-
-    /// As [`Member::verify`], of arrays of any dtype.
+    /// Reads all of it and compares the checksum, of an array of any dtype.
     ///
     /// # Errors
     /// As [`Member::inflate`], and [`Error::Stopped`].
-    pub(super) fn verify_whole(&self, stop: &Stop) -> Result<()> {
+    pub(crate) fn verify(&self, stop: &Stop) -> Result<()> {
         let mut stream = self.stream();
         let header = self.header(&mut stream);
         // Bytes that are not what was written may well be no header.
@@ -225,15 +247,16 @@ impl Member {
     }
 
     fn stream(&self) -> Summed<Box<dyn Read + Send>> {
-        let section = BufReader::with_capacity(256 << 10, Section::new(&self.file, self.start, self.stored));
-        let stream: Box<dyn Read + Send> = if self.deflated { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
+        let section = BufReader::with_capacity(256 << 10, Section::new(&self.file, self.entry.start, self.entry.stored));
+        let stream: Box<dyn Read + Send> =
+            if self.is_deflated() { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
         Summed { stream, hasher: crc32fast::Hasher::new(), read: 0 }
     }
 
     /// Reads what is left, and compares size and checksum.
     fn finish(&self, mut stream: Summed<Box<dyn Read + Send>>, stop: &Stop) -> Result<()> {
         let mut rest = [0; 8 << 10];
-        while stream.read <= self.size {
+        while stream.read <= self.entry.size {
             stop.check()?;
             match stream.read(&mut rest) {
                 Ok(0) => break,
@@ -242,22 +265,22 @@ impl Member {
                 Err(error) => return Err(ours(error, |error| self.damaged(&error)).in_file(&self.path())),
             }
         }
-        if stream.read != self.size {
+        if stream.read != self.entry.size {
             return Err(self.another_size(stream.read));
         }
         self.compare(stream.hasher.finalize())
     }
 
     fn compare(&self, actual: u32) -> Result<()> {
-        if actual == self.crc {
+        if actual == self.entry.crc {
             return Ok(());
         }
-        let wrong = Error::Checksum { format: FORMAT, offset: self.start, expected: self.crc, actual };
+        let wrong = Error::Checksum { format: FORMAT, offset: self.entry.start, expected: self.entry.crc, actual };
         Err(wrong.in_file(&self.path()))
     }
 
     fn another_size(&self, actual: u64) -> Error {
-        Error::WrongLength { format: FORMAT, expected: self.size, actual }.in_file(&self.path())
+        Error::WrongLength { format: FORMAT, expected: self.entry.size, actual }.in_file(&self.path())
     }
 }
 
@@ -378,7 +401,7 @@ mod tests {
         let array = Array::try_from(Tensor::from_vec(values, &[3000]).unwrap()).unwrap();
         crate::save_arrays(&path, &[("x", array)], None, true).unwrap();
         let good = std::fs::read(&path).unwrap();
-        let expected = outcome(members(&DataFile::open(&path).unwrap()).unwrap()[0].inflate_stream());
+        let expected = outcome(members(&DataFile::open(&path).unwrap(), false).unwrap().members[0].inflate_stream());
         assert_eq!(expected.as_ref().map(Vec::len), Ok(24_000));
         let mut refused = 0;
         for at in 0..=good.len() {
@@ -387,8 +410,8 @@ mod tests {
                 *byte ^= 1 << (at % 8);
             }
             std::fs::write(&path, bytes).unwrap();
-            let Ok(found) = members(&DataFile::open(&path).unwrap()) else { continue };
-            for member in found.iter().filter(|member| member.deflated) {
+            let Ok(found) = members(&DataFile::open(&path).unwrap(), false) else { continue };
+            for member in found.members.iter().filter(|member| member.is_deflated()) {
                 let (whole, stream) = (outcome(member.inflate_at_once()), outcome(member.inflate_stream()));
                 refused += u32::from(whole.is_err());
                 assert_eq!(whole.is_ok(), stream.is_ok(), "byte {at}: {whole:?}, {stream:?}");

@@ -5,6 +5,8 @@
 //! takes the lock off when that process ends, however it ends: a file that can be locked is nobody's any more.
 
 use super::flowing::Flowing;
+use super::foreign::not_a_path;
+use super::regular::open_beside;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -14,7 +16,22 @@ use tensorferry_core::{Error, Result};
 
 /// Makes an error of a refused file operation.
 pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-    move |source| Error::Io { action, path: path.to_owned(), source }
+    move |source| {
+        let source = plain(source);
+        let hint = if source.kind() == ErrorKind::NotFound { not_a_path(path) } else { None };
+        let source = hint.map_or(source, |hint| io::Error::new(ErrorKind::NotFound, hint));
+        Error::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// What the system said, where another error wraps it with a name that tells the user nothing.
+fn plain(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let said = error.to_string();
+    let number = said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    number.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames it to `path`. If anything fails
@@ -54,6 +71,17 @@ fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 pub fn replace_file(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     replace_as_it_is(path, |file| write(file).map_err(io("write", path)))
+}
+
+/// Whether a file of that name could be written, as [`replace_file`] does: the folder is there, and files can be made in it.
+///
+/// # Errors
+/// [`Error::Io`] if not.
+pub fn can_replace(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let target = target(path)?;
+    let made = create(directory(&target), target.file_name().unwrap_or_default());
+    made.map(drop).map_err(io("create a temporary file beside", path))
 }
 
 /// What the renaming is to replace.
@@ -127,7 +155,8 @@ pub(super) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
     name.push(SUFFIX);
     let path = directory(target).join(name);
     loop {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = open_beside(&path, true).map_err(|error| if error.raw_os_error().is_some() { error } else { named(error) })?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(ErrorKind::WouldBlock, "another process is writing it"));
@@ -163,8 +192,10 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
         }
         let path = entry.path();
         let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
-        let lock = match File::open(&path) {
+        let lock = match open_beside(&path, false) {
             Err(error) if gone(&error) => continue,
+            // What took its place is another's.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => continue,
             other => other.map_err(io("open", &path))?,
         };
         if lock.try_lock().is_ok() {

@@ -5,6 +5,7 @@ use crate::source::{Array, DataFile, Foreign, Located};
 use crate::{ALIGNMENT, ByteOrder, DType, Error, Layout, Result};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const FORMAT: &str = "safetensors";
@@ -20,12 +21,19 @@ const LITTLE: ByteOrder = if cfg!(target_endian = "little") { ByteOrder::Native 
 
 type Place = std::result::Result<Located, Foreign>;
 
-/// The names in a file and where their arrays lie, in the order in which they lie. Arrays of dtypes that
-/// tensors do not share are [`Foreign`].
+/// What a file holds.
+pub(crate) struct Contents {
+    /// The names and where their arrays lie, in the order in which they lie. Arrays of dtypes that tensors do not share are [`Foreign`].
+    pub(crate) arrays: Vec<(String, Place)>,
+    /// What the header says besides: `__metadata__`.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// What a file holds, less the elements.
 ///
 /// # Errors
 /// [`Error::Malformed`]; [`Error::WrongLength`] if the arrays are not all there, or are not all that is.
-pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Vec<(String, Place)>> {
+pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Contents> {
     read(file).map_err(|error| error.in_file(file.path()))
 }
 
@@ -33,7 +41,10 @@ fn malformed(offset: u64, what: impl Into<String>) -> Error {
     Error::Malformed { format: FORMAT, offset, what: what.into() }
 }
 
-fn read(file: &Arc<DataFile>) -> Result<Vec<(String, Place)>> {
+fn read(file: &Arc<DataFile>) -> Result<Contents> {
+    if file.len() == 0 {
+        return Err(malformed(0, "the file is empty"));
+    }
     let start = file.read_up_to(0, 8)?;
     let Ok(len) = <[u8; 8]>::try_from(start.as_slice()).map(u64::from_le_bytes) else {
         return Err(Error::WrongLength { format: FORMAT, expected: PREFIX, actual: file.len() });
@@ -65,7 +76,8 @@ fn read(file: &Arc<DataFile>) -> Result<Vec<(String, Place)>> {
         };
         arrays.push((name, place));
     }
-    Ok(arrays)
+    let metadata = metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(Contents { arrays, metadata })
 }
 
 /// The header's text, every offset in it compared with shape and dtype.
@@ -104,7 +116,7 @@ const DTYPES: [(Dtype, DType); 14] = [
 ///
 /// # Errors
 /// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a name that is not an array's.
-pub(super) fn header(arrays: &[(&str, &Array)]) -> Result<(Vec<u8>, Vec<usize>)> {
+pub(super) fn header(arrays: &[(&str, &Array)], metadata: &BTreeMap<String, String>) -> Result<(Vec<u8>, Vec<usize>)> {
     let mut order = (0..arrays.len()).collect::<Vec<_>>();
     let mut dtypes = Vec::with_capacity(arrays.len());
     for (name, array) in arrays {
@@ -132,8 +144,18 @@ pub(super) fn header(arrays: &[(&str, &Array)]) -> Result<(Vec<u8>, Vec<usize>)>
         start = end;
     }
     let wrong = |error: String| Error::Argument { stage: "save", what: error };
-    let metadata = Metadata::new(None, infos).map_err(|error| wrong(error.to_string()))?;
-    let mut text = serde_json::to_vec(&metadata).map_err(|error| wrong(error.to_string()))?;
+    let infos_are_none = infos.is_empty();
+    let arrays = Metadata::new(None, infos).map_err(|error| wrong(error.to_string()))?;
+    let mut text = serde_json::to_vec(&arrays).map_err(|error| wrong(error.to_string()))?;
+    if !metadata.is_empty() {
+        // In the order of the keys: the same metadata make the same file.
+        let kept = serde_json::to_string(metadata).map_err(|error| wrong(error.to_string()))?;
+        let comma = if infos_are_none { "" } else { "," };
+        text.splice(1..1, format!("\"__metadata__\":{kept}{comma}").into_bytes());
+        if text.len() as u64 > MAX_HEADER {
+            return Err(wrong(format!("the metadata are {} bytes; a .safetensors header has at most {MAX_HEADER}", kept.len())));
+        }
+    }
     // The first array starts at a multiple of 64 bytes, as frameworks want it. Spaces are what a header may end with.
     let padded = (text.len() + 8).next_multiple_of(ALIGNMENT) - 8;
     text.resize(padded, b' ');

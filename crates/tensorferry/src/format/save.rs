@@ -1,9 +1,11 @@
 //! Writing arrays to files of any format, so that the name always stands for a whole file.
 
+use super::foreign::unwritable;
 use super::replace::{io, replace};
 use super::{Format, blocks, npy, npz, safetensors, tfrecord};
 use crate::source::Array;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -57,6 +59,32 @@ pub fn save_arrays<N: AsRef<str>>(
     format: Option<Format>,
     compress: bool,
 ) -> Result<()> {
+    save_arrays_with(path, arrays, format, compress, &BTreeMap::new())
+}
+
+/// As [`save_arrays`], with what a `.safetensors` file says besides its arrays.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tensorferry::{Array, Mode, Tensor, open, save_arrays_with};
+///
+/// let path = tempfile::tempdir().unwrap().keep().join("model.safetensors");
+/// let weights = Array::try_from(Tensor::from_vec(vec![0.5_f32, 2.0], &[2])?)?;
+/// let metadata = BTreeMap::from([("step".to_owned(), "70000".to_owned())]);
+/// save_arrays_with(&path, &[("w", weights)], None, false, &metadata)?;
+/// assert_eq!(open(&[path], None, Mode::Auto)?.arrays()?.metadata(), &metadata);
+/// # Ok::<(), tensorferry::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`save_arrays`]; [`Error::Argument`] for metadata in another format.
+pub fn save_arrays_with<N: AsRef<str>>(
+    path: impl AsRef<Path>,
+    arrays: &[(N, Array)],
+    format: Option<Format>,
+    compress: bool,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
     let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
@@ -69,10 +97,13 @@ pub fn save_arrays<N: AsRef<str>>(
     if compress && format != Format::Npz {
         return wrong(format!("{format} files are not compressed; npz can be"));
     }
+    if !metadata.is_empty() && format != Format::SafeTensors {
+        return wrong(format!("{format} files have no place for metadata; safetensors do"));
+    }
     match format {
         Format::Npz => replace(path, |file| npz::write(file, path, &arrays, compress)),
         Format::SafeTensors => {
-            let (header, order) = safetensors::header(&arrays)?;
+            let (header, order) = safetensors::header(&arrays, metadata)?;
             replace(path, |file| {
                 let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
                 write(&header)?;
@@ -90,6 +121,9 @@ pub fn save_arrays<N: AsRef<str>>(
 }
 
 fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
+    if let Some(what) = unwritable(path, format) {
+        return Err(Error::Argument { stage: "save", what: format!("{}: {what}", path.display()) });
+    }
     format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
         let what = format!(
             "{}: its extension does not tell the format. Pass format=, one of {:?}.",

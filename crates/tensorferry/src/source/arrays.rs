@@ -2,9 +2,10 @@
 
 use super::{Array, DataFile, Located, Mode, shards};
 use crate::buffers::usable;
+use crate::dataset::{Stop, TensorSpec};
 use crate::format::npz;
-use crate::{Error, Result, Tensor};
-use std::collections::HashMap;
+use crate::{DType, Error, Result, Tensor};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,9 +15,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Arrays {
     members: Arc<[(String, Member)]>,
+    notes: Arc<Notes>,
     mode: Mode,
     memory_limit: Option<usize>,
     paths: Arc<[PathBuf]>,
+}
+
+/// What files hold besides arrays.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// What is no array, and why: with `features` chosen, none of it was asked for.
+    pub(crate) left_out: Vec<(String, String)>,
+    /// What `.safetensors` files say in `__metadata__`.
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// What a name stands for.
@@ -40,6 +51,64 @@ pub(crate) struct Foreign {
     pub(crate) descr: String,
 }
 
+impl Member {
+    /// What keeps it from being an array of ours, if that is its dtype.
+    fn foreign(&self) -> Option<Error> {
+        let unsupported = |error: Error| (error.code() == "unsupported_dtype").then_some(error);
+        match self {
+            Self::Open(_) => None,
+            Self::Located(parts) => parts.iter().find_map(|part| part.as_ref().err()).map(Foreign::error),
+            Self::Zipped(parts) => parts.iter().find_map(|part| part.peek().err().and_then(unsupported)),
+        }
+    }
+
+    /// Compares dtype and shape of the rows with what they are to be.
+    ///
+    /// # Errors
+    /// Why they are not so; what is wrong with a header.
+    fn check(&self, name: &str, spec: &TensorSpec) -> Result<()> {
+        let rows = |dtype: DType, shape: &[usize]| match shape {
+            [_, row @ ..] if dtype == spec.dtype && spec.shape.admits(row) => Ok(()),
+            _ => {
+                let what = format!("feature {name:?} is {dtype} of shape {shape:?}, whose rows are not {spec}, as features= says");
+                Err(Error::Argument { stage: "open", what })
+            }
+        };
+        match self {
+            Self::Open(array) => rows(array.dtype(), array.shape()),
+            Self::Located(parts) => parts.iter().try_for_each(|part| match part {
+                Ok(located) => rows(located.dtype, located.layout.shape()),
+                Err(foreign) => Err(foreign.error()),
+            }),
+            Self::Zipped(parts) => parts.iter().try_for_each(|part| {
+                let header = part.peek()?;
+                rows(header.dtype, header.layout.shape())
+            }),
+        }
+    }
+}
+
+/// The members of these names, in this order, each as it is to be; all if none is asked for.
+///
+/// # Errors
+/// [`Error::Argument`] if there is none of a name, or it is not as it is to be.
+pub(crate) fn chosen(members: Vec<(String, Member)>, asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<(String, Member)>> {
+    if asked.is_empty() {
+        return Ok(members);
+    }
+    let names: Vec<String> = members.iter().map(|(name, _)| name.clone()).take(20).collect();
+    let mut members: HashMap<String, Member> = members.into_iter().collect();
+    let one = |(name, spec): &(String, Option<TensorSpec>)| {
+        let Some(member) = members.remove(name) else {
+            let what = format!("no array has the name {name:?}, as features= says; there are {names:?}");
+            return Err(Error::Argument { stage: "open", what });
+        };
+        spec.as_ref().map_or(Ok(()), |spec| member.check(name, spec))?;
+        Ok((name.clone(), member))
+    };
+    asked.iter().map(one).collect()
+}
+
 impl Foreign {
     fn error(&self) -> Error {
         Error::UnsupportedDType { place: self.place, descr: self.descr.clone() }.in_file(self.file.path())
@@ -47,8 +116,29 @@ impl Foreign {
 }
 
 impl Arrays {
-    pub(crate) fn new(members: Vec<(String, Member)>, mode: Mode, memory_limit: Option<usize>, files: &[Arc<DataFile>]) -> Self {
-        Self { members: members.into(), mode, memory_limit, paths: files.iter().map(|file| file.path().to_owned()).collect() }
+    pub(crate) fn new(
+        members: Vec<(String, Member)>,
+        notes: Notes,
+        mode: Mode,
+        memory_limit: Option<usize>,
+        files: &[Arc<DataFile>],
+    ) -> Self {
+        let paths = files.iter().map(|file| file.path().to_owned()).collect();
+        Self { members: members.into(), notes: Arc::new(notes), mode, memory_limit, paths }
+    }
+
+    /// What `.safetensors` files say besides their arrays, in `__metadata__`. Of several files, what not two of them contradict.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.notes.metadata
+    }
+
+    /// What is in the files and cannot be read as an array, and why: members of an archive that are none, arrays of a dtype that tensors do
+    /// not have (which are among the [`Arrays::names`]). Of compressed arrays the headers are decompressed to find out.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(String, String)> {
+        let foreign = self.members.iter().filter_map(|(name, member)| Some((name.clone(), member.foreign()?.to_string())));
+        self.notes.left_out.iter().cloned().chain(foreign).collect()
     }
 
     /// The names, in the order in which the arrays lie in the files.
@@ -92,7 +182,11 @@ impl Arrays {
 
     fn no_such(&self, name: &str) -> Error {
         let names: Vec<&str> = self.names().take(20).collect();
-        let what = format!("no array has the name {name:?}; there are {names:?}");
+        let known = self.notes.left_out.iter().find(|(other, _)| other == name);
+        let what = match known {
+            Some((_, why)) => format!("{name:?} is {why}; the arrays are {names:?}"),
+            None => format!("no array has the name {name:?}; there are {names:?}"),
+        };
         Error::Argument { stage: "open", what }
     }
 
@@ -153,6 +247,19 @@ impl Arrays {
         self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member, fit)?))).into_iter().collect()
     }
 
+    /// As [`Arrays::get_all`], without those of a dtype that tensors do not have: [`Arrays::left_out`] names them.
+    ///
+    /// # Errors
+    /// As [`Arrays::get`], of the first array that fails for another reason.
+    pub fn get_readable(&self) -> Result<Vec<(String, Array)>> {
+        let fit = self.fit(self.members.iter().map(|(_, member)| member));
+        let open = |(name, member): &(String, Member)| match member.foreign() {
+            Some(_) => Ok(None),
+            None => Ok(Some((name.clone(), self.open(member, fit)?))),
+        };
+        self.on_all_cores(open).into_iter().filter_map(Result::transpose).collect()
+    }
+
     /// Reads all arrays into memory, on the machine's cores.
     ///
     /// # Errors
@@ -163,13 +270,13 @@ impl Arrays {
     }
 
     /// Reads all there is and compares it with the checksums in the files: those of `.npz` and of TFRecord, which verifies them anyway.
-    /// (`.safetensors` files have none.)
+    /// (`.safetensors` files have none.) Arrays of any dtype are compared.
     ///
     /// # Errors
     /// [`Error::Checksum`]; what reading fails with.
     pub fn verify(&self) -> Result<()> {
         let verify = |(_, member): &(String, Member)| match member {
-            Member::Zipped(parts) => parts.iter().try_for_each(npz::Member::verify),
+            Member::Zipped(parts) => parts.iter().try_for_each(|part| part.verify(&Stop::default())),
             Member::Located(_) => Ok(()),
             Member::Open(array) => array.chunks().try_for_each(|rows| rows.map(drop)),
         };
@@ -209,7 +316,7 @@ impl Arrays {
 /// [`Error::Argument`], naming both files, if they share some names and not others.
 pub(crate) fn by_name<T>(
     files: &[Arc<DataFile>],
-    each: impl Fn(&Arc<DataFile>) -> Result<Vec<(String, T)>>,
+    mut each: impl FnMut(&Arc<DataFile>) -> Result<Vec<(String, T)>>,
 ) -> Result<Vec<(String, Vec<T>)>> {
     let mut all: Vec<(String, Vec<T>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();

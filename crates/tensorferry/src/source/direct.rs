@@ -63,8 +63,7 @@ impl Engine for Direct {
         let mut out: Vec<&mut [u8]> = pieces.iter_mut().map(|piece| &mut *piece.out).collect();
         self.reader.read(&self.files, &wanted, &mut out, stop)?;
         for same in wanted.chunk_by(|a, b| a.file == b.file) {
-            let file = &self.files[same[0].file];
-            file.check_unchanged(file.direct()?.file())?;
+            self.files[same[0].file].check()?;
         }
         Ok(())
     }

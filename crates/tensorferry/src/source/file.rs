@@ -6,17 +6,21 @@
 //! a process that was forked while another thread held one goes on with a file of its own.
 
 use crate::direct::DirectFile;
-use crate::format::io;
+use crate::format::{io, open_to_read};
 use crate::{Error, Result};
 use std::collections::VecDeque;
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, TryLockError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The most files kept open: a quarter of the 1024 that a process may usually have.
 const MOST_OPEN: usize = 256;
+
+/// How often a file is opened again where too many are open, and after what time.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Those that are open, the oldest first.
 static OPEN: Mutex<VecDeque<Weak<DataFile>>> = Mutex::new(VecDeque::new());
@@ -43,11 +47,83 @@ struct Handles {
 struct State {
     len: u64,
     modified: Option<SystemTime>,
+    /// Device and number of the file, where the system has such: another file of the same name has others.
+    identity: Option<(u64, u64)>,
 }
 
 impl State {
     fn of(metadata: &Metadata) -> Self {
-        Self { len: metadata.len(), modified: metadata.modified().ok() }
+        Self { len: metadata.len(), modified: metadata.modified().ok(), identity: identity(metadata) }
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// The most files kept open by a process that may have so many.
+fn most_open() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let few = |limit: u64| usize::try_from(limit / 4).map_or(MOST_OPEN, |limit| limit.clamp(1, MOST_OPEN));
+    *MOST.get_or_init(|| crate::buffers::open_files().map_or(MOST_OPEN, few))
+}
+
+/// Whether the system refuses because too many files are open.
+pub(crate) fn too_many_open(error: &std::io::Error) -> bool {
+    // ENFILE and EMFILE, everywhere.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Opens a file; where too many are open, once those that are kept are closed.
+fn open_file(path: &Path) -> std::io::Result<File> {
+    match open_to_read(path) {
+        Err(error) if too_many_open(&error) => {
+            close_kept();
+            open_to_read(path)
+        }
+        other => other,
+    }
+}
+
+/// As [`open_file`], of one that was open: other threads may be about to close theirs.
+fn open_again(path: &Path) -> std::io::Result<File> {
+    for _ in 0..ATTEMPTS {
+        match open_file(path) {
+            Err(error) if too_many_open(&error) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    open_file(path)
+}
+
+/// What a folder is, and what does open it.
+fn what_folder(path: &Path) -> &'static str {
+    let has = |name: &str| path.join(name).exists();
+    match () {
+        () if has("dataset.json") => "is a directory, of a saved dataset. Load it with Dataset.load.",
+        () if has("dataset_spec.pb") => "is a directory, of a dataset that tf.data saved. Load it with tf.data.Dataset.load.",
+        () if has("saved_model.pb") => "is a directory, of a SavedModel. Load it with tf.saved_model.load.",
+        () if has(".zarray") || has(".zgroup") || has("zarr.json") => "is a directory, of a Zarr store. Open it with zarr.",
+        () => "is a directory. Open its files by a pattern, such as DIRECTORY/*.npy, or by a list of them.",
+    }
+}
+
+/// Closes all files that are only kept for the next read.
+fn close_kept() {
+    let Ok(mut open) = OPEN.try_lock() else { return };
+    let all = std::mem::take(&mut *open);
+    drop(open);
+    for file in all.iter().filter_map(Weak::upgrade) {
+        if let Ok(mut kept) = file.handles.try_write() {
+            *kept = Handles::default();
+        }
     }
 }
 
@@ -58,15 +134,12 @@ impl DataFile {
     /// [`Error::Io`] if it cannot be opened or is no regular file.
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>> {
         let refused = io("open", path);
-        let metadata = fs::metadata(path).map_err(&refused)?;
-        if metadata.is_dir() {
-            return Err(refused(ErrorKind::IsADirectory.into()));
-        }
-        if !metadata.is_file() {
-            // Opening a pipe would wait for a writer.
-            return Err(refused(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
-        }
-        let handle = File::open(path).map_err(&refused)?;
+        let handle = match open_file(path) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                return Err(refused(std::io::Error::new(error.kind(), what_folder(path))));
+            }
+            other => other.map_err(&refused)?,
+        };
         let opened_as = State::of(&handle.metadata().map_err(&refused)?);
         let file = Arc::new(Self { path: path.to_owned(), opened_as, handles: RwLock::default(), alignment: OnceLock::new() });
         file.keep(|handles| handles.cached = Some(Arc::new(handle)));
@@ -88,16 +161,21 @@ impl DataFile {
     /// # Errors
     /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no longer the same.
     pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
+        self.handle_by(open_again)
+    }
+
+    fn handle_by(self: &Arc<Self>, open: fn(&Path) -> std::io::Result<File>) -> Result<Arc<File>> {
         if let Some(handle) = self.kept().cached {
             return Ok(handle);
         }
-        let handle = Arc::new(File::open(&self.path).map_err(io("open", &self.path))?);
+        let handle = Arc::new(open(&self.path).map_err(io("open", &self.path))?);
         self.check_unchanged(&handle)?;
         self.keep(|handles| handles.cached = Some(Arc::clone(&handle)));
         Ok(handle)
     }
 
-    /// The system's file, for reads past its cache.
+    /// The system's file, for reads past its cache. Where too many files are open it does not wait for others: who reads many at a time has
+    /// them itself.
     ///
     /// # Errors
     /// As [`DataFile::handle`].
@@ -107,7 +185,11 @@ impl DataFile {
             return Ok(handle);
         }
         // The file that is open may have another name by now, or none.
-        let again = kept.cached.and_then(|handle| DirectFile::open(&name_of(&handle)?).ok());
+        let cached = kept.cached.map_or_else(|| self.handle_by(open_file), Ok)?;
+        let again = match name_of(&cached).map(|name| DirectFile::open(&name)) {
+            Some(Err(error)) if too_many_open(&error) => return Err(io("open", &self.path)(error)),
+            other => other.and_then(std::result::Result::ok),
+        };
         let handle = match again {
             Some(same) => Arc::new(same),
             None => {
@@ -149,10 +231,11 @@ impl DataFile {
             return; // it is among the open ones already
         }
         open.push_back(Arc::downgrade(self));
-        if open.len() > MOST_OPEN {
+        let most = most_open();
+        if open.len() > most {
             open.retain(|file| file.strong_count() > 0);
         }
-        let oldest = if open.len() > MOST_OPEN { open.pop_front().and_then(|file| file.upgrade()) } else { None };
+        let oldest = if open.len() > most { open.pop_front().and_then(|file| file.upgrade()) } else { None };
         drop(open);
         if let Some(oldest) = oldest
             && let Ok(mut kept) = oldest.handles.try_write()
@@ -164,7 +247,24 @@ impl DataFile {
     /// # Errors
     /// [`Error::FileChanged`] if the file was written to since it was opened.
     pub(crate) fn check_unchanged(&self, handle: &File) -> Result<()> {
-        let now = State::of(&handle.metadata().map_err(io("read", &self.path))?);
+        self.compare(&handle.metadata().map_err(io("read", &self.path))?)
+    }
+
+    /// As [`DataFile::check_unchanged`], of the file as it is open, or as it is.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Io`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let Handles { cached, direct } = self.kept();
+        match (cached, direct) {
+            (Some(handle), _) => self.check_unchanged(&handle),
+            (None, Some(handle)) => self.check_unchanged(handle.file()),
+            (None, None) => self.compare(&std::fs::metadata(&self.path).map_err(io("read", &self.path))?),
+        }
+    }
+
+    fn compare(&self, metadata: &Metadata) -> Result<()> {
+        let now = State::of(metadata);
         if now == self.opened_as {
             return Ok(());
         }
@@ -243,6 +343,7 @@ fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();

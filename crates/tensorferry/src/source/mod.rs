@@ -17,6 +17,7 @@ mod open;
 mod packed;
 mod part;
 mod parts;
+mod pattern;
 mod progress;
 mod read;
 mod reader;
@@ -26,14 +27,14 @@ mod shards;
 pub use array::Array;
 pub use arrays::Arrays;
 pub use mode::Mode;
-pub use open::{OpenOptions, Opened, open, open_raw, open_with};
+pub use open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
 pub use progress::Progress;
 pub use reader::RowReader;
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;
 pub(crate) use cast::uncounted;
-pub(crate) use file::DataFile;
+pub(crate) use file::{DataFile, too_many_open};
 pub(crate) use located::Located;
 pub(crate) use packed::swap;
 

@@ -1,11 +1,12 @@
 //! Opening files of any format, one or many as one.
 
-use super::arrays::{Member, by_name};
+use super::arrays::{self, Member, Notes, by_name};
 use super::records::{self, RecordArrays};
-use super::{Array, Arrays, DataFile, Mode, natural, shards};
+use super::{Array, Arrays, DataFile, Located, Mode, pattern, shards};
 use crate::dataset::{Stop, TensorSpec};
-use crate::format::{self, Format, Raw, io, npz};
+use crate::format::{self, Format, Raw, npz};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,9 +84,9 @@ pub struct OpenOptions {
     pub format: Option<Format>,
     /// How they are read.
     pub mode: Mode,
-    /// Of the features of `tf.train.Example`s, those that are wanted: dtype, and shape in each record. A byte string can be elements of any
-    /// dtype, little-endian. None for all, as they are.
-    pub features: Vec<(String, TensorSpec)>,
+    /// Of arrays by name, those that are wanted: their rows have to be of that dtype and shape, if one is said. Of the features of
+    /// `tf.train.Example`s a byte string can be elements of any dtype, little-endian. None for all, as they are.
+    pub features: Vec<(String, Option<TensorSpec>)>,
     /// Bytes of memory that there are for what is opened: what does not fit in half of them, [`Mode::Auto`] does not map, and a compressed
     /// member of an `.npz` is decompressed whenever rows are read instead of once. `None` for what the process may use.
     pub memory_limit: Option<usize>,
@@ -105,30 +106,63 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
     };
     let limit = options.memory_limit;
     let mode = resolved(options.mode, &files, limit);
-    if !options.features.is_empty() && format != Format::TfRecord {
-        let what = format!("{format} files hold no features: they are what tf.train.Examples have, in TFRecord files");
+    if !options.features.is_empty() && matches!(format, Format::Npy | Format::Raw | Format::TfRecordBytes) {
+        let what =
+            format!("{format} files hold no features: they hold one array, without a name, of which features= chooses nothing");
         return Err(Error::Argument { stage: "open", what });
     }
-    let arrays = |members| Ok(Opened::Arrays(Arrays::new(members, mode, limit, &files)));
+    if options.format.is_some() {
+        files.iter().try_for_each(|file| format.check(file))?;
+    }
+    let named = |members, notes| {
+        // Records have chosen already: they know what a byte string is to be.
+        let asked = if format == Format::TfRecord { &[][..] } else { &options.features };
+        let members = arrays::chosen(members, asked)?;
+        // Who names what is wanted knows that the rest is left out.
+        let notes = if options.features.is_empty() { notes } else { Notes { left_out: Vec::new(), ..notes } };
+        notes.left_out.iter().for_each(|(name, why)| log::warn!("{}: left out: {name:?}: {why}", files[0].path().display()));
+        Ok(Opened::Arrays(Arrays::new(members, notes, mode, limit, &files)))
+    };
+    let mut notes = Notes::default();
     match format {
         Format::Npy => {
-            let located = files.iter().map(format::locate_npy).collect::<Result<_>>()?;
+            let located = files.iter().map(format::locate_npy).collect::<Result<Vec<_>>>()?;
+            located.iter().for_each(say_trailing);
             Ok(Opened::Array(shards::array(located, mode)?))
         }
         Format::Npz => {
-            let members =
-                by_name(&files, |file| Ok(npz::members(file)?.into_iter().map(|member| (member.name.clone(), member)).collect()))?;
-            arrays(members.into_iter().map(|(name, parts)| (name, Member::Zipped(parts))).collect())
+            let members = by_name(&files, |file| {
+                let archive = npz::members(file, options.format.is_some())?;
+                notes.left_out.extend(archive.left_out);
+                Ok(archive.members.into_iter().map(|member| (member.name.clone(), member)).collect())
+            })?;
+            named(members.into_iter().map(|(name, parts)| (name, Member::Zipped(parts))).collect(), notes)
         }
         Format::SafeTensors => {
-            let members = by_name(&files, format::locate_safetensors)?;
-            arrays(members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect())
+            let mut contradicted = BTreeSet::new();
+            let members = by_name(&files, |file| {
+                let contents = format::locate_safetensors(file)?;
+                for (key, value) in contents.metadata {
+                    if notes.metadata.get(&key).is_some_and(|other| *other != value) {
+                        contradicted.insert(key);
+                    } else {
+                        notes.metadata.insert(key, value);
+                    }
+                }
+                Ok(contents.arrays)
+            })?;
+            for key in contradicted {
+                notes.metadata.remove(&key);
+                notes.left_out.push((format!("__metadata__: {key}"), "said in two ways by several files".into()));
+            }
+            named(members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect(), notes)
         }
         Format::TfRecord | Format::TfRecordBytes => {
             match records::open(&files, format == Format::TfRecordBytes, &options.features, mode, &options.stop)? {
                 RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
-                RecordArrays::Examples(members) => {
-                    arrays(members.into_iter().map(|(name, array)| (name, Member::Open(array))).collect())
+                RecordArrays::Examples { arrays, left_out } => {
+                    notes.left_out = left_out;
+                    named(arrays.into_iter().map(|(name, array)| (name, Member::Open(array))).collect(), notes)
                 }
             }
         }
@@ -137,6 +171,15 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
                 format!("{}: a raw file does not say what it holds. Use open_raw, with its dtype.", files[0].path().display());
             Err(Error::Argument { stage: "open", what })
         }
+    }
+}
+
+/// Several arrays saved one after another in a file look like one: the others are said to be there.
+fn say_trailing(array: &Located) {
+    let end = array.offset.saturating_add(array.layout.nbytes() as u64);
+    let left = array.file.len().saturating_sub(end);
+    if left > 0 {
+        log::warn!("{}: left out: {left} bytes after the array, which belong to nothing", array.file.path().display());
     }
 }
 
@@ -157,6 +200,7 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
 /// As [`open`].
 pub fn open_raw<P: AsRef<Path>>(paths: &[P], raw: &Raw, mode: Mode) -> Result<Array> {
     let files = files(paths)?;
+    files.iter().try_for_each(|file| Format::Raw.check(file))?;
     let mode = resolved(mode, &files, None);
     shards::array(files.iter().map(|file| format::locate_raw(file, raw)).collect::<Result<_>>()?, mode)
 }
@@ -169,7 +213,7 @@ fn resolved(mode: Mode, files: &[Arc<DataFile>], limit: Option<usize>) -> Mode {
 fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<DataFile>>> {
     let mut all = Vec::new();
     for path in paths {
-        for path in expanded(path.as_ref())? {
+        for path in matching_files(path.as_ref())? {
             all.push(DataFile::open(&path)?);
         }
     }
@@ -179,21 +223,15 @@ fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<DataFile>>> {
     Ok(all)
 }
 
-/// The path itself, or if there is nothing of that name, the files that it matches as a pattern.
-fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
-    let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']));
-    let Some(pattern) = pattern.filter(|_| std::fs::symlink_metadata(path).is_err()) else { return Ok(vec![path.to_owned()]) };
-    let wrong = |what: String| Error::Argument { stage: "open", what };
-    let matches = glob::glob(pattern).map_err(|error| wrong(format!("{pattern}: {error}")))?;
-    let mut paths = matches.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| {
-        let path = error.path().to_owned();
-        io("read", &path)(error.into())
-    })?;
-    if paths.is_empty() {
-        return Err(wrong(format!("no file matches {pattern}")));
+/// The path itself, or if there is nothing of that name, the files that it matches as a pattern, in the order in which [`open`] takes them.
+///
+/// # Errors
+/// [`Error::Io`] if no file matches, or a folder cannot be read.
+pub fn matching_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Ok(vec![path.to_owned()]);
     }
-    paths.sort_by(|a, b| natural::compare(a, b));
-    Ok(paths)
+    Ok(pattern::expand(path)?.unwrap_or_else(|| vec![path.to_owned()]))
 }
 
 /// The one format of all files.

@@ -5,7 +5,7 @@ use super::read::{Engine, Piece, engine};
 use super::{Array, DataFile, Mode, Request, RowSource, Rows};
 use crate::buffers::pool;
 use crate::dataset::{Shape, Stop, TensorSpec};
-use crate::format::example::{self, Feature};
+use crate::format::example::{self, Feature, First};
 use crate::format::tfrecord::{self, Index, TAIL};
 use crate::{ByteOrder, DType, Error, Layout, Result, Tensor};
 use std::path::{Path, PathBuf};
@@ -130,6 +130,8 @@ struct RecordRows {
     columns: Vec<TensorSpec>,
     /// The features that the columns are; none if the one column is the record's bytes.
     features: Vec<Feature>,
+    /// What every record may have, where the features were not chosen: more would be left out without a word.
+    first: Option<First>,
 }
 
 impl RowSource for RecordRows {
@@ -151,7 +153,7 @@ impl RowSource for RecordRows {
         }
         self.records.each(requests, stop, |asked, record| {
             let wanted = which.iter().zip(out.iter_mut()).map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
-            example::read(record, wanted).map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
+            example::read(record, wanted, self.first.as_ref()).map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
         })
     }
 
@@ -169,41 +171,49 @@ impl RowSource for RecordRows {
 pub(crate) fn open(
     files: &[Arc<DataFile>],
     bytes: bool,
-    asked: &[(String, TensorSpec)],
+    asked: &[(String, Option<TensorSpec>)],
     mode: Mode,
     stop: &Stop,
 ) -> Result<RecordArrays> {
     let records = Records::open(files, mode, stop)?;
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
-    let features = if bytes { None } else { first_features(&records)? };
-    let Some(features) = features else {
+    let first = if bytes { None } else { first_features(&records)? };
+    let wrong = |what: &str| Err(Error::Argument { stage: "open", what: format!("{}: {what}", paths[0].display()) });
+    let Some(first) = first else {
         if !asked.is_empty() {
-            let what = format!("{}: its first record is no tf.train.Example, and has no features", paths[0].display());
-            return Err(Error::Argument { stage: "open", what });
+            return wrong("its first record is no tf.train.Example, and has no features");
         }
         let len = equal_len(&records)?;
         let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
-        let source = Arc::new(RecordRows { records, columns, features: Vec::new() });
+        let source = Arc::new(RecordRows { records, columns, features: Vec::new(), first: None });
         return Ok(RecordArrays::Bytes(Array::new(source, 0, false, mode, paths)?));
     };
-    let features = if asked.is_empty() { features } else { chosen(&features, asked)? };
+    if first.is_sequence && asked.is_empty() {
+        return wrong(
+            "its records are tf.train.SequenceExamples, and their feature_lists would be left out. Choose of the context with features=, or \
+             parse the records with tf.io.parse_sequence_example; format=\"tfrecord_bytes\" has the bytes of records of one length.",
+        );
+    }
+    let features = if asked.is_empty() { first.features.clone() } else { chosen(&first.features, asked)? };
+    let left_out = first.left_out.clone();
+    let first = Some(first).filter(|_| asked.is_empty());
     let columns = features.iter().map(|feature| feature.spec.clone()).collect();
     let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
-    let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features });
+    let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features, first });
     let array = |(column, name)| Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?));
-    Ok(RecordArrays::Examples(names.into_iter().enumerate().map(array).collect::<Result<_>>()?))
+    Ok(RecordArrays::Examples { arrays: names.into_iter().enumerate().map(array).collect::<Result<_>>()?, left_out })
 }
 
 /// The features asked for, as they are to be.
-fn chosen(features: &[Feature], asked: &[(String, TensorSpec)]) -> Result<Vec<Feature>> {
+fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
     let wrong = |what: String| Error::Argument { stage: "open", what };
-    let one = |(name, spec): &(String, TensorSpec)| {
+    let one = |(name, spec): &(String, Option<TensorSpec>)| {
         let found = features.iter().find(|feature| feature.name == *name).ok_or_else(|| {
             let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).take(20).collect();
             wrong(format!("the first record has no feature {name:?} that could be an array's; it has {names:?}"))
         })?;
-        found.of_spec(spec).map_err(wrong)
+        spec.as_ref().map_or_else(|| Ok(found.clone()), |spec| found.of_spec(spec).map_err(wrong))
     };
     asked.iter().map(one).collect()
 }
@@ -212,11 +222,15 @@ fn chosen(features: &[Feature], asked: &[(String, TensorSpec)]) -> Result<Vec<Fe
 #[derive(Debug)]
 pub(crate) enum RecordArrays {
     Bytes(Array),
-    Examples(Vec<(String, Array)>),
+    Examples {
+        arrays: Vec<(String, Array)>,
+        /// Features that are no arrays, and why.
+        left_out: Vec<(String, String)>,
+    },
 }
 
 /// The features of the first record, if it is an Example.
-fn first_features(records: &Records) -> Result<Option<Vec<Feature>>> {
+fn first_features(records: &Records) -> Result<Option<First>> {
     let mut features = None;
     if records.parts.rows() > 0 {
         records.each(&[Request { index: 0, slot: 0 }], &Stop::default(), |_, record| {
