@@ -3,44 +3,112 @@
 use crate::outcome::{self, Failure, Outcome};
 use crate::source::FileArgs;
 use crate::words::{bytes, grouped, printable};
+use serde_json::{Value, json};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Error, Format, Verified, verify};
+use tensorferry::{Error, Format, Verified, matching_files, verify};
 
 /// Check that files are whole: headers, lengths, checksums, every byte read
 ///
 /// Prints a line for each file, and goes on after a damaged one. The exit status is 1 if any is damaged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The files
+    /// Files, or quoted patterns such as 'part-*.npy'
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     file: FileArgs,
 }
 
+/// Of the names in `--json`.
+const VERSION: u32 = 1;
+
 impl Check {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
         let (format, raw) = self.file.to_verify()?;
-        let mut worst = 0;
-        for path in &self.files {
-            match verify(path, format, raw.as_ref(), stop) {
-                Ok(verified) => writeln!(out, "{}: ok: {}", printable(&path.display().to_string()), words(&verified))?,
-                Err(Error::Stopped) => return Err(Error::Stopped.into()),
-                Err(error) => {
-                    let damaged = outcome::is_damage(&error);
-                    let failure = Failure::Library(error);
-                    worst = outcome::worse(worst, outcome::status_of_failure(&failure));
-                    // The library's words begin with the file's name, where it is the file that is wrong.
-                    let (words, name) = (printable(&failure.to_string()), printable(&path.display().to_string()));
-                    let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
-                    writeln!(out, "{name}: {}: {words}", if damaged { "FAILED" } else { "not checked" })?;
+        let (mut worst, mut all) = (0, Vec::new());
+        for given in &self.files {
+            let (paths, refused) = match matching_files(given) {
+                Ok(paths) => (paths, None),
+                Err(error) => (vec![given.clone()], Some(error)),
+            };
+            let mut refused = refused;
+            for path in &paths {
+                let verified = refused.take().map_or_else(|| verify(path, format, raw.as_ref(), stop), Err);
+                if matches!(verified, Err(Error::Stopped)) {
+                    return Err(Error::Stopped.into());
                 }
+                let found = Found::new(path, verified);
+                worst = outcome::worse(worst, found.status());
+                match self.json {
+                    true => all.push(found.json()),
+                    false => writeln!(out, "{}", found.line())?,
+                }
+                out.flush()?;
             }
-            out.flush()?;
+        }
+        if self.json {
+            writeln!(out, "{:#}", json!({"version": VERSION, "files": all}))?;
         }
         if worst == 0 { Ok(()) } else { Err(Failure::Said(worst)) }
+    }
+}
+
+/// What was found of a file.
+struct Found<'a> {
+    path: &'a Path,
+    verified: Result<Verified, Failure>,
+    /// Whether the file is not as it should be, or could not be looked at.
+    damaged: bool,
+}
+
+impl<'a> Found<'a> {
+    fn new(path: &'a Path, verified: Result<Verified, Error>) -> Self {
+        let damaged = verified.as_ref().is_err_and(outcome::is_damage);
+        Self { path, verified: verified.map_err(Failure::Library), damaged }
+    }
+
+    fn status(&self) -> u8 {
+        self.verified.as_ref().err().map_or(0, outcome::status_of_failure)
+    }
+
+    /// In words.
+    fn line(&self) -> String {
+        let name = printable(&self.path.display().to_string());
+        match &self.verified {
+            Ok(verified) => format!("{name}: ok: {}", words(verified)),
+            Err(failure) => {
+                // The library's words begin with the file's name, where it is the file that is wrong.
+                let words = printable(&failure.to_string());
+                let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
+                format!("{name}: {}: {words}", if self.damaged { "FAILED" } else { "not checked" })
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        let file = self.path.to_string_lossy();
+        match &self.verified {
+            Ok(verified) => json!({
+                "file": file,
+                "status": "ok",
+                "format": verified.format.name(),
+                "parts": verified.parts,
+                "bytes": verified.bytes,
+                "checksum": verified.checksum,
+                "trailing_bytes": verified.trailing,
+                "error": null,
+            }),
+            Err(failure) => json!({
+                "file": file,
+                "status": if self.damaged { "failed" } else { "not_checked" },
+                "error": outcome::as_json(failure),
+            }),
+        }
     }
 }
 

@@ -19,6 +19,50 @@ impl Completions {
         // The generator ends the process where it cannot write: memory takes everything.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut crate::Command::command(), "tensorferry", &mut script);
+        if self.shell == Shell::Bash {
+            script = with_files(&String::from_utf8_lossy(&script)).into_bytes();
+        }
         Ok(out.write_all(&script)?)
     }
+}
+
+/// Completes file names in bash, quoted where they need it.
+const FILES: &str = r#"_tensorferry_files() {
+    local file
+    COMPREPLY=()
+    while IFS= read -r file; do
+        COMPREPLY+=("$file")
+    done < <(compgen -f -- "$1")
+    compopt -o filenames 2>/dev/null || true
+}
+
+"#;
+
+/// The subcommands whose arguments are files.
+const TAKE_FILES: [&str; 4] = ["inspect", "check", "convert", "stream"];
+
+/// What the generator writes for bash offers options alone where files are wanted, too: after a subcommand that takes files, what does not
+/// begin with a dash is one.
+fn with_files(script: &str) -> String {
+    let mut out = String::from(FILES);
+    let mut files = false;
+    for line in script.lines() {
+        let text = line.trim_start();
+        if let Some(case) = text.strip_suffix(')').filter(|case| case.starts_with("tensorferry")) {
+            files = TAKE_FILES.iter().any(|name| case == format!("tensorferry__subcmd__{name}"));
+        }
+        let indent = &line[..line.len() - text.len()];
+        match text {
+            "if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then" if files => {
+                out.push_str(&format!("{indent}if [[ ${{cur}} == -* ]] ; then"));
+            }
+            // Of the two, the one that is not inside of the `if`.
+            r#"COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )"# if files && indent.len() == 12 => {
+                out.push_str(&format!("{indent}_tensorferry_files \"${{cur}}\""));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
 }

@@ -1,14 +1,15 @@
 //! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of files.
 
 use crate::journal::Journal;
-use crate::outcome::{DATA, Failure, Outcome, as_options, complain, misfits, wrong};
+use crate::outcome::{self, Failure, Outcome, complain, misfits, wrong};
 use crate::plan::{Plan, Request, within};
 use crate::progress::{Unit, shown};
 use crate::select::DTypes;
 use crate::size::Size;
-use crate::source::OpenArgs;
+use crate::source::{All, OpenArgs};
 use crate::words::printable;
 use indicatif::{BinaryBytes, HumanCount};
+use serde_json::json;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "FORMAT", value_parser = crate::source::formats())]
     to: Option<Format>,
     /// dtype to convert to, of all arrays or of the one of a name
-    #[arg(long, value_name = "[NAME=]DTYPE")]
+    #[arg(long, value_name = "[NAME=]DTYPE", long_help = DTYPE_HELP)]
     dtype: Vec<String>,
     /// What to do with a value that the dtype cannot hold: checked stops
     #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
@@ -56,6 +57,9 @@ pub(crate) struct Convert {
     /// Memory for the data under way, at most, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = crate::size::parse)]
     memory_limit: Option<Size>,
+    /// Print the result as JSON, and what went wrong too
+    #[arg(long)]
+    json: bool,
     /// Show neither progress nor result
     #[arg(long, short)]
     quiet: bool,
@@ -63,10 +67,28 @@ pub(crate) struct Convert {
     open: OpenArgs,
 }
 
+/// What `--help` says of `--dtype`.
+pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a name\n\nA name (int32), or NumPy's for it (i4, \
+                                     half, double). As for TensorFlow, float is float32 and int is int32.";
+
+/// Of the names in `--json`.
+const VERSION: u32 = 1;
+
 impl Convert {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let done = self.convert(out, stop);
+        if let Err(failure) = &done
+            && self.json
+            && !matches!(failure, Failure::Output(_))
+        {
+            writeln!(out, "{:#}", json!({"version": VERSION, "error": outcome::as_json(failure)}))?;
+        }
+        done
+    }
+
+    fn convert(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
         // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the process.
-        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
+        let All { arrays, metadata } = self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
         let arrays = within(arrays, self.memory_limit)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
         let plan = Plan::new(Request {
@@ -77,6 +99,7 @@ impl Convert {
             shard_rows: self.shard_rows,
             compress: self.compress,
             memory: self.memory_limit,
+            metadata,
         })?;
         let done = if plan.is_sharded() { self.shards(&plan, out, stop) } else { self.single(&plan, out, stop) };
         match done {
@@ -90,10 +113,7 @@ impl Convert {
         let progress = Progress::default();
         let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || plan.check_values(&progress, stop));
         match looked {
-            Ok(said) if !said.is_empty() => {
-                said.iter().for_each(|error| complain(as_options(error)));
-                Failure::Said(DATA)
-            }
+            Ok(said) if !said.is_empty() => Failure::Misfits(said),
             // Whoever does not wait for the count knows at least that there is one.
             Err(Error::Stopped) => {
                 complain(Failure::Library(stopped_at));
@@ -183,11 +203,27 @@ impl Convert {
 
     /// What was written, in a line.
     fn report(&self, plan: &Plan, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
+        let seconds = began.elapsed().as_secs_f64();
+        let bytes = plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+        if self.json {
+            let files: Vec<_> = plan.paths().map(|path| path.display().to_string()).collect();
+            let (files_before, bytes_before) = if plan.is_sharded() { (kept, 0) } else { (0, kept) };
+            let said = json!({
+                "version": VERSION,
+                "files": files,
+                "format": plan.format().name(),
+                "arrays": plan.arrays_json(),
+                "bytes": bytes,
+                "files_from_before": files_before,
+                "bytes_from_before": bytes_before,
+                "seconds": seconds,
+                "error": null,
+            });
+            return Ok(writeln!(out, "{said:#}")?);
+        }
         if self.quiet {
             return Ok(());
         }
-        let seconds = began.elapsed().as_secs_f64();
-        let bytes = plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
         let files = match plan.len() {
             1 => plan.path(0).display().to_string(),
             len => format!("{} and {} more", plan.path(0).display(), HumanCount(len as u64 - 1)),

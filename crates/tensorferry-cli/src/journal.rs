@@ -4,17 +4,23 @@
 //! has its name. A process that was killed leaves it, and
 //! whoever goes on compares the first line, and length and time of modification of the files. It is locked while somebody writes it.
 
-use crate::outcome::{Outcome, wrong};
+use crate::outcome::{Failure, Outcome, wrong};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use tensorferry::Error;
+use tensorferry::{Error, open_beside};
 
 /// What stands for the whole of a file that is written alone, in the place of a number of a file.
 const WHOLE: usize = 1;
+
+/// What a journal begins with: the first name of a conversion's description.
+const MAGIC: &str = "{\"tensorferry\":";
+
+/// No journal is longer.
+const LONGEST: u64 = 1 << 28;
 
 /// The line that says that files may be replaced.
 const FORCE: &str = "true\n";
@@ -80,16 +86,22 @@ impl Journal {
     /// What is there, locked, and in what it differs from a plan.
     fn read(target: &Path, plan: &Value) -> Outcome<Option<(Self, Option<String>)>> {
         let path = path(target);
-        let mut file = match File::options().read(true).append(true).open(&path) {
+        let mut file = match open_beside(&path, false) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(io("open", &path))?,
         };
         lock(&file, target)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io("read", &path))?;
+        let mut text = Vec::new();
+        (&mut file).take(LONGEST).read_to_end(&mut text).map_err(io("read", &path))?;
+        let text = String::from_utf8(text).ok().filter(|text| is_journal(text));
+        let Some(text) = text else {
+            let what = format!("{} has the name of a journal of this command, and is none", path.display());
+            return Err(wrong(format!("{what}. Move it away, or write to another name.")));
+        };
         // A process that was killed may have written half of the last line: what follows it would be lost with it.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(io("write", &path))?;
+        file.seek(SeekFrom::End(0)).map_err(io("write", &path))?;
         let mut lines = text[..whole].split_inclusive('\n');
         let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
         let force = lines.next() == Some(FORCE);
@@ -149,10 +161,13 @@ impl Journal {
     /// The journal of a conversion that begins.
     pub(crate) fn begin(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
         let path = path(target);
-        let file = File::options().create(true).append(true).open(&path).map_err(io("create", &path))?;
+        // One that was left has been read and removed: whatever has the name now is another's.
+        let file = match File::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(busy(target)),
+            other => other.map_err(io("create", &path))?,
+        };
         lock(&file, target)?;
         let mut journal = Self { file, path, finished: BTreeMap::new(), force };
-        journal.file.set_len(0).map_err(io("write", &journal.path))?;
         let rest = if force { FORCE } else { "false\n" };
         journal.line(&format!("{plan}\n{rest}"))?;
         Ok(journal)
@@ -222,10 +237,19 @@ fn path(target: &Path) -> PathBuf {
 
 fn lock(file: &File, target: &Path) -> Outcome {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(wrong(format!("another process is just converting to {}", target.display()))),
+        Err(TryLockError::WouldBlock) => Err(busy(target)),
         // Some file systems have no locks.
         _ => Ok(()),
     }
+}
+
+fn busy(target: &Path) -> Failure {
+    wrong(format!("another process is just converting to {}", target.display()))
+}
+
+/// Whether a file is a journal, of which perhaps no more than the start was written.
+fn is_journal(text: &str) -> bool {
+    text.starts_with(MAGIC) || MAGIC.starts_with(text)
 }
 
 pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {

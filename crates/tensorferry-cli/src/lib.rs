@@ -4,6 +4,7 @@
 mod check;
 mod completions;
 mod convert;
+mod dtype;
 mod inspect;
 mod interrupt;
 mod journal;
@@ -17,6 +18,7 @@ mod source;
 mod stream;
 mod summary;
 mod usage;
+mod warnings;
 mod words;
 
 use clap::Parser;
@@ -41,6 +43,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Err(error) => return outcome::not_parsed(&error),
     };
     tensorferry::buffers::spare_address_space();
+    warnings::begin();
     let stop = interrupt::stop();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {

@@ -2,6 +2,7 @@
 
 use crate::interrupt;
 use crate::words::printable;
+use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use tensorferry::{Error, Format, Misfits};
@@ -12,7 +13,7 @@ pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged o
                                    lost terminal, Ctrl-C, SIGTERM); 141 nobody reads the output.";
 
 /// The data are not as they should be.
-pub(crate) const DATA: u8 = 1;
+const DATA: u8 = 1;
 /// The arguments are wrong: clap's number.
 const USAGE: u8 = 2;
 /// The system refused something.
@@ -31,6 +32,8 @@ pub(crate) enum Failure {
     Library(Error),
     /// The result cannot be written to stdout.
     Output(io::Error),
+    /// What does not fit, of each array.
+    Misfits(Vec<String>),
     /// Everything was said already; the worst of it has this exit status.
     Said(u8),
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Failure {
             Self::Wrong(what) => f.write_str(what),
             Self::Library(error) => f.write_str(&as_options(&error.to_string())),
             Self::Output(error) => write!(f, "stdout: {error}"),
+            Self::Misfits(said) => f.write_str(&as_options(&said.join("; "))),
             Self::Said(_) => Ok(()),
         }
     }
@@ -142,8 +146,20 @@ pub(crate) fn status_of_failure(failure: &Failure) -> u8 {
         Failure::Library(error) => status_of(error),
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => NOBODY_READS,
         Failure::Output(_) => SYSTEM,
+        Failure::Misfits(_) => DATA,
         Failure::Said(status) => *status,
     }
+}
+
+/// What went wrong, for `--json`.
+pub(crate) fn as_json(failure: &Failure) -> Value {
+    let code = match failure {
+        Failure::Wrong(_) => "argument",
+        Failure::Library(error) => error.code(),
+        Failure::Output(_) => "io",
+        Failure::Misfits(_) | Failure::Said(_) => "values_do_not_fit",
+    };
+    json!({"code": code, "message": failure.to_string(), "exit_status": status_of_failure(failure)})
 }
 
 /// Says what went wrong, and gives the exit status.
@@ -154,6 +170,7 @@ pub(crate) fn status(done: Outcome) -> u8 {
         // Whoever closed stdout, or pressed Ctrl-C, knows.
         Failure::Said(_) | Failure::Library(Error::Stopped) => {}
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Failure::Misfits(said) => said.iter().for_each(|one| complain(as_options(one))),
         failure => complain(&failure),
     }
     status

@@ -5,15 +5,16 @@ use crate::journal::{Journal, Stamp, io};
 use crate::outcome::{Outcome, misfits, wrong};
 use crate::select::Named;
 use crate::size::Size;
+use crate::warnings::warn;
 use crate::words::shape;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays, save_continued};
+use tensorferry::{Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays_with, save_continued};
 
 /// Bytes read at a time, unless memory is short.
 const CHUNK: usize = 4 << 20;
@@ -33,6 +34,8 @@ pub(crate) struct Request<'a> {
     pub(crate) shard_rows: Option<NonZero<usize>>,
     pub(crate) compress: bool,
     pub(crate) memory: Option<Size>,
+    /// What `.safetensors` sources say besides their arrays.
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// One file or several, and the arrays that are to be in them.
@@ -44,6 +47,8 @@ pub(crate) struct Plan {
     arrays: Content,
     /// Rows of a file, and of all, if there are to be several.
     shards: Option<(usize, usize)>,
+    /// What is to be said besides the arrays.
+    metadata: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -54,7 +59,7 @@ enum Content {
 
 impl Plan {
     pub(crate) fn new(request: Request<'_>) -> Outcome<Self> {
-        let Request { arrays, target, format, name, shard_rows, compress, memory } = request;
+        let Request { arrays, target, format, name, shard_rows, compress, memory, mut metadata } = request;
         let Some(format) = format.or_else(|| Format::of_extension(target)) else {
             let all = Format::ALL.map(Format::name).join(", ");
             return Err(wrong(format!("{}: its extension does not tell the format: say --to, one of {all}", target.display())));
@@ -67,7 +72,12 @@ impl Plan {
             None => None,
             Some(rows) => Some((rows.get(), arrays.rows()?)),
         };
-        Ok(Self { target: target.to_owned(), format, compress, arrays, shards })
+        if format != Format::SafeTensors && !metadata.is_empty() {
+            let names = metadata.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
+            warn(&format!("{}: left out: the metadata ({names}), for which {format} files have no place", target.display()));
+            metadata.clear();
+        }
+        Ok(Self { target: target.to_owned(), format, compress, arrays, shards, metadata })
     }
 
     pub(crate) fn is_sharded(&self) -> bool {
@@ -121,7 +131,7 @@ impl Plan {
         let content = self.content(at)?.map(|array| Ok(array.counted_by(progress).stopped_by(stop)))?;
         Ok(match content {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
-            Content::ByName(arrays) => save_arrays(self.path(at), &arrays, Some(self.format), self.compress),
+            Content::ByName(arrays) => save_arrays_with(self.path(at), &arrays, Some(self.format), self.compress, &self.metadata),
         }?)
     }
 
@@ -154,7 +164,13 @@ impl Plan {
         let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
         let journal = RefCell::new(journal);
         let reached = &mut |bytes| journal.borrow_mut().note(bytes);
-        let how = Continued { from, every: SYNC, reached, whole: &mut |file| journal.borrow_mut().note_whole(file) };
+        let how = Continued {
+            metadata: &self.metadata,
+            from,
+            every: SYNC,
+            reached,
+            whole: &mut |file| journal.borrow_mut().note_whole(file),
+        };
         Ok(save_continued(&self.target, &arrays, self.format, how)?)
     }
 
@@ -246,6 +262,16 @@ impl Plan {
         }))
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The arrays of all files together, for `--json`.
+    pub(crate) fn arrays_json(&self) -> Value {
+        let array = |(name, array): (Option<&str>, &Array)| json!({"name": name, "dtype": array.dtype().name(), "shape": array.shape(), "bytes": array.nbytes()});
+        self.arrays.named().map(array).collect()
+    }
+
     /// In words: `npy, int32 (1000, 3)`.
     pub(crate) fn contents(&self) -> String {
         let named = self.arrays.named();
@@ -293,9 +319,8 @@ impl Content {
             }
         }
         let by_name = match format {
-            Format::Npz | Format::SafeTensors => true,
-            // Without a name, rows are records of bytes.
-            Format::TfRecord => !alone || arrays.iter().any(|array| array.name.is_some()),
+            // Records of bytes would say neither shape nor dtype: those are tfrecord_bytes.
+            Format::Npz | Format::SafeTensors | Format::TfRecord => true,
             _ => false,
         };
         if by_name {
@@ -358,6 +383,12 @@ fn for_format(array: Array, format: Format) -> Outcome<Array> {
     // An Example would refuse the same values, and name them by their place in the file that is written.
     if format == Format::TfRecord && array.dtype() == DType::UInt64 {
         return Ok(array.cast(DType::Int64, Casting::Checked)?);
+    }
+    let wide = matches!(array.dtype(), DType::Float64 | DType::Complex64 | DType::Complex128);
+    if format == Format::TfRecord && wide {
+        let dtype = array.dtype();
+        let what = format!("a tf.train.Example holds float32, int64 and bytes, not {dtype}");
+        return Err(wrong(format!("{what}: convert with --dtype float32, or write records of bytes with --to tfrecord_bytes")));
     }
     Ok(array)
 }

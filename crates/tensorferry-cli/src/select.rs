@@ -22,13 +22,12 @@ impl DTypes {
         let mut dtypes = Self::default();
         for text in texts {
             let (name, dtype) = match text.rsplit_once('=') {
+                // A byte order, not a name.
+                Some(("", _)) => (None, text.as_str()),
                 Some((name, dtype)) => (Some(name), dtype),
                 None => (None, text.as_str()),
             };
-            let Some(dtype) = DType::from_name(dtype) else {
-                let all = DType::ALL.map(DType::name).join(", ");
-                return Err(wrong(format!("--dtype {text}: {dtype:?} is none of {all}")));
-            };
+            let dtype = crate::dtype::wanted(dtype).map_err(|why| wrong(format!("--dtype {text}: {why}")))?;
             let again = match name {
                 None => dtypes.all.replace(dtype).is_some(),
                 Some(name) => {

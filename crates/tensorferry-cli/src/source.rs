@@ -1,12 +1,13 @@
 //! Opening what a command is given: the options that say how, the same for all.
 
-use crate::outcome::{Outcome, wrong};
+use crate::outcome::{Failure, Outcome, wrong};
 use crate::select::Named;
 use crate::size::Size;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::{Shape, Stop};
-use tensorferry::{ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
+use tensorferry::{ByteOrder, Casting, DType, Error, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
 
 /// How files are opened.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +23,14 @@ pub(crate) struct OpenArgs {
     array: Vec<String>,
 }
 
+/// All that files hold, of what was asked for.
+#[derive(Debug)]
+pub(crate) struct All {
+    pub(crate) arrays: Vec<Named>,
+    /// What `.safetensors` files say besides.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
 /// What files are.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Opening files")]
@@ -29,8 +38,8 @@ pub(crate) struct FileArgs {
     /// Format of the files [default: what their first bytes say]
     #[arg(long, value_parser = formats())]
     format: Option<Format>,
-    /// dtype of what raw files hold, as a name (int32) or as NumPy's code with a byte order (>i4)
-    #[arg(long, value_name = "DTYPE", value_parser = dtype_and_order)]
+    /// dtype of what raw files hold, as a name (int32) or as NumPy's, which may say a byte order (>i4)
+    #[arg(long, value_name = "DTYPE", value_parser = crate::dtype::stored)]
     raw_dtype: Option<(DType, ByteOrder)>,
     /// Shape of what each raw file holds; -1, first, for as many rows as there are [default: -1]
     #[arg(long, value_name = "N,N,...", value_parser = shape, allow_hyphen_values = true, requires = "raw_dtype")]
@@ -58,17 +67,6 @@ pub(crate) fn castings() -> impl TypedValueParser<Value = Casting> {
     named(Casting::ALL.map(|casting| (casting.name(), casting)).into())
 }
 
-pub(crate) fn dtype(name: &str) -> Result<DType, String> {
-    DType::from_name(name).ok_or_else(|| format!("none of {}", DType::ALL.map(DType::name).join(", ")))
-}
-
-fn dtype_and_order(text: &str) -> Result<(DType, ByteOrder), String> {
-    match DType::from_numpy_typestr(text) {
-        Some(found) => Ok(found),
-        None => Ok((dtype(text)?, ByteOrder::Native)),
-    }
-}
-
 fn shape(text: &str) -> Result<Shape, String> {
     let dims = text.split(',').map(str::trim).enumerate().map(|(at, dim)| match dim {
         "-1" if at == 0 => Ok(None),
@@ -89,11 +87,11 @@ impl OpenArgs {
             return Err(wrong("-: arrays are read where they lie in files, not from stdin. Name a file."));
         }
         if let Some(raw) = self.file.raw()? {
-            return Ok(Opened::Array(open_raw(paths, &raw, mode)?));
+            return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
         }
         let (format, stop) = (self.file.format, stop.clone());
         let options = OpenOptions { format, mode, memory_limit, stop, ..OpenOptions::default() };
-        Ok(open_with(paths, &options)?)
+        open_with(paths, &options).map_err(unmatched)
     }
 
     /// The names of the arrays asked for.
@@ -112,7 +110,7 @@ impl OpenArgs {
 
     /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for, what fits in half of the memory is read
     /// as `fitting` says, and what does not is read directly.
-    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, fitting: Mode, stop: &Stop) -> Outcome<Vec<Named>> {
+    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, fitting: Mode, stop: &Stop) -> Outcome<All> {
         let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, stop)?;
         let (mode, bytes): (_, u64) = match &opened {
             Opened::Array(array) => (array.mode(), array.paths().map(len).sum()),
@@ -123,6 +121,14 @@ impl OpenArgs {
         if self.mode.is_none() && wanted != mode {
             opened = self.open_within(paths, wanted, memory, stop)?;
         }
+        let metadata = match &opened {
+            Opened::Array(_) => BTreeMap::new(),
+            Opened::Arrays(arrays) => arrays.metadata().clone(),
+        };
+        Ok(All { arrays: self.chosen(opened, paths)?, metadata })
+    }
+
+    fn chosen(&self, opened: Opened, paths: &[PathBuf]) -> Outcome<Vec<Named>> {
         match (opened, self.array.as_slice()) {
             (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),
             (Opened::Array(_), [name, ..]) => {
@@ -165,6 +171,16 @@ impl FileArgs {
     /// What files are verified as.
     pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
         Ok((self.format, self.raw()?))
+    }
+}
+
+/// A pattern that matches nothing is a mistake in the arguments.
+fn unmatched(error: Error) -> Failure {
+    match error {
+        Error::Io { path, source, .. } if source.to_string().starts_with("no file matches") => {
+            wrong(source.to_string().replace("the pattern", &path.display().to_string()))
+        }
+        other => other.into(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Stream {
     #[arg(long, requires = "shuffle")]
     seed: Option<u64>,
     /// dtype to convert to, of all arrays or of the one of a name
-    #[arg(long, value_name = "[NAME=]DTYPE")]
+    #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::convert::DTYPE_HELP)]
     dtype: Vec<String>,
     /// What to do with a value that the dtype cannot hold: checked stops
     #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
@@ -84,7 +84,7 @@ struct Counted {
 
 impl Stream {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?;
+        let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?.arrays;
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
             return Err(wrong(format!("{name} has no dimension, and so no rows; choose others with --array")));

@@ -10,7 +10,7 @@ use crate::summary::{Summary, Wanted, summarize, summarize_together};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, Arrays, DType, Error, Format, Opened, Stored};
+use tensorferry::{Array, Arrays, DType, Error, Format, Opened, Stored, can_replace};
 
 /// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the values, a histogram
 ///
@@ -80,6 +80,10 @@ impl Inspected {
 
 impl Inspect {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        if let Some(report) = &self.report {
+            // Before much is read in vain.
+            can_replace(report)?;
+        }
         let mut worst = 0;
         let (mut all, mut page) = (Vec::new(), page::Page::default());
         let screen = text::Screen::new();
