@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
@@ -90,6 +91,7 @@ class Options:
 
 
 DEFAULT = Options()
+_FAMILIES = itertools.count(1)
 
 
 #: What TensorFlow asks a tf.data.Dataset for.
@@ -123,12 +125,14 @@ class _Kind(type):
 class Base(metaclass=_Kind):
     """The parts of a dataset, and how others are made of them."""
 
-    __slots__ = ("__weakref__", "_format", "_options", "_packer", "_plan", "_recipe", "_structure")
+    __slots__ = ("__weakref__", "_family", "_format", "_options", "_packer", "_plan", "_recipe", "_structure")
 
     _plan: _internal.Plan
     _structure: Structure
     _format: Format
     _options: Options
+    #: A copy's own, and that of all that is made of it: they count their epochs apart from the original's.
+    _family: int
     _recipe: Recipe
     _packer: _internal.Packer | None
 
@@ -138,10 +142,14 @@ class Base(metaclass=_Kind):
         )
 
     @classmethod
-    def _of(cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT) -> Dataset:
+    def _of(
+        cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT, family: int = 0
+    ) -> Dataset:
         dataset: Any = object.__new__(cls)
         dataset._structure = structure
+        dataset._family = family
         dataset._plan = dataset._called(plan)
+        dataset._plan.mark(hash((format, options)) & (2**64 - 1), family)
         dataset._format = format
         dataset._options = options
         dataset._packer = None
@@ -155,7 +163,7 @@ class Base(metaclass=_Kind):
 
     def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
         """The dataset of another plan, of the same structure if none is given, in the same format."""
-        return self._of(plan, self._structure if structure is None else structure, self._format, self._options)
+        return self._of(plan, self._structure if structure is None else structure, self._format, self._options, self._family)
 
     def _packed(self) -> _internal.Packer:
         """What nests this dataset's elements."""
@@ -235,7 +243,9 @@ class Base(metaclass=_Kind):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self)
 
     def __copy__(self) -> Dataset:
-        copy = self._with(self._plan.copy())
+        copy = self._of(self._plan.copy(), self._structure, self._format, self._options, next(_FAMILIES))
+        epoch, said, _ = self._plan.progress()
+        copy._plan.count_like(epoch, said)
         copy._recipe = self._recipe
         return copy
 
@@ -264,7 +274,7 @@ class Base(metaclass=_Kind):
             )
         if format in ("torch", "jax"):
             _frameworks.need(format, f'with_format("{format}")')
-        made = self._of(self._plan.copy(), self._structure, format, self._options)
+        made = self._of(self._plan.copy(), self._structure, format, self._options, self._family)
         made._recipe = ("with_format", (self, format), {})
         return made
 
@@ -327,7 +337,7 @@ class Base(metaclass=_Kind):
         else:
             raise errors.make("wrong_type", f"with_options: a tensorferry.Options was expected, not {options!r:.80}")
         merged = dataclasses.replace(self._options, **given)
-        made = self._of(self._plan.copy(), self._structure, self._format, merged)
+        made = self._of(self._plan.copy(), self._structure, self._format, merged, self._family)
         made._recipe = ("with_options", (self, merged), {})
         return made
 

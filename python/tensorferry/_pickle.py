@@ -81,7 +81,10 @@ def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], pr
     from tensorferry.dataset import Dataset
 
     made = getattr(Dataset, name)(*args, **kwargs)
-    made._plan = made._called(made._plan.with_progress(progress))
+    epoch, said, seed = progress
+    if seed is not None:
+        made._plan = made._called(made._plan.with_drawn_seed(seed, []))
+    made._plan.count_like(epoch, said)
     return made
 
 

@@ -168,15 +168,16 @@ impl Drop for Memory {
 
 /// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or in TensorFlow, the dataset lives.
 ///
-/// `options` says how passes over it are run. They are counted with those over the same plan outside of TensorFlow: see [`Passes`].
+/// `options` says how passes over it are run. They are counted with `passes`.
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
-pub fn handle(dataset: Dataset, options: Options) -> Result<Tensor> {
+pub fn handle(passes: &Passes, options: Options) -> Result<Tensor> {
+    let dataset = passes.dataset();
     // Where nothing is said, elements are computed on several threads, as tf.data would: but no function is called ahead of its time.
     let unsaid = options.read_ahead.is_none() && dataset.read_ahead().is_none();
     let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() { dataset.prefetch(None) } else { dataset };
-    keep(Entry::Plan(Arc::new(Plan { passes: Passes::new(dataset), options, counted: Mutex::default() })))
+    keep(Entry::Plan(Arc::new(Plan { passes: passes.like(dataset), options, counted: Mutex::default() })))
 }
 
 /// How many handles are in use: of datasets, of epochs and of passes.

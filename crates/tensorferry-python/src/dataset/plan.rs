@@ -95,7 +95,7 @@ impl Plan {
         read_ahead: Option<usize>,
     ) -> PyResult<Bound<'py, PyTensor>> {
         let options = Options { threads, memory_limit, read_ahead };
-        PyTensor::object(py, tensorferry_tensorflow::handle(self.dataset(), options).or_raise(py)?)
+        PyTensor::object(py, tensorferry_tensorflow::handle(&self.passes, options).or_raise(py)?)
     }
 
     fn __str__(&self) -> String {
@@ -105,14 +105,14 @@ impl Plan {
     /// The same plan, its components called so in errors, its epochs counted with these.
     fn named(&self, names: Vec<String>) -> Self {
         let inner = self.dataset().with_names(names);
-        let passes = if self.is_alone() { Passes::alone(inner.clone()) } else { Passes::new(inner.clone()) };
         guard();
-        Self { passes, inner }
+        Self { passes: self.passes.like(inner.clone()), inner }
     }
 
-    /// The same plan, its epochs counted with these.
+    /// The same plan.
     fn copy(&self) -> Self {
-        self.dataset().into()
+        let inner = self.dataset();
+        Self { passes: self.passes.like(inner.clone()), inner }
     }
 
     /// The same plan, its epochs counted from 0 and with no others.
@@ -132,26 +132,27 @@ impl Plan {
         (self.passes.upcoming().0, self.passes.last_set(), self.inner.drawn_seed())
     }
 
-    /// The same plan, with what `progress` returned of another process's.
-    fn with_progress(&self, py: Python<'_>, progress: (u64, Option<u64>, Option<u64>)) -> PyResult<Self> {
-        let (epoch, set, seed) = progress;
-        let plan: Self = match seed {
-            Some(seed) => self.inner.with_drawn_seed(seed, &[]).or_raise(py)?.into(),
-            None => self.inner.clone().into(),
-        };
+    /// Goes on where `progress` says of another plan that its passes are: which epoch is next, and what `set_epoch` said.
+    #[pyo3(signature = (epoch, set))]
+    fn count_like(&self, epoch: u64, set: Option<u64>) {
         if let Some(set) = set {
-            plan.passes.set(set);
+            self.passes.set(set);
         }
-        if plan.passes.upcoming().0 != epoch {
-            plan.passes.count_from(epoch);
+        if self.passes.upcoming().0 != epoch {
+            self.passes.count_from(epoch);
         }
-        Ok(plan)
+    }
+
+    /// Has passes be counted apart from those of other marks; `set_epoch` reaches all of a family.
+    fn mark(&self, mark: u64, family: u64) {
+        self.passes.mark(mark, family);
     }
 
     /// The same plan with another seed for its last stage, if that drew one and is none of `inputs`.
     fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
         let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
-        Ok(self.inner.with_drawn_seed(seed, &inputs).or_raise(py)?.into())
+        let inner = self.inner.with_drawn_seed(seed, &inputs).or_raise(py)?;
+        Ok(Self { passes: self.passes.like(inner.clone()), inner })
     }
 
     /// Whether there may be fewer elements than `cardinality` says.

@@ -139,8 +139,6 @@ mod tests {
     use super::*;
     use crate::dataset::{Epoch, Shape, Stop, TensorSpec, Value};
     use crate::{DType, Error};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicI64, Ordering};
 
     /// `n` times `n`; fails for `refused`.
     fn times(refused: i64) -> Function<Element, Dataset> {

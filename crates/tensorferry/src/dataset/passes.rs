@@ -36,6 +36,8 @@ pub struct Passes {
     /// The plan with the seeds of a saved state in the place of drawn ones, once one was loaded.
     adopted: Shared<Option<Dataset>>,
     alone: bool,
+    mark: AtomicU64,
+    family: AtomicU64,
     known: OnceLock<Known>,
 }
 
@@ -186,13 +188,29 @@ impl Passes {
     /// The passes over a plan, counted with those over every plan that is written like it over the same sources.
     #[must_use]
     pub fn new(dataset: Dataset) -> Self {
-        Self { dataset, adopted: Shared::default(), alone: false, known: OnceLock::new() }
+        let (mark, family) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { dataset, adopted: Shared::default(), alone: false, mark, family, known: OnceLock::new() }
     }
 
     /// The passes over a plan, counted from 0 and with no others.
     #[must_use]
     pub fn alone(dataset: Dataset) -> Self {
         Self { alone: true, ..Self::new(dataset) }
+    }
+
+    /// Has these passes be counted apart from those of other marks; what [`Passes::set`] says reaches all marks of a family. Before the
+    /// first pass.
+    pub fn mark(&self, mark: u64, family: u64) {
+        self.mark.store(mark, Ordering::Relaxed);
+        self.family.store(family, Ordering::Relaxed);
+    }
+
+    /// The passes over a plan of the same mark and family.
+    #[must_use]
+    pub fn like(&self, dataset: Dataset) -> Self {
+        let like = Self { alone: self.alone, ..Self::new(dataset) };
+        like.mark(self.mark.load(Ordering::Relaxed), self.family.load(Ordering::Relaxed));
+        like
     }
 
     /// The plan, with the seeds that [`Passes::resumed`] put in the place of drawn ones.
@@ -214,13 +232,17 @@ impl Passes {
         self.known.get_or_init(|| {
             let mut walk = Walk::default();
             let key = walk.key(&self.dataset);
-            let (mut parts, mut roots): (Vec<u64>, _) = (walk.keys.into_values().collect(), walk.roots);
+            let family = random::mix(self.family.load(Ordering::Relaxed));
+            let key = random::mix(key ^ family);
+            let parts = walk.keys.into_values().map(|part| random::mix(part ^ family));
+            let (mut parts, mut roots): (Vec<u64>, _) = (parts.collect(), walk.roots);
             parts.sort_unstable();
             parts.dedup();
             if self.alone || walk.window {
                 roots.clear();
             }
-            let counter = REGISTRY.lock().counter(key, &roots);
+            let marked = random::mix(key ^ random::mix(self.mark.load(Ordering::Relaxed)));
+            let counter = REGISTRY.lock().counter(marked, &roots);
             Known { key, parts, roots, counter }
         })
     }
@@ -403,6 +425,15 @@ mod tests {
         assert_eq!((next(&rows), next(&rows.skip(Some(1))), next(&rows)), (5, 5, 6));
         batches.set(1);
         assert_eq!((batches.last_set(), batches.next().0, next(&rows)), (Some(1), 1, 7));
+        let copied = |mark, family| {
+            let passes = Passes::new(rows.clone());
+            passes.mark(mark, family);
+            passes
+        };
+        assert_eq!((copied(1, 0).next().0, copied(1, 0).next().0, copied(2, 0).next().0), (5, 6, 5));
+        assert_eq!((copied(1, 1).next().0, copied(1, 1).like(rows.clone()).next().0), (0, 1));
+        copied(0, 1).set(3);
+        assert_eq!((copied(1, 1).next().0, copied(1, 0).next().0), (3, 7));
         let alone = Passes::alone(rows.clone());
         assert_eq!((alone.next().0, alone.next().0), (0, 1));
         alone.set(9);
