@@ -221,7 +221,7 @@ def test_what_has_no_rows_is_a_value_error_when_the_stage_is_made(tf, wrong) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"), [(ValueError, 0), (ValueError, -1), (ValueError, []), (ValueError, [2, 0]), (TypeError, 2.5)]
+    ("kind", "size"), [(ValueError, 0), (ValueError, -1), (ValueError, []), (ValueError, [0, 0]), (TypeError, 2.5)]
 )
 def test_sizes_that_cannot_be_are_refused_when_the_stage_is_made(kind, size) -> None:
     with pytest.raises(kind, match="rebatch: batch_size"):

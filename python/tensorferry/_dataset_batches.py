@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tensorferry import _arguments, _padding, errors
 from tensorferry._dataset_base import Base, recorded
 
@@ -92,6 +94,10 @@ class Batches(Base):
         >>> [batch.tolist() for batch in tfy.Dataset.range(8).batch(4).rebatch([3, 1]).as_numpy_iterator()]
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
+        if any(np.ndim(size) for size in _arguments.several(batch_size)):
+            raise errors.make(
+                "argument", f"rebatch: batch_size has to be a number or a list of numbers, not {_arguments.shown(batch_size)}"
+            )
         each = [_arguments.at_least(size, 0, "rebatch", "batch_size") for size in _arguments.several(batch_size)]
         if not any(each):
             raise errors.make(

@@ -480,7 +480,7 @@ impl Error {
                 match axis {
                     None => write!(
                         f,
-                        "the components have different numbers of rows: {first} has {len}, {other} has {its}. Give all as many."
+                        "the components have different numbers of rows: [{len}, {its}] in {first} and {other}. Give all as many."
                     ),
                     Some(axis) => write!(
                         f,

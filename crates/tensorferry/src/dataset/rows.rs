@@ -239,7 +239,7 @@ mod tests {
         let short = array("short", Tensor::from_vec(vec![0_i8; 2], &[2]).unwrap());
         let scalar = array("scalar", Tensor::from_vec(vec![0_i8], &[]).unwrap());
         let said = |arrays: Vec<Array>| Dataset::from_rows(arrays).unwrap_err().to_string();
-        assert!(said(vec![long.clone(), short]).contains("component 0 has 3, component 1 has 2"));
+        assert!(said(vec![long.clone(), short]).contains("[3, 2] in component 0 and component 1"));
         assert!(said(vec![long, scalar]).contains("component 1 is a scalar"));
         assert!(said(vec![]).contains("no arrays"));
     }
