@@ -145,6 +145,7 @@ class Base(metaclass=_Kind):
     def _of(
         cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT, family: int = 0
     ) -> Dataset:
+        plan.check_depth()
         dataset: Any = object.__new__(cls)
         dataset._structure = structure
         dataset._family = family

@@ -126,8 +126,9 @@ class Stages(Base):
         While files are read, up to three groups are in memory.
 
         Args:
-            buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group, 64 blocks if None. 1 keeps the
-                order; ``tf.data.UNKNOWN_CARDINALITY`` shuffles everything, of a stream in a buffer that holds all of it.
+            buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group; if None, 64 blocks, or as many
+                as have 64 MiB. 1 keeps the order; ``tf.data.UNKNOWN_CARDINALITY`` shuffles everything, of a stream in a buffer that
+                holds all of it.
             seed: the same seed gives the same orders, in every version. None draws one, which ``state_dict`` remembers.
             reshuffle_each_iteration: False gives every iteration the first one's order.
             block: elements of a block, at most ``buffer_size``. None shuffles element by element.

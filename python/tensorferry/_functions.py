@@ -176,13 +176,31 @@ def groups_of(dataset: Base, key_func: Callable[..., Any], reduce_func: Callable
 
 
 def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any:
-    """What ``function`` returns for the dataset's first element."""
+    """What ``function`` returns for the dataset's first element; if there is none, for one of zeros, which is like those that there
+    could be."""
     for element in dataset._plan.alone().iterate(dataset._packed(), 1, None, 0):
         return function(*element) if type(element) is tuple else function(element)
-    raise errors.make(
-        "argument",
-        f"{stage}: the dataset has no elements to find out from what the function returns. Pass output_signature=.",
-    )
+    try:
+        element = dataset._packed().pack(_zeros(dataset._plan.spec))
+        return function(*element) if type(element) is tuple else function(element)
+    except Exception as error:  # whatever a function of the user's does with zeros
+        raise errors.make(
+            "argument",
+            f"{stage}: the dataset has no elements to find out from what the function returns, and it cannot be called with zeros "
+            f"({type(error).__name__}: {error}). Pass output_signature=.",
+        ) from error
+
+
+def _zeros(spec: list[_spec.Part]) -> list[Any]:
+    """Flat components of an element of zeros; a length that is not known is 1, a dataset is empty."""
+    flat: list[Any] = []
+    for part in spec:
+        if isinstance(part, list):
+            flat.append(_internal.placeholder(part))
+        else:
+            name, dims = part
+            flat.append(np.zeros([1 if dim is None else dim for dim in dims or ()], _internal.numpy_dtype(name)))
+    return flat
 
 
 def check_predicate(dataset: Base, function: Callable[..., Any], stage: str) -> None:

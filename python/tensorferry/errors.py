@@ -17,6 +17,7 @@ __all__ = [
     "IndexError",
     "MemoryError",
     "OverflowError",
+    "RecursionError",
     "RuntimeError",
     "TypeError",
     "ValueError",
@@ -65,9 +66,16 @@ class MemoryError(Error, builtins.MemoryError):
 
 
 class RuntimeError(Error, builtins.RuntimeError):
-    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that does it."""
+    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that does it, or going on, in a forked
+    process, with an iterator whose elements a thread of its parent computes."""
 
     code = "inside_function"
+
+
+class RecursionError(Error, builtins.RecursionError):
+    """A dataset of more stages than there may be, or one that a function makes of itself for ever."""
+
+    code = "too_deep"
 
 
 class FileFormatError(Error, builtins.ValueError):
@@ -105,6 +113,8 @@ CODES: dict[str, type[Error]] = {
     "element_mismatch": ValueError,
     "function": Error,  # of a saved state; else the function's own exception is raised
     "state": ValueError,
+    "too_deep": RecursionError,
+    "forked": RuntimeError,
     "stopped": Error,
     "io": Error,  # never raised: files that the system refuses raise OSError
     # Codes that only Python can meet.

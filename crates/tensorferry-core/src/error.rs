@@ -288,6 +288,13 @@ pub enum Error {
         /// What differs.
         what: String,
     },
+    /// A plan has more stages, or more datasets made inside of each other, than it may.
+    TooDeep {
+        /// How many there may be.
+        most: usize,
+    },
+    /// An iteration that a thread of the parent process computes, in a forked one.
+    Forked,
     /// The iteration was stopped from outside.
     Stopped,
     /// An error and the element of a dataset it happened at.
@@ -379,6 +386,8 @@ impl Error {
             Self::ElementMismatch { .. } => "element_mismatch",
             Self::Function { .. } => "function",
             Self::State { .. } => "state",
+            Self::TooDeep { .. } => "too_deep",
+            Self::Forked => "forked",
             Self::Stopped => "stopped",
             Self::AtElement { source, .. } | Self::AtRow { source, .. } | Self::InComponent { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
@@ -417,6 +426,8 @@ impl Error {
         "element_mismatch",
         "function",
         "state",
+        "too_deep",
+        "forked",
         "stopped",
         "io",
     ];
@@ -425,7 +436,9 @@ impl Error {
     #[must_use]
     pub fn at_element(self, stage: &'static str, index: u64) -> Self {
         match self {
-            already @ (Self::AtElement { .. } | Self::Saved { .. } | Self::Stopped) => already,
+            already @ (Self::AtElement { .. } | Self::Saved { .. } | Self::Stopped | Self::Forked | Self::TooDeep { .. }) => {
+                already
+            }
             other => Self::AtElement { stage, index, source: Box::new(other) },
         }
     }
@@ -648,6 +661,15 @@ impl fmt::Display for Error {
             Self::ElementMismatch { what } | Self::Saved { what, .. } => f.write_str(what),
             Self::Function { source } => source.fmt(f),
             Self::State { what } => write!(f, "state_dict: {what}"),
+            Self::TooDeep { most } => write!(
+                f,
+                "the plan is too deep: it has more than {most} stages, those counted that functions add by returning datasets. Do the work of \
+                 many stages in one map, save() the dataset half way, and let no function return the dataset that calls it."
+            ),
+            Self::Forked => f.write_str(
+                "iterator: another thread was using it when the process was forked, and that thread is not in the child process. Make the \
+                 iterator in the child process.",
+            ),
             Self::Stopped => f.write_str("the iteration was stopped"),
             Self::AtElement { stage, index, source } => {
                 write!(f, "{stage}: element {index}: ")?;

@@ -28,8 +28,13 @@ mod tensorflow;
 mod unwinding;
 mod wait;
 
+/// No memory is a `MemoryError`, not the end of the process.
+#[global_allocator]
+static ALLOCATOR: tensorferry::buffers::SpareAllocator = tensorferry::buffers::SpareAllocator;
+
 #[pymodule(gil_used = false)]
 fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    tensorferry::buffers::keep_spare();
     logging::start();
     module.add_class::<tensor::PyTensor>()?;
     module.add_class::<memory::Block>()?;

@@ -8,17 +8,21 @@ use super::plan::Plan;
 use super::{eager, interrupt};
 use crate::errors::{OrRaise, raise};
 use crate::unwinding::guard;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyTuple};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved};
+use tensorferry::Error;
+use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
 
 /// How long to wait without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
+/// How often a forked process tries, a millisecond apart, to get a lock that is only ever held for a moment.
+const ATTEMPTS: u32 = 100;
 
 /// One pass over a dataset.
 #[pyclass(frozen, module = "tensorferry")]
@@ -33,6 +37,8 @@ pub(crate) struct DatasetIterator {
 struct Slot {
     state: Mutex<State>,
     free: Condvar,
+    /// The process whose threads use it.
+    process: AtomicU32,
 }
 
 struct State {
@@ -43,7 +49,15 @@ struct State {
 
 enum Holder {
     Free(Box<Iter>),
-    Taken(ThreadId),
+    /// The thread that has it, and what it is known by.
+    Taken(ThreadId, Stop),
+}
+
+/// Why the iteration is not to be had.
+enum Busy {
+    /// This thread computes an element for it: to wait would be to wait for itself.
+    Here,
+    Elsewhere,
 }
 
 /// The iteration, taken out of its slot; dropping this puts it back.
@@ -55,7 +69,7 @@ struct Taken<'a> {
 impl Slot {
     fn new(iter: Iter) -> Self {
         let state = State { holder: Holder::Free(Box::new(iter)), waiting: 0 };
-        Self { state: Mutex::new(state), free: Condvar::new() }
+        Self { state: Mutex::new(state), free: Condvar::new(), process: AtomicU32::new(std::process::id()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,37 +77,79 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lock, in a process that may have been forked since it was last used: unless a thread held it then.
+    fn lock_after_fork(&self) -> Option<MutexGuard<'_, State>> {
+        if self.process.load(Ordering::Relaxed) == std::process::id() {
+            return Some(self.lock());
+        }
+        for _ in 0..ATTEMPTS {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                // Another thread of this process has it for a moment, or one of the parent has it for ever.
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        None
+    }
+
+    /// Has a forked process go on with what no thread of its parent was using.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    fn adopt(&self) -> tensorferry::Result<()> {
+        let Some(state) = self.lock_after_fork() else { return Err(Error::Forked) };
+        match state.holder {
+            Holder::Taken(other, _) if other != thread::current().id() => Err(Error::Forked),
+            _ => {
+                self.process.store(std::process::id(), Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
     fn take(&self, py: Python<'_>) -> PyResult<Taken<'_>> {
         guard();
+        if self.process.load(Ordering::Relaxed) != std::process::id() {
+            self.adopt().or_raise(py)?;
+        }
         let me = thread::current().id();
         loop {
             match self.try_take(me) {
                 Ok(iter) => return Ok(Taken { slot: self, iter: Some(iter) }),
-                Err(other) if other == me => {
+                Err(Busy::Here) => {
                     let message = "the iterator is asked for an element while it computes one: a function of the pipeline uses the \
                                    iterator that calls it";
                     return Err(PyRuntimeError::new_err(message));
                 }
-                Err(_) => py.detach(|| self.wait()),
+                Err(Busy::Elsewhere) => py.detach(|| self.wait()),
             }
             py.check_signals()?;
         }
     }
 
-    fn try_take(&self, me: ThreadId) -> Result<Box<Iter>, ThreadId> {
+    fn try_take(&self, me: ThreadId) -> Result<Box<Iter>, Busy> {
         let holder = &mut self.lock().holder;
-        match std::mem::replace(holder, Holder::Taken(me)) {
+        let stop = match holder {
+            Holder::Taken(other, stop) if *other == me || stop.is_of_this_thread() => return Err(Busy::Here),
+            Holder::Taken(..) => return Err(Busy::Elsewhere),
+            Holder::Free(iter) => iter.stop(),
+        };
+        if stop.is_of_this_thread() {
+            return Err(Busy::Here);
+        }
+        match std::mem::replace(holder, Holder::Taken(me, stop)) {
             Holder::Free(iter) => Ok(iter),
-            Holder::Taken(other) => {
-                *holder = Holder::Taken(other);
-                Err(other)
+            taken => {
+                *holder = taken;
+                Err(Busy::Elsewhere)
             }
         }
     }
 
     fn wait(&self) {
         let mut state = self.lock();
-        if matches!(state.holder, Holder::Taken(_)) {
+        if matches!(state.holder, Holder::Taken(..)) {
             state.waiting += 1;
             (state, _) = self.free.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
@@ -101,7 +157,8 @@ impl Slot {
     }
 
     fn put_back(&self, iter: Box<Iter>) {
-        let mut state = self.lock();
+        // Where a function has forked, the child comes through here too; the iteration ends there if it cannot be put back.
+        let Some(mut state) = self.lock_after_fork() else { return };
         state.holder = Holder::Free(iter);
         let waited_for = state.waiting > 0;
         drop(state);
@@ -197,7 +254,11 @@ impl DatasetIterator {
     /// element that a function is being called for is waited for.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let saved = self.save(py)?;
-        let bytes = PyBytes::new(py, &saved.to_bytes());
+        let bytes = saved.try_to_bytes().or_raise(py)?;
+        let bytes = PyBytes::new_with(py, bytes.len(), |out| {
+            out.copy_from_slice(&bytes);
+            Ok(())
+        })?;
         let text = py.import("base64")?.call_method1("b64encode", (bytes,))?.call_method1("decode", ("ascii",))?;
         let state = PyDict::new(py);
         state.set_item("version", VERSION)?;
@@ -247,7 +308,14 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
         return Err(wrong("the dict is not one that this version of tensorferry made"));
     }
     let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
-    let Some(Ok(bytes)) = bytes else { return Err(wrong("its data are damaged")) };
+    let bytes = match bytes {
+        Some(Ok(bytes)) => bytes,
+        // Anything else is no fault of the data: there may be no memory for them.
+        Some(Err(error)) if !error.is_instance_of::<PyValueError>(py) && !error.is_instance_of::<PyTypeError>(py) => {
+            return Err(error);
+        }
+        _ => return Err(wrong("its data are damaged")),
+    };
     let saved = Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
     let number = |name: &str| {
         let value = state.get_item(name)?;

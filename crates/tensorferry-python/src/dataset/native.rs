@@ -1,8 +1,11 @@
 //! Stages that change values inside the gather.
 
+use super::interrupt;
 use super::plan::Plan;
+use super::sources::is_in_files;
 use crate::dtype;
 use crate::errors::OrRaise;
+use crate::opened::array_of;
 use crate::source::{Sharing, Source};
 use pyo3::prelude::*;
 use tensorferry::{Casting, DType};
@@ -37,6 +40,13 @@ pub(crate) fn one_hot(
 /// Rows of a table in the place of their numbers.
 #[pyfunction]
 pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, PyAny>, which: Option<Vec<bool>>) -> PyResult<Plan> {
+    if is_in_files(table) {
+        let table = array_of(py, table, true)?;
+        let input = plan.get().inner.clone();
+        let (made, interrupted) = interrupt::run(py, || input.lookup_rows(&table, which.as_deref()));
+        interrupted?;
+        return Ok(made.or_raise(py)?.into());
+    }
     let sharing = Sharing { copy: None, framework: false };
     let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
     Ok(plan.get().dataset().lookup(table, which.as_deref()).or_raise(py)?.into())

@@ -167,6 +167,11 @@ impl Plan {
         self.passes.key()
     }
 
+    /// Refuses a plan of more stages than there may be.
+    fn check_depth(&self, py: Python<'_>) -> PyResult<()> {
+        self.inner.check_depth().or_raise(py)
+    }
+
     /// One pass over the elements, nested by `packer`.
     fn iterate(
         slf: &Bound<'_, Self>,

@@ -25,6 +25,11 @@ fn sources(py: Python<'_>, arrays: &[(Bound<'_, PyAny>, bool)], stage: &str, nam
     arrays.iter().enumerate().map(one).collect()
 }
 
+/// Whether an array is an opened one that does not lie in memory.
+pub(super) fn is_in_files(array: &Bound<'_, PyAny>) -> bool {
+    array.cast::<PyArray>().is_ok_and(|array| array.get().inner.tensor().is_err())
+}
+
 /// The rows of arrays, each with whether nothing can change it.
 #[pyfunction]
 pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
@@ -40,6 +45,10 @@ pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, 
 /// One element: the arrays as they are.
 #[pyfunction]
 pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+    if arrays.iter().any(|(array, _)| is_in_files(array)) {
+        let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
+        return Ok(Dataset::from_whole_arrays(arrays).into());
+    }
     let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
     Ok(Dataset::from_tensors(sources(py, &arrays, "from_tensors: ", &names)?).into())
 }
@@ -62,6 +71,10 @@ pub(crate) fn token_windows(
     dtype: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
+    if is_in_files(&tokens.0) {
+        let tokens = array_of(py, &tokens.0, tokens.1)?;
+        return Ok(Dataset::token_windows_from_rows(tokens, length, stride, shift, dtype).or_raise(py)?.into());
+    }
     let tokens = source(py, &tokens.0, tokens.1)?;
     Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
 }

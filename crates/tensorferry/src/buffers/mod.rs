@@ -6,7 +6,9 @@ mod mapped;
 mod memory;
 mod pages;
 pub mod pool;
+pub(crate) mod spare;
 
 pub use arenas::spare_address_space;
 pub(crate) use mapped::map;
 pub(crate) use memory::{holds, open_files, usable};
+pub use spare::{SpareAllocator, keep_spare};

@@ -13,6 +13,7 @@
 
 use super::memory;
 use super::pages::{self, HUGE_PAGE};
+use super::spare;
 use core::any::Any;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +29,8 @@ const STEPS: usize = 8;
 const SMALLEST_CLASS_LOG2: u32 = POOLED_FROM.trailing_zeros();
 const CLASSES: usize = (usize::BITS - SMALLEST_CLASS_LOG2) as usize * STEPS + 1;
 const DEFAULT_LIMIT: usize = 2 << 30;
+/// From so many bytes on it is asked whether the process may use them: the system may promise more than it has.
+const WORTH_ASKING: usize = 1 << 30;
 
 /// A pooled block's size: one of a fixed series, so that blocks of about the same size are interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,10 +202,18 @@ impl Pool {
     /// A block, and whether it is fresh, that is, zero.
     fn acquire(&self, class: Class) -> Option<(NonNull<u8>, bool)> {
         let recycled = self.lock().and_then(|mut shelves| shelves.take(class));
-        match recycled {
-            Some(free) => Some((free.block, false)),
-            None => Some((class.create()?, true)),
+        if let Some(free) = recycled {
+            return Some((free.block, false));
         }
+        if class.bytes >= WORTH_ASKING && class.bytes as u64 > memory::usable() {
+            return None;
+        }
+        let fresh = class.create().or_else(|| {
+            // What is kept for reuse is of other sizes.
+            self.trim();
+            class.create()
+        });
+        Some((fresh?, true))
     }
 
     /// Takes a block back.
@@ -273,6 +284,7 @@ unsafe impl Sync for PoolBuffer {}
 /// # Errors
 /// [`Error::Allocation`].
 pub fn take(len: usize) -> Result<PoolBuffer> {
+    spare::check()?;
     let ptr = match len {
         ..POOLED_FROM => small(len).and_then(|layout| {
             // SAFETY: `small` never returns a layout of size zero.

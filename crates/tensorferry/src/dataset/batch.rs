@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled, write_row};
+use super::room::{Room, collected};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Stop, TensorSpec, spec};
 use crate::buffers::pool;
@@ -60,6 +61,11 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Sto
     (0..first.len()).map(component).collect()
 }
 
+/// Whether there was no memory for an element: then the next ones find none either, and a batch of a million is not waited for.
+pub(crate) fn is_no_memory(error: &Error) -> bool {
+    error.code() == "allocation"
+}
+
 /// Elements of a stream on their way into one batch.
 #[derive(Default)]
 pub(crate) struct Gathered {
@@ -69,15 +75,30 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
+    /// What was gathered already.
+    pub(crate) fn of(elements: Vec<Element>) -> Self {
+        Self { count: elements.len(), elements, failed: None }
+    }
+
     /// The next `size` elements of a stream, or, unless they are to be dropped, those that are left. One that failed costs all of them,
     /// so that what follows stays where it would have been. What was gathered when it is stopped is kept for the next time.
     pub(crate) fn next(&mut self, input: &mut dyn Stream, size: usize, drop_remainder: bool) -> Option<Result<Vec<Element>>> {
         while self.count < size {
+            if let Err(error) = self.elements.make_room(1) {
+                return Some(Err(error));
+            }
             match input.next() {
-                Some(Ok(element)) => self.elements.push(element),
+                Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
+                Some(Ok(_)) => {}
                 Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
                 Some(Err(error)) => {
+                    // The batch is lost, and its elements with it.
+                    self.elements = Vec::new();
+                    let no_memory = is_no_memory(&error);
                     self.failed.get_or_insert(error);
+                    if no_memory {
+                        break;
+                    }
                 }
                 None => break,
             }
@@ -97,7 +118,7 @@ impl Gathered {
         if self.count == 0 {
             return Ok(State::Nothing);
         }
-        let elements: Result<Vec<State>> = self.elements.iter().map(|element| State::of_element(element)).collect();
+        let elements = collected(self.elements.iter().map(|element| State::of_element(element)));
         let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
         Ok(State::List(vec![State::Int(self.count as u64), State::List(elements?), failed]))
     }
@@ -110,7 +131,7 @@ impl Gathered {
         }
         let parts = state.list(3)?;
         self.count = usize::try_from(parts[0].int()?).unwrap_or(usize::MAX);
-        self.elements = parts[1].parts()?.iter().map(|element| element.element_as(spec)).collect::<Result<_>>()?;
+        self.elements = collected(parts[1].parts()?.iter().map(|element| element.element_as(spec)))?;
         self.failed = parts[2].optional(State::error)?;
         // Those that failed count too.
         if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
@@ -133,13 +154,11 @@ pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static s
     let fixed: Option<Vec<_>> =
         input.spec().iter().map(|part| part.tensor().and_then(|spec| Some((spec.dtype, spec.fixed()?)))).collect();
     let Some(parts) = fixed else {
-        let elements: Result<Vec<Element>> = (start..start + len as u64)
-            .map(|index| {
-                cx.stop.check()?;
-                input.node.get(index, cx)
-            })
-            .collect();
-        return stack(&elements?, stage, Some(&cx.stop));
+        let elements = (start..start + len as u64).map(|index| {
+            cx.stop.check()?;
+            input.node.get(index, cx)
+        });
+        return stack(&collected(elements)?, stage, Some(&cx.stop));
     };
     let mut buffers = Vec::with_capacity(parts.len());
     for (dtype, (shape, row)) in &parts {

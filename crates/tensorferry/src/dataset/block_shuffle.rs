@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of a group, if the user does not say how many elements it may have.
 const GROUP: u64 = 64;
+/// Bytes of such a group, at most, unless one block has more: three of them are in memory at times, within what an iteration has by default.
+const GROUP_BYTES: u64 = 64 << 20;
 /// Requests whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;
 /// Elements go on where others ended if no more than so many times as many lie between: other threads have them.
@@ -44,8 +46,8 @@ struct BlockShuffle {
 
 impl Dataset {
     /// As [`Dataset::shuffle`], for sources that are slow to read element by element: elements of one block, `block` consecutive ones, stay near
-    /// each other. The blocks are put in a random order; as many of them as `buffer_size` elements hold (64 blocks if `None`), in that order, make
-    /// a group; and the elements of each group are put in a random order. It is still an exact permutation, which follows from `seed` and the
+    /// each other. The blocks are put in a random order; as many of them as `buffer_size` elements hold, in that order, make a group (if `None`,
+    /// 64, or as many as have 64 MiB, at least one); and the elements of each group are put in a random order. It is still an exact permutation, which follows from `seed` and the
     /// epoch, and of which any element can be computed.
     ///
     /// Of files that are read ([`crate::Mode::Direct`], [`crate::Mode::Read`]) an iteration keeps in memory the group that elements are taken
@@ -79,7 +81,7 @@ impl Dataset {
         let wrong = |what: String| Error::Argument { stage: "shuffle", what };
         let group = match buffer_size {
             _ if block == 0 => return Err(wrong("a block has at least 1 element".into())),
-            None => GROUP,
+            None => default_group(self, block),
             Some(size) if size < block => {
                 let what =
                     format!("a block of {block} elements does not fit in a buffer_size of {size}. Give a multiple of block.");
@@ -89,6 +91,14 @@ impl Dataset {
         };
         BlockShuffle::over(self, block, group, Seed::new(seed), reshuffle_each_iteration)
     }
+}
+
+/// Blocks of a group where the user does not say: fewer than [`GROUP`] if they are large. It follows from the rows alone, for it is part of
+/// the order.
+fn default_group(input: &Dataset, block: u64) -> u64 {
+    let row: Option<usize> = input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).sum();
+    let block_bytes = block.saturating_mul(row.unwrap_or(0) as u64).max(1);
+    (GROUP_BYTES / block_bytes).clamp(1, GROUP)
 }
 
 impl BlockShuffle {

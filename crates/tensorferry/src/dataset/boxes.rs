@@ -1,6 +1,7 @@
 //! Boxes of packed arrays, on their way out of larger ones and into them.
 
-use super::Shape;
+use super::{Shape, Stop};
+use crate::Result;
 use std::ops::Range;
 
 /// Copies packed elements of one shape to the front corner of a packed array of a shape that is nowhere smaller.
@@ -40,13 +41,26 @@ pub(super) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mu
     }
 }
 
+/// Bytes that are written before asking whether to stop.
+const AT_ONCE: usize = 16 << 20;
+
 /// Writes one value everywhere.
-pub(super) fn fill(out: &mut [u8], value: &[u8]) {
-    if value.iter().all(|byte| *byte == 0) {
-        out.fill(0);
-    } else {
-        out.chunks_exact_mut(value.len()).for_each(|element| element.copy_from_slice(value));
+///
+/// # Errors
+/// [`crate::Error::Stopped`].
+pub(super) fn fill(out: &mut [u8], value: &[u8], stop: &Stop) -> Result<()> {
+    let at_once = AT_ONCE / value.len().max(1) * value.len().max(1);
+    for part in out.chunks_mut(at_once) {
+        if part.len() == at_once {
+            stop.check()?;
+        }
+        if value.iter().all(|byte| *byte == 0) {
+            part.fill(0);
+        } else {
+            part.chunks_exact_mut(value.len()).for_each(|element| element.copy_from_slice(value));
+        }
     }
+    Ok(())
 }
 
 /// Lengths as a user writes them.

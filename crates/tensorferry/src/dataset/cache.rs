@@ -6,6 +6,7 @@
 //! (each element is then kept once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen them all).
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, gather_each, write_some};
+use super::room::Room;
 use super::shared::Shared;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 enum Kept {
     Nothing,
     Each(Arc<Shared<HashMap<u64, Element>>>),
-    All(Arc<Shared<Option<Arc<[Element]>>>>),
+    All(Arc<Shared<Option<Arc<Vec<Element>>>>>),
 }
 
 struct Cache {
@@ -92,8 +93,11 @@ impl Node for Cache {
         if let Some(element) = kept.lock().get(&index) {
             return Ok(element.clone());
         }
+        kept.lock().make_room(1)?;
         let element = self.input.node.get(index, &first_pass(cx))?;
-        kept.lock().insert(index, element.clone());
+        let mut kept = kept.lock();
+        kept.make_room(1)?;
+        kept.insert(index, element.clone());
         Ok(element)
     }
 
@@ -127,13 +131,13 @@ impl Node for Cache {
 
 enum Pass {
     /// Over what is kept.
-    Kept(Arc<[Element]>),
+    Kept(Arc<Vec<Element>>),
     /// Over the input, with its elements so far; without them where some are not known, so that the pass cannot be kept.
     Input(Box<dyn Stream>, Option<Vec<Element>>),
 }
 
 impl Pass {
-    fn begin(kept: &Shared<Option<Arc<[Element]>>>, input: &Dataset, cx: &Context) -> Result<Self> {
+    fn begin(kept: &Shared<Option<Arc<Vec<Element>>>>, input: &Dataset, cx: &Context) -> Result<Self> {
         match &*kept.lock() {
             Some(all) => Ok(Self::Kept(Arc::clone(all))),
             None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
@@ -144,13 +148,19 @@ impl Pass {
 struct CacheStream {
     input: Dataset,
     cx: Context,
-    kept: Arc<Shared<Option<Arc<[Element]>>>>,
+    kept: Arc<Shared<Option<Arc<Vec<Element>>>>>,
     pass: Pass,
     position: u64,
 }
 
 impl Stream for CacheStream {
     fn next(&mut self) -> Option<Result<Element>> {
+        // Before the element is asked for, so that it is not lost.
+        if let Pass::Input(_, Some(seen)) = &mut self.pass
+            && let Err(error) = self.cx.stop.check().and_then(|()| seen.make_room(1))
+        {
+            return Some(Err(error));
+        }
         let element = match &mut self.pass {
             Pass::Kept(all) => Ok(all.get(usize::try_from(self.position).ok()?)?.clone()),
             Pass::Input(input, seen) => match (input.next(), seen) {
@@ -166,7 +176,7 @@ impl Stream for CacheStream {
                 }
                 (None, seen) => {
                     if let Some(seen) = seen.take() {
-                        self.kept.lock().get_or_insert(seen.into());
+                        self.kept.lock().get_or_insert(Arc::new(seen));
                     }
                     return None;
                 }

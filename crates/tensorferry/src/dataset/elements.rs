@@ -6,7 +6,8 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 struct Elements {
-    elements: Arc<[Element]>,
+    // Not a slice: that would be a copy of the list, and as much memory.
+    elements: Arc<Vec<Element>>,
     spec: Vec<Component>,
 }
 
@@ -37,7 +38,7 @@ impl Dataset {
 
     /// Elements that are known to be as `spec` says.
     pub(crate) fn in_memory(elements: Vec<Element>, spec: Vec<Component>) -> Self {
-        Self::of(Elements { elements: elements.into(), spec })
+        Self::of(Elements { elements: Arc::new(elements), spec })
     }
 }
 

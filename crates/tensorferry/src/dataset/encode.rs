@@ -3,8 +3,10 @@
 //! Numbers are written seven bits to a byte, the lowest first, the highest bit saying that more follow; texts and lists after their
 //! length. A hash of everything before it ends the bytes: what was cut or changed on the way is told, not restored.
 
+use super::deep::{NESTED, at_depth};
 use super::node::filled;
 use super::reshard::Part;
+use super::room::{Room, collected};
 use super::saved::{Plan, Saved};
 use super::state::{Resharded, State};
 use super::{Epoch, random};
@@ -12,40 +14,58 @@ use crate::{ByteOrder, DType, Error, Result, Tensor};
 
 const MAGIC: &[u8; 4] = b"TFst";
 const VERSION: u8 = 1;
-/// How deep lists may be nested: a plan's streams hold one another.
-const DEEPEST: usize = 1000;
 
 impl Saved {
     /// The state as bytes that [`Saved::from_bytes`] reads, on every machine and in every later version.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.push(VERSION);
-        put_text(&mut out, &self.plan.text);
-        out.extend(self.plan.hash.to_le_bytes());
-        match &self.plan.part {
-            None => out.push(0),
-            Some(part) => {
-                out.push(1);
-                put_int(&mut out, part.shards);
-                put_int(&mut out, part.index);
-                out.extend(part.whole.to_le_bytes());
-            }
-        }
-        put_ints(&mut out, &self.seeds);
-        put_int(&mut out, self.epoch.0);
-        put_int(&mut out, self.position);
-        match &self.stream {
-            None => out.push(0),
-            Some(state) => {
-                out.push(1);
-                put_state(&mut out, state);
-            }
-        }
-        put_int(&mut out, self.origins.len() as u64);
-        self.origins.iter().for_each(|origin| put_ints(&mut out, &origin.positions));
+        let mut out = Vec::new();
+        self.put(&mut out);
         out.extend(random::hash(&out).to_le_bytes());
         out
+    }
+
+    /// As [`Saved::to_bytes`], for states that may be large: a shuffle's buffer, the values that `unique` has seen.
+    ///
+    /// # Errors
+    /// [`Error::Allocation`].
+    pub fn try_to_bytes(&self) -> Result<Vec<u8>> {
+        let mut len = Length(size_of::<u64>());
+        self.put(&mut len);
+        let mut out = Vec::new();
+        out.make_room(len.0)?;
+        self.put(&mut out);
+        out.extend(random::hash(&out).to_le_bytes());
+        Ok(out)
+    }
+
+    /// Everything but the hash.
+    fn put(&self, out: &mut impl Sink) {
+        out.bytes(MAGIC);
+        out.bytes(&[VERSION]);
+        put_text(out, &self.plan.text);
+        out.bytes(&self.plan.hash.to_le_bytes());
+        match &self.plan.part {
+            None => out.bytes(&[0]),
+            Some(part) => {
+                out.bytes(&[1]);
+                put_int(out, part.shards);
+                put_int(out, part.index);
+                out.bytes(&part.whole.to_le_bytes());
+            }
+        }
+        put_ints(out, &self.seeds);
+        put_int(out, self.epoch.0);
+        put_int(out, self.position);
+        match &self.stream {
+            None => out.bytes(&[0]),
+            Some(state) => {
+                out.bytes(&[1]);
+                put_state(out, state, 0);
+            }
+        }
+        put_int(out, self.origins.len() as u64);
+        self.origins.iter().for_each(|origin| put_ints(out, &origin.positions));
     }
 
     /// Reads what [`Saved::to_bytes`] wrote.
@@ -84,63 +104,96 @@ fn damaged(why: &str) -> Error {
     Error::State { what: format!("the bytes of the state cannot be read: {why}") }
 }
 
-fn put_int(out: &mut Vec<u8>, mut value: u64) {
+/// Where the bytes go.
+trait Sink {
+    fn bytes(&mut self, bytes: &[u8]);
+
+    /// As many bytes as `fill` then writes.
+    fn filled(&mut self, len: usize, fill: impl FnOnce(&mut [u8]));
+}
+
+impl Sink for Vec<u8> {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn filled(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let start = self.len();
+        self.resize(start + len, 0);
+        fill(&mut self[start..]);
+    }
+}
+
+/// Only counts them.
+struct Length(usize);
+
+impl Sink for Length {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0 = self.0.saturating_add(bytes.len());
+    }
+
+    fn filled(&mut self, len: usize, _fill: impl FnOnce(&mut [u8])) {
+        self.0 = self.0.saturating_add(len);
+    }
+}
+
+fn put_int(out: &mut impl Sink, mut value: u64) {
     loop {
         let low = value.to_le_bytes()[0] & 0x7f;
         value >>= 7;
         if value == 0 {
-            return out.push(low);
+            return out.bytes(&[low]);
         }
-        out.push(low | 0x80);
+        out.bytes(&[low | 0x80]);
     }
 }
 
-fn put_ints(out: &mut Vec<u8>, values: &[u64]) {
+fn put_ints(out: &mut impl Sink, values: &[u64]) {
     put_int(out, values.len() as u64);
     values.iter().for_each(|value| put_int(out, *value));
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+fn put_text(out: &mut impl Sink, text: &str) {
     put_int(out, text.len() as u64);
-    out.extend(text.as_bytes());
+    out.bytes(text.as_bytes());
 }
 
-fn put_state(out: &mut Vec<u8>, state: &State) {
+fn put_state<S: Sink>(out: &mut S, state: &State, depth: usize) {
     match state {
-        State::Nothing => out.push(0),
+        State::Nothing => out.bytes(&[0]),
         State::Int(value) => {
-            out.push(1);
+            out.bytes(&[1]);
             put_int(out, *value);
         }
         State::Tensors(tensors) => {
-            out.push(2);
+            out.bytes(&[2]);
             put_int(out, tensors.len() as u64);
             tensors.iter().for_each(|tensor| put_tensor(out, tensor));
         }
         State::Text(text) => {
-            out.push(3);
+            out.bytes(&[3]);
             put_text(out, text);
         }
         State::List(parts) => {
-            out.push(4);
+            out.bytes(&[4]);
             put_int(out, parts.len() as u64);
-            parts.iter().for_each(|part| put_state(out, part));
+            at_depth(depth, || parts.iter().for_each(|part| put_state(out, part, depth + 1)));
         }
     }
 }
 
 /// The dtype by TensorFlow's number, which never changes, the shape, and the elements in little-endian row-major order.
-fn put_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
+fn put_tensor(out: &mut impl Sink, tensor: &Tensor) {
     put_int(out, u64::from(tensor.dtype().tensorflow().unsigned_abs()));
-    let shape: Vec<u64> = tensor.shape().iter().map(|dim| *dim as u64).collect();
-    put_ints(out, &shape);
-    let start = out.len();
-    out.resize(start + tensor.layout().nbytes(), 0);
-    // Of the same dtype and size, nothing can fail.
-    let _same = super::node::write_row(tensor, &mut out[start..]);
-    if cfg!(target_endian = "big") {
-        swap(tensor.dtype(), &mut out[start..]);
-    }
+    put_int(out, tensor.shape().len() as u64);
+    tensor.shape().iter().for_each(|dim| put_int(out, *dim as u64));
+    out.filled(tensor.layout().nbytes(), |bytes| {
+        // Of the same dtype and size, nothing can fail.
+        let _same = super::node::write_row(tensor, bytes);
+        if cfg!(target_endian = "big") {
+            swap(tensor.dtype(), bytes);
+        }
+    });
 }
 
 fn swap(dtype: DType, bytes: &mut [u8]) {
@@ -193,7 +246,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ints(&mut self) -> Result<Vec<u64>> {
-        (0..self.count()?).map(|_| self.int()).collect()
+        collected((0..self.count()?).map(|_| self.int()))
     }
 
     fn text(&mut self) -> Result<String> {
@@ -202,15 +255,18 @@ impl<'a> Reader<'a> {
     }
 
     fn state(&mut self, depth: usize) -> Result<State> {
-        if depth > DEEPEST {
+        if depth > NESTED {
             return Err(damaged("lists are nested too deep"));
         }
         Ok(match self.byte()? {
             0 => State::Nothing,
             1 => State::Int(self.int()?),
-            2 => State::Tensors((0..self.count()?).map(|_| self.tensor()).collect::<Result<_>>()?),
+            2 => State::Tensors(collected((0..self.count()?).map(|_| self.tensor()))?),
             3 => State::Text(self.text()?),
-            4 => State::List((0..self.count()?).map(|_| self.state(depth + 1)).collect::<Result<_>>()?),
+            4 => {
+                let count = self.count()?;
+                State::List(at_depth(depth, || collected((0..count).map(|_| self.state(depth + 1))))?)
+            }
             tag => return Err(damaged(&format!("there is no kind {tag} of state"))),
         })
     }
@@ -263,7 +319,7 @@ mod tests {
         let read = Saved::from_bytes(&saved().to_bytes()).unwrap();
         assert_eq!(read.to_bytes(), saved().to_bytes());
         assert_eq!((read.plan.text.as_str(), read.seeds, read.position), ("range(3) | take(2)", saved().seeds, 1 << 40));
-        let State::List(outer) = read.stream.unwrap() else { panic!("not a list") };
+        let Some(State::List(outer)) = &read.stream else { panic!("not a list") };
         let parts = outer[0].list(4).unwrap();
         assert_eq!(parts[1].int().unwrap(), u64::MAX);
         let tensors = parts[2].tensors().unwrap();
@@ -305,7 +361,7 @@ mod tests {
     #[test]
     fn lists_nested_without_end_are_refused() {
         let mut deep = State::Nothing;
-        for _ in 0..DEEPEST + 1 {
+        for _ in 0..NESTED + 1 {
             deep = State::List(vec![deep]);
         }
         let bytes = Saved { stream: Some(deep), ..saved() }.to_bytes();

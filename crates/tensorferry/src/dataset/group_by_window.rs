@@ -4,6 +4,7 @@ use super::counted::Counted;
 use super::inner::{Inner, with_seeds};
 use super::node::{Change, Context, Element, Node, Stream, Value, not_indexed};
 use super::random::{self, Seed};
+use super::room::{Room, collected};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
@@ -130,6 +131,7 @@ impl Node for GroupByWindow {
             spec: self.spec.clone(),
             seed: self.seed.value,
             cx: cx.clone(),
+            outside: cx.outside + self.input.depth + 1,
             sizes: BTreeMap::new(),
             groups: BTreeMap::new(),
             ended: false,
@@ -148,6 +150,8 @@ struct GroupStream {
     /// What the seeds of the datasets that `reduce` makes follow from.
     seed: u64,
     cx: Context,
+    /// As in [`Context`], of the datasets that windows become.
+    outside: usize,
     /// The window size of each key that was met.
     sizes: BTreeMap<i64, u64>,
     /// The elements that wait, by their key.
@@ -185,6 +189,7 @@ impl GroupStream {
             }
         };
         let group = self.groups.entry(key).or_default();
+        group.make_room(1)?;
         group.push(element.clone());
         Ok((group.len() as u64 >= size).then_some(key))
     }
@@ -202,6 +207,11 @@ impl GroupStream {
             };
             match self.put(&element) {
                 Err(Error::Stopped) => return self.input.stopped(element),
+                Err(error @ Error::Allocation { .. }) => {
+                    // The element is not lost: it comes when there is memory again.
+                    let _stopped: Option<Result<()>> = self.input.stopped(element);
+                    return Some(Err(error));
+                }
                 Ok(None) => {}
                 Ok(Some(key)) => return self.groups.remove(&key).map(|elements| Ok((key, elements))),
                 Err(error) => return Some(Err(error.at_element("group_by_window", index))),
@@ -211,12 +221,13 @@ impl GroupStream {
     }
 
     fn reduced(&self, key: i64, elements: &[Element]) -> Result<Dataset> {
-        self.functions.reduce.call((key, Dataset::in_memory(elements.to_vec(), self.input_spec.clone())))
+        let elements = collected(elements.iter().cloned().map(Ok))?;
+        self.functions.reduce.call((key, Dataset::in_memory(elements, self.input_spec.clone())))
     }
 
     /// As for [`super::inner::Outer`]: what shuffles in a window does so in an order of its own.
     fn inner_cx(&self, window: u64) -> Context {
-        self.cx.at(self.cx.epoch.child(window))
+        Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(window)) }
     }
 
     fn open(&self, window: u64, key: i64, elements: &[Element]) -> Result<Inner> {
@@ -237,7 +248,7 @@ impl GroupStream {
     fn elements(&self, state: &State) -> Result<Vec<Element>> {
         let element =
             |state: &State| -> Result<Element> { Ok(state.tensors_as(&self.input_spec)?.into_iter().map(Value::from).collect()) };
-        state.parts()?.iter().map(element).collect()
+        collected(state.parts()?.iter().map(element))
     }
 }
 
@@ -257,7 +268,7 @@ fn kept(elements: &[Element]) -> Result<State> {
         value.tensor().cloned().map_err(|_| Error::State { what: what.into() })
     };
     let element = |element: &Element| -> Result<State> { Ok(State::Tensors(element.iter().map(tensor).collect::<Result<_>>()?)) };
-    Ok(State::List(elements.iter().map(element).collect::<Result<_>>()?))
+    Ok(State::List(collected(elements.iter().map(element))?))
 }
 
 impl Stream for GroupStream {

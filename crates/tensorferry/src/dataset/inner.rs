@@ -30,7 +30,7 @@ impl Inner {
             return Err(dataset.explain(unlike(dataset.spec(), spec)));
         }
         let check = kept.is_none().then(|| spec.to_vec());
-        Ok(Self { stream: dataset.stream(cx)?, seeds: dataset.drawn_seeds(), names: dataset.names.clone(), check })
+        Ok(Self { stream: dataset.stream_inside(cx)?, seeds: dataset.drawn_seeds(), names: dataset.names.clone(), check })
     }
 
     /// As it was when it was saved, `dataset` being what the same function returned for the same element.
@@ -109,6 +109,8 @@ pub(crate) struct Outer {
     /// What the seeds of the datasets follow from.
     seed: u64,
     cx: Context,
+    /// As in [`Context`], of the datasets.
+    outside: usize,
     stage: &'static str,
     /// An element of which a dataset was to be made when it was stopped.
     stopped: Option<(u64, Element, Origin)>,
@@ -150,6 +152,7 @@ impl Outer {
             spec: spec.to_vec(),
             seed,
             cx: cx.clone(),
+            outside: cx.outside + input.depth + 1,
             stage,
             stopped: None,
             goes_back,
@@ -158,7 +161,7 @@ impl Outer {
 
     /// The rounds of a shuffle inside a dataset made of an element are numbered by the element: each is in an order of its own.
     fn inner_cx(&self, index: u64) -> Context {
-        self.cx.at(self.cx.epoch.child(index))
+        Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(index)) }
     }
 
     /// The dataset of the next element.

@@ -1,19 +1,63 @@
 //! Rows of a table in the place of their numbers.
 
 use super::mapped::{Block, RowMap, chosen, mapped, select};
-use super::node::{Change, packed};
+use super::node::{Change, Request, Rows, normalise_bools, packed};
 use super::positions::for_each;
 use super::random::mix;
 use super::{Dataset, Shape, TensorSpec};
+use crate::source::Array;
 use crate::{DType, Dims, Error, Result, Tensor};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Lookup {
-    /// Packed, at least one dimension.
-    table: Tensor,
-    hash: OnceLock<u64>,
+    table: Table,
+    /// 0 until it is known. (Not a OnceLock: a forked process would wait for a thread that did not come along.)
+    hash: AtomicU64,
     which: Option<Vec<bool>>,
     from: Vec<Option<DType>>,
+}
+
+/// Where the rows are.
+#[derive(Clone)]
+enum Table {
+    /// Packed, at least one dimension.
+    Memory(Tensor),
+    /// In files, of which each gather reads what it needs.
+    Opened(Array),
+}
+
+/// A table in files of no more bytes is read once and held.
+const HELD: usize = 64 << 20;
+/// Bytes at each end of a larger one that tell it from others.
+const ENDS: usize = 1 << 20;
+
+impl Table {
+    fn dtype(&self) -> DType {
+        match self {
+            Self::Memory(table) => table.dtype(),
+            Self::Opened(table) => table.dtype(),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Memory(table) => table.shape(),
+            Self::Opened(table) => table.shape(),
+        }
+    }
+
+    /// What tells it from other tables in a plan's description.
+    fn hash(&self) -> u64 {
+        match self {
+            Self::Memory(table) => hash(table.as_view().as_bytes().unwrap_or_default()),
+            Self::Opened(table) => {
+                let (rows, row) = (table.len(), table.nbytes() / table.len().max(1));
+                let few = (ENDS / row.max(1)).clamp(1, rows.max(1)).min(rows);
+                let end = |start| table.slice(start, few).ok().and_then(|rows| Some(hash(rows.as_view().as_bytes()?)));
+                mix(end(0).unwrap_or(0) ^ mix(end(rows - few).unwrap_or(0)))
+            }
+        }
+    }
 }
 
 impl Dataset {
@@ -37,6 +81,21 @@ impl Dataset {
     /// [`Error::Argument`] if the table is a scalar, if a component to change does not hold integers, or if `which` does not say
     /// something of each component.
     pub fn lookup(&self, table: Tensor, which: Option<&[bool]>) -> Result<Self> {
+        self.lookup_in(Table::Memory(packed(&table)?), which)
+    }
+
+    /// As [`Dataset::lookup`], of an opened array: rows are read as they are asked for, of a table of up to 64 MiB once.
+    ///
+    /// # Errors
+    /// As [`Dataset::lookup`]; what reading fails with.
+    pub fn lookup_rows(&self, table: &Array, which: Option<&[bool]>) -> Result<Self> {
+        if table.nbytes() <= HELD || table.tensor().is_ok() {
+            return self.lookup(table.read()?, which);
+        }
+        self.lookup_in(Table::Opened(table.clone()), which)
+    }
+
+    fn lookup_in(&self, table: Table, which: Option<&[bool]>) -> Result<Self> {
         let Some((_, row)) = table.shape().split_first() else {
             return Err(Error::Argument { stage: "lookup", what: "the table is a scalar, which has no rows".into() });
         };
@@ -54,7 +113,7 @@ impl Dataset {
             },
         )?;
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
-        let map = Lookup { table: packed(&table)?, hash: OnceLock::new(), which: which.map(<[bool]>::to_vec), from };
+        let map = Lookup { table, hash: AtomicU64::new(0), which: which.map(<[bool]>::to_vec), from };
         Ok(mapped(self, map, changes))
     }
 }
@@ -80,12 +139,16 @@ impl RowMap for Lookup {
     }
 
     fn describe(&self) -> String {
-        let hash = self.hash.get_or_init(|| hash(self.table.as_view().as_bytes().unwrap_or_default()));
+        let mut hash = self.hash.load(Ordering::Relaxed);
+        if hash == 0 {
+            hash = self.table.hash();
+            self.hash.store(hash, Ordering::Relaxed);
+        }
         format!("lookup({}{:?}, hash={hash:016x}{})", self.table.dtype(), self.table.shape(), chosen(self.which.as_deref()))
     }
 
     fn rebuild(&self, input: &Dataset, _change: &mut Change) -> Result<Dataset> {
-        input.lookup(self.table.clone(), self.which.as_deref())
+        input.lookup_in(self.table.clone(), self.which.as_deref())
     }
 
     fn shape(&self, _at: usize, row: &[usize]) -> Result<Dims> {
@@ -94,9 +157,22 @@ impl RowMap for Lookup {
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
-        let (view, len) = (self.table.as_view(), self.table.shape()[0]);
+        let Block { rows, out, stop, .. } = block;
+        let len = self.table.shape()[0];
+        let view = match &self.table {
+            Table::Memory(table) => table.as_view(),
+            Table::Opened(array) => {
+                let mut requests = Vec::new();
+                for_each(from, rows, len, |slot, row| requests.push(Request { index: row as u64, slot }))?;
+                let ((source, column), row) = (array.source(), array.nbytes() / len.max(1));
+                source.read_rows(&[column], &mut requests, &mut [Rows { bytes: &mut *out, row }], stop)?;
+                if array.dtype() == DType::Bool {
+                    normalise_bools(out);
+                }
+                return Ok(());
+            }
+        };
         let table = view.as_bytes().unwrap_or_default();
-        let Block { rows, out, .. } = block;
         match table.len().checked_div(len).unwrap_or(0) {
             1 => copy_rows::<1>(from, rows, table, out),
             2 => copy_rows::<2>(from, rows, table, out),

@@ -7,13 +7,13 @@
 //! caller's rows; and an error names the first element that fails, whichever way elements were asked for.
 
 use super::names::Names;
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled, gather_each, packed};
+use super::node::{Change, Context, Element, Node, Request, Rows, Stop, Stream, filled, gather_each, packed};
 use super::random::Seed;
 use super::state::State;
 use super::times::converting;
 use super::{Cardinality, Component, Dataset, Epoch, TensorSpec};
 use crate::buffers::pool;
-use crate::{Dims, Error, Result};
+use crate::{Dims, Error, Result, Tensor};
 use std::sync::Arc;
 
 /// Bytes of input rows to gather before they are changed: they and what they become stay in a core's own cache.
@@ -34,6 +34,8 @@ pub(super) struct Block<'a> {
     pub(super) rows: &'a [u8],
     /// What becomes of them.
     pub(super) out: &'a mut [u8],
+    /// Asked while what becomes of them is large.
+    pub(super) stop: &'a Stop,
 }
 
 impl<'a> Block<'a> {
@@ -203,23 +205,28 @@ impl<M: RowMap> Inner<M> {
         self.changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_ref()?)))
     }
 
-    /// What becomes of an element, whatever its shapes.
-    fn element(&self, mut element: Element, index: u64, epoch: Epoch) -> Result<Element> {
-        let change = || -> Result<Element> {
-            self.map.check(&element)?;
-            for (at, spec) in self.changed() {
+    /// Changes an element, whatever its shapes. After an error it is what it was.
+    fn element(&self, element: &mut Element, index: u64, cx: &Context) -> Result<()> {
+        let change = |element: &Element| -> Result<Vec<(usize, Tensor)>> {
+            self.map.check(element)?;
+            let changed = self.changed().map(|(at, spec)| {
                 let tensor = packed(element[at].tensor()?)?;
                 let shape = self.map.shape(at, tensor.shape())?;
                 let view = tensor.as_view();
                 let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
                 let changed = filled(spec.dtype, &shape, |out| {
-                    self.map.apply(at, Block { indices: &[index], epoch, shape: tensor.shape(), rows, out })
+                    let (epoch, stop) = (cx.epoch, &cx.stop);
+                    self.map.apply(at, Block { indices: &[index], epoch, shape: tensor.shape(), rows, out, stop })
                 });
-                element[at] = changed.map_err(|error| self.misfit(at, error))?.into();
-            }
-            Ok(element)
+                Ok((at, changed.map_err(|error| self.misfit(at, error))?))
+            });
+            changed.collect()
         };
-        change().map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index))
+        let changed = change(element).map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index));
+        for (at, changed) in changed? {
+            element[at] = changed.into();
+        }
+        Ok(())
     }
 
     /// What is wrong with a value of a component, which is named where there are several.
@@ -270,7 +277,7 @@ impl<M: RowMap> Mapped<M> {
             let (shape, row) = &known[at];
             let Some(part) = &mut scratch.parts[at] else { continue };
             let (rows, out) = (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
-            let block = Block { indices, epoch: cx.epoch, shape, rows, out };
+            let block = Block { indices, epoch: cx.epoch, shape, rows, out, stop: &cx.stop };
             if let Err(error) = converting(cx.times.as_ref(), || self.inner.map.apply(at, block)) {
                 return Err(self.first_misfit(scratch, error, cx));
             }
@@ -281,7 +288,7 @@ impl<M: RowMap> Mapped<M> {
     /// The error of the first element that fails when each is computed by itself. Functions that have to be called in order are not
     /// called again.
     fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
-        if matches!(error, Error::Stopped) || self.is_sequential() {
+        if matches!(error, Error::Stopped | Error::Allocation { .. }) || self.is_sequential() {
             return error;
         }
         indices.iter().find_map(|&index| self.get(index, cx).err()).unwrap_or(error)
@@ -289,13 +296,16 @@ impl<M: RowMap> Mapped<M> {
 
     /// The error of the first of the gathered rows that the map cannot change.
     fn first_misfit(&self, scratch: &mut Scratch, error: Error, cx: &Context) -> Error {
+        if matches!(error, Error::Stopped | Error::Allocation { .. }) {
+            return error;
+        }
         let known = self.rows.as_deref().unwrap_or_default();
         for (slot, index) in scratch.indices.iter().enumerate() {
             for (at, spec) in self.inner.changed() {
                 let ((shape, row), Some(part)) = (&known[at], &mut scratch.parts[at]) else { continue };
                 let rows = &part.as_mut_slice()[slot * row..(slot + 1) * row];
-                let mut out = vec![0; spec.fixed().map_or(0, |(_, bytes)| bytes)];
-                let block = Block { indices: &[*index], epoch: cx.epoch, shape, rows, out: &mut out };
+                let Ok(mut out) = pool::take(spec.fixed().map_or(0, |(_, bytes)| bytes)) else { return error };
+                let block = Block { indices: &[*index], epoch: cx.epoch, shape, rows, out: out.as_mut_slice(), stop: &cx.stop };
                 if let Err(error) = self.inner.map.apply(at, block) {
                     return self.inner.misfit(at, error).at_element(self.inner.map.stage(), *index);
                 }
@@ -347,8 +357,9 @@ impl<M: RowMap> Node for Mapped<M> {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let element = self.input.node.get(index, cx)?;
-        converting(cx.times.as_ref(), || self.inner.element(element, index, cx.epoch))
+        let mut element = self.input.node.get(index, cx)?;
+        converting(cx.times.as_ref(), || self.inner.element(&mut element, index, cx))?;
+        Ok(element)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
@@ -373,35 +384,59 @@ impl<M: RowMap> Node for Mapped<M> {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, inner) = (self.input.stream(cx)?, Arc::clone(&self.inner));
-        Ok(Box::new(MappedStream { input, inner, epoch: cx.epoch, index: 0 }))
+        Ok(Box::new(MappedStream { input, inner, cx: cx.clone(), spec: self.input.spec().to_vec(), index: 0, stopped: None }))
     }
 }
 
 struct MappedStream<M> {
     input: Box<dyn Stream>,
     inner: Arc<Inner<M>>,
-    epoch: Epoch,
+    cx: Context,
+    /// Of the input's elements.
+    spec: Vec<Component>,
     index: u64,
+    /// An element whose change was stopped.
+    stopped: Option<Element>,
 }
 
 impl<M: RowMap> Stream for MappedStream<M> {
     fn next(&mut self) -> Option<Result<Element>> {
-        let element = match self.input.next()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
+        let element = match self.stopped.take() {
+            Some(element) => Ok(element),
+            None => self.input.next()?,
         };
-        // An element that failed before it came here is one all the same: those after it keep their indices.
-        let index = self.index;
+        let mut element = match element {
+            Ok(element) => element,
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            Err(error) => {
+                // An element that failed before it came here is one all the same: those after it keep their indices.
+                self.index += 1;
+                return Some(Err(error));
+            }
+        };
+        let changed = self.inner.element(&mut element, self.index, &self.cx);
+        if matches!(changed, Err(Error::Stopped)) {
+            self.stopped = Some(element);
+            return Some(Err(Error::Stopped));
+        }
         self.index += 1;
-        Some(element.and_then(|element| self.inner.element(element, index, self.epoch)))
+        Some(changed.map(|()| element))
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
+        let mut parts = vec![State::Int(self.index), self.input.save()?];
+        if let Some(element) = &self.stopped {
+            parts.push(State::of_element(element)?);
+        }
+        Ok(State::List(parts))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
+        let (stopped, parts) = match state {
+            State::List(parts) if parts.len() == 3 => (Some(parts[2].element_as(&self.spec)?), &parts[..2]),
+            state => (None, state.list(2)?),
+        };
+        self.stopped = stopped;
         self.index = parts[0].int()?;
         self.input.restore(&parts[1])
     }
@@ -412,7 +447,7 @@ impl<M: RowMap> Stream for MappedStream<M> {
 mod tests {
     use super::super::all_ways::{all_ways, context, elements, failing, small_numbers, streamed};
     use super::*;
-    use crate::{Casting, DType, Tensor};
+    use crate::{Casting, DType};
 
     fn numbers(len: usize, width: usize) -> Dataset {
         let sources = [small_numbers(DType::Int64, &[len, width], 1), small_numbers(DType::UInt8, &[len], 2)];

@@ -30,6 +30,7 @@ mod choose;
 mod components;
 mod concatenate;
 mod counted;
+mod deep;
 mod elements;
 mod encode;
 mod enumerate;
@@ -71,6 +72,7 @@ mod range;
 mod rebatch;
 mod repeat;
 mod reshard;
+mod room;
 mod rows;
 mod sample;
 mod save;
@@ -117,10 +119,11 @@ pub use stop::{Stop, interrupt, interruptible};
 pub use times::Times;
 
 pub(crate) use node::{Request, Rows, copy_view, filled, normalise_bools, packed, run};
+pub(crate) use room::Room;
 
 use crate::{Error, Result};
 use names::Names;
-use node::{Change, Context, Node, Stream};
+use node::{Change, Context, Node};
 use random::Seed;
 use std::fmt;
 use std::sync::Arc;
@@ -131,13 +134,11 @@ pub struct Dataset {
     pub(crate) node: Arc<dyn Node>,
     /// What the user calls the components.
     names: Names,
+    /// Stages from the furthest source to this one.
+    pub(crate) depth: usize,
 }
 
 impl Dataset {
-    pub(crate) fn of(node: impl Node + 'static) -> Self {
-        Self { node: Arc::new(node), names: Names::default() }
-    }
-
     /// The components of each element.
     #[must_use]
     pub fn spec(&self) -> &[Component] {
@@ -192,14 +193,6 @@ impl Dataset {
         self.node.get(index, &Context::new(epoch, Stop::default()))
     }
 
-    /// One pass over the elements in order, of an indexed plan as of any other.
-    pub(crate) fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        if self.is_indexed() {
-            return Ok(Box::new(execute::InOrder::new(self.clone(), cx.clone())));
-        }
-        self.node.stream(cx)
-    }
-
     /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) | take(7)`.
     #[must_use]
     pub fn plan(&self) -> String {
@@ -214,14 +207,14 @@ impl Dataset {
     /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
     pub(crate) fn draws(&self) -> Vec<Seed> {
         let inputs = self.node.inputs();
-        inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect()
+        self.deep(|| inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect())
     }
 
     /// The same plan with what `change` says changed. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
         let seeds_alone = change.resharded.is_none();
         let before = self.node.inputs();
-        let inputs = before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()?;
+        let inputs = self.deep(|| before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>())?;
         let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
         if seeds_alone && same && self.node.drawn_seed().is_none() {
             return Ok(self.clone());
@@ -238,10 +231,16 @@ impl Dataset {
 /// The plan, from source to last stage: `from_tensor_slices(10 x (int32[])) | take(7) | batch(3)`.
 impl fmt::Display for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.deep(|| self.write(f))
+    }
+}
+
+impl Dataset {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = self.node.inputs();
         // A stage that says nothing changes nothing about the elements.
         if let ([input], true) = (inputs.as_slice(), self.node.describe().is_empty()) {
-            return input.fmt(f);
+            return fmt::Display::fmt(input, f);
         }
         match inputs.as_slice() {
             [] => {}

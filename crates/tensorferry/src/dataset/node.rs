@@ -81,12 +81,14 @@ pub(crate) struct Context {
     pub(crate) times: Option<Times>,
     /// What the iteration keeps in memory; none where an element is computed by itself.
     pub(crate) held: Option<Arc<Held>>,
+    /// Stages of the plans around this one, whose functions made it.
+    pub(crate) outside: usize,
 }
 
 impl Context {
     /// Of what is computed by itself.
     pub(crate) fn new(epoch: Epoch, stop: Stop) -> Self {
-        Self { epoch, stop, times: None, held: None }
+        Self { epoch, stop, times: None, held: None, outside: 0 }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {

@@ -1,5 +1,6 @@
 //! Class numbers as vectors with a one at the class.
 
+use super::boxes::fill;
 use super::mapped::{Block, RowMap, chosen, mapped, select};
 use super::node::Change;
 use super::positions::for_each;
@@ -73,7 +74,7 @@ impl RowMap for OneHot {
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
-        block.out.fill(0);
+        fill(block.out, &[0], block.stop)?;
         for_each(from, block.rows, self.depth, |place, value| {
             let start = (place * self.depth + value) * self.one.len();
             block.out[start..start + self.one.len()].copy_from_slice(&self.one);

@@ -113,7 +113,7 @@ impl RowMap for PadTo {
         let (shape, value) = (block.shape, &self.values[at]);
         let target = self.shape(at, shape)?;
         if target.as_slice() != shape {
-            fill(block.out, value);
+            fill(block.out, value, block.stop)?;
         }
         for (_, row, out) in block.each() {
             place(row, shape, out, &target, value.len());

@@ -4,8 +4,9 @@ use super::batch::{Gathered, stacked};
 use super::boxes::{fill, place};
 use super::names::Names;
 use super::node::{Change, Context, Element, Node, Stream, Value, filled, packed};
+use super::room::collected;
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Shape, TensorSpec, spec};
+use super::{Cardinality, Component, Dataset, Shape, Stop, TensorSpec, spec};
 use crate::{Dims, Error, Result, Tensor};
 use std::sync::Arc;
 
@@ -140,7 +141,7 @@ impl Padding {
     }
 
     /// One component of the elements, padded and stacked.
-    fn stack(&self, at: usize, elements: &[Element]) -> Result<Value> {
+    fn stack(&self, at: usize, elements: &[Element], stop: &Stop) -> Result<Value> {
         let tensors: Vec<&Tensor> = elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
         let target = self.target(at, &tensors)?;
         let Some(first) = tensors.first() else { return Err(wrong("no elements to stack".into())) };
@@ -149,7 +150,7 @@ impl Padding {
         let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
         let padded = filled(dtype, &shape, |out| {
             if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
-                fill(out, &self.value);
+                fill(out, &self.value, stop)?;
             }
             for (slot, tensor) in tensors.iter().enumerate() {
                 let tensor = packed(tensor)?;
@@ -186,8 +187,8 @@ impl Padding {
     }
 }
 
-fn pad(elements: &[Element], paddings: &[Padding]) -> Result<Element> {
-    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements)).collect()
+fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Element> {
+    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
 }
 
 impl Node for PaddedBatch {
@@ -232,8 +233,7 @@ impl Node for PaddedBatch {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
             let element = |at| cx.stop.check().and_then(|()| self.input.node.get(start + at, cx));
-            let elements: Result<Vec<Element>> = (0..len as u64).map(element).collect();
-            elements.and_then(|elements| pad(&elements, &self.paddings))
+            collected((0..len as u64).map(element)).and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
@@ -242,7 +242,17 @@ impl Node for PaddedBatch {
         let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
         let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
         let (spec, gathered, names) = (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(PaddedBatchStream { input, spec, names, gathered, paddings, size, drop_remainder, index: 0 }))
+        Ok(Box::new(PaddedBatchStream {
+            input,
+            spec,
+            names,
+            gathered,
+            paddings,
+            size,
+            drop_remainder,
+            index: 0,
+            stop: cx.stop.clone(),
+        }))
     }
 }
 
@@ -256,6 +266,7 @@ struct PaddedBatchStream {
     size: usize,
     drop_remainder: bool,
     index: u64,
+    stop: Stop,
 }
 
 impl Stream for PaddedBatchStream {
@@ -264,9 +275,16 @@ impl Stream for PaddedBatchStream {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),
             elements => elements,
         };
+        let batch = match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
+            Ok((Err(Error::Stopped), elements)) => {
+                self.gathered = Gathered::of(elements);
+                return Some(Err(Error::Stopped));
+            }
+            Ok((batch, _)) => batch,
+            Err(error) => Err(error),
+        };
         let index = self.index;
         self.index = index.saturating_add(1);
-        let batch = elements.and_then(|elements| pad(&elements, &self.paddings));
         Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
     }
 

@@ -169,7 +169,7 @@ impl Walk {
             self.roots.push(root.unwrap_or_else(|| Root::Node(Arc::downgrade(&dataset.node))));
         }
         self.window |= dataset.node.is_window();
-        let keys: Vec<u64> = inputs.iter().map(|input| self.key(input)).collect();
+        let keys: Vec<u64> = dataset.deep(|| inputs.iter().map(|input| self.key(input)).collect());
         let key = match keys.as_slice() {
             [input] if words.is_empty() => *input,
             _ => {

@@ -39,7 +39,7 @@ impl Dataset {
     #[must_use]
     pub fn read_ahead(&self) -> Option<ReadAhead> {
         let inputs = self.node.inputs();
-        inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten()
+        self.deep(|| inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten())
     }
 }
 

@@ -203,7 +203,8 @@ impl Dataset {
 
 /// How many shards there are in a plan.
 fn shards_in(dataset: &Dataset) -> usize {
-    dataset.node.inputs().iter().map(shards_in).sum::<usize>() + usize::from(dataset.node.sharding().is_some())
+    let inputs = dataset.node.inputs();
+    dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>()) + usize::from(dataset.node.sharding().is_some())
 }
 
 impl Saved {

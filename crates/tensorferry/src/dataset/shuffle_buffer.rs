@@ -2,6 +2,7 @@
 
 use super::node::{Context, Element, Stream, Value};
 use super::random::Random;
+use super::room::{Room, collected, copied};
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
 use crate::{Error, Result, Tensor};
@@ -75,8 +76,8 @@ impl Positions {
 impl Stream for Positions {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.bag.is_full() && self.next < self.len {
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
+            if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {
+                return Some(Err(error));
             }
             self.bag.items.push(self.next);
             self.next += 1;
@@ -91,7 +92,7 @@ impl Stream for Positions {
     }
 
     fn save(&self) -> Result<State> {
-        let held = Tensor::from_vec(self.bag.items.clone(), &[self.bag.items.len()])?;
+        let held = Tensor::from_vec(copied(&self.bag.items)?, &[self.bag.items.len()])?;
         Ok(State::List(vec![State::Int(self.bag.taken), State::Int(self.next), State::Tensors(vec![held])]))
     }
 
@@ -100,7 +101,7 @@ impl Stream for Positions {
         let parts = state.list(3)?;
         let next = parts[1].int()?;
         let [held] = parts[2].tensors()? else { return Err(damaged(())) };
-        let held: Vec<u64> = held.view::<u64>().map_err(|_| damaged(()))?.iter().collect();
+        let held: Vec<u64> = collected(held.view::<u64>().map_err(|_| damaged(()))?.iter().map(Ok))?;
         if next > self.len || held.iter().any(|&index| index >= next) {
             return Err(damaged(()));
         }
@@ -128,8 +129,8 @@ impl Values {
 impl Stream for Values {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.ended && !self.bag.is_full() {
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
+            if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {
+                return Some(Err(error));
             }
             match self.input.next() {
                 Some(Ok(element)) => self.bag.items.push(element),
@@ -148,17 +149,17 @@ impl Stream for Values {
             let what = "a shuffle's buffer holds datasets (windows), which cannot be saved. Shuffle before window.";
             tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
         };
-        let held: Result<Vec<State>> = self.bag.items.iter().map(tensors).collect();
-        let parts = vec![State::Int(self.bag.taken), State::Int(u64::from(self.ended)), State::List(held?), self.input.save()?];
+        let held = collected(self.bag.items.iter().map(tensors))?;
+        let parts = vec![State::Int(self.bag.taken), State::Int(u64::from(self.ended)), State::List(held), self.input.save()?];
         Ok(State::List(parts))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(4)?;
         let element = |held: &State| Ok(held.tensors_as(&self.spec)?.into_iter().map(Value::from).collect());
-        let held: Result<Vec<Element>> = parts[2].parts()?.iter().map(element).collect();
+        let held: Vec<Element> = collected(parts[2].parts()?.iter().map(element))?;
         let ended = parts[1].int()? != 0;
-        self.bag.restore(&parts[0], held?)?;
+        self.bag.restore(&parts[0], held)?;
         self.ended = ended;
         self.input.restore(&parts[3])
     }

@@ -1,5 +1,6 @@
 //! All but the first elements.
 
+use super::batch::is_no_memory;
 use super::node::{Change, Context, Element, Node, Request, Rows, Stop, Stream};
 use super::state::State;
 use super::{Cardinality, Component, Dataset};
@@ -105,6 +106,8 @@ impl Stream for SkipStream {
             }
             match self.input.next() {
                 Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                // The next ones find none either, and a million of them are not waited for.
+                Some(Err(error)) if is_no_memory(&error) => return Some(Err(error)),
                 Some(element) => self.failed = element.err(),
                 None => return self.failed.take().map(Err),
             }

@@ -1,11 +1,12 @@
 //! What an iteration saves and how it goes on from there.
 
 use super::Component;
+use super::deep::grown;
 use super::node::{Element, Value, check};
 use crate::{Error, Result, Tensor};
 
 /// The state of a stream, as nested plain data.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum State {
     /// Nothing needs to be known.
     Nothing,
@@ -17,6 +18,31 @@ pub enum State {
     Text(String),
     /// Parts.
     List(Vec<State>),
+}
+
+// Stages nest lists in lists: neither copying nor dropping one may depend on the stack there is.
+impl Clone for State {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Int(number) => Self::Int(*number),
+            Self::Tensors(tensors) => Self::Tensors(tensors.clone()),
+            Self::Text(text) => Self::Text(text.clone()),
+            Self::List(parts) => Self::List(grown(|| parts.clone())),
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let Self::List(parts) = self else { return };
+        let mut left = std::mem::take(parts);
+        while let Some(mut part) = left.pop() {
+            if let Self::List(parts) = &mut part {
+                left.append(parts);
+            }
+        }
+    }
 }
 
 impl State {
@@ -138,7 +164,14 @@ impl State {
     }
 
     fn wrong(&self, expected: &str) -> Error {
-        Error::State { what: format!("{expected} was expected, not {self:?}; the state is damaged or not of this plan") }
+        let found = match self {
+            Self::Nothing => "nothing".into(),
+            Self::Int(number) => format!("the number {number}"),
+            Self::Tensors(tensors) => format!("{} tensors", tensors.len()),
+            Self::Text(_) => "a text".into(),
+            Self::List(parts) => format!("a list of {}", parts.len()),
+        };
+        Error::State { what: format!("{expected} was expected, not {found}; the state is damaged or not of this plan") }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Saying to what works for long that nobody waits for it.
 
+use crate::buffers::spare;
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -28,6 +29,20 @@ impl Stop {
         self.0.fetch_and(!PAUSED, Ordering::Relaxed);
     }
 
+    /// Marks the thread that runs `work` as one that computes what this stops.
+    pub(crate) fn computing<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = COMPUTED.replace(Arc::as_ptr(&self.0).addr());
+        let done = work();
+        COMPUTED.set(before);
+        done
+    }
+
+    /// Whether this thread computes elements ahead for the iteration that this stops: then it must not wait for one.
+    #[must_use]
+    pub fn is_of_this_thread(&self) -> bool {
+        COMPUTED.get() == Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether [`Stop::stop`] was called.
     pub(crate) fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed) & STOPPED != 0
@@ -37,8 +52,9 @@ impl Stop {
     /// see.
     ///
     /// # Errors
-    /// [`Error::Stopped`].
+    /// [`Error::Stopped`]; [`Error::Allocation`] where the process has no memory left.
     pub fn check(&self) -> Result<()> {
+        spare::check()?;
         if self.0.load(Ordering::Relaxed) == 0 { glance() } else { Err(Error::Stopped) }
     }
 }
@@ -56,6 +72,8 @@ struct Watch {
 
 thread_local! {
     static WATCH: Cell<Option<Watch>> = const { Cell::new(None) };
+    /// The iteration for which this thread computes ahead, by its address.
+    static COMPUTED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// How often to ask.

@@ -1,7 +1,8 @@
 //! A dataset of one element.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled};
+use super::node::{Change, Context, Element, Needs, Node, Request, Rows, copy_view, filled};
 use super::{Cardinality, Component, Dataset, Shape, Source, TensorSpec};
+use crate::source::{Array, Mode};
 use crate::{ALIGNMENT, ByteOrder, Index, Result, Tensor};
 
 struct Tensors {
@@ -28,6 +29,79 @@ impl Dataset {
     }
 }
 
+/// Opened arrays, read when the element is made.
+struct Opened {
+    arrays: Vec<Array>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// As [`Dataset::from_tensors`], of opened arrays: they are read whenever the element is asked for.
+    #[must_use]
+    pub fn from_whole_arrays(arrays: Vec<Array>) -> Self {
+        let spec = |array: &Array| Component::Tensor(TensorSpec::new(array.dtype(), Shape::fixed(array.shape())));
+        Self::of(Opened { spec: arrays.iter().map(spec).collect(), arrays })
+    }
+}
+
+impl Node for Opened {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(1)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        described(&self.spec)
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::from_whole_arrays(self.arrays.clone()))
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn reads_files(&self) -> bool {
+        self.arrays.iter().any(|array| array.mode() != Mode::Map)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(), groups: 0 }
+    }
+
+    fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
+        self.arrays.iter().map(|array| Ok(array.stopped_by(&cx.stop).read()?.into())).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let all: Vec<usize> = (0..self.arrays.len()).collect();
+        self.gather_some(&all, requests, out, cx)
+    }
+
+    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        for (&at, rows) in which.iter().zip(out) {
+            for request in requests.iter() {
+                self.arrays[at].fill(0, self.arrays[at].len(), rows.slot(request.slot), &cx.stop)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same words wherever the arrays are: a state is of both.
+fn described(spec: &[Component]) -> String {
+    let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
+    format!("from_tensors({})", parts.join(", "))
+}
+
 impl Node for Tensors {
     fn spec(&self) -> &[Component] {
         &self.spec
@@ -42,8 +116,7 @@ impl Node for Tensors {
     }
 
     fn describe(&self) -> String {
-        let parts: Vec<String> = self.spec.iter().map(ToString::to_string).collect();
-        format!("from_tensors({})", parts.join(", "))
+        described(&self.spec)
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {

@@ -1,14 +1,16 @@
 //! Windows of one long array of tokens, and what follows each token: what a language model is trained on.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, filled};
+use super::node::{Change, Context, Element, Needs, Node, Request, Rows, filled, get_by_gather};
 use super::slices::{Source, plain_rows};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::buffers::gather::load_ahead;
+use crate::buffers::pool;
+use crate::source::{Array, Mode, RowRun};
 use crate::{ByteOrder, Casting, DType, Error, Index, Result, View, ViewMut};
 use tensorferry_core::convert_into;
 
 struct TokenWindows {
-    tokens: Source,
+    tokens: Tokens,
     length: usize,
     stride: usize,
     shift: usize,
@@ -16,6 +18,33 @@ struct TokenWindows {
     count: usize,
     spec: Vec<Component>,
 }
+
+/// Where the tokens are.
+#[derive(Clone)]
+enum Tokens {
+    Memory(Source),
+    /// In files, of which each gather reads what its windows need.
+    Opened(Array),
+}
+
+impl Tokens {
+    fn dtype(&self) -> DType {
+        match self {
+            Self::Memory(source) => source.tensor.dtype(),
+            Self::Opened(array) => array.dtype(),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Memory(source) => source.tensor.shape(),
+            Self::Opened(array) => array.shape(),
+        }
+    }
+}
+
+/// Bytes of tokens that are read at a time, or one window.
+const AT_ONCE: usize = 4 << 20;
 
 impl Dataset {
     /// Elements `(x, y)` of a flat array of tokens: element `i` has as `x` the `length` tokens from `i * stride` on, as `y` those from
@@ -46,13 +75,31 @@ impl Dataset {
         shift: usize,
         dtype: DType,
     ) -> Result<Self> {
-        let (tokens, stride) = (tokens.into(), stride.unwrap_or(length));
+        Self::windows_of(Tokens::Memory(tokens.into()), length, stride, shift, dtype)
+    }
+
+    /// As [`Dataset::token_windows`], of an opened array: a batch reads the tokens of its windows, and nothing else is in memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::token_windows`].
+    pub fn token_windows_from_rows(
+        tokens: Array,
+        length: usize,
+        stride: Option<usize>,
+        shift: usize,
+        dtype: DType,
+    ) -> Result<Self> {
+        match tokens.tensor() {
+            Ok(tensor) => Self::token_windows(tensor, length, stride, shift, dtype),
+            Err(_) => Self::windows_of(Tokens::Opened(tokens), length, stride, shift, dtype),
+        }
+    }
+
+    fn windows_of(tokens: Tokens, length: usize, stride: Option<usize>, shift: usize, dtype: DType) -> Result<Self> {
+        let stride = stride.unwrap_or(length);
         let wrong = |what: String| Error::Argument { stage: "token_windows", what };
-        let &[len] = tokens.tensor.shape() else {
-            return Err(wrong(format!(
-                "the tokens have to be in one dimension, not of shape {:?}. Flatten them.",
-                tokens.tensor.shape()
-            )));
+        let &[len] = tokens.shape() else {
+            return Err(wrong(format!("the tokens have to be in one dimension, not of shape {:?}. Flatten them.", tokens.shape())));
         };
         if length == 0 || stride == 0 {
             return Err(wrong(format!("length={length} and stride={stride} have to be at least 1")));
@@ -61,8 +108,8 @@ impl Dataset {
             let what = format!("{len} tokens are fewer than the {length} of a window and {shift} by which its targets are shifted");
             return Err(wrong(what));
         };
-        if !Casting::Checked.is_defined(tokens.tensor.dtype(), dtype) {
-            return Err(Error::CastNotDefined { from: tokens.tensor.dtype(), to: dtype, casting: Casting::Checked });
+        if !Casting::Checked.is_defined(tokens.dtype(), dtype) {
+            return Err(Error::CastNotDefined { from: tokens.dtype(), to: dtype, casting: Casting::Checked });
         }
         let spec = vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[length]))); 2];
         Ok(Self::of(TokenWindows { tokens, length, stride, shift, dtype, count: room / stride + 1, spec }))
@@ -76,7 +123,7 @@ impl TokenWindows {
     /// Begins to load the tokens of an element that there is.
     fn load_ahead(&self, bytes: &[u8], index: u64) {
         let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
-        let size = self.tokens.tensor.dtype().size();
+        let size = self.tokens.dtype().size();
         if let Some(rest) = bytes.get(start.saturating_mul(size)..) {
             load_ahead(&rest[..rest.len().min(self.length * size)]);
         }
@@ -94,7 +141,78 @@ impl TokenWindows {
             }
             None => all.index(&[Index::Slice { start, step: 1, len: self.length }])?,
         };
-        let written = convert_into(&window, &mut ViewMut::from_bytes(self.dtype, out, &shape)?, Casting::Checked);
+        self.convert(&window, index, out)
+    }
+}
+
+impl TokenWindows {
+    /// Reads the tokens of windows, some MiB at a time and all their ranges at once, and writes the components.
+    fn gather_opened(
+        &self,
+        array: &Array,
+        which: &[usize],
+        requests: &[Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        let offsets = which.iter().map(|component| component * self.shift);
+        let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
+        if last - first > self.length {
+            // What lies between the two is not read.
+            for (at, rows) in out.iter_mut().enumerate() {
+                self.gather_opened(array, &which[at..=at], requests, &mut [rows.reborrow()], cx)?;
+            }
+            return Ok(());
+        }
+        let (source, column) = array.source();
+        let (from, span) = (array.dtype(), last - first + self.length);
+        let (size, most) = (from.size(), (AT_ONCE / from.size()).max(span));
+        let mut rest = requests;
+        while !rest.is_empty() {
+            cx.stop.check()?;
+            let (mut runs, mut places, mut total) = (Vec::<RowRun>::new(), Vec::new(), 0);
+            for request in rest {
+                // Inside the array, so no product or sum is past it.
+                let start = request.index * self.stride as u64 + first as u64;
+                match runs.last_mut() {
+                    // It begins where the last ends, or before: as windows in order do.
+                    Some(run) if (run.index..=run.index + run.len as u64).contains(&start) => {
+                        let at = usize::try_from(start - run.index).unwrap_or(usize::MAX);
+                        let more = (at + span).saturating_sub(run.len);
+                        if total + more > most {
+                            break;
+                        }
+                        places.push(run.slot + at);
+                        run.len += more;
+                        total += more;
+                    }
+                    _ if total > 0 && total + span > most => break,
+                    _ => {
+                        runs.push(RowRun { index: start, slot: total, len: span });
+                        places.push(total);
+                        total += span;
+                    }
+                }
+            }
+            let mut tokens = pool::take(total * size)?;
+            source.read_runs(column, &runs, Rows { bytes: tokens.as_mut_slice(), row: size }, &cx.stop)?;
+            let (now, later) = rest.split_at(places.len());
+            for (request, place) in now.iter().zip(places) {
+                for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                    let start = place + component * self.shift - first;
+                    let window = &tokens.as_mut_slice()[start * size..(start + self.length) * size];
+                    let window = View::from_bytes(from, ByteOrder::Native, window, &[self.length])?;
+                    self.convert(&window, request.index, rows.slot(request.slot))?;
+                }
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes the tokens of a window of element `index`.
+    fn convert(&self, window: &View<'_>, index: u64, out: &mut [u8]) -> Result<()> {
+        let written = convert_into(window, &mut ViewMut::from_bytes(self.dtype, out, &[self.length])?, Casting::Checked);
         written.map_err(|error| error.at_element("token_windows", index))
     }
 }
@@ -113,21 +231,31 @@ impl Node for TokenWindows {
     }
 
     fn describe(&self) -> String {
-        let (len, from) = (self.tokens.tensor.shape()[0], self.tokens.tensor.dtype());
+        let (len, from) = (self.tokens.shape()[0], self.tokens.dtype());
         let Self { length, stride, shift, dtype, .. } = self;
         format!("token_windows({len} x {from}, length={length}, stride={stride}, shift={shift}, {dtype})")
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Dataset::token_windows(self.tokens.clone(), self.length, Some(self.stride), self.shift, self.dtype)
+        Dataset::windows_of(self.tokens.clone(), self.length, Some(self.stride), self.shift, self.dtype)
     }
 
     fn is_indexed(&self) -> bool {
         true
     }
 
-    fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
-        let all = self.tokens.tensor.as_view();
+    fn reads_files(&self) -> bool {
+        matches!(&self.tokens, Tokens::Opened(array) if array.mode() != Mode::Map)
+    }
+
+    fn needs(&self) -> Needs {
+        let windows = usize::from(matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct));
+        Needs { windows, groups: 0 }
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let Tokens::Memory(tokens) = &self.tokens else { return get_by_gather(self, index, cx) };
+        let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
         let part = |component| Ok(filled(self.dtype, &[self.length], |out| self.write(&all, plain, component, index, out))?.into());
         (0..2).map(part).collect()
@@ -138,7 +266,11 @@ impl Node for TokenWindows {
     }
 
     fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let all = self.tokens.tensor.as_view();
+        let tokens = match &self.tokens {
+            Tokens::Memory(tokens) => tokens,
+            Tokens::Opened(array) => return self.gather_opened(array, which, requests, out, cx),
+        };
+        let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
         for (at, request) in requests.iter().enumerate() {
             cx.stop.check()?;

@@ -2,6 +2,7 @@
 
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, not_indexed, packed};
+use super::room::{Room, collected, copied};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, TensorSpec, spec};
 use crate::{DType, Error, Result, Tensor};
@@ -82,10 +83,14 @@ impl UniqueStream {
         let tensor = packed(value.tensor()?)?;
         let bytes = tensor.as_view().as_bytes().ok_or(Error::NotViewable { why: "the elements are not packed" })?;
         if self.row.is_some() {
-            return Ok(bytes.into());
+            return Ok(copied(bytes)?.into());
         }
         let shape = tensor.shape().iter().copied().chain([tensor.shape().len()]);
-        Ok(bytes.iter().copied().chain(shape.flat_map(usize::to_le_bytes)).collect())
+        let mut key = Vec::new();
+        key.make_room(bytes.len() + (tensor.shape().len() + 1) * size_of::<usize>())?;
+        key.extend_from_slice(bytes);
+        key.extend(shape.flat_map(usize::to_le_bytes));
+        Ok(key.into())
     }
 
     fn keys(&self, saved: &State) -> Result<HashSet<Box<[u8]>>> {
@@ -93,6 +98,7 @@ impl UniqueStream {
         let mut seen = HashSet::new();
         let mut count = 0;
         for tensor in saved.tensors()? {
+            seen.make_room(tensor.shape().first().copied().unwrap_or(1))?;
             let view = tensor.as_view();
             let Some(bytes) = view.as_bytes().filter(|_| tensor.dtype() == DType::UInt8) else { return Err(damaged()) };
             match (self.row, tensor.shape()) {
@@ -115,7 +121,13 @@ impl Stream for UniqueStream {
                 Ok(next) => next,
                 Err(error) => return Some(Err(error)),
             };
-            match self.key(&element).map(|key| self.seen.insert(key)) {
+            let seen = self.seen.make_room(1).and_then(|()| self.key(&element)).map(|key| self.seen.insert(key));
+            match seen {
+                Err(error @ Error::Allocation { .. }) => {
+                    // The element is not lost: it comes when there is memory again.
+                    let _stopped: Option<Result<()>> = self.input.stopped(element);
+                    return Some(Err(error));
+                }
                 Ok(true) => return Some(Ok(element)),
                 Ok(false) => {}
                 Err(error) => return Some(Err(error.at_element("unique", index))),
@@ -125,11 +137,16 @@ impl Stream for UniqueStream {
 
     /// The values, sorted, so that equal states are equal bytes: rows of one tensor where all are of one size.
     fn save(&self) -> Result<State> {
-        let mut seen: Vec<&[u8]> = self.seen.iter().map(AsRef::as_ref).collect();
+        let mut seen: Vec<&[u8]> = collected(self.seen.iter().map(|key| Ok(key.as_ref())))?;
         seen.sort_unstable();
         let seen: Result<Vec<Tensor>> = match self.row {
-            Some(row) => Tensor::from_vec(seen.concat(), &[seen.len(), row]).map(|rows| vec![rows]),
-            None => seen.into_iter().map(|key| Tensor::from_vec(key.to_vec(), &[key.len()])).collect(),
+            Some(row) => {
+                let mut all = Vec::new();
+                all.make_room(seen.len().saturating_mul(row))?;
+                seen.iter().for_each(|key| all.extend_from_slice(key));
+                Tensor::from_vec(all, &[seen.len(), row]).map(|rows| vec![rows])
+            }
+            None => collected(seen.into_iter().map(|key| Tensor::from_vec(copied(key)?, &[key.len()]))),
         };
         Ok(State::List(vec![State::Tensors(seen?), self.input.save()?]))
     }

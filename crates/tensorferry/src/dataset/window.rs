@@ -1,6 +1,8 @@
 //! Runs of elements, as datasets of their own.
 
+use super::batch::is_no_memory;
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, not_indexed};
+use super::room::{Room, collected};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch, Stop};
 use crate::{Error, Result, Tensor};
@@ -198,66 +200,97 @@ struct WindowStream {
     /// Of the input's elements.
     spec: Vec<Component>,
     shape: Shape,
-    /// The elements from the first of the next window on; `None` in the place of one that was an error.
-    held: VecDeque<Option<Element>>,
+    /// The elements from the first of the next window on.
+    held: VecDeque<Slot>,
     /// How many elements lie before the next window and are still to be read.
     skip: u64,
     ended: bool,
     /// The number of the next window.
     index: u64,
-    /// The first error among the elements read for it.
+    /// The last element that was read, if it lies in no window and is an error that may have ended the input.
     failed: Option<Error>,
     stop: Stop,
+}
+
+/// An element that is held, or its error until a window has told it.
+enum Slot {
+    Element(Element),
+    Failed(Option<Error>),
+}
+
+impl Slot {
+    fn element(&self) -> Option<&Element> {
+        if let Self::Element(element) = self { Some(element) } else { None }
+    }
+
+    fn error(self) -> Option<Error> {
+        if let Self::Failed(error) = self { error } else { None }
+    }
+}
+
+/// Whether an error may have ended the stream that it came from: then nothing else says that elements are missing.
+fn may_end(error: &Error) -> bool {
+    matches!(error, Error::AtElement { stage: "from_generator", .. })
 }
 
 impl WindowStream {
     /// Reads until the next window is whole or the input ends.
     ///
     /// # Errors
-    /// [`Error::Stopped`], and no other.
+    /// [`Error::Stopped`] and [`Error::Allocation`], after which nothing is lost.
     fn fill(&mut self) -> Result<()> {
         while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
             self.stop.check()?;
-            let element = match self.input.next() {
+            self.held.make_room(1)?;
+            match self.input.next() {
                 None => {
                     self.ended = true;
                     break;
                 }
                 Some(Err(Error::Stopped)) => return Err(Error::Stopped),
-                // An error between two windows counts only if nothing comes after it: then the input may have ended because of it.
+                // As in tf.data, an error between two windows is nobody's, unless the input may have ended because of it.
                 Some(element) if self.skip > 0 => {
-                    self.failed = element.err();
-                    None
+                    self.skip -= 1;
+                    self.failed = element.err().filter(may_end);
+                }
+                Some(Err(error)) if is_no_memory(&error) => {
+                    self.held.push_back(Slot::Failed(None));
+                    return Err(error);
                 }
                 Some(element) => {
-                    let before = self.failed.take().filter(|_| !self.held.is_empty());
-                    let (element, error) = element.map_or_else(|error| (None, Some(error)), |element| (Some(element), None));
-                    self.failed = before.or(error);
-                    element
+                    self.failed = None;
+                    self.held.push_back(element.map_or_else(|error| Slot::Failed(Some(error)), Slot::Element));
                 }
-            };
-            match self.skip.checked_sub(1) {
-                Some(left) => self.skip = left,
-                None => self.held.push_back(element),
             }
         }
         Ok(())
     }
 
     /// The window at the front of what is held.
-    fn cut(&self) -> Result<Element> {
+    fn cut(&mut self) -> Result<Element> {
         let stride = usize::try_from(self.shape.stride).unwrap_or(usize::MAX);
         let reach = usize::try_from(self.shape.reach()).unwrap_or(usize::MAX);
-        let elements: Option<Vec<&Element>> = self.held.iter().take(reach).step_by(stride).map(Option::as_ref).collect();
-        let Some(elements) = elements else {
-            let what = "an element of this window failed, as an earlier window said".into();
-            return Err(Error::ElementMismatch { what }.at_element("window", self.index));
-        };
+        // What lies between the elements of a window is none of it, whether it failed or not.
+        let failed = self.held.iter_mut().take(reach).step_by(stride).find_map(|slot| match slot {
+            Slot::Failed(error) => Some(error.take()),
+            Slot::Element(_) => None,
+        });
+        match failed {
+            Some(Some(error)) => return Err(error),
+            Some(None) => {
+                let what = "an element of this window failed, as an earlier window said".into();
+                return Err(Error::ElementMismatch { what }.at_element("window", self.index));
+            }
+            None => {}
+        }
+        let elements = || self.held.iter().take(reach).step_by(stride).filter_map(Slot::element);
         let component = |(at, part): (usize, &Component)| {
-            let values = elements.iter().filter_map(|element| Some(vec![element.get(at)?.clone()])).collect();
-            Value::Dataset(Dataset::in_memory(values, vec![part.clone()]))
+            let mut values = Vec::new();
+            values.make_room(elements().count())?;
+            values.extend(elements().filter_map(|element| Some(vec![element.get(at)?.clone()])));
+            Ok(Value::Dataset(Dataset::in_memory(values, vec![part.clone()])))
         };
-        Ok(self.spec.iter().enumerate().map(component).collect())
+        self.spec.iter().enumerate().map(component).collect()
     }
 
     fn advance(&mut self) {
@@ -275,23 +308,26 @@ impl Stream for WindowStream {
         }
         let short = (self.held.len() as u64) < self.shape.reach();
         if self.held.is_empty() || (short && self.shape.drop_remainder) {
-            return self.failed.take().map(Err);
+            // Of what is left over, only the error that may have ended the input is told.
+            let last = self.held.drain(..).next_back().and_then(Slot::error);
+            return self.failed.take().or(last).filter(may_end).map(Err);
         }
-        let window = self.failed.take().map_or_else(|| self.cut(), Err);
+        let window = self.cut();
         self.advance();
         Some(window)
     }
 
     fn save(&self) -> Result<State> {
-        let held = self.held.iter().map(|element| match element {
-            None => Ok(State::Nothing),
-            Some(element) => {
+        let held = self.held.iter().map(|slot| match slot {
+            Slot::Failed(None) => Ok(State::Nothing),
+            Slot::Failed(Some(error)) => Ok(State::of_error(error)),
+            Slot::Element(element) => {
                 let tensors: Result<Vec<Tensor>> = element.iter().map(|value| value.tensor().cloned()).collect();
                 let nested = |_| Error::State { what: "windows over windows of a stream cannot be saved".into() };
                 Ok(State::Tensors(tensors.map_err(nested)?))
             }
         });
-        let held = State::List(held.collect::<Result<_>>()?);
+        let held = State::List(collected(held)?);
         let numbers = [self.index, self.skip, u64::from(self.ended)].map(State::Int);
         let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
         Ok(State::List(numbers.into_iter().chain([failed, held, self.input.save()?]).collect()))
@@ -300,10 +336,11 @@ impl Stream for WindowStream {
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(6)?;
         let held = parts[4].parts()?.iter().map(|element| match element {
-            State::Nothing => Ok(None),
-            element => Ok(Some(element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())),
+            State::Nothing => Ok(Slot::Failed(None)),
+            State::List(_) => Ok(Slot::Failed(Some(element.error()?))),
+            _ => Ok(Slot::Element(element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())),
         });
-        self.held = held.collect::<Result<_>>()?;
+        self.held = collected(held)?.into();
         // A window that the end cut short may be left, with drop_remainder: more than what two windows have in common.
         let reach = self.shape.reach();
         if self.held.len() as u64 >= reach {
@@ -402,6 +439,20 @@ mod tests {
         let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
         assert_eq!(good, [true, false, false, true, true, true]);
         assert_resumes(&windows);
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_in_no_window_is_told_by_none() -> Result<()> {
+        for (size, shift, stride, drop, bad, expected) in
+            [(2, 4, 1, false, 2, 3), (2, 4, 1, false, 7, 3), (2, 3, 2, false, 1, 4), (4, 4, 1, true, 9, 2), (1, 9, 1, false, 9, 2)]
+        {
+            let failing = streamed(&range(10).map(fails_at(bad, Ok), range(1).spec().to_vec()));
+            let windows = failing.window(size, Some(shift), stride, drop)?;
+            let all: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
+            assert_eq!(all, vec![true; expected], "{windows} without {bad}");
+            assert_resumes(&windows);
+        }
         Ok(())
     }
 

@@ -56,7 +56,7 @@ use extents::Extents;
 use lend::{Lent, OwnThreads};
 use queue::Shape;
 use std::ops::Range;
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of memory of each thread that reads, and of a window.
 pub(crate) const READER: usize = queue::BYTES;
@@ -66,13 +66,13 @@ pub(crate) struct Reader {
     extents: Extents,
     ahead: Ahead,
     threads: OwnThreads,
-    said: Once,
+    said: AtomicBool,
 }
 
 impl Reader {
     /// Of rows that lie in these bytes of each file, one file after the other.
     pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
-        Self { extents: Extents::new(rows), ahead: Ahead::default(), threads: OwnThreads::default(), said: Once::new() }
+        Self { extents: Extents::new(rows), ahead: Ahead::default(), threads: OwnThreads::default(), said: AtomicBool::new(false) }
     }
 
     /// Reads all that is wanted, which is sorted by file and offset, each into its part of `out`.
@@ -85,7 +85,9 @@ impl Reader {
             return Ok(());
         }
         let mut queue = Lent::new(&self.threads, Shape::Many);
-        self.said.call_once(|| say(files, first.file, queue.means()));
+        if !self.said.swap(true, Ordering::Relaxed) {
+            say(files, first.file, queue.means());
+        }
         // Where it fails, reads may still be under way: then the queue is not used again.
         fill::fill(&mut queue, files, wanted, out, stop)?;
         queue.give_back();

@@ -7,6 +7,7 @@
 
 use super::npy;
 use super::replace::io;
+use crate::buffers::spare;
 use crate::source::Array;
 use crate::{Error, Result};
 use crc32fast::Hasher;
@@ -46,14 +47,48 @@ struct Deflated {
     last: bool,
 }
 
+/// Bytes that the state of a compressor takes, and as much again.
+const COMPRESSOR: usize = 1 << 20;
+
+/// What compresses one block after the other. The library panics where there is no memory for it, so that is asked before.
+///
+/// # Errors
+/// [`ErrorKind::OutOfMemory`](io::ErrorKind::OutOfMemory).
+fn compressor() -> io::Result<Compress> {
+    drop(with_room(COMPRESSOR)?);
+    let made = std::panic::catch_unwind(|| Compress::new(Compression::default(), false));
+    made.map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// An empty buffer for so many bytes.
+fn with_room(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    room(&mut buffer, bytes)?;
+    Ok(buffer)
+}
+
+fn room(buffer: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
+    spare::check().map_err(|_| io::ErrorKind::OutOfMemory)?;
+    buffer.try_reserve(bytes).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// What compressing or a block for it fails with.
+fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| match error.kind() {
+        io::ErrorKind::OutOfMemory => Error::Allocation { bytes: WINDOW + BLOCK },
+        _ => io("compress for", path)(error),
+    }
+}
+
 impl Block {
-    fn deflate(&self) -> io::Result<Deflated> {
+    fn deflate(&self, state: &mut Compress) -> io::Result<Deflated> {
         let (before, bytes) = self.bytes.split_at(self.before);
-        let mut state = Compress::new(Compression::default(), false);
+        state.reset();
         if !before.is_empty() {
             state.set_dictionary(before)?;
         }
-        let mut out = Vec::with_capacity(bytes.len() / 2 + 64);
+        let mut out = Vec::new();
+        room(&mut out, bytes.len() / 2 + 64)?;
         let flush = if self.last { FlushCompress::Finish } else { FlushCompress::Sync };
         loop {
             let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX).min(bytes.len());
@@ -62,7 +97,7 @@ impl Block {
             if status == Status::StreamEnd || (!self.last && out.len() < out.capacity()) {
                 break;
             }
-            out.reserve(bytes.len() / 4 + 64);
+            room(&mut out, bytes.len() / 4 + 64)?;
         }
         let mut sum = Hasher::new();
         sum.update(bytes);
@@ -72,12 +107,13 @@ impl Block {
 
 /// Calls `each` with the blocks of a member, in order.
 fn cut(array: &Array, mut each: impl FnMut(Block) -> Result<()>) -> Result<()> {
-    let mut block = Block { bytes: Vec::with_capacity(WINDOW + BLOCK), before: 0, last: false };
+    let buffer = || with_room(WINDOW + BLOCK).map_err(|_| Error::Allocation { bytes: WINDOW + BLOCK });
+    let mut block = Block { bytes: buffer()?, before: 0, last: false };
     npy::write(array, |mut bytes| {
         while !bytes.is_empty() {
             let room = block.before + BLOCK - block.bytes.len();
             if room == 0 {
-                let mut next = Vec::with_capacity(WINDOW + BLOCK);
+                let mut next = buffer()?;
                 next.extend_from_slice(&block.bytes[block.bytes.len() - WINDOW..]);
                 let full = std::mem::replace(&mut block, Block { bytes: next, before: WINDOW, last: false });
                 each(full)?;
@@ -103,9 +139,10 @@ pub(super) fn write(file: &mut (impl Write + Send), path: &Path, arrays: &[(&str
     let blocks: usize = arrays.iter().map(|(_, array)| array.nbytes().div_ceil(BLOCK).max(1)).sum();
     let threads = threads.min(blocks);
     if threads < 2 || !on_threads(&mut archive, path, arrays, threads)? {
+        let mut state = compressor().map_err(failed(path))?;
         for (name, array) in arrays {
             let mut member = Member::start(&mut archive, name, path)?;
-            cut(array, |block| member.add(&block.deflate().map_err(io("compress for", path))?))?;
+            cut(array, |block| member.add(&block.deflate(&mut state).map_err(failed(path))?))?;
             member.end()?;
         }
     }
@@ -128,24 +165,30 @@ fn on_threads<W: Write + Send>(
         let Ok(writer) = named.spawn_scoped(scope, move || in_order(archive, path, names, &parts)) else { return Ok(false) };
         let mut workers = 0;
         for _ in 0..threads {
+            let Ok(state) = compressor() else { break };
             let work = Arc::clone(&work);
             let named = thread::Builder::new().name("tensorferry-deflate".into()).stack_size(STACK);
-            workers += usize::from(named.spawn_scoped(scope, move || compress(&work)).is_ok());
+            workers += usize::from(named.spawn_scoped(scope, move || compress(&work, state)).is_ok());
         }
+        let mut own = if workers == 0 { Some(compressor()) } else { None };
         // Whoever compresses is gone when none takes jobs any more: then sending them fails.
         drop(work);
-        let give = |block: Block| {
+        let mut give = |block: Block| {
             let (send, receive) = sync_channel(1);
             if order.send(receive).is_err() {
                 return Err(Error::Stopped); // the writer has failed, and says why
             }
-            if workers == 0 {
-                let _given = send.send(block.deflate());
+            if let Some(own) = &mut own {
+                let deflated = match own {
+                    Ok(state) => block.deflate(state),
+                    Err(error) => Err(error.kind().into()),
+                };
+                let _given = send.send(deflated);
                 return Ok(());
             }
             jobs.send((block, send)).map_err(|_| Error::Stopped)
         };
-        let read = arrays.iter().try_for_each(|(_, array)| cut(array, give));
+        let read = arrays.iter().try_for_each(|(_, array)| cut(array, &mut give));
         drop((jobs, order));
         match writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok(true) => read.map(|()| true),
@@ -159,12 +202,12 @@ fn on_threads<W: Write + Send>(
 type Job = (Block, SyncSender<io::Result<Deflated>>);
 
 /// Compresses blocks until there are no more.
-fn compress(work: &Mutex<Receiver<Job>>) {
+fn compress(work: &Mutex<Receiver<Job>>, mut state: Compress) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, send)) = next else { return };
         // Nobody receives it once writing has failed.
-        let _given = send.send(block.deflate());
+        let _given = send.send(block.deflate(&mut state));
     }
 }
 
@@ -179,7 +222,7 @@ fn in_order<'a, W: Write>(
         let mut member = Member::start(archive, name, path)?;
         loop {
             let Some(part) = parts.recv().ok().and_then(|part| part.recv().ok()) else { return Ok(false) };
-            let part = part.map_err(io("compress for", path))?;
+            let part = part.map_err(failed(path))?;
             member.add(&part)?;
             if part.last {
                 break;

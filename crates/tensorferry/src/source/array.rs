@@ -198,23 +198,24 @@ impl Array {
             let normal = shared.as_view().has_normal_bools();
             return if normal { Ok(shared) } else { crate::convert(&shared.as_view(), self.dtype, Casting::Checked) };
         }
-        self.counting(len * row, || {
-            filled(self.dtype, &shape, |bytes| {
-                if row == 0 {
-                    return Ok(()); // a header may promise any number of rows without elements
-                }
-                // Part by part: the list of requests stays short, however many rows there are.
-                for first in (0..len).step_by(REQUESTS) {
-                    let rows = REQUESTS.min(len - first);
-                    let mut requests: Vec<Request> =
-                        (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
-                    let bytes = &mut bytes[first * row..(first + rows) * row];
-                    self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
-                }
-                self.normalise(bytes);
-                Ok(())
-            })
-        })
+        self.counting(len * row, || filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop)))
+    }
+
+    /// Writes rows `start..start + len`, which there are.
+    pub(crate) fn fill(&self, start: usize, len: usize, bytes: &mut [u8], stop: &Stop) -> Result<()> {
+        let (_, row) = self.stacked(len);
+        if row == 0 {
+            return Ok(()); // a header may promise any number of rows without elements
+        }
+        // Part by part: the list of requests stays short, however many rows there are.
+        for first in (0..len).step_by(REQUESTS) {
+            let rows = REQUESTS.min(len - first);
+            let mut requests: Vec<Request> = (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
+            let bytes = &mut bytes[first * row..(first + rows) * row];
+            self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop)?;
+        }
+        self.normalise(bytes);
+        Ok(())
     }
 
     fn normalise(&self, bytes: &mut [u8]) {

@@ -1,6 +1,6 @@
 //! Arrays in another dtype, converted as they are read.
 
-use super::{Array, Request, RowSource, Rows};
+use super::{Array, Request, RowRun, RowSource, Rows};
 use crate::buffers::pool;
 use crate::dataset::{Stop, TensorSpec, run};
 use crate::{ByteOrder, Casting, DType, Error, Index, Result, Tensor, View, ViewMut};
@@ -127,6 +127,39 @@ impl RowSource for Cast {
                 (left, read) = (&left[len..], others);
             }
             rest = later;
+        }
+        Ok(())
+    }
+
+    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+        let (source, column) = self.from.source();
+        let (dtype, dims) = (self.from.dtype(), self.spec[0].shape.as_fixed().unwrap_or_default());
+        let row = dims.iter().product::<usize>() * dtype.size();
+        if row == 0 {
+            return Ok(());
+        }
+        let most = (BLOCK / row).max(1);
+        // Pieces of runs, as many as fit in a block.
+        let cut = runs.iter().flat_map(|run| {
+            (0..run.len).step_by(most).map(|done| (run.index + done as u64, run.slot + done, most.min(run.len - done)))
+        });
+        let mut cut = cut.peekable();
+        while cut.peek().is_some() {
+            stop.check()?;
+            let (mut asked, mut places, mut total) = (Vec::new(), Vec::new(), 0);
+            while let Some((index, slot, len)) = cut.next_if(|(_, _, len)| total == 0 || total + len <= most) {
+                asked.push(RowRun { index, slot: total, len });
+                places.push(slot);
+                total += len;
+            }
+            let mut block = pool::take(total * row)?;
+            source.read_runs(column, &asked, Rows { bytes: block.as_mut_slice(), row }, stop)?;
+            for (run, slot) in asked.iter().zip(places) {
+                let shape: Vec<usize> = std::iter::once(run.len).chain(dims.iter().copied()).collect();
+                let read = &block.as_mut_slice()[run.slot * row..(run.slot + run.len) * row];
+                let rows = View::from_bytes(dtype, ByteOrder::Native, read, &shape)?;
+                self.convert(&rows, run.index, &mut out.bytes[slot * out.row..(slot + run.len) * out.row])?;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -31,8 +32,8 @@ pub(crate) struct DataFile {
     path: PathBuf,
     opened_as: State,
     handles: RwLock<Handles>,
-    /// What reads past the system's cache have to be multiples of, once that is known.
-    alignment: OnceLock<u64>,
+    /// What reads past the system's cache have to be multiples of; 0 until that is known.
+    alignment: AtomicU64,
 }
 
 /// The file as the system has it open.
@@ -141,7 +142,7 @@ impl DataFile {
             other => other.map_err(&refused)?,
         };
         let opened_as = State::of(&handle.metadata().map_err(&refused)?);
-        let file = Arc::new(Self { path: path.to_owned(), opened_as, handles: RwLock::default(), alignment: OnceLock::new() });
+        let file = Arc::new(Self { path: path.to_owned(), opened_as, handles: RwLock::default(), alignment: AtomicU64::new(0) });
         file.keep(|handles| handles.cached = Some(Arc::new(handle)));
         Ok(file)
     }
@@ -198,14 +199,17 @@ impl DataFile {
                 Arc::new(other)
             }
         };
-        self.alignment.get_or_init(|| handle.alignment());
+        self.alignment.store(handle.alignment(), Ordering::Relaxed);
         self.keep(|handles| handles.direct = Some(Arc::clone(&handle)));
         Ok(handle)
     }
 
     /// What reads past the system's cache have to be multiples of; 1 if the file cannot be opened.
     pub(crate) fn direct_alignment(self: &Arc<Self>) -> u64 {
-        self.alignment.get().copied().unwrap_or_else(|| self.direct().map_or(1, |handle| handle.alignment()))
+        match self.alignment.load(Ordering::Relaxed) {
+            0 => self.direct().map_or(1, |handle| handle.alignment()),
+            known => known,
+        }
     }
 
     fn kept(&self) -> Handles {

@@ -38,7 +38,7 @@ pub(crate) use file::{DataFile, too_many_open};
 pub(crate) use located::Located;
 pub(crate) use packed::swap;
 
-use crate::dataset::{Stop, TensorSpec};
+use crate::dataset::{Room, Stop, TensorSpec};
 use crate::{ByteOrder, Casting, Layout, Result, Tensor};
 use std::path::Path;
 
@@ -56,6 +56,20 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`crate::Error::IndexOutOfRange`] for a row that there is not; what reading fails with.
     fn read_rows(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()>;
+
+    /// As [`RowSource::read_rows`], of one column: long runs of small rows cost no request for each row. Runs are in the order of their
+    /// slots.
+    ///
+    /// # Errors
+    /// As [`RowSource::read_rows`]; [`crate::Error::Allocation`].
+    fn read_runs(&self, column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+        let mut requests = Vec::new();
+        requests.make_room(runs.iter().map(|run| run.len).sum())?;
+        for run in runs {
+            requests.extend((0..run.len).map(|at| Request { index: run.index + at as u64, slot: run.slot + at }));
+        }
+        self.read_rows(&[column], &mut requests, &mut [out], stop)
+    }
 
     /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie there so, or in the other byte order.
     fn share(&self, _column: usize, _start: u64, _len: usize) -> Option<Tensor> {
@@ -87,6 +101,14 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
     fn place(&self, _row: u64) -> Option<(&Path, u64)> {
         None
     }
+}
+
+/// Rows `index..index + len`, for as many slots from `slot` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowRun {
+    pub(crate) index: u64,
+    pub(crate) slot: usize,
+    pub(crate) len: usize,
 }
 
 /// How elements are stored, before anything is done to them.

@@ -2,7 +2,7 @@
 
 use super::parts::{Parts, Run, slots};
 use super::read::{Engine, Piece, engine};
-use super::{Located, Mode, Request, RowSource, Rows, Stored};
+use super::{Located, Mode, Request, RowRun, RowSource, Rows, Stored};
 use crate::buffers::pool;
 use crate::dataset::{Stop, TensorSpec, copy_view};
 use crate::{ByteOrder, DType, Kind, Layout, Result, Tensor};
@@ -58,6 +58,35 @@ impl Packed {
     }
 }
 
+impl Packed {
+    fn read(&self, runs: &[Run], bytes: &mut [u8], row: usize, stop: &Stop) -> Result<()> {
+        if row == 0 {
+            return Ok(());
+        }
+        let mut pieces = Vec::with_capacity(runs.len());
+        let mut columns = Vec::new();
+        for (run, out) in runs.iter().zip(slots(bytes, row, runs)?) {
+            let array = &self.arrays[run.part];
+            if array.layout.is_c_contiguous() {
+                pieces.push(Piece { file: &array.file, offset: array.offset + run.row * row as u64, out });
+            } else {
+                columns.push((*run, out));
+            }
+        }
+        self.engine.read(&mut pieces, stop)?;
+        for (run, out) in columns {
+            self.read_columns(run, out, row, stop)?;
+        }
+        for run in runs {
+            let array = &self.arrays[run.part];
+            if array.order == ByteOrder::Swapped && array.layout.is_c_contiguous() {
+                swap(array.dtype, &mut bytes[run.slot * row..(run.slot + run.len) * row]);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The length of the first dimension.
 fn rows_of(layout: &Layout) -> u64 {
     layout.shape().first().map_or(1, |rows| *rows as u64)
@@ -91,32 +120,13 @@ impl RowSource for Packed {
 
     fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
         let Some(Rows { bytes, row }) = out.first_mut() else { return Ok(()) };
-        let runs = self.parts.runs(requests)?;
-        if *row == 0 {
-            return Ok(());
-        }
-        let mut pieces = Vec::with_capacity(runs.len());
-        let mut columns = Vec::new();
-        for (run, out) in runs.iter().zip(slots(bytes, *row, &runs)?) {
-            let array = &self.arrays[run.part];
-            if array.layout.is_c_contiguous() {
-                pieces.push(Piece { file: &array.file, offset: array.offset + run.row * *row as u64, out });
-            } else {
-                columns.push((*run, out));
-            }
-        }
-        self.engine.read(&mut pieces, stop)?;
-        for (run, out) in columns {
-            self.read_columns(run, out, *row, stop)?;
-        }
-        for run in &runs {
-            let array = &self.arrays[run.part];
-            if array.order == ByteOrder::Swapped && array.layout.is_c_contiguous() {
-                swap(array.dtype, &mut bytes[run.slot * *row..(run.slot + run.len) * *row]);
-            }
-        }
-        Ok(())
+        self.read(&self.parts.runs(requests)?, bytes, *row, stop)
     }
+
+    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+        self.read(&self.parts.cut(runs)?, out.bytes, out.row, stop)
+    }
+
     fn stored(&self, _column: usize) -> Option<Stored> {
         one_way(self.arrays.iter().map(|array| Stored::of(array.order, &array.layout)))
     }

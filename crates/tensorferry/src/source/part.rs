@@ -1,6 +1,6 @@
 //! Some rows of an array, as an array.
 
-use super::{Array, Request, RowSource, Rows, Stored};
+use super::{Array, Request, RowRun, RowSource, Rows, Stored};
 use crate::dataset::{Stop, TensorSpec};
 use crate::{Error, Index, Result, Tensor};
 use std::path::Path;
@@ -65,6 +65,19 @@ impl RowSource for Part {
             request.index += self.start;
         }
         self.source.read_rows(&[self.column], requests, out, stop)
+    }
+
+    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+        let mut moved = runs.to_vec();
+        for run in &mut moved {
+            let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
+            if run.len > 0 && last >= self.len {
+                let index = isize::try_from(last).unwrap_or(isize::MAX);
+                return Err(Error::IndexOutOfRange { index, axis: 0, len: usize::try_from(self.len).unwrap_or(usize::MAX) });
+            }
+            run.index += self.start;
+        }
+        self.source.read_runs(self.column, &moved, out, stop)
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {

@@ -1,6 +1,6 @@
 //! Rows that lie in several parts, one after the other.
 
-use super::Request;
+use super::{Request, RowRun};
 use crate::{Error, Result};
 
 /// Which rows each part has.
@@ -86,6 +86,27 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// Runs cut where parts end.
+    ///
+    /// # Errors
+    /// As [`Parts::find`].
+    pub(crate) fn cut(&self, runs: &[RowRun]) -> Result<Vec<Run>> {
+        let mut all = Vec::with_capacity(runs.len());
+        for run in runs {
+            let mut done = 0;
+            while done < run.len {
+                let index = run.index.saturating_add(done as u64);
+                let (part, row) = self.find(index)?;
+                let len = usize::try_from(self.ends[part] - index).unwrap_or(usize::MAX).min(run.len - done);
+                all.push(Run { part, row, slot: run.slot + done, len });
+                done += len;
+            }
+        }
+        Ok(all)
+    }
+}
+
 /// The bytes of each run's slots, for runs in the order of slots, none of which overlaps another.
 ///
 /// # Errors
@@ -130,6 +151,16 @@ mod tests {
         assert!(parts.runs(&mut requests(&[(u64::MAX, 0), (0, 1)])).is_err());
         assert!(Parts::new([]).unwrap().runs(&mut requests(&[(0, 0)])).is_err());
         assert!(Parts::new([u64::MAX, 1]).is_err());
+    }
+
+    #[test]
+    fn runs_are_cut_where_parts_end() {
+        let parts = Parts::new([3, 0, 4]).unwrap();
+        let run = |part, row, slot, len| Run { part, row, slot, len };
+        let runs =
+            [RowRun { index: 1, slot: 0, len: 4 }, RowRun { index: 0, slot: 4, len: 0 }, RowRun { index: 6, slot: 4, len: 1 }];
+        assert_eq!(parts.cut(&runs).unwrap(), [run(0, 1, 0, 2), run(2, 0, 2, 2), run(2, 3, 4, 1)]);
+        assert!(parts.cut(&[RowRun { index: 5, slot: 0, len: 3 }]).is_err());
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl Iter {
             0 => Ahead { elements: 0, bytes: 0 },
             elements => Ahead { elements, bytes: usize::MAX },
         };
-        Mode::Producer(Producer::new(stream, waiting, ahead, self.cx.clone()))
+        Mode::Producer(Producer::new(stream, waiting, ahead, self.dataset.is_sequential(), self.cx.clone()))
     }
 
     /// How many elements an indexed plan has; those that never end have more than anybody counts.

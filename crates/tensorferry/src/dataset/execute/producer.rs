@@ -13,7 +13,10 @@ use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// An element that takes longer to make than the thread to be woken, several times over.
+const WORTH_WAKING: Duration = Duration::from_micros(50);
 
 /// How far a stream may run ahead.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,8 @@ struct Shared {
     /// There is an element, or the thread has put the stream down.
     ready: Condvar,
     ahead: Ahead,
+    /// Functions of the user's are called.
+    is_sequential: bool,
     cx: Context,
 }
 
@@ -47,6 +52,8 @@ struct Queue {
     /// Where it is unless the thread has it to compute an element.
     stream: Option<Box<dyn Stream>>,
     ended: bool,
+    /// What the last element took.
+    took: Duration,
     consumer_waits: bool,
     thread_waits: bool,
     /// The thread is to put the stream down, to be saved.
@@ -56,19 +63,26 @@ struct Queue {
 
 impl Producer {
     /// `waiting` elements come before those of the stream.
-    pub(super) fn new(stream: Box<dyn Stream>, waiting: VecDeque<Result<Element>>, ahead: Ahead, cx: Context) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        waiting: VecDeque<Result<Element>>,
+        ahead: Ahead,
+        is_sequential: bool,
+        cx: Context,
+    ) -> Self {
         let bytes = waiting.iter().map(bytes_of).sum();
         let queue = Queue {
             elements: waiting,
             bytes,
             stream: Some(stream),
             ended: false,
+            took: Duration::ZERO,
             consumer_waits: false,
             thread_waits: false,
             paused: false,
             closed: false,
         };
-        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new(), ahead, cx };
+        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new(), ahead, is_sequential, cx };
         Self { shared: Arc::new(shared), process: None }
     }
 
@@ -78,11 +92,9 @@ impl Producer {
     }
 
     /// # Errors
-    /// [`Error::Argument`] of a forked producer.
+    /// [`Error::Forked`].
     fn check_process(&self) -> Result<()> {
-        let what = "the thread that reads ahead for this iterator did not come along when the process was forked. Make the iterator in \
-                    the child process.";
-        if self.is_forked() { Err(Error::Argument { stage: "iterator", what: what.into() }) } else { Ok(()) }
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// The next element, if it is at hand.
@@ -105,7 +117,10 @@ impl Producer {
         }
         if self.process.is_none() {
             let producer = Arc::clone(&self.shared);
-            match std::thread::Builder::new().name("tensorferry".into()).spawn(move || producer.work()) {
+            match std::thread::Builder::new()
+                .name("tensorferry".into())
+                .spawn(move || producer.cx.stop.computing(|| producer.work()))
+            {
                 Ok(_) => self.process = Some(std::process::id()),
                 Err(_) => return Poll::Ready(self.shared.next_here()),
             }
@@ -156,9 +171,12 @@ impl Shared {
                 continue;
             };
             drop(queue);
+            let began = Instant::now();
             let element = advance(stream.as_mut());
             queue = self.lock();
             queue.stream = Some(stream);
+            // A function is called when a prefetch says that it is: no matter how fast it is.
+            queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
             // What was stopped goes on from there: later, or, if nobody waits any more, never.
             if !matches!(element, Some(Err(Error::Stopped))) {
                 queue.put(element);
@@ -175,8 +193,8 @@ impl Shared {
 
     fn take(&self, queue: &mut Queue) -> Option<Result<Element>> {
         let element = queue.take()?;
-        // Woken when half of what may wait is gone, the thread is not woken for every element.
-        if queue.thread_waits && queue.elements.len() <= self.ahead.elements / 2 {
+        // Woken when half of what may wait is gone, the thread is not woken for every element, unless one is worth it.
+        if queue.thread_waits && (queue.took > WORTH_WAKING || queue.elements.len() <= self.ahead.elements / 2) {
             self.room.notify_one();
         }
         Some(element)
