@@ -87,7 +87,7 @@ def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
 
 
 @pytest.mark.parametrize("kind", ["as", "data"])
-@pytest.mark.parametrize("what", ["shuffle", "shuffle numbers", "unique", "window", "prefetch", "group"])
+@pytest.mark.parametrize("what", ["shuffle", "shuffle numbers", "window", "group"])
 def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
     code = """
     rows = tfy.Dataset.from_tensor_slices((np.arange(40 * MIB) % 251).astype(np.uint8).reshape(40, MIB)).with_format("numpy")

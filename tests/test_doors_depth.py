@@ -21,7 +21,6 @@ STAGES = {
     "filter": lambda dataset: dataset.filter(lambda x: True),
     "map": lambda dataset: dataset.map(lambda x: x, output_signature=SCALAR),
     "unique": lambda dataset: dataset.unique(),
-    "shuffle": lambda dataset: dataset.shuffle(1, seed=1),
     "cache": lambda dataset: dataset.cache(),
     "take_while": lambda dataset: dataset.take_while(lambda x: True),
     "prefetch": lambda dataset: dataset.prefetch(1),

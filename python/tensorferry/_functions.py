@@ -247,10 +247,13 @@ def scanned(dataset: Base, state: State, function: Callable[..., Any], output_si
     if traced is not None:
         _check_dtypes(traced[1], state)
         return _scanned(traced, state)
-    for element in dataset._plan.alone().iterate(dataset._packed(), 1, None, 0):
-        first = state.packer.pack(state.flat)
-        return _scanned(signature(outermost(function(first, element)), "scan"), state)
-    raise errors.make("argument", "scan: the dataset has no elements to find out from. Pass output_signature=.")
+
+    def called(*element: Any) -> Any:
+        return function(state.packer.pack(state.flat), element[0] if single else element)
+
+    # A tuple is one argument here, and several for what is called with the first element.
+    single = type(dataset._structure) is not tuple
+    return _scanned(signature(outermost(first_result(dataset, called, "scan")), "scan"), state)
 
 
 def _scanned(result: Result, state: State) -> Result:
