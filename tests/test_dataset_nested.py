@@ -300,10 +300,11 @@ def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() 
         assert sorted(seen + [int(x) for x in iterator]) == [0, 0, 1, 1]
 
 
-def test_an_empty_dataset_tells_nothing_but_output_signature_does() -> None:
+def test_an_empty_dataset_tells_what_zeros_do_or_output_signature_does() -> None:
     nothing = tfy.Dataset.range(0).with_format("numpy")
+    assert nothing.flat_map(counted).element_spec == tfy.TensorSpec((), "int64")
     with pytest.raises(ValueError, match="output_signature"):
-        nothing.flat_map(counted)
+        nothing.flat_map(lambda x: tfy.Dataset.range(1 // int(x)))
     assert list(nothing.flat_map(counted, output_signature=tfy.TensorSpec((), "int64"))) == []
 
 

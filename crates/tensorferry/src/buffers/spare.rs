@@ -22,6 +22,8 @@ const SPARE: usize = 4 << 20;
 const SMALL: usize = 256 << 10;
 
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// In its place, where the system has nothing more to give but the allocator has: memory that was freed and is in pieces.
+static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// What was set aside had to be given back.
 static LOW: AtomicBool = AtomicBool::new(false);
 
@@ -63,15 +65,41 @@ fn recover() -> Result<()> {
         pool::trim();
         keep_spare();
     }
-    if BLOCK.load(Ordering::Relaxed).is_null() {
+    if BLOCK.load(Ordering::Relaxed).is_null() && !keep_from_heap() {
         return Err(Error::Allocation { bytes: SPARE });
     }
     LOW.store(false, Ordering::Relaxed);
     Ok(())
 }
 
+/// What [`HEAP`] is.
+fn heap_layout() -> Option<Layout> {
+    Layout::from_size_align(SPARE, align_of::<usize>()).ok()
+}
+
+/// Sets memory of the allocator's aside; false if there is none.
+fn keep_from_heap() -> bool {
+    if !HEAP.load(Ordering::Relaxed).is_null() {
+        return true;
+    }
+    let Some(layout) = heap_layout() else { return false };
+    // SAFETY: the size is not zero.
+    let Some(block) = NonNull::new(unsafe { System.alloc(layout) }) else { return false };
+    if HEAP.compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        // SAFETY: `System` made it just now with this layout, and it is nowhere else.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+    }
+    true
+}
+
 /// Gives back what is set aside; false if there is nothing.
 fn give_back() -> bool {
+    if let (Some(block), Some(layout)) = (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout()) {
+        LOW.store(true, Ordering::Relaxed);
+        // SAFETY: `System` made it with this layout, and whoever takes it out of HEAP is the only one who has it.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+        return true;
+    }
     let Some(block) = NonNull::new(BLOCK.swap(null_mut(), Ordering::AcqRel)) else { return false };
     LOW.store(true, Ordering::Relaxed);
     // SAFETY: `map` made it, and whoever takes it out of BLOCK is the only one who has it.
@@ -134,6 +162,9 @@ mod tests {
         assert!(!give_back());
         assert!(check().is_ok());
         assert!(give_back());
+        assert!(keep_from_heap() && keep_from_heap());
+        assert!(give_back());
+        assert!(!give_back());
         assert!(again(SMALL + 1, || NonNull::dangling().as_ptr()).is_null());
         assert!(!again(SMALL, || NonNull::dangling().as_ptr()).is_null());
         assert!(check().is_ok());

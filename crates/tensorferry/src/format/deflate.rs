@@ -47,8 +47,8 @@ struct Deflated {
     last: bool,
 }
 
-/// Bytes that the state of a compressor takes, and as much again.
-const COMPRESSOR: usize = 1 << 20;
+/// Bytes that the state of a compressor takes, and about as many again.
+const COMPRESSOR: usize = 640 << 10;
 
 /// What compresses one block after the other. The library panics where there is no memory for it, so that is asked before.
 ///
@@ -81,9 +81,10 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
 }
 
 impl Block {
-    fn deflate(&self, state: &mut Compress) -> io::Result<Deflated> {
+    fn deflate(&self) -> io::Result<Deflated> {
         let (before, bytes) = self.bytes.split_at(self.before);
-        state.reset();
+        // A new one for each: one that is reset compresses otherwise, and the bytes would depend on which thread had which block.
+        let mut state = compressor()?;
         if !before.is_empty() {
             state.set_dictionary(before)?;
         }
@@ -139,10 +140,9 @@ pub(super) fn write(file: &mut (impl Write + Send), path: &Path, arrays: &[(&str
     let blocks: usize = arrays.iter().map(|(_, array)| array.nbytes().div_ceil(BLOCK).max(1)).sum();
     let threads = threads.min(blocks);
     if threads < 2 || !on_threads(&mut archive, path, arrays, threads)? {
-        let mut state = compressor().map_err(failed(path))?;
         for (name, array) in arrays {
             let mut member = Member::start(&mut archive, name, path)?;
-            cut(array, |block| member.add(&block.deflate(&mut state).map_err(failed(path))?))?;
+            cut(array, |block| member.add(&block.deflate().map_err(failed(path))?))?;
             member.end()?;
         }
     }
@@ -165,30 +165,24 @@ fn on_threads<W: Write + Send>(
         let Ok(writer) = named.spawn_scoped(scope, move || in_order(archive, path, names, &parts)) else { return Ok(false) };
         let mut workers = 0;
         for _ in 0..threads {
-            let Ok(state) = compressor() else { break };
             let work = Arc::clone(&work);
             let named = thread::Builder::new().name("tensorferry-deflate".into()).stack_size(STACK);
-            workers += usize::from(named.spawn_scoped(scope, move || compress(&work, state)).is_ok());
+            workers += usize::from(named.spawn_scoped(scope, move || compress(&work)).is_ok());
         }
-        let mut own = if workers == 0 { Some(compressor()) } else { None };
         // Whoever compresses is gone when none takes jobs any more: then sending them fails.
         drop(work);
-        let mut give = |block: Block| {
+        let give = |block: Block| {
             let (send, receive) = sync_channel(1);
             if order.send(receive).is_err() {
                 return Err(Error::Stopped); // the writer has failed, and says why
             }
-            if let Some(own) = &mut own {
-                let deflated = match own {
-                    Ok(state) => block.deflate(state),
-                    Err(error) => Err(error.kind().into()),
-                };
-                let _given = send.send(deflated);
+            if workers == 0 {
+                let _given = send.send(block.deflate());
                 return Ok(());
             }
             jobs.send((block, send)).map_err(|_| Error::Stopped)
         };
-        let read = arrays.iter().try_for_each(|(_, array)| cut(array, &mut give));
+        let read = arrays.iter().try_for_each(|(_, array)| cut(array, give));
         drop((jobs, order));
         match writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok(true) => read.map(|()| true),
@@ -202,12 +196,12 @@ fn on_threads<W: Write + Send>(
 type Job = (Block, SyncSender<io::Result<Deflated>>);
 
 /// Compresses blocks until there are no more.
-fn compress(work: &Mutex<Receiver<Job>>, mut state: Compress) {
+fn compress(work: &Mutex<Receiver<Job>>) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, send)) = next else { return };
         // Nobody receives it once writing has failed.
-        let _given = send.send(block.deflate(&mut state));
+        let _given = send.send(block.deflate());
     }
 }
 
