@@ -90,7 +90,7 @@ def test_archives_of_other_kinds_are_named_even_if_an_array_is_in_them(tmp_path,
     for call in (tfy.open, tfy.Dataset.from_files):
         with pytest.raises(errors.FileFormatError, match=says):
             call(tmp_path / name)
-    if extra:  # whoever says so means it
+    if extra:  # said on purpose
         assert list(tfy.open(tmp_path / name, "npz")) == ["test/data"]
     else:
         with pytest.raises(errors.FileFormatError, match=says):

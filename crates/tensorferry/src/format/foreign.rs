@@ -25,7 +25,7 @@ fn compressed(path: &Path) -> Option<(&'static str, &'static str)> {
     COMPRESSED.into_iter().find(|(name, _)| *name == extension)
 }
 
-/// What a file is that begins so, if it is none of ours, and the way to what is in it.
+/// The kind of a file that begins so, if it is another library's, and what reads it.
 pub(super) fn kind_of(start: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| start.starts_with(magic);
     let text = String::from_utf8_lossy(start);

@@ -76,7 +76,7 @@ mod platform {
     use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
     use std::path::Path;
 
-    /// Opens a file without waiting for whoever has the other end of a pipe, and unless `own`, whatever it is a link to.
+    /// Opens a file without waiting for the other end of a pipe; if `own`, without following a symbolic link.
     #[cfg(target_os = "linux")]
     pub(super) fn open(path: &Path, options: &mut OpenOptions, own: bool) -> Result<File> {
         use rustix::fs::OFlags;

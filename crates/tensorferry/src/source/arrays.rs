@@ -52,7 +52,7 @@ pub(crate) struct Foreign {
 }
 
 impl Member {
-    /// What keeps it from being an array of ours, if that is its dtype.
+    /// The error of a dtype that tensors do not have.
     fn foreign(&self) -> Option<Error> {
         let unsupported = |error: Error| (error.code() == "unsupported_dtype").then_some(error);
         match self {
