@@ -61,7 +61,7 @@ fn directory(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
     let wrong = |what: String| malformed(0, what);
     let kind = other_kind(entries.iter().map(|entry| entry.name.as_str()));
     if let Some(kind) = kind.filter(|_| !said) {
-        return Err(wrong(format!("{kind}")));
+        return Err(wrong(kind.to_owned()));
     }
     let mut archive = Archive { members: Vec::with_capacity(entries.len()), left_out: Vec::new() };
     let names: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
