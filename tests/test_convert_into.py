@@ -67,7 +67,7 @@ def test_refusals():
     with pytest.raises((TypeError, ValueError)):
         tensorferry.convert_into(np.zeros(3), np.zeros(3, "M8[s]"))
     with pytest.raises(TypeError, match="filled"):
-        tensorferry.convert_into(np.ma.zeros(3), np.zeros(3))
+        tensorferry.convert_into(np.ma.masked_equal([0, 1, 2], 0), np.zeros(3))
 
 
 def test_nothing_into_nothing():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import operator
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tensorferry import _foreign, _internal, _python_numbers, errors
+from tensorferry import _foreign, _internal, errors
 
 #: tf.data.AUTOTUNE: "choose for me".
 AUTOTUNE = -1
@@ -150,30 +152,30 @@ def count(value: Any, stage: str, name: str = "count") -> int | None:
 
 def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
     """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's numbers get the dtype that TensorFlow
-    gives them, or, where they are to be ``exact`` because their dtype is known, one that holds them all."""
-    if isinstance(value, _internal.Array):
+    gives them; where they are to be ``exact``, because their dtype is known, they stay what they are."""
+    if isinstance(value, _internal.Array | _internal.Tensor):
         return value, True
-    if isinstance(value, np.ndarray | _internal.Tensor):
-        return _python_numbers.check(value, stage), isinstance(value, _internal.Tensor)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in _NUMBERS and not value.dtype.names:
+            return value, False
+        return (value, False) if exact and value.dtype.kind == "O" else (_read(value, stage), True)
     if type(value).__name__ == "SparseTensorValue":
         raise errors.make(
             "wrong_type",
             f"{stage}: a SparseTensorValue is one sparse tensor, and tensorferry's datasets carry dense ones. Make it dense: "
             "tf.sparse.to_dense(tf.SparseTensor.from_value(x)); or keep it in tf.data.",
         )
-    if isinstance(value, bool | int | float | complex | list | tuple | range | np.generic):
-        value = _foreign.rows(value)
-        return (_python_numbers.exact if exact else _python_numbers.as_tensor)(value, stage), True
+    if isinstance(value, _PLAIN):
+        return (value if exact else _read(value, stage)), True
     foreign = _foreign.source(value)
     if foreign is not None:
         return foreign
-    dtype = getattr(value, "dtype", None)
-    if getattr(dtype, "name", dtype) in ("string", "variant", "resource"):
-        raise _python_numbers.no_numbers(stage, dtype)
-    if not any(hasattr(value, protocol) for protocol in ("__array__", "__array_interface__", "__dlpack__")):
-        array = np.asarray(value)
-        # Made of a sequence just now, or over a buffer that others may write.
-        return _python_numbers.check(array, stage), array.base is None
+    if not any(hasattr(value, protocol) for protocol in _PROTOCOLS):
+        try:
+            memoryview(value)
+        except TypeError:
+            return _read(value, stage), True
+        return source(np.asarray(value), stage, exact)  # over memory that others may write
     return value, is_immutable(value)
 
 
@@ -182,6 +184,28 @@ def sources(values: list[Any], names: list[str], stage: str) -> list[tuple[Any, 
     if not names:
         return [source(value, stage) for value in values]
     return [source(value, f"{stage}: component {name}") for value, name in zip(values, names, strict=True)]
+
+
+#: The kinds of NumPy dtypes that are numbers; ml_dtypes' are of kind V.
+_NUMBERS = "biufcV"
+_PLAIN = (bool, int, float, complex, list, tuple, range, np.generic)
+_PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
+
+
+def _read(value: Any, stage: str) -> _internal.Tensor:
+    with named(stage):
+        return _internal.stacked(value, False)
+
+
+@contextlib.contextmanager
+def named(stage: str) -> Iterator[None]:
+    """Has an error of ours say in which stage it was found."""
+    try:
+        yield
+    except errors.Error as error:
+        if str(error).startswith(f"{stage}:"):
+            raise
+        raise errors.make(error.code, f"{stage}: {error}") from None
 
 
 def is_immutable(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _arguments, _foreign, _internal, _python_numbers, _remembered, _spec, _structure, _tracing, errors
+from tensorferry import _arguments, _internal, _remembered, _spec, _structure, _tracing, errors
 from tensorferry._dataset_base import Base, packer
 from tensorferry._structure import LEAF, Nested, Structure
 from tensorferry._tracing import Result
@@ -93,8 +93,9 @@ def _leaf(leaf: Any, value: Any, stage: str, where: str) -> Any:
 
 def _value(value: Any, stage: str, exact: bool = True) -> Any:
     """A leaf of a function's result that ``_internal`` can read; ``exact`` if its dtype is known."""
-    if isinstance(value, list):
-        value = _python_numbers.stacked(_foreign.rows(value), f"{stage}: a list in what the function returned")
+    if isinstance(value, list) and not exact:
+        with _arguments.named(f"{stage}: a list in what the function returned"):
+            return _internal.stacked(value, True)
     return _arguments.source(value, stage, exact)[0]
 
 

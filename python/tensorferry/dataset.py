@@ -63,7 +63,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         plan = _tracing.placeholder(leaves, True, "from_tensor_slices")
         if plan is None:
             names = _structure.names(structure)
-            plan = _internal.from_tensor_slices(_arguments.sources(leaves, names, "from_tensor_slices"), names)
+            with _arguments.named("from_tensor_slices"):
+                plan = _internal.from_tensor_slices(_arguments.sources(leaves, names, "from_tensor_slices"), names)
         return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
@@ -80,7 +81,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         plan = _tracing.placeholder(leaves, False, "from_tensors")
         if plan is None:
             names = _structure.names(structure)
-            plan = _internal.from_tensors(_arguments.sources(leaves, names, "from_tensors"), names)
+            with _arguments.named("from_tensors"):
+                plan = _internal.from_tensors(_arguments.sources(leaves, names, "from_tensors"), names)
         _spec.check_some(plan.spec, "from_tensors")
         return Dataset._of(plan, structure, "tensorflow")
 

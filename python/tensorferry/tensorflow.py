@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _foreign, _frameworks, _internal, errors
+from tensorferry import _foreign, _frameworks, _internal, _kinds, errors
 from tensorferry._internal import Tensor
 from tensorferry._ops import checked_cast, register_ops
 
@@ -58,22 +58,21 @@ def place(tensor: Tensor, *, copy: bool | None, name: str | None) -> tf.Tensor:
 
 
 def convert_other(value: Any, dtype: Any, *, casting: str, copy: bool | None, name: str | None) -> tf.Tensor:
-    """Converts what is not an array of a dtype of ours."""
+    """Converts what is no array of a dtype of ours, and no number. ``dtype`` is the name of one of ours, or what only TensorFlow knows."""
     options: dict[str, Any] = {"casting": casting, "copy": copy, "name": name}
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+        if value.dtype.kind not in "SUT":
+            return _internal.convert_to_tensor(value, dtype, **options)
     if isinstance(value, np.ndarray):
         return _foreign_array(value, dtype, options)
-    if isinstance(value, np.generic):
-        return _internal.convert_to_tensor(np.asarray(value), dtype, **options)
-    if _is_tensorflows(value):
-        return tf.convert_to_tensor(value, dtype, name=name)
-    if isinstance(value, bool | int | float | complex | list | tuple | range):
-        return _python_numbers(value, dtype, options)
-    foreign = _foreign_numbers(value, dtype, options)
-    if foreign is not None:
-        return foreign
-    if _is_array_like(value):
+    if not _is_tensorflows(value):
+        foreign = _foreign_numbers(value, dtype, options)
+        if foreign is not None:
+            return foreign
+    if not _is_tensorflows(value) and _is_array_like(value, dtype):
         return _array_like(value, dtype, options)
-    return tf.convert_to_tensor(value, dtype, name=name)
+    return _theirs(value, dtype, options)
 
 
 def _foreign_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor | None:
@@ -102,64 +101,69 @@ def _is_tensorflows(value: Any) -> bool:
     """Whether TensorFlow has its own way with the value: tensors, variables, ragged, sparse, strings."""
     return (
         value is None
-        or isinstance(value, str | bytes | tf.TensorShape | tf.DType | tf.__internal__.CompositeTensor)
+        or isinstance(value, str | bytes | list | tuple | tf.TensorShape | tf.DType | tf.__internal__.CompositeTensor)
         or tf.is_tensor(value)
     )
 
 
-def _is_array_like(value: Any) -> bool:
+def _is_array_like(value: Any, dtype: Any) -> bool:
     protocols = ("__array__", "__array_interface__", "__dlpack__")
     if not any(hasattr(value, protocol) for protocol in protocols):
         return False
-    # Strings and objects in array clothing are TensorFlow's to judge.
-    return getattr(getattr(value, "dtype", None), "kind", "i") not in "OSUT"
+    # Strings and objects in array clothing are TensorFlow's to judge, unless they are to be numbers.
+    return _is_ours(dtype) or getattr(getattr(value, "dtype", None), "kind", "i") not in "OSUT"
+
+
+def _is_ours(dtype: Any) -> bool:
+    return isinstance(dtype, str) and dtype in _OURS
+
+
+#: The names of the dtypes that values are checked for.
+_OURS = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128".split()
+)
 
 
 def _array_like(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
     """What NumPy or DLPack make an array of: read, converted and copied in one pass."""
-    target = None if dtype is None else tf.as_dtype(dtype)  # `float` is float32 to TensorFlow
-    tensor = _internal.tensor(value, target, casting=options["casting"], copy=options["copy"])
+    tensor = _internal.tensor(value, dtype, casting=options["casting"], copy=options["copy"])
     # What was copied already, because copy=True asks for it, is nobody else's.
     return _internal.convert_to_tensor(tensor, **options | {"copy": options["copy"] and None})
 
 
-def _python_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
-    """Python numbers and sequences: TensorFlow infers the dtype, and we check the values against one that is given."""
-    flat = tf.nest.flatten(value) if isinstance(value, list | tuple) else [value]
-    if any(_is_tensorflows(part) for part in flat):
-        return tf.convert_to_tensor(value, dtype, name=options["name"])
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError):  # ragged or beyond any integer: TensorFlow says so in its own words
-        tensor = tf.convert_to_tensor(value, dtype, name=options["name"])
-        if tensor.shape.num_elements() == len(flat):
-            return tensor
-        # It looks at the first row alone: of [[], [1]] it would drop the 1.
-        raise errors.make(
-            "argument", f"{value!r:.80} has rows of different lengths. Make them equal, or use tf.ragged.constant."
-        ) from None
-    if array.dtype.kind not in "biufc":
-        return tf.convert_to_tensor(value, dtype, name=options["name"])
-    if options["copy"] is False:
+def _theirs(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
+    """What TensorFlow makes of a value that holds no numbers of ours, or its error in our words."""
+    if options["copy"] is False and not tf.is_tensor(value):
         raise errors.make(
             "not_shareable",
-            "cannot share without a copy: Python numbers are no array. Pass a NumPy array, or allow a copy.",
+            f"cannot share without a copy: TensorFlow copies a {type(value).__name__}. Pass an array of numbers, or allow a copy.",
         )
-    if dtype is not None:
-        return _internal.convert_to_tensor(array, dtype, **options)
-    inferred = tf.convert_to_tensor(value, name=options["name"])
-    narrowed = inferred.dtype.as_numpy_dtype
-    if array.dtype.kind in "iu" and array.size and not _internal.can_convert(array, narrowed):
-        return _internal.convert_to_tensor(array, narrowed, **options)  # raises, naming the value that TensorFlow wrapped
-    return inferred
+    try:
+        return tf.convert_to_tensor(value, dtype, name=options["name"])
+    except (ValueError, TypeError) as refused:
+        if tf.is_tensor(value) and not isinstance(value, tf.__internal__.CompositeTensor):
+            raise
+        raise _in_our_words(value, refused) from None
+
+
+def _in_our_words(value: Any, refused: Exception) -> Exception:
+    """Our error for a value that TensorFlow refuses, caught as its own is; its own if we would read the value."""
+    try:
+        _internal.tensor(value)
+    except errors.Error as ours:
+        kind = "wrong_type" if isinstance(refused, TypeError) and not isinstance(ours, TypeError) else ours.code
+        return errors.make(kind, str(ours))
+    return refused
 
 
 def _foreign_array(array: np.ndarray[Any, Any], dtype: Any, options: dict[str, Any]) -> tf.Tensor:
     """Arrays whose dtype, or whose target's, is not ours: strings, objects, float8 and int4, and those no tensor has."""
     if array.dtype.kind in "OSUT":
-        return tf.convert_to_tensor(array, dtype, name=options["name"])
+        if _is_ours(dtype):
+            raise _kinds.error(array)
+        return _theirs(array, dtype, options)
     target = None if dtype is None else tf.as_dtype(dtype)
-    if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1 and array.dtype.itemsize <= 16 and target is not None:
+    if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1 and array.dtype.itemsize <= 16 and not _is_ours(dtype) and target:
         raise errors.make(
             "unsupported_dtype",
             f"{array.dtype} -> {target.name}: tensorferry does not check values for this dtype. "
@@ -168,11 +172,8 @@ def _foreign_array(array: np.ndarray[Any, Any], dtype: Any, options: dict[str, A
     try:
         known = tf.as_dtype(array.dtype)
     except TypeError:
-        raise errors.make(
-            "unsupported_dtype",
-            f"dtype {array.dtype} has no TensorFlow equivalent. Convert it with NumPy's astype first.",
-        ) from None
+        raise _kinds.error(array) from None
     if target is None or target == known:
-        return tf.convert_to_tensor(array, name=options["name"])
+        return _theirs(array, None, options)
     # float8 and int4 values are all exactly representable in float32, whence the check knows the way.
     return _internal.convert_to_tensor(array.astype(np.float32), dtype, **options)

@@ -5,6 +5,8 @@ use crate::capsule;
 use crate::dtype;
 use crate::errors::{self, OrRaise, raise};
 use crate::exports;
+use crate::masked;
+use crate::nested::{Input, Rule};
 use crate::opened;
 use crate::source::{GIL_BYTES, Sharing, Source};
 use crate::tensor::PyTensor;
@@ -17,7 +19,7 @@ use tensorferry::{Casting, Scalar, ViewMut};
 /// Args:
 ///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__` or the buffer protocol, a number, a
 ///         nested list of numbers, a table or a column of pandas, polars or Arrow, an array of h5py, zarr or netCDF4.
-///     dtype: a `numpy.dtype`, `tf.DType`, type or name; None keeps the source's.
+///     dtype: a `numpy.dtype`, `tf.DType`, `torch.dtype`, type or name; None keeps the source's. Python's numbers get one that holds them.
 ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
 ///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
 ///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
@@ -44,8 +46,8 @@ pub(crate) fn tensor<'py>(
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
     let read = opened::read_for(value, target, casting, copy)?;
-    let source = Source::wanted(read.as_ref().unwrap_or(value), target, casting, copy)?;
-    PyTensor::object(py, source.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
+    let input = Input::wanted(read.as_ref().unwrap_or(value), target, casting, copy)?;
+    PyTensor::object(py, input.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
 }
 
 /// A capsule over a fresh copy of the values: a framework may write to it.
@@ -59,8 +61,8 @@ pub(crate) fn writable_capsule<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
-    let source = Source::wanted(value, target, casting, None)?;
-    capsule::legacy(py, source.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?)
+    let input = Input::wanted(value, target, casting, None)?;
+    capsule::legacy(py, input.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?)
 }
 
 /// Converts the values of `src` into the array `out`, of the same shape, which the caller owns. Allocates nothing.
@@ -92,6 +94,8 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
     if !array::is_writeable(array) {
         return Err(raise(py, "not_writable", "out is read-only".to_owned()));
     }
+    let unmasked = masked::data(array)?;
+    let array = unmasked.as_ref().unwrap_or(array);
     let Some(parts) = array::parts(array)? else {
         let message = format!("out has dtype {}, which is none that tensors share", out.getattr("dtype")?);
         return Err(raise(py, "unsupported_dtype", message));
@@ -101,7 +105,14 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
         return Err(raise(py, "not_writable", message));
     }
     let _held = exports::hold(array);
-    let source = Source::wanted(src, Some(parts.dtype), casting, None)?;
+    let source = match Input::wanted(src, Some(parts.dtype), casting, None)? {
+        Input::Elements(source) => source,
+        // Value by value into the dtype of `out`; what is left is a copy.
+        Input::Values(values) => {
+            let tensor = values.to_tensor(py, Some(parts.dtype), casting, None, Rule::Own)?;
+            Source::Tensor { tensor, frozen: true }
+        }
+    };
     let copied;
     let mut view = source.view();
     let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
@@ -129,9 +140,11 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
 #[pyfunction]
 pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Bound<'_, PyAny>) -> PyResult<bool> {
     let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
-    let source = match Source::wanted(value, Some(target), Casting::Checked, None) {
+    let source = match Input::wanted(value, Some(target), Casting::Checked, None) {
         Err(error) if errors::has_code(&error, py, "values_do_not_fit") => return Ok(false),
-        source => source?,
+        Err(error) => return Err(error),
+        Ok(Input::Elements(source)) => source,
+        Ok(Input::Values(values)) => return Ok(values.fits(py, target)),
     };
     let view = source.view();
     Ok(py.detach(|| tensorferry::can_convert(&view, target, Casting::Checked)))
@@ -148,9 +161,14 @@ pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Boun
 /// (-1, 3)
 #[pyfunction]
 pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let source = Source::of_ours(value)?;
-    let view = source.view();
-    match py.detach(|| tensorferry::value_range(&view)).or_raise(py)? {
+    let range = match Input::read(value)? {
+        Input::Elements(source) => {
+            let view = source.view();
+            py.detach(|| tensorferry::value_range(&view)).or_raise(py)?
+        }
+        Input::Values(values) => values.range(py)?,
+    };
+    match range {
         Some((low, high)) => Ok((scalar(py, low)?, scalar(py, high)?)),
         None => Err(raise(py, "no_elements", "an array without elements has no range".to_owned())),
     }
@@ -168,9 +186,13 @@ pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> Py
 /// dtype('int16')
 #[pyfunction]
 pub(crate) fn smallest_dtype<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let source = Source::of_ours(value)?;
-    let view = source.view();
-    let smallest = py.detach(|| tensorferry::smallest_dtype(&view)).or_raise(py)?;
+    let smallest = match Input::read(value)? {
+        Input::Elements(source) => {
+            let view = source.view();
+            py.detach(|| tensorferry::smallest_dtype(&view)).or_raise(py)?
+        }
+        Input::Values(values) => values.smallest_dtype(py)?,
+    };
     dtype::to_numpy(py, smallest, tensorferry::ByteOrder::Native)
 }
 

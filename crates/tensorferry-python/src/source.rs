@@ -2,20 +2,21 @@
 
 use crate::array::{self, Parts};
 use crate::capsule;
-use crate::errors::{OrRaise, raise};
+use crate::errors::OrRaise;
 use crate::exports::{self, Held};
 use crate::foreign;
 use crate::interface;
+use crate::kinds;
+use crate::masked;
+use crate::nested::Input;
 use crate::opened::PyArray;
 use crate::release::Keep;
 use crate::tensor::PyTensor;
 use crate::unwinding::guard;
-use numpy::PyUntypedArray;
-use pyo3::PyTypeInfo;
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::PyDict;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use tensorferry::{ALIGNMENT, Buffer, ByteOrder, Casting, DType, Error, Tensor, View};
@@ -40,25 +41,44 @@ pub(crate) struct Sharing {
     pub(crate) framework: bool,
 }
 
+/// What a value holds.
+pub(crate) enum Elements<'py> {
+    Source(Source<'py>),
+    /// An array of Python's objects.
+    Objects(Bound<'py, PyUntypedArray>),
+}
+
 impl<'py> Source<'py> {
-    /// Reads a value; `None` if its dtype is not one of ours.
-    pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+    /// Reads what is an array in itself, and no list or number of Python's; `None` if it is none, or its dtype is not one of ours.
+    ///
+    /// A table becomes the dtype `to` column by column, if one is given.
+    pub(crate) fn read(
+        value: &Bound<'py, PyAny>,
+        to: Option<(DType, Casting)>,
+        copy: Option<bool>,
+    ) -> PyResult<Option<Elements<'py>>> {
         if let Some(known) = Self::known(value)? {
-            return Ok(known);
+            return Ok(known.map(Elements::Source).or_else(|| objects(value)));
         }
         let py = value.py();
-        if let Some(read) = foreign::read(value, None, None)? {
-            return Ok(Self::known(&read)?.flatten());
+        if let Some(read) = foreign::read(value, to, copy)? {
+            return Ok(Self::known(&read)?.flatten().map(Elements::Source).or_else(|| objects(&read)));
+        }
+        if kinds::is_foreign(value)? {
+            return Ok(None);
         }
         if value.hasattr(intern!(py, "__dlpack__"))? && !value.hasattr(intern!(py, "__array_interface__"))? {
             let (tensor, read_only) = capsule::import(value)?;
-            return Ok(Some(Self::Tensor { tensor, frozen: read_only }));
+            return Ok(Some(Elements::Source(Self::Tensor { tensor, frozen: read_only })));
+        }
+        if kinds::is_composite(value)? || !kinds::is_array_like(value)? {
+            return Ok(None);
         }
         interface::check(value)?;
-        let array = py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (value,))?;
+        let array = kinds::as_array(value)?;
         match Self::known(&array)? {
-            Some(known) => Ok(known),
-            None => Ok(None),
+            Some(Some(known)) => Ok(Some(Elements::Source(known))),
+            _ => Ok(objects(&array)),
         }
     }
 
@@ -66,7 +86,8 @@ impl<'py> Source<'py> {
     pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
         guard();
         if let Ok(array) = value.cast::<PyUntypedArray>() {
-            refuse_masked(value)?;
+            let unmasked = masked::data(array)?;
+            let array = unmasked.as_ref().unwrap_or(array);
             let parts = array::parts(array)?;
             return Ok(Some(parts.map(|parts| Self::Array(array.clone(), parts, exports::hold(array)))));
         }
@@ -79,26 +100,9 @@ impl<'py> Source<'py> {
         Ok(None)
     }
 
-    /// Reads a value that is to become `dtype`: columns of a table do so one by one, whatever dtype they share.
-    pub(crate) fn wanted(value: &Bound<'py, PyAny>, dtype: Option<DType>, casting: Casting, copy: Option<bool>) -> PyResult<Self> {
-        if let Some(known) = Self::known(value)?.flatten() {
-            return Ok(known);
-        }
-        match foreign::read(value, dtype.map(|dtype| (dtype, casting)), copy)? {
-            Some(read) => Self::of_ours(&read),
-            None => Self::of_ours(value),
-        }
-    }
-
-    /// Reads a value, or says that its dtype is not one of ours.
+    /// Reads a value of the dtype that it has, or that NumPy gives it.
     pub(crate) fn of_ours(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        Self::new(value)?.ok_or_else(|| {
-            let dtype = value.getattr("dtype").and_then(|dtype| dtype.repr().map(|repr| repr.to_string()));
-            let what = dtype.unwrap_or_else(|_| value.get_type().to_string());
-            let message =
-                format!("{what} is none of bool, the integers, floats and complex numbers that tensors share. Convert it with NumPy's astype first.");
-            raise(value.py(), "unsupported_dtype", message)
-        })
+        Input::read(value)?.into_source(value.py())
     }
 
     pub(crate) fn dtype(&self) -> DType {
@@ -213,21 +217,10 @@ pub(crate) fn framework_obstacle(view: &View<'_>) -> Option<&'static str> {
     None
 }
 
-/// A mask says which values are not there; a tensor cannot.
-fn refuse_masked(value: &Bound<'_, PyAny>) -> PyResult<()> {
-    static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let py = value.py();
-    // An exact ndarray is not masked: most calls end here.
-    // SAFETY: `value` is a live object.
-    let class = unsafe { pyo3::ffi::Py_TYPE(value.as_ptr()) };
-    if class == PyUntypedArray::type_object_raw(py) {
-        return Ok(());
-    }
-    if value.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
-        let message = "a masked array cannot become a tensor: its mask would be lost. Pass array.filled(value), or array.data to ignore the mask.";
-        return Err(raise(py, "masked_array", message.to_owned()));
-    }
-    Ok(())
+/// An array of objects.
+fn objects<'py>(array: &Bound<'py, PyAny>) -> Option<Elements<'py>> {
+    let array = array.cast::<PyUntypedArray>().ok()?;
+    (array.dtype().kind() == b'O').then(|| Elements::Objects(array.clone()))
 }
 
 /// The keyword arguments `name=value` of one call.

@@ -5,14 +5,15 @@
 use crate::capsule;
 use crate::dtype::{self, Asked};
 use crate::ending;
+use crate::nested::{self, Leave, Nested, Rule, Stop};
 use crate::opened;
-use crate::source::{Sharing, Source};
+use crate::source::{Elements, Sharing, Source};
 use crate::tensor::PyTensor;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyModule, PyTuple};
-use tensorferry::Tensor;
+use pyo3::types::{PyDict, PyList, PyModule, PyString, PyTuple};
+use tensorferry::{DType, Tensor};
 
 /// What one call of the fast road needs, looked up once.
 struct Runtime {
@@ -114,27 +115,55 @@ pub(crate) fn convert_to_tensor<'py>(
         _ => opened::read_for(value, None, cast, copy)?,
     };
     let value = read.as_ref().unwrap_or(value);
-    let source = match Source::known(value)? {
-        Some(Some(source)) => Some(source),
-        _ => None,
-    };
-    let (Some(source), asked @ (Asked::Inferred | Asked::Ours(_))) = (source, asked) else {
-        let options = PyDict::new(py);
-        options.set_item("casting", casting)?;
-        options.set_item("copy", copy)?;
-        options.set_item("name", name)?;
-        return python(py)?.getattr("convert_other")?.call((value, dtype), Some(&options));
-    };
     let target = match asked {
+        Asked::Inferred => None,
         Asked::Ours(target) => Some(target),
-        _ => None,
+        Asked::Other => return theirs(value, dtype, (casting, copy, name)),
     };
-    let door = Door::open(py)?;
-    let tensor = source.to_tensor(py, target, cast, Sharing { copy, framework: true })?;
-    match door.road {
+    let tensor = match Source::known(value)? {
+        Some(Some(source)) => source.to_tensor(py, target, cast, Sharing { copy, framework: true })?,
+        known => match numbers(py, value, target, known.is_some())? {
+            Some(numbers) => numbers.to_tensor(py, target, cast, copy, Rule::Eager)?,
+            None => {
+                let named = target.map(|target| PyString::new(py, target.name()));
+                return theirs(value, named.as_ref().map(|name| name.as_any()), (casting, copy, name));
+            }
+        },
+    };
+    match Door::open(py)?.road {
         Some(runtime) => runtime.pass(py, tensor),
         None => place(py, tensor, copy, name),
     }
+}
+
+/// The numbers of a value that is none of our arrays; `None` where TensorFlow, or another way, is to make a tensor of it.
+fn numbers<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, target: Option<DType>, array: bool) -> PyResult<Option<Nested<'py>>> {
+    // An array of another dtype is one of objects, which are looked at one by one; without a dtype they are TensorFlow's.
+    let objects = array && target.is_some() && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));
+    if !objects && (array || !nested::is_plain(value)) {
+        return Ok(None);
+    }
+    python(py)?;
+    let leave = if target.is_some() { Leave::Symbols } else { Leave::Tensors };
+    match Nested::read(value, leave) {
+        Ok(numbers) => Ok(Some(numbers)),
+        Err(Stop::TensorFlows) => Ok(None),
+        Err(Stop::Raised(error)) => Err(error),
+    }
+}
+
+/// Converts what is neither an array of ours nor a number.
+fn theirs<'py>(
+    value: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    (casting, copy, name): (&str, Option<bool>, Option<&Bound<'py, PyAny>>),
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    let options = PyDict::new(py);
+    options.set_item("casting", casting)?;
+    options.set_item("copy", copy)?;
+    options.set_item("name", name)?;
+    python(py)?.getattr("convert_other")?.call((value, dtype), Some(&options))
 }
 
 /// Hands a tensor over where the fast road does not lead.

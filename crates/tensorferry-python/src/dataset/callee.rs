@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::spec;
 use crate::ending;
 use crate::errors::{OrRaise, Raised, in_component, raise};
+use crate::nested::Input;
 use crate::release::Keep;
 use crate::source::{Sharing, Source};
 use pyo3::prelude::*;
@@ -114,8 +115,8 @@ pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<
 /// A value as a tensor that nothing can change. Its values are checked, not wrapped.
 pub(crate) fn tensor(value: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
     let py = value.py();
-    let source = Source::of_ours(value)?;
-    source.to_tensor(py, dtype, Casting::Checked, Sharing { copy: None, framework: true })
+    let input = Input::wanted(value, dtype, Casting::Checked, None)?;
+    input.to_tensor(py, dtype, Casting::Checked, Sharing { copy: None, framework: true })
 }
 
 /// A value that has to be one bool.

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::sources::is_in_files;
 use crate::dtype;
 use crate::errors::OrRaise;
+use crate::nested::Input;
 use crate::opened::array_of;
 use crate::source::{Sharing, Source};
 use pyo3::prelude::*;
@@ -87,6 +88,6 @@ pub(crate) fn pad_to(
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
     let sharing = Sharing { copy: None, framework: false };
-    let value = Source::of_ours(value)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    let value = Input::read(value)?.to_exact(py, sharing)?;
     Ok(plan.get().dataset().pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())
 }
