@@ -104,7 +104,7 @@ CALLS = {
     "attributes": lambda: (t.shape, t.dtype, t.strides, len(t), t.ndim),
     "rows": lambda: list(t),
     "numpy": lambda: np.asarray(t),
-    "buffer": lambda: memoryview(t).tolist(),
+    "buffer": lambda: memoryview(t[0]).tolist(),
     "export": lambda: np.from_dlpack(t),
     "pickle": lambda: pickle.loads(pickle.dumps(t)),
     "pickle_dataset": lambda: pickle.loads(pickle.dumps(numbers.batch(3))),

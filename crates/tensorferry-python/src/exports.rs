@@ -28,11 +28,11 @@ pub(crate) struct Held {
     _array: Py<PyUntypedArray>,
 }
 
-/// Keeps the owner of an array's memory from giving it up; `None` if that is the array itself.
+/// Keeps the owner of an array's memory from giving it up; `None` if that is the array itself, or never gives it up.
 pub(crate) fn hold(array: &Bound<'_, PyUntypedArray>) -> Option<Arc<Keep<Held>>> {
-    let owner = owner(array)?;
+    let owner = owner(array).filter(exports)?;
     // A refusal is no error here: then the owner is kept alive.
-    let export = if exports(&owner) { PyUntypedBuffer::get(&owner).ok() } else { None };
+    let export = PyUntypedBuffer::get(&owner).ok();
     Some(Arc::new(Keep::new(Held { _export: export, _owner: owner.unbind(), _array: array.clone().unbind() })))
 }
 

@@ -1,5 +1,6 @@
 //! Python functions that a plan calls.
 
+use super::captured::{self, Captured, Open, Running};
 use super::interrupt::raised_in_function;
 use super::packer::Packer;
 use super::plan::Plan;
@@ -7,8 +8,8 @@ use super::spec;
 use crate::ending;
 use crate::errors::{OrRaise, Raised, in_component, raise};
 use crate::nested::Input;
-use crate::release::Keep;
 use crate::source::{Sharing, Source};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
 use std::sync::Arc;
@@ -17,25 +18,25 @@ use tensorferry::{Casting, DType, Error, Result, Tensor};
 
 /// A Python function and how its arguments are nested. What it returns is a flat list of values, or a single value where `call` says so.
 pub(crate) struct Callee {
-    function: Keep,
-    packers: Keep<Vec<Py<Packer>>>,
+    captured: Arc<Captured>,
 }
 
 impl Callee {
     /// `packers` nest the arguments: the elements that the function is called with, one after the other.
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
-        Self { function: Keep::new(function), packers: Keep::new(packers) }
+        Self { captured: Captured::new(function, packers) }
     }
 
-    fn packers(&self) -> &[Py<Packer>] {
-        self.packers.get().map_or(&[], Vec::as_slice)
+    /// What the function of a stage that calls this has captured.
+    pub(crate) fn captured(&self) -> Arc<Captured> {
+        Arc::clone(&self.captured)
     }
 
     /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it returns.
     pub(crate) fn call<T>(&self, element: Element, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
-        self.with(|py, function| {
-            let Some(packer) = self.packers().first() else { return read(ending::call(function, ())?) };
-            read(ending::call(function, packer.get().arguments(py, element)?)?)
+        self.with(|py, open| {
+            let packer = open.packer(0).ok_or_else(gone)?;
+            read(ending::call(&open.function, packer.get().arguments(py, element)?)?)
         })
     }
 
@@ -44,24 +45,32 @@ impl Callee {
     where
         A: for<'py> IntoPyObject<'py>,
     {
-        self.with(|_, function| read(ending::call(function, (argument,))?))
+        self.with(|_, open| read(ending::call(&open.function, (argument,))?))
+    }
+
+    /// Calls the function, which takes nothing, and iterates over what it returns.
+    pub(crate) fn iterate(&self) -> Result<Running> {
+        self.with(|_, open| Ok(open.run(ending::call(&open.function, ())?.try_iter()?.into_any().unbind())))
     }
 
     /// Calls the function with elements, each one argument, and reads what it returns.
     pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
-        self.with(|py, function| {
-            let arguments = elements.into_iter().zip(self.packers()).map(|(element, packer)| packer.get().pack(py, element));
-            read(ending::call(function, PyTuple::new(py, arguments.collect::<PyResult<Vec<_>>>()?)?)?)
+        self.with(|py, open| {
+            let packed = |(at, element)| open.packer(at).ok_or_else(gone)?.get().pack(py, element);
+            let arguments = elements.into_iter().enumerate().map(packed).collect::<PyResult<Vec<_>>>()?;
+            read(ending::call(&open.function, PyTuple::new(py, arguments)?)?)
         })
     }
 
     /// Does something with the function, as part of the computation of an element: an exception becomes the element's error.
-    pub(crate) fn with<T>(&self, run: impl FnOnce(Python<'_>, &Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
-        attached(|py| match self.function.get() {
-            Some(function) => run(py, function.bind(py)),
-            None => Err(pyo3::exceptions::PyRuntimeError::new_err("the function is gone")),
-        })
+    fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
+        attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
     }
+}
+
+/// What a pass that goes on although its plan was collected as garbage meets.
+pub(crate) fn gone() -> PyErr {
+    PyRuntimeError::new_err("the dataset was collected as garbage, and its functions with it")
 }
 
 /// Runs Python code as part of the computation of an element: an exception becomes the element's error, or interrupts it.
@@ -108,7 +117,7 @@ impl Returned {
 pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<Value> {
     match part {
         Component::Tensor(spec) => Ok(tensor(value, Some(spec.dtype))?.into()),
-        Component::Dataset(_) => Ok(Value::Dataset(value.cast::<Plan>()?.get().dataset())),
+        Component::Dataset(_) => Ok(Value::Dataset(captured::pinned(value.cast::<Plan>()?.get()))),
     }
 }
 

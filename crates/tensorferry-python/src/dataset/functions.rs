@@ -1,12 +1,12 @@
 //! Stages that call Python functions. They are given the function, what nests its arguments, and what it returns when flattened.
 
 use super::callee::{self, Callee, Returned, attached};
+use super::captured::Running;
 use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::ending;
 use crate::errors::{OrRaise, to_py};
-use crate::release::Keep;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -27,7 +27,8 @@ pub(crate) fn named<In, Out>(
 /// A predicate of elements.
 fn predicate(stage: &'static str, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, bool> {
     let callee = Callee::new(function, vec![packer]);
-    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+    let captured = callee.captured();
+    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage))).capturing(captured)
 }
 
 /// What a function makes of each element: it returns a flat list of components.
@@ -42,8 +43,9 @@ pub(crate) fn map(
 ) -> PyResult<Plan> {
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, vec![packer]), returned.spec.clone());
+    let captured = callee.captured();
     let call = move |element| returned.checked(callee.call(element, |flat| returned.element(&flat))?);
-    Ok(plan.get().dataset().map(named(name, call), spec).into())
+    Ok(plan.get().dataset().map(named(name, call).capturing(captured), spec).into())
 }
 
 /// The elements for which a function returns true.
@@ -63,16 +65,14 @@ pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>
 pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Plan> {
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, Vec::new()), returned.spec.clone());
-    let make = move |()| {
-        let iterator = callee.call(Vec::new(), |iterable| Ok(iterable.try_iter()?.into_any().unbind()))?;
-        Ok(Box::new(Elements { iterator: Some(Keep::new(iterator)), returned: returned.clone() }) as Generator)
-    };
-    Ok(Dataset::from_generator(named(name, make), spec).into())
+    let captured = callee.captured();
+    let make = move |()| Ok(Box::new(Elements { iterator: callee.iterate()?, returned: returned.clone() }) as Generator);
+    Ok(Dataset::from_generator(named(name, make).capturing(captured), spec).into())
 }
 
 /// What a Python iterator gives, until it ends or raises.
 struct Elements {
-    iterator: Option<Keep>,
+    iterator: Running,
     returned: Returned,
 }
 
@@ -80,9 +80,9 @@ impl Iterator for Elements {
     type Item = tensorferry::Result<Element>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let iterator = self.iterator.as_ref()?.get()?;
         let next = attached(|py| {
-            let next = iterator.bind(py).getattr(intern!(py, "__next__"))?;
+            let (_open, iterator) = self.iterator.open(py).ok_or_else(callee::gone)?;
+            let next = iterator.getattr(intern!(py, "__next__"))?;
             let flat = match ending::call(&next, ()) {
                 Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
                 flat => flat?,
@@ -108,6 +108,7 @@ pub(crate) fn scan(
     let (states, results) = (Returned::new(&specs.0, names.0)?, Returned::new(&specs.1, names.1)?);
     let (initial, result_spec) = (states.element(initial)?, results.spec.clone());
     let callee = Callee::new(function, vec![packers.0, packers.1]);
+    let captured = callee.captured();
     let step = move |(state, element): (Element, Element)| {
         let (state, result) = callee.call_each([state, element], |flat| {
             let (flat, len) = (flat.cast_into::<PyList>()?, states.spec.len());
@@ -115,7 +116,7 @@ pub(crate) fn scan(
         })?;
         Ok((states.checked_state(state)?, results.checked(result)?))
     };
-    Ok(plan.get().dataset().scan(initial, named(name, step), result_spec).or_raise(py)?.into())
+    Ok(plan.get().dataset().scan(initial, named(name, step).capturing(captured), result_spec).or_raise(py)?.into())
 }
 
 /// All elements folded into a state, which is nested by `packer`.

@@ -9,6 +9,7 @@ use super::{eager, interrupt};
 use crate::errors::{OrRaise, raise};
 use crate::unwinding::guard;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyTuple};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -224,6 +225,11 @@ impl DatasetIterator {
 
 #[pymethods]
 impl DatasetIterator {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.plan)?;
+        visit.call(&self.packer)
+    }
+
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

@@ -2,6 +2,7 @@
 //! are flat lists of components, and a `Packer` knows how to nest them.
 
 mod callee;
+mod captured;
 mod eager;
 mod format;
 mod functions;

@@ -1,6 +1,7 @@
 //! Stages whose Python functions return datasets: they are given functions that return a `Plan`, and what the elements of it are.
 
 use super::callee::{self, Callee};
+use super::captured;
 use super::functions::{Name, named};
 use super::packer::Packer;
 use super::plan::Plan;
@@ -13,12 +14,13 @@ use tensorferry::dataset::{Dataset, Element, Function, Value};
 /// A function that makes a dataset of an element.
 fn maker(name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, Dataset> {
     let callee = Callee::new(function, vec![packer]);
-    named(name, move |element| callee.call(element, |plan| made(&plan)))
+    let captured = callee.captured();
+    named(name, move |element| callee.call(element, |plan| made(&plan))).capturing(captured)
 }
 
 /// The dataset of a plan that a function returned.
 fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    Ok(plan.cast::<Plan>()?.get().dataset())
+    Ok(captured::pinned(plan.cast::<Plan>()?.get()))
 }
 
 /// What stands for a dataset of such elements while a function is asked what it makes of one.
@@ -69,17 +71,23 @@ pub(crate) fn group_by_window(
     let (spec, (elements, keys, windows)) = (spec::from_python(spec)?, packers);
     let sizes = keys.clone_ref(plan.py());
     let callee = Callee::new(key.1, vec![elements]);
-    let key = named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")));
+    let captured = callee.captured();
+    let key = named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")))
+        .capturing(captured);
     let callee = Callee::new(window_size.1, vec![sizes]);
+    let captured = callee.captured();
     let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
             let size = callee::integer(&size, "group_by_window: window_size_func")?;
             Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
         })
-    });
+    })
+    .capturing(captured);
     let callee = Callee::new(reduce.1, vec![keys, windows]);
+    let captured = callee.captured();
     let reduce =
-        named(reduce.0, move |(key, window)| callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan)));
+        named(reduce.0, move |(key, window)| callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan)))
+            .capturing(captured);
     Ok(plan.get().dataset().group_by_window(key, reduce, window_size, spec).into())
 }
 

@@ -6,6 +6,7 @@ use super::plan::Plan;
 use crate::ending;
 use crate::unwinding::guard;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 use tensorferry::dataset::{Element, Value};
@@ -44,11 +45,33 @@ impl Packer {
         Ok(Self { template, len, format: Format::parse(skeleton.py(), format)?, nest })
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.nest)?;
+        self.template.traverse(&visit)
+    }
+
     /// The structure around tensors of these values.
     #[pyo3(name = "pack")]
     fn pack_values<'py>(&self, py: Python<'py>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
         self.pack(py, element.collect::<PyResult<_>>()?)
+    }
+}
+
+impl Template {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Leaf(_) | Self::Nothing => Ok(()),
+            Self::Tuple(parts) => parts.iter().try_for_each(|part| part.traverse(visit)),
+            Self::Dict(parts) => parts.iter().try_for_each(|(key, part)| {
+                visit.call(key)?;
+                part.traverse(visit)
+            }),
+            Self::Made(make, parts) => {
+                visit.call(make)?;
+                parts.iter().try_for_each(|part| part.traverse(visit))
+            }
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! `Plan`: a dataset whose elements are flat lists of components. `tensorferry.Dataset` nests them.
 
 use super::callee;
+use super::captured::{self, Cell};
 use super::iterator::DatasetIterator;
 use super::packer::Packer;
 use super::spec;
 use crate::errors::OrRaise;
 use crate::tensor::PyTensor;
 use crate::unwinding::guard;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{Cardinality, Dataset, Epoch, Iter, Options, Passes, Shape};
@@ -18,16 +20,25 @@ pub(crate) struct Plan {
     /// The plan as it was written. What is read, and what other plans are made of, is [`Plan::dataset`].
     pub(crate) inner: Dataset,
     passes: Passes,
+    /// What its functions hold, for the garbage collector.
+    cells: Vec<Py<Cell>>,
 }
 
+/// Of threads that hold the GIL.
 impl From<Dataset> for Plan {
-    fn from(inner: Dataset) -> Self {
+    fn from(dataset: Dataset) -> Self {
         guard();
-        Self { passes: Passes::new(inner.clone()), inner }
+        let inner = dataset.keeping_nothing();
+        Self::of(inner.clone(), Passes::new(inner))
     }
 }
 
 impl Plan {
+    fn of(inner: Dataset, passes: Passes) -> Self {
+        let cells = if inner.captures().is_empty() { Vec::new() } else { Python::attach(|py| captured::cells(py, &inner)) };
+        Self { inner, passes, cells }
+    }
+
     /// The plan, with the seeds of a state that was loaded.
     pub(crate) fn dataset(&self) -> Dataset {
         self.passes.dataset()
@@ -51,6 +62,10 @@ impl Plan {
 
 #[pymethods]
 impl Plan {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.cells.iter().try_for_each(|cell| visit.call(cell))
+    }
+
     /// The components of each element: see `spec.rs`.
     #[getter]
     fn spec<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -95,7 +110,8 @@ impl Plan {
         read_ahead: Option<usize>,
     ) -> PyResult<Bound<'py, PyTensor>> {
         let options = Options { threads, memory_limit, read_ahead };
-        PyTensor::object(py, tensorferry_tensorflow::handle(&self.passes, options).or_raise(py)?)
+        let passes = self.passes.like(captured::pinned(self));
+        PyTensor::object(py, tensorferry_tensorflow::handle(&passes, options).or_raise(py)?)
     }
 
     fn __str__(&self) -> String {
@@ -106,19 +122,19 @@ impl Plan {
     fn named(&self, names: Vec<String>) -> Self {
         let inner = self.dataset().with_names(names);
         guard();
-        Self { passes: self.passes.like(inner.clone()), inner }
+        Self::of(inner.clone(), self.passes.like(inner))
     }
 
     /// The same plan.
     fn copy(&self) -> Self {
         let inner = self.dataset();
-        Self { passes: self.passes.like(inner.clone()), inner }
+        Self::of(inner.clone(), self.passes.like(inner))
     }
 
     /// The same plan, its epochs counted from 0 and with no others.
     fn alone(&self) -> Self {
         let inner = self.dataset();
-        Self { passes: Passes::alone(inner.clone()), inner }
+        Self::of(inner.clone(), Passes::alone(inner))
     }
 
     /// Which epoch the next pass is, over this plan and all that are made of it.
@@ -152,7 +168,7 @@ impl Plan {
     fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
         let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
         let inner = self.inner.with_drawn_seed(seed, &inputs).or_raise(py)?;
-        Ok(Self { passes: self.passes.like(inner.clone()), inner })
+        Ok(Self::of(inner.clone(), self.passes.like(inner)))
     }
 
     /// Whether there may be fewer elements than `cardinality` says.

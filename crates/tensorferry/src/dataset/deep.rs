@@ -48,12 +48,14 @@ impl Dataset {
         let depth = node.inputs().iter().map(|input| input.depth).max().unwrap_or(0) + 1;
         if depth > DEEPEST {
             let node = TooDeep { spec: node.spec().to_vec(), cardinality: node.cardinality() };
-            return Self { node: Arc::new(node), names: Names::default(), depth: DEEPEST + 1 };
+            return Self { node: Arc::new(node), names: Names::default(), depth: DEEPEST + 1, captures: None, kept: None };
         }
+        let captures = super::captures::of(&node);
         if depth.is_multiple_of(STEP) {
-            return Self { node: Arc::new(Step { node: Arc::new(node) }), names: Names::default(), depth };
+            let node = Arc::new(Step { node: Arc::new(node) });
+            return Self { node, names: Names::default(), depth, captures, kept: None };
         }
-        Self { node: Arc::new(node), names: Names::default(), depth }
+        Self { node: Arc::new(node), names: Names::default(), depth, captures, kept: None }
     }
 
     /// Refuses a plan of too many stages. Iterating it fails with the same error.

@@ -62,6 +62,17 @@ impl Node for Elements {
         Vec::new()
     }
 
+    fn captures(&self) -> Vec<super::Capture> {
+        if self.spec.iter().all(|part| part.tensor().is_some()) {
+            return Vec::new();
+        }
+        let nested = |value: &super::Value| match value {
+            super::Value::Dataset(dataset) => dataset.captures().to_vec(),
+            super::Value::Tensor(_) => Vec::new(),
+        };
+        self.elements.iter().flatten().flat_map(nested).collect()
+    }
+
     fn describe(&self) -> String {
         format!("from_elements({} x {})", self.elements.len(), Component::list(&self.spec))
     }

@@ -3,7 +3,7 @@
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function};
+use super::{Capture, Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
 
 struct Filter {
@@ -43,6 +43,10 @@ impl Node for Filter {
 
     fn inputs(&self) -> Vec<Dataset> {
         vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.predicate.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {

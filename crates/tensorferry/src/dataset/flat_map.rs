@@ -4,7 +4,7 @@ use super::inner::{Made, Outer};
 use super::node::{Change, Context, Element, Node, Stream, not_indexed};
 use super::random::Seed;
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function};
+use super::{Capture, Cardinality, Component, Dataset, Function};
 use crate::Result;
 
 struct FlatMap {
@@ -51,6 +51,10 @@ impl Node for FlatMap {
 
     fn inputs(&self) -> Vec<Dataset> {
         vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {

@@ -1,5 +1,6 @@
 //! Functions of the user's inside a plan.
 
+use super::Capture;
 use super::stop::glance;
 use crate::{Error, Result};
 use std::fmt;
@@ -10,6 +11,7 @@ pub struct Function<In, Out> {
     name: String,
     sequential: bool,
     identity: u64,
+    capture: Option<Capture>,
     call: Arc<dyn Fn(In) -> Result<Out> + Send + Sync>,
 }
 
@@ -17,12 +19,12 @@ impl<In, Out> Function<In, Out> {
     /// A function that may be called from several threads at once, and for elements in any order. Its name stands in the plan's
     /// description, by which a saved state knows its plan.
     pub fn new(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: false, identity: 0, call: Arc::new(call) }
+        Self { name: name.into(), sequential: false, identity: 0, capture: None, call: Arc::new(call) }
     }
 
     /// A function that is called in the order of the elements, by one thread at a time.
     pub fn sequential(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: true, identity: 0, call: Arc::new(call) }
+        Self { name: name.into(), sequential: true, identity: 0, capture: None, call: Arc::new(call) }
     }
 
     /// The same, told from other functions of its name by a number: see [`Passes`](super::Passes).
@@ -33,6 +35,16 @@ impl<In, Out> Function<In, Out> {
 
     pub(crate) fn identity(&self) -> u64 {
         self.identity
+    }
+
+    /// The same function, which says what it holds: for [`Dataset::captures`](super::Dataset::captures).
+    #[must_use]
+    pub fn capturing(self, capture: Capture) -> Self {
+        Self { capture: Some(capture), ..self }
+    }
+
+    pub(crate) fn capture(&self) -> Option<Capture> {
+        self.capture.clone()
     }
 
     /// Its name.
@@ -53,7 +65,7 @@ impl<In, Out> Function<In, Out> {
 
 impl<In, Out> Clone for Function<In, Out> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), call: Arc::clone(&self.call), ..*self }
+        Self { name: self.name.clone(), capture: self.capture.clone(), call: Arc::clone(&self.call), ..*self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::node::{Change, Context, Element, Node, Stream, check, not_indexed};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function, Stop};
+use super::{Capture, Cardinality, Component, Dataset, Function, Stop};
 use crate::{Error, Result};
 
 /// What a generator function returns: the elements of one pass, one after the other.
@@ -52,6 +52,10 @@ impl Node for FromGenerator {
 
     fn inputs(&self) -> Vec<Dataset> {
         Vec::new()
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {

@@ -6,7 +6,7 @@ use super::node::{Change, Context, Element, Node, Stream, Value, not_indexed};
 use super::random::{self, Seed};
 use super::room::{Room, collected};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function};
+use super::{Capture, Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -82,6 +82,13 @@ impl Node for GroupByWindow {
 
     fn inputs(&self) -> Vec<Dataset> {
         vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        [self.functions.key.capture(), self.functions.reduce.capture(), self.functions.window_size.capture()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn describe(&self) -> String {

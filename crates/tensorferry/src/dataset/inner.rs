@@ -19,6 +19,8 @@ pub(crate) struct Inner {
     names: Names,
     /// What was promised, if the dataset's own specification does not say that it is kept.
     check: Option<Vec<Component>>,
+    /// Held for what it keeps alive.
+    _dataset: Dataset,
 }
 
 impl Inner {
@@ -30,7 +32,8 @@ impl Inner {
             return Err(dataset.explain(unlike(dataset.spec(), spec)));
         }
         let check = kept.is_none().then(|| spec.to_vec());
-        Ok(Self { stream: dataset.stream_inside(cx)?, seeds: dataset.drawn_seeds(), names: dataset.names.clone(), check })
+        let (seeds, names) = (dataset.drawn_seeds(), dataset.names.clone());
+        Ok(Self { stream: dataset.stream_inside(cx)?, seeds, names, check, _dataset: dataset.clone() })
     }
 
     /// As it was when it was saved, `dataset` being what the same function returned for the same element.

@@ -3,7 +3,7 @@
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, check};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function};
+use super::{Capture, Cardinality, Component, Dataset, Function};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -63,6 +63,10 @@ impl Node for Map {
 
     fn inputs(&self) -> Vec<Dataset> {
         vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.mapping.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {

@@ -25,6 +25,7 @@ mod block_order;
 mod block_shuffle;
 mod boxes;
 mod cache;
+mod captures;
 mod cast;
 mod choose;
 mod components;
@@ -102,6 +103,7 @@ mod unique;
 mod window;
 mod zip;
 
+pub use captures::Capture;
 pub use execute::Iter;
 pub use function::{Function, failed};
 pub use generator::Generator;
@@ -136,6 +138,9 @@ pub struct Dataset {
     names: Names,
     /// Stages from the furthest source to this one.
     pub(crate) depth: usize,
+    captures: captures::Captures,
+    /// See [`Dataset::keeping`].
+    kept: Option<Capture>,
 }
 
 impl Dataset {
@@ -219,7 +224,7 @@ impl Dataset {
         if seeds_alone && same && self.node.drawn_seed().is_none() {
             return Ok(self.clone());
         }
-        Ok(Self { names: self.names.clone(), ..self.node.rebuild(inputs, change)? })
+        Ok(Self { names: self.names.clone(), kept: self.kept.clone(), ..self.node.rebuild(inputs, change)? })
     }
 
     /// Whether this is the very same stage as another dataset's last.

@@ -40,7 +40,7 @@ impl Dataset {
     #[must_use]
     pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         let names = Names(Some(names.into_iter().map(Into::into).collect()));
-        Self { node: Arc::clone(&self.node), names, depth: self.depth }
+        Self { names, ..self.clone() }
     }
 
     /// As [`Names::misfit`].

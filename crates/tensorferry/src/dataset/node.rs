@@ -168,6 +168,11 @@ pub(crate) trait Node: Send + Sync {
     /// The stages this one reads from.
     fn inputs(&self) -> Vec<Dataset>;
 
+    /// What the stage's own functions hold, see [`super::captures`].
+    fn captures(&self) -> Vec<super::Capture> {
+        Vec::new()
+    }
+
     /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`. Everything that changes what the elements
     /// are has to stand in it, and nothing else (no seed that was drawn, see [`Node::drawn_seed`]): states of plans whose
     /// descriptions differ are refused.

@@ -3,7 +3,7 @@
 use super::counted::Counted;
 use super::node::{Change, Context, Element, Node, Stream, Value, check, not_indexed};
 use super::state::State;
-use super::{Cardinality, Component, Dataset, Function, Shape, TensorSpec};
+use super::{Capture, Cardinality, Component, Dataset, Function, Shape, TensorSpec};
 use crate::{Error, Result, Tensor};
 
 struct Scan {
@@ -69,6 +69,10 @@ impl Node for Scan {
 
     fn inputs(&self) -> Vec<Dataset> {
         vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {
