@@ -3,7 +3,7 @@
 use crate::convert::Casting;
 use crate::{DType, Dims};
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -613,7 +613,7 @@ impl fmt::Display for Error {
                 write!(f, "the elements reach from byte {start} to byte {end} of a memory of {len} bytes")
             }
             Self::Allocation { bytes } => {
-                write!(f, "no memory for {bytes} bytes. Convert in parts, or into memory of your own with convert_into.")
+                write!(f, "no memory for {bytes} bytes. Take less at once: a part of the array, a smaller batch or a smaller buffer.")
             }
             Self::TooManyIndices { ndim, given } => {
                 write!(f, "too many indices: the tensor has {ndim} dimensions, {given} were indexed (an ellipsis may stand once)")

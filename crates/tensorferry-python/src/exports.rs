@@ -39,7 +39,7 @@ pub(crate) fn hold(array: &Bound<'_, PyUntypedArray>) -> Option<Arc<Keep<Held>>>
 /// Keeps an array alive, and its memory where it is.
 pub(crate) fn keep(array: &Bound<'_, PyUntypedArray>, held: Option<&Arc<Keep<Held>>>) -> Arc<dyn Any + Send + Sync> {
     match held {
-        Some(held) => Arc::clone(held) as _,
+        Some(held) => Arc::<Keep<Held>>::clone(held),
         None => Arc::new(Keep::new(array.clone().into_any().unbind())),
     }
 }

@@ -53,8 +53,10 @@ struct Contents {
     running: Vec<(u64, Keep)>,
     started: u64,
     /// The object that reports all this, and a weak reference to it.
-    cell: Option<(Keep<Py<Cell>>, Keep<Py<PyWeakrefReference>>)>,
+    cell: Option<(Keep<Py<Cell>>, WeakCell)>,
 }
+
+type WeakCell = Keep<Py<PyWeakrefReference>>;
 
 impl Contents {
     /// Whether the collector has found the cell to be garbage, or has had it before. It clears all weak references to garbage before it
@@ -242,19 +244,17 @@ pub(crate) fn cells(py: Python<'_>, dataset: &Dataset) -> Vec<Py<Cell>> {
 /// The dataset of a plan, to be held by Rust alone.
 pub(crate) fn pinned(plan: &Plan) -> Dataset {
     let dataset = plan.dataset();
-    if dataset.captures().is_empty() { dataset } else { dataset.keeping(Pin::new(dataset.captures())) }
+    if dataset.captures().is_empty() { dataset } else { dataset.keeping(pin(dataset.captures())) }
 }
 
 /// Keeps the collector from taking functions for garbage.
 struct Pin(Vec<Capture>);
 
-impl Pin {
-    fn new(captures: &[Capture]) -> Capture {
-        shared(captures).for_each(|shared| {
-            shared.pins.fetch_add(1, Ordering::AcqRel);
-        });
-        Arc::new(Self(captures.to_vec()))
-    }
+fn pin(captures: &[Capture]) -> Capture {
+    shared(captures).for_each(|shared| {
+        shared.pins.fetch_add(1, Ordering::AcqRel);
+    });
+    Arc::new(Pin(captures.to_vec()))
 }
 
 impl Drop for Pin {

@@ -96,7 +96,6 @@ impl Iterator for Elements {
 /// A running state and an element to the next state and an element: `function` returns both as one flat list.
 #[pyfunction]
 pub(crate) fn scan(
-    py: Python<'_>,
     plan: &Bound<'_, Plan>,
     initial: &Bound<'_, PyList>,
     name: Name,
@@ -116,13 +115,12 @@ pub(crate) fn scan(
         })?;
         Ok((states.checked_state(state)?, results.checked(result)?))
     };
-    Ok(plan.get().dataset().scan(initial, named(name, step).capturing(captured), result_spec).or_raise(py)?.into())
+    Ok(plan.get().dataset().scan(initial, named(name, step).capturing(captured), result_spec).or_raise(plan.py())?.into())
 }
 
 /// All elements folded into a state, which is nested by `packer`.
 #[pyfunction]
 pub(crate) fn fold<'py>(
-    py: Python<'py>,
     plan: &Bound<'py, Plan>,
     initial: &Bound<'py, PyList>,
     name: Name,
@@ -131,6 +129,7 @@ pub(crate) fn fold<'py>(
     spec: &Bound<'py, PyAny>,
     names: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let py = plan.py();
     let states = Returned::new(spec, names)?;
     let initial = states.element(initial)?;
     let result = packers.0.clone_ref(py);

@@ -229,22 +229,31 @@ impl Passes {
     }
 
     fn known(&self) -> &Known {
-        self.known.get_or_init(|| {
-            let mut walk = Walk::default();
-            let key = walk.key(&self.dataset);
-            let family = random::mix(self.family.load(Ordering::Relaxed));
-            let key = random::mix(key ^ family);
-            let parts = walk.keys.into_values().map(|part| random::mix(part ^ family));
-            let (mut parts, mut roots): (Vec<u64>, _) = (parts.collect(), walk.roots);
-            parts.sort_unstable();
-            parts.dedup();
-            if self.alone || walk.window {
-                roots.clear();
+        // Found before the lock is taken: a forked process would wait for ever for a thread that it lacks.
+        match self.known.get() {
+            Some(known) => known,
+            None => {
+                let found = self.find();
+                self.known.get_or_init(|| found)
             }
-            let marked = random::mix(key ^ random::mix(self.mark.load(Ordering::Relaxed)));
-            let counter = REGISTRY.lock().counter(marked, &roots);
-            Known { key, parts, roots, counter }
-        })
+        }
+    }
+
+    fn find(&self) -> Known {
+        let mut walk = Walk::default();
+        let key = walk.key(&self.dataset);
+        let family = random::mix(self.family.load(Ordering::Relaxed));
+        let key = random::mix(key ^ family);
+        let parts = walk.keys.into_values().map(|part| random::mix(part ^ family));
+        let (mut parts, mut roots): (Vec<u64>, _) = (parts.collect(), walk.roots);
+        parts.sort_unstable();
+        parts.dedup();
+        if self.alone || walk.window {
+            roots.clear();
+        }
+        let marked = random::mix(key ^ random::mix(self.mark.load(Ordering::Relaxed)));
+        let counter = REGISTRY.lock().counter(marked, &roots);
+        Known { key, parts, roots, counter }
     }
 
     /// Whether it was made by [`Passes::alone`].

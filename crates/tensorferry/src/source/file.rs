@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock, TryLockError, Weak};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
 
 /// The most files kept open: a quarter of the 1024 that a process may usually have.
@@ -71,9 +71,16 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
 
 /// The most files kept open by a process that may have so many.
 fn most_open() -> usize {
-    static MOST: OnceLock<usize> = OnceLock::new();
+    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that it lacks.)
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let known = MOST.load(Ordering::Relaxed);
+    if known > 0 {
+        return known;
+    }
     let few = |limit: u64| usize::try_from(limit / 4).map_or(MOST_OPEN, |limit| limit.clamp(1, MOST_OPEN));
-    *MOST.get_or_init(|| crate::buffers::open_files().map_or(MOST_OPEN, few))
+    let most = crate::buffers::open_files().map_or(MOST_OPEN, few);
+    MOST.store(most, Ordering::Relaxed);
+    most
 }
 
 /// Whether the system refuses because too many files are open.
