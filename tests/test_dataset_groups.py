@@ -214,7 +214,7 @@ def test_impossible_buckets_are_the_same_kind_of_error_when_the_stage_is_made(tf
             ragged(library, [1]).bucket_by_sequence_length(size, [3], [2, 2], padding_values=np.float32(1))
         with pytest.raises(TypeError):
             library.Dataset.range(3).window(2).bucket_by_sequence_length(lambda w: 1, [3], [2, 2])
-    with pytest.raises(ValueError, match="batch size"):
+    with pytest.raises(ValueError, match="bucket_batch_sizes"):
         ragged(tfy, [1]).bucket_by_sequence_length(size, [3], [2, 0])
 
 

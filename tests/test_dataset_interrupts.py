@@ -11,7 +11,9 @@ inside = threading.Event()
 def interrupted(work, after=None):
     \"\"\"Runs `work`, which has to be interrupted by a signal that comes a little later.\"\"\"
     def interrupt():
-        time.sleep(0.2) if after is None else after.wait(60)
+        if after is not None:
+            after.wait(60)
+        time.sleep(0.2)  # until it sleeps: a signal that comes just before does not wake it
         os.kill(os.getpid(), signal.SIGINT)
     thread = threading.Thread(target=interrupt)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -82,8 +81,6 @@ MEANINGS = {
     np.dtype("u2"): "uint16",
     ml_dtypes.bfloat16: "bfloat16",
     np.dtype(ml_dtypes.bfloat16): "bfloat16",
-    jnp.int8: "int8",
-    jnp.bfloat16: "bfloat16",
     tf.uint16: "uint16",
     tf.bfloat16: "bfloat16",
 }
@@ -99,6 +96,12 @@ def test_a_dtype_means_the_same_at_every_door(door, dtype, tmp_path):
 @pytest.mark.parametrize("dtype", [float, int, "float", "int", "half", "i8", np.float16, tf.int32, "torch.int16"], ids=str)
 def test_a_dtype_of_numbers_means_the_same_at_every_door(door, dtype, tmp_path):
     assert NUMBERS_ONLY[door](dtype, tmp_path) == MEANINGS.get(dtype, "int32")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_jax_dtypes_at_every_door(door, jax, tmp_path):
+    for name in ("int8", "uint64", "float32", "bfloat16"):
+        assert DOORS[door](getattr(jax.numpy, name), tmp_path) == name
 
 
 @pytest.mark.torch

@@ -198,8 +198,6 @@ class Base(metaclass=_Kind):
         True
         """
         number = _arguments.at_least(epoch, 0, "set_epoch", "epoch")
-        if number >= 2**63:
-            raise errors.make("argument", f"set_epoch: epoch has to be less than 2**63, not {number}")
         self._plan.set_epoch(number)
 
     def cardinality(self) -> Cardinality:

@@ -56,7 +56,9 @@ def is_table(value: Any) -> bool:
 
 def _is_exporter(value: Any) -> bool:
     """Whether a value hands out Arrow's data, and a library that takes it is loaded."""
-    exports = hasattr(type(value), "__arrow_c_stream__") or hasattr(type(value), "__arrow_c_array__")
+    # An image of Pillow's exports its pixels too, without their shape: NumPy's interface has it.
+    image = hasattr(type(value), "__array_interface__")
+    exports = not image and (hasattr(type(value), "__arrow_c_stream__") or hasattr(type(value), "__arrow_c_array__"))
     return exports and bool(_classes("pyarrow", "Table"))
 
 

@@ -155,6 +155,7 @@ pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Boun
 /// Raises:
 ///     tensorferry.errors.ValueError: there are no elements.
 ///     tensorferry.errors.TypeError: complex numbers have no order.
+///     tensorferry.errors.OverflowError: a list holds an integer of more than 127 bits.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.value_range(np.array([3, -1, 2]))

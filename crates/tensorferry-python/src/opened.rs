@@ -279,8 +279,8 @@ impl OpenedArrays {
     }
 
     /// What is no array, and why.
-    fn left_out(&self, py: Python<'_>) -> Vec<(String, String)> {
-        py.detach(|| self.inner.left_out())
+    fn left_out(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        py.detach(|| self.inner.left_out()).or_raise(py)
     }
 
     fn get(&self, py: Python<'_>, name: &str) -> PyResult<PyArray> {

@@ -169,7 +169,12 @@ impl<'py> Nested<'py> {
 
     /// The least and greatest value; `None` if there are none.
     pub(crate) fn range(&self, py: Python<'_>) -> PyResult<Option<(Scalar, Scalar)>> {
-        range::range(&self.walk).or_raise(py)
+        let mut numbers =
+            self.walk.parts.iter().filter_map(|part| if let Part::Numbers(run) = part { Some(run) } else { None }).flatten();
+        match numbers.find_map(|number| if let Number::Big(big) = number { Some(big) } else { None }) {
+            Some(big) => Err(raise(py, "values_do_not_fit", format!("{} is an integer that no dtype holds.", big.text()))),
+            None => range::range(&self.walk).or_raise(py),
+        }
     }
 
     /// The narrowest integer dtype that holds the values.
@@ -177,7 +182,7 @@ impl<'py> Nested<'py> {
         if !self.walk.parts.is_empty() && self.walk.parts.iter().all(Part::is_bool) {
             return Ok(DType::Bool);
         }
-        let Some((low, high)) = self.range(py)? else { return Ok(DType::UInt8) };
+        let Some((low, high)) = range::range(&self.walk).or_raise(py)? else { return Ok(DType::UInt8) };
         let kind = if range::is_negative(low) { Kind::Signed } else { Kind::Unsigned };
         let widest = if kind == Kind::Signed { DType::Int64 } else { DType::UInt64 };
         let candidates = DType::ALL.into_iter().filter(|dtype| dtype.kind() == kind && range::holds(*dtype, low, high));

@@ -9,7 +9,7 @@ use tensorferry::{Casting, DType, Error, Result, Scalar, View, value_range};
 /// The least and greatest value; `None` if there are none. Both NaN if one is.
 ///
 /// # Errors
-/// Complex numbers have no order; integers beyond every dtype are left out of all.
+/// Complex numbers have no order. An integer of more than 128 bits counts as the least or greatest of 128.
 pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>> {
     let mut found: Option<(Value, Value)> = None;
     for part in &walk.parts {

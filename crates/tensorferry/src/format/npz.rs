@@ -67,8 +67,7 @@ fn directory(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
     let names: HashSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     for entry in &entries {
         let npy = entry.name.strip_suffix(".npy");
-        let mut magic = [0; 6];
-        if npy.is_none() && (entry.begins(file, &mut magic).is_none() || magic != *b"\x93NUMPY") {
+        if npy.is_none() && !entry.begins(file, b"\x93NUMPY")? {
             let why = match &entry.method {
                 Method::Other(how) => format!("{how}, and its name does not say that it is an array"),
                 _ => "not an array: it does not begin as a .npy file does".into(),
@@ -342,7 +341,7 @@ pub(super) fn write(file: &mut (impl Write + Seek + Send), path: &Path, arrays: 
         ZipError::Io(error) => io("write", path)(error),
         other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
     };
-    let mut archive = ZipWriter::new(Once { file, failed: false });
+    let mut archive = ZipWriter::new(Once::new(file));
     let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };
     for (name, array) in arrays {
         // What 32 bits hold, less more than any header of .npy.
@@ -357,16 +356,26 @@ pub(super) fn write(file: &mut (impl Write + Seek + Send), path: &Path, arrays: 
 /// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive, and would say on stderr that it cannot.
 struct Once<'a, F> {
     file: &'a mut F,
-    failed: bool,
+    /// Since the error: where the file would be.
+    failed_at: Option<u64>,
 }
 
-impl<F: Write> Write for Once<'_, F> {
+impl<'a, F> Once<'a, F> {
+    fn new(file: &'a mut F) -> Self {
+        Self { file, failed_at: None }
+    }
+}
+
+impl<F: Write + Seek> Write for Once<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.failed {
+        if let Some(at) = &mut self.failed_at {
+            *at += bytes.len() as u64;
             return Ok(bytes.len());
         }
         let written = self.file.write(bytes);
-        self.failed = written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted);
+        if written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted) {
+            self.failed_at = Some(self.file.stream_position().unwrap_or_default());
+        }
         written
     }
 
@@ -377,7 +386,13 @@ impl<F: Write> Write for Once<'_, F> {
 
 impl<F: Seek> Seek for Once<'_, F> {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        self.file.seek(to)
+        let Some(at) = &mut self.failed_at else { return self.file.seek(to) };
+        match to {
+            SeekFrom::Start(start) => *at = start,
+            SeekFrom::Current(by) => *at = at.saturating_add_signed(by),
+            SeekFrom::End(_) => {}
+        }
+        Ok(*at)
     }
 }
 

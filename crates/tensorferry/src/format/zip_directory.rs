@@ -106,12 +106,13 @@ impl Entry {
             return Err(malformed(header, format!("{name}: {stored} bytes cannot inflate to {size}")));
         }
         let before = file.read_up_to(header, LOCAL + raw.len() + 1024)?;
-        match local(&before).and_then(|local| self.difference(&local, raw)) {
-            None => Ok(()),
-            Some(what) => {
-                Err(malformed(header, format!("{name}: {what}: the archive is damaged, or was made to be read in two ways")))
-            }
-        }
+        let difference = match local(&before) {
+            Some(local) => self.difference(&local, raw),
+            None => Some("its header is cut off".into()),
+        };
+        let two_ways =
+            |what| malformed(header, format!("{name}: {what}: the archive is damaged, or was made to be read in two ways"));
+        difference.map_or(Ok(()), |what| Err(two_ways(what)))
     }
 
     /// In what the header before the member contradicts the directory.
@@ -141,16 +142,23 @@ impl Entry {
         })
     }
 
-    /// The first bytes of a member, as many as `out` has; `None` if it has fewer, or cannot be read.
-    pub(super) fn begins(&self, file: &Arc<DataFile>, out: &mut [u8]) -> Option<()> {
+    /// Whether a member can be read and begins with these bytes.
+    ///
+    /// # Errors
+    /// A read that failed.
+    pub(super) fn begins<const N: usize>(&self, file: &Arc<DataFile>, magic: &[u8; N]) -> Result<bool> {
         let mut stream = Section::new(file, self.start, self.stored);
-        let other = |_| malformed(self.start, "");
+        let mut start = [0; N];
+        let other = |_| malformed(self.start, "it cannot be inflated");
         let filled = match self.method {
-            Method::Stored => fill(&mut stream, out, other),
-            Method::Deflated => fill(&mut DeflateDecoder::new(stream), out, other),
-            Method::Other(_) => Ok(false),
+            Method::Stored => fill(&mut stream, &mut start, other),
+            Method::Deflated => fill(&mut DeflateDecoder::new(stream), &mut start, other),
+            Method::Other(_) => return Ok(false),
         };
-        filled.ok().filter(|filled| *filled).map(drop)
+        match filled {
+            Err(error) if error.code() != "malformed" => Err(error),
+            filled => Ok(matches!(filled, Ok(true)) && start == *magic),
+        }
     }
 }
 

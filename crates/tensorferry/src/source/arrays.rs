@@ -53,13 +53,23 @@ pub(crate) struct Foreign {
 
 impl Member {
     /// The error of a dtype that tensors do not have.
-    fn foreign(&self) -> Option<Error> {
-        let unsupported = |error: Error| (error.code() == "unsupported_dtype").then_some(error);
-        match self {
-            Self::Open(_) => None,
-            Self::Located(parts) => parts.iter().find_map(|part| part.as_ref().err()).map(Foreign::error),
-            Self::Zipped(parts) => parts.iter().find_map(|part| part.peek().err().and_then(unsupported)),
+    ///
+    /// # Errors
+    /// A read that failed. (A damaged header is an error where the array is opened.)
+    fn foreign(&self) -> Result<Option<Error>> {
+        let parts = match self {
+            Self::Open(_) => return Ok(None),
+            Self::Located(parts) => return Ok(parts.iter().find_map(|part| part.as_ref().err()).map(Foreign::error)),
+            Self::Zipped(parts) => parts,
+        };
+        for part in parts {
+            match part.peek() {
+                Err(error) if error.code() == "unsupported_dtype" => return Ok(Some(error)),
+                Err(error) if error.code() == "io" => return Err(error),
+                _ => {}
+            }
         }
+        Ok(None)
     }
 
     /// Compares dtype and shape of the rows with what they are to be.
@@ -135,10 +145,15 @@ impl Arrays {
 
     /// What is in the files and cannot be read as an array, and why: members of an archive that are none, arrays of a dtype that tensors do
     /// not have (which are among the [`Arrays::names`]). Of compressed arrays the headers are decompressed to find out.
-    #[must_use]
-    pub fn left_out(&self) -> Vec<(String, String)> {
-        let foreign = self.members.iter().filter_map(|(name, member)| Some((name.clone(), member.foreign()?.to_string())));
-        self.notes.left_out.iter().cloned().chain(foreign).collect()
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a header cannot be read.
+    pub fn left_out(&self) -> Result<Vec<(String, String)>> {
+        let mut found = self.notes.left_out.clone();
+        for (name, member) in self.members.iter() {
+            found.extend(member.foreign()?.map(|why| (name.clone(), why.to_string())));
+        }
+        Ok(found)
     }
 
     /// The names, in the order in which the arrays lie in the files.
@@ -253,7 +268,7 @@ impl Arrays {
     /// As [`Arrays::get`], of the first array that fails for another reason.
     pub fn get_readable(&self) -> Result<Vec<(String, Array)>> {
         let fit = self.fit(self.members.iter().map(|(_, member)| member));
-        let open = |(name, member): &(String, Member)| match member.foreign() {
+        let open = |(name, member): &(String, Member)| match member.foreign()? {
             Some(_) => Ok(None),
             None => Ok(Some((name.clone(), self.open(member, fit)?))),
         };
