@@ -1,10 +1,14 @@
 """The interpreter ends while daemon threads are inside calls of ours: the process ends as it would without them."""
 
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+SOURCES = Path(__file__).parent.parent / "crates/tensorferry-python/src"
 
 PROGRAM = """
 import gc, pickle, sys, tempfile, threading, time
@@ -129,21 +133,36 @@ CALLS = {
     "repr_dataset": lambda: (repr(numbers.batch(2)), numbers.element_spec, len(numbers)),
 }
 
-names, pause, collect = sys.argv[1].split(), float(sys.argv[2]), int(sys.argv[3])
-if collect:
-    gc.set_threshold(collect)
-
 def loop(call):
     while True:
         call()
         Finalized()
 
-for name in names:
-    CALLS[name]()  # works
-sys.setswitchinterval(1e-5)
-for name in names:
-    threading.Thread(target=loop, args=(CALLS[name],), daemon=True).start()
-time.sleep(pause)
+def storm(names, pause, collect):
+    if collect:
+        gc.set_threshold(collect)
+    for name in names:
+        CALLS[name]()  # works
+    sys.setswitchinterval(1e-5)
+    for name in names:
+        threading.Thread(target=loop, args=(CALLS[name],), daemon=True).start()
+    time.sleep(pause)
+"""
+ALONE = """
+storm(sys.argv[1].split(), float(sys.argv[2]), int(sys.argv[3]))
+"""
+#: Each child ends as an interpreter of its own does, and sooner than one that begins would.
+FORKED = """
+import os, random
+chance = random.Random(int(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    chosen = chance.sample(list(CALLS), 6), chance.random() * 0.03, chance.choice([0, 0, 5, 50])
+    child = os.fork()
+    if not child:
+        storm(*chosen)
+        break
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, (number, status, chosen)
 """
 
 NAMES = [line.split('"')[1] for line in PROGRAM.splitlines() if line.startswith('    "') and "lambda" in line]
@@ -151,7 +170,10 @@ NAMES = [line.split('"')[1] for line in PROGRAM.splitlines() if line.startswith(
 
 def _end(names, pause, collect=0):
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, " ".join(names), str(pause), str(collect)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", PROGRAM + ALONE, " ".join(names), str(pause), str(collect)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert (ran.returncode, ran.stderr) == (0, ""), (names, pause, collect)
 
@@ -164,7 +186,36 @@ def test_daemon_threads_inside_calls_do_not_abort_the_exit(start):
 
 
 @pytest.mark.slow
-def test_a_storm_of_exits():
+def test_a_storm_of_a_thousand_exits():
     chance = random.Random(7)
-    for _ in range(150):
+    for _ in range(30):
         _end(chance.sample(NAMES, 8), chance.random() * 0.03, chance.choice([0, 0, 5, 50]))
+    storms = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM + FORKED, str(seed), "500"], stderr=subprocess.PIPE, text=True)
+        for seed in range(2)
+    ]
+    for storm in storms:
+        _, said = storm.communicate(timeout=600)
+        assert (storm.returncode, said) == (0, "")
+
+
+def test_every_function_that_python_calls_guards_its_thread():
+    """The lint for what a thread may come in by: Rust's own threads come in by ending.rs, as Clippy sees to."""
+    function = re.compile(r"^( *)(?:pub(?:\([a-z]+\))? )?(?:unsafe )?fn (\w+)")
+    seen, unguarded = 0, []
+    for path in SOURCES.rglob("*.rs"):
+        lines = path.read_text().splitlines()
+        methods = exported = False
+        for number, line in enumerate(lines):
+            methods = (methods or line == "#[pymethods]") and line != "}"
+            exported = exported or line.startswith("#[pyfunction")
+            found = function.match(line)
+            if not found or not (exported or (methods and len(found[1]) == 4)):
+                continue
+            exported = False
+            start = next(at for at in range(number, len(lines)) if lines[at].endswith("{"))
+            seen += 1
+            if lines[start + 1].strip() != "guard();" and found[2] != "__traverse__":  # which runs no Python code
+                unguarded.append((path.name, found[2]))
+    assert seen > 150
+    assert not unguarded, f"begin them with guard(); see unwinding.rs: {unguarded}"

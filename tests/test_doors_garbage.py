@@ -15,6 +15,15 @@ Dataset = tfy.Dataset
 NUMBERS = tfy.TensorSpec((), "int64")
 
 
+@pytest.fixture(autouse=True)
+def frozen():
+    """Collections look at what a test makes, and not at the frameworks as well."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def numbers(n=6):
     return Dataset.range(n).with_format("numpy")
 

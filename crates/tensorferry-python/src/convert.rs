@@ -10,6 +10,7 @@ use crate::nested::{Input, Rule};
 use crate::opened;
 use crate::source::{GIL_BYTES, Sharing, Source};
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use tensorferry::{Casting, Scalar, ViewMut};
@@ -43,6 +44,7 @@ pub(crate) fn tensor<'py>(
     casting: &str,
     copy: Option<bool>,
 ) -> PyResult<Bound<'py, PyTensor>> {
+    guard();
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
     let read = opened::read_for(value, target, casting, copy)?;
@@ -59,6 +61,7 @@ pub(crate) fn writable_capsule<'py>(
     dtype: Option<&Bound<'py, PyAny>>,
     casting: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
     let input = Input::wanted(value, target, casting, None)?;
@@ -86,6 +89,7 @@ pub(crate) fn writable_capsule<'py>(
 #[pyfunction]
 #[pyo3(signature = (src, out, *, casting = "checked"))]
 pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'_, PyAny>, casting: &str) -> PyResult<()> {
+    guard();
     let casting = dtype::parse_casting(py, casting)?;
     let Ok(array) = out.cast::<PyUntypedArray>() else {
         let message = format!("out must be a NumPy array to write into, not {}", out.get_type().name()?);
@@ -139,6 +143,7 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
 /// False
 #[pyfunction]
 pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Bound<'_, PyAny>) -> PyResult<bool> {
+    guard();
     let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
     let source = match Input::wanted(value, Some(target), Casting::Checked, None) {
         Err(error) if errors::has_code(&error, py, "values_do_not_fit") => return Ok(false),
@@ -162,6 +167,7 @@ pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Boun
 /// (-1, 3)
 #[pyfunction]
 pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    guard();
     let range = match Input::read(value)? {
         Input::Elements(source) => {
             let view = source.view();
@@ -187,6 +193,7 @@ pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> Py
 /// dtype('int16')
 #[pyfunction]
 pub(crate) fn smallest_dtype<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let smallest = match Input::read(value)? {
         Input::Elements(source) => {
             let view = source.view();
@@ -215,5 +222,6 @@ pub(crate) fn framework_capsule<'py>(
     tensor: &Bound<'py, PyTensor>,
     copy: Option<bool>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     tensor.get().framework_capsule(py, copy)
 }

@@ -162,6 +162,7 @@ pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> 
 /// The name of a dtype of ours.
 #[pyfunction]
 pub(crate) fn dtype_name(dtype: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    guard();
     let named = parse_ours(Some(dtype))?;
     named.map(DType::name).ok_or_else(|| raise(dtype.py(), "unknown_dtype", "dtype=None is not a dtype".to_owned()))
 }
@@ -169,6 +170,7 @@ pub(crate) fn dtype_name(dtype: &Bound<'_, PyAny>) -> PyResult<&'static str> {
 /// The `numpy.dtype` of that name.
 #[pyfunction]
 pub(crate) fn numpy_dtype<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     match DType::from_name(name) {
         Some(dtype) => to_numpy(py, dtype, ByteOrder::Native),
         None => Err(raise(py, "unknown_dtype", format!("{name:?} is not a dtype"))),

@@ -54,12 +54,20 @@ pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResu
     let ran = inside.as_ref().and_then(|_| {
         guard();
         let _gil = Gil::hold();
+        #[expect(clippy::disallowed_methods, reason = "it is guarded, and the interpreter is not ending")]
         Python::try_attach(|py| {
             release_parked(py);
             run(py)
         })
     });
     ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is ending")))
+}
+
+/// Runs Python code in a thread that holds the GIL already, where nothing that was passed on says so.
+pub(crate) fn here<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
+    guard();
+    #[expect(clippy::disallowed_methods, reason = "it is guarded")]
+    Python::attach(run)
 }
 
 /// Calls a function that may take its time: one of the user's, or of a framework.
@@ -74,6 +82,7 @@ where
 /// Called by `atexit`.
 #[pyfunction]
 pub(crate) fn interpreter_exits(py: Python<'_>) -> PyResult<()> {
+    guard();
     if ENDED_BY.set(thread::current().id()).is_err() {
         return Ok(());
     }

@@ -149,5 +149,6 @@ impl<T> OrRaise<T> for tensorferry::Result<T> {
 /// Every code that the library's errors can have.
 #[pyfunction]
 pub(crate) fn error_codes() -> Vec<&'static str> {
+    guard();
     Error::CODES.to_vec()
 }

@@ -43,6 +43,7 @@ impl FlatTensor {
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        guard();
         // SAFETY: Python passes a Py_buffer that `fill_buffer` filled.
         let exported = unsafe { (*view).internal };
         // SAFETY: `fill_buffer` put a boxed Exported there, and each filled buffer is released once.

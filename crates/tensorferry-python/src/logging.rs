@@ -4,7 +4,7 @@
 //! interpreter. So a message is kept, and a pending call, which the main thread makes soon, hands it on. What is said when the interpreter
 //! exits is handed on there.
 
-use crate::ending::is_ending;
+use crate::ending::{here, is_ending};
 use crate::release::held;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use pyo3::exceptions::PyException;
@@ -46,7 +46,7 @@ impl Log for Messages {
 }
 
 extern "C" fn flush(_: *mut c_void) -> c_int {
-    Python::attach(|py| match hand_on(py) {
+    here(|py| match hand_on(py) {
         Ok(()) => 0,
         Err(interrupted) => {
             interrupted.restore(py);

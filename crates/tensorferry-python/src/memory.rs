@@ -3,6 +3,7 @@
 use crate::array;
 use crate::dtype;
 use crate::errors::OrRaise;
+use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -41,6 +42,7 @@ pub(crate) fn empty<'py>(
     shape: &Bound<'py, PyAny>,
     dtype: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let dtype = dtype::parse_ours(dtype)?.unwrap_or(DType::Float64); // numpy.empty's default
     let shape: Vec<usize> = match shape.extract::<usize>() {
         Ok(length) => vec![length],
@@ -136,6 +138,7 @@ fn set_handler(py: Python<'_>) -> PyResult<SetHandler> {
 /// Makes NumPy allocate with `handler` in this context, `None` meaning tensorferry's; returns the handler before.
 #[pyfunction]
 pub(crate) fn set_memory_handler<'py>(py: Python<'py>, handler: Option<&Bound<'py, PyCapsule>>) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     static OURS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let ours = OURS.get_or_try_init(py, || {
         // SAFETY: the handler is static, as is its name, the one that NumPy looks for.

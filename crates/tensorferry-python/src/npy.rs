@@ -27,6 +27,7 @@ use std::path::PathBuf;
 /// tensorferry.Tensor([0, 1, 2], shape=(3,), dtype=int32)
 #[pyfunction]
 pub(crate) fn open_npy<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTensor>> {
+    guard();
     let path = fs_path(path)?;
     PyTensor::object(py, py.detach(|| tensorferry::open_npy(&path)).or_raise(py)?)
 }
@@ -41,6 +42,7 @@ pub(crate) fn open_npy<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResu
 ///     tensorferry.errors.ValueError: a dtype that `.npy` files do not have (bfloat16).
 #[pyfunction]
 pub(crate) fn save_npy(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    guard();
     let path = fs_path(path)?;
     let source = Source::of_ours(value)?;
     let view = source.view();

@@ -84,42 +84,49 @@ impl PyArray {
     /// The `numpy.dtype` of the elements, in this machine's byte order, whatever the file's is.
     #[getter]
     fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         dtype::to_numpy(py, self.inner.dtype(), ByteOrder::Native)
     }
 
     /// Number of dimensions.
     #[getter]
     fn ndim(&self) -> usize {
+        guard();
         self.inner.shape().len()
     }
 
     /// Number of elements.
     #[getter]
     fn size(&self) -> usize {
+        guard();
         self.inner.shape().iter().product()
     }
 
     /// Bytes per element.
     #[getter]
     fn itemsize(&self) -> usize {
+        guard();
         self.inner.dtype().size()
     }
 
     /// Bytes of all elements.
     #[getter]
     fn nbytes(&self) -> usize {
+        guard();
         self.inner.nbytes()
     }
 
     /// How it is read: "map", "read" or "direct".
     #[getter]
     fn mode(&self) -> &'static str {
+        guard();
         self.inner.mode().name()
     }
 
     /// The files, in the order of their rows.
     #[getter]
     fn paths(&self) -> Vec<PathBuf> {
+        guard();
         self.inner.paths().map(Into::into).collect()
     }
 
@@ -128,6 +135,7 @@ impl PyArray {
     /// Raises:
     ///     tensorferry.errors.BufferError: the array is not mapped, or lies in several files; `numpy.asarray(array)` reads all of it.
     fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let Ok(tensor) = self.inner.tensor() else {
             let why = match self.inner.mode() {
                 Mode::Map => "it lies in several files",
@@ -161,6 +169,7 @@ impl PyArray {
     /// tensorferry.Tensor([ 9, 16], shape=(2,), dtype=uint8)
     #[pyo3(signature = (dtype, casting = "checked"))]
     fn astype(&self, py: Python<'_>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Self> {
+        guard();
         let to = dtype::parse_ours(Some(dtype))?.unwrap_or(self.inner.dtype());
         let inner = self.inner.cast(to, dtype::parse_casting(py, casting)?).or_raise(py)?;
         let recipe = ("astype", (&self.recipe, to.name(), casting)).into_pyobject(py)?.into_any().unbind();
@@ -174,6 +183,7 @@ impl PyArray {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let elements = match copy {
             Some(false) => self.numpy(py)?,
             _ => PyTensor::numpy(&PyTensor::object(py, self.read(py, None)?)?)?,
@@ -182,21 +192,25 @@ impl PyArray {
     }
 
     fn __len__(&self) -> PyResult<usize> {
+        guard();
         self.inner.shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d array"))
     }
 
     /// The rows asked for, as a `Tensor`: by a number, a slice, a list or array of numbers, a mask. What follows in the brackets indexes
     /// the rows.
     fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyTensor>> {
+        guard();
         PyTensor::object(py, Rows::parse(self, index)?.take(py, self)?)
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<RowIterator> {
+        guard();
         slf.get().__len__()?;
         Ok(RowIterator { array: slf.clone().unbind(), next: 0, block: None })
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        guard();
         let files = match self.inner.paths().len() {
             0 => String::new(),
             1 => self.inner.paths().map(|path| format!(", {:?}", path.display().to_string())).collect(),
@@ -225,10 +239,12 @@ pub(crate) struct RowIterator {
 #[pymethods]
 impl RowIterator {
     fn __iter__(slf: Py<Self>) -> Py<Self> {
+        guard();
         slf
     }
 
     fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTensor>>> {
+        guard();
         let array = self.array.get();
         let len = array.inner.len();
         if self.next >= len {
@@ -262,28 +278,34 @@ pub(crate) struct OpenedArrays {
 #[pymethods]
 impl OpenedArrays {
     fn names(&self) -> Vec<&str> {
+        guard();
         self.inner.names().collect()
     }
 
     fn paths(&self) -> Vec<PathBuf> {
+        guard();
         self.inner.paths().map(Into::into).collect()
     }
 
     fn mode(&self) -> &'static str {
+        guard();
         self.inner.mode().name()
     }
 
     /// What `.safetensors` files say besides their arrays.
     fn metadata(&self) -> BTreeMap<String, String> {
+        guard();
         self.inner.metadata().clone()
     }
 
     /// What is no array, and why.
     fn left_out(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
+        guard();
         py.detach(|| self.inner.left_out()).or_raise(py)
     }
 
     fn get(&self, py: Python<'_>, name: &str) -> PyResult<PyArray> {
+        guard();
         let array = py.detach(|| self.inner.get(name)).or_raise(py)?;
         self.member(py, name, array)
     }
@@ -291,16 +313,19 @@ impl OpenedArrays {
     /// All arrays, those that are compressed decompressed on the machine's cores. Those of a dtype that tensors do not have are an error, or
     /// left out.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
+        guard();
         let get = |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
         let arrays = interruptible(py, get)?.or_raise(py)?;
         arrays.into_iter().map(|(name, array)| Ok((name.clone(), self.member(py, &name, array)?))).collect()
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
+        guard();
         interruptible(py, |_stop| self.inner.verify())?.or_raise(py)
     }
 
     fn recipe(&self, py: Python<'_>) -> Py<PyAny> {
+        guard();
         self.recipe.clone_ref(py)
     }
 }
@@ -340,6 +365,7 @@ pub(crate) fn open<'py>(
     features: Vec<(String, Option<Bound<'py, PyAny>>)>,
     recipe: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let (paths, format, mode) = (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
     let feature = |(name, part): &(String, Option<Bound<'py, PyAny>>)| match part.as_ref().map(spec::component).transpose()? {
         None => Ok((name.clone(), None)),
@@ -365,6 +391,7 @@ pub(crate) fn open_raw(
     mode: &str,
     recipe: Py<PyAny>,
 ) -> PyResult<PyArray> {
+    guard();
     let (paths, mode) = (fs_paths(&paths)?, parse_mode(py, mode)?);
     let (dtype, order) = dtype::parse_stored(dtype)?;
     let raw = Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };
@@ -404,6 +431,7 @@ pub(crate) fn array_of(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool
 /// Writes one array.
 #[pyfunction]
 pub(crate) fn save(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, format: Option<&str>) -> PyResult<()> {
+    guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     // That nobody writes to it meanwhile is the caller's affair, as with every NumPy function that releases the GIL.
     let array = array_of(py, value, true)?;
@@ -420,6 +448,7 @@ pub(crate) fn save_arrays(
     compress: bool,
     metadata: BTreeMap<String, String>,
 ) -> PyResult<()> {
+    guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     let pair = |pair: Bound<'_, PyAny>| {
         let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
@@ -436,6 +465,7 @@ pub(crate) fn save_arrays(
 /// The format that a file of that name is to have, if that is known.
 #[pyfunction]
 pub(crate) fn format_for(py: Python<'_>, path: &Bound<'_, PyAny>, format: Option<&str>) -> PyResult<Option<&'static str>> {
+    guard();
     let format = parse_format(py, format)?.or(Format::of_extension(&fs_path(path)?));
     Ok(format.map(Format::name))
 }

@@ -2,6 +2,7 @@
 
 use crate::ending::attached;
 use crate::errors::{Raised, raise};
+use crate::unwinding::guard;
 use pyo3::exceptions::{
     PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError, PyPermissionError, PyStopIteration,
     PyTypeError, PyValueError,
@@ -14,6 +15,7 @@ use tensorferry_tensorflow::Code;
 /// Registers the ops with the TensorFlow whose framework library, which has to be loaded, lies at `path`.
 #[pyfunction]
 pub(crate) fn register_ops(py: Python<'_>, path: &str) -> PyResult<()> {
+    guard();
     let path = CString::new(path)?;
     tensorferry_tensorflow::register(&path, classify).map_err(|what| raise(py, "unsupported_tensorflow", what))
 }
@@ -21,6 +23,7 @@ pub(crate) fn register_ops(py: Python<'_>, path: &str) -> PyResult<()> {
 /// How many datasets, epochs and passes TensorFlow can reach.
 #[pyfunction]
 pub(crate) fn live_handles() -> usize {
+    guard();
     tensorferry_tensorflow::live_handles()
 }
 

@@ -9,8 +9,7 @@
 //! PyO3 parks references itself, but goes by its own count of who entered Python through it. A thread that did so may have lost the GIL
 //! since: a function of the user's, or the garbage collector, drops a tensor of TensorFlow's, and that gives the GIL up first.
 
-use crate::ending::is_ending;
-use crate::unwinding::guard;
+use crate::ending::{here, is_ending};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
@@ -47,8 +46,7 @@ impl<T: Send> Drop for Keep<T> {
         if is_ending() {
             mem::forget(kept);
         } else if holds_gil() {
-            guard();
-            Python::attach(|py| {
+            here(|py| {
                 drop(kept);
                 release_parked(py);
             });
@@ -118,7 +116,7 @@ fn schedule() {
 }
 
 extern "C" fn flush(_: *mut c_void) -> c_int {
-    Python::attach(release_parked);
+    here(release_parked);
     0
 }
 

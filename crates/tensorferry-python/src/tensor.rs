@@ -56,6 +56,7 @@ impl PyTensor {
     /// The `numpy.dtype` of the elements.
     #[getter]
     fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         dtype::to_numpy(py, self.inner.dtype(), self.inner.byte_order())
     }
 
@@ -69,29 +70,34 @@ impl PyTensor {
     /// Number of dimensions.
     #[getter]
     fn ndim(&self) -> usize {
+        guard();
         self.inner.layout().ndim()
     }
 
     /// Number of elements.
     #[getter]
     fn size(&self) -> usize {
+        guard();
         self.inner.layout().len()
     }
 
     /// Bytes per element.
     #[getter]
     fn itemsize(&self) -> usize {
+        guard();
         self.inner.dtype().size()
     }
 
     /// Bytes of all elements.
     #[getter]
     fn nbytes(&self) -> usize {
+        guard();
         self.inner.layout().nbytes()
     }
 
     /// The elements as a read-only NumPy array, without a copy.
     pub(crate) fn numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let inner = &slf.get().inner;
         let (dtype, data) = ((inner.dtype(), inner.byte_order()), inner.as_ptr().cast_mut());
         // SAFETY: the tensor, which becomes the array's base, keeps the memory alive; the array is read-only.
@@ -101,6 +107,7 @@ impl PyTensor {
     /// The elements in another dtype; this tensor itself if it has that dtype already.
     #[pyo3(signature = (dtype, casting = "checked"))]
     fn astype<'py>(slf: &Bound<'py, Self>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Bound<'py, Self>> {
+        guard();
         let py = slf.py();
         let casting = dtype::parse_casting(py, casting)?;
         let target = dtype::parse_ours(Some(dtype))?;
@@ -132,12 +139,14 @@ impl PyTensor {
         dtype: Option<&Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         as_asked(Self::numpy(slf)?, dtype, copy)
     }
 
     /// NumPy's description of the memory. It has no word for bfloat16, of which NumPy asks `__array__` then.
     #[getter]
     fn __array_interface__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         if slf.get().inner.dtype() == DType::BFloat16 {
             return Err(PyAttributeError::new_err("__array_interface__ has no bfloat16: use tensor.numpy()"));
         }
@@ -146,6 +155,7 @@ impl PyTensor {
 
     /// DLPack's device: main memory.
     fn __dlpack_device__(&self) -> (i32, i32) {
+        guard();
         (1, 0)
     }
 
@@ -161,6 +171,7 @@ impl PyTensor {
         dl_device: Option<(i32, i32)>,
         copy: CopyAsked,
     ) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let unnamed = copy == CopyAsked::Unnamed;
         let copy = match copy {
             CopyAsked::Unnamed => None,
@@ -194,6 +205,7 @@ impl PyTensor {
     }
 
     fn __len__(&self) -> PyResult<usize> {
+        guard();
         self.inner.shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
     }
 
@@ -204,12 +216,14 @@ impl PyTensor {
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<Rows> {
+        guard();
         slf.get().__len__()?; // a 0-d tensor has no rows
         Ok(Rows { tensor: slf.get().inner.clone(), next: 0 })
     }
 
     /// Elementwise, as NumPy's.
     fn __richcmp__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let other = match other.cast::<Self>() {
             Ok(tensor) => Self::numpy(tensor)?,
             Err(_) => other.clone(),
@@ -218,22 +232,27 @@ impl PyTensor {
     }
 
     fn __bool__(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        guard();
         Self::numpy(slf)?.is_truthy()
     }
 
     fn __int__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         Self::numpy(slf)?.call_method0("__int__")
     }
 
     fn __float__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         Self::numpy(slf)?.call_method0("__float__")
     }
 
     fn __index__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         Self::numpy(slf)?.call_method0("__index__")
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        guard();
         let py = slf.py();
         let options = keywords(py, "separator", ", ")?;
         options.set_item("prefix", "tensorferry.Tensor(")?;
@@ -276,6 +295,7 @@ pub(crate) struct Rows {
 #[pymethods]
 impl Rows {
     fn __iter__(slf: Py<Self>) -> Py<Self> {
+        guard();
         slf
     }
 

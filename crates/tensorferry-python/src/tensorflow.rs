@@ -9,6 +9,7 @@ use crate::nested::{self, Leave, Nested, Rule, Stop};
 use crate::opened;
 use crate::source::{Elements, Sharing, Source};
 use crate::tensor::PyTensor;
+use crate::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -108,6 +109,7 @@ pub(crate) fn convert_to_tensor<'py>(
     copy: Option<bool>,
     name: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let cast = dtype::parse_casting(py, casting)?;
     let asked = dtype::parse(dtype)?;
     let read = match asked {

@@ -9,6 +9,7 @@ use crate::ending;
 use crate::errors::{OrRaise, Raised, in_component, raise};
 use crate::nested::Input;
 use crate::source::{Sharing, Source};
+use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
@@ -164,6 +165,7 @@ pub(crate) fn integer(value: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
 /// dtype and number of dimensions of a value.
 #[pyfunction]
 pub(crate) fn describe(value: &Bound<'_, PyAny>) -> PyResult<(&'static str, usize)> {
+    guard();
     let source = Source::of_ours(value)?;
     Ok((source.dtype().name(), source.view().layout().ndim()))
 }

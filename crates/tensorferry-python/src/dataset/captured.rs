@@ -17,6 +17,7 @@
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::release::Keep;
+use crate::unwinding::guard;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -224,6 +225,7 @@ impl Cell {
     }
 
     fn __clear__(&self) {
+        guard();
         let Some(shared) = self.shared() else { return };
         let mut contents = shared.lock();
         let taken = (contents.function.take(), contents.packers.take(), mem::take(&mut contents.running));

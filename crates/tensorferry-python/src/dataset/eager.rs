@@ -71,5 +71,6 @@ pub(crate) fn check(py: Python<'_>, what: &str) -> PyResult<()> {
 /// `check` for Python.
 #[pyfunction]
 pub(crate) fn check_eager(py: Python<'_>, what: &str) -> PyResult<()> {
+    guard();
     check(py, what)
 }

@@ -7,6 +7,7 @@ use super::packer::Packer;
 use super::plan::Plan;
 use crate::ending;
 use crate::errors::{OrRaise, to_py};
+use crate::unwinding::guard;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -41,6 +42,7 @@ pub(crate) fn map(
     spec: &Bound<'_, PyAny>,
     names: Vec<String>,
 ) -> PyResult<Plan> {
+    guard();
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, vec![packer]), returned.spec.clone());
     let captured = callee.captured();
@@ -51,18 +53,21 @@ pub(crate) fn map(
 /// The elements for which a function returns true.
 #[pyfunction]
 pub(crate) fn filter(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    guard();
     plan.get().dataset().filter(predicate("filter", name, function, packer)).into()
 }
 
 /// The elements before the first for which a function returns false.
 #[pyfunction]
 pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+    guard();
     plan.get().dataset().take_while(predicate("take_while", name, function, packer)).into()
 }
 
 /// The elements of what `function()` returns: a Python iterator over flat lists.
 #[pyfunction]
 pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Plan> {
+    guard();
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, Vec::new()), returned.spec.clone());
     let captured = callee.captured();
@@ -104,6 +109,7 @@ pub(crate) fn scan(
     specs: (Bound<'_, PyAny>, Bound<'_, PyAny>),
     names: (Vec<String>, Vec<String>),
 ) -> PyResult<Plan> {
+    guard();
     let (states, results) = (Returned::new(&specs.0, names.0)?, Returned::new(&specs.1, names.1)?);
     let (initial, result_spec) = (states.element(initial)?, results.spec.clone());
     let callee = Callee::new(function, vec![packers.0, packers.1]);
@@ -129,6 +135,7 @@ pub(crate) fn fold<'py>(
     spec: &Bound<'py, PyAny>,
     names: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    guard();
     let py = plan.py();
     let states = Returned::new(spec, names)?;
     let initial = states.element(initial)?;

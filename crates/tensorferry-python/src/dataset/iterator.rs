@@ -231,10 +231,12 @@ impl DatasetIterator {
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
+        guard();
         slf
     }
 
     fn __repr__(&self) -> String {
+        guard();
         let plan = self.plan.get().inner.to_string();
         format!(
             "<tensorferry.DatasetIterator plan={plan} (saved by state_dict(); tf.train.Checkpoint takes iterators of to_tf_data())>"
@@ -242,6 +244,7 @@ impl DatasetIterator {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        guard();
         if !self.plan.get().is_alone() {
             eager::check(py, "next")?;
         }
@@ -259,6 +262,7 @@ impl DatasetIterator {
     /// value: a shuffle its buffer, `unique` the values seen, `prefetch` what it has read ahead; `len(state["data"])` says how much. An
     /// element that a function is being called for is waited for.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        guard();
         let saved = self.save(py)?;
         let bytes = saved.try_to_bytes().or_raise(py)?;
         let bytes = PyBytes::new_with(py, bytes.len(), |out| {
@@ -280,6 +284,7 @@ impl DatasetIterator {
     /// shards have to have come as far as the one it is of, or to their ends. Where they have not, `state` is a list of the states of all
     /// of them, in any order; the state of this very shard, if it is in the list, is all that counts.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard();
         let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
         let saved: Vec<Saved> = if several {
             state.try_iter()?.map(|state| parse_state(&state?)).collect::<PyResult<_>>()?

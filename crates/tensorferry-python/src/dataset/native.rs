@@ -8,12 +8,14 @@ use crate::errors::OrRaise;
 use crate::nested::Input;
 use crate::opened::array_of;
 use crate::source::{Sharing, Source};
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::{Casting, DType};
 
 /// Components in other dtypes, one for each, None leaving one alone.
 #[pyfunction]
 pub(crate) fn cast(py: Python<'_>, plan: &Bound<'_, Plan>, dtypes: Vec<Option<Bound<'_, PyAny>>>, casting: &str) -> PyResult<Plan> {
+    guard();
     let casting = dtype::parse_casting(py, casting)?;
     let dtypes = dtypes.iter().map(|asked| dtype::parse_ours(asked.as_ref())).collect::<PyResult<Vec<_>>>()?;
     Ok(plan.get().dataset().cast(&dtypes, casting).or_raise(py)?.into())
@@ -22,6 +24,7 @@ pub(crate) fn cast(py: Python<'_>, plan: &Bound<'_, Plan>, dtypes: Vec<Option<Bo
 /// `x * mul + add` as float32, of the components that `which` says.
 #[pyfunction]
 pub(crate) fn scale(py: Python<'_>, plan: &Bound<'_, Plan>, mul: f64, add: f64, which: Option<Vec<bool>>) -> PyResult<Plan> {
+    guard();
     Ok(plan.get().dataset().scale(mul, add, which.as_deref()).or_raise(py)?.into())
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn one_hot(
     dtype: &Bound<'_, PyAny>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
+    guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Float32);
     Ok(plan.get().dataset().one_hot(depth, dtype, which.as_deref()).or_raise(py)?.into())
 }
@@ -41,6 +45,7 @@ pub(crate) fn one_hot(
 /// Rows of a table in the place of their numbers.
 #[pyfunction]
 pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, PyAny>, which: Option<Vec<bool>>) -> PyResult<Plan> {
+    guard();
     if is_in_files(table) {
         let table = array_of(py, table, true)?;
         let input = plan.get().inner.clone();
@@ -62,6 +67,7 @@ pub(crate) fn random_crop(
     seed: Option<u64>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
+    guard();
     Ok(plan.get().dataset().random_crop(&size, seed, which.as_deref()).or_raise(py)?.into())
 }
 
@@ -75,6 +81,7 @@ pub(crate) fn flip(
     seed: Option<u64>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
+    guard();
     Ok(plan.get().dataset().flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
 }
 
@@ -87,6 +94,7 @@ pub(crate) fn pad_to(
     value: &Bound<'_, PyAny>,
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
+    guard();
     let sharing = Sharing { copy: None, framework: false };
     let value = Input::read(value)?.to_exact(py, sharing)?;
     Ok(plan.get().dataset().pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())

@@ -7,6 +7,7 @@ use super::packer::Packer;
 use super::plan::Plan;
 use super::spec;
 use crate::errors::OrRaise;
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::Tensor;
 use tensorferry::dataset::{Dataset, Element, Function, Value};
@@ -26,6 +27,7 @@ fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
 /// What stands for a dataset of such elements while a function is asked what it makes of one.
 #[pyfunction]
 pub(crate) fn placeholder(spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
+    guard();
     Ok(Dataset::placeholder(spec::from_python(spec)?).into())
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn flat_map(
     packer: Py<Packer>,
     spec: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
+    guard();
     let spec = spec::from_python(spec)?;
     Ok(plan.get().dataset().flat_map(maker(name, function, packer), spec).into())
 }
@@ -52,6 +55,7 @@ pub(crate) fn interleave(
     spec: &Bound<'_, PyAny>,
     lengths: (usize, usize),
 ) -> PyResult<Plan> {
+    guard();
     let (spec, (cycle_length, block_length)) = (spec::from_python(spec)?, lengths);
     let made = plan.get().dataset().interleave(maker(name, function, packer), spec, cycle_length, block_length);
     Ok(made.or_raise(plan.py())?.into())
@@ -68,6 +72,7 @@ pub(crate) fn group_by_window(
     packers: (Py<Packer>, Py<Packer>, Py<Packer>),
     spec: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
+    guard();
     let (spec, (elements, keys, windows)) = (spec::from_python(spec)?, packers);
     let sizes = keys.clone_ref(plan.py());
     let callee = Callee::new(key.1, vec![elements]);

@@ -53,6 +53,7 @@ impl Packer {
     /// The structure around tensors of these values.
     #[pyo3(name = "pack")]
     fn pack_values<'py>(&self, py: Python<'py>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        guard();
         let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
         self.pack(py, element.collect::<PyResult<_>>()?)
     }

@@ -5,6 +5,7 @@ use crate::dtype;
 use crate::errors::{OrRaise, in_component};
 use crate::opened::{PyArray, array_of};
 use crate::source::Source;
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
@@ -33,6 +34,7 @@ pub(super) fn is_in_files(array: &Bound<'_, PyAny>) -> bool {
 /// The rows of arrays, each with whether nothing can change it.
 #[pyfunction]
 pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+    guard();
     let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
     let named = |made: tensorferry::Result<Dataset>| made.map_err(|error| error.named(&names)).or_raise(py);
     if arrays.iter().any(|(array, _)| array.is_instance_of::<PyArray>()) {
@@ -45,6 +47,7 @@ pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, 
 /// One element: the arrays as they are.
 #[pyfunction]
 pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+    guard();
     if arrays.iter().any(|(array, _)| is_in_files(array)) {
         let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
         return Ok(Dataset::from_whole_arrays(arrays).into());
@@ -56,6 +59,7 @@ pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>
 /// The numbers from `start` to `stop`.
 #[pyfunction]
 pub(crate) fn range(py: Python<'_>, start: i64, stop: i64, step: i64, dtype: &Bound<'_, PyAny>) -> PyResult<Plan> {
+    guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
 }
@@ -70,6 +74,7 @@ pub(crate) fn token_windows(
     shift: usize,
     dtype: &Bound<'_, PyAny>,
 ) -> PyResult<Plan> {
+    guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     if is_in_files(&tokens.0) {
         let tokens = array_of(py, &tokens.0, tokens.1)?;
@@ -82,12 +87,14 @@ pub(crate) fn token_windows(
 /// Random numbers.
 #[pyfunction]
 pub(crate) fn random(seed: Option<u64>, rerandomize: bool) -> Plan {
+    guard();
     Dataset::random(seed, rerandomize).into()
 }
 
 /// Elements of one of each.
 #[pyfunction]
 pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
+    guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
     Ok(Dataset::zip(datasets).or_raise(py)?.into())
 }
@@ -102,6 +109,7 @@ pub(crate) fn sample_from_datasets(
     stop_on_empty: bool,
     rerandomize: bool,
 ) -> PyResult<Plan> {
+    guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
     Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize).or_raise(py)?.into())
 }
@@ -114,6 +122,7 @@ pub(crate) fn choose_from_datasets(
     choice: &Bound<'_, Plan>,
     stop_on_empty: bool,
 ) -> PyResult<Plan> {
+    guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
     Ok(Dataset::choose_from_datasets(datasets, choice.get().dataset(), stop_on_empty).or_raise(py)?.into())
 }

@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use crate::errors::OrRaise;
 use crate::npy::fs_path;
+use crate::unwinding::guard;
 use pyo3::prelude::*;
 use std::time::Duration;
 use tensorferry::dataset::{Dataset, Options};
@@ -20,6 +21,7 @@ pub(crate) fn save_dataset(
     memory_limit: Option<usize>,
     read_ahead: Option<usize>,
 ) -> PyResult<()> {
+    guard();
     let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
     let options = Options { threads, memory_limit, read_ahead };
     let begin = || plan.dataset().saving(&path, Some(structure), || plan.next_epoch(), &options);
@@ -33,6 +35,7 @@ pub(crate) fn save_dataset(
 /// The plan over a directory that `save_dataset` wrote, and its structure.
 #[pyfunction]
 pub(crate) fn load_dataset(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<(Plan, Option<String>)> {
+    guard();
     let path = fs_path(path)?;
     let (dataset, structure) = py.detach(|| Dataset::load_nested(&path)).or_raise(py)?;
     Ok((dataset.into(), structure))

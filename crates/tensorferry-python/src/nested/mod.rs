@@ -194,6 +194,7 @@ impl<'py> Nested<'py> {
 /// A list or number as a tensor of the dtype that tf.data gives it, or that a list in a function's `result` has.
 #[pyfunction]
 pub(crate) fn stacked<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, result: bool) -> PyResult<Bound<'py, PyTensor>> {
+    guard();
     let tensor = match Input::read(value)? {
         Input::Elements(source) => source.to_tensor(py, None, Casting::Checked, Sharing { copy: None, framework: false })?,
         Input::Values(values) => values.inferred(py, if result { Rule::Result } else { Rule::Data })?,

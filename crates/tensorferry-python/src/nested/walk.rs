@@ -2,6 +2,7 @@
 
 use super::infer::{Inference, Kind};
 use super::number::Number;
+use crate::ending;
 use crate::errors::raise;
 use crate::kinds;
 use crate::source::{Elements, Source};
@@ -340,7 +341,7 @@ impl<'py> Walk<'py> {
     }
 
     fn raise(&self, code: &str, message: String) -> Stop {
-        Stop::Raised(Python::attach(|py| raise(py, code, message)))
+        Stop::Raised(ending::here(|py| raise(py, code, message)))
     }
 
     fn ragged(&self, what: &str) -> Stop {
