@@ -58,7 +58,8 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `size` is 0, an element holds datasets or a component has an unknown number of dimensions, or if the
     /// shapes are not one for each component, of its number of dimensions, and no smaller than it is known to be;
-    /// [`Error::ElementMismatch`] if a padding value is of another dtype than its component.
+    /// [`Error::ElementMismatch`] if a padding value is of another dtype than its component. Of one component, in
+    /// [`Error::InComponent`].
     pub fn padded_batch(
         &self,
         size: usize,
@@ -363,7 +364,8 @@ mod tests {
         assert!(input.padded_batch(2, shape(&[None, Some(1)]), None, false).is_err());
         assert!(input.padded_batch(2, Some(Vec::new()), None, false).is_err());
         let float = Some(vec![Some(Tensor::from_vec(vec![0_f32], &[])?)]);
-        assert!(matches!(input.padded_batch(2, None, float, false), Err(Error::ElementMismatch { .. })));
+        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false) else { panic!("it names no component") };
+        assert!(matches!(*source, Error::ElementMismatch { .. }), "{source}");
         let other = Dataset::from_tensors([Tensor::from_vec(vec![1_i64], &[1])?]);
         assert!(input.concatenate(&other)?.padded_batch(2, None, None, false).is_err());
         Ok(())
