@@ -364,7 +364,9 @@ mod tests {
         assert!(input.padded_batch(2, shape(&[None, Some(1)]), None, false).is_err());
         assert!(input.padded_batch(2, Some(Vec::new()), None, false).is_err());
         let float = Some(vec![Some(Tensor::from_vec(vec![0_f32], &[])?)]);
-        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false) else { panic!("it names no component") };
+        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false) else {
+            panic!("it names no component")
+        };
         assert!(matches!(*source, Error::ElementMismatch { .. }), "{source}");
         let other = Dataset::from_tensors([Tensor::from_vec(vec![1_i64], &[1])?]);
         assert!(input.concatenate(&other)?.padded_batch(2, None, None, false).is_err());
