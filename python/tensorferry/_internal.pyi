@@ -33,6 +33,7 @@ __all__ = [
     "flat_map",
     "flip",
     "fold",
+    "format_for",
     "framework_capsule",
     "from_generator",
     "from_tensor_slices",
@@ -66,6 +67,7 @@ __all__ = [
     "scan",
     "set_memory_handler",
     "smallest_dtype",
+    "stacked",
     "take_while",
     "tensor",
     "token_windows",
@@ -111,7 +113,7 @@ class Tensor:
         stream: None = None,
         max_version: tuple[int, int] | None = None,
         dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
+        copy: bool | None = ...,
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __len__(self) -> int: ...
