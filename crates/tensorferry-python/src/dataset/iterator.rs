@@ -70,7 +70,7 @@ struct Taken<'a> {
 impl Slot {
     fn new(iter: Iter) -> Self {
         let state = State { holder: Holder::Free(Box::new(iter)), waiting: 0 };
-        Self { state: Mutex::new(state), free: Condvar::new(), process: AtomicU32::new(std::process::id()) }
+        Self { state: Mutex::new(state), free: Condvar::new(), process: AtomicU32::new(tensorferry::buffers::process_id()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -80,7 +80,7 @@ impl Slot {
 
     /// The lock, in a process that may have been forked since it was last used: unless a thread held it then.
     fn lock_after_fork(&self) -> Option<MutexGuard<'_, State>> {
-        if self.process.load(Ordering::Relaxed) == std::process::id() {
+        if self.process.load(Ordering::Relaxed) == tensorferry::buffers::process_id() {
             return Some(self.lock());
         }
         for _ in 0..ATTEMPTS {
@@ -103,7 +103,7 @@ impl Slot {
         match state.holder {
             Holder::Taken(other, _) if other != thread::current().id() => Err(Error::Forked),
             _ => {
-                self.process.store(std::process::id(), Ordering::Relaxed);
+                self.process.store(tensorferry::buffers::process_id(), Ordering::Relaxed);
                 Ok(())
             }
         }
@@ -111,7 +111,7 @@ impl Slot {
 
     fn take(&self, py: Python<'_>) -> PyResult<Taken<'_>> {
         guard();
-        if self.process.load(Ordering::Relaxed) != std::process::id() {
+        if self.process.load(Ordering::Relaxed) != tensorferry::buffers::process_id() {
             self.adopt().or_raise(py)?;
         }
         let me = thread::current().id();

@@ -41,6 +41,10 @@ impl<'py> Input<'py> {
 
     /// Reads a value that is to become `dtype`: columns of a table do so one by one, whatever dtype they share.
     pub(crate) fn wanted(value: &Bound<'py, PyAny>, dtype: Option<DType>, casting: Casting, copy: Option<bool>) -> PyResult<Self> {
+        // Most calls end here.
+        if let Some(Some(known)) = Source::known(value)? {
+            return Ok(Self::Elements(known));
+        }
         if !is_plain(value) {
             if value.is_instance(walk::generic(value.py())?)?
                 && let Some(Elements::Source(source)) = Source::read(&kinds::as_array(value)?, None, None)?

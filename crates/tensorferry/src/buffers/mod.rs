@@ -6,9 +6,11 @@ mod mapped;
 mod memory;
 mod pages;
 pub mod pool;
+mod process;
 pub(crate) mod spare;
 
 pub use arenas::spare_address_space;
 pub(crate) use mapped::map;
 pub(crate) use memory::{holds, open_files, usable};
+pub use process::process_id;
 pub use spare::{SpareAllocator, keep_spare};

@@ -202,7 +202,7 @@ impl Held {
     /// The tracks of this process: in a forked one nobody reads what was under way.
     fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
         let mut tracks = briefly(&self.tracks)?;
-        if tracks.process != std::process::id() {
+        if tracks.process != crate::buffers::process_id() {
             *tracks = Tracks::default();
         }
         Some(tracks)
@@ -281,7 +281,7 @@ fn of_groups(shared: usize) -> usize {
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { process: std::process::id(), all: Vec::new(), in_use: Arc::default(), now: 0, warned: false }
+        Self { process: crate::buffers::process_id(), all: Vec::new(), in_use: Arc::default(), now: 0, warned: false }
     }
 }
 

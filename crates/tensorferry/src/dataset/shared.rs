@@ -13,7 +13,7 @@ pub(crate) struct Shared<T> {
 
 impl<T: Default> Default for Shared<T> {
     fn default() -> Self {
-        Self { value: Mutex::default(), process: std::process::id(), forked: OnceLock::new() }
+        Self { value: Mutex::default(), process: crate::buffers::process_id(), forked: OnceLock::new() }
     }
 }
 
@@ -22,7 +22,7 @@ impl<T: Default> Shared<T> {
         match self.value.try_lock() {
             Ok(value) => value,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if self.process == std::process::id() => {
+            Err(TryLockError::WouldBlock) if self.process == crate::buffers::process_id() => {
                 self.value.lock().unwrap_or_else(PoisonError::into_inner)
             }
             // Perhaps it is another thread of this process; the new one does as well.

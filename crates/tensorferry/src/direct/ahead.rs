@@ -53,7 +53,7 @@ enum Holder {
 impl Default for Turn {
     fn default() -> Self {
         Self {
-            process: std::process::id(),
+            process: crate::buffers::process_id(),
             ends: [None; REMEMBERED],
             window: Holder::Nobody,
             there: 0..0,
@@ -95,7 +95,7 @@ impl Ahead {
         stop: &Stop,
     ) -> Result<Option<Box<Window<Lent>>>> {
         let Some(mut turn) = briefly(&self.turn) else { return Ok(None) };
-        if turn.process != std::process::id() {
+        if turn.process != crate::buffers::process_id() {
             // The window is the parent's.
             std::mem::forget(std::mem::take(&mut *turn));
         }

@@ -92,7 +92,7 @@ impl Queue for Lent {
 impl OwnThreads {
     fn queue(&self, shape: Shape) -> super::threads::Pooled {
         let Some(mut own) = briefly(&self.0) else { return Threads::default().queue(shape) };
-        let here = std::process::id();
+        let here = crate::buffers::process_id();
         if own.as_ref().is_some_and(|(process, _)| *process != here) {
             // They are in the parent, and one of them may have held their lock.
             std::mem::forget(own.take());
@@ -104,8 +104,8 @@ impl OwnThreads {
 /// The idle rings of this process.
 fn idle() -> Option<MutexGuard<'static, Idle>> {
     let mut idle = briefly(&IDLE)?;
-    if idle.process != std::process::id() {
-        idle.process = std::process::id();
+    if idle.process != crate::buffers::process_id() {
+        idle.process = crate::buffers::process_id();
         // The parent reads with them.
         std::mem::forget(std::mem::take(&mut idle.rings));
     }

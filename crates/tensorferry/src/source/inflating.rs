@@ -66,7 +66,7 @@ impl Inflating {
         let row = dims.iter().product::<usize>() * header.dtype.size();
         let spec = [TensorSpec::new(header.dtype, Shape::fixed(dims))];
         let (rows, block) = (rows as u64, BLOCK.checked_div(row).unwrap_or(1).max(1));
-        let (state, process) = (Mutex::default(), std::process::id());
+        let (state, process) = (Mutex::default(), crate::buffers::process_id());
         Ok(Some(Self { member: member.clone(), header, spec, rows, row, block, state, process }))
     }
 
@@ -129,7 +129,7 @@ impl RowSource for Inflating {
     fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
         let Some(out) = out.first_mut().filter(|_| self.row > 0) else { return Ok(()) };
         requests.sort_unstable_by_key(|request| request.index);
-        if std::process::id() != self.process {
+        if crate::buffers::process_id() != self.process {
             return self.fill(requests, out, &mut State::default(), stop);
         }
         self.fill(requests, out, &mut self.state.lock().unwrap_or_else(PoisonError::into_inner), stop)

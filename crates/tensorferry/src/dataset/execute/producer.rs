@@ -88,7 +88,7 @@ impl Producer {
 
     /// Whether the thread runs in the process that this one was forked from. It may have held the lock then, which is left alone.
     pub(super) fn is_forked(&self) -> bool {
-        self.process.is_some_and(|process| process != std::process::id())
+        self.process.is_some_and(|process| process != crate::buffers::process_id())
     }
 
     /// # Errors
@@ -121,7 +121,7 @@ impl Producer {
                 .name("tensorferry".into())
                 .spawn(move || producer.cx.stop.computing(|| producer.work()))
             {
-                Ok(_) => self.process = Some(std::process::id()),
+                Ok(_) => self.process = Some(crate::buffers::process_id()),
                 Err(_) => return Poll::Ready(self.shared.next_here()),
             }
         }

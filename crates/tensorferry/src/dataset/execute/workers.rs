@@ -137,7 +137,7 @@ impl Workers {
         if let Some(element) = self.local.next() {
             return Poll::Ready(Some(element));
         }
-        if self.team.as_ref().is_some_and(|team| team.process != std::process::id()) {
+        if self.team.as_ref().is_some_and(|team| team.process != crate::buffers::process_id()) {
             // The threads are in the parent process, and one of them may have held the lock: both are left alone.
             self.team = None;
             self.next = position;
@@ -244,14 +244,14 @@ impl Team {
             }
             shared.lock().threads += 1;
         }
-        Self { shared, process: std::process::id() }
+        Self { shared, process: crate::buffers::process_id() }
     }
 }
 
 impl Drop for Team {
     /// Ends the threads, and does not wait for them.
     fn drop(&mut self) {
-        if self.process != std::process::id() {
+        if self.process != crate::buffers::process_id() {
             return;
         }
         self.shared.lock().closed = true;
