@@ -13,6 +13,11 @@ import tensorferry as tfy
 
 COUNT = 48
 METHODS = ["fork", "spawn", "forkserver"]
+# A fork beside the threads of other libraries: what is tested. JAX warns of it, and Python from 3.12 on.
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
+]
 
 
 def rows():

@@ -32,7 +32,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _index(value: Any, stage: str, name: str) -> int:
+def index(value: Any, stage: str, name: str) -> int:
     if not isinstance(value, bool):
         try:
             return operator.index(value)
@@ -43,7 +43,7 @@ def _index(value: Any, stage: str, name: str) -> int:
 
 def whole(value: Any, stage: str, name: str) -> int:
     """An argument that has to be a whole number of 64 bits: a Python or NumPy int, or a tensor of one."""
-    number = _index(value, stage, name)
+    number = index(value, stage, name)
     if not LEAST <= number <= GREATEST:
         raise errors.make(
             "values_do_not_fit", f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, not {shown(number)}"
@@ -135,7 +135,7 @@ def seed(value: Any, stage: str) -> int | None:
     it (BLAKE2b of its two's complement, little-endian, in as many bytes as it needs), so that none stands for another."""
     if value is None:
         return None
-    number = _index(value, stage, "seed")
+    number = index(value, stage, "seed")
     if 0 <= number < 2**64:
         return number
     digits = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
@@ -146,7 +146,7 @@ def count(value: Any, stage: str, name: str = "count") -> int | None:
     """A number of elements; None, as for tf.data any negative number, stands for all of them."""
     if value is None:
         return None
-    number = _index(value, stage, name)
+    number = index(value, stage, name)
     return None if number < 0 else min(number, GREATEST)  # as good as all that there can be
 
 

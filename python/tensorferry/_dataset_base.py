@@ -197,7 +197,11 @@ class Base(metaclass=_Kind):
         >>> [int(x) for x in shuffled] == second
         True
         """
-        number = _arguments.at_least(epoch, 0, "set_epoch", "epoch")
+        number = _arguments.index(epoch, "set_epoch", "epoch")
+        if not 0 <= number <= _arguments.GREATEST:
+            raise errors.make(
+                "argument", f"set_epoch: epoch has to be at least 0 and less than 2**63, not {_arguments.shown(number)}"
+            )
         self._plan.set_epoch(number)
 
     def cardinality(self) -> Cardinality:

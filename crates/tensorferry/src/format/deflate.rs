@@ -156,8 +156,9 @@ fn on_threads<W: Write + Send>(
     arrays: &[(&str, &Array)],
     threads: usize,
 ) -> Result<bool> {
-    let (jobs, work) = sync_channel::<Job>(threads);
-    let (order, parts) = sync_channel(2 * threads);
+    // None waits in a queue: a block is read far sooner than it is compressed, and each takes memory.
+    let (jobs, work) = sync_channel::<Job>(0);
+    let (order, parts) = sync_channel(threads);
     let work = Arc::new(Mutex::new(work));
     thread::scope(|scope| {
         let named = thread::Builder::new().name("tensorferry-write".into()).stack_size(STACK);
