@@ -305,7 +305,7 @@ def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, options):
 
 @pytest.mark.parametrize("options", [["--compress"], ["--shard-rows", "20000"], []])
 def test_what_converting_takes_of_memory_is_bounded(tmp_path, options):
-    memory = 28 << 20  # of the process, its threads' stacks and the 4 MiB that are set aside included
+    memory = 24 << 20  # of the process, its threads' stacks included
     source = sparse(tmp_path / "a.npy", (memory * 8 // 1024, 128), np.int64)
     options = [*options, "--memory-limit", "8M", "--mode", "read", "--dtype", "int8"]
     run("convert", source, tmp_path / "out.npz", *options, preexec_fn=limited(DATA=memory))

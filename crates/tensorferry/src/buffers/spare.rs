@@ -17,7 +17,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use tensorferry_core::{Error, Result};
 
 /// Bytes that are set aside.
-const SPARE: usize = 4 << 20;
+const SPARE: usize = 2 << 20;
 /// Larger allocations are not served from what is set aside.
 const SMALL: usize = 256 << 10;
 
@@ -38,7 +38,7 @@ static LOW: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpareAllocator;
 
-/// Sets memory aside for a [`SpareAllocator`]: 4 MiB of addresses, of which nothing is written.
+/// Sets memory aside for a [`SpareAllocator`]: 2 MiB of addresses, of which nothing is written.
 pub fn keep_spare() {
     if BLOCK.load(Ordering::Relaxed).is_null()
         && let Some(block) = pages::map(SPARE)
