@@ -110,6 +110,7 @@ CALLS = {
     "numpy": lambda: np.asarray(t),
     "buffer": lambda: memoryview(t[0]).tolist(),
     "export": lambda: np.from_dlpack(t),
+    "export_version": lambda: t.__dlpack__(max_version=(Index(), 0), dl_device=(Index(), 0)),
     "pickle": lambda: pickle.loads(pickle.dumps(t)),
     "pickle_dataset": lambda: pickle.loads(pickle.dumps(numbers.batch(3))),
     "detached": lambda: tfy.convert_into(big, out),
@@ -151,6 +152,19 @@ def storm(names, pause, collect):
 ALONE = """
 storm(sys.argv[1].split(), float(sys.argv[2]), int(sys.argv[3]))
 """
+#: Threads that are in a function of the user's, called by the first call of theirs.
+FIRST = """
+def busy():
+    while True:
+        time.sleep(0.0001)  # and takes the GIL again, until the interpreter has ended
+
+def first(call):
+    call()
+
+for name in CALLS:
+    threading.Thread(target=first, args=(CALLS[name],), daemon=True).start()
+time.sleep(0.5)
+"""
 #: Each child ends as an interpreter of its own does, and sooner than one that begins would.
 FORKED = """
 import os, random
@@ -183,6 +197,11 @@ def test_daemon_threads_inside_calls_do_not_abort_the_exit(start):
     names = NAMES[start : start + 6]
     _end(names, 0.01)
     _end(names, 0.02, collect=5)
+
+
+def test_a_thread_is_guarded_from_its_first_call_on():
+    ran = subprocess.run([sys.executable, "-c", PROGRAM + FIRST], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -269,6 +269,7 @@ def test_masks_in_the_other_doors():
 
 def test_the_range_of_large_integers_is_exact_or_an_error():
     assert tfy.value_range([2**100, -(2**70), 1.5]) == (-(2**70), 2**100)
+    assert tfy.value_range([2**127 - 1, 2**126, 1 - 2**127]) == (1 - 2**127, 2**127 - 1)
     for value in (2**127, [1, -(2**128)], np.array([2**2000, 1.0], object)):
         with pytest.raises(OverflowError, match="that no dtype holds"):
             tfy.value_range(value)

@@ -199,7 +199,7 @@ def _read(value: Any, stage: str) -> _internal.Tensor:
 
 @contextlib.contextmanager
 def named(stage: str) -> Iterator[None]:
-    """Has an error of ours say in which stage it was found."""
+    """Puts the name of the stage before the message of a tensorferry error."""
     try:
         yield
     except errors.Error as error:

@@ -192,7 +192,7 @@ def exact_float(value: Any) -> float | None:
 
 
 def at(error: BaseException, index: Sequence[int]) -> BaseException:
-    """An error of ours, saying at which ``index`` of a list it is; others get a note."""
+    """The error with the ``index`` in the list in its message; an error of another library gets a note."""
     if isinstance(error, errors.Error):
         return errors.make(error.code, f"at {list(index)}: {error}")
     error.add_note(f"at {list(index)} of a list")

@@ -58,7 +58,8 @@ def place(tensor: Tensor, *, copy: bool | None, name: str | None) -> tf.Tensor:
 
 
 def convert_other(value: Any, dtype: Any, *, casting: str, copy: bool | None, name: str | None) -> tf.Tensor:
-    """Converts what is no array of a dtype of ours, and no number. ``dtype`` is the name of one of ours, or what only TensorFlow knows."""
+    """Converts a value that is neither an array of a supported dtype nor a number. ``dtype`` names a supported dtype, or is one that only
+    TensorFlow has."""
     options: dict[str, Any] = {"casting": casting, "copy": copy, "name": name}
     if isinstance(value, np.generic):
         value = np.asarray(value)
@@ -132,7 +133,7 @@ def _array_like(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
 
 
 def _theirs(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tensor:
-    """What TensorFlow makes of a value that holds no numbers of ours, or its error in our words."""
+    """What TensorFlow makes of a value that tensorferry does not read, or a tensorferry error in the place of its own."""
     if options["copy"] is False and not tf.is_tensor(value):
         raise errors.make(
             "not_shareable",

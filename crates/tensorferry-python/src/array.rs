@@ -4,7 +4,6 @@ use crate::dtype;
 use crate::errors::OrRaise;
 use crate::memory::Block;
 use crate::tensor::PyTensor;
-use crate::unwinding::guard;
 use numpy::npyffi::{self, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API, PyArrayObject};
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
@@ -91,7 +90,6 @@ pub(crate) unsafe fn over<'py>(
     writeable: bool,
     base: Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    guard();
     let descr = dtype::to_numpy(py, dtype, order)?;
     let mut shape: Vec<isize> = layout.shape().iter().map(|dim| dim.cast_signed()).collect();
     let mut strides = layout.strides().to_vec();

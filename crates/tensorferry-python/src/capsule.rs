@@ -2,7 +2,6 @@
 
 use crate::errors::{OrRaise, raise};
 use crate::source::keywords;
-use crate::unwinding::guard;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
@@ -20,7 +19,6 @@ const VERSIONED_USED: &CStr = c"used_dltensor_versioned";
 
 /// A capsule without a version, which cannot say that the memory is read-only. TensorFlow takes no other.
 pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
-    guard();
     let managed = dlpack::export(tensor).or_raise(py)?;
     // SAFETY: the name is static, and `drop_legacy` frees the tensor unless a consumer has taken it.
     let capsule = unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), LEGACY.as_ptr(), Some(drop_legacy)) };
@@ -34,7 +32,6 @@ pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py
 
 /// A capsule of DLPack 1.0; `flags` says whether the memory is read-only or a copy.
 pub(crate) fn versioned<'py>(py: Python<'py>, tensor: Tensor, flags: u64) -> PyResult<Bound<'py, PyAny>> {
-    guard();
     let managed = dlpack::export_versioned(tensor, flags).or_raise(py)?;
     // SAFETY: the name is static, and `drop_versioned` frees the tensor unless a consumer has taken it.
     let capsule = unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned)) };
@@ -74,7 +71,6 @@ unsafe extern "C" fn drop_versioned(capsule: *mut ffi::PyObject) {
 
 /// The tensor behind an object's `__dlpack__`, and whether nobody may write it.
 pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
-    guard();
     let py = object.py();
     check_exportable(object)?;
     let resolved;

@@ -42,7 +42,6 @@ fn user_dtype(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, ByteOrder)> {
 
 /// The `numpy.dtype` of a tensor's elements. bfloat16 needs the package ml_dtypes.
 pub(crate) fn to_numpy<'py>(py: Python<'py>, dtype: DType, order: ByteOrder) -> PyResult<Bound<'py, PyAny>> {
-    guard();
     static CACHE: [PyOnceLock<Py<PyAny>>; 15] = [const { PyOnceLock::new() }; 15];
     let native = CACHE[dtype as usize].get_or_try_init(py, || {
         let name: Bound<'_, PyAny> = match dtype {
@@ -72,7 +71,6 @@ pub(crate) enum Asked {
 ///
 /// Python's own types mean what TensorFlow makes of their values: float is float32, int is int32. Other names are NumPy's.
 pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
-    guard();
     let Some(dtype) = dtype else { return Ok(Asked::Inferred) };
     let py = dtype.py();
     if let Ok(name) = dtype.cast::<PyString>()

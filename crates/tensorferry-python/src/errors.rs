@@ -13,7 +13,6 @@ use tensorferry::Error;
 
 /// An exception of the class that `code` stands for.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
-    guard();
     let make = py.import("tensorferry.errors").and_then(|errors| errors.getattr("make"));
     match make.and_then(|make| make.call1((code, &message))) {
         Ok(exception) => PyErr::from_value(exception),
@@ -33,7 +32,6 @@ pub(crate) fn in_component(py: Python<'_>, raised: PyErr, stage: &str, at: usize
 
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    guard();
     if let Some((raised, at)) = cause(py, error) {
         return with_note(py, raised, at);
     }

@@ -86,7 +86,6 @@ fn format_of(dtype: DType) -> Option<&'static CStr> {
 
 /// Fills a `Py_buffer` (docs.python.org/3/c-api/buffer.html).
 unsafe fn fill_buffer(slf: &Bound<'_, PyTensor>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-    guard();
     let inner = &slf.get().inner;
     let asks = |flag: c_int| flags & flag == flag;
     let Some(format) = format_of(inner.dtype()) else {

@@ -1,6 +1,5 @@
 //! Containers of other libraries: tables, and arrays that are read when they are asked for. `tensorferry._foreign` knows them.
 
-use crate::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -17,7 +16,6 @@ pub(crate) fn read<'py>(
     copy: Option<bool>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     static READ: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    guard();
     let py = value.py();
     if is_known(value)? {
         return Ok(None);

@@ -51,6 +51,5 @@ pub(crate) fn save_npy(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_
 
 /// A str, bytes or PathLike, as `open` takes it.
 pub(crate) fn fs_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    guard();
     path.py().import("os")?.call_method1("fsdecode", (path,))?.extract()
 }

@@ -64,7 +64,6 @@ impl PyArray {
         bytes: usize,
         read: impl Fn(&Array) -> tensorferry::Result<Tensor> + Send + Sync,
     ) -> PyResult<Tensor> {
-        guard();
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);
         }

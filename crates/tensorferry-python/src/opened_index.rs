@@ -3,7 +3,6 @@
 use crate::errors::{OrRaise, raise};
 use crate::index;
 use crate::opened::PyArray;
-use crate::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PySlice, PyTuple};
@@ -25,7 +24,6 @@ enum Which {
 impl<'py> Rows<'py> {
     /// Reads the expression between the brackets.
     pub(crate) fn parse(array: &PyArray, index: &Bound<'py, PyAny>) -> PyResult<Self> {
-        guard();
         let py = index.py();
         let shape = array.inner.shape();
         let mut parts: Vec<Bound<'py, PyAny>> = match index.cast::<PyTuple>() {

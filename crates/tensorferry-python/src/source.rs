@@ -12,7 +12,6 @@ use crate::nested::Input;
 use crate::opened::PyArray;
 use crate::release::Keep;
 use crate::tensor::PyTensor;
-use crate::unwinding::guard;
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -49,7 +48,7 @@ pub(crate) enum Elements<'py> {
 }
 
 impl<'py> Source<'py> {
-    /// Reads what is an array in itself, and no list or number of Python's; `None` if it is none, or its dtype is not one of ours.
+    /// Reads a value that is an array itself, not a Python list or number; `None` if it is not one, or its dtype is not supported.
     ///
     /// A table becomes the dtype `to` column by column, if one is given.
     pub(crate) fn read(
@@ -84,7 +83,6 @@ impl<'py> Source<'py> {
 
     /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its dtype is not one of ours.
     pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
-        guard();
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             let unmasked = masked::data(array)?;
             let array = unmasked.as_ref().unwrap_or(array);

@@ -24,7 +24,6 @@ pub(crate) struct PyTensor {
 impl PyTensor {
     /// The object of a tensor.
     pub(crate) fn object(py: Python<'_>, inner: Tensor) -> PyResult<Bound<'_, Self>> {
-        guard();
         let is_flat = flat::has_buffer(&inner);
         let made = PyClassInitializer::from(Self { inner });
         if is_flat { Ok(Bound::new(py, made.add_subclass(FlatTensor))?.into_super()) } else { Bound::new(py, made) }
@@ -167,11 +166,14 @@ impl PyTensor {
         &self,
         py: Python<'py>,
         stream: Option<&Bound<'py, PyAny>>,
-        max_version: Option<(u32, u32)>,
-        dl_device: Option<(i32, i32)>,
+        max_version: Option<&Bound<'py, PyAny>>,
+        dl_device: Option<&Bound<'py, PyAny>>,
         copy: CopyAsked,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard();
+        // Read here and not where arguments are: that may run code of the user's.
+        let max_version = max_version.map(|version| version.extract::<(u32, u32)>()).transpose()?;
+        let dl_device = dl_device.map(|device| device.extract::<(i32, i32)>()).transpose()?;
         let unnamed = copy == CopyAsked::Unnamed;
         let copy = match copy {
             CopyAsked::Unnamed => None,

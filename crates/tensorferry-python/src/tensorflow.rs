@@ -154,7 +154,7 @@ fn numbers<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, target: Option<DType
     }
 }
 
-/// Converts what is neither an array of ours nor a number.
+/// Converts a value that is neither an array that is read directly nor a number.
 fn theirs<'py>(
     value: &Bound<'py, PyAny>,
     dtype: Option<&Bound<'py, PyAny>>,

@@ -1,7 +1,6 @@
 //! Long work without the GIL, that Ctrl-C ends.
 
 use crate::dataset::interrupt;
-use crate::unwinding::guard;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -16,7 +15,6 @@ const STEP: Duration = Duration::from_millis(50);
 /// Does work in a thread of its own while this one waits for signals; one that raises stops the work, and is what is raised. If there is no
 /// thread to be had, this one does the work, and looks for signals where the work asks whether to stop.
 pub(crate) fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&Stop) -> T + Send) -> PyResult<T> {
-    guard();
     let stop = Stop::default();
     let work = Mutex::new(Some(work));
     let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();

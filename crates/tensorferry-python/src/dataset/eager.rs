@@ -56,7 +56,6 @@ impl TensorFlow {
 
 /// Refuses to read a dataset inside of a function that TensorFlow traces.
 pub(crate) fn check(py: Python<'_>, what: &str) -> PyResult<()> {
-    guard();
     match tensorflow(py)? {
         Some(tensorflow) if tensorflow.is_tracing(py)? => {}
         _ => return Ok(()),

@@ -6,7 +6,6 @@
 
 use crate::ending;
 use crate::errors::Raised;
-use crate::unwinding::guard;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -20,7 +19,6 @@ thread_local! {
 
 /// Runs `work` without the GIL, and says whether it was interrupted.
 pub(crate) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> (T, PyResult<()>) {
-    guard();
     let (done, raised) = py.detach(|| (interruptible(look, work), RAISED.take()));
     (done, raised.map_or_else(|| py.check_signals(), Err))
 }

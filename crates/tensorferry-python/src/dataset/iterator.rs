@@ -110,7 +110,6 @@ impl Slot {
     }
 
     fn take(&self, py: Python<'_>) -> PyResult<Taken<'_>> {
-        guard();
         if self.process.load(Ordering::Relaxed) != tensorferry::buffers::process_id() {
             self.adopt().or_raise(py)?;
         }

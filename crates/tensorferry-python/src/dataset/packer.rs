@@ -109,7 +109,6 @@ impl Packer {
 
     /// As [`Packer::pack`], in a format that is open.
     pub(crate) fn pack_as<'py>(&self, py: Python<'py>, opened: &Opened<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
-        guard();
         self.check(&element)?;
         let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))

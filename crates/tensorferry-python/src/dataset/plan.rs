@@ -28,7 +28,6 @@ pub(crate) struct Plan {
 /// Of threads that hold the GIL.
 impl From<Dataset> for Plan {
     fn from(dataset: Dataset) -> Self {
-        guard();
         let inner = dataset.keeping_nothing();
         Self::of(inner.clone(), Passes::new(inner))
     }

@@ -2,7 +2,6 @@
 //! None where its length is; a list of such for a nested dataset.
 
 use crate::errors::raise;
-use crate::unwinding::guard;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use tensorferry::DType;
@@ -10,7 +9,6 @@ use tensorferry::dataset::{Component, Shape, TensorSpec};
 
 /// A flat specification for Python.
 pub(crate) fn to_python<'py>(py: Python<'py>, spec: &[Component]) -> PyResult<Bound<'py, PyList>> {
-    guard();
     let parts = spec.iter().map(|part| match part {
         Component::Tensor(spec) => {
             let dims = spec.shape.dims().map(|dims| PyTuple::new(py, dims)).transpose()?;
@@ -23,7 +21,6 @@ pub(crate) fn to_python<'py>(py: Python<'py>, spec: &[Component]) -> PyResult<Bo
 
 /// A flat specification from Python.
 pub(crate) fn from_python(spec: &Bound<'_, PyAny>) -> PyResult<Vec<Component>> {
-    guard();
     spec.try_iter()?.map(|part| component(&part?)).collect()
 }
 

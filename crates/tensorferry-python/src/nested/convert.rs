@@ -170,7 +170,8 @@ fn elements(
     }
 }
 
-fn value_of(scalar: Scalar) -> Value {
+/// A value, without the dtype that it is told as.
+pub(super) fn value_of(scalar: Scalar) -> Value {
     match scalar {
         Scalar::Bool(value) => Value::Bool(value),
         Scalar::Int(value) => Value::Int(value),

@@ -51,7 +51,7 @@ pub(crate) struct Inference {
     kind: Option<Option<Kind>>,
     /// The dtypes that arrays bring along, in the order of their first.
     arrays: Vec<DType>,
-    /// The same, of those which are tensors: of a framework, of ours, or of anything else that is no ndarray.
+    /// The same, of those that are tensors: a framework's, a `Tensor`, or anything else that is not an ndarray.
     tensors: Vec<DType>,
     /// The dtypes of NumPy's scalars.
     scalars: Vec<DType>,

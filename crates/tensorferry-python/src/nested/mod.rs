@@ -94,7 +94,6 @@ pub(crate) struct Nested<'py> {
 impl<'py> Nested<'py> {
     /// Reads a number, a nested list, or an array of objects.
     pub(crate) fn read(value: &Bound<'py, PyAny>, leave: Leave) -> std::result::Result<Self, Stop> {
-        guard();
         let mut walk = Walk::new(leave);
         let objects = !is_plain(value) && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));
         walk.value(value)?;

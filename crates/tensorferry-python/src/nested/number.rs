@@ -38,7 +38,7 @@ impl Number {
             return Ok(Self::Value(Value::Int(number.into())));
         }
         let bits: u64 = value.call_method0("bit_length")?.extract()?;
-        if bits < 127 {
+        if bits < 128 {
             return Ok(Self::Value(Value::Int(value.extract()?)));
         }
         let shift = bits - LEADING;

@@ -1,5 +1,6 @@
 //! The least and greatest of the numbers in a list, compared exactly.
 
+use super::convert::value_of;
 use super::number::{Number, compare};
 use super::walk::{Part, Walk};
 use std::cmp::Ordering;
@@ -52,16 +53,6 @@ fn merged(found: Option<(Value, Value)>, (low, high): (Value, Value)) -> (Value,
             let nan = nan.unwrap_or(Value::Float(f64::NAN));
             (nan, nan)
         }
-    }
-}
-
-fn value_of(scalar: Scalar) -> Value {
-    match scalar {
-        Scalar::Bool(value) => Value::Bool(value),
-        Scalar::Int(value) => Value::Int(value),
-        Scalar::Float32(value) => Value::Float(value.into()),
-        Scalar::Float64(value) => Value::Float(value),
-        Scalar::Complex(re, im) => Value::Complex(re, im),
     }
 }
 

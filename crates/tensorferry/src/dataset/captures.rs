@@ -1,4 +1,4 @@
-//! What the functions of a plan hold that somebody else has to know of: a garbage collector, which looks for cycles through a plan.
+//! What the functions of a plan hold, for a garbage collector that looks for cycles through plans.
 //!
 //! A binding gives each function what it holds ([`Function::capturing`](super::Function::capturing)), and asks a plan for all of it
 //! ([`Dataset::captures`]). It is found when a stage is made, so that asking costs nothing however deep the plan is.
