@@ -122,6 +122,40 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
     assert run_python(LIMITED + soft + code, what, kind).split() == ["caught", "True"]
 
 
+LISTS = {
+    "ints": "[7] * n",
+    "floats": "[0.5] * n",
+    "bools": "[True] * (8 * n)",
+    "mixed": "[1, 2.5] * (n // 2)",
+    "objects": "np.full(n, 7, object)",
+    "range": "range(n)",
+    "arrays": "[np.arange(3)] * (n // 8)",
+    "tensors": "[tfy.tensor([1, 2])] * (n // 8)",
+    "masked": "np.ma.array(np.ones(8 * n, np.int8), mask=np.zeros(8 * n, bool))",
+}
+
+
+@pytest.mark.parametrize("which", LISTS)
+def test_a_list_for_which_there_is_no_memory_is_a_memory_error(which):
+    code = f"""
+    import resource
+    import numpy as np, tensorferry as tfy
+    n = 6_000_000
+    value = {LISTS[which]}
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
+    doors = tfy.tensor, lambda x: tfy.tensor(x, "int64"), tfy.smallest_dtype, tfy.Dataset.from_tensors
+    for door in doors if {which!r} != "masked" else doors[:2]:
+        try:
+            door(value)
+            raise SystemExit("no error")
+        except MemoryError:
+            pass
+    print("done")
+    """
+    assert run_python(code).split() == ["done"]
+
+
 def test_no_memory_while_a_state_is_loaded_is_no_damage():
     code = """
     rows = tfy.Dataset.from_tensor_slices(np.zeros((60, MIB), np.uint8)).with_format("numpy").filter(lambda row: True)

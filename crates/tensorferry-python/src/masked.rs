@@ -23,7 +23,8 @@ pub(crate) fn data<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<B
     }
     let mask = py.import(intern!(py, "numpy.ma"))?.call_method1(intern!(py, "getmaskarray"), (array,))?;
     // The mask of a structured array is one itself, a bool for each field.
-    let set = mask.call_method0(intern!(py, "tobytes"))?.extract::<Vec<u8>>()?.into_iter().filter(|&byte| byte != 0).count();
+    let bytes = mask.call_method0(intern!(py, "tobytes"))?;
+    let set = bytes.len()? - bytes.call_method1(intern!(py, "count"), (0,))?.extract::<usize>()?;
     if set == 0 {
         return Ok(Some(array.getattr(intern!(py, "data"))?.cast_into()?));
     }

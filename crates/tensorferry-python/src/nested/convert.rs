@@ -6,7 +6,7 @@ use crate::errors::{raise, to_py};
 use crate::source::GIL_BYTES;
 use pyo3::prelude::*;
 use std::ops::Range;
-use tensorferry::buffers::pool;
+use tensorferry::buffers::{make_room, pool};
 use tensorferry::convert::scalar::{Bytes, Value, read};
 use tensorferry::{ByteOrder, Casting, DType, Dims, Error, Kind, Layout, Misfits, Result, Scalar, Tensor, View, ViewMut};
 
@@ -79,8 +79,12 @@ enum Leaves<'a> {
 /// A tensor of the leaves in a dtype.
 pub(crate) fn convert(py: Python<'_>, walk: &Walk<'_>, to: DType, how: How) -> std::result::Result<Tensor, Failure> {
     let layout = Layout::contiguous(&walk.shape, to.size())?;
-    let leaves = walk.parts.iter().map(leaves).collect::<Result<Vec<_>>>()?;
-    let run = || fill(&leaves, layout.clone(), to, how);
+    let mut parts = Vec::new();
+    make_room(&mut parts, walk.parts.len())?;
+    for part in &walk.parts {
+        parts.push(leaves(part)?);
+    }
+    let run = || fill(&parts, layout.clone(), to, how);
     if layout.nbytes() > GIL_BYTES { py.detach(run) } else { run() }
 }
 

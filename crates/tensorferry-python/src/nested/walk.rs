@@ -3,7 +3,7 @@
 use super::infer::{Inference, Kind};
 use super::number::Number;
 use crate::ending;
-use crate::errors::raise;
+use crate::errors::{raise, to_py};
 use crate::kinds;
 use crate::source::{Elements, Source};
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
@@ -13,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyBytes, PyComplex, PyComplexMethods, PyFloat, PyInt, PyList, PyRange, PySequence, PyString, PyTuple, PyType,
 };
+use tensorferry::buffers::make_room;
 use tensorferry::convert::scalar::Value;
 use tensorferry::{DType, MAX_NDIM};
 
@@ -64,6 +65,15 @@ impl Part<'_> {
         *self = Self::Numbers(numbers);
         true
     }
+}
+
+/// Adds an item: a list may be long, and memory short.
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Stop> {
+    if list.len() == list.capacity() {
+        make_room(list, 1).map_err(|error| ending::here(|py| to_py(py, &error)))?;
+    }
+    list.push(item);
+    Ok(())
 }
 
 /// Why reading stopped.
@@ -226,26 +236,25 @@ impl<'py> Walk<'py> {
         self.settle(&[])?;
         self.inference.scalar(kind, dtype);
         match (self.parts.last_mut(), &number) {
-            (Some(Part::Ints(run)), Number::Value(Value::Int(value))) if let Ok(value) = i64::try_from(*value) => run.push(value),
-            (Some(Part::Floats(run)), Number::Value(Value::Float(value))) => run.push(*value),
-            (Some(Part::Bools(run)), Number::Value(Value::Bool(value))) => run.push(*value),
-            (Some(Part::Numbers(run)), _) => run.push(number),
+            (Some(Part::Ints(run)), Number::Value(Value::Int(value))) if let Ok(value) = i64::try_from(*value) => push(run, value),
+            (Some(Part::Floats(run)), Number::Value(Value::Float(value))) => push(run, *value),
+            (Some(Part::Bools(run)), Number::Value(Value::Bool(value))) => push(run, *value),
+            (Some(Part::Numbers(run)), _) => push(run, number),
             (last, _) => {
                 if last.is_some_and(Part::widened)
                     && let Some(Part::Numbers(run)) = self.parts.last_mut()
                 {
-                    run.push(number);
-                    return Ok(());
+                    return push(run, number);
                 }
-                self.parts.push(match number {
+                let part = match number {
                     Number::Value(Value::Bool(value)) => Part::Bools(vec![value]),
                     Number::Value(Value::Float(value)) => Part::Floats(vec![value]),
                     Number::Value(Value::Int(value)) if let Ok(value) = i64::try_from(value) => Part::Ints(vec![value]),
                     number => Part::Numbers(vec![number]),
-                });
+                };
+                push(&mut self.parts, part)
             }
         }
-        Ok(())
     }
 
     /// What is none of Python's plain numbers and lists.
@@ -304,8 +313,7 @@ impl<'py> Walk<'py> {
         } else {
             self.inference.buffer(own, empty);
         }
-        self.parts.push(Part::Array(source));
-        Ok(())
+        push(&mut self.parts, Part::Array(source))
     }
 
     /// A number of NumPy's: those of ml_dtypes that have no meaning here and dates are none.

@@ -13,4 +13,4 @@ pub use arenas::spare_address_space;
 pub(crate) use mapped::map;
 pub(crate) use memory::{holds, open_files, usable};
 pub use process::process_id;
-pub use spare::{SpareAllocator, keep_spare};
+pub use spare::{SpareAllocator, keep_spare, make_room};

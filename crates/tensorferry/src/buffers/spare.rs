@@ -58,6 +58,16 @@ pub(crate) fn check() -> Result<()> {
     if LOW.load(Ordering::Relaxed) { recover() } else { Ok(()) }
 }
 
+/// Makes room for `more` items in a list.
+///
+/// # Errors
+/// [`Error::Allocation`].
+pub fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
+    check()?;
+    let bytes = list.len().saturating_add(more).saturating_mul(size_of::<T>());
+    list.try_reserve(more).map_err(|_| Error::Allocation { bytes })
+}
+
 #[cold]
 fn recover() -> Result<()> {
     keep_spare();

@@ -45,8 +45,7 @@ pub(crate) fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
 
 impl<T> Room for Vec<T> {
     fn make_room(&mut self, more: usize) -> Result<()> {
-        spare::check()?;
-        self.try_reserve(more).map_err(|_| no_memory::<T>(self.len().saturating_add(more)))
+        spare::make_room(self, more)
     }
 }
 
