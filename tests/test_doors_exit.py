@@ -152,7 +152,7 @@ def storm(names, pause, collect):
 ALONE = """
 storm(sys.argv[1].split(), float(sys.argv[2]), int(sys.argv[3]))
 """
-#: Threads that are in a function of the user's, called by the first call of theirs.
+#: Each thread is in user code that its first call of the library has called.
 FIRST = """
 def busy():
     while True:

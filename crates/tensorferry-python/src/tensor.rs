@@ -171,7 +171,7 @@ impl PyTensor {
         copy: CopyAsked,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        // Read here and not where arguments are: that may run code of the user's.
+        // Read here, behind the guard: reading them may call user code.
         let max_version = max_version.map(|version| version.extract::<(u32, u32)>()).transpose()?;
         let dl_device = dl_device.map(|device| device.extract::<(i32, i32)>()).transpose()?;
         let unnamed = copy == CopyAsked::Unnamed;
