@@ -48,6 +48,11 @@ ENDLESS = """
         "batch": lambda: numbers.batch(10**10),
         "batch of a stream": lambda: stream.batch(10**9),
         "batch rows": lambda: rows.batch(10**9),
+        "rebatch": lambda: stream.batch(2).rebatch(10**9),
+        "rebatch rows": lambda: rows.batch(2).rebatch(10**9),
+        "tokens": lambda: tfy.Dataset.token_windows(np.arange(10**6), 8).with_format("numpy").repeat().batch(10**9),
+        "sample": lambda: tfy.Dataset.sample_from_datasets([stream.shuffle(10**9), stream], seed=1),
+        "choose": lambda: tfy.Dataset.choose_from_datasets([stream.shuffle(10**9), stream], numbers.map(lambda x: x % 2)),
         "padded": lambda: stream.padded_batch(10**9),
         "padded rows": lambda: rows.padded_batch(10**9),
         "one_hot": lambda: numbers.one_hot(2**31),
@@ -63,6 +68,7 @@ ENDLESS = """
     "name",
     [
         *("shuffle", "shuffle rows", "shuffle endless", "unique", "cache", "window", "window rows", "group"),
+        *("rebatch", "rebatch rows", "tokens", "sample", "choose"),
         *("batch", "batch of a stream", "batch rows", "padded", "padded rows", "one_hot", "pad_to", "lookup"),
         pytest.param("list", marks=pytest.mark.slow),
     ],
@@ -120,6 +126,20 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
         resource.setrlimit(which, (int(status[field].split()[0]) * 1024 + more, -1))
     """
     assert run_python(LIMITED + soft + code, what, kind).split() == ["caught", "True"]
+
+
+@pytest.mark.parametrize("kind", ["as", "data"])
+def test_an_element_for_which_there_is_no_memory_is_not_saved(kind, tmp_path):
+    code = """
+    dataset, folder = plans["batch rows"](), Path(sys.argv[2]) / "saved"
+    limit(sys.argv[1], 48 * MIB)
+    try:
+        dataset.save(folder)
+    except MemoryError:
+        assert not folder.exists()
+        print("caught")
+    """
+    assert run_python(LIMITED + ENDLESS + code, kind, str(tmp_path)).split() == ["caught"]
 
 
 LISTS = {
