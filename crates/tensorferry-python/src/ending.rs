@@ -3,8 +3,9 @@
 //! When the interpreter exits, threads of the library that are inside Python are waited for a moment, and none enters it any more. One
 //! that is still in a Python function then is held where it is: see [`crate::unwinding`].
 
+use crate::gil::Gil;
 use crate::logging;
-use crate::release::{Gil, release_parked};
+use crate::release::release_parked;
 use crate::unwinding::guard;
 use pyo3::BoundObject;
 use pyo3::exceptions::PySystemExit;

@@ -13,6 +13,7 @@ mod errors;
 mod exports;
 mod flat;
 mod foreign;
+mod gil;
 mod index;
 mod interface;
 mod kinds;
@@ -39,6 +40,7 @@ static ALLOCATOR: tensorferry::buffers::SpareAllocator = tensorferry::buffers::S
 fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tensorferry::buffers::keep_spare();
     logging::start();
+    gil::start(module.py());
     module.add_class::<tensor::PyTensor>()?;
     module.add_class::<memory::Block>()?;
     dataset::register(module)?;

@@ -119,24 +119,3 @@ extern "C" fn flush(_: *mut c_void) -> c_int {
     here(release_parked);
     0
 }
-
-/// The GIL, taken by a thread that does not hold it, whatever PyO3 believes of that thread.
-pub(crate) struct Gil(Option<ffi::PyGILState_STATE>);
-
-impl Gil {
-    pub(crate) fn hold() -> Self {
-        // SAFETY: may be called at any time.
-        let exists = unsafe { ffi::Py_IsInitialized() } != 0;
-        // SAFETY: there is an interpreter. `drop` undoes the call, in the same thread: the state that it returns is not `Send`.
-        Self((exists && !holds_gil()).then(|| unsafe { ffi::PyGILState_Ensure() }))
-    }
-}
-
-impl Drop for Gil {
-    fn drop(&mut self) {
-        if let Some(state) = self.0.take() {
-            // SAFETY: what `PyGILState_Ensure` returned to this thread, given back once.
-            unsafe { ffi::PyGILState_Release(state) };
-        }
-    }
-}
