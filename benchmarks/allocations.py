@@ -1,10 +1,11 @@
 """What a call allocates, counted from outside: run as a program, in a process of its own.
 
-Rationale: "allocates nothing" is a statement about every allocator at once. With PYTHONMALLOC=malloc the interpreter asks
-the C library for each object, as Rust does anyway, and a preloaded shim counts the requests.
+Rationale: "allocates nothing" is a statement about every allocator at once. With
+PYTHONMALLOC=malloc the interpreter asks the C library for each object, as Rust does anyway, and a
+preloaded shim counts the requests.
 
-Limitations: glibc and a C compiler. CPython keeps a few free lists (floats, frames) that no allocator sees; what comes from
-them is recycled and costs no allocation.
+Limitations: glibc and a C compiler. CPython keeps a few free lists (floats, frames) that no
+allocator sees; what comes from them is recycled and costs no allocation.
 """
 
 import ctypes
@@ -21,13 +22,19 @@ SHIM = Path(__file__).with_name("count_allocations.c")
 
 
 def requests_per_call(length: int) -> dict[str, float] | None:
-    """Requests for memory per call of ours and of np.copyto, or None where they cannot be counted here."""
+    """Requests for memory per call of ours and of np.copyto, or None where they cannot be counted
+    here.
+    """
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "count_allocations.so")
-        built = subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, SHIM], capture_output=True, check=False)
+        built = subprocess.run(
+            [compiler, "-O2", "-shared", "-fPIC", "-o", library, SHIM],
+            capture_output=True,
+            check=False,
+        )
         if built.returncode != 0:
             return None
         environment = os.environ | {"LD_PRELOAD": str(library), "PYTHONMALLOC": "malloc"}

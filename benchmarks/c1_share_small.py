@@ -1,7 +1,8 @@
 """C1: a small int32 array to a tf.Tensor, dtype kept, memory shared where that is sound.
 
-The expert's idiom is `from_dlpack(a.__dlpack__())`. It works only on a writable array that happens to be aligned: NumPy
-exports no read-only array, and TensorFlow later aborts on less than 64-byte alignment. Ours decides both per call.
+The expert's idiom is `from_dlpack(a.__dlpack__())`. It works only on a writable array that happens
+to be aligned: NumPy exports no read-only array, and TensorFlow later aborts on less than 64-byte
+alignment. Ours decides both per call.
 """
 
 import numpy as np
@@ -71,7 +72,11 @@ def _rows(length: int, repetitions: int) -> list[Row]:
 
 
 def _check(read_only: np.ndarray, writable: np.ndarray) -> None:
-    for array, options, shared in ((read_only, {}, True), (writable, {"copy": False}, True), (writable, {}, False)):
+    for array, options, shared in (
+        (read_only, {}, True),
+        (writable, {"copy": False}, True),
+        (writable, {}, False),
+    ):
         tensor = tensorferry.convert_to_tensor(array, **options)
         require_equal(tensor, array)
         if is_shared(tensor, array) is not shared:

@@ -15,9 +15,14 @@ IDIOM = "aligned from_dlpack(a.__dlpack__())"
 DEFAULT = "tf.convert_to_tensor(a)"
 FEW = f"ours, {SMALL} elements"
 SLACK = 1 << 20
-"""A process's size moves by some pages whatever it does; less than this of 1 GiB counts as nothing."""
+"""A process's size moves by some pages whatever it does; less than this of 1 GiB counts as
+nothing."""
 
-NAMES = {"default": DEFAULT, "default, as NumPy aligns": f"{DEFAULT}, a as NumPy aligns it", "idiom": IDIOM}
+NAMES = {
+    "default": DEFAULT,
+    "default, as NumPy aligns": f"{DEFAULT}, a as NumPy aligns it",
+    "idiom": IDIOM,
+}
 
 
 def run(*, quick: bool) -> list[Row]:
@@ -66,7 +71,9 @@ def _times(nbytes: int, repetitions: int) -> list[Row]:
 
 
 def _growth(nbytes: int) -> list[Row]:
-    grown = {candidate: memory_growth.of(candidate, nbytes) for candidate in memory_growth.CANDIDATES}
+    grown = {
+        candidate: memory_growth.of(candidate, nbytes) for candidate in memory_growth.CANDIDATES
+    }
     return [
         Row(
             workload="C2",

@@ -1,8 +1,8 @@
 """C3: int64 to int32, 2^27 elements, every value checked.
 
-Memory is the limit here, so the bar is memcpy's bytes per second, read and written together: a conversion reads 8 bytes
-and writes 4 for an element. All work on the same source, and into the same warm memory where the callee lets the caller
-give it.
+Memory is the limit here, so the bar is memcpy's bytes per second, read and written together: a
+conversion reads 8 bytes and writes 4 for an element. All work on the same source, and into the same
+warm memory where the callee lets the caller give it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +45,17 @@ def run(*, quick: bool) -> list[Row]:
         samples = interleave(statements, repetitions=5 if quick else 9)
     _check(source, target)
     times = medians(samples)
-    moved = {MEMCPY: 2 * target.nbytes, NUMPY_MEMCPY: 2 * target.nbytes, THREADED: 2 * target.nbytes}
-    speed = {name: moved.get(name, source.nbytes + target.nbytes) / time for name, time in times.items()}
-    bound = f"memory: memcpy on all {machine.cores()} cores moves {quantity(speed[THREADED], 'B/s')}"
+    moved = {
+        MEMCPY: 2 * target.nbytes,
+        NUMPY_MEMCPY: 2 * target.nbytes,
+        THREADED: 2 * target.nbytes,
+    }
+    speed = {
+        name: moved.get(name, source.nbytes + target.nbytes) / time for name, time in times.items()
+    }
+    bound = (
+        f"memory: memcpy on all {machine.cores()} cores moves {quantity(speed[THREADED], 'B/s')}"
+    )
     what = f"{length:,} int64 -> int32, "
 
     def row(ours: str, peer: str, target: float | None, unit: str) -> Row:

@@ -1,7 +1,9 @@
-"""C4: every pair of integer dtypes, 4,096 elements, in cache: what checking costs where memory does not hide it.
+"""C4: every pair of integer dtypes, 4,096 elements, in cache: what checking costs where memory does
+not hide it.
 
-A call of either side has a fixed cost that 4,096 elements do not hide either. It is measured with one element and shown in
-rows of its own; the rows marked "per element" are what is left after taking it away.
+A call of either side has a fixed cost that 4,096 elements do not hide either. It is measured with
+one element and shown in rows of its own; the rows marked "per element" are what is left after
+taking it away.
 """
 
 import itertools
@@ -42,14 +44,21 @@ class Pair:
         return self.times[peer] / self.times["ours"]
 
     def per_element(self, name: str) -> float:
-        """Seconds that 4,096 elements take beyond what one element takes; at least one per cent of the call."""
+        """Seconds that 4,096 elements take beyond what one element takes; at least one per cent of
+        the call.
+        """
         return max(self.times[name] - self.times[f"{name}, 1"], self.times[name] / 100)
 
 
 def run(*, quick: bool) -> list[Row]:
-    """The worst, the median and the geometric mean over all pairs, beside copyto and beside astype."""
+    """The worst, the median and the geometric mean over all pairs, beside copyto and beside
+    astype.
+    """
     names = INTEGERS[1::2] if quick else INTEGERS
-    pairs = [_measure(*names, repetitions=5 if quick else 9) for names in itertools.product(names, repeat=2)]
+    pairs = [
+        _measure(*names, repetitions=5 if quick else 9)
+        for names in itertools.product(names, repeat=2)
+    ]
     return [row for peer in (ASTYPE, COPYTO) for row in _summary(pairs, peer)] + _fixed_cost(pairs)
 
 
@@ -69,11 +78,16 @@ def _measure(source_name: str, target_name: str, repetitions: int) -> Pair:
     target[...] = 0
     tensorferry.convert_into(source, target)
     require_equal(target, source.astype(target_name))
-    return Pair(f"{source_name} -> {target_name}", {name: median(values) for name, values in samples.items()})
+    return Pair(
+        f"{source_name} -> {target_name}",
+        {name: median(values) for name, values in samples.items()},
+    )
 
 
 def _values(source_name: str, target_name: str) -> np.ndarray:
-    """Values over the whole range that both dtypes hold, so that nothing is refused and every byte varies."""
+    """Values over the whole range that both dtypes hold, so that nothing is refused and every byte
+    varies.
+    """
     limits = [np.iinfo(name) for name in (source_name, target_name)]
     low, high = max(limit.min for limit in limits), min(limit.max for limit in limits)
     drawn = np.random.default_rng(4).integers(low, high, LENGTH, endpoint=True, dtype=source_name)
@@ -91,7 +105,11 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
         f"{quantity(worst.times['ours, 1'], 's')} (the peer's {quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
         f"{quantity(worst.per_element('ours'), 's')} (the peer's {quantity(worst.per_element(peer), 's')})"
     )
-    spans = {f"{pair.name}, {side}": [pair.times[name]] for pair in pairs for side, name in (("ours", "ours"), ("peer", peer))}
+    spans = {
+        f"{pair.name}, {side}": [pair.times[name]]
+        for pair in pairs
+        for side, name in (("ours", "ours"), ("peer", peer))
+    }
     count = f"{len(pairs)} pairs x {LENGTH:,}"
     return [
         Row(
@@ -104,13 +122,37 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
             bound=bound,
             samples=spans,
         ),
-        Row("C4", f"{count}, median pair ({middle.name})", middle.times["ours"], peer, middle.times[peer], target=1.0, bound=bound),
-        _mean(f"{count}, geometric mean", peer, [(p.times["ours"], p.times[peer]) for p in pairs], target=1.0, bound=bound),
-        _mean(f"{count}, geometric mean per element", peer, [(p.per_element("ours"), p.per_element(peer)) for p in pairs]),
+        Row(
+            "C4",
+            f"{count}, median pair ({middle.name})",
+            middle.times["ours"],
+            peer,
+            middle.times[peer],
+            target=1.0,
+            bound=bound,
+        ),
+        _mean(
+            f"{count}, geometric mean",
+            peer,
+            [(p.times["ours"], p.times[peer]) for p in pairs],
+            target=1.0,
+            bound=bound,
+        ),
+        _mean(
+            f"{count}, geometric mean per element",
+            peer,
+            [(p.per_element("ours"), p.per_element(peer)) for p in pairs],
+        ),
     ]
 
 
-def _mean(what: str, peer: str, times: list[tuple[float, float]], target: float | None = None, bound: str = "") -> Row:
+def _mean(
+    what: str,
+    peer: str,
+    times: list[tuple[float, float]],
+    target: float | None = None,
+    bound: str = "",
+) -> Row:
     ours, theirs = (geometric_mean(column) for column in zip(*times, strict=True))
     return Row("C4", what, ours, peer, theirs, target=target, bound=bound)
 
@@ -118,6 +160,12 @@ def _mean(what: str, peer: str, times: list[tuple[float, float]], target: float 
 def _fixed_cost(pairs: list[Pair]) -> list[Row]:
     ours = median(pair.times["ours, 1"] for pair in pairs)
     return [
-        Row("C4", "one call, 1 element", ours, peer, median(pair.times[f"{peer}, 1"] for pair in pairs))
+        Row(
+            "C4",
+            "one call, 1 element",
+            ours,
+            peer,
+            median(pair.times[f"{peer}, 1"] for pair in pairs),
+        )
         for peer in (ASTYPE, COPYTO)
     ]

@@ -1,4 +1,5 @@
-"""C5: an array off the boundary that TensorFlow needs, 64 MiB, to a tensor: one copy into aligned, recycled memory."""
+"""C5: an array off the boundary that TensorFlow needs, 64 MiB, to a tensor: one copy into aligned,
+recycled memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +23,11 @@ OURS = "ours"
 
 def run(*, quick: bool) -> list[Row]:
     """Rows for the usual misalignment and for the worst."""
-    return [row for what, offset in OFFSETS.items() for row in _rows(what, offset, repetitions=7 if quick else 15)]
+    return [
+        row
+        for what, offset in OFFSETS.items()
+        for row in _rows(what, offset, repetitions=7 if quick else 15)
+    ]
 
 
 def _rows(what: str, offset: int, repetitions: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """C6: convert_into of 1,000 elements, call after call: the median, the tail, and what is allocated.
 
-Every call is timed on its own here, since a tail is what a mean hides; `clock_cost` says what the clock adds to each.
+Every call is timed on its own here, since a tail is what a mean hides; `clock_cost` says what the
+clock adds to each.
 """
 
 from functools import partial
@@ -22,14 +23,21 @@ PERCENTS = (50, 99, 99.9)
 def run(*, quick: bool) -> list[Row]:
     """Rows for each percentile and for the allocations."""
     pairs = PAIRS[:1] if quick else PAIRS
-    rows = [row for source, target in pairs for row in _latency(source, target, blocks=40 if quick else 200)]
+    rows = [
+        row
+        for source, target in pairs
+        for row in _latency(source, target, blocks=40 if quick else 200)
+    ]
     return rows + _allocations(LENGTH)
 
 
 def _latency(source_name: str, target_name: str, blocks: int) -> list[Row]:
     source, target = aligned(LENGTH, source_name), aligned(LENGTH, target_name)
     ours, theirs = tensorferry.convert_into, np.copyto
-    calls = {"ours": partial(ours, source, target), COPYTO: partial(theirs, target, source, "unsafe")}
+    calls = {
+        "ours": partial(ours, source, target),
+        COPYTO: partial(theirs, target, source, "unsafe"),
+    }
     found = latencies(calls, (), blocks=blocks, calls_per_block=500)
     target[...] = 0
     ours(source, target)
@@ -58,4 +66,6 @@ def _allocations(length: int) -> list[Row]:
         print("C6: allocations are not counted here: that takes glibc and a C compiler")
         return []
     what = f"convert_into, {length:,} int64 -> int32, requests for memory per call"
-    return [Row("C6", what, found["ours"], COPYTO, found["peer"], unit="requests", target_most=0.01)]
+    return [
+        Row("C6", what, found["ours"], COPYTO, found["peer"], unit="requests", target_most=0.01)
+    ]

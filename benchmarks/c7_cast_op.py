@@ -1,6 +1,8 @@
-"""C7: `checked_cast` beside `tf.cast`, which checks nothing: int64 to int32, in eager code and inside a `tf.function`.
+"""C7: `checked_cast` beside `tf.cast`, which checks nothing: int64 to int32, in eager code and
+inside a `tf.function`.
 
-`tf.cast` works with all of TensorFlow's threads; what a call costs besides its elements shows in the smallest tensor.
+`tf.cast` works with all of TensorFlow's threads; what a call costs besides its elements shows in
+the smallest tensor.
 """
 
 import numpy as np
@@ -22,12 +24,18 @@ def run(*, quick: bool) -> list[Row]:
 def _rows(length: int, repetitions: int) -> list[Row]:
     values = np.arange(length)
     x = tf.constant(values)
-    ours, theirs = (tf.function(lambda x, cast=cast: cast(x, tf.int32)) for cast in (checked_cast, tf.cast))
+    ours, theirs = (
+        tf.function(lambda x, cast=cast: cast(x, tf.int32)) for cast in (checked_cast, tf.cast)
+    )
     pairs = {
         "eager": (lambda: checked_cast(x, tf.int32), lambda: tf.cast(x, tf.int32)),
         "in a tf.function": (lambda: ours(x), lambda: theirs(x)),
     }
-    statements = {f"{where}, {side}": call for where, pair in pairs.items() for side, call in zip("op", pair, strict=True)}
+    statements = {
+        f"{where}, {side}": call
+        for where, pair in pairs.items()
+        for side, call in zip("op", pair, strict=True)
+    }
     samples = interleave(statements, repetitions=repetitions)
     for call in statements.values():
         require_equal(call(), values.astype(np.int32))

@@ -1,8 +1,9 @@
 """A file that is not in memory, and what the device it is on gives at most.
 
-Rationale: a pass over a cold file warms it. So the file is forgotten before every single pass, ours and the peers' alike, and a
-pass ends when its time is over: by page faults alone, one over all of the file would take hours. What the device gives is asked of
-fio, for the same file and as long, in turns with everybody else.
+Rationale: a pass over a cold file warms it. So the file is forgotten before every single pass, ours
+and the peers' alike, and a pass ends when its time is over: by page faults alone, one over all of
+the file would take hours. What the device gives is asked of fio, for the same file and as long, in
+turns with everybody else.
 
 Limitations: the host of a virtual machine has a cache of its own, which nobody here can drop.
 """
@@ -48,7 +49,11 @@ def cold_file(*, quick: bool) -> Iterator[tuple[Path, int, float]]:
 
 def forgetting() -> str:
     """How files are forgotten here, in words."""
-    return f"{DROP_CACHES} before each pass" if os.access(DROP_CACHES, os.W_OK) else "posix_fadvise(DONTNEED) before each pass"
+    return (
+        f"{DROP_CACHES} before each pass"
+        if os.access(DROP_CACHES, os.W_OK)
+        else "posix_fadvise(DONTNEED) before each pass"
+    )
 
 
 def forget(path: Path) -> None:
@@ -60,7 +65,9 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def rates(passes: Mapping[str, Timed], path: Path, *, seconds: float, repetitions: int) -> dict[str, list[float]]:
+def rates(
+    passes: Mapping[str, Timed], path: Path, *, seconds: float, repetitions: int
+) -> dict[str, list[float]]:
     """What each pass reads a second, one figure for each repetition, taken in turns."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)  # what has still to be written is not dropped
@@ -76,7 +83,8 @@ def rates(passes: Mapping[str, Timed], path: Path, *, seconds: float, repetition
 
 
 def rows_a_second(batches: Callable[[], Iterable[object]]) -> Timed:
-    """The pass of a loader, from before it begins; `batches` makes what is iterated anew for each."""
+    """The pass of a loader, from before it begins; `batches` makes what is iterated anew for
+    each."""
 
     def run(seconds: float) -> float:
         start = time.perf_counter()
@@ -111,7 +119,15 @@ def _reads_a_block(path: Path, *options: str) -> bool:
 
 
 def _fio(path: Path) -> list[str]:
-    return ["fio", "--name=cold", f"--filename={path}", "--readonly", "--direct=1", "--ioengine=io_uring", "--group_reporting"]
+    return [
+        "fio",
+        "--name=cold",
+        f"--filename={path}",
+        "--readonly",
+        "--direct=1",
+        "--ioengine=io_uring",
+        "--group_reporting",
+    ]
 
 
 def fio(path: Path, field: str, *options: str) -> Timed:
@@ -120,7 +136,12 @@ def fio(path: Path, field: str, *options: str) -> Timed:
 
     def run(seconds: float) -> float:
         # It knows whole seconds of running only.
-        ran = subprocess.run([*command, f"--runtime={max(1, round(seconds))}"], capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [*command, f"--runtime={max(1, round(seconds))}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return float(json.loads(ran.stdout)["jobs"][0]["read"][field])
 
     return run
@@ -136,7 +157,8 @@ def huge_pages_can_be_had(path: Path) -> bool:
 
 @contextmanager
 def huge_pages() -> Iterator[None]:
-    """Allows a peer to take huge pages: they are taken when it asks for them, and given back when it ends."""
+    """Allows a peer to take huge pages: they are taken when it asks for them, and given back when
+    it ends."""
     before = HUGE_PAGES.read_text()
     HUGE_PAGES.write_text(str(max(ENOUGH, int(before))))
     try:

@@ -1,4 +1,5 @@
-"""How one feeds batches without tensorferry: by the frameworks' own loaders, and by what an expert writes by hand."""
+"""How one feeds batches without tensorferry: by the frameworks' own loaders, and by what an expert
+writes by hand."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,7 +20,8 @@ def _as_is(batch: Any) -> Any:
 
 
 class TorchRows(torch.utils.data.Dataset):
-    """A tensor's rows for a `DataLoader`, many at a time: PyTorch calls `__getitems__` where there is one."""
+    """A tensor's rows for a `DataLoader`, many at a time: PyTorch calls `__getitems__` where there
+    is one."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         self.rows = rows
@@ -35,7 +37,8 @@ class TorchRows(torch.utils.data.Dataset):
 
 
 class TorchOrder:
-    """A sampler whose items are whole batches of indices, which spares the loader a Python integer for each row."""
+    """A sampler whose items are whole batches of indices, which spares the loader a Python integer
+    for each row."""
 
     def __init__(self, count: int, size: int, *, shuffle: bool) -> None:
         self.count, self.size, self.shuffle = count, size, shuffle
@@ -50,17 +53,22 @@ class TorchOrder:
 
 def torch_loader(rows: torch.Tensor, size: int, *, shuffle: bool) -> Iterable[torch.Tensor]:
     """`DataLoader(..., batch_size=size)` over rows that are fetched many at a time."""
-    return torch.utils.data.DataLoader(TorchRows(rows), batch_size=size, shuffle=shuffle, collate_fn=_as_is)
+    return torch.utils.data.DataLoader(
+        TorchRows(rows), batch_size=size, shuffle=shuffle, collate_fn=_as_is
+    )
 
 
 def torch_batch_loader(rows: torch.Tensor, size: int, *, shuffle: bool) -> Iterable[torch.Tensor]:
     """The same with a sampler of whole batches: the fastest that we know a `DataLoader` to be."""
     order = TorchOrder(len(rows), size, shuffle=shuffle)
-    return torch.utils.data.DataLoader(TorchRows(rows), sampler=order, batch_size=None, collate_fn=_as_is)
+    return torch.utils.data.DataLoader(
+        TorchRows(rows), sampler=order, batch_size=None, collate_fn=_as_is
+    )
 
 
 def grain_batches(rows: NDArray, size: int, count: int) -> Callable[[], Iterable[NDArray]]:
-    """The first `count` batches of `MapDataset.source(rows).shuffle(seed).batch(size)`, with another seed for each pass."""
+    """The first `count` batches of `MapDataset.source(rows).shuffle(seed).batch(size)`, with
+    another seed for each pass."""
     seeds = iter(range(1 << 30))
 
     def batches() -> Iterable[NDArray]:
@@ -70,8 +78,11 @@ def grain_batches(rows: NDArray, size: int, count: int) -> Callable[[], Iterable
     return batches
 
 
-def take_into(rows: NDArray, size: int, *, order: NDArray[np.int64] | None = None) -> Callable[[], None]:
-    """A pass of `np.take` into memory that each batch overwrites; the order is drawn in the pass unless it is given."""
+def take_into(
+    rows: NDArray, size: int, *, order: NDArray[np.int64] | None = None
+) -> Callable[[], None]:
+    """A pass of `np.take` into memory that each batch overwrites; the order is drawn in the pass
+    unless it is given."""
     random = np.random.default_rng(0)
     out = np.empty((size, *rows.shape[1:]), rows.dtype)
 
@@ -85,7 +96,9 @@ def take_into(rows: NDArray, size: int, *, order: NDArray[np.int64] | None = Non
     return run
 
 
-def index_select_into(rows: torch.Tensor, size: int, *, order: torch.Tensor | None = None) -> Callable[[], None]:
+def index_select_into(
+    rows: torch.Tensor, size: int, *, order: torch.Tensor | None = None
+) -> Callable[[], None]:
     """The same with `torch.index_select`, which uses `THREADS` threads."""
     out = torch.empty((size, *rows.shape[1:]), dtype=rows.dtype)
 

@@ -1,4 +1,5 @@
-"""M1: the memory it takes to stream a file eight times as large as a memory limit of 256 MiB, in shuffled batches of 1,024 rows."""
+"""M1: the memory it takes to stream a file eight times as large as a memory limit of 256 MiB, in
+shuffled batches of 1,024 rows."""
 
 import tempfile
 from pathlib import Path
@@ -32,7 +33,10 @@ def run(*, quick: bool) -> list[Row]:
         for start in range(0, count, len(part)):
             file[start : start + len(part)] = part[: count - start]
         del file
-        found = {candidate: streaming_memory.of(candidate, path, limit) for candidate in streaming_memory.CANDIDATES}
+        found = {
+            candidate: streaming_memory.of(candidate, path, limit)
+            for candidate in streaming_memory.CANDIDATES
+        }
     expected = -(-count // streaming_memory.BATCH)
     for ours in ("ours", *READING):
         if found[ours]["batches"] != expected:

@@ -28,7 +28,8 @@ def cores() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: what the kernel says, or less where a container's limit is less."""
+    """Bytes that can be taken without swapping: what the kernel says, or less where a container's
+    limit is less."""
     available = _meminfo("MemAvailable")
     limit, used = _text("/sys/fs/cgroup/memory.max"), _text("/sys/fs/cgroup/memory.current")
     if limit.isdigit() and used.isdigit():
@@ -38,7 +39,9 @@ def available_memory() -> int:
 
 def _cpu() -> str:
     lines = _text("/proc/cpuinfo").splitlines()
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     model = facts.get("model name", platform.machine())
     family, number = facts.get("cpu family"), facts.get("model")
     return f"{model} (family {family}, model {number})" if family and number else model

@@ -1,7 +1,8 @@
 """How far one call pushes a process's memory up: run as a program, in a process of its own.
 
-Rationale: the peak is a property of a whole process, so each candidate gets a fresh one. The kernel's high-water mark
-(VmHWM) is set back to the present size just before the call, so that imports and set-up do not count.
+Rationale: the peak is a property of a whole process, so each candidate gets a fresh one. The
+kernel's high-water mark (VmHWM) is set back to the present size just before the call, so that
+imports and set-up do not count.
 
 Limitations: Linux only, as it rests on /proc.
 """
@@ -18,7 +19,13 @@ CANDIDATES = ("ours", "default", "default, as NumPy aligns", "idiom")
 def of(candidate: str, nbytes: int) -> int:
     """Bytes by which one call on an int32 array of `nbytes` raises the peak, in a new process."""
     command = [sys.executable, __file__, candidate, str(nbytes)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    found = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     return int(found.stdout.split()[-1])
 
 
@@ -36,7 +43,10 @@ def _measure(candidate: str, nbytes: int) -> int:
     else:
         array = at_offset(length, np.int32, 0 if candidate == "default" else 16)
         call = tf.convert_to_tensor
-    for small in (frozen(4, np.int32), aligned(4, np.int32)):  # imports and set-up are not the call's memory
+    for small in (
+        frozen(4, np.int32),
+        aligned(4, np.int32),
+    ):  # imports and set-up are not the call's memory
         tensorferry.convert_to_tensor(small)
         tf.convert_to_tensor(small)
     _from_dlpack(aligned(4, np.int32))

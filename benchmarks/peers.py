@@ -22,12 +22,14 @@ def address(array: NDArray) -> int:
 
 
 def aligned(length: int, dtype: DTypeLike) -> NDArray:
-    """A one-dimensional array whose data starts on a 64-byte boundary, filled so that every page is there."""
+    """A one-dimensional array whose data starts on a 64-byte boundary, filled so that every page is
+    there."""
     return at_offset(length, dtype, 0)
 
 
 def at_offset(length: int, dtype: DTypeLike, offset: int) -> NDArray:
-    """The same, `offset` bytes past a 64-byte boundary. NumPy's own large arrays are 16 past one."""
+    """The same, `offset` bytes past a 64-byte boundary. NumPy's own large arrays are 16 past
+    one."""
     nbytes = length * np.dtype(dtype).itemsize
     memory = np.empty(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -address(memory) % ALIGNMENT + offset
@@ -57,13 +59,17 @@ def memcpy(target: NDArray, source: NDArray) -> None:
     _libc.memcpy(address(target), address(source), min(target.nbytes, source.nbytes))
 
 
-def memcpy_in_threads(target: NDArray, source: NDArray, pool: ThreadPoolExecutor, threads: int) -> None:
+def memcpy_in_threads(
+    target: NDArray, source: NDArray, pool: ThreadPoolExecutor, threads: int
+) -> None:
     """The same split evenly among threads (ctypes releases the interpreter lock)."""
     nbytes = min(target.nbytes, source.nbytes)
     cuts = [nbytes * i // threads // ALIGNMENT * ALIGNMENT for i in range(threads)] + [nbytes]
     spans = list(itertools.pairwise(cuts))
     to, start = address(target), address(source)
-    list(pool.map(lambda span: _libc.memcpy(to + span[0], start + span[0], span[1] - span[0]), spans))
+    list(
+        pool.map(lambda span: _libc.memcpy(to + span[0], start + span[0], span[1] - span[0]), spans)
+    )
 
 
 def min_max_astype(array: NDArray, dtype: DTypeLike) -> NDArray:
@@ -76,7 +82,9 @@ def min_max_astype(array: NDArray, dtype: DTypeLike) -> NDArray:
 
 def is_shared(tensor: tf.Tensor, array: NDArray) -> bool:
     """Whether the tensor stands on the array's own memory."""
-    return np.frombuffer(memoryview(tensor), array.dtype).__array_interface__["data"][0] == address(array)
+    return np.frombuffer(memoryview(tensor), array.dtype).__array_interface__["data"][0] == address(
+        array
+    )
 
 
 def require_equal(found: object, expected: NDArray) -> None:

@@ -1,4 +1,5 @@
-"""The plot: for each timed row with a target, how many times as fast as the peer, on a logarithmic scale."""
+"""The plot: for each timed row with a target, how many times as fast as the peer, on a logarithmic
+scale."""
 
 from pathlib import Path
 
@@ -25,11 +26,31 @@ def draw(rows: list[Row], path: Path, setting: str) -> None:
     places = range(len(shown))
     ratios = [row.ratio or 1.0 for row in shown]
     lengths = [min(ratio, LONGEST) for ratio in ratios]
-    axes.barh(places, [length - 1 for length in lengths], left=1, height=0.7, color=[COLOURS[bool(row.reached)] for row in shown])
+    axes.barh(
+        places,
+        [length - 1 for length in lengths],
+        left=1,
+        height=0.7,
+        color=[COLOURS[bool(row.reached)] for row in shown],
+    )
     targets = [row.target_ratio or 1.0 for row in shown]
-    axes.scatter([min(target, LONGEST) for target in targets], places, marker="|", s=60, color="black", zorder=3, label="target")
+    axes.scatter(
+        [min(target, LONGEST) for target in targets],
+        places,
+        marker="|",
+        s=60,
+        color="black",
+        zorder=3,
+        label="target",
+    )
     for place, ratio, length in zip(places, ratios, lengths, strict=True):
-        axes.text(max(length, 1) * 1.05, place, f"{ratio:,.2f}" if ratio < 100 else f"{ratio:,.0f}", va="center", fontsize=7)
+        axes.text(
+            max(length, 1) * 1.05,
+            place,
+            f"{ratio:,.2f}" if ratio < 100 else f"{ratio:,.0f}",
+            va="center",
+            fontsize=7,
+        )
     axes.set_yticks(places, [f"{row.workload}  {row.what}  /  {row.peer_name}" for row in shown])
     axes.set_xscale("log")
     axes.set_xlim(0.8 * min(1, *ratios, *targets), 2 * LONGEST)

@@ -1,6 +1,8 @@
-"""R1: going on with a shuffled pass over 10^9 rows from its millionth batch: the size of the state, and the time to the next batch.
+"""R1: going on with a shuffled pass over 10^9 rows from its millionth batch: the size of the state,
+and the time to the next batch.
 
-tf.data's way is a checkpoint of its iterator, which holds the shuffle's buffer: here 10,000 rows of 4 KB.
+tf.data's way is a checkpoint of its iterator, which holds the shuffle's buffer: here 10,000 rows of
+4 KB.
 """
 
 import json
@@ -43,10 +45,22 @@ def run(*, quick: bool) -> list[Row]:
     what = f"step {step:,} of {COUNT:,} rows shuffled, batches of {SIZE}"
     named = {"ours": samples["ours"], "peer": samples[PEER]}
     text = f"{what}: load_state_dict and the next batch"
-    rows = [Row("R1", text, times["ours"], PEER, times[PEER], target_most=MOST_SECONDS, samples=named)]
+    rows = [
+        Row("R1", text, times["ours"], PEER, times[PEER], target_most=MOST_SECONDS, samples=named)
+    ]
     sizes = {"pickled": len(pickle.dumps(state)), "as JSON": len(json.dumps(state).encode())}
     for how, size in sizes.items():
-        rows.append(Row("R1", f"{what}: state, {how}", float(size), PEER, float(checkpoint), unit="B", target_most=MOST_BYTES))
+        rows.append(
+            Row(
+                "R1",
+                f"{what}: state, {how}",
+                float(size),
+                PEER,
+                float(checkpoint),
+                unit="B",
+                target_most=MOST_BYTES,
+            )
+        )
     return rows
 
 

@@ -16,7 +16,8 @@ SECTION = re.compile(r"(<!-- bench:start -->\n).*?(<!-- bench:end -->)", re.DOTA
 
 
 def write(rows: list[Row], skipped: dict[str, str]) -> Path:
-    """Write `record/<date>.json`, the same as a table, and the plot; a later run of the same day replaces them."""
+    """Write `record/<date>.json`, the same as a table, and the plot; a later run of the same day
+    replaces them."""
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{date.today().isoformat()}.json"
     found = {
@@ -27,16 +28,15 @@ def write(rows: list[Row], skipped: dict[str, str]) -> Path:
         "rows": [row.to_json() for row in rows],
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
-    title = (
-        f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {_setting()}: medians, both sides in turns in one process."
-    )
+    title = f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {_setting()}: medians, both sides in turns in one process."
     path.with_suffix(".md").write_text(f"{title}\n\n{table(rows)}\n")
     plot.draw(rows, path.with_suffix(".svg"), _setting())
     return path
 
 
 def update_readme(rows: list[Row], record: Path) -> None:
-    """Put the table, what bounds the missed targets, and the plot between the README's two marks."""
+    """Put the table, what bounds the missed targets, and the plot between the README's two
+    marks."""
     text = README.read_text()
     if not SECTION.search(text):
         raise SystemExit(f"{README.name} has no '<!-- bench:start -->' and '<!-- bench:end -->'")

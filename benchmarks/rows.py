@@ -1,7 +1,8 @@
 """One row of the result: a figure of ours beside a peer's.
 
-The ratio always reads the same way: how many times as fast we are as the peer (2.0: half the time; 0.5: twice the
-time). A target in time, such as "at most 1.5 times the peer's", becomes "at least 0.67".
+The ratio always reads the same way: how many times as fast we are as the peer (2.0: half the time;
+0.5: twice the time). A target in time, such as "at most 1.5 times the peer's", becomes "at least
+0.67".
 """
 
 from dataclasses import asdict, dataclass, field
@@ -24,11 +25,15 @@ class Row:
     unit: str = "s"
     """"s", "B" and "requests" (less is better) or one of `RATES` (more is better)."""
     target: float | None = None
-    """The least ratio that reaches the target; None: the row is there to be seen, nothing is asked of it."""
+    """The least ratio that reaches the target; None: the row is there to be seen, nothing is asked
+    of it.
+    """
     target_least: float | None = None
     """The smallest figure that reaches the target, where it is a rate whatever the peer's is."""
     target_most: float | None = None
-    """The largest figure that reaches the target, where it is a number of bytes, requests or seconds whatever the peer's is."""
+    """The largest figure that reaches the target, where it is a number of bytes, requests or
+    seconds whatever the peer's is.
+    """
     bound: str = ""
     """What bounds a figure that is short of its target, with the measurement that shows it."""
     samples: dict[str, list[float]] = field(default_factory=dict)
@@ -71,10 +76,17 @@ class Row:
         return "" if self.target is None else f">= {self.target:.2g}x"
 
     def to_json(self) -> dict[str, Any]:
-        """The row as the record holds it: figures to four significant digits, which is more than they are worth."""
+        """The row as the record holds it: figures to four significant digits, which is more than
+        they are worth.
+        """
         found = asdict(self) | {"ratio": self.ratio, "reached": self.reached}
-        found["samples"] = {name: [_short(value) for value in values] for name, values in self.samples.items()}
-        return {name: _short(value) if isinstance(value, float) else value for name, value in found.items()}
+        found["samples"] = {
+            name: [_short(value) for value in values] for name, values in self.samples.items()
+        }
+        return {
+            name: _short(value) if isinstance(value, float) else value
+            for name, value in found.items()
+        }
 
 
 def _short(value: float) -> float:
@@ -107,7 +119,16 @@ def _digits(value: float) -> str:
 
 def table(rows: list[Row]) -> str:
     """The rows as one Markdown table, which is also readable as it stands."""
-    heading = ["", "What", "tensorferry", "Peer", "Peer's figure", "Times as fast", "Target", "Reached"]
+    heading = [
+        "",
+        "What",
+        "tensorferry",
+        "Peer",
+        "Peer's figure",
+        "Times as fast",
+        "Target",
+        "Reached",
+    ]
     body = [
         [
             row.workload,
@@ -123,12 +144,16 @@ def table(rows: list[Row]) -> str:
     ]
     widths = [max(len(line[i]) for line in [heading, *body]) for i in range(len(heading))]
     lines = [heading, ["-" * width for width in widths], *body]
-    cells = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    cells = (
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    )
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def hardest(rows: list[Row]) -> list[Row]:
-    """Of the rows of one thing, those with targets, the one that is nearest to missing its own or misses it most."""
+    """Of the rows of one thing, those with targets, the one that is nearest to missing its own or
+    misses it most.
+    """
     found: dict[tuple[str, str], Row] = {}
     for row in (row for row in rows if row.reached is not None):
         kept = found.setdefault((row.workload, row.what), row)
@@ -145,11 +170,16 @@ def _margin(row: Row) -> float:
 
 
 def bounds(rows: list[Row]) -> str:
-    """A line for each reason why a target is not reached: what bounds the figures, and which they are."""
+    """A line for each reason why a target is not reached: what bounds the figures, and which they
+    are.
+    """
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reached is False:
-            reasons.setdefault((row.workload, row.bound or "not explained"), []).append(f"{row.what}, beside {row.peer_name}")
+            reasons.setdefault((row.workload, row.bound or "not explained"), []).append(
+                f"{row.what}, beside {row.peer_name}"
+            )
     return "\n".join(
-        f"* {workload}: {bound}. Short of the target: {'; '.join(which)}." for (workload, bound), which in reasons.items()
+        f"* {workload}: {bound}. Short of the target: {'; '.join(which)}."
+        for (workload, bound), which in reasons.items()
     )

@@ -47,7 +47,9 @@ def main() -> None:
         module = importlib.import_module(WORKLOADS[name])
         available = machine.available_memory()
         if 0 < available < module.MEMORY:
-            skipped[name] = f"needs {quantity(module.MEMORY, 'B')} of free memory, has {quantity(available, 'B')}"
+            skipped[name] = (
+                f"needs {quantity(module.MEMORY, 'B')} of free memory, has {quantity(available, 'B')}"
+            )
             print(f"{name}: skipped: {skipped[name]}")
             continue
         rows += module.run(quick=options.quick)
@@ -70,9 +72,17 @@ def _record(rows: list[Row], skipped: dict[str, str], update_readme: bool) -> No
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=_names, metavar="C1,C3", help="these workloads; nothing is recorded")
-    parser.add_argument("--quick", action="store_true", help="less of everything, to see that it runs; nothing is recorded")
-    parser.add_argument("--update-readme", action="store_true", help="also rewrite the README's measured section")
+    parser.add_argument(
+        "--only", type=_names, metavar="C1,C3", help="these workloads; nothing is recorded"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="less of everything, to see that it runs; nothing is recorded",
+    )
+    parser.add_argument(
+        "--update-readme", action="store_true", help="also rewrite the README's measured section"
+    )
     options = parser.parse_args()
     if options.update_readme and (options.only or options.quick):
         parser.error("--update-readme takes a full run")
@@ -82,7 +92,9 @@ def _options() -> argparse.Namespace:
 def _names(text: str) -> list[str]:
     names = text.upper().split(",")
     if unknown := set(names) - set(WORKLOADS):
-        raise argparse.ArgumentTypeError(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+        raise argparse.ArgumentTypeError(
+            f"no workload {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}"
+        )
     return names
 
 

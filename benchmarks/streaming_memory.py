@@ -1,10 +1,13 @@
-"""How much memory a process takes to stream a file in shuffled batches: run as a program, in a process of its own.
+"""How much memory a process takes to stream a file in shuffled batches: run as a program, in a
+process of its own.
 
-Rationale: what counts is memory that the process has for itself (RssAnon): nobody can take it back while the process runs. The
-pages of a mapped file are the page cache's, which the kernel drops when somebody needs them; they are reported apart (RssFile).
+Rationale: what counts is memory that the process has for itself (RssAnon): nobody can take it back
+while the process runs. The pages of a mapped file are the page cache's, which the kernel drops when
+somebody needs them; they are reported apart (RssFile).
 
-Limitations: Linux only, as it rests on /proc. The kernel keeps no high-water mark of RssAnon, so it is looked at after every batch,
-and every so often after a pause in which what is read ahead fills up.
+Limitations: Linux only, as it rests on /proc. The kernel keeps no high-water mark of RssAnon, so it
+is looked at after every batch, and every so often after a pause in which what is read ahead fills
+up.
 """
 
 import json
@@ -24,7 +27,13 @@ PAUSES = 20
 def of(candidate: str, path: Path, limit: int) -> dict[str, int]:
     """Bytes added at the peak: `anonymous` and `mapped`; and `batches`, how many were read."""
     command = [sys.executable, __file__, candidate, str(path), str(limit)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    found = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     return json.loads(found.stdout.splitlines()[-1])
 
 
@@ -40,7 +49,9 @@ def _ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
     return open_and_shuffle
 
 
-def _reading(mode: Literal["direct", "read"]) -> Callable[[str, int], Callable[[], Iterable[object]]]:
+def _reading(
+    mode: Literal["direct", "read"],
+) -> Callable[[str, int], Callable[[], Iterable[object]]]:
     def ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
         import tensorferry
 
@@ -97,7 +108,10 @@ def _measure(candidate: str, path: str, limit: int) -> dict[str, int]:
 
 def _status() -> dict[str, int]:
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {name: int(fields[field].split()[0]) * 1024 for name, field in (("anonymous", "RssAnon"), ("mapped", "RssFile"))}
+    return {
+        name: int(fields[field].split()[0]) * 1024
+        for name, field in (("anonymous", "RssAnon"), ("mapped", "RssFile"))
+    }
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Loaders side by side: how many rows or batches a second each hands over.
 
-Rationale: what is timed is a pass from its first batch to its last, by a plain loop that keeps nothing. All that a loader does
-for a pass is in it: its iterator, its threads, and a new order where rows are shuffled.
+Rationale: what is timed is a pass from its first batch to its last, by a plain loop that keeps
+nothing. All that a loader does for a pass is in it: its iterator, its threads, and a new order
+where rows are shuffled.
 
-Limitations: a loader that is much slower than the others is timed on part of a pass (`Pass.count` says how much).
+Limitations: a loader that is much slower than the others is timed on part of a pass (`Pass.count`
+says how much).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -42,8 +44,15 @@ def over(batches: Callable[[], Iterable[object]], count: int) -> Pass:
 
 def rates(passes: Mapping[str, Pass], *, repetitions: int) -> dict[str, list[float]]:
     """Rows (or batches) a second of each loader, one figure for each repetition, taken in turns."""
-    samples = interleave({name: each.run for name, each in passes.items()}, repetitions=repetitions, inner=1, rest=REST)
-    return {name: [passes[name].count / taken for taken in times] for name, times in samples.items()}
+    samples = interleave(
+        {name: each.run for name, each in passes.items()},
+        repetitions=repetitions,
+        inner=1,
+        rest=REST,
+    )
+    return {
+        name: [passes[name].count / taken for taken in times] for name, times in samples.items()
+    }
 
 
 def beside(
@@ -57,7 +66,9 @@ def beside(
     target_least: float | None = None,
     bound: str = "",
 ) -> list[Row]:
-    """A row beside each peer; `peers` holds the least ratio asked for. `target_least` goes to those of which none is asked."""
+    """A row beside each peer; `peers` holds the least ratio asked for. `target_least` goes to those
+    of which none is asked.
+    """
     return [
         Row(
             workload=workload,
@@ -97,12 +108,18 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def require_rows(
-    batches: Iterable[object], count: int, *, shuffled: bool, of: int | None = None, look_at_every: int = 1
+    batches: Iterable[object],
+    count: int,
+    *,
+    shuffled: bool,
+    of: int | None = None,
+    look_at_every: int = 1,
 ) -> NDArray[np.int64]:
-    """Speed means nothing if the rows are wrong: each of `numbered_rows(count)` comes once, whole. Their order is returned.
+    """Speed means nothing if the rows are wrong: each of `numbered_rows(count)` comes once, whole.
+    Their order is returned.
 
-    With `of` they are `count` of the `numbered_rows(of)`, none of them twice. Of each row the first element is looked at, of every
-    `look_at_every`-th batch all of them.
+    With `of` they are `count` of the `numbered_rows(of)`, none of them twice. Of each row the first
+    element is looked at, of every `look_at_every`-th batch all of them.
     """
     columns = np.arange(WIDTH, dtype=np.int32)
     numbers = []

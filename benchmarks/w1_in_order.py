@@ -1,7 +1,9 @@
-"""W1: an int32 array of 100,000 rows of 400 bytes in memory, in order, as batches of 32 and of 1,024.
+"""W1: an int32 array of 100,000 rows of 400 bytes in memory, in order, as batches of 32 and of
+1,024.
 
-A read-only source can be handed over without a copy, a writable one cannot: a batch already handed out must not change. The targets
-are asked of the read-only one; the bytes of the other have to be moved, which the copied slices have to do as well.
+A read-only source can be handed over without a copy, a writable one cannot: a batch already handed
+out must not change. The targets are asked of the read-only one; the bytes of the other have to be
+moved, which the copied slices have to do as well.
 """
 
 from collections.abc import Callable
@@ -23,7 +25,10 @@ MEMORY = 1 << 30
 COUNT = 100_000
 TARGETS = {32: 20e6, 1024: 200e6}
 OURS = {"read-only, shared": "tensorflow", "writable, copied": "tensorflow"}
-DEFAULT, PREFETCHED = "tf.data from_tensor_slices.batch", "tf.data from_tensor_slices.batch.prefetch"
+DEFAULT, PREFETCHED = (
+    "tf.data from_tensor_slices.batch",
+    "tf.data from_tensor_slices.batch.prefetch",
+)
 LOADER, BATCH_LOADER = "torch DataLoader, __getitems__", "torch DataLoader, sampler of batches"
 VIEWS, COPIES = "NumPy slices, views", "NumPy slices, copied"
 FLOOR = "TFE_FromDlpackCapsule of each slice"
@@ -46,7 +51,9 @@ def _rows(size: int, repetitions: int) -> list[Row]:
     tf_data = tf.data.Dataset.from_tensor_slices(writable).batch(size)
     prefetched = tf_data.prefetch(tf.data.AUTOTUNE)
     tensor = torch.from_numpy(writable)
-    passes = {name: over(lambda dataset=dataset: dataset, COUNT) for name, dataset in ours.items()} | {
+    passes = {
+        name: over(lambda dataset=dataset: dataset, COUNT) for name, dataset in ours.items()
+    } | {
         DEFAULT: over(lambda: tf_data, COUNT),
         PREFETCHED: over(lambda: prefetched, COUNT),
         LOADER: over(lambda: torch_loader(tensor, size, shuffle=False), COUNT),
@@ -65,7 +72,9 @@ def _rows(size: int, repetitions: int) -> list[Row]:
     for name in ours:
         what, shared = f"batches of {size:,}, {name}", name.endswith("shared")
         least = TARGETS[size] if shared else None
-        rows += beside(found, name, frameworks, workload="W1", what=what, target_least=least, bound=bound)
+        rows += beside(
+            found, name, frameworks, workload="W1", what=what, target_least=least, bound=bound
+        )
         rows += beside(found, name, {VIEWS if shared else COPIES: None}, workload="W1", what=what)
     return rows
 
@@ -79,7 +88,9 @@ def _read_only(array: NDArray) -> NDArray:
     return shared
 
 
-def _slices(array: NDArray, size: int, hand_over: Callable[[NDArray], object] | None = None) -> Callable[[], None]:
+def _slices(
+    array: NDArray, size: int, hand_over: Callable[[NDArray], object] | None = None
+) -> Callable[[], None]:
     def views() -> None:
         for start in range(0, len(array), size):
             array[start : start + size]

@@ -1,4 +1,5 @@
-"""W2: the array of W1 in a new random order for each pass, over all its rows. Drawing the order is part of the pass."""
+"""W2: the array of W1 in a new random order for each pass, over all its rows. Drawing the order is
+part of the pass."""
 
 from statistics import median
 
@@ -21,7 +22,11 @@ GRAIN_COUNT = 10_000
 
 TAKE, SELECT = "permutation, np.take(out=)", "randperm, torch index_select(out=), 2 threads"
 DEFAULT = "tf.data shuffle(100000).batch"
-LOADER, BATCH_LOADER, GRAIN = "torch DataLoader, __getitems__", "torch DataLoader, sampler of batches", "grain MapDataset"
+LOADER, BATCH_LOADER, GRAIN = (
+    "torch DataLoader, __getitems__",
+    "torch DataLoader, sampler of batches",
+    "grain MapDataset",
+)
 DRAWN_TAKE, DRAWN_SELECT = "np.take alone", "index_select alone"
 LEAST = 1.2
 
@@ -39,7 +44,9 @@ def _rows(size: int, repetitions: int) -> list[Row]:
     ours = {name: plan.with_format(name) for name in FORMATS}
     tf_data = tf.data.Dataset.from_tensor_slices(array).shuffle(COUNT).batch(size)
     order = np.random.default_rng(0).permutation(COUNT)
-    passes = {name: over(lambda dataset=dataset: dataset, COUNT) for name, dataset in ours.items()} | {
+    passes = {
+        name: over(lambda dataset=dataset: dataset, COUNT) for name, dataset in ours.items()
+    } | {
         TAKE: Pass(take_into(array, size), COUNT),
         SELECT: Pass(index_select_into(tensor, size), COUNT),
         DEFAULT: over(lambda: tf_data, COUNT),
@@ -54,7 +61,9 @@ def _rows(size: int, repetitions: int) -> list[Row]:
         first, second = (require_rows(dataset, COUNT, shuffled=True) for _ in range(2))
         if np.array_equal(first, second):
             raise AssertionError("both passes have one order")
-    drawn = [f"{name} {quantity(median(found[name]), 'rows/s')}" for name in (DRAWN_TAKE, DRAWN_SELECT)]
+    drawn = [
+        f"{name} {quantity(median(found[name]), 'rows/s')}" for name in (DRAWN_TAKE, DRAWN_SELECT)
+    ]
     bound = f"moving the rows: with an order drawn beforehand {' and '.join(drawn)}"
     peers = {
         "numpy": (TAKE, SELECT, GRAIN),

@@ -1,7 +1,8 @@
-"""W3: 10,000,000 rows of 400 bytes in an .npy file that is mapped and in the page cache, in a new random order for each pass.
+"""W3: 10,000,000 rows of 400 bytes in an .npy file that is mapped and in the page cache, in a new
+random order for each pass.
 
-The idioms are timed twice: drawing the order of a pass, as a new order needs it, and with an order that is there already, which
-asks of us to draw ours in no time at all.
+The idioms are timed twice: drawing the order of a pass, as a new order needs it, and with an order
+that is there already, which asks of us to draw ours in no time at all.
 """
 
 import tempfile
@@ -24,7 +25,10 @@ PREFETCH = 4
 GRAIN_COUNT = 20 * SIZE
 
 TAKE, SELECT = "permutation, np.take(out=)", "randperm, torch index_select(out=), 2 threads"
-DRAWN_TAKE, DRAWN_SELECT = "np.take(out=), order drawn before", "torch index_select(out=), 2 threads, order drawn before"
+DRAWN_TAKE, DRAWN_SELECT = (
+    "np.take(out=), order drawn before",
+    "torch index_select(out=), 2 threads, order drawn before",
+)
 LOADER, GRAIN = "torch DataLoader, sampler of batches", "grain MapDataset"
 IN_ORDER = "the same rows in order"
 LEAST = 1.2
@@ -43,7 +47,12 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     mapped = np.load(path, mmap_mode="r")
     rows = np.asarray(mapped)  # np.memmap's own indexing is slower
     tensor = _torch(rows)
-    plan = Dataset.from_tensor_slices(tensorferry.open_npy(path)).shuffle(seed=7).batch(SIZE).prefetch(PREFETCH)
+    plan = (
+        Dataset.from_tensor_slices(tensorferry.open_npy(path))
+        .shuffle(seed=7)
+        .batch(SIZE)
+        .prefetch(PREFETCH)
+    )
     ours = plan.with_format("numpy")
     order = np.random.default_rng(0).permutation(count)
     passes = {
@@ -60,7 +69,14 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     require_rows(ours, count, shuffled=True, look_at_every=16)
     bound = f"memory that is not in order: np.take of {IN_ORDER} reaches {quantity(median(found[IN_ORDER]), 'rows/s')}"
     peers = dict.fromkeys((TAKE, SELECT, DRAWN_TAKE, DRAWN_SELECT, LOADER, GRAIN), LEAST)
-    return beside(found, "ours", peers, workload="W3", what=f"{count:,} mapped rows, batches of {SIZE:,}", bound=bound)
+    return beside(
+        found,
+        "ours",
+        peers,
+        workload="W3",
+        what=f"{count:,} mapped rows, batches of {SIZE:,}",
+        bound=bound,
+    )
 
 
 def _torch(rows: NDArray) -> torch.Tensor:

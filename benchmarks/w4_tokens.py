@@ -1,7 +1,9 @@
-"""W4: windows of 1,024 at random places of 10^9 uint16 tokens in a file in the page cache: x and y as int64, 32 in a batch.
+"""W4: windows of 1,024 at random places of 10^9 uint16 tokens in a file in the page cache: x and y
+as int64, 32 in a batch.
 
-As much work for the idioms as for us: x and y are arrays of their own, C-contiguous. With x and y as views of one array, which
-costs half as much and is not contiguous, the idiom is timed as well; nothing is asked of that row.
+As much work for the idioms as for us: x and y are arrays of their own, C-contiguous. With x and y
+as views of one array, which costs half as much and is not contiguous, the idiom is timed as well;
+nothing is asked of that row.
 """
 
 import tempfile
@@ -29,7 +31,10 @@ BATCHES = {"fast": 4000, "slow": 200}
 """Batches of a pass: nanoGPT's way is twenty times slower than the others."""
 
 NANO = "nanoGPT: torch.stack of astype(np.int64)"
-WINDOWS, VIEWS = "sliding_window_view[idx].astype", "sliding_window_view[idx].astype, y a view beside x"
+WINDOWS, VIEWS = (
+    "sliding_window_view[idx].astype",
+    "sliding_window_view[idx].astype, y a view beside x",
+)
 INTO, SLICES = "sliding_window_view[idx] into reused int64", "slices into reused int64"
 WIDEN = "np.copyto of a batch's windows that are in cache"
 LEAST = 1.2
@@ -46,7 +51,11 @@ def run(*, quick: bool) -> list[Row]:
 
 def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     tokens = np.asarray(np.load(path, mmap_mode="r"))
-    plan = Dataset.token_windows(tensorferry.open_npy(path), LENGTH, stride=1).shuffle(seed=7).batch(SIZE)
+    plan = (
+        Dataset.token_windows(tensorferry.open_npy(path), LENGTH, stride=1)
+        .shuffle(seed=7)
+        .batch(SIZE)
+    )
     ours = plan.take(BATCHES["fast"]).prefetch(PREFETCH).with_format("numpy")
     passes = {
         "ours": over(lambda: ours, BATCHES["fast"]),
@@ -71,12 +80,16 @@ def _times(call: Callable[[], object], count: int) -> Pass:
 
 
 def _nano_gpt(tokens: NDArray) -> Callable[[], object]:
-    """`get_batch` of nanoGPT's train.py, but for the map, which is opened once and not for every batch."""
+    """`get_batch` of nanoGPT's train.py, but for the map, which is opened once and not for every
+    batch.
+    """
 
     def batch() -> tuple[torch.Tensor, torch.Tensor]:
         places = torch.randint(len(tokens) - LENGTH, (SIZE,))
         x = torch.stack([torch.from_numpy(tokens[i : i + LENGTH].astype(np.int64)) for i in places])
-        y = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + LENGTH].astype(np.int64)) for i in places])
+        y = torch.stack(
+            [torch.from_numpy(tokens[i + 1 : i + 1 + LENGTH].astype(np.int64)) for i in places]
+        )
         return x, y
 
     return batch
@@ -123,7 +136,9 @@ def _widen(tokens: NDArray) -> Callable[[], object]:
 
 
 def _write(path: Path, count: int) -> None:
-    """Tokens that go up by one, and from the vocabulary's end to 0, so that a window tells whether it is one."""
+    """Tokens that go up by one, and from the vocabulary's end to 0, so that a window tells whether
+    it is one.
+    """
     file = open_memmap(path, mode="w+", dtype=np.uint16, shape=(count,))
     part = np.resize(np.arange(VOCABULARY, dtype=np.uint16), 200 * VOCABULARY)
     for start in range(0, count, len(part)):

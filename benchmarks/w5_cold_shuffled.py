@@ -1,7 +1,9 @@
-"""W5: 8,000,000 rows of 400 bytes in an .npy file that is not in memory, in a new random order for each pass.
+"""W5: 8,000,000 rows of 400 bytes in an .npy file that is not in memory, in a new random order for
+each pass.
 
-What bounds it is how many reads a device does in a second, so the last peers are fio's reads of 4 KiB, which bring no row to
-anybody. A row counts as one read of ours, also the one in ten that lies across two blocks of 4 KiB.
+What bounds it is how many reads a device does in a second, so the last peers are fio's reads of 4
+KiB, which bring no row to anybody. A row counts as one read of ours, also the one in ten that lies
+across two blocks of 4 KiB.
 """
 
 import mmap
@@ -44,7 +46,12 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
         return _opened(path).shuffle(seed=next(seeds)).batch(SIZE).with_format("numpy")
 
     def in_blocks() -> Dataset:
-        return _opened(path).shuffle(BUFFER, seed=next(seeds), block=BLOCK).batch(SIZE).with_format("numpy")
+        return (
+            _opened(path)
+            .shuffle(BUFFER, seed=next(seeds), block=BLOCK)
+            .batch(SIZE)
+            .with_format("numpy")
+        )
 
     passes = {
         "ours": rows_a_second(shuffled),
@@ -67,7 +74,11 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     return [
         *beside(found, "ours", peers, workload="W5", what=f"{what}: shuffled", bound=bound),
         *beside(
-            found, "ours in blocks", {BLOCKS: None}, workload="W5", what=f"{what}: shuffle(buffer_size={BUFFER:,}, block={BLOCK:,})"
+            found,
+            "ours in blocks",
+            {BLOCKS: None},
+            workload="W5",
+            what=f"{what}: shuffle(buffer_size={BUFFER:,}, block={BLOCK:,})",
         ),
     ]
 
@@ -88,7 +99,9 @@ def _mapped(path: Path, advice: int | None) -> NDArray[np.int32]:
     return np.frombuffer(mapping, np.int32, offset=start).reshape(-1, WIDTH)
 
 
-def _gathered(path: Path, order: NDArray[np.int64], *, advice: int | None) -> Callable[[], Iterator[NDArray[np.int32]]]:
+def _gathered(
+    path: Path, order: NDArray[np.int64], *, advice: int | None
+) -> Callable[[], Iterator[NDArray[np.int32]]]:
     def batches() -> Iterator[NDArray[np.int32]]:
         rows = _mapped(path, advice)
         return (rows[order[start : start + SIZE]] for start in range(0, len(rows), SIZE))
@@ -103,7 +116,9 @@ def _blocks(path: Path) -> Callable[[], Iterator[NDArray[np.int32]]]:
         rows = _mapped(path, None)
         starts = random.permutation(-(-len(rows) // BLOCK)) * BLOCK
         for first in range(0, len(starts), BUFFER // BLOCK):
-            group = np.concatenate([rows[start : start + BLOCK] for start in starts[first : first + BUFFER // BLOCK]])
+            group = np.concatenate(
+                [rows[start : start + BLOCK] for start in starts[first : first + BUFFER // BLOCK]]
+            )
             order = random.permutation(len(group))
             for start in range(0, len(group), SIZE):
                 yield group[order[start : start + SIZE]]

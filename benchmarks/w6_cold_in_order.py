@@ -1,7 +1,8 @@
 """W6: the same cold file in order: how much of what the device gives a pass hands over.
 
-A device reads faster into large pages, because it is told of fewer places to write to. So fio is there twice: as it comes, and
-reading into huge pages (`--mem=mmaphuge`), which the system has to be told to allow.
+A device reads faster into large pages, because it is told of fewer places to write to. So fio is
+there twice: as it comes, and reading into huge pages (`--mem=mmaphuge`), which the system has to be
+told to allow.
 """
 
 import os
@@ -11,7 +12,16 @@ from typing import Literal
 
 import numpy as np
 import tensorferry
-from cold import bytes_a_second, cold_file, fio, forgetting, huge_pages_can_be_had, in_huge_pages, no_fio, rates
+from cold import (
+    bytes_a_second,
+    cold_file,
+    fio,
+    forgetting,
+    huge_pages_can_be_had,
+    in_huge_pages,
+    no_fio,
+    rates,
+)
 from numpy.typing import NDArray
 from rows import Row
 from streams import WIDTH, beside, require_rows
@@ -37,7 +47,11 @@ def run(*, quick: bool) -> list[Row]:
 
 def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     def in_order(mode: Literal["direct", "read"]) -> Dataset:
-        return Dataset.from_tensor_slices(tensorferry.open(path, mode=mode)).batch(SIZE).with_format("numpy")
+        return (
+            Dataset.from_tensor_slices(tensorferry.open(path, mode=mode))
+            .batch(SIZE)
+            .with_format("numpy")
+        )
 
     passes = {
         "ours": bytes_a_second(lambda: in_order("direct"), ROW),
@@ -57,16 +71,28 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     for mode in ("direct", "read"):
         require_rows(in_order(mode), count, shuffled=False, look_at_every=16)
     what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio(path)}"
-    bound = "what fio leaves out: copying each byte to its batch, and two threads that take turns, while fewer reads are under way"
+    bound = (
+        "what fio leaves out: copying each byte to its batch, and two threads that take "
+        "turns, while fewer reads are under way"
+    )
     return [
         *beside(found, "ours", peers, workload="W6", what=what, unit="B/s", bound=bound),
-        *beside(found, 'mode="read"', {MEMMAP: None, INTO: None}, workload="W6", what=f'{what}, mode="read"', unit="B/s"),
+        *beside(
+            found,
+            'mode="read"',
+            {MEMMAP: None, INTO: None},
+            workload="W6",
+            what=f'{what}, mode="read"',
+            unit="B/s",
+        ),
     ]
 
 
 def _mapped(path: Path) -> Callable[[], Iterator[NDArray[np.int32]]]:
     def batches() -> Iterator[NDArray[np.int32]]:
-        rows = np.asarray(np.load(path, mmap_mode="r"))  # mapped anew: pages that are mapped are not dropped
+        rows = np.asarray(
+            np.load(path, mmap_mode="r")
+        )  # mapped anew: pages that are mapped are not dropped
         return (np.array(rows[start : start + SIZE]) for start in range(0, len(rows), SIZE))
 
     return batches

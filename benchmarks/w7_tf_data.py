@@ -1,7 +1,9 @@
-"""W7: shuffled batches of 1,024 int32 rows of 400 bytes as a `tf.data.Dataset`, taken by a Python loop and inside a `tf.function`.
+"""W7: shuffled batches of 1,024 int32 rows of 400 bytes as a `tf.data.Dataset`, taken by a Python
+loop and inside a `tf.function`.
 
-The array holds 1,000,000 rows, so that a pass is long beside what tf.data needs to begin one. The slowest peer is timed on fewer. Whole
-batches in a file (FixedLengthRecord) are not shuffled: that peer shows what reading alone costs.
+The array holds 1,000,000 rows, so that a pass is long beside what tf.data needs to begin one. The
+slowest peer is timed on fewer. Whole batches in a file (FixedLengthRecord) are not shuffled: that
+peer shows what reading alone costs.
 """
 
 import tempfile
@@ -34,7 +36,9 @@ LOOPS = {"taken by a loop": "", "taken inside a tf.function": ", in a tf.functio
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows beside tf.data's default and beside what an expert makes of tf.data, for each way to take batches."""
+    """Rows beside tf.data's default and beside what an expert makes of tf.data, for each way to
+    take batches.
+    """
     array = aligned(COUNT * WIDTH, np.int32).reshape(COUNT, WIDTH)
     array[...] = numbered_rows(COUNT)
     with tempfile.TemporaryDirectory() as folder:
@@ -52,12 +56,29 @@ def datasets(array: NDArray[np.int32], path: Path) -> dict[str, tf.data.Dataset]
     array[: COUNT // SIZE * SIZE].tofile(path)
     batches = -(-COUNT // SIZE)
     return {
-        "ours": Dataset.from_tensor_slices(array).shuffle(seed=7).batch(SIZE).prefetch(2).to_tf_data(),
-        SLICES: tf.data.Dataset.from_tensor_slices(few).shuffle(FEW).batch(SIZE).prefetch(tf.data.AUTOTUNE),
-        INDICES: tf.data.Dataset.range(COUNT).shuffle(COUNT).batch(SIZE).map(lambda rows: tf.gather(tensor, rows)).prefetch(2),
-        COMPUTED: tf.data.Dataset.range(batches).map(_computed(tensor), num_parallel_calls=tf.data.AUTOTUNE).prefetch(2),
-        GENERATOR: tf.data.Dataset.from_generator(_generator(array), output_signature=tf.TensorSpec([None, WIDTH], tf.int32)),
-        RECORDS: tf.data.FixedLengthRecordDataset(str(path), SIZE * WIDTH * 4).map(_decoded).prefetch(2),
+        "ours": Dataset.from_tensor_slices(array)
+        .shuffle(seed=7)
+        .batch(SIZE)
+        .prefetch(2)
+        .to_tf_data(),
+        SLICES: tf.data.Dataset.from_tensor_slices(few)
+        .shuffle(FEW)
+        .batch(SIZE)
+        .prefetch(tf.data.AUTOTUNE),
+        INDICES: tf.data.Dataset.range(COUNT)
+        .shuffle(COUNT)
+        .batch(SIZE)
+        .map(lambda rows: tf.gather(tensor, rows))
+        .prefetch(2),
+        COMPUTED: tf.data.Dataset.range(batches)
+        .map(_computed(tensor), num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(2),
+        GENERATOR: tf.data.Dataset.from_generator(
+            _generator(array), output_signature=tf.TensorSpec([None, WIDTH], tf.int32)
+        ),
+        RECORDS: tf.data.FixedLengthRecordDataset(str(path), SIZE * WIDTH * 4)
+        .map(_decoded)
+        .prefetch(2),
         ALONE: tf.data.Dataset.range(batches),
         MAPPED: tf.data.Dataset.range(batches).map(tf.identity),
     }
@@ -111,5 +132,11 @@ def _rows(found: dict[str, list[float]], what: str, loop: str) -> list[Row]:
     bound = f"tf.data's own part: a batch of nothing costs {alone} (range alone), through a map that does nothing {mapped}"
     peers = dict.fromkeys(name + loop for name in (SLICES, INDICES, COMPUTED, GENERATOR, RECORDS))
     return beside(
-        found, "ours" + loop, peers, workload="W7", what=f"shuffled batches of {SIZE:,}, {what}", target_least=TARGET, bound=bound
+        found,
+        "ours" + loop,
+        peers,
+        workload="W7",
+        what=f"shuffled batches of {SIZE:,}, {what}",
+        target_least=TARGET,
+        bound=bound,
     )

@@ -1,7 +1,9 @@
-"""W8: files of whole arrays, written and read again: `.npz` that is deflated, `.npy`, TFRecord of `tf.train.Example`s.
+"""W8: files of whole arrays, written and read again: `.npz` that is deflated, `.npy`, TFRecord of
+`tf.train.Example`s.
 
-Files that we write are on the disk when they take their name. So `.npy`, which costs little else, is written by the peer with
-`os.fsync` too; its figure without is there to be seen. Reading is from the page cache, into memory: nothing is mapped.
+Files that we write are on the disk when they take their name. So `.npy`, which costs little else,
+is written by the peer with `os.fsync` too; its figure without is there to be seen. Reading is from
+the page cache, into memory: nothing is mapped.
 """
 
 import os
@@ -29,18 +31,27 @@ def run(*, quick: bool) -> list[Row]:
     """Rows for each format, written and read."""
     scale = 8 if quick else 1
     with tempfile.TemporaryDirectory() as folder:
-        return [*_npz(Path(folder), scale), *_npy(Path(folder), scale), *_tfrecord(Path(folder), scale)]
+        return [
+            *_npz(Path(folder), scale),
+            *_npy(Path(folder), scale),
+            *_tfrecord(Path(folder), scale),
+        ]
 
 
 def _images(count: int) -> NDArray[np.uint8]:
-    """Images that deflate as photographs with some noise do, by a third: neighbours differ little."""
+    """Images that deflate as photographs with some noise do, by a third: neighbours differ
+    little.
+    """
     steps = np.random.default_rng(0).integers(-2, 3, (count, 3072))
     return np.cumsum(steps, axis=1).astype(np.uint8)
 
 
 def _npz(folder: Path, scale: int) -> list[Row]:
     images = _images(16_384 // scale)
-    kinds = {"one array": {"images": images}, "four arrays": {f"part{at}": part for at, part in enumerate(np.split(images, 4))}}
+    kinds = {
+        "one array": {"images": images},
+        "four arrays": {f"part{at}": part for at, part in enumerate(np.split(images, 4))},
+    }
     rows = []
     theirs, ours = folder / "theirs.npz", folder / "ours.npz"
     for kind, arrays in kinds.items():
@@ -50,7 +61,11 @@ def _npz(folder: Path, scale: int) -> list[Row]:
             "np.savez_compressed": lambda arrays=arrays: np.savez_compressed(theirs, **arrays),
         }
         rows += _rows(f"{what}: written", written, {"np.savez_compressed": LEAST})
-        rows += _rows(f"{what}: read", {"ours": lambda: _opened(theirs), "np.load": lambda: _loaded(theirs)}, {"np.load": LEAST})
+        rows += _rows(
+            f"{what}: read",
+            {"ours": lambda: _opened(theirs), "np.load": lambda: _loaded(theirs)},
+            {"np.load": LEAST},
+        )
         for name, array in arrays.items():
             require_equal(_opened(theirs)[name], array)
             require_equal(_loaded(ours)[name], array)
@@ -79,7 +94,9 @@ def _npy(folder: Path, scale: int) -> list[Row]:
         lazy: lambda: np.save(theirs, array),
     }
     bound = f"the disk, and giving back what is replaced: beside {replaced}, which promises what ours does, see its row"
-    rows = _rows(f"{what}: written", written, {synced: LEAST, replaced: None, lazy: None}, bound=bound)
+    rows = _rows(
+        f"{what}: written", written, {synced: LEAST, replaced: None, lazy: None}, bound=bound
+    )
     warm = bytearray(theirs.stat().st_size)
     into = "readinto(memory that is there)"
     read = {
@@ -117,13 +134,19 @@ def _replace(path: Path, array: NDArray[Any]) -> None:
 
 def _tfrecord(folder: Path, scale: int) -> list[Row]:
     count = 50_000 // scale
-    arrays: Arrays = {"image": _images(count)[:, :784].reshape(-1, 28, 28), "label": np.arange(count) % 10}
+    arrays: Arrays = {
+        "image": _images(count)[:, :784].reshape(-1, 28, 28),
+        "label": np.arange(count) % 10,
+    }
     theirs, ours = folder / "theirs.tfrecord", folder / "ours.tfrecord"
     what = f"TFRecord, {count:,} Examples of 28 x 28 pixels and a label"
     writer = "tf.io.TFRecordWriter"
     rows = _rows(
         f"{what}: written",
-        {"ours": lambda: tensorferry.save(ours, arrays), writer: lambda: _write_examples(theirs, arrays)},
+        {
+            "ours": lambda: tensorferry.save(ours, arrays),
+            writer: lambda: _write_examples(theirs, arrays),
+        },
         {writer: LEAST},
     )
     parsed = f"tf.data TFRecordDataset.batch({BATCH:,}).map(parse_example, 2 calls).prefetch"
@@ -134,8 +157,15 @@ def _tfrecord(folder: Path, scale: int) -> list[Row]:
     )
     for path in (theirs, ours):
         for name, array in arrays.items():
-            require_equal(np.concatenate([batch[name].numpy().reshape(-1, *array.shape[1:]) for batch in _parsed(path)]), array)
-            require_equal(np.concatenate([batch[name].numpy() for batch in _ours_by_batch(path)]), array)
+            require_equal(
+                np.concatenate(
+                    [batch[name].numpy().reshape(-1, *array.shape[1:]) for batch in _parsed(path)]
+                ),
+                array,
+            )
+            require_equal(
+                np.concatenate([batch[name].numpy() for batch in _ours_by_batch(path)]), array
+            )
     return rows
 
 
@@ -145,7 +175,10 @@ def _over(batches: Any) -> None:
 
 
 def _ours_by_batch(path: Path) -> tensorferry.Dataset:
-    features = {"image": tensorferry.TensorSpec((28, 28), "uint8"), "label": tensorferry.TensorSpec((), "int64")}
+    features = {
+        "image": tensorferry.TensorSpec((28, 28), "uint8"),
+        "label": tensorferry.TensorSpec((), "int64"),
+    }
     opened = tensorferry.open(path, mode="read", features=features)
     return tensorferry.Dataset.from_tensor_slices(dict(opened)).batch(BATCH).prefetch(4)
 
@@ -157,21 +190,34 @@ def _write_examples(path: Path, arrays: Arrays) -> None:
                 "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
                 "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            )
 
 
 def _parsed(path: Path) -> tf.data.Dataset:
-    wanted = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}
+    wanted = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
 
     def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
         found = tf.io.parse_example(records, wanted)
-        return {"image": tf.io.decode_raw(found["image"], tf.uint8, fixed_length=784), "label": found["label"]}
+        return {
+            "image": tf.io.decode_raw(found["image"], tf.uint8, fixed_length=784),
+            "label": found["label"],
+        }
 
-    return tf.data.TFRecordDataset(str(path)).batch(BATCH).map(parse, num_parallel_calls=2).prefetch(4)
+    return (
+        tf.data.TFRecordDataset(str(path)).batch(BATCH).map(parse, num_parallel_calls=2).prefetch(4)
+    )
 
 
 def _rows(
-    what: str, statements: Mapping[str, Callable[[], object]], peers: Mapping[str, float | None], bound: str = ""
+    what: str,
+    statements: Mapping[str, Callable[[], object]],
+    peers: Mapping[str, float | None],
+    bound: str = "",
 ) -> list[Row]:
     samples = interleave(statements, repetitions=REPETITIONS, inner=1)
     times = medians(samples)

@@ -1,6 +1,8 @@
-"""Write docs/conversion.md from what the code does; with --check, fail if the page says anything else.
+"""Write docs/conversion.md from what the code does; with --check, fail if the page says anything
+else.
 
-Every dtype's edge values are converted, one at a time, to every dtype under every casting, and compared exactly with what went in.
+Every dtype's edge values are converted, one at a time, to every dtype under every casting, and
+compared exactly with what went in.
 """
 
 import itertools
@@ -48,14 +50,33 @@ def edge_values(name: str) -> np.ndarray:
         return np.array([False, True])
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
-        powers = [sign * 2**bit + near for bit in range(65) for near in (-1, 0, 1) for sign in (-1, 1)]
+        powers = [
+            sign * 2**bit + near for bit in range(65) for near in (-1, 0, 1) for sign in (-1, 1)
+        ]
         return np.array(sorted({value for value in powers if info.min <= value <= info.max}), dtype)
     if np.issubdtype(dtype, np.complexfloating):
         part = edge_values("float32" if name == "complex64" else "float64")
-        return np.array([complex(re, im) for re, im in [*((v, 0.0) for v in part), *((1.0, v) for v in part)]], dtype)
+        return np.array(
+            [complex(re, im) for re, im in [*((v, 0.0) for v in part), *((1.0, v) for v in part)]],
+            dtype,
+        )
     info = ml_dtypes.finfo(dtype)
-    powers = [sign * 2.0**exponent * near for exponent in range(-30, 70) for near in (1, 1.25, 1 + 2**-20) for sign in (-1, 1)]
-    ends = [0.0, 0.1, math.inf, -math.inf, math.nan, float(info.max), float(info.min), float(info.smallest_subnormal)]
+    powers = [
+        sign * 2.0**exponent * near
+        for exponent in range(-30, 70)
+        for near in (1, 1.25, 1 + 2**-20)
+        for sign in (-1, 1)
+    ]
+    ends = [
+        0.0,
+        0.1,
+        math.inf,
+        -math.inf,
+        math.nan,
+        float(info.max),
+        float(info.min),
+        float(info.smallest_subnormal),
+    ]
     with np.errstate(over="ignore"):
         return np.array(powers + ends, np.float64).astype(dtype)
 
@@ -96,12 +117,19 @@ def cell(source: str, target: str, casting: str) -> str:
 def table(casting: str) -> str:
     lines = ["| from \\ to | " + " | ".join(DTYPES) + " |", "|---" * (len(DTYPES) + 1) + "|"]
     cells = {pair: cell(*pair, casting) for pair in itertools.product(DTYPES, repeat=2)}
-    lines += [f"| **{source}** | " + " | ".join(cells[source, target] for target in DTYPES) + " |" for source in DTYPES]
+    lines += [
+        f"| **{source}** | " + " | ".join(cells[source, target] for target in DTYPES) + " |"
+        for source in DTYPES
+    ]
     return "\n".join(lines)
 
 
 def page() -> str:
-    parts = ["# What becomes of a value", "Written by `make docs` from what the code does (docs/conversion.py).", LEGEND.strip()]
+    parts = [
+        "# What becomes of a value",
+        "Written by `make docs` from what the code does (docs/conversion.py).",
+        LEGEND.strip(),
+    ]
     for casting, meaning in CASTINGS.items():
         parts += [f'## casting="{casting}"', meaning, table(casting)]
     return "\n\n".join(parts) + "\n"
@@ -110,7 +138,9 @@ def page() -> str:
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         if PAGE.read_text() != page():
-            raise SystemExit(f"{PAGE.name} is not what the code does; run `make docs` and look at what changed")
+            raise SystemExit(
+                f"{PAGE.name} is not what the code does; run `make docs` and look at what changed"
+            )
     else:
         PAGE.write_text(page())
 

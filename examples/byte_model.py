@@ -1,7 +1,8 @@
 """A byte-level language model of Python source text, fed with windows of one long array of bytes.
 
-The text is Python's own library. ``token_windows`` hands out (x, y), y being x moved by one byte, widened from uint8 to int32 on the way
-into the batch; a shuffle over every possible window costs no memory. ``--short`` trains less.
+The text is Python's own library. ``token_windows`` hands out (x, y), y being x moved by one byte,
+widened from uint8 to int32 on the way into the batch; a shuffle over every possible window costs no
+memory. ``--short`` trains less.
 """
 
 import argparse
@@ -35,7 +36,11 @@ def library_text(most: int = 4 << 20) -> np.ndarray:
 
 def windows(text: np.ndarray) -> tfy.Dataset:
     """Windows at every byte, in random order."""
-    return tfy.Dataset.token_windows(text, LENGTH, stride=1, dtype="int32").shuffle(seed=7).batch(BATCH, drop_remainder=True)
+    return (
+        tfy.Dataset.token_windows(text, LENGTH, stride=1, dtype="int32")
+        .shuffle(seed=7)
+        .batch(BATCH, drop_remainder=True)
+    )
 
 
 def language_model() -> keras.Model:
@@ -44,10 +49,15 @@ def language_model() -> keras.Model:
     bytes_so_far = keras.Input((LENGTH,), dtype="int32")
     x = keras.layers.Embedding(256, 64)(bytes_so_far)
     for dilation in (1, 2, 4, 8):
-        seen = keras.layers.Conv1D(64, 3, padding="causal", dilation_rate=dilation, activation="relu")(x)
+        seen = keras.layers.Conv1D(
+            64, 3, padding="causal", dilation_rate=dilation, activation="relu"
+        )(x)
         x = keras.layers.LayerNormalization()(x + seen)
     model = keras.Model(bytes_so_far, keras.layers.Dense(256)(x))
-    model.compile(optimizer=keras.optimizers.Adam(3e-3), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        optimizer=keras.optimizers.Adam(3e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     return model
 
 

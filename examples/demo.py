@@ -1,4 +1,5 @@
-"""The main job on real data: the 1,797 digit images that scikit-learn ships, from NumPy arrays to TensorFlow tensors."""
+"""The main job on real data: the 1,797 digit images that scikit-learn ships, from NumPy arrays to
+TensorFlow tensors."""
 
 import os
 import tempfile
@@ -32,7 +33,8 @@ def describe(array: np.ndarray) -> str:
 
 
 def tensor_address(tensor: tf.Tensor) -> int:
-    """Where in memory a tensor's first element is, by a view (``tensor.numpy()`` would be a copy)."""
+    """Where in memory a tensor's first element is, by a view (``tensor.numpy()`` would be a
+    copy)."""
     return address(np.from_dlpack(tensor))
 
 
@@ -40,7 +42,9 @@ def show(tensor: tf.Tensor, array: np.ndarray) -> None:
     """What became of the array."""
     if not np.array_equal(tensor.numpy(), array):
         raise SystemExit("the tensor's values are not the array's")
-    kept = "shared, not copied" if tensor_address(tensor) == address(array) else "copied in one pass"
+    kept = (
+        "shared, not copied" if tensor_address(tensor) == address(array) else "copied in one pass"
+    )
     print(
         f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row {tensor[0, 0].numpy()}, {kept}, all values equal"
     )
@@ -48,12 +52,16 @@ def show(tensor: tf.Tensor, array: np.ndarray) -> None:
 
 def race(ours, theirs, their_name: str) -> None:
     """How long both ways take."""
-    print(f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} {microseconds(theirs):.1f} us")
+    print(
+        f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} {microseconds(theirs):.1f} us"
+    )
 
 
 def main() -> None:
     images = load_digits().images.astype(np.int64)
-    print(f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry {tensorferry.__version__}\n")
+    print(
+        f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry {tensorferry.__version__}\n"
+    )
 
     print("1. By inference: tensorferry.convert_to_tensor(images)")
     print(f"  array   {describe(images)}")
@@ -65,8 +73,13 @@ def main() -> None:
         "tf.convert_to_tensor(images)",
     )
 
-    print('\n2. By an explicit dtype, every value checked on the way: convert_to_tensor(images, dtype="int32")')
-    print(f"  array   {describe(images)}; the narrowest dtype for them is {tensorferry.smallest_dtype(images)}")
+    print(
+        "\n2. By an explicit dtype, every value checked on the way: convert_to_tensor(images, "
+        'dtype="int32")'
+    )
+    print(
+        f"  array   {describe(images)}; the narrowest dtype for them is {tensorferry.smallest_dtype(images)}"
+    )
     tensor = tensorferry.convert_to_tensor(images, dtype="int32")
     show(tensor, images)
     race(
@@ -75,7 +88,10 @@ def main() -> None:
         "tf.convert_to_tensor(images, dtype=tf.int32), which checks nothing,",
     )
 
-    print('\n3. One value does not fit: spoilt[12, 7, 3] = 2**32, then convert_to_tensor(spoilt, dtype="int32")')
+    print(
+        "\n3. One value does not fit: spoilt[12, 7, 3] = 2**32, then convert_to_tensor(spoilt, "
+        'dtype="int32")'
+    )
     spoilt = images.copy()
     spoilt[12, 7, 3] = 2**32
     print(f"  array   {describe(spoilt)}")

@@ -1,6 +1,8 @@
-"""An image classifier: the 1,797 digits that scikit-learn ships, streamed in shuffled batches into a Keras model.
+"""An image classifier: the 1,797 digits that scikit-learn ships, streamed in shuffled batches into
+a Keras model.
 
-The pixels stay integers until a batch is gathered: they become float32 between 0 and 1 on the way into it. ``--short`` trains less.
+The pixels stay integers until a batch is gathered: they become float32 between 0 and 1 on the way
+into it. ``--short`` trains less.
 """
 
 import argparse
@@ -24,11 +26,16 @@ def images() -> dict[str, np.ndarray]:
     """8 by 8 pixels of 0..16 and the digits they show, as small as they can be held."""
     digits = load_digits()
     pixels = digits.images[..., None]
-    return {"image": pixels.astype(tfy.smallest_dtype(pixels.astype(np.int64))), "label": digits.target.astype(np.uint8)}
+    return {
+        "image": pixels.astype(tfy.smallest_dtype(pixels.astype(np.int64))),
+        "label": digits.target.astype(np.uint8),
+    }
 
 
 def batches(arrays: dict[str, np.ndarray], batch_size: int) -> tuple[tfy.Dataset, tfy.Dataset]:
-    """What to train on, in another order each epoch, and what to test with. Which images are held out is drawn once."""
+    """What to train on, in another order each epoch, and what to test with. Which images are held
+    out is drawn once.
+    """
     mixed = tfy.Dataset.from_tensor_slices(arrays).shuffle(seed=3, reshuffle_each_iteration=False)
     typed = mixed.scale(1 / 16, which={"image": True}).cast({"label": "int64"})
     train = typed.skip(HELD_OUT).shuffle(seed=7).batch(batch_size).prefetch(2)
@@ -64,7 +71,9 @@ def resumes(dataset: tfy.Dataset) -> None:
     again.load_state_dict(json.loads(state))
     if not all(np.array_equal(a, b["label"].numpy()) for a, b in zip(left, again, strict=True)):
         raise SystemExit("the resumed epoch differs")
-    print(f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches left are the same")
+    print(
+        f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches left are the same"
+    )
 
 
 def main() -> None:
@@ -74,7 +83,9 @@ def main() -> None:
 
     arrays = images()
     train, test = batches(arrays, 64)
-    print(f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} bytes")
+    print(
+        f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} bytes"
+    )
     print(f"{len(train)} batches of {train.element_spec}")
     resumes(train)
 

@@ -1,7 +1,9 @@
-"""The digits classifier, trained twice: by ``model.fit`` on ``to_tf_data()``, and on the same batches fed to it one by one.
+"""The digits classifier, trained twice: by ``model.fit`` on ``to_tf_data()``, and on the same
+batches fed to it one by one.
 
-Same seed, same batches, same arithmetic: the losses of every epoch have to be the same. With ``class_weight``, validation data and
-batches that are computed and shuffled by the engine while the model trains.
+Same seed, same batches, same arithmetic: the losses of every epoch have to be the same. With
+``class_weight``, validation data and batches that are computed and shuffled by the engine while the
+model trains.
 """
 
 import os
@@ -21,16 +23,24 @@ WEIGHTS = {digit: 2.0 if digit == 8 else 1.0 for digit in range(10)}  # eights a
 
 
 def datasets() -> tuple[tfy.Dataset, tfy.Dataset]:
-    """What to train on, shuffled anew in every epoch, and what to validate with: pixels of 0..16 as float32 of 0..1, and digits."""
+    """What to train on, shuffled anew in every epoch, and what to validate with: pixels of 0..16 as
+    float32 of 0..1, and digits.
+    """
     digits = load_digits()
-    rows = tfy.Dataset.from_tensor_slices((digits.data.astype(np.uint8), digits.target)).scale(1 / 16, which=(True, False))
-    return rows.skip(HELD_OUT).shuffle(seed=7).batch(32).prefetch(2), rows.take(HELD_OUT).batch(HELD_OUT)
+    rows = tfy.Dataset.from_tensor_slices((digits.data.astype(np.uint8), digits.target)).scale(
+        1 / 16, which=(True, False)
+    )
+    return rows.skip(HELD_OUT).shuffle(seed=7).batch(32).prefetch(2), rows.take(HELD_OUT).batch(
+        HELD_OUT
+    )
 
 
 def classifier() -> keras.Model:
     """A small network, the same at every call."""
     keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10)])
+    model = keras.Sequential(
+        [keras.Input((64,)), keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10)]
+    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=keras.optimizers.Adam(2e-3), loss=loss, metrics=["accuracy"])
     return model
@@ -42,7 +52,14 @@ def fitted() -> tuple[list[float], float]:
     # No Python runs between the engine and the model: `fit` takes a real tf.data.Dataset.
     history = (
         classifier()
-        .fit(train.to_tf_data(), validation_data=test.to_tf_data(), epochs=EPOCHS, class_weight=WEIGHTS, shuffle=False, verbose=0)
+        .fit(
+            train.to_tf_data(),
+            validation_data=test.to_tf_data(),
+            epochs=EPOCHS,
+            class_weight=WEIGHTS,
+            shuffle=False,
+            verbose=0,
+        )
         .history
     )
     return history["loss"], history["val_accuracy"][-1]
@@ -54,7 +71,10 @@ def by_hand() -> list[float]:
     model, means = classifier(), []
     for _ in range(EPOCHS):
         batches = list(train)
-        losses = [model.train_on_batch(pixels, digits, class_weight=WEIGHTS)[0] for pixels, digits in batches]
+        losses = [
+            model.train_on_batch(pixels, digits, class_weight=WEIGHTS)[0]
+            for pixels, digits in batches
+        ]
         means.append(float(np.average(losses, weights=[len(digits) for _, digits in batches])))
     return means
 
@@ -62,7 +82,9 @@ def by_hand() -> list[float]:
 def main() -> None:
     (losses, accuracy), expected = fitted(), by_hand()
     for epoch, (loss, same) in enumerate(zip(losses, expected, strict=True), 1):
-        print(f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} by hand")
+        print(
+            f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} by hand"
+        )
     print(f"accuracy on {HELD_OUT} held-out images: {accuracy:.4f}")
     if not np.allclose(losses, expected, rtol=1e-6):
         raise SystemExit("the losses differ")

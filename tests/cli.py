@@ -11,19 +11,25 @@ import time
 import numpy as np
 
 # What `make build` builds.
-COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(pathlib.Path(__file__).parents[1] / "target" / "release" / "tensorferry")
+COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(
+    pathlib.Path(__file__).parents[1] / "target" / "release" / "tensorferry"
+)
 
 
 def run(*arguments, **options):
     """What it did and said, if it did."""
-    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
     assert done.returncode == 0, done.stderr
     return done
 
 
 def refused(*arguments, status=None, **options):
     """What it says when it refuses."""
-    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
     expected = (1, 2, 3) if status is None else (status,)
     assert done.returncode in expected, (done.returncode, done.stdout, done.stderr)
     assert done.stderr.startswith("tensorferry: error: ")
@@ -57,7 +63,13 @@ def sparse(path, shape, dtype):
 
 
 def start(*arguments, **options):
-    return subprocess.Popen([COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def read_by(process):

@@ -1,4 +1,5 @@
-"""What every test file shares: the frameworks, the dtypes, and a process of its own for what might end one."""
+"""What every test file shares: the frameworks, the dtypes, and a process of its own for what might
+end one."""
 
 from __future__ import annotations
 
@@ -20,10 +21,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The machine that runs the tests may be busy: no deadline, and the same examples in every run.
-settings.register_profile("tests", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 
-# Where the tests run in the background of a shell, Ctrl-C is ignored, and would be by the processes that they start and interrupt.
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and would be by the processes
+# that they start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -46,7 +54,8 @@ NAMES = [
 ]
 
 
-#: NumPy 1.26 prints scalars in another way, has fewer dimensions, and copies where it cannot say that memory is read-only.
+# : NumPy 1.26 prints scalars in another way, has fewer dimensions, and copies where it cannot say
+# that memory is read-only.
 NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
 MOST_DIMENSIONS = 64 if NUMPY_2 else 32
 numpy_2 = pytest.mark.skipif(not NUMPY_2, reason="of NumPy 2")
@@ -58,7 +67,8 @@ def np_dtype(name: str) -> np.dtype:
 
 
 def address(array) -> int:
-    """Where the first element lies. (Not of `tf.Tensor.numpy()`, which is always a copy: of the tensor itself.)"""
+    """Where the first element lies. (Not of `tf.Tensor.numpy()`, which is always a copy: of the
+    tensor itself.)"""
     return np.asarray(array).__array_interface__["data"][0]
 
 
@@ -96,9 +106,11 @@ def same(actual, expected) -> None:
         np.testing.assert_array_equal(actual.astype(wide), native.astype(wide))
 
 
-def run_python(code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None) -> str:
-    """Runs code in a process of its own, in this environment and more of it, and returns what it printed; an abort there fails this test
-    alone."""
+def run_python(
+    code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None
+) -> str:
+    """Runs code in a process of its own, in this environment and more of it, and returns what it
+    printed; an abort there fails this test alone."""
     process = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
@@ -107,7 +119,9 @@ def run_python(code: str, *arguments: str, timeout: float = 120, environment: Ma
         check=False,
         env=os.environ | (environment or {}),
     )
-    assert process.returncode == 0, f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
+    assert process.returncode == 0, (
+        f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
+    )
     return process.stdout
 
 
@@ -115,7 +129,9 @@ def numbered_file(path, rows: int, width: int):
     """A `.npy` file of int32 rows that begin with their number, and hold nothing else."""
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(rows, width))
     for start in range(0, rows, 4096):
-        file[start : start + 4096] = np.arange(start, min(start + 4096, rows), dtype=np.int32)[:, None]
+        file[start : start + 4096] = np.arange(start, min(start + 4096, rows), dtype=np.int32)[
+            :, None
+        ]
     file.flush()
     return path
 
@@ -128,14 +144,30 @@ def faults(tmp_path_factory) -> dict[str, str]:
         pytest.skip("no C compiler to build what makes operations fail")
     tests = Path(__file__).parent
     library = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, tests / "faults.c", "-ldl"], check=True)
+    subprocess.run(
+        [
+            compiler,
+            "-O1",
+            "-Wall",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+            "-o",
+            library,
+            tests / "faults.c",
+            "-ldl",
+        ],
+        check=True,
+    )
     return {"LD_PRELOAD": str(library), "PYTHONPATH": str(tests)}
 
 
 def _framework(name: str):
     if os.environ.get("TENSORFERRY_FRAMEWORKS") == "all":
         return __import__(name)
-    return pytest.importorskip(name, reason=f"{name} is not installed; make test FRAMEWORKS=all installs it")
+    return pytest.importorskip(
+        name, reason=f"{name} is not installed; make test FRAMEWORKS=all installs it"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""What the tests of datasets share: comparing one with the real tf.data's, and resuming one at every position."""
+"""What the tests of datasets share: comparing one with the real tf.data's, and resuming one at
+every position."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ class Theirs:
 
 
 def assert_agree(tf, pipeline, *, cardinality: int | None = None) -> None:
-    """The pipeline has the same elements, specification and cardinality in both libraries; the cardinality may be one that tf.data does
-    not know."""
+    """The pipeline has the same elements, specification and cardinality in both libraries; the
+    cardinality may be one that tf.data does not know."""
     ours, theirs = pipeline(tfy), pipeline(Theirs(tf))
     assert ours.element_spec == theirs.element_spec
     if cardinality is None:
@@ -45,7 +46,8 @@ def assert_same_elements(a, b) -> None:
 
 
 def assert_resumes(make, format: str = "numpy") -> None:
-    """Every position's state, through JSON, goes on in a dataset that is made anew as the uninterrupted iteration does."""
+    """Every position's state, through JSON, goes on in a dataset that is made anew as the
+    uninterrupted iteration does."""
     whole = [repr(element) for element in make().with_format(format)]
     iterator = iter(make().with_format(format))
     for position in range(len(whole) + 1):
@@ -57,7 +59,8 @@ def assert_resumes(make, format: str = "numpy") -> None:
 
 
 def assert_everywhere(make) -> None:
-    """A pipeline of ours resumes at every position, comes back from pickle, and has the same elements inside tf.data."""
+    """A pipeline of ours resumes at every position, comes back from pickle, and has the same
+    elements inside tf.data."""
     assert_resumes(make)
     again = pickle.loads(pickle.dumps(make()))
     assert again.element_spec == make().element_spec

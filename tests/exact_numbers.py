@@ -1,4 +1,5 @@
-"""What a number becomes in another dtype, by exact arithmetic: the rules of docs/conversion.md over `int` and `fractions.Fraction`."""
+"""What a number becomes in another dtype, by exact arithmetic: the rules of docs/conversion.md over
+`int` and `fractions.Fraction`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,12 @@ from conftest import np_dtype
 #: What a conversion is instead of a number.
 MISFIT, UNDEFINED = "misfit", "undefined"
 #: Significant bits, least and greatest exponent.
-FORMATS = {"float16": (11, -14, 15), "bfloat16": (8, -126, 127), "float32": (24, -126, 127), "float64": (53, -1022, 1023)}
+FORMATS = {
+    "float16": (11, -14, 15),
+    "bfloat16": (8, -126, 127),
+    "float32": (24, -126, 127),
+    "float64": (53, -1022, 1023),
+}
 PARTS = {"complex64": "float32", "complex128": "float64"}
 
 
@@ -18,7 +24,15 @@ def plain(value):
     """A number of NumPy's or Python's as Python has it."""
     if hasattr(value, "dtype"):
         kind = value.dtype.kind
-        value = bool(value) if kind == "b" else int(value) if kind in "iu" else complex(value) if kind == "c" else float(value)
+        value = (
+            bool(value)
+            if kind == "b"
+            else int(value)
+            if kind in "iu"
+            else complex(value)
+            if kind == "c"
+            else float(value)
+        )
     return value
 
 
@@ -53,7 +67,9 @@ def expected(value, dtype: str, casting: str):
         return MISFIT if casting == "checked" and exact not in (0, 1) else exact != 0
     if dtype in FORMATS:
         made = nearest(exact, dtype)
-        if casting == "checked" and (math.isinf(made) or (not isinstance(value, float) and Fraction(made) != exact)):
+        if casting == "checked" and (
+            math.isinf(made) or (not isinstance(value, float) and Fraction(made) != exact)
+        ):
             return MISFIT
         return math.copysign(made, value) if isinstance(value, float) else made
     return _integer(exact, isinstance(value, float), dtype, casting)
@@ -77,7 +93,11 @@ def _of_no_number(value: float, dtype: str, casting: str):
         return MISFIT if casting == "checked" else True
     if casting != "saturate":
         return MISFIT if casting == "checked" else UNDEFINED
-    return 0 if math.isnan(value) else _integer(Fraction(2) ** 200 * (1 if value > 0 else -1), True, dtype, casting)
+    return (
+        0
+        if math.isnan(value)
+        else _integer(Fraction(2) ** 200 * (1 if value > 0 else -1), True, dtype, casting)
+    )
 
 
 def equal(actual, due) -> bool:
@@ -87,4 +107,6 @@ def equal(actual, due) -> bool:
         return equal(actual.real, due.real) and equal(actual.imag, due.imag)
     if isinstance(due, float) and math.isnan(due):
         return math.isnan(actual)
-    return actual == due and (not isinstance(due, float) or math.copysign(1, actual) == math.copysign(1, due))
+    return actual == due and (
+        not isinstance(due, float) or math.copysign(1, actual) == math.copysign(1, due)
+    )

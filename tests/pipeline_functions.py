@@ -1,4 +1,5 @@
-"""Functions that random pipelines call. Each takes whatever the elements are, as long as they are tensors, and may be traced."""
+"""Functions that random pipelines call. Each takes whatever the elements are, as long as they are
+tensors, and may be traced."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ class Named:
         self.name = function.__name__
 
     def bound(self, Dataset: Any) -> Callable[..., Any]:
-        return tf.autograph.experimental.do_not_convert(self.function)  # converting takes long, and changes nothing here
+        return tf.autograph.experimental.do_not_convert(
+            self.function
+        )  # converting takes long, and changes nothing here
 
     def __repr__(self) -> str:
         return self.name
@@ -30,7 +33,9 @@ class Making(Named):
     """A function that makes datasets: its first argument is the library's `Dataset`."""
 
     def bound(self, Dataset: Any) -> Callable[..., Any]:
-        return tf.autograph.experimental.do_not_convert(lambda *element: self.function(Dataset, *element))
+        return tf.autograph.experimental.do_not_convert(
+            lambda *element: self.function(Dataset, *element)
+        )
 
 
 def leaves(element: tuple[Any, ...]) -> list[Any]:
@@ -39,7 +44,8 @@ def leaves(element: tuple[Any, ...]) -> list[Any]:
 
 
 def number(element: tuple[Any, ...]) -> Any:
-    """An int64 that follows from an element. No float is cast to an integer that could not hold it."""
+    """An int64 that follows from an element. No float is cast to an integer that could not hold
+    it."""
     first = leaves(element)[0]
     if first.dtype.is_complex:
         first = tf.math.real(first)
@@ -78,7 +84,9 @@ def twice_each(*element):
 
 
 def to_float(*element):
-    return tf.nest.map_structure(lambda x: None if x is None or x.dtype.is_complex else tf.cast(x, tf.float32), element)
+    return tf.nest.map_structure(
+        lambda x: None if x is None or x.dtype.is_complex else tf.cast(x, tf.float32), element
+    )
 
 
 def constants(*element):
@@ -193,7 +201,9 @@ def with_numbers(Dataset, *element):
 
 def asserts(*element):
     with tf.control_dependencies([tf.debugging.assert_less(number(element), np.int64(3))]):
-        return whole(*tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), element))
+        return whole(
+            *tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), element)
+        )
 
 
 def parity(*element):
@@ -238,7 +248,9 @@ MAPS = [
 ]
 #: Maps whose results have None in them, or dimensions of length 0.
 NONES, EMPTIES = ["with_none", "to_float"], ["other_lengths"]
-PREDICATES = [Named(function) for function in (sum_is_even, sum_is_small, always, never, not_a_bool)]
+PREDICATES = [
+    Named(function) for function in (sum_is_even, sum_is_small, always, never, not_a_bool)
+]
 SCANS = [
     (np.int64(0), Named(add_up)),
     (0, Named(count)),
@@ -253,4 +265,6 @@ FOLDS = [
 ]
 DATASETS = [Making(function) for function in (itself_twice, constant_range, nothing, with_numbers)]
 WINDOWS = [Making(function) for function in (windows_whole, windows_batched, windows_padded)]
-GROUPS = [(Named(parity), Making(function)) for function in (group_whole, group_batched, group_with_key)]
+GROUPS = [
+    (Named(parity), Making(function)) for function in (group_whole, group_batched, group_with_key)
+]

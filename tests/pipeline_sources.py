@@ -1,4 +1,5 @@
-"""What random pipelines start with, for hypothesis: sources of every kind. Their repr is what one would write."""
+"""What random pipelines start with, for hypothesis: sources of every kind. Their repr is what one
+would write."""
 
 from __future__ import annotations
 
@@ -33,8 +34,12 @@ class Array:
             return (few > 0).astype(dtype)
         if dtype.kind in "iu":
             info = np.iinfo(dtype)
-            return np.choose(few % 5, [np.full(self.shape, x, dtype) for x in (info.min, 1, info.max, 3, 7)]).astype(dtype)
-        special = np.choose(few % 5, [np.full(self.shape, x) for x in (np.nan, 0.5, -np.inf, -0.0, -3.25)])
+            return np.choose(
+                few % 5, [np.full(self.shape, x, dtype) for x in (info.min, 1, info.max, 3, 7)]
+            ).astype(dtype)
+        special = np.choose(
+            few % 5, [np.full(self.shape, x) for x in (np.nan, 0.5, -np.inf, -0.0, -3.25)]
+        )
         return (special + 1j * few if dtype.kind == "c" else special).astype(dtype)
 
 
@@ -154,26 +159,39 @@ def tensors(draw: st.DrawFn, kind: Kind) -> Chain:
 @st.composite
 def lists(draw: st.DrawFn, kind: Kind) -> Chain:
     value = st.sampled_from([1, -7, 2.5, True, 1 << 40])
-    return Chain("from_tensor_slices", draw(nested(st.lists(value, min_size=3, max_size=3), kind.none)))
+    return Chain(
+        "from_tensor_slices", draw(nested(st.lists(value, min_size=3, max_size=3), kind.none))
+    )
 
 
 @st.composite
 def ranges(draw: st.DrawFn) -> Chain:
     number = st.integers(-6, 12)
-    args = draw(st.tuples(number) | st.tuples(number, number) | st.tuples(number, number, st.sampled_from([-3, -1, 1, 2, 5])))
+    args = draw(
+        st.tuples(number)
+        | st.tuples(number, number)
+        | st.tuples(number, number, st.sampled_from([-3, -1, 1, 2, 5]))
+    )
     # Only of dtypes that hold the numbers: tf.data wraps the others.
     kwargs = draw(
-        st.just({}) | st.fixed_dictionaries({"output_type": st.sampled_from([tf.int32, tf.int64, tf.float32, "float64"])})
+        st.just({})
+        | st.fixed_dictionaries(
+            {"output_type": st.sampled_from([tf.int32, tf.int64, tf.float32, "float64"])}
+        )
     )
     return Chain("range", *args, **kwargs)
 
 
 @st.composite
 def generators(draw: st.DrawFn, kind: Kind) -> Chain:
-    generated = draw(nested(arrays(kind, draw(st.integers(0, 5))), none=False))  # tf.data's signatures have no None
+    generated = draw(
+        nested(arrays(kind, draw(st.integers(0, 5))), none=False)
+    )  # tf.data's signatures have no None
 
     def known(array: Array) -> tf.TensorSpec:
         dims = [dim if draw(booleans) else None for dim in array.shape[1:]]
         return tf.TensorSpec(draw(st.sampled_from([dims, dims, None])), np_dtype(array.dtype))
 
-    return Chain("from_generator", Rows(generated), output_signature=tf.nest.map_structure(known, generated))
+    return Chain(
+        "from_generator", Rows(generated), output_signature=tf.nest.map_structure(known, generated)
+    )

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
-from pipeline_functions import DATASETS, EMPTIES, FOLDS, GROUPS, MAPS, NONES, PREDICATES, SCANS, WINDOWS
+from pipeline_functions import (
+    DATASETS,
+    EMPTIES,
+    FOLDS,
+    GROUPS,
+    MAPS,
+    NONES,
+    PREDICATES,
+    SCANS,
+    WINDOWS,
+)
 from pipeline_sources import Chain, Kind, booleans, sources
 
 
@@ -33,22 +43,38 @@ SIMPLE: dict[str, Stage] = {
     "take": lambda draw, chain: chain.then("take", draw(counts)),
     "skip": lambda draw, chain: chain.then("skip", draw(counts)),
     "repeat": lambda draw, chain: chain.then("repeat", draw(st.integers(0, 3))),
-    "repeat, endless": lambda draw, chain: chain.then("repeat", *draw(st.sampled_from([(), (None,), (-1,)]))),
-    "shard": lambda draw, chain: chain.then("shard", *draw(st.sampled_from([(1, 0), (2, 0), (2, 1), (3, 1), (9, 8)]))),
-    "prefetch": lambda draw, chain: chain.then("prefetch", draw(st.sampled_from([0, 1, 2, tf.data.AUTOTUNE]))),
-    "enumerate": lambda draw, chain: chain.then("enumerate", *draw(st.tuples() | st.tuples(st.integers(-3, 9)))),
+    "repeat, endless": lambda draw, chain: chain.then(
+        "repeat", *draw(st.sampled_from([(), (None,), (-1,)]))
+    ),
+    "shard": lambda draw, chain: chain.then(
+        "shard", *draw(st.sampled_from([(1, 0), (2, 0), (2, 1), (3, 1), (9, 8)]))
+    ),
+    "prefetch": lambda draw, chain: chain.then(
+        "prefetch", draw(st.sampled_from([0, 1, 2, tf.data.AUTOTUNE]))
+    ),
+    "enumerate": lambda draw, chain: chain.then(
+        "enumerate", *draw(st.tuples() | st.tuples(st.integers(-3, 9)))
+    ),
     "concatenate itself": lambda draw, chain: chain.then("concatenate", chain),
     "zip with a range": lambda draw, chain: Chain("zip", (chain, Chain("range", draw(counts)))),
-    "zip with itself": lambda draw, chain: Chain("zip", {"left": chain, "b": chain.then("skip", draw(counts))}),
+    "zip with itself": lambda draw, chain: Chain(
+        "zip", {"left": chain, "b": chain.then("skip", draw(counts))}
+    ),
     "choose_from_datasets": lambda draw, chain: Chain(
         "choose_from_datasets",
         [chain, chain.then("take", draw(counts))],
-        Chain("from_tensor_slices", np.array(draw(st.lists(st.integers(0, 1), max_size=9)), np.int64)),
+        Chain(
+            "from_tensor_slices", np.array(draw(st.lists(st.integers(0, 1), max_size=9)), np.int64)
+        ),
         draw(booleans),
     ),
     "zip of several": lambda draw, chain: Chain("zip", chain, chain.then("take", 2)),
     "window": lambda draw, chain: chain.then(
-        "window", draw(positive), draw(st.none() | positive), draw(st.integers(1, 3)), draw(booleans)
+        "window",
+        draw(positive),
+        draw(st.none() | positive),
+        draw(st.integers(1, 3)),
+        draw(booleans),
     ),
 }
 
@@ -64,10 +90,16 @@ TENSORS: dict[str, Stage] = {
     "take_while": lambda draw, chain: chain.then("take_while", draw(st.sampled_from(PREDICATES))),
     "scan": lambda draw, chain: chain.then("scan", *draw(st.sampled_from(SCANS))),
     "flat_map": lambda draw, chain: chain.then("flat_map", draw(st.sampled_from(DATASETS))),
-    "interleave": lambda draw, chain: chain.then("interleave", draw(st.sampled_from(DATASETS)), draw(positive), draw(positive)),
-    "padded_batch": lambda draw, chain: chain.then("padded_batch", draw(positive), drop_remainder=draw(booleans)),
+    "interleave": lambda draw, chain: chain.then(
+        "interleave", draw(st.sampled_from(DATASETS)), draw(positive), draw(positive)
+    ),
+    "padded_batch": lambda draw, chain: chain.then(
+        "padded_batch", draw(positive), drop_remainder=draw(booleans)
+    ),
     "unbatch": lambda draw, chain: chain.then("unbatch"),
-    "group_by_window": lambda draw, chain: chain.then("group_by_window", *draw(st.sampled_from(GROUPS)), draw(positive)),
+    "group_by_window": lambda draw, chain: chain.then(
+        "group_by_window", *draw(st.sampled_from(GROUPS)), draw(positive)
+    ),
     "rebatch": lambda draw, chain: chain.then(
         "rebatch", draw(positive | st.lists(positive, min_size=1, max_size=3)), draw(booleans)
     ),
@@ -75,13 +107,19 @@ TENSORS: dict[str, Stage] = {
 
 #: Stages that make tensors of windows.
 FLATTEN: dict[str, Stage] = {
-    "flat_map of windows": lambda draw, chain: chain.then("flat_map", draw(st.sampled_from(WINDOWS))),
+    "flat_map of windows": lambda draw, chain: chain.then(
+        "flat_map", draw(st.sampled_from(WINDOWS))
+    ),
     "interleave of windows": lambda draw, chain: chain.then(
-        "interleave", draw(st.sampled_from(WINDOWS)), cycle_length=draw(positive), block_length=draw(positive)
+        "interleave",
+        draw(st.sampled_from(WINDOWS)),
+        cycle_length=draw(positive),
+        block_length=draw(positive),
     ),
 }
 
-#: Stages that may not end where there is no end, that take long to, or that count on what is repeated for ever to have elements.
+# : Stages that may not end where there is no end, that take long to, or that count on what is
+# repeated for ever to have elements.
 SEARCHES = {
     "batch, large",
     "choose_from_datasets",
@@ -105,14 +143,20 @@ def maps(kind: Kind) -> st.SearchStrategy[Any]:
 def stages(kind: Kind, windows: int, endless: bool) -> list[str]:
     """The names of those that may come next, where elements are windows of so many levels."""
     names = [*SIMPLE, *list(FLATTEN) * 5] if windows else [*SIMPLE, *TENSORS, *TENSORS]
-    left_out = {*(SEARCHES if endless else ()), *(["window"] if kind.none else ()), *(["unbatch", "rebatch"] if kind.empty else ())}
+    left_out = {
+        *(SEARCHES if endless else ()),
+        *(["window"] if kind.none else ()),
+        *(["unbatch", "rebatch"] if kind.empty else ()),
+    }
     return [name for name in names if name not in left_out]
 
 
 @st.composite
 def chains(draw: st.DrawFn, max_stages: int = 6) -> Chain:
     """A source and stages. Where elements are windows, stages that need tensors are left out."""
-    kind = draw(st.sampled_from([Kind(), Kind(empty=True), Kind(none=True), Kind(none=True, empty=True)]))
+    kind = draw(
+        st.sampled_from([Kind(), Kind(empty=True), Kind(none=True), Kind(none=True, empty=True)])
+    )
     chain, windows, endless = draw(sources(kind)), 0, False
     for _ in range(draw(st.integers(0, max_stages))):
         stage = draw(st.sampled_from(stages(kind, windows, endless)))

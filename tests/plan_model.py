@@ -1,6 +1,7 @@
 """An independent model of plans: what their elements are, epoch by epoch, in plain Python lists.
 
-Nothing here is the library's. The permutations are the programs of docs/shuffle.md, read from the page and run.
+Nothing here is the library's. The permutations are the programs of docs/shuffle.md, read from the
+page and run.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ def _programs() -> dict[str, Any]:
 
 
 _NAMES = _programs()
-mix, random, order, order_in_blocks = (_NAMES[name] for name in ("mix", "random", "order", "order_in_blocks"))
+mix, random, order, order_in_blocks = (
+    _NAMES[name] for name in ("mix", "random", "order", "order_in_blocks")
+)
 
 
 def child(epoch: int, turn: int) -> int:
-    """The epoch of a round of ``repeat``, and of the dataset that a function makes of element ``turn``."""
+    """The epoch of a round of ``repeat``, and of the dataset that a function makes of element
+    ``turn``.
+    """
     return turn if epoch == 0 else mix(epoch ^ mix(turn + 1))
 
 
@@ -94,7 +99,9 @@ STAGES: dict[str, Callable[[Plan, int], list[Any]]] = {
     "unbatch": lambda plan, epoch: [row for batch in _first(plan, epoch) for row in batch],
     "repeat": _repeat,
     "concatenate": lambda plan, epoch: [row for each in plan.inputs for row in each.rows(epoch)],
-    "zip": lambda plan, epoch: [a - b for a, b in zip(*(each.rows(epoch) for each in plan.inputs), strict=False)],
+    "zip": lambda plan, epoch: [
+        a - b for a, b in zip(*(each.rows(epoch) for each in plan.inputs), strict=False)
+    ],
     "map": lambda plan, epoch: [3 * row + 1 for row in _first(plan, epoch)],
     "filter": lambda plan, epoch: [row for row in _first(plan, epoch) if row % 3 != 1],
     "take_while": lambda plan, epoch: _take_while(_first(plan, epoch)),

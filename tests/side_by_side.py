@@ -1,7 +1,8 @@
-"""One pipeline, built and iterated in tensorferry and in the real tf.data, and where the two differ.
+"""One pipeline, built and iterated in tensorferry and in the real tf.data, and where the two
+differ.
 
-A pipeline is written once, as a function of the `Dataset` class it is built with. Nothing in what is compared is rounded: values are
-compared bit by bit.
+A pipeline is written once, as a function of the `Dataset` class it is built with. Nothing in what
+is compared is rounded: values are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ LIMIT = 30
 
 
 def kind(error: BaseException) -> str:
-    """The kind of an error: which builtin `except` catches it. TensorFlow's own classes are sorted in by what they say."""
-    if isinstance(error, tf.errors.InvalidArgumentError | tf.errors.OutOfRangeError | ValueError | OverflowError):
+    """The kind of an error: which builtin `except` catches it. TensorFlow's own classes are sorted
+    in by what they say.
+    """
+    if isinstance(
+        error,
+        tf.errors.InvalidArgumentError | tf.errors.OutOfRangeError | ValueError | OverflowError,
+    ):
         return "value"
     if isinstance(error, TypeError):
         return "type"
@@ -51,7 +57,12 @@ def bits(array: Any) -> Any:
     array = np.asarray(array)
     if array.dtype.kind in "fcV":
         array = np.where(array != array, np.array(np.nan, array.dtype), array)
-    return array.dtype.name, array.shape, array.tobytes(), repr(array.tolist()) if array.size < 9 else ...
+    return (
+        array.dtype.name,
+        array.shape,
+        array.tobytes(),
+        repr(array.tolist()) if array.size < 9 else ...,
+    )
 
 
 def tensor(value: Any) -> Any:
@@ -83,7 +94,11 @@ def run(build: Callable[[Any], Any], Dataset: Any) -> Run:
     result = Run()
     try:
         result.dataset = build(Dataset)
-        elements = iter(result.dataset) if isinstance(result.dataset, tfy.Dataset | tf.data.Dataset) else None
+        elements = (
+            iter(result.dataset)
+            if isinstance(result.dataset, tfy.Dataset | tf.data.Dataset)
+            else None
+        )
     except Exception as error:
         result.refused = error
         return result
@@ -109,16 +124,21 @@ def iterate(result: Run, iterator: Any, shown: Callable[[Any], Any]) -> None:
 #: What tf.data alone refuses, by its words. Pipelines that it refuses so are not compared.
 THEIRS_ALONE = (
     "`tf.data.Dataset.unique` does not support type",  # tensorferry compares values of every dtype
-    "Number of components does not match",  # tf.data forgets that None has no component, where a dataset holds windows of it
-    "`padded_batch` is only supported for datasets that produce tensor elements but type spec of elements in the input dataset is not a "
+    # tf.data forgets that None has no component, where a dataset holds windows of it
+    "Number of components does not match",
+    "`padded_batch` is only supported for datasets that produce tensor elements but type spec of "
+    "elements in the input dataset is not a "
     "subclass of TensorSpec: `NoneTensorSpec()`",  # None pads to None
-    "The element types for the new state must match",  # of reduce, before it calls the function; of no elements it is never called
+    # of reduce, before it calls the function; of no elements it is never called
+    "The element types for the new state must match",
 )
 
 #: What tensorferry refuses when the pipeline is built, by its words.
 REFUSED_EARLY = (
-    "holds datasets, not tensors",  # tf.data batches windows, too, into something that can only be unbatched
-    "unbatch: the components have different numbers of rows",  # tf.data notices at the first element, if another stage is not wrong, too
+    # tf.data batches windows, too, into something that can only be unbatched
+    "holds datasets, not tensors",
+    # tf.data notices at the first element, if another stage is not wrong, too
+    "unbatch: the components have different numbers of rows",
 )
 
 #: What tensorferry alone refuses while iterating, by its words.
@@ -146,13 +166,18 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
         return
     assert_specs_agree(ours.dataset.element_spec, theirs.dataset.element_spec)
     if theirs.failed and not ours.failed and re.search("skip|shard", repr(build)):
-        # Elements that are skipped are not computed where they need not be, so that they cannot fail.
+        # Elements that are skipped are not computed where they need not be, so that they cannot
+        # fail.
         assert theirs.elements == ours.elements[: len(theirs.elements)]
         return
     assert ours.elements == theirs.elements
-    assert (ours.failed is None) == (theirs.failed is None), f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+    assert (ours.failed is None) == (theirs.failed is None), (
+        f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+    )
     if ours.failed is not None and theirs.failed is not None:
-        assert kind(ours.failed) == kind(theirs.failed), f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+        assert kind(ours.failed) == kind(theirs.failed), (
+            f"ours: {ours.failed!r}, tf.data's: {theirs.failed!r}"
+        )
     assert ours.ended == theirs.ended
     assert_cardinalities_agree(ours, theirs)
     assert_numpy_iterators_agree(ours.dataset, theirs.dataset)
@@ -161,7 +186,8 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
 def assert_refused_alike(ours: Run, theirs: Run) -> None:
     """What cannot work is refused with the same kind of error.
 
-    tf.data finds some of it while iterating only; there tensorferry may refuse it when the pipeline is built.
+    tf.data finds some of it while iterating only; there tensorferry may refuse it when the pipeline
+    is built.
     """
     if any(words in str(ours.refused) for words in REFUSED_EARLY):
         return
@@ -178,12 +204,17 @@ def assert_specs_agree(ours: Any, theirs: Any) -> None:
 
 
 def assert_cardinalities_agree(ours: Run, theirs: Run) -> None:
-    """Equal, or tensorferry knows what tf.data calls unknown: then the elements have to bear it out."""
+    """Equal, or tensorferry knows what tf.data calls unknown: then the elements have to bear it
+    out.
+    """
     known, expected = int(ours.dataset.cardinality()), theirs.dataset.cardinality().numpy()
     if known != expected:
-        # What tf.data calls endless is empty where what it repeats has no elements, and it does not know that.
+        # What tf.data calls endless is empty where what it repeats has no elements, and it does not
+        # know that.
         assert expected == UNKNOWN or (expected == INFINITE and ours.ended and not ours.elements)
-        assert known == (len(ours.elements) if ours.ended else INFINITE) or (not ours.ended and known > LIMIT)
+        assert known == (len(ours.elements) if ours.ended else INFINITE) or (
+            not ours.ended and known > LIMIT
+        )
     for dataset, count in ((ours.dataset, known), (theirs.dataset, expected)):
         try:
             length = len(dataset)

@@ -1,4 +1,5 @@
-"""Files of every format with the same two arrays, and how to read all of one: what the tests of faults damage."""
+"""Files of every format with the same two arrays, and how to read all of one: what the tests of
+faults damage."""
 
 from __future__ import annotations
 
@@ -13,8 +14,16 @@ ROWS = 40
 X = (np.arange(ROWS * 50).reshape(ROWS, 50) % 251).astype(np.uint8)
 Y = np.arange(ROWS, dtype=np.int64) * 7 - 3
 
-#: Names of files, by what has to be said of damage there: whether every byte of an array is under a checksum.
-FORMATS = {"a.npy": False, "stored.npz": False, "deflated.npz": True, "a.safetensors": False, "a.tfrecord": True, "a.bin": False}
+# : Names of files, by what has to be said of damage there: whether every byte of an array is under
+# a checksum.
+FORMATS = {
+    "a.npy": False,
+    "stored.npz": False,
+    "deflated.npz": True,
+    "a.safetensors": False,
+    "a.tfrecord": True,
+    "a.bin": False,
+}
 
 Read = dict[str, np.ndarray]
 
@@ -66,4 +75,6 @@ def equal(found: Read, expected: Read) -> bool:
 def prefix(found: Read, expected: Read) -> bool:
     """Whether the arrays are the first rows of what was expected."""
     lengths = {len(array) for array in found.values()}
-    return len(lengths) == 1 and equal(found, {name: expected[name][: min(lengths)] for name in found})
+    return len(lengths) == 1 and equal(
+        found, {name: expected[name][: min(lengths)] for name in found}
+    )

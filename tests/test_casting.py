@@ -1,4 +1,5 @@
-"""Every pair of dtypes under every casting, through Python, against exact arithmetic one value at a time."""
+"""Every pair of dtypes under every casting, through Python, against exact arithmetic one value at a
+time."""
 
 from __future__ import annotations
 
@@ -18,7 +19,12 @@ from tensorferry import errors
 
 CASTINGS = ["checked", "saturate", "wrap"]
 # Significant bits, exponents of the least normal and of the greatest number.
-FORMATS = {"float16": (11, -14, 15), "bfloat16": (8, -126, 127), "float32": (24, -126, 127), "float64": (53, -1022, 1023)}
+FORMATS = {
+    "float16": (11, -14, 15),
+    "bfloat16": (8, -126, 127),
+    "float32": (24, -126, 127),
+    "float64": (53, -1022, 1023),
+}
 PART = {"complex64": "float32", "complex128": "float64"}
 
 
@@ -61,7 +67,9 @@ def nearest(value, name: str) -> float:
 def cast(value, target: str, casting: str):
     """What the table in the documentation says that a value becomes."""
     if isinstance(value, complex):
-        return complex(cast(value.real, PART[target], casting), cast(value.imag, PART[target], casting))
+        return complex(
+            cast(value.real, PART[target], casting), cast(value.imag, PART[target], casting)
+        )
     if target in PART:
         return complex(cast(value, PART[target], casting), 0.0)
     if target == "bool":
@@ -71,7 +79,9 @@ def cast(value, target: str, casting: str):
     if target in FORMATS:
         rounded = nearest(value, target)
         if casting == "checked":
-            became_infinite = math.isinf(rounded) and not (isinstance(value, float) and math.isinf(value))
+            became_infinite = math.isinf(rounded) and not (
+                isinstance(value, float) and math.isinf(value)
+            )
             inexact = not isinstance(value, float) and not became_infinite and int(rounded) != value
             if became_infinite or inexact:
                 raise Misfit
@@ -83,7 +93,13 @@ def cast(value, target: str, casting: str):
     if isinstance(value, float):
         if casting == "checked" and not (math.isfinite(value) and value == int(value)):
             raise Misfit
-        value = 0 if math.isnan(value) else (low if value < 0 else high) if math.isinf(value) else int(value)
+        value = (
+            0
+            if math.isnan(value)
+            else (low if value < 0 else high)
+            if math.isinf(value)
+            else int(value)
+        )
     if casting == "saturate":
         return min(max(value, low), high)
     if not low <= value <= high:
@@ -96,7 +112,10 @@ def python_values(array: np.ndarray) -> list:
     which = array.dtype.kind
     if array.dtype.name in FORMATS:
         return [float(value) for value in array.astype(np.float64)]
-    return [complex(value) if which == "c" else bool(value) if which == "b" else int(value) for value in array]
+    return [
+        complex(value) if which == "c" else bool(value) if which == "b" else int(value)
+        for value in array
+    ]
 
 
 def edges(name: str) -> np.ndarray:
@@ -106,12 +125,48 @@ def edges(name: str) -> np.ndarray:
         return np.array([False, True])
     powers = [7, 8, 11, 12, 15, 16, 24, 25, 31, 32, 53, 54, 63, 64]
     integers = [0, 1, 2] + [2**power + by for power in powers for by in (-1, 0, 1, 2**power // 256)]
-    integers += [-value for value in integers] + [65504, 65519, 65520, 65536, 255 << 23, 257 << 40, 2**63 + 2**10]
+    integers += [-value for value in integers] + [
+        65504,
+        65519,
+        65520,
+        65536,
+        255 << 23,
+        257 << 40,
+        2**63 + 2**10,
+    ]
     if kind(name) == "integer":
         info = np.iinfo(name)
-        return np.array([value for value in dict.fromkeys(integers) if info.min <= value <= info.max], dtype)
-    others = [-0.0, 0.5, -0.5, 1.5, 0.1, 2.5, 1e-8, 6e-8, 2.0**-149, 2.0**-150, 2.0**-133, 3.0e-45, 5e-324]
-    others += [65519.99, 3.3895e38, 3.3961e38, 3.4028235e38, 3.40282357e38, 1e39, 1e300, -1e300, math.nan, math.inf, -math.inf]
+        return np.array(
+            [value for value in dict.fromkeys(integers) if info.min <= value <= info.max], dtype
+        )
+    others = [
+        -0.0,
+        0.5,
+        -0.5,
+        1.5,
+        0.1,
+        2.5,
+        1e-8,
+        6e-8,
+        2.0**-149,
+        2.0**-150,
+        2.0**-133,
+        3.0e-45,
+        5e-324,
+    ]
+    others += [
+        65519.99,
+        3.3895e38,
+        3.3961e38,
+        3.4028235e38,
+        3.40282357e38,
+        1e39,
+        1e300,
+        -1e300,
+        math.nan,
+        math.inf,
+        -math.inf,
+    ]
     with np.errstate(all="ignore"):
         floats = np.array([float(value) for value in integers] + others)
         if kind(name) == "complex":
@@ -145,7 +200,14 @@ def check(array: np.ndarray, target: str, casting: str) -> None:
         assert tensorferry.can_convert(array, np_dtype(target))
     result = tensorferry.tensor(array, np_dtype(target), casting=casting).numpy()
     with np.errstate(all="ignore"):
-        wide = np.array(expected, np.complex128 if target in PART else np.float64 if target in FORMATS else np.dtype(target))
+        wide = np.array(
+            expected,
+            np.complex128
+            if target in PART
+            else np.float64
+            if target in FORMATS
+            else np.dtype(target),
+        )
         same(result, wide.astype(np_dtype(target)))  # exact: the values were rounded before
 
 
@@ -167,13 +229,18 @@ def test_random_arrays(data):
     check(array, data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(CASTINGS)))
 
 
-@pytest.mark.parametrize("target", ["int8", "int32", "uint8", "uint32", "float16", "float32", "float64", "bool"])
+@pytest.mark.parametrize(
+    "target", ["int8", "int32", "uint8", "uint32", "float16", "float32", "float64", "bool"]
+)
 @pytest.mark.parametrize("size", [63, 64, 65, 1000, 100_000])
 def test_one_misfit_anywhere_is_found(target, size):
     for at in {0, 1, size // 2, size - 1}:
         array = np.ones(size, np.int64)
         array[at] = 2**53 + 1
-        with pytest.raises(OverflowError, match=rf"1 of {size} values does not fit \(first: \[{at}\] = 9007199254740993"):
+        with pytest.raises(
+            OverflowError,
+            match=rf"1 of {size} values does not fit \(first: \[{at}\] = 9007199254740993",
+        ):
             tensorferry.tensor(array, target)
 
 
@@ -185,7 +252,8 @@ def test_the_error_is_the_one_the_design_promises():
         tensorferry.tensor(array, "int32")
     assert str(refused.value) == (
         "int64 -> int32: 3 of 1000000 values do not fit (first: [12, 7] = 4294967296; int32 holds "
-        '-2147483648..2147483647). Keep dtype="int64", or pass casting="saturate" or casting="wrap".'
+        '-2147483648..2147483647). Keep dtype="int64", or pass casting="saturate" or '
+        'casting="wrap".'
     )
     assert isinstance(refused.value, errors.OverflowError)
     assert isinstance(refused.value, ValueError)
@@ -223,7 +291,9 @@ def test_an_error_travels_by_pickle_whole():
     assert (str(again), again.code) == (str(refused.value), "index_out_of_range")
 
 
-@pytest.mark.parametrize("name", ["OverflowError", "ValueError", "TypeError", "BufferError", "IndexError", "MemoryError"])
+@pytest.mark.parametrize(
+    "name", ["OverflowError", "ValueError", "TypeError", "BufferError", "IndexError", "MemoryError"]
+)
 def test_each_class_is_also_the_builtin_of_its_name(name):
     import builtins
 
@@ -232,13 +302,25 @@ def test_each_class_is_also_the_builtin_of_its_name(name):
 
 
 def test_value_range_and_smallest_dtype_agree_with_numpy():
-    for values in ([0, 255], [-1, 255], [0, 256], [-129], [0, 2**63], [0], [-(2**63)], [True, False], [2**32, 5]):
+    for values in (
+        [0, 255],
+        [-1, 255],
+        [0, 256],
+        [-129],
+        [0, 2**63],
+        [0],
+        [-(2**63)],
+        [True, False],
+        [2**32, 5],
+    ):
         array = np.array(values)
         low, high = tensorferry.value_range(array)
         assert (low, high) == (array.min(), array.max())
         smallest = tensorferry.smallest_dtype(array)
         if array.dtype.kind != "b":
-            assert smallest == np.result_type(np.min_scalar_type(int(low)), np.min_scalar_type(int(high)))
+            assert smallest == np.result_type(
+                np.min_scalar_type(int(low)), np.min_scalar_type(int(high))
+            )
         assert tensorferry.can_convert(array, smallest)
     with pytest.raises(ValueError, match="without elements") as refused:
         tensorferry.value_range(np.array([], np.int32))

@@ -1,4 +1,5 @@
-"""checked_cast: tf.cast, with every value checked. Its values are convert's, its gradients tf.cast's."""
+"""checked_cast: tf.cast, with every value checked. Its values are convert's, its gradients
+tf.cast's."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ def edges(name: str) -> np.ndarray:
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.array([0, 1, limits.max, limits.min], dtype)
-    return np.array([0.0, 1.0, 1.5, 3e38, -1.0, np.inf, np.nan]).astype(np.float64).astype(dtype, copy=False)
+    return (
+        np.array([0.0, 1.0, 1.5, 3e38, -1.0, np.inf, np.nan])
+        .astype(np.float64)
+        .astype(dtype, copy=False)
+    )
 
 
 def attempt(function, error: type[BaseException]):
@@ -38,8 +43,13 @@ def test_every_pair_of_dtypes_is_as_convert_has_it(tf, source, casting) -> None:
         tensor = tf.constant(values)
         assert tensor.dtype == np_dtype(source)
         for target in NAMES:
-            expected = attempt(lambda t=target, v=values: tfy.tensor(v, t, casting=casting), tfy.Error)
-            actual = attempt(lambda t=target, x=tensor: checked_cast(x, t, casting=casting), tf.errors.InvalidArgumentError)
+            expected = attempt(
+                lambda t=target, v=values: tfy.tensor(v, t, casting=casting), tfy.Error
+            )
+            actual = attempt(
+                lambda t=target, x=tensor: checked_cast(x, t, casting=casting),
+                tf.errors.InvalidArgumentError,
+            )
             if isinstance(expected, tfy.Error):
                 if source != target:
                     assert isinstance(actual, tf.errors.InvalidArgumentError), (target, values)
@@ -87,10 +97,18 @@ def test_it_checks_in_eager_code_and_in_graphs(tf) -> None:
     cast = tf.function(lambda x: checked_cast(x, tf.int8))
     for run in (lambda x: checked_cast(x, tf.int8), cast):
         assert run(tf.constant([1, -2])).numpy().tolist() == [1, -2]
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"int32 -> int8: 1 of 2 values does not fit \(first: \[1\] = 300"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=r"int32 -> int8: 1 of 2 values does not fit \(first: \[1\] = 300",
+        ):
             run(tf.constant([1, 300]))
-    assert cast.get_concrete_function(tf.TensorSpec([None, 3], tf.int32)).structured_outputs.shape.as_list() == [None, 3]
-    assert cast.get_concrete_function(tf.TensorSpec(None, tf.int32)).structured_outputs.shape.rank is None
+    assert cast.get_concrete_function(
+        tf.TensorSpec([None, 3], tf.int32)
+    ).structured_outputs.shape.as_list() == [None, 3]
+    assert (
+        cast.get_concrete_function(tf.TensorSpec(None, tf.int32)).structured_outputs.shape.rank
+        is None
+    )
 
 
 def test_what_is_no_tensor_of_numbers_is_refused(tf) -> None:
@@ -121,7 +139,9 @@ def test_a_large_tensor_is_converted_whole(tf) -> None:
 
 
 def test_it_runs_in_a_dataset_of_tf_datas(tf) -> None:
-    real = tf.data.Dataset.from_tensor_slices(np.array([1, 300, 2])).map(lambda x: checked_cast(x, tf.uint8))
+    real = tf.data.Dataset.from_tensor_slices(np.array([1, 300, 2])).map(
+        lambda x: checked_cast(x, tf.uint8)
+    )
     assert real.element_spec.dtype == tf.uint8
     assert [int(x) for x in real.ignore_errors()] == [1, 2]
 
@@ -144,13 +164,24 @@ def test_a_keras_model_casts_and_learns_through_it(tf) -> None:
     def fitted(cast):
         tf.keras.utils.set_random_seed(0)
         inputs = tf.keras.Input((3,), dtype="float64")
-        model = tf.keras.Sequential([inputs, tf.keras.layers.Dense(2, dtype="float64"), cast, tf.keras.layers.Dense(1)])
+        model = tf.keras.Sequential(
+            [inputs, tf.keras.layers.Dense(2, dtype="float64"), cast, tf.keras.layers.Dense(1)]
+        )
         model.compile("sgd", "mse")
-        return model.fit(np.ones((8, 3)), np.zeros((8, 1)), epochs=2, shuffle=False, verbose=0).history["loss"]
+        return model.fit(
+            np.ones((8, 3)), np.zeros((8, 1)), epochs=2, shuffle=False, verbose=0
+        ).history["loss"]
 
     expected = fitted(tf.keras.layers.Lambda(lambda x: tf.cast(x, tf.float32)))
     assert fitted(Narrow(tf)) == expected
-    assert fitted(tf.keras.layers.Lambda(lambda x: checked_cast(x, tf.float32), output_shape=lambda shape: shape)) == expected
+    assert (
+        fitted(
+            tf.keras.layers.Lambda(
+                lambda x: checked_cast(x, tf.float32), output_shape=lambda shape: shape
+            )
+        )
+        == expected
+    )
     assert expected[1] < expected[0]
 
 
@@ -162,9 +193,14 @@ def test_xla_says_that_it_has_no_kernel(tf) -> None:
 
 def test_vectorized_map_calls_it_row_by_row(tf) -> None:
     rows = tf.constant([[1, 2], [3, 4]])
-    assert tf.vectorized_map(lambda row: checked_cast(row, tf.int8), rows).numpy().tolist() == [[1, 2], [3, 4]]
+    assert tf.vectorized_map(lambda row: checked_cast(row, tf.int8), rows).numpy().tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
     with pytest.raises(ValueError, match="TensorferryCast"):
-        tf.vectorized_map(lambda row: checked_cast(row, tf.int8), rows, fallback_to_while_loop=False)
+        tf.vectorized_map(
+            lambda row: checked_cast(row, tf.int8), rows, fallback_to_while_loop=False
+        )
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ from cli import COMMAND, refused, run
 
 
 def checked(*paths) -> tuple[int, list[str]]:
-    done = subprocess.run([COMMAND, "check", *map(str, paths)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "check", *map(str, paths)], capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert len(lines) == len(paths)
@@ -39,7 +41,13 @@ def test_whole_files_are_ok_and_what_cannot_be_verified_is_said(files) -> None:
     assert status == 0
     for path, line in zip(files.values(), lines, strict=True):
         assert line.startswith(f"{path}: ok: ")
-        sums = "CRC-32C" if path.endswith(".tfrecord") else "CRC-32 " if path.endswith(".npz") else "no checksums"
+        sums = (
+            "CRC-32C"
+            if path.endswith(".tfrecord")
+            else "CRC-32 "
+            if path.endswith(".npz")
+            else "no checksums"
+        )
         assert sums in line
     assert "100 records" in next(line for line in lines if "tfrecord" in line)
     assert "2 arrays" in next(line for line in lines if "stored" in line)
@@ -49,10 +57,13 @@ def test_a_flipped_bit_is_found_wherever_there_is_a_checksum(files, tmp_path) ->
     rng = np.random.default_rng(0)
     for name in ("stored.npz", "deflated.npz", "a.tfrecord"):
         whole = Path(files[name]).read_bytes()
-        # What is after the last member of an archive is its directory, some fields of which nobody reads.
+        # What is after the last member of an archive is its directory, some fields of which nobody
+        # reads.
         end = len(whole) if name.endswith("tfrecord") else whole.index(b"PK\x01\x02")
         for at in rng.integers(0, end, 60):
-            if not name.endswith("tfrecord") and not any(start <= at < stop for start, stop in contents(files[name])):
+            if not name.endswith("tfrecord") and not any(
+                start <= at < stop for start, stop in contents(files[name])
+            ):
                 continue
             damaged = bytearray(whole)
             damaged[at] ^= 1 << rng.integers(8)
@@ -78,7 +89,9 @@ def contents(path: str) -> list[tuple[int, int]]:
         return places
 
 
-def test_every_truncated_file_is_found_and_the_others_are_checked_nevertheless(files, tmp_path) -> None:
+def test_every_truncated_file_is_found_and_the_others_are_checked_nevertheless(
+    files, tmp_path
+) -> None:
     rng = np.random.default_rng(1)
     for name, path in files.items():
         whole = Path(path).read_bytes()
@@ -143,7 +156,10 @@ def test_what_tensors_do_not_share_is_not_called_damaged(tmp_path) -> None:
 
 def test_raw_files_are_checked_against_what_they_should_hold(tmp_path) -> None:
     np.arange(12, dtype=np.int32).tofile(tmp_path / "r.bin")
-    assert "ok: raw" in run("check", tmp_path / "r.bin", "--raw-dtype", "int32", "--raw-shape", "3,4").stdout
+    assert (
+        "ok: raw"
+        in run("check", tmp_path / "r.bin", "--raw-dtype", "int32", "--raw-shape", "3,4").stdout
+    )
     status, (line,) = checked(tmp_path / "r.bin")
     assert (status, "raw file" in line) == (2, True)
     done = subprocess.run(

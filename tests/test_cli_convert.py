@@ -24,12 +24,17 @@ def examples(tf, path, features):
                 name: tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(value)))
                 for name, value in zip(features, row, strict=True)
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString()
+            )
 
 
 def read_examples(tf, paths, name, row):
     records = [record.numpy() for record in tf.data.TFRecordDataset([str(path) for path in paths])]
-    parsed = [tf.train.Example.FromString(record).features.feature[name].int64_list.value for record in records]
+    parsed = [
+        tf.train.Example.FromString(record).features.feature[name].int64_list.value
+        for record in records
+    ]
     return np.array(parsed, np.int64).reshape(-1, *row)
 
 
@@ -94,7 +99,9 @@ def test_every_format_becomes_every_other(tmp_path, tf, source, target):
 @pytest.mark.parametrize("seed", range(24))
 def test_values_are_those_that_the_library_converts_to(tmp_path, seed):
     random = np.random.default_rng(seed)
-    source, target = (str(random.choice([name for name in NAMES if name != "bfloat16"])) for _ in range(2))
+    source, target = (
+        str(random.choice([name for name in NAMES if name != "bfloat16"])) for _ in range(2)
+    )
     casting = str(random.choice(["checked", "saturate", "wrap"]))
     shape = tuple(int(dim) for dim in random.integers(0, 9, random.integers(0, 4)))
     with np.errstate(all="ignore"):
@@ -102,7 +109,15 @@ def test_values_are_those_that_the_library_converts_to(tmp_path, seed):
     if random.integers(2):
         array = np.asfortranarray(array)
     np.save(tmp_path / "a.npy", array)
-    arguments = ["convert", tmp_path / "a.npy", tmp_path / "b.npy", "--dtype", target, "--casting", casting]
+    arguments = [
+        "convert",
+        tmp_path / "a.npy",
+        tmp_path / "b.npy",
+        "--dtype",
+        target,
+        "--casting",
+        casting,
+    ]
     try:
         expected = tfy.tensor(array, target, casting=casting)
     except (tfy.errors.OverflowError, tfy.errors.ValueError, tfy.errors.TypeError):
@@ -116,11 +131,27 @@ def test_values_are_those_that_the_library_converts_to(tmp_path, seed):
 def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
     image, label = np.arange(24, dtype=np.uint8).reshape(4, 3, 2), np.arange(4)
     np.savez(tmp_path / "a.npz", image=image, label=label)
-    run("convert", tmp_path / "a.npz", tmp_path / "b.safetensors", "--dtype", "image=float32", "--dtype", "label=int8")
+    run(
+        "convert",
+        tmp_path / "a.npz",
+        tmp_path / "b.safetensors",
+        "--dtype",
+        "image=float32",
+        "--dtype",
+        "label=int8",
+    )
     loaded = safetensors.numpy.load_file(tmp_path / "b.safetensors")
     same(loaded["image"], image.astype(np.float32))
     same(loaded["label"], label.astype(np.int8))
-    run("convert", tmp_path / "a.npz", tmp_path / "c.npz", "--dtype", "float64", "--dtype", "label=int16")
+    run(
+        "convert",
+        tmp_path / "a.npz",
+        tmp_path / "c.npz",
+        "--dtype",
+        "float64",
+        "--dtype",
+        "label=int16",
+    )
     with np.load(tmp_path / "c.npz") as loaded:
         assert (loaded["image"].dtype, loaded["label"].dtype) == (np.float64, np.int16)
     run("convert", tmp_path / "a.npz", tmp_path / "label.npy", "--array", "label")
@@ -129,26 +160,45 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
     assert "npz, a\\u{1b}[2J int64 (4,), " in said
     run("convert", tmp_path / "label.npy", tmp_path / "d.npz", "--force")
     assert np.load(tmp_path / "d.npz").files == ["arr_0"]
-    assert "choose one with --array: image, label" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy")
-    assert "'x'" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npy", "--array", "x").replace('"', "'")
-    assert "no array has the name" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "x=int8")
-    assert "float80" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "float80")
-    assert "--name x: there are 2 arrays" in refused("convert", tmp_path / "a.npz", tmp_path / "e.npz", "--name", "x")
+    assert "choose one with --array: image, label" in refused(
+        "convert", tmp_path / "a.npz", tmp_path / "e.npy"
+    )
+    assert "'x'" in refused(
+        "convert", tmp_path / "a.npz", tmp_path / "e.npy", "--array", "x"
+    ).replace('"', "'")
+    assert "no array has the name" in refused(
+        "convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "x=int8"
+    )
+    assert "float80" in refused(
+        "convert", tmp_path / "a.npz", tmp_path / "e.npz", "--dtype", "float80"
+    )
+    assert "--name x: there are 2 arrays" in refused(
+        "convert", tmp_path / "a.npz", tmp_path / "e.npz", "--name", "x"
+    )
     assert not (tmp_path / "e.npz").exists()
 
 
 @pytest.mark.parametrize("format", ["npy", "npz", "safetensors", "bin", "tfrecord"])
 def test_shards_are_joined_and_cut_anew(tmp_path, tf, format):
-    parts = [np.arange(i * 100, i * 100 + n * 3).reshape(n, 3) for i, n in ((1, 4), (2, 0), (3, 6), (10, 1))]
+    parts = [
+        np.arange(i * 100, i * 100 + n * 3).reshape(n, 3)
+        for i, n in ((1, 4), (2, 0), (3, 6), (10, 1))
+    ]
     for i, part in zip((1, 2, 3, 10), parts, strict=True):
         np.save(tmp_path / f"part-{i}.npy", part)
     whole = np.concatenate(parts)
     out = tmp_path / f"out.{format}"
-    options = ["--shard-rows", "4", "--name", "x"] if format in ("npz", "safetensors", "tfrecord") else ["--shard-rows", "4"]
+    options = (
+        ["--shard-rows", "4", "--name", "x"]
+        if format in ("npz", "safetensors", "tfrecord")
+        else ["--shard-rows", "4"]
+    )
     said = run("convert", tmp_path / "part-*.npy", out, *options, "--dtype", "int16").stdout
     assert "out-00000-of-00003" in said
     assert "and 2 more" in said
-    assert [path.name for path in shards(tmp_path)] == [f"out-{i:05}-of-00003.{format}" for i in range(3)]
+    assert [path.name for path in shards(tmp_path)] == [
+        f"out-{i:05}-of-00003.{format}" for i in range(3)
+    ]
     dtype = np.int64 if format == "tfrecord" else np.int16
     got = [read(tf, path, format, np.int16, (3,)) for path in shards(tmp_path)]
     assert [part.shape for part in got] == [(4, 3), (4, 3), (3, 3)]
@@ -183,8 +233,8 @@ def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options)
     out = tmp_path / "out.npy"
     said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options, status=1)
     assert (
-        "p-2.npy: row 300: int64 -> uint32: 2 of 4000 values do not fit (first: [700, 3] = 1099511627776; uint32 holds 0..4294967295)"
-        in said
+        "p-2.npy: row 300: int64 -> uint32: 2 of 4000 values do not fit (first: [700, 3] = "
+        "1099511627776; uint32 holds 0..4294967295)" in said
     )
     assert "Keep --dtype" in said
     assert "--casting saturate" in said
@@ -197,8 +247,22 @@ def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options)
         assert "--resume" in said
     else:
         assert names(tmp_path) == ["p-1.npy", "p-2.npy"]
-    run("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", "--casting", "saturate", *options, "--force")
-    got = np.concatenate([np.load(path) for path in shards(tmp_path)] if "--shard-rows" in options else [np.load(out)])
+    run(
+        "convert",
+        tmp_path / "p-*.npy",
+        out,
+        "--dtype",
+        "uint32",
+        "--casting",
+        "saturate",
+        *options,
+        "--force",
+    )
+    got = np.concatenate(
+        [np.load(path) for path in shards(tmp_path)]
+        if "--shard-rows" in options
+        else [np.load(out)]
+    )
     same(got, array.clip(0, 2**32 - 1).astype(np.uint32))
 
 
@@ -209,10 +273,23 @@ def test_misfits_are_counted_in_all_files_and_arrays(tmp_path):
         np.save(tmp_path / f"p-{at}.npy", part)
     count = np.count_nonzero(array != array.astype(np.int32))
     for options in [[], ["--shard-rows", "30000"], ["--resume"], ["--memory-limit", "1M"]]:
-        said = refused("convert", tmp_path / "p-*.npy", tmp_path / "o.npy", "--dtype", "int32", *options, status=1)
-        assert f"p-0.npy: row 0: int64 -> int32: {count} of 2000000 values do not fit (first: [0, " in said
+        said = refused(
+            "convert",
+            tmp_path / "p-*.npy",
+            tmp_path / "o.npy",
+            "--dtype",
+            "int32",
+            *options,
+            status=1,
+        )
+        assert (
+            f"p-0.npy: row 0: int64 -> int32: {count} of 2000000 values do not fit (first: [0, "
+            in said
+        )
         assert said.count("\n") == 1
-    np.savez(tmp_path / "m.npz", a=np.array([1, 300]), b=np.array([[2.5, 3.0, np.nan]]), c=np.zeros(2))
+    np.savez(
+        tmp_path / "m.npz", a=np.array([1, 300]), b=np.array([[2.5, 3.0, np.nan]]), c=np.zeros(2)
+    )
     said = refused("convert", tmp_path / "m.npz", tmp_path / "o.npz", "--dtype", "uint8", status=1)
     first, second = said.splitlines()
     assert "m.npz: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300" in first
@@ -222,7 +299,9 @@ def test_misfits_are_counted_in_all_files_and_arrays(tmp_path):
 
 
 def test_ctrl_c_while_misfits_are_counted_says_the_first(tmp_path):
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int64, (1 << 30,))  # 8 GiB that take no room on the disk
+    array = np.lib.format.open_memmap(
+        tmp_path / "a.npy", "w+", np.int64, (1 << 30,)
+    )  # 8 GiB that take no room on the disk
     array[0] = 1 << 40
     array.flush()
     options = ["--dtype", "int8", "--memory-limit", "64K", "--mode", "read", "--quiet"]
@@ -240,21 +319,50 @@ def test_what_is_there_is_replaced_only_by_force_and_may_be_the_source(tmp_path)
     array = np.arange(1000)
     np.save(tmp_path / "a.npy", array)
     for options in [[], ["--resume"]]:
-        said = refused("convert", tmp_path / "a.npy", tmp_path / "a.npy", "--dtype", "int16", *options, status=2)
+        said = refused(
+            "convert",
+            tmp_path / "a.npy",
+            tmp_path / "a.npy",
+            "--dtype",
+            "int16",
+            *options,
+            status=2,
+        )
         assert "a.npy is there already. --force replaces it." in said
     same(np.load(tmp_path / "a.npy"), array)
     for mode in ["map", "read"]:
         dtype = {"map": "int16", "read": "int32"}[mode]
-        run("convert", tmp_path / "a.npy", tmp_path / "a.npy", "--dtype", dtype, "--force", "--mode", mode)
+        run(
+            "convert",
+            tmp_path / "a.npy",
+            tmp_path / "a.npy",
+            "--dtype",
+            dtype,
+            "--force",
+            "--mode",
+            mode,
+        )
         same(np.load(tmp_path / "a.npy"), array.astype(dtype))
     run("convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "300")
-    again = ["convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "300", "--dtype", "int16"]
+    again = [
+        "convert",
+        tmp_path / "a.npy",
+        tmp_path / "s.npy",
+        "--shard-rows",
+        "300",
+        "--dtype",
+        "int16",
+    ]
     assert "s-00000-of-00004.npy is there already" in refused(*again)
     run(*again, "--force")
     assert np.load(tmp_path / "s-00003-of-00004.npy").dtype == np.int16
-    said = refused("convert", tmp_path / "s-*.npy", tmp_path / "s.npy", "--shard-rows", "300", "--force")
+    said = refused(
+        "convert", tmp_path / "s-*.npy", tmp_path / "s.npy", "--shard-rows", "300", "--force"
+    )
     assert "is a source, and would be replaced while others are still read" in said
-    said = refused("convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "500", "--force")
+    said = refused(
+        "convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "500", "--force"
+    )
     assert "a shard of another conversion" in said
     assert len(shards(tmp_path, "s-*")) == 4
 
@@ -266,7 +374,9 @@ def test_what_cannot_be_is_refused_in_words(tmp_path):
     assert "its extension does not tell the format" in refused(*convert, tmp_path / "out")
     assert "--compress" in refused(*convert, tmp_path / "out.npy", "--compress")
     assert "npy files have no names" in refused(*convert, tmp_path / "out.npy", "--name", "x")
-    assert "complex" in refused("convert", tmp_path / "c.npy", tmp_path / "out.npy", "--dtype", "int8")
+    assert "complex" in refused(
+        "convert", tmp_path / "c.npy", tmp_path / "out.npy", "--dtype", "int8"
+    )
     assert "bfloat16" in refused(*convert, tmp_path / "out.npy", "--dtype", "bfloat16")
     assert "nowhere" in refused(*convert, tmp_path / "nowhere" / "out.npy")
     assert "no file matches" in refused("convert", tmp_path / "b-*.npy", tmp_path / "out.npy")
@@ -279,7 +389,9 @@ def test_what_cannot_be_is_refused_in_words(tmp_path):
 def test_a_truncated_source_is_an_error_and_no_file(tmp_path, mode):
     np.save(tmp_path / "a.npy", np.arange(1000))
     os.truncate(tmp_path / "a.npy", 4000)
-    assert "a.npy: npy: truncated" in refused("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--mode", mode)
+    assert "a.npy: npy: truncated" in refused(
+        "convert", tmp_path / "a.npy", tmp_path / "b.npy", "--mode", mode
+    )
     np.savez(tmp_path / "c.npz", x=np.arange(1000))
     os.truncate(tmp_path / "c.npz", 4000)
     assert "c.npz" in refused("convert", tmp_path / "c.npz", tmp_path / "b.npy", "--mode", mode)
@@ -296,7 +408,15 @@ def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, options):
     with open(source, "r+b") as file:
         file.seek(-8, os.SEEK_END)
         file.write((77).to_bytes(8, "little"))
-    run("convert", source, tmp_path / "out.npy", "--dtype", "int8", *options, preexec_fn=limited(AS=memory))
+    run(
+        "convert",
+        source,
+        tmp_path / "out.npy",
+        "--dtype",
+        "int8",
+        *options,
+        preexec_fn=limited(AS=memory),
+    )
     rows = sum(np.load(path, mmap_mode="r").shape[0] for path in tmp_path.glob("out*.npy"))
     assert rows == memory * 8 // 800
     last = np.load(max(tmp_path.glob("out*.npy")), mmap_mode="r")
@@ -317,7 +437,13 @@ def test_a_compressed_member_eight_times_larger_than_the_process_may_be(tmp_path
     array = np.arange(memory, dtype=np.int64).reshape(-1, 128) // 1000
     np.savez_compressed(tmp_path / "a.npz", other=np.arange(3), x=array)
     options = [*options, "--memory-limit", "8M", "--dtype", "int32", "--array", "x"]
-    run("convert", tmp_path / "a.npz", tmp_path / "out.npy", *options, preexec_fn=limited(DATA=memory))
+    run(
+        "convert",
+        tmp_path / "a.npz",
+        tmp_path / "out.npy",
+        *options,
+        preexec_fn=limited(DATA=memory),
+    )
     paths = sorted(tmp_path.glob("out*.npy"))
     assert len(paths) == (10 if "--shard-rows" in options else 1)
     same(np.concatenate([np.load(path) for path in paths]), array.astype(np.int32))
@@ -332,10 +458,22 @@ def test_rows_larger_than_the_memory_limit_are_refused(tmp_path):
 
 def test_a_full_disk_is_an_error_that_leaves_source_and_old_target(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(100_000))
-    for name, options in [("o.npy", []), ("o.npz", []), ("o.safetensors", []), ("o.bin", []), ("o.tfrecord", ["--name", "x"])]:
+    for name, options in [
+        ("o.npy", []),
+        ("o.npz", []),
+        ("o.safetensors", []),
+        ("o.bin", []),
+        ("o.tfrecord", ["--name", "x"]),
+    ]:
         (tmp_path / name).write_bytes(b"old")
         said = refused(
-            "convert", tmp_path / "a.npy", tmp_path / name, "--force", *options, status=3, preexec_fn=limited(FSIZE=100_000)
+            "convert",
+            tmp_path / "a.npy",
+            tmp_path / name,
+            "--force",
+            *options,
+            status=3,
+            preexec_fn=limited(FSIZE=100_000),
         )
         assert os.strerror(errno.EFBIG) in said
         assert (tmp_path / name).read_bytes() == b"old"
@@ -347,7 +485,9 @@ def test_a_full_disk_is_an_error_that_leaves_source_and_old_target(tmp_path):
 def small_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("a file system cannot be mounted here")
     yield disk
@@ -360,13 +500,24 @@ def test_no_space_left_is_said_and_shards_that_fit_are_kept(tmp_path, small_disk
     said = refused("convert", tmp_path / "a.npy", small_disk / "o.npy", status=3)
     assert os.strerror(errno.ENOSPC) in said
     assert names(small_disk) == []
-    arguments = ["convert", tmp_path / "a.npy", small_disk / "o.npy", "--dtype", "int32", "--shard-rows", "50000"]
+    arguments = [
+        "convert",
+        tmp_path / "a.npy",
+        small_disk / "o.npy",
+        "--dtype",
+        "int32",
+        "--shard-rows",
+        "50000",
+    ]
     (small_disk / "other").write_bytes(bytes(400_000))
     assert os.strerror(errno.ENOSPC) in refused(*arguments)
     assert len(shards(small_disk, "o-*")) == 3
     (small_disk / "other").unlink()
     assert "3 of them from before" in run(*arguments, "--resume").stdout
-    same(np.concatenate([np.load(path) for path in shards(small_disk, "o-*")]), array.astype(np.int32))
+    same(
+        np.concatenate([np.load(path) for path in shards(small_disk, "o-*")]),
+        array.astype(np.int32),
+    )
 
 
 # ---- what is shown
@@ -387,7 +538,11 @@ def test_nothing_is_shown_when_it_is_to_be_quiet_or_nobody_listens(tmp_path):
 def test_a_terminal_shows_a_bar(tmp_path):
     source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([COMMAND, "convert", source, tmp_path / "out.npy", "--dtype", "int8"], stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        [COMMAND, "convert", source, tmp_path / "out.npy", "--dtype", "int8"],
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     shown = b""
     while not re.search(rb"[\d.]+ [KMG]?i?B of 1.00 GiB, [\d.]+ [KMG]iB/s, ", shown):

@@ -45,7 +45,11 @@ def agrees(said: dict, array: np.ndarray) -> None:
     assert said["dtype"] == array.dtype.newbyteorder("=").name
     assert said["shape"] == list(array.shape)
     assert (said["count"], said["bytes"]) == (array.size, array.nbytes)
-    wide = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64) if array.dtype.kind not in "biu" else array
+    wide = (
+        array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        if array.dtype.kind not in "biu"
+        else array
+    )
     finite = wide[np.isfinite(wide)]
     numbers = np.abs(finite) if wide.dtype.kind == "c" else finite
     found = said["values"]
@@ -65,7 +69,11 @@ def agrees(said: dict, array: np.ndarray) -> None:
         return
     # Exactly, also beyond 2^53.
     assert (found["min"], found["max"]) == (numbers.min().item(), numbers.max().item())
-    exact = math.fsum(map(float, numbers.ravel())) if array.dtype.kind not in "biu" else sum(map(int, numbers.ravel()))
+    exact = (
+        math.fsum(map(float, numbers.ravel()))
+        if array.dtype.kind not in "biu"
+        else sum(map(int, numbers.ravel()))
+    )
     assert found["mean"] == pytest.approx(exact / numbers.size, rel=1e-12, abs=1e-300)
     exactly = numbers.astype(object).ravel()
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
@@ -93,22 +101,34 @@ def test_every_dtype_in_every_order_is_what_numpy_says(name, tmp_path) -> None:
         for (layout, data), one in zip(layouts.items(), said, strict=True):
             agrees(one, np.asarray(data))
             assert one["format"] == "npy"
-            assert one["byte_order"] == (None if array.itemsize == 1 else "big" if layout == "swapped" else "little")
+            assert one["byte_order"] == (
+                None if array.itemsize == 1 else "big" if layout == "swapped" else "little"
+            )
             assert one["order"] == ("F" if layout == "fortran" else "C")
 
 
 def test_bfloat16_and_arrays_by_name(tmp_path) -> None:
     rng = np.random.default_rng(3)
-    arrays = {"b": rng.normal(size=(30, 4)).astype(ml_dtypes.bfloat16), "i": np.arange(10, dtype=np.int16)}
+    arrays = {
+        "b": rng.normal(size=(30, 4)).astype(ml_dtypes.bfloat16),
+        "i": np.arange(10, dtype=np.int16),
+    }
     safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors")
     said = {one["name"]: one for one in inspected(tmp_path / "a.safetensors")}
     for name, array in arrays.items():
         agrees(said[name], array)
     assert [one["name"] for one in inspected(tmp_path / "a.safetensors", "--array", "i")] == ["i"]
-    assert "no array has the name 'x'" in refused("inspect", tmp_path / "a.safetensors", "--array", "x").replace('"', "'")
+    assert "no array has the name 'x'" in refused(
+        "inspect", tmp_path / "a.safetensors", "--array", "x"
+    ).replace('"', "'")
     np.savez_compressed(tmp_path / "z.npz", stored=arrays["i"], other=np.ones(3))
-    assert [(one["name"], one["format"]) for one in inspected(tmp_path / "z.npz")] == [("stored", "npz"), ("other", "npz")]
-    assert "without a name" in refused("inspect", *saved(tmp_path, "n", np.ones(2)), "--array", "x", status=2)
+    assert [(one["name"], one["format"]) for one in inspected(tmp_path / "z.npz")] == [
+        ("stored", "npz"),
+        ("other", "npz"),
+    ]
+    assert "without a name" in refused(
+        "inspect", *saved(tmp_path, "n", np.ones(2)), "--array", "x", status=2
+    )
 
 
 def saved(directory, name: str, array) -> list[str]:
@@ -124,7 +144,9 @@ def test_records_of_tensorflow_are_inspected(tf, tmp_path) -> None:
                 "x": tf.train.Feature(float_list=tf.train.FloatList(value=[i, i / 2])),
                 "y": tf.train.Feature(int64_list=tf.train.Int64List(value=[-i])),
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            )
     said = {one["name"]: one for one in inspected(path)}
     agrees(said["x"], np.stack([np.arange(20), np.arange(20) / 2], axis=1).astype(np.float32))
     agrees(said["y"], -np.arange(20))
@@ -135,7 +157,11 @@ def test_features_that_are_read_together_are_each_what_they_are(tmp_path) -> Non
     rng = np.random.default_rng(7)
     x = rng.normal(size=(30_000, 40)).astype(np.float32)  # some chunks
     x[5, 3], x[29_999, 39] = np.nan, np.inf
-    arrays = {"x": x, "y": rng.integers(-9, 1 << 40, 30_000), "raw": rng.integers(0, 256, (30_000, 3), np.uint8)}
+    arrays = {
+        "x": x,
+        "y": rng.integers(-9, 1 << 40, 30_000),
+        "raw": rng.integers(0, 256, (30_000, 3), np.uint8),
+    }
     tfy.save(tmp_path / "t.tfrecord", arrays)
     said = {one["name"]: one for one in inspected(tmp_path / "t.tfrecord")}
     some = inspected(tmp_path / "t.tfrecord", "--array", "raw", "--array", "y")
@@ -153,8 +179,12 @@ def test_a_feature_that_is_damaged_keeps_no_other_from_being_looked_at(tf, tmp_p
                 "x": tf.train.Feature(int64_list=tf.train.Int64List(value=[i] * (1 + (i == 15)))),
                 "y": tf.train.Feature(int64_list=tf.train.Int64List(value=[-i])),
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
-    done = subprocess.run([COMMAND, "inspect", path, "--json"], capture_output=True, text=True, check=False)
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            )
+    done = subprocess.run(
+        [COMMAND, "inspect", path, "--json"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     (y,) = json.loads(done.stdout)["arrays"]
     agrees(y, -np.arange(20))
@@ -165,11 +195,15 @@ def test_a_feature_that_is_damaged_keeps_no_other_from_being_looked_at(tf, tmp_p
 def test_raw_files_are_what_they_are_said_to_be(tmp_path) -> None:
     array = np.arange(-6, 18, dtype=">i4").reshape(-1, 3)
     (tmp_path / "r.bin").write_bytes(b"head" + array.tobytes())
-    (said,) = inspected(tmp_path / "r.bin", "--raw-dtype", ">i4", "--raw-shape", "-1,3", "--raw-offset", 4)
+    (said,) = inspected(
+        tmp_path / "r.bin", "--raw-dtype", ">i4", "--raw-shape", "-1,3", "--raw-offset", 4
+    )
     agrees(said, array)
     assert (said["byte_order"], said["format"]) == ("big", "raw")
     assert "--raw-dtype" in refused("inspect", tmp_path / "r.bin", status=2)
-    assert "rows of 12 bytes" in refused("inspect", tmp_path / "r.bin", "--raw-dtype", "int32", "--raw-shape=-1,3", status=1)
+    assert "rows of 12 bytes" in refused(
+        "inspect", tmp_path / "r.bin", "--raw-dtype", "int32", "--raw-shape=-1,3", status=1
+    )
     refused("inspect", tmp_path / "r.bin", "--raw-shape", "3", status=2)
     refused("inspect", tmp_path / "r.bin", "--raw-dtype", "int3", status=2)
 
@@ -191,7 +225,20 @@ def test_the_ends_of_a_dtype_are_exact(dtype, tmp_path) -> None:
         array = np.array([info.min, info.max, info.max - 1, 2**53 + 1, 5], dtype)
     else:
         info = np.finfo(dtype)
-        array = np.array([info.max, info.min, info.tiny, info.smallest_subnormal, 0, -0.0, np.nan, np.inf, -np.inf], dtype)
+        array = np.array(
+            [
+                info.max,
+                info.min,
+                info.tiny,
+                info.smallest_subnormal,
+                0,
+                -0.0,
+                np.nan,
+                np.inf,
+                -np.inf,
+            ],
+            dtype,
+        )
     (said,) = inspected(*saved(tmp_path, "ends", array))
     if kind == "c":
         assert (said["values"]["nan"], said["values"]["positive_infinity"]) == (1, 2)
@@ -259,7 +306,9 @@ def test_any_values_are_what_numpy_says(array, tmp_path_factory) -> None:
 def test_the_smallest_dtype_is_the_smallest(array, expected, tmp_path) -> None:
     (said,) = inspected(*saved(tmp_path, "a", array))
     assert said["smallest_dtype"] == expected
-    assert said["smallest_bytes"] == (None if expected is None else array.size * np.dtype(expected).itemsize)
+    assert said["smallest_bytes"] == (
+        None if expected is None else array.size * np.dtype(expected).itemsize
+    )
 
 
 def test_many_chunks_are_the_same_as_one_and_the_same_each_time(tmp_path) -> None:
@@ -268,7 +317,10 @@ def test_many_chunks_are_the_same_as_one_and_the_same_each_time(tmp_path) -> Non
     array[123_456] = np.nan
     path = saved(tmp_path, "large", array)
     first = run("inspect", "--json", *path).stdout
-    assert all(run("inspect", "--json", "--mode", mode, *path).stdout == first for mode in ("map", "read", "direct"))
+    assert all(
+        run("inspect", "--json", "--mode", mode, *path).stdout == first
+        for mode in ("map", "read", "direct")
+    )
     (said,) = json.loads(first)["arrays"]
     finite = array[np.isfinite(array)]
     assert (said["values"]["min"], said["values"]["max"]) == (finite.min(), finite.max())
@@ -296,7 +348,9 @@ def test_on_a_terminal_bars_are_blocks_as_wide_as_it_is(tmp_path) -> None:
     path = saved(tmp_path, "x", np.arange(1000))
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    process = subprocess.Popen([COMMAND, "inspect", "--bins", "4", *path], stdout=child, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [COMMAND, "inspect", "--bins", "4", *path], stdout=child, stderr=subprocess.DEVNULL
+    )
     os.close(child)
     said = b""
     while True:
@@ -334,14 +388,22 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path) -> None
 
 def test_a_file_without_arrays_is_said_to_have_none(tmp_path) -> None:
     np.savez(tmp_path / "empty.npz")
-    assert run("inspect", tmp_path / "empty.npz").stdout == f"{tmp_path / 'empty.npz'}\n  no arrays\n\n"
+    assert (
+        run("inspect", tmp_path / "empty.npz").stdout
+        == f"{tmp_path / 'empty.npz'}\n  no arrays\n\n"
+    )
     assert inspected(tmp_path / "empty.npz") == []
 
 
 def test_a_name_that_one_file_lacks_does_not_hide_the_others(tmp_path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3), y=np.arange(4))
     files = [*saved(tmp_path, "b", np.arange(3)), tmp_path / "a.npz", tmp_path / "a.npz"]
-    done = subprocess.run([COMMAND, "inspect", "--json", "--array", "y", *files], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "inspect", "--json", "--array", "y", *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert [one["shape"] for one in json.loads(done.stdout)["arrays"]] == [[4], [4]]
     assert "without a name" in done.stderr
@@ -349,7 +411,12 @@ def test_a_name_that_one_file_lacks_does_not_hide_the_others(tmp_path) -> None:
 
 def test_arrays_of_foreign_dtypes_do_not_hide_the_others(tmp_path) -> None:
     np.savez(tmp_path / "mixed.npz", words=np.array(["a", "b"]), numbers=np.arange(4))
-    done = subprocess.run([COMMAND, "inspect", "--json", tmp_path / "mixed.npz"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "inspect", "--json", tmp_path / "mixed.npz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert [one["name"] for one in json.loads(done.stdout)["arrays"]] == ["numbers"]
     assert "words" in done.stderr
@@ -367,7 +434,15 @@ def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path) -> None:
 def test_a_closed_pipe_is_quiet(tmp_path) -> None:
     paths = saved(tmp_path, "x", np.arange(10)) * 2000
     done = subprocess.run(
-        ["bash", "-c", '"$@" | head -n 1; echo "${PIPESTATUS[0]}"', "-", COMMAND, "inspect", *paths],
+        [
+            "bash",
+            "-c",
+            '"$@" | head -n 1; echo "${PIPESTATUS[0]}"',
+            "-",
+            COMMAND,
+            "inspect",
+            *paths,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -379,7 +454,11 @@ def test_a_closed_pipe_is_quiet(tmp_path) -> None:
 def test_a_full_disk_under_stdout_is_an_error(tmp_path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [COMMAND, "inspect", *saved(tmp_path, "x", np.arange(10))], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [COMMAND, "inspect", *saved(tmp_path, "x", np.arange(10))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 3
     assert done.stderr.startswith("tensorferry: error: stdout: ")
@@ -439,15 +518,25 @@ def page(tmp_path, *paths) -> Page:
     assert not re.search(r"https?://|<script|<link|@import|url\(|srcset", text)
     parsed = Page(text)
     for name, value in parsed.attributes:
-        assert name not in ("src", "href") or value.startswith(("data:image/png;base64,", "#")), value
+        assert name not in ("src", "href") or value.startswith(("data:image/png;base64,", "#")), (
+            value
+        )
     return parsed
 
 
 def test_the_report_is_one_page_that_loads_nothing(tmp_path) -> None:
     name = "<b>&\"'"
     rng = np.random.default_rng(2)
-    np.savez(tmp_path / f"{name}.npz", **{"a<i>": rng.normal(size=(500, 80)), "e": np.zeros((0, 4)), "s": np.int64(7)})
-    parsed = page(tmp_path, tmp_path / f"{name}.npz", *saved(tmp_path, "c", rng.normal(size=9) + 1j), *saved(tmp_path, "b", [True]))
+    np.savez(
+        tmp_path / f"{name}.npz",
+        **{"a<i>": rng.normal(size=(500, 80)), "e": np.zeros((0, 4)), "s": np.int64(7)},
+    )
+    parsed = page(
+        tmp_path,
+        tmp_path / f"{name}.npz",
+        *saved(tmp_path, "c", rng.normal(size=9) + 1j),
+        *saved(tmp_path, "b", [True]),
+    )
     assert parsed.counts["section"] == 5
     assert "b" not in parsed.counts
     assert "i" not in parsed.counts
@@ -491,7 +580,10 @@ def test_rows_that_look_like_images_are_drawn(array, count, tmp_path, tf) -> Non
 
 def drawn(parsed: Page, tf) -> list[np.ndarray]:
     pictures = [value for name, value in parsed.attributes if name == "src"]
-    return [tf.io.decode_png(base64.b64decode(picture.partition(",")[2])).numpy() for picture in pictures]
+    return [
+        tf.io.decode_png(base64.b64decode(picture.partition(",")[2])).numpy()
+        for picture in pictures
+    ]
 
 
 def test_images_are_as_bright_as_can_be_seen(tmp_path, tf) -> None:
@@ -502,7 +594,9 @@ def test_images_are_as_bright_as_can_be_seen(tmp_path, tf) -> None:
     signed = np.random.default_rng(0).random((3, 3, 8, 8)) * 2 - 1
     parsed = page(tmp_path, *saved(tmp_path, "signed", signed))
     assert "-1 is black, 1 is white" in parsed.text
-    assert np.array_equal(drawn(parsed, tf)[2], np.round((signed[2].transpose(1, 2, 0) + 1) / 2 * 255)), "channels first"
+    assert np.array_equal(
+        drawn(parsed, tf)[2], np.round((signed[2].transpose(1, 2, 0) + 1) / 2 * 255)
+    ), "channels first"
 
 
 def test_a_lone_image_is_drawn_whole(tmp_path, tf) -> None:
@@ -540,10 +634,19 @@ def test_a_signal_is_drawn_in_its_order(tmp_path, dtype) -> None:
     assert line.count("M") == 2, "a gap where there is no number"
     parts = signal.astype(float).reshape(400, 5)
     low, high = np.nanmin(signal).astype(float), np.nanmax(signal).astype(float)
-    ends = [(at, end) for at in range(400) if at != 80 for end in sorted({parts[at].min(), parts[at].max()})]
+    ends = [
+        (at, end)
+        for at in range(400)
+        if at != 80
+        for end in sorted({parts[at].min(), parts[at].max()})
+    ]
     found = drawn_line(line)
     assert [at for at, _ in found] == [at for at, _ in ends]
-    assert np.allclose([y for _, y in found], [100 * (1 - (end - low) / (high - low)) for _, end in ends], atol=0.006)
+    assert np.allclose(
+        [y for _, y in found],
+        [100 * (1 - (end - low) / (high - low)) for _, end in ends],
+        atol=0.006,
+    )
 
 
 def test_of_a_long_signal_one_value_of_many_is_drawn(tmp_path) -> None:
@@ -558,7 +661,9 @@ def test_of_a_long_signal_one_value_of_many_is_drawn(tmp_path) -> None:
 
 def test_a_report_of_many_arrays_does_not_grow_without_end(tmp_path) -> None:
     rng = np.random.default_rng(4)
-    images = {f"{'n' * 300}{at}": rng.integers(0, 256, (32, 200, 250), np.uint8) for at in range(20)}
+    images = {
+        f"{'n' * 300}{at}": rng.integers(0, 256, (32, 200, 250), np.uint8) for at in range(20)
+    }
     np.savez(tmp_path / "many.npz", **images)
     parsed = page(tmp_path, tmp_path / "many.npz")
     assert (tmp_path / "out.html").stat().st_size < 32 << 20
@@ -573,7 +678,10 @@ def test_a_report_replaces_neither_data_nor_a_report_when_it_fails(tmp_path) -> 
     np.save(tmp_path / "y", np.arange(3))
     os.rename(tmp_path / "y.npy", tmp_path / "y.html")
     done = subprocess.run(
-        [COMMAND, "inspect", tmp_path / "y.html", "--report", tmp_path / "y.html"], capture_output=True, text=True, check=False
+        [COMMAND, "inspect", tmp_path / "y.html", "--report", tmp_path / "y.html"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "one of the files" in done.stderr
@@ -587,6 +695,11 @@ def test_a_report_replaces_neither_data_nor_a_report_when_it_fails(tmp_path) -> 
 def test_completions_and_help_are_there() -> None:
     for shell in ("bash", "zsh", "fish", "powershell", "elvish"):
         assert "inspect" in run("completions", shell).stdout
-    assert subprocess.run(["bash", "-n"], input=run("completions", "bash").stdout, text=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            ["bash", "-n"], input=run("completions", "bash").stdout, text=True, check=False
+        ).returncode
+        == 0
+    )
     assert "inspect" in run("--help").stdout
     assert "--report" in run("inspect", "--help").stdout

@@ -25,7 +25,9 @@ def commands() -> list[list[str]]:
 
 
 def test_the_entry_point_is_the_function_that_runs_it() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))[
+        "project"
+    ]
     module, function = project["scripts"]["tensorferry"].split(":")
     assert callable(getattr(importlib.import_module(module), function))
 
@@ -47,21 +49,32 @@ def test_it_says_and_returns_what_the_binary_does(command, tmp_path) -> None:
         ["check", "\udcff.npy"],
     ):
         ours, theirs = (
-            subprocess.run([*way, *arguments], cwd=tmp_path, capture_output=True, check=False) for way in (command, [COMMAND])
+            subprocess.run([*way, *arguments], cwd=tmp_path, capture_output=True, check=False)
+            for way in (command, [COMMAND])
         )
-        assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr), arguments
+        assert (ours.returncode, ours.stdout, ours.stderr) == (
+            theirs.returncode,
+            theirs.stdout,
+            theirs.stderr,
+        ), arguments
 
 
-@pytest.mark.parametrize("command", [*commands(), [COMMAND]], ids=lambda command: Path(command[-1]).name)
+@pytest.mark.parametrize(
+    "command", [*commands(), [COMMAND]], ids=lambda command: Path(command[-1]).name
+)
 def test_ctrl_c_ends_it_quietly(command, tmp_path) -> None:
     # A sparse file: it takes a while to read, and no room.
     with open(tmp_path / "large.bin", "wb") as file:
         file.truncate(64 << 30)
     process = subprocess.Popen(
-        [*command, "inspect", "--raw-dtype", "float64", str(tmp_path / "large.bin")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "inspect", "--raw-dtype", "float64", str(tmp_path / "large.bin")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     # Until it waits for signals, in whatever way it does.
-    while b"signals" not in b"".join(name.read_bytes() for name in Path(f"/proc/{process.pid}/task").glob("*/comm")):
+    while b"signals" not in b"".join(
+        name.read_bytes() for name in Path(f"/proc/{process.pid}/task").glob("*/comm")
+    ):
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

@@ -71,7 +71,9 @@ def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, faults, f
     assert names(tmp_path) == [f".tensorferry-out.{format}-resume.journal", "a.npy", out.name]
     was = out.stat()
     assert "of it from before" in run(*arguments).stdout
-    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), "nothing was written anew"
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), (
+        "nothing was written anew"
+    )
     assert names(tmp_path) == ["a.npy", out.name]
     assert out.read_bytes().endswith(array.astype(np.int16).tobytes())
     assert "is there already" in refused(*arguments)
@@ -133,7 +135,15 @@ def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(
     array = np.random.default_rng(0).integers(0, 100, (60_000, 8))
     np.save(tmp_path / "a.npy", array)
     expected = [array[start : start + 5000].astype(np.int16) for start in range(0, 60_000, 5000)]
-    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "5000"]
+    arguments = [
+        "convert",
+        tmp_path / "a.npy",
+        tmp_path / "out.npy",
+        "--dtype",
+        "int16",
+        "--shard-rows",
+        "5000",
+    ]
     paths = [tmp_path / f"out-{at:05}-of-00012.npy" for at in range(12)]
     takes = how_long(arguments)
     before, kills, kept = names(tmp_path), 0, 0
@@ -155,7 +165,9 @@ def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(
             else:
                 again = False
                 run(*resume)
-            assert all(paths[at].stat().st_ino == inode for at, inode in inodes.items()), "what was finished was written anew"
+            assert all(paths[at].stat().st_ino == inode for at, inode in inodes.items()), (
+                "what was finished was written anew"
+            )
             kept += len(inodes)
         whole_or_nothing(paths, expected)
         assert names(tmp_path) == before
@@ -187,7 +199,9 @@ def test_killed_at_any_time_a_single_file_is_the_old_or_the_new(tmp_path, format
 @pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
 def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_path, format):
     rows = 3 << 21
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int32, (rows, 64))  # 1.5 GiB of zeros, which take no room
+    array = np.lib.format.open_memmap(
+        tmp_path / "a.npy", "w+", np.int32, (rows, 64)
+    )  # 1.5 GiB of zeros, which take no room
     array[::100_003] = np.arange(64)
     del array
     out = tmp_path / f"out.{format}"
@@ -200,7 +214,9 @@ def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_pat
         process.send_signal(signal.SIGKILL if reached == 1 else signal.SIGINT)
         process.communicate()
         assert process.returncode in (-signal.SIGKILL, 130)
-        assert names(tmp_path) == sorted([journal.name, f".tensorferry-out.{format}-resume.part", "a.npy"])
+        assert names(tmp_path) == sorted(
+            [journal.name, f".tensorferry-out.{format}-resume.part", "a.npy"]
+        )
     said = run(*arguments).stdout
     kept = re.search(r", ([\d.]+) MiB of it from before: ", said)
     assert float(kept[1]) >= 128, said
@@ -244,7 +260,16 @@ def interrupted(tmp_path, *options):
     array = np.arange(3000).reshape(1000, 3)
     array[700, 0] = 1 << 20
     np.save(tmp_path / "a.npy", array)
-    arguments = ["convert", tmp_path / "a.npy", tmp_path / "out.npy", "--dtype", "int16", "--shard-rows", "400", *options]
+    arguments = [
+        "convert",
+        tmp_path / "a.npy",
+        tmp_path / "out.npy",
+        "--dtype",
+        "int16",
+        "--shard-rows",
+        "400",
+        *options,
+    ]
     refused(*arguments)
     assert len(shards(tmp_path)) == 1
     return arguments
@@ -252,7 +277,9 @@ def interrupted(tmp_path, *options):
 
 def test_only_the_same_conversion_is_gone_on_with(tmp_path):
     arguments = interrupted(tmp_path)
-    assert "had finished 1 files: go on with --resume, or start over with --force" in refused(*arguments)
+    assert "had finished 1 files: go on with --resume, or start over with --force" in refused(
+        *arguments
+    )
     for other, says in [
         (["--casting", "wrap"], 'casting was "checked", is "wrap"'),
         (["--dtype", "int8"], "arrays was"),

@@ -74,13 +74,30 @@ def test_nothing_is_streamed_of_nothing(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((0, 3)))
     for options in [[], ["--steps", "5"]]:
         report = streamed(tmp_path / "a.npy", *options)
-        assert (report["batches"], report["first_batch_seconds"], report["rows_per_second"]) == (0, None, 0)
+        assert (report["batches"], report["first_batch_seconds"], report["rows_per_second"]) == (
+            0,
+            None,
+            0,
+        )
         assert "0 in " in run("stream", tmp_path / "a.npy", *options).stdout
 
 
 def test_arrays_by_name_are_streamed_together(tmp_path):
-    np.savez(tmp_path / "a.npz", image=np.zeros((50, 4, 4), np.uint8), label=np.arange(50), odd=np.arange(3))
-    arguments = [tmp_path / "a.npz", "--array", "image", "--array", "label", "--dtype", "image=float32"]
+    np.savez(
+        tmp_path / "a.npz",
+        image=np.zeros((50, 4, 4), np.uint8),
+        label=np.arange(50),
+        odd=np.arange(3),
+    )
+    arguments = [
+        tmp_path / "a.npz",
+        "--array",
+        "image",
+        "--array",
+        "label",
+        "--dtype",
+        "image=float32",
+    ]
     assert streamed(*arguments)["bytes"] == 50 * (64 + 8)
     assert "different numbers of rows" in refused("stream", tmp_path / "a.npz")
     assert "no array has the name" in refused("stream", *arguments, "--dtype", "x=int8")
@@ -107,7 +124,9 @@ def test_the_report_in_words(source):
     assert "(p50)" in lines["a"]
     assert lines["consumer"].startswith("waited ")
     assert re.fullmatch(
-        r"worked .* of their time: read .* converted 0 s \(0 %\), gathered .* idle, with enough ahead", lines["threads"]
+        r"worked .* of their time: read .* converted 0 s \(0 %\), gathered .* idle, with enough "
+        r"ahead",
+        lines["threads"],
     )
     assert lines["reading"].startswith("468.75 KiB of rows, ")
     assert set(lines) == {
@@ -164,7 +183,9 @@ def test_what_streaming_takes_of_memory_is_bounded(tmp_path, mode):
 def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, shuffle):
     memory = 256 << 20
     rows = memory * 8 // 8192
-    np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int64, (rows, 1024))  # zeros, which take no room on the disk
+    np.lib.format.open_memmap(
+        tmp_path / "a.npy", "w+", np.int64, (rows, 1024)
+    )  # zeros, which take no room on the disk
     options = ["--dtype", "int8", "--memory-limit", "32M", "--quiet"]
     report = streamed(tmp_path / "a.npy", *options, *shuffle, preexec_fn=limited(AS=memory))
     assert report["rows"] == rows

@@ -34,7 +34,12 @@ def arguments(command, path):
         ("missing.npy", 3, "missing.npy: open: No such file or directory"),
         ("dir", 3, "dir: open: is a directory"),
         ("empty.npy", 1, "empty.npy: npy: at byte 0: the file is empty"),
-        ("text.dat", 2, "text.dat: neither its first bytes nor its extension tell its format. Pass --format, one of npy, npz, "),
+        (
+            "text.dat",
+            2,
+            "text.dat: neither its first bytes nor its extension tell its format. Pass --format, "
+            "one of npy, npz, ",
+        ),
         ("-", 2, "-: arrays are read where they lie in files, not from stdin."),
         ("p-*.npy", 2, "no file matches p-*.npy"),
         ("/dev/null", 3, "/dev/null: open: not a regular file"),
@@ -69,11 +74,23 @@ def test_what_may_not_be_read_is_said(folder, command) -> None:
         (["stream", "a.npy", "--batch", "0"], "'--batch <ROWS>': at least 1 is needed"),
         (["stream", "a.npy", "--threads", "-1"], "unexpected argument '-1'"),
         (["stream", "a.npy", "--steps", "9" * 30], "'--steps <BATCHES>': more than there can be"),
-        (["convert", "a.npy", "o.npy", "--shard-rows", "many"], "'--shard-rows <ROWS>': no whole number"),
-        (["convert", "a.npy", "o.npy", "--memory-limit", "lots"], '"lots" is no number of bytes, such as 64M'),
-        (["convert", "a.npy", "o.npy", "--casting", "same_kind"], "[possible values: checked, saturate, wrap]"),
+        (
+            ["convert", "a.npy", "o.npy", "--shard-rows", "many"],
+            "'--shard-rows <ROWS>': no whole number",
+        ),
+        (
+            ["convert", "a.npy", "o.npy", "--memory-limit", "lots"],
+            '"lots" is no number of bytes, such as 64M',
+        ),
+        (
+            ["convert", "a.npy", "o.npy", "--casting", "same_kind"],
+            "[possible values: checked, saturate, wrap]",
+        ),
         (["convert", "a.npy", "o.npy", "--dtype", "int128"], '"int128" is none of bool, int8, '),
-        (["convert", "a.npy", "o.xyz"], "o.xyz: its extension does not tell the format: say --to, one of npy, npz, "),
+        (
+            ["convert", "a.npy", "o.xyz"],
+            "o.xyz: its extension does not tell the format: say --to, one of npy, npz, ",
+        ),
         (["convert", "a.npy"], "<SRC>"),
         (["check", "a.npy", "--mode", "map"], "unexpected argument '--mode'"),
         (["convrt"], "a similar subcommand exists: 'convert'"),
@@ -98,7 +115,11 @@ def test_files_may_have_any_name(folder, name) -> None:
     done = subprocess.run([COMMAND, "inspect", source], capture_output=True, check=True)
     assert done.stdout.count(b"\n") > 6
     assert b"shape     (4, 3)" in done.stdout.splitlines()[3]
-    for command in (["check", source], ["stream", source], ["convert", source, folder / f"o{name}.npy"]):
+    for command in (
+        ["check", source],
+        ["stream", source],
+        ["convert", source, folder / f"o{name}.npy"],
+    ):
         subprocess.run([COMMAND, *command], capture_output=True, check=True)
     assert np.load(folder / f"o{name}.npy").shape == (4, 3)
     if name == "-dash":
@@ -128,14 +149,23 @@ echo "${{COMPREPLY[*]}}"
 )
 def test_bash_completes_it(words, completed) -> None:
     script = COMPLETE.format(command=COMMAND)
-    done = subprocess.run(["bash", "-c", script, "bash", "tensorferry", *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", "tensorferry", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == completed
 
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_mistakes_are_coloured_on_a_terminal_that_wants_it(no_color) -> None:
     master, slave = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE")
+    }
     environment |= {"TERM": "xterm", **({"NO_COLOR": "1"} if no_color else {})}
     subprocess.run([COMMAND, "inspect", "--bogus"], stderr=slave, check=False, env=environment)
     os.close(slave)

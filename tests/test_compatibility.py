@@ -1,4 +1,5 @@
-"""convert_to_tensor gives what tf.convert_to_tensor gives, asked in the same test; where it checks or refuses, the test says so."""
+"""convert_to_tensor gives what tf.convert_to_tensor gives, asked in the same test; where it checks
+or refuses, the test says so."""
 
 from __future__ import annotations
 
@@ -177,7 +178,11 @@ REFUSED = {
     "object of list": np.array([[1], [2, 3]], object),
     "longdouble scalar": np.longdouble(1),
     "datetime scalar": np.datetime64("2020-01-01"),
-    **({"float8 TensorFlow lacks": np.zeros(2, ml_dtypes.float8_e8m0fnu)} if hasattr(ml_dtypes, "float8_e8m0fnu") else {}),
+    **(
+        {"float8 TensorFlow lacks": np.zeros(2, ml_dtypes.float8_e8m0fnu)}
+        if hasattr(ml_dtypes, "float8_e8m0fnu")
+        else {}
+    ),
     "int beyond int64": 2**63,
     "int below int64": -(2**63) - 1,
     "list with int beyond int64": [1, 2**64],
@@ -212,7 +217,17 @@ def test_dtypes_that_tensorflow_does_not_know(tf, dtype):
 
 
 @pytest.mark.parametrize(
-    "value", ["abc", b"abc", ["a", "b"], np.array(["a", "b"]), np.array([b"a"]), np.array(["a"], object), np.str_("a")], ids=repr
+    "value",
+    [
+        "abc",
+        b"abc",
+        ["a", "b"],
+        np.array(["a", "b"]),
+        np.array([b"a"]),
+        np.array(["a"], object),
+        np.str_("a"),
+    ],
+    ids=repr,
 )
 def test_strings_are_tensorflows(tf, value):
     agree(tf, value)
@@ -220,7 +235,17 @@ def test_strings_are_tensorflows(tf, value):
 
 def test_every_way_to_write_a_dtype(tf):
     array = np.arange(3)
-    for dtype in [tf.int8, np.dtype("i1"), np.int8, "int8", np.dtype(">i4"), float, bool, "half", tf.int32.as_numpy_dtype]:
+    for dtype in [
+        tf.int8,
+        np.dtype("i1"),
+        np.int8,
+        "int8",
+        np.dtype(">i4"),
+        float,
+        bool,
+        "half",
+        tf.int32.as_numpy_dtype,
+    ]:
         value = array[:2] if dtype is bool else array
         agree(tf, value, dtype)
     for dtype in [tf.bfloat16, ml_dtypes.bfloat16, np.dtype(ml_dtypes.bfloat16), "bfloat16"]:
@@ -273,7 +298,9 @@ def test_objects_that_speak_an_array_protocol(tf):
     agree(tf, WithInterface(), tf.int32)
     with pytest.raises(ValueError, match="unsupported type"):
         tf.convert_to_tensor(WithDlpack())
-    same(convert_to_tensor(WithDlpack()).numpy(), np.arange(3.0))  # ours accepts what TensorFlow does not
+    same(
+        convert_to_tensor(WithDlpack()).numpy(), np.arange(3.0)
+    )  # ours accepts what TensorFlow does not
 
 
 def test_a_masked_array_is_refused_naming_the_way_out(tf):

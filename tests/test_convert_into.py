@@ -20,7 +20,12 @@ def test_every_dtype_into_every_layout(source, target):
     values = (np.arange(60).reshape(6, 10) % 2).astype(source)
     expected = values.astype(np_dtype(target))
     plain = np.zeros((6, 10), np_dtype(target))
-    for out in (plain, np.asfortranarray(plain), np.zeros((12, 20), plain.dtype)[1::2, ::-2], at_offset(plain, 1)):
+    for out in (
+        plain,
+        np.asfortranarray(plain),
+        np.zeros((12, 20), plain.dtype)[1::2, ::-2],
+        at_offset(plain, 1),
+    ):
         before = address(out)
         assert tensorferry.convert_into(values, out) is None
         same(out, expected)

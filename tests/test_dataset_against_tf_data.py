@@ -48,8 +48,12 @@ PIPELINES = {
     "a list is one tensor": lambda d: d.Dataset.from_tensor_slices([[1, 2], [3, 4]]),
     "namedtuple": lambda d: d.Dataset.from_tensor_slices(Pair(IMAGES, LABELS)).batch(3),
     "map": lambda d: d.Dataset.range(5).map(lambda x: (x * 2, {"y": x + 1})).batch(2),
-    "map of a tuple": lambda d: d.Dataset.from_tensor_slices((IMAGES, LABELS)).map(lambda image, label: image[0]),
-    "map to a list": lambda d: d.Dataset.range(3).map(lambda x: [x, [x, x + 1], (x, [[x, x], [x, x]])]),
+    "map of a tuple": lambda d: d.Dataset.from_tensor_slices((IMAGES, LABELS)).map(
+        lambda image, label: image[0]
+    ),
+    "map to a list": lambda d: d.Dataset.range(3).map(
+        lambda x: [x, [x, x + 1], (x, [[x, x], [x, x]])]
+    ),
     "filter": lambda d: d.Dataset.range(10).filter(lambda x: x % 3 == 0).batch(2),
     "take_while": lambda d: d.Dataset.range(10).take_while(lambda x: x < 4),
     "unique": lambda d: d.Dataset.from_tensor_slices([1, 2, 1, 3, 2]).unique(),
@@ -64,7 +68,9 @@ def test_values_structures_specs_and_cardinality_are_tf_datas(tf, name) -> None:
     ours, theirs = PIPELINES[name](tfy), PIPELINES[name](Theirs(tf))
     assert flat(tf, ours) == flat(tf, theirs)
     assert ours.cardinality() == theirs.cardinality().numpy() == ours.cardinality().numpy()
-    assert tf.nest.map_structure(str, ours.element_spec) == tf.nest.map_structure(str, theirs.element_spec)
+    assert tf.nest.map_structure(str, ours.element_spec) == tf.nest.map_structure(
+        str, theirs.element_spec
+    )
     for mine, other in zip(ours, theirs, strict=True):
         tf.nest.assert_same_structure(mine, other)
         for a, b in zip(tf.nest.flatten(mine), tf.nest.flatten(other), strict=True):
@@ -108,9 +114,16 @@ def test_a_list_in_a_result_is_one_tensor_and_the_outermost_a_tuple(tf) -> None:
         ours = list(dataset.map(lists))
         tf.nest.assert_same_structure(ours, theirs)
         for a, b in zip(tf.nest.flatten(ours), tf.nest.flatten(theirs), strict=True):
-            assert (np.asarray(a).dtype, np.asarray(a).tolist()) == (b.numpy().dtype, b.numpy().tolist())
+            assert (np.asarray(a).dtype, np.asarray(a).tolist()) == (
+                b.numpy().dtype,
+                b.numpy().tolist(),
+            )
     # Numbers beside arrays take their dtype; what has no one dtype or shape is refused.
-    (mixed,) = tfy.Dataset.range(1).with_format("numpy").map(lambda x: (np.float32(x), [np.float32(1), 0.1]))
+    (mixed,) = (
+        tfy.Dataset.range(1)
+        .with_format("numpy")
+        .map(lambda x: (np.float32(x), [np.float32(1), 0.1]))
+    )
     assert mixed[1].dtype == np.float32
 
     def other_dtypes(x):
@@ -125,8 +138,14 @@ def test_a_list_in_a_result_is_one_tensor_and_the_outermost_a_tuple(tf) -> None:
         for format in ("tensorflow", "numpy"):
             with pytest.raises(kind, match="map: a list in what the function returned"):
                 tfy.Dataset.range(1).with_format(format).map(wrong)
-    assert tf.data.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [2, 3]
-    assert tfy.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [2, 3]
+    assert tf.data.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [
+        2,
+        3,
+    ]
+    assert tfy.Dataset.range(2).reduce([0, 1], lambda state, x: state + 1).numpy().tolist() == [
+        2,
+        3,
+    ]
 
 
 def test_scan_and_reduce(tf) -> None:
@@ -166,7 +185,9 @@ def numbers(dataset) -> list[int]:
 
 @pytest.mark.parametrize("n", [1, 2, 10, 4096, 4097, 65_537, 262_145])
 def test_a_shuffle_visits_every_element_once(n) -> None:
-    seen = np.concatenate(list(tfy.Dataset.range(n).shuffle(seed=7).batch(1000).as_numpy_iterator()))
+    seen = np.concatenate(
+        list(tfy.Dataset.range(n).shuffle(seed=7).batch(1000).as_numpy_iterator())
+    )
     assert np.array_equal(np.sort(seen), np.arange(n))
 
 
@@ -175,7 +196,9 @@ def test_every_iteration_is_an_epoch_of_its_own() -> None:
     first, second = ([int(x) for x in dataset] for _ in range(2))
     assert first != second
     assert numbers(tfy.Dataset.range(100).shuffle(seed=7).repeat(2)) == first + second
-    fixed = tfy.Dataset.range(100).shuffle(seed=7, reshuffle_each_iteration=False).with_format("numpy")
+    fixed = (
+        tfy.Dataset.range(100).shuffle(seed=7, reshuffle_each_iteration=False).with_format("numpy")
+    )
     assert [int(x) for x in fixed] == [int(x) for x in fixed] == first
 
 
@@ -224,7 +247,9 @@ def test_an_unseeded_shuffle_goes_on_with_the_seed_it_drew() -> None:
 
 def test_a_run_goes_on_with_another_number_of_shards() -> None:
     def shard(count, index):
-        return tfy.Dataset.range(40).shuffle(seed=5).shard(count, index).batch(2).with_format("numpy")
+        return (
+            tfy.Dataset.range(40).shuffle(seed=5).shard(count, index).batch(2).with_format("numpy")
+        )
 
     seen = []
     for index in range(4):
@@ -262,7 +287,9 @@ def test_a_frozen_source_is_shared() -> None:
 
 
 def test_a_value_that_does_not_fit_is_an_error_at_its_element_and_iteration_goes_on() -> None:
-    iterator = iter(tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8").with_format("numpy"))
+    iterator = iter(
+        tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8").with_format("numpy")
+    )
     assert int(next(iterator)) == 1
     with pytest.raises(OverflowError, match="cast: element 1: int64 -> uint8"):
         next(iterator)
@@ -284,7 +311,9 @@ def test_an_exception_of_a_function_keeps_its_class_and_iteration_goes_on() -> N
 
 
 def test_generated_values_are_checked_not_wrapped() -> None:
-    dataset = tfy.Dataset.from_generator(lambda: iter([1, 300]), output_signature=tfy.TensorSpec((), "uint8")).with_format("numpy")
+    dataset = tfy.Dataset.from_generator(
+        lambda: iter([1, 300]), output_signature=tfy.TensorSpec((), "uint8")
+    ).with_format("numpy")
     iterator = iter(dataset)
     assert int(next(iterator)) == 1
     with pytest.raises(OverflowError):
@@ -293,17 +322,27 @@ def test_generated_values_are_checked_not_wrapped() -> None:
 
 def test_native_maps() -> None:
     dataset = tfy.Dataset.from_tensor_slices((np.arange(4), np.arange(4))).cast(("uint8", None))
-    assert [str(spec.dtype) for spec in dataset.with_format("numpy").element_spec] == ["uint8", "int64"]
+    assert [str(spec.dtype) for spec in dataset.with_format("numpy").element_spec] == [
+        "uint8",
+        "int64",
+    ]
     scaled = tfy.Dataset.range(4).scale(0.5, 1).batch(4).with_format("numpy")
     assert next(iter(scaled)).tolist() == [1.0, 1.5, 2.0, 2.5]
-    assert next(iter(tfy.Dataset.range(2).one_hot(3).batch(2).with_format("numpy"))).tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert next(iter(tfy.Dataset.range(2).lookup([[7, 8], [9, 10]]).batch(2).with_format("numpy"))).tolist() == [[7, 8], [9, 10]]
+    assert next(iter(tfy.Dataset.range(2).one_hot(3).batch(2).with_format("numpy"))).tolist() == [
+        [1, 0, 0],
+        [0, 1, 0],
+    ]
+    assert next(
+        iter(tfy.Dataset.range(2).lookup([[7, 8], [9, 10]]).batch(2).with_format("numpy"))
+    ).tolist() == [[7, 8], [9, 10]]
 
 
 def test_datasets_are_pickled_as_their_recipe() -> None:
     dataset = tfy.Dataset.from_tensor_slices(np.arange(9)).shuffle(seed=3).batch(2)
     again = pickle.loads(pickle.dumps(dataset))
-    assert [x.tolist() for x in again.as_numpy_iterator()] == [x.tolist() for x in dataset.as_numpy_iterator()]
+    assert [x.tolist() for x in again.as_numpy_iterator()] == [
+        x.tolist() for x in dataset.as_numpy_iterator()
+    ]
 
 
 @pytest.mark.jax

@@ -1,4 +1,5 @@
-"""Elements cropped, flipped and padded natively. NumPy says what a flip and a padding are; what is drawn is pinned."""
+"""Elements cropped, flipped and padded natively. NumPy says what a flip and a padding are; what is
+drawn is pinned."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def arrays(dataset) -> list[np.ndarray]:
 def streamed(array: np.ndarray):
     """The rows of an array, one after the other, their shapes unknown."""
     return tfy.Dataset.from_generator(
-        lambda: iter(array), output_signature=tfy.TensorSpec((None,) * (array.ndim - 1), array.dtype)
+        lambda: iter(array),
+        output_signature=tfy.TensorSpec((None,) * (array.ndim - 1), array.dtype),
     ).with_format("numpy")
 
 
@@ -42,8 +44,16 @@ shapes = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 
 @given(shapes, st.sampled_from(NAMES), st.data())
 def test_a_certain_flip_is_numpys(shape, name, data):
-    axes = data.draw(st.lists(st.integers(-len(shape), len(shape) - 1), min_size=1, unique_by=lambda axis: axis % len(shape)))
-    array = (numbered(3, *shape) % 2 if name == "bool" else numbered(3, *shape) % 120).astype(np_dtype(name))
+    axes = data.draw(
+        st.lists(
+            st.integers(-len(shape), len(shape) - 1),
+            min_size=1,
+            unique_by=lambda axis: axis % len(shape),
+        )
+    )
+    array = (numbered(3, *shape) % 2 if name == "bool" else numbered(3, *shape) % 120).astype(
+        np_dtype(name)
+    )
     for made in (slices(array), streamed(array)):
         for row, flipped in zip(array, arrays(made.flip(axes, probability=1)), strict=True):
             same(flipped, np.flip(row, axes))
@@ -51,33 +61,63 @@ def test_a_certain_flip_is_numpys(shape, name, data):
 
 @given(shapes, st.sampled_from(NAMES), st.data())
 def test_padding_is_numpys(shape, name, data):
-    more = data.draw(st.lists(st.integers(0, 3) | st.none(), min_size=len(shape), max_size=len(shape)))
-    array = (numbered(3, *shape) % 2 if name == "bool" else numbered(3, *shape) % 120).astype(np_dtype(name))
-    target = [None if extra is None else length + extra for length, extra in zip(shape, more, strict=True)]
+    more = data.draw(
+        st.lists(st.integers(0, 3) | st.none(), min_size=len(shape), max_size=len(shape))
+    )
+    array = (numbered(3, *shape) % 2 if name == "bool" else numbered(3, *shape) % 120).astype(
+        np_dtype(name)
+    )
+    target = [
+        None if extra is None else length + extra for length, extra in zip(shape, more, strict=True)
+    ]
     for made in (slices(array), streamed(array)):
         for row, padded in zip(array, arrays(made.pad_to(target, value=1)), strict=True):
-            same(padded, np.pad(row, [(0, extra or 0) for extra in more], constant_values=np_dtype(name).type(1)))
+            same(
+                padded,
+                np.pad(
+                    row, [(0, extra or 0) for extra in more], constant_values=np_dtype(name).type(1)
+                ),
+            )
 
 
-@given(shapes.filter(lambda shape: 0 not in shape), st.sampled_from(NAMES), st.integers(0, 2**64 - 1), st.data())
+@given(
+    shapes.filter(lambda shape: 0 not in shape),
+    st.sampled_from(NAMES),
+    st.integers(0, 2**64 - 1),
+    st.data(),
+)
 def test_a_crop_is_a_window_of_its_element(shape, name, seed, data):
-    size = data.draw(st.lists(st.none() | st.just(-1) | st.integers(1, 5), min_size=1, max_size=len(shape)))
-    size = [length if length in (None, -1) else min(length, shape[axis]) for axis, length in enumerate(size)]
-    array = numbered(3, *shape) if name == "int64" else (numbered(3, *shape) % 2).astype(np_dtype(name))
-    out = [shape[axis] if length in (None, -1) else length for axis, length in enumerate(size)] + shape[len(size) :]
+    size = data.draw(
+        st.lists(st.none() | st.just(-1) | st.integers(1, 5), min_size=1, max_size=len(shape))
+    )
+    size = [
+        length if length in (None, -1) else min(length, shape[axis])
+        for axis, length in enumerate(size)
+    ]
+    array = (
+        numbered(3, *shape) if name == "int64" else (numbered(3, *shape) % 2).astype(np_dtype(name))
+    )
+    out = [
+        shape[axis] if length in (None, -1) else length for axis, length in enumerate(size)
+    ] + shape[len(size) :]
     crops = [arrays(made.random_crop(size, seed)) for made in (slices(array), streamed(array))]
     for row, crop, other in zip(array, *crops, strict=True):
         same(crop, other)
         assert crop.shape == tuple(out)
         windows = sliding_window_view(row, out).reshape(-1, *out)
-        assert any(np.array_equal(crop.astype(np.complex128), window.astype(np.complex128)) for window in windows)
+        assert any(
+            np.array_equal(crop.astype(np.complex128), window.astype(np.complex128))
+            for window in windows
+        )
 
 
 def test_crops_are_as_tf_image_defines_them_every_place_as_likely():
     image = numbered(6, 7, 3)
     assert tf.image.random_crop(image, (2, 4, 3)).shape == (2, 4, 3)
     dataset = tfy.Dataset.from_tensors(image).repeat(6000).random_crop((2, 4, 3), seed=1)
-    places = collections.Counter(divmod(int(crop[0, 0, 0]) // 3, 7) for crop in dataset.as_numpy_iterator())
+    places = collections.Counter(
+        divmod(int(crop[0, 0, 0]) // 3, 7) for crop in dataset.as_numpy_iterator()
+    )
     assert set(places) == {(row, column) for row in range(5) for column in range(4)}
     assert all(abs(count - 300) < 4 * 17 for count in places.values())  # four standard deviations
 
@@ -98,7 +138,12 @@ def test_parts_of_an_element_are_cropped_and_flipped_together():
     images = numbered(50, 8, 9, 3, dtype="float32")
     data = {"image": images, "mask": images[..., 0].astype(np.int32), "label": np.arange(50)}
     which = {"image": True, "mask": True}
-    dataset = slices(data).random_crop((5, 4), seed=1, which=which).flip(axis=1, seed=2, which=which).flip(0, seed=2, which=which)
+    dataset = (
+        slices(data)
+        .random_crop((5, 4), seed=1, which=which)
+        .flip(axis=1, seed=2, which=which)
+        .flip(0, seed=2, which=which)
+    )
     places = set()
     for batch in dataset.batch(16):
         np.testing.assert_array_equal(batch["image"][..., 0], batch["mask"])
@@ -118,9 +163,13 @@ def test_structures_are_kept():
 
 
 def test_flips_along_different_axes_with_one_seed_are_independent():
-    corners = slices(np.tile(np.array([[1, 2], [3, 4]]), (4000, 1, 1))).flip(0, seed=42).flip(1, seed=42)
+    corners = (
+        slices(np.tile(np.array([[1, 2], [3, 4]]), (4000, 1, 1))).flip(0, seed=42).flip(1, seed=42)
+    )
     counts = collections.Counter(int(x[0, 0]) for x in corners)
-    assert all(abs(counts[corner] - 1000) < 4 * 28 for corner in (1, 2, 3, 4))  # four standard deviations
+    assert all(
+        abs(counts[corner] - 1000) < 4 * 28 for corner in (1, 2, 3, 4)
+    )  # four standard deviations
 
 
 def test_a_probability_is_how_often():
@@ -134,14 +183,18 @@ def pipeline(seed, stream: bool = False):
     """Something with everything in it."""
     array = numbered(23, 6, 6, 2, dtype="uint16")
     source = streamed(array) if stream else slices(array).shuffle(seed=seed)
-    return source.random_crop((4, 4), seed).flip((0, 1), seed=seed).pad_to((5, 4, 2), value=9).batch(3)
+    return (
+        source.random_crop((4, 4), seed).flip((0, 1), seed=seed).pad_to((5, 4, 2), value=9).batch(3)
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_elements_do_not_depend_on_threads_and_are_others_in_every_epoch(stream):
     epochs = []
     for threads in (1, 2, 5):
-        dataset = pipeline(7, stream).with_options(tfy.Options(threads=threads, read_ahead=threads - 1))
+        dataset = pipeline(7, stream).with_options(
+            tfy.Options(threads=threads, read_ahead=threads - 1)
+        )
         epochs.append([[batch.tolist() for batch in dataset] for _ in range(3)])
     assert epochs[0] == epochs[1] == epochs[2]
     assert epochs[0][0] != epochs[0][1] != epochs[0][2] != epochs[0][0]
@@ -150,7 +203,12 @@ def test_elements_do_not_depend_on_threads_and_are_others_in_every_epoch(stream)
 def test_one_element_is_what_it_is_in_a_batch_and_in_any_round():
     dataset = pipeline(7)
     rounds = [row.tolist() for batch in dataset.repeat(2) for row in batch]
-    singly = slices(numbered(23, 6, 6, 2, dtype="uint16")).shuffle(seed=7).random_crop((4, 4), 7).flip((0, 1), seed=7)
+    singly = (
+        slices(numbered(23, 6, 6, 2, dtype="uint16"))
+        .shuffle(seed=7)
+        .random_crop((4, 4), 7)
+        .flip((0, 1), seed=7)
+    )
     singly = singly.pad_to((5, 4, 2), value=9)
     assert rounds == [row.tolist() for _ in range(2) for row in singly]
 
@@ -172,7 +230,9 @@ def test_it_resumes_at_every_position_also_with_drawn_seeds(stream, seed):
 
 def test_pickled_plans_draw_alike():
     dataset = pipeline(7)
-    assert [x.tolist() for x in pickle.loads(pickle.dumps(dataset))] == [x.tolist() for x in pipeline(7)]
+    assert [x.tolist() for x in pickle.loads(pickle.dumps(dataset))] == [
+        x.tolist() for x in pipeline(7)
+    ]
 
 
 def test_a_cache_keeps_what_was_drawn_first():
@@ -193,9 +253,15 @@ def test_what_was_of_many_shapes_can_be_batched_once_padded_or_cropped():
         for length in (5, 2, 7):
             yield np.arange(length, dtype=np.int32)
 
-    ragged = tfy.Dataset.from_generator(sentences, output_signature=tfy.TensorSpec((None,), "int32"))
+    ragged = tfy.Dataset.from_generator(
+        sentences, output_signature=tfy.TensorSpec((None,), "int32")
+    )
     (padded,) = arrays(ragged.pad_to(7, value=-1).batch(3))
-    assert padded.tolist() == [[0, 1, 2, 3, 4, -1, -1], [0, 1, -1, -1, -1, -1, -1], [0, 1, 2, 3, 4, 5, 6]]
+    assert padded.tolist() == [
+        [0, 1, 2, 3, 4, -1, -1],
+        [0, 1, -1, -1, -1, -1, -1],
+        [0, 1, 2, 3, 4, 5, 6],
+    ]
     (cropped,) = arrays(ragged.random_crop(2, seed=1).batch(3))
     assert cropped.shape == (3, 2)
     assert (np.diff(cropped) == 1).all()
@@ -203,47 +269,116 @@ def test_what_was_of_many_shapes_can_be_batched_once_padded_or_cropped():
 
 def test_an_element_that_does_not_fit_is_an_error_at_its_place_and_the_next_one_comes():
     ragged = tfy.Dataset.from_generator(
-        lambda: iter([np.zeros(3), np.zeros(1), np.zeros(4)]), output_signature=tfy.TensorSpec((None,), "float64")
+        lambda: iter([np.zeros(3), np.zeros(1), np.zeros(4)]),
+        output_signature=tfy.TensorSpec((None,), "float64"),
     ).with_format("numpy")
     cropped = iter(ragged.random_crop(2))
     assert next(cropped).shape == (2,)
     with pytest.raises(
-        errors.ValueError, match=r"random_crop: element 1: component 0, of shape \[1\]: it is smaller than the crop, \[2\]"
+        errors.ValueError,
+        match=r"random_crop: element 1: component 0, of shape \[1\]: it is smaller than the "
+        r"crop, \[2\]",
     ):
         next(cropped)
     assert next(cropped).shape == (2,)
     padded = iter(ragged.pad_to([3]))
     assert next(padded).shape == next(padded).shape == (3,)
-    with pytest.raises(errors.ValueError, match=r"pad_to: element 2: component 0, of shape \[4\]: it is larger"):
+    with pytest.raises(
+        errors.ValueError, match=r"pad_to: element 2: component 0, of shape \[4\]: it is larger"
+    ):
         next(padded)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda ds: ds.random_crop((5, 3)), errors.ValueError, r"component 0 \(uint8\[4, 6, 3\]\): it is smaller than the crop"),
-        (lambda ds: ds.random_crop((2, 2)), errors.ValueError, r"component 1 \(int64\[\]\): it has fewer dimensions"),
+        (
+            lambda ds: ds.random_crop((5, 3)),
+            errors.ValueError,
+            r"component 0 \(uint8\[4, 6, 3\]\): it is smaller than the crop",
+        ),
+        (
+            lambda ds: ds.random_crop((2, 2)),
+            errors.ValueError,
+            r"component 1 \(int64\[\]\): it has fewer dimensions",
+        ),
         (lambda ds: ds.random_crop((0, 2)), errors.ValueError, "size has to be at least 1, not 0"),
         (lambda ds: ds.random_crop(()), errors.ValueError, "at least 1"),
         (lambda ds: ds.random_crop((1.5,)), errors.TypeError, "size has to be a whole number"),
         (lambda ds: ds.random_crop(None), errors.TypeError, "a length for each dimension"),
-        (lambda ds: ds.random_crop((2,), seed="a"), errors.TypeError, "seed has to be a whole number"),
-        (lambda ds: ds.random_crop((2,), which=(True,)), errors.ValueError, "does not nest like the elements"),
-        (lambda ds: ds.flip(3, which=(True, False)), errors.ValueError, "it has 3 dimensions, none of them 3"),
+        (
+            lambda ds: ds.random_crop((2,), seed="a"),
+            errors.TypeError,
+            "seed has to be a whole number",
+        ),
+        (
+            lambda ds: ds.random_crop((2,), which=(True,)),
+            errors.ValueError,
+            "does not nest like the elements",
+        ),
+        (
+            lambda ds: ds.flip(3, which=(True, False)),
+            errors.ValueError,
+            "it has 3 dimensions, none of them 3",
+        ),
         (lambda ds: ds.flip(0), errors.ValueError, r"component 1 \(int64\[\]\)"),
-        (lambda ds: ds.flip((0, -3), which=(True, False)), errors.ValueError, "axis -3 is named twice"),
+        (
+            lambda ds: ds.flip((0, -3), which=(True, False)),
+            errors.ValueError,
+            "axis -3 is named twice",
+        ),
         (lambda ds: ds.flip((), which=(True, False)), errors.ValueError, "no axis"),
-        (lambda ds: ds.flip("x", which=(True, False)), errors.TypeError, "axis has to be a whole number"),
-        (lambda ds: ds.flip(0, 1.5, which=(True, False)), errors.ValueError, "at least 0 and at most 1, not 1.5"),
+        (
+            lambda ds: ds.flip("x", which=(True, False)),
+            errors.TypeError,
+            "axis has to be a whole number",
+        ),
+        (
+            lambda ds: ds.flip(0, 1.5, which=(True, False)),
+            errors.ValueError,
+            "at least 0 and at most 1, not 1.5",
+        ),
         (lambda ds: ds.flip(0, float("nan"), which=(True, False)), errors.ValueError, "not NaN"),
-        (lambda ds: ds.flip(0, "often", which=(True, False)), errors.TypeError, "probability has to be a number"),
-        (lambda ds: ds.pad_to((4, 5, 3), which=(True, False)), errors.ValueError, "it is larger than the shape to pad to"),
-        (lambda ds: ds.pad_to((9, 9), which=(True, False)), errors.ValueError, "it has 3 dimensions, the shape to pad to"),
-        (lambda ds: ds.pad_to((9, 9, 3), value=256, which=(True, False)), errors.OverflowError, "256"),
-        (lambda ds: ds.pad_to((9, 9, 3), value=0.5, which=(True, False)), errors.OverflowError, "0.5"),
-        (lambda ds: ds.pad_to((9, 9, 3), value=1j, which=(True, False)), errors.TypeError, "complex128 -> uint8"),
-        (lambda ds: ds.pad_to((9, 9, 3), value=[1], which=(True, False)), errors.ValueError, "value has to be a scalar"),
-        (lambda ds: ds.pad_to((9, -2, 3), which=(True, False)), errors.ValueError, "shape has to be at least 0, not -2"),
+        (
+            lambda ds: ds.flip(0, "often", which=(True, False)),
+            errors.TypeError,
+            "probability has to be a number",
+        ),
+        (
+            lambda ds: ds.pad_to((4, 5, 3), which=(True, False)),
+            errors.ValueError,
+            "it is larger than the shape to pad to",
+        ),
+        (
+            lambda ds: ds.pad_to((9, 9), which=(True, False)),
+            errors.ValueError,
+            "it has 3 dimensions, the shape to pad to",
+        ),
+        (
+            lambda ds: ds.pad_to((9, 9, 3), value=256, which=(True, False)),
+            errors.OverflowError,
+            "256",
+        ),
+        (
+            lambda ds: ds.pad_to((9, 9, 3), value=0.5, which=(True, False)),
+            errors.OverflowError,
+            "0.5",
+        ),
+        (
+            lambda ds: ds.pad_to((9, 9, 3), value=1j, which=(True, False)),
+            errors.TypeError,
+            "complex128 -> uint8",
+        ),
+        (
+            lambda ds: ds.pad_to((9, 9, 3), value=[1], which=(True, False)),
+            errors.ValueError,
+            "value has to be a scalar",
+        ),
+        (
+            lambda ds: ds.pad_to((9, -2, 3), which=(True, False)),
+            errors.ValueError,
+            "shape has to be at least 0, not -2",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_when_the_dataset_is_made(call, error, message):
@@ -255,7 +390,9 @@ def test_what_cannot_work_is_refused_when_the_dataset_is_made(call, error, messa
 def test_parts_of_different_sizes_have_no_common_place():
     dataset = slices((np.zeros((2, 4, 6)), np.zeros((2, 4, 8))))
     with pytest.raises(
-        errors.ValueError, match="components 0 and 1 are cropped at the same place, but their dimensions 1 differ: 6 and 8"
+        errors.ValueError,
+        match="components 0 and 1 are cropped at the same place, but their dimensions 1 differ: "
+        "6 and 8",
     ):
         dataset.random_crop((2, 2))
     assert dataset.random_crop((2, None)).element_spec[1].shape == (2, 8)

@@ -1,4 +1,5 @@
-"""Datasets as a Python user meets them: structures, formats, sources, states. What tf.data defines is compared with it."""
+"""Datasets as a Python user meets them: structures, formats, sources, states. What tf.data defines
+is compared with it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ Point = collections.namedtuple("Point", ["x", "y"])
 
 def plain(dataset) -> list:
     """The elements as nested lists."""
-    return [tf.nest.map_structure(lambda leaf: leaf.tolist(), element) for element in dataset.as_numpy_iterator()]
+    return [
+        tf.nest.map_structure(lambda leaf: leaf.tolist(), element)
+        for element in dataset.as_numpy_iterator()
+    ]
 
 
 STRUCTURES = {
@@ -83,7 +87,9 @@ def test_torch_tensors_are_writable_and_nobody_elses():
 @pytest.mark.jax
 def test_jax_arrays():
     jax = pytest.importorskip("jax")
-    (element,) = tfy.Dataset.from_tensor_slices(np.arange(4, dtype=np.int32)).batch(4).with_format("jax")
+    (element,) = (
+        tfy.Dataset.from_tensor_slices(np.arange(4, dtype=np.int32)).batch(4).with_format("jax")
+    )
     assert isinstance(element, jax.Array)
 
 
@@ -101,17 +107,28 @@ def test_element_spec_in_jax_is_of_what_is_handed_out(x64):
         assert (dataset.element_spec["int64"].dtype == np.int64) is x64
         assert repr(dataset.element_spec) in repr(dataset)
         (window,) = dataset.window(3)
-        assert dataset.window(3).element_spec == {name: tfy.DatasetSpec(part.element_spec) for name, part in window.items()}
+        assert dataset.window(3).element_spec == {
+            name: tfy.DatasetSpec(part.element_spec) for name, part in window.items()
+        }
         mapped = dataset.map(lambda element: element)
         for name, array in next(iter(mapped)).items():
-            assert array.dtype == mapped.element_spec[name].dtype == dataset.element_spec[name].dtype
+            assert (
+                array.dtype == mapped.element_spec[name].dtype == dataset.element_spec[name].dtype
+            )
     finally:
         jax.config.update("jax_enable_x64", False)
 
 
 def test_element_spec_outside_tensorflow_is_ours():
-    dataset = tfy.Dataset.from_tensor_slices((np.zeros((4, 2), np.float32), np.arange(4))).batch(3).with_format("numpy")
-    assert dataset.element_spec == (tfy.TensorSpec((None, 2), "float32"), tfy.TensorSpec((None,), np.int64))
+    dataset = (
+        tfy.Dataset.from_tensor_slices((np.zeros((4, 2), np.float32), np.arange(4)))
+        .batch(3)
+        .with_format("numpy")
+    )
+    assert dataset.element_spec == (
+        tfy.TensorSpec((None, 2), "float32"),
+        tfy.TensorSpec((None,), np.int64),
+    )
     spec = tfy.TensorSpec((None, 2), "float32")
     assert spec.dtype == np.float32
     assert pickle.loads(pickle.dumps(spec)) == spec
@@ -138,7 +155,10 @@ def test_rows_of_a_read_only_array_are_shared():
     assert not batch.flags.writeable
 
 
-@pytest.mark.parametrize("value", [tf.range(3), np.arange(3)[::-1], np.arange(3).astype(">i4"), range(3), tfy.tensor([1, 2, 3])])
+@pytest.mark.parametrize(
+    "value",
+    [tf.range(3), np.arange(3)[::-1], np.arange(3).astype(">i4"), range(3), tfy.tensor([1, 2, 3])],
+)
 def test_sources_of_every_kind(value):
     expected = np.asarray(value)
     assert plain(tfy.Dataset.from_tensor_slices(value)) == expected.tolist()
@@ -168,7 +188,10 @@ def test_cardinality_len_and_truth():
     assert dataset.cardinality() == 10
     assert dataset.cardinality().numpy() == 10
     endless, unknown = dataset.repeat(), dataset.with_format("numpy").filter(lambda x: x > 3)
-    assert (endless.cardinality(), unknown.cardinality()) == (tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY)
+    assert (endless.cardinality(), unknown.cardinality()) == (
+        tf.data.INFINITE_CARDINALITY,
+        tf.data.UNKNOWN_CARDINALITY,
+    )
     for one in (endless, unknown):
         assert one
         with pytest.raises(TypeError, match="len"):
@@ -276,8 +299,14 @@ def test_from_generator_agrees_with_tf_data():
         for i in range(n):
             yield {"a": i, "b": ([i, i + 1], np.float32(i))}
 
-    signature = {"a": tf.TensorSpec((), tf.int64), "b": (tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32))}
-    ours, theirs = (d.from_generator(make, args=(3,), output_signature=signature) for d in (tfy.Dataset, tf.data.Dataset))
+    signature = {
+        "a": tf.TensorSpec((), tf.int64),
+        "b": (tf.TensorSpec((2,), tf.int32), tf.TensorSpec((), tf.float32)),
+    }
+    ours, theirs = (
+        d.from_generator(make, args=(3,), output_signature=signature)
+        for d in (tfy.Dataset, tf.data.Dataset)
+    )
     assert ours.element_spec == theirs.element_spec
     assert [repr(x) for x in ours] == [repr(x) for x in theirs]
     assert [repr(x) for x in ours] == [repr(x) for x in theirs]  # a new generator for each pass
@@ -294,20 +323,31 @@ def test_scan_and_reduce_agree_with_tf_data():
     for dataset in (tfy.Dataset, tf.data.Dataset):
         numbers = dataset.range(5)
         scanned = numbers.scan(np.int64(1), total)
-        results.append(([repr(x) for x in scanned], repr(numbers.reduce(np.int64(0), lambda state, x: state + x))))
+        results.append(
+            (
+                [repr(x) for x in scanned],
+                repr(numbers.reduce(np.int64(0), lambda state, x: state + x)),
+            )
+        )
     assert results[0] == results[1]
-    pair = tfy.Dataset.range(4).reduce((np.int64(0), np.int64(1)), lambda state, x: (state[0] + x, state[1] * 2))
+    pair = tfy.Dataset.range(4).reduce(
+        (np.int64(0), np.int64(1)), lambda state, x: (state[0] + x, state[1] * 2)
+    )
     assert [int(x) for x in pair] == [6, 16]
 
 
 def test_native_stages():
-    dataset = tfy.Dataset.from_tensor_slices({"x": np.array([[0, 255]], np.uint8), "y": np.array([2])})
+    dataset = tfy.Dataset.from_tensor_slices(
+        {"x": np.array([[0, 255]], np.uint8), "y": np.array([2])}
+    )
     spec = dataset.cast({"x": tf.float32}).with_format("numpy").element_spec
     assert spec == {"x": tfy.TensorSpec((2,), "float32"), "y": tfy.TensorSpec((), "int64")}
     assert plain(dataset.cast("int32")) == [{"x": [0, 255], "y": 2}]
     assert plain(dataset.scale(2, 1, which={"x": True})) == [{"x": [1.0, 511.0], "y": 2}]
     assert plain(dataset.one_hot(3, which={"y": True})) == [{"x": [0, 255], "y": [0.0, 0.0, 1.0]}]
-    assert plain(dataset.lookup(np.array([5, 6, 7]), which={"y": True})) == [{"x": [0, 255], "y": 7}]
+    assert plain(dataset.lookup(np.array([5, 6, 7]), which={"y": True})) == [
+        {"x": [0, 255], "y": 7}
+    ]
     with pytest.raises(OverflowError):
         list(dataset.cast("int8"))
     for wrong in ({"z": "int8"}, ("int8", "int8")):
@@ -329,7 +369,14 @@ def test_a_state_resumes_here_and_elsewhere():
         assert [repr(x) for x in resumed] == whole[position:]
     with pytest.raises(errors.ValueError, match=r"batch\(3\)"):
         iter(tfy.Dataset.range(10).batch(4)).load_state_dict(state)
-    for damaged in (None, {}, {**state, "data": "AAAA"}, {**state, "data": "?"}, {**state, "data": 3}, {**state, "version": 9}):
+    for damaged in (
+        None,
+        {},
+        {**state, "data": "AAAA"},
+        {**state, "data": "?"},
+        {**state, "data": 3},
+        {**state, "version": 9},
+    ):
         with pytest.raises(errors.ValueError):
             iter(dataset).load_state_dict(damaged)
 
@@ -353,18 +400,31 @@ def test_datasets_pickle_as_recipes(tmp_path):
     mapped = np.load(path, mmap_mode="r")
     pipelines = [
         tfy.Dataset.from_tensor_slices({"a": np.arange(5)}).batch(2).skip(1).with_format("numpy"),
-        tfy.Dataset.zip(tfy.Dataset.range(3), tfy.Dataset.range(4)).with_options(tfy.Options(threads=1)),
+        tfy.Dataset.zip(tfy.Dataset.range(3), tfy.Dataset.range(4)).with_options(
+            tfy.Options(threads=1)
+        ),
         tfy.Dataset.range(6).with_format("numpy").filter(keep_odd),
         tfy.Dataset.from_npy(path).cast("int32"),
         tfy.Dataset.from_tensor_slices((mapped[2:], mapped[:4])),
     ]
     for dataset in pipelines:
-        for again in (pickle.loads(pickle.dumps(dataset)), copy.copy(dataset), copy.deepcopy(dataset)):
+        for again in (
+            pickle.loads(pickle.dumps(dataset)),
+            copy.copy(dataset),
+            copy.deepcopy(dataset),
+        ):
             assert again.element_spec == dataset.element_spec
             assert plain(again) == plain(dataset)
     huge = np.memmap(tmp_path / "huge", np.uint8, "w+", shape=1 << 20)
     huge.flush()
-    assert len(pickle.dumps(tfy.Dataset.from_tensor_slices(np.memmap(tmp_path / "huge", np.uint8, "r")))) < 1000
+    assert (
+        len(
+            pickle.dumps(
+                tfy.Dataset.from_tensor_slices(np.memmap(tmp_path / "huge", np.uint8, "r"))
+            )
+        )
+        < 1000
+    )
     with pytest.raises(errors.TypeError, match="filter"):
         pickle.dumps(pipelines[0].filter(lambda x: True))
 
@@ -372,7 +432,10 @@ def test_datasets_pickle_as_recipes(tmp_path):
 def test_one_iterator_serves_several_threads():
     iterator = iter(tfy.Dataset.range(2000).with_format("numpy"))
     seen = [[] for _ in range(4)]
-    threads = [threading.Thread(target=lambda mine: mine.extend(int(x) for x in iterator), args=(mine,)) for mine in seen]
+    threads = [
+        threading.Thread(target=lambda mine: mine.extend(int(x) for x in iterator), args=(mine,))
+        for mine in seen
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -406,13 +469,18 @@ def test_the_names_and_defaults_of_tf_data_are_kept():
         theirs = getattr(tf.data.Dataset, name, None)
         ours = getattr(tfy.Dataset, name)
         if (
-            name.startswith("_") or theirs is None or not callable(ours) or name in ("range", "element_spec", "shuffle")
+            name.startswith("_")
+            or theirs is None
+            or not callable(ours)
+            or name in ("range", "element_spec", "shuffle")
         ):  # shuffle needs no buffer_size
             continue
         expected = inspect.signature(theirs).parameters
         actual = inspect.signature(ours).parameters
         shared = {key: (p.default, p.kind) for key, p in actual.items() if key in expected}
-        assert list(shared.items()) == [(key, (p.default, p.kind)) for key, p in expected.items()], name
+        assert list(shared.items()) == [
+            (key, (p.default, p.kind)) for key, p in expected.items()
+        ], name
 
 
 def test_without_tensorflow_the_error_names_the_way_out():
@@ -433,5 +501,7 @@ else:
 
 
 def test_importing_does_not_import_a_framework():
-    program = "import sys, tensorferry; assert not {'tensorflow', 'torch', 'jax'} & set(sys.modules)"
+    program = (
+        "import sys, tensorferry; assert not {'tensorflow', 'torch', 'jax'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

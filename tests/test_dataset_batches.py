@@ -52,14 +52,22 @@ PADDED = {
     "to a tensor": lambda d: words(d).padded_batch(3, np.array([7])),
     "to -1": lambda d: words(d).padded_batch(3, padded_shapes=[-1]),
     "without a remainder": lambda d: words(d).padded_batch(2, drop_remainder=True),
-    "a dict": lambda d: both(d).padded_batch(2, {"word": [None], "length": []}, {"word": np.int64(9), "length": None}),
+    "a dict": lambda d: both(d).padded_batch(
+        2, {"word": [None], "length": []}, {"word": np.int64(9), "length": None}
+    ),
     "one value for all": lambda d: both(d).padded_batch(2, padding_values=np.int64(4)),
     "a namedtuple": lambda d: (
-        d.Dataset.zip((words(d), words(d))).map(Pair).padded_batch(4, Pair([8], [None]), Pair(np.int64(1), np.int64(2)))
+        d.Dataset.zip((words(d), words(d)))
+        .map(Pair)
+        .padded_batch(4, Pair([8], [None]), Pair(np.int64(1), np.int64(2)))
     ),
-    "a nested tuple": lambda d: d.Dataset.zip((words(d), both(d))).padded_batch(2, padding_values=(np.int64(1), None)),
+    "a nested tuple": lambda d: d.Dataset.zip((words(d), both(d))).padded_batch(
+        2, padding_values=(np.int64(1), None)
+    ),
     "fixed shapes": lambda d: d.Dataset.from_tensor_slices(GRID).padded_batch(3),
-    "fixed shapes, wider": lambda d: d.Dataset.from_tensor_slices(GRID).padded_batch(3, [None, 5], np.int32(-7)),
+    "fixed shapes, wider": lambda d: d.Dataset.from_tensor_slices(GRID).padded_batch(
+        3, [None, 5], np.int32(-7)
+    ),
     "scalars": lambda d: d.Dataset.range(5).padded_batch(2, []),
     "of a window": lambda d: d.Dataset.range(5).window(2).flat_map(lambda w: w.padded_batch(4)),
     "unknown rank": lambda d: d.Dataset.from_generator(
@@ -80,13 +88,21 @@ def paddings(draw):
     shapes = draw(st.lists(st.tuples(*[st.integers(0, 4)] * rank), min_size=1, max_size=7))
     longest = [max(shape[at] for shape in shapes) for at in range(rank)]
     target = [draw(st.sampled_from([None, longest[at], longest[at] + 1])) for at in range(rank)]
-    return shapes, draw(st.sampled_from([None, target])), draw(st.integers(1, 4)), draw(st.booleans()), draw(st.integers(-3, 3))
+    return (
+        shapes,
+        draw(st.sampled_from([None, target])),
+        draw(st.integers(1, 4)),
+        draw(st.booleans()),
+        draw(st.integers(-3, 3)),
+    )
 
 
 @given(paddings())
 def test_padded_batches_of_any_shapes_agree_with_tf_data(tf, padding) -> None:
     shapes, target, size, drop_remainder, value = padding
-    assert_agree(tf, lambda d: ragged(d, shapes).padded_batch(size, target, np.int64(value), drop_remainder))
+    assert_agree(
+        tf, lambda d: ragged(d, shapes).padded_batch(size, target, np.int64(value), drop_remainder)
+    )
 
 
 @pytest.mark.parametrize("dtype", NAMES)
@@ -137,7 +153,9 @@ def test_padding_what_is_no_tensor_or_of_unknown_rank_is_the_same_kind_of_error(
         with pytest.raises(TypeError):
             library.Dataset.range(3).window(2).padded_batch(2)
         with pytest.raises(ValueError, match="padded_shapes"):
-            library.Dataset.from_generator(lambda: iter([[1]]), output_types="int64").padded_batch(2)
+            library.Dataset.from_generator(lambda: iter([[1]]), output_types="int64").padded_batch(
+                2
+            )
     with pytest.raises(ValueError, match="batch_size"):
         words(tfy).padded_batch(0)
 
@@ -166,10 +184,14 @@ def test_an_element_too_large_costs_its_batch_and_iteration_goes_on(tf) -> None:
 UNBATCHED = {
     "full batches": lambda d: d.Dataset.range(10).batch(5, drop_remainder=True).unbatch(),
     "rows": lambda d: d.Dataset.from_tensor_slices(GRID).unbatch().unbatch(),
-    "a structure": lambda d: d.Dataset.from_tensor_slices({"x": GRID, "y": GRID[:, :, 0]}).unbatch(),
+    "a structure": lambda d: d.Dataset.from_tensor_slices(
+        {"x": GRID, "y": GRID[:, :, 0]}
+    ).unbatch(),
     "endless": lambda d: d.Dataset.range(10).batch(4).repeat().unbatch().take(25),
     "a stream": lambda d: ragged(d, [(2, 3), (0, 1), (4, 2)]).unbatch(),
-    "unknown rank": lambda d: d.Dataset.from_generator(lambda: iter([[1, 2], [3]]), output_types="int32").unbatch(),
+    "unknown rank": lambda d: d.Dataset.from_generator(
+        lambda: iter([[1, 2], [3]]), output_types="int32"
+    ).unbatch(),
     "mapped batches": lambda d: d.Dataset.range(10).batch(4).map(lambda x: x + 1).unbatch(),
     "None": lambda d: d.Dataset.from_tensor_slices((GRID, None)).unbatch(),
 }
@@ -189,13 +211,24 @@ def test_unbatch_knows_how_many_rows_a_last_batch_has_that_is_not_full(tf) -> No
 @pytest.mark.parametrize("sizes", [1, 3, 4, 20, [2], [3, 1], [2, 2], [1, 4, 2]])
 def test_rebatch_agrees_with_tf_data(tf, sizes, drop_remainder) -> None:
     for drop_first in (False, True):
-        batches = len(list(tfy.Dataset.range(10).batch(4, drop_first).rebatch(sizes, drop_remainder)))
+        batches = len(
+            list(tfy.Dataset.range(10).batch(4, drop_first).rebatch(sizes, drop_remainder))
+        )
         assert_agree(
-            tf, lambda d, drop=drop_first: d.Dataset.range(10).batch(4, drop).rebatch(sizes, drop_remainder), cardinality=batches
+            tf,
+            lambda d, drop=drop_first: (
+                d.Dataset.range(10).batch(4, drop).rebatch(sizes, drop_remainder)
+            ),
+            cardinality=batches,
         )
     assert_agree(tf, lambda d: ragged(d, [(2, 3), (0, 3), (4, 3)]).rebatch(sizes, drop_remainder))
     assert_agree(
-        tf, lambda d: ragged(d, [(2, 3), (0, 3), (4, 3)]).map(lambda x: (x, {"y": x[:, 0]})).rebatch(sizes, drop_remainder)
+        tf,
+        lambda d: (
+            ragged(d, [(2, 3), (0, 3), (4, 3)])
+            .map(lambda x: (x, {"y": x[:, 0]}))
+            .rebatch(sizes, drop_remainder)
+        ),
     )
 
 
@@ -221,7 +254,8 @@ def test_what_has_no_rows_is_a_value_error_when_the_stage_is_made(tf, wrong) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"), [(ValueError, 0), (ValueError, -1), (ValueError, []), (ValueError, [0, 0]), (TypeError, 2.5)]
+    ("kind", "size"),
+    [(ValueError, 0), (ValueError, -1), (ValueError, []), (ValueError, [0, 0]), (TypeError, 2.5)],
 )
 def test_sizes_that_cannot_be_are_refused_when_the_stage_is_made(kind, size) -> None:
     with pytest.raises(kind, match="rebatch: batch_size"):
@@ -234,7 +268,11 @@ def test_components_of_unequal_rows_are_an_error_at_their_element() -> None:
             yield np.arange(first), np.arange(second)
 
     signature = (tfy.TensorSpec((None,), "int64"), tfy.TensorSpec((None,), "int64"))
-    iterator = iter(tfy.Dataset.from_generator(elements, output_signature=signature).with_format("numpy").unbatch())
+    iterator = iter(
+        tfy.Dataset.from_generator(elements, output_signature=signature)
+        .with_format("numpy")
+        .unbatch()
+    )
     assert [next(iterator) for _ in range(2)] == [(0, 0), (1, 1)]
     with pytest.raises(errors.ValueError, match=r"unbatch: element 1: .*\[1, 3\]"):
         next(iterator)
@@ -256,7 +294,9 @@ def generated():
 
 EVERYWHERE = {
     "padded_batch": lambda: generated().padded_batch(2, padding_values=-1),
-    "padded_batch of an array": lambda: tfy.Dataset.from_tensor_slices(GRID).shuffle(seed=1).padded_batch(3, [4, 3]),
+    "padded_batch of an array": lambda: (
+        tfy.Dataset.from_tensor_slices(GRID).shuffle(seed=1).padded_batch(3, [4, 3])
+    ),
     "unbatch": lambda: generated().unbatch(),
     "unbatch of batches": lambda: tfy.Dataset.range(7).batch(3).unbatch(),
     "unbatch of rows": lambda: tfy.Dataset.from_tensor_slices(GRID).shuffle(seed=1).unbatch(),

@@ -1,4 +1,5 @@
-"""Random pipelines in tensorferry and in the real tf.data: what they hand out, what they say of it, and how they fail is the same."""
+"""Random pipelines in tensorferry and in the real tf.data: what they hand out, what they say of it,
+and how they fail is the same."""
 
 from __future__ import annotations
 

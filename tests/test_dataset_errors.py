@@ -1,4 +1,5 @@
-"""An element that fails: where the error surfaces, and what comes after it, as in the real tf.data."""
+"""An element that fails: where the error surfaces, and what comes after it, as in the real
+tf.data."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def shown(dataset: Any) -> list[Any]:
     iterator, elements = iter(dataset), []
     while len(elements) < 20:
         try:
-            elements.append(tf.nest.map_structure(lambda leaf: leaf.numpy().tolist(), next(iterator)))
+            elements.append(
+                tf.nest.map_structure(lambda leaf: leaf.numpy().tolist(), next(iterator))
+            )
         except StopIteration:
             return elements
         except (tf.errors.OpError, KeyError):
@@ -48,7 +51,9 @@ def shown(dataset: Any) -> list[Any]:
 
 
 def function(call: Callable[..., Any], Dataset: Any = None) -> Any:
-    return (Named(call) if Dataset is None else Making(lambda _, *element: call(*element))).bound(Dataset)
+    return (Named(call) if Dataset is None else Making(lambda _, *element: call(*element))).bound(
+        Dataset
+    )
 
 
 def whole(window):
@@ -69,23 +74,35 @@ PIPELINES = {
     "enumerate": lambda D, make: make(D).enumerate(),
     "filter": lambda D, make: make(D).filter(function(lambda x: x != 1)),
     "take_while": lambda D, make: make(D).take_while(function(lambda x: x < 4)),
-    "scan": lambda D, make: make(D).scan(np.int64(0), function(lambda state, x: (state + x, state))),
+    "scan": lambda D, make: make(D).scan(
+        np.int64(0), function(lambda state, x: (state + x, state))
+    ),
     "unique": lambda D, make: make(D).concatenate(make(D)).unique(),
     "cache": lambda D, make: make(D).cache().repeat(1),
     "prefetch": lambda D, make: make(D).prefetch(2),
     "shuffle of one": lambda D, make: make(D).filter(function(lambda x: True)).shuffle(1),
     "flat_map": lambda D, make: D.range(2).flat_map(function(lambda x: make(D))),
-    "interleave": lambda D, make: make(D).interleave(function(lambda x: D.from_tensors(x).repeat(2)), 2, 1),
-    "group_by_window": lambda D, make: make(D).group_by_window(function(lambda x: x % 2), function(lambda key, w: w.batch(3)), 3),
-    "choose_from_datasets": lambda D, make: D.choose_from_datasets([make(D), D.range(9)], D.from_tensor_slices(np.arange(9) % 2)),
+    "interleave": lambda D, make: make(D).interleave(
+        function(lambda x: D.from_tensors(x).repeat(2)), 2, 1
+    ),
+    "group_by_window": lambda D, make: make(D).group_by_window(
+        function(lambda x: x % 2), function(lambda key, w: w.batch(3)), 3
+    ),
+    "choose_from_datasets": lambda D, make: D.choose_from_datasets(
+        [make(D), D.range(9)], D.from_tensor_slices(np.arange(9) % 2)
+    ),
     "sample_from_datasets": lambda D, make: D.sample_from_datasets([make(D)], seed=1),
 }
 
 
 @pytest.mark.parametrize("make", [mapped, generated])
 @pytest.mark.parametrize("name", sorted(PIPELINES))
-def test_an_error_surfaces_where_it_does_in_tf_data_and_the_same_elements_follow(name, make) -> None:
-    ours, theirs = (shown(PIPELINES[name](Dataset, make)) for Dataset in (tfy.Dataset, tf.data.Dataset))
+def test_an_error_surfaces_where_it_does_in_tf_data_and_the_same_elements_follow(
+    name, make
+) -> None:
+    ours, theirs = (
+        shown(PIPELINES[name](Dataset, make)) for Dataset in (tfy.Dataset, tf.data.Dataset)
+    )
     assert FAILED in ours or name == "take"
     assert ours == theirs
 
@@ -96,7 +113,11 @@ DIFFERENT = {
     "skip": (lambda D: mapped(D).skip(3), [3, 4], [FAILED]),
     "shard": (lambda D: mapped(D).shard(3, 1), [1, 4], [1, FAILED]),
     "a last batch that is dropped": (lambda D: mapped(D, 3).batch(4, True), [], [FAILED]),
-    "zip with what is shorter": (lambda D: D.zip(mapped(D), D.range(2)), [(0, 0), (1, 1)], [(0, 0), (1, 1), FAILED]),
+    "zip with what is shorter": (
+        lambda D: D.zip(mapped(D), D.range(2)),
+        [(0, 0), (1, 1)],
+        [(0, 0), (1, 1), FAILED],
+    ),
     # An error counts as an element, as it does elsewhere.
     "take": (lambda D: mapped(D).take(3), [0, 1, FAILED], [0, 1, FAILED, 3]),
     # tf.data loses the other rows of the batch that the error is in.
@@ -115,8 +136,12 @@ TRUNCATED = {
     "skip": lambda dataset: dataset.skip(5),
     "skip to the error": lambda dataset: dataset.skip(2),
     "another shard": lambda dataset: dataset.shard(3, 1),
-    "another input": lambda dataset: tfy.Dataset.zip(dataset, tfy.Dataset.range(2).filter(lambda x: True)),
-    "a window that is dropped": lambda dataset: dataset.window(4, drop_remainder=True).flat_map(whole),
+    "another input": lambda dataset: tfy.Dataset.zip(
+        dataset, tfy.Dataset.range(2).filter(lambda x: True)
+    ),
+    "a window that is dropped": lambda dataset: dataset.window(4, drop_remainder=True).flat_map(
+        whole
+    ),
     "between windows": lambda dataset: dataset.window(1, shift=4).flat_map(whole),
     "a dropped batch": lambda dataset: dataset.batch(4, drop_remainder=True),
 }

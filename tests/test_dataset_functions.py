@@ -1,4 +1,5 @@
-"""map, filter, take_while, scan and reduce: what each takes, returns, knows beforehand and refuses, as the real tf.data does."""
+"""map, filter, take_while, scan and reduce: what each takes, returns, knows beforehand and refuses,
+as the real tf.data does."""
 
 from __future__ import annotations
 
@@ -48,10 +49,14 @@ def test_map_gives_what_the_function_returns_and_knows_its_spec(function) -> Non
 def test_map_takes_tf_datas_arguments_in_their_order() -> None:
     # With more calls at a time, what is not deterministic comes in any order from tf.data.
     cases = [(2,), (tf.data.AUTOTUNE, True), (1, False)]
-    if "synchronous" in inspect.signature(tf.data.Dataset.map).parameters:  # from TensorFlow 2.18 on
+    if (
+        "synchronous" in inspect.signature(tf.data.Dataset.map).parameters
+    ):  # from TensorFlow 2.18 on
         cases += [(1, False, None), (None, None, True, False, "name")]
     for arguments in cases:
-        assert_agree(lambda Dataset, arguments=arguments: Dataset.range(4).map(lambda x: x + 1, *arguments))
+        assert_agree(
+            lambda Dataset, arguments=arguments: Dataset.range(4).map(lambda x: x + 1, *arguments)
+        )
 
 
 def test_map_of_no_elements_knows_its_spec() -> None:
@@ -69,7 +74,9 @@ def test_map_calls_a_function_that_needs_values_where_tf_data_cannot() -> None:
     assert [x.numpy() for x in ours] == [0.0, 0.0, 0.0, 1.5, 0.0]
     # It is called with zeros where there are no elements.
     assert tfy.Dataset.range(0).map(reads).element_spec == tf.TensorSpec((), tf.float32)
-    assert list(tfy.Dataset.range(0).map(reads, output_signature=tf.TensorSpec((), tf.float32))) == []
+    assert (
+        list(tfy.Dataset.range(0).map(reads, output_signature=tf.TensorSpec((), tf.float32))) == []
+    )
 
 
 def test_map_fails_at_the_element_that_an_operation_refuses() -> None:
@@ -78,7 +85,9 @@ def test_map_fails_at_the_element_that_an_operation_refuses() -> None:
             return tf.identity(x)
 
     assert_agree(lambda Dataset: Dataset.range(4).map(small))
-    assert_agree(lambda Dataset: Dataset.from_tensor_slices(ROWS).map(lambda row: tf.reshape(row, [2, 2])))
+    assert_agree(
+        lambda Dataset: Dataset.from_tensor_slices(ROWS).map(lambda row: tf.reshape(row, [2, 2]))
+    )
 
 
 @pytest.mark.parametrize("stage", ["filter", "take_while"])
@@ -96,8 +105,14 @@ def test_map_fails_at_the_element_that_an_operation_refuses() -> None:
     ],
 )
 def test_a_predicate_returns_one_bool_or_is_refused(stage, predicate) -> None:
-    assert_agree(lambda Dataset: getattr(Dataset.from_tensor_slices((ROWS, np.arange(4))), stage)(predicate))
-    assert_agree(lambda Dataset: getattr(Dataset.from_tensor_slices((ROWS, np.arange(4))), stage)(predicate, name="kept"))
+    assert_agree(
+        lambda Dataset: getattr(Dataset.from_tensor_slices((ROWS, np.arange(4))), stage)(predicate)
+    )
+    assert_agree(
+        lambda Dataset: getattr(Dataset.from_tensor_slices((ROWS, np.arange(4))), stage)(
+            predicate, name="kept"
+        )
+    )
 
 
 @pytest.mark.parametrize("stage", ["filter", "take_while"])
@@ -112,8 +127,14 @@ def test_a_function_that_is_no_predicate_is_refused_when_the_dataset_is_made(sta
 SCANS = {
     "a running sum": (np.int64(0), lambda state, x: (state + x, state)),
     "a Python number": (0, lambda state, x: (state + 1, tf.cast(state, tf.float32))),
-    "a structure": ((np.int64(0), {"n": 0.5}), lambda state, x: ((state[0] + x, {"n": state[1]["n"] * 2}), state)),
-    "a shape that grows": (np.zeros(1, np.int64), lambda state, x: (tf.concat([state, [x]], 0), state)),
+    "a structure": (
+        (np.int64(0), {"n": 0.5}),
+        lambda state, x: ((state[0] + x, {"n": state[1]["n"] * 2}), state),
+    ),
+    "a shape that grows": (
+        np.zeros(1, np.int64),
+        lambda state, x: (tf.concat([state, [x]], 0), state),
+    ),
     "more dimensions": (np.int64(0), lambda state, x: (tf.stack([state, state]), tf.size(state))),
     "nothing returned": (0, lambda state, x: (state, None)),
     "part of it None": (0, lambda state, x: (state, (x, None))),
@@ -180,7 +201,11 @@ def test_elements_without_a_tensor_are_refused(name) -> None:
 
 def test_reduce_unpacks_no_element() -> None:
     pairs = (ROWS, np.arange(4))
-    assert_agree(lambda Dataset: Dataset.from_tensor_slices(pairs).reduce(np.int64(0), lambda state, x: state + x[1]))
+    assert_agree(
+        lambda Dataset: Dataset.from_tensor_slices(pairs).reduce(
+            np.int64(0), lambda state, x: state + x[1]
+        )
+    )
 
 
 def test_a_state_outside_the_format_tensorflow_is_converted_and_checked() -> None:
@@ -195,7 +220,10 @@ def test_the_functions_of_tf_data_that_fail_fail_here_when_the_dataset_is_made()
         raise KeyError("wrong")
 
     def built(stage, *arguments) -> list[Run]:
-        return [run(lambda Dataset: getattr(Dataset.range(3), stage)(*arguments, wrong), d) for d in (tfy.Dataset, tf.data.Dataset)]
+        return [
+            run(lambda Dataset: getattr(Dataset.range(3), stage)(*arguments, wrong), d)
+            for d in (tfy.Dataset, tf.data.Dataset)
+        ]
 
     for stage, *arguments in (("map",), ("scan", 0), ("reduce", 0)):
         ours, theirs = built(stage, *arguments)

@@ -49,20 +49,30 @@ GROUPS = {
     "full pairs": lambda d: d.Dataset.range(7).group_by_window(
         parity, lambda key, w: w.batch(2, drop_remainder=True), window_size=2
     ),
-    "sizes by key": lambda d: d.Dataset.range(20).group_by_window(lambda x: x % 3, pairs, window_size_func=lambda key: key + 1),
+    "sizes by key": lambda d: d.Dataset.range(20).group_by_window(
+        lambda x: x % 3, pairs, window_size_func=lambda key: key + 1
+    ),
     "keys in the result": lambda d: d.Dataset.range(10).group_by_window(
         lambda x: x % 3, lambda key, w: d.Dataset.zip((d.Dataset.from_tensors(key), w.batch(4))), 4
     ),
-    "rows": lambda d: d.Dataset.from_tensor_slices(GRID).group_by_window(lambda x: long(x[0, 0]) % 4, pairs, 2),
-    "a structure": lambda d: d.Dataset.from_tensor_slices({"x": GRID, "y": np.arange(4)}).group_by_window(
+    "rows": lambda d: d.Dataset.from_tensor_slices(GRID).group_by_window(
+        lambda x: long(x[0, 0]) % 4, pairs, 2
+    ),
+    "a structure": lambda d: d.Dataset.from_tensor_slices(
+        {"x": GRID, "y": np.arange(4)}
+    ).group_by_window(
         lambda e: e["y"] % 2, lambda key, w: w.map(lambda e: (e["x"][0], e["y"])).batch(2), 2
     ),
     "a tuple": lambda d: d.Dataset.from_tensor_slices((GRID, np.arange(4))).group_by_window(
         lambda x, y: y % 2, lambda key, w: w.batch(3), 3
     ),
-    "several elements of a window": lambda d: d.Dataset.range(9).group_by_window(lambda x: x // 4, lambda key, w: w.skip(1), 3),
+    "several elements of a window": lambda d: d.Dataset.range(9).group_by_window(
+        lambda x: x // 4, lambda key, w: w.skip(1), 3
+    ),
     "endless": lambda d: d.Dataset.range(5).repeat().group_by_window(parity, pairs, 2).take(9),
-    "of a stream": lambda d: d.Dataset.range(20).filter(lambda x: x % 3 > 0).group_by_window(parity, pairs, 3),
+    "of a stream": lambda d: (
+        d.Dataset.range(20).filter(lambda x: x % 3 > 0).group_by_window(parity, pairs, 3)
+    ),
 }
 
 
@@ -72,13 +82,18 @@ def test_group_by_window_agrees_with_tf_data(tf, name) -> None:
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(-9, 9), min_size=1, max_size=20), st.lists(st.integers(1, 4), min_size=1, max_size=4))
+@given(
+    st.lists(st.integers(-9, 9), min_size=1, max_size=20),
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+)
 def test_windows_come_in_tf_datas_order(tf, values, sizes) -> None:
     count = len(sizes)
 
     def make(d):
         return d.Dataset.from_tensor_slices(np.array(values)).group_by_window(
-            lambda x: x % count, pairs, window_size_func=lambda key: tf.gather(tf.constant(sizes, tf.int64), key)
+            lambda x: x % count,
+            pairs,
+            window_size_func=lambda key: tf.gather(tf.constant(sizes, tf.int64), key),
         )
 
     assert_agree(tf, make)
@@ -86,7 +101,10 @@ def test_windows_come_in_tf_datas_order(tf, values, sizes) -> None:
 
 def test_an_endless_input_makes_an_endless_dataset(tf) -> None:
     for library in (Theirs(tf), tfy):
-        assert int(library.Dataset.range(5).repeat().group_by_window(parity, pairs, 2).cardinality()) == -1
+        assert (
+            int(library.Dataset.range(5).repeat().group_by_window(parity, pairs, 2).cardinality())
+            == -1
+        )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +115,9 @@ def test_an_endless_input_makes_an_endless_dataset(tf) -> None:
         (TypeError, {"window_size": 2, "reduce_func": lambda key, window: key}),
     ],
 )
-def test_impossible_groups_are_the_same_kind_of_error_when_the_stage_is_made(tf, kind, wrong) -> None:
+def test_impossible_groups_are_the_same_kind_of_error_when_the_stage_is_made(
+    tf, kind, wrong
+) -> None:
     for library in (Theirs(tf), tfy):
         with pytest.raises(kind):
             library.Dataset.range(4).group_by_window(parity, **{"reduce_func": pairs, **wrong})
@@ -126,9 +146,13 @@ def test_a_key_that_is_no_integer_is_an_error_at_its_element() -> None:
 
 def test_a_window_size_of_zero_is_an_error_at_its_element() -> None:
     numbers = tfy.Dataset.range(3).with_format("numpy")
-    iterator = iter(numbers.group_by_window(lambda x: x, pairs, window_size_func=lambda key: key - 1))
+    iterator = iter(
+        numbers.group_by_window(lambda x: x, pairs, window_size_func=lambda key: key - 1)
+    )
     for _ in range(2):
-        with pytest.raises(errors.ValueError, match=r"group_by_window: element \d: .*the window size of key"):
+        with pytest.raises(
+            errors.ValueError, match=r"group_by_window: element \d: .*the window size of key"
+        ):
             next(iterator)
     assert next(iterator).tolist() == [2]
 
@@ -140,21 +164,29 @@ def test_what_reduce_func_does_not_look_at_is_known_without_reading() -> None:
         started.append(1)
         yield from GRID
 
-    dataset = tfy.Dataset.from_generator(rows, output_signature=tfy.TensorSpec((2, 3), "int32")).with_format("numpy")
+    dataset = tfy.Dataset.from_generator(
+        rows, output_signature=tfy.TensorSpec((2, 3), "int32")
+    ).with_format("numpy")
     groups = dataset.group_by_window(lambda x: int(x[0, 0]) % 4, pairs, 2)
     assert started == []
     assert groups.element_spec == tfy.TensorSpec((None, 2, 3), "int32")
     # One that looks at the key is called for the first element.
-    by_key = dataset.group_by_window(lambda x: int(x[0, 0]) % 4, lambda key, window: window.batch(1 + int(key)), 2)
+    by_key = dataset.group_by_window(
+        lambda x: int(x[0, 0]) % 4, lambda key, window: window.batch(1 + int(key)), 2
+    )
     assert by_key.element_spec == tfy.TensorSpec((None, None, None), "int32")
     assert [x.shape[0] for x in by_key] == [1, 1, 2]
-    given = dataset.group_by_window(lambda x: 0, pairs, 2, output_signature=tfy.TensorSpec((2, 2, 3), "int32"))
+    given = dataset.group_by_window(
+        lambda x: 0, pairs, 2, output_signature=tfy.TensorSpec((2, 2, 3), "int32")
+    )
     assert [x.shape for x in given] == [(2, 2, 3)] * 2
 
 
 def test_groups_of_datasets_have_no_state() -> None:
     windows = tfy.Dataset.range(8).window(2).with_format("numpy")
-    groups = windows.group_by_window(len, lambda key, pair: pair.flat_map(lambda window: window.batch(2)), 2)
+    groups = windows.group_by_window(
+        len, lambda key, pair: pair.flat_map(lambda window: window.batch(2)), 2
+    )
     iterator = iter(groups)
     assert next(iterator).tolist() == [0, 1]
     with pytest.raises(errors.ValueError, match="group_by_window"):
@@ -163,27 +195,43 @@ def test_groups_of_datasets_have_no_state() -> None:
 
 
 BUCKETS = {
-    "to the longest": lambda d: ragged(d, [1, 4, 3, 5, 6, 2]).bucket_by_sequence_length(size, [3, 5], [2, 2, 2]),
-    "other sizes": lambda d: ragged(d, [1, 4, 3, 5, 6, 2, 2, 2, 7]).bucket_by_sequence_length(size, [3, 5], [3, 1, 2]),
+    "to the longest": lambda d: ragged(d, [1, 4, 3, 5, 6, 2]).bucket_by_sequence_length(
+        size, [3, 5], [2, 2, 2]
+    ),
+    "other sizes": lambda d: ragged(d, [1, 4, 3, 5, 6, 2, 2, 2, 7]).bucket_by_sequence_length(
+        size, [3, 5], [3, 1, 2]
+    ),
     "one bucket": lambda d: ragged(d, [1, 4, 3]).bucket_by_sequence_length(size, [], [2]),
     "empty elements": lambda d: ragged(d, [0, 0, 1]).bucket_by_sequence_length(size, [1], [2, 2]),
-    "a value": lambda d: ragged(d, [1, 4, 3, 2]).bucket_by_sequence_length(size, [3], [2, 2], padding_values=np.int64(-1)),
-    "a shape": lambda d: ragged(d, [1, 4, 3, 2]).bucket_by_sequence_length(size, [3], [2, 2], padded_shapes=[6]),
+    "a value": lambda d: ragged(d, [1, 4, 3, 2]).bucket_by_sequence_length(
+        size, [3], [2, 2], padding_values=np.int64(-1)
+    ),
+    "a shape": lambda d: ragged(d, [1, 4, 3, 2]).bucket_by_sequence_length(
+        size, [3], [2, 2], padded_shapes=[6]
+    ),
     "to the boundary": lambda d: ragged(d, [1, 4, 3, 1, 2]).bucket_by_sequence_length(
         size, [3, 6], [2, 2, 2], pad_to_bucket_boundary=True
     ),
     "to the boundary, with a shape": lambda d: ragged(d, [1, 4, 3], (2,)).bucket_by_sequence_length(
         size, [3, 6], [2, 2, 2], padded_shapes=[None, 3], pad_to_bucket_boundary=True
     ),
-    "no padding": lambda d: ragged(d, [1, 4, 1, 4, 4]).bucket_by_sequence_length(size, [3], [2, 2], no_padding=True),
-    "no remainder": lambda d: ragged(d, [1, 4, 3, 2, 2, 2]).bucket_by_sequence_length(size, [3], [2, 3], drop_remainder=True),
+    "no padding": lambda d: ragged(d, [1, 4, 1, 4, 4]).bucket_by_sequence_length(
+        size, [3], [2, 2], no_padding=True
+    ),
+    "no remainder": lambda d: ragged(d, [1, 4, 3, 2, 2, 2]).bucket_by_sequence_length(
+        size, [3], [2, 3], drop_remainder=True
+    ),
     "no padding, no remainder": lambda d: ragged(d, [1, 4, 1, 1]).bucket_by_sequence_length(
         size, [3], [2, 2], no_padding=True, drop_remainder=True
     ),
-    "a structure": lambda d: d.Dataset.zip((ragged(d, [1, 4, 3, 2]), d.Dataset.range(4))).bucket_by_sequence_length(
+    "a structure": lambda d: d.Dataset.zip(
+        (ragged(d, [1, 4, 3, 2]), d.Dataset.range(4))
+    ).bucket_by_sequence_length(
         size, [3], [2, 2], padded_shapes=([None], []), padding_values=(np.int64(7), None)
     ),
-    "boundaries out of order": lambda d: ragged(d, [1, 2, 3, 4, 5]).bucket_by_sequence_length(size, [5, 3], [2, 2, 2]),
+    "boundaries out of order": lambda d: ragged(d, [1, 2, 3, 4, 5]).bucket_by_sequence_length(
+        size, [5, 3], [2, 2, 2]
+    ),
 }
 
 
@@ -193,8 +241,15 @@ def test_bucket_by_sequence_length_agrees_with_tf_data(tf, name) -> None:
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=15), st.sets(st.integers(1, 9), max_size=3), st.booleans(), st.booleans())
-def test_buckets_of_any_lengths_agree_with_tf_data(tf, lengths, boundaries, drop_remainder, to_boundary) -> None:
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=15),
+    st.sets(st.integers(1, 9), max_size=3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_buckets_of_any_lengths_agree_with_tf_data(
+    tf, lengths, boundaries, drop_remainder, to_boundary
+) -> None:
     ends = sorted(boundaries) + [10] * to_boundary
     sizes = [1 + at % 3 for at in range(len(ends) + 1)]
 
@@ -211,7 +266,9 @@ def test_impossible_buckets_are_the_same_kind_of_error_when_the_stage_is_made(tf
         with pytest.raises(ValueError, match="bucket_boundaries"):
             ragged(library, [1]).bucket_by_sequence_length(size, [3, 5], [2, 2])
         with pytest.raises(TypeError):
-            ragged(library, [1]).bucket_by_sequence_length(size, [3], [2, 2], padding_values=np.float32(1))
+            ragged(library, [1]).bucket_by_sequence_length(
+                size, [3], [2, 2], padding_values=np.float32(1)
+            )
         with pytest.raises(TypeError):
             library.Dataset.range(3).window(2).bucket_by_sequence_length(lambda w: 1, [3], [2, 2])
     with pytest.raises(ValueError, match="bucket_batch_sizes"):
@@ -220,7 +277,9 @@ def test_impossible_buckets_are_the_same_kind_of_error_when_the_stage_is_made(tf
 
 def test_a_length_beyond_the_last_boundary_is_an_error_at_its_element(tf) -> None:
     def make(d):
-        return ragged(d, [1, 9, 2, 1]).bucket_by_sequence_length(size, [3, 5], [2, 2, 2], pad_to_bucket_boundary=True)
+        return ragged(d, [1, 9, 2, 1]).bucket_by_sequence_length(
+            size, [3, 5], [2, 2, 2], pad_to_bucket_boundary=True
+        )
 
     with pytest.raises(tf.errors.OpError, match="bucket_boundaries"):
         list(make(Theirs(tf)))
@@ -243,8 +302,21 @@ def generated():
 
 def test_they_resume_at_every_position_pickle_and_go_into_tf_data() -> None:
     assert_everywhere(lambda: tfy.Dataset.range(11).group_by_window(parity, pairs, 4))
-    assert_everywhere(lambda: tfy.Dataset.range(11).filter(not_seven).group_by_window(parity, several, window_size_func=plus_two))
-    assert_everywhere(lambda: tfy.Dataset.range(11).shuffle(seed=1).group_by_window(parity, pairs, 3).shuffle(2, seed=2))
+    assert_everywhere(
+        lambda: (
+            tfy.Dataset.range(11)
+            .filter(not_seven)
+            .group_by_window(parity, several, window_size_func=plus_two)
+        )
+    )
+    assert_everywhere(
+        lambda: (
+            tfy.Dataset.range(11)
+            .shuffle(seed=1)
+            .group_by_window(parity, pairs, 3)
+            .shuffle(2, seed=2)
+        )
+    )
 
 
 def test_buckets_resume_at_every_position_and_go_into_tf_data() -> None:
@@ -260,7 +332,14 @@ def word(n):
 
 
 def test_buckets_pickle_as_their_recipe() -> None:
-    assert_everywhere(lambda: tfy.Dataset.range(1, 8).with_format("numpy").map(word).bucket_by_sequence_length(len, [3], [2, 3]))
+    assert_everywhere(
+        lambda: (
+            tfy.Dataset.range(1, 8)
+            .with_format("numpy")
+            .map(word)
+            .bucket_by_sequence_length(len, [3], [2, 3])
+        )
+    )
 
 
 def test_a_state_of_other_buckets_is_refused() -> None:
@@ -268,7 +347,12 @@ def test_a_state_of_other_buckets_is_refused() -> None:
         return iter(generated().bucket_by_sequence_length(size, boundaries, [2, 2], **kwargs))
 
     state = make([3]).state_dict()
-    for other in (make([4]), make([3], padding_values=1), make([3], drop_remainder=True), make([3], no_padding=True)):
+    for other in (
+        make([4]),
+        make([3], padding_values=1),
+        make([3], drop_remainder=True),
+        make([3], no_padding=True),
+    ):
         with pytest.raises(errors.ValueError, match="bucket_by_sequence_length"):
             other.load_state_dict(state)
 

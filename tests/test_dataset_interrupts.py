@@ -95,8 +95,10 @@ assert [int(x) for x in resumed] == [2, 3, 4]
         "numbers.filter(lambda x: True).shuffle(10**12)",
         "numbers.map(lambda x: x).batch(10**8)",
         "numbers.batch(10).batch(10**6)",
-        "tfy.Dataset.range(100, output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9)",
-        "tfy.Dataset.range(100, output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9).prefetch(1)",
+        "tfy.Dataset.range(100, "
+        "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9)",
+        "tfy.Dataset.range(100, "
+        "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9).prefetch(1)",
     ],
 )
 def test_ctrl_c_ends_what_has_no_end_and_there_is_a_state_then(pipeline):

@@ -1,4 +1,5 @@
-"""Saved datasets that are not whole, or none: refused, by the name of the file and what was expected."""
+"""Saved datasets that are not whole, or none: refused, by the name of the file and what was
+expected."""
 
 from __future__ import annotations
 
@@ -28,7 +29,13 @@ SIGNATURE = {"tokens": tfy.TensorSpec((None,), "int32"), "at": tfy.TensorSpec(()
 def saved(path):
     """A dataset with files of every kind."""
     tfy.Dataset.from_generator(rows, output_signature=SIGNATURE).save(path)
-    assert sorted(os.listdir(path)) == ["0.npy", "1.npy", "1.shapes.npy", "1.starts.npy", "dataset.json"]
+    assert sorted(os.listdir(path)) == [
+        "0.npy",
+        "1.npy",
+        "1.shapes.npy",
+        "1.starts.npy",
+        "dataset.json",
+    ]
     return path
 
 
@@ -41,14 +48,21 @@ def test_a_missing_or_cut_file_is_named(tmp_path, name):
         with pytest.raises(errors.FileFormatError, match=name.replace(".", r"\.")):
             load(path)
     os.remove(path / name)
-    with pytest.raises(errors.FileFormatError if name == "dataset.json" else FileNotFoundError, match=name.replace(".", r"\.")):
+    with pytest.raises(
+        errors.FileFormatError if name == "dataset.json" else FileNotFoundError,
+        match=name.replace(".", r"\."),
+    ):
         load(path)
 
 
 @pytest.mark.parametrize("name", ["0.npy", "1.npy", "1.shapes.npy", "1.starts.npy"])
 def test_a_file_with_another_array_is_named(tmp_path, name):
     path = saved(tmp_path / "saved")
-    for other in (np.zeros(3, np.float16), np.zeros((3, 3), np.int64), np.asfortranarray(np.zeros((4, 2), np.int64))):
+    for other in (
+        np.zeros(3, np.float16),
+        np.zeros((3, 3), np.int64),
+        np.asfortranarray(np.zeros((4, 2), np.int64)),
+    ):
         np.save(path / name, other)
         with pytest.raises(errors.FileFormatError, match=rf"{name}.* where the dataset has"):
             load(path)
@@ -79,7 +93,9 @@ def test_ends_that_make_no_sense_are_refused_at_once(tmp_path):
     starts = np.load(path / "1.starts.npy")
     starts[3, 0] = 9
     np.save(path / "1.starts.npy", starts)
-    with pytest.raises(errors.FileFormatError, match=r"1\.starts\.npy.*the last element was expected to end"):
+    with pytest.raises(
+        errors.FileFormatError, match=r"1\.starts\.npy.*the last element was expected to end"
+    ):
         load(path)
 
 
@@ -106,11 +122,15 @@ MANIFESTS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), MANIFESTS, ids=[str(change) for change, _ in MANIFESTS])
+@pytest.mark.parametrize(
+    ("change", "message"), MANIFESTS, ids=[str(change) for change, _ in MANIFESTS]
+)
 def test_a_damaged_dataset_json_is_refused(tmp_path, change, message):
     path = saved(tmp_path / "saved")
     manifest = json.loads((path / "dataset.json").read_text())
-    (path / "dataset.json").write_text(change if isinstance(change, str) else json.dumps(manifest | change))
+    (path / "dataset.json").write_text(
+        change if isinstance(change, str) else json.dumps(manifest | change)
+    )
     with pytest.raises(errors.FileFormatError, match=message) as error:
         load(path)
     assert str(path) in str(error.value)
@@ -126,7 +146,9 @@ def test_components_without_a_structure_are_a_tuple(tmp_path):
 def test_what_is_no_dataset_is_not_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         load(tmp_path / "nothing")
-    with pytest.raises(errors.FileFormatError, match=r"a directory with a file dataset\.json was expected"):
+    with pytest.raises(
+        errors.FileFormatError, match=r"a directory with a file dataset\.json was expected"
+    ):
         load(tmp_path)
     tf.data.Dataset.range(3).save(str(tmp_path / "theirs"))
     with pytest.raises(errors.FileFormatError, match=r"theirs.*no saved dataset"):

@@ -1,4 +1,5 @@
-"""Each method of tf.data's that needs no function: what its arguments mean, in which order they stand, and what is refused."""
+"""Each method of tf.data's that needs no function: what its arguments mean, in which order they
+stand, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +19,12 @@ def rows(Dataset):
 
 CALLS = {
     "from_tensor_slices": lambda D: D.from_tensor_slices(ROWS, "name"),
-    "from_tensor_slices of no rows": lambda D: D.from_tensor_slices((np.zeros((0, 3)), np.zeros(0, np.int32))).batch(2),
-    "from_tensor_slices of rows of no elements": lambda D: D.from_tensor_slices(np.zeros((3, 0), np.int32)).batch(2),
+    "from_tensor_slices of no rows": lambda D: D.from_tensor_slices(
+        (np.zeros((0, 3)), np.zeros(0, np.int32))
+    ).batch(2),
+    "from_tensor_slices of rows of no elements": lambda D: D.from_tensor_slices(
+        np.zeros((3, 0), np.int32)
+    ).batch(2),
     "from_tensor_slices of nothing": lambda D: D.from_tensor_slices([]),
     "from_tensor_slices of a scalar": lambda D: D.from_tensor_slices({"a": 1}),
     "from_tensor_slices of other lengths": lambda D: D.from_tensor_slices({"a": [1], "b": [1, 2]}),
@@ -35,7 +40,9 @@ CALLS = {
     "zip of one": lambda D: D.zip((D.range(3),)),
     "zip of a list": lambda D: D.zip([D.range(3)]),
     "concatenate": lambda D: rows(D).concatenate(rows(D).take(1), "name"),
-    "concatenate of other shapes": lambda D: D.from_tensors([[1, 2]]).concatenate(D.from_tensors([[1], [2]])),
+    "concatenate of other shapes": lambda D: D.from_tensors([[1, 2]]).concatenate(
+        D.from_tensors([[1], [2]])
+    ),
     "concatenate of other ranks": lambda D: D.from_tensors([1, 2]).concatenate(D.from_tensors(1)),
     "concatenate of other dtypes": lambda D: D.range(3).concatenate(D.from_tensors(1.5)),
     "concatenate of other structures": lambda D: D.range(3).concatenate(D.zip((D.range(3),))),
@@ -45,7 +52,9 @@ CALLS = {
     "batch of more, dropped": lambda D: rows(D).batch(100, drop_remainder=True),
     "batch of 0": lambda D: rows(D).batch(0),
     "batch of less": lambda D: rows(D).batch(-3),
-    "batch of other shapes": lambda D: D.from_tensors([1, 2]).concatenate(D.from_tensors([1])).batch(2),
+    "batch of other shapes": lambda D: (
+        D.from_tensors([1, 2]).concatenate(D.from_tensors([1])).batch(2)
+    ),
     "window": lambda D: D.range(7).window(3, 2, 2, True, "name"),
     "window of a tensor": lambda D: D.range(7).window(tf.constant(3, tf.int64)),
     "window of 0": lambda D: D.range(7).window(0),
@@ -93,8 +102,14 @@ def test_from_generator_takes_types_shapes_and_arguments_in_tf_datas_order() -> 
 
 def test_any_number_below_0_takes_all() -> None:
     """tf.data takes all as well, and says that they are -7."""
-    assert len(tfy.Dataset.range(3).take(-7)) == len(numbers(tf.data.Dataset.range(3).take(-7))) == 3
-    assert numbers(tfy.Dataset.range(3).prefetch(np.int64(2))) == [0, 1, 2]  # of NumPy's numbers tf.data refuses this one
+    assert (
+        len(tfy.Dataset.range(3).take(-7)) == len(numbers(tf.data.Dataset.range(3).take(-7))) == 3
+    )
+    assert numbers(tfy.Dataset.range(3).prefetch(np.int64(2))) == [
+        0,
+        1,
+        2,
+    ]  # of NumPy's numbers tf.data refuses this one
 
 
 def numbers(dataset) -> list[int]:
@@ -115,7 +130,8 @@ def test_a_shuffle_that_does_not_reshuffle_repeats_its_order() -> None:
 
 
 def test_the_buffer_of_a_shuffle_is_kept_to_by_streams_alone() -> None:
-    """Where elements can be had by index, `buffer_size` is a hint: the whole is permuted at no cost."""
+    """Where elements can be had by index, `buffer_size` is a hint: the whole is permuted at no
+    cost."""
     assert numbers(tf.data.Dataset.range(50).shuffle(1)) == list(range(50))
     assert numbers(tfy.Dataset.range(50).filter(lambda x: True).shuffle(1)) == list(range(50))
     order = numbers(tfy.Dataset.range(50).shuffle(2, seed=3))
@@ -138,7 +154,8 @@ def test_a_dataset_is_iterated_as_often_as_one_likes() -> None:
 
 def test_a_repr_names_the_elements_and_the_plan() -> None:
     assert repr(tfy.Dataset.range(3).batch(2)) == (
-        "<tensorferry.Dataset element_spec=TensorSpec(shape=(None,), dtype=int64) plan=range(0, 3, 1, int64) | batch(2)>"
+        "<tensorferry.Dataset element_spec=TensorSpec(shape=(None,), dtype=int64) plan=range(0, "
+        "3, 1, int64) | batch(2)>"
     )
 
 

@@ -1,4 +1,5 @@
-"""Datasets mixed of several, and random numbers. What tf.data defines is compared with it; what it leaves open is pinned."""
+"""Datasets mixed of several, and random numbers. What tf.data defines is compared with it; what it
+leaves open is pinned."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def tens(library, *lengths: int) -> list:
 
 
 def assert_resumes_everywhere(dataset, count: int) -> None:
-    """Whether an iteration that was saved at any of the first positions goes on as if nothing had happened."""
+    """Whether an iteration that was saved at any of the first positions goes on as if nothing had
+    happened."""
     dataset = dataset.with_format("numpy")
     whole = [np.asarray(x).tolist() for x in dataset.take(count)]
     recipe = pickle.dumps(dataset)
@@ -52,8 +54,14 @@ def test_choices_are_those_of_tf_data(lengths, choice, stop, endless):
     for library in (tfy, tf.data):
         turns = library.Dataset.from_tensor_slices(choice)
         # (tf.data searches an endless empty choice for ever.)
-        turns = turns.repeat() if endless and len(choice) and set(choice) == set(range(len(lengths))) else turns
-        mixed = library.Dataset.choose_from_datasets(tens(library, *lengths), turns, stop_on_empty_dataset=stop)
+        turns = (
+            turns.repeat()
+            if endless and len(choice) and set(choice) == set(range(len(lengths)))
+            else turns
+        )
+        mixed = library.Dataset.choose_from_datasets(
+            tens(library, *lengths), turns, stop_on_empty_dataset=stop
+        )
         results.append((ints(mixed), mixed.element_spec, int(mixed.cardinality().numpy())))
     assert results[0] == results[1]
 
@@ -66,21 +74,32 @@ def test_choosing_stops_at_an_empty_dataset_unless_told_otherwise():
 
 def test_shapes_that_differ_are_unknown_in_the_spec():
     for mix in (
-        lambda library, datasets: library.Dataset.choose_from_datasets(datasets, library.Dataset.range(2)),
+        lambda library, datasets: library.Dataset.choose_from_datasets(
+            datasets, library.Dataset.range(2)
+        ),
         lambda library, datasets: library.Dataset.sample_from_datasets(datasets),
     ):
         for shapes in [((2, 3), (2, 3)), ((2, 3), (4, 3)), ((2,), (2, 1))]:
             ours, theirs = (
-                mix(library, [library.Dataset.from_tensors(np.zeros(shape)) for shape in shapes]).element_spec
+                mix(
+                    library, [library.Dataset.from_tensors(np.zeros(shape)) for shape in shapes]
+                ).element_spec
                 for library in (tfy, tf.data)
             )
             assert ours == theirs
 
 
 def test_structures_and_the_first_format_are_kept():
-    datasets = [tfy.Dataset.from_tensor_slices(Point(np.arange(3) + at, {"k": np.zeros(3)})).with_format("numpy") for at in (0, 10)]
+    datasets = [
+        tfy.Dataset.from_tensor_slices(Point(np.arange(3) + at, {"k": np.zeros(3)})).with_format(
+            "numpy"
+        )
+        for at in (0, 10)
+    ]
     for mixed in (sample(datasets, seed=1), choose(datasets, tfy.Dataset.range(2))):
-        assert mixed.element_spec == Point(tfy.TensorSpec((), "int64"), {"k": tfy.TensorSpec((), "float64")})
+        assert mixed.element_spec == Point(
+            tfy.TensorSpec((), "int64"), {"k": tfy.TensorSpec((), "float64")}
+        )
         element = next(iter(mixed))
         assert type(element) is Point
         assert isinstance(element.x, np.int64)
@@ -114,9 +133,13 @@ def test_proportions_are_those_of_the_weights():
     assert np.all(np.abs(counts - [6000, 0, 3000, 1000]) < 200)  # four standard deviations
 
 
-@pytest.mark.parametrize("weights", [[1, 2], (0.5, 1), np.array([0.25, 0.5]), tf.constant([3.0, 6.0])])
+@pytest.mark.parametrize(
+    "weights", [[1, 2], (0.5, 1), np.array([0.25, 0.5]), tf.constant([3.0, 6.0])]
+)
 def test_weights_are_numbers_of_any_kind(weights):
-    assert ints(sample(tens(tfy, 9, 9), weights=weights, seed=3)) == ints(sample(tens(tfy, 9, 9), weights=[1.0, 2.0], seed=3))
+    assert ints(sample(tens(tfy, 9, 9), weights=weights, seed=3)) == ints(
+        sample(tens(tfy, 9, 9), weights=[1.0, 2.0], seed=3)
+    )
 
 
 def test_an_ended_dataset_makes_room_or_ends_the_whole():
@@ -132,16 +155,35 @@ def test_an_ended_dataset_makes_room_or_ends_the_whole():
 def test_cardinalities_are_those_of_tf_data(stop):
     def cardinalities(library) -> list:
         finite, endless = library.Dataset.range(3), library.Dataset.range(3).repeat()
-        mixes = [[finite], [endless], [finite, finite], [endless, endless], *([[finite, endless]] if not stop else [])]
+        mixes = [
+            [finite],
+            [endless],
+            [finite, finite],
+            [endless, endless],
+            *([[finite, endless]] if not stop else []),
+        ]
         return [
-            int(library.Dataset.sample_from_datasets(mix, stop_on_empty_dataset=stop).cardinality().numpy()) for mix in mixes
-        ] + [int(library.Dataset.sample_from_datasets([finite, endless], [1.0, 0.0]).cardinality().numpy())]
+            int(
+                library.Dataset.sample_from_datasets(mix, stop_on_empty_dataset=stop)
+                .cardinality()
+                .numpy()
+            )
+            for mix in mixes
+        ] + [
+            int(
+                library.Dataset.sample_from_datasets([finite, endless], [1.0, 0.0])
+                .cardinality()
+                .numpy()
+            )
+        ]
 
     assert cardinalities(tfy) == cardinalities(tf.data)
 
 
 def test_a_mix_that_stops_is_not_said_to_be_infinite():
-    mixed = sample([tfy.Dataset.range(3), tfy.Dataset.range(3).repeat()], stop_on_empty_dataset=True)
+    mixed = sample(
+        [tfy.Dataset.range(3), tfy.Dataset.range(3).repeat()], stop_on_empty_dataset=True
+    )
     assert mixed.cardinality() == -2
     with pytest.raises(TypeError, match="only iterating tells"):
         len(mixed)
@@ -149,7 +191,10 @@ def test_a_mix_that_stops_is_not_said_to_be_infinite():
 
 def test_iterations_draw_alike_unless_told_otherwise():
     for seed in (None, 3):
-        alike, anew = (sample(tens(tfy, 9, 9), seed=seed, rerandomize_each_iteration=each) for each in (None, True))
+        alike, anew = (
+            sample(tens(tfy, 9, 9), seed=seed, rerandomize_each_iteration=each)
+            for each in (None, True)
+        )
         assert ints(alike) == ints(alike)
         assert ints(anew) != ints(anew)
         alike, anew = (tfy.Dataset.random(seed, each).take(9) for each in (False, True))
@@ -204,7 +249,10 @@ def test_random_numbers_are_int64_below_2_to_the_32_without_end():
     assert numbers.min() >= 0
     assert numbers.max() < 2**32
     assert abs(numbers.mean() / 2**31 - 1) < 4 * 0.0092  # of a uniform mean's standard deviation
-    assert [x.tolist() for x in ours.batch(7).take(2).as_numpy_iterator()] == [numbers[:7].tolist(), numbers[7:14].tolist()]
+    assert [x.tolist() for x in ours.batch(7).take(2).as_numpy_iterator()] == [
+        numbers[:7].tolist(),
+        numbers[7:14].tolist(),
+    ]
     assert_resumes_everywhere(tfy.Dataset.random().batch(3), 5)
 
 
@@ -238,7 +286,9 @@ def built_by(library) -> list:
     ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), list(zip(built_by(tfy), built_by(tf.data), strict=True)))
+@pytest.mark.parametrize(
+    ("ours", "theirs"), list(zip(built_by(tfy), built_by(tf.data), strict=True))
+)
 def test_what_tf_data_refuses_is_refused_with_the_same_kind_of_error(ours, theirs):
     with pytest.raises((TypeError, ValueError)) as expected:
         theirs()
@@ -249,14 +299,38 @@ def test_what_tf_data_refuses_is_refused_with_the_same_kind_of_error(ours, their
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((tfy.Dataset.range(3),), errors.TypeError, "datasets has to be a list of datasets, not a Dataset"),
-        (([tfy.Dataset.range(3), 5],), errors.TypeError, r"datasets\[1\] has to be a tensorferry.Dataset, not a builtins.int"),
+        (
+            (tfy.Dataset.range(3),),
+            errors.TypeError,
+            "datasets has to be a list of datasets, not a Dataset",
+        ),
+        (
+            ([tfy.Dataset.range(3), 5],),
+            errors.TypeError,
+            r"datasets\[1\] has to be a tensorferry.Dataset, not a builtins.int",
+        ),
         (([tfy.Dataset.range(3)] * 2, [1.0, -1.0]), errors.ValueError, "finite and not negative"),
         (([tfy.Dataset.range(3)] * 2, [1.0, np.nan]), errors.ValueError, "finite and not negative"),
-        (([tfy.Dataset.range(3)] * 2, "ab"), errors.ValueError, "weights has to be a list of numbers"),
-        (([tfy.Dataset.range(3)] * 2, tfy.Dataset.range(3)), errors.TypeError, "choose_from_datasets"),
-        (([tfy.Dataset.range(3)] * 2, tf.data.Dataset.range(3)), errors.TypeError, "choose_from_datasets"),
-        (([tfy.Dataset.range(3)] * 2, None, 1.5), errors.TypeError, "seed has to be a whole number"),
+        (
+            ([tfy.Dataset.range(3)] * 2, "ab"),
+            errors.ValueError,
+            "weights has to be a list of numbers",
+        ),
+        (
+            ([tfy.Dataset.range(3)] * 2, tfy.Dataset.range(3)),
+            errors.TypeError,
+            "choose_from_datasets",
+        ),
+        (
+            ([tfy.Dataset.range(3)] * 2, tf.data.Dataset.range(3)),
+            errors.TypeError,
+            "choose_from_datasets",
+        ),
+        (
+            ([tfy.Dataset.range(3)] * 2, None, 1.5),
+            errors.TypeError,
+            "seed has to be a whole number",
+        ),
     ],
 )
 def test_what_only_we_refuse_says_the_way_out(arguments, error, message):

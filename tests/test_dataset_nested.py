@@ -1,4 +1,5 @@
-"""flat_map and interleave, whose functions return datasets, against the real tf.data in the same test."""
+"""flat_map and interleave, whose functions return datasets, against the real tf.data in the same
+test."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def shuffled(x):
 
 FLAT_MAPS = {
     "ranges": lambda d: d.Dataset.range(4).flat_map(lambda x: d.Dataset.range(x)),
-    "rows": lambda d: d.Dataset.from_tensor_slices(GRID).flat_map(lambda row: d.Dataset.from_tensor_slices(row)),
+    "rows": lambda d: d.Dataset.from_tensor_slices(GRID).flat_map(
+        lambda row: d.Dataset.from_tensor_slices(row)
+    ),
     "a structure": lambda d: d.Dataset.from_tensor_slices(PAIRS).flat_map(
         lambda e: d.Dataset.range(2).map(lambda i: (i, {"z": tf_int(i)}))
     ),
@@ -48,22 +51,43 @@ FLAT_MAPS = {
     ),
     "windows": lambda d: d.Dataset.range(7).window(3, shift=1).flat_map(lambda w: w.batch(3)),
     "full windows": lambda d: (
-        d.Dataset.from_tensor_slices(GRID).window(2, 1, drop_remainder=True).flat_map(lambda w: w.batch(2, drop_remainder=True))
+        d.Dataset.from_tensor_slices(GRID)
+        .window(2, 1, drop_remainder=True)
+        .flat_map(lambda w: w.batch(2, drop_remainder=True))
     ),
     "windows of pairs": lambda d: (
-        d.Dataset.from_tensor_slices((GRID, np.arange(4.0))).window(3).flat_map(lambda a, b: d.Dataset.zip((a, b.skip(1))).batch(2))
+        d.Dataset.from_tensor_slices((GRID, np.arange(4.0)))
+        .window(3)
+        .flat_map(lambda a, b: d.Dataset.zip((a, b.skip(1))).batch(2))
     ),
-    "windows of dicts": lambda d: d.Dataset.from_tensor_slices(PAIRS).window(2).flat_map(lambda w: d.Dataset.zip(w)),
-    "nested twice": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(3).flat_map(lambda y: d.Dataset.range(2))),
-    "of a stream": lambda d: d.Dataset.range(6).filter(lambda x: x % 2 == 0).flat_map(lambda x: d.Dataset.range(x)),
+    "windows of dicts": lambda d: (
+        d.Dataset.from_tensor_slices(PAIRS).window(2).flat_map(lambda w: d.Dataset.zip(w))
+    ),
+    "nested twice": lambda d: d.Dataset.range(3).flat_map(
+        lambda x: d.Dataset.range(3).flat_map(lambda y: d.Dataset.range(2))
+    ),
+    "of a stream": lambda d: (
+        d.Dataset.range(6).filter(lambda x: x % 2 == 0).flat_map(lambda x: d.Dataset.range(x))
+    ),
     "numbers beside a dataset": lambda d: (
-        d.Dataset.range(4).map(lambda x: (x, d.Dataset.range(x).batch(2))).flat_map(lambda x, inner: d.Dataset.zip((inner, inner)))
+        d.Dataset.range(4)
+        .map(lambda x: (x, d.Dataset.range(x).batch(2)))
+        .flat_map(lambda x, inner: d.Dataset.zip((inner, inner)))
     ),
-    "maps of windows": lambda d: d.Dataset.range(7).window(3).map(lambda w: w.batch(2)).flat_map(lambda w: w),
+    "maps of windows": lambda d: (
+        d.Dataset.range(7).window(3).map(lambda w: w.batch(2)).flat_map(lambda w: w)
+    ),
     "sums of windows": lambda d: (
-        d.Dataset.range(7).window(3).map(lambda w: w.reduce(np.int64(0), lambda total, x: total + x)).batch(2)
+        d.Dataset.range(7)
+        .window(3)
+        .map(lambda w: w.reduce(np.int64(0), lambda total, x: total + x))
+        .batch(2)
     ),
-    "windows inside": lambda d: d.Dataset.range(5).flat_map(lambda x: d.Dataset.range(x).window(2)).flat_map(lambda w: w.batch(2)),
+    "windows inside": lambda d: (
+        d.Dataset.range(5)
+        .flat_map(lambda x: d.Dataset.range(x).window(2))
+        .flat_map(lambda w: w.batch(2))
+    ),
     "none at all": lambda d: d.Dataset.range(3).flat_map(lambda x: d.Dataset.range(0)),
 }
 
@@ -80,13 +104,19 @@ def test_flat_map_agrees_with_tf_data(tf, name) -> None:
 
 
 INTERLEAVES = {
-    "in blocks": lambda d: d.Dataset.range(1, 4).interleave(lambda x: d.Dataset.range(4), cycle_length=2, block_length=2),
-    "windows": lambda d: d.Dataset.range(10).window(3).interleave(lambda w: w.batch(2), cycle_length=3),
+    "in blocks": lambda d: d.Dataset.range(1, 4).interleave(
+        lambda x: d.Dataset.range(4), cycle_length=2, block_length=2
+    ),
+    "windows": lambda d: (
+        d.Dataset.range(10).window(3).interleave(lambda w: w.batch(2), cycle_length=3)
+    ),
     "parallel": lambda d: d.Dataset.range(5).interleave(
         lambda x: d.Dataset.range(x), 3, 2, num_parallel_calls=2, deterministic=True
     ),
     "of a stream": lambda d: (
-        d.Dataset.range(9).filter(lambda x: x % 2 == 1).interleave(lambda x: d.Dataset.range(x), cycle_length=3, block_length=2)
+        d.Dataset.range(9)
+        .filter(lambda x: x % 2 == 1)
+        .interleave(lambda x: d.Dataset.range(x), cycle_length=3, block_length=2)
     ),
 }
 
@@ -102,7 +132,9 @@ def test_interleave_takes_turns_as_tf_data_does(tf, cycle, block) -> None:
     assert_agree(
         tf,
         lambda d: d.Dataset.from_tensor_slices(lengths).interleave(
-            lambda n: d.Dataset.range(tf_long(n)).enumerate(100), cycle_length=cycle, block_length=block
+            lambda n: d.Dataset.range(tf_long(n)).enumerate(100),
+            cycle_length=cycle,
+            block_length=block,
         ),
     )
 
@@ -133,7 +165,9 @@ def test_interleave_by_default_takes_turns_with_eight_datasets_one_element_each(
         "no function",
     ],
 )
-def test_a_function_that_returns_no_dataset_is_a_type_error_when_the_stage_is_made(method, wrong) -> None:
+def test_a_function_that_returns_no_dataset_is_a_type_error_when_the_stage_is_made(
+    method, wrong
+) -> None:
     for format in ("tensorflow", "numpy"):
         with pytest.raises(TypeError, match=f"{method}: "):
             getattr(tfy.Dataset.range(3).with_format(format), method)(wrong)
@@ -147,7 +181,9 @@ def test_a_dataset_of_tf_data_is_refused_with_the_way_out(tf, method) -> None:
 
 def test_lengths_less_than_one_are_refused_when_the_stage_is_made() -> None:
     for wrong in ({"cycle_length": 0}, {"cycle_length": -2}, {"block_length": 0}):
-        with pytest.raises(ValueError, match=f"interleave: {next(iter(wrong))} has to be at least 1"):
+        with pytest.raises(
+            ValueError, match=f"interleave: {next(iter(wrong))} has to be at least 1"
+        ):
             tfy.Dataset.range(3).interleave(counted, **wrong)
 
 
@@ -159,8 +195,12 @@ EVERYWHERE = {
     "flat_map of shuffles": lambda: tfy.Dataset.range(3).flat_map(shuffled),
     "flat_map of windows": lambda: tfy.Dataset.range(7).window(3, shift=2).flat_map(batched),
     "interleave": lambda: tfy.Dataset.range(6).interleave(counted, cycle_length=3, block_length=2),
-    "interleave of a stream": lambda: tfy.Dataset.range(6).filter(odd).interleave(counted, cycle_length=2),
-    "batches of an interleave": lambda: tfy.Dataset.range(6).interleave(shuffled).batch(4).shuffle(3, seed=1),
+    "interleave of a stream": lambda: (
+        tfy.Dataset.range(6).filter(odd).interleave(counted, cycle_length=2)
+    ),
+    "batches of an interleave": lambda: (
+        tfy.Dataset.range(6).interleave(shuffled).batch(4).shuffle(3, seed=1)
+    ),
 }
 
 
@@ -178,7 +218,11 @@ def test_they_resume_at_every_position_pickle_and_go_into_tf_data(name) -> None:
 
 
 def test_shuffles_inside_are_in_another_order_for_each_element_and_in_each_epoch() -> None:
-    dataset = tfy.Dataset.range(3).with_format("numpy").flat_map(lambda x: tfy.Dataset.range(50).shuffle(seed=1))
+    dataset = (
+        tfy.Dataset.range(3)
+        .with_format("numpy")
+        .flat_map(lambda x: tfy.Dataset.range(50).shuffle(seed=1))
+    )
     passes = [[int(x) for x in dataset] for _ in range(2)]
     orders = [tuple(numbers[at : at + 50]) for numbers in passes for at in (0, 50, 100)]
     assert len(set(orders)) == 6
@@ -187,7 +231,11 @@ def test_shuffles_inside_are_in_another_order_for_each_element_and_in_each_epoch
 
 def test_a_shuffle_inside_that_drew_its_seed_goes_on_with_it() -> None:
     def make():
-        return tfy.Dataset.range(2).with_format("numpy").flat_map(lambda x: tfy.Dataset.range(20).shuffle())
+        return (
+            tfy.Dataset.range(2)
+            .with_format("numpy")
+            .flat_map(lambda x: tfy.Dataset.range(20).shuffle())
+        )
 
     iterator = iter(make())
     head = [int(next(iterator)) for _ in range(8)]
@@ -201,7 +249,12 @@ def test_shapes_are_known_unless_the_function_looks_at_values(tf) -> None:
     assert rows.window(2).flat_map(batched).element_spec == tfy.TensorSpec((None, 3), "int32")
     assert rows.batch(2).flat_map(cells).element_spec == tfy.TensorSpec((3,), "int32")
     pair = (tfy.TensorSpec((3,), "int32"), tfy.TensorSpec((4,), "float64"))
-    assert rows.batch(2).flat_map(lambda x: tfy.Dataset.from_tensor_slices((x, np.zeros((2, 4))))).element_spec == pair
+    assert (
+        rows.batch(2)
+        .flat_map(lambda x: tfy.Dataset.from_tensor_slices((x, np.zeros((2, 4)))))
+        .element_spec
+        == pair
+    )
 
     def looking(x):
         return tfy.Dataset.from_tensor_slices(x + 1)
@@ -212,7 +265,9 @@ def test_shapes_are_known_unless_the_function_looks_at_values(tf) -> None:
     assert given.element_spec == tfy.TensorSpec((3,), "int32")
     assert [x.tolist() for x in given] == (GRID + 1).tolist()
     # In the format "tensorflow" the function is traced.
-    assert rows.with_format("tensorflow").flat_map(looking).element_spec == tf.TensorSpec((), tf.int32)
+    assert rows.with_format("tensorflow").flat_map(looking).element_spec == tf.TensorSpec(
+        (), tf.int32
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,9 +326,13 @@ def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() 
 
 def test_datasets_inside_may_be_of_other_lengths_than_the_first() -> None:
     def make(rows):
-        return rows.flat_map(lambda row: tfy.Dataset.from_tensor_slices(row[: row[0] + 1]).window(2))
+        return rows.flat_map(
+            lambda row: tfy.Dataset.from_tensor_slices(row[: row[0] + 1]).window(2)
+        )
 
-    rows = tfy.Dataset.from_tensor_slices(np.array([[0, 1, 2], [2, 4, 6], [1, 3, 5]])).with_format("numpy")
+    rows = tfy.Dataset.from_tensor_slices(np.array([[0, 1, 2], [2, 4, 6], [1, 3, 5]])).with_format(
+        "numpy"
+    )
     assert make(rows).element_spec == tfy.DatasetSpec(tfy.TensorSpec((), "int64"))
     assert [[int(x) for x in window] for window in make(rows)] == [[0], [2, 4], [6], [1, 3]]
     maps = rows.map(lambda row: tfy.Dataset.from_tensors(row[: row[0] + 1]))
@@ -292,7 +351,11 @@ def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() 
 
     spec = tfy.TensorSpec((), "int64")
     for method in ("flat_map", "interleave"):
-        iterator = iter(getattr(tfy.Dataset.range(3).with_format("numpy"), method)(fragile, output_signature=spec))
+        iterator = iter(
+            getattr(tfy.Dataset.range(3).with_format("numpy"), method)(
+                fragile, output_signature=spec
+            )
+        )
         seen = [int(next(iterator)) for _ in range(2 if method == "flat_map" else 1)]
         with pytest.raises(KeyError) as raised:
             next(iterator)
@@ -315,12 +378,16 @@ def test_finding_out_what_windows_give_reads_nothing() -> None:
         started.append(1)
         yield from range(4)
 
-    dataset = tfy.Dataset.from_generator(numbers, output_signature=tfy.TensorSpec((), "int64")).with_format("numpy")
+    dataset = tfy.Dataset.from_generator(
+        numbers, output_signature=tfy.TensorSpec((), "int64")
+    ).with_format("numpy")
     windows = dataset.window(2).flat_map(lambda w: w.batch(2))
     assert started == []
     assert [x.tolist() for x in windows] == [[0, 1], [2, 3]]
     # A function that reads its window is called with the first one instead.
-    sums = dataset.window(2).flat_map(lambda w: tfy.Dataset.from_tensors(np.int64(sum(int(x) for x in w))))
+    sums = dataset.window(2).flat_map(
+        lambda w: tfy.Dataset.from_tensors(np.int64(sum(int(x) for x in w)))
+    )
     assert sums.element_spec == tfy.TensorSpec((), "int64")
     assert [int(x) for x in sums] == [1, 5]
 
@@ -338,7 +405,9 @@ def test_a_function_inside_is_traced_once_and_not_for_each_dataset(tf) -> None:
             traced.append(1)
         return y % 2 == 0
 
-    dataset = tfy.Dataset.range(6).flat_map(lambda x: tfy.Dataset.range(5).filter(even).map(lambda y: double(y)).map(double))
+    dataset = tfy.Dataset.range(6).flat_map(
+        lambda x: tfy.Dataset.range(5).filter(even).map(lambda y: double(y)).map(double)
+    )
     traced.clear()
     for _ in range(2):
         assert [int(x) for x in dataset] == [0, 8, 16] * 6
@@ -352,20 +421,27 @@ def test_what_a_function_inside_closes_over_is_part_of_it(tf) -> None:
         def cast(dtype):
             return lambda y: tf.cast(y, dtype)
 
-        by_kind = [d.Dataset.range(4).batch(2).map(cast(dtype)).map(lambda y: tf.cast(y, tf.float64)) for dtype in kinds]
+        by_kind = [
+            d.Dataset.range(4).batch(2).map(cast(dtype)).map(lambda y: tf.cast(y, tf.float64))
+            for dtype in kinds
+        ]
         return by_kind[0].concatenate(by_kind[1]).concatenate(by_kind[2])
 
     flat = tfy.Dataset.range(3).flat_map(lambda x: make(tfy))
     assert [x.numpy().tolist() for x in flat] == [x.numpy().tolist() for x in make(Theirs(tf))] * 3
     # A length that follows from a value inside is another one for each element.
-    ramps = tfy.Dataset.range(4).flat_map(lambda x: tfy.Dataset.range(1).map(lambda y: tf.fill([x], y)))
+    ramps = tfy.Dataset.range(4).flat_map(
+        lambda x: tfy.Dataset.range(1).map(lambda y: tf.fill([x], y))
+    )
     assert [x.shape for x in ramps] == [(0,), (1,), (2,), (3,)]
 
 
 def test_nested_functions_resume_inside_each_other() -> None:
     assert_resumes(
         lambda: tfy.Dataset.range(3).flat_map(
-            lambda x: tfy.Dataset.range(3).interleave(lambda y: tfy.Dataset.range(2), cycle_length=2),
+            lambda x: tfy.Dataset.range(3).interleave(
+                lambda y: tfy.Dataset.range(2), cycle_length=2
+            ),
         )
     )
     assert_resumes(lambda: tfy.Dataset.range(3).repeat(2).flat_map(counted).repeat(2))
@@ -388,7 +464,10 @@ def test_functions_get_tensors_and_datasets_of_the_format(request, format) -> No
         return window.batch(2)
 
     assert [int(x) for x in rows.flat_map(slices)] == list(range(12))
-    assert [x.shape for x in rows.group_by_window(lambda row: int(row[0]) % 2, batch, 2)] == [(2, 3), (2, 3)]
+    assert [x.shape for x in rows.group_by_window(lambda row: int(row[0]) % 2, batch, 2)] == [
+        (2, 3),
+        (2, 3),
+    ]
     assert set(seen) == {kind, StandIn}
 
 

@@ -1,4 +1,5 @@
-"""Python's numbers, and lists of them, in datasets: TensorFlow's dtypes, and no number becomes another."""
+"""Python's numbers, and lists of them, in datasets: TensorFlow's dtypes, and no number becomes
+another."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ TAKEN = [
 @pytest.mark.parametrize("value", TAKEN, ids=repr)
 def test_a_list_is_one_tensor_of_tensorflows_dtype(value) -> None:
     assert_agree(lambda Dataset: Dataset.from_tensors(value))
-    assert_agree(lambda Dataset: Dataset.from_tensors({"a": value}).map(lambda element: (element["a"], 1)))
+    assert_agree(
+        lambda Dataset: Dataset.from_tensors({"a": value}).map(lambda element: (element["a"], 1))
+    )
 
 
 REFUSED = [
@@ -112,9 +115,14 @@ def exactly(dtype: str, numbers: list) -> list:
     mapped = indices.map(lambda i: numbers[i], output_signature=spec)
     zero = np.zeros((), dtype)
     scanned = indices.scan(zero, lambda _, i: (numbers[i], numbers[i]), output_signature=spec)
-    (last,) = {indices.take(i + 1).reduce(zero, lambda _, i: numbers[i]).tolist() for i in range(len(numbers))} - set(numbers[:-1])
+    (last,) = {
+        indices.take(i + 1).reduce(zero, lambda _, i: numbers[i]).tolist()
+        for i in range(len(numbers))
+    } - set(numbers[:-1])
     assert last == numbers[-1]
-    results = [[x.item() for x in dataset.with_format("numpy")] for dataset in (generated, mapped, scanned)]
+    results = [
+        [x.item() for x in dataset.with_format("numpy")] for dataset in (generated, mapped, scanned)
+    ]
     assert results[0] == results[1] == results[2]
     return results[0]
 
@@ -139,13 +147,24 @@ def test_a_known_dtype_keeps_every_digit_of_a_list() -> None:
 
     dataset = tfy.Dataset.from_generator(make, output_signature=tfy.TensorSpec((2,), "uint64"))
     assert [x.tolist() for x in dataset.as_numpy_iterator()] == [[1, 2**63 + 1], [0, 1]]
-    wide = tfy.Dataset.from_generator(lambda: iter([[0.1, 1]]), output_signature=tfy.TensorSpec((2,), "float64"))
-    assert_agree(lambda Dataset: Dataset.from_generator(lambda: iter([[0.1, 1]]), output_signature=tf.TensorSpec((2,), tf.float64)))
+    wide = tfy.Dataset.from_generator(
+        lambda: iter([[0.1, 1]]), output_signature=tfy.TensorSpec((2,), "float64")
+    )
+    assert_agree(
+        lambda Dataset: Dataset.from_generator(
+            lambda: iter([[0.1, 1]]), output_signature=tf.TensorSpec((2,), tf.float64)
+        )
+    )
     assert next(wide.as_numpy_iterator()).tolist() == [0.1, 1.0]
 
 
-@pytest.mark.parametrize(("dtype", "number"), [("int32", 2.5), ("uint8", 300), ("uint8", -1), ("float32", 1e39), ("bool", 2)])
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("int32", 2.5), ("uint8", 300), ("uint8", -1), ("float32", 1e39), ("bool", 2)],
+)
 def test_a_number_that_a_known_dtype_cannot_hold_is_an_error(dtype, number) -> None:
-    dataset = tfy.Dataset.from_generator(lambda: iter([number]), output_signature=tfy.TensorSpec((), dtype))
+    dataset = tfy.Dataset.from_generator(
+        lambda: iter([number]), output_signature=tfy.TensorSpec((), dtype)
+    )
     with pytest.raises(OverflowError, match="in from_generator, at its element 0"):
         list(dataset.as_numpy_iterator())

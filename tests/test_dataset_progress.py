@@ -1,4 +1,5 @@
-"""The bar that shows how far an iteration has come. It is tqdm's; what is tested is what it is told, and when it is closed."""
+"""The bar that shows how far an iteration has come. It is tqdm's; what is tested is what it is
+told, and when it is closed."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def dataset(length: int = 10):
 
 def drawn(file: io.StringIO) -> list[str]:
     """What stood in the terminal, one state of the bar after the other."""
-    return [text.strip() for text in file.getvalue().replace("\n", "\r").split("\r") if text.strip()]
+    return [
+        text.strip() for text in file.getvalue().replace("\n", "\r").split("\r") if text.strip()
+    ]
 
 
 def test_elements_are_those_of_iterating_epoch_by_epoch():
@@ -225,10 +228,13 @@ def test_tqdm_is_imported_when_it_is_needed_and_missed_by_name():
     )
     assert printed.splitlines() == [
         "False",
-        "ModuleNotFoundError progress: the bar is drawn by tqdm, which is not installed: pip install tqdm",
+        "ModuleNotFoundError progress: the bar is drawn by tqdm, which is not installed: pip "
+        "install tqdm",
     ]
 
 
 def test_elements_come_in_the_format_of_the_dataset():
-    (element,) = tfy.Dataset.from_tensors(np.arange(3)).with_format("tensorferry").progress(disable=True)
+    (element,) = (
+        tfy.Dataset.from_tensors(np.arange(3)).with_format("tensorferry").progress(disable=True)
+    )
     assert isinstance(element, tfy.Tensor)

@@ -1,4 +1,5 @@
-"""Datasets in files: what is saved comes back by index, in its structure; what is not whole is refused, by name."""
+"""Datasets in files: what is saved comes back by index, in its structure; what is not whole is
+refused, by name."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def load(path, **arguments):
 
 
 def plain(dataset) -> list:
-    return [tf.nest.map_structure(lambda leaf: np.asarray(leaf).tolist(), element) for element in dataset.as_numpy_iterator()]
+    return [
+        tf.nest.map_structure(lambda leaf: np.asarray(leaf).tolist(), element)
+        for element in dataset.as_numpy_iterator()
+    ]
 
 
 def words(*lengths: int):
@@ -98,11 +102,15 @@ def test_every_dtype_comes_back_and_numpy_reads_the_files(tmp_path, name):
     same(array.view(np_dtype(name)) if name == "bfloat16" else array, values)
 
 
-@given(st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=2).map(tuple), max_size=12), st.data())
+@given(
+    st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=2).map(tuple), max_size=12), st.data()
+)
 def test_elements_of_several_shapes_come_back(tmp_path_factory, shapes, data):
     rows = [data.draw(hnp.arrays(np.int16, shape, elements=st.integers(-9, 9))) for shape in shapes]
     for spec in ((None, None), None):
-        dataset = tfy.Dataset.from_generator(lambda: iter(rows), output_signature=tfy.TensorSpec(spec, "int16"))
+        dataset = tfy.Dataset.from_generator(
+            lambda: iter(rows), output_signature=tfy.TensorSpec(spec, "int16")
+        )
         path = tmp_path_factory.mktemp("saved") / "ragged"
         dataset.save(path)
         loaded = load(path)
@@ -113,8 +121,14 @@ def test_elements_of_several_shapes_come_back(tmp_path_factory, shapes, data):
 
 
 def test_shapes_of_several_ranks_come_back(tmp_path):
-    rows = [np.float32(3), np.zeros((0, 2), np.float32), np.arange(6, dtype=np.float32).reshape(1, 2, 3)]
-    dataset = tfy.Dataset.from_generator(lambda: iter(rows), output_signature=tfy.TensorSpec(None, "float32"))
+    rows = [
+        np.float32(3),
+        np.zeros((0, 2), np.float32),
+        np.arange(6, dtype=np.float32).reshape(1, 2, 3),
+    ]
+    dataset = tfy.Dataset.from_generator(
+        lambda: iter(rows), output_signature=tfy.TensorSpec(None, "float32")
+    )
     dataset.save(tmp_path / "saved")
     for row, other in zip(rows, load(tmp_path / "saved"), strict=True):
         same(other, row)
@@ -135,7 +149,9 @@ def test_a_saved_array_is_shuffled_batched_and_resumed_like_any(tmp_path):
     array = np.arange(300).reshape(100, 3)
     slices(array).save(tmp_path / "saved")
     expected = [batch.tolist() for batch in slices(array).shuffle(seed=5).batch(7)]
-    assert [batch.tolist() for batch in load(tmp_path / "saved").shuffle(seed=5).batch(7)] == expected
+    assert [
+        batch.tolist() for batch in load(tmp_path / "saved").shuffle(seed=5).batch(7)
+    ] == expected
     iterator = iter(load(tmp_path / "saved").shuffle(seed=5).batch(7))
     for position in range(len(expected)):
         resumed = iter(load(tmp_path / "saved").shuffle(seed=5).batch(7))
@@ -226,14 +242,18 @@ def test_the_directory_has_the_permissions_of_a_new_one(tmp_path):
     os.mkdir(tmp_path / "new")
     (tmp_path / "new" / "file").touch()
     assert os.stat(tmp_path / "saved").st_mode == os.stat(tmp_path / "new").st_mode
-    assert os.stat(tmp_path / "saved" / "0.npy").st_mode == os.stat(tmp_path / "new" / "file").st_mode
+    assert (
+        os.stat(tmp_path / "saved" / "0.npy").st_mode == os.stat(tmp_path / "new" / "file").st_mode
+    )
 
 
 def test_what_is_no_dataset_is_never_replaced(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.tex").write_text("dear")
-    with pytest.raises(OSError, match=r"home.*holds thesis\.tex, which is no part of a saved dataset"):
+    with pytest.raises(
+        OSError, match=r"home.*holds thesis\.tex, which is no part of a saved dataset"
+    ):
         slices(np.arange(2)).save(home)
     slices(np.arange(2)).save(tmp_path / "saved")
     (tmp_path / "saved" / "notes.txt").write_text("dear")
@@ -290,7 +310,9 @@ def test_a_save_that_is_killed_leaves_nothing_under_the_name(tmp_path, number):
     slices(np.arange(3)).save(tmp_path / "old")
     for name, there in (("new", False), ("old", True)):
         process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(ENDLESS), tmp_path / name], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", textwrap.dedent(ENDLESS), tmp_path / name],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.1)
@@ -315,10 +337,9 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
 
         rows = tfy.Dataset.from_tensors(np.ones((256, 1024), np.float32))  # 1 MiB
         rows.repeat(4).with_options(tfy.Options(memory_limit=8 << 20)).save(sys.argv[1] + "/small")
-        before = peak()
-        rows.repeat(400).with_options(tfy.Options(memory_limit=8 << 20)).save(sys.argv[1] + "/large")
-        print(peak() - before, len(tfy.Dataset.load(sys.argv[1] + "/large")))
-        """,
+        before = peak() rows.repeat(400).with_options(tfy.Options(memory_limit=8 <<
+        20)).save(sys.argv[1] + "/large") print(peak() - before, len(tfy.Dataset.load(sys.argv[1] +
+        "/large"))) """,
         str(tmp_path),
     )
     grown, count = map(int, printed.split())
@@ -334,7 +355,9 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
         ({"checkpoint_args": {"directory": "x"}}, "checkpoint_args has to be None"),
     ],
 )
-def test_what_cannot_be_as_in_tf_data_is_refused_before_anything_is_written(tmp_path, save, message):
+def test_what_cannot_be_as_in_tf_data_is_refused_before_anything_is_written(
+    tmp_path, save, message
+):
     with pytest.raises(errors.ValueError, match=message):
         slices(np.arange(3)).save(tmp_path / "saved", **save)
     assert os.listdir(tmp_path) == []
@@ -358,7 +381,11 @@ class Strange(dict):
         (tfy.Dataset.range(3).repeat(), errors.ValueError, "no end"),
         (tfy.Dataset.range(3).window(2), errors.ValueError, "datasets"),
         (slices({(1, 2): np.arange(3)}), errors.TypeError, r"key \(1, 2\)"),
-        (slices(Strange(a=np.arange(3))), errors.TypeError, "Strange, which could not be had again"),
+        (
+            slices(Strange(a=np.arange(3))),
+            errors.TypeError,
+            "Strange, which could not be had again",
+        ),
         (slices(collections.defaultdict(int, a=np.arange(3))), errors.TypeError, "defaultdict"),
     ],
 )

@@ -1,4 +1,5 @@
-"""What datasets are made of, and what they hand out in each format: values, dtypes, and who may see whose writes."""
+"""What datasets are made of, and what they hand out in each format: values, dtypes, and who may see
+whose writes."""
 
 from __future__ import annotations
 
@@ -67,7 +68,14 @@ def test_every_source_has_the_same_rows(name) -> None:
 
 
 def test_broadcast_sources_are_read() -> None:
-    same(next(tfy.Dataset.from_tensor_slices(np.broadcast_to(GRID[0], (6, 4))).batch(6).as_numpy_iterator()), GRID[[0] * 6])
+    same(
+        next(
+            tfy.Dataset.from_tensor_slices(np.broadcast_to(GRID[0], (6, 4)))
+            .batch(6)
+            .as_numpy_iterator()
+        ),
+        GRID[[0] * 6],
+    )
 
 
 def test_frameworks_tensors_are_sources(torch, jax) -> None:
@@ -78,11 +86,18 @@ def test_frameworks_tensors_are_sources(torch, jax) -> None:
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_memory_mapped_arrays_are_sources(tmp_path, mode) -> None:
     np.save(tmp_path / "rows.npy", GRID)
-    dataset = tfy.Dataset.from_tensor_slices(np.load(tmp_path / "rows.npy", mmap_mode=mode)).shuffle(seed=1).batch(6)
+    dataset = (
+        tfy.Dataset.from_tensor_slices(np.load(tmp_path / "rows.npy", mmap_mode=mode))
+        .shuffle(seed=1)
+        .batch(6)
+    )
     same(np.sort(next(dataset.as_numpy_iterator()), axis=0), GRID)
 
 
-@pytest.mark.parametrize("value", [np.array(["a"]), np.array([b"a"]), np.array([object()]), ["a"], np.array(["2020"], "M8[Y]")])
+@pytest.mark.parametrize(
+    "value",
+    [np.array(["a"]), np.array([b"a"]), np.array([object()]), ["a"], np.array(["2020"], "M8[Y]")],
+)
 def test_what_is_no_number_is_refused_with_the_way_out(value) -> None:
     for make in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
         with pytest.raises(errors.ValueError, match=r"unique\(return_inverse=True\)"):
@@ -150,11 +165,17 @@ def test_every_dtype_in_every_format(request, format, name) -> None:
     dataset = tfy.Dataset.from_tensor_slices(values).batch(6).with_format(format)
     (element,) = dataset
     # Unless jax_enable_x64 is set, JAX has no 64-bit dtypes.
-    known = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"} if format == "jax" else {}
+    known = (
+        {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
+        if format == "jax"
+        else {}
+    )
     same(as_numpy(element), values.astype(np_dtype(known.get(name, name))))
 
 
-@pytest.mark.parametrize(("name", "value"), [("int64", 2**40), ("uint64", 2**32), ("float64", 1e300)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("int64", 2**40), ("uint64", 2**32), ("float64", 1e300)]
+)
 def test_what_jax_has_no_dtype_for_is_an_error_not_another_number(jax, name, value) -> None:
     dataset = tfy.Dataset.from_tensor_slices(np.array([1, value], name)).batch(2).with_format("jax")
     with pytest.raises(OverflowError, match=name):
@@ -164,7 +185,9 @@ def test_what_jax_has_no_dtype_for_is_an_error_not_another_number(jax, name, val
 def test_only_torchs_tensors_may_be_written(torch) -> None:
     array = freeze(np.arange(64, dtype=np.int32))
     dataset = tfy.Dataset.from_tensor_slices(array).batch(64)
-    (numpy,), (ours,), (theirs,) = (dataset.with_format(format) for format in ("numpy", "tensorferry", "torch"))
+    (numpy,), (ours,), (theirs,) = (
+        dataset.with_format(format) for format in ("numpy", "tensorferry", "torch")
+    )
     assert not numpy.flags.writeable
     assert not np.asarray(ours).flags.writeable
     theirs += 1

@@ -1,4 +1,5 @@
-"""States of iterations: where one was interrupted, another goes on exactly, in any number of threads, and on other shards."""
+"""States of iterations: where one was interrupted, another goes on exactly, in any number of
+threads, and on other shards."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def numbers(n: int):
 
 
 def generated(n: int):
-    return tfy.Dataset.from_generator(range, args=(n,), output_signature=SCALAR).with_format("numpy")
+    return tfy.Dataset.from_generator(range, args=(n,), output_signature=SCALAR).with_format(
+        "numpy"
+    )
 
 
 def is_kept(x) -> bool:
@@ -56,15 +59,23 @@ STREAMED = {
     "unique": lambda d, n: d.unique(),
     "flat_map": lambda d, n: d.flat_map(ones, output_signature=SCALAR),
     "interleave": lambda d, n: d.interleave(ones, cycle_length=n + 1, output_signature=SCALAR),
-    "scan": lambda d, n: d.scan(np.int64(0), lambda state, x: (state + x, state), output_signature=SCALAR),
-    "windows": lambda d, n: d.window(n + 1, shift=2).flat_map(lambda window: window, output_signature=SCALAR),
+    "scan": lambda d, n: d.scan(
+        np.int64(0), lambda state, x: (state + x, state), output_signature=SCALAR
+    ),
+    "windows": lambda d, n: d.window(n + 1, shift=2).flat_map(
+        lambda window: window, output_signature=SCALAR
+    ),
     "mixed": lambda d, n: tfy.Dataset.sample_from_datasets([d, numbers(n)], seed=n),
 }
 
 
 def plans(stages):
     stage = st.tuples(st.sampled_from(sorted(stages)), st.integers(1, 4))
-    return st.tuples(st.integers(0, 9), st.booleans() if stages is not INDEXED else st.just(False), st.lists(stage, max_size=4))
+    return st.tuples(
+        st.integers(0, 9),
+        st.booleans() if stages is not INDEXED else st.just(False),
+        st.lists(stage, max_size=4),
+    )
 
 
 def built(plan):
@@ -158,22 +169,44 @@ def test_damaged_states_are_errors(data):
         iter(generated(9).filter(is_kept).shuffle(4, seed=1).batch(2)).load_state_dict(damaged)
 
 
-anything = st.none() | st.integers() | st.text(max_size=20) | st.binary(max_size=20) | st.lists(st.integers(), max_size=2)
+anything = (
+    st.none()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+    | st.lists(st.integers(), max_size=2)
+)
 
 
-@given(st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything)
+@given(
+    st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything
+)
 def test_what_is_no_state_is_an_error(state):
     with pytest.raises(errors.ValueError, match="state_dict"):
         iter(numbers(3)).load_state_dict(state)
 
 
-@given(st.integers(0, 60), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.booleans(), st.integers(0, 9))
+@given(
+    st.integers(0, 60),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.booleans(),
+    st.integers(0, 9),
+)
 @settings(max_examples=60)
-def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(n, old, new, size, drop_remainder, steps):
+def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(
+    n, old, new, size, drop_remainder, steps
+):
     """All old shards have to have come equally far, or to their end."""
 
     def shard(count, index):
-        return numbers(n).shuffle(seed=3).shard(count, index).batch(size, drop_remainder=drop_remainder)
+        return (
+            numbers(n)
+            .shuffle(seed=3)
+            .shard(count, index)
+            .batch(size, drop_remainder=drop_remainder)
+        )
 
     seen, state = [], None
     for index in range(old):
@@ -182,7 +215,12 @@ def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(n, old, new
             seen.extend(batch.tolist())
         if index == 0:  # the longest
             state = iterator.state_dict()
-    rest = [x for index in range(new) for batch in resumed(shard(new, index), state) for x in batch.tolist()]
+    rest = [
+        x
+        for index in range(new)
+        for batch in resumed(shard(new, index), state)
+        for x in batch.tolist()
+    ]
     assert len(set(seen + rest)) == len(seen + rest)
     if not drop_remainder:
         assert sorted(seen + rest) == list(range(n))
@@ -194,7 +232,11 @@ def test_shards_of_several_epochs_in_one_plan_go_on_on_as_many_shards_only():
     def shard(count, index, stages):
         return stages(numbers(20).shuffle(seed=3).shard(count, index))
 
-    for stages in (lambda d: d.repeat(2), lambda d: d.batch(2).repeat(2), lambda d: d.repeat().batch(2)):
+    for stages in (
+        lambda d: d.repeat(2),
+        lambda d: d.batch(2).repeat(2),
+        lambda d: d.repeat().batch(2),
+    ):
         state = advanced(shard(2, 0, stages), 3).state_dict()
         with pytest.raises(errors.ValueError, match="repeat"):
             resumed(shard(3, 0, stages), state)
@@ -213,7 +255,10 @@ def test_shards_of_several_epochs_in_one_plan_go_on_on_as_many_shards_only():
 def test_elements_are_the_same_in_any_number_of_threads_and_any_format(plan):
     expected = values(built(plan))
     for threads in (1, 2, 3, 4):
-        assert values(built(plan).with_options(tfy.Options(threads=threads, read_ahead=threads))) == expected
+        assert (
+            values(built(plan).with_options(tfy.Options(threads=threads, read_ahead=threads)))
+            == expected
+        )
     assert values(built(plan).prefetch(3).with_format("tensorflow")) == expected
 
 
@@ -228,23 +273,34 @@ def test_states_of_all_shards_that_came_unequally_far_go_on_together():
         states.append(json.loads(json.dumps(iterator.state_dict())))
     for given_ in (states, tuple(reversed(states))):
         for count in (1, 2, 4):
-            rest = [x for index in range(count) for batch in resumed(shard(count, index), given_) for x in batch.tolist()]
+            rest = [
+                x
+                for index in range(count)
+                for batch in resumed(shard(count, index), given_)
+                for x in batch.tolist()
+            ]
             assert sorted(seen + rest) == list(range(50))
     # As many shards as before: each goes on from its own state, which is in the list.
     for index in range(3):
         ours = [batch.tolist() for batch in resumed(shard(3, index), states)]
         assert ours == [batch.tolist() for batch in resumed(shard(3, index), states[index])]
-    # A run that took over is gone on from in the same way, and its epoch is the one that they were of.
+    # A run that took over is gone on from in the same way, and its epoch is the one that they were
+    # of.
     second = []
     for index, steps in enumerate([0, 2]):
         iterator = resumed(shard(2, index), states)
         seen.extend(x for batch in itertools.islice(iterator, steps) for x in batch.tolist())
         second.append(iterator.state_dict())
-    assert sorted(seen + [x for batch in resumed(shard(1, 0), second) for x in batch.tolist()]) == list(range(50))
+    assert sorted(
+        seen + [x for batch in resumed(shard(1, 0), second) for x in batch.tolist()]
+    ) == list(range(50))
 
 
 def test_the_epoch_of_several_states_is_gone_on_with():
-    datasets = [tfy.Dataset.range(6).with_format("numpy").shuffle(seed=3).shard(2, index) for index in range(2)]
+    datasets = [
+        tfy.Dataset.range(6).with_format("numpy").shuffle(seed=3).shard(2, index)
+        for index in range(2)
+    ]
     for dataset in datasets:
         list(dataset)
     iterators = [iter(dataset) for dataset in datasets]
@@ -274,4 +330,6 @@ def test_states_that_do_not_go_together_are_refused():
         iterator = iter(numbers(20).shard(3, 0).batch(2))
         with pytest.raises(errors.ValueError, match=message):
             iterator.load_state_dict(states)
-        assert [batch.tolist() for batch in iterator] == [batch.tolist() for batch in numbers(20).shard(3, 0).batch(2)]
+        assert [batch.tolist() for batch in iterator] == [
+            batch.tolist() for batch in numbers(20).shard(3, 0).batch(2)
+        ]

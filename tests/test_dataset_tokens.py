@@ -17,7 +17,10 @@ from tensorferry import errors
 def windows(tokens: np.ndarray, length: int, stride: int, shift: int) -> list[tuple[list, list]]:
     """The obvious way."""
     starts = range(0, len(tokens) - length - shift + 1, stride)
-    return [(tokens[s : s + length].tolist(), tokens[s + shift : s + shift + length].tolist()) for s in starts]
+    return [
+        (tokens[s : s + length].tolist(), tokens[s + shift : s + shift + length].tolist())
+        for s in starts
+    ]
 
 
 def plain(dataset) -> list[tuple[list, list]]:
@@ -77,12 +80,24 @@ def test_tokens_come_from_arrays_files_and_tensors_of_any_layout(tmp_path):
 def test_a_shuffled_batch_is_gathered_and_resumes_at_every_position(tmp_path):
     tokens = np.memmap(tmp_path / "tokens.bin", np.uint16, "w+", shape=(400,))
     tokens[:] = np.arange(400) * 7 % 400
-    dataset = tfy.Dataset.token_windows(tokens, 16, stride=3).shuffle(seed=4).batch(32).with_format("numpy")
+    dataset = (
+        tfy.Dataset.token_windows(tokens, 16, stride=3)
+        .shuffle(seed=4)
+        .batch(32)
+        .with_format("numpy")
+    )
     whole = [(x.tolist(), y.tolist()) for x, y in dataset]
-    assert sorted(row for x, _ in whole for row in x) == sorted(x for x, _ in windows(tokens, 16, 3, 1))
+    assert sorted(row for x, _ in whole for row in x) == sorted(
+        x for x, _ in windows(tokens, 16, 3, 1)
+    )
     assert all([x[1:] for x in xs] == [y[:-1] for y in ys] for xs, ys in whole)
     for position in range(len(whole) + 1):
-        iterator = iter(tfy.Dataset.token_windows(tokens, 16, stride=3).shuffle(seed=4).batch(32).with_format("numpy"))
+        iterator = iter(
+            tfy.Dataset.token_windows(tokens, 16, stride=3)
+            .shuffle(seed=4)
+            .batch(32)
+            .with_format("numpy")
+        )
         for _ in range(position):
             next(iterator)
         resumed = iter(dataset)
@@ -113,7 +128,9 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
     iterator = iter(tfy.Dataset.token_windows(tokens, 2, dtype="uint8").with_format("numpy"))
     assert next(iterator)[0].tolist() == [1, 2]
     assert next(iterator)[0].tolist() == [3, 4]
-    with pytest.raises(errors.OverflowError, match=r"token_windows: element 2: int64 -> uint8.*300"):
+    with pytest.raises(
+        errors.OverflowError, match=r"token_windows: element 2: int64 -> uint8.*300"
+    ):
         next(iterator)
     assert next(iterator)[0].tolist() == [7, 8]
 

@@ -1,4 +1,5 @@
-"""Files read past the system's cache: what is said about it, threads, forks, Ctrl-C, and memory. Elements and modes: test_open.py."""
+"""Files read past the system's cache: what is said about it, threads, forks, Ctrl-C, and memory.
+Elements and modes: test_open.py."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ def test_which_way_a_file_is_read_is_said_once_to_the_logger_tensorferry(rows, c
 
 def test_what_the_threads_of_a_dataset_say_is_handed_on(rows, caplog):
     with caplog.at_level(logging.INFO, "tensorferry"):
-        dataset = tfy.Dataset.from_files(rows[0], mode="direct").shuffle(8, seed=1).batch(100).prefetch(2)
+        dataset = (
+            tfy.Dataset.from_files(rows[0], mode="direct").shuffle(8, seed=1).batch(100).prefetch(2)
+        )
         found = np.concatenate(list(dataset.with_format("numpy")))
         assert HOW.search(said(caplog)), caplog.records
     same(np.sort(found, axis=0), rows[1])
@@ -118,7 +121,12 @@ def test_a_forked_process_reads_what_its_parent_reads(rows):
 
 def test_a_state_of_one_mode_goes_on_in_another(rows):
     def plan(mode):
-        return tfy.Dataset.from_files(rows[0], mode=mode).shuffle(9, seed=3).batch(100).with_format("numpy")
+        return (
+            tfy.Dataset.from_files(rows[0], mode=mode)
+            .shuffle(9, seed=3)
+            .batch(100)
+            .with_format("numpy")
+        )
 
     whole = list(plan("map"))
     iterator = iter(plan("direct"))
@@ -164,20 +172,27 @@ def test_a_file_whose_name_is_gone_is_read_all_the_same(rows):
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
-def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_they_were(rows, mode):
+def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_they_were(
+    rows, mode
+):
     path, expected = rows
     array = tfy.open(path, mode=mode)
     same(array[0], expected[0])
     with path.open("ab") as file:
         file.write(b"\0" * 400)
     with pytest.raises(
-        tfy.errors.FileFormatError, match=r"written to since it was opened \(3000128 bytes then, 3000528 now\)"
+        tfy.errors.FileFormatError,
+        match=r"written to since it was opened \(3000128 bytes then, 3000528 now\)",
     ) as raised:
         array[1]
     assert raised.value.code == "file_changed"
-    # The rows that its header counts are there for whoever opens it again, and all rows of a file without one.
+    # The rows that its header counts are there for whoever opens it again, and all rows of a file
+    # without one.
     same(np.asarray(tfy.open(path, mode=mode)), expected)
-    same(tfy.open_raw(path, "int32", (-1, 100), offset=128, mode=mode)[7_499:], np.stack([expected[-1], np.zeros(100, np.int32)]))
+    same(
+        tfy.open_raw(path, "int32", (-1, 100), offset=128, mode=mode)[7_499:],
+        np.stack([expected[-1], np.zeros(100, np.int32)]),
+    )
 
 
 def bytes_read() -> int:
@@ -210,7 +225,13 @@ def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(r
 
 def test_a_shuffle_in_blocks_goes_on_from_a_small_state_in_another_mode(rows):
     def plan(mode):
-        return tfy.Dataset.from_files(rows[0], mode=mode).shuffle(1_000, seed=5, block=64).repeat(2).batch(100).with_format("numpy")
+        return (
+            tfy.Dataset.from_files(rows[0], mode=mode)
+            .shuffle(1_000, seed=5, block=64)
+            .repeat(2)
+            .batch(100)
+            .with_format("numpy")
+        )
 
     whole = list(plan("map"))
     iterator = iter(plan("direct"))
@@ -232,7 +253,12 @@ def test_a_shuffle_in_blocks_reads_each_block_once(rows):
     before = bytes_read()
     if before == 0:
         pytest.skip("the kernel counts no reads of this file system")
-    dataset = tfy.Dataset.from_tensor_slices(array).shuffle(1_500, seed=5, block=100).batch(50).with_format("numpy")
+    dataset = (
+        tfy.Dataset.from_tensor_slices(array)
+        .shuffle(1_500, seed=5, block=100)
+        .batch(50)
+        .with_format("numpy")
+    )
     found = np.concatenate(list(dataset))
     read = bytes_read() - before
     same(found[np.argsort(found[:, 0])], expected)

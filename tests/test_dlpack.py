@@ -25,7 +25,10 @@ def capsule_pointer(capsule) -> int:
 
 def new_capsule(pointer: int, name: bytes):
     function = ctypes.pythonapi.PyCapsule_New
-    function.restype, function.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    function.restype, function.argtypes = (
+        ctypes.py_object,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
+    )
     return function(pointer, name, None)
 
 
@@ -75,7 +78,8 @@ class Producer:
 
 
 def described(versioned=False, **changes):
-    """A capsule over a live int32 array of shape (2, 3), with some fields changed; and what keeps it alive."""
+    """A capsule over a live int32 array of shape (2, 3), with some fields changed; and what keeps
+    it alive."""
     values = np.arange(6, dtype=np.int32)
     shape, strides = (ctypes.c_int64 * 2)(2, 3), (ctypes.c_int64 * 2)(3, 1)
     tensor = DLTensor(values.ctypes.data, 1, 0, 2, 0, 32, 1, shape, strides, 0)
@@ -99,16 +103,25 @@ def test_a_versioned_capsule_shares_and_says_read_only():
 
 def test_a_legacy_capsule_holds_a_copy_unless_told_otherwise():
     tensor = tensorferry.tensor(np.arange(6).reshape(2, 3))
-    for options, shared in [({}, False), ({"max_version": (0, 8)}, False), ({"copy": True}, False), ({"copy": False}, True)]:
+    for options, shared in [
+        ({}, False),
+        ({"max_version": (0, 8)}, False),
+        ({"copy": True}, False),
+        ({"copy": False}, True),
+    ]:
         capsule = tensor.__dlpack__(**options)
         assert capsule_name(capsule) == "dltensor"
         managed = Managed.from_address(capsule_pointer(capsule))
-        assert (managed.tensor.data + managed.tensor.byte_offset == address(tensor.numpy())) is shared
+        assert (
+            managed.tensor.data + managed.tensor.byte_offset == address(tensor.numpy())
+        ) is shared
 
 
 def test_a_copied_versioned_capsule_says_so_and_may_be_written():
     tensor = tensorferry.tensor(np.arange(6))
-    managed = Versioned.from_address(capsule_pointer(capsule := tensor.__dlpack__(max_version=(1, 0), copy=True)))
+    managed = Versioned.from_address(
+        capsule_pointer(capsule := tensor.__dlpack__(max_version=(1, 0), copy=True))
+    )
     assert managed.flags & 3 == 2  # DLPACK_FLAG_BITMASK_IS_COPIED
     assert managed.tensor.data != address(tensor.numpy())
     assert capsule
@@ -168,7 +181,12 @@ def test_torch_takes_ours_and_may_write(torch):
 
 @pytest.mark.torch
 def test_we_take_torchs(torch):
-    for value in (torch.arange(6).reshape(2, 3), torch.arange(6).reshape(2, 3).T, torch.zeros(0, 3), torch.tensor(1.5)):
+    for value in (
+        torch.arange(6).reshape(2, 3),
+        torch.arange(6).reshape(2, 3).T,
+        torch.zeros(0, 3),
+        torch.tensor(1.5),
+    ):
         same(tensorferry.tensor(value).numpy(), value.numpy())
     halves = torch.arange(6, dtype=torch.bfloat16)
     same(tensorferry.tensor(halves).numpy(), np.arange(6).astype(np_dtype("bfloat16")))
@@ -201,7 +219,12 @@ class OnlyDlpack:
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_an_object_with_only_dlpack_old_or_new(versioned):
-    for array in (np.arange(6).reshape(2, 3), np.arange(12.0).reshape(3, 4)[::-1, ::2], np.zeros((0, 3)), np.array(5)):
+    for array in (
+        np.arange(6).reshape(2, 3),
+        np.arange(12.0).reshape(3, 4)[::-1, ::2],
+        np.zeros((0, 3)),
+        np.array(5),
+    ):
         producer = OnlyDlpack(array, versioned)
         same(tensorferry.tensor(producer).numpy(), array)
         same(tensorferry.convert_to_tensor(OnlyDlpack(array, versioned)).numpy(), array)
@@ -335,7 +358,8 @@ for name, changes in eval(sys.argv[2]).items():
 
 @pytest.mark.parametrize("which", LYING)
 def test_a_lying_array_interface_is_an_exception(which):
-    """As far as it can be seen: an interface over a buffer says how large it is. In a process of its own."""
+    """As far as it can be seen: an interface over a buffer says how large it is. In a process of
+    its own."""
     assert run_python(LIARS, "tensor", repr({which: LYING[which]})).startswith("refused:")
 
 

@@ -22,9 +22,12 @@ EXAMPLES = [
 
 
 def test_there_are_examples():
-    assert {"tensorferry", "tensorferry.convert_to_tensor", "tensorferry.aligned_memory", "tensorferry.Dataset"} <= {
-        test.name for test in EXAMPLES
-    }
+    assert {
+        "tensorferry",
+        "tensorferry.convert_to_tensor",
+        "tensorferry.aligned_memory",
+        "tensorferry.Dataset",
+    } <= {test.name for test in EXAMPLES}
 
 
 @numpy_2

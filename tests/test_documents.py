@@ -1,4 +1,5 @@
-"""What the documents show is what happens: the Python sessions of each run as one doctest, from the first to the last."""
+"""What the documents show is what happens: the Python sessions of each run as one doctest, from the
+first to the last."""
 
 import doctest
 import os
@@ -14,7 +15,9 @@ from cli import COMMAND
 ROOT = Path(__file__).parent.parent
 SESSION = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DOCUMENTS = [
-    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if SESSION.search(path.read_text("utf-8"))
+    path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if SESSION.search(path.read_text("utf-8"))
 ]
 
 
@@ -45,12 +48,19 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
     text = (ROOT / "docs" / "command-line.md").read_text("utf-8")
-    sessions = "".join(session[1] for section in SHELL.finditer(text) for session in CONSOLE.finditer(section[0]))
+    sessions = "".join(
+        session[1] for section in SHELL.finditer(text) for session in CONSOLE.finditer(section[0])
+    )
     commands = [line.removeprefix("$ ") for line in sessions.splitlines() if line.startswith("$ ")]
     assert len(commands) > 5
     # One shell for all: `$?` is the status of the command before, whatever says the prompt.
-    script = "\n".join(f"status=$?; echo {shlex.quote('$ ' + command)}; (exit $status)\n{command}" for command in commands)
-    path = os.pathsep.join([str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = "\n".join(
+        f"status=$?; echo {shlex.quote('$ ' + command)}; (exit $status)\n{command}"
+        for command in commands
+    )
+    path = os.pathsep.join(
+        [str(Path(COMMAND).parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,

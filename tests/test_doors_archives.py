@@ -1,4 +1,5 @@
-"""Archives and records: nothing in them is left out without a word, whatever their names and other contents are."""
+"""Archives and records: nothing in them is left out without a word, whatever their names and other
+contents are."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def test_members_are_arrays_by_what_is_in_them_as_for_numpy(tmp_path, method):
         for name in arrays:
             same(arrays[name][:], expected[name])
     assert set(arrays.left_out) == {"notes.txt", "empty"}
-    with pytest.raises(KeyError, match=r"'notes.txt' is not an array.*'plain', 'folder/x', 'y.dat'"):
+    with pytest.raises(
+        KeyError, match=r"'notes.txt' is not an array.*'plain', 'folder/x', 'y.dat'"
+    ):
         arrays["notes.txt"]
     arrays.verify()
 
@@ -128,7 +131,10 @@ def test_one_text_or_scalar_member_blocks_nothing(tmp_path, compress, caplog):
         with pytest.raises(errors.ValueError, match=name):
             arrays[name]
     with caplog.at_level(logging.WARNING, "tensorferry"):
-        for dataset in (tfy.Dataset.from_files(tmp_path / "a.npz"), tfy.Dataset.from_tensor_slices(arrays)):
+        for dataset in (
+            tfy.Dataset.from_files(tmp_path / "a.npz"),
+            tfy.Dataset.from_tensor_slices(arrays),
+        ):
             rows = list(dataset.with_format("numpy"))
             assert [set(row) for row in rows] == [{"x", "y"}] * 3
             same(np.stack([row["x"] for row in rows]), held["x"])
@@ -158,12 +164,19 @@ def test_features_choose_arrays_by_name(tmp_path, extension):
     path = tmp_path / f"a.{extension}"
     tfy.save(path, held)
     spec = tfy.TensorSpec
-    for features in (["y", "x"], ("y", "x"), {"y": None, "x": None}, {"y": spec((), "float64"), "x": spec((None,), "int32")}):
+    for features in (
+        ["y", "x"],
+        ("y", "x"),
+        {"y": None, "x": None},
+        {"y": spec((), "float64"), "x": spec((None,), "int32")},
+    ):
         arrays = tfy.open(path, features=features)
         assert list(arrays) == ["y", "x"]
         same(arrays["x"][:], held["x"])
         assert list(pickle.loads(pickle.dumps(arrays))) == ["y", "x"]
-        batch = next(iter(tfy.Dataset.from_files(path, features=features).batch(3).with_format("numpy")))
+        batch = next(
+            iter(tfy.Dataset.from_files(path, features=features).batch(3).with_format("numpy"))
+        )
         assert list(batch) == ["y", "x"]
     for features, says in [
         (["w"], r'no array has the name "w".*"x"'),
@@ -224,10 +237,24 @@ LOCAL = struct.Struct("<4sHHHHHIIIHH")
 )
 @pytest.mark.parametrize("compress", [False, True])
 def test_a_header_that_contradicts_the_directory_is_refused(tmp_path, field, value, compress):
-    with archive(tmp_path / "a.npz", compression=zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as made:
+    with archive(
+        tmp_path / "a.npz", compression=zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    ) as made:
         made.writestr("x.npy", npy(np.arange(300)))
     content = bytearray((tmp_path / "a.npz").read_bytes())
-    names = ["magic", "version", "flags", "method", "time", "date", "crc", "stored", "size", "name_length", "extra"]
+    names = [
+        "magic",
+        "version",
+        "flags",
+        "method",
+        "time",
+        "date",
+        "crc",
+        "stored",
+        "size",
+        "name_length",
+        "extra",
+    ]
     fields = dict(zip(names, LOCAL.unpack_from(content), strict=True))
     if field == "name":
         content[30:35] = value
@@ -323,41 +350,70 @@ def ints(tf, *values):
 
 
 def example(tf, **features):
-    return tf.train.Example(features=tf.train.Features(feature={name: ints(tf, *value) for name, value in features.items()}))
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={name: ints(tf, *value) for name, value in features.items()}
+        )
+    )
 
 
 def sequence(tf, lists, **context):
-    feature_lists = {name: tf.train.FeatureList(feature=[ints(tf, value) for value in values]) for name, values in lists.items()}
+    feature_lists = {
+        name: tf.train.FeatureList(feature=[ints(tf, value) for value in values])
+        for name, values in lists.items()
+    }
     return tf.train.SequenceExample(
-        context=tf.train.Features(feature={name: ints(tf, *value) for name, value in context.items()}),
+        context=tf.train.Features(
+            feature={name: ints(tf, *value) for name, value in context.items()}
+        ),
         feature_lists=tf.train.FeatureLists(feature_list=feature_lists),
     )
 
 
 def test_the_second_half_of_a_sequence_example_is_not_dropped(tmp_path, tf):
-    path = records(tf, tmp_path / "a.tfrecord", *(sequence(tf, {"tokens": [1, 2, 3]}, label=[at]) for at in range(3)))
+    path = records(
+        tf,
+        tmp_path / "a.tfrecord",
+        *(sequence(tf, {"tokens": [1, 2, 3]}, label=[at]) for at in range(3)),
+    )
     for call in (tfy.open, tfy.Dataset.from_files):
-        with pytest.raises(errors.ValueError, match=r"SequenceExamples.*features=.*parse_sequence_example"):
+        with pytest.raises(
+            errors.ValueError, match=r"SequenceExamples.*features=.*parse_sequence_example"
+        ):
             call(path)
     same(tfy.open(path, features=["label"])["label"][:], np.arange(3))
     assert tfy.open(path, "tfrecord_bytes").shape[0] == 3
     with pytest.raises(errors.ValueError, match="SequenceExamples"):
         tfy.open(records(tf, tmp_path / "b.tfrecord", sequence(tf, {"tokens": [1]})))
-    later = tfy.open(records(tf, tmp_path / "c.tfrecord", example(tf, label=[1]), sequence(tf, {"tokens": [1]}, label=[2])))
-    with pytest.raises(errors.FileFormatError, match=r"record 1: it is a tf\.train.SequenceExample"):
+    later = tfy.open(
+        records(
+            tf,
+            tmp_path / "c.tfrecord",
+            example(tf, label=[1]),
+            sequence(tf, {"tokens": [1]}, label=[2]),
+        )
+    )
+    with pytest.raises(
+        errors.FileFormatError, match=r"record 1: it is a tf\.train.SequenceExample"
+    ):
         later["label"][:]
 
 
 def test_a_feature_that_only_later_records_have_is_not_dropped(tmp_path, tf):
-    path = records(tf, tmp_path / "a.tfrecord", example(tf, a=[1], b=[1]), example(tf, a=[2], b=[2], more=[3]))
+    path = records(
+        tf, tmp_path / "a.tfrecord", example(tf, a=[1], b=[1]), example(tf, a=[2], b=[2], more=[3])
+    )
     arrays = tfy.open(path)
     for name in "ab":
         with pytest.raises(
-            errors.FileFormatError, match=r'record 1: feature "more" is in this record and not in the first.*features='
+            errors.FileFormatError,
+            match=r'record 1: feature "more" is in this record and not in the first.*features=',
         ):
             arrays[name][:]
     same(tfy.open(path, features=["a"])["a"][:], np.array([1, 2]))
-    first = tf.train.Example(features=tf.train.Features(feature={"a": ints(tf, 1), "none": tf.train.Feature()}))
+    first = tf.train.Example(
+        features=tf.train.Features(feature={"a": ints(tf, 1), "none": tf.train.Feature()})
+    )
     same(tfy.open(records(tf, tmp_path / "b.tfrecord", first, first))["a"][:], np.array([1, 1]))
     several = example(tf, a=[1])
     several.features.feature["names"].bytes_list.value.extend([b"x", b"yyy"])
@@ -374,8 +430,16 @@ def test_rows_of_several_dimensions_keep_their_shape_in_examples(tmp_path, tf, d
     assert list(arrays) == ["image", "label"]
     assert arrays["image"].shape == images.shape
     same(np.asarray(arrays["image"]).astype(dtype), images)
-    kinds = {"uint8": ([], tf.string), "float32": ([60], tf.float32), "int64": ([60], tf.int64), "bool": ([60], tf.int64)}
-    spec = {"image": tf.io.FixedLenFeature(*kinds[dtype]), "label": tf.io.FixedLenFeature([], tf.int64)}
+    kinds = {
+        "uint8": ([], tf.string),
+        "float32": ([60], tf.float32),
+        "int64": ([60], tf.int64),
+        "bool": ([60], tf.int64),
+    }
+    spec = {
+        "image": tf.io.FixedLenFeature(*kinds[dtype]),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
     raw = list(tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord")).as_numpy_iterator())
     together = tf.io.parse_example(raw, spec)
     for at, record in enumerate(raw):
@@ -386,7 +450,9 @@ def test_rows_of_several_dimensions_keep_their_shape_in_examples(tmp_path, tf, d
             same(values.numpy().reshape(4, 5, 3).astype(dtype), images[at])
         read = tf.train.Example.FromString(record)
         assert set(read.features.feature) == {"image", "label"}
-    flat = tfy.open(tmp_path / "a.tfrecord", features={"image": tfy.TensorSpec((60,), arrays["image"].dtype)})
+    flat = tfy.open(
+        tmp_path / "a.tfrecord", features={"image": tfy.TensorSpec((60,), arrays["image"].dtype)}
+    )
     assert flat["image"].shape == (6, 60)
     tfy.save(tmp_path / "b.tfrecord", {"image": images.reshape(6, 5, 4, 3), "label": np.arange(6)})
     with pytest.raises(errors.FileFormatError, match="other shapes"):

@@ -1,4 +1,5 @@
-"""Arguments are checked where they are given, in the words of Python: every whole number of every public function."""
+"""Arguments are checked where they are given, in the words of Python: every whole number of every
+public function."""
 
 from __future__ import annotations
 
@@ -18,13 +19,25 @@ Call = Callable[[Any], Any]
 
 #: What PyO3 says, and Python's own conversions, where an argument was not looked at.
 RAW = re.compile(
-    r"out of range integral type|argument '|cannot be interpreted as an integer|invalid literal|too large to convert|can't convert"
+    r"out of range integral type|argument '|cannot be interpreted as an integer|invalid "
+    r"literal|too large to convert|can't convert"
 )
 WHOLE = re.compile(
     r"size|count|num_|index|shift|stride|start|seed|depth|length|block|buffer|offset|threads|limit|ahead|shape|axis|boundar|stop|step"
 )
 WHOLE_NUMBERS = [2**63, 2**64, 2**70, -1, -(2**70), 10**5000, True, np.int64(3), tf.constant(3)]
-OTHERS = [1.5, "3", b"3", None, np.bool_(True), [], {}, object(), np.zeros((2, 2)), tf.constant("3")]
+OTHERS = [
+    1.5,
+    "3",
+    b"3",
+    None,
+    np.bool_(True),
+    [],
+    {},
+    object(),
+    np.zeros((2, 2)),
+    tf.constant("3"),
+]
 GIVEN = [*WHOLE_NUMBERS, *OTHERS]
 
 
@@ -108,7 +121,9 @@ def error_of(call: Callable[[], Any]) -> Exception | None:
 
 @pytest.mark.parametrize("given", GIVEN, ids=called)
 @pytest.mark.parametrize("call", CALLS, ids="-".join)
-def test_a_whole_number_is_right_or_refused_by_the_name_of_its_argument(call: tuple[str, str], given: Any) -> None:
+def test_a_whole_number_is_right_or_refused_by_the_name_of_its_argument(
+    call: tuple[str, str], given: Any
+) -> None:
     error = error_of(lambda: drained(CALLS[call](given)))
     if error is None or call == ("Tensor", "slice"):  # Python's own words of a slice
         return
@@ -123,8 +138,16 @@ def test_every_method_that_takes_a_whole_number_is_among_them() -> None:
     for name, method in inspect.getmembers(tfy.Dataset, callable):
         if name.startswith("_") or name in seen:
             continue
-        taken = [parameter for parameter in inspect.signature(method).parameters if WHOLE.search(parameter)]
-        assert [p for p in taken if p not in ("stop_on_empty_dataset", "num_parallel_calls", "shard_func")] == [], name
+        taken = [
+            parameter
+            for parameter in inspect.signature(method).parameters
+            if WHOLE.search(parameter)
+        ]
+        assert [
+            p
+            for p in taken
+            if p not in ("stop_on_empty_dataset", "num_parallel_calls", "shard_func")
+        ] == [], name
 
 
 def test_a_huge_count_is_all_that_there_is() -> None:
@@ -134,7 +157,9 @@ def test_a_huge_count_is_all_that_there_is() -> None:
         assert [int(x) for x in numbers().repeat(huge).take(7)] == [*range(6), 0]
 
 
-@pytest.mark.parametrize("flag", [3, "x", 0.5, np.zeros(2), tf.constant(1.0)], ids=lambda flag: repr(flag)[:12])
+@pytest.mark.parametrize(
+    "flag", [3, "x", 0.5, np.zeros(2), tf.constant(1.0)], ids=lambda flag: repr(flag)[:12]
+)
 def test_a_flag_is_true_or_false(flag: Any) -> None:
     for call in (
         lambda: numbers().batch(2, flag),
@@ -153,8 +178,15 @@ def test_a_flag_is_true_or_false(flag: Any) -> None:
 
 @pytest.mark.parametrize("factor", ["x", None, 1j, [1.0, 2.0], 10**400], ids=repr)
 def test_a_number_is_a_number(factor: Any) -> None:
-    for call in (lambda: numbers().scale(factor), lambda: numbers().scale(1, factor), lambda: rows().flip(0, factor)):
-        with pytest.raises((errors.TypeError, errors.ValueError), match=r"^(scale|flip): (mul|add|probability) has to be"):
+    for call in (
+        lambda: numbers().scale(factor),
+        lambda: numbers().scale(1, factor),
+        lambda: rows().flip(0, factor),
+    ):
+        with pytest.raises(
+            (errors.TypeError, errors.ValueError),
+            match=r"^(scale|flip): (mul|add|probability) has to be",
+        ):
             call()
 
 
@@ -165,13 +197,20 @@ def test_a_second_array_is_not_taken_for_a_name() -> None:
             stage(x, y)
     with pytest.raises(errors.TypeError, match="take: name has to be a str, not 5"):
         numbers().take(3, 5)
-    assert len(tfy.Dataset.from_tensor_slices(x, "rows")) == len(tfy.Dataset.from_tensor_slices(x, name="rows")) == 4
+    assert (
+        len(tfy.Dataset.from_tensor_slices(x, "rows"))
+        == len(tfy.Dataset.from_tensor_slices(x, name="rows"))
+        == 4
+    )
 
 
 def test_datasets_to_zip_are_passed_one_by_one_or_in_a_tuple() -> None:
     with pytest.raises(errors.TypeError, match=r"zip\(a, b\)"):
         tfy.Dataset.zip([numbers(), numbers()])
-    with pytest.raises(errors.TypeError, match=r'zip: argument "y" has to be a tensorferry.Dataset, not a builtins.int'):
+    with pytest.raises(
+        errors.TypeError,
+        match=r'zip: argument "y" has to be a tensorferry.Dataset, not a builtins.int',
+    ):
         tfy.Dataset.zip({"x": numbers(), "y": 3})
     with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
         numbers().batch(batchsize=3)
@@ -179,7 +218,10 @@ def test_datasets_to_zip_are_passed_one_by_one_or_in_a_tuple() -> None:
 
 @pytest.mark.parametrize("limit", ["1G", True, -1, 1.5, 2**70])
 def test_options_are_checked_when_they_are_made(limit: Any) -> None:
-    with pytest.raises((errors.TypeError, errors.ValueError, errors.OverflowError), match=r"^Options: memory_limit has to be"):
+    with pytest.raises(
+        (errors.TypeError, errors.ValueError, errors.OverflowError),
+        match=r"^Options: memory_limit has to be",
+    ):
         tfy.Options(memory_limit=limit)
 
 
@@ -219,9 +261,13 @@ def test_a_batch_of_huge_size_needs_no_memory_for_what_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
-def test_a_framework_that_is_missing_is_named_with_what_installs_it(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_framework_that_is_missing_is_named_with_what_installs_it(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [
-        name for name in sys.modules if name == framework or name.startswith((f"{framework}.", f"tensorferry.{framework}"))
+        name
+        for name in sys.modules
+        if name == framework or name.startswith((f"{framework}.", f"tensorferry.{framework}"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, framework, None)

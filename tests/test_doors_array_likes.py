@@ -1,4 +1,5 @@
-"""Arrays of h5py, zarr, netCDF4 and what is like them: read a batch at a time, in order, and by one thread."""
+"""Arrays of h5py, zarr, netCDF4 and what is like them: read a batch at a time, in order, and by one
+thread."""
 
 from __future__ import annotations
 
@@ -22,15 +23,22 @@ def stored(kind: str, folder, values=ROWS):
     """The values as an array of a library's."""
     path = os.path.join(folder, kind)
     if kind.startswith("h5py"):
-        options = {"h5py": {}, "h5py chunks": {"chunks": (7, *values.shape[1:]), "compression": "gzip"}}[kind]
+        options = {
+            "h5py": {},
+            "h5py chunks": {"chunks": (7, *values.shape[1:]), "compression": "gzip"},
+        }[kind]
         return h5py.File(path, "w").create_dataset("x", data=values, **options)
     if kind == "zarr":
-        array = zarr.create_array(path, shape=values.shape, dtype=values.dtype, chunks=(7, *values.shape[1:]))
+        array = zarr.create_array(
+            path, shape=values.shape, dtype=values.dtype, chunks=(7, *values.shape[1:])
+        )
         array[...] = values
         return array
     if kind == "netCDF4":
         file = netCDF4.Dataset(path, "w")
-        names = [file.createDimension(f"d{at}", length).name for at, length in enumerate(values.shape)]
+        names = [
+            file.createDimension(f"d{at}", length).name for at, length in enumerate(values.shape)
+        ]
         variable = file.createVariable("x", values.dtype, names)
         variable[...] = values
         return variable
@@ -88,7 +96,11 @@ def test_batches_in_order_shuffled_and_sharded(array):
 
 def test_beside_arrays_in_structures(array):
     labels = np.arange(60)
-    dataset = tfy.Dataset.from_tensor_slices({"x": array, "y": labels, "again": (array,)}).shuffle(seed=4).batch(9)
+    dataset = (
+        tfy.Dataset.from_tensor_slices({"x": array, "y": labels, "again": (array,)})
+        .shuffle(seed=4)
+        .batch(9)
+    )
     for batch in dataset.as_numpy_iterator():
         same(batch["x"], ROWS[batch["y"]])
         same(batch["again"][0], ROWS[batch["y"]])
@@ -125,7 +137,11 @@ def test_conversion_doors_read_all_of_it(tf, tmp_path, array):
 
 
 def test_to_tf_data(tf, array):
-    dataset = tfy.Dataset.from_tensor_slices(array).shuffle(seed=3, reshuffle_each_iteration=False).batch(8)
+    dataset = (
+        tfy.Dataset.from_tensor_slices(array)
+        .shuffle(seed=3, reshuffle_each_iteration=False)
+        .batch(8)
+    )
     same(np.concatenate(list(dataset.to_tf_data().as_numpy_iterator())), rows(dataset))
 
 
@@ -140,7 +156,10 @@ def test_rows_are_asked_for_once_in_order_and_merged():
     asked = list(array.asked)
     assert asked == sorted(asked)
     assert sum(stop - start for start, stop in asked) < 64 * 20  # and not the rows between them
-    same(np.sort(batch[:, 0]), np.sort(array.values[:, 0][[*map(int, row_numbers(batch, array.values))]]))
+    same(
+        np.sort(batch[:, 0]),
+        np.sort(array.values[:, 0][[*map(int, row_numbers(batch, array.values))]]),
+    )
     array.asked.clear()
     next(dataset.repeat().take(3).batch(3).as_numpy_iterator())
     assert array.asked == [(0, 3)]
@@ -176,7 +195,10 @@ def test_an_array_that_changes_its_length_is_an_error(tmp_path):
     file = h5py.File(tmp_path / "x.h5", "w")
     array = file.create_dataset("x", data=ROWS, maxshape=(None, 3), chunks=(5, 3))
     like = ArrayLike(ROWS)
-    for value, change in ((array, lambda: array.resize(30, 0)), (like, lambda: setattr(like, "values", ROWS[:30]))):
+    for value, change in (
+        (array, lambda: array.resize(30, 0)),
+        (like, lambda: setattr(like, "values", ROWS[:30])),
+    ):
         dataset = tfy.Dataset.from_tensor_slices(value).batch(8)
         change()
         with pytest.raises(tfy.errors.Error, match=r"shape was \(60, 3\).*\(30, 3\)"):
@@ -241,7 +263,9 @@ def test_arrays_of_texts_and_structures_are_refused_by_name(tmp_path):
 
 def test_scalars_and_arrays_without_rows(tmp_path):
     file = h5py.File(tmp_path / "x.h5", "w")
-    assert len(tfy.Dataset.from_tensor_slices(file.create_dataset("none", data=np.empty((0, 3))))) == 0
+    assert (
+        len(tfy.Dataset.from_tensor_slices(file.create_dataset("none", data=np.empty((0, 3))))) == 0
+    )
     scalar = file.create_dataset("scalar", data=7)
     assert tfy.tensor(scalar).numpy() == 7
     assert list(tfy.Dataset.from_tensors(scalar).as_numpy_iterator()) == [7]

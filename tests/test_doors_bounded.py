@@ -1,4 +1,5 @@
-"""Memory that is bounded, and running out of it: opened files are read by the batch, and no memory is a MemoryError."""
+"""Memory that is bounded, and running out of it: opened files are read by the batch, and no memory
+is a MemoryError."""
 
 from __future__ import annotations
 
@@ -67,9 +68,27 @@ ENDLESS = """
 @pytest.mark.parametrize(
     "name",
     [
-        *("shuffle", "shuffle rows", "shuffle endless", "unique", "cache", "window", "window rows", "group"),
+        *(
+            "shuffle",
+            "shuffle rows",
+            "shuffle endless",
+            "unique",
+            "cache",
+            "window",
+            "window rows",
+            "group",
+        ),
         *("rebatch", "rebatch rows", "tokens", "sample", "choose"),
-        *("batch", "batch of a stream", "batch rows", "padded", "padded rows", "one_hot", "pad_to", "lookup"),
+        *(
+            "batch",
+            "batch of a stream",
+            "batch rows",
+            "padded",
+            "padded rows",
+            "one_hot",
+            "pad_to",
+            "lookup",
+        ),
         pytest.param("list", marks=pytest.mark.slow),
     ],
 )
@@ -239,7 +258,10 @@ def opened(tmp_path, tokens, mode, kind):
     if kind == "raw":
         tokens.tofile(tmp_path / "x.raw")
         return tfy.open_raw(tmp_path / "x.raw", tokens.dtype, mode=mode)
-    np.save(tmp_path / "x.npy", tokens.astype(tokens.dtype.newbyteorder(">")) if kind == "big-endian" else tokens)
+    np.save(
+        tmp_path / "x.npy",
+        tokens.astype(tokens.dtype.newbyteorder(">")) if kind == "big-endian" else tokens,
+    )
     made = tfy.open(tmp_path / "x.npy", mode=mode)
     return made.astype("int32") if kind == "cast" else made
 
@@ -250,7 +272,14 @@ def test_windows_tables_and_tensors_of_files_are_those_of_arrays(tmp_path, mode,
     tokens = np.random.default_rng(1).integers(0, 60_000, 500).astype(np.uint16)
     file = opened(tmp_path, tokens, mode, kind)
     same = np.array(tokens, np.int32) if kind == "cast" else tokens
-    for length, stride, shift in [(8, None, 1), (8, 1, 1), (5, 3, 0), (4, 9, 20), (100, 7, 300), (1, 1, 1)]:
+    for length, stride, shift in [
+        (8, None, 1),
+        (8, 1, 1),
+        (5, 3, 0),
+        (4, 9, 20),
+        (100, 7, 300),
+        (1, 1, 1),
+    ]:
 
         def of(source, args=(length, stride, shift)):
             return tfy.Dataset.token_windows(source, *args, dtype="int64").with_format("numpy")
@@ -268,14 +297,19 @@ def test_windows_tables_and_tensors_of_files_are_those_of_arrays(tmp_path, mode,
                 assert np.array_equal(a[0], b[0])
                 assert np.array_equal(a[1], b[1])
         assert str(of(file)._plan) == str(of(same)._plan)
-    indices = tfy.Dataset.from_tensor_slices(np.arange(500)[::-7].reshape(-1, 2)).with_format("numpy")
+    indices = tfy.Dataset.from_tensor_slices(np.arange(500)[::-7].reshape(-1, 2)).with_format(
+        "numpy"
+    )
     for plan in (lambda dataset: dataset, lambda dataset: dataset.batch(5)):
         expected, found = list(plan(indices.lookup(same))), list(plan(indices.lookup(file)))
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
         assert found[0].dtype == same.dtype
     one = tfy.Dataset.from_tensors({"file": file, "array": same, "number": 3}).with_format("numpy")
     assert len(one) == 1
-    for element in (next(iter(one)), {key: value[0] for key, value in next(iter(one.batch(1))).items()}):
+    for element in (
+        next(iter(one)),
+        {key: value[0] for key, value in next(iter(one.batch(1))).items()},
+    ):
         assert np.array_equal(element["file"], same)
         assert np.array_equal(element["array"], same)
         assert element["number"] == 3
@@ -286,7 +320,9 @@ def test_windows_tables_and_tensors_of_files_are_those_of_arrays(tmp_path, mode,
 def test_a_token_of_a_file_that_does_not_fit_is_an_error_at_its_window(tmp_path):
     np.save(tmp_path / "x.npy", np.array([1, 2, 3, 300, 5, 6, 7, 8]))
     for mode in ("read", "direct"):
-        windows = tfy.Dataset.token_windows(tfy.open(tmp_path / "x.npy", mode=mode), 2, 2, dtype="uint8").with_format("numpy")
+        windows = tfy.Dataset.token_windows(
+            tfy.open(tmp_path / "x.npy", mode=mode), 2, 2, dtype="uint8"
+        ).with_format("numpy")
         iterator = iter(windows)
         assert next(iterator)[0].tolist() == [1, 2]
         with pytest.raises(OverflowError, match="token_windows: element 1: int64 -> uint8"):
@@ -316,7 +352,9 @@ def test_a_shuffle_in_blocks_holds_no_more_than_it_may_by_default(tmp_path, mode
     small = tfy.Dataset.range(1000).shuffle(seed=1, block=4)
     assert "group=64" in str(small._plan)
     # What is in memory is shuffled in the same order: a state is of both.
-    memory = tfy.Dataset.from_tensor_slices(np.zeros((4096 * 5, 4096), np.uint8)).shuffle(seed=1, block=4096)
+    memory = tfy.Dataset.from_tensor_slices(np.zeros((4096 * 5, 4096), np.uint8)).shuffle(
+        seed=1, block=4096
+    )
     assert "group=4" in str(memory._plan)
 
 
@@ -357,13 +395,25 @@ def fails_at(*bad):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("arguments", "bad"),
-    [((2, 4), 3), ((2, 4), 7), ((2, 4, 1, True), 9), ((4, None, 1, True), 9), ((2, 3, 2), 1), ((3, 2), 2), ((1, 9), 9)],
+    [
+        ((2, 4), 3),
+        ((2, 4), 7),
+        ((2, 4, 1, True), 9),
+        ((4, None, 1, True), 9),
+        ((2, 3, 2), 1),
+        ((3, 2), 2),
+        ((1, 9), 9),
+    ],
 )
 def test_windows_fail_for_their_own_elements_as_in_tf_data(arguments, bad, stream):
-    size, shift, stride, drop = (*arguments, 1, False)[:4] if len(arguments) == 2 else (*arguments, False)[:4]
+    size, shift, stride, drop = (
+        (*arguments, 1, False)[:4] if len(arguments) == 2 else (*arguments, False)[:4]
+    )
 
     def refuse(x):
-        with tf.control_dependencies([tf.debugging.assert_none_equal(x, tf.constant(bad, tf.int64))]):
+        with tf.control_dependencies(
+            [tf.debugging.assert_none_equal(x, tf.constant(bad, tf.int64))]
+        ):
             return tf.identity(x)
 
     def found(dataset):
@@ -376,7 +426,12 @@ def test_windows_fail_for_their_own_elements_as_in_tf_data(arguments, bad, strea
             except Exception:
                 errors += 1
 
-    theirs = tf.data.Dataset.range(10).map(refuse).window(size, shift, stride, drop).flat_map(lambda window: window.batch(10))
+    theirs = (
+        tf.data.Dataset.range(10)
+        .map(refuse)
+        .window(size, shift, stride, drop)
+        .flat_map(lambda window: window.batch(10))
+    )
     ours = tfy.Dataset.range(10).with_format("numpy").map(fails_at(bad), output_signature=SCALAR)
     ours = ours.filter(lambda x: True) if stream else ours
     windows, errors = found(ours.window(size, shift, stride, drop))
@@ -390,7 +445,11 @@ def test_an_error_that_ended_a_generator_is_told_although_no_window_holds_it():
         yield from range(3)
         raise ValueError("it is broken")
 
-    dataset = tfy.Dataset.from_generator(numbers, output_signature=SCALAR).with_format("numpy").window(1, shift=4)
+    dataset = (
+        tfy.Dataset.from_generator(numbers, output_signature=SCALAR)
+        .with_format("numpy")
+        .window(1, shift=4)
+    )
     iterator = iter(dataset)
     assert [int(x) for x in next(iterator)] == [0]
     with pytest.raises(ValueError, match="it is broken"):
@@ -449,7 +508,9 @@ def test_what_interrupts_a_function_comes_out_of_next(ahead, error):
     for dataset in (
         numbers.map(interrupted, output_signature=SCALAR),
         numbers.filter(lambda x: interrupted(x) >= 0),
-        numbers.flat_map(lambda x: tfy.Dataset.from_tensors(interrupted(x)), output_signature=SCALAR),
+        numbers.flat_map(
+            lambda x: tfy.Dataset.from_tensors(interrupted(x)), output_signature=SCALAR
+        ),
     ):
         dataset = dataset if ahead is None else dataset.prefetch(ahead)
         iterator = iter(dataset)

@@ -1,4 +1,5 @@
-"""What people and other programs hand to the command: names of dtypes, patterns, --json, a TAB, and files in the places of its own."""
+"""What people and other programs hand to the command: names of dtypes, patterns, --json, a TAB, and
+files in the places of its own."""
 
 from __future__ import annotations
 
@@ -21,8 +22,16 @@ JOURNALS = {
     "one, --force": (".tensorferry-out.npy-resume.journal", ["--force"], "out.npy"),
     "partial": (".tensorferry-out.npy-resume.part", ["--resume"], "out.npy"),
     "shards": (".tensorferry-out.npy.journal", ["--shard-rows", "3"], "out.npy"),
-    "shards, --force": (".tensorferry-out.npy.journal", ["--shard-rows", "3", "--force"], "out.npy"),
-    "shards, --resume": (".tensorferry-out.npy.journal", ["--shard-rows", "3", "--resume"], "out.npy"),
+    "shards, --force": (
+        ".tensorferry-out.npy.journal",
+        ["--shard-rows", "3", "--force"],
+        "out.npy",
+    ),
+    "shards, --resume": (
+        ".tensorferry-out.npy.journal",
+        ["--shard-rows", "3", "--resume"],
+        "out.npy",
+    ),
 }
 
 
@@ -56,7 +65,11 @@ def test_what_has_the_name_of_a_file_of_its_own_is_left_alone(tmp_path, source, 
         case "socket":
             os.mknod(path, stat.S_IFSOCK | 0o600)
     done = subprocess.run(
-        [COMMAND, "convert", source, folder / out, *options], capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, "convert", source, folder / out, *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert dear.read_text() == "dear\n"
     assert not (tmp_path / "made.txt").exists()
@@ -83,7 +96,9 @@ def test_a_pipe_does_not_keep_a_signal_out(tmp_path, source):
         ["check", tmp_path / "pipe.npy"],
         ["convert", source, tmp_path / "pipe.npy"],
     ):
-        process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) in (1, 2, 3, -signal.SIGTERM, 143)
         process.communicate()
@@ -144,14 +159,25 @@ def test_what_is_no_dtype_is_told_with_those_that_are(tmp_path, source):
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, source):
     (tmp_path / "folder.html").mkdir()
     os.mkfifo(tmp_path / "pipe.html")
-    for report in (tmp_path / "nowhere" / "a.html", tmp_path / "folder.html", tmp_path / "pipe.html", "/proc/a.html"):
+    for report in (
+        tmp_path / "nowhere" / "a.html",
+        tmp_path / "folder.html",
+        tmp_path / "pipe.html",
+        "/proc/a.html",
+    ):
         done = subprocess.run(
-            [COMMAND, "inspect", source, "--report", report], capture_output=True, text=True, check=False, timeout=60
+            [COMMAND, "inspect", source, "--report", report],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert done.returncode == 3, done
         assert done.stdout == ""
         assert str(report) in done.stderr
-        assert "No such file" in refused("inspect", "nowhere.npy", "--report", tmp_path / "ok.html", status=3)
+        assert "No such file" in refused(
+            "inspect", "nowhere.npy", "--report", tmp_path / "ok.html", status=3
+        )
     assert not (tmp_path / "ok.html").exists()
     assert sorted(names(tmp_path)) == ["folder.html", "pipe.html", "source"]
 
@@ -167,14 +193,21 @@ def test_check_takes_patterns_and_several_files(tmp_path):
     ]
     assert all(": ok: " in line for line in said)
     (tmp_path / "part-9.npy").write_bytes(b"\x93NUMPY")
-    done = subprocess.run([COMMAND, "check", tmp_path / "x-*", tmp_path / "*.npy"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "check", tmp_path / "x-*", tmp_path / "*.npy"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert "x-*: not checked: " in lines[0]
     assert "no file matches" in lines[0]
     assert "part-9.npy: FAILED" in lines[2]
-    done = subprocess.run([COMMAND, "check", tmp_path / "x-*"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "check", tmp_path / "x-*"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 3
 
 
@@ -183,7 +216,12 @@ def test_check_says_as_json_what_it_found(tmp_path):
     (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
     np.savez(tmp_path / "c.npz", x=np.arange(3))
     done = subprocess.run(
-        [COMMAND, "check", "--json", *(tmp_path / name for name in ("a.npy", "b.npy", "c.npz", "nowhere"))],
+        [
+            COMMAND,
+            "check",
+            "--json",
+            *(tmp_path / name for name in ("a.npy", "b.npy", "c.npz", "nowhere")),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -192,10 +230,20 @@ def test_check_says_as_json_what_it_found(tmp_path):
     said = json.loads(done.stdout)
     assert said["version"] == 1
     a, b, c, nowhere = said["files"]
-    ok = {"file": str(tmp_path / "a.npy"), "status": "ok", "format": "npy", "parts": 1, "bytes": 152}
+    ok = {
+        "file": str(tmp_path / "a.npy"),
+        "status": "ok",
+        "format": "npy",
+        "parts": 1,
+        "bytes": 152,
+    }
     assert a == ok | {"checksum": None, "trailing_bytes": 0, "error": None}
     assert c["checksum"] == "CRC-32"
-    assert (b["status"], b["error"]["code"], b["error"]["exit_status"]) == ("failed", "wrong_length", 1)
+    assert (b["status"], b["error"]["code"], b["error"]["exit_status"]) == (
+        "failed",
+        "wrong_length",
+        1,
+    )
     assert (nowhere["status"], nowhere["error"]["code"]) == ("not_checked", "io")
     assert "truncated" in b["error"]["message"]
 
@@ -208,16 +256,27 @@ def test_convert_says_as_json_what_it_wrote_and_what_went_wrong(tmp_path, source
     assert said["arrays"] == [{"name": "arr_0", "dtype": "int16", "shape": [10], "bytes": 20}]
     assert said["bytes"] == (tmp_path / "b.npz").stat().st_size
     assert said["seconds"] >= 0
-    said = json.loads(run("convert", "--json", "-q", source, tmp_path / "c.npy", "--shard-rows", "4").stdout)
-    assert [os.path.basename(path) for path in said["files"]] == [f"c-{at:05}-of-00003.npy" for at in range(3)]
+    said = json.loads(
+        run("convert", "--json", "-q", source, tmp_path / "c.npy", "--shard-rows", "4").stdout
+    )
+    assert [os.path.basename(path) for path in said["files"]] == [
+        f"c-{at:05}-of-00003.npy" for at in range(3)
+    ]
     np.save(tmp_path / "wide.npy", np.array([1, 300, 70000]))
     for arguments, status, code, says in [
-        ([tmp_path / "wide.npy", tmp_path / "d.npy", "--dtype", "uint8"], 1, "values_do_not_fit", "2 of 3 values"),
+        (
+            [tmp_path / "wide.npy", tmp_path / "d.npy", "--dtype", "uint8"],
+            1,
+            "values_do_not_fit",
+            "2 of 3 values",
+        ),
         ([source, tmp_path / "b.npz"], 2, "argument", "--force"),
         ([tmp_path / "nowhere.npy", tmp_path / "d.npy"], 3, "io", "No such file"),
         ([source, tmp_path / "d.xyz"], 2, "argument", "--to"),
     ]:
-        done = subprocess.run([COMMAND, "convert", "--json", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [COMMAND, "convert", "--json", *arguments], capture_output=True, text=True, check=False
+        )
         error = json.loads(done.stdout)["error"]
         assert (done.returncode, error["exit_status"], error["code"]) == (status, status, code)
         assert says in error["message"]
@@ -236,7 +295,9 @@ def test_arrays_survive_a_round_trip_by_records(tmp_path, shape, dtype):
         run("convert", tmp_path / "b.tfrecord", tmp_path / "c.npy", "--force")
         same(np.load(tmp_path / "c.npy"), array.astype(dtype))
     np.save(tmp_path / "wide.npy", np.arange(3.0))
-    assert "--to tfrecord_bytes" in refused("convert", tmp_path / "wide.npy", tmp_path / "d.tfrecord", status=2)
+    assert "--to tfrecord_bytes" in refused(
+        "convert", tmp_path / "wide.npy", tmp_path / "d.tfrecord", status=2
+    )
     run("convert", tmp_path / "wide.npy", tmp_path / "d.tfrecord", "--to", "tfrecord_bytes")
     assert tfy.open(tmp_path / "d.tfrecord").shape == (3, 8)
 
@@ -244,7 +305,15 @@ def test_arrays_survive_a_round_trip_by_records(tmp_path, shape, dtype):
 def test_metadata_are_kept_or_said_to_be_left_out(tmp_path):
     tfy.save(tmp_path / "a.safetensors", {"x": np.arange(9)}, metadata={"step": "1"})
     for options in ([], ["--resume"], ["--shard-rows", "9"]):
-        done = run("convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--dtype", "i4", "--force", *options)
+        done = run(
+            "convert",
+            tmp_path / "a.safetensors",
+            tmp_path / "b.safetensors",
+            "--dtype",
+            "i4",
+            "--force",
+            *options,
+        )
         assert done.stderr == ""
         for path in tmp_path.glob("b*.safetensors"):
             with safetensors.safe_open(path, "np") as opened:
@@ -293,7 +362,12 @@ def test_a_tab_completes_files_and_a_dash_options(tmp_path, command):
     assert completed(command, "") == ["data 1.npy", "digits.npy", "folder", "other.txt"]
     assert completed(command, "d") == ["data 1.npy", "digits.npy"]
     assert completed(command, "digits.npy", "o") == ["other.txt"]
-    assert completed(command, "digits.npy", "") == ["data 1.npy", "digits.npy", "folder", "other.txt"]
+    assert completed(command, "digits.npy", "") == [
+        "data 1.npy",
+        "digits.npy",
+        "folder",
+        "other.txt",
+    ]
     assert "--format" in completed(command, "--f")
     assert completed("in") == ["inspect"]
     assert "zsh" in completed("completions", "")
@@ -306,4 +380,8 @@ def test_other_shells_complete_files(tmp_path):
     for command in ("inspect", "check", "convert", "stream"):
         using = [line for line in fish.splitlines() if f"using_subcommand {command}" in line]
         assert using
-        assert not [line for line in using if " -f " in line and " -a " not in line and " -l " not in line and " -s " not in line]
+        assert not [
+            line
+            for line in using
+            if " -f " in line and " -a " not in line and " -l " not in line and " -s " not in line
+        ]

@@ -1,4 +1,5 @@
-"""Errors name a component by its key, say once where it was, and say the same through ``to_tf_data()``."""
+"""Errors name a component by its key, say once where it was, and say the same through
+``to_tf_data()``."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ WAYS = pytest.mark.parametrize("structure", STRUCTURES)
 
 
 def slices(structure: str, good: Any, bad: Any) -> Any:
-    return tfy.Dataset.from_tensor_slices(STRUCTURES[structure][0](np.asarray(good), np.asarray(bad))).with_format("numpy")
+    return tfy.Dataset.from_tensor_slices(
+        STRUCTURES[structure][0](np.asarray(good), np.asarray(bad))
+    ).with_format("numpy")
 
 
 def generated(structure: str, good: Any, bad: Any, dtype: str = "int64") -> Any:
@@ -42,11 +45,14 @@ def generated(structure: str, good: Any, bad: Any, dtype: str = "int64") -> Any:
     nest = STRUCTURES[structure][0]
     spec = nest(tfy.TensorSpec((None,), "int64"), tfy.TensorSpec((None,), dtype))
     elements = [nest(np.asarray(g), np.asarray(b)) for g, b in zip(good, bad, strict=True)]
-    return tfy.Dataset.from_generator(lambda: iter(elements), output_signature=spec).with_format("numpy")
+    return tfy.Dataset.from_generator(lambda: iter(elements), output_signature=spec).with_format(
+        "numpy"
+    )
 
 
 def said(dataset: Any) -> str:
-    """The words of the first error, which have to be the same through tf.data, and to say once where it was."""
+    """The words of the first error, which have to be the same through tf.data, and to say once
+    where it was."""
     with pytest.raises(errors.Error) as raised:
         list(dataset)
     words = str(raised.value)
@@ -77,13 +83,25 @@ def test_where_a_value_does_not_fit(structure: str) -> None:
     name = STRUCTURES[structure][1]
     dataset = slices(structure, [1, 2], [1, 300])
     nest = STRUCTURES[structure][0]
-    assert said(dataset.cast(nest(None, "int8"))).startswith(f"cast: element 1: component {name}: int64 -> int8: 1 of 1 value")
-    assert said(dataset.batch(2).cast(nest(None, "int8"))).startswith(f"cast: element 0: component {name}: int64 -> int8: 1 of 2")
-    assert said(dataset.cast(nest(None, "int8")).batch(2)).startswith(f"cast: element 1: component {name}: int64 -> int8")
-    assert said(dataset.one_hot(7, which=nest(False, True))).startswith(f"one_hot: element 1: component {name}: ")
-    assert said(dataset.lookup(np.arange(9), which=nest(False, True))).startswith(f"lookup: element 1: component {name}: ")
+    assert said(dataset.cast(nest(None, "int8"))).startswith(
+        f"cast: element 1: component {name}: int64 -> int8: 1 of 1 value"
+    )
+    assert said(dataset.batch(2).cast(nest(None, "int8"))).startswith(
+        f"cast: element 0: component {name}: int64 -> int8: 1 of 2"
+    )
+    assert said(dataset.cast(nest(None, "int8")).batch(2)).startswith(
+        f"cast: element 1: component {name}: int64 -> int8"
+    )
+    assert said(dataset.one_hot(7, which=nest(False, True))).startswith(
+        f"one_hot: element 1: component {name}: "
+    )
+    assert said(dataset.lookup(np.arange(9), which=nest(False, True))).startswith(
+        f"lookup: element 1: component {name}: "
+    )
     streamed = dataset.filter(lambda *_: True)
-    assert said(streamed.cast(nest(None, "int8"))).startswith(f"cast: element 1: component {name}: int64 -> int8")
+    assert said(streamed.cast(nest(None, "int8"))).startswith(
+        f"cast: element 1: component {name}: int64 -> int8"
+    )
 
 
 @WAYS
@@ -97,7 +115,9 @@ def test_where_shapes_of_a_batch_differ(structure: str) -> None:
     assert said(dataset.padded_batch(3, padded_shapes=nest((1,), (1,)))).startswith(
         f"padded_batch: element 0: component {name}, of shape [2]: it does not fit into the padded shape [1]"
     )
-    assert said(dataset.pad_to((1,))).startswith(f"pad_to: element 1: component {name}, of shape [2]: it is larger")
+    assert said(dataset.pad_to((1,))).startswith(
+        f"pad_to: element 1: component {name}, of shape [2]: it is larger"
+    )
     assert said(dataset.random_crop((2,), which=nest(False, True))).startswith(
         f"random_crop: element 0: component {name}, of shape [1]: it is smaller"
     )
@@ -119,8 +139,12 @@ def test_where_lengths_differ(structure: str) -> None:
 
 @WAYS
 def test_where_a_component_is_a_scalar_or_no_number(structure: str) -> None:
-    assert "is a scalar, which has no rows" in refused(lambda: slices(structure, [1, 2], 3), structure)
-    assert "is a scalar, which has no rows" in refused(slices(structure, np.zeros((2, 2)), [1, 2]).unbatch, structure)
+    assert "is a scalar, which has no rows" in refused(
+        lambda: slices(structure, [1, 2], 3), structure
+    )
+    assert "is a scalar, which has no rows" in refused(
+        slices(structure, np.zeros((2, 2)), [1, 2]).unbatch, structure
+    )
     for bad in (["a", "b"], np.array([{}, {}], object), np.ma.masked_array([1, 2], [True, False])):
         nested = STRUCTURES[structure][0](np.zeros(2), bad)
         for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
@@ -137,28 +161,55 @@ def test_what_stages_refuse_when_they_are_made(structure: str) -> None:
     assert "only integers" in refused(lambda: dataset.one_hot(4), structure)
     images = slices(structure, np.zeros((2, 4)), np.zeros((2, 3)))
     assert "smaller than the crop" in refused(lambda: images.random_crop((4,)), structure)
-    assert "larger than the shape" in refused(lambda: images.pad_to((2,), which=nest(False, True)), structure)
-    assert "has no room for shape" in refused(lambda: images.padded_batch(2, padded_shapes=nest((4,), (2,))), structure)
-    assert "dtype int64" in refused(lambda: images.padded_batch(2, padding_values=nest(0.0, np.int64(1))), structure)
+    assert "larger than the shape" in refused(
+        lambda: images.pad_to((2,), which=nest(False, True)), structure
+    )
+    assert "has no room for shape" in refused(
+        lambda: images.padded_batch(2, padded_shapes=nest((4,), (2,))), structure
+    )
+    assert "dtype int64" in refused(
+        lambda: images.padded_batch(2, padding_values=nest(0.0, np.int64(1))), structure
+    )
     flat = slices(structure, np.zeros((2, 4)), [1, 2])
     assert "none of them 0" in refused(lambda: flat.flip(0), structure)
     windows = slices(structure, [1, 2], [1, 2]).window(2)
-    assert "is a dataset, not a tensor" in refused(lambda: windows.cast(nest(None, "int8")), structure)
+    assert "is a dataset, not a tensor" in refused(
+        lambda: windows.cast(nest(None, "int8")), structure
+    )
 
 
 @WAYS
 def test_what_a_function_returns(structure: str) -> None:
     nest, name = STRUCTURES[structure]
     spec = nest(tfy.TensorSpec((), "int64"), tfy.TensorSpec((), "int8"))
-    mapped = tfy.Dataset.range(2).with_format("numpy").map(lambda x: nest(x, x + 299), output_signature=spec)
-    for dataset in (mapped, tfy.Dataset.from_generator(lambda: iter([nest(1, 300)]), output_signature=spec)):
-        with pytest.raises(errors.OverflowError, match=rf"component {re.escape(name)}: int64 -> int8"):
+    mapped = (
+        tfy.Dataset.range(2)
+        .with_format("numpy")
+        .map(lambda x: nest(x, x + 299), output_signature=spec)
+    )
+    for dataset in (
+        mapped,
+        tfy.Dataset.from_generator(lambda: iter([nest(1, 300)]), output_signature=spec),
+    ):
+        with pytest.raises(
+            errors.OverflowError, match=rf"component {re.escape(name)}: int64 -> int8"
+        ):
             list(dataset)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"component {re.escape(name)}: int64 -> int8"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=rf"component {re.escape(name)}: int64 -> int8"
+        ):
             list(dataset.to_tf_data())
-    wrong = tfy.Dataset.range(2).with_format("numpy").map(lambda x: nest(x, [1, 2]), output_signature=spec)
-    assert said(wrong).startswith(f"map: element 0: component {name}: int8[2] where the dataset's element_spec says int8[]")
-    wrong = tfy.Dataset.from_generator(lambda: iter([nest(1, [1, 2])]), output_signature=spec).with_format("numpy")
+    wrong = (
+        tfy.Dataset.range(2)
+        .with_format("numpy")
+        .map(lambda x: nest(x, [1, 2]), output_signature=spec)
+    )
+    assert said(wrong).startswith(
+        f"map: element 0: component {name}: int8[2] where the dataset's element_spec says int8[]"
+    )
+    wrong = tfy.Dataset.from_generator(
+        lambda: iter([nest(1, [1, 2])]), output_signature=spec
+    ).with_format("numpy")
     assert said(wrong).startswith(f"from_generator: element 0: component {name}: int8[2] where")
 
 
@@ -175,17 +226,23 @@ def test_what_a_state_is(structure: str) -> None:
         numbers.reduce(first, lambda state, x: nest(x, x + 300))
     theirs = tfy.Dataset.range(3)
     with pytest.raises(
-        errors.TypeError, match=rf"scan: component {re.escape(name)}: the state is int8, but the function returns int64"
+        errors.TypeError,
+        match=rf"scan: component {re.escape(name)}: the state is int8, but the function returns int64",
     ):
         theirs.scan(first, lambda state, x: (nest(x, x), x))
 
 
 def test_a_dataset_that_a_function_returns_is_compared_by_component() -> None:
     def inner(x: Any) -> Any:
-        return tfy.Dataset.from_tensors({"image": x, "label": np.zeros(2, np.int8) if x else np.zeros(2, np.int64)})
+        return tfy.Dataset.from_tensors(
+            {"image": x, "label": np.zeros(2, np.int8) if x else np.zeros(2, np.int64)}
+        )
 
     dataset = tfy.Dataset.range(2).with_format("numpy").flat_map(inner)
-    words = 'flat_map: element 1: component "label": the function returned a dataset of int8[2] where the dataset\'s element_spec says int64'
+    words = (
+        'flat_map: element 1: component "label": the function returned a dataset of int8[2] '
+        "where the dataset's element_spec says int64"
+    )
     assert said(dataset).startswith(words)
 
 
@@ -202,8 +259,12 @@ def test_names_are_those_of_the_stage_that_fails_not_of_the_last_one() -> None:
         dataset.batch(2).repeat(2),
         dataset.shuffle(seed=1).prefetch(1),
     ):
-        assert '1: component "label": int64 -> int8' in said(later) or 'component "label": int64 -> int8' in said(later)
-    words = said(dataset.cast({"image": "int8", "label": None}).enumerate().cast((None, {"label": "int32"})))
+        assert '1: component "label": int64 -> int8' in said(
+            later
+        ) or 'component "label": int64 -> int8' in said(later)
+    words = said(
+        dataset.cast({"image": "int8", "label": None}).enumerate().cast((None, {"label": "int32"}))
+    )
     assert words.startswith('cast: element 1: component "label": int64 -> int8')
     numbered = slices("dict", [1, 300], [1, 2]).enumerate().cast((None, {"image": "int8"}))
     assert said(numbered).startswith('cast: element 1: component [1]["image"]: int64 -> int8')
@@ -211,15 +272,21 @@ def test_names_are_those_of_the_stage_that_fails_not_of_the_last_one() -> None:
 
 def test_a_dataset_of_single_tensors_names_none() -> None:
     dataset = tfy.Dataset.from_tensor_slices([1, 300]).with_format("numpy")
-    assert said(dataset.cast("int8")).startswith("cast: element 1: int32 -> int8: 1 of 1 value does not fit")
+    assert said(dataset.cast("int8")).startswith(
+        "cast: element 1: int32 -> int8: 1 of 1 value does not fit"
+    )
     only = tfy.Dataset.from_tensor_slices({"label": [1, 300]}).with_format("numpy")
-    assert said(only.cast("int8")).startswith('cast: element 1: component "label": int32 -> int8: 1 of 1 value does not fit')
+    assert said(only.cast("int8")).startswith(
+        'cast: element 1: component "label": int32 -> int8: 1 of 1 value does not fit'
+    )
 
 
 def test_names_travel_through_states_and_pickles() -> None:
     import pickle
 
-    dataset = pickle.loads(pickle.dumps(slices("dict", [1, 2, 3], [1, 2, 300]).cast({"label": "int8"})))
+    dataset = pickle.loads(
+        pickle.dumps(slices("dict", [1, 2, 3], [1, 2, 300]).cast({"label": "int8"}))
+    )
     iterator = iter(dataset)
     next(iterator)
     state = iterator.state_dict()

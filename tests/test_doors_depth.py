@@ -1,4 +1,5 @@
-"""Plans of very many stages, and functions that return the dataset that calls them: a limit with its own error, never a crash."""
+"""Plans of very many stages, and functions that return the dataset that calls them: a limit with
+its own error, never a crash."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ FITS, TOO_MANY = 1500, 30_000
 STAGES = {
     "take": lambda dataset: dataset.take(5),
     "skip": lambda dataset: dataset.skip(0),
-    "cast": lambda dataset: dataset.cast("int32" if dataset.element_spec.dtype == np.int64 else "int64"),
+    "cast": lambda dataset: dataset.cast(
+        "int32" if dataset.element_spec.dtype == np.int64 else "int64"
+    ),
     "filter": lambda dataset: dataset.filter(lambda x: True),
     "map": lambda dataset: dataset.map(lambda x: x, output_signature=SCALAR),
     "unique": lambda dataset: dataset.unique(),
@@ -94,7 +97,9 @@ def itself(method):
     made = {}
     numbers = tfy.Dataset.range(3).with_format("numpy")
     if method == "group_by_window":
-        made["it"] = numbers.group_by_window(lambda x: 0, lambda key, window: made["it"], 1, output_signature=SCALAR)
+        made["it"] = numbers.group_by_window(
+            lambda x: 0, lambda key, window: made["it"], 1, output_signature=SCALAR
+        )
     else:
         made["it"] = getattr(numbers, method)(lambda x: made["it"], output_signature=SCALAR)
     return made["it"]

@@ -1,4 +1,5 @@
-"""Seeds that nobody gave: drawn once, when the stage is made, and the same in every copy, pickle, state and process."""
+"""Seeds that nobody gave: drawn once, when the stage is made, and the same in every copy, pickle,
+state and process."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ DRAWING = {
     "random": lambda: tfy.Dataset.random().take(20),
     "random anew": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(20),
     "sample_from_datasets": lambda: tfy.Dataset.sample_from_datasets([rows(20), rows(40).skip(20)]),
-    "sample anew": lambda: tfy.Dataset.sample_from_datasets([rows(20), rows(40).skip(20)], rerandomize_each_iteration=True),
+    "sample anew": lambda: tfy.Dataset.sample_from_datasets(
+        [rows(20), rows(40).skip(20)], rerandomize_each_iteration=True
+    ),
     "flat_map": lambda: rows(5).flat_map(shuffled_three),
     "flat_map of a mix": lambda: rows(5).flat_map(mixed_three),
     "interleave": lambda: rows(5).interleave(shuffled_three, cycle_length=3),
@@ -66,7 +69,8 @@ DRAWING = {
 
 def plain(dataset) -> list:
     return [
-        np.asarray(part).tolist() if not isinstance(part, tuple) else [int(x) for x in part] for part in dataset.as_numpy_iterator()
+        np.asarray(part).tolist() if not isinstance(part, tuple) else [int(x) for x in part]
+        for part in dataset.as_numpy_iterator()
     ]
 
 
@@ -83,7 +87,10 @@ def test_two_stages_draw_apart(make):
 @pytest.mark.parametrize("protocol", [2, 5])
 def test_copies_and_pickles_agree_in_every_epoch(make, protocol):
     dataset = make()
-    others = [pickle.loads(pickle.dumps(dataset, protocol)), pickle.loads(pickle.dumps(dataset, protocol))]
+    others = [
+        pickle.loads(pickle.dumps(dataset, protocol)),
+        pickle.loads(pickle.dumps(dataset, protocol)),
+    ]
     others.append(pickle.loads(pickle.dumps(others[0], protocol)))
     expected = [plain(dataset) for _ in range(3)]
     for other in others:
@@ -133,7 +140,9 @@ def test_a_state_of_a_derived_plan_brings_the_seed_to_what_it_is_made_of():
         dataset.set_epoch(5)
         old.set_epoch(5)
         assert sorted(plain(old)) == list(range(40))
-        assert np.concatenate([np.ravel(x) for x in dataset.as_numpy_iterator()]).tolist() == plain_again(old)
+        assert np.concatenate(
+            [np.ravel(x) for x in dataset.as_numpy_iterator()]
+        ).tolist() == plain_again(old)
     assert sorted(np.concatenate([head, *under_way]).tolist()) == list(range(40))
 
 
@@ -150,7 +159,13 @@ def test_loading_a_state_keeps_what_a_cache_holds():
         return x
 
     def make():
-        return tfy.Dataset.from_tensor_slices(np.arange(6)).with_format("numpy").map(counted).cache().shuffle()
+        return (
+            tfy.Dataset.from_tensor_slices(np.arange(6))
+            .with_format("numpy")
+            .map(counted)
+            .cache()
+            .shuffle()
+        )
 
     new, old = make(), make()
     calls.clear()

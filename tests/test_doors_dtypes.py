@@ -21,7 +21,9 @@ def raw_file(dtype, tmp_path):
 
 def mapped(dtype, tmp_path):
     dataset = tfy.Dataset.range(1).with_format("numpy")
-    return dataset.map(lambda x: x, output_signature=tfy.TensorSpec((), dtype)).element_spec.dtype.name
+    return dataset.map(
+        lambda x: x, output_signature=tfy.TensorSpec((), dtype)
+    ).element_spec.dtype.name
 
 
 def into_torch(dtype, tmp_path):
@@ -42,17 +44,23 @@ def one_hot(dtype):
 DOORS = {
     "convert_to_tensor": lambda dtype, _: tfy.convert_to_tensor(VALUES, dtype).dtype.name,
     "convert_to_tensor of a list": lambda dtype, _: tfy.convert_to_tensor([0, 1], dtype).dtype.name,
-    "convert_to_tensor of a tensor": lambda dtype, _: tfy.convert_to_tensor(tfy.tensor(VALUES), dtype).dtype.name,
+    "convert_to_tensor of a tensor": lambda dtype, _: (
+        tfy.convert_to_tensor(tfy.tensor(VALUES), dtype).dtype.name
+    ),
     "tensor": lambda dtype, _: tfy.tensor(VALUES, dtype).dtype.name,
     "tensor of a list": lambda dtype, _: tfy.tensor([0, 1], dtype).dtype.name,
     "astype": lambda dtype, _: tfy.tensor(VALUES).astype(dtype).dtype.name,
     "empty": lambda dtype, _: tfy.empty(2, dtype).dtype.name,
     "TensorSpec": lambda dtype, _: tfy.TensorSpec((), dtype).dtype.name,
     "cast": of_dataset(lambda dtype: tfy.Dataset.from_tensor_slices(VALUES).cast(dtype)),
-    "output_types": of_dataset(lambda dtype: tfy.Dataset.from_generator(lambda: iter([0]), output_types=dtype)),
+    "output_types": of_dataset(
+        lambda dtype: tfy.Dataset.from_generator(lambda: iter([0]), output_types=dtype)
+    ),
     "map": mapped,
     "open_raw": raw_file,
-    "checked_cast": lambda dtype, _: __import__("tensorferry.tensorflow").tensorflow.checked_cast(VALUES, dtype).dtype.name,
+    "checked_cast": lambda dtype, _: (
+        __import__("tensorferry.tensorflow").tensorflow.checked_cast(VALUES, dtype).dtype.name
+    ),
 }
 #: Doors that do not take every dtype.
 NUMBERS_ONLY = {
@@ -93,7 +101,11 @@ def test_a_dtype_means_the_same_at_every_door(door, dtype, tmp_path):
 
 
 @pytest.mark.parametrize("door", NUMBERS_ONLY)
-@pytest.mark.parametrize("dtype", [float, int, "float", "int", "half", "i8", np.float16, tf.int32, "torch.int16"], ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [float, int, "float", "int", "half", "i8", np.float16, tf.int32, "torch.int16"],
+    ids=str,
+)
 def test_a_dtype_of_numbers_means_the_same_at_every_door(door, dtype, tmp_path):
     assert NUMBERS_ONLY[door](dtype, tmp_path) == MEANINGS.get(dtype, "int32")
 
@@ -122,7 +134,9 @@ def test_every_dtype_on_the_way_to_torch(torch, tmp_path):
     assert into_torch(torch.int16, tmp_path) == "int16"
 
 
-@pytest.mark.parametrize("name", ["float", "double", "half", "bool", "bfloat16", "int32", "uint64", "complex64"])
+@pytest.mark.parametrize(
+    "name", ["float", "double", "half", "bool", "bfloat16", "int32", "uint64", "complex64"]
+)
 def test_names_that_tensorflow_knows_are_tensorflows(name, tmp_path):
     for door in DOORS.values():
         assert door(name, tmp_path) == tf.as_dtype(name).name
@@ -135,9 +149,13 @@ def test_pythons_types_are_what_tensorflow_makes_of_their_values():
         assert tfy.TensorSpec((), kind).dtype == tf.as_dtype(kind).as_numpy_dtype
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if not door.startswith("convert_to_tensor")])
 @pytest.mark.parametrize(
-    "dtype", [str, object, "S3", "M8[s]", "f4,i4", np.longdouble, tf.string, tf.qint8, "float8_e4m3fn"], ids=str
+    "door", [door for door in DOORS if not door.startswith("convert_to_tensor")]
+)
+@pytest.mark.parametrize(
+    "dtype",
+    [str, object, "S3", "M8[s]", "f4,i4", np.longdouble, tf.string, tf.qint8, "float8_e4m3fn"],
+    ids=str,
 )
 def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tmp_path):
     with pytest.raises((errors.TypeError, errors.ValueError), match="dtype"):
@@ -145,12 +163,21 @@ def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tm
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("dtype", ["nonsense", 1.5, object(), "torch.nonsense"], ids=["text", "number", "object", "torch"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["nonsense", 1.5, object(), "torch.nonsense"],
+    ids=["text", "number", "object", "torch"],
+)
 def test_what_is_not_a_dtype_is_refused_in_one_message(door, dtype, tmp_path):
-    with pytest.raises(errors.TypeError, match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\."):
+    with pytest.raises(
+        errors.TypeError,
+        match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\.",
+    ):
         DOORS[door](dtype, tmp_path)
 
 
 def test_numpy_reads_a_tensor_by_its_own_meaning():
-    assert np.asarray(tfy.tensor([1, 2]), float).dtype == np.float64  # NumPy's protocol, NumPy's float
+    assert (
+        np.asarray(tfy.tensor([1, 2]), float).dtype == np.float64
+    )  # NumPy's protocol, NumPy's float
     assert np.asarray(tfy.tensor([1, 2]), dtype="int").dtype == np.int64

@@ -58,12 +58,18 @@ WRITTEN_AGAIN = {
     "flat_map": lambda d: d.flat_map(twice),
     "flat_map of a lambda": lambda d: d.flat_map(lambda x: tfy.Dataset.from_tensors(x)),
     "interleave": lambda d: d.interleave(twice, cycle_length=2),
-    "group_by_window": lambda d: d.group_by_window(lambda x: x % 2, lambda k, w: w.batch(2), window_size=2),
+    "group_by_window": lambda d: d.group_by_window(
+        lambda x: x % 2, lambda k, w: w.batch(2), window_size=2
+    ),
     "buckets": lambda d: d.batch(3).bucket_by_sequence_length(lambda x: len(x), [2], [2, 2]),
     "zip with numbers": lambda d: tfy.Dataset.zip(tfy.Dataset.range(100), d).map(lambda i, x: x),
-    "zip with a list": lambda d: tfy.Dataset.zip(d, tfy.Dataset.from_tensor_slices([1] * 24)).map(lambda x, w: x),
+    "zip with a list": lambda d: tfy.Dataset.zip(d, tfy.Dataset.from_tensor_slices([1] * 24)).map(
+        lambda x, w: x
+    ),
     "concatenate": lambda d: d.concatenate(d.take(3)),
-    "choose": lambda d: tfy.Dataset.choose_from_datasets([d, d.skip(5)], tfy.Dataset.range(2).repeat(5)),
+    "choose": lambda d: tfy.Dataset.choose_from_datasets(
+        [d, d.skip(5)], tfy.Dataset.range(2).repeat(5)
+    ),
     "sample": lambda d: tfy.Dataset.sample_from_datasets([d, d.skip(5)], seed=1),
     "window": lambda d: d.window(4).flat_map(lambda w: w.batch(4)),
     "repeat": lambda d: d.repeat(2),
@@ -94,19 +100,27 @@ def test_different_plans_over_one_shuffle_count_each_for_itself():
     for epoch in range(3):
         seen = flat(train())
         assert epoch_of(root.skip(6)) == epoch
-        assert sorted(seen + flat(valid())) == ROWS.tolist(), "a row of one split came into the other"
+        assert sorted(seen + flat(valid())) == ROWS.tolist(), (
+            "a row of one split came into the other"
+        )
     assert (epoch_of(root), epoch_of(train()), epoch_of(root.batch(4))) == (0, 3, 0)
 
 
 def test_plans_over_other_arrays_and_with_other_functions_count_apart():
     assert [epoch_of(base()) for _ in range(3)] == [0, 0, 0]
     root = base()
-    makers = [lambda by: root.map(lambda x: x + by), lambda by: root.map(functools.partial(plus, by=by))]
+    makers = [
+        lambda by: root.map(lambda x: x + by),
+        lambda by: root.map(functools.partial(plus, by=by)),
+    ]
     for make in makers:
         assert [epoch_of(make(1)), epoch_of(make(2)), epoch_of(make(1))] == [0, 0, 1]
     assert epoch_of(root.map(lambda x: x * 2)) == 0
     mine = np.arange(24) * 10
-    zipped = [epoch_of(tfy.Dataset.zip(root, tfy.Dataset.from_tensor_slices(other))) for other in (ROWS, mine, ROWS)]
+    zipped = [
+        epoch_of(tfy.Dataset.zip(root, tfy.Dataset.from_tensor_slices(other)))
+        for other in (ROWS, mine, ROWS)
+    ]
     assert zipped == [0, 0, 1]
 
 
@@ -197,16 +211,31 @@ def test_a_pickle_starts_with_the_epoch_that_comes_next_and_counts_for_itself():
 def test_formats_options_and_copies_count_apart():
     root = base()
     orders = [flat(root) for _ in range(4)]
-    for derive in (lambda: root.with_format("tensorferry"), lambda: root.with_options(tfy.Options(threads=1))):
+    for derive in (
+        lambda: root.with_format("tensorferry"),
+        lambda: root.with_options(tfy.Options(threads=1)),
+    ):
         assert [flat(derive()) for _ in range(2)] == orders[:2], "from 0 on, and on"
         assert flat(derive().batch(4)) == orders[0]
     for duplicate in (copy.copy, copy.deepcopy):
         one, other = duplicate(root), duplicate(root)
         assert epoch_of(one) == 4, "what the original would be in next"
-        assert (epoch_of(one), epoch_of(other), epoch_of(root.take(3))) == (5, 4, 0 if duplicate is copy.copy else 1)
-        assert [flat(one.batch(4)) for _ in range(2)] == [flat(other.batch(4)) for _ in range(2)] == orders[:2]
+        assert (epoch_of(one), epoch_of(other), epoch_of(root.take(3))) == (
+            5,
+            4,
+            0 if duplicate is copy.copy else 1,
+        )
+        assert (
+            [flat(one.batch(4)) for _ in range(2)]
+            == [flat(other.batch(4)) for _ in range(2)]
+            == orders[:2]
+        )
         one.set_epoch(1)
-        assert (epoch_of(one), epoch_of(other.skip(2)), epoch_of(root.skip(3))) == (1, 0, 0 if duplicate is copy.copy else 1)
+        assert (epoch_of(one), epoch_of(other.skip(2)), epoch_of(root.skip(3))) == (
+            1,
+            0,
+            0 if duplicate is copy.copy else 1,
+        )
     assert epoch_of(root) == 4
 
 
@@ -253,7 +282,9 @@ def test_to_tf_data_counts_with_the_dataset(tf):
     assert [int(x) for x in root.batch(5).unbatch().to_tf_data()] == orders[0], "another plan"
     root.set_epoch(5)
     assert [int(x) for x in real] == orders[5]
-    streamed = [[int(x) for x in root.map(lambda x: x).shuffle(30, seed=1).to_tf_data()] for _ in range(2)]
+    streamed = [
+        [int(x) for x in root.map(lambda x: x).shuffle(30, seed=1).to_tf_data()] for _ in range(2)
+    ]
     assert streamed[0] != streamed[1]
 
 
@@ -272,7 +303,9 @@ def test_fit_goes_on_at_an_initial_epoch(tf):
     def fit(dataset, **given):
         model = Model()
         model.compile(run_eagerly=True)
-        model.fit(dataset.batch(6).to_tf_data(), callbacks=[Begin()], shuffle=False, verbose=0, **given)
+        model.fit(
+            dataset.batch(6).to_tf_data(), callbacks=[Begin()], shuffle=False, verbose=0, **given
+        )
 
     fit(base(), epochs=3)
     whole = list(seen)

@@ -1,4 +1,5 @@
-"""The interpreter ends while daemon threads are inside calls of ours: the process ends as it would without them."""
+"""The interpreter ends while daemon threads are inside calls of ours: the process ends as it would
+without them."""
 
 import random
 import re
@@ -179,7 +180,11 @@ for number in range(int(sys.argv[2])):
     assert status == 0, (number, status, chosen)
 """
 
-NAMES = [line.split('"')[1] for line in PROGRAM.splitlines() if line.startswith('    "') and "lambda" in line]
+NAMES = [
+    line.split('"')[1]
+    for line in PROGRAM.splitlines()
+    if line.startswith('    "') and "lambda" in line
+]
 
 
 def _end(names, pause, collect=0):
@@ -200,7 +205,9 @@ def test_daemon_threads_inside_calls_do_not_abort_the_exit(start):
 
 
 def test_a_thread_is_guarded_from_its_first_call_on():
-    ran = subprocess.run([sys.executable, "-c", PROGRAM + FIRST], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM + FIRST], capture_output=True, text=True, timeout=120
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
@@ -210,7 +217,11 @@ def test_a_storm_of_a_thousand_exits():
     for _ in range(30):
         _end(chance.sample(NAMES, 8), chance.random() * 0.03, chance.choice([0, 0, 5, 50]))
     storms = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM + FORKED, str(seed), "500"], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM + FORKED, str(seed), "500"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for seed in range(2)
     ]
     for storm in storms:
@@ -219,7 +230,8 @@ def test_a_storm_of_a_thousand_exits():
 
 
 def test_every_function_that_python_calls_guards_its_thread():
-    """The lint for what a thread may come in by: Rust's own threads come in by ending.rs, as Clippy sees to."""
+    """The lint for what a thread may come in by: Rust's own threads come in by ending.rs, as Clippy
+    sees to."""
     function = re.compile(r"^( *)(?:pub(?:\([a-z]+\))? )?(?:unsafe )?fn (\w+)")
     seen, unguarded = 0, []
     for path in SOURCES.rglob("*.rs"):
@@ -234,7 +246,9 @@ def test_every_function_that_python_calls_guards_its_thread():
             exported = False
             start = next(at for at in range(number, len(lines)) if lines[at].endswith("{"))
             seen += 1
-            if lines[start + 1].strip() != "guard();" and found[2] != "__traverse__":  # which runs no Python code
+            if (
+                lines[start + 1].strip() != "guard();" and found[2] != "__traverse__"
+            ):  # which runs no Python code
                 unguarded.append((path.name, found[2]))
     assert seen > 150
     assert not unguarded, f"begin them with guard(); see unwinding.rs: {unguarded}"

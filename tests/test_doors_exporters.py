@@ -1,5 +1,5 @@
-"""What another library's exporter cannot do, and what would end the process there, is refused before it is asked. Each in a process of its
-own."""
+"""What another library's exporter cannot do, and what would end the process there, is refused
+before it is asked. Each in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from conftest import run_python
 VALUES = {
     "string": "tf.constant(['a', 'b'])",
     "string scalar": "tf.constant('a')",
-    "variant": "tf.raw_ops.TensorListReserve(element_shape=tf.constant([], tf.int32), num_elements=2, element_dtype=tf.float32)",
+    "variant": "tf.raw_ops.TensorListReserve(element_shape=tf.constant([], tf.int32), "
+    "num_elements=2, element_dtype=tf.float32)",
     "dataset variant": "tf.data.Dataset.range(3)._variant_tensor",
     "resource": "tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[2])",
     "variable of strings": "tf.Variable(['a', 'b'])",
@@ -42,15 +43,18 @@ DOORS = {
     "map": "list(numbers.map(lambda x: value))",
     "map to a structure": "list(numbers.map(lambda x: {'x': (x, value)}))",
     "map to a list": "list(numbers.map(lambda x: (x, [value, value])))",
-    "map with a signature": "list(numbers.map(lambda x: value, output_signature=tfy.TensorSpec(None, 'int32')))",
+    "map with a signature": "list(numbers.map(lambda x: value, "
+    "output_signature=tfy.TensorSpec(None, 'int32')))",
     "filter": "list(numbers.filter(lambda x: value))",
     "take_while": "list(numbers.take_while(lambda x: value))",
     "scan": "list(numbers.scan(0, lambda state, x: (state, value)))",
     "scan from": "list(numbers.scan(value, lambda state, x: (state, x)))",
     "reduce": "numbers.reduce(0, lambda state, x: value)",
     "reduce from": "numbers.reduce(value, lambda state, x: state)",
-    "from_generator": "list(D.from_generator(lambda: [value], output_signature=tfy.TensorSpec(None, 'int32')))",
-    "group_by_window": "list(numbers.group_by_window(lambda x: value, lambda k, w: w.batch(2), window_size=2))",
+    "from_generator": "list(D.from_generator(lambda: [value], "
+    "output_signature=tfy.TensorSpec(None, 'int32')))",
+    "group_by_window": "list(numbers.group_by_window(lambda x: value, lambda k, w: w.batch(2), "
+    "window_size=2))",
     "padded_batch": "list(numbers.padded_batch(2, padding_values=value))",
     "lookup": "list(numbers.lookup(value))",
     "pad_to": "list(numbers.batch(1).pad_to([2], value))",
@@ -84,10 +88,18 @@ PROGRAM = """
 QUICK = ("string", "variant", "resource")
 
 
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VALUES])
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VALUES],
+)
 def test_no_exporter_ends_the_process(tf, name):
     doors = {key: code for key, code in DOORS.items() if key != "torch"}
-    printed = run_python(PROGRAM, VALUES[name], "\n".join(f"{key}\t{code}" for key, code in doors.items()), timeout=300)
+    printed = run_python(
+        PROGRAM,
+        VALUES[name],
+        "\n".join(f"{key}\t{code}" for key, code in doors.items()),
+        timeout=300,
+    )
     assert set(printed.splitlines()) == set(doors)
 
 

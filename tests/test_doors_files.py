@@ -1,4 +1,5 @@
-"""Paths that people give: patterns, hidden files, other libraries' files, addresses, folders, more files than may be open."""
+"""Paths that people give: patterns, hidden files, other libraries' files, addresses, folders, more
+files than may be open."""
 
 from __future__ import annotations
 
@@ -92,11 +93,17 @@ def test_what_rsync_and_a_mac_leave_is_not_read_by_any_door(tmp_path):
 @pytest.mark.parametrize("seed", range(6))
 def test_random_patterns_match_what_glob_matches(tmp_path, monkeypatch, seed):
     letters = random.Random(seed)
-    names = {"".join(letters.choices("ab.-[]!^*?é", k=letters.randint(1, 4))) for _ in range(60)} - {".", ".."}
+    names = {
+        "".join(letters.choices("ab.-[]!^*?é", k=letters.randint(1, 4))) for _ in range(60)
+    } - {".", ".."}
     save(tmp_path, *names)
     monkeypatch.chdir(tmp_path)
     for _ in range(150):
-        pattern = "".join(letters.choices(["a", "b", ".", "-", "*", "?", "[", "]", "[ab]", "[!a]", "[a-b]", "[]]", "é"], k=3))
+        pattern = "".join(
+            letters.choices(
+                ["a", "b", ".", "-", "*", "?", "[", "]", "[ab]", "[!a]", "[a-b]", "[]]", "é"], k=3
+            )
+        )
         if not glob.has_magic(pattern) or os.path.lexists(pattern):
             continue
         expected = sorted(glob.glob(pattern))
@@ -107,10 +114,18 @@ def test_random_patterns_match_what_glob_matches(tmp_path, monkeypatch, seed):
 
 
 def test_patterns_are_counted_escaped_and_case_sensitive(tmp_path):
-    save(tmp_path, *(f"part-{number}.npy" for number in (10, 9, 1, 100)), "PART-2.npy", "[a]/x-1.npy", "[a]/x-[1].npy")
+    save(
+        tmp_path,
+        *(f"part-{number}.npy" for number in (10, 9, 1, 100)),
+        "PART-2.npy",
+        "[a]/x-1.npy",
+        "[a]/x-[1].npy",
+    )
     names = [path.name for path in tfy.open(tmp_path / "part-*.npy").paths]
     assert names == ["part-1.npy", "part-9.npy", "part-10.npy", "part-100.npy"]
-    assert tfy.open(str(tmp_path / "[a]" / "x-[1].npy")).shape == (2,)  # there is a file of that name
+    assert tfy.open(str(tmp_path / "[a]" / "x-[1].npy")).shape == (
+        2,
+    )  # there is a file of that name
     assert len(tfy.open(os.path.join(glob.escape(str(tmp_path / "[a]")), "x-*.npy")).paths) == 2
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(tfy.open(tmp_path / "**" / "part-*.npy").paths) == 4
@@ -118,7 +133,12 @@ def test_patterns_are_counted_escaped_and_case_sensitive(tmp_path):
 
 def test_a_pattern_that_matches_nothing_is_a_file_that_is_not_found(tmp_path):
     save(tmp_path, ".a.npy")
-    for call in (tfy.open, tfy.Dataset.from_files, tfy.Dataset.from_npy, lambda path: tfy.open_raw(path, "int8")):
+    for call in (
+        tfy.open,
+        tfy.Dataset.from_files,
+        tfy.Dataset.from_npy,
+        lambda path: tfy.open_raw(path, "int8"),
+    ):
         for pattern in ("*.npy", "nowhere/*.npy", "[x]"):
             with pytest.raises(FileNotFoundError, match="no file matches the pattern") as raised:
                 call(tmp_path / pattern)
@@ -153,7 +173,10 @@ def test_a_file_that_took_the_place_of_one_that_was_closed_is_refused(tmp_path):
     times = os.stat(tmp_path / "0.npy")
     for number in range(300):  # the same length and time, another file
         save(tmp_path, "new")
-        os.utime(tmp_path / "new", ns=(times.st_atime_ns, os.stat(tmp_path / f"{number}.npy").st_mtime_ns))
+        os.utime(
+            tmp_path / "new",
+            ns=(times.st_atime_ns, os.stat(tmp_path / f"{number}.npy").st_mtime_ns),
+        )
         os.replace(tmp_path / "new", tmp_path / f"{number}.npy")
     with pytest.raises(errors.FileFormatError, match="written to since it was opened"):
         np.asarray(array)
@@ -200,7 +223,12 @@ def test_addresses_and_the_home_folder_are_named(door, path, says, tmp_path, mon
         OPEN[door](pathlib.PurePosixPath(path) if "://" not in path else path)
 
 
-COMPRESSED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": lambda data: b"\x28\xb5\x2f\xfd" + data}
+COMPRESSED = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: b"\x28\xb5\x2f\xfd" + data,
+}
 
 
 @pytest.mark.parametrize("extension", COMPRESSED)
@@ -210,8 +238,15 @@ def test_what_is_compressed_as_a_whole_says_to_decompress_it(tmp_path, extension
     for name in (f"a.npy.{extension}", "a.npy", "a", f"a.tfrecord.{extension}"):
         path = tmp_path / name
         path.write_bytes(COMPRESSED[extension](buffer.getvalue()))
-        for call in (tfy.open, tfy.Dataset.from_files, tfy.Dataset.from_npy, lambda path: tfy.open(path, "tfrecord")):
-            with pytest.raises(errors.FileFormatError, match=r"compressed by .*Decompress it first"):
+        for call in (
+            tfy.open,
+            tfy.Dataset.from_files,
+            tfy.Dataset.from_npy,
+            lambda path: tfy.open(path, "tfrecord"),
+        ):
+            with pytest.raises(
+                errors.FileFormatError, match=r"compressed by .*Decompress it first"
+            ):
                 call(path)
     with pytest.raises(errors.FileFormatError, match="Decompress it first"):
         tfy.open_raw(tmp_path / f"a.npy.{extension}", "int8")
@@ -237,7 +272,10 @@ def test_a_zip_archive_is_read_if_it_holds_arrays_and_named_if_not(tmp_path):
 
 
 OTHERS = [
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "Git LFS pointer.*git lfs pull"),
+    (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n",
+        "Git LFS pointer.*git lfs pull",
+    ),
     (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5.*h5py"),
     (b"PAR1" + bytes(99), "Parquet"),
     (b"ARROW1\0\0" + bytes(99), "Arrow"),
@@ -248,7 +286,9 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("content", "says"), OTHERS, ids=[says.split(".")[0] for _, says in OTHERS])
+@pytest.mark.parametrize(
+    ("content", "says"), OTHERS, ids=[says.split(".")[0] for _, says in OTHERS]
+)
 def test_files_of_other_kinds_are_named_whatever_their_extension(tmp_path, content, says):
     for name in ("a", "a.npy", "a.npz", "a.safetensors", "a.tfrecord", "a.bin"):
         (tmp_path / name).write_bytes(content)
@@ -274,7 +314,11 @@ def test_folders_say_what_opens_them(tmp_path):
     tfy.Dataset.range(3).save(tmp_path / "saved")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "zarr.json").write_text("{}")
-    for name, says in [("plain", r"pattern, such as DIRECTORY/\*\.npy"), ("saved", r"Dataset\.load"), ("store", "zarr")]:
+    for name, says in [
+        ("plain", r"pattern, such as DIRECTORY/\*\.npy"),
+        ("saved", r"Dataset\.load"),
+        ("store", "zarr"),
+    ]:
         for call in (tfy.open, tfy.Dataset.from_files, tfy.open_npy):
             with pytest.raises(IsADirectoryError, match=says):
                 call(tmp_path / name)

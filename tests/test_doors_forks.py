@@ -1,4 +1,5 @@
-"""Iterators across a fork while threads use them, and functions that use the iterator that calls them: an answer, never a wait."""
+"""Iterators across a fork while threads use them, and functions that use the iterator that calls
+them: an answer, never a wait."""
 
 from __future__ import annotations
 
@@ -52,7 +53,17 @@ DATASETS = """
 
 
 @pytest.mark.parametrize(
-    "name", ["indexed", "workers", "function", "function ahead", "stream", "stream ahead", "native stream", "buffer"]
+    "name",
+    [
+        "indexed",
+        "workers",
+        "function",
+        "function ahead",
+        "stream",
+        "stream ahead",
+        "native stream",
+        "buffer",
+    ],
 )
 def test_a_child_forked_while_threads_use_an_iterator_never_waits(name):
     code = """

@@ -75,15 +75,23 @@ STAGES = {
     "interleave": lambda m: numbers().interleave(m.rows, cycle_length=2),
     "scan": lambda m: numbers().scan(np.int64(0), m.step),
     "group_by_window": lambda m: numbers().group_by_window(m.key, m.reduce, 2),
-    "group_by_window_size": lambda m: numbers().group_by_window(m.key, m.reduce, window_size_func=m.size),
+    "group_by_window_size": lambda m: numbers().group_by_window(
+        m.key, m.reduce, window_size_func=m.size
+    ),
     "bucket": lambda m: numbers().batch(1).bucket_by_sequence_length(m.length, [2], [1, 1]),
-    "from_generator": lambda m: Dataset.from_generator(m.generate, output_signature=NUMBERS).with_format("numpy"),
+    "from_generator": lambda m: Dataset.from_generator(
+        m.generate, output_signature=NUMBERS
+    ).with_format("numpy"),
     "window": lambda m: numbers().map(m.same).window(2).flat_map(lambda w: w.batch(2)),
-    "stages_after": lambda m: numbers().map(m.same).shuffle(4, seed=1).batch(2).prefetch(2).repeat(2).take(3),
+    "stages_after": lambda m: (
+        numbers().map(m.same).shuffle(4, seed=1).batch(2).prefetch(2).repeat(2).take(3)
+    ),
     "stages_between": lambda m: numbers().map(m.same).filter(m.true).batch(2).unbatch().map(m.same),
     "zip": lambda m: Dataset.zip(numbers().map(m.same), numbers().filter(m.true)).map(m.same),
     "concatenate": lambda m: numbers().map(m.same).concatenate(numbers().map(m.same)),
-    "sample": lambda m: Dataset.sample_from_datasets([numbers().map(m.same), numbers().map(m.same)], seed=1),
+    "sample": lambda m: Dataset.sample_from_datasets(
+        [numbers().map(m.same), numbers().map(m.same)], seed=1
+    ),
     "cache": lambda m: numbers().map(m.same).cache(),
     "lambda": lambda m: numbers().map(lambda x: m.same(x)),
 }
@@ -122,7 +130,9 @@ def test_an_object_with_an_iterator_half_way_is_collected(make):
     reference = _forget(model)
     del model
     if make is STAGES["flat_map_of_maps"]:
-        pytest.skip("the dataset that a function returned is Rust's while it is iterated: see captured.rs")
+        pytest.skip(
+            "the dataset that a function returned is Rust's while it is iterated: see captured.rs"
+        )
     assert _collected(reference, 500)
 
 
@@ -192,7 +202,9 @@ def test_a_window_that_was_handed_out_outlives_its_dataset():
 def test_a_dataset_that_a_function_returned_lives_while_it_is_iterated():
     def rows(x):
         inner = Model()
-        inner.dataset = Dataset.range(3).with_format("numpy").map(inner.same)  # a cycle that only the iteration uses
+        inner.dataset = (
+            Dataset.range(3).with_format("numpy").map(inner.same)
+        )  # a cycle that only the iteration uses
         return inner.dataset
 
     for dataset in (
@@ -235,7 +247,9 @@ def test_a_generator_that_refers_to_its_iterator_is_collected():
         del held
 
     source = functools.partial(generate, holder)
-    holder.iterator = iter(Dataset.from_generator(source, output_signature=NUMBERS).with_format("numpy"))
+    holder.iterator = iter(
+        Dataset.from_generator(source, output_signature=NUMBERS).with_format("numpy")
+    )
     assert next(holder.iterator) == 0
     gc.collect()
     assert next(holder.iterator) == 1
@@ -265,7 +279,12 @@ def test_a_generator_ends_with_its_iterator():
 
 def test_copies_and_pickles_are_like_the_original():
     dataset = numbers().map(operator_neg)
-    for copy in (dataset, dataset.__copy__(), pickle.loads(pickle.dumps(dataset)), dataset.with_format("numpy")):
+    for copy in (
+        dataset,
+        dataset.__copy__(),
+        pickle.loads(pickle.dumps(dataset)),
+        dataset.with_format("numpy"),
+    ):
         gc.collect()
         assert [int(x) for x in copy] == [0, -1, -2, -3, -4, -5]
 

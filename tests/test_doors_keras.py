@@ -1,4 +1,5 @@
-"""Where a ``tf.data.Dataset`` is asked for: Keras, tf.distribute and tf.data take what ``to_tf_data()`` returns, and errors say so."""
+"""Where a ``tf.data.Dataset`` is asked for: Keras, tf.distribute and tf.data take what
+``to_tf_data()`` returns, and errors say so."""
 
 from __future__ import annotations
 
@@ -34,20 +35,28 @@ TAKERS: dict[str, Call] = {
     "fit": lambda ds: model().fit(ds, verbose=0, shuffle=False),
     "evaluate": lambda ds: model().evaluate(ds, verbose=0),
     "predict": lambda ds: model().predict(ds, verbose=0),
-    "fit with validation_data": lambda ds: model().fit(pairs().to_tf_data(), validation_data=ds, verbose=0, shuffle=False),
+    "fit with validation_data": lambda ds: model().fit(
+        pairs().to_tf_data(), validation_data=ds, verbose=0, shuffle=False
+    ),
     "distribute": lambda ds: strategy().experimental_distribute_dataset(ds),
-    "distribute from a function": lambda ds: strategy().distribute_datasets_from_function(lambda context: ds),
+    "distribute from a function": lambda ds: strategy().distribute_datasets_from_function(
+        lambda context: ds
+    ),
     "zip": lambda ds: tf.data.Dataset.zip((tf.data.Dataset.range(2), ds)),
     "zip by arguments": lambda ds: tf.data.Dataset.zip(tf.data.Dataset.range(2), ds),
     "concatenate": lambda ds: pairs().to_tf_data().concatenate(ds),
-    "sample_from_datasets": lambda ds: tf.data.Dataset.sample_from_datasets([pairs().to_tf_data(), ds]),
+    "sample_from_datasets": lambda ds: tf.data.Dataset.sample_from_datasets(
+        [pairs().to_tf_data(), ds]
+    ),
     "flat_map": lambda ds: tf.data.Dataset.range(2).flat_map(lambda _: ds),
     "interleave": lambda ds: tf.data.Dataset.range(2).interleave(lambda _: ds),
     "save": lambda ds: tf.data.Dataset.save(ds, tempfile.mkdtemp()),
     "cardinality": tf.data.experimental.cardinality,
     "assert_cardinality": lambda ds: ds.apply(tf.data.experimental.assert_cardinality(2)),
     "apply": lambda ds: tf.data.Dataset.range(2).apply(lambda _: ds),
-    "choose_from_datasets": lambda ds: tf.data.Dataset.choose_from_datasets([tf.data.Dataset.range(2)], ds),
+    "choose_from_datasets": lambda ds: tf.data.Dataset.choose_from_datasets(
+        [tf.data.Dataset.range(2)], ds
+    ),
     "from_tensor_slices": tf.data.Dataset.from_tensor_slices,
     "convert_to_tensor": tf.convert_to_tensor,
 }
@@ -60,14 +69,30 @@ def test_what_refuses_our_dataset_names_the_way(taker: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "taker", ["fit", "evaluate", "predict", "fit with validation_data", "distribute", "zip", "concatenate", "flat_map"]
+    "taker",
+    [
+        "fit",
+        "evaluate",
+        "predict",
+        "fit with validation_data",
+        "distribute",
+        "zip",
+        "concatenate",
+        "flat_map",
+    ],
 )
 def test_it_takes_the_real_one(taker: str) -> None:
     TAKERS[taker](pairs().to_tf_data())
 
 
 def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
-    dataset = tfy.Dataset.range(6).shuffle(seed=7).cast("float32").map(lambda x: (tf.reshape(x, (1,)), x)).batch(2)
+    dataset = (
+        tfy.Dataset.range(6)
+        .shuffle(seed=7)
+        .cast("float32")
+        .map(lambda x: (tf.reshape(x, (1,)), x))
+        .batch(2)
+    )
     seen: list[float] = []
 
     class Seeing(tf.keras.Model):  # type: ignore[misc]
@@ -97,7 +122,9 @@ def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
     ],
 )
 def test_a_method_of_tf_data_that_is_missing_names_what_there_is(method: str, way: str) -> None:
-    with pytest.raises(AttributeError, match=rf"'Dataset' object has no attribute '{method}'.*{way}"):
+    with pytest.raises(
+        AttributeError, match=rf"'Dataset' object has no attribute '{method}'.*{way}"
+    ):
         getattr(pairs(), method)
     assert not hasattr(pairs(), "_variant_tensor")
     assert not hasattr(pairs(), "no_such_thing")

@@ -1,4 +1,5 @@
-"""Random nested lists of Python's and NumPy's numbers, in every dtype under every casting, against exact arithmetic."""
+"""Random nested lists of Python's and NumPy's numbers, in every dtype under every casting, against
+exact arithmetic."""
 
 from __future__ import annotations
 
@@ -14,11 +15,32 @@ from exact_numbers import MISFIT, UNDEFINED, equal, expected, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-EDGES = [2**n + d for n in (7, 8, 11, 15, 16, 24, 31, 32, 53, 63, 64, 127, 128, 1024) for d in (-1, 0, 1)]
-INTS = st.one_of(st.integers(-3, 3), st.sampled_from(EDGES + [-edge for edge in EDGES]), st.integers(-(2**200), 2**200))
+EDGES = [
+    2**n + d for n in (7, 8, 11, 15, 16, 24, 31, 32, 53, 63, 64, 127, 128, 1024) for d in (-1, 0, 1)
+]
+INTS = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from(EDGES + [-edge for edge in EDGES]),
+    st.integers(-(2**200), 2**200),
+)
 FLOATS = st.one_of(
     st.floats(),
-    st.sampled_from([0.5, -0.0, 1.0, 65504.0, 65520.0, 3.4028235e38, 3.4028236e38, 1e300, 2.0**63, -(2.0**63), 2.0**53, 1e-45]),
+    st.sampled_from(
+        [
+            0.5,
+            -0.0,
+            1.0,
+            65504.0,
+            65520.0,
+            3.4028235e38,
+            3.4028236e38,
+            1e300,
+            2.0**63,
+            -(2.0**63),
+            2.0**53,
+            1e-45,
+        ]
+    ),
     st.integers(-(2**20), 2**20).map(float),
 )
 COMPLEX = st.one_of(st.complex_numbers(), st.sampled_from([1j, 1 + 0j, complex(1e300, 1)]))
@@ -31,11 +53,17 @@ def numpys(name: str):
         return st.booleans().map(np.bool_)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
-        return st.one_of(st.integers(int(info.min), int(info.max)), st.sampled_from([info.min, info.max, 0, 1])).map(dtype.type)
+        return st.one_of(
+            st.integers(int(info.min), int(info.max)), st.sampled_from([info.min, info.max, 0, 1])
+        ).map(dtype.type)
     width = {"float16": 16, "bfloat16": 16, "float32": 32, "complex64": 32}.get(name, 64)
     if dtype.kind == "c":
         return st.complex_numbers(width=64 if width == 32 else 128).map(dtype.type)
-    return st.floats(width=width).map(float).map(dtype.type) if name != "bfloat16" else st.integers(0, 2**16 - 1).map(brain)
+    return (
+        st.floats(width=width).map(float).map(dtype.type)
+        if name != "bfloat16"
+        else st.integers(0, 2**16 - 1).map(brain)
+    )
 
 
 def brain(bits: int):
@@ -43,7 +71,9 @@ def brain(bits: int):
 
 
 SCALARS = st.one_of(st.booleans(), INTS, FLOATS, COMPLEX, *(numpys(name) for name in NAMES))
-REALS = st.one_of(st.booleans(), INTS, FLOATS, *(numpys(name) for name in NAMES if "complex" not in name))
+REALS = st.one_of(
+    st.booleans(), INTS, FLOATS, *(numpys(name) for name in NAMES if "complex" not in name)
+)
 
 
 def a_row(length: int, scalars):
@@ -56,7 +86,9 @@ def a_row(length: int, scalars):
         return array
 
     def arrays(name):
-        return st.lists(numpys(name), min_size=length, max_size=length).map(lambda values: np.array(values, np_dtype(name)))
+        return st.lists(numpys(name), min_size=length, max_size=length).map(
+            lambda values: np.array(values, np_dtype(name))
+        )
 
     array = st.sampled_from([name for name in NAMES if "complex" not in name]).flatmap(arrays)
     return st.one_of(
@@ -81,19 +113,31 @@ def nested(shape: tuple[int, ...], scalars):
 
 
 SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
-CASES = SHAPES.flatmap(lambda shape: st.tuples(st.just(shape), st.one_of(nested(shape, REALS), nested(shape, SCALARS))))
+CASES = SHAPES.flatmap(
+    lambda shape: st.tuples(st.just(shape), st.one_of(nested(shape, REALS), nested(shape, SCALARS)))
+)
 
 
 def leaves(value):
     if isinstance(value, np.ndarray | tfy.Tensor):
         value = np.asarray(value.numpy() if isinstance(value, tfy.Tensor) else value)
         return [value[()]] if value.ndim == 0 else [leaf for part in value for leaf in leaves(part)]
-    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list | tuple) else [value]
+    return (
+        [leaf for part in value for leaf in leaves(part)]
+        if isinstance(value, list | tuple)
+        else [value]
+    )
 
 
 def known_shape(shape, value):
     """The shape that the list shows: what is inside of nothing is not seen."""
-    return shape if 0 not in shape else np.asarray(value, object).shape if not isinstance(value, np.ndarray) else value.shape
+    return (
+        shape
+        if 0 not in shape
+        else np.asarray(value, object).shape
+        if not isinstance(value, np.ndarray)
+        else value.shape
+    )
 
 
 def check(shape, made, value, dtype, casting):
@@ -136,7 +180,11 @@ def test_a_list_with_a_dtype_is_exact_or_an_error(dtype, casting, case):
     check(shape, lambda: tfy.tensor(value, dtype, casting=casting).numpy(), value, dtype, casting)
 
 
-@given(case=CASES, dtype=st.sampled_from(NAMES), casting=st.sampled_from(["checked", "saturate", "wrap"]))
+@given(
+    case=CASES,
+    dtype=st.sampled_from(NAMES),
+    casting=st.sampled_from(["checked", "saturate", "wrap"]),
+)
 @settings(max_examples=80)
 def test_every_door_says_the_same(case, dtype, casting):
     shape, value = case
@@ -145,7 +193,13 @@ def test_every_door_says_the_same(case, dtype, casting):
     if not shape and isinstance(value, np.generic):
         value = [value]
         shape = (1,)
-    check(shape, lambda: tfy.convert_to_tensor(value, dtype, casting=casting).numpy(), value, dtype, casting)
+    check(
+        shape,
+        lambda: tfy.convert_to_tensor(value, dtype, casting=casting).numpy(),
+        value,
+        dtype,
+        casting,
+    )
 
     def into():
         out = np.empty(known_shape(shape, value), np_dtype(dtype))
@@ -153,11 +207,15 @@ def test_every_door_says_the_same(case, dtype, casting):
         return out
 
     check(shape, into, value, dtype, casting)
-    fits = not {MISFIT, UNDEFINED} & set(map(repr_if_number, (expected(leaf, dtype, "checked") for leaf in leaves(value))))
+    fits = not {MISFIT, UNDEFINED} & set(
+        map(repr_if_number, (expected(leaf, dtype, "checked") for leaf in leaves(value)))
+    )
     assert tfy.can_convert(value, dtype) is fits
     if casting == "checked":
         spec = tfy.TensorSpec(None, dtype)
-        dataset = tfy.Dataset.from_generator(lambda: iter([value]), output_signature=spec).with_format("numpy")
+        dataset = tfy.Dataset.from_generator(
+            lambda: iter([value]), output_signature=spec
+        ).with_format("numpy")
         check(shape, lambda: np.asarray(next(iter(dataset))), value, dtype, casting)
 
 
@@ -172,7 +230,10 @@ def test_the_range_and_the_smallest_dtype_are_exact(case):
     if isinstance(value, np.generic):
         return
     numbers = [plain(leaf) for leaf in leaves(value)]
-    if any(isinstance(number, int) and number.bit_length() > 120 for number in numbers) or not numbers:
+    if (
+        any(isinstance(number, int) and number.bit_length() > 120 for number in numbers)
+        or not numbers
+    ):
         return
     low, high = tfy.value_range(value)
     if any(number != number for number in numbers):
@@ -180,7 +241,11 @@ def test_the_range_and_the_smallest_dtype_are_exact(case):
         assert high != high
     else:
         assert (low, high) == (min(numbers), max(numbers))
-    integers = [name for name in NAMES if "int" in name and all(expected(number, name, "checked") != MISFIT for number in numbers)]
+    integers = [
+        name
+        for name in NAMES
+        if "int" in name and all(expected(number, name, "checked") != MISFIT for number in numbers)
+    ]
     if all(isinstance(number, bool) for number in numbers):
         assert tfy.smallest_dtype(value) == np.bool_
     elif not integers:
@@ -188,7 +253,9 @@ def test_the_range_and_the_smallest_dtype_are_exact(case):
             tfy.smallest_dtype(value)
     else:
         signed = [name for name in integers if (name[0] == "i") == (min(numbers) < 0)]
-        assert tfy.smallest_dtype(value).name == min(signed, key=lambda name: np_dtype(name).itemsize)
+        assert tfy.smallest_dtype(value).name == min(
+            signed, key=lambda name: np_dtype(name).itemsize
+        )
 
 
 def tensorflows(function):
@@ -199,7 +266,12 @@ def tensorflows(function):
 
 
 WITHOUT_TENSORS = SHAPES.flatmap(
-    lambda shape: nested(shape, st.one_of(st.booleans(), INTS, FLOATS, COMPLEX, *(numpys(n) for n in NAMES if n != "bfloat16")))
+    lambda shape: nested(
+        shape,
+        st.one_of(
+            st.booleans(), INTS, FLOATS, COMPLEX, *(numpys(n) for n in NAMES if n != "bfloat16")
+        ),
+    )
 )
 
 
@@ -225,4 +297,6 @@ def test_without_a_dtype_it_is_tensorflows_result(value):
 
 
 def has(value, kind):
-    return isinstance(value, kind) or (isinstance(value, list | tuple) and any(has(part, kind) for part in value))
+    return isinstance(value, kind) or (
+        isinstance(value, list | tuple) and any(has(part, kind) for part in value)
+    )

@@ -165,7 +165,11 @@ def test_a_tensor_of_a_framework_holds_the_owner(owner):
 
 @pytest.mark.parametrize("owner", READ_ONLY, indirect=True)
 def test_a_slice_of_a_tensor_and_an_array_over_it_hold_the_owner(owner):
-    _check(owner, lambda array: [tfy.tensor(array)[:30], np.asarray(tfy.tensor(array))[30:]], np.concatenate)
+    _check(
+        owner,
+        lambda array: [tfy.tensor(array)[:30], np.asarray(tfy.tensor(array))[30:]],
+        np.concatenate,
+    )
 
 
 def _rows(dataset):
@@ -179,7 +183,10 @@ DATASETS = {
         lambda array: tfy.Dataset.token_windows(array, N, shift=0, dtype="int32"),
         lambda dataset: _rows(dataset)[0][0],
     ),
-    "batch": (lambda array: tfy.Dataset.from_tensor_slices(array).batch(16), lambda dataset: np.concatenate(_rows(dataset))),
+    "batch": (
+        lambda array: tfy.Dataset.from_tensor_slices(array).batch(16),
+        lambda dataset: np.concatenate(_rows(dataset)),
+    ),
     "iterator": (lambda array: tfy.Dataset.from_tensor_slices(array).as_numpy_iterator(), list),
 }
 
@@ -212,7 +219,9 @@ def test_to_tf_data_holds_the_owner(owner):
     assert [int(row) for row in dataset] == list(range(N))
 
 
-@pytest.mark.parametrize("owner", [bytearray(256), array.array("i", range(64)), memoryview(bytearray(256))])
+@pytest.mark.parametrize(
+    "owner", [bytearray(256), array.array("i", range(64)), memoryview(bytearray(256))]
+)
 def test_a_buffer_is_held_as_an_array_over_it_is(owner):
     source = owner.obj if isinstance(owner, memoryview) else owner
     tensor = tfy.tensor(owner, copy=False)

@@ -11,7 +11,22 @@ import tensorflow as tf
 
 ROWS = np.arange(4 * 64).reshape(4, 64)
 #: Numbers that shared their low 64 bits, or might share a hash.
-SEEDS = [0, 1, -1, 2**63, -(2**63), 2**64 - 1, 2**64, 2**64 + 1, -(2**64), -(2**64) - 1, 2**65, 2**128, 2**200 + 1, -(2**200)]
+SEEDS = [
+    0,
+    1,
+    -1,
+    2**63,
+    -(2**63),
+    2**64 - 1,
+    2**64,
+    2**64 + 1,
+    -(2**64),
+    -(2**64) - 1,
+    2**65,
+    2**128,
+    2**200 + 1,
+    -(2**200),
+]
 
 
 def numbers(dataset):
@@ -28,8 +43,12 @@ STAGES = {
     "sample_from_datasets": lambda seed: tfy.Dataset.sample_from_datasets(
         [tfy.Dataset.range(64), tfy.Dataset.range(100, 164)], seed=seed
     ),
-    "random_crop": lambda seed: tfy.Dataset.from_tensors(ROWS).repeat(16).random_crop((1, 2), seed=seed),
-    "flip": lambda seed: tfy.Dataset.from_tensor_slices(np.arange(256).reshape(128, 2)).flip(0, seed=seed),
+    "random_crop": lambda seed: (
+        tfy.Dataset.from_tensors(ROWS).repeat(16).random_crop((1, 2), seed=seed)
+    ),
+    "flip": lambda seed: tfy.Dataset.from_tensor_slices(np.arange(256).reshape(128, 2)).flip(
+        0, seed=seed
+    ),
 }
 
 
@@ -43,8 +62,13 @@ def test_every_seed_is_its_own(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_seed_of_any_kind_of_integer_is_the_same_number(stage):
-    for number, others in ((5, [np.int8(5), np.uint64(5), np.array(5), tf.constant(5)]), (-5, [np.int64(-5), tf.constant(-5)])):
-        assert all(numbers(STAGES[stage](other)) == numbers(STAGES[stage](number)) for other in others)
+    for number, others in (
+        (5, [np.int8(5), np.uint64(5), np.array(5), tf.constant(5)]),
+        (-5, [np.int64(-5), tf.constant(-5)]),
+    ):
+        assert all(
+            numbers(STAGES[stage](other)) == numbers(STAGES[stage](number)) for other in others
+        )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -55,7 +79,8 @@ def test_what_is_not_a_whole_number_is_refused(stage, seed):
 
 
 def test_the_hash_of_a_seed_is_pinned():
-    """Orders of a seed are the same in every later version: those of 64 bits are pinned elsewhere, these are hashed first."""
+    """Orders of a seed are the same in every later version: those of 64 bits are pinned elsewhere,
+    these are hashed first."""
     ten = tfy.Dataset.range(10)
     assert [numbers(ten.shuffle(seed=seed)) for seed in (-1, -(2**63), 2**64, 2**64 + 3)] == PINNED
 

@@ -26,7 +26,9 @@ INDEXED = {
 }
 STREAMED = {
     "filter": lambda: rows().shuffle(seed=3).filter(lambda x: x > 3),
-    "generator": lambda: tfy.Dataset.from_generator(range, args=(12,), output_signature=tfy.TensorSpec((), "int64")),
+    "generator": lambda: tfy.Dataset.from_generator(
+        range, args=(12,), output_signature=tfy.TensorSpec((), "int64")
+    ),
     "buffer": lambda: rows().repeat(2).filter(lambda x: True).shuffle(4, seed=1),
     "prefetch": lambda: rows().filter(lambda x: True).prefetch(2),
     "flat_map": lambda: rows().flat_map(lambda x: tfy.Dataset.from_tensors(x)),
@@ -69,7 +71,9 @@ def test_a_position_or_epoch_that_was_changed_is_obeyed_where_it_can_be(name):
 
 
 @pytest.mark.parametrize("name", STREAMED)
-@pytest.mark.parametrize("change", [{"position": 1}, {"position": 3}, {"epoch": 5}, {"epoch": 0, "position": 0}])
+@pytest.mark.parametrize(
+    "change", [{"position": 1}, {"position": 3}, {"epoch": 5}, {"epoch": 0, "position": 0}]
+)
 def test_where_it_cannot_be_obeyed_it_is_refused(name, change):
     dataset = STREAMED[name]()
     iter(dataset)
@@ -88,7 +92,9 @@ def test_a_position_or_epoch_that_is_no_number_is_refused(make, name, value):
     with pytest.raises(errors.ValueError, match=f"{name} has to be a whole number"):
         resumed(make(), {**state, name: value})
     del state[name]
-    with pytest.raises(errors.ValueError, match=f"{name} has to be a whole number of at least 0, and is missing"):
+    with pytest.raises(
+        errors.ValueError, match=f"{name} has to be a whole number of at least 0, and is missing"
+    ):
         resumed(make(), state)
 
 
@@ -112,7 +118,15 @@ def test_another_version_is_refused(version):
 def test_a_changed_position_counts_in_a_list_of_states_too():
     parts = [advanced(rows(10).shard(2, index), 1).state_dict() for index in range(2)]
     moved = [{**parts[0], "position": 3}, parts[1]]
-    assert sorted(listed(resumed(rows(10).shard(1, 0), moved))) == [*[3, 5, 6, 7, 8, 9][:0], 3, 5, 6, 7, 8, 9]
+    assert sorted(listed(resumed(rows(10).shard(1, 0), moved))) == [
+        *[3, 5, 6, 7, 8, 9][:0],
+        3,
+        5,
+        6,
+        7,
+        8,
+        9,
+    ]
 
 
 # Items of a run that ends unevenly.
@@ -138,17 +152,26 @@ def test_one_state_of_many_shards_never_hands_a_row_out_twice(name, n):
     for old, new in [(3, 1), (3, 2), (2, 3), (4, 1)]:
         for steps in range(6):
             iterators = [shard(n, old, index, stages).as_numpy_iterator() for index in range(old)]
-            seen = [int(x) for it in iterators for part in itertools.islice(it, steps) for x in np.ravel(part)]
+            seen = [
+                int(x)
+                for it in iterators
+                for part in itertools.islice(it, steps)
+                for x in np.ravel(part)
+            ]
             states = [iterator.state_dict() for iterator in iterators]
             for state in [*states, states]:
                 try:
-                    iterators = [resumed(shard(n, new, index, stages), state) for index in range(new)]
+                    iterators = [
+                        resumed(shard(n, new, index, stages), state) for index in range(new)
+                    ]
                 except errors.ValueError as error:
                     refused = str(error)
                     assert state is not states
                     assert "Load the list of the states of all shards" in refused
                     continue
-                rest = [int(x) for iterator in iterators for part in iterator for x in np.ravel(part)]
+                rest = [
+                    int(x) for iterator in iterators for part in iterator for x in np.ravel(part)
+                ]
                 assert len(set(seen + rest)) == len(seen + rest), (old, new, steps)
                 if name != "dropping batch":
                     assert sorted(seen + rest) == list(range(n))
@@ -161,7 +184,10 @@ def test_seven_rows_of_three_shards_that_ended_are_not_handed_out_again():
         return iterator.state_dict()
 
     for index in (1, 2):
-        with pytest.raises(errors.ValueError, match=r"shard \d of 3 had ended after 2 elements, and shard 0 has more"):
+        with pytest.raises(
+            errors.ValueError,
+            match=r"shard \d of 3 had ended after 2 elements, and shard 0 has more",
+        ):
             resumed(rows(7).shard(1, 0), ended(index))
     assert listed(resumed(rows(7).shard(1, 0), ended(0))) == []
     assert listed(resumed(rows(7).shard(1, 0), [ended(index) for index in range(3)])) == []

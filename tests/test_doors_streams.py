@@ -1,4 +1,5 @@
-"""Streams that go on: after an element of the wrong kind, after one that a function fails for, and after an empty pass."""
+"""Streams that go on: after an element of the wrong kind, after one that a function fails for, and
+after an empty pass."""
 
 from __future__ import annotations
 
@@ -72,7 +73,9 @@ def test_a_generator_goes_on_after_an_element_of_the_wrong_kind(name, kind):
     assert outcomes(iter(dataset)) == expected
     assert outcomes(iter(dataset.prefetch(2))) == expected
     assert outcomes(iter(dataset.map(lambda x: x + 0, output_signature=SCALAR))) == expected
-    assert sorted(map(str, outcomes(iter(dataset.shuffle(3, seed=1))))) == sorted(map(str, expected))
+    assert sorted(map(str, outcomes(iter(dataset.shuffle(3, seed=1))))) == sorted(
+        map(str, expected)
+    )
     assert outcomes(iter(dataset.take(3).repeat(2))) == [0, "error", 2] * 2
     for position in range(6):
         iterator = iter(dataset)
@@ -86,13 +89,26 @@ def test_a_generator_goes_on_after_an_element_of_the_wrong_kind(name, kind):
 
 
 @pytest.mark.parametrize(
-    "wrong", [(1,), (1, 2, 3), 1, {"x": 1, "y": 2}, (1, None), (None, None), ("a", 1), (np.zeros(2), 1), ((1, 2), 3)]
+    "wrong",
+    [
+        (1,),
+        (1, 2, 3),
+        1,
+        {"x": 1, "y": 2},
+        (1, None),
+        (None, None),
+        ("a", 1),
+        (np.zeros(2), 1),
+        ((1, 2), 3),
+    ],
 )
 def test_pairs_of_the_wrong_kind_are_errors_in_their_place(wrong):
     def generator():
         yield from [(1, 10), wrong, (2, 20)]
 
-    dataset = tfy.Dataset.from_generator(generator, output_signature=(SCALAR, SCALAR)).with_format("numpy")
+    dataset = tfy.Dataset.from_generator(generator, output_signature=(SCALAR, SCALAR)).with_format(
+        "numpy"
+    )
     iterator = iter(dataset)
     assert tuple(map(int, next(iterator))) == (1, 10)
     with pytest.raises(Exception, match="from_generator"):
@@ -122,7 +138,12 @@ def test_a_generator_that_raises_is_over_and_an_iterator_need_not_be():
             return self.at
 
     for make, expected in [(generator, [1, "error"]), (Stubborn, [1, "error", 3, 4])]:
-        assert outcomes(iter(tfy.Dataset.from_generator(make, output_signature=SCALAR).with_format("numpy"))) == expected
+        assert (
+            outcomes(
+                iter(tfy.Dataset.from_generator(make, output_signature=SCALAR).with_format("numpy"))
+            )
+            == expected
+        )
 
 
 def test_an_element_that_raises_stop_iteration_is_an_error_and_not_the_end():
@@ -132,7 +153,9 @@ def test_an_element_that_raises_stop_iteration_is_an_error_and_not_the_end():
         def __array__(self, dtype=None, copy=None):
             raise StopIteration
 
-    dataset = tfy.Dataset.from_generator(lambda: Numbers([1, Odd(), 3]), output_signature=SCALAR).with_format("numpy")
+    dataset = tfy.Dataset.from_generator(
+        lambda: Numbers([1, Odd(), 3]), output_signature=SCALAR
+    ).with_format("numpy")
     assert outcomes(iter(dataset)) == [1, "error", 3]
 
 
@@ -154,7 +177,10 @@ FAILING = {
     "map": (lambda d: d.map(fail_at_2), [0, 1, "error", 3, 4, 5]),
     "filter": (lambda d: d.filter(keep), [0, 1, "error", 3, 4, 5]),
     "take_while": (lambda d: d.take_while(keep), [0, 1, "error", 3, 4, 5]),
-    "scan": (lambda d: d.scan(np.int64(0), lambda s, x: (s + fail_at_2(x), s + x)), [0, 1, "error", 4, 8, 13]),
+    "scan": (
+        lambda d: d.scan(np.int64(0), lambda s, x: (s + fail_at_2(x), s + x)),
+        [0, 1, "error", 4, 8, 13],
+    ),
     "flat_map": (
         lambda d: d.flat_map(lambda x: tfy.Dataset.from_tensors(fail_at_2(x)).repeat(2)),
         [0, 0, 1, 1, "error", 3, 3, 4, 4, 5, 5],
@@ -164,7 +190,9 @@ FAILING = {
         [0, 1, "error", 3, 4, 5],
     ),
     "group_by_window": (
-        lambda d: d.group_by_window(lambda x: fail_at_2(x) * 0, lambda k, w: w, window_size=5, output_signature=SCALAR),
+        lambda d: d.group_by_window(
+            lambda x: fail_at_2(x) * 0, lambda k, w: w, window_size=5, output_signature=SCALAR
+        ),
         ["error", 0, 1, 3, 4, 5],
     ),
 }
@@ -175,7 +203,9 @@ FAILING = {
 def test_a_stage_goes_on_after_an_element_that_its_function_fails_for(name, behind):
     derive, expected = FAILING[name]
     start = source().filter(lambda x: True) if behind == "stream" else source()
-    after = {"prefetch": lambda d: d.prefetch(3), "repeat": lambda d: d.repeat(2)}.get(behind, lambda d: d)
+    after = {"prefetch": lambda d: d.prefetch(3), "repeat": lambda d: d.repeat(2)}.get(
+        behind, lambda d: d
+    )
     dataset = after(derive(start))
     expected = expected * 2 if behind == "repeat" else expected
     assert outcomes(iter(dataset)) == expected
@@ -220,7 +250,9 @@ class Passes:
 @pytest.mark.parametrize("counts", [(0, 1), (2, 0), (1, 0, 3), (0, 0, 2), (0,), (2,), (3, 0, 0, 1)])
 @pytest.mark.parametrize("count", [None, 0, 1, 2, 5])
 def test_repeat_counts_empty_passes_as_tf_data_does(tf, counts, count):
-    theirs = tf.data.Dataset.from_generator(Passes(*counts), output_signature=tf.TensorSpec((), tf.int64)).repeat(count)
+    theirs = tf.data.Dataset.from_generator(
+        Passes(*counts), output_signature=tf.TensorSpec((), tf.int64)
+    ).repeat(count)
     expected = [int(x) for x in theirs.take(12)]
 
     def ours():
@@ -237,7 +269,9 @@ def test_repeat_counts_empty_passes_as_tf_data_does(tf, counts, count):
 
 
 def theirs_again(tf, counts, count):
-    return tf.data.Dataset.from_generator(Passes(*counts), output_signature=tf.TensorSpec((), tf.int64)).repeat(count)
+    return tf.data.Dataset.from_generator(
+        Passes(*counts), output_signature=tf.TensorSpec((), tf.int64)
+    ).repeat(count)
 
 
 def test_a_filter_that_rejects_a_whole_epoch_does_not_end_those_after_it():
@@ -255,13 +289,24 @@ def test_an_endless_repeat_of_nothing_ends_in_to_tf_data_as_well(tf):
         lambda d: d.filter(lambda x: False).repeat(),
         lambda d: d.filter(lambda x: False).repeat().batch(2),
         lambda d: d.filter(lambda x: False).repeat().take(5),
-        lambda d: d.filter(lambda x: False).repeat().map(lambda y: y, output_signature=SCALAR).shuffle(4).prefetch(1),
+        lambda d: (
+            d.filter(lambda x: False)
+            .repeat()
+            .map(lambda y: y, output_signature=SCALAR)
+            .shuffle(4)
+            .prefetch(1)
+        ),
         lambda d: d.filter(lambda y: y < 0).repeat().concatenate(d),
     ):
         ours = make(source())
-        assert [np.asarray(x).tolist() for x in ours.to_tf_data()] == outcomes(ours.as_numpy_iterator())
+        assert [np.asarray(x).tolist() for x in ours.to_tf_data()] == outcomes(
+            ours.as_numpy_iterator()
+        )
     endless = source().map(lambda x: x).repeat()
-    assert int(endless.filter(lambda x: x > 2).batch(2).take(3).to_tf_data().cardinality()) in (-2, 3)
+    assert int(endless.filter(lambda x: x > 2).batch(2).take(3).to_tf_data().cardinality()) in (
+        -2,
+        3,
+    )
     assert int(source().repeat().shuffle(5).to_tf_data().cardinality()) == -1
 
 

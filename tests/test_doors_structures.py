@@ -1,4 +1,5 @@
-"""Containers around tensors: what tf.data nests is nested the same way; what cannot hold the parts of an element is refused by name."""
+"""Containers around tensors: what tf.data nests is nested the same way; what cannot hold the parts
+of an element is refused by name."""
 
 from __future__ import annotations
 
@@ -74,7 +75,11 @@ def test_what_tf_data_nests_is_nested_the_same_way(name: str) -> None:
     assert repr(list(ours.batch(2))) == repr(list(theirs.batch(2)))
 
 
-@pytest.mark.parametrize("value", [[(1, 2), (3, 4)], [[1, 2], [3, 4]], [np.arange(2), np.arange(2)], [(1.5, 2), [3, 4]]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [[(1, 2), (3, 4)], [[1, 2], [3, 4]], [np.arange(2), np.arange(2)], [(1.5, 2), [3, 4]]],
+    ids=repr,
+)
 def test_a_list_of_tuples_is_one_tensor(value: Any) -> None:
     ours, theirs = tfy.Dataset.from_tensor_slices(value), tf.data.Dataset.from_tensor_slices(value)
     assert ours.element_spec == theirs.element_spec
@@ -108,7 +113,10 @@ def test_a_sparse_tensor_value_is_one_tensor_and_refused_by_name() -> None:
     sparse = tf.compat.v1.SparseTensorValue([[0, 0]], [1], [2, 2])
     for value in (sparse, (A, sparse), {"k": sparse}, Pair(sparse, A)):
         for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
-            with pytest.raises(errors.TypeError, match=r"a SparseTensorValue is one sparse tensor.*tf\.sparse\.to_dense"):
+            with pytest.raises(
+                errors.TypeError,
+                match=r"a SparseTensorValue is one sparse tensor.*tf\.sparse\.to_dense",
+            ):
                 stage(value)
     spec = tfy.TensorSpec(None, "int64")
     for dataset in (
@@ -126,9 +134,18 @@ SIZES = [[3, 0], [0, 3], [3, 0, 2], [0, 0, 5], [8, 0], [3, 0, 0]]
 @pytest.mark.parametrize("sizes", SIZES, ids=repr)
 def test_a_batch_of_size_0_has_no_rows(sizes: list[int], drop: bool) -> None:
     for count in (0, 3, 6, 8, 12):
-        theirs = [x.tolist() for x in tf.data.Dataset.range(count).batch(4).rebatch(sizes, drop).as_numpy_iterator()]
+        theirs = [
+            x.tolist()
+            for x in tf.data.Dataset.range(count).batch(4).rebatch(sizes, drop).as_numpy_iterator()
+        ]
         known = tfy.Dataset.range(count).batch(4).rebatch(sizes, drop).with_format("numpy")
-        streamed = tfy.Dataset.range(count).filter(lambda x: True).batch(4).rebatch(sizes, drop).with_format("numpy")
+        streamed = (
+            tfy.Dataset.range(count)
+            .filter(lambda x: True)
+            .batch(4)
+            .rebatch(sizes, drop)
+            .with_format("numpy")
+        )
         assert [x.tolist() for x in known] == [x.tolist() for x in streamed] == theirs, count
         assert len(known) == len(theirs)
         for position in range(len(theirs)):
@@ -143,5 +160,8 @@ def test_a_batch_of_size_0_has_no_rows(sizes: list[int], drop: bool) -> None:
 
 @pytest.mark.parametrize("sizes", [0, [0], [0, 0], []], ids=repr)
 def test_batches_without_any_row_are_refused(sizes: Any) -> None:
-    with pytest.raises(errors.ValueError, match="rebatch: batch_size has to be at least 1, or numbers of which one is"):
+    with pytest.raises(
+        errors.ValueError,
+        match="rebatch: batch_size has to be at least 1, or numbers of which one is",
+    ):
         tfy.Dataset.range(8).batch(4).rebatch(sizes)

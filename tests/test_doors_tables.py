@@ -1,4 +1,5 @@
-"""Tables and columns of pandas, polars and Arrow at every door: exact, column by column, nulls and texts refused by name."""
+"""Tables and columns of pandas, polars and Arrow at every door: exact, column by column, nulls and
+texts refused by name."""
 
 from __future__ import annotations
 
@@ -15,9 +16,27 @@ pa = pytest.importorskip("pyarrow")
 
 #: An integer that float64 does not hold.
 BIG = 2**60 + 1
-ARROW = {"int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_(), "float64": pa.float64(), "int8": pa.int8()}
-PANDAS = {"int64": "Int64", "uint64": "UInt64", "bool": "boolean", "float64": "Float64", "int8": "Int8"}
-POLARS = {"int64": pl.Int64, "uint64": pl.UInt64, "bool": pl.Boolean, "float64": pl.Float64, "int8": pl.Int8}
+ARROW = {
+    "int64": pa.int64(),
+    "uint64": pa.uint64(),
+    "bool": pa.bool_(),
+    "float64": pa.float64(),
+    "int8": pa.int8(),
+}
+PANDAS = {
+    "int64": "Int64",
+    "uint64": "UInt64",
+    "bool": "boolean",
+    "float64": "Float64",
+    "int8": "Int8",
+}
+POLARS = {
+    "int64": pl.Int64,
+    "uint64": pl.UInt64,
+    "bool": pl.Boolean,
+    "float64": pl.Float64,
+    "int8": pl.Int8,
+}
 
 
 def column(kind: str, values, dtype: str):
@@ -37,7 +56,9 @@ def column(kind: str, values, dtype: str):
     if kind == "polars":
         return pl.Series("id", values, dtype=POLARS[dtype])
     if kind == "polars chunks":
-        return pl.concat([pl.Series("id", [value], dtype=POLARS[dtype]) for value in values], rechunk=False)
+        return pl.concat(
+            [pl.Series("id", [value], dtype=POLARS[dtype]) for value in values], rechunk=False
+        )
     if kind == "arrow":
         return pa.array(values, ARROW[dtype])
     if kind == "arrow slice":
@@ -46,7 +67,17 @@ def column(kind: str, values, dtype: str):
     return pa.chunked_array([values[:1], [], values[1:]], ARROW[dtype])
 
 
-NULLABLE = ["nullable", "pandas arrow", "object", "extension", "index", "polars", "polars chunks", "arrow", "arrow chunks"]
+NULLABLE = [
+    "nullable",
+    "pandas arrow",
+    "object",
+    "extension",
+    "index",
+    "polars",
+    "polars chunks",
+    "arrow",
+    "arrow chunks",
+]
 KINDS = ["numpy", *NULLABLE, "arrow slice"]
 VALUES = {
     "int64": [BIG, -(2**63), 3],
@@ -67,7 +98,9 @@ def doors(value):
     yield next(tfy.Dataset.range(1).with_format("numpy").map(lambda _: value).as_numpy_iterator())
     shape = np.shape(np.asarray(tfy.tensor(value)))
     spec = tfy.TensorSpec(shape, tfy.tensor(value).dtype)
-    yield next(tfy.Dataset.from_generator(lambda: [value], output_signature=spec).as_numpy_iterator())
+    yield next(
+        tfy.Dataset.from_generator(lambda: [value], output_signature=spec).as_numpy_iterator()
+    )
 
 
 @pytest.mark.parametrize("dtype", NAMED)
@@ -147,11 +180,22 @@ def test_a_table_of_one_dtype_is_two_dimensional(tf):
 def test_columns_of_different_dtypes_become_the_common_one_only_if_it_holds_them(tf):
     for frame in frames({"id": [7, 2], "x": [1.5, 2.5]}):
         same(tfy.tensor(frame).numpy(), np.array([[7, 1.5], [2, 2.5]]))
-        same(tfy.convert_to_tensor(frame, tf.float32).numpy(), np.array([[7, 1.5], [2, 2.5]], np.float32))
+        same(
+            tfy.convert_to_tensor(frame, tf.float32).numpy(),
+            np.array([[7, 1.5], [2, 2.5]], np.float32),
+        )
         assert not tfy.can_convert(frame, "int64")
     for frame in frames({"id": [BIG, 2], "x": [1.0, 3.0]}):
-        for call in (tfy.tensor, tfy.convert_to_tensor, tfy.Dataset.from_tensor_slices, tfy.value_range, tfy.smallest_dtype):
-            with pytest.raises(tfy.errors.OverflowError, match=r"column 'id'.*1152921504606846977.*dict"):
+        for call in (
+            tfy.tensor,
+            tfy.convert_to_tensor,
+            tfy.Dataset.from_tensor_slices,
+            tfy.value_range,
+            tfy.smallest_dtype,
+        ):
+            with pytest.raises(
+                tfy.errors.OverflowError, match=r"column 'id'.*1152921504606846977.*dict"
+            ):
                 call(frame)
         same(tfy.tensor(frame, "int64").numpy(), np.array([[BIG, 1], [2, 3]]))
         assert tfy.can_convert(frame, "int64")
@@ -164,7 +208,11 @@ def test_a_dict_of_columns_keeps_them_apart():
     frame = pd.DataFrame({"id": [BIG, 2], "x": [1.5, 2.5], "ok": [True, False]})
     polars = pl.DataFrame({"id": [BIG, 2], "x": [1.5, 2.5], "ok": [True, False]})
     arrow = polars.to_arrow()
-    for columns in (dict(frame), polars.to_dict(), dict(zip(arrow.column_names, arrow.columns, strict=True))):
+    for columns in (
+        dict(frame),
+        polars.to_dict(),
+        dict(zip(arrow.column_names, arrow.columns, strict=True)),
+    ):
         (batch,) = tfy.Dataset.from_tensor_slices(columns).batch(2).as_numpy_iterator()
         same(batch["id"], np.array([BIG, 2]))
         same(batch["x"], np.array([1.5, 2.5]))
@@ -192,7 +240,9 @@ TEXTS = {
 }
 OTHERS = {
     "dates": lambda: pd.Series(pd.to_datetime(["2020-01-01", "2020-01-02"]), name="name"),
-    "dates with a zone": lambda: pd.Series(pd.to_datetime(["2020-01-01"]).tz_localize("UTC"), name="name"),
+    "dates with a zone": lambda: pd.Series(
+        pd.to_datetime(["2020-01-01"]).tz_localize("UTC"), name="name"
+    ),
     "polars dates": lambda: pl.Series("name", ["2020-01-01"]).str.to_date(),
     "polars decimals": lambda: pl.Series("name", [1]).cast(pl.Decimal(10, 2)),
     "polars 128 bits": lambda: pl.Series("name", [1]).cast(pl.Int128),
@@ -207,7 +257,12 @@ OTHERS = {
 @pytest.mark.parametrize("name", [*TEXTS, *OTHERS])
 def test_what_is_no_number_is_refused_by_name(tf, name):
     value = (TEXTS | OTHERS)[name]()
-    calls = [tfy.tensor, tfy.Dataset.from_tensor_slices, tfy.value_range, lambda value: tfy.convert_to_tensor(value, "int32")]
+    calls = [
+        tfy.tensor,
+        tfy.Dataset.from_tensor_slices,
+        tfy.value_range,
+        lambda value: tfy.convert_to_tensor(value, "int32"),
+    ]
     for call in calls:
         with pytest.raises(tfy.errors.ValueError) as caught:
             call(value)
@@ -223,7 +278,11 @@ def test_texts_are_tensorflows(tf, name):
 
 def test_a_text_column_of_a_table_is_named(tf):
     for frame in frames({"id": [1, 2], "name": ["a", "b"]}):
-        for call in (tfy.tensor, tfy.Dataset.from_tensor_slices, lambda frame: tfy.convert_to_tensor(frame, "int64")):
+        for call in (
+            tfy.tensor,
+            tfy.Dataset.from_tensor_slices,
+            lambda frame: tfy.convert_to_tensor(frame, "int64"),
+        ):
             with pytest.raises(tfy.errors.ValueError, match="'name'"):
                 call(frame)
 
@@ -231,7 +290,11 @@ def test_a_text_column_of_a_table_is_named(tf):
 def test_columns_of_arrays_and_other_encodings():
     expected = np.array([[BIG, 1], [2, 3]])
     lists = pa.array(expected.tolist(), pa.list_(pa.int64(), 2))
-    for value in (pl.Series(expected.tolist(), dtype=pl.Array(pl.Int64, 2)), lists, pa.chunked_array([lists[:1], lists[1:]])):
+    for value in (
+        pl.Series(expected.tolist(), dtype=pl.Array(pl.Int64, 2)),
+        lists,
+        pa.chunked_array([lists[:1], lists[1:]]),
+    ):
         same(tfy.tensor(value).numpy(), expected)
     same(tfy.tensor(pa.FixedShapeTensorArray.from_numpy_ndarray(expected)).numpy(), expected)
     same(tfy.tensor(pa.array([BIG, 1, BIG]).dictionary_encode()).numpy(), np.array([BIG, 1, BIG]))
@@ -247,7 +310,10 @@ def test_columns_of_arrays_and_other_encodings():
 def test_columns_may_share_a_name_and_frames_may_be_empty():
     with pytest.raises(tfy.errors.OverflowError, match="column 'a'"):
         tfy.tensor(pd.DataFrame([[BIG, 1.5]], columns=["a", "a"]))
-    same(tfy.tensor(pd.DataFrame({"a": np.empty(0, np.int32), "b": np.empty(0, np.int32)})).numpy(), np.empty((0, 2), np.int32))
+    same(
+        tfy.tensor(pd.DataFrame({"a": np.empty(0, np.int32), "b": np.empty(0, np.int32)})).numpy(),
+        np.empty((0, 2), np.int32),
+    )
     with pytest.raises(tfy.errors.ValueError, match="without columns"):
         tfy.tensor(pd.DataFrame())
     with pytest.raises(tfy.errors.TypeError, match=r"collect\(\)"):
@@ -259,7 +325,12 @@ def test_a_copy_that_is_not_allowed_is_not_made():
     tensor = tfy.tensor(shared, copy=False)
     assert np.shares_memory(tensor.numpy(), shared.to_numpy())
     frame = pd.DataFrame({"id": [1, 2], "x": [1.5, 2.5]})
-    for value in (frame, pl.DataFrame({"id": [1], "x": [2]}), pa.chunked_array([[1], [2]]), pl.Series([True, False])):
+    for value in (
+        frame,
+        pl.DataFrame({"id": [1], "x": [2]}),
+        pa.chunked_array([[1], [2]]),
+        pl.Series([True, False]),
+    ):
         with pytest.raises(tfy.errors.BufferError):
             tfy.tensor(value, copy=False)
 

@@ -98,11 +98,18 @@ BFLOATS = np.arange(12).reshape(4, 3).astype(np_dtype("bfloat16"))
 
 def test_numpy_gets_bfloat16_of_every_object(tmp_path):
     tfy.save(tmp_path / "x.safetensors", {"x": BFLOATS})
-    opened = {mode: tfy.open(tmp_path / "x.safetensors", mode=mode)["x"] for mode in ("map", "read")}
+    opened = {
+        mode: tfy.open(tmp_path / "x.safetensors", mode=mode)["x"] for mode in ("map", "read")
+    }
     tensor = tfy.tensor(BFLOATS)
     for value in (tensor, tensor[1], tensor[1:, ::-1], tensor[0, 0], *opened.values()):
         expected = np.asarray(value.numpy() if isinstance(value, tfy.Tensor) else BFLOATS)
-        for found in (np.asarray(value), np.array(value), np.asanyarray(value), np.ascontiguousarray(value)):
+        for found in (
+            np.asarray(value),
+            np.array(value),
+            np.asanyarray(value),
+            np.ascontiguousarray(value),
+        ):
             assert found.dtype == np_dtype("bfloat16")
             assert np.array_equal(found.reshape(-1), expected.reshape(-1))
         assert np.stack([value, value]).dtype == np_dtype("bfloat16")
@@ -125,7 +132,12 @@ def test_a_dtype_that_was_asked_for_is_in_native_order(tf, tmp_path, name):
     values = np.arange(6).reshape(2, 3).astype(name)
     swapped = freeze(values.astype(np.dtype(name).newbyteorder(">")))
     np.save(tmp_path / "x.npy", swapped)
-    for value in (swapped, tfy.tensor(swapped), tfy.open(tmp_path / "x.npy"), tfy.open_npy(tmp_path / "x.npy")):
+    for value in (
+        swapped,
+        tfy.tensor(swapped),
+        tfy.open(tmp_path / "x.npy"),
+        tfy.open_npy(tmp_path / "x.npy"),
+    ):
         for dtype in (name, np.dtype(name), np.dtype(name).newbyteorder(">")):
             tensor = tfy.tensor(value, dtype)
             assert tensor.dtype == np.dtype(name)

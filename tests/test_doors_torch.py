@@ -18,7 +18,9 @@ FUNCTIONS = ["asarray", "as_tensor", "tensor", "from_dlpack"]
 
 def ours(shape, name="int32"):
     """A tensor over memory that cannot be written."""
-    return tfy.tensor((np.arange(np.prod(shape, dtype=int)) % 2).reshape(shape).astype(np_dtype(name)))
+    return tfy.tensor(
+        (np.arange(np.prod(shape, dtype=int)) % 2).reshape(shape).astype(np_dtype(name))
+    )
 
 
 def numbers(tensor) -> np.ndarray:
@@ -43,7 +45,13 @@ def test_shape_dtype_and_values_are_kept_and_writes_stay_with_pytorch(torch, fun
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_views_in_any_layout(torch, function):
     wide = tfy.tensor(np.arange(24).reshape(4, 6))
-    for index in [(slice(None, None, 2),), (slice(None), slice(None, None, -1)), (3,), (0, slice(None, None, -2)), (0, 0)]:
+    for index in [
+        (slice(None, None, 2),),
+        (slice(None), slice(None, None, -1)),
+        (3,),
+        (0, slice(None, None, -2)),
+        (0, 0),
+    ]:
         tensor = wide[index]
         taken = getattr(torch, function)(tensor)
         assert np.array_equal(taken.numpy(), tensor.numpy())
@@ -116,7 +124,12 @@ def test_views_that_negate_or_conjugate_lazily(torch, tf):
         (element,) = tfy.Dataset.from_tensors(view).as_numpy_iterator()
         same(element, expected)
         same(np.stack(list(tfy.Dataset.from_tensor_slices(view).as_numpy_iterator())), expected)
-        (element,) = tfy.Dataset.range(1).with_format("torch").map(lambda _, view=view: view).as_numpy_iterator()
+        (element,) = (
+            tfy.Dataset.range(1)
+            .with_format("torch")
+            .map(lambda _, view=view: view)
+            .as_numpy_iterator()
+        )
         same(element, expected)
         out = np.empty(2, expected.dtype)
         tfy.convert_into(view, out)

@@ -1,4 +1,5 @@
-"""Inside ``tf.function`` a dataset is not read: what was read while TensorFlow traces would be the same in every call."""
+"""Inside ``tf.function`` a dataset is not read: what was read while TensorFlow traces would be the
+same in every call."""
 
 from __future__ import annotations
 
@@ -79,7 +80,9 @@ def test_a_tf_data_map_and_a_keras_train_step_are_refused(tf):
     with refused():
         model.fit(tf.data.Dataset.from_tensors([[1.0]]), shuffle=False, verbose=0)
     with refused():
-        tf.function(lambda x: tf.while_loop(lambda i: i < 3, lambda i: i + next(iterator), [x]))(tf.constant(0, tf.int64))
+        tf.function(lambda x: tf.while_loop(lambda i: i < 3, lambda i: i + next(iterator), [x]))(
+            tf.constant(0, tf.int64)
+        )
     assert int(next(iterator)) == 0
 
 
@@ -106,7 +109,10 @@ def test_what_runs_eagerly_may_read(tf):
         assert [int(x) for x in rows().as_numpy_iterator()] == [0, 1, 2, 3]
     tf.config.run_functions_eagerly(True)
     try:
-        assert int(tf.function(lambda x: x + sum(int(y) for y in rows()))(tf.constant(0, tf.int64))) == 6
+        assert (
+            int(tf.function(lambda x: x + sum(int(y) for y in rows()))(tf.constant(0, tf.int64)))
+            == 6
+        )
     finally:
         tf.config.run_functions_eagerly(False)
 
@@ -125,19 +131,27 @@ def test_to_tf_data_is_what_works_there(tf):
 
 
 def test_functions_of_a_plan_may_read_other_datasets(tf):
-    """They are called eagerly, also where TensorFlow first traces them to find out what they return."""
+    """They are called eagerly, also where TensorFlow first traces them to find out what they
+    return."""
     table = rows().map(lambda x: x * 10)
     iterator = iter(table.repeat())
     dataset = rows().map(lambda x: x + tf.add_n(list(table)))
     assert [int(x) for x in dataset] == [60, 61, 62, 63]
-    zipped = rows().map(lambda x: (x, next(iterator)), output_signature=(tfy.TensorSpec((), "int64"),) * 2)
+    zipped = rows().map(
+        lambda x: (x, next(iterator)), output_signature=(tfy.TensorSpec((), "int64"),) * 2
+    )
     assert [int(y) for _, y in zipped] == [0, 10, 20, 30]
     flat = rows(2).flat_map(lambda x: tfy.Dataset.from_tensor_slices(tf.stack(list(table)) + x))
     assert [int(x) for x in flat] == [0, 10, 20, 30, 1, 11, 21, 31]
     kept = rows().filter(lambda x: x in [int(y) // 10 for y in table.take(2)])
     assert [int(x) for x in kept] == [0, 1]
     totals = (
-        rows(3).window(2).map(lambda w: w.reduce(np.int64(0), lambda s, x: s + x), output_signature=tfy.TensorSpec((), "int64"))
+        rows(3)
+        .window(2)
+        .map(
+            lambda w: w.reduce(np.int64(0), lambda s, x: s + x),
+            output_signature=tfy.TensorSpec((), "int64"),
+        )
     )
     assert [int(x) for x in totals] == [1, 2]
 
@@ -145,7 +159,9 @@ def test_functions_of_a_plan_may_read_other_datasets(tf):
 def test_a_plan_can_be_made_while_tensorflow_traces(tf):
     @tf.function
     def step(x):
-        made = rows().with_format("numpy").map(lambda y: y + int(y))  # which is called to find out what it returns
+        made = (
+            rows().with_format("numpy").map(lambda y: y + int(y))
+        )  # which is called to find out what it returns
         for element in made.to_tf_data():
             x = x + element
         return x
@@ -153,7 +169,9 @@ def test_a_plan_can_be_made_while_tensorflow_traces(tf):
     assert int(step(tf.constant(0, tf.int64))) == 12
 
 
-@pytest.mark.parametrize("convert", ["tensor", "can_convert", "value_range", "smallest_dtype", "slices"])
+@pytest.mark.parametrize(
+    "convert", ["tensor", "can_convert", "value_range", "smallest_dtype", "slices"]
+)
 def test_symbolic_tensors_are_refused_by_name(tf, convert):
     functions = {
         "tensor": tfy.tensor,

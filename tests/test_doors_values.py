@@ -1,4 +1,5 @@
-"""Lists, objects, masks and what holds no numbers: one rule, and one set of words, at every door for values."""
+"""Lists, objects, masks and what holds no numbers: one rule, and one set of words, at every door
+for values."""
 
 from __future__ import annotations
 
@@ -41,27 +42,39 @@ PLAIN = {
     "save": saved,
     "save by name": saved_by_name,
     "from_tensors": lambda value, _: first(tfy.Dataset.from_tensors({"a": value}))["a"],
-    "from_tensor_slices": lambda value, _: first(tfy.Dataset.from_tensor_slices({"a": [value]}))["a"],
-    "map": lambda value, _: first(tfy.Dataset.range(1).with_format("numpy").map(lambda x: {"a": value}))["a"],
-    "scan": lambda value, _: first(tfy.Dataset.range(1).with_format("numpy").scan(0, lambda s, x: (s, {"a": value})))["a"],
+    "from_tensor_slices": lambda value, _: first(tfy.Dataset.from_tensor_slices({"a": [value]}))[
+        "a"
+    ],
+    "map": lambda value, _: first(
+        tfy.Dataset.range(1).with_format("numpy").map(lambda x: {"a": value})
+    )["a"],
+    "scan": lambda value, _: first(
+        tfy.Dataset.range(1).with_format("numpy").scan(0, lambda s, x: (s, {"a": value}))
+    )["a"],
     "lookup": lambda value, _: first(tfy.Dataset.from_tensors(0).lookup([value])),
 }
 
 
 def generated(value, dtype):
     spec = {"a": tfy.TensorSpec(None, dtype)}
-    return first(tfy.Dataset.from_generator(lambda: iter([{"a": value}]), output_signature=spec))["a"]
+    return first(tfy.Dataset.from_generator(lambda: iter([{"a": value}]), output_signature=spec))[
+        "a"
+    ]
 
 
 def mapped(value, dtype):
     spec = {"a": tfy.TensorSpec(None, dtype)}
-    return first(tfy.Dataset.range(1).with_format("numpy").map(lambda x: {"a": value}, output_signature=spec))["a"]
+    return first(
+        tfy.Dataset.range(1).with_format("numpy").map(lambda x: {"a": value}, output_signature=spec)
+    )["a"]
 
 
 def scanned(value, dtype):
     spec = {"a": tfy.TensorSpec(None, dtype)}
     dataset = tfy.Dataset.range(1).with_format("numpy")
-    return first(dataset.scan(0, lambda state, x: (state, {"a": value}), output_signature=spec))["a"]
+    return first(dataset.scan(0, lambda state, x: (state, {"a": value}), output_signature=spec))[
+        "a"
+    ]
 
 
 def written(value, dtype):
@@ -158,7 +171,9 @@ def test_casting_and_copy_are_obeyed(door):
     make = getattr(tfy, door)
     for value in ([300, -1.5, True], np.array([300, -1.5, True], object)):
         assert np.asarray(make(value, "uint8", casting="saturate")).tolist() == [255, 0, 1]
-        with pytest.raises(TypeError, match=r'casting="wrap" is not defined for floats.*\[1\] = -1.5'):
+        with pytest.raises(
+            TypeError, match=r'casting="wrap" is not defined for floats.*\[1\] = -1.5'
+        ):
             make(value, "uint8", casting="wrap")
         with pytest.raises(BufferError, match="cannot share without a copy"):
             make(value, "uint8", copy=False)
@@ -205,13 +220,23 @@ def test_lists_of_torch_tensors_and_opened_arrays(door, torch, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("door", [door for door in PLAIN if door not in ("convert_to_tensor", "save", "save by name")])
+@pytest.mark.parametrize(
+    "door", [door for door in PLAIN if door not in ("convert_to_tensor", "save", "save by name")]
+)
 def test_lists_of_arrays_keep_their_dtype(door, name, tmp_path):
     made = PLAIN[door]([np.array([0, 1], np_dtype(name))] * 2, tmp_path)
     assert made.dtype == np_dtype(name)
 
 
-@pytest.mark.parametrize("value", [[np.float32(1), np.int64(2)], [np.int8(1), 2.5], [np.float16(1), np.float64(2)], [np.int64(1)]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [np.float32(1), np.int64(2)],
+        [np.int8(1), 2.5],
+        [np.float16(1), np.float64(2)],
+        [np.int64(1)],
+    ],
+)
 def test_numpys_scalars_of_several_dtypes_have_tensorflows(value, tmp_path):
     due = tf.convert_to_tensor(value).numpy()
     for door in ("convert_to_tensor", "tensor", "save", "save by name", "from_tensors"):
@@ -249,7 +274,9 @@ def test_a_set_mask_is_an_error_with_a_dtype_too(door, which):
 
 @pytest.mark.parametrize("door", PLAIN)
 @pytest.mark.parametrize(
-    "value", [EMPTY, np.ma.array([1.0, 2.0], mask=[False, False]), [EMPTY, EMPTY]], ids=["none", "clear", "list"]
+    "value",
+    [EMPTY, np.ma.array([1.0, 2.0], mask=[False, False]), [EMPTY, EMPTY]],
+    ids=["none", "clear", "list"],
 )
 def test_an_empty_mask_is_fine_everywhere(door, value, tmp_path):
     assert np.asarray(PLAIN[door](value, tmp_path)).tolist() == np.asarray(value).tolist()
@@ -281,7 +308,10 @@ def quantized(torch):
 
 KINDS = {
     "sparse": (lambda: tf.sparse.from_dense([[1]]), "sparse.*to_dense"),
-    "SparseTensorValue": (lambda: tf.compat.v1.SparseTensorValue([[0]], [1], [2]), "sparse.*to_dense"),
+    "SparseTensorValue": (
+        lambda: tf.compat.v1.SparseTensorValue([[0]], [1], [2]),
+        "sparse.*to_dense",
+    ),
     "scipy": (lambda: scipy.sparse.eye(2).tocsr(), "sparse.*toarray"),
     "ragged": (lambda: tf.ragged.constant([[1], [2, 3]]), "different lengths.*to_tensor"),
     "ragged list": (lambda: [[1], [2, 3]], "different lengths"),
@@ -339,7 +369,15 @@ IN_STRUCTURES = ("None", "SparseTensorValue")
 def test_what_holds_no_numbers_is_named_with_the_way_that_works(door, kind):
     if (door in DATASETS or door == "from_generator") and kind in IN_STRUCTURES:
         pytest.skip("it is part of a structure there")
-    if kind == "objects" and door not in ("tensor", "value_range", "smallest_dtype", "save", "save_npy", "to_jax", *DATASETS):
+    if kind == "objects" and door not in (
+        "tensor",
+        "value_range",
+        "smallest_dtype",
+        "save",
+        "save_npy",
+        "to_jax",
+        *DATASETS,
+    ):
         pytest.skip("objects are looked at one by one there")
     make, words = (KINDS | STRINGS)[kind]
     if (door, kind) in (("value_range", "objects"), ("smallest_dtype", "objects")):
@@ -363,7 +401,9 @@ def test_strings_are_not_numbers(kind):
     make, words = STRINGS[kind]
     for dtype in NAMES:
         with pytest.raises(errors.ValueError, match=words):
-            tfy.convert_to_tensor(make(), dtype) if kind not in ("str", "bytes") else tfy.tensor(make(), dtype)
+            tfy.convert_to_tensor(make(), dtype) if kind not in ("str", "bytes") else tfy.tensor(
+                make(), dtype
+            )
     assert tfy.convert_to_tensor(make()).dtype == tf.string
 
 

@@ -1,4 +1,5 @@
-"""Worker processes, in each start method: over every stage that draws, no row is lost and none comes twice."""
+"""Worker processes, in each start method: over every stage that draws, no row is lost and none
+comes twice."""
 
 from __future__ import annotations
 
@@ -13,10 +14,13 @@ import tensorferry as tfy
 
 COUNT = 48
 METHODS = ["fork", "spawn", "forkserver"]
-# A fork beside the threads of other libraries: what is tested. JAX warns of it, and Python from 3.12 on.
+# A fork beside the threads of other libraries: what is tested. JAX warns of it, and Python from
+# 3.12 on.
 pytestmark = [
     pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+    ),
 ]
 
 
@@ -33,7 +37,9 @@ def shuffled_sixes(x):
 
 
 def mixed_sixes(x):
-    halves = [tfy.Dataset.range(6 * x + a, 6 * x + b).with_format("numpy") for a, b in ((0, 3), (3, 6))]
+    halves = [
+        tfy.Dataset.range(6 * x + a, 6 * x + b).with_format("numpy") for a, b in ((0, 3), (3, 6))
+    ]
     return tfy.Dataset.sample_from_datasets(halves)
 
 
@@ -51,8 +57,12 @@ DRAWING = {
     "shuffle of one order": lambda: rows().shuffle(reshuffle_each_iteration=False),
     "shuffle in a buffer": lambda: rows().filter(is_any).shuffle(11),
     "shuffle in blocks": lambda: rows().shuffle(16, block=4),
-    "sample_from_datasets": lambda: tfy.Dataset.sample_from_datasets([rows().take(20), rows().skip(20)]),
-    "sample anew": lambda: tfy.Dataset.sample_from_datasets([rows().take(20), rows().skip(20)], rerandomize_each_iteration=True),
+    "sample_from_datasets": lambda: tfy.Dataset.sample_from_datasets(
+        [rows().take(20), rows().skip(20)]
+    ),
+    "sample anew": lambda: tfy.Dataset.sample_from_datasets(
+        [rows().take(20), rows().skip(20)], rerandomize_each_iteration=True
+    ),
     "flat_map": lambda: rows().take(8).flat_map(shuffled_sixes),
     "flat_map of mixes": lambda: rows().take(8).shuffle().flat_map(mixed_sixes),
     "interleave": lambda: rows().take(8).interleave(shuffled_sixes, cycle_length=3, block_length=2),
@@ -66,7 +76,11 @@ DRAWING = {
 VALUES = {
     "random": lambda: tfy.Dataset.random().take(COUNT),
     "random anew": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(COUNT),
-    "crops": lambda: tfy.Dataset.from_tensor_slices(np.arange(COUNT * 9).reshape(COUNT, 9)).random_crop(1).unbatch(),
+    "crops": lambda: (
+        tfy.Dataset.from_tensor_slices(np.arange(COUNT * 9).reshape(COUNT, 9))
+        .random_crop(1)
+        .unbatch()
+    ),
 }
 ALL = DRAWING | VALUES
 
@@ -80,7 +94,12 @@ def part(dataset, count: int, index: int, epochs: int) -> list[list[int]]:
 def work(queue, datasets, count, index, epochs) -> None:
     """What a worker process does."""
     try:
-        queue.put((index, {name: part(dataset, count, index, epochs) for name, dataset in datasets.items()}))
+        queue.put(
+            (
+                index,
+                {name: part(dataset, count, index, epochs) for name, dataset in datasets.items()},
+            )
+        )
     except BaseException as error:
         queue.put((index, repr(error)))
         raise
@@ -89,7 +108,10 @@ def work(queue, datasets, count, index, epochs) -> None:
 def shares(method: str, datasets, count: int, epochs: int) -> list[dict[str, list[list[int]]]]:
     context = multiprocessing.get_context(method)
     queue = context.Queue()
-    workers = [context.Process(target=work, args=(queue, datasets, count, index, epochs)) for index in range(count)]
+    workers = [
+        context.Process(target=work, args=(queue, datasets, count, index, epochs))
+        for index in range(count)
+    ]
     for worker in workers:
         worker.start()
     found = dict(queue.get(timeout=300) for _ in workers)
@@ -108,7 +130,10 @@ def test_workers_that_share_a_dataset_have_every_row_once_in_every_epoch(method)
         for epoch in range(2):
             whole = [int(x) for x in dataset.as_numpy_iterator()]
             orders.append(whole)
-            assert [share[name][epoch] for share in parts] == [whole[0::2], whole[1::2]], (name, epoch)
+            assert [share[name][epoch] for share in parts] == [whole[0::2], whole[1::2]], (
+                name,
+                epoch,
+            )
             if name in DRAWING:
                 times = 2 if name == "repeat" else 1
                 seen = collections.Counter(x for share in parts for x in share[name][epoch])
@@ -130,7 +155,8 @@ def test_workers_begin_at_the_epoch_that_they_are_told(method):
 
 
 def test_a_worker_that_is_started_again_goes_on_with_its_state():
-    """Part of a job comes back with a state, in a process whose script made the plan anew: the others do not notice."""
+    """Part of a job comes back with a state, in a process whose script made the plan anew: the
+    others do not notice."""
     program = """
 import json, sys
 import tensorferry as tfy
@@ -149,9 +175,13 @@ print(json.dumps([int(x) for x in mine]))
         old = parts[0].shard(2, 1).as_numpy_iterator()
         head = [int(next(old)) for _ in range(7)]
         other = [int(x) for x in parts[0].shard(2, 0).as_numpy_iterator()]
-        source = program.replace("from tests_workers", f"sys.path.insert(0, {str(here.parent)!r})\nfrom {here.stem}")
+        source = program.replace(
+            "from tests_workers", f"sys.path.insert(0, {str(here.parent)!r})\nfrom {here.stem}"
+        )
         given = json.dumps([name, old.state_dict(), 1])
-        ran = subprocess.run([sys.executable, "-c", source], input=given, capture_output=True, text=True, timeout=300)
+        ran = subprocess.run(
+            [sys.executable, "-c", source], input=given, capture_output=True, text=True, timeout=300
+        )
         assert ran.returncode == 0, ran.stderr
         rest = json.loads(ran.stdout.splitlines()[-1])
         assert rest == [int(x) for x in old]

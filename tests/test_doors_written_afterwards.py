@@ -1,4 +1,5 @@
-"""Elements that were handed out never change, whatever is written to the memory that they came from."""
+"""Elements that were handed out never change, whatever is written to the memory that they came
+from."""
 
 import array
 import contextlib
@@ -61,7 +62,9 @@ def view_of_bytes(tmp_path):
 
 def view_of_read_only_memory(tmp_path):
     memory = _bytes()
-    return Source(np.frombuffer(memoryview(memory).toreadonly(), np.int32), np.frombuffer(memory, np.int32))
+    return Source(
+        np.frombuffer(memoryview(memory).toreadonly(), np.int32), np.frombuffer(memory, np.int32)
+    )
 
 
 def bare_bytearray(tmp_path):
@@ -295,8 +298,15 @@ def test_what_a_function_returns_may_be_written_later(source):
     def generator():
         yield source.value
 
-    signature = tfy.TensorSpec(None, "uint8" if isinstance(source.value, bytearray | mmap.mmap) else "int32")
-    _check(source, list(tfy.Dataset.from_generator(generator, output_signature=signature).with_format("numpy")))
+    signature = tfy.TensorSpec(
+        None, "uint8" if isinstance(source.value, bytearray | mmap.mmap) else "int32"
+    )
+    _check(
+        source,
+        list(
+            tfy.Dataset.from_generator(generator, output_signature=signature).with_format("numpy")
+        ),
+    )
 
 
 def test_an_element_that_is_made_later_is_of_what_was_written(source):

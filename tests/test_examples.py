@@ -1,4 +1,5 @@
-"""The examples run, in their short form where they have one: each ends with an error where it does not show what it claims."""
+"""The examples run, in their short form where they have one: each ends with an error where it does
+not show what it claims."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ def test_there_are_examples() -> None:
 def test_an_example_shows_what_it_claims(path, tmp_path) -> None:
     short = ["--short"] if '"--short"' in path.read_text(encoding="utf-8") else []
     command = [sys.executable, str(path), *short]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr[-4000:]
     assert ran.stdout

@@ -1,4 +1,5 @@
-"""Damaged, changing and failing files: every read is right or an error that names the file, and whatever is written is whole or not there."""
+"""Damaged, changing and failing files: every read is right or an error that names the file, and
+whatever is written is whole or not there."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ SEEDS = 100
 TESTS = Path(__file__).parent
 EVERY_FORMAT = pytest.mark.parametrize("name", stored.FORMATS)
 EVERY_MODE = pytest.mark.parametrize("mode", ["map", "read", "direct"])
-#: Those in which a file may change under an open array. (A mapped file that is truncated ends the process: docs/formats.md.)
+# : Those in which a file may change under an open array. (A mapped file that is truncated ends the
+# process: docs/formats.md.)
 READING = pytest.mark.parametrize("mode", ["read", "direct"])
 
 
@@ -60,7 +62,9 @@ def test_a_truncated_file_is_refused_or_is_its_first_rows(tmp_path, name, mode):
 
 @EVERY_MODE
 @EVERY_FORMAT
-def test_flipped_bits_are_refused_where_there_are_checksums_and_harmless_elsewhere(tmp_path, name, mode):
+def test_flipped_bits_are_refused_where_there_are_checksums_and_harmless_elsewhere(
+    tmp_path, name, mode
+):
     path = tmp_path / name
     expected = stored.write(path)
     good = np.fromfile(path, np.uint8)
@@ -72,15 +76,19 @@ def test_flipped_bits_are_refused_where_there_are_checksums_and_harmless_elsewhe
         damaged.tofile(path)
         found = whole(path, mode)
         if found is not None and stored.FORMATS[name]:
-            # An archive's directory holds what no checksum covers: names. An array that is found by its name is right.
+            # An archive's directory holds what no checksum covers: names. An array that is found by
+            # its name is right.
             assert stored.equal(
-                {n: found[n] for n in expected.keys() & found.keys()}, {n: expected[n] for n in found if n in expected}
+                {n: found[n] for n in expected.keys() & found.keys()},
+                {n: expected[n] for n in found if n in expected},
             )
 
 
 @READING
 @EVERY_FORMAT
-def test_a_file_that_is_truncated_while_it_is_open_is_an_error_or_was_read_before(tmp_path, name, mode):
+def test_a_file_that_is_truncated_while_it_is_open_is_an_error_or_was_read_before(
+    tmp_path, name, mode
+):
     path = tmp_path / name
     expected = stored.write(path)
     good = path.read_bytes()
@@ -91,7 +99,11 @@ def test_a_file_that_is_truncated_while_it_is_open_is_an_error_or_was_read_befor
         opened = stored.open_all(path, mode)
         os.truncate(path, rng.integers(len(good)))
         found, code = attempt(name, lambda opened=opened, rng=rng: stored.read(opened, rng))
-        assert code in ("short_read", "file_changed") if found is None else stored.equal(found, expected), seed
+        assert (
+            code in ("short_read", "file_changed")
+            if found is None
+            else stored.equal(found, expected)
+        ), seed
         refused += found is None
     # What was decompressed when it was opened is in memory.
     assert refused == (0 if name == "deflated.npz" else SEEDS)
@@ -99,7 +111,9 @@ def test_a_file_that_is_truncated_while_it_is_open_is_an_error_or_was_read_befor
 
 @READING
 @EVERY_FORMAT
-def test_a_file_that_is_written_to_while_it_is_open_is_an_error_or_was_read_before(tmp_path, name, mode):
+def test_a_file_that_is_written_to_while_it_is_open_is_an_error_or_was_read_before(
+    tmp_path, name, mode
+):
     path = tmp_path / name
     expected = stored.write(path)
     for size in (0, 1, 5000):
@@ -109,7 +123,9 @@ def test_a_file_that_is_written_to_while_it_is_open_is_an_error_or_was_read_befo
         with path.open("r+b") as file:
             file.seek(0, os.SEEK_END if size else os.SEEK_SET)
             file.write(b"\0" * (size or 200))
-        found, code = attempt(name, lambda opened=opened: stored.read(opened, np.random.default_rng(0)))
+        found, code = attempt(
+            name, lambda opened=opened: stored.read(opened, np.random.default_rng(0))
+        )
         assert code == "file_changed" if found is None else stored.equal(found, expected)
 
 
@@ -237,7 +253,10 @@ def test_a_full_disk_is_an_error_that_leaves_source_and_target_as_they_were(tmp_
     """On a file system of 1 MiB, where the system lets this user mount one."""
     mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     within = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "$@"'
-    if subprocess.run([*mount, within, "sh", "true"], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run([*mount, within, "sh", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
         pytest.skip("this user may not mount a file system")
     code = """
     import errno, sys
@@ -282,7 +301,9 @@ def test_what_is_left_of_a_killed_write_is_no_file_of_that_name(tmp_path):
     """
     sizes = set()
     for seed in range(10):
-        child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(path)], stdout=subprocess.PIPE)
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), str(path)], stdout=subprocess.PIPE
+        )
         assert child.stdout is not None
         child.stdout.readline()
         try:

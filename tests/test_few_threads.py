@@ -1,4 +1,5 @@
-"""Where the system has no more threads to give: everything is done by those that there are, if need be by the one that asks."""
+"""Where the system has no more threads to give: everything is done by those that there are, if need
+be by the one that asks."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ ARMED = """
 
 @pytest.mark.parametrize("ring", ["io_uring", "threads"])
 @pytest.mark.parametrize("mode", ["map", "read", "direct"])
-def test_what_is_read_converted_and_written_does_not_depend_on_threads(tmp_path, faults, mode, ring):
+def test_what_is_read_converted_and_written_does_not_depend_on_threads(
+    tmp_path, faults, mode, ring
+):
     code = """
     mode = sys.argv[2]
     archive, deflated, target = (path.with_name(name) for name in ("a.npz", "b.npz", "y.npy"))
@@ -77,7 +80,9 @@ def test_what_is_read_converted_and_written_does_not_depend_on_threads(tmp_path,
     print("done")
     """
     environment = faults if ring == "io_uring" else faults | {"FAULT_RING": "none"}
-    assert run_python(ARMED + code, str(tmp_path), mode, environment=environment).split() == ["done"]
+    assert run_python(ARMED + code, str(tmp_path), mode, environment=environment).split() == [
+        "done"
+    ]
 
 
 def test_a_signal_ends_what_is_done_without_a_thread(tmp_path, faults):
@@ -130,11 +135,24 @@ def test_the_command_does_with_few_threads_what_it_does_with_many(tmp_path, faul
         return found.stdout
 
     both = (os.environ | {"OPENBLAS_NUM_THREADS": "1"}, os.environ | few)
-    inspected = [command("inspect", source, "--json", environment=environment) for environment in both]
+    inspected = [
+        command("inspect", source, "--json", environment=environment) for environment in both
+    ]
     assert inspected[0] == inspected[1]
     for at, environment in enumerate(both):
-        command("convert", source, tmp_path / f"{at}.npz", "--dtype", "int32", environment=environment)
-        command("stream", source, "--batch", "1000", "--shuffle", "--mode", "direct", environment=environment)
+        command(
+            "convert", source, tmp_path / f"{at}.npz", "--dtype", "int32", environment=environment
+        )
+        command(
+            "stream",
+            source,
+            "--batch",
+            "1000",
+            "--shuffle",
+            "--mode",
+            "direct",
+            environment=environment,
+        )
         command("check", source, environment=environment)
     with np.load(tmp_path / "0.npz") as many, np.load(tmp_path / "1.npz") as one:
         assert list(many) == list(one)

@@ -1,4 +1,5 @@
-"""npz, safetensors, TFRecord and raw files: those that NumPy, safetensors and TensorFlow write are read, and ours are read by them."""
+"""npz, safetensors, TFRecord and raw files: those that NumPy, safetensors and TensorFlow write are
+read, and ours are read by them."""
 
 from __future__ import annotations
 
@@ -53,7 +54,10 @@ NUMPYS = [name for name in NAMES if name != "bfloat16"]
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
 def test_archives_that_numpy_wrote_are_read(tmp_path, write, mode):
     expected = everything(NUMPYS)
-    expected |= {"big-endian": np.arange(6, dtype=">i4"), "column-major": np.asfortranarray(np.arange(12.0).reshape(3, 4))}
+    expected |= {
+        "big-endian": np.arange(6, dtype=">i4"),
+        "column-major": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    }
     write(tmp_path / "a.npz", **expected)
     check(tfy.open(tmp_path / "a.npz", mode=mode), expected)
 
@@ -61,7 +65,10 @@ def test_archives_that_numpy_wrote_are_read(tmp_path, write, mode):
 @pytest.mark.parametrize("compress", [False, True])
 def test_archives_of_ours_are_read_by_numpy(tmp_path, compress):
     expected = everything(NUMPYS)
-    expected |= {"big-endian": np.arange(6, dtype=">i4"), "column-major": np.asfortranarray(np.arange(12.0).reshape(3, 4))}
+    expected |= {
+        "big-endian": np.arange(6, dtype=">i4"),
+        "column-major": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    }
     tfy.save(tmp_path / "a.npz", expected, compress=compress)
     with np.load(tmp_path / "a.npz") as loaded:
         assert set(loaded.files) == set(expected)
@@ -84,14 +91,21 @@ def test_stored_members_are_mapped_in_place_and_ours_reach_tensorflow_uncopied(t
 
 
 def test_an_archive_may_hold_other_things(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.arange(3), objects=np.array([{}], dtype=object), text=np.array(["a"]))
+    np.savez(
+        tmp_path / "a.npz",
+        x=np.arange(3),
+        objects=np.array([{}], dtype=object),
+        text=np.array(["a"]),
+    )
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
         archive.writestr("readme.txt", "not an array")
     arrays = tfy.open(tmp_path / "a.npz")
     assert list(arrays) == ["x", "objects", "text"]
     same(arrays["x"][:], np.arange(3))
     for name in ["objects", "text"]:
-        with pytest.raises(errors.ValueError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"):
+        with pytest.raises(
+            errors.ValueError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"
+        ):
             arrays[name]
     with pytest.raises(KeyError):
         arrays["readme.txt"]
@@ -128,11 +142,18 @@ def test_safetensors_files_of_ours_are_read_by_the_reference(tmp_path):
 def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path):
     eight = np.arange(4).astype(ml_dtypes.float8_e4m3fn)
     header = b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"I16","shape":[2],"data_offsets":[4,8]}}'
-    content = struct.pack("<Q", len(header)) + header + eight.tobytes() + np.array([1, 2], "<i2").tobytes()
+    content = (
+        struct.pack("<Q", len(header))
+        + header
+        + eight.tobytes()
+        + np.array([1, 2], "<i2").tobytes()
+    )
     (tmp_path / "a.safetensors").write_bytes(content)
     arrays = tfy.open(tmp_path / "a.safetensors")
     same(arrays["b"][:], np.array([1, 2], np.int16))
-    with pytest.raises(errors.ValueError, match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none"):
+    with pytest.raises(
+        errors.ValueError, match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none"
+    ):
         arrays["a"]
 
 
@@ -144,8 +165,12 @@ def write_records(tf, path, records):
 
 def example(tf, **features):
     def feature(value):
-        if isinstance(value, bytes | list) and (isinstance(value, bytes) or isinstance(value[0], bytes)):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value] if isinstance(value, bytes) else value))
+        if isinstance(value, bytes | list) and (
+            isinstance(value, bytes) or isinstance(value[0], bytes)
+        ):
+            return tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[value] if isinstance(value, bytes) else value)
+            )
         if np.asarray(value).dtype.kind == "f":
             return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(value)))
         return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(value)))
@@ -157,19 +182,28 @@ def example(tf, **features):
 @pytest.mark.parametrize("mode", MODES)
 def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, mode):
     rows = 100
-    images, points, labels = values("uint8", (rows, 64)), values("float32", (rows, 3)), values("int64", (rows,))
+    images, points, labels = (
+        values("uint8", (rows, 64)),
+        values("float32", (rows, 3)),
+        values("int64", (rows,)),
+    )
     pairs = [[bytes([row, 1]), bytes([row, 2])] for row in range(rows)]
     write_records(
         tf,
         tmp_path / "a.tfrecord",
-        [example(tf, image=images[i].tobytes(), point=points[i], label=labels[i], pair=pairs[i]) for i in range(rows)],
+        [
+            example(tf, image=images[i].tobytes(), point=points[i], label=labels[i], pair=pairs[i])
+            for i in range(rows)
+        ],
     )
     arrays = tfy.open(tmp_path / "a.tfrecord", mode=mode)
     expected = {"image": images, "point": points, "label": labels}
     expected["pair"] = np.array([[list(one) for one in pair] for pair in pairs], np.uint8)
     check(arrays, expected)
     same(arrays["point"][[99, 0, 50]], points[[99, 0, 50]])
-    dataset = tfy.Dataset.from_files(tmp_path / "a.tfrecord", mode=mode).shuffle(rows, seed=1).batch(rows)
+    dataset = (
+        tfy.Dataset.from_files(tmp_path / "a.tfrecord", mode=mode).shuffle(rows, seed=1).batch(rows)
+    )
     batch = next(iter(dataset.with_format("numpy")))
     order = np.argsort(batch["label"])
     for name, value in expected.items():
@@ -178,11 +212,20 @@ def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, mode):
 
 def test_features_are_given_shape_and_dtype(tmp_path, tf):
     rows = 20
-    images, weights, ids = values("uint8", (rows, 4, 4)), values("float64", (rows, 3)), values("int64", (rows, 6))
+    images, weights, ids = (
+        values("uint8", (rows, 4, 4)),
+        values("float64", (rows, 3)),
+        values("int64", (rows, 6)),
+    )
     write_records(
         tf,
         tmp_path / "a.tfrecord",
-        [example(tf, image=images[i].tobytes(), weights=weights[i].tobytes(), ids=ids[i], more=[1, 2]) for i in range(rows)],
+        [
+            example(
+                tf, image=images[i].tobytes(), weights=weights[i].tobytes(), ids=ids[i], more=[1, 2]
+            )
+            for i in range(rows)
+        ],
     )
     features = {
         "weights": tfy.TensorSpec((3,), "float64"),
@@ -195,7 +238,9 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         assert list(arrays) == list(features)
         check(arrays, expected)
         check(pickle.loads(pickle.dumps(arrays)), expected)
-        dataset = tfy.Dataset.from_files(tmp_path / "a.tfrecord", mode=mode, features=features).with_format("numpy")
+        dataset = tfy.Dataset.from_files(
+            tmp_path / "a.tfrecord", mode=mode, features=features
+        ).with_format("numpy")
         same(next(iter(dataset.batch(rows)))["weights"], weights)
     for name, spec, said in [
         (
@@ -238,8 +283,17 @@ def test_examples_of_ours_are_parsed_by_tensorflow(tmp_path, tf):
     assert len(records) == rows
     for at, record in enumerate(records):
         parsed = tf.io.parse_single_example(record, features)
-        same(tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (4, 5)).numpy(), written["image"][at])
-        for name, wide in [("label", "int64"), ("ids", "int64"), ("wide", "float32"), ("flag", "int64"), ("point", "float32")]:
+        same(
+            tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (4, 5)).numpy(),
+            written["image"][at],
+        )
+        for name, wide in [
+            ("label", "int64"),
+            ("ids", "int64"),
+            ("wide", "float32"),
+            ("flag", "int64"),
+            ("point", "float32"),
+        ]:
             same(parsed[name].numpy(), written[name][at].astype(wide))
 
 
@@ -251,7 +305,9 @@ def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
         same(np.asarray(array), rows)
         same(array[[5, 199, 5]], rows[[5, 199, 5]])
     tfy.save(tmp_path / "b.tfrecord", rows)
-    assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "b.tfrecord"))] == [row.tobytes() for row in rows]
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "b.tfrecord"))] == [
+        row.tobytes() for row in rows
+    ]
     write_records(tf, tmp_path / "examples.tfrecord", [example(tf, x=[1, 2])] * 3)
     assert tfy.open(tmp_path / "examples.tfrecord", "tfrecord_bytes").shape[0] == 3
 
@@ -262,15 +318,23 @@ def test_records_that_are_not_alike_are_named(tmp_path, tf):
     with pytest.raises(errors.ValueError, match=r"record 1 has 4"):
         tfy.open(path)
     for other, said in [
-        ({"x": [1, 2, 3], "y": 1.0}, "3 values, where the first record has 2 values in its int64_list"),
-        ({"x": [1.0, 2.0], "y": 1.0}, "float_list, where the first record has 2 values in its int64_list"),
+        (
+            {"x": [1, 2, 3], "y": 1.0},
+            "3 values, where the first record has 2 values in its int64_list",
+        ),
+        (
+            {"x": [1.0, 2.0], "y": 1.0},
+            "float_list, where the first record has 2 values in its int64_list",
+        ),
         ({"y": 1.0}, "is missing"),
     ]:
         write_records(tf, path, [example(tf, x=[1, 2], y=1.0), example(tf, **other)])
         arrays = tfy.open(path)
         same(arrays["y"][:], np.ones(2, np.float32))
         same(arrays["x"][0], np.array([1, 2]))
-        with pytest.raises(errors.FileFormatError, match=rf'a\.tfrecord.*record 1: feature "x".*{said}'):
+        with pytest.raises(
+            errors.FileFormatError, match=rf'a\.tfrecord.*record 1: feature "x".*{said}'
+        ):
             arrays["x"][:]
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         writer.write(b"abc")
@@ -289,12 +353,25 @@ def test_raw_files_are_what_they_are_said_to_be(tmp_path, name):
             ((None, 2, 2), array.reshape(6, 2, 2)),
             ((2, 3), array.flat[:6].reshape(2, 3)),
         ]:
-            same(np.asarray(tfy.open_raw(tmp_path / "a.bin", np_dtype(name), shape, mode=mode)), np.asarray(expected))
+            same(
+                np.asarray(tfy.open_raw(tmp_path / "a.bin", np_dtype(name), shape, mode=mode)),
+                np.asarray(expected),
+            )
         size = array.itemsize
-        same(tfy.open_raw(tmp_path / "a.bin", name, offset=3 * size, mode=mode)[:2].numpy(), array.reshape(-1)[3:5])
+        same(
+            tfy.open_raw(tmp_path / "a.bin", name, offset=3 * size, mode=mode)[:2].numpy(),
+            array.reshape(-1)[3:5],
+        )
         if name != "bfloat16":
             array.astype(array.dtype.newbyteorder(">")).tofile(tmp_path / "big.bin")
-            same(np.asarray(tfy.open_raw(tmp_path / "big.bin", array.dtype.newbyteorder(">"), (-1, 4), mode=mode)), array)
+            same(
+                np.asarray(
+                    tfy.open_raw(
+                        tmp_path / "big.bin", array.dtype.newbyteorder(">"), (-1, 4), mode=mode
+                    )
+                ),
+                array,
+            )
     tfy.save(tmp_path / "b.bin", array)
     assert (tmp_path / "b.bin").read_bytes() == array.tobytes()
 
@@ -320,7 +397,13 @@ def test_raw_files_that_do_not_come_out_even_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [(".npz", ".safetensors"), (".safetensors", ".npz"), (".npz", ".tfrecord"), (".tfrecord", ".npz")]
+    ("source", "target"),
+    [
+        (".npz", ".safetensors"),
+        (".safetensors", ".npz"),
+        (".npz", ".tfrecord"),
+        (".tfrecord", ".npz"),
+    ],
 )
 def test_one_format_becomes_another(tmp_path, source, target):
     expected = {"x": values("float32", (100, 3)), "y": values("int64", (100,))}
@@ -330,9 +413,17 @@ def test_one_format_becomes_another(tmp_path, source, target):
 
 
 def test_shards_of_named_arrays(tmp_path):
-    parts = [{"x": values("float32", (rows, 2), rows), "y": values("int64", (rows,), rows)} for rows in (3, 1, 5)]
+    parts = [
+        {"x": values("float32", (rows, 2), rows), "y": values("int64", (rows,), rows)}
+        for rows in (3, 1, 5)
+    ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in "xy"}
-    for extension, options in [("npz", {}), ("npz", {"compress": True}), ("safetensors", {}), ("tfrecord", {})]:
+    for extension, options in [
+        ("npz", {}),
+        ("npz", {"compress": True}),
+        ("safetensors", {}),
+        ("tfrecord", {}),
+    ]:
         for number, part in zip((1, 2, 10), parts, strict=True):
             tfy.save(tmp_path / f"part-{number}.{extension}", part, **options)
         check(tfy.open(tmp_path / f"part-*.{extension}"), whole)
@@ -412,18 +503,24 @@ HOSTILE = {
     "offsets before.safetensors": safe(entry(offsets="[4,0]"), bytes(4)),
     "offsets past the end.safetensors": safe(entry(offsets="[0,400]", shape="[400]"), bytes(4)),
     "offsets overlap.safetensors": safe(
-        '{"x":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},' + entry(offsets="[2,6]", name="y")[1:], bytes(6)
+        '{"x":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},'
+        + entry(offsets="[2,6]", name="y")[1:],
+        bytes(6),
     ),
     "gap.safetensors": safe(entry(offsets="[4,8]"), bytes(8)),
     "left over.safetensors": safe(entry(), bytes(5)),
-    "shape overflows.safetensors": safe(entry(shape="[4294967296,4294967296,4294967296]"), bytes(4)),
+    "shape overflows.safetensors": safe(
+        entry(shape="[4294967296,4294967296,4294967296]"), bytes(4)
+    ),
     "shape of another size.safetensors": safe(entry(shape="[3]"), bytes(4)),
     "negative.safetensors": safe(entry(shape="[-4]"), bytes(4)),
     "unknown dtype.safetensors": safe(entry(dtype="I7"), bytes(4)),
     "65 dimensions.safetensors": safe(entry(shape=str([1] * 65), offsets="[0,1]"), bytes(1)),
     "short.tfrecord": bytes(11),
     "zeros.tfrecord": bytes(64),
-    "length of 2**63.tfrecord": b"".join((struct.pack("<Q", 2**63), b"\x8d\xd8\x4a\x66", bytes(20))),
+    "length of 2**63.tfrecord": b"".join(
+        (struct.pack("<Q", 2**63), b"\x8d\xd8\x4a\x66", bytes(20))
+    ),
 }
 
 
@@ -434,7 +531,13 @@ def test_hostile_files_are_refused_naming_file_and_place(tmp_path, which):
         with pytest.raises(errors.Error) as refused:
             tfy.open(tmp_path / which, which.rpartition(".")[2], mode).items()
         assert isinstance(refused.value, ValueError)
-        assert refused.value.code in ("malformed", "wrong_length", "unsupported_dtype", "too_many_dimensions", "size_overflow")
+        assert refused.value.code in (
+            "malformed",
+            "wrong_length",
+            "unsupported_dtype",
+            "too_many_dimensions",
+            "size_overflow",
+        )
         assert which in str(refused.value)
         assert len(str(refused.value)) < 1000
 
@@ -448,7 +551,9 @@ def test_damaged_bytes_are_a_checksum_error_with_its_place(tmp_path, tf):
     for mode in MODES:
         array = tfy.open(tmp_path / "a.tfrecord", mode=mode)
         same(array[49], rows[49])
-        with pytest.raises(errors.FileFormatError, match=rf"a\.tfrecord: tfrecord: at byte {36 * 50 + 12}: ") as damaged:
+        with pytest.raises(
+            errors.FileFormatError, match=rf"a\.tfrecord: tfrecord: at byte {36 * 50 + 12}: "
+        ) as damaged:
             array[40:60]
         assert damaged.value.code == "checksum"
     for write in (np.savez, np.savez_compressed):

@@ -15,7 +15,8 @@ LAZY = ["tensorflow", "torch", "jax", "ml_dtypes", "scipy", "pandas"]
     [
         "import tensorferry",
         "import tensorferry, numpy as np; tensorferry.tensor(np.arange(3), 'int8').numpy()",
-        "import tensorferry, numpy as np; tensorferry.tensor([1, 2])[0] == 1; tensorferry.smallest_dtype([1])",
+        "import tensorferry, numpy as np; tensorferry.tensor([1, 2])[0] == 1; "
+        "tensorferry.smallest_dtype([1])",
         "import tensorferry, pickle; pickle.loads(pickle.dumps(tensorferry.tensor([1.5])))",
     ],
 )

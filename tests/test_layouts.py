@@ -14,7 +14,9 @@ DTYPES = [name for name in NAMES if name != "bfloat16"]
 
 
 @st.composite
-def arrays(draw, dtypes=("int8", "int16", "int32", "int64", "float32", "float64", "complex64", "bool")):
+def arrays(
+    draw, dtypes=("int8", "int16", "int32", "int64", "float32", "float64", "complex64", "bool")
+):
     """An array that is a slice, transposition, broadcast or odd placement of another."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     shape = draw(npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6))
@@ -27,7 +29,13 @@ def arrays(draw, dtypes=("int8", "int16", "int32", "int64", "float32", "float64"
     if array.ndim:
         array = array.transpose(draw(st.permutations(range(array.ndim))))
         if array.size:
-            array = array[draw(npst.basic_indices(array.shape, allow_newaxis=True, allow_ellipsis=True, max_dims=8))]
+            array = array[
+                draw(
+                    npst.basic_indices(
+                        array.shape, allow_newaxis=True, allow_ellipsis=True, max_dims=8
+                    )
+                )
+            ]
     if draw(st.booleans()) and np.ndim(array) < 6:
         array = np.broadcast_to(array, (draw(st.integers(0, 3)), *np.shape(array)))
     return np.asarray(array)
@@ -40,7 +48,12 @@ def test_any_view_arrives_whole(array):
     same(tensor.numpy(), array)
 
 
-@given(array=arrays(), target=st.sampled_from(["int8", "int64", "uint16", "float16", "float32", "float64", "complex128"]))
+@given(
+    array=arrays(),
+    target=st.sampled_from(
+        ["int8", "int64", "uint16", "float16", "float32", "float64", "complex128"]
+    ),
+)
 def test_any_view_converts(array, target):
     if array.dtype.kind == "c" and target != "complex128":
         with pytest.raises(TypeError):
@@ -65,7 +78,12 @@ def test_every_dtype_in_either_byte_order(name, swapped):
         array = array.astype(dtype.newbyteorder(">"))
     for view in (array, array[::-1], array[::3], array.reshape(2, -1).T):
         same(tensorferry.tensor(view).numpy(), view)
-        same(tensorferry.tensor(view, "float64" if dtype.kind != "c" else "complex128").numpy().astype(dtype), view)
+        same(
+            tensorferry.tensor(view, "float64" if dtype.kind != "c" else "complex128")
+            .numpy()
+            .astype(dtype),
+            view,
+        )
 
 
 @pytest.mark.parametrize("offset", range(64))
@@ -75,7 +93,10 @@ def test_every_misalignment_converts(offset):
     same(tensorferry.tensor(array, "int16").numpy(), array.astype(np.int16))
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 4), (0, 0), (0, 2**40), (1,) * (MOST_DIMENSIONS - 1) + (0,)])
+@pytest.mark.parametrize(
+    "shape",
+    [(0,), (0, 3), (3, 0), (2, 0, 4), (0, 0), (0, 2**40), (1,) * (MOST_DIMENSIONS - 1) + (0,)],
+)
 def test_nothing_at_all_keeps_its_shape(shape):
     for name in DTYPES:
         array = np.zeros(shape, name)
@@ -88,7 +109,12 @@ def test_nothing_at_all_keeps_its_shape(shape):
 def test_as_many_dimensions_as_numpy_has():
     outer = (1,) * (MOST_DIMENSIONS // 2 - 2)
     array = np.arange(2**4, dtype=np.int16).reshape(outer + (2,) * 4 + outer)
-    for view in (array, array.T, array[..., ::-1], array[(slice(None),) * (len(outer) + 1) + (slice(None, None, -1),)]):
+    for view in (
+        array,
+        array.T,
+        array[..., ::-1],
+        array[(slice(None),) * (len(outer) + 1) + (slice(None, None, -1),)],
+    ):
         same(tensorferry.tensor(view).numpy(), view)
         same(tensorferry.tensor(view, "float32").numpy(), view.astype(np.float32))
 

@@ -1,4 +1,5 @@
-"""Files eight times larger than the memory that a process may use: streamed, shuffled and converted in it, every row once."""
+"""Files eight times larger than the memory that a process may use: streamed, shuffled and converted
+in it, every row once."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ def test_a_stream_of_a_file_stays_within_the_memory_there_is(large, mode, order)
     assert at == len(rows) and seen.all() and in_order == (sys.argv[4] == "in order")
     print("done")
     """
-    assert run_python(LIMITED + code, str(large), str(ALLOWED), mode, order, timeout=300).split() == ["done"]
+    assert run_python(
+        LIMITED + code, str(large), str(ALLOWED), mode, order, timeout=300
+    ).split() == ["done"]
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
@@ -74,9 +77,14 @@ def test_a_file_is_written_anew_within_the_memory_there_is(large, mode, tmp_path
     target.unlink()
     print("done")
     """
-    assert run_python(LIMITED + code, str(large), str(ALLOWED), mode, str(tmp_path / "x.safetensors.npy"), timeout=300).split() == [
-        "done"
-    ]
+    assert run_python(
+        LIMITED + code,
+        str(large),
+        str(ALLOWED),
+        mode,
+        str(tmp_path / "x.safetensors.npy"),
+        timeout=300,
+    ).split() == ["done"]
 
 
 MEASURED = """
@@ -113,6 +121,7 @@ MEASURED = """
 @pytest.mark.parametrize("mode", ["read", "direct"])
 @pytest.mark.parametrize("group", ["in order", "2048", "4096", "8192"])
 def test_batches_groups_and_readers_stay_within_the_memory_limit(large, mode, group):
-    """Groups are of 8, 16 and 32 MiB: three of the first fit in what groups may have of 64 MiB, one of the last."""
+    """Groups are of 8, 16 and 32 MiB: three of the first fit in what groups may have of 64 MiB, one
+    of the last."""
     grown = int(run_python(MEASURED, str(large), str(ALLOWED), mode, group, timeout=300))
     assert grown <= ALLOWED, f"{grown / 2**20:.1f} MiB"

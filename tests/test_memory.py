@@ -19,7 +19,10 @@ def handler() -> str:
     return (np._core if NUMPY_2 else np.core).multiarray.get_handler_name()
 
 
-@given(shape=npst.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=9), name=st.sampled_from(NAMES))
+@given(
+    shape=npst.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=9),
+    name=st.sampled_from(NAMES),
+)
 def test_empty_is_aligned_contiguous_and_writable(shape, name):
     array = empty(shape, np_dtype(name))
     assert isinstance(array, np.ndarray)
@@ -31,7 +34,9 @@ def test_empty_is_aligned_contiguous_and_writable(shape, name):
     assert (array == 1).all()
 
 
-@pytest.mark.parametrize("size", [1, 63, 64, 4095, 4096, 65_537, 1 << 20, (1 << 21) + 1, 30_000_000])
+@pytest.mark.parametrize(
+    "size", [1, 63, 64, 4095, 4096, 65_537, 1 << 20, (1 << 21) + 1, 30_000_000]
+)
 def test_empty_of_every_size_holds_what_is_written(size):
     first, second = empty(size, "uint8"), empty(size, "uint8")
     first[:], second[:] = 1, 2

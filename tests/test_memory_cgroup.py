@@ -1,4 +1,5 @@
-"""Files eight times larger than what a control group may have of memory: streamed, shuffled, converted and saved, and nothing is killed."""
+"""Files eight times larger than what a control group may have of memory: streamed, shuffled,
+converted and saved, and nothing is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from conftest import numbered_file, run_python
 
 pytestmark = pytest.mark.slow
 
-#: What the group may have, page cache included, beyond what Python, NumPy and tensorferry take when they are imported.
+# : What the group may have, page cache included, beyond what Python, NumPy and tensorferry take
+# when they are imported.
 ALLOWED = 64 << 20
 IMPORTED = 64 << 20
 WIDTH = 1024
@@ -52,7 +54,8 @@ def group():
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A file of rows that begin with their number, none of it in the system's cache on behalf of the group."""
+    """A file of rows that begin with their number, none of it in the system's cache on behalf of
+    the group."""
     path = numbered_file(tmp_path_factory.mktemp("large") / "rows.npy", ROWS, WIDTH)
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -62,9 +65,17 @@ def large(tmp_path_factory):
 
 
 def test_a_process_that_takes_more_is_killed(group):
-    code = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); bytearray(os.urandom(1 << 20) * int(sys.argv[2]))"
+    code = (
+        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); "
+        "bytearray(os.urandom(1 << 20) * int(sys.argv[2]))"
+    )
     arguments = [str(group / "cgroup.procs"), str(2 * (ALLOWED + IMPORTED) >> 20)]
-    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False, timeout=100).returncode == -signal.SIGKILL
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=False, timeout=100
+        ).returncode
+        == -signal.SIGKILL
+    )
 
 
 INSIDE = """
@@ -120,6 +131,12 @@ def test_a_process_in_a_small_group_saves_and_converts(group, large, mode, tmp_p
         target.unlink()
     print("done")
     """
-    assert run_python(INSIDE + code, str(group), str(large), mode, str(tmp_path / "copy.npy"), COMMAND, timeout=300).split() == [
-        "done"
-    ]
+    assert run_python(
+        INSIDE + code,
+        str(group),
+        str(large),
+        mode,
+        str(tmp_path / "copy.npy"),
+        COMMAND,
+        timeout=300,
+    ).split() == ["done"]

@@ -23,7 +23,9 @@ FILE_NAMES = [name for name in NAMES if name != "bfloat16"]
 def test_what_numpy_saved_opens_the_same(tmp_path, name, shape):
     for order, byte_order in [("C", "<"), ("F", "<"), ("C", ">"), ("F", ">")]:
         array = np.asarray(
-            (np.arange(int(np.prod(shape))) % 2).reshape(shape), np.dtype(name).newbyteorder(byte_order), order=order
+            (np.arange(int(np.prod(shape))) % 2).reshape(shape),
+            np.dtype(name).newbyteorder(byte_order),
+            order=order,
         )
         np.save(tmp_path / "a.npy", array)
         tensor = open_npy(tmp_path / "a.npy")
@@ -36,7 +38,15 @@ def test_what_numpy_saved_opens_the_same(tmp_path, name, shape):
 @pytest.mark.parametrize("name", FILE_NAMES)
 def test_what_we_saved_numpy_loads_the_same(tmp_path, name):
     base = (np.arange(24) % 2).astype(name).reshape(4, 6)
-    views = [base, base.T, np.asfortranarray(base), base[::-1, ::2], base[0, 0], base[:0], np.broadcast_to(base[0], (3, 6))]
+    views = [
+        base,
+        base.T,
+        np.asfortranarray(base),
+        base[::-1, ::2],
+        base[0, 0],
+        base[:0],
+        np.broadcast_to(base[0], (3, 6)),
+    ]
     for array in [*views, base.astype(base.dtype.newbyteorder(">"))]:
         save_npy(tmp_path / "a.npy", array)
         same(np.load(tmp_path / "a.npy"), array)
@@ -60,7 +70,11 @@ def test_committed_files_open_as_numpy_loads_them(golden):
         with pytest.raises((ValueError, OSError)):
             open_npy(golden)
         return
-    if expected.dtype.kind not in "biufc" or expected.dtype.itemsize > 16 or expected.dtype.name in ("longdouble", "float128"):
+    if (
+        expected.dtype.kind not in "biufc"
+        or expected.dtype.itemsize > 16
+        or expected.dtype.name in ("longdouble", "float128")
+    ):
         with pytest.raises(errors.Error) as refused:
             open_npy(golden)
         assert refused.value.code == "unsupported_dtype"
@@ -75,7 +89,9 @@ def test_an_opened_file_is_mapped_and_reaches_tensorflow_uncopied(tmp_path):
     assert where % 64 == 0
     assert address(tensor.to_tensorflow()) == where
     assert address(tensorferry.convert_to_tensor(tensor, copy=False)) == where
-    mapped = [line for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "a.npy" in line]
+    mapped = [
+        line for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "a.npy" in line
+    ]
     assert mapped
     assert all(" r--" in line for line in mapped)
     os.unlink(tmp_path / "a.npy")
@@ -156,10 +172,18 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert os.stat(tmp_path / "a.npy").st_mode & 0o777 in (0o604, 0o644)
 
 
-def npy(header: bytes | str, data: bytes = b"", version: int = 1, length: int | None = None) -> bytes:
+def npy(
+    header: bytes | str, data: bytes = b"", version: int = 1, length: int | None = None
+) -> bytes:
     header = header.encode() if isinstance(header, str) else header
     size = len(header) if length is None else length
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", size) + header + data
+    return (
+        b"\x93NUMPY"
+        + bytes([version, 0])
+        + struct.pack("<H" if version == 1 else "<I", size)
+        + header
+        + data
+    )
 
 
 GOOD = "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }"
@@ -176,27 +200,51 @@ HOSTILE = {
     "header longer than file": npy(GOOD, length=60_000),
     "header of 4 GiB": npy(GOOD, version=2, length=2**32 - 1),
     "no header": npy(""),
-    "not UTF-8": npy(b"{'descr': '\xff\xfe', 'fortran_order': False, 'shape': (3,)}\n", bytes(24), version=3),
-    "huge shape": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (4611686018427387904, 4), }\n", bytes(24)),
-    "shape beyond 64 bits": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (36893488147419103232,), }\n", bytes(24)),
-    "shape that wraps to its size": npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0), }\n" * 2),
-    "negative shape": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (-3,), }\n", bytes(24)),
+    "not UTF-8": npy(
+        b"{'descr': '\xff\xfe', 'fortran_order': False, 'shape': (3,)}\n", bytes(24), version=3
+    ),
+    "huge shape": npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (4611686018427387904, 4), }\n", bytes(24)
+    ),
+    "shape beyond 64 bits": npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (36893488147419103232,), }\n", bytes(24)
+    ),
+    "shape that wraps to its size": npy(
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 0), }\n" * 2
+    ),
+    "negative shape": npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (-3,), }\n", bytes(24)
+    ),
     "shape is a number": npy("{'descr': '<i8', 'fortran_order': False, 'shape': 3, }\n", bytes(24)),
-    "shape is no number": npy("{'descr': '<i8', 'fortran_order': False, 'shape': ('3',), }\n", bytes(24)),
-    "65 dimensions": npy(f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({'1, ' * 65}), }}\n", bytes(24)),
-    "a million dimensions": npy(f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({'1,' * 10**6}), }}\n", bytes(24), version=2),
+    "shape is no number": npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': ('3',), }\n", bytes(24)
+    ),
+    "65 dimensions": npy(
+        f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({'1, ' * 65}), }}\n", bytes(24)
+    ),
+    "a million dimensions": npy(
+        f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({'1,' * 10**6}), }}\n",
+        bytes(24),
+        version=2,
+    ),
     "nested brackets": npy("(" * 60_000, bytes(24)),
     "order is no bool": npy("{'descr': '<i8', 'fortran_order': 0, 'shape': (3,), }\n", bytes(24)),
     "missing key": npy("{'descr': '<i8', 'shape': (3,), }\n", bytes(24)),
-    "extra key": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (3,), 'more': 1, }\n", bytes(24)),
+    "extra key": npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), 'more': 1, }\n", bytes(24)
+    ),
     "unfinished": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (3,", bytes(24)),
     "code": npy("__import__('os').system('true')", bytes(24)),
     "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (3,), }\n", bytes(24)),
     "strings": npy("{'descr': '<U3', 'fortran_order': False, 'shape': (3,), }\n", bytes(36)),
-    "structured": npy("{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (3,), }\n", bytes(12)),
+    "structured": npy(
+        "{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (3,), }\n", bytes(12)
+    ),
     "datetime": npy("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,), }\n", bytes(24)),
     "longdouble": npy("{'descr': '<f16', 'fortran_order': False, 'shape': (3,), }\n", bytes(48)),
-    "3-byte integers": npy("{'descr': '<i3', 'fortran_order': False, 'shape': (3,), }\n", bytes(24)),
+    "3-byte integers": npy(
+        "{'descr': '<i3', 'fortran_order': False, 'shape': (3,), }\n", bytes(24)
+    ),
 }
 
 
@@ -207,7 +255,13 @@ def test_hostile_files_are_refused_naming_the_file(tmp_path, which):
     with pytest.raises(errors.Error) as refused:
         open_npy(path)
     assert isinstance(refused.value, ValueError)
-    assert refused.value.code in ("malformed", "wrong_length", "unsupported_dtype", "size_overflow", "too_many_dimensions")
+    assert refused.value.code in (
+        "malformed",
+        "wrong_length",
+        "unsupported_dtype",
+        "size_overflow",
+        "too_many_dimensions",
+    )
     assert "hostile.npy" in str(refused.value)
     assert len(str(refused.value)) < 2000
 
@@ -220,7 +274,9 @@ def test_a_file_with_changed_bytes_is_an_array_or_an_error(tmp_path, data):
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, 127))] = data.draw(st.integers(0, 255))
-    content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    content = (
+        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )
     path.write_bytes(content)
     try:
         array = open_npy(path).numpy()

@@ -1,4 +1,5 @@
-"""tensorferry.open: arrays in files, in every mode, against NumPy's own reading of the same files."""
+"""tensorferry.open: arrays in files, in every mode, against NumPy's own reading of the same
+files."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def values(shape, name="int64", order="C", byte_order="=") -> np.ndarray:
     array = (np.arange(int(np.prod(shape))) % 120).reshape(shape)
     if name == "bool":
         array = array % 2
-    return np.asarray(array.astype(np_dtype(name)), np_dtype(name).newbyteorder(byte_order), order=order)
+    return np.asarray(
+        array.astype(np_dtype(name)), np_dtype(name).newbyteorder(byte_order), order=order
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -32,7 +35,12 @@ def test_every_dtype_order_and_shape_reads_as_numpy_reads_it(tmp_path, name, mod
             expected = values(shape, name, order, byte_order)
             np.save(tmp_path / "a.npy", expected)
             array = tfy.open(tmp_path / "a.npy", mode=mode)
-            assert (array.shape, array.dtype, array.ndim, array.nbytes) == (shape, np_dtype(name), len(shape), expected.nbytes)
+            assert (array.shape, array.dtype, array.ndim, array.nbytes) == (
+                shape,
+                np_dtype(name),
+                len(shape),
+                expected.nbytes,
+            )
             same(np.asarray(array), expected)
             same(tfy.tensor(array), expected)
             if shape:
@@ -67,7 +75,9 @@ def test_indexing_is_numpys(tmp_path, first, rest):
     consumed = [part for part in [first, *rest] if part is not None and part is not Ellipsis]
     if len(ellipses) > 1 or len(consumed) > 2:
         return
-    if isinstance(first, list | np.ndarray) and any(isinstance(part, int) or part is None for part in rest):
+    if isinstance(first, list | np.ndarray) and any(
+        isinstance(part, int) or part is None for part in rest
+    ):
         return  # NumPy moves the dimensions
     index = (first, *rest)
     if isinstance(first, list):
@@ -127,7 +137,12 @@ def test_a_mapped_array_is_shared_and_one_that_is_read_is_not(tmp_path):
     where = address(mapped.numpy())
     assert where % 64 == 0
     assert not mapped.numpy().flags.writeable
-    assert address(np.asarray(mapped)) == address(mapped[:].numpy()) == address(tfy.tensor(mapped, copy=False)) == where
+    assert (
+        address(np.asarray(mapped))
+        == address(mapped[:].numpy())
+        == address(tfy.tensor(mapped, copy=False))
+        == where
+    )
     assert address(mapped[3:]) == where + 3 * 64
     assert address(tfy.convert_to_tensor(mapped)) == where
     with pytest.raises(errors.BufferError, match='mode="map"'):
@@ -156,7 +171,9 @@ def test_shards_are_taken_as_a_person_counts_them_or_as_listed(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file matches"):
         tfy.open(tmp_path / "none-*.npy")
     np.save(tmp_path / "part-3.npy", values((3, 3)))
-    with pytest.raises(errors.ValueError, match=r"part-1\.npy holds int64\[1, 2\].*part-3\.npy holds int64\[3, 3\]"):
+    with pytest.raises(
+        errors.ValueError, match=r"part-1\.npy holds int64\[1, 2\].*part-3\.npy holds int64\[3, 3\]"
+    ):
         tfy.open(tmp_path / "part-*.npy")
     np.save(tmp_path / "part-3.npy", values((3, 2), "int32"))
     with pytest.raises(errors.ValueError, match=r"part-3\.npy holds int32"):
@@ -183,7 +200,9 @@ def test_offsets_past_four_gib(tmp_path, mode):
     path = tmp_path / "big.npy"
     rows, row = 5 << 20, 1024
     with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (rows, row)})
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (rows, row)}
+        )
         end = file.tell() + rows * row
         file.truncate(end)
         file.seek(end - 2 * row)
@@ -214,7 +233,10 @@ def test_a_file_that_changes_after_opening_is_an_error_with_its_place(tmp_path):
     for mode in ["read", "direct"]:
         array = tfy.open(path, mode=mode)
         os.truncate(path, 128 + 300_000)
-        with pytest.raises(errors.FileFormatError, match=r"a\.npy: at byte 320128: 400 bytes were there .* 0 are left") as raised:
+        with pytest.raises(
+            errors.FileFormatError,
+            match=r"a\.npy: at byte 320128: 400 bytes were there .* 0 are left",
+        ) as raised:
             array[800]
         assert raised.value.code == "short_read"
         dataset = tfy.Dataset.from_tensor_slices(array).batch(500).with_format("numpy")
@@ -223,7 +245,9 @@ def test_a_file_that_changes_after_opening_is_an_error_with_its_place(tmp_path):
         np.save(path, values((1000, 100), "float32"))
         array = tfy.open(path, mode=mode)
         os.utime(path, ns=(1, 1))
-        with pytest.raises(errors.FileFormatError, match="written to since it was opened") as raised:
+        with pytest.raises(
+            errors.FileFormatError, match="written to since it was opened"
+        ) as raised:
             array[0]
         assert raised.value.code == "file_changed"
         os.unlink(path)
@@ -258,7 +282,10 @@ def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode,
     np.save(tmp_path / "a.npy", array)
     opened = tfy.open(tmp_path / "a.npy", mode=mode)
     file = r"a\.npy: " if mode == "read" else ""
-    with pytest.raises(OverflowError, match=file + r"int64 -> uint8: 2 of 1200000 values do not fit \(first: \[30000, 7\] = 300"):
+    with pytest.raises(
+        OverflowError,
+        match=file + r"int64 -> uint8: 2 of 1200000 values do not fit \(first: \[30000, 7\] = 300",
+    ):
         tfy.tensor(opened, "uint8")
     same(tfy.tensor(opened, "uint8", casting="wrap"), array.astype(np.uint8))
 
@@ -272,14 +299,19 @@ def test_datasets_of_files_are_those_of_the_arrays(tmp_path, mode):
     writable = np.array(y)
     pairs = [
         (tfy.Dataset.from_tensor_slices(opened), tfy.Dataset.from_tensor_slices({"x": x, "y": y})),
-        (tfy.Dataset.from_tensor_slices((opened["x"], writable)), tfy.Dataset.from_tensor_slices((x, y))),
+        (
+            tfy.Dataset.from_tensor_slices((opened["x"], writable)),
+            tfy.Dataset.from_tensor_slices((x, y)),
+        ),
         (tfy.Dataset.from_files(tmp_path / "x.npy", mode=mode), tfy.Dataset.from_tensor_slices(x)),
     ]
     for files, memory in pairs:
         for plan in (
             lambda dataset: dataset,
             lambda dataset: dataset.shuffle(50, seed=3).repeat(2).batch(7),
-            lambda dataset: dataset.window(4, 3, drop_remainder=True).flat_map(lambda *parts: zipped(parts).batch(4)),
+            lambda dataset: dataset.window(4, 3, drop_remainder=True).flat_map(
+                lambda *parts: zipped(parts).batch(4)
+            ),
         ):
             ours, theirs = (list(plan(dataset).as_numpy_iterator()) for dataset in (files, memory))
             assert len(ours) == len(theirs)
@@ -300,7 +332,11 @@ def zipped(parts):
 def leaves(element):
     if isinstance(element, dict):
         return [part for key in sorted(element) for part in leaves(element[key])]
-    return [part for inner in element for part in leaves(inner)] if isinstance(element, tuple) else [element]
+    return (
+        [part for inner in element for part in leaves(inner)]
+        if isinstance(element, tuple)
+        else [element]
+    )
 
 
 def test_pickles_hold_names_and_not_elements(tmp_path, monkeypatch):
@@ -309,7 +345,11 @@ def test_pickles_hold_names_and_not_elements(tmp_path, monkeypatch):
     np.save("a.npy", array)
     np.savez("b.npz", x=array)
     array.tofile("c.bin")
-    opened = [tfy.open("a.npy", mode="read"), tfy.open("b.npz")["x"], tfy.open_raw("c.bin", "int64", (-1, 10))]
+    opened = [
+        tfy.open("a.npy", mode="read"),
+        tfy.open("b.npz")["x"],
+        tfy.open_raw("c.bin", "int64", (-1, 10)),
+    ]
     cast = [array.astype("uint8").astype("float32") for array in opened]
     dataset = tfy.Dataset.from_tensor_slices(tuple(opened)).batch(10)
     names = tfy.open("b.npz")
@@ -385,14 +425,23 @@ def test_paths_of_every_kind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("päth [1].npy", values((3,)))
     (tmp_path / os.fsdecode(b"\xff.npy")).write_bytes((tmp_path / "päth [1].npy").read_bytes())
-    for path in ["päth [1].npy", pathlib.Path("päth [1].npy"), os.fsencode("päth [1].npy"), b"\xff.npy", [b"\xff.npy"]]:
+    for path in [
+        "päth [1].npy",
+        pathlib.Path("päth [1].npy"),
+        os.fsencode("päth [1].npy"),
+        b"\xff.npy",
+        [b"\xff.npy"],
+    ]:
         same(tfy.open(path)[:], values((3,)))
 
 
 def test_what_an_array_says_of_itself(tmp_path):
     np.save(tmp_path / "a.npy", values((4, 2), "float32"))
     array = tfy.open(tmp_path / "a.npy", mode="map")
-    assert repr(array) == f'<tensorferry.Array shape=(4, 2) dtype=float32 mode=map, "{tmp_path / "a.npy"}">'
+    assert (
+        repr(array)
+        == f'<tensorferry.Array shape=(4, 2) dtype=float32 mode=map, "{tmp_path / "a.npy"}">'
+    )
     assert (array.size, array.itemsize) == (8, 4)
     assert array.paths == [tmp_path / "a.npy"]
 

@@ -18,7 +18,9 @@ NUMBER = tfy.TensorSpec((), "int64")
 
 
 def batches():
-    return tfy.Dataset.from_tensor_slices({"x": np.arange(40).reshape(20, 2), "y": np.arange(20)}).batch(4)
+    return tfy.Dataset.from_tensor_slices(
+        {"x": np.arange(40).reshape(20, 2), "y": np.arange(20)}
+    ).batch(4)
 
 
 def stream():
@@ -39,10 +41,14 @@ PLANS = {
     "stream": stream,
     "native stream": lambda: tfy.Dataset.from_tensor_slices([1, 2, 1, 3]).unique(),
     "shuffled stream": lambda: stream().shuffle(4, seed=5),
-    "generator": lambda: tfy.Dataset.from_generator(lambda: iter(range(5)), output_signature=NUMBER),
+    "generator": lambda: tfy.Dataset.from_generator(
+        lambda: iter(range(5)), output_signature=NUMBER
+    ),
     "endless": lambda: tfy.Dataset.range(3).shuffle(seed=5).repeat(),
     "empty": lambda: tfy.Dataset.range(0),
-    "namedtuple": lambda: tfy.Dataset.from_tensor_slices(Pair(np.arange(6), {"c": (np.ones((6, 2)),)})).batch(4),
+    "namedtuple": lambda: tfy.Dataset.from_tensor_slices(
+        Pair(np.arange(6), {"c": (np.ones((6, 2)),)})
+    ).batch(4),
     "nothing in a part": lambda: tfy.Dataset.from_tensor_slices({"x": np.arange(6), "y": None}),
     "prefetched": lambda: tfy.Dataset.range(8).shuffle(seed=5).batch(3).prefetch(2),
     "prefetched as seems good": lambda: mapped(tfy.Dataset.range(8)).prefetch(-1),
@@ -65,17 +71,29 @@ def test_batch_dimensions_are_known_just_where_they_are(tf) -> None:
     assert rows.batch(4).to_tf_data().element_spec.shape.as_list() == [None, 3]
     assert rows.batch(4, drop_remainder=True).to_tf_data().element_spec.shape.as_list() == [4, 3]
     seen = []
-    list(rows.batch(4, drop_remainder=True).to_tf_data().map(lambda x: seen.append(x.shape.as_list()) or x))
+    list(
+        rows.batch(4, drop_remainder=True)
+        .to_tf_data()
+        .map(lambda x: seen.append(x.shape.as_list()) or x)
+    )
     assert seen == [[4, 3]]
 
 
 def test_tf_datas_own_stages_take_it(tf) -> None:
     real = batches().to_tf_data()
-    mixed = tf.data.Dataset.zip((real.map(lambda e: e["y"] * 2), real.unbatch().batch(4))).cache().prefetch(2)
+    mixed = (
+        tf.data.Dataset.zip((real.map(lambda e: e["y"] * 2), real.unbatch().batch(4)))
+        .cache()
+        .prefetch(2)
+    )
     for _ in range(2):
         pairs = list(mixed)
-        assert [pair[0].numpy().tolist() for pair in pairs] == [(np.arange(4) * 2 + 8 * i).tolist() for i in range(5)]
-        assert [pair[1]["y"].numpy().tolist() for pair in pairs] == [list(range(4 * i, 4 * i + 4)) for i in range(5)]
+        assert [pair[0].numpy().tolist() for pair in pairs] == [
+            (np.arange(4) * 2 + 8 * i).tolist() for i in range(5)
+        ]
+        assert [pair[1]["y"].numpy().tolist() for pair in pairs] == [
+            list(range(4 * i, 4 * i + 4)) for i in range(5)
+        ]
 
 
 @pytest.mark.parametrize("name", ["indexed", "shuffled", "stream"])
@@ -84,7 +102,9 @@ def test_it_may_be_nested_in_tf_datas_own_datasets(tf, name) -> None:
     rounds = [int(x) for x in tf.data.Dataset.range(2).flat_map(lambda _: real)]
     both = PLANS[name]().with_format("numpy")
     assert rounds == [int(x) for _ in range(2) for x in both]
-    mixed = tf.data.Dataset.range(4).interleave(lambda i: real.map(lambda x: x + 100 * i), 2, num_parallel_calls=2)
+    mixed = tf.data.Dataset.range(4).interleave(
+        lambda i: real.map(lambda x: x + 100 * i), 2, num_parallel_calls=2
+    )
     seen = [int(x) for x in mixed]
     each = sorted(int(x) for x in both)
     assert sorted(seen) == [x + 100 * i for i in range(4) for x in each]
@@ -114,7 +134,9 @@ def test_it_works_inside_tf_function(tf) -> None:
     for _ in range(2):
         assert total(real).numpy() == captured().numpy() == made_inside().numpy() == 190
     elements = iter(real)
-    assert [iterator(elements).numpy().tolist() for _ in range(5)] == [list(range(4 * i, 4 * i + 4)) for i in range(5)]
+    assert [iterator(elements).numpy().tolist() for _ in range(5)] == [
+        list(range(4 * i, 4 * i + 4)) for i in range(5)
+    ]
 
 
 def test_a_function_of_the_users_is_called_in_order_one_call_at_a_time() -> None:
@@ -140,7 +162,9 @@ def test_a_graph_of_tensorflow_1_is_refused(tf) -> None:
 
 def classifier(tf):
     model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(2)])
-    model.compile(tf.keras.optimizers.SGD(), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        tf.keras.optimizers.SGD(), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
     return model
 
 
@@ -153,7 +177,12 @@ def test_a_keras_model_is_fitted_on_it_as_on_the_same_batches(tf) -> None:
     weights = {0: 1.0, 1: 2.0}
     tf.keras.utils.set_random_seed(0)
     fitted = classifier(tf).fit(
-        train().to_tf_data(), epochs=3, validation_data=train().to_tf_data(), class_weight=weights, shuffle=False, verbose=0
+        train().to_tf_data(),
+        epochs=3,
+        validation_data=train().to_tf_data(),
+        class_weight=weights,
+        shuffle=False,
+        verbose=0,
     )
     tf.keras.utils.set_random_seed(0)
     model, epochs = classifier(tf), train()
@@ -182,7 +211,8 @@ def test_steps_per_epoch_go_on_through_an_endless_dataset(tf) -> None:
 
 @pytest.mark.slow
 def test_batches_flow_while_another_thread_holds_the_gil() -> None:
-    # `read` through PyDLL keeps the GIL until the hundredth batch has written to the pipe: with a GIL in the loop it never would.
+    # `read` through PyDLL keeps the GIL until the hundredth batch has written to the pipe: with a
+    # GIL in the loop it never would.
     script = """
     import ctypes, os, sys
     import numpy as np, tensorflow as tf, tensorferry as tfy
@@ -232,4 +262,6 @@ def test_functions_are_called_ahead_of_time_only_by_a_prefetch(tf) -> None:
     for expected in range(4):
         assert int(next(iterator)) == expected
         one_ahead = tf.__version__.startswith(("2.16.", "2.17."))
-        assert calls == list(range(expected + 1)) or (one_ahead and calls == list(range(expected + 2)))
+        assert calls == list(range(expected + 1)) or (
+            one_ahead and calls == list(range(expected + 2))
+        )

@@ -1,4 +1,5 @@
-"""Iterators inside tf.data, saved by tf.train.Checkpoint and restored in another process, another dataset, another epoch."""
+"""Iterators inside tf.data, saved by tf.train.Checkpoint and restored in another process, another
+dataset, another epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ PLANS = {
     "shuffled": lambda: tfy.Dataset.range(20).shuffle(seed=3).batch(3),
     "shuffled without a seed": lambda: tfy.Dataset.range(20).shuffle().batch(3),
     "rounds": lambda: tfy.Dataset.range(5).shuffle(seed=3).repeat(3),
-    "function": lambda: tfy.Dataset.range(20).with_format("numpy").map(lambda x: x, output_signature=NUMBER).batch(3),
+    "function": lambda: (
+        tfy.Dataset.range(20)
+        .with_format("numpy")
+        .map(lambda x: x, output_signature=NUMBER)
+        .batch(3)
+    ),
     "read ahead": lambda: tfy.Dataset.range(20).shuffle(seed=3).batch(3).prefetch(2),
 }
 
@@ -82,7 +88,10 @@ def test_a_state_of_another_plan_is_refused_naming_what_differs(tf, tmp_path, so
     iterator = iter(source.batch(3).to_tf_data())
     next(iterator)
     path = saved(tf, iterator, tmp_path)
-    with pytest.raises(tf.errors.FailedPreconditionError, match=r"another plan: stage \d was batch\(3\) and is now batch\(4\)"):
+    with pytest.raises(
+        tf.errors.FailedPreconditionError,
+        match=r"another plan: stage \d was batch\(3\) and is now batch\(4\)",
+    ):
         next(restored(tf, source.batch(4).to_tf_data(), path))
 
 
@@ -91,19 +100,25 @@ def test_a_checkpoint_is_small_whatever_the_dataset(tf, tmp_path) -> None:
     next(iterator)
     path = saved(tf, iterator, tmp_path)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 20_000
-    assert int(next(restored(tf, tfy.Dataset.range(1_000_000_000).shuffle(seed=3).to_tf_data(), path))) == int(next(iterator))
+    assert int(
+        next(restored(tf, tfy.Dataset.range(1_000_000_000).shuffle(seed=3).to_tf_data(), path))
+    ) == int(next(iterator))
 
 
 def test_tf_data_says_that_it_cannot_save_a_stream(tf, tmp_path) -> None:
     numbers = tfy.Dataset.range(20).with_format("numpy")
     streams = {
         "GeneratorDataset does not support checkpointing": numbers.filter(lambda x: x % 2 == 0),
-        "TensorferryNext is stateful": numbers.scan(np.int64(0), lambda state, x: (state + 2, state)),
+        "TensorferryNext is stateful": numbers.scan(
+            np.int64(0), lambda state, x: (state + 2, state)
+        ),
     }
     for message, stream in streams.items():
         iterator = iter(stream.to_tf_data())
         next(iterator)
-        with pytest.raises((tf.errors.UnimplementedError, tf.errors.FailedPreconditionError), match=message):
+        with pytest.raises(
+            (tf.errors.UnimplementedError, tf.errors.FailedPreconditionError), match=message
+        ):
             saved(tf, iterator, tmp_path)
         assert int(next(iterator)) == 2
 
@@ -141,7 +156,8 @@ def symbolic(tf, dataset):
 
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_a_symbolic_checkpoint_goes_on_exactly_or_is_refused(tf, tmp_path, name) -> None:
-    """It holds a position, and begins the pass anew: where that is another order, no element is handed out."""
+    """It holds a position, and begins the pass anew: where that is another order, no element is
+    handed out."""
     iterator = iter(symbolic(tf, PLANS[name]().to_tf_data()))
     for _ in range(3):
         next(iterator)
@@ -157,9 +173,13 @@ def test_a_symbolic_checkpoint_goes_on_exactly_or_is_refused(tf, tmp_path, name)
             next(resumed)
 
 
-def test_a_symbolic_checkpoint_of_an_order_that_does_not_change_goes_on_exactly(tf, tmp_path) -> None:
+def test_a_symbolic_checkpoint_of_an_order_that_does_not_change_goes_on_exactly(
+    tf, tmp_path
+) -> None:
     def make():
-        return symbolic(tf, tfy.Dataset.range(20).shuffle(seed=3, reshuffle_each_iteration=False).to_tf_data())
+        return symbolic(
+            tf, tfy.Dataset.range(20).shuffle(seed=3, reshuffle_each_iteration=False).to_tf_data()
+        )
 
     iterator = iter(make())
     assert len([next(iterator) for _ in range(3)]) == 3

@@ -1,4 +1,5 @@
-"""What goes wrong inside tf.data: TensorFlow's class of error, our message, at the element where it happens, and the iteration goes on."""
+"""What goes wrong inside tf.data: TensorFlow's class of error, our message, at the element where it
+happens, and the iteration goes on."""
 
 from __future__ import annotations
 
@@ -39,13 +40,30 @@ def indexed(function):
 
 
 def streamed(function):
-    return tfy.Dataset.range(4).with_format("numpy").filter(lambda x: True).map(function, output_signature=NUMBER)
+    return (
+        tfy.Dataset.range(4)
+        .with_format("numpy")
+        .filter(lambda x: True)
+        .map(function, output_signature=NUMBER)
+    )
 
 
 NATIVE = {
-    "cast": (lambda d: d.cast("uint8"), [1, 300, 2], "cast: element 1: int64 -> uint8: 1 of 1 value does not fit"),
-    "one_hot": (lambda d: d.one_hot(3, dtype="int64"), [1, 5, 2], r"one_hot: element 1: 5 is not in 0\.\.3"),
-    "lookup": (lambda d: d.lookup(np.arange(3)), [1, 5, 2], r"lookup: element 1: 5 is not in 0\.\.3"),
+    "cast": (
+        lambda d: d.cast("uint8"),
+        [1, 300, 2],
+        "cast: element 1: int64 -> uint8: 1 of 1 value does not fit",
+    ),
+    "one_hot": (
+        lambda d: d.one_hot(3, dtype="int64"),
+        [1, 5, 2],
+        r"one_hot: element 1: 5 is not in 0\.\.3",
+    ),
+    "lookup": (
+        lambda d: d.lookup(np.arange(3)),
+        [1, 5, 2],
+        r"lookup: element 1: 5 is not in 0\.\.3",
+    ),
     "in a stream": (
         lambda d: d.with_format("numpy").filter(lambda x: True).lookup(np.arange(3)),
         [1, 5, 2],
@@ -92,10 +110,19 @@ def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan
 
 def test_errors_can_be_left_out_by_tf_data(tf) -> None:
     for plan in (indexed, streamed):
-        assert [int(x) for x in plan(failing(ValueError())).to_tf_data().ignore_errors()] == [0, 1, 3]
+        assert [int(x) for x in plan(failing(ValueError())).to_tf_data().ignore_errors()] == [
+            0,
+            1,
+            3,
+        ]
     numbers = tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8")
     sums = numbers.with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
-    for plan, left in ((numbers.batch(1), 2), (numbers.shuffle(seed=1), 2), (sums, 2), (sums.repeat(2).take(6), 4)):
+    for plan, left in (
+        (numbers.batch(1), 2),
+        (numbers.shuffle(seed=1), 2),
+        (sums, 2),
+        (sums.repeat(2).take(6), 4),
+    ):
         real = plan.to_tf_data()
         # As many as there are, errors and all: tf.data compares at the end.
         assert len(real) == len(plan)
@@ -108,11 +135,16 @@ def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
         yield 1
         yield 300
 
-    real = tfy.Dataset.from_generator(wrong, output_signature=tfy.TensorSpec((), "uint8")).to_tf_data()
+    real = tfy.Dataset.from_generator(
+        wrong, output_signature=tfy.TensorSpec((), "uint8")
+    ).to_tf_data()
     first, error = walk(real)
     assert first == 1
     assert isinstance(error, tf.errors.InvalidArgumentError)
-    assert "from_generator: element 1: OverflowError: int64 -> uint8: 1 of 1 value does not fit" in str(error)
+    assert (
+        "from_generator: element 1: OverflowError: int64 -> uint8: 1 of 1 value does not fit"
+        in str(error)
+    )
 
 
 def test_a_file_that_is_not_what_it_should_be_is_a_data_loss(tf, tmp_path) -> None:
@@ -128,7 +160,8 @@ def handle(dataset):
 
 
 def begun(handle):
-    """A pass as a checkpoint restores it, as an op names it: such a one may be asked for any element first."""
+    """A pass as a checkpoint restores it, as an op names it: such a one may be asked for any
+    element first."""
     (state,) = _ops.apply("TensorferryEpoch", {"handle": handle}, {}, 1)
     for _ in range(2):
         (pass_,) = _ops.apply("TensorferryBegin", {"handle": handle, "state": state}, {}, 1)
@@ -146,7 +179,9 @@ def test_a_handle_that_names_nothing_is_an_error_and_no_crash(tf) -> None:
     rng = np.random.default_rng(0)
     for op, (name, inputs, attributes) in calls.items():
         for forged in ([0], [-1], [2**63 - 1], rng.integers(-(2**63), 2**63 - 1, 256, np.int64)):
-            with pytest.raises(tf.errors.FailedPreconditionError, match="is not in this process, or is gone"):
+            with pytest.raises(
+                tf.errors.FailedPreconditionError, match="is not in this process, or is gone"
+            ):
                 _ops.apply(op, {name: tf.constant(forged, tf.int64), **inputs}, attributes, 1)
         with pytest.raises(tf.errors.InvalidArgumentError, match="an int64 tensor was expected"):
             _ops.apply(op, {name: tf.zeros([0], tf.int64), **inputs}, attributes, 1)
@@ -158,39 +193,63 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
 
     def element(handle, index=0, types=(9,)):
         inputs = {"handle": handle, "index": tf.constant(index, tf.int64)}
-        return _ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0].numpy().tolist()
+        return (
+            _ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0]
+            .numpy()
+            .tolist()
+        )
 
     # In any order, a second time, from the middle on.
     assert [element(numbers, index) for index in (2, 0, 1, 2, 2)] == [2, 0, 1, 2, 2]
     assert element(rows, 1) == [2]
     for index in (-1, 3, 2**62):
-        with pytest.raises(tf.errors.OutOfRangeError, match=f"element {index} of a dataset whose length is 3"):
+        with pytest.raises(
+            tf.errors.OutOfRangeError, match=f"element {index} of a dataset whose length is 3"
+        ):
             element(numbers, index)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not an epoch of one"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="the handle names a dataset, not an epoch of one"
+    ):
         element(plan)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="output 0 is int64, not what the graph expects"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="output 0 is int64, not what the graph expects"
+    ):
         element(numbers, types=[1])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="components are 1, and the graph expects 2"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="components are 1, and the graph expects 2"
+    ):
         element(numbers, types=[9, 9])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names a dataset, not a pass"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="the handle names a dataset, not a pass"
+    ):
         _ops.apply("TensorferryNext", {"iterator": plan}, {"T": [9]}, 1)
     epoch = begun(mixed)
     assert sorted(element(epoch, i) for i in range(3)) == [0, 1, 2]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="the handle names an epoch of a dataset, not a dataset"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match="the handle names an epoch of a dataset, not a dataset",
+    ):
         _ops.apply("TensorferryOpen", {"handle": epoch}, {}, 1)
 
 
 def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
-    for plan in (tfy.Dataset.range(500).shuffle(seed=1).batch(3), tfy.Dataset.range(500).batch(3).prefetch(4)):
+    for plan in (
+        tfy.Dataset.range(500).shuffle(seed=1).batch(3),
+        tfy.Dataset.range(500).batch(3).prefetch(4),
+    ):
         pass_ = begun(handle(plan))
 
         def element(index, pass_=pass_):
-            return _ops.apply("TensorferryElement", {"handle": pass_, "index": index}, {"T": [9]}, 1)[0]
+            return _ops.apply(
+                "TensorferryElement", {"handle": pass_, "index": index}, {"T": [9]}, 1
+            )[0]
 
         expected = [x.tolist() for x in plan.with_format("numpy")]  # its first epoch too
         for order in (range(167), reversed(range(167))):
             indices = tf.data.Dataset.from_tensor_slices(np.array(list(order)))
-            asked = indices.map(tf.autograph.experimental.do_not_convert(element), num_parallel_calls=8)
+            asked = indices.map(
+                tf.autograph.experimental.do_not_convert(element), num_parallel_calls=8
+            )
             found = [x.numpy().tolist() for x in asked]
             assert found == (expected if order == range(167) else expected[::-1])
 
@@ -205,33 +264,59 @@ def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:
         if len(damaged):
             damaged[rng.integers(len(damaged))] ^= rng.integers(1, 256, dtype=np.uint8)
         try:
-            _ops.apply("TensorferryBegin", {"handle": mixed, "state": tf.constant(damaged, tf.uint8)}, {}, 1)
-        except (tf.errors.FailedPreconditionError, tf.errors.InvalidArgumentError, tf.errors.DataLossError):
+            _ops.apply(
+                "TensorferryBegin",
+                {"handle": mixed, "state": tf.constant(damaged, tf.uint8)},
+                {},
+                1,
+            )
+        except (
+            tf.errors.FailedPreconditionError,
+            tf.errors.InvalidArgumentError,
+            tf.errors.DataLossError,
+        ):
             continue
-        assert len(damaged) == len(whole)  # a number in it became another: of an epoch or a position
+        assert len(damaged) == len(
+            whole
+        )  # a number in it became another: of an epoch or a position
 
 
-@pytest.mark.parametrize("version", ["1.15.5", "2.15.1", "2.22.0", "2.22.0-rc1", "2.100.0", "3.0.0", "main"])
-def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(tf, monkeypatch, version) -> None:
+@pytest.mark.parametrize(
+    "version", ["1.15.5", "2.15.1", "2.22.0", "2.22.0-rc1", "2.100.0", "3.0.0", "main"]
+)
+def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
+    tf, monkeypatch, version
+) -> None:
     monkeypatch.setattr(tf, "__version__", version)
-    monkeypatch.setattr(_ops, "_registered", _ops._registered.__wrapped__)  # as if nothing had asked for the ops yet
+    monkeypatch.setattr(
+        _ops, "_registered", _ops._registered.__wrapped__
+    )  # as if nothing had asked for the ops yet
     dataset = tfy.Dataset.range(3)
     doors = {
         "to_tf_data": dataset.to_tf_data,
         "of a stream": tfy.Dataset.from_tensor_slices([1, 2, 1]).unique().to_tf_data,
-        "traced": tf.function(lambda: dataset.to_tf_data().reduce(np.int64(0), lambda state, x: state + x)),
+        "traced": tf.function(
+            lambda: dataset.to_tf_data().reduce(np.int64(0), lambda state, x: state + x)
+        ),
         "checked_cast": lambda: checked_cast(tf.constant([1]), tf.uint8),
         "register_ops": register_ops,
     }
     for name, door in doors.items():
-        with pytest.raises(errors.Error, match=rf"ops work with TensorFlow 2\.16 to 2\.21 on Linux; this is {version}") as refused:
+        with pytest.raises(
+            errors.Error,
+            match=rf"ops work with TensorFlow 2\.16 to 2\.21 on Linux; this is {version}",
+        ) as refused:
             door()
-        assert name == "traced" or refused.value.code == "unsupported_tensorflow"  # AutoGraph makes the error anew, of its words
+        assert (
+            name == "traced" or refused.value.code == "unsupported_tensorflow"
+        )  # AutoGraph makes the error anew, of its words
     assert [int(x) for x in dataset] == [0, 1, 2]
     assert tfy.convert_to_tensor(np.array([1, 2]), "uint8").dtype == tf.uint8
 
 
-@pytest.mark.parametrize("version", ["2.16.0", "2.16.2", "2.21.0", "2.21.0-rc0", "2.20.0-dev20250101"])
+@pytest.mark.parametrize(
+    "version", ["2.16.0", "2.16.2", "2.21.0", "2.21.0-rc0", "2.20.0-dev20250101"]
+)
 def test_these_versions_are_not_refused(tf, monkeypatch, version) -> None:
     monkeypatch.setattr(tf, "__version__", version)
     monkeypatch.setattr(_ops, "_registered", _ops._registered.__wrapped__)

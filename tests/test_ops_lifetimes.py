@@ -1,4 +1,5 @@
-"""Datasets inside TensorFlow live as long as it can read them, and no longer; and a graph that leaves them behind says so."""
+"""Datasets inside TensorFlow live as long as it can read them, and no longer; and a graph that
+leaves them behind says so."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def handles_left(tf) -> int:
 KINDS = {
     "indexed": lambda array: tfy.Dataset.from_tensor_slices(array).batch(100),
     "shuffled": lambda array: tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).batch(100),
-    "streamed": lambda array: tfy.Dataset.from_tensor_slices(array).batch(100).with_format("numpy").filter(lambda x: True),
+    "streamed": lambda array: (
+        tfy.Dataset.from_tensor_slices(array).batch(100).with_format("numpy").filter(lambda x: True)
+    ),
 }
 
 
@@ -121,7 +124,9 @@ def test_an_iterator_is_given_up_in_the_middle_of_a_function_of_the_users(tf) ->
                 pass
             yield number
 
-    made = [tfy.Dataset.range(1000).with_format("numpy").map(lambda x: x + 1, output_signature=NUMBER)]
+    made = [
+        tfy.Dataset.range(1000).with_format("numpy").map(lambda x: x + 1, output_signature=NUMBER)
+    ]
     made.append(tfy.Dataset.from_generator(slow, output_signature=NUMBER).prefetch(4))
     for dataset in made:
         for _ in range(10):

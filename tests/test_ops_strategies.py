@@ -1,4 +1,5 @@
-"""Datasets of ours under tf.distribute: each row reaches one replica, once. Each strategy runs in processes of its own."""
+"""Datasets of ours under tf.distribute: each row reaches one replica, once. Each strategy runs in
+processes of its own."""
 
 from __future__ import annotations
 
@@ -93,15 +94,21 @@ def test_two_workers_share_the_rows_as_the_auto_shard_policy_says() -> None:
     processes = []
     for index in range(2):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        script = f"import os; os.environ['TF_CONFIG'] = {json.dumps(config)!r}\n" + textwrap.dedent(WORKER)
+        script = f"import os; os.environ['TF_CONFIG'] = {json.dumps(config)!r}\n" + textwrap.dedent(
+            WORKER
+        )
         command = [sys.executable, "-c", script]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        processes.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
     try:
         printed = [process.communicate(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], printed[0][1][-2000:] + printed[1][1][-2000:]
+    assert [process.returncode for process in processes] == [0, 0], (
+        printed[0][1][-2000:] + printed[1][1][-2000:]
+    )
     first, second = (json.loads(out.splitlines()[-1]) for out, _ in printed)
 
     def rows(batches: list) -> list:

@@ -1,4 +1,5 @@
-"""Random plans against the model of plans in plain Python: every epoch, every state, every shard."""
+"""Random plans against the model of plans in plain Python: every epoch, every state, every
+shard."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ BUILD: dict[str, Any] = {
     "unbatch": lambda d: d.unbatch(),
     "repeat": lambda d, n: d.repeat(n),
     "concatenate": lambda a, b: a.concatenate(b),
-    "zip": lambda a, b: tfy.Dataset.zip(a, b).map(minus, output_signature=tfy.TensorSpec((), "int64")),
+    "zip": lambda a, b: tfy.Dataset.zip(a, b).map(
+        minus, output_signature=tfy.TensorSpec((), "int64")
+    ),
     "map": lambda d: d.map(add, output_signature=tfy.TensorSpec((), "int64")),
     "filter": lambda d: d.filter(keep),
     "take_while": lambda d: d.take_while(low),
@@ -73,7 +76,20 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
     """Plans of single numbers."""
     plan = Plan("range", given=(draw(st.integers(0, 40)),))
     for _ in range(draw(st.integers(0, most))):
-        names = ["take", "skip", "shard", "repeat", "batch", "map", "filter", "take_while", "twice", "unique", "cache", "prefetch"]
+        names = [
+            "take",
+            "skip",
+            "shard",
+            "repeat",
+            "batch",
+            "map",
+            "filter",
+            "take_while",
+            "twice",
+            "unique",
+            "cache",
+            "prefetch",
+        ]
         if plan.indexed:
             names += ["shuffle"] * 6 + ["blocks"] * 2
         if branches:
@@ -92,7 +108,9 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
         elif name == "shuffle":
             plan = Plan(name, [plan], (draw(SEEDS), draw(st.booleans())))
         elif name == "blocks":
-            plan = Plan(name, [plan], (draw(SEEDS), draw(st.integers(1, 5)), draw(st.integers(1, 4))))
+            plan = Plan(
+                name, [plan], (draw(SEEDS), draw(st.integers(1, 5)), draw(st.integers(1, 4)))
+            )
         elif name in ("concatenate", "zip"):
             plan = Plan(name, [plan, draw(plans(most=2, branches=0))])
         else:
@@ -101,7 +119,11 @@ def plans(draw, most: int = 6, branches: int = 1) -> Plan:
 
 
 def _shuffled(draw, plan: Plan) -> Plan:
-    return Plan("shuffle", [plan], (draw(SEEDS), True)) if plan.indexed and draw(st.booleans()) else plan
+    return (
+        Plan("shuffle", [plan], (draw(SEEDS), True))
+        if plan.indexed and draw(st.booleans())
+        else plan
+    )
 
 
 @given(plans())
@@ -111,7 +133,11 @@ def test_every_epoch_is_that_of_the_model(plan):
     for epoch in range(3):
         assert listed(dataset.as_numpy_iterator()) == plan.rows(epoch), plan
     # However it is written or carried.
-    for again in (pickle.loads(pickle.dumps(dataset)), copy.copy(dataset), dataset.with_format("tensorferry")):
+    for again in (
+        pickle.loads(pickle.dumps(dataset)),
+        copy.copy(dataset),
+        dataset.with_format("tensorferry"),
+    ):
         again.set_epoch(1)
         assert listed(again.as_numpy_iterator()) == plan.rows(1)
     if plan.inputs:
@@ -156,7 +182,14 @@ def test_shards_are_those_of_the_model_and_make_up_the_whole(plan, count, epoch)
     assert sorted(x for part in parts for x in part) == sorted(plan.rows(epoch))
 
 
-@given(st.integers(0, 50), SEEDS, EPOCHS, st.integers(1, 4), st.lists(st.integers(0, 20), min_size=1, max_size=4), st.data())
+@given(
+    st.integers(0, 50),
+    SEEDS,
+    EPOCHS,
+    st.integers(1, 4),
+    st.lists(st.integers(0, 20), min_size=1, max_size=4),
+    st.data(),
+)
 @settings(max_examples=150)
 def test_runs_that_go_on_with_other_shards_hand_out_what_is_left(n, seed, epoch, new, steps, data):
     plan = Plan("shuffle", [Plan("range", given=(n,))], (seed, True))
@@ -165,7 +198,9 @@ def test_runs_that_go_on_with_other_shards_hand_out_what_is_left(n, seed, epoch,
     states, positions = [], []
     for index, taken in enumerate(steps):
         iterator = root.shard(len(steps), index).batch(size).as_numpy_iterator()
-        mine = [row for _, batch in zip(range(taken), iterator, strict=False) for row in batch.tolist()]
+        mine = [
+            row for _, batch in zip(range(taken), iterator, strict=False) for row in batch.tolist()
+        ]
         assert mine == rows[index :: len(steps)][: size * taken]
         states.append(iterator.state_dict())
         positions.append(len(mine))

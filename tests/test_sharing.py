@@ -1,4 +1,5 @@
-"""When memory is shared and when it is copied, seen by address, by lifetime and by writing to the source."""
+"""When memory is shared and when it is copied, seen by address, by lifetime and by writing to the
+source."""
 
 from __future__ import annotations
 
@@ -114,11 +115,28 @@ def test_copy_true_copies_what_could_be_shared(door):
 
 
 OBSTACLES = {
-    "dtype": (lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 0), "int32", copy=False), "dtype"),
-    "alignment": (lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 8), copy=False), "aligned"),
-    "strides": (lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 0)[::2], copy=False), "contiguous"),
-    "byte order": (lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9).astype(">i8"), 0), copy=False), "byte order"),
-    "odd bool": (lambda: tensorferry.convert_to_tensor(at_offset(np.full(9, 7, np.uint8), 0).view(bool), copy=False), "bool"),
+    "dtype": (
+        lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 0), "int32", copy=False),
+        "dtype",
+    ),
+    "alignment": (
+        lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 8), copy=False),
+        "aligned",
+    ),
+    "strides": (
+        lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9), 0)[::2], copy=False),
+        "contiguous",
+    ),
+    "byte order": (
+        lambda: tensorferry.convert_to_tensor(at_offset(np.arange(9).astype(">i8"), 0), copy=False),
+        "byte order",
+    ),
+    "odd bool": (
+        lambda: tensorferry.convert_to_tensor(
+            at_offset(np.full(9, 7, np.uint8), 0).view(bool), copy=False
+        ),
+        "bool",
+    ),
     "numbers": (lambda: tensorferry.convert_to_tensor([1, 2], copy=False), "array"),
     "dtype of a tensor": (lambda: tensorferry.tensor(np.arange(9), "int32", copy=False), "dtype"),
 }
@@ -243,14 +261,20 @@ def test_bools_that_hold_other_bytes_are_made_normal(target):
         truth = (np.arange(size) % 256) != 0
         for copy in (None, True):
             taken = tensorferry.convert_to_tensor(array, target, copy=copy).numpy()
-            assert set(taken.view(np.uint8).reshape(-1)[:: taken.itemsize].tolist()) <= {0, 1} or target == "float32"
+            assert (
+                set(taken.view(np.uint8).reshape(-1)[:: taken.itemsize].tolist()) <= {0, 1}
+                or target == "float32"
+            )
             same(taken, truth.astype(target or bool))
         frozen = freeze(at_offset((np.arange(size) % 256).astype(np.uint8), 0))
         taken = tensorferry.convert_to_tensor(frozen.view(bool)).numpy()
         same(taken.view(np.uint8), truth.astype(np.uint8))
 
 
-@given(order=st.permutations(range(6)), copies=st.lists(st.sampled_from([None, True, False]), min_size=6, max_size=6))
+@given(
+    order=st.permutations(range(6)),
+    copies=st.lists(st.sampled_from([None, True, False]), min_size=6, max_size=6),
+)
 def test_any_order_of_dropping_is_safe(order, copies):
     tensors = []
     for at, copy in enumerate(copies):

@@ -34,7 +34,9 @@ def test_documented_program_gives_the_pinned_orders() -> None:
         head, values = line.split(": ")
         n, epoch = map(int, head.split())
         source = PROGRAM["order"](n, PROGRAM["random"](7, epoch))
-        assert [source(index) for index in range(10)] == [int(value) for value in values.split()], line
+        assert [source(index) for index in range(10)] == [int(value) for value in values.split()], (
+            line
+        )
 
 
 def test_documented_program_gives_the_pinned_orders_in_blocks() -> None:
@@ -58,7 +60,9 @@ SIZE = st.one_of(st.integers(1, 12), st.integers(1, 10**6))
     seed=st.integers(0, 2**64 - 1),
     skipped=st.integers(0, 6000),
 )
-def test_a_shuffle_in_blocks_is_the_documented_one_from_any_place_on(n, block, blocks, rest, seed, skipped) -> None:
+def test_a_shuffle_in_blocks_is_the_documented_one_from_any_place_on(
+    n, block, blocks, rest, seed, skipped
+) -> None:
     buffer_size = block * blocks + min(rest, block - 1)
     dataset = tfy.Dataset.range(n).shuffle(buffer_size, seed, block=block).with_format("numpy")
     for epoch in range(2):
@@ -67,7 +71,10 @@ def test_a_shuffle_in_blocks_is_the_documented_one_from_any_place_on(n, block, b
         batches = dataset.batch(100) if epoch == 0 else dataset.repeat(2).skip(n).batch(100)
         assert [int(x) for batch in batches for x in batch] == expected
     shuffled = [int(x) for x in dataset.skip(skipped).take(5)]
-    assert shuffled == list(PROGRAM["order_in_blocks"](n, block, blocks, seed, 0))[skipped : skipped + 5]
+    assert (
+        shuffled
+        == list(PROGRAM["order_in_blocks"](n, block, blocks, seed, 0))[skipped : skipped + 5]
+    )
 
 
 def test_a_shuffle_in_blocks_says_what_is_wrong_when_it_is_built() -> None:
@@ -84,5 +91,7 @@ def test_a_shuffle_in_blocks_says_what_is_wrong_when_it_is_built() -> None:
         numbers.shuffle(None, block=1.5)
     with pytest.raises(tfy.errors.ValueError, match="Shuffle before repeat"):
         numbers.repeat().shuffle(block=3)
-    with pytest.raises(tfy.errors.ValueError, match="Shuffle before that stage, or give a buffer_size and no block"):
+    with pytest.raises(
+        tfy.errors.ValueError, match="Shuffle before that stage, or give a buffer_size and no block"
+    ):
         numbers.filter(lambda x: x > 3).shuffle(100, block=3)

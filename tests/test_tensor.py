@@ -23,7 +23,11 @@ def counted(shape, dtype="int32") -> np.ndarray:
     return np.arange(int(np.prod(shape))).reshape(shape).astype(dtype)
 
 
-@given(shape=SHAPES, order=st.sampled_from("CF"), name=st.sampled_from(["int8", "float64", "complex64", ">i4"]))
+@given(
+    shape=SHAPES,
+    order=st.sampled_from("CF"),
+    name=st.sampled_from(["int8", "float64", "complex64", ">i4"]),
+)
 def test_attributes_are_those_of_the_array(shape, order, name):
     array = np.asarray(counted(shape, name), order=order)
     array.flags.writeable = False
@@ -46,7 +50,9 @@ def test_basic_indexing_is_numpys_and_copies_nothing(data):
         assert address(actual.numpy()) == address(expected)
 
 
-@given(start=st.integers(), stop=st.integers(), step=st.integers().filter(bool), size=st.integers(0, 5))
+@given(
+    start=st.integers(), stop=st.integers(), step=st.integers().filter(bool), size=st.integers(0, 5)
+)
 def test_slices_with_any_numbers(start, stop, step, size):
     array = np.arange(size)
     same(tensorferry.tensor(array)[start:stop:step].numpy(), array[start:stop:step])
@@ -59,7 +65,9 @@ def test_slicing_a_slice():
     same(tensor[..., None, 3][4:].numpy(), array[..., None, 3][4:])
 
 
-@pytest.mark.parametrize("index", [10, -11, (0, 10), (0, 0, 0), (..., ...), 2**70, -(2**70)], ids=repr)
+@pytest.mark.parametrize(
+    "index", [10, -11, (0, 10), (0, 0, 0), (..., ...), 2**70, -(2**70)], ids=repr
+)
 def test_indices_outside_are_index_errors(index):
     array = counted((10, 10))
     with pytest.raises(IndexError):
@@ -68,7 +76,9 @@ def test_indices_outside_are_index_errors(index):
         tensorferry.tensor(array)[index]
 
 
-@pytest.mark.parametrize("index", ["a", 1.0, [0, 1], {0: 1}, (0, "a"), slice("a"), slice(None, None, 0)], ids=repr)
+@pytest.mark.parametrize(
+    "index", ["a", 1.0, [0, 1], {0: 1}, (0, "a"), slice("a"), slice(None, None, 0)], ids=repr
+)
 def test_what_is_no_basic_index_is_refused(index):
     with pytest.raises((TypeError, ValueError, IndexError)):
         tensorferry.tensor(counted((10, 10)))[index]
@@ -81,7 +91,10 @@ def test_an_index_error_has_a_code():
 
 
 def test_repr_shows_values_shape_and_dtype():
-    assert repr(tensorferry.tensor(np.array([1, 2], np.int32))) == "tensorferry.Tensor([1, 2], shape=(2,), dtype=int32)"
+    assert (
+        repr(tensorferry.tensor(np.array([1, 2], np.int32)))
+        == "tensorferry.Tensor([1, 2], shape=(2,), dtype=int32)"
+    )
     big = repr(tensorferry.tensor(np.zeros((1000, 1000))))
     assert "..." in big
     assert "shape=(1000, 1000), dtype=float64" in big
@@ -109,7 +122,12 @@ def test_comparison_is_elementwise_as_numpys(shape):
     array = counted(shape)
     other = array + (array % 2).astype("int32")
     tensor = tensorferry.tensor(array)
-    for right, numpys in [(tensorferry.tensor(other), other), (other, other), (3, 3), (tensor, array)]:
+    for right, numpys in [
+        (tensorferry.tensor(other), other),
+        (other, other),
+        (3, 3),
+        (tensor, array),
+    ]:
         for compare in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
             same(getattr(tensor, compare)(right), getattr(array, compare)(numpys))
     same(other == tensor, other == array)
@@ -137,7 +155,9 @@ def test_one_value_as_a_python_number():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_numpy_is_a_read_only_view(name):
-    tensor = tensorferry.tensor(counted((3,), np_dtype(name)) if name != "bool" else np.array([True, False, True]))
+    tensor = tensorferry.tensor(
+        counted((3,), np_dtype(name)) if name != "bool" else np.array([True, False, True])
+    )
     array = tensor.numpy()
     assert array.dtype == np_dtype(name) == tensor.dtype
     assert address(array) == address(tensor.numpy())
@@ -165,7 +185,11 @@ def test_array_obeys_dtype_and_copy():
 def test_array_can_be_asked_by_whatever_calls_it():
     tensor = tensorferry.tensor(counted((2, 3)))
     where = address(tensor.numpy())
-    for array in (tensor.__array__(), tensor.__array__(copy=False), tensor.__array__(np.int32, copy=False)):
+    for array in (
+        tensor.__array__(),
+        tensor.__array__(copy=False),
+        tensor.__array__(np.int32, copy=False),
+    ):
         assert address(array) == where
     assert address(tensor.__array__(copy=True)) != where
     for asked in (None, True):
@@ -208,7 +232,10 @@ def test_the_buffer_protocol_of_views():
         same(np.asarray(view), tensor.numpy()[index])
         assert view.contiguous == tensor.numpy()[index].flags.forc
     # What asks for bare bytes gets them packed.
-    assert hashlib.sha256(tensor[0, ::2]).digest() == hashlib.sha256(tensor.numpy()[0, ::2].copy()).digest()
+    assert (
+        hashlib.sha256(tensor[0, ::2]).digest()
+        == hashlib.sha256(tensor.numpy()[0, ::2].copy()).digest()
+    )
     with pytest.raises((BufferError, TypeError)):
         io.BytesIO(b"x" * 99).readinto(tensor[0])  # asks for writable ones
 
@@ -273,7 +300,12 @@ def test_astype_converts_checked():
 
 @pytest.mark.parametrize(
     ("dtype", "kind"),
-    [("nonsense", TypeError), (object(), TypeError), (np.dtype("M8[s]"), (TypeError, ValueError)), ("U3", (TypeError, ValueError))],
+    [
+        ("nonsense", TypeError),
+        (object(), TypeError),
+        (np.dtype("M8[s]"), (TypeError, ValueError)),
+        ("U3", (TypeError, ValueError)),
+    ],
     ids=str,
 )
 def test_dtypes_that_tensors_do_not_have(dtype, kind):
@@ -283,7 +315,9 @@ def test_dtypes_that_tensors_do_not_have(dtype, kind):
 
 
 @pytest.mark.parametrize(
-    "value", ["abc", None, {}, object(), [None], np.array(["a"]), np.zeros(2, "M8[s]"), [[1], [2, 3]]], ids=repr
+    "value",
+    ["abc", None, {}, object(), [None], np.array(["a"]), np.zeros(2, "M8[s]"), [[1], [2, 3]]],
+    ids=repr,
 )
 def test_values_that_are_no_numbers(value):
     with pytest.raises((TypeError, ValueError)):

@@ -45,7 +45,8 @@ def test_many_threads_share_one_array_and_the_last_one_lets_it_go(tf):
 
 
 def test_another_thread_runs_during_a_big_conversion():
-    """No thread is asked to give the GIL up, so the other one counts only while the main one has let go of it by itself."""
+    """No thread is asked to give the GIL up, so the other one counts only while the main one has
+    let go of it by itself."""
     run_python(
         """
         import sys, threading, time, numpy as np, tensorferry
@@ -90,7 +91,9 @@ def test_tensors_dropped_by_tensorflows_threads(tf):
         for _ in range(50):
             yield tensorferry.convert_to_tensor(array, copy=False)
 
-    data = tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((1000,), tf.int64))
+    data = tf.data.Dataset.from_generator(
+        batches, output_signature=tf.TensorSpec((1000,), tf.int64)
+    )
     data = data.map(lambda x: x + 1, num_parallel_calls=4).prefetch(4)
     for batch in data:
         same(batch.numpy(), np.arange(1, 1001))

@@ -1,5 +1,5 @@
-//! Any values in any layout, byte order and alignment, from any dtype to any: what the oracle says, element by element, and no byte
-//! written that is not an element's.
+//! Any values in any layout, byte order and alignment, from any dtype to any: what the oracle says,
+//! element by element, and no byte written that is not an element's.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -43,7 +43,8 @@ struct Place {
 impl Place {
     fn new(array: &Array, shape: &[usize], may_overlap: bool) -> Self {
         let dtype = DType::ALL[usize::from(array.dtype) % DType::ALL.len()];
-        let order = if array.swapped && dtype.size() > 1 { ByteOrder::Swapped } else { ByteOrder::Native };
+        let order =
+            if array.swapped && dtype.size() > 1 { ByteOrder::Swapped } else { ByteOrder::Native };
         let mut strides = vec![0; shape.len()];
         let mut packed = (dtype.size() + usize::from(array.gap % 4)).cast_signed();
         let mut axes: Vec<usize> = (0..shape.len()).collect();
@@ -109,13 +110,33 @@ fuzz_target!(|input: Input| {
 
     let expected: Vec<Option<scalar::Bytes>> = from
         .elements()
-        .map(|element| scalar::convert_scalar(scalar::read(from.dtype, from.order, &source[element]), to.dtype, casting))
+        .map(|element| {
+            scalar::convert_scalar(
+                scalar::read(from.dtype, from.order, &source[element]),
+                to.dtype,
+                casting,
+            )
+        })
         .collect();
     // SAFETY: the place's memory has room for its span.
-    let src = unsafe { View::from_raw(from.dtype, from.order, from.layout.clone(), source.as_ptr().wrapping_add(from.start)) };
+    let src = unsafe {
+        View::from_raw(
+            from.dtype,
+            from.order,
+            from.layout.clone(),
+            source.as_ptr().wrapping_add(from.start),
+        )
+    };
     let can = can_convert(&src, to.dtype, casting);
     // SAFETY: as above, and elements of such a place do not overlap.
-    let mut out = unsafe { ViewMut::from_raw(to.dtype, to.order, to.layout.clone(), target.as_mut_ptr().wrapping_add(to.start)) };
+    let mut out = unsafe {
+        ViewMut::from_raw(
+            to.dtype,
+            to.order,
+            to.layout.clone(),
+            target.as_mut_ptr().wrapping_add(to.start),
+        )
+    };
     let result = convert_into(&src, &mut out, casting);
     assert_eq!(result.is_ok(), can);
 
@@ -126,7 +147,11 @@ fuzz_target!(|input: Input| {
             for (at, (element, bytes)) in to.elements().zip(&expected).enumerate() {
                 let bytes = bytes.as_ref().expect("a value that does not fit was converted");
                 let actual = &target[element];
-                assert!(same(to.dtype, to.order, actual, bytes), "element {at} is {actual:?}, not {bytes:?}");
+                assert!(
+                    same(to.dtype, to.order, actual, bytes),
+                    "element {at} is {actual:?}, not \
+                    {bytes:?}"
+                );
             }
         }
         Err(Error::CastNotDefined { .. }) => assert!(!casting.is_defined(from.dtype, to.dtype)),
@@ -141,5 +166,8 @@ fuzz_target!(|input: Input| {
     for element in to.elements() {
         target[element].fill(UNTOUCHED);
     }
-    assert!(target.iter().all(|&byte| byte == UNTOUCHED), "a byte between the elements was written");
+    assert!(
+        target.iter().all(|&byte| byte == UNTOUCHED),
+        "a byte between the elements was written"
+    );
 });

@@ -1,4 +1,5 @@
-//! Any numbers in a DLPack structure: an error, or a tensor whose elements are where the numbers say; the deleter runs once.
+//! Any numbers in a DLPack structure: an error, or a tensor whose elements are where the numbers
+//! say; the deleter runs once.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,7 +8,8 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use libfuzzer_sys::fuzz_target;
 use tensorferry_core::dlpack::{
-    DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor, import, import_versioned,
+    DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor,
+    import, import_versioned,
 };
 use tensorferry_core::{Result, Tensor};
 
@@ -21,7 +23,8 @@ static MEMORY_BYTES: [u8; MEMORY] = {
     }
     bytes
 };
-const DTYPES: [(u8, u8); 8] = [(0, 8), (0, 32), (0, 64), (1, 16), (2, 32), (4, 16), (5, 128), (6, 8)];
+const DTYPES: [(u8, u8); 8] =
+    [(0, 8), (0, 32), (0, 64), (1, 16), (2, 32), (4, 16), (5, 128), (6, 8)];
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -56,7 +59,19 @@ fn tame(numbers: &mut [i64], small: bool) {
 }
 
 fuzz_target!(|input: Input| {
-    let Input { device, dtype, known_dtype, ndim, mut shape, strides, small, mut byte_offset, null, version, flags } = input;
+    let Input {
+        device,
+        dtype,
+        known_dtype,
+        ndim,
+        mut shape,
+        strides,
+        small,
+        mut byte_offset,
+        null,
+        version,
+        flags,
+    } = input;
     tame(&mut shape, small);
     let own_ndim = i32::try_from(shape.len()).unwrap_or(i32::MAX);
     let mut strides = strides.map(|mut strides| {
@@ -68,9 +83,14 @@ fuzz_target!(|input: Input| {
     if small {
         byte_offset %= 1024;
     }
-    let (code, bits) = if known_dtype { DTYPES[usize::from(dtype.0) % DTYPES.len()] } else { (dtype.0, dtype.1) };
+    let (code, bits) =
+        if known_dtype { DTYPES[usize::from(dtype.0) % DTYPES.len()] } else { (dtype.0, dtype.1) };
     let dl_tensor = DLTensor {
-        data: if null.0 { null_mut() } else { MEMORY_BYTES.as_ptr().wrapping_add(MEMORY / 2).cast_mut().cast::<c_void>() },
+        data: if null.0 {
+            null_mut()
+        } else {
+            MEMORY_BYTES.as_ptr().wrapping_add(MEMORY / 2).cast_mut().cast::<c_void>()
+        },
         device: DLDevice { device_type: device.unwrap_or(1), device_id: 0 },
         ndim: ndim.unwrap_or(own_ndim),
         dtype: DLDataType { code, bits, lanes: if known_dtype { 1 } else { dtype.2 } },
@@ -83,13 +103,20 @@ fuzz_target!(|input: Input| {
     match version {
         None => {
             let mut managed = DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(count) };
-            // SAFETY: shape and strides have room for 64 dimensions; the elements are looked at only if they lie in the memory.
+            // SAFETY: shape and strides have room for 64 dimensions; the elements are looked at
+            // only if they lie in the memory.
             let imported = unsafe { import(NonNull::from(&mut managed)) };
             look(imported.map(|imported| imported.tensor), &dl_tensor, &deleted);
         }
         Some((major, minor)) => {
             let version = DLPackVersion { major: if small { 1 } else { major }, minor };
-            let mut managed = DLManagedTensorVersioned { version, manager_ctx, deleter: Some(count_versioned), flags, dl_tensor };
+            let mut managed = DLManagedTensorVersioned {
+                version,
+                manager_ctx,
+                deleter: Some(count_versioned),
+                flags,
+                dl_tensor,
+            };
             // SAFETY: as above.
             let imported = unsafe { import_versioned(NonNull::from(&mut managed)) };
             if let Ok(imported) = &imported {
@@ -115,7 +142,8 @@ fn look(tensor: Result<Tensor>, described: &DLTensor, deleted: &AtomicUsize) {
         let (low, high) = (origin - base + span.start as i128, origin - base + span.end as i128);
         assert_eq!(tensor.buffer().as_ptr().addr() as i128, base + low);
         if low >= 0 && high <= MEMORY as i128 {
-            let range = usize::try_from(low).expect("not negative")..usize::try_from(high).expect("not negative");
+            let range = usize::try_from(low).expect("not negative")
+                ..usize::try_from(high).expect("not negative");
             assert_eq!(tensor.buffer().as_slice(), &MEMORY_BYTES[range]);
         }
     }

@@ -1,4 +1,5 @@
-//! Any bytes as a `.npy` file: an error or a header that holds together, and that survives being written and read.
+//! Any bytes as a `.npy` file: an error or a header that holds together, and that survives being
+//! written and read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -51,7 +52,11 @@ fn expand(bytes: &[u8]) -> Vec<u8> {
     ];
     bytes
         .iter()
-        .flat_map(|byte| WORDS.get(usize::from(*byte)).map_or(core::slice::from_ref(byte), |word| word.as_bytes()))
+        .flat_map(|byte| {
+            WORDS
+                .get(usize::from(*byte))
+                .map_or(core::slice::from_ref(byte), |word| word.as_bytes())
+        })
         .copied()
         .collect()
 }
@@ -61,10 +66,18 @@ fn check(bytes: &[u8]) {
     assert!(header.data_offset <= bytes.len());
     assert_eq!(npy_header::length(bytes).ok(), Some(header.data_offset));
     let (shape, itemsize) = (header.layout.shape(), header.dtype.size());
-    let layout = if header.fortran { Layout::fortran(shape, itemsize) } else { Layout::contiguous(shape, itemsize) };
+    let layout = if header.fortran {
+        Layout::fortran(shape, itemsize)
+    } else {
+        Layout::contiguous(shape, itemsize)
+    };
     assert_eq!(layout.as_ref().ok(), Some(&header.layout));
-    let written = npy_header::write(header.dtype, header.order, shape, header.fortran).expect("what was read can be written");
+    let written = npy_header::write(header.dtype, header.order, shape, header.fortran)
+        .expect("what was read can be written");
     let again = npy_header::parse(&written).expect("what was written can be read");
-    assert_eq!((again.dtype, again.order, again.fortran), (header.dtype, header.order, header.fortran));
+    assert_eq!(
+        (again.dtype, again.order, again.fortran),
+        (header.dtype, header.order, header.fortran)
+    );
     assert_eq!((&again.layout, again.data_offset % 64), (&header.layout, 0));
 }

@@ -19,7 +19,12 @@ struct Input<'a> {
 fuzz_target!(|input: Input<'_>| {
     let dtype = DType::ALL[usize::from(input.dtype) % DType::ALL.len()];
     let most = if input.small { 8 } else { u64::MAX };
-    let shape = Shape::new(input.shape.iter().map(|dim| dim.map(|dim| usize::try_from(dim % most).unwrap_or(usize::MAX))));
+    let shape = Shape::new(
+        input
+            .shape
+            .iter()
+            .map(|dim| dim.map(|dim| usize::try_from(dim % most).unwrap_or(usize::MAX))),
+    );
     let order = if input.swapped { ByteOrder::Swapped } else { ByteOrder::Native };
     let raw = Raw { dtype, order, shape, offset: input.offset % most };
     let path = file(input.bytes);
@@ -27,6 +32,9 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(mapped.is_ok(), read.is_ok());
     let (Ok(mapped), Ok(read)) = (mapped, read) else { return };
     assert!(mapped.nbytes() <= input.bytes.len());
-    let (a, b) = (mapped.read().expect("a file that nobody changes"), read.read().expect("a file that nobody changes"));
+    let (a, b) = (
+        mapped.read().expect("a file that nobody changes"),
+        read.read().expect("a file that nobody changes"),
+    );
     assert_eq!((a.shape(), elements(&a)), (b.shape(), elements(&b)));
 });

@@ -1,4 +1,5 @@
-//! Any bytes as a `.safetensors` file: an error or arrays that lie in it, and that survive being written and read.
+//! Any bytes as a `.safetensors` file: an error or arrays that lie in it, and that survive being
+//! written and read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -21,12 +22,20 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn written_again(bytes: &[u8]) {
     let Some(read) = check(bytes, Format::SafeTensors, bytes.len()) else { return };
-    let arrays: Vec<(&str, Array)> =
-        read.iter().map(|(name, tensor)| (name.as_str(), tensor.clone().try_into().expect("an array"))).collect();
+    let arrays: Vec<(&str, Array)> = read
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor.clone().try_into().expect("an array")))
+        .collect();
     let path = file(b"");
-    save_arrays(&path, &arrays, Some(Format::SafeTensors), false).expect("what was read can be written");
+    save_arrays(&path, &arrays, Some(Format::SafeTensors), false).expect(
+        "what was read can be \
+        written",
+    );
     let bytes = std::fs::read(&path).expect("it was written");
-    let again = check(&bytes, Format::SafeTensors, bytes.len()).expect("what was written can be read");
+    let again = check(&bytes, Format::SafeTensors, bytes.len()).expect(
+        "what was written can be \
+        read",
+    );
     assert_eq!(again.len(), read.len());
     for (name, tensor) in &read {
         let (_, other) = again.iter().find(|(other, _)| other == name).expect("the same names");
@@ -65,7 +74,11 @@ fn expand(bytes: &[u8]) -> Vec<u8> {
     ];
     bytes
         .iter()
-        .flat_map(|byte| WORDS.get(usize::from(*byte)).map_or(core::slice::from_ref(byte), |word| word.as_bytes()))
+        .flat_map(|byte| {
+            WORDS
+                .get(usize::from(*byte))
+                .map_or(core::slice::from_ref(byte), |word| word.as_bytes())
+        })
         .copied()
         .collect()
 }

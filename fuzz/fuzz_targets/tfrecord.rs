@@ -8,7 +8,8 @@ use tensorferry_fuzz::{check, file};
 fuzz_target!(|bytes: &[u8]| {
     check(bytes, Format::TfRecord, bytes.len());
     check(bytes, Format::TfRecordBytes, bytes.len());
-    // Records of ours, so that the fuzzer need not guess checksums: several of one or of several lengths, and an Example in each.
+    // Records of ours, so that the fuzzer need not guess checksums: several of one or of several
+    // lengths, and an Example in each.
     let Some((&first, rest)) = bytes.split_first() else { return };
     let step = usize::from(first % 64) + 1;
     let records: Vec<&[u8]> = rest.chunks(step).collect();
@@ -21,10 +22,12 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn rows(records: &[&[u8]]) {
     let framed: Vec<u8> = records.iter().flat_map(|record| frame(record)).collect();
-    // Of an Example, a feature of no values has rows of no bytes, and one of numbers eight bytes for each of its own.
+    // Of an Example, a feature of no values has rows of no bytes, and one of numbers eight bytes
+    // for each of its own.
     check(&framed, Format::TfRecord, framed.len() * 8);
     let equal = records.windows(2).all(|pair| pair[0].len() == pair[1].len());
-    let array = open(&[file(&framed)], Some(Format::TfRecordBytes), Mode::Read).and_then(|opened| opened.array());
+    let array = open(&[file(&framed)], Some(Format::TfRecordBytes), Mode::Read)
+        .and_then(|opened| opened.array());
     assert_eq!(array.is_ok(), equal);
     if let Ok(array) = array {
         let read = array.read().expect("records of ours");
@@ -33,7 +36,9 @@ fn rows(records: &[&[u8]]) {
 }
 
 fn frame(record: &[u8]) -> Vec<u8> {
-    let masked = |bytes: &[u8]| crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes();
+    let masked = |bytes: &[u8]| {
+        crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+    };
     let len = (record.len() as u64).to_le_bytes();
     [&len[..], &masked(&len), record, &masked(record)].concat()
 }

@@ -1,4 +1,5 @@
-"""NumPy arrays to TensorFlow, PyTorch and JAX tensors: checked, without copies where that is sound, fast.
+"""NumPy arrays to TensorFlow, PyTorch and JAX tensors: checked, without copies where that is sound,
+fast.
 
 >>> import numpy as np, tensorferry
 >>> tensorferry.tensor(np.array([1, 2, 3]), "int32")
@@ -58,5 +59,6 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# A tensor may be dropped by a framework's thread after the interpreter is gone; from now on such drops leave Python alone.
+# A tensor may be dropped by a framework's thread after the interpreter is gone; from now on such
+# drops leave Python alone.
 atexit.register(interpreter_exits)

@@ -22,7 +22,8 @@ GREATEST, LEAST = 2**63 - 1, -(2**63)
 
 
 def shown(value: Any) -> str:
-    """A value as a message has it: whole numbers of thousands of digits, and long texts, in short."""
+    """A value as a message has it: whole numbers of thousands of digits, and long texts, in
+    short."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"{'-' if value < 0 else ''}2**{value.bit_length() - 1} and more"
     try:
@@ -42,20 +43,30 @@ def index(value: Any, stage: str, name: str) -> int:
 
 
 def whole(value: Any, stage: str, name: str) -> int:
-    """An argument that has to be a whole number of 64 bits: a Python or NumPy int, or a tensor of one."""
+    """An argument that has to be a whole number of 64 bits: a Python or NumPy int, or a tensor of
+    one."""
     number = index(value, stage, name)
     if not LEAST <= number <= GREATEST:
         raise errors.make(
-            "values_do_not_fit", f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, not {shown(number)}"
+            "values_do_not_fit",
+            f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, not {shown(number)}",
         )
     return number
 
 
 def flag(value: Any, stage: str, name: str) -> bool:
-    """An argument that has to be True or False: Python's, NumPy's or a tensor of one. 0, 1 and None count, as for tf.data."""
-    if value is None or isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+    """An argument that has to be True or False: Python's, NumPy's or a tensor of one. 0, 1 and None
+    count, as for tf.data."""
+    if (
+        value is None
+        or isinstance(value, bool | np.bool_)
+        or (isinstance(value, int) and value in (0, 1))
+    ):
         return bool(value)
-    if getattr(getattr(value, "dtype", None), "name", None) == "bool" and getattr(value, "shape", None) == ():
+    if (
+        getattr(getattr(value, "dtype", None), "name", None) == "bool"
+        and getattr(value, "shape", None) == ()
+    ):
         return bool(value)
     raise errors.make("wrong_type", f"{stage}: {name} has to be True or False, not {shown(value)}")
 
@@ -65,7 +76,9 @@ def number(value: Any, stage: str, name: str) -> float:
     try:
         if not isinstance(value, str | bytes):
             return float(value)
-    except Exception:  # TypeError, ValueError, and what frameworks raise of tensors without a number
+    except (
+        Exception
+    ):  # TypeError, ValueError, and what frameworks raise of tensors without a number
         pass
     raise errors.make("wrong_type", f"{stage}: {name} has to be a number, not {shown(value)}")
 
@@ -73,7 +86,10 @@ def number(value: Any, stage: str, name: str) -> float:
 def shape(value: Any, stage: str) -> list[int]:
     """A shape all of whose lengths are known: a sequence of them, or one."""
     if isinstance(value, str | bytes):
-        raise errors.make("wrong_type", f"{stage}: shape has to be a length, or a sequence of lengths, not {shown(value)}")
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: shape has to be a length, or a sequence of lengths, not {shown(value)}",
+        )
     return [at_least(length, 0, stage, "every length of shape") for length in several(value)]
 
 
@@ -99,7 +115,9 @@ def at_least(value: Any, least: int, stage: str, name: str) -> int:
     """A whole number that is not less than another."""
     number = whole(value, stage, name)
     if number < least:
-        raise errors.make("argument", f"{stage}: {name} has to be at least {least}, not {shown(number)}")
+        raise errors.make(
+            "argument", f"{stage}: {name} has to be at least {least}, not {shown(number)}"
+        )
     return number
 
 
@@ -109,10 +127,16 @@ def wholes(value: Any, stage: str, name: str) -> list[int]:
 
 
 def lengths(value: Any, least: int, stage: str, name: str) -> list[int | None]:
-    """Lengths of dimensions: a sequence of them, or one; None, as -1, in it stands for what an element has."""
+    """Lengths of dimensions: a sequence of them, or one; None, as -1, in it stands for what an
+    element has."""
     if value is None:
-        raise errors.make("wrong_type", f"{stage}: {name} has to be a length for each dimension, not None")
-    return [None if is_unknown(length) else at_least(length, least, stage, name) for length in several(value)]
+        raise errors.make(
+            "wrong_type", f"{stage}: {name} has to be a length for each dimension, not None"
+        )
+    return [
+        None if is_unknown(length) else at_least(length, least, stage, name)
+        for length in several(value)
+    ]
 
 
 def is_unknown(length: Any) -> bool:
@@ -131,15 +155,18 @@ def several(value: Any) -> list[Any]:
 
 
 def seed(value: Any, stage: str) -> int | None:
-    """The 64 bits of a seed; None where one is to be drawn. A seed from 0 to 2^64 - 1 is taken as it is; any other is hashed, all of
-    it (BLAKE2b of its two's complement, little-endian, in as many bytes as it needs), so that none stands for another."""
+    """The 64 bits of a seed; None where one is to be drawn. A seed from 0 to 2^64 - 1 is taken as
+    it is; any other is hashed, all of it (BLAKE2b of its two's complement, little-endian, in as
+    many bytes as it needs), so that none stands for another."""
     if value is None:
         return None
     number = index(value, stage, "seed")
     if 0 <= number < 2**64:
         return number
     digits = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
-    return int.from_bytes(hashlib.blake2b(digits, digest_size=8, person=b"tensorferry seed").digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(digits, digest_size=8, person=b"tensorferry seed").digest(), "little"
+    )
 
 
 def count(value: Any, stage: str, name: str = "count") -> int | None:
@@ -151,8 +178,9 @@ def count(value: Any, stage: str, name: str = "count") -> int | None:
 
 
 def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
-    """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's numbers get the dtype that TensorFlow
-    gives them; where they are to be ``exact``, because their dtype is known, they stay what they are."""
+    """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's
+    numbers get the dtype that TensorFlow gives them; where they are to be ``exact``, because their
+    dtype is known, they stay what they are."""
     if isinstance(value, _internal.Array | _internal.Tensor):
         return value, True
     if isinstance(value, np.ndarray):
@@ -183,7 +211,10 @@ def sources(values: list[Any], names: list[str], stage: str) -> list[tuple[Any, 
     """As :func:`source`, of each part of a structure, which errors call by its name."""
     if not names:
         return [source(value, stage) for value in values]
-    return [source(value, f"{stage}: component {name}") for value, name in zip(values, names, strict=True)]
+    return [
+        source(value, f"{stage}: component {name}")
+        for value, name in zip(values, names, strict=True)
+    ]
 
 
 #: The kinds of NumPy dtypes that are numbers; ml_dtypes' are of kind V.
@@ -212,5 +243,6 @@ def is_immutable(value: Any) -> bool:
     """Whether a framework promises that its tensor never changes."""
     tensorflow, jax = sys.modules.get("tensorflow"), sys.modules.get("jax")
     return bool(
-        (tensorflow is not None and isinstance(value, tensorflow.Tensor)) or (jax is not None and isinstance(value, jax.Array))
+        (tensorflow is not None and isinstance(value, tensorflow.Tensor))
+        or (jax is not None and isinstance(value, jax.Array))
     )

@@ -1,7 +1,9 @@
-"""Arrays that other libraries read when they are asked for: of h5py, zarr, netCDF4, TensorStore, dask, and what is like them.
+"""Arrays that other libraries read when they are asked for: of h5py, zarr, netCDF4, TensorStore,
+dask, and what is like them.
 
-Rationale: rows are asked for a batch at a time, in order and without repetition, as few selections as the library is quick with.
-One thread at a time reads: the C library under h5py and netCDF4 is not thread-safe, and of others nothing is known.
+Rationale: rows are asked for a batch at a time, in order and without repetition, as few selections
+as the library is quick with. One thread at a time reads: the C library under h5py and netCDF4 is
+not thread-safe, and of others nothing is known.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ def _new_lock() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent's may have held it
 
-#: Libraries whose arrays take a list of increasing row numbers, and read what they need of each once.
+# : Libraries whose arrays take a list of increasing row numbers, and read what they need of each
+# once.
 _LISTS = ("h5py", "zarr", "netCDF4", "dask")
 #: Rows that are nearer than so many bytes to one another are read as one piece.
 _GAP = 16 << 10
-#: Where there are no more pieces than this, each is a slice: libraries are quicker with those than with lists.
+# : Where there are no more pieces than this, each is a slice: libraries are quicker with those than
+# with lists.
 _PIECES = 8
 
 
@@ -46,10 +50,18 @@ def _library(value: Any) -> str:
 def is_array_like(value: Any) -> bool:
     """Whether a value has a shape, a dtype and items, but no memory that could be shared."""
     cls = type(value)
-    if cls.__module__ == "builtins" or isinstance(value, np.ndarray | np.generic | _internal.Array | _internal.Tensor):
+    if cls.__module__ == "builtins" or isinstance(
+        value, np.ndarray | np.generic | _internal.Array | _internal.Tensor
+    ):
         return False
     if not hasattr(cls, "__getitem__") or any(
-        hasattr(cls, name) for name in ("__dlpack__", "__array_interface__", "__array_struct__", "__cuda_array_interface__")
+        hasattr(cls, name)
+        for name in (
+            "__dlpack__",
+            "__array_interface__",
+            "__array_struct__",
+            "__cuda_array_interface__",
+        )
     ):
         return False
     shape = getattr(value, "shape", None)
@@ -78,7 +90,9 @@ def _name(value: Any) -> str:
 def whole(value: Any) -> Any:
     """All of it in memory."""
     with _lock:
-        read = value[...] if _library(value) in ("h5py", "zarr", "netCDF4") else np.asanyarray(value)
+        read = (
+            value[...] if _library(value) in ("h5py", "zarr", "netCDF4") else np.asanyarray(value)
+        )
     array = _plain(value, read)
     if array.shape != tuple(value.shape):
         raise _changed(value, tuple(value.shape), array.shape)
@@ -88,7 +102,9 @@ def whole(value: Any) -> Any:
 
 
 def opened(value: Any) -> Any:
-    """A :class:`tensorferry.Array` whose rows are read when they are asked for; all of it in memory if it has no rows."""
+    """A :class:`tensorferry.Array` whose rows are read when they are asked for; all of it in memory
+    if it has no rows.
+    """
     shape = tuple(int(dim) for dim in value.shape)
     if not shape:
         return whole(value)
@@ -106,7 +122,9 @@ class _Reader:
         self.row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
     def _found(self) -> np.dtype[Any]:
-        """The dtype of what is read: netCDF4 scales numbers as their variable says, which its dtype does not tell."""
+        """The dtype of what is read: netCDF4 scales numbers as their variable says, which its dtype
+        does not tell.
+        """
         dtype = _dtype(self.value)
         if _library(self.value) not in ("h5py", "zarr") and self.shape[0]:
             with _lock:

@@ -1,4 +1,5 @@
-"""What ``bucket_by_sequence_length`` is made of: a key for each element, and a batch of each full bucket."""
+"""What ``bucket_by_sequence_length`` is made of: a key for each element, and a batch of each full
+bucket."""
 
 from __future__ import annotations
 
@@ -18,10 +19,15 @@ _Named: TypeAlias = tuple[tuple[str, int], Callable[..., _T]]
 class Buckets:
     """Ranges of lengths, how many elements of each make a batch, and how it is made."""
 
-    def __init__(self, length: Callable[..., Any], boundaries: Any, sizes: Any, drop_remainder: bool) -> None:
+    def __init__(
+        self, length: Callable[..., Any], boundaries: Any, sizes: Any, drop_remainder: bool
+    ) -> None:
         self.length = length
         self.boundaries = _arguments.wholes(boundaries, STAGE, "every one of bucket_boundaries")
-        self.sizes = [_arguments.positive(size, STAGE, "every one of bucket_batch_sizes") for size in _arguments.several(sizes)]
+        self.sizes = [
+            _arguments.positive(size, STAGE, "every one of bucket_batch_sizes")
+            for size in _arguments.several(sizes)
+        ]
         self.drop_remainder = drop_remainder
         count = len(self.boundaries) + 1
         if len(self.sizes) != count:
@@ -29,12 +35,20 @@ class Buckets:
                 "argument",
                 f"{STAGE}: {count - 1} bucket_boundaries make {count} buckets, but bucket_batch_sizes are {len(self.sizes)}",
             )
-        #: For each bucket the dimensions that its elements are padded to; empty if they are not padded.
+        # : For each bucket the dimensions that its elements are padded to; empty if they are not
+        # padded.
         self.shapes: list[list[list[int | None]]] = []
         self.values: list[Any] = []
         self.to_boundary = False
 
-    def pad(self, plan: _internal.Plan, structure: Structure, shapes: Any, values: Any, to_boundary: bool) -> list[_spec.Part]:
+    def pad(
+        self,
+        plan: _internal.Plan,
+        structure: Structure,
+        shapes: Any,
+        values: Any,
+        to_boundary: bool,
+    ) -> list[_spec.Part]:
         """Has batches padded, and says what they are."""
         spec = plan.spec
         common = _padding.shapes(structure, spec, shapes, STAGE)
@@ -44,8 +58,15 @@ class Buckets:
         for boundary in [*self.boundaries, None]:
             filler = None
             if to_boundary and boundary is not None:
-                filler = _arguments.positive(boundary, STAGE, "every one of bucket_boundaries, to pad to,") - 1
-            self.shapes.append([[filler if dim is None else dim for dim in dims] for dims in common])
+                filler = (
+                    _arguments.positive(
+                        boundary, STAGE, "every one of bucket_boundaries, to pad to,"
+                    )
+                    - 1
+                )
+            self.shapes.append(
+                [[filler if dim is None else dim for dim in dims] for dims in common]
+            )
         return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
 
     def _check(self, plan: _internal.Plan, shapes: list[list[int | None]]) -> None:
@@ -53,13 +74,21 @@ class Buckets:
         try:
             plan.padded_batch(1, shapes, self.values, False)
         except errors.Error as error:
-            raise errors.make(error.code, str(error).replace("padded_batch: ", f"{STAGE}: ", 1)) from None
+            raise errors.make(
+                error.code, str(error).replace("padded_batch: ", f"{STAGE}: ", 1)
+            ) from None
 
     def key(self, *element: Any) -> int:
         """The number of the bucket that an element belongs to."""
-        length = _arguments.whole(self.length(*element), STAGE, "the length that element_length_func returns")
+        length = _arguments.whole(
+            self.length(*element), STAGE, "the length that element_length_func returns"
+        )
         starts, ends = [-math.inf, *self.boundaries], [*self.boundaries, math.inf]
-        at = next(at for at, (start, end) in enumerate(zip(starts, ends, strict=True)) if start <= length < end)
+        at = next(
+            at
+            for at, (start, end) in enumerate(zip(starts, ends, strict=True))
+            if start <= length < end
+        )
         if self.to_boundary and at == len(self.boundaries):
             raise errors.make(
                 "argument",
@@ -77,14 +106,21 @@ class Buckets:
         plan: _internal.Plan = window._plan
         if not self.shapes:
             return plan.batch(self.size(key), self.drop_remainder)
-        return plan.padded_batch(self.size(key), self.shapes[int(key)], self.values, self.drop_remainder)
+        return plan.padded_batch(
+            self.size(key), self.shapes[int(key)], self.values, self.drop_remainder
+        )
 
     def functions(
         self,
     ) -> tuple[_Named[int], _Named[_internal.Plan], _Named[int]]:
-        """Key, batch and size, with what the plan calls them: everything that changes what elements are."""
+        """Key, batch and size, with what the plan calls them: everything that changes what elements
+        are."""
         padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
         batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
         name, identity = _identity.known_as(self.length)
         key = f"{STAGE}({name}, {self.boundaries})"
-        return ((key, identity), self.key), ((batch, 0), self.batch), ((str(self.sizes), 0), self.size)
+        return (
+            ((key, identity), self.key),
+            ((batch, 0), self.batch),
+            ((str(self.sizes), 0), self.size),
+        )

@@ -10,6 +10,7 @@ from tensorferry._internal import run_command
 
 def main() -> int:
     """Does what ``sys.argv`` says, and returns the exit status."""
-    # The command waits for Ctrl-C itself. Python's handler would raise KeyboardInterrupt after it has ended.
+    # The command waits for Ctrl-C itself. Python's handler would raise KeyboardInterrupt after it
+    # has ended.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return run_command(sys.argv)

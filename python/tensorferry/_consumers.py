@@ -1,7 +1,7 @@
 """What other libraries make of DLPack that its specification does not say.
 
-Limitations: a frame tells who asks. A library that wraps PyTorch's functions in C, and names ``__dlpack__`` in Python, is not told
-from one that looks at the read-only flag.
+Limitations: a frame tells who asks. A library that wraps PyTorch's functions in C, and names
+``__dlpack__`` in Python, is not told from one that looks at the read-only flag.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from tensorferry import errors
 
 
 def may_write() -> bool:
-    """Whether whoever asks for a capsule, without a word on copies, may be PyTorch: it ignores the flag that says read-only.
+    """Whether whoever asks for a capsule, without a word on copies, may be PyTorch: it ignores the
+    flag that says read-only.
 
-    NumPy and JAX name ``copy=``. PyTorch asks from its function ``from_dlpack``, or in C, from a frame that does not name ``__dlpack__``.
+    NumPy and JAX name ``copy=``. PyTorch asks from its function ``from_dlpack``, or in C, from a
+    frame that does not name ``__dlpack__``.
     """
     if "torch" not in sys.modules:
         return False
@@ -25,18 +27,26 @@ def may_write() -> bool:
 
 
 def exportable(tensor: Any) -> Any:
-    """The tensor of PyTorch's, as its exporter gives the right numbers: views that negate or conjugate lazily do so first."""
+    """The tensor of PyTorch's, as its exporter gives the right numbers: views that negate or
+    conjugate lazily do so first.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(tensor, torch.Tensor):
         return tensor
     if tensor.is_quantized:
-        raise _refused(tensor, "is quantized", "dequantize() gives its numbers, int_repr() those that are stored")
+        raise _refused(
+            tensor,
+            "is quantized",
+            "dequantize() gives its numbers, int_repr() those that are stored",
+        )
     if tensor.is_nested:
         raise _refused(tensor, "is nested", "torch.nested.to_padded_tensor makes one array of it")
     if tensor.layout is not torch.strided:
         raise _refused(tensor, f"has the layout {tensor.layout}", "to_dense() lays its numbers out")
     if tensor.device.type == "meta":
-        raise _refused(tensor, "is on the device meta", "it has a shape and no numbers; make it on the CPU")
+        raise _refused(
+            tensor, "is on the device meta", "it has a shape and no numbers; make it on the CPU"
+        )
     if tensor.requires_grad:
         tensor = tensor.detach()
     return tensor.resolve_conj().resolve_neg()

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 class Augment(Native):
-    """More methods that tf.data does not have. What is left to chance follows from the seed, the element's place in the dataset and the
-    epoch: it is the same whatever the number of threads, and in every version. The parts of an element that ``which`` chooses are treated
-    alike, an image and its mask."""
+    """More methods that tf.data does not have. What is left to chance follows from the seed, the
+    element's place in the dataset and the epoch: it is the same whatever the number of threads, and
+    in every version. The parts of an element that ``which`` chooses are treated alike, an image and
+    its mask."""
 
     __slots__ = ()
 
     @recorded
     def random_crop(self, size: Any, seed: Any = None, which: Any = None) -> Dataset:
-        """A part of each element, cut out at a random place: another one in each epoch, every one as likely.
+        """A part of each element, cut out at a random place: another one in each epoch, every one
+        as likely.
 
         Args:
             size: the lengths to cut out of the leading dimensions; None or -1 leaves one whole, and so are further dimensions.
@@ -46,7 +48,9 @@ class Augment(Native):
         return self._with(_seeds.seeded(plan, self._plan))
 
     @recorded
-    def flip(self, axis: Any, probability: float = 0.5, seed: Any = None, which: Any = None) -> Dataset:
+    def flip(
+        self, axis: Any, probability: float = 0.5, seed: Any = None, which: Any = None
+    ) -> Dataset:
         """Elements reversed along ``axis``, each with a probability: others in each epoch.
 
         Args:
@@ -71,8 +75,8 @@ class Augment(Native):
 
     @recorded
     def pad_to(self, shape: Any, value: Any = 0, which: Any = None) -> Dataset:
-        """Elements padded at the ends of their dimensions to one shape, so that they can be batched. (``padded_batch`` pads to the longest
-        of each batch.)
+        """Elements padded at the ends of their dimensions to one shape, so that they can be
+        batched. (``padded_batch`` pads to the longest of each batch.)
 
         Args:
             shape: a length for each dimension; None or -1 keeps one as it is.

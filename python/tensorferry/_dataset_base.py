@@ -1,4 +1,5 @@
-"""What every dataset is: a plan of ``_internal``, the structure of its elements, a format, and the recipe it was made by."""
+"""What every dataset is: a plan of ``_internal``, the structure of its elements, a format, and the
+recipe it was made by."""
 
 from __future__ import annotations
 
@@ -32,7 +33,11 @@ def recorded(method: Callable[_P, Dataset]) -> Callable[_P, Dataset]:
     """Has the dataset that a method makes remember how: that is how it is pickled."""
 
     parameters = inspect.signature(method).parameters
-    positional = [name for name, parameter in parameters.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    positional = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
     at = positional.index("name") if "name" in positional else sys.maxsize
 
     @functools.wraps(method)
@@ -60,7 +65,8 @@ class Cardinality(int):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How an iteration spends the machine. The elements and their order are the same whatever is chosen.
+    """How an iteration spends the machine. The elements and their order are the same whatever is
+    chosen.
 
     Args:
         threads: how many threads compute elements ahead; None for as many as the process may use.
@@ -77,16 +83,24 @@ class Options:
     read_ahead: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least, most in (("threads", 1, MOST_THREADS), ("memory_limit", 0, None), ("read_ahead", 0, None)):
+        for name, least, most in (
+            ("threads", 1, MOST_THREADS),
+            ("memory_limit", 0, None),
+            ("read_ahead", 0, None),
+        ):
             value = getattr(self, name)
             if value is None:
                 continue
             if isinstance(value, str):
                 way = "an int, as 2**30" if name == "memory_limit" else "an int"
-                raise errors.make("wrong_type", f"Options: {name} has to be a whole number, {way}, not {value!r}")
+                raise errors.make(
+                    "wrong_type", f"Options: {name} has to be a whole number, {way}, not {value!r}"
+                )
             number = _arguments.at_least(value, least, "Options", name)
             if most is not None and number > most:
-                raise errors.make("argument", f"Options: {name} has to be at most {most}, not {number}")
+                raise errors.make(
+                    "argument", f"Options: {name} has to be at most {most}, not {number}"
+                )
             object.__setattr__(self, name, number)
 
 
@@ -96,18 +110,29 @@ _FAMILIES = itertools.count(1)
 
 #: What TensorFlow asks a tf.data.Dataset for.
 _TF_DATA = frozenset(
-    {"_variant_tensor", "_apply_debug_options", "_type_spec", "_inputs", "_flat_structure", "_shape_invariant_to_type_spec"}
+    {
+        "_variant_tensor",
+        "_apply_debug_options",
+        "_type_spec",
+        "_inputs",
+        "_flat_structure",
+        "_shape_invariant_to_type_spec",
+    }
 )
 #: Methods of tf.data.Dataset that there are not, and what to write.
 _WAYS = {
     "list_files": 'Dataset.from_files("part-*.npy") opens what a pattern matches.',
     "snapshot": "dataset.save(path) writes elements, and Dataset.load(path) has them by index.",
-    "ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write dataset.to_tf_data().ragged_batch(n).",
-    "dense_to_ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write dataset.to_tf_data().ragged_batch(n).",
+    "ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
+    "dataset.to_tf_data().ragged_batch(n).",
+    "dense_to_ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
+    "dataset.to_tf_data().ragged_batch(n).",
     "sparse_batch": "For sparse batches write dataset.to_tf_data().sparse_batch(n, shape).",
-    "rejection_resample": "For it write dataset.to_tf_data().rejection_resample(...), or mix with sample_from_datasets.",
+    "rejection_resample": "For it write dataset.to_tf_data().rejection_resample(...), or mix "
+    "with sample_from_datasets.",
     "get_single_element": "For the only element write next(iter(dataset)).",
-    "ignore_errors": "An element that fails raises, and the iterator goes on with the next: catch it in the loop.",
+    "ignore_errors": "An element that fails raises, and the iterator goes on with the next: "
+    "catch it in the loop.",
     "fingerprint": "For it write dataset.to_tf_data().fingerprint().",
     "counter": "Dataset.range(start, 2**63 - 1, step) counts.",
     "make_one_shot_iterator": "Write iter(dataset).",
@@ -116,7 +141,8 @@ _WAYS = {
 
 
 class _Kind(type):
-    """The class of dataset classes. Keras and tf.data write the class of an argument that they refuse: it says what they take."""
+    """The class of dataset classes. Keras and tf.data write the class of an argument that they
+    refuse: it says what they take."""
 
     def __repr__(cls) -> str:
         return f"<class '{cls.__module__}.{cls.__qualname__}': Keras and tf.data take what its to_tf_data() returns>"
@@ -125,25 +151,41 @@ class _Kind(type):
 class Base(metaclass=_Kind):
     """The parts of a dataset, and how others are made of them."""
 
-    __slots__ = ("__weakref__", "_family", "_format", "_options", "_packer", "_plan", "_recipe", "_structure")
+    __slots__ = (
+        "__weakref__",
+        "_family",
+        "_format",
+        "_options",
+        "_packer",
+        "_plan",
+        "_recipe",
+        "_structure",
+    )
 
     _plan: _internal.Plan
     _structure: Structure
     _format: Format
     _options: Options
-    #: A copy's own, and that of all that is made of it: they count their epochs apart from the original's.
+    # : A copy's own, and that of all that is made of it: they count their epochs apart from the
+    # original's.
     _family: int
     _recipe: Recipe
     _packer: _internal.Packer | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Base:
         raise TypeError(
-            "a Dataset is made by its methods: Dataset.from_tensor_slices(array), Dataset.range(10), Dataset.from_generator(...)"
+            "a Dataset is made by its methods: Dataset.from_tensor_slices(array), "
+            "Dataset.range(10), Dataset.from_generator(...)"
         )
 
     @classmethod
     def _of(
-        cls, plan: _internal.Plan, structure: Structure, format: Format, options: Options = DEFAULT, family: int = 0
+        cls,
+        plan: _internal.Plan,
+        structure: Structure,
+        format: Format,
+        options: Options = DEFAULT,
+        family: int = 0,
     ) -> Dataset:
         plan.check_depth()
         dataset: Any = object.__new__(cls)
@@ -163,8 +205,15 @@ class Base(metaclass=_Kind):
         return plan.named(names) if names else plan
 
     def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
-        """The dataset of another plan, of the same structure if none is given, in the same format."""
-        return self._of(plan, self._structure if structure is None else structure, self._format, self._options, self._family)
+        """The dataset of another plan, of the same structure if none is given, in the same
+        format."""
+        return self._of(
+            plan,
+            self._structure if structure is None else structure,
+            self._format,
+            self._options,
+            self._family,
+        )
 
     def _packed(self) -> _internal.Packer:
         """What nests this dataset's elements."""
@@ -182,10 +231,12 @@ class Base(metaclass=_Kind):
         return self._plan.iterate(packer, options.threads, options.memory_limit, options.read_ahead)
 
     def set_epoch(self, epoch: Any) -> None:
-        """Says which epoch the next pass is: over this dataset, and over all that are made of it, before or after. For training that
-        counts its epochs itself: each worker process is told the epoch, or a run goes on with ``fit(initial_epoch=k)``.
+        """Says which epoch the next pass is: over this dataset, and over all that are made of it,
+        before or after. For training that counts its epochs itself: each worker process is told the
+        epoch, or a run goes on with ``fit(initial_epoch=k)``.
 
-        Iterators that are under way are left as they are, and so are other datasets over the same arrays. See docs/epochs.md.
+        Iterators that are under way are left as they are, and so are other datasets over the same
+        arrays. See docs/epochs.md.
 
         Args:
             epoch: a whole number of at least 0.
@@ -200,20 +251,27 @@ class Base(metaclass=_Kind):
         number = _arguments.index(epoch, "set_epoch", "epoch")
         if not 0 <= number <= _arguments.GREATEST:
             raise errors.make(
-                "argument", f"set_epoch: epoch has to be at least 0 and less than 2**63, not {_arguments.shown(number)}"
+                "argument",
+                f"set_epoch: epoch has to be at least 0 and less than 2**63, not {_arguments.shown(number)}",
             )
         self._plan.set_epoch(number)
 
     def cardinality(self) -> Cardinality:
-        """The number of elements, an int: -1 for infinitely many, -2 where only iterating tells (filter, from_generator ...)."""
+        """The number of elements, an int: -1 for infinitely many, -2 where only iterating tells
+        (filter, from_generator ...)."""
         return Cardinality(self._plan.cardinality)
 
     def __len__(self) -> int:
         length = self._plan.cardinality
         if length == INFINITE:
-            raise TypeError("the dataset is infinite: it has no len(). Take a part of it with take(n).")
+            raise TypeError(
+                "the dataset is infinite: it has no len(). Take a part of it with take(n)."
+            )
         if length == UNKNOWN:
-            raise TypeError("only iterating tells how many elements the dataset has: it has no len(). See cardinality().")
+            raise TypeError(
+                "only iterating tells how many elements the dataset has: it has no len(). See "
+                "cardinality()."
+            )
         return length
 
     def __bool__(self) -> bool:
@@ -221,8 +279,9 @@ class Base(metaclass=_Kind):
 
     @property
     def element_spec(self) -> Any:
-        """The structure of the elements, with a ``tf.TensorSpec`` for each tensor in the format "tensorflow", else a
-        :class:`tensorferry.TensorSpec`. Dtypes are those of what is handed out: JAX has no 64-bit ones while ``jax_enable_x64`` is off."""
+        """The structure of the elements, with a ``tf.TensorSpec`` for each tensor in the format
+        "tensorflow", else a :class:`tensorferry.TensorSpec`. Dtypes are those of what is handed
+        out: JAX has no 64-bit ones while ``jax_enable_x64`` is off."""
         return _spec.element_spec(self._structure, self._shown(), self._format == "tensorflow")
 
     def _shown(self) -> list[_spec.Part]:
@@ -243,10 +302,14 @@ class Base(metaclass=_Kind):
             way = ". It is not a tf.data.Dataset; dataset.to_tf_data() returns one."
         elif name in _WAYS:
             way = f". {_WAYS[name]}"
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self)
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self
+        )
 
     def __copy__(self) -> Dataset:
-        copy = self._of(self._plan.copy(), self._structure, self._format, self._options, next(_FAMILIES))
+        copy = self._of(
+            self._plan.copy(), self._structure, self._format, self._options, next(_FAMILIES)
+        )
         epoch, said, _ = self._plan.progress()
         copy._plan.count_like(epoch, said)
         copy._recipe = self._recipe
@@ -273,7 +336,8 @@ class Base(metaclass=_Kind):
         """
         if format not in ("tensorflow", "torch", "jax", "numpy", "tensorferry"):
             raise errors.make(
-                "argument", f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"'
+                "argument",
+                f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"',
             )
         if format in ("torch", "jax"):
             _frameworks.need(format, f'with_format("{format}")')
@@ -294,10 +358,12 @@ class Base(metaclass=_Kind):
         return self._iterate(packer)
 
     def progress(self, desc: str | None = None, **tqdm: Any) -> Progress:
-        """The elements of the next epoch, as iterating gives them, and how far it has come: rate, position in the epoch, time left.
+        """The elements of the next epoch, as iterating gives them, and how far it has come: rate,
+        position in the epoch, time left.
 
-        In a terminal or a notebook that is a bar of tqdm's (``pip install tqdm``) on stderr; elsewhere, as in a log, a line every
-        half minute. What is returned has ``state_dict`` and ``load_state_dict``, after which the bar stands where the iteration does.
+        In a terminal or a notebook that is a bar of tqdm's (``pip install tqdm``) on stderr;
+        elsewhere, as in a log, a line every half minute. What is returned has ``state_dict`` and
+        ``load_state_dict``, after which the bar stands where the iteration does.
 
         Args:
             desc: stands before the bar.
@@ -333,12 +399,19 @@ class Base(metaclass=_Kind):
                 the size of the thread pool has a meaning here.
         """
         if isinstance(options, Options):
-            given = {key: value for key, value in dataclasses.asdict(options).items() if value is not None}
+            given = {
+                key: value
+                for key, value in dataclasses.asdict(options).items()
+                if value is not None
+            }
         elif hasattr(options, "threading"):
             threads = options.threading.private_threadpool_size
             given = {"threads": threads} if threads else {}
         else:
-            raise errors.make("wrong_type", f"with_options: a tensorferry.Options was expected, not {options!r:.80}")
+            raise errors.make(
+                "wrong_type",
+                f"with_options: a tensorferry.Options was expected, not {options!r:.80}",
+            )
         merged = dataclasses.replace(self._options, **given)
         made = self._of(self._plan.copy(), self._structure, self._format, merged, self._family)
         made._recipe = ("with_options", (self, merged), {})
@@ -348,7 +421,9 @@ class Base(metaclass=_Kind):
         """``transformation_func(self)``, which has to return a dataset: for chains of methods."""
         made = transformation_func(self)
         if not isinstance(made, Base):
-            raise errors.make("wrong_type", f"apply: the function returned a {type(made).__name__}, not a Dataset")
+            raise errors.make(
+                "wrong_type", f"apply: the function returned a {type(made).__name__}, not a Dataset"
+            )
         return made
 
 

@@ -27,7 +27,8 @@ class Batches(Base):
         drop_remainder: bool = False,
         name: str | None = None,
     ) -> Dataset:
-        """Stacks ``batch_size`` consecutive elements, whose shapes may differ, each padded at the ends of its dimensions.
+        """Stacks ``batch_size`` consecutive elements, whose shapes may differ, each padded at the
+        ends of its dimensions.
 
         Args:
             batch_size: how many; at least 1.
@@ -56,15 +57,20 @@ class Batches(Base):
         shapes = _padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
         values = _padding.values(self._structure, spec, padding_values, "padded_batch")
         return self._with(
-            self._plan.padded_batch(size, shapes, values, _arguments.flag(drop_remainder, "padded_batch", "drop_remainder"))
+            self._plan.padded_batch(
+                size,
+                shapes,
+                values,
+                _arguments.flag(drop_remainder, "padded_batch", "drop_remainder"),
+            )
         )
 
     @recorded
     def unbatch(self, name: str | None = None) -> Dataset:
         """The rows of each element, one by one: what ``batch`` has stacked comes apart again.
 
-        Where each element's number of rows is known, so is that of the result, also of batches of which the last is not full; tf.data
-        calls that unknown.
+        Where each element's number of rows is known, so is that of the result, also of batches of
+        which the last is not full; tf.data calls that unknown.
 
         Raises:
             tensorferry.errors.ValueError: a part of the elements is a number or a dataset, or the parts have different numbers of rows.
@@ -77,8 +83,11 @@ class Batches(Base):
         return self._with(self._plan.unbatch())
 
     @recorded
-    def rebatch(self, batch_size: Any, drop_remainder: bool = False, name: str | None = None) -> Dataset:
-        """The rows of each element, stacked into batches of another size: ``unbatch().batch(batch_size)``.
+    def rebatch(
+        self, batch_size: Any, drop_remainder: bool = False, name: str | None = None
+    ) -> Dataset:
+        """The rows of each element, stacked into batches of another size:
+        ``unbatch().batch(batch_size)``.
 
         ``cardinality`` knows how many where ``unbatch`` does; tf.data calls that unknown.
 
@@ -96,12 +105,18 @@ class Batches(Base):
         """
         if any(np.ndim(size) for size in _arguments.several(batch_size)):
             raise errors.make(
-                "argument", f"rebatch: batch_size has to be a number or a list of numbers, not {_arguments.shown(batch_size)}"
+                "argument",
+                f"rebatch: batch_size has to be a number or a list of numbers, not {_arguments.shown(batch_size)}",
             )
-        each = [_arguments.at_least(size, 0, "rebatch", "batch_size") for size in _arguments.several(batch_size)]
+        each = [
+            _arguments.at_least(size, 0, "rebatch", "batch_size")
+            for size in _arguments.several(batch_size)
+        ]
         if not any(each):
             raise errors.make(
                 "argument",
                 f"rebatch: batch_size has to be at least 1, or numbers of which one is, not {_arguments.shown(batch_size)}",
             )
-        return self._with(self._plan.rebatch(each, _arguments.flag(drop_remainder, "rebatch", "drop_remainder")))
+        return self._with(
+            self._plan.rebatch(each, _arguments.flag(drop_remainder, "rebatch", "drop_remainder"))
+        )

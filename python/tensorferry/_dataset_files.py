@@ -12,15 +12,23 @@ if TYPE_CHECKING:
 
 
 class Files(Base):
-    """Saving and loading. The files are tensorferry's own, not those of ``tf.data``: a directory of ``.npy`` files, which NumPy reads too,
-    and ``dataset.json``, which says what they are."""
+    """Saving and loading. The files are tensorferry's own, not those of ``tf.data``: a directory of
+    ``.npy`` files, which NumPy reads too, and ``dataset.json``, which says what they are."""
 
     __slots__ = ()
 
     @staticmethod
     @recorded
-    def from_files(paths: Any, format: Any = None, mode: Any = "auto", *, features: Any = None, name: str | None = None) -> Dataset:
-        """The rows of files: of one array, or dicts of the rows of several. Nothing is read until it is needed.
+    def from_files(
+        paths: Any,
+        format: Any = None,
+        mode: Any = "auto",
+        *,
+        features: Any = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """The rows of files: of one array, or dicts of the rows of several. Nothing is read until
+        it is needed.
 
         Args:
             paths: a path, a pattern (``"part-*.npy"``), or a list of those.
@@ -54,12 +62,20 @@ class Files(Base):
         """
         return Files.from_files(path, "npy")
 
-    def save(self, path: Any, compression: str | None = None, shard_func: Any = None, checkpoint_args: Any = None) -> None:
-        """Writes the elements of the next epoch to a directory, from which :meth:`load` has them by index.
+    def save(
+        self,
+        path: Any,
+        compression: str | None = None,
+        shard_func: Any = None,
+        checkpoint_args: Any = None,
+    ) -> None:
+        """Writes the elements of the next epoch to a directory, from which :meth:`load` has them by
+        index.
 
-        The directory gets its name when it is whole: whatever happens before, nothing of that name is to be seen, or what was saved there
-        before. A dataset saved there before is replaced, in one step on Linux; where something else is, nothing is written. Memory does not
-        grow with the dataset.
+        The directory gets its name when it is whole: whatever happens before, nothing of that name
+        is to be seen, or what was saved there before. A dataset saved there before is replaced, in
+        one step on Linux; where something else is, nothing is written. Memory does not grow with
+        the dataset.
 
         Args:
             path: of the directory, a str or PathLike.
@@ -78,20 +94,36 @@ class Files(Base):
         {'x': TensorSpec(shape=(None,), dtype=int64), 'square': TensorSpec(shape=(None,), dtype=int64)}
         """
         _uncompressed(compression, "save")
-        _none(shard_func, "save", "shard_func", "there are no shards: all elements lie in one directory")
-        _none(checkpoint_args, "save", "checkpoint_args", "a dataset that was not wholly written is not kept")
+        _none(
+            shard_func,
+            "save",
+            "shard_func",
+            "there are no shards: all elements lie in one directory",
+        )
+        _none(
+            checkpoint_args,
+            "save",
+            "checkpoint_args",
+            "a dataset that was not wholly written is not kept",
+        )
         _internal.check_eager("save")
         options = self._options
         structure = _stored.dumps(self._structure)
-        _internal.save_dataset(self._plan, path, structure, options.threads, options.memory_limit, options.read_ahead)
+        _internal.save_dataset(
+            self._plan, path, structure, options.threads, options.memory_limit, options.read_ahead
+        )
 
     @staticmethod
     @recorded
     def load(
-        path: Any, element_spec: Any = None, compression: str | None = None, reader_func: Any = None, wait: bool = False
+        path: Any,
+        element_spec: Any = None,
+        compression: str | None = None,
+        reader_func: Any = None,
+        wait: bool = False,
     ) -> Dataset:
-        """The elements that :meth:`save` wrote. The files are mapped into memory: any element can be had by its index, a shuffle is one of
-        all, and nothing is read until it is needed.
+        """The elements that :meth:`save` wrote. The files are mapped into memory: any element can
+        be had by its index, a shuffle is one of all, and nothing is read until it is needed.
 
         Args:
             path: of the directory.
@@ -107,7 +139,11 @@ class Files(Base):
         _uncompressed(compression, "load")
         _none(reader_func, "load", "reader_func", "there are no shards")
         if wait:
-            raise errors.make("argument", "load: wait=True: a dataset has its name when it is whole; there is nothing to wait for")
+            raise errors.make(
+                "argument",
+                "load: wait=True: a dataset has its name when it is whole; there is nothing to "
+                "wait for",
+            )
         plan, text = _internal.load_dataset(path)
         structure = _stored.loads(text, len(plan.spec), path)
         if element_spec is not None:
@@ -120,7 +156,8 @@ class Files(Base):
 def _uncompressed(compression: str | None, stage: str) -> None:
     if compression not in (None, "NONE"):
         raise errors.make(
-            "argument", f"{stage}: compression={compression!r}: files that are mapped into memory cannot be compressed. Pass None."
+            "argument",
+            f"{stage}: compression={compression!r}: files that are mapped into memory cannot be compressed. Pass None.",
         )
 
 
@@ -132,10 +169,15 @@ def _none(value: Any, stage: str, name: str, why: str) -> None:
 def _check(structure: Any, spec: list[_spec.Part], element_spec: Any, path: Any) -> None:
     """Refuses elements that are not as the user says."""
     asked, parts = _spec.parse(element_spec, "load: element_spec")
-    if _structure.equal(structure, asked) and all(_is(one, other) for one, other in zip(spec, parts, strict=True)):
+    if _structure.equal(structure, asked) and all(
+        _is(one, other) for one, other in zip(spec, parts, strict=True)
+    ):
         return
     found = _spec.element_spec(structure, spec, tensorflow=False)
-    raise errors.make("element_mismatch", f"load: the elements of {path} are {found}, not as element_spec says, {element_spec}")
+    raise errors.make(
+        "element_mismatch",
+        f"load: the elements of {path} are {found}, not as element_spec says, {element_spec}",
+    )
 
 
 def _is(part: _spec.Part, asked: _spec.Part) -> bool:

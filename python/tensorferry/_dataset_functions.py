@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class Functions(Base):
-    """The methods that take a function. It is called with what iteration would hand out, in the dataset's format; a tuple is
-    unpacked into arguments. What it raises surfaces at its element, and the iteration can go on after it."""
+    """The methods that take a function. It is called with what iteration would hand out, in the
+    dataset's format; a tuple is unpacked into arguments. What it raises surfaces at its element,
+    and the iteration can go on after it."""
 
     __slots__ = ()
 
@@ -47,7 +48,14 @@ class Functions(Base):
         _functions.check_callable(map_func, "map", "map_func")
         result = _functions.inferred(self, map_func, output_signature, "map")
         flat = _functions.flattener(map_func, result, "map")
-        plan = _internal.map(self._plan, _identity.known_as(map_func), flat, self._packed(), result[1], _structure.names(result[0]))
+        plan = _internal.map(
+            self._plan,
+            _identity.known_as(map_func),
+            flat,
+            self._packed(),
+            result[1],
+            _structure.names(result[0]),
+        )
         return self._with(plan, result[0])
 
     @recorded
@@ -63,7 +71,9 @@ class Functions(Base):
         [1, 3, 5]
         """
         _functions.check_predicate(self, predicate, "filter")
-        return self._with(_internal.filter(self._plan, _identity.known_as(predicate), predicate, self._packed()))
+        return self._with(
+            _internal.filter(self._plan, _identity.known_as(predicate), predicate, self._packed())
+        )
 
     @recorded
     def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
@@ -74,11 +84,20 @@ class Functions(Base):
         [0, 1, 2]
         """
         _functions.check_predicate(self, predicate, "take_while")
-        return self._with(_internal.take_while(self._plan, _identity.known_as(predicate), predicate, self._packed()))
+        return self._with(
+            _internal.take_while(
+                self._plan, _identity.known_as(predicate), predicate, self._packed()
+            )
+        )
 
     @recorded
     def scan(
-        self, initial_state: Any, scan_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None
+        self,
+        initial_state: Any,
+        scan_func: Callable[..., Any],
+        name: str | None = None,
+        *,
+        output_signature: Any = None,
     ) -> Dataset:
         """Elements that ``scan_func`` makes of a running state and each element.
 
@@ -97,14 +116,24 @@ class Functions(Base):
         state = _functions.State(initial_state, self._format, "scan")
         result = _functions.scanned(self, state, scan_func, output_signature)
         structure = (state.structure, result[0])
-        flat = _functions.flattener(scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed)
+        flat = _functions.flattener(
+            scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed
+        )
         packers = (state.packer, self._packed())
         called = _identity.known_as(scan_func)
         names = state.names, _structure.names(result[0])
-        return self._with(_internal.scan(self._plan, state.flat, called, flat, packers, (state.spec, result[1]), names), result[0])
+        return self._with(
+            _internal.scan(
+                self._plan, state.flat, called, flat, packers, (state.spec, result[1]), names
+            ),
+            result[0],
+        )
 
-    def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
-        """All elements made into one: ``reduce_func`` is called with the state so far and each element, and returns the next state.
+    def reduce(
+        self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None
+    ) -> Any:
+        """All elements made into one: ``reduce_func`` is called with the state so far and each
+        element, and returns the next state.
 
         Args:
             initial_state: the state at first. Its dtypes never change, as those of ``scan``.
@@ -117,7 +146,11 @@ class Functions(Base):
         _functions.check_callable(reduce_func, "reduce", "reduce_func")
         _internal.check_eager("reduce")
         state = _functions.State(initial_state, self._format, "reduce")
-        flat = _functions.flattener(reduce_func, (state.structure, state.spec), "reduce", state=state.fixed)
+        flat = _functions.flattener(
+            reduce_func, (state.structure, state.spec), "reduce", state=state.fixed
+        )
         packers = (state.packer, self._packed())
         called = _identity.known_as(reduce_func)
-        return _internal.fold(self._plan, state.flat, called, flat, packers, state.spec, state.names)
+        return _internal.fold(
+            self._plan, state.flat, called, flat, packers, state.spec, state.names
+        )

@@ -62,8 +62,11 @@ class Mixing(Base):
 
     @staticmethod
     @recorded
-    def choose_from_datasets(datasets: Any, choice_dataset: Any, stop_on_empty_dataset: bool = True) -> Dataset:
-        """The next element of that dataset which each element of ``choice_dataset`` names by its position.
+    def choose_from_datasets(
+        datasets: Any, choice_dataset: Any, stop_on_empty_dataset: bool = True
+    ) -> Dataset:
+        """The next element of that dataset which each element of ``choice_dataset`` names by its
+        position.
 
         Args:
             datasets: a list of datasets, their elements of one structure and the same dtypes. The result has the first's format.
@@ -92,7 +95,9 @@ class Mixing(Base):
         plans = [dataset._plan for dataset in mixed]
         return mixed[0]._with(
             _internal.choose_from_datasets(
-                plans, choice._plan, _arguments.flag(stop_on_empty_dataset, stage, "stop_on_empty_dataset")
+                plans,
+                choice._plan,
+                _arguments.flag(stop_on_empty_dataset, stage, "stop_on_empty_dataset"),
             )
         )
 
@@ -100,7 +105,10 @@ class Mixing(Base):
 def _checked(datasets: Any, stage: str) -> list[Base]:
     """Datasets whose elements can stand in for each other."""
     if not isinstance(datasets, list | tuple):
-        raise errors.make("wrong_type", f"{stage}: datasets has to be a list of datasets, not a {type(datasets).__name__}")
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: datasets has to be a list of datasets, not a {type(datasets).__name__}",
+        )
     if not datasets:
         raise errors.make("argument", f"{stage}: no datasets were given")
     mixed = [check(dataset, stage, f"datasets[{at}]") for at, dataset in enumerate(datasets)]
@@ -114,7 +122,8 @@ def _weights(weights: Any) -> list[float] | None:
     if isinstance(weights, Base) or type(weights).__module__.startswith("tensorflow.python.data"):
         raise errors.make(
             "wrong_type",
-            "sample_from_datasets: a dataset of weights, which change from element to element, is not supported. Let "
+            "sample_from_datasets: a dataset of weights, which change from element to element, "
+            "is not supported. Let "
             "choose_from_datasets have a choice_dataset of the positions to draw.",
         )
     try:
@@ -123,6 +132,7 @@ def _weights(weights: Any) -> list[float] | None:
         numbers = np.empty((0, 0))
     if numbers.ndim != 1:
         raise errors.make(
-            "argument", f"sample_from_datasets: weights has to be a list of numbers, one for each dataset, not {weights!r:.80}"
+            "argument",
+            f"sample_from_datasets: weights has to be a list of numbers, one for each dataset, not {weights!r:.80}",
         )
     return [float(weight) for weight in numbers]

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 class Native(Base):
-    """The methods that tf.data does not have. ``which`` says of each part of an element whether it is meant: a structure of bools
-    like the element's; without it, every part is."""
+    """The methods that tf.data does not have. ``which`` says of each part of an element whether it
+    is meant: a structure of bools like the element's; without it, every part is."""
 
     __slots__ = ()
 
     def _parts(self, given: Any, stage: str, name: str) -> list[Any] | None:
-        """One value for each component, of a structure like the element's; None leaves a part alone."""
+        """One value for each component, of a structure like the element's; None leaves a part
+        alone."""
         structure = self._structure
         flat: list[Any] = []
 
@@ -29,7 +30,9 @@ class Native(Base):
             if given is None or not _structure.is_container(structure):
                 flat.extend([given] * len(_structure.flatten(structure)))
                 return
-            if type(given) is not type(structure) and not (isinstance(given, dict) and isinstance(structure, dict)):
+            if type(given) is not type(structure) and not (
+                isinstance(given, dict) and isinstance(structure, dict)
+            ):
                 raise self._differs(given, stage, name)
             if isinstance(given, dict):
                 if set(given) - set(structure):
@@ -46,12 +49,17 @@ class Native(Base):
 
     def _differs(self, given: Any, stage: str, name: str) -> errors.Error:
         structure = _structure.describe(self._structure)
-        return errors.make("argument", f"{stage}: {name}={given!r} does not nest like the elements, {structure}")
+        return errors.make(
+            "argument", f"{stage}: {name}={given!r} does not nest like the elements, {structure}"
+        )
 
     def _which(self, which: Any, stage: str) -> list[bool] | None:
         if which is None:
             return None
-        return [_arguments.flag(part, stage, "every part of which") for part in self._parts(which, stage, "which") or []]
+        return [
+            _arguments.flag(part, stage, "every part of which")
+            for part in self._parts(which, stage, "which") or []
+        ]
 
     @recorded
     def cast(self, dtype: Any, casting: Casting = "checked") -> Dataset:
@@ -72,12 +80,17 @@ class Native(Base):
         {'image': TensorSpec(shape=(3,), dtype=float32), 'label': TensorSpec(shape=(), dtype=int64)}
         """
         count = len(_structure.flatten(self._structure))
-        dtypes = self._parts(dtype, "cast", "dtype") if _structure.is_container(dtype) else [dtype] * count
+        dtypes = (
+            self._parts(dtype, "cast", "dtype")
+            if _structure.is_container(dtype)
+            else [dtype] * count
+        )
         return self._with(_internal.cast(self._plan, dtypes or [], casting))
 
     @recorded
     def scale(self, mul: float = 1.0, add: float = 0.0, which: Any = None) -> Dataset:
-        """``x * mul + add`` in float32: product and sum rounded one after the other, the same on every machine.
+        """``x * mul + add`` in float32: product and sum rounded one after the other, the same on
+        every machine.
 
         >>> import numpy as np, tensorferry as tfy
         >>> list(tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8)).scale(1 / 255, -0.5).as_numpy_iterator())
@@ -88,7 +101,8 @@ class Native(Base):
 
     @recorded
     def one_hot(self, depth: Any, dtype: Any = "float32", which: Any = None) -> Dataset:
-        """Integers as vectors of length ``depth``: one at the integer's place, else zero. An integer outside is an error.
+        """Integers as vectors of length ``depth``: one at the integer's place, else zero. An
+        integer outside is an error.
 
         >>> import tensorferry as tfy
         >>> list(tfy.Dataset.from_tensor_slices([2, 0]).one_hot(3).as_numpy_iterator())

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _buckets, _functions, _identity, _internal, _seeds, _spec, errors
+from tensorferry import (
+    _arguments,
+    _buckets,
+    _functions,
+    _identity,
+    _internal,
+    _seeds,
+    _spec,
+    errors,
+)
 from tensorferry._dataset_base import Base, packer, recorded
 from tensorferry._structure import LEAF, Nested
 
@@ -17,21 +26,26 @@ CYCLE_LENGTH = 8
 
 
 class DatasetFunctions(Base):
-    """The methods whose function returns a :class:`Dataset`. It is called in order, as that of ``map`` is; a dataset that shuffles is in
-    another order for each element. A function has to return the same dataset for the same element: a state that is resumed calls it
-    again.
+    """The methods whose function returns a :class:`Dataset`. It is called in order, as that of
+    ``map`` is; a dataset that shuffles is in another order for each element. A function has to
+    return the same dataset for the same element: a state that is resumed calls it again.
 
-    What the elements of these datasets are is found out when the method is called. In the format "tensorflow" the function is traced,
-    and called with datasets in which nothing can be read; where that fails, and in other formats, it is called with the first element,
-    and dtypes and numbers of dimensions are those of the dataset that it returns then. ``output_signature`` says it instead: what the
-    ``element_spec`` of the result is. A dataset that differs is an error at its element.
+    What the elements of these datasets are is found out when the method is called. In the format
+    "tensorflow" the function is traced, and called with datasets in which nothing can be read;
+    where that fails, and in other formats, it is called with the first element, and dtypes and
+    numbers of dimensions are those of the dataset that it returns then. ``output_signature`` says
+    it instead: what the ``element_spec`` of the result is. A dataset that differs is an error at
+    its element.
     """
 
     __slots__ = ()
 
     @recorded
-    def flat_map(self, map_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None) -> Dataset:
-        """The elements of the datasets that ``map_func`` makes of each element, one dataset after the other.
+    def flat_map(
+        self, map_func: Callable[..., Any], name: str | None = None, *, output_signature: Any = None
+    ) -> Dataset:
+        """The elements of the datasets that ``map_func`` makes of each element, one dataset after
+        the other.
 
         Args:
             map_func: called with each element; returns a :class:`Dataset`.
@@ -51,7 +65,9 @@ class DatasetFunctions(Base):
         _functions.check_callable(map_func, "flat_map", "map_func")
         structure, spec = _functions.datasets_of(self, map_func, output_signature, "flat_map")
         made = _functions.plan_maker(map_func, structure, "flat_map")
-        plan = _internal.flat_map(self._plan, _identity.known_as(map_func), made, self._packed(), spec)
+        plan = _internal.flat_map(
+            self._plan, _identity.known_as(map_func), made, self._packed(), spec
+        )
         return self._with(_seeds.seeded(plan), structure)
 
     @recorded
@@ -66,10 +82,11 @@ class DatasetFunctions(Base):
         *,
         output_signature: Any = None,
     ) -> Dataset:
-        """The elements of the datasets that ``map_func`` makes of each element, several datasets in turn.
+        """The elements of the datasets that ``map_func`` makes of each element, several datasets in
+        turn.
 
-        ``cycle_length`` datasets are open at a time, and give ``block_length`` elements each in their turn. One that has ended makes way
-        for the dataset of the next element.
+        ``cycle_length`` datasets are open at a time, and give ``block_length`` elements each in
+        their turn. One that has ended makes way for the dataset of the next element.
 
         Args:
             map_func: called with each element; returns a :class:`Dataset`.
@@ -90,13 +107,24 @@ class DatasetFunctions(Base):
         [1, 1, 2, 2, 1, 2, 3, 3, 3]
         """
         _functions.check_callable(map_func, "interleave", "map_func")
-        turn = 1 if block_length is None else _arguments.positive(block_length, "interleave", "block_length")
-        cycle = _arguments.AUTOTUNE if cycle_length is None else _arguments.whole(cycle_length, "interleave", "cycle_length")
+        turn = (
+            1
+            if block_length is None
+            else _arguments.positive(block_length, "interleave", "block_length")
+        )
+        cycle = (
+            _arguments.AUTOTUNE
+            if cycle_length is None
+            else _arguments.whole(cycle_length, "interleave", "cycle_length")
+        )
         if cycle == _arguments.AUTOTUNE:
             cycle = CYCLE_LENGTH
         cycle = _arguments.positive(cycle, "interleave", "cycle_length")
         structure, spec = _functions.datasets_of(self, map_func, output_signature, "interleave")
-        made, called = _functions.plan_maker(map_func, structure, "interleave"), _identity.known_as(map_func)
+        made, called = (
+            _functions.plan_maker(map_func, structure, "interleave"),
+            _identity.known_as(map_func),
+        )
         plan = _internal.interleave(self._plan, called, made, self._packed(), spec, (cycle, turn))
         return self._with(_seeds.seeded(plan), structure)
 
@@ -111,10 +139,11 @@ class DatasetFunctions(Base):
         *,
         output_signature: Any = None,
     ) -> Dataset:
-        """Gathers elements by a key, and hands out the elements of the dataset that ``reduce_func`` makes of each full window.
+        """Gathers elements by a key, and hands out the elements of the dataset that ``reduce_func``
+        makes of each full window.
 
-        At the end come the windows that are not full, in the order of their keys. The state of an iteration holds the elements that wait
-        for their windows, by value.
+        At the end come the windows that are not full, in the order of their keys. The state of an
+        iteration holds the elements that wait for their windows, by value.
 
         Args:
             key_func: called with each element; returns its key, an integer.
@@ -149,9 +178,16 @@ class DatasetFunctions(Base):
             structure, spec = _functions.groups_of(self, key_func, reduce_func, stage)
         else:
             structure, spec = _spec.parse(output_signature, f"{stage}: output_signature")
-        reduce = (_identity.known_as(reduce_func), _functions.plan_maker(reduce_func, structure, stage))
+        reduce = (
+            _identity.known_as(reduce_func),
+            _functions.plan_maker(reduce_func, structure, stage),
+        )
         key = (_identity.known_as(key_func), key_func)
-        packers = (self._packed(), packer(LEAF, self._format), packer(Nested(self._structure), self._format, self._options))
+        packers = (
+            self._packed(),
+            packer(LEAF, self._format),
+            packer(Nested(self._structure), self._format, self._options),
+        )
         plan = _internal.group_by_window(self._plan, key, reduce, sizes, packers, spec)
         return self._with(_seeds.seeded(plan), structure)
 
@@ -168,7 +204,8 @@ class DatasetFunctions(Base):
         drop_remainder: bool = False,
         name: str | None = None,
     ) -> Dataset:
-        """Padded batches of elements of similar lengths: ``group_by_window`` by length, then ``padded_batch``.
+        """Padded batches of elements of similar lengths: ``group_by_window`` by length, then
+        ``padded_batch``.
 
         Args:
             element_length_func: called with each element; returns its length, an integer.
@@ -193,11 +230,17 @@ class DatasetFunctions(Base):
         """
         _functions.check_callable(element_length_func, _buckets.STAGE, "element_length_func")
         drop = _arguments.flag(drop_remainder, _buckets.STAGE, "drop_remainder")
-        to_boundary = _arguments.flag(pad_to_bucket_boundary, _buckets.STAGE, "pad_to_bucket_boundary")
+        to_boundary = _arguments.flag(
+            pad_to_bucket_boundary, _buckets.STAGE, "pad_to_bucket_boundary"
+        )
         buckets = _buckets.Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, drop)
         if _arguments.flag(no_padding, _buckets.STAGE, "no_padding"):
             spec = self._plan.batch(1, False).spec
         else:
-            spec = buckets.pad(self._plan, self._structure, padded_shapes, padding_values, to_boundary)
+            spec = buckets.pad(
+                self._plan, self._structure, padded_shapes, padding_values, to_boundary
+            )
         packers = (self._packed(), packer(LEAF, "numpy"), packer(Nested(self._structure), "numpy"))
-        return self._with(_internal.group_by_window(self._plan, *buckets.functions(), packers, spec))
+        return self._with(
+            _internal.group_by_window(self._plan, *buckets.functions(), packers, spec)
+        )

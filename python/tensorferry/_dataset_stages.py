@@ -27,7 +27,8 @@ class Stages(Base):
         deterministic: bool | None = None,
         name: str | None = None,
     ) -> Dataset:
-        """Stacks ``batch_size`` consecutive elements along a new first dimension. The last batch holds what is left.
+        """Stacks ``batch_size`` consecutive elements along a new first dimension. The last batch
+        holds what is left.
 
         Args:
             batch_size: how many; at least 1.
@@ -43,7 +44,9 @@ class Stages(Base):
         [[1, 2], [3]]
         """
         size = _arguments.positive(batch_size, "batch", "batch_size")
-        return self._with(self._plan.batch(size, _arguments.flag(drop_remainder, "batch", "drop_remainder")))
+        return self._with(
+            self._plan.batch(size, _arguments.flag(drop_remainder, "batch", "drop_remainder"))
+        )
 
     @recorded
     def take(self, count: Any, name: str | None = None) -> Dataset:
@@ -52,7 +55,9 @@ class Stages(Base):
 
     @recorded
     def skip(self, count: Any, name: str | None = None) -> Dataset:
-        """The elements after the first ``count``; none if it is negative. What is skipped is not computed where it need not be."""
+        """The elements after the first ``count``; none if it is negative. What is skipped is not
+        computed where it need not be.
+        """
         return self._with(self._plan.skip(_arguments.count(count, "skip")))
 
     @recorded
@@ -62,7 +67,8 @@ class Stages(Base):
 
     @recorded
     def shard(self, num_shards: Any, index: Any, name: str | None = None) -> Dataset:
-        """Every ``num_shards``-th element, from ``index`` on: the part of one of several workers. Shuffle before, batch after.
+        """Every ``num_shards``-th element, from ``index`` on: the part of one of several workers.
+        Shuffle before, batch after.
 
         Raises:
             tensorferry.errors.ValueError: ``index`` is not at least 0 and less than ``num_shards``.
@@ -71,19 +77,29 @@ class Stages(Base):
         >>> list(tfy.Dataset.range(10).shard(3, 1).as_numpy_iterator())
         [np.int64(1), np.int64(4), np.int64(7)]
         """
-        shards, at = _arguments.positive(num_shards, "shard", "num_shards"), _arguments.whole(index, "shard", "index")
+        shards, at = (
+            _arguments.positive(num_shards, "shard", "num_shards"),
+            _arguments.whole(index, "shard", "index"),
+        )
         if not 0 <= at < shards:
-            raise errors.make("argument", f"shard: index has to be at least 0 and less than num_shards={shards}, not {at}")
+            raise errors.make(
+                "argument",
+                f"shard: index has to be at least 0 and less than num_shards={shards}, not {at}",
+            )
         return self._with(self._plan.shard(shards, at))
 
     @recorded
     def enumerate(self, start: Any = 0, name: str | None = None) -> Dataset:
         """Pairs of a number, counted from ``start``, and an element."""
-        return self._with(self._plan.enumerate(_arguments.whole(start, "enumerate", "start")), (LEAF, self._structure))
+        return self._with(
+            self._plan.enumerate(_arguments.whole(start, "enumerate", "start")),
+            (LEAF, self._structure),
+        )
 
     @recorded
     def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
-        """The elements of this dataset, then those of the other, which have the same structure and dtypes.
+        """The elements of this dataset, then those of the other, which have the same structure and
+        dtypes.
 
         Raises:
             tensorferry.errors.TypeError: structures or dtypes differ.
@@ -94,15 +110,22 @@ class Stages(Base):
 
     @recorded
     def prefetch(self, buffer_size: Any, name: str | None = None) -> Dataset:
-        """Computes ``buffer_size`` elements ahead on other threads; -1 (AUTOTUNE) lets the engine choose. No element changes."""
+        """Computes ``buffer_size`` elements ahead on other threads; -1 (AUTOTUNE) lets the engine
+        choose. No element changes.
+        """
         size = _arguments.whole(buffer_size, "prefetch", "buffer_size")
         if size < -1:
-            raise errors.make("argument", f"prefetch: buffer_size has to be at least 0, or -1 to have it chosen, not {size}")
+            raise errors.make(
+                "argument",
+                f"prefetch: buffer_size has to be at least 0, or -1 to have it chosen, not {size}",
+            )
         return self._with(self._plan.prefetch(None if size == -1 else size))
 
     @recorded
     def unique(self, name: str | None = None) -> Dataset:
-        """The elements without those that were there before. Elements are single tensors; all that were seen are remembered."""
+        """The elements without those that were there before. Elements are single tensors; all that
+        were seen are remembered.
+        """
         return self._with(self._plan.unique())
 
     @recorded
@@ -116,14 +139,16 @@ class Stages(Base):
     ) -> Dataset:
         """The elements in random order, another one in each iteration.
 
-        Over arrays, ranges and all that can be indexed, the order is an exact permutation of everything, computed element by element in
-        constant memory; ``buffer_size`` is then only a hint and may be left out. Streams (filter, from_generator ...) and endless
-        datasets are shuffled in a buffer of so many elements, as tf.data does.
+        Over arrays, ranges and all that can be indexed, the order is an exact permutation of
+        everything, computed element by element in constant memory; ``buffer_size`` is then only a
+        hint and may be left out. Streams (filter, from_generator ...) and endless datasets are
+        shuffled in a buffer of so many elements, as tf.data does.
 
-        With ``block``, of what can be indexed, ``block`` neighbouring elements are read together: the blocks are put in a random order, and
-        elements are put in a random order within groups of as many blocks as ``buffer_size`` elements hold. It is as exact, and goes
-        on from a state as fast. For files whose rows are too small to be read one by one (``mode="direct"``, hard disks, network file systems).
-        While files are read, up to three groups are in memory.
+        With ``block``, of what can be indexed, ``block`` neighbouring elements are read together:
+        the blocks are put in a random order, and elements are put in a random order within groups
+        of as many blocks as ``buffer_size`` elements hold. It is as exact, and goes on from a state
+        as fast. For files whose rows are too small to be read one by one (``mode="direct"``, hard
+        disks, network file systems). While files are read, up to three groups are in memory.
 
         Args:
             buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group; if None, 64 blocks, or as many
@@ -146,12 +171,16 @@ class Stages(Base):
         if block is None:
             plan = self._plan.shuffle(size, word, reshuffle)
         else:
-            plan = self._plan.shuffle_blocks(_arguments.positive(block, "shuffle", "block"), size, word, reshuffle)
+            plan = self._plan.shuffle_blocks(
+                _arguments.positive(block, "shuffle", "block"), size, word, reshuffle
+            )
         return self._with(_seeds.seeded(plan, self._plan))
 
     def _buffer(self, buffer_size: Any) -> int | None:
         """Elements of a shuffle's buffer; None to have it chosen."""
-        size = None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
+        size = (
+            None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
+        )
         if size is None or size >= 0:
             return size
         if size == _arguments.AUTOTUNE:
@@ -161,7 +190,8 @@ class Stages(Base):
         if self._plan.cardinality == INFINITE:
             raise errors.make(
                 "argument",
-                "shuffle: buffer_size=tf.data.UNKNOWN_CARDINALITY shuffles all elements, of which this dataset has no end. Shuffle "
+                "shuffle: buffer_size=tf.data.UNKNOWN_CARDINALITY shuffles all elements, of "
+                "which this dataset has no end. Shuffle "
                 "before repeat, or give a number.",
             )
         return None if self._plan.is_indexed else _arguments.GREATEST
@@ -170,16 +200,23 @@ class Stages(Base):
     def cache(self, filename: Any = "", name: str | None = None) -> Dataset:
         """The same elements in the same order in every iteration: those of the first.
 
-        Functions and generators before it are run once, and their elements kept in memory; of arrays and native stages nothing needs
-        to be kept.
+        Functions and generators before it are run once, and their elements kept in memory; of
+        arrays and native stages nothing needs to be kept.
         """
         if filename:
-            raise errors.make("argument", "cache: elements are kept in memory, not in a file. Leave out filename.")
+            raise errors.make(
+                "argument", "cache: elements are kept in memory, not in a file. Leave out filename."
+            )
         return self._with(self._plan.cache())
 
     @recorded
     def window(
-        self, size: Any, shift: Any = None, stride: Any = 1, drop_remainder: bool = False, name: str | None = None
+        self,
+        size: Any,
+        shift: Any = None,
+        stride: Any = 1,
+        drop_remainder: bool = False,
+        name: str | None = None,
     ) -> Dataset:
         """Windows over the elements: each is one dataset for every component.
 
@@ -194,12 +231,18 @@ class Stages(Base):
         [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6]]
         """
         apart = None if shift is None else _arguments.positive(shift, "window", "shift")
-        length, step = _arguments.positive(size, "window", "size"), _arguments.positive(stride, "window", "stride")
-        plan = self._plan.window(length, apart, step, _arguments.flag(drop_remainder, "window", "drop_remainder"))
+        length, step = (
+            _arguments.positive(size, "window", "size"),
+            _arguments.positive(stride, "window", "stride"),
+        )
+        plan = self._plan.window(
+            length, apart, step, _arguments.flag(drop_remainder, "window", "drop_remainder")
+        )
         return self._with(plan, _structure.map_structure(Nested, self._structure))
 
     def to_tf_data(self) -> Any:
-        """A real ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op: no Python, and no GIL, in the loop.
+        """A real ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op: no
+        Python, and no GIL, in the loop.
 
         Each pass over it is the next epoch. The arrays live as long as TensorFlow can read them.
         """
@@ -222,7 +265,9 @@ def same_elements(datasets: Sequence[Base], stage: str) -> None:
     """Refuses datasets whose elements differ in structure or dtype."""
     first = datasets[0]
     for other in datasets[1:]:
-        if not _structure.equal(first._structure, other._structure) or _dtypes(first._plan.spec) != _dtypes(other._plan.spec):
+        if not _structure.equal(first._structure, other._structure) or _dtypes(
+            first._plan.spec
+        ) != _dtypes(other._plan.spec):
             raise errors.make(
                 "dtype_mismatch",
                 f"{stage}: the datasets need elements of one structure and the same dtypes; they are "

@@ -1,4 +1,5 @@
-"""Containers of other libraries: which of them hold numbers, and how they are read. None of those libraries is imported here."""
+"""Containers of other libraries: which of them hold numbers, and how they are read. None of those
+libraries is imported here."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ from tensorferry import _array_likes, _internal, _tables, errors
 from tensorferry._typing import Casting
 
 
-def read(value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None) -> Any:
-    """The numbers of a table or of an array that is read when it is asked for, in memory; None of anything else."""
+def read(
+    value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None
+) -> Any:
+    """The numbers of a table or of an array that is read when it is asked for, in memory; None of
+    anything else."""
     if _tables.is_table(value):
         return _tables.read(value, dtype, casting, copy)
     if _array_likes.is_array_like(value):
@@ -25,7 +29,8 @@ def read(value: Any, dtype: str | None = None, casting: Casting = "checked", cop
 
 
 def source(value: Any) -> tuple[Any, bool] | None:
-    """What a dataset reads of a table or an array-like, and whether nothing can change it; None of anything else.
+    """What a dataset reads of a table or an array-like, and whether nothing can change it; None of
+    anything else.
 
     Rows of an array-like are read when they are asked for.
     """
@@ -39,9 +44,14 @@ def source(value: Any) -> tuple[Any, bool] | None:
 
 def rows(values: Any) -> Any:
     """A list with the numbers of tables and array-likes in their places; anything else as it is."""
-    if not isinstance(values, list | tuple) or all(kind.__module__ == "builtins" for kind in set(map(type, values))):
+    if not isinstance(values, list | tuple) or all(
+        kind.__module__ == "builtins" for kind in set(map(type, values))
+    ):
         return values
     found = [read(value) for value in values]
     if all(made is None for made in found):
         return values
-    return [value if made is None else np.asarray(made) for value, made in zip(values, found, strict=True)]
+    return [
+        value if made is None else np.asarray(made)
+        for value, made in zip(values, found, strict=True)
+    ]

@@ -31,5 +31,6 @@ def need(framework: str, who: str) -> None:
 
 def _not_there(framework: str, who: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(
-        f"{who} needs {framework}, which is not installed: pip install {_PACKAGES[framework]}", name=framework
+        f"{who} needs {framework}, which is not installed: pip install {_PACKAGES[framework]}",
+        name=framework,
     )

@@ -1,4 +1,5 @@
-"""The user's functions inside a plan: how they are called, what they return, and what is known of that beforehand."""
+"""The user's functions inside a plan: how they are called, what they return, and what is known of
+that beforehand."""
 
 from __future__ import annotations
 
@@ -16,19 +17,28 @@ from tensorferry._tracing import Result
 def check_callable(function: Any, stage: str, name: str) -> None:
     """Refuses what cannot be called."""
     if not callable(function):
-        raise errors.make("wrong_type", f"{stage}: {name} has to be a function, not {function!r:.80}")
+        raise errors.make(
+            "wrong_type", f"{stage}: {name} has to be a function, not {function!r:.80}"
+        )
 
 
 def outermost(value: Any) -> Any:
-    """A function's result, a tuple if it is a list, as tf.data has it: the lists in it are each stacked into one tensor."""
+    """A function's result, a tuple if it is a list, as tf.data has it: the lists in it are each
+    stacked into one tensor."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def flattener(
-    function: Callable[..., Any], result: Result, stage: str, *, state: int = 0, stacks: bool = False
+    function: Callable[..., Any],
+    result: Result,
+    stage: str,
+    *,
+    state: int = 0,
+    stacks: bool = False,
 ) -> Callable[..., list[Any]]:
-    """A function that returns what ``function`` does as a flat list of values that ``_internal`` can read. The first ``state`` of them
-    have to be of the dtype that the specification says. Tuples where a tensor is due are stacked into one if it ``stacks``."""
+    """A function that returns what ``function`` does as a flat list of values that ``_internal``
+    can read. The first ``state`` of them have to be of the dtype that the specification says.
+    Tuples where a tensor is due are stacked into one if it ``stacks``."""
     structure, spec = result
     leaves = _structure.flatten(structure)
     names = _structure.names(structure)
@@ -41,13 +51,20 @@ def flattener(
     def single(*args: Any) -> list[Any]:
         value = function(*args)
         # What most functions return by far has no structure to be compared.
-        return [_value(value, stage)] if isinstance(value, np.ndarray | np.generic) else nested(value)
+        return (
+            [_value(value, stage)] if isinstance(value, np.ndarray | np.generic) else nested(value)
+        )
 
     def nested(returned: Any) -> list[Any]:
         values = _structure.flatten_as(structure, returned, what, stacks)
-        for value, (name, _), where in zip(values[:state], spec[:state], stages[:state], strict=True):
+        for value, (name, _), where in zip(
+            values[:state], spec[:state], stages[:state], strict=True
+        ):
             _same_dtype(value, name, where)
-        return [_leaf(leaf, value, stage, where) for leaf, value, where in zip(leaves, values, stages, strict=True)]
+        return [
+            _leaf(leaf, value, stage, where)
+            for leaf, value, where in zip(leaves, values, stages, strict=True)
+        ]
 
     return single if structure is LEAF and not state else flat
 
@@ -57,18 +74,24 @@ def _same_dtype(value: Any, name: str, stage: str) -> None:
     dtype = getattr(value, "dtype", None)
     if dtype is not None and getattr(dtype, "name", name) != name:
         raise errors.make(
-            "dtype_mismatch", f"{stage}: the state is {name}, but the function returned {dtype.name}. Cast one of them."
+            "dtype_mismatch",
+            f"{stage}: the state is {name}, but the function returned {dtype.name}. Cast one of them.",
         )
 
 
-def plan_maker(function: Callable[..., Any], structure: Structure, stage: str) -> Callable[..., _internal.Plan]:
-    """A function that returns the plan of the dataset, of elements of this structure, that ``function`` returns."""
+def plan_maker(
+    function: Callable[..., Any], structure: Structure, stage: str
+) -> Callable[..., _internal.Plan]:
+    """A function that returns the plan of the dataset, of elements of this structure, that
+    ``function`` returns."""
     return _remembered.inside(lambda *args: dataset_plan(function(*args), structure, stage))
 
 
-def generator(function: Callable[..., Any], args: tuple[Any, ...], result: Result) -> Callable[[], Iterator[list[Any]]]:
-    """A function that starts a generator and iterates over its elements as flat lists. An element that is not as it should be is an
-    error in its place, and the next one follows."""
+def generator(
+    function: Callable[..., Any], args: tuple[Any, ...], result: Result
+) -> Callable[[], Iterator[list[Any]]]:
+    """A function that starts a generator and iterates over its elements as flat lists. An element
+    that is not as it should be is an error in its place, and the next one follows."""
     flat = flattener(lambda element: element, result, "from_generator", stacks=True)
     return lambda: _Elements(iter(function(*args)), flat)
 
@@ -88,11 +111,16 @@ class _Elements(Iterator[list[Any]]):
 
 
 def _leaf(leaf: Any, value: Any, stage: str, where: str) -> Any:
-    return dataset_plan(value, leaf.structure, stage) if isinstance(leaf, Nested) else _value(value, where)
+    return (
+        dataset_plan(value, leaf.structure, stage)
+        if isinstance(leaf, Nested)
+        else _value(value, where)
+    )
 
 
 def _value(value: Any, stage: str, exact: bool = True) -> Any:
-    """A leaf of a function's result that ``_internal`` can read; ``exact`` if its dtype is known."""
+    """A leaf of a function's result that ``_internal`` can read; ``exact`` if its dtype is
+    known."""
     if isinstance(value, list) and not exact:
         with _arguments.named(f"{stage}: a list in what the function returned"):
             return _internal.stacked(value, True)
@@ -119,8 +147,14 @@ def returned_dataset(value: Any, stage: str) -> Base:
     if kind.startswith("tensorflow.") and hasattr(value, "element_spec"):
         way = f"Make it with tensorferry.Dataset's methods, or go over to tf.data first: dataset.to_tf_data().{stage}(...)"
     else:
-        way = "Dataset.from_tensors(x) is a dataset of one element, Dataset.from_tensor_slices(x) of the rows of x."
-    raise errors.make("wrong_type", f"{stage}: the function has to return a tensorferry.Dataset, not a {kind}. {way}")
+        way = (
+            "Dataset.from_tensors(x) is a dataset of one element, "
+            "Dataset.from_tensor_slices(x) of the rows of x."
+        )
+    raise errors.make(
+        "wrong_type",
+        f"{stage}: the function has to return a tensorferry.Dataset, not a {kind}. {way}",
+    )
 
 
 def signature(value: Any, stage: str) -> Result:
@@ -138,9 +172,11 @@ def signature(value: Any, stage: str) -> Result:
     return _structure.map_structure(leaf, value), spec
 
 
-def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str) -> Result:
-    """What ``function`` returns: as ``output_signature`` says, else as TensorFlow finds by tracing it, else as it returns for the
-    first element."""
+def inferred(
+    dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str
+) -> Result:
+    """What ``function`` returns: as ``output_signature`` says, else as TensorFlow finds by tracing
+    it, else as it returns for the first element."""
     if output_signature is not None:
         return _spec.parse(output_signature, f"{stage}: output_signature")
     result = _tracing.result(dataset, function)
@@ -150,8 +186,11 @@ def inferred(dataset: Base, function: Callable[..., Any], output_signature: Any,
     return result
 
 
-def datasets_of(dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str) -> Result:
-    """What the elements of the datasets that ``function`` returns are, found out in the same order."""
+def datasets_of(
+    dataset: Base, function: Callable[..., Any], output_signature: Any, stage: str
+) -> Result:
+    """What the elements of the datasets that ``function`` returns are, found out in the same
+    order."""
     if output_signature is not None:
         return _spec.parse(output_signature, f"{stage}: output_signature")
     traced = _tracing.returned(dataset, function)
@@ -162,7 +201,9 @@ def datasets_of(dataset: Base, function: Callable[..., Any], output_signature: A
     return made._structure, _spec.ranks(made._plan.spec)
 
 
-def groups_of(dataset: Base, key_func: Callable[..., Any], reduce_func: Callable[..., Any], stage: str) -> Result:
+def groups_of(
+    dataset: Base, key_func: Callable[..., Any], reduce_func: Callable[..., Any], stage: str
+) -> Result:
     """What the elements of the datasets that ``reduce_func`` returns for a key and a group are."""
     spec: list[_spec.Part] = [("int64", ()), dataset._plan.spec]
     both = dataset._with(_internal.placeholder(spec), (LEAF, Nested(dataset._structure)))
@@ -170,15 +211,19 @@ def groups_of(dataset: Base, key_func: Callable[..., Any], reduce_func: Callable
     if traced is not None:
         made = returned_dataset(traced, stage)
         return made._structure, made._plan.spec
-    key = _arguments.whole(first_result(dataset, key_func, stage), stage, "the key that key_func returns")
+    key = _arguments.whole(
+        first_result(dataset, key_func, stage), stage, "the key that key_func returns"
+    )
     group = dataset._with(dataset._plan.take(1).alone())
-    made = returned_dataset(reduce_func(packer(LEAF, dataset._format).pack([np.asarray(key, np.int64)]), group), stage)
+    made = returned_dataset(
+        reduce_func(packer(LEAF, dataset._format).pack([np.asarray(key, np.int64)]), group), stage
+    )
     return made._structure, _spec.ranks(made._plan.spec)
 
 
 def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any:
-    """What ``function`` returns for the dataset's first element; if there is none, for one of zeros, which is like those that there
-    could be."""
+    """What ``function`` returns for the dataset's first element; if there is none, for one of
+    zeros, which is like those that there could be."""
     for element in dataset._plan.alone().iterate(dataset._packed(), 1, None, 0):
         return function(*element) if type(element) is tuple else function(element)
     try:
@@ -193,14 +238,19 @@ def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any
 
 
 def _zeros(spec: list[_spec.Part]) -> list[Any]:
-    """Flat components of an element of zeros; a length that is not known is 1, a dataset is empty."""
+    """Flat components of an element of zeros; a length that is not known is 1, a dataset is
+    empty."""
     flat: list[Any] = []
     for part in spec:
         if isinstance(part, list):
             flat.append(_internal.placeholder(part))
         else:
             name, dims = part
-            flat.append(np.zeros([1 if dim is None else dim for dim in dims or ()], _internal.numpy_dtype(name)))
+            flat.append(
+                np.zeros(
+                    [1 if dim is None else dim for dim in dims or ()], _internal.numpy_dtype(name)
+                )
+            )
     return flat
 
 
@@ -212,12 +262,14 @@ def check_predicate(dataset: Base, function: Callable[..., Any], stage: str) -> 
         return
     returned = _spec.element_spec(*traced, tensorflow=False)
     raise errors.make(
-        "argument", f"{stage}: the predicate has to return one bool, not {returned}. Compare, and reduce with all() or any()."
+        "argument",
+        f"{stage}: the predicate has to return one bool, not {returned}. Compare, and reduce with all() or any().",
     )
 
 
 class State:
-    """A running state of the user's: what it is at first, and how it is nested. A list in it is one tensor."""
+    """A running state of the user's: what it is at first, and how it is nested. A list in it is one
+    tensor."""
 
     def __init__(self, initial: Any, format: str, stage: str) -> None:
         self.structure, described = signature(initial, stage)
@@ -225,22 +277,29 @@ class State:
         self.names = _structure.names(self.structure)
         _spec.check_some(described, stage)
         self.flat = [_value(leaf, stage, exact=False) for leaf in _structure.flatten(initial)]
-        self.spec = [(name, None) for name, _ in described]  # the dtypes stay what they are, the shapes need not
+        self.spec = [
+            (name, None) for name, _ in described
+        ]  # the dtypes stay what they are, the shapes need not
         self.packer = _internal.Packer(_structure.skeleton(self.structure), format, _no_datasets)
-        #: How many components of the next state have to come in the dtype of the first, and are not converted to it.
+        # : How many components of the next state have to come in the dtype of the first, and are
+        # not converted to it.
         self.fixed = len(self.spec) if format == "tensorflow" else 0
 
     def known(self) -> Result:
         """Structure and components of what it is at first."""
         shapes = [tuple(np.shape(leaf)) for leaf in self.flat]
-        return self.structure, [(name, shape) for (name, _), shape in zip(self.spec, shapes, strict=True)]
+        return self.structure, [
+            (name, shape) for (name, _), shape in zip(self.spec, shapes, strict=True)
+        ]
 
 
 def _no_datasets(at: int, plan: _internal.Plan) -> Any:
     raise errors.make("wrong_type", "a running state holds tensors, not datasets")
 
 
-def scanned(dataset: Base, state: State, function: Callable[..., Any], output_signature: Any) -> Result:
+def scanned(
+    dataset: Base, state: State, function: Callable[..., Any], output_signature: Any
+) -> Result:
     """What the elements of ``scan`` are."""
     if output_signature is not None:
         return _spec.parse(output_signature, "scan: output_signature")
@@ -258,11 +317,13 @@ def scanned(dataset: Base, state: State, function: Callable[..., Any], output_si
 
 
 def _scanned(result: Result, state: State) -> Result:
-    """Structure and components of the element in what the function of ``scan`` returns: the next state, and an element."""
+    """Structure and components of the element in what the function of ``scan`` returns: the next
+    state, and an element."""
     structure, spec = result
     if not isinstance(structure, tuple) or len(structure) != 2:
         raise errors.make(
-            "wrong_type", f"scan: the function has to return the next state and an element, not {_structure.describe(structure)}"
+            "wrong_type",
+            f"scan: the function has to return the next state and an element, not {_structure.describe(structure)}",
         )
     if not _structure.equal(structure[0], state.structure):
         raise errors.make(
@@ -276,9 +337,12 @@ def _scanned(result: Result, state: State) -> Result:
 
 def _check_dtypes(spec: list[_spec.Part], state: State) -> None:
     names = state.names or [""]
-    for (before, _), (after, _), name in zip(state.spec, spec[: len(state.spec)], names, strict=True):
+    for (before, _), (after, _), name in zip(
+        state.spec, spec[: len(state.spec)], names, strict=True
+    ):
         if before != after:
             where = f"component {name}: " if name else ""
             raise errors.make(
-                "dtype_mismatch", f"scan: {where}the state is {before}, but the function returns {after}. Cast one of them."
+                "dtype_mismatch",
+                f"scan: {where}the state is {before}, but the function returns {after}. Cast one of them.",
             )

@@ -1,4 +1,5 @@
-"""What tells functions apart that a plan calls by one name: whether a plan that is written again is the same."""
+"""What tells functions apart that a plan calls by one name: whether a plan that is written again is
+the same."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def name_of(function: Any) -> str:
 
 
 def known_as(function: Any) -> tuple[str, int]:
-    """What a plan calls a function, and a number that is the same for functions of the same code, defaults and closure."""
+    """What a plan calls a function, and a number that is the same for functions of the same code,
+    defaults and closure."""
     return name_of(function), identity(function)
 
 
@@ -39,7 +41,12 @@ def _part(value: Any, depth: int) -> Any:
         if isinstance(value, FunctionType):
             cells = [_cell(cell, depth) for cell in value.__closure__ or ()]
             keywords = sorted((value.__kwdefaults__ or {}).items())
-            return value.__code__, id(value.__globals__), *cells, _part((value.__defaults__, *keywords), depth)
+            return (
+                value.__code__,
+                id(value.__globals__),
+                *cells,
+                _part((value.__defaults__, *keywords), depth),
+            )
         if isinstance(value, MethodType):
             return _part(value.__func__, depth), _part(value.__self__, depth)
         if isinstance(value, functools.partial):

@@ -1,4 +1,5 @@
-"""Values that are no arrays of numbers: what kind of thing each is, and the way that works for it. One table for all doors."""
+"""Values that are no arrays of numbers: what kind of thing each is, and the way that works for it.
+One table for all doors."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ import numpy as np
 from tensorferry import errors
 
 _TEXT = (
-    "is text, and tensors carry numbers. Turn it into numbers first (int, float, array.astype, numpy.unique(return_inverse=True))"
+    "is text, and tensors carry numbers. Turn it into numbers first (int, float, "
+    "array.astype, numpy.unique(return_inverse=True))"
 )
 _STRINGS = f"{_TEXT}, or keep it in TensorFlow: tf.convert_to_tensor, tf.strings.to_number, tf.data"
 
@@ -25,10 +27,13 @@ _LETTERS: dict[str, str] = {
     "U": _STRINGS,
     "S": _STRINGS,
     "T": _STRINGS,
-    "M": 'holds dates, which no tensor does. Count seconds, array.astype("datetime64[s]").astype("int64"), or number the dates, '
+    "M": "holds dates, which no tensor does. Count seconds, "
+    'array.astype("datetime64[s]").astype("int64"), or number the dates, '
     "numpy.unique(return_inverse=True)",
-    "m": 'holds time spans, which no tensor does. Count seconds: array.astype("timedelta64[s]").astype("int64")',
-    "O": "holds Python objects, which say nothing of a dtype. Pass dtype=, with which each is checked, or array.astype(...)",
+    "m": "holds time spans, which no tensor does. Count seconds: "
+    'array.astype("timedelta64[s]").astype("int64")',
+    "O": "holds Python objects, which say nothing of a dtype. Pass dtype=, with which each is "
+    "checked, or array.astype(...)",
     "f": 'is of extended precision, which no tensor has. Round it: array.astype("float64")',
     "c": 'is of extended precision, which no tensor has. Round it: array.astype("complex128")',
     "V": "holds bytes without a meaning. Give them one: array.view(dtype)",
@@ -37,11 +42,14 @@ _LETTERS: dict[str, str] = {
 #: Sparse and ragged tensors of TensorFlow: several arrays that stand for one.
 _COMPOSITES: dict[str, str] = {
     "SparseTensor": "is sparse. Make it dense: tf.sparse.to_dense(x)",
-    "SparseTensorValue": "is sparse. Make it dense: tf.sparse.to_dense(tf.SparseTensor.from_value(x))",
+    "SparseTensorValue": "is sparse. Make it dense: "
+    "tf.sparse.to_dense(tf.SparseTensor.from_value(x))",
     "IndexedSlices": "is sparse. Make it dense: tf.convert_to_tensor(x)",
-    "IndexedSlicesValue": "is sparse. Make it dense: tf.convert_to_tensor(tf.IndexedSlices(x.values, x.indices))",
+    "IndexedSlicesValue": "is sparse. Make it dense: "
+    "tf.convert_to_tensor(tf.IndexedSlices(x.values, x.indices))",
     "RaggedTensor": "has rows of different lengths. Pad them: x.to_tensor()",
-    "RaggedTensorValue": "has rows of different lengths. Pad them: tf.ragged.constant(x.to_list()).to_tensor()",
+    "RaggedTensorValue": "has rows of different lengths. Pad them: "
+    "tf.ragged.constant(x.to_list()).to_tensor()",
 }
 _DATASET = "is a dataset, not an array. Iterate over it, or use its methods"
 
@@ -50,7 +58,10 @@ _CLASSES: dict[tuple[str, str], str] = {
     ("tensorferry", "Dataset"): _DATASET,
     ("tensorflow", "DatasetV2"): _DATASET,
     ("keras", "KerasTensor"): "has no values: it stands for a tensor in a model. Use it there",
-    ("builtins", "NoneType"): "is no number. Leave it out, or say what stands for it (numpy.nan, 0)",
+    (
+        "builtins",
+        "NoneType",
+    ): "is no number. Leave it out, or say what stands for it (numpy.nan, 0)",
     ("tensorferry", "Arrays"): 'is several arrays by name. Choose one: x["name"]',
     ("pandas", "NAType"): "is a missing value. Fill it first (fillna), or leave it out",
     ("pandas", "NaTType"): "is a missing date. Fill it first (fillna), or leave it out",
@@ -59,17 +70,32 @@ _CLASSES: dict[tuple[str, str], str] = {
 #: Python's own classes.
 _TYPES: list[tuple[Any, str]] = [
     (str | bytes, _STRINGS),
-    (decimal.Decimal | fractions.Fraction, "is a number without a dtype. Make it one of Python's: float(x), or int(x)"),
+    (
+        decimal.Decimal | fractions.Fraction,
+        "is a number without a dtype. Make it one of Python's: float(x), or int(x)",
+    ),
     (datetime.datetime, "is a date, which no tensor holds. Make it a number: x.timestamp()"),
     (datetime.date, "is a date, which no tensor holds. Make it a number: x.toordinal()"),
-    (datetime.timedelta, "is a time span, which no tensor holds. Make it a number: x.total_seconds()"),
-    (numbers.Number, "is a number of a class of its own. Make it one of Python's: int(x), float(x) or complex(x)"),
+    (
+        datetime.timedelta,
+        "is a time span, which no tensor holds. Make it a number: x.total_seconds()",
+    ),
+    (
+        numbers.Number,
+        "is a number of a class of its own. Make it one of Python's: int(x), float(x) or "
+        "complex(x)",
+    ),
     (
         Mapping,
-        "is a mapping, and tensors carry numbers. Pass one of its values, or list(x.values()); save and datasets take a dict of arrays",
+        "is a mapping, and tensors carry numbers. Pass one of its values, or list(x.values()); "
+        "save and datasets take a dict of arrays",
     ),
     (Set, "is a set, which has no order. Pass sorted(x)"),
-    (Iterator, "can be read once and does not say how long it is. Pass list(x), or use Dataset.from_generator"),
+    (
+        Iterator,
+        "can be read once and does not say how long it is. Pass list(x), or use "
+        "Dataset.from_generator",
+    ),
     (collections.abc.Iterable, "is no array and no list. Pass list(x)"),
     (type | Callable, "is a class or a function, not its result. Call it"),
 ]
@@ -104,7 +130,8 @@ def _described(value: Any) -> tuple[str, str]:
             shown = repr(value)
             return (shown if len(shown) <= 40 and not isinstance(value, type) else _a(name)), what
     return _a(name), (
-        "is no array of numbers. Pass an array, a number or a nested list of numbers; objects can be numbered: "
+        "is no array of numbers. Pass an array, a number or a nested list of numbers; objects "
+        "can be numbered: "
         "numpy.unique(return_inverse=True)"
     )
 
@@ -114,7 +141,11 @@ def _a(name: str) -> str:
 
 
 def _numpys(dtype: np.dtype[Any], name: str) -> tuple[str, str]:
-    kind = f"an array of dtype {dtype}" if name.endswith("ndarray") or "." not in name else f"{_a(name)} of dtype {dtype}"
+    kind = (
+        f"an array of dtype {dtype}"
+        if name.endswith("ndarray") or "." not in name
+        else f"{_a(name)} of dtype {dtype}"
+    )
     if dtype.names:
         first = dtype.names[0]
         return (
@@ -123,8 +154,13 @@ def _numpys(dtype: np.dtype[Any], name: str) -> tuple[str, str]:
         )
     if dtype.kind == "V" and dtype.type is not np.void:  # ml_dtypes'
         wide = "int8" if dtype.name.startswith(("int", "uint")) else "float32"
-        return kind, f'is of a dtype that tensorferry does not check. Widen it: array.astype("{wide}")'
-    return kind, _LETTERS.get(dtype.kind, "has a dtype of which tensors know nothing. Convert it with array.astype first")
+        return (
+            kind,
+            f'is of a dtype that tensorferry does not check. Widen it: array.astype("{wide}")',
+        )
+    return kind, _LETTERS.get(
+        dtype.kind, "has a dtype of which tensors know nothing. Convert it with array.astype first"
+    )
 
 
 def _torchs(value: Any, name: str) -> tuple[str, str]:
@@ -134,8 +170,17 @@ def _torchs(value: Any, name: str) -> tuple[str, str]:
     dtype = str(getattr(value, "dtype", ""))
     if getattr(value, "is_quantized", False):
         return f"{_a(name)} of dtype {dtype}", "is quantized. Make it numbers: x.dequantize()"
-    wide = "torch.complex64" if "complex" in dtype else "torch.float32" if "float" in dtype else "torch.int64"
-    return f"{_a(name)} of dtype {dtype}", f"is of a dtype that tensorferry does not check. Widen it: x.to({wide})"
+    wide = (
+        "torch.complex64"
+        if "complex" in dtype
+        else "torch.float32"
+        if "float" in dtype
+        else "torch.int64"
+    )
+    return (
+        f"{_a(name)} of dtype {dtype}",
+        f"is of a dtype that tensorferry does not check. Widen it: x.to({wide})",
+    )
 
 
 def _tensorflows(value: Any, name: str) -> tuple[str, str]:
@@ -147,12 +192,16 @@ def _tensorflows(value: Any, name: str) -> tuple[str, str]:
         return kind, "is a handle of TensorFlow's, without numbers. Use it inside TensorFlow"
     wide = "int8" if "int" in dtype else "float32"
     if dtype:
-        return kind, f"is of a dtype that tensorferry does not check. Widen it: tf.cast(x, tf.{wide})"
+        return (
+            kind,
+            f"is of a dtype that tensorferry does not check. Widen it: tf.cast(x, tf.{wide})",
+        )
     return kind, "is no array of numbers. Make it a tensor first: tf.convert_to_tensor(x)"
 
 
 def is_composite(value: Any) -> bool:
-    """Whether a value is sparse or ragged: several arrays that stand for one, and look like others."""
+    """Whether a value is sparse or ragged: several arrays that stand for one, and look like
+    others."""
     return _composite(value) is not None
 
 
@@ -168,19 +217,25 @@ def _composite(value: Any) -> str | None:
 
 
 def is_tensorflows(value: Any, tensors: bool) -> bool:
-    """Whether TensorFlow has its own way with a value in a list: a tensor that stands for others in a graph; with ``tensors``, all that it
-    makes a tensor of."""
+    """Whether TensorFlow has its own way with a value in a list: a tensor that stands for others in
+    a graph; with ``tensors``, all that it makes a tensor of."""
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return False
-    if (tensors or not tf.executing_eagerly()) and (hasattr(value, "__tf_tensor__") or tf.is_tensor(value)):
+    if (tensors or not tf.executing_eagerly()) and (
+        hasattr(value, "__tf_tensor__") or tf.is_tensor(value)
+    ):
         return not is_composite(value)
     return bool(tf.is_symbolic_tensor(value))
 
 
 def is_list_like(value: Any) -> bool:
     """Whether a value is a sequence that stands for a list of its parts."""
-    return not isinstance(value, str | bytes | Mapping | type) and hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    return (
+        not isinstance(value, str | bytes | Mapping | type)
+        and hasattr(value, "__len__")
+        and hasattr(value, "__getitem__")
+    )
 
 
 def exact_float(value: Any) -> float | None:
@@ -192,7 +247,8 @@ def exact_float(value: Any) -> float | None:
 
 
 def at(error: BaseException, index: Sequence[int]) -> BaseException:
-    """The error with the ``index`` in the list in its message; an error of another library gets a note."""
+    """The error with the ``index`` in the list in its message; an error of another library gets a
+    note."""
     if isinstance(error, errors.Error):
         return errors.make(error.code, f"at {list(index)}: {error}")
     error.add_note(f"at {list(index)} of a list")

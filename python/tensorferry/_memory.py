@@ -10,11 +10,13 @@ from tensorferry import _internal
 
 
 class aligned_memory(contextlib.ContextDecorator):
-    """Inside this context, every array that NumPy makes is aligned to 64 bytes, in recycled, huge-page-backed memory.
+    """Inside this context, every array that NumPy makes is aligned to 64 bytes, in recycled,
+    huge-page-backed memory.
 
-    Such arrays can be handed to TensorFlow without a copy, and large ones are made without the cost of fresh pages. It is
-    a NumPy memory handler (NEP 49). Like ``numpy.errstate`` it holds for the current thread (in fact the current
-    :mod:`contextvars` context) and nests; arrays made inside live on after it. Also a decorator.
+    Such arrays can be handed to TensorFlow without a copy, and large ones are made without the cost
+    of fresh pages. It is a NumPy memory handler (NEP 49). Like ``numpy.errstate`` it holds for the
+    current thread (in fact the current :mod:`contextvars` context) and nests; arrays made inside
+    live on after it. Also a decorator.
 
     >>> import numpy as np, tensorferry
     >>> with tensorferry.aligned_memory():
@@ -32,5 +34,10 @@ class aligned_memory(contextlib.ContextDecorator):
     def __enter__(self) -> None:
         self._before.append(_internal.set_memory_handler(None))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         _internal.set_memory_handler(self._before.pop())

@@ -23,11 +23,12 @@ Recipe: TypeAlias = tuple[Any, ...]
 
 
 class Arrays(Mapping[str, Array]):
-    """Arrays by name, as ``.npz``, ``.safetensors`` and TFRecord files hold them. Made by :func:`open`.
+    """Arrays by name, as ``.npz``, ``.safetensors`` and TFRecord files hold them. Made by
+    :func:`open`.
 
-    A mapping: none is read before it is asked for. Arrays of a compressed ``.npz`` are decompressed when they are asked for, anew each
-    time; :meth:`items` and :meth:`values` decompress on all cores, and leave out what is not an array of numbers: :attr:`left_out` says
-    what that is.
+    A mapping: none is read before it is asked for. Arrays of a compressed ``.npz`` are decompressed
+    when they are asked for, anew each time; :meth:`items` and :meth:`values` decompress on all
+    cores, and leave out what is not an array of numbers: :attr:`left_out` says what that is.
 
     >>> import numpy as np, os, tempfile, tensorferry
     >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
@@ -56,16 +57,19 @@ class Arrays(Mapping[str, Array]):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What ``.safetensors`` files say besides their arrays, in ``__metadata__``; :func:`save` keeps it."""
+        """What ``.safetensors`` files say besides their arrays, in ``__metadata__``; :func:`save`
+        keeps it."""
         return self._inner.metadata()
 
     @property
     def left_out(self) -> dict[str, str]:
-        """What is in the files and is not an array that can be read, and why: text, objects, members of an archive that are not arrays."""
+        """What is in the files and is not an array that can be read, and why: text, objects,
+        members of an archive that are not arrays."""
         return dict(self._inner.left_out())
 
     def verify(self) -> None:
-        """Reads everything and compares it with the checksums in the files: those of ``.npz`` and TFRecord.
+        """Reads everything and compares it with the checksums in the files: those of ``.npz`` and
+        TFRecord.
 
         Raises:
             tensorferry.errors.FileFormatError: the file is damaged; the message says where.
@@ -80,7 +84,11 @@ class Arrays(Mapping[str, Array]):
     def _no_such(self, name: object) -> str:
         names = ", ".join(map(repr, list(self)[:20])) + (", ..." if len(self) > 20 else "")
         why = self.left_out.get(name) if isinstance(name, str) else None
-        return f"{name!r} is {why}; the arrays are {names}" if why else f"no array has the name {name!r}; there are {names}"
+        return (
+            f"{name!r} is {why}; the arrays are {names}"
+            if why
+            else f"no array has the name {name!r}; there are {names}"
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         names = list(self)
@@ -123,7 +131,8 @@ def open(
     *,
     features: Mapping[str, Any] | Iterable[str] | None = None,
 ) -> Array | Arrays:
-    """Opens a file, or many as one: an :class:`Array`, or of files that hold arrays by name, :class:`Arrays`.
+    """Opens a file, or many as one: an :class:`Array`, or of files that hold arrays by name,
+    :class:`Arrays`.
 
     Nothing but headers is read. (Of TFRecord files, the length of every record, once.)
 
@@ -160,7 +169,9 @@ def open(
     return _open(_paths(path, "open"), format, mode, _features(features))
 
 
-def _open(paths: list[Path], format: Format | None, mode: Mode, features: list[tuple[str, Any]]) -> Array | Arrays:
+def _open(
+    paths: list[Path], format: Format | None, mode: Mode, features: list[tuple[str, Any]]
+) -> Array | Arrays:
     recipe = ("open", (_absolute(paths), format, mode, features))
     opened = _internal.open(paths, format, mode, features, recipe)
     return opened if isinstance(opened, Array) else Arrays(opened)
@@ -178,14 +189,20 @@ def _features(features: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[
         return []
     if isinstance(features, str | bytes) or not isinstance(features, Iterable):
         raise errors.make(
-            "wrong_type", f"open: features= is a list of names or a dict of names and specifications, not {features!r:.80}"
+            "wrong_type",
+            f"open: features= is a list of names or a dict of names and specifications, not {features!r:.80}",
         )
-    given = features.items() if isinstance(features, Mapping) else [(name, None) for name in features]
+    given = (
+        features.items() if isinstance(features, Mapping) else [(name, None) for name in features]
+    )
     odd = next((name for name, _ in given if not isinstance(name, str)), None)
     if odd is not None:
         raise errors.make("wrong_type", f"open: features=: names are strings, not {odd!r:.80}")
     parse = _spec.parse
-    return [(name, None if spec is None else parse(spec, f"open: feature {name!r}")[1][0]) for name, spec in given]
+    return [
+        (name, None if spec is None else parse(spec, f"open: feature {name!r}")[1][0])
+        for name, spec in given
+    ]
 
 
 def open_raw(
@@ -195,7 +212,8 @@ def open_raw(
     offset: int = 0,
     mode: Mode = "auto",
 ) -> Array:
-    """Opens a file of elements and nothing else, such as the ``.bin`` files of tokens that language models are trained on.
+    """Opens a file of elements and nothing else, such as the ``.bin`` files of tokens that language
+    models are trained on.
 
     Args:
         path: as :func:`open` takes it.
@@ -216,7 +234,9 @@ def open_raw(
     (3, 2)
     """
     paths = _paths(path, "open_raw")
-    dims = None if shape is None else _arguments.lengths(shape, 0, "open_raw", "every length of shape")
+    dims = (
+        None if shape is None else _arguments.lengths(shape, 0, "open_raw", "every length of shape")
+    )
     offset = _arguments.at_least(offset, 0, "open_raw", "offset")
     kept = dtype if isinstance(dtype, np.dtype | str) else _internal.dtype_name(dtype)
     recipe = ("open_raw", (_absolute(paths), kept, dims, offset, mode))
@@ -233,8 +253,9 @@ def save(
 ) -> None:
     """Writes an array, or arrays by name, to a file that NumPy, TensorFlow and safetensors read.
 
-    Written under a temporary name in the same folder, flushed to the disk, then renamed: a file of the old name stays whole until the new
-    one is. An opened array is read and written some MiB at a time: this converts files of any size from one format to another.
+    Written under a temporary name in the same folder, flushed to the disk, then renamed: a file of
+    the old name stays whole until the new one is. An opened array is read and written some MiB at a
+    time: this converts files of any size from one format to another.
 
     Args:
         path: a str, bytes or PathLike.
@@ -264,7 +285,11 @@ def save(
         if metadata is None and format_ == "safetensors":
             metadata = value.metadata
         elif metadata is None and value.metadata:
-            _log.warning("save: left out: the metadata of %s, for which %s files have no place", value.paths[0], format_)
+            _log.warning(
+                "save: left out: the metadata of %s, for which %s files have no place",
+                value.paths[0],
+                format_,
+            )
         # Nothing is to be lost without a word: what is not an array is an error.
         items: Any = value._inner.get_all(False)
     elif isinstance(value, Mapping):
@@ -274,9 +299,13 @@ def save(
         items = value.items()
     else:
         if compress:
-            raise errors.make("argument", 'save: only a dict of arrays, saved as "npz", is compressed')
+            raise errors.make(
+                "argument", 'save: only a dict of arrays, saved as "npz", is compressed'
+            )
         if metadata:
-            raise errors.make("argument", "save: metadata= is for arrays by name, saved as .safetensors")
+            raise errors.make(
+                "argument", "save: metadata= is for arrays by name, saved as .safetensors"
+            )
         _internal.save(path, value, format)
         return
     _internal.save_arrays(path, list(items), format, compress, _metadata(metadata))
@@ -285,7 +314,9 @@ def save(
 def _metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     given = dict(metadata or {})
     if not all(isinstance(part, str) for pair in given.items() for part in pair):
-        raise errors.make("wrong_type", f"save: metadata= holds strings by name, not {metadata!r:.80}")
+        raise errors.make(
+            "wrong_type", f"save: metadata= holds strings by name, not {metadata!r:.80}"
+        )
     return given
 
 
@@ -293,7 +324,9 @@ def _paths(path: Any, stage: str) -> list[Any]:
     if isinstance(path, str | bytes | os.PathLike):
         return [path]
     # An open file is an iterable of its lines, a dict of its keys.
-    several = isinstance(path, Iterable) and not hasattr(path, "read") and not isinstance(path, Mapping)
+    several = (
+        isinstance(path, Iterable) and not hasattr(path, "read") and not isinstance(path, Mapping)
+    )
     return [_one_path(one, stage) for one in path] if several else [_one_path(path, stage)]
 
 
@@ -302,13 +335,23 @@ def _one_path(path: Any, stage: str) -> Any:
         return path
     if hasattr(path, "read"):
         name = getattr(path, "name", None)
-        way = f"Pass its path, {name!r}." if isinstance(name, str) else "Write it to a file, and pass the path."
-        raise errors.make("wrong_type", f"{stage}: a path was expected, not an open file ({type(path).__name__}). {way}")
-    raise errors.make("wrong_type", f"{stage}: a path was expected, a str, bytes or PathLike, not {path!r:.80}")
+        way = (
+            f"Pass its path, {name!r}."
+            if isinstance(name, str)
+            else "Write it to a file, and pass the path."
+        )
+        raise errors.make(
+            "wrong_type",
+            f"{stage}: a path was expected, not an open file ({type(path).__name__}). {way}",
+        )
+    raise errors.make(
+        "wrong_type", f"{stage}: a path was expected, a str, bytes or PathLike, not {path!r:.80}"
+    )
 
 
 def opened(value: Any, rows: bool = True) -> Any:
-    """A structure with dicts of arrays in the place of :class:`Arrays`; of those, unless ``rows`` are not wanted, that have some."""
+    """A structure with dicts of arrays in the place of :class:`Arrays`; of those, unless ``rows``
+    are not wanted, that have some."""
     if isinstance(value, Arrays):
         return _dict(value, rows)
     if type(value) is tuple:
@@ -321,13 +364,18 @@ def opened(value: Any, rows: bool = True) -> Any:
 def _dict(arrays: Arrays, rows: bool) -> dict[str, Array]:
     found = dict(arrays.items())
     left = {name: why for name, why in arrays.left_out.items() if name in arrays}
-    scalars = {name: "no dimension, and so no rows" for name, array in found.items() if rows and not array.shape}
+    scalars = {
+        name: "no dimension, and so no rows"
+        for name, array in found.items()
+        if rows and not array.shape
+    }
     left.update(scalars)
     kept = {name: array for name, array in found.items() if name not in scalars}
     where = arrays.paths[0]
     if left and not kept:
         raise errors.make(
-            "argument", f"{where}: there is no array of rows: {'; '.join(f'{name!r}: {why}' for name, why in left.items())}"
+            "argument",
+            f"{where}: there is no array of rows: {'; '.join(f'{name!r}: {why}' for name, why in left.items())}",
         )
     for name, why in left.items():
         _log.warning("%s: left out: %r: %s. features= says what is wanted.", where, name, why)

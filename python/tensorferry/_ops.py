@@ -1,4 +1,5 @@
-"""TensorFlow ops written in Rust, registered with the TensorFlow that is installed when the first is used."""
+"""TensorFlow ops written in Rust, registered with the TensorFlow that is installed when the first
+is used."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ OLDEST, NEWEST = (2, 16), (2, 21)
 #: The dtypes that are TensorFlow's and ours.
 _NUMBERS = frozenset(
     tf.as_dtype(name)
-    for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 half bfloat16 float32 float64 complex64 complex128".split()
+    for name in (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 half bfloat16 float32 "
+        "float64 complex64 complex128"
+    ).split()
 )
 
 
@@ -50,13 +54,16 @@ def _registered() -> _Runtime:
         from tensorflow.python.eager import context, execute
         from tensorflow.python.framework import op_def_library
     except ImportError as error:
-        raise errors.make("unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}") from error
+        raise errors.make(
+            "unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}"
+        ) from error
     _internal.register_ops(str(library))
     return _Runtime(op_def_library.apply_op, execute, context)
 
 
 def register_ops() -> None:
-    """Tells TensorFlow of the ops of tensorferry: before a graph is loaded that has them, such as a SavedModel with ``checked_cast``.
+    """Tells TensorFlow of the ops of tensorferry: before a graph is loaded that has them, such as a
+    SavedModel with ``checked_cast``.
 
     Whatever makes such an op registers them by itself.
 
@@ -93,7 +100,9 @@ def apply(
     flat = list(inputs.values())
     attrs = tuple(part for pair in ((inferred or {}) | attributes).items() for part in pair)
     if tf.executing_eagerly():
-        results = runtime.execute.execute(op.encode(), outputs, inputs=flat, attrs=attrs, ctx=runtime.context.context(), name=name)
+        results = runtime.execute.execute(
+            op.encode(), outputs, inputs=flat, attrs=attrs, ctx=runtime.context.context(), name=name
+        )
     else:
         found = runtime.apply_op(op, name=name, **inputs, **attributes)
         results = found if isinstance(found, list | tuple) else [found]
@@ -103,11 +112,15 @@ def apply(
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str | None = None) -> tf.Tensor:
-    """``tf.cast`` that checks every value: in eager code, inside ``tf.function``, in Keras models, on the CPU.
+def checked_cast(
+    x: Any, dtype: Any, *, casting: Casting = "checked", name: str | None = None
+) -> tf.Tensor:
+    """``tf.cast`` that checks every value: in eager code, inside ``tf.function``, in Keras models,
+    on the CPU.
 
-    Its gradient is ``tf.cast``'s: between floats and complex numbers the gradient is cast back, through integers there is none.
-    XLA has no kernel for it: inside ``jit_compile=True`` it is an error, in Keras too (pass ``jit_compile=False`` on a GPU).
+    Its gradient is ``tf.cast``'s: between floats and complex numbers the gradient is cast back,
+    through integers there is none. XLA has no kernel for it: inside ``jit_compile=True`` it is an
+    error, in Keras too (pass ``jit_compile=False`` on a GPU).
 
     Args:
         x: a tensor, or what ``tf.convert_to_tensor`` takes.
@@ -124,15 +137,23 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
     >>> checked_cast(tf.constant([1, 2, 3], tf.int64), tf.uint8)
     <tf.Tensor: shape=(3,), dtype=uint8, numpy=array([1, 2, 3], dtype=uint8)>
     """
-    target = dtype.base_dtype if isinstance(dtype, tf.DType) else tf.as_dtype(_internal.dtype_name(dtype))
+    target = (
+        dtype.base_dtype
+        if isinstance(dtype, tf.DType)
+        else tf.as_dtype(_internal.dtype_name(dtype))
+    )
     x = tf.convert_to_tensor(x)
     for each in (x.dtype, target):
         if each.base_dtype not in _NUMBERS:
             raise errors.make(
-                "unsupported_dtype", f"checked_cast: {x.dtype.name} -> {target.name}: {each.name} is no dtype of ours"
+                "unsupported_dtype",
+                f"checked_cast: {x.dtype.name} -> {target.name}: {each.name} is no dtype of ours",
             )
     if casting not in get_args(Casting):
-        raise errors.make("unknown_casting", f"checked_cast: casting has to be one of {get_args(Casting)}, not {casting!r}")
+        raise errors.make(
+            "unknown_casting",
+            f"checked_cast: casting has to be one of {get_args(Casting)}, not {casting!r}",
+        )
     if x.dtype == target:
         return tf.identity(x, name=name)
     with tf.device("CPU:0"):
@@ -144,5 +165,7 @@ def checked_cast(x: Any, dtype: Any, *, casting: Casting = "checked", name: str 
 @tf.RegisterGradient("TensorferryCast")  # type: ignore[untyped-decorator]
 def _cast_gradient(op: Any, upstream: tf.Tensor) -> tf.Tensor | None:
     source = op.inputs[0].dtype.base_dtype
-    differentiable = all(dtype.is_floating or dtype.is_complex for dtype in (source, upstream.dtype))
+    differentiable = all(
+        dtype.is_floating or dtype.is_complex for dtype in (source, upstream.dtype)
+    )
     return tf.cast(upstream, source) if differentiable else None

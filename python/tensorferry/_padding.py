@@ -19,7 +19,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def shapes(structure: Structure, spec: list[_spec.Part], given: Any, stage: str) -> list[list[int | None]]:
+def shapes(
+    structure: Structure, spec: list[_spec.Part], given: Any, stage: str
+) -> list[list[int | None]]:
     """The dimensions to which each component is padded; None for that of the longest of a batch."""
     if any(isinstance(part, list) for part in spec):
         raise errors.make(
@@ -29,7 +31,10 @@ def shapes(structure: Structure, spec: list[_spec.Part], given: Any, stage: str)
     if given is not None:
         what = f"{stage}: padded_shapes"
         places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
-        return [_dimensions(shape, place) for shape, place in zip(_up_to(structure, given, what), places, strict=True)]
+        return [
+            _dimensions(shape, place)
+            for shape, place in zip(_up_to(structure, given, what), places, strict=True)
+        ]
     for name, (_, dims) in zip(_structure.names(structure) or ["0"], spec, strict=True):
         if dims is None:
             raise errors.make(
@@ -45,11 +50,14 @@ def values(structure: Structure, spec: list[_spec.Part], given: Any, stage: str)
     flat = _up_to(structure, given, what) if _structure.is_container(given) else [given] * len(spec)
     places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
     each = zip(flat, spec, places, strict=True)
-    return [None if value is None else _value(value, name, place) for value, (name, _), place in each]
+    return [
+        None if value is None else _value(value, name, place) for value, (name, _), place in each
+    ]
 
 
 def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
-    """What is given for each component, nested like the elements; a None in the place of a whole part is meant for all that is in it."""
+    """What is given for each component, nested like the elements; a None in the place of a whole
+    part is meant for all that is in it."""
     if structure is None:
         return []
     if not _structure.is_container(structure):
@@ -57,25 +65,40 @@ def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
     if given is None:
         return [None] * len(_structure.flatten(structure))
     due = _structure.describe(structure)
-    same = isinstance(given, Mapping) if isinstance(structure, Mapping) else type(given) is type(structure)
+    same = (
+        isinstance(given, Mapping)
+        if isinstance(structure, Mapping)
+        else type(given) is type(structure)
+    )
     if not same:
-        raise errors.make("wrong_type", f"{what} has to nest like the elements, {due}; it holds {given!r:.80} there")
+        raise errors.make(
+            "wrong_type",
+            f"{what} has to nest like the elements, {due}; it holds {given!r:.80} there",
+        )
     if isinstance(structure, Mapping) and set(given) != set(structure):
         raise errors.make("argument", f"{what} has the keys {list(given)}; the elements are {due}")
     outer, inner = _structure.parts(structure), _structure.parts(given)
     if len(outer) != len(inner):
-        raise errors.make("argument", f"{what} has {len(inner)} parts where the elements, {due}, have {len(outer)}")
-    return [flat for part, value in zip(outer, inner, strict=True) for flat in _up_to(part, value, what)]
+        raise errors.make(
+            "argument",
+            f"{what} has {len(inner)} parts where the elements, {due}, have {len(outer)}",
+        )
+    return [
+        flat for part, value in zip(outer, inner, strict=True) for flat in _up_to(part, value, what)
+    ]
 
 
 def _dimensions(shape: Any, what: str) -> list[int | None]:
     if shape is None or getattr(shape, "rank", 0) is None:
         raise errors.make(
-            "argument", f"{what} has to say how many dimensions there are, None or -1 for unknown lengths; not {shape}"
+            "argument",
+            f"{what} has to say how many dimensions there are, None or -1 for unknown lengths; not {shape}",
         )
     if not isinstance(shape, Iterable) or getattr(shape, "shape", None) == ():
         return [_length(_arguments.whole(shape, what, "a shape"), what)]
-    dims = [None if dim is None else _arguments.whole(dim, what, "every dimension") for dim in shape]
+    dims = [
+        None if dim is None else _arguments.whole(dim, what, "every dimension") for dim in shape
+    ]
     return [None if dim is None or dim == -1 else _length(dim, what) for dim in dims]
 
 
@@ -86,16 +109,25 @@ def _length(dim: int, what: str) -> int:
 
 
 def _value(value: Any, dtype: str, what: str) -> Any:
-    """A padding value that ``_internal`` can read. A Python number is of the component's dtype, other values have to be."""
+    """A padding value that ``_internal`` can read. A Python number is of the component's dtype,
+    other values have to be."""
     if isinstance(value, bool | int | float | complex):
         kinds = _KINDS[dtype.rstrip("0123456789")]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise errors.make("dtype_mismatch", f"{what}: {value!r} is no value of a component of dtype {dtype}")
+            raise errors.make(
+                "dtype_mismatch", f"{what}: {value!r} is no value of a component of dtype {dtype}"
+            )
         return _internal.tensor(value, dtype)
     array = _arguments.source(value, what)[0]
     name, rank = _internal.describe(array)
     if rank != 0:
-        raise errors.make("argument", f"{what}: a padding value has to be one number, not an array of {rank} dimensions")
+        raise errors.make(
+            "argument",
+            f"{what}: a padding value has to be one number, not an array of {rank} dimensions",
+        )
     if name != dtype:
-        raise errors.make("dtype_mismatch", f"{what}: a padding value is of dtype {name}, its component of {dtype}")
+        raise errors.make(
+            "dtype_mismatch",
+            f"{what}: a padding value is of dtype {name}, its component of {dtype}",
+        )
     return _internal.tensor(array)

@@ -1,6 +1,7 @@
 """How tensors and datasets are pickled.
 
-A tensor as dtype, shape and elements, which protocol 5 can carry out of band; a dataset as the method calls that made it.
+A tensor as dtype, shape and elements, which protocol 5 can carry out of band; a dataset as the
+method calls that made it.
 """
 
 from __future__ import annotations
@@ -40,13 +41,18 @@ def rebuild(data: Any, dtype: str, shape: tuple[int, ...]) -> Tensor:
     return _internal.tensor(array.reshape(shape))
 
 
-#: The epoch of the next pass, the one that ``set_epoch`` said, and the seed that the last stage drew.
+# : The epoch of the next pass, the one that ``set_epoch`` said, and the seed that the last stage
+# drew.
 Progress = tuple[int, int | None, int | None]
 
 
-def reduce_dataset(recipe: Recipe, progress: Progress) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file; functions as pickle takes them. What was
-    drawn goes along, and the epoch of the next pass: all who unpickle it have the same order, and count for themselves."""
+def reduce_dataset(
+    recipe: Recipe, progress: Progress
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file;
+    functions as pickle takes them. What was drawn goes along, and the epoch of the next pass: all
+    who unpickle it have the same order, and count for themselves.
+    """
     name, args, kwargs = recipe
     for argument in (*args, *kwargs.values()):
         if isinstance(argument, FunctionType) and argument.__name__ == "<lambda>":
@@ -76,7 +82,9 @@ def _check_picklable(name: str, array: Any) -> None:
         ) from error
 
 
-def rebuild_dataset(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress) -> Any:
+def rebuild_dataset(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress
+) -> Any:
     """The dataset that :func:`reduce_dataset` described."""
     from tensorferry.dataset import Dataset
 
@@ -104,11 +112,15 @@ def _by_file(value: Any) -> Any:
         return _mapped(value)
     if isinstance(value, list):
         return [_by_file(part) for part in value]
-    return map_structure(lambda leaf: _by_file(leaf) if isinstance(leaf, np.memmap | list) else leaf, value)
+    return map_structure(
+        lambda leaf: _by_file(leaf) if isinstance(leaf, np.memmap | list) else leaf, value
+    )
 
 
 def _mapped(array: np.memmap[Any, Any]) -> Any:
-    """A file in the place of an array that is one whole, in C order, or a piece of it; the array itself otherwise."""
+    """A file in the place of an array that is one whole, in C order, or a piece of it; the array
+    itself otherwise.
+    """
     if array.filename is None or not array.flags.c_contiguous or array.dtype.hasobject:
         return array
     whole: Any = array

@@ -16,9 +16,11 @@ LINES = 30.0
 
 
 class Progress:
-    """One pass over a dataset that shows how far it has come: what :meth:`tensorferry.Dataset.progress` returns.
+    """One pass over a dataset that shows how far it has come: what
+    :meth:`tensorferry.Dataset.progress` returns.
 
-    ``bar`` is the bar, a ``tqdm.tqdm``. It is closed when the pass or the loop over it ends, however it ends.
+    ``bar`` is the bar, a ``tqdm.tqdm``. It is closed when the pass or the loop over it ends,
+    however it ends.
     """
 
     __slots__ = ("_dataset", "_iterator", "bar")
@@ -64,7 +66,9 @@ class Progress:
         return self._iterator.state_dict()
 
     def load_state_dict(self, state: Any) -> None:
-        """Goes to where ``state_dict`` was called, and the bar with it: rate and time left are those from here on."""
+        """Goes to where ``state_dict`` was called, and the bar with it: rate and time left are
+        those from here on.
+        """
         self._iterator.load_state_dict(state)
         bar, position = self.bar, self._iterator.state_dict()["position"]
         bar.initial = bar.n = bar.last_print_n = position
@@ -87,12 +91,19 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 def _bar(options: dict[str, Any]) -> Any:
-    """A bar where somebody looks at it, in a terminal or a notebook; elsewhere now and then a line."""
+    """A bar where somebody looks at it, in a terminal or a notebook; elsewhere now and then a
+    line.
+    """
     try:
         from tqdm.auto import tqdm
     except ModuleNotFoundError as error:
@@ -102,7 +113,9 @@ def _bar(options: dict[str, Any]) -> Any:
         raise ModuleNotFoundError(message, name=error.name) from None
     notebook = sys.modules.get("tqdm.notebook")
     file = options.get("file") or sys.stderr
-    watched = (notebook is not None and issubclass(tqdm, notebook.tqdm)) or (hasattr(file, "isatty") and file.isatty())
+    watched = (notebook is not None and issubclass(tqdm, notebook.tqdm)) or (
+        hasattr(file, "isatty") and file.isatty()
+    )
     if file is None:  # a program without a console
         return tqdm(**{**options, "disable": True})
     if watched:

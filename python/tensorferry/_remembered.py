@@ -1,4 +1,5 @@
-"""What is found out about functions inside a function that makes one dataset after the other: once, not for each dataset again."""
+"""What is found out about functions inside a function that makes one dataset after the other: once,
+not for each dataset again."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 #: What was found out inside the function that runs; None outside of any.
-_known: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar("_known", default=None)
+_known: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar(
+    "_known", default=None
+)
 
 #: How many findings one function keeps.
 _LIMIT = 32
@@ -35,8 +38,8 @@ def inside(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def once(what: str, dataset: Base, function: Callable[..., Any], find: Callable[[], _T]) -> _T:
-    """What ``find`` finds out about a function of such elements, unless it was found out before. A function is the same if its code and
-    all that it closes over are."""
+    """What ``find`` finds out about a function of such elements, unless it was found out before. A
+    function is the same if its code and all that it closes over are."""
     known = _known.get()
     if known is None:
         return find()
@@ -48,12 +51,17 @@ def once(what: str, dataset: Base, function: Callable[..., Any], find: Callable[
     found = find()
     if len(known) >= _LIMIT:
         known.clear()
-    known[key] = (parts, dataset._structure, found)  # the parts are held, so that their ids stay theirs
+    known[key] = (
+        parts,
+        dataset._structure,
+        found,
+    )  # the parts are held, so that their ids stay theirs
     return found
 
 
 def _parts(function: Any) -> list[Any]:
-    """The objects that make a function what it is: a lambda is made anew each time, they are not."""
+    """The objects that make a function what it is: a lambda is made anew each time, they are
+    not."""
     if isinstance(function, MethodType):
         return [function.__func__, function.__self__]
     if not isinstance(function, FunctionType):

@@ -8,15 +8,24 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._structure import LEAF, Nested, Structure, is_container, map_structure, parts, rebuilt
+from tensorferry._structure import (
+    LEAF,
+    Nested,
+    Structure,
+    is_container,
+    map_structure,
+    parts,
+    rebuilt,
+)
 
-#: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components for a nested dataset.
+# : One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components
+# for a nested dataset.
 Part: TypeAlias = Any
 
 
 class TensorSpec:
-    """dtype and shape of a tensor in a dataset's elements. ``shape`` is None where even the number of dimensions is unknown, and
-    has None for every unknown length.
+    """dtype and shape of a tensor in a dataset's elements. ``shape`` is None where even the number
+    of dimensions is unknown, and has None for every unknown length.
 
     Args:
         shape: a sequence of ints and Nones, or None.
@@ -65,12 +74,25 @@ def _dimensions(shape: Any) -> tuple[int | None, ...] | None:
     if shape is None or getattr(shape, "rank", 0) is None:
         return None
     if isinstance(shape, str | bytes):
-        raise errors.make("wrong_type", f"TensorSpec: shape has to be a sequence of lengths, not {_arguments.shown(shape)}")
-    lengths = list(shape) if isinstance(shape, Iterable) and getattr(shape, "shape", None) != () else [shape]
+        raise errors.make(
+            "wrong_type",
+            f"TensorSpec: shape has to be a sequence of lengths, not {_arguments.shown(shape)}",
+        )
+    lengths = (
+        list(shape)
+        if isinstance(shape, Iterable) and getattr(shape, "shape", None) != ()
+        else [shape]
+    )
     if -1 in [length for length in lengths if isinstance(length, int)]:
-        raise errors.make("argument", f"TensorSpec: shape={shape!r}: None stands for a length that is unknown, not -1")
+        raise errors.make(
+            "argument",
+            f"TensorSpec: shape={shape!r}: None stands for a length that is unknown, not -1",
+        )
     return tuple(
-        None if length is None else _arguments.at_least(length, 0, "TensorSpec", "every length of shape") for length in lengths
+        None
+        if length is None
+        else _arguments.at_least(length, 0, "TensorSpec", "every length of shape")
+        for length in lengths
     )
 
 
@@ -87,7 +109,11 @@ class DatasetSpec:
         self.element_spec = element_spec
 
     def __eq__(self, other: object) -> bool:
-        return self.element_spec == other.element_spec if isinstance(other, DatasetSpec) else NotImplemented
+        return (
+            self.element_spec == other.element_spec
+            if isinstance(other, DatasetSpec)
+            else NotImplemented
+        )
 
     def __hash__(self) -> int:
         return hash(repr(self.element_spec))
@@ -100,7 +126,9 @@ def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> An
     """The structure with the specification of each component in its leaf."""
     make = _tensorflow_leaf if tensorflow else _own_leaf
     flat = iter(spec)
-    return map_structure(lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None)
+    return map_structure(
+        lambda leaf: make(leaf, next(flat)), structure, nothing=_nothing() if tensorflow else None
+    )
 
 
 def in_jax(spec: list[Part]) -> list[Part]:
@@ -109,7 +137,12 @@ def in_jax(spec: list[Part]) -> list[Part]:
         import jax
     except ImportError:  # then there are no elements to describe
         return spec
-    return [in_jax(part) if isinstance(part, list) else (str(jax.dtypes.canonicalize_dtype(part[0])), part[1]) for part in spec]
+    return [
+        in_jax(part)
+        if isinstance(part, list)
+        else (str(jax.dtypes.canonicalize_dtype(part[0])), part[1])
+        for part in spec
+    ]
 
 
 def _nothing() -> Any:
@@ -130,7 +163,9 @@ def _tensorflow_leaf(leaf: Any, part: Part) -> Any:
     import tensorflow as tf
 
     if isinstance(leaf, Nested):
-        return tf.data.DatasetSpec(element_spec(leaf.structure, part, tensorflow=True), tf.TensorShape([]))
+        return tf.data.DatasetSpec(
+            element_spec(leaf.structure, part, tensorflow=True), tf.TensorShape([])
+        )
     name, dims = part
     return tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name))
 
@@ -138,11 +173,15 @@ def _tensorflow_leaf(leaf: Any, part: Part) -> Any:
 def check_some(spec: list[Part], stage: str) -> None:
     """Refuses elements without a single tensor."""
     if not spec:
-        raise errors.make("argument", f"{stage}: an element needs at least one tensor; None, () and {{}} have none")
+        raise errors.make(
+            "argument",
+            f"{stage}: an element needs at least one tensor; None, () and {{}} have none",
+        )
 
 
 def parse(signature: Any, what: str) -> tuple[Structure, list[Part]]:
-    """The structure and components of a specification that the user gives: of ``TensorSpec`` s, ours or TensorFlow's."""
+    """The structure and components of a specification that the user gives: of ``TensorSpec`` s,
+    ours or TensorFlow's."""
     flat: list[Part] = []
 
     def leaf(spec: Any) -> Any:
@@ -158,7 +197,11 @@ def _map_spec(leaf: Callable[[Any], Any], spec: Any) -> Any:
         return None
     if isinstance(spec, list):
         spec = tuple(spec)
-    return rebuilt(spec, [_map_spec(leaf, part) for part in parts(spec)]) if is_container(spec) else leaf(spec)
+    return (
+        rebuilt(spec, [_map_spec(leaf, part) for part in parts(spec)])
+        if is_container(spec)
+        else leaf(spec)
+    )
 
 
 def _parse_leaf(spec: Any, what: str) -> tuple[Any, Part]:
@@ -195,9 +238,13 @@ def _relaxed_part(a: Part, b: Part) -> Part:
 
 
 def ranks(spec: list[Part]) -> list[Part]:
-    """What is known of components of which one element is an example: dtype and number of dimensions."""
+    """What is known of components of which one element is an example: dtype and number of
+    dimensions."""
     return [
-        ranks(part) if isinstance(part, list) else (part[0], None if part[1] is None else (None,) * len(part[1])) for part in spec
+        ranks(part)
+        if isinstance(part, list)
+        else (part[0], None if part[1] is None else (None,) * len(part[1]))
+        for part in spec
     ]
 
 
@@ -209,7 +256,9 @@ def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
         if isinstance(types, list):
             types = tuple(types)
         if not is_container(types):
-            flat.append((_internal.dtype_name(types), shape_of(shapes, "from_generator: output_shapes")))
+            flat.append(
+                (_internal.dtype_name(types), shape_of(shapes, "from_generator: output_shapes"))
+            )
             return LEAF
         inner = parts(types)
         if shapes is None:
@@ -218,11 +267,13 @@ def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
             given = list(shapes) if isinstance(shapes, list) else parts(shapes)
         else:
             raise errors.make(
-                "wrong_type", f"from_generator: output_shapes has {_arguments.shown(shapes)} where output_types nests"
+                "wrong_type",
+                f"from_generator: output_shapes has {_arguments.shown(shapes)} where output_types nests",
             )
         if len(given) != len(inner):
             raise errors.make(
-                "argument", f"from_generator: output_shapes has {len(given)} parts where output_types has {len(inner)}"
+                "argument",
+                f"from_generator: output_shapes has {len(given)} parts where output_types has {len(inner)}",
             )
         return rebuilt(types, [walk(one, shape) for one, shape in zip(inner, given, strict=True)])
 

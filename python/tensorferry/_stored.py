@@ -1,7 +1,7 @@
 """The structure of elements in the words of a saved dataset's ``dataset.json``.
 
-A tensor is ``"tensor"``; None is null; ``{"tuple": [...]}``, ``{"dict": [[key, part], ...]}``, ``{"OrderedDict": ...}`` and
-``{"namedtuple": name, "fields": [[field, part], ...]}`` hold others.
+A tensor is ``"tensor"``; None is null; ``{"tuple": [...]}``, ``{"dict": [[key, part], ...]}``,
+``{"OrderedDict": ...}`` and ``{"namedtuple": name, "fields": [[field, part], ...]}`` hold others.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ def _described(structure: Structure) -> Any:
     if kind is tuple:
         return {"tuple": inner}
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return {"namedtuple": kind.__name__, "fields": [list(pair) for pair in zip(structure._fields, inner, strict=True)]}
+        return {
+            "namedtuple": kind.__name__,
+            "fields": [list(pair) for pair in zip(structure._fields, inner, strict=True)],
+        }
     if kind in _DICTS.values():
         by_key = {key: _described(structure[key]) for key in structure}
         for key in by_key:
             if type(key) not in (str, int):
-                raise errors.make("wrong_type", f"save: the key {key!r} cannot be written; keys have to be str or int")
+                raise errors.make(
+                    "wrong_type",
+                    f"save: the key {key!r} cannot be written; keys have to be str or int",
+                )
         return {kind.__name__: [[key, part] for key, part in by_key.items()]}
     raise errors.make(
         "wrong_type",
@@ -54,7 +60,8 @@ def _described(structure: Structure) -> Any:
 
 
 def loads(text: str | None, components: int, path: Any) -> Structure:
-    """The structure that :func:`dumps` described; a tuple of all components, or the only one, where nobody described it.
+    """The structure that :func:`dumps` described; a tuple of all components, or the only one, where
+    nobody described it.
 
     Raises:
         tensorferry.errors.FileFormatError: it describes none, or one of another number of components.
@@ -95,7 +102,8 @@ def _namedtuple(name: str, fields: Iterable[str]) -> Any:
 
 @functools.cache
 def _cached_namedtuple(name: str, fields: tuple[str, ...]) -> Any:
-    """One class for all that is loaded, so that two loaded datasets have elements of one type. It has no module to be pickled by."""
+    """One class for all that is loaded, so that two loaded datasets have elements of one type. It
+    has no module to be pickled by."""
     return collections.namedtuple(name, fields)
 
 

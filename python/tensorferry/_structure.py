@@ -1,4 +1,5 @@
-"""Nested structures: tuples, dicts, namedtuples (and attrs classes) around leaves, taken apart in tf.data's order."""
+"""Nested structures: tuples, dicts, namedtuples (and attrs classes) around leaves, taken apart in
+tf.data's order."""
 
 from __future__ import annotations
 
@@ -66,9 +67,12 @@ _SPARSE = frozenset({"SparseTensorValue"})
 
 
 def is_container(value: Any) -> bool:
-    """Whether a value nests others. A list does not: it is stacked into one tensor. Nor do arrays in files, which know where they are."""
+    """Whether a value nests others. A list does not: it is stacked into one tensor. Nor do arrays
+    in files, which know where they are."""
     if isinstance(value, tuple):
-        return not (type(value).__name__ in _SPARSE and type(value).__module__.startswith("tensorflow."))
+        return not (
+            type(value).__name__ in _SPARSE and type(value).__module__.startswith("tensorflow.")
+        )
     return (isinstance(value, Mapping) and not isinstance(value, Arrays)) or _is_attrs(value)
 
 
@@ -112,8 +116,8 @@ def flatten(value: Any) -> list[Any]:
 
 
 def names(structure: Structure) -> list[str]:
-    """What errors call each leaf: ``"label"``, ``["x"]["y"]``, ``[0]["label"]``, ``.field``; a part of a tuple by its number alone.
-    None where there is but one tensor, and nothing around it."""
+    """What errors call each leaf: ``"label"``, ``["x"]["y"]``, ``[0]["label"]``, ``.field``; a part
+    of a tuple by its number alone. None where there is but one tensor, and nothing around it."""
     return [_name(path) for path in _paths(structure, ())] if is_container(structure) else []
 
 
@@ -144,8 +148,8 @@ def _name(path: tuple[str, ...]) -> str:
 
 
 def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = None) -> Any:
-    """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of flattening, and ``nothing`` in
-    the place of None."""
+    """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of
+    flattening, and ``nothing`` in the place of None."""
     if value is None:
         return nothing
     if not is_container(value):
@@ -166,8 +170,15 @@ def _checked(value: Any) -> Structure:
     if value is None:
         return None
     if not is_container(value):
-        if dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "__array__"):
-            raise _no_container(value, "TensorFlow does not nest dataclasses either. Pass vars(x), a dict of its fields")
+        if (
+            dataclasses.is_dataclass(value)
+            and not isinstance(value, type)
+            and not hasattr(value, "__array__")
+        ):
+            raise _no_container(
+                value,
+                "TensorFlow does not nest dataclasses either. Pass vars(x), a dict of its fields",
+            )
         return LEAF
     inner = [_checked(part) for part in parts(value)]
     if type(value) in (tuple, dict):
@@ -175,18 +186,25 @@ def _checked(value: Any) -> Structure:
     try:
         made = rebuilt(value, inner)
         whole = type(made) is type(value) and (
-            not isinstance(value, Mapping) or all(a is b for a, b in zip(parts(made), inner, strict=True))
+            not isinstance(value, Mapping)
+            or all(a is b for a, b in zip(parts(made), inner, strict=True))
         )
     except Exception:  # whatever the class raises
         whole = False
     if not whole:
-        raise _no_container(value, "it cannot be made again of other parts. Pass a tuple, a namedtuple or a dict")
+        raise _no_container(
+            value, "it cannot be made again of other parts. Pass a tuple, a namedtuple or a dict"
+        )
     return made
 
 
 def _no_container(value: Any, way: str) -> errors.Error:
     kind = type(value)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     return errors.make("wrong_type", f"a {name} cannot hold the parts of an element: {way}.")
 
 
@@ -204,7 +222,9 @@ def equal(a: Structure, b: Structure) -> bool:
     if a is None or b is None:
         return a is b
     if not is_container(a) or not is_container(b):
-        return is_container(a) == is_container(b) and (a == b if isinstance(a, Nested) or isinstance(b, Nested) else True)
+        return is_container(a) == is_container(b) and (
+            a == b if isinstance(a, Nested) or isinstance(b, Nested) else True
+        )
     if _kind(a) is not _kind(b) or (isinstance(a, Mapping) and _keys(a) != _keys(b)):
         return False
     ours, theirs = parts(a), parts(b)
@@ -212,8 +232,8 @@ def equal(a: Structure, b: Structure) -> bool:
 
 
 def flatten_as(structure: Structure, value: Any, what: str, stacks: bool = False) -> list[Any]:
-    """The leaves of a value that has to nest as ``structure`` does. Lists count as tuples where a tuple is due, and, if it ``stacks``,
-    tuples as lists where a tensor is due."""
+    """The leaves of a value that has to nest as ``structure`` does. Lists count as tuples where a
+    tuple is due, and, if it ``stacks``, tuples as lists where a tensor is due."""
     flat: list[Any] = []
     _collect(structure, value, what, flat, stacks)
     return flat
@@ -225,15 +245,29 @@ def _collect(structure: Structure, value: Any, what: str, flat: list[Any], stack
             raise TypeError(f"{what} holds a {type(value).__name__} where None is due")
         return
     if not is_container(structure):
-        if isinstance(value, Mapping) or value is None or (isinstance(value, tuple) and is_container(value) and not stacks):
+        if (
+            isinstance(value, Mapping)
+            or value is None
+            or (isinstance(value, tuple) and is_container(value) and not stacks)
+        ):
             raise TypeError(f"{what} holds a {type(value).__name__} where a tensor is due")
         flat.append(value)
         return
     if isinstance(structure, tuple) and isinstance(value, list):
         value = tuple(value)
-    same = isinstance(value, tuple) if isinstance(structure, tuple) else _kind(value) is _kind(structure)
-    if not same or (isinstance(structure, Mapping) and set(value) != set(structure)) or len(parts(value)) != len(parts(structure)):
-        raise TypeError(f"{what} is structured as {describe(structure_of(value))}, not as {describe(structure)}")
+    same = (
+        isinstance(value, tuple)
+        if isinstance(structure, tuple)
+        else _kind(value) is _kind(structure)
+    )
+    if (
+        not same
+        or (isinstance(structure, Mapping) and set(value) != set(structure))
+        or len(parts(value)) != len(parts(structure))
+    ):
+        raise TypeError(
+            f"{what} is structured as {describe(structure_of(value))}, not as {describe(structure)}"
+        )
     for part, inner in zip(parts(structure), parts(value), strict=True):
         _collect(part, inner, what, flat, stacks)
 
@@ -245,17 +279,25 @@ def describe(structure: Structure) -> str:
     if isinstance(structure, Nested):
         return f"Dataset({describe(structure.structure)})"
     if isinstance(structure, Mapping):
-        return "{" + ", ".join(f"{key!r}: {describe(part)}" for key, part in structure.items()) + "}"
+        return (
+            "{" + ", ".join(f"{key!r}: {describe(part)}" for key, part in structure.items()) + "}"
+        )
     if isinstance(structure, tuple):
         inner = ", ".join(describe(part) for part in structure)
         return f"({inner}{',' if len(structure) == 1 else ''})"
     if is_container(structure):
-        return type(structure).__name__ + "(" + ", ".join(describe(part) for part in parts(structure)) + ")"
+        return (
+            type(structure).__name__
+            + "("
+            + ", ".join(describe(part) for part in parts(structure))
+            + ")"
+        )
     return "*"
 
 
 def skeleton(structure: Structure) -> Any:
-    """What ``_internal.Packer`` takes: a number for each leaf, and ``[make, parts]`` for what is neither tuple nor dict."""
+    """What ``_internal.Packer`` takes: a number for each leaf, and ``[make, parts]`` for what is
+    neither tuple nor dict."""
     numbers = iter(range(len(flatten(structure))))
     return _skeleton(structure, numbers)
 

@@ -1,6 +1,8 @@
-"""Tables and their columns, of pandas, polars and Arrow: column by column, so that no integer goes by way of a float.
+"""Tables and their columns, of pandas, polars and Arrow: column by column, so that no integer goes
+by way of a float.
 
-A library is known by its module among those that are loaded: what nobody has imported cannot have made the value.
+A library is known by its module among those that are loaded: what nobody has imported cannot have
+made the value.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def _is_frame(value: Any) -> bool:
 
 def _column_reader(value: Any) -> Reader | None:
     """What reads a column; None if the value is none."""
-    if _is(value, "pandas", "Series", "Index") or _is(value, "pandas.api.extensions", "ExtensionArray"):
+    if _is(value, "pandas", "Series", "Index") or _is(
+        value, "pandas.api.extensions", "ExtensionArray"
+    ):
         return _pandas
     if _is(value, "polars", "Series"):
         return _polars
@@ -58,15 +62,19 @@ def _is_exporter(value: Any) -> bool:
     """Whether a value hands out Arrow's data, and a library that takes it is loaded."""
     # An image of Pillow's exports its pixels too, without their shape: NumPy's interface has it.
     image = hasattr(type(value), "__array_interface__")
-    exports = not image and (hasattr(type(value), "__arrow_c_stream__") or hasattr(type(value), "__arrow_c_array__"))
+    exports = not image and (
+        hasattr(type(value), "__arrow_c_stream__") or hasattr(type(value), "__arrow_c_array__")
+    )
     return exports and bool(_classes("pyarrow", "Table"))
 
 
-def read(value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None) -> Any:
+def read(
+    value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None
+) -> Any:
     """The numbers of a table, an ndarray or a tensor of two dimensions, or of a column, of one.
 
-    Columns of a table become ``dtype``, each as ``casting`` says. Without one they become the dtype that NumPy finds common to
-    theirs, if that holds every value.
+    Columns of a table become ``dtype``, each as ``casting`` says. Without one they become the dtype
+    that NumPy finds common to theirs, if that holds every value.
 
     Raises:
         tensorferry.errors.ValueError: a null, or something that is not a number; the message names the column.
@@ -78,7 +86,9 @@ def read(value: Any, dtype: str | None = None, casting: Casting = "checked", cop
         value, reader = _imported(value)
     if reader is not None:
         name = getattr(value, "name", None)
-        made = reader(value, f"the {type(value).__name__}" if name in (None, "") else f"column {name!r}")
+        made = reader(
+            value, f"the {type(value).__name__}" if name in (None, "") else f"column {name!r}"
+        )
         return made if copy is not False else _shared(made, value)
     return _frame(value, dtype, casting, copy)
 
@@ -105,8 +115,13 @@ def _frame(value: Any, dtype: str | None, casting: Casting, copy: bool | None) -
     if copy is False:
         raise _not_shared(value)
     if not columns:
-        raise errors.make("unsupported_dtype", f"a {type(value).__name__} without columns has no dtype. Select columns first.")
-    arrays = [(f"column {name!r}", reader(column, f"column {name!r}")) for name, column, reader in columns]
+        raise errors.make(
+            "unsupported_dtype",
+            f"a {type(value).__name__} without columns has no dtype. Select columns first.",
+        )
+    arrays = [
+        (f"column {name!r}", reader(column, f"column {name!r}")) for name, column, reader in columns
+    ]
     for what, array in arrays:
         if array.ndim != 1:
             raise errors.make(
@@ -115,14 +130,20 @@ def _frame(value: Any, dtype: str | None, casting: Casting, copy: bool | None) -
                 "a dict of them.",
             )
     given = dtype is not None
-    common = _internal.numpy_dtype(dtype) if dtype is not None else np.result_type(*(array.dtype for _, array in arrays))
+    common = (
+        _internal.numpy_dtype(dtype)
+        if dtype is not None
+        else np.result_type(*(array.dtype for _, array in arrays))
+    )
     out = _internal.empty((len(arrays[0][1]), len(arrays)), common)
     for at, (what, array) in enumerate(arrays):
         try:
             _internal.convert_into(array, out[:, at], casting=casting)
         except errors.Error as error:
             way = (
-                "" if given else f" {common} is the dtype that the columns share. Give dtype=, or pass the columns: a dict of them."
+                ""
+                if given
+                else f" {common} is the dtype that the columns share. Give dtype=, or pass the columns: a dict of them."
             )
             raise errors.make(error.code, f"{what}: {error}{way}") from None
     out.flags.writeable = False
@@ -134,7 +155,9 @@ def _columns(value: Any) -> list[tuple[Any, Any, Reader]]:
     if _is(value, "pandas", "DataFrame"):
         return [(name, value.iloc[:, at], _pandas) for at, name in enumerate(value.columns)]
     if _is(value, "polars", "LazyFrame"):
-        raise errors.make("wrong_type", "a LazyFrame holds no numbers yet. Collect it first: frame.collect().")
+        raise errors.make(
+            "wrong_type", "a LazyFrame holds no numbers yet. Collect it first: frame.collect()."
+        )
     if _is(value, "polars", "DataFrame"):
         return [(column.name, column, _polars) for column in value.get_columns()]
     return [(name, value.column(at), _arrow) for at, name in enumerate(value.schema.names)]
@@ -153,7 +176,9 @@ def _block(value: Any, columns: list[tuple[Any, Any, Reader]], dtype: str | None
 
 
 def _lies_in(array: Any, columns: list[tuple[Any, Any, Reader]]) -> bool:
-    return all(np.shares_memory(array, column.to_numpy()) for _, column, _ in columns if len(column))
+    return all(
+        np.shares_memory(array, column.to_numpy()) for _, column, _ in columns if len(column)
+    )
 
 
 def _shared(array: Any, value: Any) -> Any:
@@ -217,8 +242,14 @@ def _arrow(array: Any, what: str) -> Any:
     if pyarrow.types.is_run_end_encoded(kind):
         return _arrow(pyarrow.compute.run_end_decode(array), what)
     if array.null_count:
-        nulls = array.is_null().to_numpy(zero_copy_only=False) if isinstance(array, pyarrow.Array) else array.is_null().to_numpy()
-        raise _null(what, kind, array.null_count, int(np.flatnonzero(nulls)[0]), "pyarrow.compute.fill_null")
+        nulls = (
+            array.is_null().to_numpy(zero_copy_only=False)
+            if isinstance(array, pyarrow.Array)
+            else array.is_null().to_numpy()
+        )
+        raise _null(
+            what, kind, array.null_count, int(np.flatnonzero(nulls)[0]), "pyarrow.compute.fill_null"
+        )
     if pyarrow.types.is_dictionary(kind):
         chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
         decoded = [chunk.dictionary_decode() for chunk in chunks]
@@ -228,17 +259,27 @@ def _arrow(array: Any, what: str) -> Any:
         flat = pyarrow.chunked_array([chunk.flatten() for chunk in chunks], kind.value_type)
         inner = _arrow(flat, f"an element of {what}")
         return inner.reshape(len(array), kind.list_size, *inner.shape[1:])
-    number = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)
+    number = (
+        pyarrow.types.is_integer(kind)
+        or pyarrow.types.is_floating(kind)
+        or pyarrow.types.is_boolean(kind)
+    )
     if not number:
         raise _no_numbers(what, kind)
-    return array.to_numpy(zero_copy_only=False) if isinstance(array, pyarrow.Array) else array.to_numpy()
+    return (
+        array.to_numpy(zero_copy_only=False)
+        if isinstance(array, pyarrow.Array)
+        else array.to_numpy()
+    )
 
 
 def _arrow_extension(array: Any, what: str) -> Any:
     """A type that is built upon another, as tensors of a fixed shape and bools of a byte are."""
     pyarrow = sys.modules["pyarrow"]
     kind, chunks = array.type, array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
-    stored = _arrow(pyarrow.chunked_array([chunk.storage for chunk in chunks], kind.storage_type), what)
+    stored = _arrow(
+        pyarrow.chunked_array([chunk.storage for chunk in chunks], kind.storage_type), what
+    )
     if isinstance(kind, pyarrow.FixedShapeTensorType):
         order = kind.permutation
         shaped = stored.reshape(len(array), *kind.shape)
@@ -272,24 +313,34 @@ def _objects(values: Any, what: str) -> Any:
 
 
 def _exact(numbers: list[Any]) -> Any:
-    """The array of numbers, of the widest dtype of their kind; None if it does not hold them all."""
+    """The array of numbers, of the widest dtype of their kind; None if it does not hold them
+    all.
+    """
     integers = all(isinstance(number, bool | int | np.integer | np.bool_) for number in numbers)
     if integers and not all(isinstance(number, bool | np.bool_) for number in numbers):
         low, high = min(map(int, numbers)), max(map(int, numbers))
         if low >= -(2**63) and high < 2**63:
             return np.array([int(number) for number in numbers], np.int64)
-        return np.array([int(number) for number in numbers], np.uint64) if low >= 0 and high < 2**64 else None
+        return (
+            np.array([int(number) for number in numbers], np.uint64)
+            if low >= 0 and high < 2**64
+            else None
+        )
     try:
         array = np.array(numbers)
     except (ValueError, OverflowError):
         return None
     whole = (number for number in numbers if isinstance(number, int | np.integer))
-    exact = array.dtype.kind in _NUMBERS and all(int(array[at].real) == int(number) for at, number in _numbered(numbers))
+    exact = array.dtype.kind in _NUMBERS and all(
+        int(array[at].real) == int(number) for at, number in _numbered(numbers)
+    )
     return array if exact or not any(True for _ in whole) else None
 
 
 def _numbered(numbers: list[Any]) -> list[tuple[int, Any]]:
-    return [(at, number) for at, number in enumerate(numbers) if isinstance(number, int | np.integer)]
+    return [
+        (at, number) for at, number in enumerate(numbers) if isinstance(number, int | np.integer)
+    ]
 
 
 def _null(what: str, dtype: Any, count: int, first: int, way: str) -> errors.Error:

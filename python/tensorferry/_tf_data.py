@@ -1,4 +1,6 @@
-"""A dataset as a real ``tf.data.Dataset``: its elements come from the engine through TensorFlow ops of ours, without Python."""
+"""A dataset as a real ``tf.data.Dataset``: its elements come from the engine through TensorFlow ops
+of ours, without Python.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +32,31 @@ class _Source:
         if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self.structure)):
             raise errors.make(
                 "argument",
-                "to_tf_data: elements hold datasets, not tensors. Flatten them first: flat_map(lambda window: window.batch(n)).",
+                "to_tf_data: elements hold datasets, not tensors. Flatten them first: "
+                "flat_map(lambda window: window.batch(n)).",
             )
         self.spec = _spec.element_spec(self.structure, self.plan.spec, tensorflow=True)
-        self.leaves = [tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name)) for name, dims in self.plan.spec]
+        self.leaves = [
+            tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name)) for name, dims in self.plan.spec
+        ]
         self.handle = self._handle()
 
     def _handle(self) -> tf.Tensor:
-        """A tensor whose memory keeps the plan alive. A graph captures it: it has too many elements to be copied into one."""
-        with tf.init_scope():  # also inside tf.function, where it would become a constant, a copy that keeps nothing alive
+        """A tensor whose memory keeps the plan alive. A graph captures it: it has too many elements
+        to be copied into one.
+        """
+        # also inside tf.function, where it would become a constant, a copy that keeps nothing alive
+        with tf.init_scope():
             if not tf.executing_eagerly():
                 raise errors.make(
                     "argument",
-                    "to_tf_data: a tf.Graph has no place for a dataset's arrays. Call it in eager code or inside tf.function.",
+                    "to_tf_data: a tf.Graph has no place for a dataset's arrays. Call it in "
+                    "eager code or inside tf.function.",
                 )
             options = self.options
-            return _internal.convert_to_tensor(self.plan.handle(options.threads, options.memory_limit, options.read_ahead))
+            return _internal.convert_to_tensor(
+                self.plan.handle(options.threads, options.memory_limit, options.read_ahead)
+            )
 
     def call(self, op: str, inputs: dict[str, Any]) -> Any:
         """The components of an element, nested, with their static shapes."""
@@ -73,14 +84,19 @@ def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
 
 
 def _indexed(source: _Source) -> tf.data.Dataset:
-    """Element ``i`` of a pass is asked for by its index: from the first on, or from where a checkpoint says."""
+    """Element ``i`` of a pass is asked for by its index: from the first on, or from where a
+    checkpoint says.
+    """
 
-    # The state of a pass is an element, and not a value inside the function, so that a checkpoint holds it.
+    # The state of a pass is an element, and not a value inside the function, so that a checkpoint
+    # holds it.
     def state(_: tf.Tensor) -> tf.Tensor:
         return source.word("TensorferryEpoch", {"handle": source.handle}, [None])
 
     def begin(state: tf.Tensor) -> tf.Tensor:
-        return source.word("TensorferryBegin", {"handle": source.handle, "state": state}, source.handle.shape)
+        return source.word(
+            "TensorferryBegin", {"handle": source.handle, "state": state}, source.handle.shape
+        )
 
     def element(handle: tf.Tensor, index: tf.Tensor) -> Any:
         return source.call("TensorferryElement", {"handle": handle, "index": index})
@@ -89,7 +105,9 @@ def _indexed(source: _Source) -> tf.data.Dataset:
 
 
 def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
-    """A pass is opened, and asked for as many elements as it has: one call at a time, and not to be checkpointed."""
+    """A pass is opened, and asked for as many elements as it has: one call at a time, and not to be
+    checkpointed.
+    """
 
     def begin(_: tf.Tensor) -> tf.Tensor:
         return source.word("TensorferryOpen", {"handle": source.handle}, source.handle.shape)
@@ -101,9 +119,11 @@ def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
 
 
 def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) -> tf.data.Dataset:
-    """The elements of a pass for each of ``starts``, of which there is one each time the dataset is iterated.
+    """The elements of a pass for each of ``starts``, of which there is one each time the dataset is
+    iterated.
 
-    That there are so many is asserted of their numbers, and not of the elements: one that is an error would be missing.
+    That there are so many is asserted of their numbers, and not of the elements: one that is an
+    error would be missing.
     """
     cardinality = source.plan.cardinality
     numbers = tf.data.Dataset.range(tf.int64.max if cardinality == INFINITE else cardinality)
@@ -111,21 +131,30 @@ def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) 
     def one_pass(start: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.zip((tf.data.Dataset.from_tensors(begin(start)).repeat(), numbers))
 
-    numbered = starts.flat_map(_untouched(one_pass)).apply(tf.data.experimental.assert_cardinality(cardinality))
+    numbered = starts.flat_map(_untouched(one_pass)).apply(
+        tf.data.experimental.assert_cardinality(cardinality)
+    )
     return _mapped(numbered, element)
 
 
 def _mapped(dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
-    """What ``function`` makes of the elements, in order, one at a time, in the thread that asks: one op needs no pool of threads."""
+    """What ``function`` makes of the elements, in order, one at a time, in the thread that asks:
+    one op needs no pool of threads.
+    """
     kind = _private("map_op", "_MapDataset")
     if "force_synchronous" in inspect.signature(kind.__init__).parameters:
-        return kind(dataset, _untouched(function), force_synchronous=True, use_inter_op_parallelism=False)
-    # Before TensorFlow 2.18 this alone kept tf.data from calling the function for several elements at once.
+        return kind(
+            dataset, _untouched(function), force_synchronous=True, use_inter_op_parallelism=False
+        )
+    # Before TensorFlow 2.18 this alone kept tf.data from calling the function for several elements
+    # at once.
     return dataset.map(_untouched(function), num_parallel_calls=1, deterministic=True)
 
 
 def _streamed(source: _Source) -> tf.data.Dataset:
-    """A pass is opened, and asked for its next element until there is none: one call at a time, and not to be checkpointed."""
+    """A pass is opened, and asked for its next element until there is none: one call at a time, and
+    not to be checkpointed.
+    """
     kind = _private("from_generator_op", "_GeneratorDataset")
 
     def begin(handle: tf.Tensor) -> tf.Tensor:
@@ -145,7 +174,9 @@ def _private(module: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"tensorflow.python.data.ops.{module}"), name)
     except (ImportError, AttributeError) as error:
-        raise errors.make("unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}") from error
+        raise errors.make(
+            "unsupported_tensorflow", f"TensorFlow {tf.__version__}: {error}"
+        ) from error
 
 
 def _untouched(function: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Calling the user's functions with stand-ins, to find out what they return before there are elements."""
+"""Calling the user's functions with stand-ins, to find out what they return before there are
+elements."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from tensorferry import _internal, _remembered, _spec, _structure, errors
 from tensorferry._dataset_base import Base
 from tensorferry._structure import LEAF, Nested, Structure
 
-#: Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of elements.
+# : Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of
+# elements.
 _standing_in = contextvars.ContextVar("_standing_in", default=False)
 
 
 class StandIn:
-    """Stands for a tensor of an element. Nothing can be done with it but to make a dataset of it: what does not look at a tensor's
-    values does the same for all of them."""
+    """Stands for a tensor of an element. Nothing can be done with it but to make a dataset of it:
+    what does not look at a tensor's values does the same for all of them."""
 
     __slots__ = ("part",)
 
@@ -28,7 +30,9 @@ class StandIn:
     def _unknown(self, *args: Any) -> NoReturn:
         raise RuntimeError("it stands for a tensor; it has no value")
 
-    __getattr__ = __array__ = __bool__ = __eq__ = __ne__ = __hash__ = __repr__ = __str__ = __format__ = _unknown
+    __getattr__ = __array__ = __bool__ = __eq__ = __ne__ = __hash__ = __repr__ = __str__ = (
+        __format__
+    ) = _unknown
 
 
 #: What is known of a function's result: its structure and components.
@@ -38,16 +42,19 @@ Arguments = Callable[..., tuple[Any, ...]]
 
 
 def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
-    """Structure and components of what the function returns, as TensorFlow gets them by tracing it, as tf.data does; None if it cannot.
+    """Structure and components of what the function returns, as TensorFlow gets them by tracing it,
+    as tf.data does; None if it cannot.
 
     Of a function of datasets only datasets are known so: a loop over one is over nothing here.
     """
-    return _remembered.once("result", dataset, function, lambda: _result(dataset, [], _unpacked, function))
+    return _remembered.once(
+        "result", dataset, function, lambda: _result(dataset, [], _unpacked, function)
+    )
 
 
 def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Result | None:
-    """As :func:`result`, of a function of a state and an element, which returns the next state and something else. The state is of
-    whatever shape the function makes of it again and again."""
+    """As :func:`result`, of a function of a state and an element, which returns the next state and
+    something else. The state is of whatever shape the function makes of it again and again."""
     structure, spec = state
 
     def arguments(*args: Any) -> tuple[Any, ...]:
@@ -64,8 +71,11 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
         spec = wider
 
 
-def _result(dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any]) -> Result | None:
-    """What a function returns for the arguments made of tensors of the specifications ``first`` and an element."""
+def _result(
+    dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any]
+) -> Result | None:
+    """What a function returns for the arguments made of tensors of the specifications ``first`` and
+    an element."""
     datasets = any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure))
     if not datasets and not _traces(dataset):
         return None
@@ -83,7 +93,8 @@ def _result(dataset: Base, first: list[_spec.Part], arguments: Arguments, functi
     try:
         value = _called(dataset, first, arguments, function, rewrite=True)
         return _structure.map_structure(leaf, value), spec
-    except Exception:  # whatever a function of the user's does when it meets stand-ins; run on values it may well work
+    # whatever a function of the user's does when it meets stand-ins; run on values it may well work
+    except Exception:
         return None
 
 
@@ -100,16 +111,23 @@ def returned(dataset: Base, function: Callable[..., Any]) -> Any:
 
 
 def _called(
-    dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any], rewrite: bool = False
+    dataset: Base,
+    first: list[_spec.Part],
+    arguments: Arguments,
+    function: Callable[..., Any],
+    rewrite: bool = False,
 ) -> Any:
-    """What the function returns for stand-ins: symbolic tensors in the format "tensorflow", else :class:`StandIn`, and datasets that
-    cannot be iterated. A list is a tuple if it is outermost, and else stacked. With ``rewrite``, a function that TensorFlow cannot
-    trace for Python's if and while is rewritten, as tf.data does it, which takes long."""
+    """What the function returns for stand-ins: symbolic tensors in the format "tensorflow", else
+    :class:`StandIn`, and datasets that cannot be iterated. A list is a tuple if it is outermost,
+    and else stacked. With ``rewrite``, a function that TensorFlow cannot trace for Python's if and
+    while is rewritten, as tf.data does it, which takes long."""
     leaves = zip(_structure.flatten(dataset._structure), dataset._plan.spec, strict=True)
     tensors = [*first, *(part for leaf, part in leaves if leaf is LEAF)]
 
     def call(function: Callable[..., Any], *values: Any) -> Any:
-        value = function(*arguments(*values[: len(first)], _stand_ins(dataset, iter(values[len(first) :]))))
+        value = function(
+            *arguments(*values[: len(first)], _stand_ins(dataset, iter(values[len(first) :])))
+        )
         return tuple(value) if isinstance(value, list) else value
 
     token = _standing_in.set(True)
@@ -140,9 +158,15 @@ def _traced(function: Callable[..., Any], spec: list[_spec.Part]) -> Any:
 
     def graph(*tensors: Any) -> None:
         value = function(*tensors)
-        found.append(_structure.map_structure(lambda leaf: leaf if _is_dataset(leaf) else tf.convert_to_tensor(leaf), value))
+        found.append(
+            _structure.map_structure(
+                lambda leaf: leaf if _is_dataset(leaf) else tf.convert_to_tensor(leaf), value
+            )
+        )
 
-    tf.function(graph, autograph=False).get_concrete_function(*(tf.TensorSpec(dims, tf.as_dtype(name)) for name, dims in spec))
+    tf.function(graph, autograph=False).get_concrete_function(
+        *(tf.TensorSpec(dims, tf.as_dtype(name)) for name, dims in spec)
+    )
     return found[-1]
 
 
@@ -152,18 +176,23 @@ def _is_dataset(value: Any) -> bool:
 
 
 def placeholder(leaves: list[Any], sliced: bool, stage: str) -> _internal.Plan | None:
-    """What stands for the dataset of these arrays, or of their rows if ``sliced``; None unless one of them is a stand-in."""
+    """What stands for the dataset of these arrays, or of their rows if ``sliced``; None unless one
+    of them is a stand-in."""
     if not any(isinstance(leaf, StandIn) or _is_symbol(leaf) for leaf in leaves):
         return None
     spec = [_part(leaf, stage) for leaf in leaves]
     if sliced and any(dims == () for _, dims in spec):
         raise errors.make("argument", f"{stage}: a scalar has no rows")
-    return _internal.placeholder([(name, dims and dims[1:]) for name, dims in spec] if sliced else spec)
+    return _internal.placeholder(
+        [(name, dims and dims[1:]) for name, dims in spec] if sliced else spec
+    )
 
 
 def _is_symbol(value: Any) -> bool:
     tensorflow = sys.modules.get("tensorflow")
-    return _standing_in.get() and tensorflow is not None and bool(tensorflow.is_symbolic_tensor(value))
+    return (
+        _standing_in.get() and tensorflow is not None and bool(tensorflow.is_symbolic_tensor(value))
+    )
 
 
 def _part(leaf: Any, stage: str) -> _spec.Part:
@@ -177,12 +206,17 @@ def _part(leaf: Any, stage: str) -> _spec.Part:
 
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
-    """An element with the next of ``tensors`` in the place of each tensor, and a placeholder for each dataset."""
+    """An element with the next of ``tensors`` in the place of each tensor, and a placeholder for
+    each dataset."""
     spec = iter(dataset._plan.spec)
 
     def leaf(leaf: Any) -> Any:
         part = next(spec)
-        return next(tensors) if leaf is LEAF else dataset._with(_internal.placeholder(part), leaf.structure)
+        return (
+            next(tensors)
+            if leaf is LEAF
+            else dataset._with(_internal.placeholder(part), leaf.structure)
+        )
 
     return _structure.map_structure(leaf, dataset._structure)
 

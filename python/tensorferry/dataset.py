@@ -1,4 +1,5 @@
-"""``tensorferry.Dataset``: arrays as batches, in any order, converted on the way, resumable. tf.data's names and results."""
+"""``tensorferry.Dataset``: arrays as batches, in any order, converted on the way, resumable.
+tf.data's names and results."""
 
 from __future__ import annotations
 
@@ -6,7 +7,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from tensorferry import _arguments, _functions, _identity, _internal, _opened, _seeds, _spec, _structure, _tracing, errors
+from tensorferry import (
+    _arguments,
+    _functions,
+    _identity,
+    _internal,
+    _opened,
+    _seeds,
+    _spec,
+    _structure,
+    _tracing,
+    errors,
+)
 from tensorferry._dataset_augment import Augment
 from tensorferry._dataset_base import recorded
 from tensorferry._dataset_batches import Batches
@@ -23,8 +35,8 @@ __all__ = ["Dataset"]
 class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Files):
     """A sequence of elements: tensors, or tuples, dicts and namedtuples of them.
 
-    A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the next epoch. Elements are tensors
-    of TensorFlow unless :meth:`with_format` says otherwise.
+    A dataset is a plan: immutable, and nothing is read until it is iterated. Each iteration is the
+    next epoch. Elements are tensors of TensorFlow unless :meth:`with_format` says otherwise.
 
     >>> import numpy as np, tensorferry as tfy
     >>> dataset = tfy.Dataset.from_tensor_slices({"x": np.arange(4.0), "y": np.arange(4)}).batch(3).with_format("numpy")
@@ -64,7 +76,9 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         if plan is None:
             names = _structure.names(structure)
             with _arguments.named("from_tensor_slices"):
-                plan = _internal.from_tensor_slices(_arguments.sources(leaves, names, "from_tensor_slices"), names)
+                plan = _internal.from_tensor_slices(
+                    _arguments.sources(leaves, names, "from_tensor_slices"), names
+                )
         return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
@@ -82,19 +96,28 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         if plan is None:
             names = _structure.names(structure)
             with _arguments.named("from_tensors"):
-                plan = _internal.from_tensors(_arguments.sources(leaves, names, "from_tensors"), names)
+                plan = _internal.from_tensors(
+                    _arguments.sources(leaves, names, "from_tensors"), names
+                )
         _spec.check_some(plan.spec, "from_tensors")
         return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
     @recorded
     def token_windows(
-        tokens: Any, length: Any, stride: Any = None, shift: Any = 1, dtype: Any = "int64", name: str | None = None
+        tokens: Any,
+        length: Any,
+        stride: Any = None,
+        shift: Any = 1,
+        dtype: Any = "int64",
+        name: str | None = None,
     ) -> Dataset:
-        """Pairs ``(x, y)`` for training a language model on one long array of tokens: ``y`` is what follows each token of ``x``.
+        """Pairs ``(x, y)`` for training a language model on one long array of tokens: ``y`` is what
+        follows each token of ``x``.
 
-        Element ``i`` has as ``x`` the ``length`` tokens from ``i * stride`` on, as ``y`` those ``shift`` further on. There are as many as
-        fit. Nothing is copied: each window is read, and widened to ``dtype``, as it is written into its batch.
+        Element ``i`` has as ``x`` the ``length`` tokens from ``i * stride`` on, as ``y`` those
+        ``shift`` further on. There are as many as fit. Nothing is copied: each window is read, and
+        widened to ``dtype``, as it is written into its batch.
 
         Args:
             tokens: a one-dimensional array: NumPy's (a memory-mapped one too), a :class:`Tensor`, whatever ``from_tensor_slices`` takes.
@@ -121,12 +144,15 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         size = _arguments.positive(length, "token_windows", "length")
         step = None if stride is None else _arguments.positive(stride, "token_windows", "stride")
         ahead = _arguments.at_least(shift, 0, "token_windows", "shift")
-        return Dataset._of(_internal.token_windows(source, size, step, ahead, dtype), (LEAF, LEAF), "tensorflow")
+        return Dataset._of(
+            _internal.token_windows(source, size, step, ahead, dtype), (LEAF, LEAF), "tensorflow"
+        )
 
     @staticmethod
     @recorded
     def range(*args: Any, output_type: Any = "int64", name: str | None = None) -> Dataset:
-        """Numbers, as Python's ``range``: ``range(stop)``, ``range(start, stop)``, ``range(start, stop, step)``.
+        """Numbers, as Python's ``range``: ``range(stop)``, ``range(start, stop)``, ``range(start,
+        stop, step)``.
 
         Args:
             args: whole numbers.
@@ -137,14 +163,19 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         [np.int32(5), np.int32(3), np.int32(1)]
         """
         if not 1 <= len(args) <= 3:
-            raise errors.make("argument", f"range: takes (stop), (start, stop) or (start, stop, step), not {len(args)} numbers")
+            raise errors.make(
+                "argument",
+                f"range: takes (stop), (start, stop) or (start, stop, step), not {len(args)} numbers",
+            )
         numbers = [_arguments.whole(value, "range", "every argument") for value in args]
         start, stop, step = (0, numbers[0], 1) if len(numbers) == 1 else (*numbers, 1)[:3]
         return Dataset._of(_internal.range(start, stop, step, output_type), LEAF, "tensorflow")
 
     @staticmethod
     @recorded
-    def random(seed: Any = None, rerandomize_each_iteration: bool | None = None, name: str | None = None) -> Dataset:
+    def random(
+        seed: Any = None, rerandomize_each_iteration: bool | None = None, name: str | None = None
+    ) -> Dataset:
         """Random int64 numbers, at least 0 and less than 2^32, without end.
 
         Args:
@@ -175,15 +206,22 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         [{'a': np.int64(0), 'b': np.int64(0)}, {'a': np.int64(1), 'b': np.int64(1)}]
         """
         if bool(args) == (datasets is not None):
-            raise errors.make("wrong_type", "zip: pass datasets one after the other, or one structure of them as datasets=")
+            raise errors.make(
+                "wrong_type",
+                "zip: pass datasets one after the other, or one structure of them as datasets=",
+            )
         nested = datasets if datasets is not None else args[0] if len(args) == 1 else tuple(args)
         if isinstance(nested, list):
             raise errors.make(
                 "wrong_type",
-                "zip: elements have no structure that a list could stand for. Pass the datasets one by one, zip(a, b), or in a tuple.",
+                "zip: elements have no structure that a list could stand for. Pass the datasets "
+                "one by one, zip(a, b), or in a tuple.",
             )
         places = _structure.names(_structure.structure_of(nested)) or ["0"]
-        leaves = [check(leaf, "zip", f"argument {at}") for at, leaf in zip(places, _structure.flatten(nested), strict=False)]
+        leaves = [
+            check(leaf, "zip", f"argument {at}")
+            for at, leaf in zip(places, _structure.flatten(nested), strict=False)
+        ]
         if not leaves:
             raise errors.make("argument", "zip: no datasets were given")
         structure = _structure.map_structure(operator.attrgetter("_structure"), nested)
@@ -199,7 +237,8 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         output_signature: Any = None,
         name: str | None = None,
     ) -> Dataset:
-        """The elements that a Python generator makes, each checked against the specification: no value is wrapped.
+        """The elements that a Python generator makes, each checked against the specification: no
+        value is wrapped.
 
         Args:
             generator: a function that returns an iterable; called anew for each pass.
@@ -219,7 +258,9 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         """
         _functions.check_callable(generator, "from_generator", "generator")
         if (output_signature is None) == (output_types is None):
-            raise errors.make("wrong_type", "from_generator: pass output_signature=, or else output_types=")
+            raise errors.make(
+                "wrong_type", "from_generator: pass output_signature=, or else output_types="
+            )
         if output_signature is None:
             structure, spec = _spec.from_types(output_types, output_shapes)
         else:
@@ -227,7 +268,9 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         _spec.check_some(spec, "from_generator")
         flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
         return Dataset._of(
-            _internal.from_generator(_identity.known_as(generator), flat, spec, _structure.names(structure)),
+            _internal.from_generator(
+                _identity.known_as(generator), flat, spec, _structure.names(structure)
+            ),
             structure,
             "tensorflow",
         )

@@ -1,8 +1,9 @@
 """What tensorferry raises.
 
-Every exception here is an :class:`Error` with a stable ``.code``, and at the same time the builtin exception that NumPy's and
-TensorFlow's users expect, so ``except OverflowError`` catches :class:`OverflowError`. A file that the system refuses raises a plain
-``OSError`` (``FileNotFoundError``, ``PermissionError`` ...).
+Every exception here is an :class:`Error` with a stable ``.code``, and at the same time the builtin
+exception that NumPy's and TensorFlow's users expect, so ``except OverflowError`` catches
+:class:`OverflowError`. A file that the system refuses raises a plain ``OSError``
+(``FileNotFoundError``, ``PermissionError`` ...).
 """
 
 from __future__ import annotations
@@ -25,16 +26,21 @@ __all__ = [
 
 
 class Error(Exception):
-    """Base of tensorferry's exceptions. ``code`` names the kind of error and never changes between versions."""
+    """Base of tensorferry's exceptions. ``code`` names the kind of error and never changes between
+    versions.
+    """
 
     code: str = ""
 
-    # AutoGraph raises an error of traced code anew, as the same class, only if the class is made the plain way.
+    # AutoGraph raises an error of traced code anew, as the same class, only if the class is made
+    # the plain way.
     __init__ = Exception.__init__
 
 
 class OverflowError(Error, builtins.OverflowError, builtins.ValueError):
-    """Values do not fit the target dtype: out of range, not integral, not finite or not exactly representable."""
+    """Values do not fit the target dtype: out of range, not integral, not finite or not exactly
+    representable.
+    """
 
     code = "values_do_not_fit"
 
@@ -48,7 +54,9 @@ class TypeError(Error, builtins.TypeError):
 
 
 class BufferError(Error, builtins.BufferError, builtins.ValueError):
-    """Memory cannot be shared as asked: ``copy=False`` where a copy is needed, a DLPack tensor that cannot be taken."""
+    """Memory cannot be shared as asked: ``copy=False`` where a copy is needed, a DLPack tensor that
+    cannot be taken.
+    """
 
     code = "not_shareable"
 
@@ -66,20 +74,26 @@ class MemoryError(Error, builtins.MemoryError):
 
 
 class RuntimeError(Error, builtins.RuntimeError):
-    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that does it, or going on, in a forked
-    process, with an iterator whose elements a thread of its parent computes."""
+    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that
+    does it, or going on, in a forked process, with an iterator whose elements a thread of its
+    parent computes.
+    """
 
     code = "inside_function"
 
 
 class RecursionError(Error, builtins.RecursionError):
-    """A dataset of more stages than there may be, or one that a function makes of itself for ever."""
+    """A dataset of more stages than there may be, or one that a function makes of itself for
+    ever.
+    """
 
     code = "too_deep"
 
 
 class FileFormatError(Error, builtins.ValueError):
-    """A file is not what it should be: truncated, malformed, damaged, lying about its size, or changed since it was opened."""
+    """A file is not what it should be: truncated, malformed, damaged, lying about its size, or
+    changed since it was opened.
+    """
 
     code = "malformed"
 

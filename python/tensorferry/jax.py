@@ -17,11 +17,13 @@ except ModuleNotFoundError as error:
 __all__ = ["convert_to_tensor", "from_tensor"]
 
 
-def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "checked", copy: bool | None = None) -> jax.Array:
+def convert_to_tensor(
+    value: Any, dtype: Any = None, *, casting: Casting = "checked", copy: bool | None = None
+) -> jax.Array:
     """A ``jax.Array`` of the values, shared where that is sound, else converted in one pass.
 
-    While ``jax_enable_x64`` is off JAX has no 64-bit dtypes and would wrap such values silently; here they become the 32-bit
-    dtype, as ``casting`` says.
+    While ``jax_enable_x64`` is off JAX has no 64-bit dtypes and would wrap such values silently;
+    here they become the 32-bit dtype, as ``casting`` says.
 
     Args:
         value: an array, or anything :func:`tensorferry.tensor` takes.
@@ -42,7 +44,9 @@ def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "chec
 
 
 class _Shared:
-    """A tensor's memory as JAX takes it: JAX arrays are immutable, so a capsule without the read-only flag is sound."""
+    """A tensor's memory as JAX takes it: JAX arrays are immutable, so a capsule without the
+    read-only flag is sound.
+    """
 
     def __init__(self, tensor: Tensor, copy: bool | None = None) -> None:
         self._tensor = tensor
@@ -58,7 +62,8 @@ class _Shared:
 def from_tensor(tensor: Tensor, casting: Casting = "checked") -> jax.Array:
     """A ``jax.Array`` of a :class:`tensorferry.Tensor`, sharing its memory where JAX can take it.
 
-    While ``jax_enable_x64`` is off, a 64-bit tensor becomes the 32-bit dtype that JAX has for it, as ``casting`` says.
+    While ``jax_enable_x64`` is off, a 64-bit tensor becomes the 32-bit dtype that JAX has for it,
+    as ``casting`` says.
     """
     return jax.dlpack.from_dlpack(_Shared(_narrowed(tensor, casting, None)))
 

@@ -17,11 +17,14 @@ except ModuleNotFoundError as error:
 __all__ = ["convert_to_tensor", "from_tensor"]
 
 
-def convert_to_tensor(value: Any, dtype: Any = None, *, casting: Casting = "checked") -> torch.Tensor:
+def convert_to_tensor(
+    value: Any, dtype: Any = None, *, casting: Casting = "checked"
+) -> torch.Tensor:
     """A ``torch.Tensor`` of the values, in memory of its own.
 
-    PyTorch has no read-only tensors, and writing to a shared read-only mapping would crash the process, so the values are always
-    copied, in the same pass that checks and converts them. Where writes are wanted in the source, use ``torch.from_numpy``.
+    PyTorch has no read-only tensors, and writing to a shared read-only mapping would crash the
+    process, so the values are always copied, in the same pass that checks and converts them. Where
+    writes are wanted in the source, use ``torch.from_numpy``.
 
     Args:
         value: an array, or anything :func:`tensorferry.tensor` takes.

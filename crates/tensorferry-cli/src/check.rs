@@ -11,7 +11,8 @@ use tensorferry::{Error, Format, Verified, matching_files, verify};
 
 /// Check that files are whole: headers, lengths, checksums, every byte read
 ///
-/// Prints a line for each file, and goes on after a damaged one. The exit status is 1 if any is damaged.
+/// Prints a line for each file, and goes on after a damaged one. The exit status is 1 if any is
+/// damaged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// Files, or quoted patterns such as 'part-*.npy'
@@ -38,7 +39,8 @@ impl Check {
             };
             let mut refused = refused;
             for path in &paths {
-                let verified = refused.take().map_or_else(|| verify(path, format, raw.as_ref(), stop), Err);
+                let verified =
+                    refused.take().map_or_else(|| verify(path, format, raw.as_ref(), stop), Err);
                 if matches!(verified, Err(Error::Stopped)) {
                     return Err(Error::Stopped.into());
                 }
@@ -82,9 +84,13 @@ impl<'a> Found<'a> {
         match &self.verified {
             Ok(verified) => format!("{name}: ok: {}", words(verified)),
             Err(failure) => {
-                // The library's words begin with the file's name, where it is the file that is wrong.
+                // The library's words begin with the file's name, where it is the file that is
+                // wrong.
                 let words = printable(&failure.to_string());
-                let words = words.strip_prefix(&name).and_then(|words| words.strip_prefix(": ")).unwrap_or(&words);
+                let words = words
+                    .strip_prefix(&name)
+                    .and_then(|words| words.strip_prefix(": "))
+                    .unwrap_or(&words);
                 format!("{name}: {}: {words}", if self.damaged { "FAILED" } else { "not checked" })
             }
         }
@@ -118,7 +124,11 @@ fn words(verified: &Verified) -> String {
         Format::TfRecord | Format::TfRecordBytes => "record",
         _ => "array",
     };
-    let parts = format!("{} {parts}{}", grouped(verified.parts), if verified.parts == 1 { "" } else { "s" });
+    let parts = format!(
+        "{} {parts}{}",
+        grouped(verified.parts),
+        if verified.parts == 1 { "" } else { "s" }
+    );
     let sums = match verified.checksum {
         Some(checksum) => format!("{checksum} of each verified"),
         None => "lengths verified, values not: the format has no checksums".into(),

@@ -7,7 +7,8 @@ use std::io::Write;
 
 /// Print the completions of a shell
 ///
-/// For example: tensorferry completions bash > ~/.local/share/bash-completion/completions/tensorferry
+/// For example: tensorferry completions bash >
+/// ~/.local/share/bash-completion/completions/tensorferry
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
     /// Whose
@@ -18,7 +19,12 @@ impl Completions {
     pub(crate) fn run(&self, out: &mut dyn Write) -> Outcome {
         // The generator ends the process where it cannot write: memory takes everything.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::Command::command(), "tensorferry", &mut script);
+        clap_complete::generate(
+            self.shell,
+            &mut crate::Command::command(),
+            "tensorferry",
+            &mut script,
+        );
         if self.shell == Shell::Bash {
             script = with_files(&String::from_utf8_lossy(&script)).into_bytes();
         }
@@ -41,8 +47,8 @@ const FILES: &str = r#"_tensorferry_files() {
 /// The subcommands whose arguments are files.
 const TAKE_FILES: [&str; 4] = ["inspect", "check", "convert", "stream"];
 
-/// What the generator writes for bash offers options alone where files are wanted, too: after a subcommand that takes files, what does not
-/// begin with a dash is one.
+/// What the generator writes for bash offers options alone where files are wanted, too: after a
+/// subcommand that takes files, what does not begin with a dash is one.
 fn with_files(script: &str) -> String {
     let mut out = String::from(FILES);
     let mut files = false;
@@ -57,7 +63,9 @@ fn with_files(script: &str) -> String {
                 out.push_str(&format!("{indent}if [[ ${{cur}} == -* ]] ; then"));
             }
             // Of the two, the one that is not inside of the `if`.
-            r#"COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )"# if files && indent.len() == 12 => {
+            r#"COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )"#
+                if files && indent.len() == 12 =>
+            {
                 out.push_str(&format!("{indent}_tensorferry_files \"${{cur}}\""));
             }
             _ => out.push_str(line),

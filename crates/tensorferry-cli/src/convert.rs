@@ -1,4 +1,5 @@
-//! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of files.
+//! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of
+//! files.
 
 use crate::journal::Journal;
 use crate::outcome::{self, Failure, Outcome, complain, misfits, wrong};
@@ -19,8 +20,8 @@ use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
 ///
-/// DST appears when it is whole: it is written under a temporary name beside it, brought to the disk and renamed. Whatever fails before, an
-/// old DST stays as it was.
+/// DST appears when it is whole: it is written under a temporary name beside it, brought to the
+/// disk and renamed. Whatever fails before, an old DST stays as it was.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Convert {
     /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
@@ -50,8 +51,9 @@ pub(crate) struct Convert {
     /// Replace files that there are already
     #[arg(long)]
     force: bool,
-    /// Go on with a conversion that was interrupted: of shards with those that are finished, of one file that was begun with --resume, too,
-    /// with what is on the disk (.npy, .bin and .safetensors)
+    /// Go on with a conversion that was interrupted: of shards with those that are finished, of one
+    /// file that was begun with --resume, too, with what is on the disk (.npy, .bin and
+    /// .safetensors)
     #[arg(long)]
     resume: bool,
     /// Memory for the data under way, at most, such as 64M
@@ -68,8 +70,10 @@ pub(crate) struct Convert {
 }
 
 /// What `--help` says of `--dtype`.
-pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a name\n\nA name (int32), or NumPy's for it (i4, \
-                                     half, double). As for TensorFlow, float is float32 and int is int32.";
+pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a \
+    name\n\nA name (int32), or NumPy's for it (i4, \
+                                     half, double). As for TensorFlow, float is float32 and int \
+                                     is int32.";
 
 /// Of the names in `--json`.
 const VERSION: u32 = 1;
@@ -87,8 +91,10 @@ impl Convert {
     }
 
     fn convert(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the process.
-        let All { arrays, metadata } = self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
+        // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the
+        // process.
+        let All { arrays, metadata } =
+            self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
         let arrays = within(arrays, self.memory_limit)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
         let plan = Plan::new(Request {
@@ -101,17 +107,26 @@ impl Convert {
             memory: self.memory_limit,
             metadata,
         })?;
-        let done = if plan.is_sharded() { self.shards(&plan, out, stop) } else { self.single(&plan, out, stop) };
+        let done = if plan.is_sharded() {
+            self.shards(&plan, out, stop)
+        } else {
+            self.single(&plan, out, stop)
+        };
         match done {
-            Err(Failure::Library(error)) if is_uncounted(&error) => Err(self.counted(error, &plan, stop)),
+            Err(Failure::Library(error)) if is_uncounted(&error) => {
+                Err(self.counted(error, &plan, stop))
+            }
             done => done,
         }
     }
 
-    /// What is to be said of a value that does not fit, at which writing stopped: how many there are of all.
+    /// What is to be said of a value that does not fit, at which writing stopped: how many there
+    /// are of all.
     fn counted(&self, stopped_at: Error, plan: &Plan, stop: &Stop) -> Failure {
         let progress = Progress::default();
-        let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || plan.check_values(&progress, stop));
+        let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
+            plan.check_values(&progress, stop)
+        });
         match looked {
             Ok(said) if !said.is_empty() => Failure::Misfits(said),
             // Whoever does not wait for the count knows at least that there is one.
@@ -135,7 +150,9 @@ impl Convert {
         remove_leftovers(&path)?;
         Journal::forget_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
-        shown(Unit::Bytes, Some(plan.nbytes()), &|| progress.bytes(), self.quiet, || plan.write(0, &progress, stop))?;
+        shown(Unit::Bytes, Some(plan.nbytes()), &|| progress.bytes(), self.quiet, || {
+            plan.write(0, &progress, stop)
+        })?;
         self.report(plan, 0, began, out)
     }
 
@@ -145,7 +162,11 @@ impl Convert {
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
             return Err(there_already(&path, ""));
         }
-        let mut journal = Journal::of_file(&path, &plan.describe(self.casting, &self.open.describe())?, self.force)?;
+        let mut journal = Journal::of_file(
+            &path,
+            &plan.describe(self.casting, &self.open.describe())?,
+            self.force,
+        )?;
         if journal.is_whole(&path) && plan.holds(0)? {
             // The process was killed when all was done.
             let (kept, began) = (journal.reached(), Instant::now());
@@ -161,8 +182,9 @@ impl Convert {
         }
         let (began, progress, kept) = (Instant::now(), Progress::default(), journal.reached());
         let left = plan.nbytes().saturating_sub(kept);
-        let written =
-            shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || plan.go_on(&progress, stop, &mut journal));
+        let written = shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || {
+            plan.go_on(&progress, stop, &mut journal)
+        });
         if written.is_ok() || journal.reached() == 0 {
             journal.remove()?;
             remove_leftovers(&path)?;
@@ -204,10 +226,12 @@ impl Convert {
     /// What was written, in a line.
     fn report(&self, plan: &Plan, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
         let seconds = began.elapsed().as_secs_f64();
-        let bytes = plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+        let bytes =
+            plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
         if self.json {
             let files: Vec<_> = plan.paths().map(|path| path.display().to_string()).collect();
-            let (files_before, bytes_before) = if plan.is_sharded() { (kept, 0) } else { (0, kept) };
+            let (files_before, bytes_before) =
+                if plan.is_sharded() { (kept, 0) } else { (0, kept) };
             let said = json!({
                 "version": VERSION,
                 "files": files,
@@ -233,7 +257,11 @@ impl Convert {
             _ if plan.is_sharded() => format!(", {kept} of them from before"),
             _ => format!(", {} of it from before", BinaryBytes(kept as u64)),
         };
-        let line = format!("{files}{kept}: {}, {}, in {seconds:.2} s", plan.contents(), BinaryBytes(bytes));
+        let line = format!(
+            "{files}{kept}: {}, {}, in {seconds:.2} s",
+            plan.contents(),
+            BinaryBytes(bytes)
+        );
         writeln!(out, "{}", printable(&line))?;
         Ok(())
     }

@@ -53,12 +53,22 @@ const LETTERS: [(&str, DType); 6] = [
 /// The dtype of a name, and the byte order if the name says one.
 pub(crate) fn stored(name: &str) -> Result<(DType, ByteOrder), String> {
     let native = |dtype| (dtype, ByteOrder::Native);
-    let other = || OTHER.iter().chain(&LETTERS).find(|(other, _)| *other == name).map(|(_, dtype)| native(*dtype));
-    let found = DType::from_name(name).map(native).or_else(other).or_else(|| DType::from_numpy_typestr(name));
+    let other = || {
+        OTHER
+            .iter()
+            .chain(&LETTERS)
+            .find(|(other, _)| *other == name)
+            .map(|(_, dtype)| native(*dtype))
+    };
+    let found = DType::from_name(name)
+        .map(native)
+        .or_else(other)
+        .or_else(|| DType::from_numpy_typestr(name));
     let ordered = || {
         let (order, letter) = name.split_at_checked(1)?;
         let (_, dtype) = OTHER.iter().chain(&LETTERS).find(|(other, _)| *other == letter)?;
-        let (_, order) = DType::from_numpy_typestr(&format!("{order}i4")).filter(|_| "<>=|".contains(order))?;
+        let (_, order) =
+            DType::from_numpy_typestr(&format!("{order}i4")).filter(|_| "<>=|".contains(order))?;
         Some((*dtype, if dtype.size() == 1 { ByteOrder::Native } else { order }))
     };
     found.or_else(ordered).ok_or_else(|| {
@@ -73,9 +83,10 @@ pub(crate) fn stored(name: &str) -> Result<(DType, ByteOrder), String> {
 pub(crate) fn wanted(name: &str) -> Result<DType, String> {
     match stored(name)? {
         (dtype, ByteOrder::Native) => Ok(dtype),
-        (dtype, ByteOrder::Swapped) => {
-            Err(format!("{name:?} has the byte order that is not this machine's, in which files are written. Say {dtype}."))
-        }
+        (dtype, ByteOrder::Swapped) => Err(format!(
+            "{name:?} has the byte order that is not this machine's, in which files are written. \
+            Say {dtype}."
+        )),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and the end of a terminal (SIGHUP): what is under way stops, and takes its temporary files away.
+//! Ctrl-C, SIGTERM and the end of a terminal (SIGHUP): what is under way stops, and takes its
+//! temporary files away.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -18,7 +19,8 @@ pub(crate) fn stop() -> Stop {
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     // Where signals or threads are not to be had, a signal ends the process as it always does.
     let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let wanted =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     if let Ok(mut signals) = Signals::new(wanted.clone()) {
         let stop = stop.clone();
         let wait = move || {
@@ -31,17 +33,23 @@ pub(crate) fn stop() -> Stop {
         };
         if thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
             for signal in wanted {
-                let _ends_the_process = signal_hook::flag::register_conditional_default(signal, Arc::new(AtomicBool::new(true)));
+                let _ends_the_process = signal_hook::flag::register_conditional_default(
+                    signal,
+                    Arc::new(AtomicBool::new(true)),
+                );
             }
         }
     }
     stop
 }
 
-/// The signals that whoever started this process had it ignore, as nohup does, a bit for each: they stay ignored.
+/// The signals that whoever started this process had it ignore, as nohup does, a bit for each: they
+/// stay ignored.
 #[cfg(target_os = "linux")]
 fn ignored() -> u64 {
-    procfs::process::Process::myself().and_then(|process| process.status()).map_or(0, |status| status.sigign)
+    procfs::process::Process::myself()
+        .and_then(|process| process.status())
+        .map_or(0, |status| status.sigign)
 }
 
 #[cfg(not(target_os = "linux"))]

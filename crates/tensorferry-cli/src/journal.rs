@@ -1,8 +1,9 @@
 //! What a conversion to several files has finished: a file beside them, for as long as it takes.
 //!
-//! The first line says what is converted to what, the second whether files that there are may be replaced; each further one is a file that
-//! has its name. A process that was killed leaves it, and
-//! whoever goes on compares the first line, and length and time of modification of the files. It is locked while somebody writes it.
+//! The first line says what is converted to what, the second whether files that there are may be
+//! replaced; each further one is a file that has its name. A process that was killed leaves it, and
+//! whoever goes on compares the first line, and length and time of modification of the files. It is
+//! locked while somebody writes it.
 
 use crate::outcome::{Failure, Outcome, wrong};
 use serde_json::{Value, json};
@@ -49,7 +50,10 @@ impl Stamp {
 
     fn of_file(metadata: &Metadata) -> std::io::Result<Self> {
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self { bytes: metadata.len(), modified: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX) })
+        Ok(Self {
+            bytes: metadata.len(),
+            modified: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX),
+        })
     }
 
     pub(crate) fn describe(self) -> Value {
@@ -62,9 +66,15 @@ impl Stamp {
 }
 
 impl Journal {
-    /// The journal that an interrupted conversion to the same target left, if there is one to go on with. Unless it is to be gone on with
-    /// (`resume`), one that finished files is refused, or with `force` removed; one that finished none is removed.
-    pub(crate) fn open(target: &Path, plan: &Value, resume: bool, force: bool) -> Outcome<Option<Self>> {
+    /// The journal that an interrupted conversion to the same target left, if there is one to go on
+    /// with. Unless it is to be gone on with (`resume`), one that finished files is refused, or
+    /// with `force` removed; one that finished none is removed.
+    pub(crate) fn open(
+        target: &Path,
+        plan: &Value,
+        resume: bool,
+        force: bool,
+    ) -> Outcome<Option<Self>> {
         let Some((journal, differs)) = Self::read(target, plan)? else { return Ok(None) };
         if (force && !resume) || (journal.finished.is_empty() && (!resume || differs.is_some())) {
             journal.remove()?;
@@ -73,12 +83,17 @@ impl Journal {
         let shown = target.display();
         let count = journal.finished.len();
         if !resume {
-            let what = format!("a conversion to {shown} was interrupted when it had finished {count} files");
+            let what = format!(
+                "a conversion to {shown} was interrupted when it had finished {count} files"
+            );
             return Err(wrong(format!("{what}: go on with --resume, or start over with --force")));
         }
         if let Some(differs) = differs {
-            let what = format!("the conversion to {shown} that was interrupted was another ({differs})");
-            return Err(wrong(format!("{what}: it cannot be gone on with. Start over with --force, without --resume.")));
+            let what =
+                format!("the conversion to {shown} that was interrupted was another ({differs})");
+            return Err(wrong(format!(
+                "{what}: it cannot be gone on with. Start over with --force, without --resume."
+            )));
         }
         Ok(Some(Self { force: force || journal.force, ..journal }))
     }
@@ -95,10 +110,14 @@ impl Journal {
         (&mut file).take(LONGEST).read_to_end(&mut text).map_err(io("read", &path))?;
         let text = String::from_utf8(text).ok().filter(|text| is_journal(text));
         let Some(text) = text else {
-            let what = format!("{} has the name of a journal of this command, and is none", path.display());
+            let what = format!(
+                "{} has the name of a journal of this command, and is none",
+                path.display()
+            );
             return Err(wrong(format!("{what}. Move it away, or write to another name.")));
         };
-        // A process that was killed may have written half of the last line: what follows it would be lost with it.
+        // A process that was killed may have written half of the last line: what follows it would
+        // be lost with it.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(io("write", &path))?;
         file.seek(SeekFrom::End(0)).map_err(io("write", &path))?;
@@ -109,7 +128,8 @@ impl Journal {
         Ok(Some((Self { file, path, finished, force }, difference(before.as_ref(), plan))))
     }
 
-    /// The journal of the one file at `target`, which says how far it is written; one of another conversion to it is forgotten.
+    /// The journal of the one file at `target`, which says how far it is written; one of another
+    /// conversion to it is forgotten.
     pub(crate) fn of_file(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
         let target = of_one(target);
         match Self::read(&target, plan)? {
@@ -153,9 +173,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the one file is whole and has its name: then nothing was left to do but to remove the journal.
+    /// Whether the one file is whole and has its name: then nothing was left to do but to remove
+    /// the journal.
     pub(crate) fn is_whole(&self, path: &Path) -> bool {
-        self.finished.get(&WHOLE).is_some_and(|stamp| Stamp::of(path).is_ok_and(|now| now == *stamp))
+        self.finished
+            .get(&WHOLE)
+            .is_some_and(|stamp| Stamp::of(path).is_ok_and(|now| now == *stamp))
     }
 
     /// The journal of a conversion that begins.
@@ -178,7 +201,8 @@ impl Journal {
         &self.finished
     }
 
-    /// Whether files that there are may be replaced, by the word of whoever began or of whoever goes on.
+    /// Whether files that there are may be replaced, by the word of whoever began or of whoever
+    /// goes on.
     pub(crate) fn may_replace(&self) -> bool {
         self.force
     }
@@ -213,10 +237,15 @@ fn difference(before: Option<&Value>, now: &Value) -> Option<String> {
     if before == now {
         return None;
     }
-    let named = now.as_object().into_iter().flatten().find(|(key, value)| before.get(key) != Some(value));
+    let named =
+        now.as_object().into_iter().flatten().find(|(key, value)| before.get(key) != Some(value));
     Some(match named {
-        Some((key, _)) if key == "sources" => "its sources were other files, or have changed".into(),
-        Some((key, value)) => format!("{key} was {}, is {value}", before.get(key).unwrap_or(&Value::Null)),
+        Some((key, _)) if key == "sources" => {
+            "its sources were other files, or have changed".into()
+        }
+        Some((key, value)) => {
+            format!("{key} was {}, is {value}", before.get(key).unwrap_or(&Value::Null))
+        }
         None => "another version of tensorferry wrote it".into(),
     })
 }

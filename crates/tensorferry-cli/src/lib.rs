@@ -36,7 +36,8 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Does what the arguments say, the first of which is the command's name, and returns the exit status.
+/// Does what the arguments say, the first of which is the command's name, and returns the exit
+/// status.
 pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> u8 {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,

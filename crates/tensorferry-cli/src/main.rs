@@ -10,7 +10,8 @@ static ALLOCATOR: tensorferry::buffers::SpareAllocator = tensorferry::buffers::S
 
 fn main() -> ExitCode {
     tensorferry::buffers::keep_spare();
-    // Without the stack's names: to find them takes memory, of which there may be none, and nobody else can say anything meanwhile.
+    // Without the stack's names: to find them takes memory, of which there may be none, and nobody
+    // else can say anything meanwhile.
     std::panic::set_hook(Box::new(|panic| {
         let _unsaid = writeln!(std::io::stderr(), "tensorferry: {panic}");
     }));

@@ -8,8 +8,10 @@ use std::io::{self, ErrorKind, Write};
 use tensorferry::{Error, Format, Misfits};
 
 /// The exit statuses, as `--help` tells them.
-pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 the arguments are wrong; 3 the system \
-                                   refused (no such file, no permission, a full disk, no memory); 129, 130, 143 a signal (a \
+pub(crate) const STATUSES: &str = "Exit status: 0 done; 1 the data are damaged or do not fit; 2 \
+    the arguments are wrong; 3 the system \
+                                   refused (no such file, no permission, a full disk, no memory); \
+                                   129, 130, 143 a signal (a \
                                    lost terminal, Ctrl-C, SIGTERM); 141 nobody reads the output.";
 
 /// The data are not as they should be.
@@ -74,7 +76,10 @@ pub(crate) fn as_options(words: &str) -> String {
         .trim_start_matches("open_raw: ")
         .replace("Keep dtype=", "Keep --dtype ")
         .replace("Pass format=", "Pass --format");
-    words = words.replace(&format!("{:?}", Format::ALL.map(Format::name)), &Format::ALL.map(Format::name).join(", "));
+    words = words.replace(
+        &format!("{:?}", Format::ALL.map(Format::name)),
+        &Format::ALL.map(Format::name).join(", "),
+    );
     words = words.replace("or open it with open_raw", "or its dtype with --raw-dtype");
     words = words.replace("Use open_raw, with its dtype", "Pass --raw-dtype");
     for casting in ["saturate", "wrap", "checked"] {
@@ -108,7 +113,8 @@ pub(crate) fn misfits(error: &Error) -> Option<&Misfits> {
     }
 }
 
-/// Whether an error says that a file is not as it should be, and not that it could not be looked at.
+/// Whether an error says that a file is not as it should be, and not that it could not be looked
+/// at.
 pub(crate) fn is_damage(error: &Error) -> bool {
     status_of(error) == DATA && error.code() != "unsupported_dtype"
 }
@@ -124,12 +130,16 @@ pub(crate) fn complain(what: impl fmt::Display) {
 /// Tells of arguments that are wrong, or writes the help that they ask for.
 pub(crate) fn not_parsed(error: &clap::Error) -> u8 {
     // Without arguments it is help that is shown.
-    if error.use_stderr() && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if error.use_stderr()
+        && error.kind() != clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
         let _said = write!(io::stderr(), "tensorferry: ");
     }
     let printed = error.print();
     match printed {
-        Err(closed) if closed.kind() == ErrorKind::BrokenPipe && !error.use_stderr() => NOBODY_READS,
+        Err(closed) if closed.kind() == ErrorKind::BrokenPipe && !error.use_stderr() => {
+            NOBODY_READS
+        }
         _ => u8::try_from(error.exit_code()).unwrap_or(USAGE),
     }
 }

@@ -14,11 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays_with, save_continued};
+use tensorferry::{
+    Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays_with,
+    save_continued,
+};
 
 /// Bytes read at a time, unless memory is short.
 const CHUNK: usize = 4 << 20;
-/// What of the memory limit is read at a time: a chunk is being read, one waits, one is being written, and formats add their own.
+/// What of the memory limit is read at a time: a chunk is being read, one waits, one is being
+/// written, and formats add their own.
 const PART: usize = 8;
 
 /// After how many bytes a file that is to be gone on with is brought to the disk.
@@ -59,13 +63,19 @@ enum Content {
 
 impl Plan {
     pub(crate) fn new(request: Request<'_>) -> Outcome<Self> {
-        let Request { arrays, target, format, name, shard_rows, compress, memory, mut metadata } = request;
+        let Request { arrays, target, format, name, shard_rows, compress, memory, mut metadata } =
+            request;
         let Some(format) = format.or_else(|| Format::of_extension(target)) else {
             let all = Format::ALL.map(Format::name).join(", ");
-            return Err(wrong(format!("{}: its extension does not tell the format: say --to, one of {all}", target.display())));
+            return Err(wrong(format!(
+                "{}: its extension does not tell the format: say --to, one of {all}",
+                target.display()
+            )));
         };
         if compress && format != Format::Npz {
-            return Err(wrong(format!("--compress: {format} files are not compressed, npz can be")));
+            return Err(wrong(format!(
+                "--compress: {format} files are not compressed, npz can be"
+            )));
         }
         let arrays = Content::new(within(arrays, memory)?, format, name)?;
         let shards = match shard_rows {
@@ -74,7 +84,10 @@ impl Plan {
         };
         if format != Format::SafeTensors && !metadata.is_empty() {
             let names = metadata.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
-            warn(&format!("{}: left out: the metadata ({names}), for which {format} files have no place", target.display()));
+            warn(&format!(
+                "{}: left out: the metadata ({names}), for which {format} files have no place",
+                target.display()
+            ));
             metadata.clear();
         }
         Ok(Self { target: target.to_owned(), format, compress, arrays, shards, metadata })
@@ -109,7 +122,9 @@ impl Plan {
 
     /// What is to be in a file.
     fn content(&self, at: usize) -> tensorferry::Result<Content> {
-        let Some((rows, all)) = self.shards else { return self.arrays.map(|array| Ok(array.clone())) };
+        let Some((rows, all)) = self.shards else {
+            return self.arrays.map(|array| Ok(array.clone()));
+        };
         let start = at * rows;
         self.arrays.map(|array| array.part(start, rows.min(all - start)))
     }
@@ -128,21 +143,34 @@ impl Plan {
 
     /// Writes a file.
     pub(crate) fn write(&self, at: usize, progress: &Progress, stop: &Stop) -> Outcome {
-        let content = self.content(at)?.map(|array| Ok(array.counted_by(progress).stopped_by(stop)))?;
+        let content =
+            self.content(at)?.map(|array| Ok(array.counted_by(progress).stopped_by(stop)))?;
         Ok(match content {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
-            Content::ByName(arrays) => save_arrays_with(self.path(at), &arrays, Some(self.format), self.compress, &self.metadata),
+            Content::ByName(arrays) => save_arrays_with(
+                self.path(at),
+                &arrays,
+                Some(self.format),
+                self.compress,
+                &self.metadata,
+            ),
         }?)
     }
 
     /// Looks at all values, and says of each array what does not fit and how much.
-    pub(crate) fn check_values(&self, progress: &Progress, stop: &Stop) -> tensorferry::Result<Vec<String>> {
+    pub(crate) fn check_values(
+        &self,
+        progress: &Progress,
+        stop: &Stop,
+    ) -> tensorferry::Result<Vec<String>> {
         let mut said = Vec::new();
         for (name, array) in self.arrays.named() {
             match array.counted_by(progress).stopped_by(stop).check_values() {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
-                    said.push(name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")));
+                    said.push(
+                        name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")),
+                    );
                 }
                 other => other?,
             }
@@ -150,17 +178,18 @@ impl Plan {
         Ok(said)
     }
 
-    /// Whether a file can be gone on with: every byte of it follows from the arrays, in their order.
+    /// Whether a file can be gone on with: every byte of it follows from the arrays, in their
+    /// order.
     pub(crate) fn can_go_on(&self) -> bool {
-        self.shards.is_none() && matches!(self.format, Format::Npy | Format::Raw | Format::SafeTensors)
+        self.shards.is_none()
+            && matches!(self.format, Format::Npy | Format::Raw | Format::SafeTensors)
     }
 
     /// Writes the one file, of which so many bytes are on the disk already, and tells how many are.
     pub(crate) fn go_on(&self, progress: &Progress, stop: &Stop, journal: &mut Journal) -> Outcome {
-        let arrays = self
-            .arrays
-            .named()
-            .map(|(name, array)| (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop)));
+        let arrays = self.arrays.named().map(|(name, array)| {
+            (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop))
+        });
         let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
         let journal = RefCell::new(journal);
         let reached = &mut |bytes| journal.borrow_mut().note(bytes);
@@ -174,16 +203,26 @@ impl Plan {
         Ok(save_continued(&self.target, &arrays, self.format, how)?)
     }
 
-    /// Refuses what would overwrite a source before all of it is read, or leave files that a pattern takes together and nobody wrote
-    /// together.
+    /// Refuses what would overwrite a source before all of it is read, or leave files that a
+    /// pattern takes together and nobody wrote together.
     pub(crate) fn check_shards(&self) -> Outcome {
-        let sources: BTreeSet<PathBuf> =
-            self.arrays.all().flat_map(Array::paths).filter_map(|path| path.canonicalize().ok()).collect();
-        if let Some(path) = self.paths().find(|path| path.canonicalize().is_ok_and(|path| sources.contains(&path))) {
-            let what = format!("{} is a source, and would be replaced while others are still read", path.display());
+        let sources: BTreeSet<PathBuf> = self
+            .arrays
+            .all()
+            .flat_map(Array::paths)
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
+        if let Some(path) =
+            self.paths().find(|path| path.canonicalize().is_ok_and(|path| sources.contains(&path)))
+        {
+            let what = format!(
+                "{} is a source, and would be replaced while others are still read",
+                path.display()
+            );
             return Err(wrong(format!("{what}. Write to another name.")));
         }
-        let (stem, extension) = (self.target.file_stem().unwrap_or_default(), self.target.extension());
+        let (stem, extension) =
+            (self.target.file_stem().unwrap_or_default(), self.target.extension());
         let directory = match self.target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -191,11 +230,19 @@ impl Plan {
         let own = format!("-of-{:05}", self.len());
         for entry in directory.read_dir().map_err(io("read", directory))? {
             let path = entry.map_err(io("read", directory))?.path();
-            let rest = path.file_stem().and_then(|name| name.to_str()?.strip_prefix(stem.to_str()?)).unwrap_or_default();
+            let rest = path
+                .file_stem()
+                .and_then(|name| name.to_str()?.strip_prefix(stem.to_str()?))
+                .unwrap_or_default();
             if path.extension() == extension && is_shard(rest) && !rest.ends_with(&own) {
-                let what = format!("{} is a shard of another conversion to {}", path.display(), self.target.display());
+                let what = format!(
+                    "{} is a shard of another conversion to {}",
+                    path.display(),
+                    self.target.display()
+                );
                 return Err(wrong(format!(
-                    "{what}: a pattern would take both together. Remove its files first, or write to another name."
+                    "{what}: a pattern would take both together. Remove its files first, or write \
+                    to another name."
                 )));
             }
         }
@@ -214,11 +261,15 @@ impl Plan {
                 return Err(there_already(&path, ", and another than the one that was written"));
             }
         }
-        // The process may have been killed when a file had its name and was not yet noted: there is one at most.
-        let mut others = (0..self.len()).filter(|at| !journal.finished().contains_key(at) && exists(&self.path(*at)));
+        // The process may have been killed when a file had its name and was not yet noted: there is
+        // one at most.
+        let mut others = (0..self.len())
+            .filter(|at| !journal.finished().contains_key(at) && exists(&self.path(*at)));
         let ours = (0..self.len()).find(|at| !journal.finished().contains_key(at));
         match others.find(|at| Some(*at) != ours && !force) {
-            Some(at) => Err(there_already(&self.path(at), ", and this conversion did not write it")),
+            Some(at) => {
+                Err(there_already(&self.path(at), ", and this conversion did not write it"))
+            }
             None => Ok(finished),
         }
     }
@@ -228,13 +279,18 @@ impl Plan {
         if !matches!(self.format, Format::Npy | Format::Npz | Format::SafeTensors) {
             return Ok(true); // its length and time say it
         }
-        let same = |one: &Array, other: &Array| one.dtype() == other.dtype() && one.shape() == other.shape();
+        let same = |one: &Array, other: &Array| {
+            one.dtype() == other.dtype() && one.shape() == other.shape()
+        };
         let opened = open(&[self.path(at)], Some(self.format), Mode::Read);
         Ok(match (opened, self.content(at)?) {
             (Ok(Opened::Array(found)), Content::One(array)) => same(&found, &array),
             (Ok(Opened::Arrays(found)), Content::ByName(arrays)) => {
                 found.len() == arrays.len()
-                    && (self.compress || arrays.iter().all(|(name, array)| found.get(name).is_ok_and(|found| same(&found, array))))
+                    && (self.compress
+                        || arrays.iter().all(|(name, array)| {
+                            found.get(name).is_ok_and(|found| same(&found, array))
+                        }))
             }
             _ => false,
         })
@@ -249,7 +305,9 @@ impl Plan {
             let whole = std::path::absolute(path).map_err(io("look at", path))?;
             Ok(json!([whole, Stamp::of(path).map_err(io("look at", path))?.describe()]))
         };
-        let array = |(name, array): (Option<&str>, &Array)| json!([name, array.dtype().name(), array.shape()]);
+        let array = |(name, array): (Option<&str>, &Array)| {
+            json!([name, array.dtype().name(), array.shape()])
+        };
         Ok(json!({
             "tensorferry": env!("CARGO_PKG_VERSION"),
             "sources": paths.into_iter().map(source).collect::<Outcome<Vec<_>>>()?,
@@ -302,7 +360,9 @@ pub(crate) fn within(arrays: Vec<Named>, memory: Option<Size>) -> Outcome<Vec<Na
         let row = array.nbytes() / array.len().max(1);
         if row > chunk {
             let needed = BinaryBytes(row.saturating_mul(PART) as u64);
-            return Err(wrong(format!("--memory-limit: rows of {row} bytes need {needed} of memory")));
+            return Err(wrong(format!(
+                "--memory-limit: rows of {row} bytes need {needed} of memory"
+            )));
         }
         Ok(Named { name, array: array.in_chunks_of(chunk.min(CHUNK)) })
     };
@@ -315,7 +375,12 @@ impl Content {
         if let Some(name) = name {
             match arrays.as_mut_slice() {
                 [array] => array.name = Some(name.to_owned()),
-                _ => return Err(wrong(format!("--name {name}: there are {} arrays, which have their own", arrays.len()))),
+                _ => {
+                    return Err(wrong(format!(
+                        "--name {name}: there are {} arrays, which have their own",
+                        arrays.len()
+                    )));
+                }
             }
         }
         let by_name = match format {
@@ -324,15 +389,27 @@ impl Content {
             _ => false,
         };
         if by_name {
-            let named = |Named { name, array }: Named| Ok((name.unwrap_or_else(|| "arr_0".into()), for_format(array, format)?));
+            let named = |Named { name, array }: Named| {
+                Ok((name.unwrap_or_else(|| "arr_0".into()), for_format(array, format)?))
+            };
             return arrays.into_iter().map(named).collect::<Outcome<_>>().map(Self::ByName);
         }
         match (arrays.pop(), alone, name) {
             (Some(array), true, None) => Ok(Self::One(array.array)),
-            (_, true, Some(name)) => Err(wrong(format!("--name {name}: {format} files have no names"))),
+            (_, true, Some(name)) => {
+                Err(wrong(format!("--name {name}: {format} files have no names")))
+            }
             (last, ..) => {
-                let names: Vec<String> = arrays.into_iter().chain(last).filter_map(|array| array.name).take(20).collect();
-                Err(wrong(format!("a {format} file holds one array; choose one with --array: {}", names.join(", "))))
+                let names: Vec<String> = arrays
+                    .into_iter()
+                    .chain(last)
+                    .filter_map(|array| array.name)
+                    .take(20)
+                    .collect();
+                Err(wrong(format!(
+                    "a {format} file holds one array; choose one with --array: {}",
+                    names.join(", ")
+                )))
             }
         }
     }
@@ -349,11 +426,17 @@ impl Content {
         self.named().map(|(_, array)| array)
     }
 
-    fn map(&self, change: impl Fn(&Array) -> tensorferry::Result<Array>) -> tensorferry::Result<Self> {
+    fn map(
+        &self,
+        change: impl Fn(&Array) -> tensorferry::Result<Array>,
+    ) -> tensorferry::Result<Self> {
         Ok(match self {
             Self::One(array) => Self::One(change(array)?),
             Self::ByName(arrays) => Self::ByName(
-                arrays.iter().map(|(name, array)| Ok((name.clone(), change(array)?))).collect::<tensorferry::Result<_>>()?,
+                arrays
+                    .iter()
+                    .map(|(name, array)| Ok((name.clone(), change(array)?)))
+                    .collect::<tensorferry::Result<_>>()?,
             ),
         })
     }
@@ -364,12 +447,16 @@ impl Content {
         for (name, array) in self.named() {
             let name = name.unwrap_or("the array");
             let Some(&len) = array.shape().first() else {
-                return Err(wrong(format!("--shard-rows: {name} has no dimension, and so no rows")));
+                return Err(wrong(format!(
+                    "--shard-rows: {name} has no dimension, and so no rows"
+                )));
             };
             match rows {
                 Some((other, first)) if first != len => {
                     let what = format!("--shard-rows: {other} has {first} rows, {name} has {len}");
-                    return Err(wrong(format!("{what}: the files of several arrays have the same rows of each")));
+                    return Err(wrong(format!(
+                        "{what}: the files of several arrays have the same rows of each"
+                    )));
                 }
                 _ => rows = Some((name, len)),
             }
@@ -380,7 +467,8 @@ impl Content {
 
 /// The dtype in which a format holds an array, where it is another.
 fn for_format(array: Array, format: Format) -> Outcome<Array> {
-    // An Example would refuse the same values, and name them by their place in the file that is written.
+    // An Example would refuse the same values, and name them by their place in the file that is
+    // written.
     if format == Format::TfRecord && array.dtype() == DType::UInt64 {
         return Ok(array.cast(DType::Int64, Casting::Checked)?);
     }
@@ -388,7 +476,10 @@ fn for_format(array: Array, format: Format) -> Outcome<Array> {
     if format == Format::TfRecord && wide {
         let dtype = array.dtype();
         let what = format!("a tf.train.Example holds float32, int64 and bytes, not {dtype}");
-        return Err(wrong(format!("{what}: convert with --dtype float32, or write records of bytes with --to tfrecord_bytes")));
+        return Err(wrong(format!(
+            "{what}: convert with --dtype float32, or write records of bytes with --to \
+            tfrecord_bytes"
+        )));
     }
     Ok(array)
 }

@@ -62,9 +62,14 @@ pub(crate) fn shown<T>(
 fn bar(unit: Unit, total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     let template = match (unit, total) {
-        (Unit::Bytes, Some(_)) => "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left {msg}",
+        (Unit::Bytes, Some(_)) => {
+            "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} \
+            left {msg}"
+        }
         (Unit::Bytes, None) => "{spinner} {binary_bytes}, {binary_bytes_per_sec}",
-        (Unit::Batches, Some(_)) => "{wide_bar} {human_pos} of {human_len} batches, {per_sec}, {eta} left",
+        (Unit::Batches, Some(_)) => {
+            "{wide_bar} {human_pos} of {human_len} batches, {per_sec}, {eta} left"
+        }
         (Unit::Batches, None) => "{spinner} {human_pos} batches, {per_sec}",
     };
     match ProgressStyle::with_template(template) {
@@ -83,7 +88,9 @@ fn line(unit: Unit, done: u64, total: Option<u64>, elapsed: Duration) -> String 
     let rate = amount(u64::try_from(each_second).unwrap_or(u64::MAX));
     match total {
         None => format!("{}, {rate}/s", amount(done)),
-        Some(total) if done >= total => format!("100 % of {}, {rate}/s, until all is on the disk", amount(total)),
+        Some(total) if done >= total => {
+            format!("100 % of {}, {rate}/s, until all is on the disk", amount(total))
+        }
         Some(total) => {
             let percent = u128::from(done) * 100 / u128::from(total);
             let left = match done {
@@ -112,14 +119,26 @@ mod tests {
     fn lines_say_how_far_how_fast_and_how_long() {
         let mib = 1 << 20;
         let after = Duration::from_secs(2);
-        assert_eq!(line(Unit::Bytes, 100 * mib, Some(400 * mib), after), "25 % of 400.00 MiB, 50.00 MiB/s, 6 seconds left");
+        assert_eq!(
+            line(Unit::Bytes, 100 * mib, Some(400 * mib), after),
+            "25 % of 400.00 MiB, 50.00 MiB/s, 6 seconds left"
+        );
         assert_eq!(
             line(Unit::Bytes, 400 * mib, Some(400 * mib), after),
             "100 % of 400.00 MiB, 200.00 MiB/s, until all is on the disk"
         );
-        assert_eq!(line(Unit::Bytes, 0, Some(mib), after), "0 % of 1.00 MiB, 0 B/s, no telling how long");
+        assert_eq!(
+            line(Unit::Bytes, 0, Some(mib), after),
+            "0 % of 1.00 MiB, 0 B/s, no telling how long"
+        );
         assert_eq!(line(Unit::Batches, 50, None, after), "50 batches, 25 batches/s");
-        assert_eq!(line(Unit::Batches, 50, Some(51), Duration::ZERO), "98 % of 51 batches, 50000 batches/s, 0 seconds left");
-        assert_eq!(line(Unit::Bytes, 0, Some(0), after), "100 % of 0 B, 0 B/s, until all is on the disk");
+        assert_eq!(
+            line(Unit::Batches, 50, Some(51), Duration::ZERO),
+            "98 % of 51 batches, 50000 batches/s, 0 seconds left"
+        );
+        assert_eq!(
+            line(Unit::Bytes, 0, Some(0), after),
+            "100 % of 0 B, 0 B/s, until all is on the disk"
+        );
     }
 }

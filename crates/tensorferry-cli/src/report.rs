@@ -64,8 +64,15 @@ impl Threads {
 impl Report {
     pub(crate) fn new(dataset: &Dataset, arrays: &[Named]) -> Outcome<Self> {
         let mode = arrays.first().map_or("", |array| array.array.mode().name());
-        let waits = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { plan: dataset.to_string(), mode, waits, first: None, measured: Measured::default() })
+        let waits =
+            Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            plan: dataset.to_string(),
+            mode,
+            waits,
+            first: None,
+            measured: Measured::default(),
+        })
     }
 
     /// A batch came after so long.
@@ -84,7 +91,8 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } = self.measured;
+        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } =
+            self.measured;
         json!({
             "plan": self.plan,
             "mode": self.mode,
@@ -132,13 +140,27 @@ impl Report {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } = self.measured;
+        let Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory } =
+            self.measured;
         let rounded = |rate: f64| HumanCount(Duration::from_secs_f64(rate.max(0.0)).as_secs());
-        let each_second = BinaryBytes(Duration::try_from_secs_f64(self.rate(bytes)).unwrap_or_default().as_secs());
+        let each_second = BinaryBytes(
+            Duration::try_from_secs_f64(self.rate(bytes)).unwrap_or_default().as_secs(),
+        );
         let part = |time: Duration| 100.0 * time.as_secs_f64() / seconds.as_secs_f64().max(1e-9);
         let mut lines = vec![
-            ("rows", format!("{} in {}, {} rows/s", HumanCount(rows), span(seconds), rounded(self.rate(rows)))),
-            ("batches", format!("{}, {} batches/s", HumanCount(batches), rounded(self.rate(batches)))),
+            (
+                "rows",
+                format!(
+                    "{} in {}, {} rows/s",
+                    HumanCount(rows),
+                    span(seconds),
+                    rounded(self.rate(rows))
+                ),
+            ),
+            (
+                "batches",
+                format!("{}, {} batches/s", HumanCount(batches), rounded(self.rate(batches))),
+            ),
             ("bytes", format!("{}, {each_second}/s", BinaryBytes(bytes))),
         ];
         if let Some(first) = self.first {
@@ -146,7 +168,10 @@ impl Report {
             let longest = span(Duration::from_nanos(self.waits.max()));
             lines.push((
                 "a batch",
-                format!("came after {p50} (p50), {p99} (p99), {longest} (longest); the first after {}", span(first)),
+                format!(
+                    "came after {p50} (p50), {p99} (p99), {longest} (longest); the first after {}",
+                    span(first)
+                ),
             ));
         }
         let helped = match threads.helping {
@@ -154,29 +179,57 @@ impl Report {
             helping => format!(", {} of it working itself", span(helping)),
         };
         let (waits, reads) = (part(waited), part(consumed));
-        let consumer = format!("waited {} ({waits:.0} %{helped}), read batches {} ({reads:.0} %)", span(waited), span(consumed));
+        let consumer = format!(
+            "waited {} ({waits:.0} %{helped}), read batches {} ({reads:.0} %)",
+            span(waited),
+            span(consumed)
+        );
         lines.push(("consumer", consumer));
         lines.push(("threads", threads.words()));
         if threads.read > 0 {
             let each = threads.read as f64 / threads.reading.as_secs_f64().max(1e-9);
             let each = BinaryBytes(Duration::try_from_secs_f64(each).unwrap_or_default().as_secs());
-            lines.push(("reading", format!("{} of rows, {each}/s in each thread", BinaryBytes(threads.read))));
+            lines.push((
+                "reading",
+                format!("{} of rows, {each}/s in each thread", BinaryBytes(threads.read)),
+            ));
         }
         if let (Some(user), Some(system)) = (usage.user, usage.system) {
             let busy = (user + system) / seconds.as_secs_f64().max(1e-9);
-            lines.push(("processor", format!("{user:.2} s user, {system:.2} s system: {busy:.2} of {} busy", processors())));
+            lines.push((
+                "processor",
+                format!(
+                    "{user:.2} s user, {system:.2} s system: {busy:.2} of {} busy",
+                    processors()
+                ),
+            ));
         }
         if let Some(bytes) = usage.device_bytes {
-            let wait = usage.device_wait.map(|wait| format!(", threads waited {wait:.2} s for it")).unwrap_or_default();
+            let wait = usage
+                .device_wait
+                .map(|wait| format!(", threads waited {wait:.2} s for it"))
+                .unwrap_or_default();
             lines.push(("device", format!("{} came from it{wait}", BinaryBytes(bytes))));
         }
         if let (Some(minor), Some(major)) = (usage.minor_faults, usage.major_faults) {
-            lines.push(("faults", format!("{} minor, {} major, mode {}", HumanCount(minor), HumanCount(major), self.mode)));
+            lines.push((
+                "faults",
+                format!(
+                    "{} minor, {} major, mode {}",
+                    HumanCount(minor),
+                    HumanCount(major),
+                    self.mode
+                ),
+            ));
         }
         if let (Some(peak), Some(own)) = (memory.peak, memory.own) {
             lines.push((
                 "memory",
-                format!("{} at most, mapped files included; {} at the end without them", BinaryBytes(peak), BinaryBytes(own)),
+                format!(
+                    "{} at most, mapped files included; {} at the end without them",
+                    BinaryBytes(peak),
+                    BinaryBytes(own)
+                ),
             ));
         }
         lines
@@ -185,12 +238,22 @@ impl Report {
 
 impl Threads {
     fn words(self) -> String {
-        let part = |time: Duration| 100.0 * time.as_secs_f64() / self.computing.as_secs_f64().max(1e-9);
-        let parts = [("read", self.reading), ("converted", self.converting), ("gathered", self.gathering())];
-        let parts: Vec<String> =
-            parts.iter().map(|(name, time)| format!("{name} {} ({:.0} %)", span(*time), part(*time))).collect();
+        let part =
+            |time: Duration| 100.0 * time.as_secs_f64() / self.computing.as_secs_f64().max(1e-9);
+        let parts = [
+            ("read", self.reading),
+            ("converted", self.converting),
+            ("gathered", self.gathering()),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .map(|(name, time)| format!("{name} {} ({:.0} %)", span(*time), part(*time)))
+            .collect();
         let (all, waiting) = (span(self.computing), span(self.waiting));
-        format!("worked {all} of their time: {}; {waiting} idle, with enough ahead", parts.join(", "))
+        format!(
+            "worked {all} of their time: {}; {waiting} idle, with enough ahead",
+            parts.join(", ")
+        )
     }
 }
 

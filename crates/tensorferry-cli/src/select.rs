@@ -27,7 +27,8 @@ impl DTypes {
                 Some((name, dtype)) => (Some(name), dtype),
                 None => (None, text.as_str()),
             };
-            let dtype = crate::dtype::wanted(dtype).map_err(|why| wrong(format!("--dtype {text}: {why}")))?;
+            let dtype = crate::dtype::wanted(dtype)
+                .map_err(|why| wrong(format!("--dtype {text}: {why}")))?;
             let again = match name {
                 None => dtypes.all.replace(dtype).is_some(),
                 Some(name) => {
@@ -60,7 +61,8 @@ impl DTypes {
     pub(crate) fn cast(&self, arrays: Vec<Named>, casting: Casting) -> Outcome<Vec<Named>> {
         let dtypes = self.of(&arrays)?;
         let cast = |(Named { name, array }, dtype): (Named, Option<DType>)| {
-            let array = dtype.map_or_else(|| Ok(array.clone()), |dtype| array.cast(dtype, casting))?;
+            let array =
+                dtype.map_or_else(|| Ok(array.clone()), |dtype| array.cast(dtype, casting))?;
             Ok(Named { name, array })
         };
         arrays.into_iter().zip(dtypes).map(cast).collect()

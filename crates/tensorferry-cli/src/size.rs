@@ -7,12 +7,19 @@ pub(crate) type Size = usize;
 
 /// `4096`, `64K`, `1.5M`, `2G`, `2GiB`: K, M, G and T are 1024 of the one before.
 pub(crate) fn parse(text: &str) -> Result<Size, String> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let end =
+        text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     if number.is_empty() {
         return Err(format!("{text:?} is no number of bytes, such as 64M"));
     }
-    let power = match unit.trim().trim_end_matches(['b', 'B']).trim_end_matches('i').to_ascii_lowercase().as_str() {
+    let power = match unit
+        .trim()
+        .trim_end_matches(['b', 'B'])
+        .trim_end_matches('i')
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "" => 0,
         "k" => 10,
         "m" => 20,
@@ -21,10 +28,14 @@ pub(crate) fn parse(text: &str) -> Result<Size, String> {
         _ => return Err(format!("{unit:?} is none of K, M, G, T")),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits: u128 = format!("{whole}{fraction}").parse().map_err(|_| format!("{text:?} is no number of bytes, such as 64M"))?;
+    let digits: u128 = format!("{whole}{fraction}")
+        .parse()
+        .map_err(|_| format!("{text:?} is no number of bytes, such as 64M"))?;
     let scale = u32::try_from(fraction.len()).ok().and_then(|places| 10_u128.checked_pow(places));
     let bytes = scale.and_then(|scale| Some(digits.checked_mul(1 << power)? / scale));
-    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| format!("{text} is more memory than there can be"))
+    bytes
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .ok_or_else(|| format!("{text} is more memory than there can be"))
 }
 
 /// A number of rows or threads, of which there has to be one.
@@ -36,7 +47,9 @@ pub(crate) fn rows(text: &str) -> Result<NonZero<usize>, String> {
 pub(crate) fn many(text: &str) -> Result<NonZero<u64>, String> {
     match text.parse::<u64>() {
         Ok(number) => NonZero::new(number).ok_or_else(|| "at least 1 is needed".to_owned()),
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("more than there can be".to_owned()),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
+            Err("more than there can be".to_owned())
+        }
         Err(_) => Err("no whole number".to_owned()),
     }
 }
@@ -48,9 +61,13 @@ mod tests {
     #[test]
     fn numbers_of_things_are_at_least_one() {
         assert_eq!(rows("7").map(NonZero::get), Ok(7));
-        for (text, says) in
-            [("0", "at least 1"), ("-1", "whole"), ("1.5", "whole"), ("", "whole"), ("99999999999999999999", "more than")]
-        {
+        for (text, says) in [
+            ("0", "at least 1"),
+            ("-1", "whole"),
+            ("1.5", "whole"),
+            ("", "whole"),
+            ("99999999999999999999", "more than"),
+        ] {
             assert!(rows(text).is_err_and(|error| error.contains(says)), "{text}");
         }
     }

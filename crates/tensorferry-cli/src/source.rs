@@ -7,7 +7,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::{Shape, Stop};
-use tensorferry::{ByteOrder, Casting, DType, Error, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with};
+use tensorferry::{
+    ByteOrder, Casting, DType, Error, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with,
+};
 
 /// How files are opened.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,7 +40,8 @@ pub(crate) struct FileArgs {
     /// Format of the files [default: what their first bytes say]
     #[arg(long, value_parser = formats())]
     format: Option<Format>,
-    /// dtype of what raw files hold, as a name (int32) or as NumPy's, which may say a byte order (>i4)
+    /// dtype of what raw files hold, as a name (int32) or as NumPy's, which may say a byte order
+    /// (>i4)
     #[arg(long, value_name = "DTYPE", value_parser = crate::dtype::stored)]
     raw_dtype: Option<(DType, ByteOrder)>,
     /// Shape of what each raw file holds; -1, first, for as many rows as there are [default: -1]
@@ -50,9 +53,17 @@ pub(crate) struct FileArgs {
 }
 
 /// One of some names, which shells complete.
-fn named<T: Clone + Send + Sync + 'static>(all: Vec<(&'static str, T)>) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(all.iter().map(|(name, _)| *name).collect::<Vec<_>>())
-        .try_map(move |name| all.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).ok_or("unknown"))
+fn named<T: Clone + Send + Sync + 'static>(
+    all: Vec<(&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|(name, _)| *name).collect::<Vec<_>>()).try_map(
+        move |name| {
+            all.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.clone())
+                .ok_or("unknown")
+        },
+    )
 }
 
 pub(crate) fn formats() -> impl TypedValueParser<Value = Format> {
@@ -82,9 +93,17 @@ impl OpenArgs {
         self.open_within(paths, self.mode.unwrap_or_default(), None, stop)
     }
 
-    fn open_within(&self, paths: &[PathBuf], mode: Mode, memory_limit: Option<Size>, stop: &Stop) -> Outcome<Opened> {
+    fn open_within(
+        &self,
+        paths: &[PathBuf],
+        mode: Mode,
+        memory_limit: Option<Size>,
+        stop: &Stop,
+    ) -> Outcome<Opened> {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
-            return Err(wrong("-: arrays are read where they lie in files, not from stdin. Name a file."));
+            return Err(wrong(
+                "-: arrays are read where they lie in files, not from stdin. Name a file.",
+            ));
         }
         if let Some(raw) = self.file.raw()? {
             return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
@@ -108,9 +127,16 @@ impl OpenArgs {
         }
     }
 
-    /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for, what fits in half of the memory is read
-    /// as `fitting` says, and what does not is read directly.
-    pub(crate) fn open_all(&self, paths: &[PathBuf], memory: Option<Size>, fitting: Mode, stop: &Stop) -> Outcome<All> {
+    /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for,
+    /// what fits in half of the memory is read as `fitting` says, and what does not is read
+    /// directly.
+    pub(crate) fn open_all(
+        &self,
+        paths: &[PathBuf],
+        memory: Option<Size>,
+        fitting: Mode,
+        stop: &Stop,
+    ) -> Outcome<All> {
         let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, stop)?;
         let (mode, bytes): (_, u64) = match &opened {
             Opened::Array(array) => (array.mode(), array.paths().map(len).sum()),
@@ -131,15 +157,19 @@ impl OpenArgs {
     fn chosen(&self, opened: Opened, paths: &[PathBuf]) -> Outcome<Vec<Named>> {
         match (opened, self.array.as_slice()) {
             (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),
-            (Opened::Array(_), [name, ..]) => {
-                Err(wrong(format!("--array {name}: {} holds one array, without a name", shown(paths))))
-            }
-            (Opened::Arrays(arrays), []) => {
-                Ok(arrays.get_all()?.into_iter().map(|(name, array)| Named { name: Some(name), array }).collect())
-            }
-            (Opened::Arrays(arrays), names) => {
-                names.iter().map(|name| Ok(Named { name: Some(name.clone()), array: arrays.get(name)? })).collect()
-            }
+            (Opened::Array(_), [name, ..]) => Err(wrong(format!(
+                "--array {name}: {} holds one array, without a name",
+                shown(paths)
+            ))),
+            (Opened::Arrays(arrays), []) => Ok(arrays
+                .get_all()?
+                .into_iter()
+                .map(|(name, array)| Named { name: Some(name), array })
+                .collect()),
+            (Opened::Arrays(arrays), names) => names
+                .iter()
+                .map(|name| Ok(Named { name: Some(name.clone()), array: arrays.get(name)? }))
+                .collect(),
         }
     }
 
@@ -154,9 +184,10 @@ impl FileArgs {
     /// What a raw file holds, if it is said to be one.
     fn raw(&self) -> Outcome<Option<Raw>> {
         match (self.raw_dtype, self.format) {
-            (None, Some(Format::Raw)) => {
-                Err(wrong("a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it is not flat."))
-            }
+            (None, Some(Format::Raw)) => Err(wrong(
+                "a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it \
+                is not flat.",
+            )),
             (None, _) => Ok(None),
             (Some(_), Some(format)) if format != Format::Raw => {
                 Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")))

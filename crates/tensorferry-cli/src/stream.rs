@@ -21,9 +21,11 @@ use tensorferry::{Array, Casting, Error, Mode, Progress};
 /// How long to wait for a batch before looking for signals.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Stream files as batches, as a training run would, and say how fast that was and where the time went
+/// Stream files as batches, as a training run would, and say how fast that was and where the time
+/// went
 ///
-/// Every byte of every batch is read once by the thread that receives it, as little as any consumer can do.
+/// Every byte of every batch is read once by the thread that receives it, as little as any consumer
+/// can do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stream {
     /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
@@ -87,7 +89,9 @@ impl Stream {
         let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?.arrays;
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
-            return Err(wrong(format!("{name} has no dimension, and so no rows; choose others with --array")));
+            return Err(wrong(format!(
+                "{name} has no dimension, and so no rows; choose others with --array"
+            )));
         }
         if self.cold {
             for path in arrays.iter().flat_map(|array| array.array.paths()) {
@@ -127,29 +131,43 @@ impl Stream {
             Cardinality::Finite(batches) => Some(batches),
             _ => None,
         };
-        let epochs = self.epochs.map(NonZero::get).or(if self.steps.is_some() { None } else { Some(1) });
+        let epochs =
+            self.epochs.map(NonZero::get).or(if self.steps.is_some() { None } else { Some(1) });
         let all = each.zip(epochs).map(|(each, epochs)| each.saturating_mul(epochs));
         all.into_iter().chain(self.steps.map(NonZero::get)).min()
     }
 
     /// Runs the pipeline, and tells the report what it measured.
-    fn measure(&self, dataset: &Dataset, progress: &Progress, report: &mut Report, stop: &Stop) -> Result<(), Error> {
+    fn measure(
+        &self,
+        dataset: &Dataset,
+        progress: &Progress,
+        report: &mut Report,
+        stop: &Stop,
+    ) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
         let times = Times::default();
         let total = self.total(dataset);
-        let ended = shown(Unit::Batches, total, &|| batches.load(Ordering::Relaxed), self.quiet, || {
-            let epochs = self.epochs.map_or(u64::MAX, NonZero::get);
-            for epoch in 0..epochs {
-                let so_far = counted.batches;
-                self.epoch(dataset, Epoch(epoch), (total, &batches), (&mut counted, report), (&times, stop))?;
-                // Nothing more is wanted, or nothing more comes.
-                if total == Some(counted.batches) || so_far == counted.batches {
-                    break;
+        let ended =
+            shown(Unit::Batches, total, &|| batches.load(Ordering::Relaxed), self.quiet, || {
+                let epochs = self.epochs.map_or(u64::MAX, NonZero::get);
+                for epoch in 0..epochs {
+                    let so_far = counted.batches;
+                    self.epoch(
+                        dataset,
+                        Epoch(epoch),
+                        (total, &batches),
+                        (&mut counted, report),
+                        (&times, stop),
+                    )?;
+                    // Nothing more is wanted, or nothing more comes.
+                    if total == Some(counted.batches) || so_far == counted.batches {
+                        break;
+                    }
                 }
-            }
-            Ok(())
-        });
+                Ok(())
+            });
         let (after, memory) = usage::now();
         let Counted { batches, rows, bytes, waited, consumed } = counted;
         let (seconds, usage) = (began.elapsed(), after.since(before));
@@ -161,7 +179,8 @@ impl Stream {
             helping: times.helping(),
             waiting: times.waiting(),
         };
-        report.measured = Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory };
+        report.measured =
+            Measured { batches, rows, bytes, seconds, waited, consumed, threads, usage, memory };
         ended
     }
 
@@ -173,10 +192,15 @@ impl Stream {
         (counted, report): (&mut Counted, &mut Report),
         (times, stop): (&Times, &Stop),
     ) -> Result<(), Error> {
-        let options = Options { threads: self.threads.map(NonZero::get), memory_limit: self.memory_limit, ..Options::default() };
+        let options = Options {
+            threads: self.threads.map(NonZero::get),
+            memory_limit: self.memory_limit,
+            ..Options::default()
+        };
         let asked = Instant::now();
         let mut iter = dataset.iter_timed(epoch, &options, times);
-        let mut asked = Some(asked).filter(|_| counted.batches == 0); // the first waits for the threads to begin, too
+        // the first waits for the threads to begin, too
+        let mut asked = Some(asked).filter(|_| counted.batches == 0);
         while total != Some(counted.batches) {
             let since = asked.take().unwrap_or_else(Instant::now);
             let batch = loop {

@@ -59,11 +59,16 @@ mod linux {
         let Ok(process) = Process::myself() else { return Default::default() };
         let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
         let (stat, status) = (process.stat().ok(), process.status().ok());
-        let counted = std::fs::read_to_string("/proc/sys/kernel/task_delayacct").is_ok_and(|text| text.trim() == "1");
+        let counted = std::fs::read_to_string("/proc/sys/kernel/task_delayacct")
+            .is_ok_and(|text| text.trim() == "1");
         let usage = Usage {
             user: stat.as_ref().map(|stat| seconds(stat.utime)),
             system: stat.as_ref().map(|stat| seconds(stat.stime)),
-            device_wait: stat.as_ref().filter(|_| counted).and_then(|stat| stat.delayacct_blkio_ticks).map(seconds),
+            device_wait: stat
+                .as_ref()
+                .filter(|_| counted)
+                .and_then(|stat| stat.delayacct_blkio_ticks)
+                .map(seconds),
             minor_faults: stat.as_ref().map(|stat| stat.minflt),
             major_faults: stat.as_ref().map(|stat| stat.majflt),
             device_bytes: process.io().ok().map(|io| io.read_bytes),
@@ -76,7 +81,8 @@ mod linux {
         (usage, memory)
     }
 
-    /// Has the system forget what it holds in memory of a file, so that it is read from the device. Pages that somebody maps stay.
+    /// Has the system forget what it holds in memory of a file, so that it is read from the device.
+    /// Pages that somebody maps stay.
     pub(crate) fn forget(path: &Path) -> std::io::Result<()> {
         let file = File::open(path)?;
         // Only what is on the disk is forgotten.

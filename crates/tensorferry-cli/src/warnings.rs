@@ -22,7 +22,8 @@ pub(crate) fn begin() {
 /// Says a warning.
 pub(crate) fn warn(what: &str) {
     // In one piece: others may write there, too.
-    let _said = std::io::stderr().write_all(format!("tensorferry: warning: {}\n", printable(what)).as_bytes());
+    let _said = std::io::stderr()
+        .write_all(format!("tensorferry: warning: {}\n", printable(what)).as_bytes());
 }
 
 impl Log for Warnings {

@@ -4,9 +4,12 @@ use crate::summary::Bars;
 use indicatif::{BinaryBytes, HumanCount};
 use tensorferry::Scalar;
 
-/// Names as they are, but for characters that a terminal would take for commands: a file may hold any.
+/// Names as they are, but for characters that a terminal would take for commands: a file may hold
+/// any.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() };
+    let shown = |letter: char| {
+        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
+    };
     text.chars().map(shown).collect()
 }
 
@@ -43,7 +46,9 @@ pub(crate) fn labels(bars: &Bars, (low, high): (Scalar, Scalar)) -> Vec<String> 
     match (low, high) {
         (Scalar::Bool(low), _) if bars.counts.len() == 1 => vec![Scalar::Bool(low).to_string()],
         (Scalar::Bool(_), _) => [false, true].map(|value| Scalar::Bool(value).to_string()).into(),
-        (Scalar::Int(low), Scalar::Int(high)) => pairs().map(|pair| whole(pair, low, high)).collect(),
+        (Scalar::Int(low), Scalar::Int(high)) => {
+            pairs().map(|pair| whole(pair, low, high)).collect()
+        }
         _ if low == high => vec![low.to_string()],
         _ => {
             let greatest = bars.edges.iter().map(|edge| float(*edge).abs()).fold(0.0, f64::max);
@@ -91,6 +96,9 @@ mod tests {
     fn numbers_are_written_as_people_read_them() {
         assert_eq!([0, 999, 1_234_567].map(grouped), ["0", "999", "1,234,567"]);
         assert_eq!([0, 999, 4_404_019].map(bytes), ["0 B", "999 B", "4.20 MiB"]);
-        assert_eq!([0.125, -0.0, 1e-9, 123_456.0, 2e20].map(|x| rounded(x, 3)), ["0.125", "0", "1e-9", "123000", "2e20"]);
+        assert_eq!(
+            [0.125, -0.0, 1e-9, 123_456.0, 2e20].map(|x| rounded(x, 3)),
+            ["0.125", "0", "1e-9", "123000", "2e20"]
+        );
     }
 }

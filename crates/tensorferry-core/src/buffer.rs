@@ -9,7 +9,8 @@ use core::ptr::NonNull;
 
 /// Bytes to which every allocation here is aligned.
 ///
-/// TensorFlow aborts the process when a tensor made from foreign memory is aligned to less (`Check failed: IsAligned()`).
+/// TensorFlow aborts the process when a tensor made from foreign memory is aligned to less (`Check
+/// failed: IsAligned()`).
 pub const ALIGNMENT: usize = 64;
 
 /// Immutable bytes and the owner that keeps them alive. Cloning shares.
@@ -20,8 +21,9 @@ pub struct Buffer {
     owner: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: the bytes are only read through a Buffer (`from_raw_parts` makes its caller promise that nobody writes them), and the
-// owner is Send + Sync by its bound, so a Buffer may be used and dropped on any thread.
+// SAFETY: the bytes are only read through a Buffer (`from_raw_parts` makes its caller promise that
+// nobody writes them), and the owner is Send + Sync by its bound, so a Buffer may be used and
+// dropped on any thread.
 unsafe impl Send for Buffer {}
 // SAFETY: as for Send: shared reads of bytes that nobody writes.
 unsafe impl Sync for Buffer {}
@@ -40,19 +42,26 @@ impl Buffer {
     /// Takes the elements of a vector, without a copy.
     #[must_use]
     pub fn from_vec<T: crate::Element>(elements: alloc::vec::Vec<T>) -> Self {
-        let (ptr, len) = (NonNull::from(elements.as_slice()).cast(), size_of_val(elements.as_slice()));
+        let (ptr, len) =
+            (NonNull::from(elements.as_slice()).cast(), size_of_val(elements.as_slice()));
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(elements);
-        // SAFETY: moving a Vec does not move its elements, which are initialised and have no padding (Element is sealed: numbers and
-        // pairs of numbers); nobody can reach the Vec to write them, and it lives in `owner`.
+        // SAFETY: moving a Vec does not move its elements, which are initialised and have no
+        // padding (Element is sealed: numbers and pairs of numbers); nobody can reach the Vec to
+        // write them, and it lives in `owner`.
         unsafe { Self::from_raw_parts(ptr, len, owner) }
     }
 
     /// Describes memory that `owner` keeps alive.
     ///
     /// # Safety
-    /// The `len` bytes at `ptr` are readable and initialised, stay where they are, and are not written, until `owner` is dropped.
+    /// The `len` bytes at `ptr` are readable and initialised, stay where they are, and are not
+    /// written, until `owner` is dropped.
     #[must_use]
-    pub unsafe fn from_raw_parts(ptr: NonNull<u8>, len: usize, owner: Arc<dyn Any + Send + Sync>) -> Self {
+    pub unsafe fn from_raw_parts(
+        ptr: NonNull<u8>,
+        len: usize,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
         Self { ptr, len, owner }
     }
 
@@ -77,7 +86,8 @@ impl Buffer {
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `ptr` and `len` describe initialised bytes that live as long as `owner`, which `self` holds, and that nobody writes.
+        // SAFETY: `ptr` and `len` describe initialised bytes that live as long as `owner`, which
+        // `self` holds, and that nobody writes.
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
@@ -94,7 +104,8 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Freshly allocated bytes, aligned to [`ALIGNMENT`], that one owner may write; [`BufferMut::freeze`] makes them a [`Buffer`].
+/// Freshly allocated bytes, aligned to [`ALIGNMENT`], that one owner may write;
+/// [`BufferMut::freeze`] makes them a [`Buffer`].
 pub struct BufferMut {
     ptr: NonNull<u8>,
     len: usize,
@@ -125,7 +136,8 @@ impl BufferMut {
     /// The bytes, to read.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `len` bytes were allocated and zeroed at `ptr` and are only reachable through `self`.
+        // SAFETY: `len` bytes were allocated and zeroed at `ptr` and are only reachable through
+        // `self`.
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
@@ -141,7 +153,8 @@ impl BufferMut {
     pub fn freeze(self) -> Buffer {
         let (ptr, len) = (self.ptr, self.len);
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(self);
-        // SAFETY: the bytes live until the BufferMut, now the owner, is dropped, and it is out of reach for writing.
+        // SAFETY: the bytes live until the BufferMut, now the owner, is dropped, and it is out of
+        // reach for writing.
         unsafe { Buffer::from_raw_parts(ptr, len, owner) }
     }
 }

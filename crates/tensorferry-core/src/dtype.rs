@@ -157,7 +157,8 @@ impl DType {
         }
     }
 
-    /// For a float dtype, the greatest n such that every integer from -n to n is exactly representable; `None` for the others.
+    /// For a float dtype, the greatest n such that every integer from -n to n is exactly
+    /// representable; `None` for the others.
     #[must_use]
     pub fn exact_integers(self) -> Option<u64> {
         match self {
@@ -175,7 +176,8 @@ impl DType {
         TABLE.iter().find(|row| row.name == name).map(|row| row.dtype)
     }
 
-    /// The typestr of NumPy's array interface: `"<i4"`, `"|u1"`. `None` for bfloat16, which NumPy does not have.
+    /// The typestr of NumPy's array interface: `"<i4"`, `"|u1"`. `None` for bfloat16, which NumPy
+    /// does not have.
     #[must_use]
     pub fn numpy_typestr(self, order: ByteOrder) -> Option<[u8; 4]> {
         let code = self.row().numpy?.as_bytes();
@@ -248,7 +250,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that is the element of a tensor: `bool`, the integers, `half::f16`, `half::bf16`, floats, `num_complex::Complex`.
+/// A Rust type that is the element of a tensor: `bool`, the integers, `half::f16`, `half::bf16`,
+/// floats, `num_complex::Complex`.
 pub trait Element: Copy + PartialEq + Send + Sync + fmt::Debug + 'static + sealed::Sealed {
     /// The dtype of which this is the Rust type.
     const DTYPE: DType;

@@ -56,7 +56,8 @@ pub struct Misfits {
 pub struct ComponentId {
     /// Which, counted in the order of the flattened structure.
     pub at: usize,
-    /// What its user calls it: `"label"`, `["x"]["y"]`, `[1]`. `None` where only the number is known.
+    /// What its user calls it: `"label"`, `["x"]["y"]`, `[1]`. `None` where only the number is
+    /// known.
     pub name: Option<Arc<str>>,
 }
 
@@ -102,7 +103,8 @@ pub enum Error {
         /// The casting asked for.
         casting: Casting,
     },
-    /// The source changed while it was being converted: a value did not fit, and on a second look all did.
+    /// The source changed while it was being converted: a value did not fit, and on a second look
+    /// all did.
     SourceChanged {
         /// The source's dtype.
         from: DType,
@@ -177,7 +179,8 @@ pub enum Error {
         /// The reason, and what to do.
         why: &'static str,
     },
-    /// Elements that cannot be handed out as the type asked for: not contiguous, misaligned, byte-swapped, or not valid for it.
+    /// Elements that cannot be handed out as the type asked for: not contiguous, misaligned,
+    /// byte-swapped, or not valid for it.
     NotViewable {
         /// The reason.
         why: &'static str,
@@ -389,7 +392,9 @@ impl Error {
             Self::TooDeep { .. } => "too_deep",
             Self::Forked => "forked",
             Self::Stopped => "stopped",
-            Self::AtElement { source, .. } | Self::AtRow { source, .. } | Self::InComponent { source, .. } => source.code(),
+            Self::AtElement { source, .. }
+            | Self::AtRow { source, .. }
+            | Self::InComponent { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
             #[cfg(feature = "std")]
             Self::Io { .. } | Self::Read { .. } => "io",
@@ -432,13 +437,16 @@ impl Error {
         "io",
     ];
 
-    /// The same error, naming the element it happened at. The innermost stage that knows the element is the one that is named.
+    /// The same error, naming the element it happened at. The innermost stage that knows the
+    /// element is the one that is named.
     #[must_use]
     pub fn at_element(self, stage: &'static str, index: u64) -> Self {
         match self {
-            already @ (Self::AtElement { .. } | Self::Saved { .. } | Self::Stopped | Self::Forked | Self::TooDeep { .. }) => {
-                already
-            }
+            already @ (Self::AtElement { .. }
+            | Self::Saved { .. }
+            | Self::Stopped
+            | Self::Forked
+            | Self::TooDeep { .. }) => already,
             other => Self::AtElement { stage, index, source: Box::new(other) },
         }
     }
@@ -453,18 +461,23 @@ impl Error {
     #[must_use]
     pub fn about_component(self, at: usize, about: String) -> Self {
         match self {
-            located @ (Self::AtElement { .. } | Self::InComponent { .. } | Self::Saved { .. } | Self::Stopped) => located,
+            located @ (Self::AtElement { .. }
+            | Self::InComponent { .. }
+            | Self::Saved { .. }
+            | Self::Stopped) => located,
             source => Self::InComponent { component: at.into(), about, source: Box::new(source) },
         }
     }
 
-    /// The same error, with the names that the user has for the components in the place of their numbers. An error of an earlier stage,
-    /// whose components may be others, stays as it is.
+    /// The same error, with the names that the user has for the components in the place of their
+    /// numbers. An error of an earlier stage, whose components may be others, stays as it is.
     #[must_use]
     pub fn named(mut self, names: &[Arc<str>]) -> Self {
         match &mut self {
             Self::InComponent { component, .. } => component.named(names),
-            Self::UnequalLengths { parts, .. } => parts.iter_mut().for_each(|(component, _)| component.named(names)),
+            Self::UnequalLengths { parts, .. } => {
+                parts.iter_mut().for_each(|(component, _)| component.named(names))
+            }
             _ => {}
         }
         self
@@ -473,7 +486,9 @@ impl Error {
     /// The method that a message of this error begins with.
     fn stage(&self) -> Option<&'static str> {
         match self {
-            Self::Argument { stage, .. } | Self::UnequalShapes { stage, .. } | Self::UnequalLengths { stage, .. } => Some(stage),
+            Self::Argument { stage, .. }
+            | Self::UnequalShapes { stage, .. }
+            | Self::UnequalLengths { stage, .. } => Some(stage),
             _ => None,
         }
     }
@@ -484,7 +499,8 @@ impl Error {
             Self::Argument { what, .. } => f.write_str(what),
             Self::UnequalShapes { shapes, .. } => write!(
                 f,
-                "shape {:?} beside {:?}. Elements of one batch need one shape: pad them with padded_batch, or make them equal first.",
+                "shape {:?} beside {:?}. Elements of one batch need one shape: pad them with \
+                padded_batch, or make them equal first.",
                 shapes.1.as_slice(),
                 shapes.0.as_slice()
             ),
@@ -493,11 +509,13 @@ impl Error {
                 match axis {
                     None => write!(
                         f,
-                        "the components have different numbers of rows: [{len}, {its}] in {first} and {other}. Give all as many."
+                        "the components have different numbers of rows: [{len}, {its}] in {first} \
+                        and {other}. Give all as many."
                     ),
                     Some(axis) => write!(
                         f,
-                        "components {} and {} are cropped at the same place, but their dimensions {axis} differ: {len} and {its}. Crop \
+                        "components {} and {} are cropped at the same place, but their dimensions \
+                        {axis} differ: {len} and {its}. Crop \
                          them in two steps, with which=.",
                         first.words(),
                         other.words()
@@ -544,7 +562,9 @@ impl fmt::Display for Misfits {
         match (to.integer_range(), part.exact_integers()) {
             (Some((0, 1)), _) => f.write_str("0 and 1")?,
             (Some((low, high)), _) => write!(f, "{low}..{high}")?,
-            (None, Some(exact)) if from.is_integer() => write!(f, "every integer from -{exact} to {exact}, not all beyond")?,
+            (None, Some(exact)) if from.is_integer() => {
+                write!(f, "every integer from -{exact} to {exact}, not all beyond")?
+            }
             _ => write!(f, "finite values up to {}", greatest_finite(*to))?,
         }
         write!(f, "). Keep dtype=\"{from}\", or pass casting=\"saturate\"")?;
@@ -555,10 +575,15 @@ impl fmt::Display for Misfits {
     }
 }
 
-/// What a function said, `TypeError: map: ...`, less the name of the stage that begins the message already.
+/// What a function said, `TypeError: map: ...`, less the name of the stage that begins the message
+/// already.
 fn once(said: String, stage: &str) -> String {
-    let class = |kind: &str| kind.is_empty() || kind.strip_suffix(": ").is_some_and(|class| !class.contains([' ', ':']));
-    let own = said.find(stage).filter(|&at| class(&said[..at]) && said[at + stage.len()..].starts_with(": "));
+    let class = |kind: &str| {
+        kind.is_empty() || kind.strip_suffix(": ").is_some_and(|class| !class.contains([' ', ':']))
+    };
+    let own = said
+        .find(stage)
+        .filter(|&at| class(&said[..at]) && said[at + stage.len()..].starts_with(": "));
     match own {
         Some(at) => alloc::format!("{}{}", &said[..at], &said[at + stage.len() + 2..]),
         None => said,
@@ -578,45 +603,82 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ValuesDoNotFit(misfits) => misfits.fmt(f),
-            Self::CastNotDefined { from, to, casting: Casting::Wrap } if !matches!(from.kind(), crate::Kind::Complex) => {
+            Self::CastNotDefined { from, to, casting: Casting::Wrap }
+                if !matches!(from.kind(), crate::Kind::Complex) =>
+            {
                 write!(
                     f,
-                    "{from} -> {to}: casting=\"wrap\" is not defined for floats. Pass casting=\"checked\" or casting=\"saturate\"."
+                    "{from} -> {to}: casting=\"wrap\" is not defined for floats. Pass \
+                    casting=\"checked\" or casting=\"saturate\"."
                 )
             }
             Self::CastNotDefined { from, to, .. } => {
                 write!(
                     f,
-                    "{from} -> {to}: a complex number has no real equivalent. Convert its real or imaginary part, or its absolute value."
+                    "{from} -> {to}: a complex number has no real equivalent. Convert its real or \
+                    imaginary part, or its absolute value."
                 )
             }
             Self::SourceChanged { from, to } => {
-                write!(f, "{from} -> {to}: the source changed while it was converted. Convert a copy, or stop the other writer.")
+                write!(
+                    f,
+                    "{from} -> {to}: the source changed while it was converted. Convert a \
+                    copy, or stop the other writer."
+                )
             }
             Self::ShapeMismatch { from, to } => write!(
                 f,
-                "shapes differ: the source is {:?}, the destination {:?}. Make the destination of the source's shape.",
+                "shapes differ: the source is {:?}, the destination {:?}. Make the destination of \
+                the source's shape.",
                 from.as_slice(),
                 to.as_slice()
             ),
             Self::DTypeMismatch { actual, asked } => {
-                write!(f, "the tensor holds {actual}, not {asked}. View it as {actual}, or convert it.")
+                write!(
+                    f,
+                    "the tensor holds {actual}, not {asked}. View it as {actual}, or \
+                    convert it."
+                )
             }
             Self::TooManyDimensions { ndim } => {
-                write!(f, "{ndim} dimensions; at most {} are possible. Reshape first.", crate::MAX_NDIM)
+                write!(
+                    f,
+                    "{ndim} dimensions; at most {} are possible. Reshape first.",
+                    crate::MAX_NDIM
+                )
             }
-            Self::StridesMismatch { ndim, strides } => write!(f, "{ndim} dimensions but {strides} strides"),
+            Self::StridesMismatch { ndim, strides } => write!(
+                f,
+                "{ndim} dimensions but {strides} \
+                strides"
+            ),
             Self::SizeOverflow { shape, itemsize } => {
-                write!(f, "shape {:?} of {itemsize}-byte elements is larger than any memory", shape.as_slice())
+                write!(
+                    f,
+                    "shape {:?} of {itemsize}-byte elements is larger than any memory",
+                    shape.as_slice()
+                )
             }
             Self::OutOfBounds { start, end, len } => {
-                write!(f, "the elements reach from byte {start} to byte {end} of a memory of {len} bytes")
+                write!(
+                    f,
+                    "the elements reach from byte {start} to byte {end} of a memory of \
+                    {len} bytes"
+                )
             }
             Self::Allocation { bytes } => {
-                write!(f, "no memory for {bytes} bytes. Take less at once: a part of the array, a smaller batch or a smaller buffer.")
+                write!(
+                    f,
+                    "no memory for {bytes} bytes. Take less at once: a part of the array, a \
+                    smaller batch or a smaller buffer."
+                )
             }
             Self::TooManyIndices { ndim, given } => {
-                write!(f, "too many indices: the tensor has {ndim} dimensions, {given} were indexed (an ellipsis may stand once)")
+                write!(
+                    f,
+                    "too many indices: the tensor has {ndim} dimensions, {given} were \
+                    indexed (an ellipsis may stand once)"
+                )
             }
             Self::IndexOutOfRange { index, axis, len } => {
                 write!(f, "index {index} is out of range for dimension {axis} of length {len}")
@@ -627,28 +689,47 @@ impl fmt::Display for Error {
             Self::UnsupportedDType { place, descr } => {
                 write!(
                     f,
-                    "{place}: dtype {descr} is none of bool, the integers, floats and complex numbers that it shares with tensors. Convert it first."
+                    "{place}: dtype {descr} is none of bool, the integers, floats and complex \
+                    numbers that it shares with tensors. Convert it first."
                 )
             }
-            Self::Malformed { format, offset, what } => write!(f, "{format}: at byte {offset}: {what}"),
+            Self::Malformed { format, offset, what } => write!(
+                f,
+                "{format}: at byte {offset}: \
+                {what}"
+            ),
             Self::WrongLength { format, expected, actual } => {
-                let state = if actual < expected { "truncated" } else { "longer than its header says" };
-                write!(f, "{format}: {state}: the header promises {expected} bytes, there are {actual}")
+                let state = if actual < expected {
+                    "truncated"
+                } else {
+                    "longer than its header \
+                    says"
+                };
+                write!(
+                    f,
+                    "{format}: {state}: the header promises {expected} bytes, there are \
+                    {actual}"
+                )
             }
             Self::ShortRead { offset, expected, actual } => write!(
                 f,
-                "at byte {offset}: {expected} bytes were there when the file was opened, {actual} are left: it was truncated meanwhile"
+                "at byte {offset}: {expected} bytes were there when the file was opened, {actual} \
+                are left: it was truncated meanwhile"
             ),
             Self::FileChanged { was, is } => write!(
                 f,
-                "the file was written to since it was opened ({was} bytes then, {is} now). Open it again, and replace files by \
+                "the file was written to since it was opened ({was} bytes then, {is} now). Open \
+                it again, and replace files by \
                  renaming: whoever has the old one open keeps it."
             ),
             Self::Checksum { format, offset, expected, actual } => write!(
                 f,
-                "{format}: at byte {offset}: the bytes have the checksum {actual:08x}, {expected:08x} was written with them: the file is damaged"
+                "{format}: at byte {offset}: the bytes have the checksum {actual:08x}, \
+                {expected:08x} was written with them: the file is damaged"
             ),
-            Self::Argument { stage, .. } | Self::UnequalShapes { stage, .. } | Self::UnequalLengths { stage, .. } => {
+            Self::Argument { stage, .. }
+            | Self::UnequalShapes { stage, .. }
+            | Self::UnequalLengths { stage, .. } => {
                 write!(f, "{stage}: ")?;
                 self.without_stage(f)
             }
@@ -663,11 +744,14 @@ impl fmt::Display for Error {
             Self::State { what } => write!(f, "state_dict: {what}"),
             Self::TooDeep { most } => write!(
                 f,
-                "the plan is too deep: it has more than {most} stages, those counted that functions add by returning datasets. Do the work of \
-                 many stages in one map, save() the dataset half way, and let no function return the dataset that calls it."
+                "the plan is too deep: it has more than {most} stages, those counted that \
+                functions add by returning datasets. Do the work of \
+                 many stages in one map, save() the dataset half way, and let no function return \
+                 the dataset that calls it."
             ),
             Self::Forked => f.write_str(
-                "iterator: another thread was using it when the process was forked, and that thread is not in the child process. Make the \
+                "iterator: another thread was using it when the process was forked, and that \
+                thread is not in the child process. Make the \
                  iterator in the child process.",
             ),
             Self::Stopped => f.write_str("the iteration was stopped"),
@@ -686,7 +770,9 @@ impl fmt::Display for Error {
             }
             Self::AtRow { row, source } => write!(f, "row {row}: {source}"),
             #[cfg(feature = "std")]
-            Self::Io { action, path, source } => write!(f, "{}: {action}: {source}", path.display()),
+            Self::Io { action, path, source } => {
+                write!(f, "{}: {action}: {source}", path.display())
+            }
             #[cfg(feature = "std")]
             Self::Read { path, offset, len, source } => {
                 write!(f, "{}: read {len} bytes at byte {offset}: {source}", path.display())
@@ -701,7 +787,9 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Function { source } => Some(&**source),
-            Self::AtElement { source, .. } | Self::AtRow { source, .. } | Self::InComponent { source, .. } => Some(source),
+            Self::AtElement { source, .. }
+            | Self::AtRow { source, .. }
+            | Self::InComponent { source, .. } => Some(source),
             #[cfg(feature = "std")]
             Self::Io { source, .. } | Self::Read { source, .. } => Some(source),
             #[cfg(feature = "std")]

@@ -14,8 +14,8 @@ pub type Strides = SmallVec<[isize; 6]>;
 
 /// Shape and strides (in bytes) of an array whose memory is elsewhere.
 ///
-/// A layout holds no more than [`MAX_NDIM`] dimensions, and every size computed from it fits in an `isize`: constructors refuse others,
-/// so arithmetic on a layout cannot overflow.
+/// A layout holds no more than [`MAX_NDIM`] dimensions, and every size computed from it fits in an
+/// `isize`: constructors refuse others, so arithmetic on a layout cannot overflow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Dims,
@@ -26,7 +26,11 @@ pub struct Layout {
 // Derived, it would copy element by element, which on the way of a small array shows.
 impl Clone for Layout {
     fn clone(&self) -> Self {
-        Self { shape: Dims::from_slice(&self.shape), strides: Strides::from_slice(&self.strides), itemsize: self.itemsize }
+        Self {
+            shape: Dims::from_slice(&self.shape),
+            strides: Strides::from_slice(&self.strides),
+            itemsize: self.itemsize,
+        }
     }
 }
 
@@ -35,7 +39,8 @@ impl Clone for Layout {
 pub enum Index {
     /// One position, counted from the end if negative. Removes the dimension.
     At(isize),
-    /// `start:stop:step` as NumPy resolves it (`slice.indices`): `len` elements from `start`, `step` apart.
+    /// `start:stop:step` as NumPy resolves it (`slice.indices`): `len` elements from `start`,
+    /// `step` apart.
     Slice {
         /// The first position; any value if `len` is 0.
         start: usize,
@@ -61,7 +66,8 @@ impl Layout {
         let mut step = itemsize;
         for (stride, &dim) in strides.iter_mut().zip(shape).rev() {
             *stride = step.cast_signed();
-            step = step.saturating_mul(dim.max(1)); // only strides of an array without elements can saturate
+            // only strides of an array without elements can saturate
+            step = step.saturating_mul(dim.max(1));
         }
         Ok(Self { shape: Dims::from_slice(shape), strides, itemsize })
     }
@@ -81,14 +87,18 @@ impl Layout {
     /// Any layout, with strides in bytes: negative, zero (broadcast) or overlapping as they come.
     ///
     /// # Errors
-    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the elements or the bytes they span do not fit in an `isize`;
-    /// [`Error::StridesMismatch`] if the numbers of dimensions differ.
+    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the elements or the bytes they span
+    /// do not fit in an `isize`; [`Error::StridesMismatch`] if the numbers of dimensions differ.
     pub fn strided(shape: &[usize], strides: &[isize], itemsize: usize) -> Result<Self> {
         if shape.len() != strides.len() {
             return Err(Error::StridesMismatch { ndim: shape.len(), strides: strides.len() });
         }
         check_size(shape, itemsize)?;
-        let layout = Self { shape: Dims::from_slice(shape), strides: Strides::from_slice(strides), itemsize };
+        let layout = Self {
+            shape: Dims::from_slice(shape),
+            strides: Strides::from_slice(strides),
+            itemsize,
+        };
         match layout.checked_span() {
             Some(_) => Ok(layout),
             None => Err(Error::SizeOverflow { shape: shape.into(), itemsize }),
@@ -137,7 +147,8 @@ impl Layout {
         self.len() * self.itemsize
     }
 
-    /// Whether the elements lie packed in row-major order. Strides of dimensions of length 1 do not matter, nor any of an empty array.
+    /// Whether the elements lie packed in row-major order. Strides of dimensions of length 1 do not
+    /// matter, nor any of an empty array.
     #[must_use]
     pub fn is_c_contiguous(&self) -> bool {
         self.is_empty() || packed(self.shape.iter().rev(), self.strides.iter().rev(), self.itemsize)
@@ -149,8 +160,8 @@ impl Layout {
         self.is_empty() || packed(self.shape.iter(), self.strides.iter(), self.itemsize)
     }
 
-    /// The bytes that the elements reach, from the lowest to one past the highest, counted from element `[0, 0, ...]`.
-    /// Empty at 0 when there are no elements.
+    /// The bytes that the elements reach, from the lowest to one past the highest, counted from
+    /// element `[0, 0, ...]`. Empty at 0 when there are no elements.
     #[must_use]
     pub fn span(&self) -> Range<isize> {
         self.checked_span().unwrap_or(0..0) // constructors refused layouts whose span overflows
@@ -179,7 +190,8 @@ impl Layout {
     /// # Errors
     /// [`Error::TooManyIndices`], [`Error::IndexOutOfRange`], [`Error::TooManyDimensions`].
     pub fn index(&self, index: &[Index]) -> Result<(Self, isize)> {
-        let consumed = index.iter().filter(|i| matches!(i, Index::At(_) | Index::Slice { .. })).count();
+        let consumed =
+            index.iter().filter(|i| matches!(i, Index::At(_) | Index::Slice { .. })).count();
         let ellipses = index.iter().filter(|i| matches!(i, Index::Ellipsis)).count();
         if consumed > self.ndim() || ellipses > 1 {
             return Err(Error::TooManyIndices { ndim: self.ndim(), given: consumed });
@@ -215,7 +227,8 @@ impl Layout {
                         offset += start.cast_signed() * self.strides[axis];
                     }
                     shape.push(len);
-                    // A step past isize only occurs with fewer than two elements, where the stride is not used.
+                    // A step past isize only occurs with fewer than two elements, where the stride
+                    // is not used.
                     strides.push(self.strides[axis].checked_mul(step).unwrap_or(0));
                     axis += 1;
                 }
@@ -236,18 +249,24 @@ impl Layout {
     }
 }
 
-fn packed<'a>(shape: impl Iterator<Item = &'a usize>, strides: impl Iterator<Item = &'a isize>, itemsize: usize) -> bool {
+fn packed<'a>(
+    shape: impl Iterator<Item = &'a usize>,
+    strides: impl Iterator<Item = &'a isize>,
+    itemsize: usize,
+) -> bool {
     let mut step = itemsize.cast_signed();
     shape.zip(strides).filter(|&(&dim, _)| dim != 1).all(|(&dim, &stride)| {
         let fits = stride == step;
-        step = step.wrapping_mul(dim.cast_signed()); // cannot wrap while all() goes on: the bytes fit in an isize
+        // cannot wrap while all() goes on: the bytes fit in an isize
+        step = step.wrapping_mul(dim.cast_signed());
         fits
     })
 }
 
 /// The bytes of a packed array of this shape.
 ///
-/// Dimensions of length 0 do not excuse the others: NumPy too refuses a shape whose non-zero dimensions overflow.
+/// Dimensions of length 0 do not excuse the others: NumPy too refuses a shape whose non-zero
+/// dimensions overflow.
 fn check_size(shape: &[usize], itemsize: usize) -> Result<usize> {
     if shape.len() > MAX_NDIM {
         return Err(Error::TooManyDimensions { ndim: shape.len() });

@@ -1,7 +1,8 @@
 //! What a tensor is and how a value changes dtype.
 //!
-//! This crate has no I/O and no threads and builds without `std`. Most programs depend on `tensorferry`, which re-exports all of
-//! it and adds recycled memory, files and work on several cores.
+//! This crate has no I/O and no threads and builds without `std`. Most programs depend on
+//! `tensorferry`, which re-exports all of it and adds recycled memory, files and work on several
+//! cores.
 //!
 //! * [`DType`]: the fifteen dtypes, with their NumPy, DLPack and TensorFlow codes in one table.
 //! * [`Layout`]: shape and strides, overflow-checked.

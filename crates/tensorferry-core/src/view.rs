@@ -13,7 +13,8 @@ pub struct View<'a> {
     memory: PhantomData<&'a [u8]>,
 }
 
-/// Elements to write, in any layout, byte order and alignment; no two indices may name the same byte.
+/// Elements to write, in any layout, byte order and alignment; no two indices may name the same
+/// byte.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     dtype: DType,
@@ -23,11 +24,13 @@ pub struct ViewMut<'a> {
     memory: PhantomData<&'a mut [u8]>,
 }
 
-// SAFETY: a View only reads bytes that nobody writes while it lives, like the `&[u8]` it stands for.
+// SAFETY: a View only reads bytes that nobody writes while it lives, like the `&[u8]` it stands
+// for.
 unsafe impl Send for View<'_> {}
 // SAFETY: as for Send.
 unsafe impl Sync for View<'_> {}
-// SAFETY: a ViewMut is the only way to its bytes while it lives, like the `&mut [u8]` it stands for.
+// SAFETY: a ViewMut is the only way to its bytes while it lives, like the `&mut [u8]` it stands
+// for.
 unsafe impl Send for ViewMut<'_> {}
 
 fn bytes_of<T: Element>(data: &[T], shape: &[usize]) -> Result<Layout> {
@@ -43,19 +46,32 @@ impl<'a> View<'a> {
     /// A row-major array over a slice.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] unless the slice has exactly as many elements as the shape; those of [`Layout::contiguous`].
+    /// [`Error::OutOfBounds`] unless the slice has exactly as many elements as the shape; those of
+    /// [`Layout::contiguous`].
     pub fn from_slice<T: Element>(data: &'a [T], shape: &[usize]) -> Result<Self> {
         let layout = bytes_of(data, shape)?;
-        Ok(Self { dtype: T::DTYPE, order: ByteOrder::Native, layout, data: data.as_ptr().cast(), memory: PhantomData })
+        Ok(Self {
+            dtype: T::DTYPE,
+            order: ByteOrder::Native,
+            layout,
+            data: data.as_ptr().cast(),
+            memory: PhantomData,
+        })
     }
 
     /// Describes foreign memory. `data` is the address of element `[0, 0, ...]`.
     ///
     /// # Safety
-    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end` are readable, initialised, in one
-    /// allocation, and not written. (Of an empty layout nothing is read, and `data` may be anything.)
+    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end`
+    /// are readable, initialised, in one allocation, and not written. (Of an empty layout nothing
+    /// is read, and `data` may be anything.)
     #[must_use]
-    pub unsafe fn from_raw(dtype: DType, order: ByteOrder, layout: Layout, data: *const u8) -> Self {
+    pub unsafe fn from_raw(
+        dtype: DType,
+        order: ByteOrder,
+        layout: Layout,
+        data: *const u8,
+    ) -> Self {
         Self { dtype, order, layout, data, memory: PhantomData }
     }
 
@@ -70,10 +86,13 @@ impl<'a> View<'a> {
             return Err(Error::IndexOutOfRange { index: at.cast_signed(), axis, len });
         }
         let part = |start: usize, len: usize| {
-            let whole = shape[..axis].iter().map(|&dim| Index::Slice { start: 0, step: 1, len: dim });
-            let index: alloc::vec::Vec<Index> = whole.chain([Index::Slice { start, step: 1, len }]).collect();
+            let whole =
+                shape[..axis].iter().map(|&dim| Index::Slice { start: 0, step: 1, len: dim });
+            let index: alloc::vec::Vec<Index> =
+                whole.chain([Index::Slice { start, step: 1, len }]).collect();
             let (layout, by) = self.layout.index(&index)?;
-            // Elements of a view are elements of its parts: what may be read of it may be read of them.
+            // Elements of a view are elements of its parts: what may be read of it may be read of
+            // them.
             Ok(Self { layout, data: self.data.wrapping_offset(by), ..*self })
         };
         Ok((part(0, at)?, part(at, len - at)?))
@@ -118,9 +137,10 @@ impl<'a> ViewMut<'a> {
     /// Describes foreign memory. `data` is the address of element `[0, 0, ...]`.
     ///
     /// # Safety
-    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end` are writable, in one allocation, and
-    /// reached through nothing else; and no two indices of the layout name overlapping bytes. (Of an empty layout nothing is
-    /// written, and `data` may be anything.)
+    /// While `'a` lasts, the bytes from `data + layout.span().start` to `data + layout.span().end`
+    /// are writable, in one allocation, and reached through nothing else; and no two indices of the
+    /// layout name overlapping bytes. (Of an empty layout nothing is written, and `data` may be
+    /// anything.)
     #[must_use]
     pub unsafe fn from_raw(dtype: DType, order: ByteOrder, layout: Layout, data: *mut u8) -> Self {
         Self { dtype, order, layout, data, memory: PhantomData }
@@ -165,8 +185,14 @@ impl<'a> View<'a> {
     /// A row-major array over bytes.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] unless there are exactly as many bytes as the elements need; those of [`Layout::contiguous`].
-    pub fn from_bytes(dtype: DType, order: ByteOrder, bytes: &'a [u8], shape: &[usize]) -> Result<Self> {
+    /// [`Error::OutOfBounds`] unless there are exactly as many bytes as the elements need; those of
+    /// [`Layout::contiguous`].
+    pub fn from_bytes(
+        dtype: DType,
+        order: ByteOrder,
+        bytes: &'a [u8],
+        shape: &[usize],
+    ) -> Result<Self> {
         let layout = packed(dtype, bytes, shape)?;
         Ok(Self { dtype, order, layout, data: bytes.as_ptr(), memory: PhantomData })
     }
@@ -178,12 +204,13 @@ impl<'a> View<'a> {
             return Some(&[]);
         }
         let packed = self.layout.is_c_contiguous() || self.layout.is_f_contiguous();
-        // SAFETY: packed elements start with `[0, 0, ...]` and fill the layout's span, which `from_raw` and `from_slice` say is readable,
-        // initialised and not written during `'a`.
+        // SAFETY: packed elements start with `[0, 0, ...]` and fill the layout's span, which
+        // `from_raw` and `from_slice` say is readable, initialised and not written during `'a`.
         packed.then(|| unsafe { core::slice::from_raw_parts(self.data, self.layout.nbytes()) })
     }
 
-    /// Whether every bool is stored as 0 or 1, which memory of others does not promise. True of other dtypes.
+    /// Whether every bool is stored as 0 or 1, which memory of others does not promise. True of
+    /// other dtypes.
     #[must_use]
     pub fn has_normal_bools(&self) -> bool {
         if self.dtype != DType::Bool {
@@ -193,7 +220,8 @@ impl<'a> View<'a> {
             return bytes.iter().fold(0, |all, byte| all | byte) <= 1;
         }
         let rows = self.layout.shape().first().copied().unwrap_or(0).cast_signed();
-        (0..rows).all(|row| self.index(&[crate::Index::At(row)]).is_ok_and(|row| row.has_normal_bools()))
+        (0..rows)
+            .all(|row| self.index(&[crate::Index::At(row)]).is_ok_and(|row| row.has_normal_bools()))
     }
 
     /// `self[index]`.
@@ -214,6 +242,12 @@ impl<'a> ViewMut<'a> {
     /// As [`View::from_bytes`].
     pub fn from_bytes(dtype: DType, bytes: &'a mut [u8], shape: &[usize]) -> Result<Self> {
         let layout = packed(dtype, bytes, shape)?;
-        Ok(Self { dtype, order: ByteOrder::Native, layout, data: bytes.as_mut_ptr(), memory: PhantomData })
+        Ok(Self {
+            dtype,
+            order: ByteOrder::Native,
+            layout,
+            data: bytes.as_mut_ptr(),
+            memory: PhantomData,
+        })
     }
 }

@@ -3,7 +3,9 @@
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::cell::Cell;
-use tensorferry_core::{ByteOrder, Casting, DType, Layout, View, ViewMut, can_convert, convert_into};
+use tensorferry_core::{
+    ByteOrder, Casting, DType, Layout, View, ViewMut, can_convert, convert_into,
+};
 
 struct Counting;
 
@@ -33,8 +35,15 @@ fn converting_up_to_six_dimensions_allocates_nothing() {
     let source = vec![5_i64; 4096];
     let mut target = vec![0_i32; 4096];
     let shape = [4_usize; 6];
-    let layouts = [Layout::contiguous(&shape, 8), Layout::fortran(&shape, 8), Layout::strided(&shape, &[0, 8, 0, 32, 0, 128], 8)];
-    for (layout, order) in layouts.iter().flat_map(|layout| [(layout, ByteOrder::Native), (layout, ByteOrder::Swapped)]) {
+    let layouts = [
+        Layout::contiguous(&shape, 8),
+        Layout::fortran(&shape, 8),
+        Layout::strided(&shape, &[0, 8, 0, 32, 0, 128], 8),
+    ];
+    for (layout, order) in layouts
+        .iter()
+        .flat_map(|layout| [(layout, ByteOrder::Native), (layout, ByteOrder::Swapped)])
+    {
         let layout = layout.as_ref().unwrap().clone();
         // SAFETY: 4096 elements at most.
         let view = unsafe { View::from_raw(DType::Int64, order, layout, source.as_ptr().cast()) };

@@ -11,8 +11,8 @@
 use tensorferry_core::convert::scalar::{convert_scalar, read};
 use tensorferry_core::convert::{Conversion, diagnose};
 use tensorferry_core::{
-    ByteOrder, Casting, DType, Error, Layout, Scalar, View, ViewMut, can_convert, convert, convert_into, smallest_dtype,
-    value_range,
+    ByteOrder, Casting, DType, Error, Layout, Scalar, View, ViewMut, can_convert, convert,
+    convert_into, smallest_dtype, value_range,
 };
 
 /// xorshift64*: the same numbers on every run.
@@ -57,18 +57,30 @@ impl Array {
             step *= shape[axis].max(1) as isize;
         }
         let order = if random.below(3) == 0 { ByteOrder::Swapped } else { ByteOrder::Native };
-        Self::new(dtype, order, Layout::strided(shape, &strides, dtype.size()).unwrap(), random.below(9))
+        Self::new(
+            dtype,
+            order,
+            Layout::strided(shape, &strides, dtype.size()).unwrap(),
+            random.below(9),
+        )
     }
 
     fn new(dtype: DType, order: ByteOrder, layout: Layout, offset: usize) -> Self {
         let span = layout.span();
         let bytes = vec![0xa5; offset + (span.end - span.start) as usize + 8];
         let start = offset + span.start.unsigned_abs();
-        Self { dtype, order: if dtype.size() == 1 { ByteOrder::Native } else { order }, layout, bytes, start }
+        Self {
+            dtype,
+            order: if dtype.size() == 1 { ByteOrder::Native } else { order },
+            layout,
+            bytes,
+            start,
+        }
     }
 
     fn offset(&self, index: &[usize]) -> usize {
-        let by: isize = index.iter().zip(self.layout.strides()).map(|(&at, stride)| at as isize * stride).sum();
+        let by: isize =
+            index.iter().zip(self.layout.strides()).map(|(&at, stride)| at as isize * stride).sum();
         self.start.checked_add_signed(by).unwrap()
     }
 
@@ -87,7 +99,9 @@ impl Array {
         let mut bytes = bytes.to_vec();
         let complex = matches!(self.dtype, DType::Complex64 | DType::Complex128);
         if self.order == ByteOrder::Swapped {
-            bytes.chunks_mut(self.dtype.size() / if complex { 2 } else { 1 }).for_each(<[u8]>::reverse);
+            bytes
+                .chunks_mut(self.dtype.size() / if complex { 2 } else { 1 })
+                .for_each(<[u8]>::reverse);
         }
         bytes
     }
@@ -108,7 +122,10 @@ impl Array {
 fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     let mut all = vec![vec![]];
     for &dim in shape {
-        all = all.iter().flat_map(|index: &Vec<usize>| (0..dim).map(move |at| [&index[..], &[at]].concat())).collect();
+        all = all
+            .iter()
+            .flat_map(|index: &Vec<usize>| (0..dim).map(move |at| [&index[..], &[at]].concat()))
+            .collect();
     }
     all
 }
@@ -128,8 +145,12 @@ fn random_shape(random: &mut Random) -> Vec<usize> {
 /// A small value that every dtype holds, or now and then any bytes at all.
 fn fill(array: &mut Array, random: &mut Random, wild: bool) {
     for index in indices(array.layout.shape()) {
-        let mut element =
-            convert_scalar(read(DType::Int8, ByteOrder::Native, &[random.below(2) as u8]), array.dtype, Casting::Wrap).unwrap();
+        let mut element = convert_scalar(
+            read(DType::Int8, ByteOrder::Native, &[random.below(2) as u8]),
+            array.dtype,
+            Casting::Wrap,
+        )
+        .unwrap();
         if wild && random.below(50) == 0 {
             element.fill_with(|| random.below(256) as u8);
         }
@@ -139,12 +160,18 @@ fn fill(array: &mut Array, random: &mut Random, wild: bool) {
 }
 
 /// What the index loop makes of `src`: the first misfit and how many, else the destination's bytes.
-fn obvious(src: &Array, dst: &mut Array, casting: Casting) -> (usize, Option<(Vec<usize>, Scalar)>) {
+fn obvious(
+    src: &Array,
+    dst: &mut Array,
+    casting: Casting,
+) -> (usize, Option<(Vec<usize>, Scalar)>) {
     let (mut count, mut first) = (0, None);
     for index in indices(src.layout.shape()) {
         let value = read(src.dtype, ByteOrder::Native, &src.get(&index));
         match convert_scalar(value, dst.dtype, casting) {
-            Some(_) if src.dtype == dst.dtype && src.dtype != DType::Bool => dst.set(&index, &src.get(&index)), // NaNs bit by bit
+            Some(_) if src.dtype == dst.dtype && src.dtype != DType::Bool => {
+                dst.set(&index, &src.get(&index))
+            } // NaNs bit by bit
             Some(bytes) => dst.set(&index, &bytes[..dst.dtype.size()]),
             None => {
                 count += 1;
@@ -161,13 +188,17 @@ fn assert_same(dst: &Array, expected: &Array, what: &str) {
     }
     let mut gaps = vec![true; dst.bytes.len()];
     for index in indices(dst.layout.shape()) {
-        let (value, wanted) =
-            (read(dst.dtype, ByteOrder::Native, &dst.get(&index)), read(dst.dtype, ByteOrder::Native, &expected.get(&index)));
+        let (value, wanted) = (
+            read(dst.dtype, ByteOrder::Native, &dst.get(&index)),
+            read(dst.dtype, ByteOrder::Native, &expected.get(&index)),
+        );
         // Debug writes every NaN alike, and -0.0 unlike 0.0.
         assert_eq!(format!("{value:?}"), format!("{wanted:?}"), "{what} at {index:?}");
         gaps[dst.offset(&index)..][..dst.dtype.size()].fill(false);
     }
-    let between = |bytes: &[u8]| -> Vec<u8> { bytes.iter().zip(&gaps).filter(|&(_, gap)| *gap).map(|(byte, _)| *byte).collect() };
+    let between = |bytes: &[u8]| -> Vec<u8> {
+        bytes.iter().zip(&gaps).filter(|&(_, gap)| *gap).map(|(byte, _)| *byte).collect()
+    };
     assert_eq!(between(&dst.bytes), between(&expected.bytes), "{what} wrote between the elements");
 }
 
@@ -190,15 +221,24 @@ fn any_layout_into_any_layout() {
         fill(&mut src, &mut random, wild);
         let mut dst = Array::random(&mut random, to, &shape, false);
         let mut expected = Array { bytes: dst.bytes.clone(), layout: dst.layout.clone(), ..dst };
-        let what = format!("round {round}: {from} -> {to} {casting} {:?} -> {:?}", src.layout, dst.layout);
+        let what =
+            format!("round {round}: {from} -> {to} {casting} {:?} -> {:?}", src.layout, dst.layout);
 
         let (count, first) = obvious(&src, &mut expected, casting);
         assert_eq!(can_convert(&src.view(), to, casting), count == 0, "{what}");
         match (convert_into(&src.view(), &mut dst.view_mut(), casting), first) {
             (Ok(()), None) => assert_same(&dst, &expected, &what),
             (Err(Error::ValuesDoNotFit(misfits)), Some((index, value))) => {
-                assert_eq!((misfits.count, misfits.index.to_vec(), misfits.total), (count, index, src.layout.len()), "{what}");
-                assert!(same_scalar(misfits.value, value), "{what}: {:?} is not {value:?}", misfits.value);
+                assert_eq!(
+                    (misfits.count, misfits.index.to_vec(), misfits.total),
+                    (count, index, src.layout.len()),
+                    "{what}"
+                );
+                assert!(
+                    same_scalar(misfits.value, value),
+                    "{what}: {:?} is not {value:?}",
+                    misfits.value
+                );
             }
             (result, first) => panic!("{what}: {result:?}, but the loop found {first:?}"),
         }
@@ -232,7 +272,8 @@ fn big_transposes_use_tiles_and_lose_nothing() {
         let src: Vec<i64> = (0..rows * cols).collect();
         let layout = Layout::fortran(&[rows as usize, cols as usize], 8).unwrap();
         // SAFETY: the vector has as many elements as the layout, packed.
-        let view = unsafe { View::from_raw(DType::Int64, ByteOrder::Native, layout, src.as_ptr().cast()) };
+        let view =
+            unsafe { View::from_raw(DType::Int64, ByteOrder::Native, layout, src.as_ptr().cast()) };
         let tensor = convert(&view, DType::Int32, Casting::Checked).unwrap();
         let out = tensor.view::<i32>().unwrap();
         for i in 0..rows {
@@ -248,18 +289,36 @@ fn large_unaligned_arrays_are_whole_and_checked_to_the_end() {
     let n = (1 << 20) + 5;
     let mut bytes: Vec<u8> = (0..=n).map(|i| (i % 127) as u8).collect();
     let mut out = vec![0xa5_u8; 2 * n + 3];
-    for (to, offset) in [(DType::Int8, 1), (DType::Int16, 1), (DType::Int16, 2), (DType::UInt8, 1)] {
+    for (to, offset) in [(DType::Int8, 1), (DType::Int16, 1), (DType::Int16, 2), (DType::UInt8, 1)]
+    {
         let layout = |size| Layout::contiguous(&[n], size).unwrap();
         // SAFETY: `n` elements from byte 1 of a vector of one more.
-        let view = unsafe { View::from_raw(DType::UInt8, ByteOrder::Native, layout(1), bytes.as_ptr().wrapping_add(1)) };
+        let view = unsafe {
+            View::from_raw(
+                DType::UInt8,
+                ByteOrder::Native,
+                layout(1),
+                bytes.as_ptr().wrapping_add(1),
+            )
+        };
         // SAFETY: `n` elements of at most two bytes and two or three more.
-        let mut target =
-            unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout(to.size()), out.as_mut_ptr().wrapping_add(offset)) };
+        let mut target = unsafe {
+            ViewMut::from_raw(
+                to,
+                ByteOrder::Native,
+                layout(to.size()),
+                out.as_mut_ptr().wrapping_add(offset),
+            )
+        };
         convert_into(&view, &mut target, Casting::Checked).unwrap();
         let end = offset + n * to.size();
-        let values =
-            out[offset..end].chunks(to.size()).map(|element| u16::from_ne_bytes([element[0], *element.get(1).unwrap_or(&0)]));
-        assert!(values.zip(&bytes[1..]).all(|(out, &byte)| out == u16::from(byte)), "{to} at {offset}");
+        let values = out[offset..end]
+            .chunks(to.size())
+            .map(|element| u16::from_ne_bytes([element[0], *element.get(1).unwrap_or(&0)]));
+        assert!(
+            values.zip(&bytes[1..]).all(|(out, &byte)| out == u16::from(byte)),
+            "{to} at {offset}"
+        );
         assert_eq!((out[0], out[end]), (0xa5, 0xa5), "{to} at {offset} wrote outside");
         out.fill(0xa5);
     }
@@ -267,8 +326,14 @@ fn large_unaligned_arrays_are_whole_and_checked_to_the_end() {
         let kept = std::mem::replace(&mut bytes[at], 200);
         let view = View::from_slice(&bytes, &[n + 1]).unwrap();
         let mut signed = vec![0_i8; n + 1];
-        let result = convert_into(&view, &mut ViewMut::from_slice(&mut signed, &[n + 1]).unwrap(), Casting::Checked);
-        assert!(matches!(result, Err(Error::ValuesDoNotFit(misfits)) if misfits.index[0] == at && misfits.count == 1));
+        let result = convert_into(
+            &view,
+            &mut ViewMut::from_slice(&mut signed, &[n + 1]).unwrap(),
+            Casting::Checked,
+        );
+        assert!(
+            matches!(result, Err(Error::ValuesDoNotFit(misfits)) if misfits.index[0] == at && misfits.count == 1)
+        );
         bytes[at] = kept;
     }
 }
@@ -291,10 +356,13 @@ fn message_names_the_value_its_place_and_the_ways_out() {
     data[12 * 1000 + 7] = 4_294_967_296;
     data[500_000] = i64::MIN;
     data[999_999] = i64::MAX;
-    let error = convert(&View::from_slice(&data, &[1000, 1000]).unwrap(), DType::Int32, Casting::Checked).unwrap_err();
+    let error =
+        convert(&View::from_slice(&data, &[1000, 1000]).unwrap(), DType::Int32, Casting::Checked)
+            .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "int64 -> int32: 3 of 1000000 values do not fit (first: [12, 7] = 4294967296; int32 holds -2147483648..2147483647). \
+        "int64 -> int32: 3 of 1000000 values do not fit (first: [12, 7] = 4294967296; int32 holds \
+        -2147483648..2147483647). \
          Keep dtype=\"int64\", or pass casting=\"saturate\" or casting=\"wrap\"."
     );
     assert_eq!(error.code(), "values_do_not_fit");
@@ -312,9 +380,11 @@ fn undefined_conversions_and_other_shapes_are_refused() {
     let data = [1.0_f32, 2.0];
     let view = View::from_slice(&data, &[2]).unwrap();
     let mut out = [0_i32; 2];
-    let wrap = convert_into(&view, &mut ViewMut::from_slice(&mut out, &[2]).unwrap(), Casting::Wrap);
+    let wrap =
+        convert_into(&view, &mut ViewMut::from_slice(&mut out, &[2]).unwrap(), Casting::Wrap);
     assert!(matches!(wrap, Err(Error::CastNotDefined { .. })));
-    let shape = convert_into(&view, &mut ViewMut::from_slice(&mut out, &[1, 2]).unwrap(), Casting::Checked);
+    let shape =
+        convert_into(&view, &mut ViewMut::from_slice(&mut out, &[1, 2]).unwrap(), Casting::Checked);
     assert!(matches!(shape, Err(Error::ShapeMismatch { .. })));
     assert!(!can_convert(&view, DType::Int32, Casting::Wrap));
 }
@@ -323,9 +393,13 @@ fn undefined_conversions_and_other_shapes_are_refused() {
 fn a_view_of_another_item_size_than_its_dtype_is_refused() {
     let data = [0_u8; 8];
     let layout = Layout::contiguous(&[8], 1).unwrap();
-    // SAFETY: the eight bytes of the layout are there; that they are no eight int64 is what is tested.
+    // SAFETY: the eight bytes of the layout are there; that they are no eight int64 is what is
+    // tested.
     let view = unsafe { View::from_raw(DType::Int64, ByteOrder::Native, layout, data.as_ptr()) };
-    assert!(matches!(convert(&view, DType::Int32, Casting::Checked), Err(Error::SizeOverflow { .. })));
+    assert!(matches!(
+        convert(&view, DType::Int32, Casting::Checked),
+        Err(Error::SizeOverflow { .. })
+    ));
     assert!(!can_convert(&view, DType::Int32, Casting::Checked));
     assert!(value_range(&view).is_err());
 }
@@ -338,15 +412,18 @@ fn ranges_in_any_layout() {
         let shape = random_shape(&mut random);
         let mut src = Array::random(&mut random, dtype, &shape, true);
         fill(&mut src, &mut random, round % 2 == 0);
-        let values: Vec<Scalar> =
-            indices(&shape).iter().map(|index| read(dtype, ByteOrder::Native, &src.get(index)).to_scalar(dtype)).collect();
+        let values: Vec<Scalar> = indices(&shape)
+            .iter()
+            .map(|index| read(dtype, ByteOrder::Native, &src.get(index)).to_scalar(dtype))
+            .collect();
         let number = |value: &Scalar| match *value {
             Scalar::Bool(value) => (i128::from(value), f64::from(u8::from(value))),
             Scalar::Int(value) => (value, 0.0),
             Scalar::Float32(value) => (0, value.into()),
             Scalar::Float64(value) | Scalar::Complex(value, _) => (0, value),
         };
-        let range = value_range(&src.view()).unwrap().map(|(low, high)| (number(&low), number(&high)));
+        let range =
+            value_range(&src.view()).unwrap().map(|(low, high)| (number(&low), number(&high)));
         if values.iter().any(|value| number(value).1.is_nan()) {
             let ((_, low), (_, high)) = range.unwrap();
             assert!(low.is_nan() && high.is_nan(), "round {round} {dtype}: NaN went missing");
@@ -369,7 +446,8 @@ fn complex_numbers_have_no_range() {
 
 #[test]
 fn smallest_dtype_is_the_narrowest_that_holds_the_values() {
-    let of = |data: &[i64]| smallest_dtype(&View::from_slice(data, &[data.len()]).unwrap()).unwrap();
+    let of =
+        |data: &[i64]| smallest_dtype(&View::from_slice(data, &[data.len()]).unwrap()).unwrap();
     assert_eq!(of(&[]), DType::UInt8);
     assert_eq!(of(&[0, 255]), DType::UInt8);
     assert_eq!(of(&[256]), DType::UInt16);
@@ -383,7 +461,8 @@ fn smallest_dtype_is_the_narrowest_that_holds_the_values() {
     let of = |data: &[f64]| smallest_dtype(&View::from_slice(data, &[data.len()]).unwrap());
     assert_eq!(of(&[-0.0, 3.0]).unwrap(), DType::UInt8);
     assert_eq!(of(&[-1.0, 300.0]).unwrap(), DType::Int16);
-    for unfit in [&[0.5][..], &[f64::NAN], &[f64::INFINITY], &[-1e300], &[1.0, 2.0, 2_f64.powi(64)]] {
+    for unfit in [&[0.5][..], &[f64::NAN], &[f64::INFINITY], &[-1e300], &[1.0, 2.0, 2_f64.powi(64)]]
+    {
         assert!(matches!(of(unfit), Err(Error::ValuesDoNotFit(_))), "{unfit:?}");
     }
 }
@@ -391,7 +470,14 @@ fn smallest_dtype_is_the_narrowest_that_holds_the_values() {
 #[test]
 fn message_says_which_integers_a_float_or_complex_dtype_holds() {
     for to in [DType::Float32, DType::Complex64] {
-        let error = convert(&View::from_slice(&[16_777_217_i64], &[1]).unwrap(), to, Casting::Checked).unwrap_err();
-        assert!(error.to_string().contains("holds every integer from -16777216 to 16777216, not all beyond"), "{error}");
+        let error =
+            convert(&View::from_slice(&[16_777_217_i64], &[1]).unwrap(), to, Casting::Checked)
+                .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("holds every integer from -16777216 to 16777216, not all beyond"),
+            "{error}"
+        );
     }
 }

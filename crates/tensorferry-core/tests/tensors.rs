@@ -1,7 +1,9 @@
 //! Layouts, tensors, views: sizes that overflow, indices, memory kept alive.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tensorferry_core::{ALIGNMENT, Buffer, BufferMut, ByteOrder, DType, Index, Layout, MAX_NDIM, Tensor, View};
+use tensorferry_core::{
+    ALIGNMENT, Buffer, BufferMut, ByteOrder, DType, Index, Layout, MAX_NDIM, Tensor, View,
+};
 
 fn code<T>(result: tensorferry_core::Result<T>) -> &'static str {
     result.err().map_or("no error", |error| error.code())
@@ -40,7 +42,9 @@ fn a_span_reaches_below_the_first_element_for_negative_strides() {
 fn a_tensor_never_reaches_outside_its_memory() {
     let buffer = Buffer::from_owner(vec![0_u8; 16]);
     let layout = Layout::contiguous(&[4], 4).unwrap();
-    let new = |layout: &Layout, offset| Tensor::new(DType::Int32, ByteOrder::Native, layout.clone(), buffer.clone(), offset);
+    let new = |layout: &Layout, offset| {
+        Tensor::new(DType::Int32, ByteOrder::Native, layout.clone(), buffer.clone(), offset)
+    };
     assert!(new(&layout, 0).is_ok());
     assert_eq!(code(new(&layout, 1)), "out_of_bounds");
     assert_eq!(code(new(&layout, usize::MAX)), "out_of_bounds");
@@ -54,7 +58,9 @@ fn a_tensor_never_reaches_outside_its_memory() {
 #[test]
 fn indexing_shares_memory_and_agrees_with_counting() {
     let tensor = Tensor::from_vec((0..24_i16).collect(), &[2, 3, 4]).unwrap();
-    let row = tensor.index(&[Index::At(-1), Index::Ellipsis, Index::Slice { start: 3, step: -2, len: 2 }]).unwrap();
+    let row = tensor
+        .index(&[Index::At(-1), Index::Ellipsis, Index::Slice { start: 3, step: -2, len: 2 }])
+        .unwrap();
     assert_eq!(row.shape(), [3, 2]);
     assert_eq!(row.view::<i16>().unwrap().iter().collect::<Vec<_>>(), [15, 13, 19, 17, 23, 21]);
     let axis = tensor.index(&[Index::NewAxis, Index::At(0), Index::At(1), Index::At(2)]).unwrap();
@@ -70,8 +76,14 @@ fn indices_outside_are_refused_and_empty_slices_are_not() {
     assert_eq!(code(tensor.index(&[Index::At(isize::MIN)])), "index_out_of_range");
     assert_eq!(code(tensor.index(&[Index::At(0), Index::At(0)])), "too_many_indices");
     assert_eq!(code(tensor.index(&[Index::Ellipsis, Index::Ellipsis])), "too_many_indices");
-    assert_eq!(code(tensor.index(&[Index::Slice { start: 1, step: 1, len: 3 }])), "index_out_of_range");
-    assert_eq!(code(tensor.index(&[Index::Slice { start: 0, step: isize::MAX, len: 3 }])), "index_out_of_range");
+    assert_eq!(
+        code(tensor.index(&[Index::Slice { start: 1, step: 1, len: 3 }])),
+        "index_out_of_range"
+    );
+    assert_eq!(
+        code(tensor.index(&[Index::Slice { start: 0, step: isize::MAX, len: 3 }])),
+        "index_out_of_range"
+    );
     let empty = tensor.index(&[Index::Slice { start: 3, step: 1, len: 0 }]).unwrap();
     assert_eq!(empty.view::<u8>().unwrap().as_slice(), Some(&[][..]));
     assert_eq!(code(tensor.index(&[Index::NewAxis; MAX_NDIM])), "too_many_dimensions");
@@ -85,7 +97,14 @@ fn a_typed_view_refuses_what_rust_could_not_read() {
     assert_eq!(code(swapped.view::<i32>()), "not_viewable");
     let bools = Tensor::new(DType::Bool, ByteOrder::Native, layout(1), bytes(2), 0).unwrap();
     assert_eq!(code(bools.view::<bool>()), "not_viewable");
-    let misaligned = Tensor::new(DType::Float64, ByteOrder::Native, layout(8), BufferMut::zeroed(24).unwrap().freeze(), 4).unwrap();
+    let misaligned = Tensor::new(
+        DType::Float64,
+        ByteOrder::Native,
+        layout(8),
+        BufferMut::zeroed(24).unwrap().freeze(),
+        4,
+    )
+    .unwrap();
     assert_eq!(code(misaligned.view::<f64>()), "not_viewable");
     assert_eq!(code(misaligned.view::<f32>()), "dtype_mismatch");
 }
@@ -105,7 +124,14 @@ fn memory_lives_as_long_as_its_last_tensor() {
         }
     }
     let buffer = Buffer::from_owner(Owner(vec![7; 4]));
-    let tensor = Tensor::new(DType::UInt8, ByteOrder::Native, Layout::contiguous(&[4], 1).unwrap(), buffer, 0).unwrap();
+    let tensor = Tensor::new(
+        DType::UInt8,
+        ByteOrder::Native,
+        Layout::contiguous(&[4], 1).unwrap(),
+        buffer,
+        0,
+    )
+    .unwrap();
     let part = tensor.index(&[Index::At(2)]).unwrap();
     drop(tensor);
     assert_eq!((DROPPED.load(Ordering::SeqCst), part.view::<u8>().unwrap().get(&[])), (0, Some(7)));
@@ -120,5 +146,8 @@ fn fresh_memory_is_aligned_and_zero() {
         assert!(buffer.as_slice().as_ptr().addr().is_multiple_of(ALIGNMENT));
         assert!(buffer.as_slice().len() == len && buffer.as_slice().iter().all(|&byte| byte == 0));
     }
-    assert_eq!(code(BufferMut::zeroed(isize::MAX.unsigned_abs()).map(BufferMut::freeze)), "allocation");
+    assert_eq!(
+        code(BufferMut::zeroed(isize::MAX.unsigned_abs()).map(BufferMut::freeze)),
+        "allocation"
+    );
 }

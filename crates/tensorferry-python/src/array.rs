@@ -24,7 +24,8 @@ pub(crate) struct Parts {
 /// Reads an array's fields; `None` if its dtype is not one of ours.
 pub(crate) fn parts(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Parts>> {
     let Some((dtype, order)) = dtype::from_descr(&array.dtype()) else { return Ok(None) };
-    let layout = Layout::strided(array.shape(), array.strides(), dtype.size()).or_raise(array.py())?;
+    let layout =
+        Layout::strided(array.shape(), array.strides(), dtype.size()).or_raise(array.py())?;
     let fields = array.as_array_ptr();
     // SAFETY: `array` is a live ndarray, so its fields may be read.
     let data = unsafe { (*fields).fields.data }.cast();
@@ -46,9 +47,11 @@ pub(crate) fn base_of<'py>(array: &Bound<'py, PyUntypedArray>) -> Option<Bound<'
     unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), base) }
 }
 
-/// Whether nothing can change the array's elements: it is read-only, and so is everything it is a view of.
+/// Whether nothing can change the array's elements: it is read-only, and so is everything it is a
+/// view of.
 ///
-/// An array that owns its memory counts as unchanging when its `writeable` flag is off, although its owner could set it again.
+/// An array that owns its memory counts as unchanging when its `writeable` flag is off, although
+/// its owner could set it again.
 pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
     let mut array = array.clone();
     loop {
@@ -66,22 +69,30 @@ pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
 /// Whether an object that owns memory, but is no array, guards it from change.
 fn is_frozen_owner(owner: &Bound<'_, PyAny>) -> bool {
     // A block has one array over it, found read-only on the way here.
-    if owner.is_instance_of::<PyBytes>() || owner.is_instance_of::<PyTensor>() || owner.is_instance_of::<Block>() {
+    if owner.is_instance_of::<PyBytes>()
+        || owner.is_instance_of::<PyTensor>()
+        || owner.is_instance_of::<Block>()
+    {
         return true;
     }
     let py = owner.py();
     if owner.is_instance_of::<PyMemoryView>() {
         return owner.getattr(intern!(py, "obj")).is_ok_and(|obj| is_frozen_owner(&obj));
     }
-    // A file mapped with ACCESS_READ: the mapping exports a read-only buffer. Others that do may still change underneath.
+    // A file mapped with ACCESS_READ: the mapping exports a read-only buffer. Others that do may
+    // still change underneath.
     let is_map = owner.get_type().fully_qualified_name().is_ok_and(|name| name == "mmap.mmap");
-    is_map && PyMemoryView::from(owner).and_then(|view| view.getattr(intern!(py, "readonly"))?.is_truthy()).unwrap_or(false)
+    is_map
+        && PyMemoryView::from(owner)
+            .and_then(|view| view.getattr(intern!(py, "readonly"))?.is_truthy())
+            .unwrap_or(false)
 }
 
 /// An ndarray over memory that `base` keeps alive.
 ///
 /// # Safety
-/// Until `base` dies, the bytes that the layout reaches from `data` are readable, and writable by NumPy's users if `writeable`.
+/// Until `base` dies, the bytes that the layout reaches from `data` are readable, and writable by
+/// NumPy's users if `writeable`.
 pub(crate) unsafe fn over<'py>(
     py: Python<'py>,
     (dtype, order): (DType, ByteOrder),
@@ -97,8 +108,8 @@ pub(crate) unsafe fn over<'py>(
     let flags = if writeable { NPY_ARRAY_WRITEABLE } else { 0 };
     // SAFETY: NumPy's type objects live as long as the process.
     let class = unsafe { npyffi::get_type_object(py, NpyTypes::PyArray_Type) };
-    // SAFETY: the shape and strides have `ndim` entries, the memory is what the caller vouches for, and the call takes over the
-    // reference to the descriptor.
+    // SAFETY: the shape and strides have `ndim` entries, the memory is what the caller vouches for,
+    // and the call takes over the reference to the descriptor.
     let array = unsafe {
         PY_ARRAY_API.PyArray_NewFromDescr(
             py,
@@ -115,7 +126,13 @@ pub(crate) unsafe fn over<'py>(
     // SAFETY: a new reference to an array, or null with an exception set.
     let array = unsafe { Bound::from_owned_ptr_or_err(py, array) }?;
     // SAFETY: a fresh ndarray without a base; the call takes over the reference to `base`.
-    let status = unsafe { PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast::<PyArrayObject>(), base.into_ptr()) };
+    let status = unsafe {
+        PY_ARRAY_API.PyArray_SetBaseObject(
+            py,
+            array.as_ptr().cast::<PyArrayObject>(),
+            base.into_ptr(),
+        )
+    };
     if status < 0 { Err(PyErr::fetch(py)) } else { Ok(array) }
 }
 
@@ -129,7 +146,8 @@ pub(crate) fn overlap(a: (*const u8, &Layout), b: (*const u8, &Layout)) -> bool 
     a.start < b.end && b.start < a.end
 }
 
-/// Whether two indices of the layout may name the same byte: judged by strides, erring towards yes for interleaved layouts.
+/// Whether two indices of the layout may name the same byte: judged by strides, erring towards yes
+/// for interleaved layouts.
 pub(crate) fn overlaps_itself(layout: &Layout) -> bool {
     if layout.is_empty() || layout.is_c_contiguous() {
         return false;

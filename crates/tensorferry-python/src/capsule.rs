@@ -1,4 +1,5 @@
-//! DLPack capsules: the Python side of the exchange (dlpack.h 1.0; data-apis.org/array-api `__dlpack__`).
+//! DLPack capsules: the Python side of the exchange (dlpack.h 1.0; data-apis.org/array-api
+//! `__dlpack__`).
 
 use crate::errors::{OrRaise, raise};
 use crate::source::keywords;
@@ -17,11 +18,14 @@ const LEGACY_USED: &CStr = c"used_dltensor";
 const VERSIONED: &CStr = c"dltensor_versioned";
 const VERSIONED_USED: &CStr = c"used_dltensor_versioned";
 
-/// A capsule without a version, which cannot say that the memory is read-only. TensorFlow takes no other.
+/// A capsule without a version, which cannot say that the memory is read-only. TensorFlow takes no
+/// other.
 pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
     let managed = dlpack::export(tensor).or_raise(py)?;
-    // SAFETY: the name is static, and `drop_legacy` frees the tensor unless a consumer has taken it.
-    let capsule = unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), LEGACY.as_ptr(), Some(drop_legacy)) };
+    // SAFETY: the name is static, and `drop_legacy` frees the tensor unless a consumer has taken
+    // it.
+    let capsule =
+        unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), LEGACY.as_ptr(), Some(drop_legacy)) };
     if capsule.is_null() {
         // SAFETY: the capsule was not made, so the tensor is still ours.
         unsafe { dlpack::delete(managed) };
@@ -31,10 +35,17 @@ pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py
 }
 
 /// A capsule of DLPack 1.0; `flags` says whether the memory is read-only or a copy.
-pub(crate) fn versioned<'py>(py: Python<'py>, tensor: Tensor, flags: u64) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn versioned<'py>(
+    py: Python<'py>,
+    tensor: Tensor,
+    flags: u64,
+) -> PyResult<Bound<'py, PyAny>> {
     let managed = dlpack::export_versioned(tensor, flags).or_raise(py)?;
-    // SAFETY: the name is static, and `drop_versioned` frees the tensor unless a consumer has taken it.
-    let capsule = unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned)) };
+    // SAFETY: the name is static, and `drop_versioned` frees the tensor unless a consumer has taken
+    // it.
+    let capsule = unsafe {
+        ffi::PyCapsule_New(managed.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned))
+    };
     if capsule.is_null() {
         // SAFETY: the capsule was not made, so the tensor is still ours.
         unsafe { dlpack::delete_versioned(managed) };
@@ -83,15 +94,19 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     if let Ok(device) = object.call_method0(intern!(py, "__dlpack_device__")) {
         let (kind, _): (i64, i64) = device.extract()?;
         if kind != 1 {
-            let message =
-                format!("the array lies on a device of DLPack type {kind}, not in main memory. Move it to the CPU first.");
+            let message = format!(
+                "the array lies on a device of DLPack type {kind}, not in main memory. Move it to \
+                the CPU first."
+            );
             return Err(raise(py, "dlpack", message));
         }
     }
     let keywords = keywords(py, "max_version", (1, 0))?;
     let capsule = match object.call_method(intern!(py, "__dlpack__"), (), Some(&keywords)) {
         // A producer older than DLPack 1.0 does not know the argument.
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => object.call_method0(intern!(py, "__dlpack__"))?,
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+            object.call_method0(intern!(py, "__dlpack__"))?
+        }
         other => other?,
     };
     take(&capsule)
@@ -106,7 +121,8 @@ fn check_exportable(object: &Bound<'_, PyAny>) -> PyResult<()> {
     let name = name.to_cow()?;
     if matches!(name.trim_end_matches("_ref"), "string" | "variant" | "resource") {
         let message = format!(
-            "a tensor of dtype {name} holds no numbers. Decode strings into numbers with TensorFlow first, or keep them there."
+            "a tensor of dtype {name} holds no numbers. Decode strings into numbers with \
+            TensorFlow first, or keep them there."
         );
         return Err(raise(py, "unsupported_dtype", message));
     }
@@ -117,13 +133,15 @@ fn check_exportable(object: &Bound<'_, PyAny>) -> PyResult<()> {
 fn take(capsule: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     let py = capsule.py();
     if !capsule.is_instance_of::<PyCapsule>() {
-        let message = format!("__dlpack__ returned a {}, not a capsule", capsule.get_type().name()?);
+        let message =
+            format!("__dlpack__ returned a {}, not a capsule", capsule.get_type().name()?);
         return Err(raise(py, "dlpack", message));
     }
     // SAFETY: `capsule` is a live capsule.
     let imported = if let Some(managed) = unsafe { untaken(capsule.as_ptr(), VERSIONED) } {
         mark(capsule, VERSIONED_USED)?;
-        // SAFETY: the producer vouches for what a capsule of this name holds; it was unused, and is now marked as used.
+        // SAFETY: the producer vouches for what a capsule of this name holds; it was unused, and is
+        // now marked as used.
         unsafe { dlpack::import_versioned(managed.cast::<DLManagedTensorVersioned>()) }
     // SAFETY: `capsule` is a live capsule.
     } else if let Some(managed) = unsafe { untaken(capsule.as_ptr(), LEGACY) } {
@@ -131,7 +149,11 @@ fn take(capsule: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
         // SAFETY: as above.
         unsafe { dlpack::import(managed.cast::<DLManagedTensor>()) }
     } else {
-        return Err(raise(py, "dlpack", "the capsule holds no tensor, or one that was already taken".to_owned()));
+        return Err(raise(
+            py,
+            "dlpack",
+            "the capsule holds no tensor, or one that was already taken".to_owned(),
+        ));
     };
     imported.map(|imported| (imported.tensor, imported.read_only)).or_raise(py)
 }

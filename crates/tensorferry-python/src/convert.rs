@@ -15,7 +15,8 @@ use numpy::PyUntypedArray;
 use pyo3::prelude::*;
 use tensorferry::{Casting, Scalar, ViewMut};
 
-/// An immutable `Tensor` of the values: shared where that is sound, else copied and converted in one pass.
+/// An immutable `Tensor` of the values: shared where that is sound, else copied and converted in
+/// one pass.
 ///
 /// Args:
 ///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__` or the buffer protocol, a number, a
@@ -65,12 +66,17 @@ pub(crate) fn writable_capsule<'py>(
     let casting = dtype::parse_casting(py, casting)?;
     let target = dtype::parse_ours(dtype)?;
     let input = Input::wanted(value, target, casting, None)?;
-    capsule::legacy(py, input.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?)
+    capsule::legacy(
+        py,
+        input.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?,
+    )
 }
 
-/// Converts the values of `src` into the array `out`, of the same shape, which the caller owns. Allocates nothing.
+/// Converts the values of `src` into the array `out`, of the same shape, which the caller owns.
+/// Allocates nothing.
 ///
-/// If values do not fit, `out` is left with unspecified values. Where the two overlap, the source is copied first.
+/// If values do not fit, `out` is left with unspecified values. Where the two overlap, the source
+/// is copied first.
 ///
 /// Args:
 ///     src: as `tensor` takes it.
@@ -88,11 +94,17 @@ pub(crate) fn writable_capsule<'py>(
 /// array([1, 2, 3], dtype=int16)
 #[pyfunction]
 #[pyo3(signature = (src, out, *, casting = "checked"))]
-pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'_, PyAny>, casting: &str) -> PyResult<()> {
+pub(crate) fn convert_into(
+    py: Python<'_>,
+    src: &Bound<'_, PyAny>,
+    out: &Bound<'_, PyAny>,
+    casting: &str,
+) -> PyResult<()> {
     guard();
     let casting = dtype::parse_casting(py, casting)?;
     let Ok(array) = out.cast::<PyUntypedArray>() else {
-        let message = format!("out must be a NumPy array to write into, not {}", out.get_type().name()?);
+        let message =
+            format!("out must be a NumPy array to write into, not {}", out.get_type().name()?);
         return Err(raise(py, "not_writable", message));
     };
     if !array::is_writeable(array) {
@@ -101,11 +113,14 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
     let unmasked = masked::data(array)?;
     let array = unmasked.as_ref().unwrap_or(array);
     let Some(parts) = array::parts(array)? else {
-        let message = format!("out has dtype {}, which is none that tensors share", out.getattr("dtype")?);
+        let message =
+            format!("out has dtype {}, which is none that tensors share", out.getattr("dtype")?);
         return Err(raise(py, "unsupported_dtype", message));
     };
     if array::overlaps_itself(&parts.layout) {
-        let message = "elements of out share memory (a broadcast array?): write to an array of its own".to_owned();
+        let message =
+            "elements of out share memory (a broadcast array?): write to an array of its own"
+                .to_owned();
         return Err(raise(py, "not_writable", message));
     }
     let _held = exports::hold(array);
@@ -122,13 +137,19 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
     let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
     if array::overlap((view.as_ptr(), view.layout()), (parts.data, &parts.layout)) {
         // As NumPy does: through a copy, so that no element is overwritten before it is read.
-        copied = source.to_tensor(py, None, Casting::Checked, Sharing { copy: Some(true), framework: false })?;
+        copied = source.to_tensor(
+            py,
+            None,
+            Casting::Checked,
+            Sharing { copy: Some(true), framework: false },
+        )?;
         view = copied.as_view();
     }
-    // SAFETY: NumPy vouches for the array's fields, `array` keeps it alive, it is writeable, its elements do not overlap one another
-    // nor the source. That no other thread touches it meanwhile is the caller's affair, as with every NumPy function that releases
-    // the GIL.
-    let mut target = unsafe { ViewMut::from_raw(parts.dtype, parts.order, parts.layout, parts.data) };
+    // SAFETY: NumPy vouches for the array's fields, `array` keeps it alive, it is writeable, its
+    // elements do not overlap one another nor the source. That no other thread touches it meanwhile
+    // is the caller's affair, as with every NumPy function that releases the GIL.
+    let mut target =
+        unsafe { ViewMut::from_raw(parts.dtype, parts.order, parts.layout, parts.data) };
     if big {
         py.detach(|| tensorferry::convert_into(&view, &mut target, casting)).or_raise(py)
     } else {
@@ -142,7 +163,11 @@ pub(crate) fn convert_into(py: Python<'_>, src: &Bound<'_, PyAny>, out: &Bound<'
 /// >>> tensorferry.can_convert(np.array([1, 300]), "uint8")
 /// False
 #[pyfunction]
-pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn can_convert(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    dtype: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
     guard();
     let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
     let source = match Input::wanted(value, Some(target), Casting::Checked, None) {
@@ -166,7 +191,10 @@ pub(crate) fn can_convert(py: Python<'_>, value: &Bound<'_, PyAny>, dtype: &Boun
 /// >>> tensorferry.value_range(np.array([3, -1, 2]))
 /// (-1, 3)
 #[pyfunction]
-pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+pub(crate) fn value_range<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     guard();
     let range = match Input::read(value)? {
         Input::Elements(source) => {
@@ -181,7 +209,8 @@ pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> Py
     }
 }
 
-/// The narrowest integer dtype that holds the values: unsigned if none is negative, as `numpy.min_scalar_type`.
+/// The narrowest integer dtype that holds the values: unsigned if none is negative, as
+/// `numpy.min_scalar_type`.
 ///
 /// bool stays bool; an array without elements is uint8; floats must all be integers.
 ///
@@ -192,7 +221,10 @@ pub(crate) fn value_range<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> Py
 /// >>> tensorferry.smallest_dtype(np.array([3, -1, 200]))
 /// dtype('int16')
 #[pyfunction]
-pub(crate) fn smallest_dtype<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn smallest_dtype<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     guard();
     let smallest = match Input::read(value)? {
         Input::Elements(source) => {
@@ -214,7 +246,8 @@ fn scalar<'py>(py: Python<'py>, value: Scalar) -> PyResult<Bound<'py, PyAny>> {
     })
 }
 
-/// A capsule of this tensor's own memory where a framework can take it; of a copy where not, if `copy` allows one.
+/// A capsule of this tensor's own memory where a framework can take it; of a copy where not, if
+/// `copy` allows one.
 #[pyfunction]
 #[pyo3(signature = (tensor, copy = None))]
 pub(crate) fn framework_capsule<'py>(

@@ -10,7 +10,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt, PyString, PyType};
 use tensorferry::{ByteOrder, Casting, DType};
 
-/// Our dtype for a NumPy dtype; `None` for those that tensors do not share (strings, datetimes, structures, float8 ...).
+/// Our dtype for a NumPy dtype; `None` for those that tensors do not share (strings, datetimes,
+/// structures, float8 ...).
 pub(crate) fn from_descr(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, ByteOrder)> {
     let dtype = match (descr.kind(), descr.itemsize()) {
         _ if descr.num() >= 256 => return user_dtype(descr),
@@ -30,7 +31,8 @@ pub(crate) fn from_descr(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, Byte
         (b'c', 16) => DType::Complex128,
         _ => return None,
     };
-    let swapped = matches!((descr.byteorder(), cfg!(target_endian = "little")), (b'>', true) | (b'<', false));
+    let swapped =
+        matches!((descr.byteorder(), cfg!(target_endian = "little")), (b'>', true) | (b'<', false));
     Some((dtype, if swapped { ByteOrder::Swapped } else { ByteOrder::Native }))
 }
 
@@ -41,7 +43,11 @@ fn user_dtype(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, ByteOrder)> {
 }
 
 /// The `numpy.dtype` of a tensor's elements. bfloat16 needs the package ml_dtypes.
-pub(crate) fn to_numpy<'py>(py: Python<'py>, dtype: DType, order: ByteOrder) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn to_numpy<'py>(
+    py: Python<'py>,
+    dtype: DType,
+    order: ByteOrder,
+) -> PyResult<Bound<'py, PyAny>> {
     static CACHE: [PyOnceLock<Py<PyAny>>; 15] = [const { PyOnceLock::new() }; 15];
     let native = CACHE[dtype as usize].get_or_try_init(py, || {
         let name: Bound<'_, PyAny> = match dtype {
@@ -67,9 +73,11 @@ pub(crate) enum Asked {
     Other,
 }
 
-/// Reads a `dtype=` argument: a `tf.DType`, `torch.dtype`, `numpy.dtype`, type or name. Every door that takes a dtype reads it here.
+/// Reads a `dtype=` argument: a `tf.DType`, `torch.dtype`, `numpy.dtype`, type or name. Every door
+/// that takes a dtype reads it here.
 ///
-/// Python's own types mean what TensorFlow makes of their values: float is float32, int is int32. Other names are NumPy's.
+/// Python's own types mean what TensorFlow makes of their values: float is float32, int is int32.
+/// Other names are NumPy's.
 pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
     let Some(dtype) = dtype else { return Ok(Asked::Inferred) };
     let py = dtype.py();
@@ -94,14 +102,17 @@ pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
     match PyArrayDescr::new(py, dtype) {
         Ok(descr) => Ok(asked(&descr)),
         Err(_) => {
-            let message =
-                format!("dtype={} is not a dtype. Pass a tf.DType, torch.dtype, numpy.dtype, type or name.", dtype.repr()?);
+            let message = format!(
+                "dtype={} is not a dtype. Pass a tf.DType, torch.dtype, numpy.dtype, type or name.",
+                dtype.repr()?
+            );
             Err(raise(py, "unknown_dtype", message))
         }
     }
 }
 
-/// The dtype of a name that NumPy does not know, or knows as another: ours, TensorFlow's and PyTorch's.
+/// The dtype of a name that NumPy does not know, or knows as another: ours, TensorFlow's and
+/// PyTorch's.
 fn named(name: &str) -> Option<DType> {
     match name {
         "float" => Some(DType::Float32),
@@ -110,7 +121,8 @@ fn named(name: &str) -> Option<DType> {
     }
 }
 
-/// What a `tf.DType` or `torch.dtype` is here: the outer `None` if it is neither, the inner if tensors do not share it.
+/// What a `tf.DType` or `torch.dtype` is here: the outer `None` if it is neither, the inner if
+/// tensors do not share it.
 pub(crate) fn frameworks(dtype: &Bound<'_, PyAny>) -> PyResult<Option<Option<DType>>> {
     let py = dtype.py();
     if dtype.is_instance_of::<PyString>() {
@@ -137,8 +149,10 @@ pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DT
     match (parse(dtype)?, dtype) {
         (Asked::Ours(dtype), _) => Ok(Some(dtype)),
         (Asked::Other, Some(dtype)) => {
-            let message =
-                format!("dtype={}: only bool, the integers, floats and complex numbers become tensors here", dtype.repr()?);
+            let message = format!(
+                "dtype={}: only bool, the integers, floats and complex numbers become tensors here",
+                dtype.repr()?
+            );
             Err(raise(dtype.py(), "unsupported_dtype", message))
         }
         _ => Ok(None),
@@ -149,12 +163,17 @@ pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DT
 pub(crate) fn parse_stored(dtype: &Bound<'_, PyAny>) -> PyResult<(DType, ByteOrder)> {
     let ours = parse_ours(Some(dtype))?.unwrap_or(DType::UInt8);
     let described = PyArrayDescr::new(dtype.py(), dtype).ok().and_then(|descr| from_descr(&descr));
-    Ok((ours, described.filter(|(dtype, _)| *dtype == ours).map_or(ByteOrder::Native, |(_, order)| order)))
+    Ok((
+        ours,
+        described.filter(|(dtype, _)| *dtype == ours).map_or(ByteOrder::Native, |(_, order)| order),
+    ))
 }
 
 /// Reads a `casting=` argument.
 pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> {
-    casting.parse().map_err(|error| raise(py, "unknown_casting", format!("casting={casting:?}: {error}")))
+    casting
+        .parse()
+        .map_err(|error| raise(py, "unknown_casting", format!("casting={casting:?}: {error}")))
 }
 
 /// The name of a dtype of ours.
@@ -162,7 +181,9 @@ pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> 
 pub(crate) fn dtype_name(dtype: &Bound<'_, PyAny>) -> PyResult<&'static str> {
     guard();
     let named = parse_ours(Some(dtype))?;
-    named.map(DType::name).ok_or_else(|| raise(dtype.py(), "unknown_dtype", "dtype=None is not a dtype".to_owned()))
+    named
+        .map(DType::name)
+        .ok_or_else(|| raise(dtype.py(), "unknown_dtype", "dtype=None is not a dtype".to_owned()))
 }
 
 /// The `numpy.dtype` of that name.

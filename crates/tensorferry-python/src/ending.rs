@@ -1,7 +1,8 @@
 //! Python code that runs while the interpreter may end.
 //!
-//! When the interpreter exits, threads of the library that are inside Python are waited for a moment, and none enters it any more. One
-//! that is still in a Python function then is held where it is: see [`crate::unwinding`].
+//! When the interpreter exits, threads of the library that are inside Python are waited for a
+//! moment, and none enters it any more. One that is still in a Python function then is held where
+//! it is: see [`crate::unwinding`].
 
 use crate::gil::Gil;
 use crate::logging;
@@ -35,7 +36,8 @@ struct Inside;
 impl Inside {
     /// `None` if the interpreter is being ended by another thread.
     fn enter() -> Option<Self> {
-        // In one order with what `interpreter_exits` does: it sees this thread, or this thread sees it.
+        // In one order with what `interpreter_exits` does: it sees this thread, or this thread sees
+        // it.
         INSIDE.fetch_add(1, Ordering::SeqCst);
         let inside = Self;
         ENDED_BY.get().is_none_or(|by| *by == thread::current().id()).then_some(inside)
@@ -48,14 +50,17 @@ impl Drop for Inside {
     }
 }
 
-/// Runs Python code for a thread that does not hold the GIL. While the interpreter ends there is an exception instead, which ends a
-/// thread of Python's without a word.
+/// Runs Python code for a thread that does not hold the GIL. While the interpreter ends there is an
+/// exception instead, which ends a thread of Python's without a word.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResult<T> {
     let inside = Inside::enter();
     let ran = inside.as_ref().and_then(|_| {
         guard();
         let _gil = Gil::hold();
-        #[expect(clippy::disallowed_methods, reason = "it is guarded, and the interpreter is not ending")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it is guarded, and the interpreter is not ending"
+        )]
         Python::try_attach(|py| {
             release_parked(py);
             run(py)
@@ -64,7 +69,8 @@ pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResu
     ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is ending")))
 }
 
-/// Runs Python code in a thread that holds the GIL already, where nothing that was passed on says so.
+/// Runs Python code in a thread that holds the GIL already, where nothing that was passed on says
+/// so.
 pub(crate) fn here<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
     guard();
     #[expect(clippy::disallowed_methods, reason = "it is guarded")]
@@ -72,7 +78,10 @@ pub(crate) fn here<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
 }
 
 /// Calls a function that may take its time: one of the user's, or of a framework.
-pub(crate) fn call<'py, A>(function: &Bound<'py, PyAny>, arguments: A) -> PyResult<Bound<'py, PyAny>>
+pub(crate) fn call<'py, A>(
+    function: &Bound<'py, PyAny>,
+    arguments: A,
+) -> PyResult<Bound<'py, PyAny>>
 where
     A: IntoPyObject<'py, Target = PyTuple>,
 {

@@ -20,12 +20,23 @@ pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
     }
 }
 
-/// The exception, its message naming the component that it is about, after `stage`, if it is one of ours.
-pub(crate) fn in_component(py: Python<'_>, raised: PyErr, stage: &str, at: usize, names: &[Arc<str>]) -> PyErr {
+/// The exception, its message naming the component that it is about, after `stage`, if it is one of
+/// ours.
+pub(crate) fn in_component(
+    py: Python<'_>,
+    raised: PyErr,
+    stage: &str,
+    at: usize,
+    names: &[Arc<str>],
+) -> PyErr {
     let Some(name) = names.get(at) else { return raised };
     let code = raised.value(py).getattr("code").and_then(|code| code.extract::<String>());
     match code {
-        Ok(code) if !code.is_empty() => raise(py, &code, format!("{stage}component {name}: {raised}", raised = raised.value(py))),
+        Ok(code) if !code.is_empty() => raise(
+            py,
+            &code,
+            format!("{stage}component {name}: {raised}", raised = raised.value(py)),
+        ),
         _ => raised,
     }
 }
@@ -69,17 +80,21 @@ impl std::error::Error for Raised {}
 /// The stage and element that an error happened at.
 type Place = Option<(&'static str, u64)>;
 
-/// The exception that the error carries, and the stage and element it happened at: one that a user's Python function raised, or what the
-/// system refused, which is no error of ours.
+/// The exception that the error carries, and the stage and element it happened at: one that a
+/// user's Python function raised, or what the system refused, which is no error of ours.
 fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     match error {
-        Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get()?.clone_ref(py), None)),
+        Error::Function { source } => {
+            Some((source.downcast_ref::<Raised>()?.get()?.clone_ref(py), None))
+        }
         Error::Io { action, path, source } => Some((refused(path, &action, source), None)),
         Error::Read { path, offset, len, source } => {
             Some((refused(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
         }
         Error::InComponent { source, .. } => cause(py, source),
-        Error::AtElement { stage, index, source } => cause(py, source).map(|(raised, _)| (raised, Some((*stage, *index)))),
+        Error::AtElement { stage, index, source } => {
+            cause(py, source).map(|(raised, _)| (raised, Some((*stage, *index))))
+        }
         _ => None,
     }
 }
@@ -95,7 +110,9 @@ fn refused(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
     let number = number(source);
     // Python says the number itself, and opening is what everybody expects.
     let said = source.to_string();
-    let said = number.and_then(|number| said.strip_suffix(&format!(" (os error {number})"))).unwrap_or(&said);
+    let said = number
+        .and_then(|number| said.strip_suffix(&format!(" (os error {number})")))
+        .unwrap_or(&said);
     let action = action.to_string();
     let message = if action == "open" { said.to_owned() } else { format!("{action}: {said}") };
     match number {

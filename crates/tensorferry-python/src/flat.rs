@@ -1,8 +1,9 @@
 //! Tensors of one dimension, which have Python's buffer protocol besides what every tensor has.
 //!
 //! # Rationale
-//! PyTorch's `asarray` takes the buffer of whatever type has one, and flattens it. So the type of tensors of other shapes has none, and
-//! PyTorch comes to DLPack; nor has it for elements that the protocol has no letter for, or that are in the other byte order.
+//! PyTorch's `asarray` takes the buffer of whatever type has one, and flattens it. So the type of
+//! tensors of other shapes has none, and PyTorch comes to DLPack; nor has it for elements that the
+//! protocol has no letter for, or that are in the other byte order.
 
 use crate::errors::OrRaise;
 use crate::tensor::PyTensor;
@@ -20,22 +21,31 @@ pub(crate) struct FlatTensor;
 
 /// Whether tensors like this one have the buffer protocol.
 pub(crate) fn has_buffer(tensor: &Tensor) -> bool {
-    tensor.layout().ndim() == 1 && tensor.byte_order() == ByteOrder::Native && format_of(tensor.dtype()).is_some()
+    tensor.layout().ndim() == 1
+        && tensor.byte_order() == ByteOrder::Native
+        && format_of(tensor.dtype()).is_some()
 }
 
 #[pymethods]
 impl FlatTensor {
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
         guard();
         let py = slf.py();
         let tensor = slf.into_super();
-        // PyTorch asks for bare bytes and writes them, whether it may or not. To others who ask so, a packed copy is the same.
+        // PyTorch asks for bare bytes and writes them, whether it may or not. To others who ask so,
+        // a packed copy is the same.
         let bare = flags & (ffi::PyBUF_ND | ffi::PyBUF_FORMAT | ffi::PyBUF_WRITABLE) == 0;
         let inner = &tensor.get().inner;
         if bare && (!inner.layout().is_c_contiguous() || is_loaded(py, "torch")?) {
-            let copy = tensorferry::convert(&inner.as_view(), inner.dtype(), Casting::Checked).or_raise(py)?;
+            let copy = tensorferry::convert(&inner.as_view(), inner.dtype(), Casting::Checked)
+                .or_raise(py)?;
             let copy = PyTensor::object(py, copy)?;
-            // SAFETY: Python passes a Py_buffer to fill, which keeps the copy alive in the place of this tensor.
+            // SAFETY: Python passes a Py_buffer to fill, which keeps the copy alive in the place of
+            // this tensor.
             return unsafe { fill_buffer(&copy, view, flags) };
         }
         // SAFETY: Python passes a Py_buffer to fill.
@@ -46,7 +56,8 @@ impl FlatTensor {
         guard();
         // SAFETY: Python passes a Py_buffer that `fill_buffer` filled.
         let exported = unsafe { (*view).internal };
-        // SAFETY: `fill_buffer` put a boxed Exported there, and each filled buffer is released once.
+        // SAFETY: `fill_buffer` put a boxed Exported there, and each filled buffer is released
+        // once.
         drop(unsafe { Box::from_raw(exported.cast::<Exported>()) });
     }
 }
@@ -85,11 +96,17 @@ fn format_of(dtype: DType) -> Option<&'static CStr> {
 }
 
 /// Fills a `Py_buffer` (docs.python.org/3/c-api/buffer.html).
-unsafe fn fill_buffer(slf: &Bound<'_, PyTensor>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+unsafe fn fill_buffer(
+    slf: &Bound<'_, PyTensor>,
+    view: *mut ffi::Py_buffer,
+    flags: c_int,
+) -> PyResult<()> {
     let inner = &slf.get().inner;
     let asks = |flag: c_int| flags & flag == flag;
     let Some(format) = format_of(inner.dtype()) else {
-        return Err(PyBufferError::new_err("the buffer protocol has no bfloat16: use tensor.numpy()"));
+        return Err(PyBufferError::new_err(
+            "the buffer protocol has no bfloat16: use tensor.numpy()",
+        ));
     };
     if asks(ffi::PyBUF_WRITABLE) {
         return Err(PyBufferError::new_err("a tensor is immutable: its buffer is read-only"));
@@ -123,9 +140,17 @@ unsafe fn fill_buffer(slf: &Bound<'_, PyTensor>, view: *mut ffi::Py_buffer, flag
         itemsize: layout.itemsize().cast_signed(),
         readonly: 1,
         ndim: c_int::try_from(layout.ndim())?,
-        format: if asks(ffi::PyBUF_FORMAT) { exported.format.as_ptr().cast_mut() } else { ptr::null_mut() },
+        format: if asks(ffi::PyBUF_FORMAT) {
+            exported.format.as_ptr().cast_mut()
+        } else {
+            ptr::null_mut()
+        },
         shape: if asks(ffi::PyBUF_ND) { exported.shape.as_mut_ptr() } else { ptr::null_mut() },
-        strides: if asks(ffi::PyBUF_STRIDES) { exported.strides.as_mut_ptr() } else { ptr::null_mut() },
+        strides: if asks(ffi::PyBUF_STRIDES) {
+            exported.strides.as_mut_ptr()
+        } else {
+            ptr::null_mut()
+        },
         suboffsets: ptr::null_mut(),
         internal: Box::into_raw(exported).cast(),
     };

@@ -1,4 +1,5 @@
-//! Containers of other libraries: tables, and arrays that are read when they are asked for. `tensorferry._foreign` knows them.
+//! Containers of other libraries: tables, and arrays that are read when they are asked for.
+//! `tensorferry._foreign` knows them.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -6,10 +7,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyComplex, PyFloat, PyInt, PyList, PyTuple};
 use tensorferry::{Casting, DType};
 
-/// The numbers of a table or an array in another library's file, as an ndarray or a tensor; `None` of anything else.
+/// The numbers of a table or an array in another library's file, as an ndarray or a tensor; `None`
+/// of anything else.
 ///
-/// A table becomes the dtype that is given, column by column, as `casting` says; without one, the dtype that its columns share, if
-/// that holds every value.
+/// A table becomes the dtype that is given, column by column, as `casting` says; without one, the
+/// dtype that its columns share, if that holds every value.
 pub(crate) fn read<'py>(
     value: &Bound<'py, PyAny>,
     to: Option<(DType, Casting)>,
@@ -20,13 +22,17 @@ pub(crate) fn read<'py>(
     if is_known(value)? {
         return Ok(None);
     }
-    let read = READ.get_or_try_init(py, || py.import("tensorferry._foreign")?.getattr(intern!(py, "read")).map(Bound::unbind))?;
-    let (dtype, casting) = to.map_or((None, Casting::Checked), |(dtype, casting)| (Some(dtype.name()), casting));
+    let read = READ.get_or_try_init(py, || {
+        py.import("tensorferry._foreign")?.getattr(intern!(py, "read")).map(Bound::unbind)
+    })?;
+    let (dtype, casting) =
+        to.map_or((None, Casting::Checked), |(dtype, casting)| (Some(dtype.name()), casting));
     let found = read.bind(py).call1((value, dtype, casting.name(), copy))?;
     Ok((!found.is_none()).then_some(found))
 }
 
-/// Whether a value is one of Python's or of a framework, as most are: asking Python would take longer than reading it.
+/// Whether a value is one of Python's or of a framework, as most are: asking Python would take
+/// longer than reading it.
 fn is_known(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let numbers = value.is_exact_instance_of::<PyInt>()
@@ -35,5 +41,7 @@ fn is_known(value: &Bound<'_, PyAny>) -> PyResult<bool> {
         || value.is_exact_instance_of::<PyList>()
         || value.is_exact_instance_of::<PyTuple>();
     // Arrow's arrays have DLPack too, for some of their types.
-    Ok(numbers || (value.hasattr(intern!(py, "__dlpack__"))? && !value.hasattr(intern!(py, "__arrow_c_array__"))?))
+    Ok(numbers
+        || (value.hasattr(intern!(py, "__dlpack__"))?
+            && !value.hasattr(intern!(py, "__arrow_c_array__"))?))
 }

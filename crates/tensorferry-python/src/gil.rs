@@ -1,9 +1,11 @@
 //! The GIL, for threads that do not hold it: those of the library, and of TensorFlow.
 //!
 //! # Rationale
-//! `PyGILState_Ensure` makes a thread state where a thread has none, under a lock of the interpreter and without the GIL. Another thread
-//! may fork meanwhile. Python 3.11 takes that lock in the child, which then waits for ever for a thread that it lacks. So thread states are
-//! made here, and a fork waits until none is being made. They are ended with the GIL, which a thread that forks holds.
+//! `PyGILState_Ensure` makes a thread state where a thread has none, under a lock of the
+//! interpreter and without the GIL. Another thread may fork meanwhile. Python 3.11 takes that lock
+//! in the child, which then waits for ever for a thread that it lacks. So thread states are made
+//! here, and a fork waits until none is being made. They are ended with the GIL, which a thread
+//! that forks holds.
 
 use crate::release::holds_gil;
 use pyo3::ffi;
@@ -57,10 +59,12 @@ impl Gil {
             return Self(None);
         }
         let made = make_state();
-        // SAFETY: there is an interpreter. `drop` undoes the call, in the same thread: the state that it returns is not `Send`.
+        // SAFETY: there is an interpreter. `drop` undoes the call, in the same thread: the state
+        // that it returns is not `Send`.
         let state = unsafe { ffi::PyGILState_Ensure() };
         if made {
-            // SAFETY: this thread holds the GIL, and keeps it. A new state counts one call already: taken off, it ends with the call above.
+            // SAFETY: this thread holds the GIL, and keeps it. A new state counts one call already:
+            // taken off, it ends with the call above.
             unsafe { ffi::PyGILState_Release(ffi::PyGILState_STATE::PyGILState_LOCKED) };
         }
         Self(Some(state))

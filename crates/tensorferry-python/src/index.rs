@@ -22,7 +22,8 @@ pub(crate) fn parse(index: &Bound<'_, PyAny>, layout: &Layout) -> PyResult<Vec<I
             out.push(Index::Ellipsis);
             axis += layout.ndim().saturating_sub(consumed);
         } else {
-            // Past the last dimension the length does not matter: Layout::index refuses the whole index.
+            // Past the last dimension the length does not matter: Layout::index refuses the whole
+            // index.
             out.push(one(part, layout.shape().get(axis).copied().unwrap_or(0))?);
             axis += 1;
         }
@@ -45,11 +46,14 @@ fn one(part: &Bound<'_, PyAny>, dim: usize) -> PyResult<Index> {
         return Err(raise(
             part.py(),
             "index_out_of_range",
-            format!("an index of more than 64 bits is out of range for a dimension of length {dim}"),
+            format!(
+                "an index of more than 64 bits is out of range for a dimension of length {dim}"
+            ),
         ));
     }
     let message = format!(
-        "a tensor is indexed with integers, slices, ... and None, not {}. For other indices use tensor.numpy()[index].",
+        "a tensor is indexed with integers, slices, ... and None, not {}. For other indices use \
+        tensor.numpy()[index].",
         part.get_type().name()?
     );
     Err(raise(part.py(), "not_an_index", message))

@@ -1,4 +1,5 @@
-//! Objects with `__array_interface__`: NumPy believes what they say of their buffer; here it is held against the buffer's length.
+//! Objects with `__array_interface__`: NumPy believes what they say of their buffer; here it is
+//! held against the buffer's length.
 //!
 //! An interface that gives a bare address cannot be checked.
 
@@ -8,23 +9,30 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView, PyTuple};
 use tensorferry::{Error, Layout};
 
-/// Refuses an interface whose elements reach outside its buffer. What is malformed is left for NumPy to refuse.
+/// Refuses an interface whose elements reach outside its buffer. What is malformed is left for
+/// NumPy to refuse.
 pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = value.py();
-    let Some(interface) = value.getattr_opt(intern!(py, "__array_interface__"))? else { return Ok(()) };
+    let Some(interface) = value.getattr_opt(intern!(py, "__array_interface__"))? else {
+        return Ok(());
+    };
     let Ok(interface) = interface.cast::<PyDict>() else { return Ok(()) };
     // Without data, the object itself is the buffer.
-    let data = interface.get_item("data")?.filter(|data| !data.is_none()).unwrap_or_else(|| value.clone());
+    let data =
+        interface.get_item("data")?.filter(|data| !data.is_none()).unwrap_or_else(|| value.clone());
     if data.is_instance_of::<PyTuple>() {
         return Ok(());
     }
-    let Ok(len) = PyMemoryView::from(&data).and_then(|view| view.getattr(intern!(py, "nbytes"))?.extract::<usize>()) else {
+    let Ok(len) = PyMemoryView::from(&data)
+        .and_then(|view| view.getattr(intern!(py, "nbytes"))?.extract::<usize>())
+    else {
         return Ok(());
     };
     let Some((layout, offset)) = described(interface)? else { return Ok(()) };
     let layout = layout.or_raise(py)?;
     let span = layout.span();
-    let (start, end) = (i128::from(offset) + span.start as i128, i128::from(offset) + span.end as i128);
+    let (start, end) =
+        (i128::from(offset) + span.start as i128, i128::from(offset) + span.end as i128);
     if start < 0 || end > len as i128 {
         return Err(Error::OutOfBounds { start, end, len }).or_raise(py);
     }
@@ -32,13 +40,22 @@ pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The layout and offset that an interface describes; `None` if it describes none.
-fn described(interface: &Bound<'_, PyDict>) -> PyResult<Option<(tensorferry::Result<Layout>, i64)>> {
+fn described(
+    interface: &Bound<'_, PyDict>,
+) -> PyResult<Option<(tensorferry::Result<Layout>, i64)>> {
     let py = interface.py();
-    let given = |name: &str| interface.get_item(name).map(|item| item.filter(|item| !item.is_none()));
-    let (Some(shape), Some(typestr)) = (given("shape")?, given("typestr")?) else { return Ok(None) };
-    let itemsize =
-        py.import("numpy")?.call_method1("dtype", (typestr,)).and_then(|dtype| dtype.getattr("itemsize")?.extract::<usize>());
-    let (Ok(shape), Ok(itemsize)) = (shape.extract::<Vec<usize>>(), itemsize) else { return Ok(None) };
+    let given =
+        |name: &str| interface.get_item(name).map(|item| item.filter(|item| !item.is_none()));
+    let (Some(shape), Some(typestr)) = (given("shape")?, given("typestr")?) else {
+        return Ok(None);
+    };
+    let itemsize = py
+        .import("numpy")?
+        .call_method1("dtype", (typestr,))
+        .and_then(|dtype| dtype.getattr("itemsize")?.extract::<usize>());
+    let (Ok(shape), Ok(itemsize)) = (shape.extract::<Vec<usize>>(), itemsize) else {
+        return Ok(None);
+    };
     let offset = match given("offset")?.map(|offset| offset.extract::<i64>()) {
         Some(Ok(offset)) => offset,
         Some(Err(_)) => return Ok(None),

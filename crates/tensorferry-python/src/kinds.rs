@@ -1,4 +1,5 @@
-//! Values that are no arrays of numbers, and those that need a look before another library exports them: see `tensorferry._kinds`.
+//! Values that are no arrays of numbers, and those that need a look before another library exports
+//! them: see `tensorferry._kinds`.
 
 use crate::dtype;
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -12,15 +13,18 @@ fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     Ok(MODULE.get_or_try_init(py, || py.import("tensorferry._kinds").map(Bound::unbind))?.bind(py))
 }
 
-/// The error of a value, found at `index` of a list, that no tensor can be made of: it names its kind, and the way that works.
+/// The error of a value, found at `index` of a list, that no tensor can be made of: it names its
+/// kind, and the way that works.
 pub(crate) fn unsupported(value: &Bound<'_, PyAny>, index: &[usize]) -> PyErr {
-    let made = python(value.py()).and_then(|kinds| kinds.getattr("error")?.call1((value, index.to_vec())));
+    let made =
+        python(value.py()).and_then(|kinds| kinds.getattr("error")?.call1((value, index.to_vec())));
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// An error that says where in a list it is.
 pub(crate) fn at(py: Python<'_>, error: PyErr, index: &[usize]) -> PyErr {
-    let made = python(py).and_then(|kinds| kinds.getattr("at")?.call1((error.value(py), index.to_vec())));
+    let made =
+        python(py).and_then(|kinds| kinds.getattr("at")?.call1((error.value(py), index.to_vec())));
     made.map_or(error, PyErr::from_value)
 }
 
@@ -46,12 +50,18 @@ pub(crate) fn exact_float(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
 
 /// What NumPy makes of a value.
 pub(crate) fn as_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    value.py().import(intern!(value.py(), "numpy"))?.call_method1(intern!(value.py(), "asarray"), (value,))
+    value
+        .py()
+        .import(intern!(value.py(), "numpy"))?
+        .call_method1(intern!(value.py(), "asarray"), (value,))
 }
 
-/// Whether a value offers memory and says nothing else of it: a bytearray, a memoryview, an `array.array`.
+/// Whether a value offers memory and says nothing else of it: a bytearray, a memoryview, an
+/// `array.array`.
 pub(crate) fn is_buffer(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    Ok(!value.hasattr(intern!(value.py(), "dtype"))? && !speaks_array(value)? && PyMemoryView::from(value).is_ok())
+    Ok(!value.hasattr(intern!(value.py(), "dtype"))?
+        && !speaks_array(value)?
+        && PyMemoryView::from(value).is_ok())
 }
 
 fn speaks_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -66,14 +76,16 @@ pub(crate) fn is_array_like(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(speaks_array(value)? || PyMemoryView::from(value).is_ok())
 }
 
-/// Whether a value's dtype, or its layout, is known to be none that tensors share. Asked before a value goes to another library's exporter:
-/// TensorFlow ends the process over some.
+/// Whether a value's dtype, or its layout, is known to be none that tensors share. Asked before a
+/// value goes to another library's exporter: TensorFlow ends the process over some.
 pub(crate) fn is_foreign(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let Some(dtype) = value.getattr_opt(intern!(py, "dtype"))? else { return Ok(false) };
     if let Ok(descr) = dtype.cast::<PyArrayDescr>() {
         // An object array's objects are looked at one by one.
-        return Ok(dtype::from_descr(descr).is_none() && descr.kind() != b'O' && !value.is_instance_of::<PyUntypedArray>());
+        return Ok(dtype::from_descr(descr).is_none()
+            && descr.kind() != b'O'
+            && !value.is_instance_of::<PyUntypedArray>());
     }
     let Some(known) = dtype::frameworks(&dtype)? else { return Ok(false) };
     if known.is_none() {
@@ -88,5 +100,7 @@ pub(crate) fn is_foreign(value: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// Whether an array holds strings.
 pub(crate) fn is_text(value: &Bound<'_, PyAny>) -> bool {
-    value.cast::<PyUntypedArray>().is_ok_and(|array| matches!(array.dtype().kind(), b'S' | b'U' | b'T'))
+    value
+        .cast::<PyUntypedArray>()
+        .is_ok_and(|array| matches!(array.dtype().kind(), b'S' | b'U' | b'T'))
 }

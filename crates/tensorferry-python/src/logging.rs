@@ -1,8 +1,9 @@
 //! What the library says about its work, for Python's `logging`: the logger named "tensorferry".
 //!
-//! A thread of the library's never waits for the GIL to say something: whoever holds it may be waiting for that thread, or be ending the
-//! interpreter. So a message is kept, and a pending call, which the main thread makes soon, hands it on. What is said when the interpreter
-//! exits is handed on there.
+//! A thread of the library's never waits for the GIL to say something: whoever holds it may be
+//! waiting for that thread, or be ending the interpreter. So a message is kept, and a pending call,
+//! which the main thread makes soon, hands it on. What is said when the interpreter exits is handed
+//! on there.
 
 use crate::ending::{here, is_ending};
 use crate::release::held;
@@ -36,9 +37,9 @@ impl Log for Messages {
         }
         kept.push((record.level(), message));
         drop(kept);
-        // Refused where too many calls are pending: then the next message, or the exit, hands on this one too.
-        // SAFETY: may be called from any thread, with or without the GIL, while an interpreter exists: it is not ending. `flush` is a
-        // callback that ignores its argument.
+        // Refused where too many calls are pending: then the next message, or the exit, hands on
+        // this one too. SAFETY: may be called from any thread, with or without the GIL, while an
+        // interpreter exists: it is not ending. `flush` is a callback that ignores its argument.
         let _refused = unsafe { ffi::Py_AddPendingCall(Some(flush), std::ptr::null_mut()) };
     }
 
@@ -55,14 +56,17 @@ extern "C" fn flush(_: *mut c_void) -> c_int {
     })
 }
 
-/// Hands on what was said, in a thread that holds the GIL. What a handler of messages raises goes nowhere, unless it is Ctrl-C or the like.
+/// Hands on what was said, in a thread that holds the GIL. What a handler of messages raises goes
+/// nowhere, unless it is Ctrl-C or the like.
 pub(crate) fn hand_on(py: Python<'_>) -> PyResult<()> {
     let messages = held(&KEPT).map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
     if messages.is_empty() {
         return Ok(());
     }
     match tell(py, messages) {
-        Err(raised) if raised.is_instance_of::<PyException>(py) => raised.write_unraisable(py, None),
+        Err(raised) if raised.is_instance_of::<PyException>(py) => {
+            raised.write_unraisable(py, None)
+        }
         other => other?,
     }
     Ok(())

@@ -8,20 +8,26 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// The elements of a masked array in which nothing is masked; `None` of an array that is not masked.
+/// The elements of a masked array in which nothing is masked; `None` of an array that is not
+/// masked.
 ///
 /// # Errors
 /// Something is masked.
-pub(crate) fn data<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {
+pub(crate) fn data<'py>(
+    array: &Bound<'py, PyUntypedArray>,
+) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {
     static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = array.py();
     // An exact ndarray is not masked: most calls end here.
     // SAFETY: `array` is a live object.
     let class = unsafe { pyo3::ffi::Py_TYPE(array.as_ptr()) };
-    if class == PyUntypedArray::type_object_raw(py) || !array.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
+    if class == PyUntypedArray::type_object_raw(py)
+        || !array.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)?
+    {
         return Ok(None);
     }
-    let mask = py.import(intern!(py, "numpy.ma"))?.call_method1(intern!(py, "getmaskarray"), (array,))?;
+    let mask =
+        py.import(intern!(py, "numpy.ma"))?.call_method1(intern!(py, "getmaskarray"), (array,))?;
     // The mask of a structured array is one itself, a bool for each field.
     let bytes = mask.call_method0(intern!(py, "tobytes"))?;
     let set = bytes.len()? - bytes.call_method1(intern!(py, "count"), (0,))?.extract::<usize>()?;
@@ -29,7 +35,8 @@ pub(crate) fn data<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<B
         return Ok(Some(array.getattr(intern!(py, "data"))?.cast_into()?));
     }
     let message = format!(
-        "a masked array cannot become a tensor: the mask of {set} of its values would be lost. Pass array.filled(value), or array.data to \
+        "a masked array cannot become a tensor: the mask of {set} of its values would be lost. \
+        Pass array.filled(value), or array.data to \
          ignore the mask."
     );
     Err(raise(py, "masked_array", message))

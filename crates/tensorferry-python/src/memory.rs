@@ -23,7 +23,8 @@ pub(crate) struct Block {
     memory: Mutex<PoolBuffer>,
 }
 
-/// A writeable NumPy array, C-contiguous, aligned to 64 bytes, in recycled memory; its values are arbitrary.
+/// A writeable NumPy array, C-contiguous, aligned to 64 bytes, in recycled memory; its values are
+/// arbitrary.
 ///
 /// Such an array can be handed to TensorFlow without a copy (`copy=False`).
 ///
@@ -49,14 +50,19 @@ pub(crate) fn empty<'py>(
         Err(_) => match shape.extract() {
             Ok(lengths) if !shape.is_instance_of::<PyString>() => lengths,
             // What is wrong with it is said in one place for all shapes.
-            _ => py.import("tensorferry._arguments")?.getattr("shape")?.call1((shape, "empty"))?.extract()?,
+            _ => py
+                .import("tensorferry._arguments")?
+                .getattr("shape")?
+                .call1((shape, "empty"))?
+                .extract()?,
         },
     };
     let layout = Layout::contiguous(&shape, dtype.size()).or_raise(py)?;
     let mut memory = pool::take(layout.nbytes()).or_raise(py)?;
     let data = memory.as_mut_ptr();
     let block = Bound::new(py, Block { memory: Mutex::new(memory) })?;
-    // SAFETY: the block, which becomes the array's base, owns `nbytes` writable bytes at `data` that nothing else uses.
+    // SAFETY: the block, which becomes the array's base, owns `nbytes` writable bytes at `data`
+    // that nothing else uses.
     unsafe { array::over(py, (dtype, ByteOrder::Native), &layout, data, true, block.into_any()) }
 }
 
@@ -120,7 +126,8 @@ fn set_handler(py: Python<'_>) -> PyResult<SetHandler> {
     const SLOT: usize = 304;
     let table = py.import("numpy._core._multiarray_umath")?.getattr("_ARRAY_API")?;
     // SAFETY: NumPy's capsule holds the table of its C API under no name.
-    let table = unsafe { ffi::PyCapsule_GetPointer(table.as_ptr(), ptr::null()) }.cast::<*mut c_void>();
+    let table =
+        unsafe { ffi::PyCapsule_GetPointer(table.as_ptr(), ptr::null()) }.cast::<*mut c_void>();
     if table.is_null() {
         return Err(PyErr::fetch(py));
     }
@@ -135,14 +142,24 @@ fn set_handler(py: Python<'_>) -> PyResult<SetHandler> {
     Ok(unsafe { std::mem::transmute::<*mut c_void, SetHandler>(function) })
 }
 
-/// Makes NumPy allocate with `handler` in this context, `None` meaning tensorferry's; returns the handler before.
+/// Makes NumPy allocate with `handler` in this context, `None` meaning tensorferry's; returns the
+/// handler before.
 #[pyfunction]
-pub(crate) fn set_memory_handler<'py>(py: Python<'py>, handler: Option<&Bound<'py, PyCapsule>>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn set_memory_handler<'py>(
+    py: Python<'py>,
+    handler: Option<&Bound<'py, PyCapsule>>,
+) -> PyResult<Bound<'py, PyAny>> {
     guard();
     static OURS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let ours = OURS.get_or_try_init(py, || {
         // SAFETY: the handler is static, as is its name, the one that NumPy looks for.
-        let capsule = unsafe { ffi::PyCapsule_New((&raw const HANDLER).cast_mut().cast(), c"mem_handler".as_ptr(), None) };
+        let capsule = unsafe {
+            ffi::PyCapsule_New(
+                (&raw const HANDLER).cast_mut().cast(),
+                c"mem_handler".as_ptr(),
+                None,
+            )
+        };
         // SAFETY: a new reference, or null with an exception set.
         PyResult::Ok(unsafe { Bound::from_owned_ptr_or_err(py, capsule) }?.unbind())
     })?;

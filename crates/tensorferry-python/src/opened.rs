@@ -1,4 +1,5 @@
-//! `tensorferry.Array`: an array in files, opened and not loaded; and the functions that open and save.
+//! `tensorferry.Array`: an array in files, opened and not loaded; and the functions that open and
+//! save.
 
 use crate::dataset::spec;
 use crate::dtype;
@@ -15,15 +16,19 @@ use pyo3::types::{PyList, PyTuple};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tensorferry::dataset::{self, Component, Shape, Stop};
-use tensorferry::{Array, Arrays, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, Tensor};
+use tensorferry::{
+    Array, Arrays, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, Tensor,
+};
 
 /// What is read at once without another thread, that Ctrl-C could end, is no more than this.
 const AT_ONCE: usize = 8 << 20;
 
-/// An array in files, opened and not loaded: its shape and dtype are known, and elements are read when they are asked for.
+/// An array in files, opened and not loaded: its shape and dtype are known, and elements are read
+/// when they are asked for.
 ///
-/// Made by `open()`, `open_raw()` and `Dataset.from_files()`. Indexing gives a `Tensor` of the rows asked for: shared where the file is
-/// mapped, else read. A whole array goes to `tensor()`, `convert_to_tensor()`, `numpy.asarray()`, `Dataset.from_tensor_slices()`.
+/// Made by `open()`, `open_raw()` and `Dataset.from_files()`. Indexing gives a `Tensor` of the rows
+/// asked for: shared where the file is mapped, else read. A whole array goes to `tensor()`,
+/// `convert_to_tensor()`, `numpy.asarray()`, `Dataset.from_tensor_slices()`.
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "squares.npy")
@@ -46,7 +51,9 @@ impl PyArray {
     /// All of it in memory, in a dtype if one is given: shared where it lies there, else read.
     pub(crate) fn read(&self, py: Python<'_>, to: Option<(DType, Casting)>) -> PyResult<Tensor> {
         if let Ok(tensor) = self.inner.tensor()
-            && to.is_none_or(|(dtype, _)| dtype == tensor.dtype() && tensor.byte_order() == ByteOrder::Native)
+            && to.is_none_or(|(dtype, _)| {
+                dtype == tensor.dtype() && tensor.byte_order() == ByteOrder::Native
+            })
         {
             return Ok(tensor);
         }
@@ -129,7 +136,8 @@ impl PyArray {
         self.inner.paths().map(Into::into).collect()
     }
 
-    /// All elements as a read-only NumPy array over the mapped file: nothing is read or copied. Its dtype says the file's byte order.
+    /// All elements as a read-only NumPy array over the mapped file: nothing is read or copied. Its
+    /// dtype says the file's byte order.
     ///
     /// Raises:
     ///     tensorferry.errors.BufferError: the array is not mapped, or lies in several files; `numpy.asarray(array)` reads all of it.
@@ -141,17 +149,20 @@ impl PyArray {
                 _ => "it is not mapped. Open it with mode=\"map\"",
             };
             let message = format!(
-                "there is no NumPy array over this array: {why}. Take rows, array[:100], or read all with numpy.asarray(array)."
+                "there is no NumPy array over this array: {why}. Take rows, array[:100], or read \
+                all with numpy.asarray(array)."
             );
             return Err(raise(py, "not_shareable", message));
         };
         PyTensor::numpy(&PyTensor::object(py, tensor)?)
     }
 
-    /// The same array in another dtype: nothing is read, and elements are converted whenever they are.
+    /// The same array in another dtype: nothing is read, and elements are converted whenever they
+    /// are.
     ///
-    /// Saved, it makes a file of the other dtype, of any size: `save("narrow.npy", open("wide.npy").astype("int32"))`. To read all of it
-    /// into memory, `tensor(array, dtype)` does the same and shares what needs no conversion; a dataset has `Dataset.cast`.
+    /// Saved, it makes a file of the other dtype, of any size: `save("narrow.npy",
+    /// open("wide.npy").astype("int32"))`. To read all of it into memory, `tensor(array, dtype)`
+    /// does the same and shares what needs no conversion; a dataset has `Dataset.cast`.
     ///
     /// Args:
     ///     dtype: a `numpy.dtype`, `tf.DType`, type or name.
@@ -171,7 +182,8 @@ impl PyArray {
         guard();
         let to = dtype::parse_ours(Some(dtype))?.unwrap_or(self.inner.dtype());
         let inner = self.inner.cast(to, dtype::parse_casting(py, casting)?).or_raise(py)?;
-        let recipe = ("astype", (&self.recipe, to.name(), casting)).into_pyobject(py)?.into_any().unbind();
+        let recipe =
+            ("astype", (&self.recipe, to.name(), casting)).into_pyobject(py)?.into_any().unbind();
         Ok(Self { inner, recipe })
     }
 
@@ -192,12 +204,20 @@ impl PyArray {
 
     fn __len__(&self) -> PyResult<usize> {
         guard();
-        self.inner.shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d array"))
+        self.inner
+            .shape()
+            .first()
+            .copied()
+            .ok_or_else(|| PyTypeError::new_err("len() of a 0-d array"))
     }
 
-    /// The rows asked for, as a `Tensor`: by a number, a slice, a list or array of numbers, a mask. What follows in the brackets indexes
-    /// the rows.
-    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyTensor>> {
+    /// The rows asked for, as a `Tensor`: by a number, a slice, a list or array of numbers, a mask.
+    /// What follows in the brackets indexes the rows.
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyTensor>> {
         guard();
         PyTensor::object(py, Rows::parse(self, index)?.take(py, self)?)
     }
@@ -212,7 +232,11 @@ impl PyArray {
         guard();
         let files = match self.inner.paths().len() {
             0 => String::new(),
-            1 => self.inner.paths().map(|path| format!(", {:?}", path.display().to_string())).collect(),
+            1 => self
+                .inner
+                .paths()
+                .map(|path| format!(", {:?}", path.display().to_string()))
+                .collect(),
             many => format!(", {many} files"),
         };
         let (shape, dtype, mode) = (self.shape(py)?, self.inner.dtype(), self.inner.mode());
@@ -309,13 +333,17 @@ impl OpenedArrays {
         self.member(py, name, array)
     }
 
-    /// All arrays, those that are compressed decompressed on the machine's cores. Those of a dtype that tensors do not have are an error, or
-    /// left out.
+    /// All arrays, those that are compressed decompressed on the machine's cores. Those of a dtype
+    /// that tensors do not have are an error, or left out.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
         guard();
-        let get = |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
+        let get =
+            |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
         let arrays = interruptible(py, get)?.or_raise(py)?;
-        arrays.into_iter().map(|(name, array)| Ok((name.clone(), self.member(py, &name, array)?))).collect()
+        arrays
+            .into_iter()
+            .map(|(name, array)| Ok((name.clone(), self.member(py, &name, array)?)))
+            .collect()
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
@@ -346,7 +374,11 @@ fn parse_format(py: Python<'_>, format: Option<&str>) -> PyResult<Option<Format>
     let Some(name) = format else { return Ok(None) };
     match Format::from_name(name) {
         Some(format) => Ok(Some(format)),
-        None => Err(raise(py, "argument", format!("format {name:?} is none of {:?}", Format::ALL.map(Format::name)))),
+        None => Err(raise(
+            py,
+            "argument",
+            format!("format {name:?} is none of {:?}", Format::ALL.map(Format::name)),
+        )),
     }
 }
 
@@ -365,14 +397,27 @@ pub(crate) fn open<'py>(
     recipe: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     guard();
-    let (paths, format, mode) = (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
-    let feature = |(name, part): &(String, Option<Bound<'py, PyAny>>)| match part.as_ref().map(spec::component).transpose()? {
+    let (paths, format, mode) =
+        (fs_paths(&paths)?, parse_format(py, format)?, parse_mode(py, mode)?);
+    let feature = |(name, part): &(String, Option<Bound<'py, PyAny>>)| match part
+        .as_ref()
+        .map(spec::component)
+        .transpose()?
+    {
         None => Ok((name.clone(), None)),
         Some(Component::Tensor(spec)) => Ok((name.clone(), Some(spec))),
-        Some(Component::Dataset(_)) => Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset"))),
+        Some(Component::Dataset(_)) => {
+            Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset")))
+        }
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
-    let options = |stop: &Stop| OpenOptions { format, mode, features: features.clone(), memory_limit: None, stop: stop.clone() };
+    let options = |stop: &Stop| OpenOptions {
+        format,
+        mode,
+        features: features.clone(),
+        memory_limit: None,
+        stop: stop.clone(),
+    };
     match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),
         Opened::Arrays(inner) => Ok(Bound::new(py, OpenedArrays { inner, recipe })?.into_any()),
@@ -393,12 +438,14 @@ pub(crate) fn open_raw(
     guard();
     let (paths, mode) = (fs_paths(&paths)?, parse_mode(py, mode)?);
     let (dtype, order) = dtype::parse_stored(dtype)?;
-    let raw = Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };
+    let raw =
+        Raw { dtype, order, shape: shape.map_or_else(|| Shape::new([None]), Shape::new), offset };
     let inner = py.detach(|| tensorferry::open_raw(&paths, &raw, mode)).or_raise(py)?;
     Ok(PyArray { inner, recipe })
 }
 
-/// An opened array that is not in memory, read and converted for a conversion that allows a copy; `None` of anything else.
+/// An opened array that is not in memory, read and converted for a conversion that allows a copy;
+/// `None` of anything else.
 ///
 /// # Errors
 /// With `copy=False`, that it cannot be shared.
@@ -418,8 +465,13 @@ pub(crate) fn read_for<'py>(
     Ok(Some(PyTensor::object(py, read)?.into_any()))
 }
 
-/// Any array as one to save or to read rows from: an opened one, or one in memory; `immutable` says that nothing can change it.
-pub(crate) fn array_of(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult<Array> {
+/// Any array as one to save or to read rows from: an opened one, or one in memory; `immutable` says
+/// that nothing can change it.
+pub(crate) fn array_of(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    immutable: bool,
+) -> PyResult<Array> {
     if let Ok(array) = value.cast::<PyArray>() {
         return Ok(array.get().inner.clone());
     }
@@ -429,12 +481,19 @@ pub(crate) fn array_of(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool
 
 /// Writes one array.
 #[pyfunction]
-pub(crate) fn save(py: Python<'_>, path: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, format: Option<&str>) -> PyResult<()> {
+pub(crate) fn save(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    format: Option<&str>,
+) -> PyResult<()> {
     guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
-    // That nobody writes to it meanwhile is the caller's affair, as with every NumPy function that releases the GIL.
+    // That nobody writes to it meanwhile is the caller's affair, as with every NumPy function that
+    // releases the GIL.
     let array = array_of(py, value, true)?;
-    interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?.or_raise(py)
+    interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?
+        .or_raise(py)
 }
 
 /// Writes arrays by name: pairs of a name and an array.
@@ -455,7 +514,8 @@ pub(crate) fn save_arrays(
     };
     let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
     let write = |stop: &Stop| {
-        let arrays: Vec<_> = arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
+        let arrays: Vec<_> =
+            arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
         tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
     };
     interruptible(py, write)?.or_raise(py)
@@ -463,7 +523,11 @@ pub(crate) fn save_arrays(
 
 /// The format that a file of that name is to have, if that is known.
 #[pyfunction]
-pub(crate) fn format_for(py: Python<'_>, path: &Bound<'_, PyAny>, format: Option<&str>) -> PyResult<Option<&'static str>> {
+pub(crate) fn format_for(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    format: Option<&str>,
+) -> PyResult<Option<&'static str>> {
     guard();
     let format = parse_format(py, format)?.or(Format::of_extension(&fs_path(path)?));
     Ok(format.map(Format::name))

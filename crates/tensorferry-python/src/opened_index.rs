@@ -30,14 +30,22 @@ impl<'py> Rows<'py> {
             Ok(tuple) => tuple.iter().collect(),
             Err(_) => vec![index.clone()],
         };
-        let consumed = parts.iter().filter(|part| !part.is_none() && !part.is_instance_of::<PyEllipsis>()).count();
+        let consumed = parts
+            .iter()
+            .filter(|part| !part.is_none() && !part.is_instance_of::<PyEllipsis>())
+            .count();
         if consumed > shape.len() {
-            return Err(tensorferry::Error::TooManyIndices { ndim: shape.len(), given: consumed }).or_raise(py);
+            return Err(tensorferry::Error::TooManyIndices { ndim: shape.len(), given: consumed })
+                .or_raise(py);
         }
         // New dimensions in front, and an ellipsis, index all rows.
-        let first = parts.first().filter(|first| !first.is_none() && !first.is_instance_of::<PyEllipsis>());
+        let first =
+            parts.first().filter(|first| !first.is_none() && !first.is_instance_of::<PyEllipsis>());
         let Some(first) = first.cloned() else {
-            return Ok(Self { which: Which::Run { start: 0, len: array.inner.len() }, rest: parts });
+            return Ok(Self {
+                which: Which::Run { start: 0, len: array.inner.len() },
+                rest: parts,
+            });
         };
         parts.remove(0);
         let which = Which::parse(&first, array.inner.len())?;
@@ -52,9 +60,13 @@ impl<'py> Rows<'py> {
         let scalar = array.inner.shape().is_empty();
         let row = array.inner.nbytes().checked_div(array.inner.len()).unwrap_or(0);
         let rows = match &self.which {
-            Which::One(at) => array.run(py, row, |array| array.slice(*at, 1)?.index(&[Index::At(0)])),
+            Which::One(at) => {
+                array.run(py, row, |array| array.slice(*at, 1)?.index(&[Index::At(0)]))
+            }
             Which::Run { len, .. } if scalar && *len == 1 => array.read(py, None),
-            Which::Run { start, len } => array.run(py, len * row, |array| array.slice(*start, *len)),
+            Which::Run { start, len } => {
+                array.run(py, len * row, |array| array.slice(*start, *len))
+            }
             Which::These(rows) => array.run(py, rows.len() * row, |array| array.rows(rows)),
         }?;
         if self.rest.is_empty() {
@@ -71,10 +83,12 @@ impl Which {
         if let Ok(slice) = first.cast::<PySlice>() {
             let indices = slice.indices(len.cast_signed())?;
             if indices.step == 1 || indices.slicelength == 0 {
-                let start = if indices.slicelength == 0 { 0 } else { usize::try_from(indices.start)? };
+                let start =
+                    if indices.slicelength == 0 { 0 } else { usize::try_from(indices.start)? };
                 return Ok(Self::Run { start, len: indices.slicelength });
             }
-            let rows = (0..indices.slicelength).map(|at| indices.start + at.cast_signed() * indices.step);
+            let rows =
+                (0..indices.slicelength).map(|at| indices.start + at.cast_signed() * indices.step);
             return Ok(Self::These(rows.map(usize::try_from).collect::<Result<_, _>>()?));
         }
         if !first.is_instance_of::<PyBool>()
@@ -84,17 +98,26 @@ impl Which {
         }
         let numpy = py.import(intern!(py, "numpy"))?;
         let asked = numpy.call_method1(intern!(py, "asarray"), (first,))?;
-        let (kind, ndim): (String, usize) =
-            (asked.getattr("dtype")?.getattr("kind")?.extract()?, asked.getattr("ndim")?.extract()?);
+        let (kind, ndim): (String, usize) = (
+            asked.getattr("dtype")?.getattr("kind")?.extract()?,
+            asked.getattr("ndim")?.extract()?,
+        );
         let size: usize = asked.getattr("size")?.extract()?;
         let rows = match (kind.as_str(), ndim) {
             ("i" | "u", 1) => asked,
             ("f", 1) if size == 0 => return Ok(Self::These(Vec::new())), // an empty list
             ("b", 1) if size == len => numpy.call_method1("flatnonzero", (asked,))?,
-            ("b", 1) => return Err(raise(py, "index_out_of_range", format!("a mask of length {size} for {len} rows"))),
+            ("b", 1) => {
+                return Err(raise(
+                    py,
+                    "index_out_of_range",
+                    format!("a mask of length {size} for {len} rows"),
+                ));
+            }
             _ => {
                 let message = format!(
-                    "an array's rows are indexed with a number, a slice, a list of numbers or a mask, not {}. For other indices use tensor(array).numpy()[index].",
+                    "an array's rows are indexed with a number, a slice, a list of numbers or a \
+                    mask, not {}. For other indices use tensor(array).numpy()[index].",
                     first.get_type().name()?
                 );
                 return Err(raise(py, "not_an_index", message));

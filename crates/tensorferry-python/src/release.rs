@@ -1,13 +1,17 @@
-//! What of Python's a tensor or a dataset keeps alive, released from any thread; and who holds the GIL.
+//! What of Python's a tensor or a dataset keeps alive, released from any thread; and who holds the
+//! GIL.
 //!
-//! TensorFlow may drop a tensor on a thread that does not hold the GIL, or after the interpreter is gone. With the GIL what it kept is
-//! released at once. Without it, it is parked until this module is next entered, and a pending call makes the main thread enter it soon:
-//! waiting for the GIL here could deadlock with a thread that holds it and waits for TensorFlow. Once the interpreter exits, what is kept
-//! is abandoned: the process is about to end, and touching Python then would crash.
+//! TensorFlow may drop a tensor on a thread that does not hold the GIL, or after the interpreter is
+//! gone. With the GIL what it kept is released at once. Without it, it is parked until this module
+//! is next entered, and a pending call makes the main thread enter it soon: waiting for the GIL
+//! here could deadlock with a thread that holds it and waits for TensorFlow. Once the interpreter
+//! exits, what is kept is abandoned: the process is about to end, and touching Python then would
+//! crash.
 //!
 //! # Rationale
-//! PyO3 parks references itself, but goes by its own count of who entered Python through it. A thread that did so may have lost the GIL
-//! since: a function of the user's, or the garbage collector, drops a tensor of TensorFlow's, and that gives the GIL up first.
+//! PyO3 parks references itself, but goes by its own count of who entered Python through it. A
+//! thread that did so may have lost the GIL since: a function of the user's, or the garbage
+//! collector, drops a tensor of TensorFlow's, and that gives the GIL up first.
 
 use crate::ending::{here, is_ending};
 use pyo3::ffi;
@@ -68,8 +72,8 @@ pub(crate) fn release_parked(_: Python<'_>) {
     }
 }
 
-/// Takes a lock that is held for a moment at a time; `None` if it never comes free: in a process that was forked while another thread
-/// held it.
+/// Takes a lock that is held for a moment at a time; `None` if it never comes free: in a process
+/// that was forked while another thread held it.
 pub(crate) fn held<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..TRIES {
         match lock.try_lock() {
@@ -81,19 +85,25 @@ pub(crate) fn held<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     None
 }
 
-/// `PyThreadState_GetUnchecked`: this thread's state if it holds the GIL, else null (in Python 3.11: the state of whichever
-/// thread holds it). Not part of the stable ABI, so looked up by name: public since Python 3.13, underscored before.
+/// `PyThreadState_GetUnchecked`: this thread's state if it holds the GIL, else null (in Python
+/// 3.11: the state of whichever thread holds it). Not part of the stable ABI, so looked up by name:
+/// public since Python 3.13, underscored before.
 type CurrentThread = unsafe extern "C" fn() -> *mut ffi::PyThreadState;
 
 fn current_thread() -> Option<CurrentThread> {
     static FOUND: OnceLock<Option<CurrentThread>> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        [c"PyThreadState_GetUnchecked", c"_PyThreadState_UncheckedGet"].into_iter().find_map(|name| {
-            // SAFETY: the name is a C string, and RTLD_DEFAULT searches what the process has loaded.
-            let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-            // SAFETY: CPython's functions of these names take nothing and return a thread state.
-            (!symbol.is_null()).then(|| unsafe { mem::transmute::<*mut c_void, CurrentThread>(symbol) })
-        })
+        [c"PyThreadState_GetUnchecked", c"_PyThreadState_UncheckedGet"].into_iter().find_map(
+            |name| {
+                // SAFETY: the name is a C string, and RTLD_DEFAULT searches what the process has
+                // loaded.
+                let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+                // SAFETY: CPython's functions of these names take nothing and return a thread
+                // state.
+                (!symbol.is_null())
+                    .then(|| unsafe { mem::transmute::<*mut c_void, CurrentThread>(symbol) })
+            },
+        )
     })
 }
 
@@ -109,8 +119,9 @@ pub(crate) fn holds_gil() -> bool {
 /// Has the main thread release what is parked soon.
 fn schedule() {
     if !SCHEDULED.swap(true, Ordering::AcqRel) {
-        // SAFETY: Py_AddPendingCall may be called from any thread, with or without the GIL, while an interpreter exists; `flush` is a
-        // callback that ignores its argument. If the queue is full, whoever has the GIL next and comes to `release_parked` does it.
+        // SAFETY: Py_AddPendingCall may be called from any thread, with or without the GIL, while
+        // an interpreter exists; `flush` is a callback that ignores its argument. If the queue is
+        // full, whoever has the GIL next and comes to `release_parked` does it.
         unsafe { ffi::Py_AddPendingCall(Some(flush), std::ptr::null_mut()) };
     }
 }

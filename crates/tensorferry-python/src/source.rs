@@ -34,9 +34,11 @@ pub(crate) enum Source<'py> {
 /// How memory may be shared.
 #[derive(Clone, Copy)]
 pub(crate) struct Sharing {
-    /// `copy=`: `None` shares what cannot change, `Some(false)` shares or raises, `Some(true)` copies.
+    /// `copy=`: `None` shares what cannot change, `Some(false)` shares or raises, `Some(true)`
+    /// copies.
     pub(crate) copy: Option<bool>,
-    /// Whether the result must be what frameworks take: C-contiguous, native, aligned to 64 bytes, bools 0 or 1.
+    /// Whether the result must be what frameworks take: C-contiguous, native, aligned to 64 bytes,
+    /// bools 0 or 1.
     pub(crate) framework: bool,
 }
 
@@ -48,7 +50,8 @@ pub(crate) enum Elements<'py> {
 }
 
 impl<'py> Source<'py> {
-    /// Reads a value that is an array itself, not a Python list or number; `None` if it is not one, or its dtype is not supported.
+    /// Reads a value that is an array itself, not a Python list or number; `None` if it is not one,
+    /// or its dtype is not supported.
     ///
     /// A table becomes the dtype `to` column by column, if one is given.
     pub(crate) fn read(
@@ -61,12 +64,17 @@ impl<'py> Source<'py> {
         }
         let py = value.py();
         if let Some(read) = foreign::read(value, to, copy)? {
-            return Ok(Self::known(&read)?.flatten().map(Elements::Source).or_else(|| objects(&read)));
+            return Ok(Self::known(&read)?
+                .flatten()
+                .map(Elements::Source)
+                .or_else(|| objects(&read)));
         }
         if kinds::is_foreign(value)? {
             return Ok(None);
         }
-        if value.hasattr(intern!(py, "__dlpack__"))? && !value.hasattr(intern!(py, "__array_interface__"))? {
+        if value.hasattr(intern!(py, "__dlpack__"))?
+            && !value.hasattr(intern!(py, "__array_interface__"))?
+        {
             let (tensor, read_only) = capsule::import(value)?;
             return Ok(Some(Elements::Source(Self::Tensor { tensor, frozen: read_only })));
         }
@@ -81,19 +89,28 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its dtype is not one of ours.
+    /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its
+    /// dtype is not one of ours.
     pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             let unmasked = masked::data(array)?;
             let array = unmasked.as_ref().unwrap_or(array);
             let parts = array::parts(array)?;
-            return Ok(Some(parts.map(|parts| Self::Array(array.clone(), parts, exports::hold(array)))));
+            return Ok(Some(
+                parts.map(|parts| Self::Array(array.clone(), parts, exports::hold(array))),
+            ));
         }
         if let Ok(tensor) = value.cast::<PyTensor>() {
-            return Ok(Some(Some(Self::Tensor { tensor: tensor.get().inner.clone(), frozen: true })));
+            return Ok(Some(Some(Self::Tensor {
+                tensor: tensor.get().inner.clone(),
+                frozen: true,
+            })));
         }
         if let Ok(array) = value.cast::<PyArray>() {
-            return Ok(Some(Some(Self::Tensor { tensor: array.get().read(value.py(), None)?, frozen: true })));
+            return Ok(Some(Some(Self::Tensor {
+                tensor: array.get().read(value.py(), None)?,
+                frozen: true,
+            })));
         }
         Ok(None)
     }
@@ -120,15 +137,24 @@ impl<'py> Source<'py> {
     /// The elements.
     pub(crate) fn view(&self) -> View<'_> {
         match self {
-            // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. That no other thread writes the
-            // elements meanwhile is the caller's affair, as with every NumPy function that releases the GIL.
-            Self::Array(_, parts, _) => unsafe { View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data) },
+            // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. That
+            // no other thread writes the elements meanwhile is the caller's affair, as with every
+            // NumPy function that releases the GIL.
+            Self::Array(_, parts, _) => unsafe {
+                View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data)
+            },
             Self::Tensor { tensor, .. } => tensor.as_view(),
         }
     }
 
     /// A tensor of the elements, shared or copied as `sharing` says.
-    pub(crate) fn to_tensor(&self, py: Python<'py>, dtype: Option<DType>, casting: Casting, sharing: Sharing) -> PyResult<Tensor> {
+    pub(crate) fn to_tensor(
+        &self,
+        py: Python<'py>,
+        dtype: Option<DType>,
+        casting: Casting,
+        sharing: Sharing,
+    ) -> PyResult<Tensor> {
         let named = dtype.is_some();
         let dtype = dtype.unwrap_or(self.dtype());
         if sharing.copy != Some(true) {
@@ -146,13 +172,19 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// Why the elements cannot be shared, if so. A dtype that was `named` is one in this machine's byte order.
+    /// Why the elements cannot be shared, if so. A dtype that was `named` is one in this machine's
+    /// byte order.
     fn obstacle(&self, dtype: DType, named: bool, sharing: Sharing) -> Option<&'static str> {
         if dtype != self.dtype() {
-            return Some("the dtype changes. Ask for the source's dtype, or allow a copy with copy=None.");
+            return Some(
+                "the dtype changes. Ask for the source's dtype, or allow a copy with copy=None.",
+            );
         }
         if named && self.order() == ByteOrder::Swapped {
-            return Some("its byte order is not this machine's. Ask for no dtype, or allow a copy with copy=None.");
+            return Some(
+                "its byte order is not this machine's. Ask for no dtype, or allow a copy with \
+                copy=None.",
+            );
         }
         if sharing.framework
             && let Some(why) = framework_obstacle(&self.view())
@@ -174,7 +206,8 @@ impl<'py> Source<'py> {
 
     /// A tensor of the elements where they are, and whether nothing can change them.
     ///
-    /// The tensor of an array that may change is read only while the caller's user could be reading the array too.
+    /// The tensor of an array that may change is read only while the caller's user could be reading
+    /// the array too.
     pub(crate) fn shared(&self) -> tensorferry::Result<(Tensor, bool)> {
         Ok((self.share()?, self.is_frozen()))
     }
@@ -184,12 +217,21 @@ impl<'py> Source<'py> {
             Self::Tensor { tensor, .. } => Ok(tensor.clone()),
             Self::Array(array, parts, held) => {
                 let span = parts.layout.span();
-                let start = NonNull::new(parts.data.wrapping_offset(span.start)).unwrap_or(NonNull::dangling());
+                let start = NonNull::new(parts.data.wrapping_offset(span.start))
+                    .unwrap_or(NonNull::dangling());
                 let owner = exports::keep(array, held.as_ref());
-                // SAFETY: the array, which the owner keeps alive, vouches for the bytes its layout spans. Nobody writes them: the
-                // array is frozen, or the user said copy=False and thereby that they will not.
-                let buffer = unsafe { Buffer::from_raw_parts(start, span.end.abs_diff(span.start), owner) };
-                Tensor::new(parts.dtype, parts.order, parts.layout.clone(), buffer, span.start.unsigned_abs())
+                // SAFETY: the array, which the owner keeps alive, vouches for the bytes its layout
+                // spans. Nobody writes them: the array is frozen, or the user said copy=False and
+                // thereby that they will not.
+                let buffer =
+                    unsafe { Buffer::from_raw_parts(start, span.end.abs_diff(span.start), owner) };
+                Tensor::new(
+                    parts.dtype,
+                    parts.order,
+                    parts.layout.clone(),
+                    buffer,
+                    span.start.unsigned_abs(),
+                )
             }
         }
     }
@@ -198,19 +240,27 @@ impl<'py> Source<'py> {
 /// Why a framework cannot take these elements where they are, if so.
 pub(crate) fn framework_obstacle(view: &View<'_>) -> Option<&'static str> {
     if view.byte_order() == ByteOrder::Swapped {
-        return Some("its byte order is not this machine's. Convert it with astype, or allow a copy with copy=None.");
+        return Some(
+            "its byte order is not this machine's. Convert it with astype, or allow a copy with \
+            copy=None.",
+        );
     }
     if !view.layout().is_c_contiguous() {
-        return Some("it is not C-contiguous. Use numpy.ascontiguousarray, or allow a copy with copy=None.");
+        return Some(
+            "it is not C-contiguous. Use numpy.ascontiguousarray, or allow a copy with copy=None.",
+        );
     }
     if !view.layout().is_empty() && !view.as_ptr().addr().is_multiple_of(ALIGNMENT) {
         return Some(
-            "it is not aligned to 64 bytes, and TensorFlow would abort the process. Make arrays with tensorferry.empty or inside \
+            "it is not aligned to 64 bytes, and TensorFlow would abort the process. Make arrays \
+            with tensorferry.empty or inside \
              tensorferry.aligned_memory(), or allow a copy with copy=None.",
         );
     }
     if !view.has_normal_bools() {
-        return Some("a bool is neither 0 nor 1. Compare with != 0, or allow a copy with copy=None.");
+        return Some(
+            "a bool is neither 0 nor 1. Compare with != 0, or allow a copy with copy=None.",
+        );
     }
     None
 }
@@ -222,7 +272,11 @@ fn objects<'py>(array: &Bound<'py, PyAny>) -> Option<Elements<'py>> {
 }
 
 /// The keyword arguments `name=value` of one call.
-pub(crate) fn keywords<'py>(py: Python<'py>, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn keywords<'py>(
+    py: Python<'py>,
+    name: &str,
+    value: impl IntoPyObject<'py>,
+) -> PyResult<Bound<'py, PyDict>> {
     let keywords = PyDict::new(py);
     keywords.set_item(name, value)?;
     Ok(keywords)

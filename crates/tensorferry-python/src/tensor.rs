@@ -26,19 +26,38 @@ impl PyTensor {
     pub(crate) fn object(py: Python<'_>, inner: Tensor) -> PyResult<Bound<'_, Self>> {
         let is_flat = flat::has_buffer(&inner);
         let made = PyClassInitializer::from(Self { inner });
-        if is_flat { Ok(Bound::new(py, made.add_subclass(FlatTensor))?.into_super()) } else { Bound::new(py, made) }
+        if is_flat {
+            Ok(Bound::new(py, made.add_subclass(FlatTensor))?.into_super())
+        } else {
+            Bound::new(py, made)
+        }
     }
 
     /// A C-contiguous copy that nobody else sees.
     fn copied(&self, py: Python<'_>) -> PyResult<Tensor> {
         let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
-        source.to_tensor(py, None, tensorferry::Casting::Checked, Sharing { copy: Some(true), framework: true })
+        source.to_tensor(
+            py,
+            None,
+            tensorferry::Casting::Checked,
+            Sharing { copy: Some(true), framework: true },
+        )
     }
 
-    /// A legacy capsule of this memory where a framework that does not write can take it; of a copy where not, if `copy` allows one.
-    pub(crate) fn framework_capsule<'py>(&self, py: Python<'py>, copy: Option<bool>) -> PyResult<Bound<'py, PyAny>> {
+    /// A legacy capsule of this memory where a framework that does not write can take it; of a copy
+    /// where not, if `copy` allows one.
+    pub(crate) fn framework_capsule<'py>(
+        &self,
+        py: Python<'py>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
-        let tensor = source.to_tensor(py, None, tensorferry::Casting::Checked, Sharing { copy, framework: true })?;
+        let tensor = source.to_tensor(
+            py,
+            None,
+            tensorferry::Casting::Checked,
+            Sharing { copy, framework: true },
+        )?;
         capsule::legacy(py, tensor)
     }
 }
@@ -99,19 +118,27 @@ impl PyTensor {
         guard();
         let inner = &slf.get().inner;
         let (dtype, data) = ((inner.dtype(), inner.byte_order()), inner.as_ptr().cast_mut());
-        // SAFETY: the tensor, which becomes the array's base, keeps the memory alive; the array is read-only.
+        // SAFETY: the tensor, which becomes the array's base, keeps the memory alive; the array is
+        // read-only.
         unsafe { array::over(slf.py(), dtype, inner.layout(), data, false, slf.clone().into_any()) }
     }
 
     /// The elements in another dtype; this tensor itself if it has that dtype already.
     #[pyo3(signature = (dtype, casting = "checked"))]
-    fn astype<'py>(slf: &Bound<'py, Self>, dtype: &Bound<'_, PyAny>, casting: &str) -> PyResult<Bound<'py, Self>> {
+    fn astype<'py>(
+        slf: &Bound<'py, Self>,
+        dtype: &Bound<'_, PyAny>,
+        casting: &str,
+    ) -> PyResult<Bound<'py, Self>> {
         guard();
         let py = slf.py();
         let casting = dtype::parse_casting(py, casting)?;
         let target = dtype::parse_ours(Some(dtype))?;
         let source = Source::Tensor { tensor: slf.get().inner.clone(), frozen: true };
-        Self::object(py, source.to_tensor(py, target, casting, Sharing { copy: None, framework: false })?)
+        Self::object(
+            py,
+            source.to_tensor(py, target, casting, Sharing { copy: None, framework: false })?,
+        )
     }
 
     /// A `tf.Tensor`, sharing this memory where TensorFlow can take it.
@@ -120,7 +147,8 @@ impl PyTensor {
         slf.py().import("tensorferry.tensorflow")?.call_method1("from_tensor", (slf,))
     }
 
-    /// A `torch.Tensor` of its own memory: PyTorch has no read-only tensors, and writing to this one's would crash.
+    /// A `torch.Tensor` of its own memory: PyTorch has no read-only tensors, and writing to this
+    /// one's would crash.
     fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         slf.py().import("tensorferry.torch")?.call_method1("from_tensor", (slf,))
@@ -142,12 +170,15 @@ impl PyTensor {
         as_asked(Self::numpy(slf)?, dtype, copy)
     }
 
-    /// NumPy's description of the memory. It has no word for bfloat16, of which NumPy asks `__array__` then.
+    /// NumPy's description of the memory. It has no word for bfloat16, of which NumPy asks
+    /// `__array__` then.
     #[getter]
     fn __array_interface__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         if slf.get().inner.dtype() == DType::BFloat16 {
-            return Err(PyAttributeError::new_err("__array_interface__ has no bfloat16: use tensor.numpy()"));
+            return Err(PyAttributeError::new_err(
+                "__array_interface__ has no bfloat16: use tensor.numpy()",
+            ));
         }
         Self::numpy(slf)?.getattr("__array_interface__")
     }
@@ -158,9 +189,9 @@ impl PyTensor {
         (1, 0)
     }
 
-    /// A DLPack capsule. A versioned one (`max_version=(1, 0)` or higher) shares this memory and says that it is read-only; one without
-    /// a version cannot say so and holds a copy, as does one for PyTorch, which does not look. `copy=False` accepts that the consumer
-    /// could write.
+    /// A DLPack capsule. A versioned one (`max_version=(1, 0)` or higher) shares this memory and
+    /// says that it is read-only; one without a version cannot say so and holds a copy, as does one
+    /// for PyTorch, which does not look. `copy=False` accepts that the consumer could write.
     #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = CopyAsked::Unnamed))]
     fn __dlpack__<'py>(
         &self,
@@ -180,20 +211,35 @@ impl PyTensor {
             CopyAsked::Named(copy) => copy,
         };
         if stream.is_some() {
-            return Err(raise(py, "dlpack", "stream= must be None: the tensor lies in main memory".to_owned()));
+            return Err(raise(
+                py,
+                "dlpack",
+                "stream= must be None: the tensor lies in main memory".to_owned(),
+            ));
         }
         if dl_device.is_some_and(|device| device != (1, 0)) {
-            return Err(raise(py, "dlpack", "dl_device= must be (1, 0): the tensor lies in main memory".to_owned()));
+            return Err(raise(
+                py,
+                "dlpack",
+                "dl_device= must be (1, 0): the tensor lies in main memory".to_owned(),
+            ));
         }
         let native = self.inner.byte_order() == ByteOrder::Native;
-        let whole = self.inner.layout().strides().iter().all(|stride| stride.unsigned_abs().is_multiple_of(self.itemsize()));
+        let whole = self
+            .inner
+            .layout()
+            .strides()
+            .iter()
+            .all(|stride| stride.unsigned_abs().is_multiple_of(self.itemsize()));
         let shareable = native && whole;
         if copy == Some(false) && !shareable {
-            let why = "its elements are byte-swapped or not whole strides apart. Allow a copy with copy=None.";
+            let why = "its elements are byte-swapped or not whole strides apart. Allow a copy \
+                with copy=None.";
             return Err(tensorferry::Error::NotShareable { why }).or_raise(py);
         }
         if max_version.is_some_and(|(major, _)| major >= 1) {
-            let writes = || py.import("tensorferry._consumers")?.call_method0("may_write")?.is_truthy();
+            let writes =
+                || py.import("tensorferry._consumers")?.call_method0("may_write")?.is_truthy();
             let shared = copy != Some(true) && shareable && !(unnamed && writes()?);
             return match shared {
                 true => capsule::versioned(py, self.inner.clone(), FLAG_READ_ONLY),
@@ -208,10 +254,18 @@ impl PyTensor {
 
     fn __len__(&self) -> PyResult<usize> {
         guard();
-        self.inner.shape().first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
+        self.inner
+            .shape()
+            .first()
+            .copied()
+            .ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'_, PyAny>) -> PyResult<Bound<'py, Self>> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
         guard();
         let index = index::parse(index, self.inner.layout())?;
         Self::object(py, self.inner.index(&index).or_raise(py)?)
@@ -224,7 +278,11 @@ impl PyTensor {
     }
 
     /// Elementwise, as NumPy's.
-    fn __richcmp__<'py>(slf: &Bound<'py, Self>, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+    fn __richcmp__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Bound<'py, PyAny>> {
         guard();
         let other = match other.cast::<Self>() {
             Ok(tensor) => Self::numpy(tensor)?,
@@ -258,7 +316,11 @@ impl PyTensor {
         let py = slf.py();
         let options = keywords(py, "separator", ", ")?;
         options.set_item("prefix", "tensorferry.Tensor(")?;
-        let text = py.import("numpy")?.call_method("array2string", (Self::numpy(slf)?,), Some(&options))?;
+        let text = py.import("numpy")?.call_method(
+            "array2string",
+            (Self::numpy(slf)?,),
+            Some(&options),
+        )?;
         let (shape, dtype) = (slf.get().shape(py)?, slf.get().dtype(py)?);
         Ok(format!("tensorferry.Tensor({text}, shape={shape}, dtype={dtype})"))
     }
@@ -309,7 +371,8 @@ impl Rows {
     }
 }
 
-/// What `__array__(dtype, copy)` gives where NumPy has the elements. NumPy 1 knows no `copy=None`, and copies where it may not.
+/// What `__array__(dtype, copy)` gives where NumPy has the elements. NumPy 1 knows no `copy=None`,
+/// and copies where it may not.
 pub(crate) fn as_asked<'py>(
     elements: Bound<'py, PyAny>,
     dtype: Option<&Bound<'py, PyAny>>,
@@ -321,7 +384,11 @@ pub(crate) fn as_asked<'py>(
     }
     let array = numpy.call_method1("asarray", (&elements, dtype))?;
     if copy == Some(false) && !array.is(&elements) {
-        let message = format!("{} as {}: unable to avoid a copy", elements.getattr("dtype")?, array.getattr("dtype")?);
+        let message = format!(
+            "{} as {}: unable to avoid a copy",
+            elements.getattr("dtype")?,
+            array.getattr("dtype")?
+        );
         return Err(PyValueError::new_err(message));
     }
     Ok(array)

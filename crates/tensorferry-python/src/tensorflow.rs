@@ -1,6 +1,8 @@
-//! The road to TensorFlow: a DLPack capsule handed to the eager runtime, with no Python in between where nothing needs it.
+//! The road to TensorFlow: a DLPack capsule handed to the eager runtime, with no Python in between
+//! where nothing needs it.
 //!
-//! What is not an array of ours (strings, tensors, lists ...), graphs and device scopes go through `tensorferry.tensorflow`.
+//! What is not an array of ours (strings, tensors, lists ...), graphs and device scopes go through
+//! `tensorferry.tensorflow`.
 
 use crate::capsule;
 use crate::dtype::{self, Asked};
@@ -37,7 +39,9 @@ struct Runtime {
 
 fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    Ok(MODULE.get_or_try_init(py, || py.import("tensorferry.tensorflow").map(Bound::unbind))?.bind(py))
+    Ok(MODULE
+        .get_or_try_init(py, || py.import("tensorferry.tensorflow").map(Bound::unbind))?
+        .bind(py))
 }
 
 /// The fast road, `None` where this TensorFlow's private parts are not the ones we know.
@@ -50,7 +54,16 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
         }
         let (module, context, thread, only_device, graphs, eager_mode, from_capsule, handle) =
             parts.cast::<PyTuple>()?.extract()?;
-        Ok(Some(Runtime { module, context, thread, only_device, graphs, eager_mode, from_capsule, handle }))
+        Ok(Some(Runtime {
+            module,
+            context,
+            thread,
+            only_device,
+            graphs,
+            eager_mode,
+            from_capsule,
+            handle,
+        }))
     })?;
     Ok(runtime.as_ref())
 }
@@ -63,23 +76,30 @@ impl Runtime {
 
     /// Whether a tensor made now belongs on the CPU of this context, outside any graph.
     ///
-    /// `is_eager` and `device_name` would answer that alone, but as C++ properties each costs a fifth of the whole call. No graph being
-    /// built, in a program that has not turned eager execution off, says as much as the first; and where the CPU is the only device (the
-    /// context replaces the list when it finds another), no scope leads elsewhere.
+    /// `is_eager` and `device_name` would answer that alone, but as C++ properties each costs a
+    /// fifth of the whole call. No graph being built, in a program that has not turned eager
+    /// execution off, says as much as the first; and where the CPU is the only device (the context
+    /// replaces the list when it finds another), no scope leads elsewhere.
     fn is_plain_eager(&self, py: Python<'_>) -> PyResult<bool> {
         let (module, context) = (self.module.bind(py), self.context.bind(py));
         Ok(module.getattr(intern!(py, "_context"))?.is(context)
-            && self.graphs.bind(py).getattr(intern!(py, "stack"))?.cast::<PyList>().is_ok_and(|graphs| graphs.is_empty())
+            && self
+                .graphs
+                .bind(py)
+                .getattr(intern!(py, "stack"))?
+                .cast::<PyList>()
+                .is_ok_and(|graphs| graphs.is_empty())
             && module.getattr(intern!(py, "default_execution_mode"))?.is(&self.eager_mode)
             && (context.getattr(intern!(py, "_logical_devices"))?.is(&self.only_device)
                 || !self.thread.bind(py).getattr(intern!(py, "device_name"))?.is_truthy()?))
     }
 }
 
-/// A `tf.Tensor` of the values: as `tf.convert_to_tensor`, but shared where that is sound, and never with a wrong number.
+/// A `tf.Tensor` of the values: as `tf.convert_to_tensor`, but shared where that is sound, and
+/// never with a wrong number.
 ///
-/// What is not numeric (strings, tensors, variables, ragged and composite tensors) goes to TensorFlow untouched. Inside `tf.function`
-/// the result is a constant of the graph.
+/// What is not numeric (strings, tensors, variables, ragged and composite tensors) goes to
+/// TensorFlow untouched. Inside `tf.function` the result is a constant of the graph.
 ///
 /// Args:
 ///     value: an array, a number, a nested list of numbers, or anything `tf.convert_to_tensor` takes.
@@ -123,12 +143,18 @@ pub(crate) fn convert_to_tensor<'py>(
         Asked::Other => return theirs(value, dtype, (casting, copy, name)),
     };
     let tensor = match Source::known(value)? {
-        Some(Some(source)) => source.to_tensor(py, target, cast, Sharing { copy, framework: true })?,
+        Some(Some(source)) => {
+            source.to_tensor(py, target, cast, Sharing { copy, framework: true })?
+        }
         known => match numbers(py, value, target, known.is_some())? {
             Some(numbers) => numbers.to_tensor(py, target, cast, copy, Rule::Eager)?,
             None => {
                 let named = target.map(|target| PyString::new(py, target.name()));
-                return theirs(value, named.as_ref().map(|name| name.as_any()), (casting, copy, name));
+                return theirs(
+                    value,
+                    named.as_ref().map(|name| name.as_any()),
+                    (casting, copy, name),
+                );
             }
         },
     };
@@ -138,10 +164,19 @@ pub(crate) fn convert_to_tensor<'py>(
     }
 }
 
-/// The numbers of a value that is none of our arrays; `None` where TensorFlow, or another way, is to make a tensor of it.
-fn numbers<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, target: Option<DType>, array: bool) -> PyResult<Option<Nested<'py>>> {
-    // An array of another dtype is one of objects, which are looked at one by one; without a dtype they are TensorFlow's.
-    let objects = array && target.is_some() && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));
+/// The numbers of a value that is none of our arrays; `None` where TensorFlow, or another way, is
+/// to make a tensor of it.
+fn numbers<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+    target: Option<DType>,
+    array: bool,
+) -> PyResult<Option<Nested<'py>>> {
+    // An array of another dtype is one of objects, which are looked at one by one; without a dtype
+    // they are TensorFlow's.
+    let objects = array
+        && target.is_some()
+        && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));
     if !objects && (array || !nested::is_plain(value)) {
         return Ok(None);
     }
@@ -181,7 +216,8 @@ fn place<'py>(
     python(py)?.getattr("place")?.call((PyTensor::object(py, tensor)?,), Some(&options))
 }
 
-/// The way to TensorFlow for several tensors, looked up once: it holds as long as no graph or device scope is entered or left.
+/// The way to TensorFlow for several tensors, looked up once: it holds as long as no graph or
+/// device scope is entered or left.
 pub(crate) struct Door<'py> {
     road: Option<&'py Runtime>,
 }
@@ -195,7 +231,8 @@ impl<'py> Door<'py> {
         Ok(Self { road })
     }
 
-    /// A `tf.Tensor` of a tensor that a framework can take, see [`crate::source::framework_obstacle`].
+    /// A `tf.Tensor` of a tensor that a framework can take, see
+    /// [`crate::source::framework_obstacle`].
     pub(crate) fn pass(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         match self.road {
             Some(runtime) => runtime.pass(py, tensor),

@@ -1,16 +1,20 @@
 //! Threads that an ending interpreter unwinds.
 //!
-//! Before Python 3.14 a thread that comes to take the GIL of an interpreter that is ending is ended by `pthread_exit`, wherever it is:
-//! in a function that Rust called, in a finalizer that a collection of garbage ran. glibc unwinds its stack then, and a stack with Rust's
-//! frames cannot be unwound so: the process would abort. Other systems' C libraries do not unwind, and need nothing of this.
+//! Before Python 3.14 a thread that comes to take the GIL of an interpreter that is ending is ended
+//! by `pthread_exit`, wherever it is: in a function that Rust called, in a finalizer that a
+//! collection of garbage ran. glibc unwinds its stack then, and a stack with Rust's frames cannot
+//! be unwound so: the process would abort. Other systems' C libraries do not unwind, and need
+//! nothing of this.
 //!
-//! glibc calls the cleanup handlers of a thread before it unwinds the frames above them, and one that does not lie on the stack before
-//! it unwinds any. [`guard`] registers one for the calling thread: it holds the thread for ever, as Python 3.14 does, if there are
-//! frames of this library on its stack.
+//! glibc calls the cleanup handlers of a thread before it unwinds the frames above them, and one
+//! that does not lie on the stack before it unwinds any. [`guard`] registers one for the calling
+//! thread: it holds the thread for ever, as Python 3.14 does, if there are frames of this library
+//! on its stack.
 //!
 //! # Rationale
-//! A handler costs nothing while nothing ends. To guard each call into Python instead, every function of CPython's would have to be declared
-//! anew as one that may unwind, those that PyO3's own frames call among them; and any allocation may collect garbage.
+//! A handler costs nothing while nothing ends. To guard each call into Python instead, every
+//! function of CPython's would have to be declared anew as one that may unwind, those that PyO3's
+//! own frames call among them; and any allocation may collect garbage.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) use glibc::guard;
@@ -35,7 +39,8 @@ mod glibc {
         static RECORD: OnceCell<Box<UnsafeCell<Record>>> = const { OnceCell::new() };
     }
 
-    /// Has the thread held, and not unwound, where the interpreter ends it under frames of this library. Called on every way in.
+    /// Has the thread held, and not unwound, where the interpreter ends it under frames of this
+    /// library. Called on every way in.
     #[inline]
     pub(crate) fn guard() {
         if !GUARDED.get() {
@@ -52,14 +57,17 @@ mod glibc {
         previous: *mut Record,
     }
 
-    type Push = unsafe extern "C" fn(*mut Record, unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
+    type Push =
+        unsafe extern "C" fn(*mut Record, unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
 
     /// `_pthread_cleanup_push`, which is in every glibc, in a library of its own before 2.34.
     fn push() -> Option<Push> {
         static FOUND: OnceLock<Option<Push>> = OnceLock::new();
         *FOUND.get_or_init(|| {
-            // SAFETY: the name is a C string, and RTLD_DEFAULT searches what the process has loaded.
-            let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_pthread_cleanup_push".as_ptr()) };
+            // SAFETY: the name is a C string, and RTLD_DEFAULT searches what the process has
+            // loaded.
+            let symbol =
+                unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_pthread_cleanup_push".as_ptr()) };
             // SAFETY: glibc's function of this name has this signature.
             (!symbol.is_null()).then(|| unsafe { mem::transmute::<*mut c_void, Push>(symbol) })
         })
@@ -69,11 +77,17 @@ mod glibc {
     fn register() {
         GUARDED.set(true);
         let Some(push) = push() else { return };
-        let record = Record { routine: None, argument: ptr::null_mut(), cancel_type: 0, previous: ptr::null_mut() };
+        let record = Record {
+            routine: None,
+            argument: ptr::null_mut(),
+            cancel_type: 0,
+            previous: ptr::null_mut(),
+        };
         // A thread whose locals are gone already is about to end by itself.
         let _gone = RECORD.try_with(|cell| {
             let record = cell.get_or_init(|| Box::new(UnsafeCell::new(record))).get();
-            // SAFETY: the record lives as long as the thread, glibc alone writes it, and `hold` ignores its argument.
+            // SAFETY: the record lives as long as the thread, glibc alone writes it, and `hold`
+            // ignores its argument.
             unsafe { push(record, hold, ptr::null_mut()) };
         });
     }
@@ -86,7 +100,10 @@ mod glibc {
     }
 
     unsafe extern "C-unwind" {
-        fn _Unwind_Backtrace(trace: extern "C-unwind" fn(*mut c_void, *mut Seen) -> c_int, seen: *mut Seen) -> c_int;
+        fn _Unwind_Backtrace(
+            trace: extern "C-unwind" fn(*mut c_void, *mut Seen) -> c_int,
+            seen: *mut Seen,
+        ) -> c_int;
         fn _Unwind_GetIP(context: *mut c_void) -> usize;
     }
 

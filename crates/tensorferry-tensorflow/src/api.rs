@@ -1,4 +1,5 @@
-//! The functions of TensorFlow's C API that are used here (`tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h`).
+//! The functions of TensorFlow's C API that are used here
+//! (`tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h`).
 
 use crate::status::Classify;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -33,16 +34,19 @@ macro_rules! functions {
 
         impl Api {
             /// # Safety
-            /// `library` is a handle from `dlopen` of TensorFlow's framework library, which is never closed.
+            /// `library` is a handle from `dlopen` of TensorFlow's framework library, which is
+            /// never closed.
             unsafe fn find(library: *mut c_void) -> Result<Self, String> {
                 Ok(Self {
                     $($field: {
-                        // SAFETY: the handle is live by the caller's promise, and the name is a C string.
+                        // SAFETY: the handle is live by the caller's promise, and the name is a C
+                        // string.
                         let symbol = unsafe { libc::dlsym(library, $symbol.as_ptr()) };
                         if symbol.is_null() {
                             return Err(format!("it has no {}", $symbol.to_string_lossy()));
                         }
-                        // SAFETY: the C API's header declares the function of this name with this type, and the API is stable.
+                        // SAFETY: the C API's header declares the function of this name with this
+                        // type, and the API is stable.
                         unsafe { std::mem::transmute::<*mut c_void, $type>(symbol) }
                     },)*
                 })

@@ -6,9 +6,11 @@ use crate::status::{Code, Failure};
 use tensorferry::{Casting, DType, convert};
 
 const NUMBERS: &std::ffi::CStr =
-    c"S: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, double, complex64, complex128}";
+    c"S: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, \
+        double, complex64, complex128}";
 const TARGETS: &std::ffi::CStr =
-    c"D: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, double, complex64, complex128}";
+    c"D: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, \
+        double, complex64, complex128}";
 
 struct Cast {
     casting: Casting,
@@ -26,13 +28,18 @@ impl Kernel for Cast {
 
     fn create(node: &Node) -> Result<Self, Failure> {
         let name = node.string(c"casting")?;
-        let casting = name.parse::<Casting>().map_err(|error| Failure::new(Code::INVALID_ARGUMENT, error.to_string()))?;
+        let casting = name
+            .parse::<Casting>()
+            .map_err(|error| Failure::new(Code::INVALID_ARGUMENT, error.to_string()))?;
         Ok(Self { casting })
     }
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let Some(dtype) = DType::from_tensorflow(call.output_type(0)) else {
-            return Err(Failure::new(Code::UNIMPLEMENTED, "a dtype that tensorferry does not have"));
+            return Err(Failure::new(
+                Code::UNIMPLEMENTED,
+                "a dtype that tensorferry does not have",
+            ));
         };
         let input = call.input(0)?;
         let tensor = convert(&input.view()?, dtype, self.casting)?;

@@ -13,7 +13,10 @@ use tensorferry::dataset::{Element, Options, Saved};
 fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
     let expected = call.output_count();
     if c_int::try_from(element.len()) != Ok(expected) {
-        let message = format!("the element's components are {}, and the graph expects {expected}", element.len());
+        let message = format!(
+            "the element's components are {}, and the graph expects {expected}",
+            element.len()
+        );
         return Err(Failure::new(Code::INVALID_ARGUMENT, message));
     }
     (0..expected).zip(element).try_for_each(|(at, value)| call.output(at, value.tensor()?))
@@ -43,7 +46,10 @@ impl Kernel for ElementAt {
             (Ok(index), len) if len.is_none_or(|len| index < len) => index,
             (_, len) => {
                 let len = len.map_or("endless".into(), |len| len.to_string());
-                return Err(Failure::new(Code::OUT_OF_RANGE, format!("element {asked} of a dataset whose length is {len}")));
+                return Err(Failure::new(
+                    Code::OUT_OF_RANGE,
+                    format!("element {asked} of a dataset whose length is {len}"),
+                ));
             }
         };
         deliver(call, &epoch.get(index)?)
@@ -52,9 +58,10 @@ impl Kernel for ElementAt {
 
 /// `TensorferryEpoch(handle)`: the state of a pass that begins now.
 ///
-/// It counts, so that two calls differ; it is nevertheless no stateful op, for tf.data does not checkpoint around one. It stands in a
-/// function of its own, where there is no second call to merge it with, and takes a handle that no graph knows the value of, so that
-/// nothing can be folded.
+/// It counts, so that two calls differ; it is nevertheless no stateful op, for tf.data does not
+/// checkpoint around one. It stands in a function of its own, where there is no second call to
+/// merge it with, and takes a handle that no graph knows the value of, so that nothing can be
+/// folded.
 struct NextEpoch;
 
 impl Kernel for NextEpoch {
@@ -80,8 +87,8 @@ impl Kernel for NextEpoch {
     }
 }
 
-/// `TensorferryBegin(handle, state)`: a handle of one epoch. tf.data calls it when a pass begins, and again when one is restored from a
-/// checkpoint, with the state that the checkpoint holds.
+/// `TensorferryBegin(handle, state)`: a handle of one epoch. tf.data calls it when a pass begins,
+/// and again when one is restored from a checkpoint, with the state that the checkpoint holds.
 struct Begin;
 
 impl Kernel for Begin {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Passes, Saved};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
-/// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as constants, which would cut the handle
-/// from the memory that keeps its dataset alive.
+/// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as
+/// constants, which would cut the handle from the memory that keeps its dataset alive.
 const LEN: usize = 256;
 
 /// A plan that TensorFlow reads.
@@ -44,8 +44,8 @@ impl Plan {
 
 /// One pass over a plan that is indexed, asked for elements by their index.
 ///
-/// tf.data asks for one after the other, from the first or from where a checkpoint says; then the plan is iterated, and may read ahead.
-/// Any other element is computed by itself.
+/// tf.data asks for one after the other, from the first or from where a checkpoint says; then the
+/// plan is iterated, and may read ahead. Any other element is computed by itself.
 pub(crate) struct Indexed {
     dataset: Dataset,
     /// The pass, at any position.
@@ -60,7 +60,8 @@ impl Indexed {
     /// The pass that a state is of.
     pub(crate) fn begin(plan: &Plan, saved: Saved) -> Result<Self> {
         let dataset = plan.dataset().seeded(&saved)?;
-        let is_new = plan.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
+        let is_new =
+            plan.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
         if !is_new {
             plan.passes.resumed_from(&saved);
         }
@@ -73,13 +74,14 @@ impl Indexed {
         self.dataset.cardinality().finite()
     }
 
-    /// Element `index`, which is less than the length. A new pass is asked for the first one first: by all but a symbolic checkpoint, which
-    /// knows positions and not what began the pass.
+    /// Element `index`, which is less than the length. A new pass is asked for the first one first:
+    /// by all but a symbolic checkpoint, which knows positions and not what began the pass.
     pub(crate) fn get(&self, index: u64) -> std::result::Result<Element, Failure> {
         if self.is_new.load(Ordering::Relaxed) {
             if index != 0 {
                 let message = format!(
-                    "a new pass is asked for element {index} first: experimental_symbolic_checkpoint restored its position and not its \
+                    "a new pass is asked for element {index} first: \
+                    experimental_symbolic_checkpoint restored its position and not its \
                      epoch, whose order is another. Save and restore without that option."
                 );
                 return Err(Failure::new(Code::FAILED_PRECONDITION, message));
@@ -124,7 +126,10 @@ impl Entry {
     }
 
     fn wrong(&self, expected: &str) -> Failure {
-        Failure::new(Code::INVALID_ARGUMENT, format!("the handle names {}, not {expected}", self.what()))
+        Failure::new(
+            Code::INVALID_ARGUMENT,
+            format!("the handle names {}, not {expected}", self.what()),
+        )
     }
 
     pub(crate) fn plan(self) -> std::result::Result<Arc<Plan>, Failure> {
@@ -166,7 +171,8 @@ impl Drop for Memory {
     }
 }
 
-/// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or in TensorFlow, the dataset lives.
+/// A tensor that names a dataset to the ops of this crate. As long as its memory is in use, here or
+/// in TensorFlow, the dataset lives.
 ///
 /// `options` says how passes over it are run. They are counted with `passes`.
 ///
@@ -174,10 +180,19 @@ impl Drop for Memory {
 /// Those of [`Tensor::new`].
 pub fn handle(passes: &Passes, options: Options) -> Result<Tensor> {
     let dataset = passes.dataset();
-    // Where nothing is said, elements are computed on several threads, as tf.data would: but no function is called ahead of its time.
+    // Where nothing is said, elements are computed on several threads, as tf.data would: but no
+    // function is called ahead of its time.
     let unsaid = options.read_ahead.is_none() && dataset.read_ahead().is_none();
-    let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() { dataset.prefetch(None) } else { dataset };
-    keep(Entry::Plan(Arc::new(Plan { passes: passes.like(dataset), options, counted: Mutex::default() })))
+    let dataset = if unsaid && dataset.is_indexed() && !dataset.is_sequential() {
+        dataset.prefetch(None)
+    } else {
+        dataset
+    };
+    keep(Entry::Plan(Arc::new(Plan {
+        passes: passes.like(dataset),
+        options,
+        counted: Mutex::default(),
+    })))
 }
 
 /// How many handles are in use: of datasets, of epochs and of passes.
@@ -188,7 +203,8 @@ pub fn live_handles() -> usize {
 
 /// A tensor that names an entry and keeps it alive.
 pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
-    // Nobody hits upon a number by accident, nor does a handle that was carried into another process name anything there.
+    // Nobody hits upon a number by accident, nor does a handle that was carried into another
+    // process name anything there.
     let number = with_entries(|entries| {
         loop {
             let number = RandomState::new().hash_one(0).cast_signed();
@@ -202,7 +218,8 @@ pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
     let ptr = std::ptr::NonNull::from(words.as_slice()).cast();
     let owner = Arc::new(Memory { words, number });
     let len = size_of_val(owner.words.as_slice());
-    // SAFETY: the vector's lines, which nobody writes and which moving the vector does not move, live as long as the owner.
+    // SAFETY: the vector's lines, which nobody writes and which moving the vector does not move,
+    // live as long as the owner.
     let buffer = unsafe { Buffer::from_raw_parts(ptr, len, owner) };
     Tensor::new(DType::Int64, ByteOrder::Native, Layout::contiguous(&[LEN], 8)?, buffer, 0)
 }
@@ -210,8 +227,10 @@ pub(crate) fn keep(entry: Entry) -> Result<Tensor> {
 /// What a handle names.
 pub(crate) fn find(number: i64) -> std::result::Result<Entry, Failure> {
     with_entries(|entries| entries.get(&number).cloned()).ok_or_else(|| {
-        let message = "the dataset behind this op is not in this process, or is gone: a graph that was serialised, or carried into another \
-                       process, does not take its arrays along. Make the dataset with to_tf_data() in the process that reads it.";
+        let message = "the dataset behind this op is not in this process, or is gone: a graph \
+            that was serialised, or carried into another \
+                       process, does not take its arrays along. Make the dataset with \
+                       to_tf_data() in the process that reads it.";
         Failure::new(Code::FAILED_PRECONDITION, message)
     })
 }

@@ -13,7 +13,8 @@ pub(crate) struct Definition {
     pub(crate) inputs: &'static [&'static CStr],
     pub(crate) outputs: &'static [&'static CStr],
     pub(crate) attributes: &'static [&'static CStr],
-    /// Whether a call may give something else than an equal call before: then TensorFlow neither merges, folds nor reorders calls.
+    /// Whether a call may give something else than an equal call before: then TensorFlow neither
+    /// merges, folds nor reorders calls.
     pub(crate) stateful: bool,
     /// Whether the one output has the shape of the one input; else shapes are unknown.
     pub(crate) elementwise: bool,
@@ -60,7 +61,8 @@ impl Call {
     pub(crate) fn input(&self, at: c_int) -> Result<Input, Failure> {
         let status = Status::new(self.api);
         let mut tensor = ptr::null_mut();
-        // SAFETY: the context is live during `compute`; `tensor` receives a tensor that is ours to free.
+        // SAFETY: the context is live during `compute`; `tensor` receives a tensor that is ours to
+        // free.
         unsafe { (self.api.get_input)(self.raw, at, &raw mut tensor, status.raw()) };
         status.check()?;
         // SAFETY: TF_GetInput passed ownership.
@@ -98,8 +100,14 @@ impl Call {
 /// Runs what must not unwind into TensorFlow.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Failure::new(Code::UNKNOWN, format!("a bug in tensorferry: {}", what.unwrap_or("panic"))))
+        let what = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        Err(Failure::new(
+            Code::UNKNOWN,
+            format!("a bug in tensorferry: {}", what.unwrap_or("panic")),
+        ))
     })
 }
 
@@ -183,8 +191,17 @@ pub(crate) fn register<K: Kernel>(api: &'static Api) -> Result<(), String> {
     // SAFETY: the builder is live, and freed by this call.
     unsafe { (api.register_op)(op, status.raw()) };
     status.check().map_err(named)?;
-    // SAFETY: the names are C strings, the functions have the types of the header and live as long as the program.
-    let kernel = unsafe { (api.new_kernel)(K::NAME.as_ptr(), c"CPU".as_ptr(), Some(create::<K>), compute::<K>, Some(delete::<K>)) };
+    // SAFETY: the names are C strings, the functions have the types of the header and live as long
+    // as the program.
+    let kernel = unsafe {
+        (api.new_kernel)(
+            K::NAME.as_ptr(),
+            c"CPU".as_ptr(),
+            Some(create::<K>),
+            compute::<K>,
+            Some(delete::<K>),
+        )
+    };
     // SAFETY: the builder is live, and freed by this call.
     unsafe { (api.register_kernel)(K::NAME.as_ptr(), kernel, status.raw()) };
     status.check().map_err(named)

@@ -23,7 +23,8 @@ impl Code {
     pub const RESOURCE_EXHAUSTED: Self = Self(8);
     /// `tf.errors.FailedPreconditionError`.
     pub const FAILED_PRECONDITION: Self = Self(9);
-    /// `tf.errors.OutOfRangeError`, which ends a `tf.data.Dataset`: no error within an element is one.
+    /// `tf.errors.OutOfRangeError`, which ends a `tf.data.Dataset`: no error within an element is
+    /// one.
     pub const OUT_OF_RANGE: Self = Self(11);
     /// `tf.errors.UnimplementedError`.
     pub const UNIMPLEMENTED: Self = Self(12);
@@ -78,7 +79,8 @@ fn code_of(error: &Error, message: &mut String) -> Code {
         Error::Allocation { .. } => Code::RESOURCE_EXHAUSTED,
         Error::Stopped => Code::CANCELLED,
         Error::Function { source } => {
-            let (code, more) = api::classify().map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
+            let (code, more) = api::classify()
+                .map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
             message.push_str(&more);
             code
         }
@@ -157,12 +159,18 @@ mod tests {
         let cut = || Error::WrongLength { format: "npy", expected: 2, actual: 1 };
         assert_eq!(class(cut()), Code::DATA_LOSS);
         assert_eq!(class(cut().at_element("batch", 1)), Code::DATA_LOSS);
-        assert_eq!(class(Error::InFile { path: "a".into(), source: Box::new(cut()) }), Code::DATA_LOSS);
+        assert_eq!(
+            class(Error::InFile { path: "a".into(), source: Box::new(cut()) }),
+            Code::DATA_LOSS
+        );
         assert_eq!(class(Error::ShortRead { offset: 0, expected: 2, actual: 1 }), Code::DATA_LOSS);
         assert_eq!(class(io(io::ErrorKind::NotFound)), Code::NOT_FOUND);
         assert_eq!(class(io(io::ErrorKind::PermissionDenied)), Code::PERMISSION_DENIED);
         assert_eq!(class(io(io::ErrorKind::Other)), Code::DATA_LOSS);
-        assert_eq!(class(Error::Argument { stage: "take", what: "x".into() }), Code::INVALID_ARGUMENT);
+        assert_eq!(
+            class(Error::Argument { stage: "take", what: "x".into() }),
+            Code::INVALID_ARGUMENT
+        );
         assert_eq!(class(Error::State { what: "x".into() }), Code::FAILED_PRECONDITION);
         assert_eq!(class(Error::Stopped), Code::CANCELLED);
         assert_eq!(class(failed("x")), Code::UNKNOWN);
@@ -170,6 +178,9 @@ mod tests {
 
     #[test]
     fn no_error_of_an_element_ends_the_dataset() {
-        assert_eq!(class(Error::IndexOutOfRange { index: 3, axis: 0, len: 2 }.at_element("lookup", 1)), Code::INVALID_ARGUMENT);
+        assert_eq!(
+            class(Error::IndexOutOfRange { index: 3, axis: 0, len: 2 }.at_element("lookup", 1)),
+            Code::INVALID_ARGUMENT
+        );
     }
 }

@@ -22,7 +22,10 @@ impl Input {
         // SAFETY: the tensor is live.
         let ndim = unsafe { (self.api.num_dims)(self.raw) };
         // SAFETY: the tensor is live and has the dimension asked for.
-        (0..ndim).map(|axis| unsafe { (self.api.dim)(self.raw, axis) }).map(|dim| usize::try_from(dim).unwrap_or(0)).collect()
+        (0..ndim)
+            .map(|axis| unsafe { (self.api.dim)(self.raw, axis) })
+            .map(|dim| usize::try_from(dim).unwrap_or(0))
+            .collect()
     }
 
     /// The elements.
@@ -37,12 +40,15 @@ impl Input {
         // SAFETY: the tensor is live.
         let len = unsafe { (self.api.byte_size)(self.raw) };
         if len < layout.nbytes() {
-            return Err(Failure::new(Code::INVALID_ARGUMENT, format!("a tensor of {len} bytes where its shape needs more")));
+            return Err(Failure::new(
+                Code::INVALID_ARGUMENT,
+                format!("a tensor of {len} bytes where its shape needs more"),
+            ));
         }
         // SAFETY: the tensor is live.
         let data = unsafe { (self.api.data)(self.raw) };
-        // SAFETY: TensorFlow's tensors are packed row-major in native byte order, immutable while an op reads them, and this one lives
-        // as long as `self`; the length was compared.
+        // SAFETY: TensorFlow's tensors are packed row-major in native byte order, immutable while
+        // an op reads them, and this one lives as long as `self`; the length was compared.
         Ok(unsafe { View::from_raw(dtype, ByteOrder::Native, layout, data.cast_const().cast()) })
     }
 
@@ -72,23 +78,30 @@ unsafe extern "C" fn release(_data: *mut c_void, _len: usize, owner: *mut c_void
 
 /// A `TF_Tensor` over the memory of a tensor of ours, which it keeps alive; the caller frees it.
 pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTensor, Failure> {
-    let packed =
-        tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() && tensor.as_view().has_normal_bools();
+    let packed = tensor.byte_order() == ByteOrder::Native
+        && tensor.layout().is_c_contiguous()
+        && tensor.as_view().has_normal_bools();
     let tensor = match packed {
         true => tensor.clone(),
         false => tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked)?,
     };
-    let dims: Vec<i64> = tensor.shape().iter().map(|dim| i64::try_from(*dim).unwrap_or(i64::MAX)).collect();
+    let dims: Vec<i64> =
+        tensor.shape().iter().map(|dim| i64::try_from(*dim).unwrap_or(i64::MAX)).collect();
     let code = tensor.dtype().tensorflow();
     let ndim = c_int::try_from(dims.len()).unwrap_or(0);
     let (data, len) = (tensor.as_ptr().cast_mut().cast(), tensor.layout().nbytes());
     let owner = Box::into_raw(Box::new(tensor)).cast();
-    // SAFETY: `dims` has `ndim` lengths; `len` bytes at `data` stay readable until `release` is called, which happens once, also when
-    // TensorFlow copies because the memory is not aligned for it. Ops do not write into tensors whose memory they do not own.
+    // SAFETY: `dims` has `ndim` lengths; `len` bytes at `data` stay readable until `release` is
+    // called, which happens once, also when TensorFlow copies because the memory is not aligned for
+    // it. Ops do not write into tensors whose memory they do not own.
     let raw = unsafe { (api.new_tensor)(code, dims.as_ptr(), ndim, data, len, release, owner) };
     if raw.is_null() {
-        // Not with the sizes given, which agree. Whether TensorFlow has called `release` is not told, so the memory is left alone.
-        return Err(Failure::new(Code::INVALID_ARGUMENT, "TensorFlow does not take a tensor of this shape and size"));
+        // Not with the sizes given, which agree. Whether TensorFlow has called `release` is not
+        // told, so the memory is left alone.
+        return Err(Failure::new(
+            Code::INVALID_ARGUMENT,
+            "TensorFlow does not take a tensor of this shape and size",
+        ));
     }
     Ok(raw)
 }

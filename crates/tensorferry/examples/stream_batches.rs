@@ -10,7 +10,8 @@ fn batches() -> Result<Dataset> {
     let pixels = (0..count * 64).map(|i| u8::try_from(i % 251).unwrap_or(u8::MAX)).collect();
     let images = Tensor::from_vec(pixels, &[1000, 8, 8])?;
     let labels = Tensor::from_vec((0..count).map(|i| i64::from(i % 10)).collect(), &[1000])?;
-    // Pixels become floats and labels int32, checked, in the pass that puts the rows into their batch.
+    // Pixels become floats and labels int32, checked, in the pass that puts the rows into their
+    // batch.
     Dataset::from_tensor_slices([images, labels])?
         .shuffle(None, Some(7), true)?
         .cast(&[Some(DType::Float32), Some(DType::Int32)], Casting::Checked)?
@@ -31,7 +32,11 @@ fn main() -> Result<()> {
     for epoch in 0..2 {
         for batch in dataset.iter_with(Epoch(epoch), &Options::default()).take(1) {
             let batch = batch?;
-            println!("epoch {epoch}: images {:?}, labels {:?} ...", batch[0].tensor()?.shape(), &labels(&batch)?[..8]);
+            println!(
+                "epoch {epoch}: images {:?}, labels {:?} ...",
+                batch[0].tensor()?.shape(),
+                &labels(&batch)?[..8]
+            );
         }
     }
 
@@ -46,7 +51,12 @@ fn main() -> Result<()> {
     let resumed = batches()?.resume(&Saved::from_bytes(&bytes)?, &Options::default())?;
     let again: Result<Vec<_>> = resumed.map(|batch| labels(&batch?)).collect();
     let left = left?;
-    println!("resumed from {} bytes: {} batches left, the same: {}", bytes.len(), left.len(), left == again?);
+    println!(
+        "resumed from {} bytes: {} batches left, the same: {}",
+        bytes.len(),
+        left.len(),
+        left == again?
+    );
 
     // Functions may look at elements, too.
     let fives = Function::new("fives", |batch: Element| Ok(labels(&batch)?.contains(&5)));

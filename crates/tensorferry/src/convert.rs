@@ -1,8 +1,10 @@
-//! Conversion on the machine's cores: what [`tensorferry_core::convert()`] does, split over threads where that pays.
+//! Conversion on the machine's cores: what [`tensorferry_core::convert()`] does, split over threads
+//! where that pays.
 //!
 //! # Rationale
-//! Threads are started for one conversion and end with it. A pool would save some ten microseconds of a conversion that takes
-//! hundreds, and would not survive a fork. If a thread cannot be started, the calling one does its work.
+//! Threads are started for one conversion and end with it. A pool would save some ten microseconds
+//! of a conversion that takes hundreds, and would not survive a fork. If a thread cannot be
+//! started, the calling one does its work.
 //!
 //! # Limitations
 //! Finding the values of an error is done by the calling thread alone.
@@ -16,10 +18,12 @@ use std::thread;
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
-/// Bytes read and written from which threads are started: some hundreds of microseconds of work for one.
+/// Bytes read and written from which threads are started: some hundreds of microseconds of work for
+/// one.
 const PARALLEL_BYTES: usize = 16 << 20;
 
-/// Bytes of a piece of work: few enough that threads end together, enough that taking one costs nothing.
+/// Bytes of a piece of work: few enough that threads end together, enough that taking one costs
+/// nothing.
 const PIECE_BYTES: usize = 2 << 20;
 
 /// How many pieces to make of so many bytes, and how many threads are to take them.
@@ -57,7 +61,8 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
 
 /// Converts `src` into memory that the caller owns, on the machine's cores if it is large.
 ///
-/// A small conversion (below some MiB) starts no thread, and allocates nothing up to six dimensions unless it fails.
+/// A small conversion (below some MiB) starts no thread, and allocates nothing up to six dimensions
+/// unless it fails.
 ///
 /// ```
 /// # use tensorferry::{Casting, View, ViewMut, convert_into};
@@ -77,7 +82,11 @@ pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> 
     }
     let conversion = Conversion::new(src, out, casting)?;
     let (pieces, threads) = pieces(conversion.nbytes());
-    let fits = if threads == 1 { conversion.run() } else { all(cut(conversion, pieces), threads, Conversion::run) };
+    let fits = if threads == 1 {
+        conversion.run()
+    } else {
+        all(cut(conversion, pieces), threads, Conversion::run)
+    };
     if fits { Ok(()) } else { Err(diagnose(src, to, casting)) }
 }
 
@@ -100,7 +109,8 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
     parts
 }
 
-/// A row-major tensor of the same values in another dtype, in native byte order and recycled memory aligned to 64 bytes.
+/// A row-major tensor of the same values in another dtype, in native byte order and recycled memory
+/// aligned to 64 bytes.
 ///
 /// ```
 /// # use tensorferry::{Casting, DType, View, convert};
@@ -114,19 +124,24 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
 pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     let layout = Layout::contiguous(src.layout().shape(), to.size())?;
     let mut buffer = pool::take(layout.nbytes())?;
-    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through `out` while `out` lives.
-    let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_ptr()) };
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through
+    // `out` while `out` lives.
+    let mut out =
+        unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_ptr()) };
     convert_into(src, &mut out, casting)?;
     Tensor::new(to, ByteOrder::Native, layout, buffer.freeze(), 0)
 }
 
-/// Parts of a view of about [`PIECE_BYTES`] each, and the threads to look at them; `None` if it is small.
+/// Parts of a view of about [`PIECE_BYTES`] each, and the threads to look at them; `None` if it is
+/// small.
 fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     let (pieces, threads) = pieces(src.layout().nbytes());
     let dims = src.layout().shape().iter().zip(src.layout().strides()).enumerate();
-    // Along the dimension of the widest steps the parts lie apart; if it is short, along the longest.
-    let (axis, len) =
-        dims.max_by_key(|&(_, (&dim, stride))| (dim.min(pieces), stride.unsigned_abs())).map(|(axis, (&dim, _))| (axis, dim))?;
+    // Along the dimension of the widest steps the parts lie apart; if it is short, along the
+    // longest.
+    let (axis, len) = dims
+        .max_by_key(|&(_, (&dim, stride))| (dim.min(pieces), stride.unsigned_abs()))
+        .map(|(axis, (&dim, _))| (axis, dim))?;
     let pieces = pieces.min(len);
     if threads == 1 || pieces <= 1 {
         return None;
@@ -144,9 +159,12 @@ fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
 /// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit.
 #[must_use]
 pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
-    let looks = casting == Casting::Checked && src.dtype() != to && casting.is_defined(src.dtype(), to);
+    let looks =
+        casting == Casting::Checked && src.dtype() != to && casting.is_defined(src.dtype(), to);
     match if looks { parts(src) } else { None } {
-        Some((parts, threads)) => all(parts, threads, |part| tensorferry_core::can_convert(&part, to, casting)),
+        Some((parts, threads)) => {
+            all(parts, threads, |part| tensorferry_core::can_convert(&part, to, casting))
+        }
         None => tensorferry_core::can_convert(src, to, casting),
     }
 }
@@ -165,7 +183,9 @@ pub fn value_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
             (_, Err(_)) | (Ok(None), _) => {}
             (Err(error), Ok(_)) => *whole = Err(error),
             (Ok(Some((low, high))), Ok(known)) => {
-                let merged = known.map_or((low, high), |(least, most)| (outer(least, low, true), outer(most, high, false)));
+                let merged = known.map_or((low, high), |(least, most)| {
+                    (outer(least, low, true), outer(most, high, false))
+                });
                 *known = Some(merged);
             }
         }
@@ -179,14 +199,19 @@ fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
     let first = match (left, right) {
         (Scalar::Bool(a), Scalar::Bool(_)) => a != lesser,
         (Scalar::Int(a), Scalar::Int(b)) => (a < b) == lesser,
-        (Scalar::Float32(a), Scalar::Float32(b)) => a.is_nan() || (!b.is_nan() && (a < b) == lesser),
-        (Scalar::Float64(a), Scalar::Float64(b)) => a.is_nan() || (!b.is_nan() && (a < b) == lesser),
+        (Scalar::Float32(a), Scalar::Float32(b)) => {
+            a.is_nan() || (!b.is_nan() && (a < b) == lesser)
+        }
+        (Scalar::Float64(a), Scalar::Float64(b)) => {
+            a.is_nan() || (!b.is_nan() && (a < b) == lesser)
+        }
         _ => true, // one dtype has one sort of Scalar, and complex numbers were refused
     };
     if first { left } else { right }
 }
 
-/// The narrowest integer dtype that holds the values, as [`tensorferry_core::smallest_dtype`] finds it.
+/// The narrowest integer dtype that holds the values, as [`tensorferry_core::smallest_dtype`] finds
+/// it.
 ///
 /// # Errors
 /// Those of [`tensorferry_core::smallest_dtype`].
@@ -213,8 +238,20 @@ mod tests {
             let view = View::from_slice(source, shape).unwrap();
             let tensor = convert(&view, DType::Int32, Casting::Checked).unwrap();
             assert!(tensor.as_ptr().addr().is_multiple_of(64));
-            assert!(tensor.view::<i32>().unwrap().iter().zip(source).all(|(out, &value)| i64::from(out) == value), "{shape:?}");
-            assert_eq!(value_range(&view).unwrap(), tensorferry_core::value_range(&view).unwrap(), "{shape:?}");
+            assert!(
+                tensor
+                    .view::<i32>()
+                    .unwrap()
+                    .iter()
+                    .zip(source)
+                    .all(|(out, &value)| i64::from(out) == value),
+                "{shape:?}"
+            );
+            assert_eq!(
+                value_range(&view).unwrap(),
+                tensorferry_core::value_range(&view).unwrap(),
+                "{shape:?}"
+            );
             assert_eq!(smallest_dtype(&view).unwrap(), DType::Int32);
         }
     }
@@ -223,14 +260,17 @@ mod tests {
     fn large_strided_conversions_are_whole() {
         let source = numbers();
         let layout = Layout::fortran(&[1024, 1024], 8).unwrap();
-        let (layout, by) = layout.index(&[Index::Slice { start: 1023, step: -1, len: 1024 }]).unwrap();
+        let (layout, by) =
+            layout.index(&[Index::Slice { start: 1023, step: -1, len: 1024 }]).unwrap();
         let start = source.as_ptr().cast::<u8>().wrapping_offset(by);
         // SAFETY: a slice of a layout of as many elements as the vector has.
         let view = unsafe { View::from_raw(DType::Int64, ByteOrder::Native, layout, start) };
         let tensor = convert(&view, DType::Float64, Casting::Checked).unwrap();
         let values = tensor.view::<f64>().unwrap();
         for i in 0..1024 {
-            assert!((0..1024).all(|j| values.get(&[i, j]) == Some(source[j * 1024 + 1023 - i] as f64)));
+            assert!(
+                (0..1024).all(|j| values.get(&[i, j]) == Some(source[j * 1024 + 1023 - i] as f64))
+            );
         }
     }
 
@@ -245,7 +285,10 @@ mod tests {
             assert_eq!(smallest_dtype(&view).unwrap(), DType::Int64);
             match convert(&view, DType::Int32, Casting::Checked) {
                 Err(Error::ValuesDoNotFit(misfits)) => {
-                    assert_eq!((misfits.count, misfits.index.as_slice()), (1, &[at / 8, at % 8][..]));
+                    assert_eq!(
+                        (misfits.count, misfits.index.as_slice()),
+                        (1, &[at / 8, at % 8][..])
+                    );
                     assert_eq!(misfits.value, Scalar::Int(1 << 40));
                 }
                 other => panic!("{other:?}"),

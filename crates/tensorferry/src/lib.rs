@@ -13,11 +13,12 @@ mod source;
 
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
 pub use format::{
-    Continued, Format, Raw, Verified, can_replace, open_beside, open_npy, remove_leftovers, replace_file, save, save_arrays,
-    save_arrays_with, save_continued, save_npy, verify,
+    Continued, Format, Raw, Verified, can_replace, open_beside, open_npy, remove_leftovers,
+    replace_file, save, save_arrays, save_arrays_with, save_continued, save_npy, verify,
 };
 pub use source::{
-    Array, Arrays, Mode, OpenOptions, Opened, Progress, RowReader, Stored, matching_files, open, open_raw, open_with,
+    Array, Arrays, Mode, OpenOptions, Opened, Progress, RowReader, Stored, matching_files, open,
+    open_raw, open_with,
 };
 
 pub use tensorferry_core::*;

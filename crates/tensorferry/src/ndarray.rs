@@ -13,11 +13,12 @@
 //! ```
 //!
 //! # Rationale
-//! `ndarray` is what Rust programs compute with; a tensor is what they hand to frameworks. Both keep packed elements, so the
-//! elements stay where they are.
+//! `ndarray` is what Rust programs compute with; a tensor is what they hand to frameworks. Both
+//! keep packed elements, so the elements stay where they are.
 //!
 //! # Limitations
-//! A tensor whose elements are not packed (a slice with steps, reversed, broadcast) is not viewed in place: convert it first.
+//! A tensor whose elements are not packed (a slice with steps, reversed, broadcast) is not viewed
+//! in place: convert it first.
 
 use ::ndarray::{ArrayD, ArrayViewD, IxDyn, ShapeBuilder};
 use tensorferry_core::{Buffer, ByteOrder, Element, Error, Layout, Result, Tensor};
@@ -31,12 +32,18 @@ pub fn array_view<T: Element>(tensor: &Tensor) -> Result<ArrayViewD<'_, T>> {
     let array = match (view.as_slice(), view.as_column_major_slice()) {
         (Some(elements), _) => ArrayViewD::from_shape(shape, elements),
         (None, Some(elements)) => ArrayViewD::from_shape(shape.f(), elements),
-        (None, None) => return Err(Error::NotViewable { why: "they are not packed; convert the tensor first" }),
+        (None, None) => {
+            return Err(Error::NotViewable {
+                why: "they are not packed; convert the tensor first",
+            });
+        }
     };
-    array.map_err(|_| Error::SizeOverflow { shape: tensor.shape().into(), itemsize: size_of::<T>() })
+    array
+        .map_err(|_| Error::SizeOverflow { shape: tensor.shape().into(), itemsize: size_of::<T>() })
 }
 
-/// A tensor that owns the elements of an array: moved if they lie packed, row-major or column-major, else copied into row-major order.
+/// A tensor that owns the elements of an array: moved if they lie packed, row-major or
+/// column-major, else copied into row-major order.
 ///
 /// # Errors
 /// [`Error::TooManyDimensions`].
@@ -62,7 +69,8 @@ mod tests {
     #[test]
     fn arrays_of_every_order_keep_their_values_and_packed_ones_their_memory() {
         let row_major = Array::from_shape_vec(IxDyn(&[2, 3]), vec![1_i32, 2, 3, 4, 5, 6]).unwrap();
-        let column_major = Array::from_shape_vec(IxDyn(&[2, 3]).f(), vec![1_i32, 2, 3, 4, 5, 6]).unwrap();
+        let column_major =
+            Array::from_shape_vec(IxDyn(&[2, 3]).f(), vec![1_i32, 2, 3, 4, 5, 6]).unwrap();
         let every_other = row_major.clone().slice_move(s![.., ..;2]).into_dyn();
         for (array, moved) in [(row_major, true), (column_major, true), (every_other, false)] {
             let (expected, address) = (array.clone(), array.as_ptr());
@@ -82,7 +90,8 @@ mod tests {
     #[test]
     fn elements_with_gaps_are_not_viewed() {
         let tensor = Tensor::from_vec(vec![1_i16, 2, 3, 4], &[4]).unwrap();
-        let gaps = tensor.index(&[tensorferry_core::Index::Slice { start: 0, step: 2, len: 2 }]).unwrap();
+        let gaps =
+            tensor.index(&[tensorferry_core::Index::Slice { start: 0, step: 2, len: 2 }]).unwrap();
         assert_eq!(array_view::<i16>(&gaps).unwrap_err().code(), "not_viewable");
     }
 }

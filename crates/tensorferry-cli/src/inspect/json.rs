@@ -18,7 +18,8 @@ pub(super) fn write(out: &mut dyn Write, arrays: Vec<Value>) -> io::Result<()> {
 /// An array. What is not known, or is no number that JSON has, is null.
 pub(super) fn of(array: &Inspected) -> Value {
     let summary = &array.summary;
-    let (low, high) = summary.range.map_or((Value::Null, Value::Null), |(low, high)| (number(low), number(high)));
+    let (low, high) =
+        summary.range.map_or((Value::Null, Value::Null), |(low, high)| (number(low), number(high)));
     json!({
         "file": array.path.to_string_lossy(),
         "files": array.files,
@@ -47,7 +48,11 @@ pub(super) fn of(array: &Inspected) -> Value {
 /// `"little"` or `"big"`; null of elements of one byte, or where it is not stored as it is.
 fn byte_order(array: &Inspected) -> Option<&'static str> {
     let order = array.stored.filter(|_| array.dtype.size() > 1)?.order;
-    Some(if (order == ByteOrder::Native) == cfg!(target_endian = "little") { "little" } else { "big" })
+    Some(if (order == ByteOrder::Native) == cfg!(target_endian = "little") {
+        "little"
+    } else {
+        "big"
+    })
 }
 
 fn histogram(bars: &Bars) -> Value {
@@ -63,7 +68,9 @@ fn number(value: Scalar) -> Value {
     match value {
         Scalar::Bool(value) => value.into(),
         // Edges of 64 bits can be one past them: powers of two, which an f64 holds.
-        Scalar::Int(value) => Number::from_i128(value).map_or_else(|| float(value as f64), Value::Number),
+        Scalar::Int(value) => {
+            Number::from_i128(value).map_or_else(|| float(value as f64), Value::Number)
+        }
         Scalar::Float32(value) => float(value.into()),
         Scalar::Float64(value) => float(value),
         Scalar::Complex(re, im) => json!([float(re), float(im)]),

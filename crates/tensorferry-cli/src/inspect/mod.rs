@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
 use tensorferry::{Array, Arrays, DType, Error, Format, Opened, Stored, can_replace};
 
-/// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the values, a histogram
+/// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the
+/// values, a histogram
 ///
-/// Each file is looked at by itself; a quoted pattern ('part-*.npy') is one array of many files. All of an array is read, once, a few MiB
-/// at a time.
+/// Each file is looked at by itself; a quoted pattern ('part-*.npy') is one array of many files.
+/// All of an array is read, once, a few MiB at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
     /// The files
@@ -27,7 +28,8 @@ pub(crate) struct Inspect {
     /// Intervals of the histogram, at most
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
     bins: u16,
-    /// Write a page with tables, histograms, columns, rows and images, in one file that loads nothing
+    /// Write a page with tables, histograms, columns, rows and images, in one file that loads
+    /// nothing
     #[arg(long, value_name = "FILE.html", value_parser = html)]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -105,9 +107,13 @@ impl Inspect {
             match looked {
                 Ok(0) if shown == 0 && !self.json => text::write_empty(out, path)?,
                 Ok(status) => worst = outcome::worse(worst, status),
-                Err(failure @ (Failure::Library(Error::Stopped) | Failure::Output(_))) => return Err(failure),
+                Err(failure @ (Failure::Library(Error::Stopped) | Failure::Output(_))) => {
+                    return Err(failure);
+                }
                 // The others are looked at nevertheless.
-                Err(failure) if self.files.len() > 1 => worst = outcome::worse(worst, outcome::status(Err(failure))),
+                Err(failure) if self.files.len() > 1 => {
+                    worst = outcome::worse(worst, outcome::status(Err(failure)))
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -121,8 +127,16 @@ impl Inspect {
     }
 
     /// Looks at each array of a file, and says how it went with those that could not be looked at.
-    fn file(&self, path: &Path, stop: &Stop, each: &mut dyn FnMut(Array, Inspected) -> Outcome) -> Outcome<u8> {
-        let wanted = Wanted { bars: self.bins.into(), columns: if self.report.is_some() { page::COLUMNS } else { 0 } };
+    fn file(
+        &self,
+        path: &Path,
+        stop: &Stop,
+        each: &mut dyn FnMut(Array, Inspected) -> Outcome,
+    ) -> Outcome<u8> {
+        let wanted = Wanted {
+            bars: self.bins.into(),
+            columns: if self.report.is_some() { page::COLUMNS } else { 0 },
+        };
         let mut found = |name: Option<String>, array: Array, format, summary| {
             let inspected = Inspected {
                 path: path.to_owned(),
@@ -156,7 +170,9 @@ impl Inspect {
         };
         if let Some(together) = together(&arrays, &names, format, wanted, stop)? {
             let mut all = names.into_iter().zip(together);
-            return all.try_for_each(|(name, (array, summary))| found(Some(name), array, format, summary)).map(|()| 0);
+            return all
+                .try_for_each(|(name, (array, summary))| found(Some(name), array, format, summary))
+                .map(|()| 0);
         }
         let mut worst = 0;
         for name in names {
@@ -168,7 +184,9 @@ impl Inspect {
             });
             match looked {
                 Ok(()) => {}
-                Err(Failure::Library(error)) if !matches!(error, Error::Stopped) && arrays.len() > 1 => {
+                Err(Failure::Library(error))
+                    if !matches!(error, Error::Stopped) && arrays.len() > 1 =>
+                {
                     let error = Failure::Library(error);
                     outcome::complain(format_args!("{}: {name}: {error}", path.display()));
                     worst = outcome::worse(worst, outcome::status_of_failure(&error));
@@ -180,8 +198,9 @@ impl Inspect {
     }
 }
 
-/// The arrays of these names, and what they are like, where all are columns of the same records: these are read once. `None` where arrays lie
-/// apart, or one of them cannot be read, which then is found when each is looked at by itself.
+/// The arrays of these names, and what they are like, where all are columns of the same records:
+/// these are read once. `None` where arrays lie apart, or one of them cannot be read, which then is
+/// found when each is looked at by itself.
 fn together(
     arrays: &Arrays,
     names: &[String],
@@ -192,7 +211,10 @@ fn together(
     if format != Format::TfRecord || names.len() < 2 {
         return Ok(None);
     }
-    let all = names.iter().map(|name| Ok(arrays.get(name)?.stopped_by(stop))).collect::<Result<Vec<Array>, Error>>();
+    let all = names
+        .iter()
+        .map(|name| Ok(arrays.get(name)?.stopped_by(stop)))
+        .collect::<Result<Vec<Array>, Error>>();
     let Ok(all) = all else { return Ok(None) };
     match summarize_together(&all, wanted, stop) {
         Ok(summaries) => Ok(Some(all.into_iter().zip(summaries).collect())),

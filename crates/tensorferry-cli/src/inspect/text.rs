@@ -9,7 +9,8 @@ use tensorferry::{ByteOrder, DType, Kind, Scalar};
 /// What is printed on.
 pub(super) struct Screen {
     width: usize,
-    /// Whether bars are drawn with blocks, eight to a character, or with what every program can read.
+    /// Whether bars are drawn with blocks, eight to a character, or with what every program can
+    /// read.
     blocks: bool,
 }
 
@@ -17,7 +18,9 @@ impl Screen {
     /// stdout.
     pub(super) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
-        let width = terminal_size::terminal_size().filter(|_| terminal).map_or(80, |(width, _)| usize::from(width.0));
+        let width = terminal_size::terminal_size()
+            .filter(|_| terminal)
+            .map_or(80, |(width, _)| usize::from(width.0));
         Self { width: width.clamp(40, 160), blocks: terminal }
     }
 
@@ -34,7 +37,11 @@ impl Screen {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of characters on a screen")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of characters on a screen"
+)]
 fn steps(count: f64) -> usize {
     count as usize
 }
@@ -57,13 +64,16 @@ pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> 
     let size = if complex { "absolute value " } else { "" };
     let mean = summary.mean.map_or(String::new(), |mean| format!(", mean {}", mean_words(mean)));
     match summary.range {
-        Some((low, high)) => line("values", format!("{size}{} to {}{mean}", value(low), value(high)))?,
+        Some((low, high)) => {
+            line("values", format!("{size}{} to {}{mean}", value(low), value(high)))?
+        }
         None => line("values", "none that is finite".into())?,
     }
     if array.dtype.kind() == Kind::Float || complex {
         line("NaN", grouped(summary.nan))?;
         let (above, below) = (summary.positive_infinity, summary.negative_infinity);
-        let signs = if below > 0 { format!(" ({} negative)", grouped(below)) } else { String::new() };
+        let signs =
+            if below > 0 { format!(" ({} negative)", grouped(below)) } else { String::new() };
         line("infinite", format!("{}{signs}", grouped(above + below)))?;
     }
     line(
@@ -87,7 +97,12 @@ pub(super) fn mean_words(mean: Scalar) -> String {
     match mean {
         Scalar::Float64(mean) => rounded(mean, 6),
         Scalar::Complex(re, im) => {
-            format!("{}{}{}j", rounded(re, 6), if im.is_sign_negative() { "-" } else { "+" }, rounded(im.abs(), 6))
+            format!(
+                "{}{}{}j",
+                rounded(re, 6),
+                if im.is_sign_negative() { "-" } else { "+" },
+                rounded(im.abs(), 6)
+            )
         }
         other => other.to_string(),
     }
@@ -95,7 +110,9 @@ pub(super) fn mean_words(mean: Scalar) -> String {
 
 pub(super) fn byte_order(array: &Inspected) -> &'static str {
     match array.stored.filter(|_| array.dtype.size() > 1) {
-        Some(stored) if (stored.order == ByteOrder::Native) == cfg!(target_endian = "little") => ", little-endian",
+        Some(stored) if (stored.order == ByteOrder::Native) == cfg!(target_endian = "little") => {
+            ", little-endian"
+        }
         Some(_) => ", big-endian",
         None => "",
     }
@@ -124,11 +141,14 @@ pub(super) fn smallest_parts(array: &Inspected) -> (DType, Option<String>) {
 
 fn histogram(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
     let bars = &array.summary.histogram;
-    let (Some(most), Some(range)) = (bars.counts.iter().max(), array.summary.range) else { return Ok(()) };
+    let (Some(most), Some(range)) = (bars.counts.iter().max(), array.summary.range) else {
+        return Ok(());
+    };
     writeln!(out)?;
     let labels = labels(bars, range);
     let counts: Vec<String> = bars.counts.iter().map(|count| grouped(*count)).collect();
-    let widest = |words: &[String]| words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
+    let widest =
+        |words: &[String]| words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
     let (before, after) = (widest(&labels), widest(&counts));
     let width = screen.width.saturating_sub(before + after + 7).clamp(8, 80);
     for ((label, count), words) in labels.iter().zip(&bars.counts).zip(&counts) {

@@ -30,7 +30,8 @@ impl Complexes {
         let sizes: Vec<f64> = values.iter().map(size).collect();
         self.sizes.add(chunk, &sizes);
         let single = |part: f64| part.is_nan() || is_float32(part);
-        self.single = self.single && values.iter().all(|value| single(value.re) && single(value.im));
+        self.single =
+            self.single && values.iter().all(|value| single(value.re) && single(value.im));
     }
 
     pub(super) fn merge(&mut self, other: Self) {

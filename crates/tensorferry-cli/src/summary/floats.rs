@@ -30,7 +30,8 @@ impl Float for f64 {
 pub(super) struct Floats {
     /// The least and greatest finite value.
     pub(super) range: Option<(f64, f64)>,
-    /// The sum of the finite values of each chunk, by its number: added in the order of the chunks, whichever thread saw them.
+    /// The sum of the finite values of each chunk, by its number: added in the order of the chunks,
+    /// whichever thread saw them.
     sums: Vec<(u64, f64)>,
     /// How many are finite.
     pub(super) finite: u64,
@@ -79,7 +80,11 @@ impl Floats {
                 self.finite_block(F::WIDE, (low, high), block.iter().map(|value| value.wide()));
             } else {
                 // Something is not finite, or the sum of what is overflows.
-                let finite: Vec<f64> = block.iter().map(|value| value.wide()).filter(|value| self.is_finite(*value)).collect();
+                let finite: Vec<f64> = block
+                    .iter()
+                    .map(|value| value.wide())
+                    .filter(|value| self.is_finite(*value))
+                    .collect();
                 let (low, high, _) = extremes(&finite);
                 finite.iter().for_each(|value| total.add(*value));
                 if !finite.is_empty() {
@@ -107,7 +112,12 @@ impl Floats {
         false
     }
 
-    fn finite_block(&mut self, wide: bool, (low, high): (f64, f64), values: impl ExactSizeIterator<Item = f64> + Clone) {
+    fn finite_block(
+        &mut self,
+        wide: bool,
+        (low, high): (f64, f64),
+        values: impl ExactSizeIterator<Item = f64> + Clone,
+    ) {
         self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
         self.finite += values.len() as u64;
         let exact = &mut self.exact;
@@ -142,7 +152,8 @@ impl Floats {
     }
 }
 
-/// The least, the greatest and the sum of all, at least one; the sum is not finite if a value is not.
+/// The least, the greatest and the sum of all, at least one; the sum is not finite if a value is
+/// not.
 fn extremes<F: Float>(values: &[F]) -> (f64, f64, f64) {
     let mut low = [f64::INFINITY; LANES];
     let mut high = [f64::NEG_INFINITY; LANES];
@@ -161,7 +172,11 @@ fn extremes<F: Float>(values: &[F]) -> (f64, f64, f64) {
         high[0] = high[0].max(value.wide());
         sum[0] += value.wide();
     }
-    (low.into_iter().fold(f64::INFINITY, f64::min), high.into_iter().fold(f64::NEG_INFINITY, f64::max), sum.into_iter().sum())
+    (
+        low.into_iter().fold(f64::INFINITY, f64::min),
+        high.into_iter().fold(f64::NEG_INFINITY, f64::max),
+        sum.into_iter().sum(),
+    )
 }
 
 /// A sum that keeps what rounding takes away (Neumaier's).
@@ -174,7 +189,11 @@ pub(super) struct Compensated {
 impl Compensated {
     pub(super) fn add(&mut self, value: f64) {
         let sum = self.sum + value;
-        self.lost += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
+        self.lost += if self.sum.abs() >= value.abs() {
+            (self.sum - sum) + value
+        } else {
+            (value - sum) + self.sum
+        };
         self.sum = sum;
     }
 
@@ -213,7 +232,11 @@ mod tests {
         // Every float16 there is, and its neighbours among what float32 holds.
         let finite = (0..0x7c00_u16).map(|bits| {
             let (exponent, fraction) = (i32::from(bits >> 10), f64::from(bits & 0x3ff));
-            if exponent == 0 { fraction * 2.0_f64.powi(-24) } else { (1024.0 + fraction) * 2.0_f64.powi(exponent - 25) }
+            if exponent == 0 {
+                fraction * 2.0_f64.powi(-24)
+            } else {
+                (1024.0 + fraction) * 2.0_f64.powi(exponent - 25)
+            }
         });
         for value in finite {
             assert!(is_float16(value) && is_float16(-value), "{value}");

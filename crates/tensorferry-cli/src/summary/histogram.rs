@@ -1,9 +1,10 @@
 //! A histogram of values whose range is not known before they have been seen.
 //!
 //! # Rationale
-//! Bins are as wide as a power of two, and start at multiples of it. When a value lies outside, the width is doubled until all bins
-//! there are reach it, and bins are merged in pairs: exactly, for a wide bin is two narrow ones. How wide they are in the end depends on
-//! the range of all values alone, not on their order, so that parts of an array can be counted apart and merged.
+//! Bins are as wide as a power of two, and start at multiples of it. When a value lies outside, the
+//! width is doubled until all bins there are reach it, and bins are merged in pairs: exactly, for a
+//! wide bin is two narrow ones. How wide they are in the end depends on the range of all values
+//! alone, not on their order, so that parts of an array can be counted apart and merged.
 
 /// How many bins there are at most.
 const BINS: usize = 2048;
@@ -78,9 +79,11 @@ impl Place for f64 {
 
     #[inline]
     fn bin_by(self, scale: f64) -> i64 {
-        // -0.0 + 0.0 is 0.0: zero is in the bin that begins there, and a product of -0.0 is a negative number that vanished.
+        // -0.0 + 0.0 is 0.0: zero is in the bin that begins there, and a product of -0.0 is a
+        // negative number that vanished.
         let scaled = (self + 0.0) * scale;
-        // Rounded to the nearest integer, and one less where that was up: without a branch, which half of all values would take.
+        // Rounded to the nearest integer, and one less where that was up: without a branch, which
+        // half of all values would take.
         let shifted = scaled + ROUNDS;
         let nearest = shifted - ROUNDS;
         let integer = shifted.to_bits().cast_signed() - ROUNDS.to_bits().cast_signed();
@@ -88,13 +91,15 @@ impl Place for f64 {
     }
 }
 
-/// A number of no more than 51 bits, added to this, is rounded to an integer, which is what the sum's bits say then.
+/// A number of no more than 51 bits, added to this, is rounded to an integer, which is what the
+/// sum's bits say then.
 const ROUNDS: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 
 /// The least power that numbers are divided by: by less, the divisor would not be finite.
 const LEAST: i32 = -1000;
 
-/// The greatest power of two that is no greater, as its exponent; of a subnormal number that of the least normal one.
+/// The greatest power of two that is no greater, as its exponent; of a subnormal number that of the
+/// least normal one.
 fn exponent(value: f64) -> i32 {
     let biased = (value.to_bits() >> 52) & 0x7ff;
     i32::try_from(biased).unwrap_or(0).max(1) - 1023
@@ -123,7 +128,8 @@ impl Histogram {
         self.widen(self.power.max(P::least_power(low, high)));
         loop {
             let (least, most) = (low.bin(self.power), high.bin(self.power));
-            let (least, most) = self.used.map_or((least, most), |(a, b)| (a.min(least), b.max(most)));
+            let (least, most) =
+                self.used.map_or((least, most), |(a, b)| (a.min(least), b.max(most)));
             if fits(least, most) {
                 self.used = Some((least, most));
                 let last = self.first.saturating_add(LAST);
@@ -181,7 +187,9 @@ impl Histogram {
             if fits(least, most) {
                 self.used = Some((least, most));
                 self.move_to(least);
-                for (at, count) in (other.first..).zip(&other.counts).filter(|(_, count)| **count > 0) {
+                for (at, count) in
+                    (other.first..).zip(&other.counts).filter(|(_, count)| **count > 0)
+                {
                     self.counts[index(at - least)] += count;
                 }
                 return;
@@ -190,8 +198,9 @@ impl Histogram {
         }
     }
 
-    /// At most `bars` bins that are equally wide and hold all values: the power of two of which their edges are multiples, the edges,
-    /// one more than there are counts, and the counts. None if nothing was counted.
+    /// At most `bars` bins that are equally wide and hold all values: the power of two of which
+    /// their edges are multiples, the edges, one more than there are counts, and the counts. None
+    /// if nothing was counted.
     pub(crate) fn bars(&self, bars: usize) -> (i32, Vec<i128>, Vec<u64>) {
         let Some((least, most)) = self.used else { return (0, Vec::new(), Vec::new()) };
         let bars = i64::try_from(bars.clamp(1, BINS)).unwrap_or(1);
@@ -204,7 +213,8 @@ impl Histogram {
         for (at, count) in (self.first..).zip(&self.counts).filter(|(_, count)| **count > 0) {
             counts[index((at - start) / together)] += count;
         }
-        let edges = (0..).take(count + 1).map(|at| i128::from(start) + at * i128::from(together)).collect();
+        let edges =
+            (0..).take(count + 1).map(|at| i128::from(start) + at * i128::from(together)).collect();
         (self.power, edges, counts)
     }
 }
@@ -224,7 +234,9 @@ mod tests {
     /// A generator of numbers that are the same in every run.
     fn numbers(mut seed: u64) -> impl Iterator<Item = u64> {
         std::iter::repeat_with(move || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             seed ^ (seed >> 29)
         })
     }
@@ -253,12 +265,18 @@ mod tests {
         }
         for bars in [1, 2, 7, 16, BINS] {
             let (power, edges, counts) = whole.bars(bars);
-            assert!(!counts.is_empty() && counts.len() <= bars && edges.len() == counts.len() + 1, "{}", counts.len());
+            assert!(
+                !counts.is_empty() && counts.len() <= bars && edges.len() == counts.len() + 1,
+                "{}",
+                counts.len()
+            );
             assert_eq!(counts.iter().sum::<u64>(), values.len() as u64);
             assert!(counts[0] > 0 && counts[counts.len() - 1] > 0, "bars at the ends hold values");
             let width = 2.0_f64.powi(power);
             for (pair, count) in edges.windows(2).zip(counts) {
-                let inside = |v: &&P| (pair[0] as f64) * width <= value(**v) && value(**v) < (pair[1] as f64) * width;
+                let inside = |v: &&P| {
+                    (pair[0] as f64) * width <= value(**v) && value(**v) < (pair[1] as f64) * width
+                };
                 assert_eq!(values.iter().filter(inside).count() as u64, count, "{pair:?} {power}");
             }
         }
@@ -266,7 +284,9 @@ mod tests {
 
     #[test]
     fn integers_are_counted_where_they_are() {
-        let of = |keep: u32| -> Vec<i64> { numbers(keep.into()).take(1000).map(|n| n.cast_signed() >> (64 - keep)).collect() };
+        let of = |keep: u32| -> Vec<i64> {
+            numbers(keep.into()).take(1000).map(|n| n.cast_signed() >> (64 - keep)).collect()
+        };
         for keep in [1, 4, 8, 12, 20, 40, 50] {
             check(&of(keep), |v| v as f64);
         }

@@ -54,11 +54,15 @@ impl Integers {
         self.count += values.len() as u64;
         for block in values.chunks(BLOCK) {
             let Some(first) = block.first() else { continue };
-            let (low, high) = block.iter().fold((*first, *first), |(low, high), value| (low.min(*value), high.max(*value)));
+            let (low, high) = block
+                .iter()
+                .fold((*first, *first), |(low, high), value| (low.min(*value), high.max(*value)));
             let (low, high) = (low.key(), high.key());
             self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
             // In halves, which do not overflow.
-            let halves = |(above, below), value: &I| (above + (value.key() >> 32), below + (value.key() & 0xffff_ffff));
+            let halves = |(above, below), value: &I| {
+                (above + (value.key() >> 32), below + (value.key() & 0xffff_ffff))
+            };
             let (above, below) = block.iter().fold((0, 0), halves);
             self.sum += (i128::from(above) << 32) + i128::from(below);
             self.histogram.add(low, high, block.iter().map(|value| value.key()));
@@ -77,13 +81,15 @@ impl Integers {
 
     /// The least and greatest value.
     pub(super) fn range(&self) -> Option<(i128, i128)> {
-        self.range.map(|(low, high)| (i128::from(low) + self.offset, i128::from(high) + self.offset))
+        self.range
+            .map(|(low, high)| (i128::from(low) + self.offset, i128::from(high) + self.offset))
     }
 
     pub(super) fn mean(&self) -> Option<f64> {
         let count = i128::from(self.count);
         // The whole part exactly, so that a large mean loses nothing to rounding twice.
-        let (whole, rest) = (self.sum.checked_div_euclid(count)?, self.sum.checked_rem_euclid(count)?);
+        let (whole, rest) =
+            (self.sum.checked_div_euclid(count)?, self.sum.checked_rem_euclid(count)?);
         Some((whole + self.offset) as f64 + rest as f64 / count as f64)
     }
 }

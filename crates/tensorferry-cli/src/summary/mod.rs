@@ -1,8 +1,10 @@
-//! What the elements of an array are like: range, mean, smallest dtype, histogram. In one pass, from a fixed amount of memory.
+//! What the elements of an array are like: range, mean, smallest dtype, histogram. In one pass,
+//! from a fixed amount of memory.
 //!
 //! # Rationale
-//! The calling thread reads chunks in order, which is how files are read fastest, and the machine's other cores look at them. What
-//! they find does not depend on which of them looked at what: see [`histogram`] and `Floats::mean`.
+//! The calling thread reads chunks in order, which is how files are read fastest, and the machine's
+//! other cores look at them. What they find does not depend on which of them looked at what: see
+//! [`histogram`] and `Floats::mean`.
 
 mod complex;
 mod floats;
@@ -18,9 +20,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tensorferry::dataset::{Dataset, Stop};
-use tensorferry::{Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert};
+use tensorferry::{
+    Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert,
+};
 
-/// What the elements of an array are like. Of complex numbers, range and histogram are those of their absolute values.
+/// What the elements of an array are like. Of complex numbers, range and histogram are those of
+/// their absolute values.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     /// The least and greatest finite value, if there is one.
@@ -42,7 +47,8 @@ pub(crate) struct Summary {
 /// How many values there are in intervals of one width.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bars {
-    /// Where each begins, and where the last ends. A value at an edge is in the interval that begins there.
+    /// Where each begins, and where the last ends. A value at an edge is in the interval that
+    /// begins there.
     pub(crate) edges: Vec<Scalar>,
     pub(crate) counts: Vec<u64>,
 }
@@ -73,20 +79,29 @@ pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
     summaries.pop().ok_or(Error::Stopped) // there is one
 }
 
-/// Looks at all elements of arrays with the same number of rows, which are read together: once, where they are of one source.
+/// Looks at all elements of arrays with the same number of rows, which are read together: once,
+/// where they are of one source.
 ///
 /// # Errors
 /// As [`summarize`], of whichever array fails first.
-pub(crate) fn summarize_together(arrays: &[Array], wanted: Wanted, stop: &Stop) -> Result<Vec<Summary>> {
+pub(crate) fn summarize_together(
+    arrays: &[Array],
+    wanted: Wanted,
+    stop: &Stop,
+) -> Result<Vec<Summary>> {
     let row: usize = arrays.iter().map(|array| array.nbytes() / array.len().max(1)).sum();
-    let batches = Dataset::from_rows(arrays.iter().cloned())?.batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS), false)?;
+    let batches = Dataset::from_rows(arrays.iter().cloned())?
+        .batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS), false)?;
     let parts = (0..).zip(batches.iter()).flat_map(|(number, batch)| {
         let batch = stop.check().and(batch);
         let (values, failed) = match batch {
             Ok(values) => (values, None),
             Err(error) => (Vec::new(), Some(Err(error))),
         };
-        let rows = values.into_iter().enumerate().map(move |(which, value)| Ok((which, number, value.into_tensor()?)));
+        let rows = values
+            .into_iter()
+            .enumerate()
+            .map(move |(which, value)| Ok((which, number, value.into_tensor()?)));
         rows.chain(failed)
     });
     look_at(arrays, wanted, parts)
@@ -95,7 +110,11 @@ pub(crate) fn summarize_together(arrays: &[Array], wanted: Wanted, stop: &Stop) 
 /// A part of an array: which array, the number of the part, its rows.
 type Part = (usize, u64, Tensor);
 
-fn look_at(arrays: &[Array], wanted: Wanted, parts: impl Iterator<Item = Result<Part>>) -> Result<Vec<Summary>> {
+fn look_at(
+    arrays: &[Array],
+    wanted: Wanted,
+    parts: impl Iterator<Item = Result<Part>>,
+) -> Result<Vec<Summary>> {
     let tally = |array: &Array| match array.shape() {
         [_, columns] => Tally::new(array.dtype(), wanted.columns.min(*columns)),
         _ => Tally::new(array.dtype(), 0),
@@ -186,7 +205,9 @@ impl Tally {
             DType::UInt16 => self.integers::<u16>(chunk, &packed::<u16>(rows)?),
             DType::UInt32 => self.integers::<u32>(chunk, &packed::<u32>(rows)?),
             DType::UInt64 => self.integers::<u64>(chunk, &packed::<u64>(rows)?),
-            DType::Float16 | DType::BFloat16 => self.floats::<f32>(chunk, &converted(rows, DType::Float32)?),
+            DType::Float16 | DType::BFloat16 => {
+                self.floats::<f32>(chunk, &converted(rows, DType::Float32)?)
+            }
             DType::Float32 => self.floats::<f32>(chunk, &packed::<f32>(rows)?),
             DType::Float64 => self.floats::<f64>(chunk, &packed::<f64>(rows)?),
             DType::Complex64 | DType::Complex128 => {
@@ -247,7 +268,8 @@ impl Tally {
 
 /// The rows packed, in this machine's byte order: as they are, if they are.
 fn packed<T: Element>(rows: &Tensor) -> Result<Tensor> {
-    let packed = rows.byte_order() == ByteOrder::Native && rows.view::<T>().is_ok_and(|view| view.as_slice().is_some());
+    let packed = rows.byte_order() == ByteOrder::Native
+        && rows.view::<T>().is_ok_and(|view| view.as_slice().is_some());
     if packed { Ok(rows.clone()) } else { convert(&rows.as_view(), rows.dtype(), Casting::Checked) }
 }
 
@@ -273,7 +295,11 @@ impl Values {
                 let smallest = if tally.single { DType::Complex64 } else { dtype };
                 let seen = tally.sizes.finite + tally.sizes.nan + tally.sizes.positive_infinity > 0;
                 let mean = tally.mean().map(|(re, im)| Scalar::Complex(re, im));
-                Summary { mean, smallest: seen.then_some(smallest), ..of_floats(&tally.sizes, DType::Float64, bars) }
+                Summary {
+                    mean,
+                    smallest: seen.then_some(smallest),
+                    ..of_floats(&tally.sizes, DType::Float64, bars)
+                }
             }
         }
     }
@@ -288,7 +314,9 @@ impl Bars {
 }
 
 fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
-    let value = |value: i128| if dtype == DType::Bool { Scalar::Bool(value != 0) } else { Scalar::Int(value) };
+    let value = |value: i128| {
+        if dtype == DType::Bool { Scalar::Bool(value != 0) } else { Scalar::Int(value) }
+    };
     // No edge is more than one interval outside of 64 bits.
     let edge = |edge: i128, power: i32| Scalar::Int((edge << power.clamp(0, 64)) + tally.offset);
     Summary {
@@ -297,7 +325,11 @@ fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
         nan: 0,
         positive_infinity: 0,
         negative_infinity: 0,
-        smallest: if dtype == DType::Bool { tally.range().map(|_| dtype) } else { tally.range().and_then(narrowest) },
+        smallest: if dtype == DType::Bool {
+            tally.range().map(|_| dtype)
+        } else {
+            tally.range().and_then(narrowest)
+        },
         histogram: Bars::new(&tally.histogram, bars, edge),
         fine: Bars::new(&tally.histogram, FINE, edge),
         columns: Vec::new(),
@@ -311,7 +343,9 @@ fn of_floats(tally: &Floats, dtype: DType, bars: usize) -> Summary {
         _ => Scalar::Float32(value as f32),
     };
     // Of the greatest numbers the last interval ends past what there is.
-    let edge = |edge: i128, power: i32| Scalar::Float64((edge as f64 * 2.0_f64.powi(power)).clamp(f64::MIN, f64::MAX));
+    let edge = |edge: i128, power: i32| {
+        Scalar::Float64((edge as f64 * 2.0_f64.powi(power)).clamp(f64::MIN, f64::MAX))
+    };
     Summary {
         range: tally.range.map(|(low, high)| (value(low), value(high))),
         mean: tally.mean().map(Scalar::Float64),
@@ -328,18 +362,26 @@ fn of_floats(tally: &Floats, dtype: DType, bars: usize) -> Summary {
 /// The smallest integer dtype of this range.
 fn narrowest((low, high): (i128, i128)) -> Option<DType> {
     let kind = if low >= 0 { Kind::Unsigned } else { Kind::Signed };
-    let holds = |dtype: &DType| dtype.integer_range().is_some_and(|(least, most)| least <= low && high <= most);
+    let holds = |dtype: &DType| {
+        dtype.integer_range().is_some_and(|(least, most)| least <= low && high <= most)
+    };
     DType::ALL.into_iter().filter(|dtype| dtype.kind() == kind).find(holds)
 }
 
 /// The smallest dtype that holds floats as they are; of two of one size, the one they are in.
-#[allow(clippy::cast_possible_truncation, reason = "a float out of range saturates, which puts it out of every dtype's range")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a float out of range saturates, which puts it out of every dtype's range"
+)]
 fn smallest_float(tally: &Floats, dtype: DType) -> Option<DType> {
     if tally.finite + tally.nan + tally.positive_infinity + tally.negative_infinity == 0 {
         return None;
     }
     let exact = tally.exact;
-    let integer = tally.range.filter(|_| exact.whole).and_then(|(low, high)| narrowest((low as i128, high as i128)));
+    let integer = tally
+        .range
+        .filter(|_| exact.whole)
+        .and_then(|(low, high)| narrowest((low as i128, high as i128)));
     let float = if exact.float16 { DType::Float16 } else { DType::Float32 };
     let float = (exact.float16 || exact.float32).then_some(float);
     [Some(dtype), integer, float].into_iter().flatten().min_by_key(|dtype| dtype.size())

@@ -12,8 +12,8 @@ use core::str::FromStr;
 /// | `Saturate` | clamp | truncate, clamp, NaN -> 0 | nearest | nearest |
 /// | `Wrap` | two's complement | error: not defined | nearest | nearest |
 ///
-/// bool -> number is 0 or 1. number -> bool is checked to be 0 or 1; under `Saturate` and `Wrap` non-zero is true. complex -> anything
-/// real is an error.
+/// bool -> number is 0 or 1. number -> bool is checked to be 0 or 1; under `Saturate` and `Wrap`
+/// non-zero is true. complex -> anything real is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Casting {
     /// An error that names the first misfit.

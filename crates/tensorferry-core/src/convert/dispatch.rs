@@ -1,12 +1,14 @@
 //! Which compiled kernel runs: the only file that looks at the CPU.
 //!
 //! # Rationale
-//! A kernel is one plain loop, compiled once per pair of dtypes, casting and level of vector instructions. It is chosen once per
-//! conversion. [`table`] is the list of what exists: a pair stands in the row that says in which ways its values can fail to fit, and
-//! only the castings that differ there are compiled.
+//! A kernel is one plain loop, compiled once per pair of dtypes, casting and level of vector
+//! instructions. It is chosen once per conversion. [`table`] is the list of what exists: a pair
+//! stands in the row that says in which ways its values can fail to fit, and only the castings that
+//! differ there are compiled.
 //!
 //! # Limitations
-//! Complex targets made from real numbers are rare and bound by memory: they are compiled for the least CPU only.
+//! Complex targets made from real numbers are rare and bound by memory: they are compiled for the
+//! least CPU only.
 
 use super::Casting;
 use super::halves::{Brain, Half};
@@ -15,7 +17,8 @@ use crate::DType;
 #[cfg(target_arch = "x86_64")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// Reads `n` elements, writes `n`, neither overlapping nor necessarily aligned, in native order; whether all values fit.
+/// Reads `n` elements, writes `n`, neither overlapping nor necessarily aligned, in native order;
+/// whether all values fit.
 type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
 
 /// What turns packed elements of one dtype into packed elements of another.
@@ -29,14 +32,16 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// Converts `n` elements; whether all values fit. What is written for one that does not is unspecified.
+    /// Converts `n` elements; whether all values fit. What is written for one that does not is
+    /// unspecified.
     ///
     /// # Safety
-    /// `n` elements of the source's dtype at `src` are readable and initialised, `n` of the target's at `dst` writable, and they do not
-    /// overlap.
+    /// `n` elements of the source's dtype at `src` are readable and initialised, `n` of the
+    /// target's at `dst` writable, and they do not overlap.
     #[inline]
     pub(super) unsafe fn run(&self, src: *const u8, dst: *mut u8, n: usize) -> bool {
-        // SAFETY: the caller's promise, with `parts` numbers in each element; `Kernel::at` took only a level that this CPU has.
+        // SAFETY: the caller's promise, with `parts` numbers in each element; `Kernel::at` took
+        // only a level that this CPU has.
         unsafe { (self.run)(src, dst, n * self.parts) }
     }
 }
@@ -113,11 +118,13 @@ pub trait Wide {
     /// What comes of it.
     type Output;
 
-    /// Does it. Has to be `#[inline(always)]`, like all it calls: only what is inlined is compiled for each level.
+    /// Does it. Has to be `#[inline(always)]`, like all it calls: only what is inlined is compiled
+    /// for each level.
     fn run(self) -> Self::Output;
 }
 
-/// Does the work with the vector instructions that this CPU has. What comes of it is the same with all of them.
+/// Does the work with the vector instructions that this CPU has. What comes of it is the same with
+/// all of them.
 pub fn widely<W: Wide>(work: W) -> W::Output {
     match Level::best() {
         // SAFETY: the CPU has the instructions of this level.

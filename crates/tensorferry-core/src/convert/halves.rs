@@ -1,5 +1,10 @@
-//! The two 16-bit floats in plain bit arithmetic without branches, which the compiler vectorises on every CPU.
-#![allow(clippy::cast_possible_truncation, clippy::cast_lossless, reason = "rounding to 16 bits is what this file is for")]
+//! The two 16-bit floats in plain bit arithmetic without branches, which the compiler vectorises on
+//! every CPU.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_lossless,
+    reason = "rounding to 16 bits is what this file is for"
+)]
 
 /// An IEEE 754 binary16 as it lies in memory.
 #[derive(Clone, Copy)]
@@ -32,8 +37,11 @@ impl Half {
         const MAGIC: u32 = ((127 - 15) + (23 - 10) + 1) << 23; // 0.5, whose last bit weighs 2^-24
         let sign = value.to_bits() & 0x8000_0000;
         let magnitude = value.to_bits() ^ sign;
-        let normal = magnitude.wrapping_sub((127 - 15) << 23).wrapping_add(0xfff + (magnitude >> 13 & 1)) >> 13;
-        let tiny = (f32::from_bits(magnitude) + f32::from_bits(MAGIC)).to_bits().wrapping_sub(MAGIC);
+        let normal =
+            magnitude.wrapping_sub((127 - 15) << 23).wrapping_add(0xfff + (magnitude >> 13 & 1))
+                >> 13;
+        let tiny =
+            (f32::from_bits(magnitude) + f32::from_bits(MAGIC)).to_bits().wrapping_sub(MAGIC);
         let nan = 0x7e00 | (magnitude >> 13 & 0x1ff);
         let special = if magnitude > 0x7f80_0000 { nan } else { 0x7c00 };
         let out = if magnitude < 113 << 23 { tiny } else { normal };
@@ -59,7 +67,8 @@ impl Brain {
     pub(super) fn nearest(value: f32) -> Self {
         let bits = value.to_bits();
         let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let nan = (bits >> 16) | 0x40; // rounding could carry a NaN into an infinity, so it is only cut short
+        // rounding could carry a NaN into an infinity, so it is only cut short
+        let nan = (bits >> 16) | 0x40;
         Self((if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) as u16)
     }
 
@@ -69,8 +78,9 @@ impl Brain {
     }
 }
 
-/// The `f32` towards zero, with its last bit set if anything was lost: rounding it once more, to fewer bits, gives what rounding
-/// `value` directly would (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+/// The `f32` towards zero, with its last bit set if anything was lost: rounding it once more, to
+/// fewer bits, gives what rounding `value` directly would (Boldo and Melquiond, "Emulation of FMA
+/// and correctly rounded sums", 2008).
 #[inline(always)]
 pub(super) fn round_to_odd(value: f64) -> f32 {
     let near = value as f32;

@@ -1,8 +1,9 @@
 //! How one value becomes another, branch-free: what the compiler turns into vector code.
 //!
 //! # Rationale
-//! A lane never stops at a value that does not fit. It writes something and reports a mask; the loop ORs the masks together and asks
-//! once. Where a test is possible in the source's own width, the mask has that width, so that a vector holds as many masks as values.
+//! A lane never stops at a value that does not fit. It writes something and reports a mask; the
+//! loop ORs the masks together and asks once. Where a test is possible in the source's own width,
+//! the mask has that width, so that a vector holds as many masks as values.
 //!
 //! # Limitations
 //! Which value did not fit is not known afterwards: a second pass with the oracle finds out.
@@ -104,7 +105,8 @@ macro_rules! from_int {
         }
         #[inline(always)]
         fn checked(self) -> ($d, $us) {
-            // Where the signs differ, the top bit of the source is a value that the target, no wider, cannot hold.
+            // Where the signs differ, the top bit of the source is a value that the target, no
+            // wider, cannot hold.
             const ALWAYS: bool = <$s>::MIN as i128 >= <$d>::MIN as i128 && <$s>::MAX as i128 <= <$d>::MAX as i128;
             const CROSS: bool = (<$s>::MIN == 0) != (<$d>::MIN == 0) && !ALWAYS;
             const TOP: $us = if CROSS { 1 << (<$us>::BITS - 1) } else { 0 };
@@ -139,13 +141,15 @@ macro_rules! bound {
     };
 }
 
-/// The whole part of a float, 0 where an integer type does not hold it, and whether it does. `as` saturates and does not vectorise.
+/// The whole part of a float, 0 where an integer type does not hold it, and whether it does. `as`
+/// saturates and does not vectorise.
 macro_rules! whole_part {
     ($x:expr, $f:ty, $i:ty) => {{
         let x: $f = $x;
         let inside = (x >= <$i>::MIN as $f) & (x < bound!($i, $f));
         let x: $f = if inside { x } else { 0.0 };
-        // SAFETY: 0, or at least the type's least value and less than the bound: finite, and its whole part is in range.
+        // SAFETY: 0, or at least the type's least value and less than the bound: finite, and its
+        // whole part is in range.
         (unsafe { x.to_int_unchecked::<$i>() }, inside)
     }};
 }
@@ -223,7 +227,8 @@ impl Cast<f32> for f64 {
     }
 }
 
-/// Half-width floats: widening to `f32` is exact, so everything that starts from one starts from there.
+/// Half-width floats: widening to `f32` is exact, so everything that starts from one starts from
+/// there.
 macro_rules! halves {
     ($($h:ty: $($d:ty)*);*) => {$(
         $(impl Cast<$d> for $h {
@@ -274,7 +279,8 @@ macro_rules! halves {
 }
 halves!(Half: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Brain; Brain: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Half);
 
-/// Integers to half-width floats, by way of an `f32` that rounds no second time: exact, or rounded to odd.
+/// Integers to half-width floats, by way of an `f32` that rounds no second time: exact, or rounded
+/// to odd.
 macro_rules! int_to_halves {
     (@ $h:ident $i:ty, $us:ty, $x:ident => $single:expr) => {
         impl Cast<$h> for $i {
@@ -304,7 +310,8 @@ int_to_halves!(
     u64, u64, x => round_to_odd(sticky(x))
 );
 
-/// A float that any rounding to far fewer than 52 bits treats like `magnitude`: the bits that `f64` cannot hold become one.
+/// A float that any rounding to far fewer than 52 bits treats like `magnitude`: the bits that `f64`
+/// cannot hold become one.
 #[inline(always)]
 fn sticky(magnitude: u64) -> f64 {
     let squashed = (magnitude & !0xfff) | (((magnitude & 0xfff) != 0) as u64) << 12;

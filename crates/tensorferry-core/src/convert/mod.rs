@@ -14,9 +14,10 @@
 //! ```
 //!
 //! # Rationale
-//! [`scalar`] says what is right, one value at a time. Kernels do the same to packed elements, branch-free, and only report whether
-//! all values fit; if not, a second pass with the oracle finds out which. So the check costs nothing where memory is the limit, and a
-//! conversion that succeeds reads its source once.
+//! [`scalar`] says what is right, one value at a time. Kernels do the same to packed elements,
+//! branch-free, and only report whether all values fit; if not, a second pass with the oracle finds
+//! out which. So the check costs nothing where memory is the limit, and a conversion that succeeds
+//! reads its source once.
 //!
 //! # Limitations
 //! This crate starts no threads: `tensorferry` splits a [`Conversion`] over the machine's cores.
@@ -49,8 +50,11 @@ use crate::{BufferMut, ByteOrder, DType, Layout, Result, Tensor, View, ViewMut};
 pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     let layout = Layout::contiguous(src.layout().shape(), to.size())?;
     let mut buffer = BufferMut::zeroed(layout.nbytes())?;
-    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through `out` while `out` lives.
-    let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_slice().as_mut_ptr()) };
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through
+    // `out` while `out` lives.
+    let mut out = unsafe {
+        ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_slice().as_mut_ptr())
+    };
     convert_into(src, &mut out, casting)?;
     Tensor::new(to, ByteOrder::Native, layout, buffer.freeze(), 0)
 }

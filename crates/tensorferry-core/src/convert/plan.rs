@@ -1,4 +1,5 @@
-//! In which order elements are visited: dimensions merged, sorted for the memory, and cut into tiles.
+//! In which order elements are visited: dimensions merged, sorted for the memory, and cut into
+//! tiles.
 
 use crate::{Dims, Layout, Strides};
 
@@ -12,7 +13,8 @@ pub(super) struct Plan {
     pub(super) start: [isize; 2],
 }
 
-/// Elements to visit at once: `rows` x `cols`, and the bytes from row to row and from column to column.
+/// Elements to visit at once: `rows` x `cols`, and the bytes from row to row and from column to
+/// column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     pub(super) rows: usize,
@@ -38,8 +40,14 @@ impl Plan {
     pub(super) fn convert(src: &Layout, dst: &Layout) -> Self {
         if src.is_c_contiguous() && dst.is_c_contiguous() {
             // What merging would come to: most conversions, and small ones feel the difference.
-            let [from, to] = [src, dst].map(|layout| Strides::from_slice(&[layout.itemsize().cast_signed()]));
-            return Self { shape: Dims::from_slice(&[src.len()]), src: from, dst: to, start: [0, 0] };
+            let [from, to] =
+                [src, dst].map(|layout| Strides::from_slice(&[layout.itemsize().cast_signed()]));
+            return Self {
+                shape: Dims::from_slice(&[src.len()]),
+                src: from,
+                dst: to,
+                start: [0, 0],
+            };
         }
         let mut plan = Self::new(src.shape(), src.strides(), dst.strides());
         plan.ascend();
@@ -50,9 +58,14 @@ impl Plan {
 
     /// Visits the elements of a layout in the order of its memory, and each memory location once.
     pub(super) fn scan(src: &Layout) -> Self {
-        let shape: Dims =
-            src.shape().iter().zip(src.strides()).map(|(&dim, &stride)| if stride == 0 { dim.min(1) } else { dim }).collect();
-        // The destination's strides decide about order: they are those of the source until it is found.
+        let shape: Dims = src
+            .shape()
+            .iter()
+            .zip(src.strides())
+            .map(|(&dim, &stride)| if stride == 0 { dim.min(1) } else { dim })
+            .collect();
+        // The destination's strides decide about order: they are those of the source until it is
+        // found.
         let mut plan = Self::new(&shape, src.strides(), src.strides());
         plan.ascend();
         plan.sort();
@@ -71,7 +84,8 @@ impl Plan {
     }
 
     fn new(shape: &[usize], src: &[isize], dst: &[isize]) -> Self {
-        let mut plan = Self { shape: Dims::new(), src: Strides::new(), dst: Strides::new(), start: [0, 0] };
+        let mut plan =
+            Self { shape: Dims::new(), src: Strides::new(), dst: Strides::new(), start: [0, 0] };
         for ((&dim, &src), &dst) in shape.iter().zip(src).zip(dst) {
             if dim != 1 {
                 plan.shape.push(dim);
@@ -108,7 +122,8 @@ impl Plan {
         }
     }
 
-    /// Makes one dimension of two wherever one step of the outer is a whole inner dimension, at both ends.
+    /// Makes one dimension of two wherever one step of the outer is a whole inner dimension, at
+    /// both ends.
     fn merge(&mut self) {
         let mut kept = 0;
         for axis in 1..self.shape.len() {
@@ -153,7 +168,9 @@ impl Plan {
         if self.shape[0] >= 16 {
             return 0;
         }
-        (0..self.shape.len()).max_by_key(|&axis| (self.shape[axis], core::cmp::Reverse(axis))).unwrap_or(0)
+        (0..self.shape.len())
+            .max_by_key(|&axis| (self.shape[axis], core::cmp::Reverse(axis)))
+            .unwrap_or(0)
     }
 
     /// How many pieces it could be split into.
@@ -173,7 +190,8 @@ impl Plan {
         (self, rest)
     }
 
-    /// Cuts rows of the innermost dimension, however long, out of the elements; stops when `visit` returns false.
+    /// Cuts rows of the innermost dimension, however long, out of the elements; stops when `visit`
+    /// returns false.
     pub(super) fn rows(&self, mut visit: impl FnMut([isize; 2], usize) -> bool) -> bool {
         let last = self.shape.len() - 1;
         let cols = self.shape[last];
@@ -183,19 +201,30 @@ impl Plan {
         self.outer([last, last], |start| visit(start, cols))
     }
 
-    /// Cuts tiles of at most `limit` elements out of the elements; stops when `visit` returns false.
+    /// Cuts tiles of at most `limit` elements out of the elements; stops when `visit` returns
+    /// false.
     ///
-    /// With `in_order` they come in the order of the dimensions; else, where source and destination run along different dimensions,
-    /// tiles are square, so that both ends use whole cache lines.
-    pub(super) fn tiles(&self, limit: usize, in_order: bool, mut visit: impl FnMut([isize; 2], Tile) -> bool) -> bool {
+    /// With `in_order` they come in the order of the dimensions; else, where source and destination
+    /// run along different dimensions, tiles are square, so that both ends use whole cache lines.
+    pub(super) fn tiles(
+        &self,
+        limit: usize,
+        in_order: bool,
+        mut visit: impl FnMut([isize; 2], Tile) -> bool,
+    ) -> bool {
         if self.shape.contains(&0) {
             return true;
         }
         let last = self.shape.len() - 1;
-        let (row, transposed) = if in_order { (last.saturating_sub(1), false) } else { self.partner() };
+        let (row, transposed) =
+            if in_order { (last.saturating_sub(1), false) } else { self.partner() };
         let (all_rows, all_cols) = (if last == 0 { 1 } else { self.shape[row] }, self.shape[last]);
         let square = 1 << (limit.ilog2() / 2);
-        let cols = if transposed { all_cols.min(square.max(limit / all_rows)) } else { all_cols.min(limit) };
+        let cols = if transposed {
+            all_cols.min(square.max(limit / all_rows))
+        } else {
+            all_cols.min(limit)
+        };
         let rows = if in_order && cols < all_cols { 1 } else { all_rows.min(limit / cols) };
         let (src, dst) = ([self.src[row], self.src[last]], [self.dst[row], self.dst[last]]);
         self.outer([row, last], |start| {
@@ -206,7 +235,10 @@ impl Plan {
                 while c < all_cols {
                     let cols = cols.min(all_cols - c);
                     let (down, right) = (r.cast_signed(), c.cast_signed());
-                    let at = [start[0] + down * src[0] + right * src[1], start[1] + down * dst[0] + right * dst[1]];
+                    let at = [
+                        start[0] + down * src[0] + right * src[1],
+                        start[1] + down * dst[0] + right * dst[1],
+                    ];
                     if !visit(at, Tile { rows, cols, src, dst }) {
                         return false;
                     }
@@ -218,7 +250,8 @@ impl Plan {
         })
     }
 
-    /// The dimension that makes a tile with the innermost one, and whether the source runs along it.
+    /// The dimension that makes a tile with the innermost one, and whether the source runs along
+    /// it.
     fn partner(&self) -> (usize, bool) {
         let last = self.shape.len() - 1;
         let step = |axis: usize| self.src[axis].unsigned_abs();

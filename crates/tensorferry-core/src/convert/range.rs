@@ -43,7 +43,10 @@ impl Ordered for f64 {
 }
 
 /// `(least, greatest)` of the elements, both NaN if one is, as `numpy.min` has it.
-fn extremes<S: Copy, T: Ordered>(src: &View<'_>, widen: impl Fn(S) -> T + Copy) -> Result<Option<(Scalar, Scalar)>> {
+fn extremes<S: Copy, T: Ordered>(
+    src: &View<'_>,
+    widen: impl Fn(S) -> T + Copy,
+) -> Result<Option<(Scalar, Scalar)>> {
     let mut range: Option<(T, T)> = None;
     blocks(src, Visit::Memory, 1, |packed, n| {
         // SAFETY: `blocks` hands out `n` initialised elements; any bytes are one.
@@ -51,9 +54,10 @@ fn extremes<S: Copy, T: Ordered>(src: &View<'_>, widen: impl Fn(S) -> T + Copy) 
         let (low, high) = nan.map_or((low, high), |nan| (nan, nan));
         range = Some(match range {
             None => (low, high),
-            Some((least, most)) => {
-                (if low < least || low.is_nan() { low } else { least }, if high > most || high.is_nan() { high } else { most })
-            }
+            Some((least, most)) => (
+                if low < least || low.is_nan() { low } else { least },
+                if high > most || high.is_nan() { high } else { most },
+            ),
         });
         !low.is_nan()
     })?;
@@ -62,7 +66,11 @@ fn extremes<S: Copy, T: Ordered>(src: &View<'_>, widen: impl Fn(S) -> T + Copy) 
 
 /// # Safety
 /// `n` elements at `packed` are readable and initialised, and `n` is not 0. They may be unaligned.
-unsafe fn block_extremes<S: Copy, T: Ordered>(packed: *const S, n: usize, widen: impl Fn(S) -> T + Copy) -> (T, T, Option<T>) {
+unsafe fn block_extremes<S: Copy, T: Ordered>(
+    packed: *const S,
+    n: usize,
+    widen: impl Fn(S) -> T + Copy,
+) -> (T, T, Option<T>) {
     // SAFETY: the caller's promise: there is a first element.
     let first = widen(unsafe { packed.read_unaligned() });
     let (mut low, mut high, mut nan) = (first, first, first.is_nan());
@@ -77,12 +85,14 @@ unsafe fn block_extremes<S: Copy, T: Ordered>(packed: *const S, n: usize, widen:
         return (low, high, None);
     }
     // SAFETY: element `i < n`.
-    let found = (0..n).map(|i| widen(unsafe { packed.wrapping_add(i).read_unaligned() })).find(|value| value.is_nan());
+    let found = (0..n)
+        .map(|i| widen(unsafe { packed.wrapping_add(i).read_unaligned() }))
+        .find(|value| value.is_nan());
     (low, high, found)
 }
 
-/// The least and greatest value, `None` if there are no elements. Of floats one of which is NaN, NaN and NaN, as `numpy.min` has it.
-/// Float dtypes narrower than `f32` answer with `f32`.
+/// The least and greatest value, `None` if there are no elements. Of floats one of which is NaN,
+/// NaN and NaN, as `numpy.min` has it. Float dtypes narrower than `f32` answer with `f32`.
 ///
 /// ```
 /// # use tensorferry_core::{Scalar, View, value_range};
@@ -123,8 +133,8 @@ fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
     Ok(range.map(|(low, high)| (truth(low), truth(high))))
 }
 
-/// The narrowest integer dtype that holds the values, unsigned if none is negative. Bools stay bool; of no elements it is `uint8`.
-/// Floats must all be whole numbers.
+/// The narrowest integer dtype that holds the values, unsigned if none is negative. Bools stay
+/// bool; of no elements it is `uint8`. Floats must all be whole numbers.
 ///
 /// ```
 /// # use tensorferry_core::{DType, View, smallest_dtype};
@@ -134,7 +144,8 @@ fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
 /// ```
 ///
 /// # Errors
-/// [`Error::ValuesDoNotFit`] if a float is not a whole number or beyond 64 bits; [`Error::CastNotDefined`] for complex numbers.
+/// [`Error::ValuesDoNotFit`] if a float is not a whole number or beyond 64 bits;
+/// [`Error::CastNotDefined`] for complex numbers.
 pub fn smallest_dtype(src: &View<'_>) -> Result<DType> {
     narrowest(src, value_range(src)?, can_convert)
 }
@@ -156,13 +167,23 @@ pub fn narrowest(
     let (low, high) = (whole(low), whole(high));
     let kind = if low >= 0 { Kind::Unsigned } else { Kind::Signed };
     let widest = if low >= 0 { DType::UInt64 } else { DType::Int64 };
-    let holds = |dtype: &DType| dtype.integer_range().is_some_and(|(least, most)| least <= low && high <= most);
-    let to = DType::ALL.into_iter().filter(|dtype| dtype.kind() == kind).find(holds).unwrap_or(widest);
-    if from.is_integer() || can_convert(src, to, Casting::Checked) { Ok(to) } else { Err(diagnose(src, to, Casting::Checked)) }
+    let holds = |dtype: &DType| {
+        dtype.integer_range().is_some_and(|(least, most)| least <= low && high <= most)
+    };
+    let to =
+        DType::ALL.into_iter().filter(|dtype| dtype.kind() == kind).find(holds).unwrap_or(widest);
+    if from.is_integer() || can_convert(src, to, Casting::Checked) {
+        Ok(to)
+    } else {
+        Err(diagnose(src, to, Casting::Checked))
+    }
 }
 
 /// The whole part, far out of every dtype's range if there is none so large.
-#[allow(clippy::cast_possible_truncation, reason = "a float cast saturates, which puts it out of every dtype's range")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a float cast saturates, which puts it out of every dtype's range"
+)]
 fn whole(value: Scalar) -> i128 {
     match value {
         Scalar::Bool(value) => value.into(),

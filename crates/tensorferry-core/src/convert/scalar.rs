@@ -1,8 +1,10 @@
-//! One value at a time, the obvious way: the oracle that every kernel is tested against, and what names the values of an error.
+//! One value at a time, the obvious way: the oracle that every kernel is tested against, and what
+//! names the values of an error.
 //!
 //! # Rationale
-//! Everything here is exact integer arithmetic or one rounding step by step, so that it can be read against the table in
-//! [`Casting`]. Nothing here is fast; it runs only once something has already gone wrong, and in tests.
+//! Everything here is exact integer arithmetic or one rounding step by step, so that it can be read
+//! against the table in [`Casting`]. Nothing here is fast; it runs only once something has already
+//! gone wrong, and in tests.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -41,7 +43,8 @@ fn packed(parts: [&[u8]; 2]) -> Bytes {
     out
 }
 
-/// The value of an element's bytes, of which the first `dtype.size()` count. A `bool` is true unless its byte is 0.
+/// The value of an element's bytes, of which the first `dtype.size()` count. A `bool` is true
+/// unless its byte is 0.
 #[must_use]
 pub fn read(dtype: DType, order: ByteOrder, element: &[u8]) -> Value {
     let mut bytes = [0; 16];
@@ -68,7 +71,10 @@ pub fn read(dtype: DType, order: ByteOrder, element: &[u8]) -> Value {
         DType::Float64 => Value::Float(f64::from_ne_bytes(first(bytes))),
         DType::Complex64 => {
             let [a, b, c, d, e, f, g, h] = first(bytes);
-            Value::Complex(f32::from_ne_bytes([a, b, c, d]).into(), f32::from_ne_bytes([e, f, g, h]).into())
+            Value::Complex(
+                f32::from_ne_bytes([a, b, c, d]).into(),
+                f32::from_ne_bytes([e, f, g, h]).into(),
+            )
         }
         DType::Complex128 => {
             let (mut re, mut im) = ([0; 8], [0; 8]);
@@ -87,13 +93,15 @@ impl Value {
             Self::Bool(value) => Scalar::Bool(value),
             Self::Int(value) => Scalar::Int(value),
             Self::Float(value) if dtype == DType::Float64 => Scalar::Float64(value),
-            Self::Float(value) => Scalar::Float32(value as f32), // exact: the dtype is no wider than f32
+            // exact: the dtype is no wider than f32
+            Self::Float(value) => Scalar::Float32(value as f32),
             Self::Complex(re, im) => Scalar::Complex(re, im),
         }
     }
 }
 
-/// The bytes of `value` in `to`; `None` if it does not fit, or if the conversion is not defined ([`Casting::is_defined`]).
+/// The bytes of `value` in `to`; `None` if it does not fit, or if the conversion is not defined
+/// ([`Casting::is_defined`]).
 #[must_use]
 pub fn convert_scalar(value: Value, to: DType, casting: Casting) -> Option<Bytes> {
     match (value, to.kind()) {
@@ -108,7 +116,9 @@ pub fn convert_scalar(value: Value, to: DType, casting: Casting) -> Option<Bytes
             Some(join(part, convert_scalar(value, part, casting)?, [0; 16]))
         }
         (Value::Int(value), Kind::Bool) => to_bool(value != 0, value == 0 || value == 1, casting),
-        (Value::Float(value), Kind::Bool) => to_bool(value != 0.0, value == 0.0 || value == 1.0, casting),
+        (Value::Float(value), Kind::Bool) => {
+            to_bool(value != 0.0, value == 0.0 || value == 1.0, casting)
+        }
         (Value::Int(value), Kind::Signed | Kind::Unsigned) => int_to_int(value, to, casting),
         (Value::Float(value), Kind::Signed | Kind::Unsigned) => float_to_int(value, to, casting),
         (Value::Int(value), Kind::Float) => int_to_float(value, to, casting),
@@ -169,7 +179,11 @@ fn format(to: DType) -> (u32, i32, i32) {
 
 /// 2 to the power `exponent`, which is that of a normal or subnormal `f64`.
 fn power_of_two(exponent: i32) -> f64 {
-    if exponent >= -1022 { f64::from_bits(((exponent + 1023) as u64) << 52) } else { f64::from_bits(1 << (exponent + 1074)) }
+    if exponent >= -1022 {
+        f64::from_bits(((exponent + 1023) as u64) << 52)
+    } else {
+        f64::from_bits(1 << (exponent + 1074))
+    }
 }
 
 /// The bytes of a value that `to` holds exactly, or of an infinity or a NaN.
@@ -198,7 +212,8 @@ fn int_to_float(value: i128, to: DType, casting: Casting) -> Option<Bytes> {
     if infinite && casting == Casting::Checked {
         return None;
     }
-    let rounded = if infinite { f64::INFINITY } else { rounded as f64 }; // exact: at most 53 significant bits
+    // exact: at most 53 significant bits
+    let rounded = if infinite { f64::INFINITY } else { rounded as f64 };
     Some(float_bytes(if value < 0 { -rounded } else { rounded }, to))
 }
 
@@ -208,9 +223,11 @@ fn float_to_float(value: f64, to: DType, casting: Casting) -> Option<Bytes> {
     }
     let (precision, least, greatest) = format(to);
     let exponent = ((value.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(least);
-    // The distance of two neighbours at this size. Dividing by a power of two is exact here: 2^-149 is the least of them.
+    // The distance of two neighbours at this size. Dividing by a power of two is exact here: 2^-149
+    // is the least of them.
     let quantum = power_of_two(exponent - precision as i32 + 1);
-    // Adding and taking away 2^52 rounds to an integer, to even on a tie, because there neighbours are 1 apart.
+    // Adding and taking away 2^52 rounds to an integer, to even on a tie, because there neighbours
+    // are 1 apart.
     let steps = (value.abs() / quantum + power_of_two(52)) - power_of_two(52);
     let rounded = steps * quantum;
     let infinite = rounded >= power_of_two(greatest) * 2.0;

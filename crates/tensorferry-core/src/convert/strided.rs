@@ -1,9 +1,9 @@
 //! The engine: any layout, byte order and alignment, in one pass and without the heap.
 //!
 //! # Rationale
-//! Kernels know packed elements in native order only. Whatever lies so already goes straight to them; the rest passes through a block
-//! that stays in the first-level cache. An unusual layout so costs one more trip through that cache, not one through memory, and
-//! needs no kernels of its own.
+//! Kernels know packed elements in native order only. Whatever lies so already goes straight to
+//! them; the rest passes through a block that stays in the first-level cache. An unusual layout so
+//! costs one more trip through that cache, not one through memory, and needs no kernels of its own.
 
 use super::Casting;
 use super::dispatch::{Kernel, kernel};
@@ -16,7 +16,8 @@ use alloc::boxed::Box;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-/// Bytes of a block. Two fit in any first-level cache with room for what is read and written beside them.
+/// Bytes of a block. Two fit in any first-level cache with room for what is read and written beside
+/// them.
 const BLOCK: usize = 4096;
 
 /// Rows this short are gathered into a block: calling the kernel for each would cost more.
@@ -84,27 +85,41 @@ pub struct Conversion<'a> {
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
 
-// SAFETY: a Conversion reads and writes memory as the View and the ViewMut that it borrows do, which are Send; parts made by
-// `split_at` write different elements, and no two elements of a ViewMut share a byte.
+// SAFETY: a Conversion reads and writes memory as the View and the ViewMut that it borrows do,
+// which are Send; parts made by `split_at` write different elements, and no two elements of a
+// ViewMut share a byte.
 unsafe impl Send for Conversion<'_> {}
 
 impl<'a> Conversion<'a> {
     /// Chooses the kernel and the order of the work.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::CastNotDefined`]; [`Error::SizeOverflow`] if a layout is of another item size than its dtype.
+    /// [`Error::ShapeMismatch`], [`Error::CastNotDefined`]; [`Error::SizeOverflow`] if a layout is
+    /// of another item size than its dtype.
     pub fn new(src: &'a View<'_>, out: &'a mut ViewMut<'_>, casting: Casting) -> Result<Self> {
         let (from, to) = (src.dtype(), out.dtype());
         let kernel = defined(from, to, casting)?;
         check_itemsize(src.layout(), from)?;
         check_itemsize(out.layout(), to)?;
         if src.layout().shape() != out.layout().shape() {
-            return Err(Error::ShapeMismatch { from: src.layout().shape().into(), to: out.layout().shape().into() });
+            return Err(Error::ShapeMismatch {
+                from: src.layout().shape().into(),
+                to: out.layout().shape().into(),
+            });
         }
         let plan = Plan::convert(src.layout(), out.layout());
         let (from, to) = (End::new(from, src.byte_order()), End::new(to, out.byte_order()));
         let streams = stream::pays(out.layout().nbytes());
-        Ok(Self { plan, kernel, from, to, src: src.as_ptr(), dst: out.as_mut_ptr(), streams, memory: PhantomData })
+        Ok(Self {
+            plan,
+            kernel,
+            from,
+            to,
+            src: src.as_ptr(),
+            dst: out.as_mut_ptr(),
+            streams,
+            memory: PhantomData,
+        })
     }
 
     /// Bytes read and written.
@@ -113,7 +128,8 @@ impl<'a> Conversion<'a> {
         self.plan.len().saturating_mul(self.from.size + self.to.size)
     }
 
-    /// The positions that [`Conversion::split_at`] counts. Only of a conversion without elements can it be 0.
+    /// The positions that [`Conversion::split_at`] counts. Only of a conversion without elements
+    /// can it be 0.
     #[must_use]
     pub fn splits(&self) -> usize {
         self.plan.splits()
@@ -126,24 +142,30 @@ impl<'a> Conversion<'a> {
         (Self { plan: head, ..self }, Self { plan: rest, ..self })
     }
 
-    /// Converts; whether all values fit. Where one does not, some elements of the destination are unspecified, and [`diagnose`] says
-    /// which value it is.
+    /// Converts; whether all values fit. Where one does not, some elements of the destination are
+    /// unspecified, and [`diagnose`] says which value it is.
     #[must_use]
     pub fn run(self) -> bool {
         let (cols, strides) = self.plan.inner();
         let native = self.from.swap == Swap::No && self.to.swap == Swap::No;
-        let packed = is_packed([0, strides[0]], 1, cols, self.from.size) && is_packed([0, strides[1]], 1, cols, self.to.size);
+        let packed = is_packed([0, strides[0]], 1, cols, self.from.size)
+            && is_packed([0, strides[1]], 1, cols, self.to.size);
         if native && packed && (cols >= SHORT_ROW || self.plan.ndim() == 1) {
             return self.plan.rows(|[s, d], n| {
                 let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
                 // SAFETY: a row of both arrays, packed and native at both ends.
-                if self.streams { unsafe { self.run_streamed(src, dst, n) } } else { unsafe { self.kernel.run(src, dst, n) } }
+                if self.streams {
+                    unsafe { self.run_streamed(src, dst, n) }
+                } else {
+                    unsafe { self.kernel.run(src, dst, n) }
+                }
             });
         }
         self.run_tiles()
     }
 
-    /// The kernel, part by part, with the whole cache lines of the destination written past the caches.
+    /// The kernel, part by part, with the whole cache lines of the destination written past the
+    /// caches.
     ///
     /// # Safety
     /// As [`Kernel::run`].
@@ -173,7 +195,9 @@ impl<'a> Conversion<'a> {
         }
         stream::fence();
         // SAFETY: the last of the caller's elements.
-        fits && unsafe { self.kernel.run(src.wrapping_add(at * from), dst.wrapping_add(at * to), n - at) }
+        fits && unsafe {
+            self.kernel.run(src.wrapping_add(at * from), dst.wrapping_add(at * to), n - at)
+        }
     }
 
     /// `run` for what is strided, byte-swapped or short.
@@ -183,7 +207,11 @@ impl<'a> Conversion<'a> {
         self.plan.tiles(limit, false, |[s, d], tile| {
             let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
             if self.kernel.is_copy {
-                let swap = if self.from.swap == self.to.swap { Swap::No } else { self.from.swap.max(self.to.swap) };
+                let swap = if self.from.swap == self.to.swap {
+                    Swap::No
+                } else {
+                    self.from.swap.max(self.to.swap)
+                };
                 // SAFETY: a tile of both arrays, whose elements are of one size.
                 unsafe { transfer(self.from.size, swap, src, dst, tile) };
                 return true;
@@ -240,13 +268,23 @@ pub(super) enum Visit {
     Memory,
 }
 
-/// Hands out the elements packed and native, block by block, until `visit` returns false; whether it never did.
+/// Hands out the elements packed and native, block by block, until `visit` returns false; whether
+/// it never did.
 ///
-/// The pointer is to as many elements as the number says, which are initialised; no more than [`BLOCK`] bytes of elements of the
-/// greater of the dtype's size and `other` bytes.
-pub(super) fn blocks(src: &View<'_>, order: Visit, other: usize, mut visit: impl FnMut(*const u8, usize) -> bool) -> Result<bool> {
+/// The pointer is to as many elements as the number says, which are initialised; no more than
+/// [`BLOCK`] bytes of elements of the greater of the dtype's size and `other` bytes.
+pub(super) fn blocks(
+    src: &View<'_>,
+    order: Visit,
+    other: usize,
+    mut visit: impl FnMut(*const u8, usize) -> bool,
+) -> Result<bool> {
     check_itemsize(src.layout(), src.dtype())?;
-    let plan = if order == Visit::Memory { Plan::scan(src.layout()) } else { Plan::row_major(src.layout()) };
+    let plan = if order == Visit::Memory {
+        Plan::scan(src.layout())
+    } else {
+        Plan::row_major(src.layout())
+    };
     let end = End::new(src.dtype(), src.byte_order());
     let mut block = Block::new();
     let limit = BLOCK / end.size.max(other);
@@ -257,7 +295,8 @@ pub(super) fn blocks(src: &View<'_>, order: Visit, other: usize, mut visit: impl
     }))
 }
 
-/// Converts `src` into memory that the caller owns. Allocates nothing, up to six dimensions and unless it fails.
+/// Converts `src` into memory that the caller owns. Allocates nothing, up to six dimensions and
+/// unless it fails.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, View, ViewMut, convert_into};
@@ -269,7 +308,8 @@ pub(super) fn blocks(src: &View<'_>, order: Visit, other: usize, mut visit: impl
 /// ```
 ///
 /// # Errors
-/// Those of [`Conversion::new`]; [`Error::ValuesDoNotFit`], after which elements of `out` are unspecified; [`Error::SourceChanged`].
+/// Those of [`Conversion::new`]; [`Error::ValuesDoNotFit`], after which elements of `out` are
+/// unspecified; [`Error::SourceChanged`].
 pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Result<()> {
     let to = out.dtype();
     let fits = match run_packed(src, out, casting) {
@@ -279,7 +319,8 @@ pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> 
     if fits { Ok(()) } else { Err(diagnose(src, to, casting)) }
 }
 
-/// Converts without a plan what needs none: for a thousand elements making one takes as long as converting them.
+/// Converts without a plan what needs none: for a thousand elements making one takes as long as
+/// converting them.
 fn run_packed(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Option<bool> {
     let (from, to) = (src.layout(), out.layout());
     let native = src.byte_order() == ByteOrder::Native && out.byte_order() == ByteOrder::Native;
@@ -292,11 +333,13 @@ fn run_packed(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Option
     if n == 0 {
         return Some(true); // of an empty layout the address may be anything
     }
-    // SAFETY: two arrays of `n` elements of those dtypes, packed and native, that do not overlap because one is borrowed exclusively.
+    // SAFETY: two arrays of `n` elements of those dtypes, packed and native, that do not overlap
+    // because one is borrowed exclusively.
     Some(unsafe { kernel.run(src.as_ptr(), out.as_mut_ptr(), n) })
 }
 
-/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit; allocates nothing.
+/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit;
+/// allocates nothing.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, DType, View, can_convert};
@@ -319,7 +362,8 @@ pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     fits.unwrap_or(false)
 }
 
-/// Looks again at a source that did not fit: the error that names how many values, the first of them and where it stands.
+/// Looks again at a source that did not fit: the error that names how many values, the first of
+/// them and where it stands.
 #[must_use]
 pub fn diagnose(src: &View<'_>, to: DType, casting: Casting) -> Error {
     let from = src.dtype();
@@ -350,7 +394,14 @@ pub fn diagnose(src: &View<'_>, to: DType, casting: Casting) -> Error {
         (_, None) => Error::SourceChanged { from, to },
         (_, Some((at, value))) => {
             let index = unravel(at, src.layout().shape());
-            Error::ValuesDoNotFit(Box::new(Misfits { from, to, count, total: seen, index, value: value.to_scalar(from) }))
+            Error::ValuesDoNotFit(Box::new(Misfits {
+                from,
+                to,
+                count,
+                total: seen,
+                index,
+                value: value.to_scalar(from),
+            }))
         }
     }
 }

@@ -1,5 +1,10 @@
-//! Every kernel on every level of CPU against the oracle, and the oracle against what the language and the `half` crate define.
-#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "test values are made by cutting bits")]
+//! Every kernel on every level of CPU against the oracle, and the oracle against what the language
+//! and the `half` crate define.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "test values are made by cutting bits"
+)]
 
 use super::Conversion;
 use super::dispatch::{Level, kernel_at};
@@ -20,22 +25,33 @@ impl Random {
     }
 }
 
-/// Values at which some dtype changes its mind: bounds, powers of two and their neighbours, ties, subnormals.
+/// Values at which some dtype changes its mind: bounds, powers of two and their neighbours, ties,
+/// subnormals.
 fn edge_values() -> Vec<Value> {
     let mut values = Vec::new();
     for k in 0..66 {
         for near in [-1, 0, 1] {
             let int = (1_i128 << k) + near;
-            values.extend([Value::Int(int), Value::Int(-int), Value::Float(int as f64), Value::Float(-int as f64)]);
+            values.extend([
+                Value::Int(int),
+                Value::Int(-int),
+                Value::Float(int as f64),
+                Value::Float(-int as f64),
+            ]);
         }
         for bits in [8, 11, 24] {
-            // An even and an odd last bit, each with half of it added, a little more and a little less.
+            // An even and an odd last bit, each with half of it added, a little more and a little
+            // less.
             for odd in [0.0, 1.0] {
                 let step = 2.0 / f64::from(1 << bits);
                 let tie = 1.0 + odd * step + step / 2.0;
-                for value in
-                    [tie, tie.next_up(), tie.next_down(), f64::from((tie as f32).next_up()), f64::from((tie as f32).next_down())]
-                {
+                for value in [
+                    tie,
+                    tie.next_up(),
+                    tie.next_down(),
+                    f64::from((tie as f32).next_up()),
+                    f64::from((tie as f32).next_down()),
+                ] {
                     values.push(Value::Float(value * (1_u128 << k) as f64));
                     values.push(Value::Int((value * (1_u128 << k) as f64) as i128));
                 }
@@ -48,8 +64,15 @@ fn edge_values() -> Vec<Value> {
             values.extend([Value::Float(value), Value::Float(-value)]);
         }
     }
-    let greatest =
-        [65504.0, 65519.0, 65520.0, f64::from(bf16::MAX), f64::from(f32::MAX), 2_f64.powi(128) - 2_f64.powi(103), f64::MAX];
+    let greatest = [
+        65504.0,
+        65519.0,
+        65520.0,
+        f64::from(bf16::MAX),
+        f64::from(f32::MAX),
+        2_f64.powi(128) - 2_f64.powi(103),
+        f64::MAX,
+    ];
     for value in greatest.into_iter().chain([f64::INFINITY, f64::NAN, 0.0, 0.5, 0.999, 5e-324]) {
         for near in [value, value.next_up(), value.next_down()] {
             values.extend([Value::Float(near), Value::Float(-near)]);
@@ -60,13 +83,18 @@ fn edge_values() -> Vec<Value> {
 
 /// Elements of a dtype: the edge values, as near as it has them, and random bytes.
 fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
-    let mut out: Vec<Bytes> =
-        edge_values().into_iter().filter_map(|value| convert_scalar(value, dtype, Casting::Saturate)).collect();
+    let mut out: Vec<Bytes> = edge_values()
+        .into_iter()
+        .filter_map(|value| convert_scalar(value, dtype, Casting::Saturate))
+        .collect();
     if dtype.size() == 2 {
         out.extend((0..=u16::MAX).step_by(7).map(|bits| u128::from(bits).to_le_bytes()));
     }
     for _ in 0..500 {
-        out.push((u128::from(random.next()) << 64 | u128::from(random.next() >> (random.next() % 64))).to_ne_bytes());
+        out.push(
+            (u128::from(random.next()) << 64 | u128::from(random.next() >> (random.next() % 64)))
+                .to_ne_bytes(),
+        );
     }
     if matches!(dtype, DType::Complex64 | DType::Complex128) {
         let parts: Vec<Bytes> = out.clone();
@@ -100,7 +128,11 @@ fn for_every_pair(mut check: impl FnMut(DType, DType, Casting)) {
 fn kernels_exist_exactly_where_the_conversion_is_defined() {
     for level in Level::available() {
         for_every_pair(|from, to, casting| {
-            assert_eq!(kernel_at(level, from, to, casting).is_some(), casting.is_defined(from, to), "{from} -> {to} {casting}");
+            assert_eq!(
+                kernel_at(level, from, to, casting).is_some(),
+                casting.is_defined(from, to),
+                "{from} -> {to} {casting}"
+            );
         });
     }
 }
@@ -108,7 +140,8 @@ fn kernels_exist_exactly_where_the_conversion_is_defined() {
 #[test]
 fn every_kernel_agrees_with_the_oracle_value_by_value() {
     let mut random = Random(1);
-    let inputs: Vec<Vec<Bytes>> = DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
+    let inputs: Vec<Vec<Bytes>> =
+        DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
     for level in Level::available() {
         for_every_pair(|from, to, casting| {
             let Some(kernel) = kernel_at(level, from, to, casting) else { return };
@@ -118,12 +151,17 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
                 // SAFETY: one element at either end; 16 bytes hold one of any dtype.
                 let fits = unsafe { kernel.run(element.as_ptr(), out.as_mut_ptr(), 1) };
                 let expected = convert_scalar(value, to, casting);
-                assert_eq!(fits, expected.is_some(), "{level:?} {from} -> {to} {casting}: {value:?}");
+                assert_eq!(
+                    fits,
+                    expected.is_some(),
+                    "{level:?} {from} -> {to} {casting}: {value:?}"
+                );
                 if let Some(expected) = expected {
                     let (out, expected) = (&out[..to.size()], &expected[..to.size()]);
                     assert!(
                         same(to, out, expected),
-                        "{level:?} {from} -> {to} {casting}: {value:?} gave {out:?}, not {expected:?}"
+                        "{level:?} {from} -> {to} {casting}: {value:?} gave {out:?}, not \
+                        {expected:?}"
                     );
                 }
             }
@@ -135,32 +173,51 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
 fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
     const N: usize = 150; // several vectors of the widest kind, and a rest
     let mut random = Random(2);
-    let inputs: Vec<Vec<Bytes>> = DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
+    let inputs: Vec<Vec<Bytes>> =
+        DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
     for level in Level::available() {
         for_every_pair(|from, to, casting| {
             let Some(kernel) = kernel_at(level, from, to, casting) else { return };
-            let fits = |element: &Bytes| convert_scalar(read(from, ByteOrder::Native, element), to, casting).is_some();
-            let (good, bad): (Vec<_>, Vec<_>) = inputs[from as usize].iter().partition(|element| fits(element));
+            let fits = |element: &Bytes| {
+                convert_scalar(read(from, ByteOrder::Native, element), to, casting).is_some()
+            };
+            let (good, bad): (Vec<_>, Vec<_>) =
+                inputs[from as usize].iter().partition(|element| fits(element));
             let mut src = alloc::vec![0_u8; N * from.size() + 1];
             let mut dst = alloc::vec![0xa5_u8; N * to.size() + 2];
-            let chosen: Vec<&Bytes> = (0..N).map(|_| good[random.next() as usize % good.len()]).collect();
+            let chosen: Vec<&Bytes> =
+                (0..N).map(|_| good[random.next() as usize % good.len()]).collect();
             for (i, element) in chosen.iter().enumerate() {
                 src[1 + i * from.size()..][..from.size()].copy_from_slice(&element[..from.size()]);
             }
             // SAFETY: N elements at either end, one byte off any alignment.
-            assert!(unsafe { kernel.run(src.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N) });
+            assert!(unsafe {
+                kernel.run(src.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N)
+            });
             for (i, element) in chosen.iter().enumerate() {
-                let expected = convert_scalar(read(from, ByteOrder::Native, *element), to, casting).unwrap();
+                let expected =
+                    convert_scalar(read(from, ByteOrder::Native, *element), to, casting).unwrap();
                 let out = &dst[1 + i * to.size()..][..to.size()];
-                assert!(same(to, out, &expected[..to.size()]), "{level:?} {from} -> {to} {casting}");
+                assert!(
+                    same(to, out, &expected[..to.size()]),
+                    "{level:?} {from} -> {to} {casting}"
+                );
             }
-            assert_eq!((dst[0], dst[N * to.size() + 1]), (0xa5, 0xa5), "{level:?} {from} -> {to} wrote outside");
+            assert_eq!(
+                (dst[0], dst[N * to.size() + 1]),
+                (0xa5, 0xa5),
+                "{level:?} {from} -> {to} wrote outside"
+            );
             for _ in 0..if bad.is_empty() { 0 } else { 10 } {
-                let (at, element) = (random.next() as usize % N, bad[random.next() as usize % bad.len()]);
+                let (at, element) =
+                    (random.next() as usize % N, bad[random.next() as usize % bad.len()]);
                 let mut spoilt = src.clone();
-                spoilt[1 + at * from.size()..][..from.size()].copy_from_slice(&element[..from.size()]);
+                spoilt[1 + at * from.size()..][..from.size()]
+                    .copy_from_slice(&element[..from.size()]);
                 // SAFETY: as above.
-                assert!(!unsafe { kernel.run(spoilt.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N) });
+                assert!(!unsafe {
+                    kernel.run(spoilt.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N)
+                });
             }
         });
     }
@@ -174,21 +231,50 @@ fn oracle_rounds_as_the_language_and_the_half_crate_do() {
         let bits = random.next();
         let (double, single) = (f64::from_bits(bits), f32::from_bits(bits as u32));
         let int = (bits as i64) >> (random.next() % 64);
-        assert!(same(DType::Float32, &nearest(Value::Float(double), DType::Float32), &(double as f32).to_ne_bytes()));
+        assert!(same(
+            DType::Float32,
+            &nearest(Value::Float(double), DType::Float32),
+            &(double as f32).to_ne_bytes()
+        ));
         let near = f64::from(single) * (1.0 + 1e-9);
-        assert!(same(DType::Float32, &nearest(Value::Float(near), DType::Float32), &(near as f32).to_ne_bytes()));
+        assert!(same(
+            DType::Float32,
+            &nearest(Value::Float(near), DType::Float32),
+            &(near as f32).to_ne_bytes()
+        ));
         let widened = Value::Float(single.into());
-        assert!(same(DType::Float16, &nearest(widened, DType::Float16), &f16::from_f32(single).to_ne_bytes()), "{single:e}");
-        assert!(same(DType::BFloat16, &nearest(widened, DType::BFloat16), &bf16::from_f32(single).to_ne_bytes()), "{single:e}");
-        assert_eq!(nearest(Value::Int(int.into()), DType::Float32)[..4], (int as f32).to_ne_bytes());
-        assert_eq!(nearest(Value::Int(int.into()), DType::Float64)[..8], (int as f64).to_ne_bytes());
+        assert!(
+            same(
+                DType::Float16,
+                &nearest(widened, DType::Float16),
+                &f16::from_f32(single).to_ne_bytes()
+            ),
+            "{single:e}"
+        );
+        assert!(
+            same(
+                DType::BFloat16,
+                &nearest(widened, DType::BFloat16),
+                &bf16::from_f32(single).to_ne_bytes()
+            ),
+            "{single:e}"
+        );
+        assert_eq!(
+            nearest(Value::Int(int.into()), DType::Float32)[..4],
+            (int as f32).to_ne_bytes()
+        );
+        assert_eq!(
+            nearest(Value::Int(int.into()), DType::Float64)[..8],
+            (int as f64).to_ne_bytes()
+        );
         assert_eq!(nearest(Value::Float(double), DType::Int32)[..4], (double as i32).to_ne_bytes());
     }
 }
 
 #[test]
 fn rounding_happens_once() {
-    // Just above a tie of bfloat16 by less than f32 can hold: rounding by way of f32 would lose it and go down.
+    // Just above a tie of bfloat16 by less than f32 can hold: rounding by way of f32 would lose it
+    // and go down.
     let value = 1.0 + 2_f64.powi(-8) + 2_f64.powi(-40);
     let out = convert_scalar(Value::Float(value), DType::BFloat16, Casting::Checked).unwrap();
     assert_eq!(bf16::from_ne_bytes([out[0], out[1]]).to_f64(), 1.0 + 2_f64.powi(-7));
@@ -226,16 +312,29 @@ fn table_of_the_casting_rules() {
     assert!(convert_scalar(Value::Complex(0.0, 1e39), DType::Complex64, Checked).is_none());
 }
 
-/// What a conversion of `n` elements writes `offset` bytes into fresh memory, past the caches or not.
-fn written(streams: bool, (from, to): (DType, DType), src: &[u8], n: usize, offset: usize) -> Vec<u8> {
+/// What a conversion of `n` elements writes `offset` bytes into fresh memory, past the caches or
+/// not.
+fn written(
+    streams: bool,
+    (from, to): (DType, DType),
+    src: &[u8],
+    n: usize,
+    offset: usize,
+) -> Vec<u8> {
     let mut memory = alloc::vec![0xa5; offset + n * to.size() + 64];
     let (shape, start) = ([n], memory[offset..].as_mut_ptr());
     // SAFETY: `src` holds `n` elements; any bytes are integers, floats and complex numbers.
     let view = unsafe {
-        View::from_raw(from, ByteOrder::Native, Layout::contiguous(&shape, from.size()).unwrap(), src[..n * from.size()].as_ptr())
+        View::from_raw(
+            from,
+            ByteOrder::Native,
+            Layout::contiguous(&shape, from.size()).unwrap(),
+            src[..n * from.size()].as_ptr(),
+        )
     };
     let layout = Layout::contiguous(&shape, to.size()).unwrap();
-    // SAFETY: the memory has room for `n` elements from `start`, and is reached only through `out` while `out` lives.
+    // SAFETY: the memory has room for `n` elements from `start`, and is reached only through `out`
+    // while `out` lives.
     let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout, start) };
     let mut conversion = Conversion::new(&view, &mut out, Casting::Wrap).unwrap();
     conversion.streams = streams;
@@ -260,7 +359,8 @@ fn streaming_writes_the_same_bytes_and_no_others() {
     for pair in pairs {
         for n in [0, 1, 63, 64, 127, 128, 129, 1000, 3000] {
             for offset in [0, 1, 4, 16, 40, 64] {
-                let (plain, streamed) = (written(false, pair, &src, n, offset), written(true, pair, &src, n, offset));
+                let (plain, streamed) =
+                    (written(false, pair, &src, n, offset), written(true, pair, &src, n, offset));
                 assert!(plain == streamed, "{pair:?}, {n} elements, {offset} bytes in");
             }
         }

@@ -60,8 +60,9 @@ orders!(u16, u32, u64, u128);
 /// Copies a tile of elements of `size` bytes.
 ///
 /// # Safety
-/// At `src` and the tile's `src` strides lie elements that are readable and initialised, at `dst` and its `dst` strides such that are
-/// writable; the two do not overlap. `size` is 1, 2, 4, 8 or 16.
+/// At `src` and the tile's `src` strides lie elements that are readable and initialised, at `dst`
+/// and its `dst` strides such that are writable; the two do not overlap. `size` is 1, 2, 4, 8 or
+/// 16.
 pub(super) unsafe fn transfer(size: usize, swap: Swap, src: *const u8, dst: *mut u8, tile: Tile) {
     let copy: unsafe fn(*const u8, *mut u8, Tile) = match (size, swap) {
         (1, _) => copy_tile::<u8, Keep>,
@@ -85,7 +86,8 @@ unsafe fn copy_tile<T: Copy, O: Order<T>>(src: *const u8, dst: *mut u8, tile: Ti
     let Tile { rows, cols, src: s, dst: d } = tile;
     // The dimension along which the source runs goes inside.
     let across = s[0].unsigned_abs() < s[1].unsigned_abs() && rows > 1;
-    let (outer, inner, s, d) = if across { (cols, rows, [s[1], s[0]], [d[1], d[0]]) } else { (rows, cols, s, d) };
+    let (outer, inner, s, d) =
+        if across { (cols, rows, [s[1], s[0]], [d[1], d[0]]) } else { (rows, cols, s, d) };
     let one = size_of::<T>().cast_signed();
     for i in 0..outer.cast_signed() {
         let (src, dst) = (src.wrapping_offset(i * s[0]), dst.wrapping_offset(i * d[0]));
@@ -104,7 +106,8 @@ unsafe fn copy_tile<T: Copy, O: Order<T>>(src: *const u8, dst: *mut u8, tile: Ti
 }
 
 /// # Safety
-/// `n` elements `s` bytes apart from `src` are readable and initialised, `n` elements `d` apart from `dst` writable, without overlap.
+/// `n` elements `s` bytes apart from `src` are readable and initialised, `n` elements `d` apart
+/// from `dst` writable, without overlap.
 #[inline(always)]
 unsafe fn line<T: Copy, O: Order<T>>(src: *const u8, s: isize, dst: *mut u8, d: isize, n: usize) {
     for i in 0..n.cast_signed() {

@@ -67,7 +67,8 @@ pub struct DLManagedTensor {
     pub dl_tensor: DLTensor,
     /// The producer's own.
     pub manager_ctx: *mut c_void,
-    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to free.
+    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to
+    /// free.
     pub deleter: Option<unsafe extern "C" fn(*mut Self)>,
 }
 
@@ -79,7 +80,8 @@ pub struct DLManagedTensorVersioned {
     pub version: DLPackVersion,
     /// The producer's own.
     pub manager_ctx: *mut c_void,
-    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to free.
+    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to
+    /// free.
     pub deleter: Option<unsafe extern "C" fn(*mut Self)>,
     /// [`FLAG_READ_ONLY`], [`FLAG_IS_COPIED`].
     pub flags: u64,
@@ -95,15 +97,60 @@ mod tests {
     /// Figures from a C compiler's `sizeof` and `offsetof` on dlpack.h.
     #[test]
     fn structures_have_the_sizes_and_offsets_of_dlpack_h() {
-        assert_eq!((size_of::<DLPackVersion>(), size_of::<DLDevice>(), size_of::<DLDataType>()), (8, 8, 4));
-        assert_eq!((size_of::<DLTensor>(), size_of::<DLManagedTensor>(), size_of::<DLManagedTensorVersioned>()), (48, 64, 80));
-        assert_eq!((offset_of!(DLDataType, code), offset_of!(DLDataType, bits), offset_of!(DLDataType, lanes)), (0, 1, 2));
-        assert_eq!((offset_of!(DLTensor, data), offset_of!(DLTensor, device), offset_of!(DLTensor, ndim)), (0, 8, 16));
-        assert_eq!((offset_of!(DLTensor, dtype), offset_of!(DLTensor, shape), offset_of!(DLTensor, strides)), (20, 24, 32));
-        assert_eq!((offset_of!(DLTensor, byte_offset), offset_of!(DLManagedTensor, dl_tensor)), (40, 0));
-        assert_eq!((offset_of!(DLManagedTensor, manager_ctx), offset_of!(DLManagedTensor, deleter)), (48, 56));
-        assert_eq!((offset_of!(DLManagedTensorVersioned, version), offset_of!(DLManagedTensorVersioned, manager_ctx)), (0, 8));
-        assert_eq!((offset_of!(DLManagedTensorVersioned, deleter), offset_of!(DLManagedTensorVersioned, flags)), (16, 24));
+        assert_eq!(
+            (size_of::<DLPackVersion>(), size_of::<DLDevice>(), size_of::<DLDataType>()),
+            (8, 8, 4)
+        );
+        assert_eq!(
+            (
+                size_of::<DLTensor>(),
+                size_of::<DLManagedTensor>(),
+                size_of::<DLManagedTensorVersioned>()
+            ),
+            (48, 64, 80)
+        );
+        assert_eq!(
+            (
+                offset_of!(DLDataType, code),
+                offset_of!(DLDataType, bits),
+                offset_of!(DLDataType, lanes)
+            ),
+            (0, 1, 2)
+        );
+        assert_eq!(
+            (offset_of!(DLTensor, data), offset_of!(DLTensor, device), offset_of!(DLTensor, ndim)),
+            (0, 8, 16)
+        );
+        assert_eq!(
+            (
+                offset_of!(DLTensor, dtype),
+                offset_of!(DLTensor, shape),
+                offset_of!(DLTensor, strides)
+            ),
+            (20, 24, 32)
+        );
+        assert_eq!(
+            (offset_of!(DLTensor, byte_offset), offset_of!(DLManagedTensor, dl_tensor)),
+            (40, 0)
+        );
+        assert_eq!(
+            (offset_of!(DLManagedTensor, manager_ctx), offset_of!(DLManagedTensor, deleter)),
+            (48, 56)
+        );
+        assert_eq!(
+            (
+                offset_of!(DLManagedTensorVersioned, version),
+                offset_of!(DLManagedTensorVersioned, manager_ctx)
+            ),
+            (0, 8)
+        );
+        assert_eq!(
+            (
+                offset_of!(DLManagedTensorVersioned, deleter),
+                offset_of!(DLManagedTensorVersioned, flags)
+            ),
+            (16, 24)
+        );
         assert_eq!(offset_of!(DLManagedTensorVersioned, dl_tensor), 32);
     }
 }

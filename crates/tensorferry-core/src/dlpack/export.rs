@@ -1,6 +1,8 @@
 //! Our tensors, described for others.
 
-use super::abi::{DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor};
+use super::abi::{
+    DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor,
+};
 use crate::{ALIGNMENT, ByteOrder, Error, Result, Tensor};
 use alloc::boxed::Box;
 use core::ffi::c_void;
@@ -8,7 +10,8 @@ use core::mem::MaybeUninit;
 use core::ptr::{NonNull, without_provenance_mut};
 use smallvec::SmallVec;
 
-/// The one heap block behind an exported tensor. The managed structure comes first, and its `manager_ctx` points to the whole.
+/// The one heap block behind an exported tensor. The managed structure comes first, and its
+/// `manager_ctx` points to the whole.
 #[repr(C)]
 struct Exported<M> {
     managed: MaybeUninit<M>,
@@ -20,8 +23,8 @@ struct Exported<M> {
 
 /// The tensor as a legacy `DLManagedTensor`, whose deleter gives it up.
 ///
-/// The data is at byte offset 0, and strides are always given. Nothing in the legacy structure forbids a consumer to write: hand it
-/// only to those that do not.
+/// The data is at byte offset 0, and strides are always given. Nothing in the legacy structure
+/// forbids a consumer to write: hand it only to those that do not.
 ///
 /// ```
 /// use tensorferry_core::{Tensor, dlpack};
@@ -35,13 +38,19 @@ struct Exported<M> {
 /// ```
 ///
 /// # Errors
-/// [`Error::DLPack`] for what DLPack cannot express: swapped bytes, strides that are not whole elements.
+/// [`Error::DLPack`] for what DLPack cannot express: swapped bytes, strides that are not whole
+/// elements.
 pub fn export(tensor: Tensor) -> Result<NonNull<DLManagedTensor>> {
-    pack(tensor, |dl_tensor, manager_ctx| DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(delete_legacy) })
+    pack(tensor, |dl_tensor, manager_ctx| DLManagedTensor {
+        dl_tensor,
+        manager_ctx,
+        deleter: Some(delete_legacy),
+    })
 }
 
-/// The tensor as a `DLManagedTensorVersioned` of DLPack 1.0, whose deleter gives it up. `flags` is passed on; tensors are immutable,
-/// so [`super::FLAG_READ_ONLY`] belongs in it unless the memory was made for this one consumer.
+/// The tensor as a `DLManagedTensorVersioned` of DLPack 1.0, whose deleter gives it up. `flags` is
+/// passed on; tensors are immutable, so [`super::FLAG_READ_ONLY`] belongs in it unless the memory
+/// was made for this one consumer.
 ///
 /// # Errors
 /// As [`export`].
@@ -92,7 +101,8 @@ unsafe extern "C" fn delete_legacy(managed: *mut DLManagedTensor) {
 unsafe extern "C" fn delete_ours_versioned(managed: *mut DLManagedTensorVersioned) {
     // SAFETY: a deleter is called with its own structure, still valid.
     let context = unsafe { (*managed).manager_ctx };
-    // SAFETY: `export_versioned` made the structure with its block as context, and a deleter is called once.
+    // SAFETY: `export_versioned` made the structure with its block as context, and a deleter is
+    // called once.
     drop(unsafe { Box::from_raw(context.cast::<Exported<DLManagedTensorVersioned>>()) });
 }
 
@@ -100,9 +110,15 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
     let dims = dims(&tensor)?;
     let (ndim, (code, bits)) = (tensor.layout().ndim(), tensor.dtype().dlpack());
     // Nothing is read of an empty tensor, but consumers look at the pointer.
-    let data = if tensor.layout().is_empty() { without_provenance_mut(ALIGNMENT) } else { tensor.as_ptr().cast_mut() };
-    let block = Box::into_raw(Box::new(Exported { managed: MaybeUninit::<M>::uninit(), dims, tensor }));
-    // SAFETY: `block` is ours alone. The dims stay where they are: the block is not moved, and nothing touches them until it is freed.
+    let data = if tensor.layout().is_empty() {
+        without_provenance_mut(ALIGNMENT)
+    } else {
+        tensor.as_ptr().cast_mut()
+    };
+    let block =
+        Box::into_raw(Box::new(Exported { managed: MaybeUninit::<M>::uninit(), dims, tensor }));
+    // SAFETY: `block` is ours alone. The dims stay where they are: the block is not moved, and
+    // nothing touches them until it is freed.
     let shape = unsafe { (*block).dims.as_mut_ptr() };
     let dl_tensor = DLTensor {
         data: data.cast(),
@@ -124,14 +140,16 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
 fn dims(tensor: &Tensor) -> Result<SmallVec<[i64; 12]>> {
     if tensor.byte_order() == ByteOrder::Swapped {
         return Err(Error::DLPack {
-            what: "elements in the other byte order cannot be described; convert first. Bytes per element",
+            what: "elements in the other byte order cannot be described; convert first. Bytes per \
+                element",
             value: i128::try_from(tensor.dtype().size()).unwrap_or(0),
         });
     }
     let layout = tensor.layout();
     let itemsize = layout.itemsize().cast_signed();
     let mut dims = SmallVec::with_capacity(2 * layout.ndim());
-    dims.extend(layout.shape().iter().map(|&dim| dim.cast_signed() as i64)); // a layout's lengths fit in an isize
+    // a layout's lengths fit in an isize
+    dims.extend(layout.shape().iter().map(|&dim| dim.cast_signed() as i64));
     for (&dim, &stride) in layout.shape().iter().zip(layout.strides()) {
         let unused = dim <= 1 || layout.is_empty();
         if stride % itemsize != 0 && !unused {

@@ -1,8 +1,12 @@
 //! Others' tensors, checked before they are believed.
 
-use super::abi::{DLManagedTensor, DLManagedTensorVersioned, DLTensor, FLAG_IS_COPIED, FLAG_READ_ONLY};
+use super::abi::{
+    DLManagedTensor, DLManagedTensorVersioned, DLTensor, FLAG_IS_COPIED, FLAG_READ_ONLY,
+};
 use super::export::{delete, delete_versioned};
-use crate::{ALIGNMENT, Buffer, ByteOrder, DType, Dims, Error, Layout, MAX_NDIM, Result, Strides, Tensor};
+use crate::{
+    ALIGNMENT, Buffer, ByteOrder, DType, Dims, Error, Layout, MAX_NDIM, Result, Strides, Tensor,
+};
 use alloc::format;
 use alloc::sync::Arc;
 use core::any::Any;
@@ -12,31 +16,35 @@ use core::ptr::{NonNull, without_provenance_mut};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Imported {
-    /// The tensor. The producer's deleter runs when the last clone of its buffer drops, on whatever thread that is.
+    /// The tensor. The producer's deleter runs when the last clone of its buffer drops, on whatever
+    /// thread that is.
     pub tensor: Tensor,
     /// The producer forbids writing. Always false for a legacy structure, which cannot say so.
     pub read_only: bool,
-    /// The producer made a copy for us, so that nobody else writes it. Always false for a legacy structure.
+    /// The producer made a copy for us, so that nobody else writes it. Always false for a legacy
+    /// structure.
     pub copied: bool,
 }
 
-/// Memory that the CPU reads like its own: ordinary, and host memory pinned for CUDA and ROCm (`kDLCPU`, `kDLCUDAHost`,
-/// `kDLROCMHost`). Managed memory (`kDLCUDAManaged`) is left out: a kernel may be writing it.
+/// Memory that the CPU reads like its own: ordinary, and host memory pinned for CUDA and ROCm
+/// (`kDLCPU`, `kDLCUDAHost`, `kDLROCMHost`). Managed memory (`kDLCUDAManaged`) is left out: a
+/// kernel may be writing it.
 const READABLE: [i32; 3] = [super::CPU, 3, 11];
 
 /// Takes over a legacy `DLManagedTensor`.
 ///
-/// The structure is ours from the call on: its deleter runs when the last clone of the tensor's buffer drops, or before this
-/// returns if there is an error.
+/// The structure is ours from the call on: its deleter runs when the last clone of the tensor's
+/// buffer drops, or before this returns if there is an error.
 ///
 /// # Errors
-/// [`Error::DLPack`] for a description that is wrong or of memory out of reach, with the offending number;
-/// [`Error::UnsupportedDType`]; those of [`Layout::strided`].
+/// [`Error::DLPack`] for a description that is wrong or of memory out of reach, with the offending
+/// number; [`Error::UnsupportedDType`]; those of [`Layout::strided`].
 ///
 /// # Safety
-/// `managed` points to a valid structure that nobody else will free. If its numbers pass the checks, then `shape` and `strides`
-/// really have `ndim` entries, the elements they describe are readable, initialised and not written while the tensor lives, and the
-/// deleter may be called on any thread.
+/// `managed` points to a valid structure that nobody else will free. If its numbers pass the
+/// checks, then `shape` and `strides` really have `ndim` entries, the elements they describe are
+/// readable, initialised and not written while the tensor lives, and the deleter may be called on
+/// any thread.
 pub unsafe fn import(managed: NonNull<DLManagedTensor>) -> Result<Imported> {
     let owner = Owner::Legacy(managed);
     // SAFETY: the caller's promise: a valid structure.
@@ -66,7 +74,11 @@ pub unsafe fn import_versioned(managed: NonNull<DLManagedTensorVersioned>) -> Re
     let tensor = unsafe { (*managed.as_ptr()).dl_tensor };
     // SAFETY: the caller's promise, passed on.
     let tensor = unsafe { read(tensor, owner) }?;
-    Ok(Imported { tensor, read_only: flags & FLAG_READ_ONLY != 0, copied: flags & FLAG_IS_COPIED != 0 })
+    Ok(Imported {
+        tensor,
+        read_only: flags & FLAG_READ_ONLY != 0,
+        copied: flags & FLAG_IS_COPIED != 0,
+    })
 }
 
 /// Calls the deleter when dropped.
@@ -75,7 +87,8 @@ enum Owner {
     Versioned(NonNull<DLManagedTensorVersioned>),
 }
 
-// SAFETY: an Owner is only dropped, and DLPack's deleters may be called on any thread, as `import` makes its caller promise.
+// SAFETY: an Owner is only dropped, and DLPack's deleters may be called on any thread, as `import`
+// makes its caller promise.
 unsafe impl Send for Owner {}
 // SAFETY: a shared Owner does nothing.
 unsafe impl Sync for Owner {}
@@ -83,7 +96,8 @@ unsafe impl Sync for Owner {}
 impl Drop for Owner {
     fn drop(&mut self) {
         match *self {
-            // SAFETY: `import` took over a valid structure, whose deleter nobody else calls; its memory is no longer used.
+            // SAFETY: `import` took over a valid structure, whose deleter nobody else calls; its
+            // memory is no longer used.
             Self::Legacy(managed) => unsafe { delete(managed) },
             // SAFETY: as above.
             Self::Versioned(managed) => unsafe { delete_versioned(managed) },
@@ -105,24 +119,29 @@ unsafe fn read(tensor: DLTensor, owner: Owner) -> Result<Tensor> {
         ));
     }
     let dtype = dtype(&tensor)?;
-    let ndim = usize::try_from(tensor.ndim).map_err(|_| refused("a negative number of dimensions", tensor.ndim))?;
+    let ndim = usize::try_from(tensor.ndim)
+        .map_err(|_| refused("a negative number of dimensions", tensor.ndim))?;
     if ndim > MAX_NDIM {
         return Err(Error::TooManyDimensions { ndim });
     }
     // SAFETY: the caller's promise: `ndim` entries.
     let shape = unsafe { entries(tensor.shape, ndim) }
         .ok_or_else(|| refused("the shape is null though there are dimensions", tensor.ndim))?;
-    let shape: Dims =
-        shape.iter().map(|&dim| usize::try_from(dim).map_err(|_| refused("a negative length", dim))).collect::<Result<_>>()?;
+    let shape: Dims = shape
+        .iter()
+        .map(|&dim| usize::try_from(dim).map_err(|_| refused("a negative length", dim)))
+        .collect::<Result<_>>()?;
     // SAFETY: the caller's promise: `ndim` entries.
     let layout = match unsafe { entries(tensor.strides, ndim) } {
         None => Layout::contiguous(&shape, dtype.size())?,
-        Some(strides) => Layout::strided(&shape, &in_bytes(strides, &shape, dtype.size())?, dtype.size())?,
+        Some(strides) => {
+            Layout::strided(&shape, &in_bytes(strides, &shape, dtype.size())?, dtype.size())?
+        }
     };
     let (start, len, offset) = place(&tensor, &layout)?;
     let owner: Arc<dyn Any + Send + Sync> = Arc::new(owner);
-    // SAFETY: these are the bytes that the layout spans, which the caller promises are readable, initialised and not written until the
-    // deleter, now in `owner`, runs.
+    // SAFETY: these are the bytes that the layout spans, which the caller promises are readable,
+    // initialised and not written until the deleter, now in `owner`, runs.
     let buffer = unsafe { Buffer::from_raw_parts(start, len, owner) };
     Tensor::new(dtype, ByteOrder::Native, layout, buffer, offset)
 }
@@ -161,14 +180,18 @@ fn in_bytes(strides: &[i64], shape: &[usize], itemsize: usize) -> Result<Strides
     strides.iter().zip(shape).map(bytes).collect()
 }
 
-/// The first byte that the elements reach, how many bytes they reach, and where in these element `[0, 0, ...]` is.
+/// The first byte that the elements reach, how many bytes they reach, and where in these element
+/// `[0, 0, ...]` is.
 fn place(tensor: &DLTensor, layout: &Layout) -> Result<(NonNull<u8>, usize, usize)> {
     if layout.is_empty() {
         let nowhere = NonNull::new(without_provenance_mut(ALIGNMENT));
         return nowhere.map(|start| (start, 0, 0)).ok_or_else(|| refused("no address", 0));
     }
     if tensor.data.is_null() {
-        return Err(refused("the data is null though there are elements. Elements", layout.len() as i128));
+        return Err(refused(
+            "the data is null though there are elements. Elements",
+            layout.len() as i128,
+        ));
     }
     let span = layout.span();
     let origin = tensor.data.addr() as i128 + i128::from(tensor.byte_offset);

@@ -1,9 +1,10 @@
 //! DLPack: tensors handed over between libraries in one process, without a copy.
 //!
 //! # Rationale
-//! [`export`] describes our own memory, which is known to be sound; [`import`] reads a description written by somebody else, and
-//! checks everything in it that can be checked before believing it. Both the legacy structure (which TensorFlow takes) and the
-//! versioned one of DLPack 1.0 (which carries a read-only flag) are spoken. The layout is that of `dlpack.h`, version 1.0
+//! [`export`] describes our own memory, which is known to be sound; [`import`] reads a description
+//! written by somebody else, and checks everything in it that can be checked before believing it.
+//! Both the legacy structure (which TensorFlow takes) and the versioned one of DLPack 1.0 (which
+//! carries a read-only flag) are spoken. The layout is that of `dlpack.h`, version 1.0
 //! (<https://github.com/dmlc/dlpack>).
 //!
 //! # Limitations
@@ -16,7 +17,8 @@ mod import;
 mod tests;
 
 pub use abi::{
-    DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor, FLAG_IS_COPIED, FLAG_READ_ONLY,
+    DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor,
+    FLAG_IS_COPIED, FLAG_READ_ONLY,
 };
 pub use export::{delete, delete_versioned, export, export_versioned};
 pub use import::{Imported, import, import_versioned};

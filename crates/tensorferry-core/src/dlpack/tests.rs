@@ -50,7 +50,13 @@ impl Foreign {
         let managed = Box::new(DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(count) });
         let version = DLPackVersion { major: 1, minor: 3 };
         let deleter = Some(count_versioned as unsafe extern "C" fn(_));
-        let versioned = Box::new(DLManagedTensorVersioned { version, manager_ctx, deleter, flags: 0, dl_tensor });
+        let versioned = Box::new(DLManagedTensorVersioned {
+            version,
+            manager_ctx,
+            deleter,
+            flags: 0,
+            dl_tensor,
+        });
         Self { managed, versioned, _shape: shape, _strides: owned, deleted }
     }
 
@@ -88,7 +94,13 @@ fn values(tensor: &Tensor) -> Vec<i32> {
 fn tensors_come_back_the_same_in_any_strides() {
     let tensor = Tensor::from_vec((0..24).collect::<Vec<i32>>(), &[2, 3, 4]).unwrap();
     let reversed = Index::Slice { start: 2, step: -2, len: 2 };
-    for index in [vec![], vec![Index::At(1)], vec![Index::At(0), reversed], vec![Index::Ellipsis, reversed], vec![Index::NewAxis]] {
+    for index in [
+        vec![],
+        vec![Index::At(1)],
+        vec![Index::At(0), reversed],
+        vec![Index::Ellipsis, reversed],
+        vec![Index::NewAxis],
+    ] {
         let part = tensor.index(&index).unwrap();
         let back = back(part.clone());
         assert_eq!(back.shape(), part.shape());
@@ -102,7 +114,9 @@ fn tensors_come_back_the_same_in_any_strides() {
 fn every_dtype_comes_back() {
     for dtype in DType::ALL {
         let layout = Layout::contiguous(&[3], dtype.size()).unwrap();
-        let tensor = Tensor::new(dtype, ByteOrder::Native, layout, Buffer::from_owner(vec![1_u8; 48]), 0).unwrap();
+        let tensor =
+            Tensor::new(dtype, ByteOrder::Native, layout, Buffer::from_owner(vec![1_u8; 48]), 0)
+                .unwrap();
         assert_eq!(back(tensor).dtype(), dtype);
     }
 }
@@ -131,7 +145,14 @@ fn exporting_holds_the_memory_until_the_deleter_runs() {
     }
     let tensor = || {
         let layout = Layout::contiguous(&[4], 4).unwrap();
-        Tensor::new(DType::Int32, ByteOrder::Native, layout, Buffer::from_owner(Shared(memory.clone())), 0).unwrap()
+        Tensor::new(
+            DType::Int32,
+            ByteOrder::Native,
+            layout,
+            Buffer::from_owner(Shared(memory.clone())),
+            0,
+        )
+        .unwrap()
     };
     let legacy = export(tensor()).unwrap();
     let versioned = export_versioned(tensor(), FLAG_READ_ONLY).unwrap();
@@ -149,10 +170,18 @@ fn exporting_holds_the_memory_until_the_deleter_runs() {
 #[test]
 fn what_dlpack_cannot_say_is_refused() {
     let buffer = Buffer::from_owner(vec![0_u8; 16]);
-    let swapped = Tensor::new(DType::Int32, ByteOrder::Swapped, Layout::contiguous(&[4], 4).unwrap(), buffer.clone(), 0).unwrap();
+    let swapped = Tensor::new(
+        DType::Int32,
+        ByteOrder::Swapped,
+        Layout::contiguous(&[4], 4).unwrap(),
+        buffer.clone(),
+        0,
+    )
+    .unwrap();
     assert!(matches!(export(swapped), Err(Error::DLPack { .. })));
     let packed_field = Layout::strided(&[2], &[6], 4).unwrap();
-    let packed_field = Tensor::new(DType::Int32, ByteOrder::Native, packed_field, buffer, 0).unwrap();
+    let packed_field =
+        Tensor::new(DType::Int32, ByteOrder::Native, packed_field, buffer, 0).unwrap();
     assert!(matches!(export_versioned(packed_field, 0), Err(Error::DLPack { value: 6, .. })));
 }
 
@@ -184,10 +213,29 @@ fn a_missing_deleter_is_nothing_to_do() {
 fn negative_zero_and_unused_strides_are_read() {
     let data = [1, 2, 3, 4, 5, 6];
     let last = data.as_ptr().wrapping_add(5);
-    assert_eq!(values(&Foreign::new(last, &[6], Some(&[-1])).import().unwrap().tensor), [6, 5, 4, 3, 2, 1]);
-    assert_eq!(values(&Foreign::new(data.as_ptr(), &[2, 2], Some(&[0, 1])).import().unwrap().tensor), [1, 2, 1, 2]);
-    assert_eq!(values(&Foreign::new(data.as_ptr(), &[1, 2], Some(&[i64::MAX, 1])).import().unwrap().tensor), [1, 2]);
-    assert!(values(&Foreign::new(core::ptr::null(), &[0, 2], Some(&[i64::MIN, 1])).import().unwrap().tensor).is_empty());
+    assert_eq!(
+        values(&Foreign::new(last, &[6], Some(&[-1])).import().unwrap().tensor),
+        [6, 5, 4, 3, 2, 1]
+    );
+    assert_eq!(
+        values(&Foreign::new(data.as_ptr(), &[2, 2], Some(&[0, 1])).import().unwrap().tensor),
+        [1, 2, 1, 2]
+    );
+    assert_eq!(
+        values(
+            &Foreign::new(data.as_ptr(), &[1, 2], Some(&[i64::MAX, 1])).import().unwrap().tensor
+        ),
+        [1, 2]
+    );
+    assert!(
+        values(
+            &Foreign::new(core::ptr::null(), &[0, 2], Some(&[i64::MIN, 1]))
+                .import()
+                .unwrap()
+                .tensor
+        )
+        .is_empty()
+    );
     let mut shifted = Foreign::new(data.as_ptr(), &[2], None).with(|tensor| tensor.byte_offset = 8);
     assert_eq!(values(&shifted.import().unwrap().tensor), [3, 4]);
 }
@@ -195,7 +243,9 @@ fn negative_zero_and_unused_strides_are_read() {
 #[test]
 fn flags_are_reported() {
     let data = [1];
-    for (flags, read_only, copied) in [(0, false, false), (1, true, false), (2, false, true), (7, true, true)] {
+    for (flags, read_only, copied) in
+        [(0, false, false), (1, true, false), (2, false, true), (7, true, true)]
+    {
         let mut foreign = Foreign::new(data.as_ptr(), &[1], None);
         foreign.versioned.flags = flags;
         let imported = foreign.import_versioned().unwrap();
@@ -242,8 +292,8 @@ fn lies_are_refused_and_the_deleter_has_run() {
 
 #[test]
 fn another_major_version_is_not_looked_into() {
-    let mut foreign =
-        Foreign::new(core::ptr::without_provenance(1), &[1], None).with(|t| t.shape = core::ptr::without_provenance_mut(8));
+    let mut foreign = Foreign::new(core::ptr::without_provenance(1), &[1], None)
+        .with(|t| t.shape = core::ptr::without_provenance_mut(8));
     foreign.versioned.version.major = 2;
     assert_eq!(foreign.import_versioned().unwrap_err().code(), "dlpack");
     assert_eq!(foreign.deleted(), 1);

@@ -86,7 +86,9 @@ impl<'a> Parser<'a> {
         self.peek();
         let prefixed = matches!(self.bytes.get(self.at..), Some([b'u', b'\'' | b'"', ..]));
         self.at += usize::from(prefixed);
-        let Some(quote @ (b'\'' | b'"')) = self.bytes.get(self.at).copied() else { return Err(self.expected(what)) };
+        let Some(quote @ (b'\'' | b'"')) = self.bytes.get(self.at).copied() else {
+            return Err(self.expected(what));
+        };
         self.at += 1;
         let start = self.at;
         while let Some(&byte) = self.bytes.get(self.at) {
@@ -122,7 +124,9 @@ impl<'a> Parser<'a> {
                     }
                     continue;
                 }
-                b'[' | b'(' if depth == MAX_DEPTH => return self.expected("fewer brackets within brackets"),
+                b'[' | b'(' if depth == MAX_DEPTH => {
+                    return self.expected("fewer brackets within brackets");
+                }
                 b'[' | b'(' => depth += 1,
                 b']' | b')' => depth -= 1,
                 _ => {}
@@ -161,7 +165,11 @@ impl<'a> Parser<'a> {
             comma = self.eat(b',');
         }
         // (3) is a number in Python, not a tuple.
-        if dims.len() == 1 && !comma { Err(malformed(self.at - 1, "a tuple of one needs a comma")) } else { Ok(dims) }
+        if dims.len() == 1 && !comma {
+            Err(malformed(self.at - 1, "a tuple of one needs a comma"))
+        } else {
+            Ok(dims)
+        }
     }
 
     fn integer(&mut self) -> Result<usize> {
@@ -171,7 +179,9 @@ impl<'a> Parser<'a> {
         let start = self.at;
         let mut value = 0_usize;
         while let Some(digit @ b'0'..=b'9') = self.bytes.get(self.at).copied() {
-            let next = value.checked_mul(10).and_then(|value| value.checked_add(usize::from(digit - b'0')));
+            let next = value
+                .checked_mul(10)
+                .and_then(|value| value.checked_add(usize::from(digit - b'0')));
             value = next.ok_or_else(|| malformed(start, "a length larger than any memory"))?;
             self.at += 1;
         }

@@ -26,9 +26,16 @@ fn what_numpy_and_others_write_is_read() {
         "{u'descr': u'<i4', u'fortran_order': False, u'shape': (2, 3), }\n",
     ] {
         let header = read(dict).unwrap();
-        assert_eq!((header.dtype, header.order, header.fortran), (DType::Int32, ByteOrder::Native, false), "{dict}");
+        assert_eq!(
+            (header.dtype, header.order, header.fortran),
+            (DType::Int32, ByteOrder::Native, false),
+            "{dict}"
+        );
         assert_eq!(header.layout, Layout::contiguous(&[2, 3], 4).unwrap());
-        assert_eq!((header.data_offset, header.file_len()), (10 + dict.len(), (10 + dict.len() + 24) as u64));
+        assert_eq!(
+            (header.data_offset, header.file_len()),
+            (10 + dict.len(), (10 + dict.len() + 24) as u64)
+        );
     }
 }
 
@@ -37,17 +44,32 @@ fn every_version_shape_and_order_is_read() {
     for version in 1..=3 {
         let dict = "{'descr': '>f8', 'fortran_order': True, 'shape': (5, 0, 7)}";
         let header = parse(&file(version, dict.as_bytes())).unwrap();
-        assert_eq!((header.dtype, header.order, header.fortran), (DType::Float64, ByteOrder::Swapped, true));
+        assert_eq!(
+            (header.dtype, header.order, header.fortran),
+            (DType::Float64, ByteOrder::Swapped, true)
+        );
         assert_eq!(header.layout, Layout::fortran(&[5, 0, 7], 8).unwrap());
     }
-    assert_eq!(read("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().layout.ndim(), 0);
-    assert_eq!(read("{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}").unwrap().layout.shape(), &[3]);
+    assert_eq!(
+        read("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().layout.ndim(),
+        0
+    );
+    assert_eq!(
+        read("{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}").unwrap().layout.shape(),
+        &[3]
+    );
 }
 
 #[test]
 fn what_is_written_is_read_again_and_aligned() {
     for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::BFloat16) {
-        for (shape, fortran) in [(&[][..], false), (&[7], false), (&[3, 4], true), (&[1; 64], false), (&[0, 1 << 40], true)] {
+        for (shape, fortran) in [
+            (&[][..], false),
+            (&[7], false),
+            (&[3, 4], true),
+            (&[1; 64], false),
+            (&[0, 1 << 40], true),
+        ] {
             for order in [ByteOrder::Native, ByteOrder::Swapped] {
                 let bytes = write(dtype, order, shape, fortran).unwrap();
                 assert_eq!((bytes.len() % 64, bytes.last()), (0, Some(&b'\n')));
@@ -133,11 +155,16 @@ fn hostile_dicts_are_refused_where_they_go_wrong() {
         let dict = marked.replace('@', "");
         let at = 10 + marked.find('@').unwrap_or(1);
         match read(&dict) {
-            Err(Error::Malformed { format: "npy", offset, .. }) => assert_eq!(offset, at as u64, "{marked}"),
+            Err(Error::Malformed { format: "npy", offset, .. }) => {
+                assert_eq!(offset, at as u64, "{marked}")
+            }
             other => panic!("{marked}: {other:?}"),
         }
     }
-    let many = alloc::format!("{{'descr': '<i4', 'fortran_order': False, 'shape': ({})}}", "1, ".repeat(65));
+    let many = alloc::format!(
+        "{{'descr': '<i4', 'fortran_order': False, 'shape': ({})}}",
+        "1, ".repeat(65)
+    );
     assert!(matches!(read(&many), Err(Error::Malformed { .. })));
 }
 

@@ -17,13 +17,15 @@ use std::sync::Arc;
 use tensorferry::dataset::{Component, Element, Value, check, check_running, failed};
 use tensorferry::{Casting, DType, Error, Result, Tensor};
 
-/// A Python function and how its arguments are nested. What it returns is a flat list of values, or a single value where `call` says so.
+/// A Python function and how its arguments are nested. What it returns is a flat list of values, or
+/// a single value where `call` says so.
 pub(crate) struct Callee {
     captured: Arc<Captured>,
 }
 
 impl Callee {
-    /// `packers` nest the arguments: the elements that the function is called with, one after the other.
+    /// `packers` nest the arguments: the elements that the function is called with, one after the
+    /// other.
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
         Self { captured: Captured::new(function, packers) }
     }
@@ -33,8 +35,13 @@ impl Callee {
         Arc::clone(&self.captured)
     }
 
-    /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it returns.
-    pub(crate) fn call<T>(&self, element: Element, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+    /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it
+    /// returns.
+    pub(crate) fn call<T>(
+        &self,
+        element: Element,
+        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> Result<T> {
         self.with(|py, open| {
             let packer = open.packer(0).ok_or_else(gone)?;
             read(ending::call(&open.function, packer.get().arguments(py, element)?)?)
@@ -42,7 +49,11 @@ impl Callee {
     }
 
     /// Calls the function with one argument, and reads what it returns.
-    pub(crate) fn call_with<A, T>(&self, argument: A, read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T>
+    pub(crate) fn call_with<A, T>(
+        &self,
+        argument: A,
+        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> Result<T>
     where
         A: for<'py> IntoPyObject<'py>,
     {
@@ -51,19 +62,27 @@ impl Callee {
 
     /// Calls the function, which takes nothing, and iterates over what it returns.
     pub(crate) fn iterate(&self) -> Result<Running> {
-        self.with(|_, open| Ok(open.run(ending::call(&open.function, ())?.try_iter()?.into_any().unbind())))
+        self.with(|_, open| {
+            Ok(open.run(ending::call(&open.function, ())?.try_iter()?.into_any().unbind()))
+        })
     }
 
     /// Calls the function with elements, each one argument, and reads what it returns.
-    pub(crate) fn call_each<T>(&self, elements: [Element; 2], read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>) -> Result<T> {
+    pub(crate) fn call_each<T>(
+        &self,
+        elements: [Element; 2],
+        read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
+    ) -> Result<T> {
         self.with(|py, open| {
             let packed = |(at, element)| open.packer(at).ok_or_else(gone)?.get().pack(py, element);
-            let arguments = elements.into_iter().enumerate().map(packed).collect::<PyResult<Vec<_>>>()?;
+            let arguments =
+                elements.into_iter().enumerate().map(packed).collect::<PyResult<Vec<_>>>()?;
             read(ending::call(&open.function, PyTuple::new(py, arguments)?)?)
         })
     }
 
-    /// Does something with the function, as part of the computation of an element: an exception becomes the element's error.
+    /// Does something with the function, as part of the computation of an element: an exception
+    /// becomes the element's error.
     fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
         attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
     }
@@ -74,13 +93,15 @@ pub(crate) fn gone() -> PyErr {
     PyRuntimeError::new_err("the dataset was collected as garbage, and its functions with it")
 }
 
-/// Runs Python code as part of the computation of an element: an exception becomes the element's error, or interrupts it.
+/// Runs Python code as part of the computation of an element: an exception becomes the element's
+/// error, or interrupts it.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     let ran = ending::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
     ran.unwrap_or_else(|ending| Err(failed(Raised::new(ending))))
 }
 
-/// What a function has to return: components, and what the user calls them, for errors. No names where only numbers are known.
+/// What a function has to return: components, and what the user calls them, for errors. No names
+/// where only numbers are known.
 #[derive(Clone)]
 pub(crate) struct Returned {
     pub(crate) spec: Vec<Component>,
@@ -89,7 +110,10 @@ pub(crate) struct Returned {
 
 impl Returned {
     pub(crate) fn new(spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Self> {
-        Ok(Self { spec: spec::from_python(spec)?, names: names.into_iter().map(Arc::from).collect() })
+        Ok(Self {
+            spec: spec::from_python(spec)?,
+            names: names.into_iter().map(Arc::from).collect(),
+        })
     }
 
     /// The element, if its shapes are as promised.
@@ -137,13 +161,15 @@ pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<b
     let tensor = tensor(value, None)?;
     if tensor.dtype() != DType::Bool || !tensor.shape().is_empty() {
         let message = format!(
-            "{stage}: the predicate has to return one bool, not {} of shape {:?}. Compare, and reduce with all() or any().",
+            "{stage}: the predicate has to return one bool, not {} of shape {:?}. Compare, and \
+            reduce with all() or any().",
             tensor.dtype(),
             tensor.shape()
         );
         return Err(raise(value.py(), "argument", message));
     }
-    let view = tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
+    let view =
+        tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
     Ok(view.get(&[]).unwrap_or(false))
 }
 
@@ -154,10 +180,15 @@ pub(crate) fn integer(value: &Bound<'_, PyAny>, what: &'static str) -> PyResult<
     }
     let tensor = tensor(value, None)?;
     if !tensor.dtype().is_integer() || !tensor.shape().is_empty() {
-        let message = format!("{what} has to return one integer, not {} of shape {:?}", tensor.dtype(), tensor.shape());
+        let message = format!(
+            "{what} has to return one integer, not {} of shape {:?}",
+            tensor.dtype(),
+            tensor.shape()
+        );
         return Err(raise(value.py(), "wrong_type", message));
     }
-    let wide = tensorferry::convert(&tensor.as_view(), DType::Int64, Casting::Checked).or_raise(value.py())?;
+    let wide = tensorferry::convert(&tensor.as_view(), DType::Int64, Casting::Checked)
+        .or_raise(value.py())?;
     let view = wide.view::<i64>().or_raise(value.py())?;
     Ok(view.get(&[]).unwrap_or_default())
 }

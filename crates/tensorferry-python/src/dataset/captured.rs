@@ -1,18 +1,22 @@
 //! The Python objects that a stage holds, as Python's garbage collector sees them.
 //!
-//! A plan is a graph of Rust's in which a stage may hold functions; a function may hold the plan: `self.ds = ds.map(self.f)`. So what a
-//! stage holds of Python's lies in a [`Captured`], and one Python object, its [`Cell`], reports it to the collector. Each [`Plan`] holds, and
-//! reports, the cells of all its stages.
+//! A plan is a graph of Rust's in which a stage may hold functions; a function may hold the plan:
+//! `self.ds = ds.map(self.f)`. So what a stage holds of Python's lies in a [`Captured`], and one
+//! Python object, its [`Cell`], reports it to the collector. Each [`Plan`] holds, and reports, the
+//! cells of all its stages.
 //!
 //! # Rationale
-//! The collector subtracts what is reported from what is counted: a reference that is reported twice makes it free what is in use, one that
-//! is not reported only keeps garbage alive. So each captured object is counted once, by its `Captured`, and reported once, by its cell.
-//! The `Captured` also holds the cell, which reports that reference to itself too: the cell is garbage when no plan of Python's is left.
-//! Where Rust alone holds a plan (TensorFlow's handles, a dataset that a function returned and that is being iterated), and while a function
-//! runs, what is captured is pinned: not reported.
+//! The collector subtracts what is reported from what is counted: a reference that is reported
+//! twice makes it free what is in use, one that is not reported only keeps garbage alive. So each
+//! captured object is counted once, by its `Captured`, and reported once, by its cell. The
+//! `Captured` also holds the cell, which reports that reference to itself too: the cell is garbage
+//! when no plan of Python's is left. Where Rust alone holds a plan (TensorFlow's handles, a dataset
+//! that a function returned and that is being iterated), and while a function runs, what is
+//! captured is pinned: not reported.
 //!
 //! # Limitations
-//! A cycle through a plan that is pinned, or through TensorFlow, is not collected before the pass, or the tensor, is gone.
+//! A cycle through a plan that is pinned, or through TensorFlow, is not collected before the pass,
+//! or the tensor, is gone.
 
 use super::packer::Packer;
 use super::plan::Plan;
@@ -26,7 +30,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorferry::dataset::{Capture, Dataset};
 
-/// What one function of a stage holds of Python's, for as long as it is in a plan. Lets go of it with the GIL, as [`Keep`] does.
+/// What one function of a stage holds of Python's, for as long as it is in a plan. Lets go of it
+/// with the GIL, as [`Keep`] does.
 pub(crate) struct Captured(Keep<Owned>);
 
 struct Owned(Arc<Shared>);
@@ -40,7 +45,8 @@ impl Drop for Owned {
 }
 
 struct Shared {
-    /// Locked for moments, by threads that hold the GIL and run no Python code meanwhile: the collector never waits for it.
+    /// Locked for moments, by threads that hold the GIL and run no Python code meanwhile: the
+    /// collector never waits for it.
     contents: Mutex<Contents>,
     /// How many have the contents in use, or hold the plan, without being objects of Python's.
     pins: AtomicUsize,
@@ -60,8 +66,8 @@ struct Contents {
 type WeakCell = Keep<Py<PyWeakrefReference>>;
 
 impl Contents {
-    /// Whether the collector has found the cell to be garbage, or has had it before. It clears all weak references to garbage before it
-    /// touches any of it.
+    /// Whether the collector has found the cell to be garbage, or has had it before. It clears all
+    /// weak references to garbage before it touches any of it.
     fn is_garbage(&self, py: Python<'_>) -> bool {
         let weak = self.cell.as_ref().and_then(|(_, weak)| weak.get());
         weak.is_some_and(|weak| weak.bind(py).upgrade().is_none())
@@ -70,7 +76,11 @@ impl Contents {
 
 impl Captured {
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Arc<Self> {
-        let contents = Contents { function: Some(Keep::new(function)), packers: Some(Keep::new(packers)), ..Contents::default() };
+        let contents = Contents {
+            function: Some(Keep::new(function)),
+            packers: Some(Keep::new(packers)),
+            ..Contents::default()
+        };
         let shared = Shared { contents: Mutex::new(contents), pins: AtomicUsize::new(0) };
         Arc::new(Self(Keep::new(Owned(Arc::new(shared)))))
     }
@@ -108,7 +118,9 @@ impl Shared {
     /// The object that reports what is captured; `None` once that is garbage.
     fn cell(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<Cell>>> {
         let known = |contents: &Contents| match &contents.cell {
-            Some((cell, _)) if self.is_pinned() || !contents.is_garbage(py) => cell.get().map(|cell| cell.clone_ref(py)),
+            Some((cell, _)) if self.is_pinned() || !contents.is_garbage(py) => {
+                cell.get().map(|cell| cell.clone_ref(py))
+            }
             _ => None,
         };
         let contents = self.lock();
@@ -116,7 +128,8 @@ impl Shared {
             return Ok(known(&contents));
         }
         drop(contents);
-        // Making objects may run any code, so not under the lock: another thread may have been faster.
+        // Making objects may run any code, so not under the lock: another thread may have been
+        // faster.
         let cell = Bound::new(py, Cell { shared: OnceLock::new() })?;
         let weak = Keep::new(PyWeakrefReference::new(&cell)?.unbind());
         let mut contents = self.lock();
@@ -221,14 +234,19 @@ impl Cell {
         for packer in contents.packers.as_ref().and_then(Keep::get).into_iter().flatten() {
             visit.call(packer)?;
         }
-        contents.running.iter().filter_map(|(_, iterator)| iterator.get()).try_for_each(|iterator| visit.call(iterator))
+        contents
+            .running
+            .iter()
+            .filter_map(|(_, iterator)| iterator.get())
+            .try_for_each(|iterator| visit.call(iterator))
     }
 
     fn __clear__(&self) {
         guard();
         let Some(shared) = self.shared() else { return };
         let mut contents = shared.lock();
-        let taken = (contents.function.take(), contents.packers.take(), mem::take(&mut contents.running));
+        let taken =
+            (contents.function.take(), contents.packers.take(), mem::take(&mut contents.running));
         drop(contents);
         drop(taken); // may run any code
     }
@@ -238,7 +256,8 @@ fn shared(captures: &[Capture]) -> impl Iterator<Item = &Arc<Shared>> {
     captures.iter().filter_map(|capture| capture.downcast_ref::<Captured>()?.shared())
 }
 
-/// The cells of all functions of a plan. Where there is no memory for one, its function is not collected.
+/// The cells of all functions of a plan. Where there is no memory for one, its function is not
+/// collected.
 pub(crate) fn cells(py: Python<'_>, dataset: &Dataset) -> Vec<Py<Cell>> {
     shared(dataset.captures()).filter_map(|shared| shared.cell(py).ok().flatten()).collect()
 }

@@ -1,4 +1,5 @@
-//! Where TensorFlow traces Python code: what is read there would be the same in every call of the graph.
+//! Where TensorFlow traces Python code: what is read there would be the same in every call of the
+//! graph.
 
 use crate::ending;
 use crate::errors::raise;
@@ -10,7 +11,8 @@ use pyo3::types::{PyDict, PyList};
 
 /// What of TensorFlow tells whether a function is being traced.
 struct TensorFlow {
-    /// The thread's graphs that are being built, in `stack`: the quick way to see that there are none.
+    /// The thread's graphs that are being built, in `stack`: the quick way to see that there are
+    /// none.
     graphs: Option<Py<PyAny>>,
     executing_eagerly: Py<PyAny>,
     inside_function: Py<PyAny>,
@@ -24,20 +26,28 @@ fn tensorflow(py: Python<'_>) -> PyResult<Option<&TensorFlow>> {
     if let Some(found) = TENSORFLOW.get(py) {
         return Ok(Some(found));
     }
-    let modules =
-        MODULES.get_or_try_init(py, || Ok::<_, PyErr>(py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?.unbind()))?;
+    let modules = MODULES.get_or_try_init(py, || {
+        Ok::<_, PyErr>(py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?.unbind())
+    })?;
     let module = |name| modules.bind(py).get_item(name);
-    let (Some(context), Some(ops)) =
-        (module(intern!(py, "tensorflow.python.eager.context"))?, module(intern!(py, "tensorflow.python.framework.ops"))?)
-    else {
+    let (Some(context), Some(ops)) = (
+        module(intern!(py, "tensorflow.python.eager.context"))?,
+        module(intern!(py, "tensorflow.python.framework.ops"))?,
+    ) else {
         return Ok(None);
     };
     // While it is being imported, its modules are there and empty.
-    let (Ok(eagerly), Ok(inside)) = (context.getattr("executing_eagerly"), ops.getattr("inside_function")) else {
+    let (Ok(eagerly), Ok(inside)) =
+        (context.getattr("executing_eagerly"), ops.getattr("inside_function"))
+    else {
         return Ok(None);
     };
     let graphs = ops.getattr("_default_graph_stack").ok().map(Bound::unbind);
-    let found = || TensorFlow { graphs, executing_eagerly: eagerly.unbind(), inside_function: inside.unbind() };
+    let found = || TensorFlow {
+        graphs,
+        executing_eagerly: eagerly.unbind(),
+        inside_function: inside.unbind(),
+    };
     Ok(Some(TENSORFLOW.get_or_init(py, found)))
 }
 
@@ -61,7 +71,8 @@ pub(crate) fn check(py: Python<'_>, what: &str) -> PyResult<()> {
         _ => return Ok(()),
     }
     let message = format!(
-        "{what}: inside tf.function, and what else TensorFlow traces, elements would be read once, while it traces, and be the same in \
+        "{what}: inside tf.function, and what else TensorFlow traces, elements would be read \
+        once, while it traces, and be the same in \
          every call. Iterate over dataset.to_tf_data() there, or pass the elements in as arguments."
     );
     Err(raise(py, "inside_function", message))

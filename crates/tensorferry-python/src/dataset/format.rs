@@ -32,8 +32,10 @@ impl Format {
             "numpy" => Self::NumPy,
             "tensorferry" => Self::Tensorferry,
             _ => {
-                let message =
-                    format!("with_format: {name:?} is none of \"tensorflow\", \"torch\", \"jax\", \"numpy\" and \"tensorferry\"");
+                let message = format!(
+                    "with_format: {name:?} is none of \"tensorflow\", \"torch\", \"jax\", \
+                    \"numpy\" and \"tensorferry\""
+                );
                 return Err(raise(py, "argument", message));
             }
         })
@@ -42,8 +44,12 @@ impl Format {
     /// What is looked up once for all components of an element.
     pub(crate) fn open(self, py: Python<'_>) -> PyResult<Opened<'_>> {
         Ok(match self {
-            Self::TensorFlow => Opened::TensorFlow(Door::open(py).map_err(|error| missing(py, error, "tensorflow"))?),
-            Self::Torch => Opened::Torch(function(py, &TORCH, "torch.utils.dlpack", "from_dlpack", "torch")?),
+            Self::TensorFlow => Opened::TensorFlow(
+                Door::open(py).map_err(|error| missing(py, error, "tensorflow"))?,
+            ),
+            Self::Torch => {
+                Opened::Torch(function(py, &TORCH, "torch.utils.dlpack", "from_dlpack", "torch")?)
+            }
             Self::Jax => Opened::Jax(function(py, &JAX, "tensorferry.jax", "from_tensor", "jax")?),
             Self::NumPy => Opened::NumPy,
             Self::Tensorferry => Opened::Tensorferry,
@@ -67,12 +73,17 @@ fn function<'py>(
 
 /// Where a framework is not installed, the message says what can be done without it.
 fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
-    let named = error.value(py).getattr("name").and_then(|name| name.extract::<String>()).is_ok_and(|name| name == framework);
+    let named = error
+        .value(py)
+        .getattr("name")
+        .and_then(|name| name.extract::<String>())
+        .is_ok_and(|name| name == framework);
     if !named || !error.is_instance_of::<PyModuleNotFoundError>(py) {
         return error;
     }
     PyModuleNotFoundError::new_err(format!(
-        "elements are to be handed out as {framework} tensors, but {framework} is not installed: pip install {framework}. Or choose \
+        "elements are to be handed out as {framework} tensors, but {framework} is not installed: \
+        pip install {framework}. Or choose \
          another format: dataset.with_format(\"numpy\")."
     ))
 }
@@ -91,7 +102,9 @@ impl<'py> Opened<'py> {
     pub(crate) fn hand_out(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
-            Self::Torch(from_dlpack) => ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,)),
+            Self::Torch(from_dlpack) => {
+                ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
+            }
             Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::object(py, tensor)?,)),
             Self::NumPy => numpy(py, tensor),
             Self::Tensorferry => Ok(PyTensor::object(py, normal(py, tensor)?)?.into_any()),
@@ -104,7 +117,8 @@ fn aligned(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     if framework_obstacle(&tensor.as_view()).is_none() { Ok(tensor) } else { copied(py, &tensor) }
 }
 
-/// The tensor, or a copy if anybody else could see it being written to: PyTorch has no read-only tensors.
+/// The tensor, or a copy if anybody else could see it being written to: PyTorch has no read-only
+/// tensors.
 fn writable(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     let owner = tensor.buffer().owner();
     let ours = (**owner).is::<PoolBuffer>() && std::sync::Arc::strong_count(owner) == 1;
@@ -118,17 +132,23 @@ fn normal(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
 
 fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
     let copy = || tensorferry::convert(&tensor.as_view(), tensor.dtype(), Casting::Checked);
-    if tensor.layout().nbytes() > GIL_BYTES { py.detach(copy).or_raise(py) } else { copy().or_raise(py) }
+    if tensor.layout().nbytes() > GIL_BYTES {
+        py.detach(copy).or_raise(py)
+    } else {
+        copy().or_raise(py)
+    }
 }
 
-/// A read-only array over the tensor's memory; a NumPy scalar of a tensor without dimensions, as `as_numpy_iterator` gives.
+/// A read-only array over the tensor's memory; a NumPy scalar of a tensor without dimensions, as
+/// `as_numpy_iterator` gives.
 fn numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
     let scalar = tensor.shape().is_empty();
     let array = PyTensor::numpy(&PyTensor::object(py, normal(py, tensor)?)?)?;
     if !scalar {
         return Ok(array);
     }
-    // SAFETY: the call takes over the reference to the array and returns a new one, or null with an exception set.
+    // SAFETY: the call takes over the reference to the array and returns a new one, or null with an
+    // exception set.
     let value = unsafe { PY_ARRAY_API.PyArray_Return(py, array.into_ptr().cast()) };
     // SAFETY: as above.
     unsafe { Bound::from_owned_ptr_or_err(py, value) }

@@ -1,4 +1,5 @@
-//! Stages that call Python functions. They are given the function, what nests its arguments, and what it returns when flattened.
+//! Stages that call Python functions. They are given the function, what nests its arguments, and
+//! what it returns when flattened.
 
 use super::callee::{self, Callee, Returned, attached};
 use super::captured::Running;
@@ -26,10 +27,16 @@ pub(crate) fn named<In, Out>(
 }
 
 /// A predicate of elements.
-fn predicate(stage: &'static str, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, bool> {
+fn predicate(
+    stage: &'static str,
+    name: Name,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+) -> Function<Element, bool> {
     let callee = Callee::new(function, vec![packer]);
     let captured = callee.captured();
-    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage))).capturing(captured)
+    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+        .capturing(captured)
 }
 
 /// What a function makes of each element: it returns a flat list of components.
@@ -46,32 +53,51 @@ pub(crate) fn map(
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, vec![packer]), returned.spec.clone());
     let captured = callee.captured();
-    let call = move |element| returned.checked(callee.call(element, |flat| returned.element(&flat))?);
+    let call =
+        move |element| returned.checked(callee.call(element, |flat| returned.element(&flat))?);
     Ok(plan.get().dataset().map(named(name, call).capturing(captured), spec).into())
 }
 
 /// The elements for which a function returns true.
 #[pyfunction]
-pub(crate) fn filter(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+pub(crate) fn filter(
+    plan: &Bound<'_, Plan>,
+    name: Name,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+) -> Plan {
     guard();
     plan.get().dataset().filter(predicate("filter", name, function, packer)).into()
 }
 
 /// The elements before the first for which a function returns false.
 #[pyfunction]
-pub(crate) fn take_while(plan: &Bound<'_, Plan>, name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Plan {
+pub(crate) fn take_while(
+    plan: &Bound<'_, Plan>,
+    name: Name,
+    function: Py<PyAny>,
+    packer: Py<Packer>,
+) -> Plan {
     guard();
     plan.get().dataset().take_while(predicate("take_while", name, function, packer)).into()
 }
 
 /// The elements of what `function()` returns: a Python iterator over flat lists.
 #[pyfunction]
-pub(crate) fn from_generator(name: Name, function: Py<PyAny>, spec: &Bound<'_, PyAny>, names: Vec<String>) -> PyResult<Plan> {
+pub(crate) fn from_generator(
+    name: Name,
+    function: Py<PyAny>,
+    spec: &Bound<'_, PyAny>,
+    names: Vec<String>,
+) -> PyResult<Plan> {
     guard();
     let returned = Returned::new(spec, names)?;
     let (callee, spec) = (Callee::new(function, Vec::new()), returned.spec.clone());
     let captured = callee.captured();
-    let make = move |()| Ok(Box::new(Elements { iterator: callee.iterate()?, returned: returned.clone() }) as Generator);
+    let make = move |()| {
+        Ok(Box::new(Elements { iterator: callee.iterate()?, returned: returned.clone() })
+            as Generator)
+    };
     Ok(Dataset::from_generator(named(name, make).capturing(captured), spec).into())
 }
 
@@ -98,7 +124,8 @@ impl Iterator for Elements {
     }
 }
 
-/// A running state and an element to the next state and an element: `function` returns both as one flat list.
+/// A running state and an element to the next state and an element: `function` returns both as one
+/// flat list.
 #[pyfunction]
 pub(crate) fn scan(
     plan: &Bound<'_, Plan>,
@@ -117,11 +144,19 @@ pub(crate) fn scan(
     let step = move |(state, element): (Element, Element)| {
         let (state, result) = callee.call_each([state, element], |flat| {
             let (flat, len) = (flat.cast_into::<PyList>()?, states.spec.len());
-            Ok((states.element(&flat.get_slice(0, len))?, results.element(&flat.get_slice(len, flat.len()))?))
+            Ok((
+                states.element(&flat.get_slice(0, len))?,
+                results.element(&flat.get_slice(len, flat.len()))?,
+            ))
         })?;
         Ok((states.checked_state(state)?, results.checked(result)?))
     };
-    Ok(plan.get().dataset().scan(initial, named(name, step).capturing(captured), result_spec).or_raise(plan.py())?.into())
+    Ok(plan
+        .get()
+        .dataset()
+        .scan(initial, named(name, step).capturing(captured), result_spec)
+        .or_raise(plan.py())?
+        .into())
 }
 
 /// All elements folded into a state, which is nested by `packer`.
@@ -146,7 +181,8 @@ pub(crate) fn fold<'py>(
     };
     let dataset = plan.get().dataset();
     let step = named(name, step);
-    let (folded, interrupted) = interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));
+    let (folded, interrupted) =
+        interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));
     interrupted?;
     result.get().pack(py, folded.map_err(|error| to_py(py, &error))?)
 }

@@ -1,8 +1,9 @@
 //! Signals that arrive while the library works.
 //!
-//! Python handles signals in its main thread, when that runs Python code. Work that takes long in the main thread looks for them itself;
-//! an exception that a handler raises, as Ctrl-C does, stops it. So does what a function of the user's raises if it is no error of
-//! an element: the element is not handed out then, and comes when the iteration is asked again.
+//! Python handles signals in its main thread, when that runs Python code. Work that takes long in
+//! the main thread looks for them itself; an exception that a handler raises, as Ctrl-C does, stops
+//! it. So does what a function of the user's raises if it is no error of an element: the element is
+//! not handed out then, and comes when the iteration is asked again.
 
 use crate::ending;
 use crate::errors::Raised;
@@ -42,7 +43,8 @@ fn is_main_thread() -> bool {
     true
 }
 
-/// What a function of the user's raised: the error of its element, unless it interrupts the work of this thread.
+/// What a function of the user's raised: the error of its element, unless it interrupts the work of
+/// this thread.
 pub(crate) fn raised_in_function(py: Python<'_>, raised: PyErr) -> Error {
     if raised.is_instance_of::<PyException>(py) || !interrupt() {
         return failed(Raised::new(raised));

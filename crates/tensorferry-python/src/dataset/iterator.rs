@@ -1,7 +1,7 @@
 //! `DatasetIterator`: one pass over a dataset, usable from several threads.
 //!
-//! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait without the GIL, in short steps
-//! between which they look for signals, so that Ctrl-C is answered.
+//! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait
+//! without the GIL, in short steps between which they look for signals, so that Ctrl-C is answered.
 
 use super::packer::Packer;
 use super::plan::Plan;
@@ -22,7 +22,8 @@ use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
 
 /// How long to wait without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
-/// How often a forked process tries, a millisecond apart, to get a lock that is only ever held for a moment.
+/// How often a forked process tries, a millisecond apart, to get a lock that is only ever held for
+/// a moment.
 const ATTEMPTS: u32 = 100;
 
 /// One pass over a dataset.
@@ -44,7 +45,8 @@ struct Slot {
 
 struct State {
     holder: Holder,
-    /// How many wait for it: waking nobody is a call of the system's all the same, which takes longer than a small element.
+    /// How many wait for it: waking nobody is a call of the system's all the same, which takes
+    /// longer than a small element.
     waiting: usize,
 }
 
@@ -70,7 +72,11 @@ struct Taken<'a> {
 impl Slot {
     fn new(iter: Iter) -> Self {
         let state = State { holder: Holder::Free(Box::new(iter)), waiting: 0 };
-        Self { state: Mutex::new(state), free: Condvar::new(), process: AtomicU32::new(tensorferry::buffers::process_id()) }
+        Self {
+            state: Mutex::new(state),
+            free: Condvar::new(),
+            process: AtomicU32::new(tensorferry::buffers::process_id()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -78,7 +84,8 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock, in a process that may have been forked since it was last used: unless a thread held it then.
+    /// The lock, in a process that may have been forked since it was last used: unless a thread
+    /// held it then.
     fn lock_after_fork(&self) -> Option<MutexGuard<'_, State>> {
         if self.process.load(Ordering::Relaxed) == tensorferry::buffers::process_id() {
             return Some(self.lock());
@@ -87,7 +94,8 @@ impl Slot {
             match self.state.try_lock() {
                 Ok(state) => return Some(state),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                // Another thread of this process has it for a moment, or one of the parent has it for ever.
+                // Another thread of this process has it for a moment, or one of the parent has it
+                // for ever.
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
             }
         }
@@ -118,7 +126,8 @@ impl Slot {
             match self.try_take(me) {
                 Ok(iter) => return Ok(Taken { slot: self, iter: Some(iter) }),
                 Err(Busy::Here) => {
-                    let message = "the iterator is asked for an element while it computes one: a function of the pipeline uses the \
+                    let message = "the iterator is asked for an element while it computes one: a \
+                        function of the pipeline uses the \
                                    iterator that calls it";
                     return Err(PyRuntimeError::new_err(message));
                 }
@@ -131,7 +140,9 @@ impl Slot {
     fn try_take(&self, me: ThreadId) -> Result<Box<Iter>, Busy> {
         let holder = &mut self.lock().holder;
         let stop = match holder {
-            Holder::Taken(other, stop) if *other == me || stop.is_of_this_thread() => return Err(Busy::Here),
+            Holder::Taken(other, stop) if *other == me || stop.is_of_this_thread() => {
+                return Err(Busy::Here);
+            }
             Holder::Taken(..) => return Err(Busy::Elsewhere),
             Holder::Free(iter) => iter.stop(),
         };
@@ -151,13 +162,15 @@ impl Slot {
         let mut state = self.lock();
         if matches!(state.holder, Holder::Taken(..)) {
             state.waiting += 1;
-            (state, _) = self.free.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner);
+            (state, _) =
+                self.free.wait_timeout(state, STEP).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
     }
 
     fn put_back(&self, iter: Box<Iter>) {
-        // Where a function has forked, the child comes through here too; the iteration ends there if it cannot be put back.
+        // Where a function has forked, the child comes through here too; the iteration ends there
+        // if it cannot be put back.
         let Some(mut state) = self.lock_after_fork() else { return };
         state.holder = Holder::Free(iter);
         let waited_for = state.waiting > 0;
@@ -238,7 +251,8 @@ impl DatasetIterator {
         guard();
         let plan = self.plan.get().inner.to_string();
         format!(
-            "<tensorferry.DatasetIterator plan={plan} (saved by state_dict(); tf.train.Checkpoint takes iterators of to_tf_data())>"
+            "<tensorferry.DatasetIterator plan={plan} (saved by state_dict(); tf.train.Checkpoint \
+            takes iterators of to_tf_data())>"
         )
     }
 
@@ -247,7 +261,8 @@ impl DatasetIterator {
         if !self.plan.get().is_alone() {
             eager::check(py, "next")?;
         }
-        // First: opening a format may import a framework, which may be interrupted, or not be there.
+        // First: opening a format may import a framework, which may be interrupted, or not be
+        // there.
         let (packer, opened) = (self.packer.get(), self.packer.get().open(py)?);
         match self.next(py)? {
             Some(element) => Ok(Some(packer.pack_as(py, &opened, element.or_raise(py)?)?)),
@@ -255,11 +270,13 @@ impl DatasetIterator {
         }
     }
 
-    /// Where the iteration has come to: a dict of plain numbers and text, to be pickled or written as JSON.
+    /// Where the iteration has come to: a dict of plain numbers and text, to be pickled or written
+    /// as JSON.
     ///
-    /// Of plans whose elements can be indexed it holds a position and a few hundred bytes. Other stages add what they hold back, by
-    /// value: a shuffle its buffer, `unique` the values seen, `prefetch` what it has read ahead; `len(state["data"])` says how much. An
-    /// element that a function is being called for is waited for.
+    /// Of plans whose elements can be indexed it holds a position and a few hundred bytes. Other
+    /// stages add what they hold back, by value: a shuffle its buffer, `unique` the values seen,
+    /// `prefetch` what it has read ahead; `len(state["data"])` says how much. An element that a
+    /// function is being called for is waited for.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         guard();
         let saved = self.save(py)?;
@@ -268,7 +285,10 @@ impl DatasetIterator {
             out.copy_from_slice(&bytes);
             Ok(())
         })?;
-        let text = py.import("base64")?.call_method1("b64encode", (bytes,))?.call_method1("decode", ("ascii",))?;
+        let text = py
+            .import("base64")?
+            .call_method1("b64encode", (bytes,))?
+            .call_method1("decode", ("ascii",))?;
         let state = PyDict::new(py);
         state.set_item("version", VERSION)?;
         state.set_item("epoch", saved.epoch().0)?;
@@ -277,11 +297,13 @@ impl DatasetIterator {
         Ok(state)
     }
 
-    /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or another.
+    /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or
+    /// another.
     ///
-    /// The plan may have another number of shards: then this one goes on with its part of the rows not yet seen. With one state, all old
-    /// shards have to have come as far as the one it is of, or to their ends. Where they have not, `state` is a list of the states of all
-    /// of them, in any order; the state of this very shard, if it is in the list, is all that counts.
+    /// The plan may have another number of shards: then this one goes on with its part of the rows
+    /// not yet seen. With one state, all old shards have to have come as far as the one it is of,
+    /// or to their ends. Where they have not, `state` is a list of the states of all of them, in
+    /// any order; the state of this very shard, if it is in the list, is all that counts.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         guard();
         let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
@@ -321,7 +343,10 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     let bytes = match bytes {
         Some(Ok(bytes)) => bytes,
         // Anything else is no fault of the data: there may be no memory for them.
-        Some(Err(error)) if !error.is_instance_of::<PyValueError>(py) && !error.is_instance_of::<PyTypeError>(py) => {
+        Some(Err(error))
+            if !error.is_instance_of::<PyValueError>(py)
+                && !error.is_instance_of::<PyTypeError>(py) =>
+        {
             return Err(error);
         }
         _ => return Err(wrong("its data are damaged")),
@@ -329,7 +354,11 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     let saved = Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
     let number = |name: &str| {
         let value = state.get_item(name)?;
-        match value.as_ref().filter(|value| !value.is_instance_of::<PyBool>()).map(|value| value.extract::<u64>()) {
+        match value
+            .as_ref()
+            .filter(|value| !value.is_instance_of::<PyBool>())
+            .map(|value| value.extract::<u64>())
+        {
             Some(Ok(number)) => Ok(number),
             _ => {
                 let is = value.map_or_else(|| "is missing".into(), |value| format!("is {value}"));

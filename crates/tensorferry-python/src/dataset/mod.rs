@@ -1,5 +1,6 @@
-//! Datasets: plans, their iterators, and what carries elements between Rust and Python. Structures are Python's affair; here elements
-//! are flat lists of components, and a `Packer` knows how to nest them.
+//! Datasets: plans, their iterators, and what carries elements between Rust and Python. Structures
+//! are Python's affair; here elements are flat lists of components, and a `Packer` knows how to
+//! nest them.
 
 mod callee;
 mod captured;

@@ -14,16 +14,30 @@ use tensorferry::{Casting, DType};
 
 /// Components in other dtypes, one for each, None leaving one alone.
 #[pyfunction]
-pub(crate) fn cast(py: Python<'_>, plan: &Bound<'_, Plan>, dtypes: Vec<Option<Bound<'_, PyAny>>>, casting: &str) -> PyResult<Plan> {
+pub(crate) fn cast(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    dtypes: Vec<Option<Bound<'_, PyAny>>>,
+    casting: &str,
+) -> PyResult<Plan> {
     guard();
     let casting = dtype::parse_casting(py, casting)?;
-    let dtypes = dtypes.iter().map(|asked| dtype::parse_ours(asked.as_ref())).collect::<PyResult<Vec<_>>>()?;
+    let dtypes = dtypes
+        .iter()
+        .map(|asked| dtype::parse_ours(asked.as_ref()))
+        .collect::<PyResult<Vec<_>>>()?;
     Ok(plan.get().dataset().cast(&dtypes, casting).or_raise(py)?.into())
 }
 
 /// `x * mul + add` as float32, of the components that `which` says.
 #[pyfunction]
-pub(crate) fn scale(py: Python<'_>, plan: &Bound<'_, Plan>, mul: f64, add: f64, which: Option<Vec<bool>>) -> PyResult<Plan> {
+pub(crate) fn scale(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    mul: f64,
+    add: f64,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
     guard();
     Ok(plan.get().dataset().scale(mul, add, which.as_deref()).or_raise(py)?.into())
 }
@@ -44,12 +58,18 @@ pub(crate) fn one_hot(
 
 /// Rows of a table in the place of their numbers.
 #[pyfunction]
-pub(crate) fn lookup(py: Python<'_>, plan: &Bound<'_, Plan>, table: &Bound<'_, PyAny>, which: Option<Vec<bool>>) -> PyResult<Plan> {
+pub(crate) fn lookup(
+    py: Python<'_>,
+    plan: &Bound<'_, Plan>,
+    table: &Bound<'_, PyAny>,
+    which: Option<Vec<bool>>,
+) -> PyResult<Plan> {
     guard();
     if is_in_files(table) {
         let table = array_of(py, table, true)?;
         let input = plan.get().inner.clone();
-        let (made, interrupted) = interrupt::run(py, || input.lookup_rows(&table, which.as_deref()));
+        let (made, interrupted) =
+            interrupt::run(py, || input.lookup_rows(&table, which.as_deref()));
         interrupted?;
         return Ok(made.or_raise(py)?.into());
     }

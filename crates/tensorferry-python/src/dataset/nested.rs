@@ -1,4 +1,5 @@
-//! Stages whose Python functions return datasets: they are given functions that return a `Plan`, and what the elements of it are.
+//! Stages whose Python functions return datasets: they are given functions that return a `Plan`,
+//! and what the elements of it are.
 
 use super::callee::{self, Callee};
 use super::captured;
@@ -57,12 +58,18 @@ pub(crate) fn interleave(
 ) -> PyResult<Plan> {
     guard();
     let (spec, (cycle_length, block_length)) = (spec::from_python(spec)?, lengths);
-    let made = plan.get().dataset().interleave(maker(name, function, packer), spec, cycle_length, block_length);
+    let made = plan.get().dataset().interleave(
+        maker(name, function, packer),
+        spec,
+        cycle_length,
+        block_length,
+    );
     Ok(made.or_raise(plan.py())?.into())
 }
 
-/// Elements gathered by a key, and the elements of the datasets that a function makes of each full group. Functions come with their names;
-/// the packers nest an element, a key, and a group, which is a dataset.
+/// Elements gathered by a key, and the elements of the datasets that a function makes of each full
+/// group. Functions come with their names; the packers nest an element, a key, and a group, which
+/// is a dataset.
 #[pyfunction]
 pub(crate) fn group_by_window(
     plan: &Bound<'_, Plan>,
@@ -77,8 +84,10 @@ pub(crate) fn group_by_window(
     let sizes = keys.clone_ref(plan.py());
     let callee = Callee::new(key.1, vec![elements]);
     let captured = callee.captured();
-    let key = named(key.0, move |element| callee.call(element, |key| callee::integer(&key, "group_by_window: key_func")))
-        .capturing(captured);
+    let key = named(key.0, move |element| {
+        callee.call(element, |key| callee::integer(&key, "group_by_window: key_func"))
+    })
+    .capturing(captured);
     let callee = Callee::new(window_size.1, vec![sizes]);
     let captured = callee.captured();
     let window_size = named(window_size.0, move |key| {
@@ -90,9 +99,10 @@ pub(crate) fn group_by_window(
     .capturing(captured);
     let callee = Callee::new(reduce.1, vec![keys, windows]);
     let captured = callee.captured();
-    let reduce =
-        named(reduce.0, move |(key, window)| callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan)))
-            .capturing(captured);
+    let reduce = named(reduce.0, move |(key, window)| {
+        callee.call_each([of_key(key)?, vec![Value::Dataset(window)]], |plan| made(&plan))
+    })
+    .capturing(captured);
     Ok(plan.get().dataset().group_by_window(key, reduce, window_size, spec).into())
 }
 

@@ -29,14 +29,15 @@ pub(crate) struct Packer {
     template: Template,
     len: usize,
     format: Format,
-    /// What makes the user's dataset of a nested plan: called with the component's number and the plan.
+    /// What makes the user's dataset of a nested plan: called with the component's number and the
+    /// plan.
     nest: Py<PyAny>,
 }
 
 #[pymethods]
 impl Packer {
-    /// `skeleton` is the structure with the number of a component in every leaf, None where there is nothing, and `(function, parts)` in
-    /// a list where `function(parts)` makes the object.
+    /// `skeleton` is the structure with the number of a component in every leaf, None where there
+    /// is nothing, and `(function, parts)` in a list where `function(parts)` makes the object.
     #[new]
     fn new(skeleton: &Bound<'_, PyAny>, format: &str, nest: Py<PyAny>) -> PyResult<Self> {
         guard();
@@ -52,7 +53,11 @@ impl Packer {
 
     /// The structure around tensors of these values.
     #[pyo3(name = "pack")]
-    fn pack_values<'py>(&self, py: Python<'py>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn pack_values<'py>(
+        &self,
+        py: Python<'py>,
+        values: Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         guard();
         let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
         self.pack(py, element.collect::<PyResult<_>>()?)
@@ -86,19 +91,26 @@ fn compile(skeleton: &Bound<'_, PyAny>, len: &mut usize) -> PyResult<Template> {
         return Ok(Template::Leaf(number));
     }
     if let Ok(parts) = skeleton.cast::<PyTuple>() {
-        return Ok(Template::Tuple(parts.iter().map(|part| compile(&part, len)).collect::<PyResult<_>>()?));
+        return Ok(Template::Tuple(
+            parts.iter().map(|part| compile(&part, len)).collect::<PyResult<_>>()?,
+        ));
     }
     if let Ok(dict) = skeleton.cast::<PyDict>() {
         let parts = dict.iter().map(|(key, part)| Ok((key.unbind(), compile(&part, len)?)));
         return Ok(Template::Dict(parts.collect::<PyResult<_>>()?));
     }
-    let (make, parts): (Py<PyAny>, Vec<Bound<'_, PyAny>>) = skeleton.cast::<PyList>()?.to_tuple().extract()?;
+    let (make, parts): (Py<PyAny>, Vec<Bound<'_, PyAny>>) =
+        skeleton.cast::<PyList>()?.to_tuple().extract()?;
     Ok(Template::Made(make, parts.iter().map(|part| compile(part, len)).collect::<PyResult<_>>()?))
 }
 
 impl Packer {
     /// The element, nested.
-    pub(crate) fn pack<'py>(&self, py: Python<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn pack<'py>(
+        &self,
+        py: Python<'py>,
+        element: Element,
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.pack_as(py, &self.open(py)?, element)
     }
 
@@ -108,9 +120,15 @@ impl Packer {
     }
 
     /// As [`Packer::pack`], in a format that is open.
-    pub(crate) fn pack_as<'py>(&self, py: Python<'py>, opened: &Opened<'py>, element: Element) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn pack_as<'py>(
+        &self,
+        py: Python<'py>,
+        opened: &Opened<'py>,
+        element: Element,
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.check(&element)?;
-        let mut values = element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
+        let mut values =
+            element.into_iter().enumerate().map(|(at, value)| self.hand_out(py, opened, at, value));
         if matches!(self.template, Template::Leaf(_))
             && let Some(value) = values.next()
         {
@@ -119,8 +137,13 @@ impl Packer {
         fill(py, &self.template, &values.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// The arguments of a function that is called with the element: a tuple is unpacked, as tf.data does.
-    pub(crate) fn arguments<'py>(&self, py: Python<'py>, element: Element) -> PyResult<Bound<'py, PyTuple>> {
+    /// The arguments of a function that is called with the element: a tuple is unpacked, as tf.data
+    /// does.
+    pub(crate) fn arguments<'py>(
+        &self,
+        py: Python<'py>,
+        element: Element,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let packed = self.pack(py, element)?;
         match (&self.template, packed.cast::<PyTuple>()) {
             (Template::Tuple(_), Ok(tuple)) => Ok(tuple.clone()),
@@ -132,10 +155,20 @@ impl Packer {
         if element.len() == self.len {
             return Ok(());
         }
-        Err(PyValueError::new_err(format!("an element of {} components where {} are nested", element.len(), self.len)))
+        Err(PyValueError::new_err(format!(
+            "an element of {} components where {} are nested",
+            element.len(),
+            self.len
+        )))
     }
 
-    fn hand_out<'py>(&self, py: Python<'py>, opened: &Opened<'py>, at: usize, value: Value) -> PyResult<Bound<'py, PyAny>> {
+    fn hand_out<'py>(
+        &self,
+        py: Python<'py>,
+        opened: &Opened<'py>,
+        at: usize,
+        value: Value,
+    ) -> PyResult<Bound<'py, PyAny>> {
         match value {
             Value::Tensor(tensor) => opened.hand_out(py, tensor),
             Value::Dataset(dataset) => ending::call(self.nest.bind(py), (at, Plan::from(dataset))),
@@ -144,12 +177,20 @@ impl Packer {
 }
 
 /// The structure, filled with the components.
-fn fill<'py>(py: Python<'py>, template: &Template, values: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
+fn fill<'py>(
+    py: Python<'py>,
+    template: &Template,
+    values: &[Bound<'py, PyAny>],
+) -> PyResult<Bound<'py, PyAny>> {
     Ok(match template {
-        Template::Leaf(at) => values.get(*at).cloned().ok_or_else(|| PyTypeError::new_err("a component is missing"))?,
+        Template::Leaf(at) => values
+            .get(*at)
+            .cloned()
+            .ok_or_else(|| PyTypeError::new_err("a component is missing"))?,
         Template::Nothing => py.None().into_bound(py),
         Template::Tuple(parts) => {
-            let parts = parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
+            let parts =
+                parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
             PyTuple::new(py, parts)?.into_any()
         }
         Template::Dict(parts) => {
@@ -160,7 +201,8 @@ fn fill<'py>(py: Python<'py>, template: &Template, values: &[Bound<'py, PyAny>])
             dict.into_any()
         }
         Template::Made(make, parts) => {
-            let parts = parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
+            let parts =
+                parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
             ending::call(make.bind(py), (PyList::new(py, parts)?,))?
         }
     })

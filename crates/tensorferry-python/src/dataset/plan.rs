@@ -18,7 +18,8 @@ use tensorferry::{DType, Tensor};
 /// A plan, and the passes over it.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Plan {
-    /// The plan as it was written. What is read, and what other plans are made of, is [`Plan::dataset`].
+    /// The plan as it was written. What is read, and what other plans are made of, is
+    /// [`Plan::dataset`].
     pub(crate) inner: Dataset,
     passes: Passes,
     /// What its functions hold, for the garbage collector.
@@ -35,7 +36,11 @@ impl From<Dataset> for Plan {
 
 impl Plan {
     fn of(inner: Dataset, passes: Passes) -> Self {
-        let cells = if inner.captures().is_empty() { Vec::new() } else { ending::here(|py| captured::cells(py, &inner)) };
+        let cells = if inner.captures().is_empty() {
+            Vec::new()
+        } else {
+            ending::here(|py| captured::cells(py, &inner))
+        };
         Self { inner, passes, cells }
     }
 
@@ -98,14 +103,16 @@ impl Plan {
         self.inner.depends_on_epoch()
     }
 
-    /// Whether elements have to be computed in order, one at a time: a function of the user's is called for them.
+    /// Whether elements have to be computed in order, one at a time: a function of the user's is
+    /// called for them.
     #[getter]
     fn is_sequential(&self) -> bool {
         guard();
         self.inner.is_sequential()
     }
 
-    /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes are counted with those of Python.
+    /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes
+    /// are counted with those of Python.
     #[pyo3(signature = (threads = None, memory_limit = None, read_ahead = None))]
     fn handle<'py>(
         &self,
@@ -152,14 +159,15 @@ impl Plan {
         self.passes.set(epoch);
     }
 
-    /// The epoch of the next pass, the one that `set_epoch` said of this plan, and the seed that its last stage drew: what a pickle of
-    /// its recipe takes along.
+    /// The epoch of the next pass, the one that `set_epoch` said of this plan, and the seed that
+    /// its last stage drew: what a pickle of its recipe takes along.
     fn progress(&self) -> (u64, Option<u64>, Option<u64>) {
         guard();
         (self.passes.upcoming().0, self.passes.last_set(), self.inner.drawn_seed())
     }
 
-    /// Goes on where `progress` says of another plan that its passes are: which epoch is next, and what `set_epoch` said.
+    /// Goes on where `progress` says of another plan that its passes are: which epoch is next, and
+    /// what `set_epoch` said.
     #[pyo3(signature = (epoch, set))]
     fn count_like(&self, epoch: u64, set: Option<u64>) {
         guard();
@@ -177,7 +185,8 @@ impl Plan {
         self.passes.mark(mark, family);
     }
 
-    /// The same plan with another seed for its last stage, if that drew one and is none of `inputs`.
+    /// The same plan with another seed for its last stage, if that drew one and is none of
+    /// `inputs`.
     fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
         guard();
         let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
@@ -214,7 +223,11 @@ impl Plan {
         read_ahead: Option<usize>,
     ) -> DatasetIterator {
         guard();
-        DatasetIterator::new(slf.clone().unbind(), packer, Options { threads, memory_limit, read_ahead })
+        DatasetIterator::new(
+            slf.clone().unbind(),
+            packer,
+            Options { threads, memory_limit, read_ahead },
+        )
     }
 
     fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
@@ -237,7 +250,13 @@ impl Plan {
         Ok(self.dataset().shard(num_shards, index).or_raise(py)?.into())
     }
 
-    fn shuffle(&self, py: Python<'_>, buffer_size: Option<u64>, seed: Option<u64>, reshuffle: bool) -> PyResult<Self> {
+    fn shuffle(
+        &self,
+        py: Python<'_>,
+        buffer_size: Option<u64>,
+        seed: Option<u64>,
+        reshuffle: bool,
+    ) -> PyResult<Self> {
         guard();
         Ok(self.dataset().shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
     }
@@ -259,7 +278,14 @@ impl Plan {
         self.dataset().cache().into()
     }
 
-    fn window(&self, py: Python<'_>, size: u64, shift: Option<u64>, stride: u64, drop_remainder: bool) -> PyResult<Self> {
+    fn window(
+        &self,
+        py: Python<'_>,
+        size: u64,
+        shift: Option<u64>,
+        stride: u64,
+        drop_remainder: bool,
+    ) -> PyResult<Self> {
         guard();
         Ok(self.dataset().window(size, shift, stride, drop_remainder).or_raise(py)?.into())
     }
@@ -289,12 +315,18 @@ impl Plan {
         Ok(self.dataset().unbatch().or_raise(py)?.into())
     }
 
-    fn rebatch(&self, py: Python<'_>, batch_sizes: Vec<usize>, drop_remainder: bool) -> PyResult<Self> {
+    fn rebatch(
+        &self,
+        py: Python<'_>,
+        batch_sizes: Vec<usize>,
+        drop_remainder: bool,
+    ) -> PyResult<Self> {
         guard();
         Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
     }
 
-    /// `shapes` has the dimensions of each component, None where the longest of the batch decides; `values` what to pad with, None for 0.
+    /// `shapes` has the dimensions of each component, None where the longest of the batch decides;
+    /// `values` what to pad with, None for 0.
     fn padded_batch(
         &self,
         py: Python<'_>,
@@ -309,8 +341,13 @@ impl Plan {
         let value = |(value, dtype): (&Option<Bound<'_, PyAny>>, Option<DType>)| {
             value.as_ref().map(|value| callee::tensor(value, dtype)).transpose()
         };
-        let values: Vec<Option<Tensor>> = values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
-        Ok(self.dataset().padded_batch(batch_size, Some(shapes), Some(values), drop_remainder).or_raise(py)?.into())
+        let values: Vec<Option<Tensor>> =
+            values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
+        Ok(self
+            .dataset()
+            .padded_batch(batch_size, Some(shapes), Some(values), drop_remainder)
+            .or_raise(py)?
+            .into())
     }
 
     fn unique(&self, py: Python<'_>) -> PyResult<Self> {

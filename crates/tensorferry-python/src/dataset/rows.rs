@@ -1,4 +1,5 @@
-//! Arrays of other libraries that are read when they are asked for: a Python function reads their rows.
+//! Arrays of other libraries that are read when they are asked for: a Python function reads their
+//! rows.
 
 use super::callee::Callee;
 use crate::dtype;
@@ -22,7 +23,8 @@ impl RowReader for Called {
     fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> tensorferry::Result<()> {
         self.read.call_with(rows.to_vec(), |read| {
             let py = read.py();
-            let shape: Vec<usize> = std::iter::once(rows.len()).chain(self.dims.iter().copied()).collect();
+            let shape: Vec<usize> =
+                std::iter::once(rows.len()).chain(self.dims.iter().copied()).collect();
             let source = Source::of_ours(&read)?;
             let view = source.view();
             if (view.dtype(), view.layout().shape()) != (self.dtype, &shape[..]) {
@@ -42,7 +44,12 @@ impl RowReader for Called {
 
 /// An array whose rows `read(numbers)` returns as an ndarray.
 #[pyfunction]
-pub(crate) fn open_rows(py: Python<'_>, read: Py<PyAny>, dtype: &Bound<'_, PyAny>, shape: Vec<usize>) -> PyResult<PyArray> {
+pub(crate) fn open_rows(
+    py: Python<'_>,
+    read: Py<PyAny>,
+    dtype: &Bound<'_, PyAny>,
+    shape: Vec<usize>,
+) -> PyResult<PyArray> {
     guard();
     let Some(dtype) = dtype::parse_ours(Some(dtype))? else {
         return Err(raise(py, "unknown_dtype", "dtype=None is not a dtype".to_owned()));

@@ -11,15 +11,20 @@ use std::sync::Arc;
 use tensorferry::DType;
 use tensorferry::dataset::{self, Dataset};
 
-/// A source of a dataset: its memory is shared; what may change is copied element by element. `immutable` says that nothing can change
-/// it, although it may not look so.
+/// A source of a dataset: its memory is shared; what may change is copied element by element.
+/// `immutable` says that nothing can change it, although it may not look so.
 fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult<dataset::Source> {
     let (tensor, frozen) = Source::of_ours(value)?.shared().or_raise(py)?;
     Ok(dataset::Source { tensor, frozen: frozen || immutable })
 }
 
 /// The sources of a dataset, `names` being what the user calls them.
-fn sources(py: Python<'_>, arrays: &[(Bound<'_, PyAny>, bool)], stage: &str, names: &[Arc<str>]) -> PyResult<Vec<dataset::Source>> {
+fn sources(
+    py: Python<'_>,
+    arrays: &[(Bound<'_, PyAny>, bool)],
+    stage: &str,
+    names: &[Arc<str>],
+) -> PyResult<Vec<dataset::Source>> {
     let one = |(at, (array, immutable)): (usize, &(Bound<'_, PyAny>, bool))| {
         source(py, array, *immutable).map_err(|raised| in_component(py, raised, stage, at, names))
     };
@@ -33,23 +38,39 @@ pub(super) fn is_in_files(array: &Bound<'_, PyAny>) -> bool {
 
 /// The rows of arrays, each with whether nothing can change it.
 #[pyfunction]
-pub(crate) fn from_tensor_slices(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+pub(crate) fn from_tensor_slices(
+    py: Python<'_>,
+    arrays: Vec<(Bound<'_, PyAny>, bool)>,
+    names: Vec<String>,
+) -> PyResult<Plan> {
     guard();
     let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
-    let named = |made: tensorferry::Result<Dataset>| made.map_err(|error| error.named(&names)).or_raise(py);
+    let named =
+        |made: tensorferry::Result<Dataset>| made.map_err(|error| error.named(&names)).or_raise(py);
     if arrays.iter().any(|(array, _)| array.is_instance_of::<PyArray>()) {
-        let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
+        let arrays = arrays
+            .iter()
+            .map(|(array, immutable)| array_of(py, array, *immutable))
+            .collect::<PyResult<Vec<_>>>()?;
         return Ok(named(Dataset::from_rows(arrays))?.into());
     }
-    Ok(named(Dataset::from_tensor_slices(sources(py, &arrays, "from_tensor_slices: ", &names)?))?.into())
+    Ok(named(Dataset::from_tensor_slices(sources(py, &arrays, "from_tensor_slices: ", &names)?))?
+        .into())
 }
 
 /// One element: the arrays as they are.
 #[pyfunction]
-pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>, names: Vec<String>) -> PyResult<Plan> {
+pub(crate) fn from_tensors(
+    py: Python<'_>,
+    arrays: Vec<(Bound<'_, PyAny>, bool)>,
+    names: Vec<String>,
+) -> PyResult<Plan> {
     guard();
     if arrays.iter().any(|(array, _)| is_in_files(array)) {
-        let arrays = arrays.iter().map(|(array, immutable)| array_of(py, array, *immutable)).collect::<PyResult<Vec<_>>>()?;
+        let arrays = arrays
+            .iter()
+            .map(|(array, immutable)| array_of(py, array, *immutable))
+            .collect::<PyResult<Vec<_>>>()?;
         return Ok(Dataset::from_whole_arrays(arrays).into());
     }
     let names: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
@@ -58,7 +79,13 @@ pub(crate) fn from_tensors(py: Python<'_>, arrays: Vec<(Bound<'_, PyAny>, bool)>
 
 /// The numbers from `start` to `stop`.
 #[pyfunction]
-pub(crate) fn range(py: Python<'_>, start: i64, stop: i64, step: i64, dtype: &Bound<'_, PyAny>) -> PyResult<Plan> {
+pub(crate) fn range(
+    py: Python<'_>,
+    start: i64,
+    stop: i64,
+    step: i64,
+    dtype: &Bound<'_, PyAny>,
+) -> PyResult<Plan> {
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
@@ -78,7 +105,9 @@ pub(crate) fn token_windows(
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
     if is_in_files(&tokens.0) {
         let tokens = array_of(py, &tokens.0, tokens.1)?;
-        return Ok(Dataset::token_windows_from_rows(tokens, length, stride, shift, dtype).or_raise(py)?.into());
+        return Ok(Dataset::token_windows_from_rows(tokens, length, stride, shift, dtype)
+            .or_raise(py)?
+            .into());
     }
     let tokens = source(py, &tokens.0, tokens.1)?;
     Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
@@ -111,7 +140,9 @@ pub(crate) fn sample_from_datasets(
 ) -> PyResult<Plan> {
     guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
-    Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize).or_raise(py)?.into())
+    Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize)
+        .or_raise(py)?
+        .into())
 }
 
 /// Elements of the one that another dataset names.
@@ -124,5 +155,7 @@ pub(crate) fn choose_from_datasets(
 ) -> PyResult<Plan> {
     guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
-    Ok(Dataset::choose_from_datasets(datasets, choice.get().dataset(), stop_on_empty).or_raise(py)?.into())
+    Ok(Dataset::choose_from_datasets(datasets, choice.get().dataset(), stop_on_empty)
+        .or_raise(py)?
+        .into())
 }

@@ -1,5 +1,6 @@
-//! Specifications of components as Python sees them: `(dtype name, dimensions)`, dimensions None where their number is unknown, each
-//! None where its length is; a list of such for a nested dataset.
+//! Specifications of components as Python sees them: `(dtype name, dimensions)`, dimensions None
+//! where their number is unknown, each None where its length is; a list of such for a nested
+//! dataset.
 
 use crate::errors::raise;
 use pyo3::prelude::*;
@@ -31,7 +32,11 @@ pub(crate) fn component(part: &Bound<'_, PyAny>) -> PyResult<Component> {
     }
     let (name, dims): (String, Option<Vec<Option<usize>>>) = part.extract()?;
     let Some(dtype) = DType::from_name(&name) else {
-        return Err(raise(part.py(), "unsupported_dtype", format!("dtype {name}: tensorferry's datasets carry numbers")));
+        return Err(raise(
+            part.py(),
+            "unsupported_dtype",
+            format!("dtype {name}: tensorferry's datasets carry numbers"),
+        ));
     };
     Ok(Component::Tensor(TensorSpec::new(dtype, dims.map_or_else(Shape::unknown, Shape::new))))
 }

@@ -11,7 +11,8 @@ use tensorferry::dataset::{Dataset, Options};
 /// How long to write without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Writes the elements of the next epoch to a directory; `structure` is JSON that `load_dataset` returns.
+/// Writes the elements of the next epoch to a directory; `structure` is JSON that `load_dataset`
+/// returns.
 #[pyfunction]
 pub(crate) fn save_dataset(
     plan: &Bound<'_, Plan>,
@@ -34,7 +35,10 @@ pub(crate) fn save_dataset(
 
 /// The plan over a directory that `save_dataset` wrote, and its structure.
 #[pyfunction]
-pub(crate) fn load_dataset(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<(Plan, Option<String>)> {
+pub(crate) fn load_dataset(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+) -> PyResult<(Plan, Option<String>)> {
     guard();
     let path = fs_path(path)?;
     let (dataset, structure) = py.detach(|| Dataset::load_nested(&path)).or_raise(py)?;

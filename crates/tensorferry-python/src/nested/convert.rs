@@ -8,7 +8,10 @@ use pyo3::prelude::*;
 use std::ops::Range;
 use tensorferry::buffers::{make_room, pool};
 use tensorferry::convert::scalar::{Bytes, Value, read};
-use tensorferry::{ByteOrder, Casting, DType, Dims, Error, Kind, Layout, Misfits, Result, Scalar, Tensor, View, ViewMut};
+use tensorferry::{
+    ByteOrder, Casting, DType, Dims, Error, Kind, Layout, Misfits, Result, Scalar, Tensor, View,
+    ViewMut,
+};
 
 /// How numbers become another dtype.
 #[derive(Clone, Copy)]
@@ -23,7 +26,9 @@ impl How {
         match self {
             Self::Cast(casting) => casting,
             // No integer dtype reaches beyond the wider floats.
-            Self::Inferred if from.is_integer() && is_inexact(to) && to != DType::Float16 => Casting::Saturate,
+            Self::Inferred if from.is_integer() && is_inexact(to) && to != DType::Float16 => {
+                Casting::Saturate
+            }
             Self::Inferred => Casting::Checked,
         }
     }
@@ -31,12 +36,12 @@ impl How {
     fn number(self, number: &Number, to: DType) -> Option<Bytes> {
         match self {
             Self::Cast(casting) => number.convert(to, casting),
-            Self::Inferred if number.told_as().is_integer() && is_inexact(to) => {
-                number.convert(to, Casting::Saturate).filter(|bytes| match read(to, ByteOrder::Native, &bytes[..to.size()]) {
+            Self::Inferred if number.told_as().is_integer() && is_inexact(to) => number
+                .convert(to, Casting::Saturate)
+                .filter(|bytes| match read(to, ByteOrder::Native, &bytes[..to.size()]) {
                     Value::Float(value) | Value::Complex(value, _) => value.is_finite(),
                     Value::Bool(_) | Value::Int(_) => true,
-                })
-            }
+                }),
             Self::Inferred => number.convert(to, Casting::Checked),
         }
     }
@@ -77,7 +82,12 @@ enum Leaves<'a> {
 }
 
 /// A tensor of the leaves in a dtype.
-pub(crate) fn convert(py: Python<'_>, walk: &Walk<'_>, to: DType, how: How) -> std::result::Result<Tensor, Failure> {
+pub(crate) fn convert(
+    py: Python<'_>,
+    walk: &Walk<'_>,
+    to: DType,
+    how: How,
+) -> std::result::Result<Tensor, Failure> {
     let layout = Layout::contiguous(&walk.shape, to.size())?;
     let mut parts = Vec::new();
     make_room(&mut parts, walk.parts.len())?;
@@ -98,7 +108,12 @@ fn leaves<'a>(part: &'a Part<'_>) -> Result<Leaves<'a>> {
     })
 }
 
-fn fill(leaves: &[Leaves<'_>], layout: Layout, to: DType, how: How) -> std::result::Result<Tensor, Failure> {
+fn fill(
+    leaves: &[Leaves<'_>],
+    layout: Layout,
+    to: DType,
+    how: How,
+) -> std::result::Result<Tensor, Failure> {
     let mut at = 0;
     for part in leaves {
         undefined(part, at, to, how)?;
@@ -112,7 +127,9 @@ fn fill(leaves: &[Leaves<'_>], layout: Layout, to: DType, how: How) -> std::resu
         match part {
             Leaves::Elements(view) => elements(view, out, at, to, how, &mut found)?,
             Leaves::Numbers(numbers) => {
-                for (number, (at, out)) in numbers.iter().zip((at..).zip(out.chunks_exact_mut(to.size()))) {
+                for (number, (at, out)) in
+                    numbers.iter().zip((at..).zip(out.chunks_exact_mut(to.size())))
+                {
                     match how.number(number, to) {
                         Some(bytes) => out.copy_from_slice(&bytes[..to.size()]),
                         None => misfit(&mut found, 1, at, number.told_as(), number.told()),
@@ -139,10 +156,17 @@ impl Leaves<'_> {
 }
 
 /// Refuses leaves that have no meaning in a dtype.
-fn undefined(part: &Leaves<'_>, at: usize, to: DType, how: How) -> std::result::Result<(), Failure> {
+fn undefined(
+    part: &Leaves<'_>,
+    at: usize,
+    to: DType,
+    how: How,
+) -> std::result::Result<(), Failure> {
     let How::Cast(casting) = how else { return Ok(()) };
     let first = match part {
-        Leaves::Elements(view) => (!view.layout().is_empty() && !casting.is_defined(view.dtype(), to)).then(|| (0, view.dtype())),
+        Leaves::Elements(view) => (!view.layout().is_empty()
+            && !casting.is_defined(view.dtype(), to))
+        .then(|| (0, view.dtype())),
         Leaves::Numbers(numbers) => {
             let odd = numbers.iter().position(|number| !number.is_defined(to, casting));
             odd.map(|odd| (odd, numbers[odd].told_as()))
@@ -220,12 +244,14 @@ impl Failure {
             Self::Other(error) => to_py(py, &error),
             Self::Undefined { at, from, casting } => {
                 let error = Error::CastNotDefined { from, to, casting };
-                let value = number_at(walk, at).map_or_else(String::new, |number| told(&number, from));
+                let value =
+                    number_at(walk, at).map_or_else(String::new, |number| told(&number, from));
                 raise(py, error.code(), format!("{error} (first: {:?}{value})", unflat(at, shape)))
             }
             Self::Misfits { count, at, from, value } => {
                 let index: Dims = unflat(at, shape).into_iter().collect();
-                let misfits = Misfits { from, to, count, total, index, value: value.to_scalar(from) };
+                let misfits =
+                    Misfits { from, to, count, total, index, value: value.to_scalar(from) };
                 let mut message = Error::ValuesDoNotFit(Box::new(misfits)).to_string();
                 if let Some(Number::Big(big)) = number_at(walk, at) {
                     message = message.replace(&value.to_scalar(from).to_string(), big.text());
@@ -254,7 +280,9 @@ fn number_at(walk: &Walk<'_>, at: usize) -> Option<Number> {
             let at = at - within.start;
             return match part {
                 Part::Bools(run) => run.get(at).map(|&value| Number::Value(Value::Bool(value))),
-                Part::Ints(run) => run.get(at).map(|&value| Number::Value(Value::Int(value.into()))),
+                Part::Ints(run) => {
+                    run.get(at).map(|&value| Number::Value(Value::Int(value.into())))
+                }
                 Part::Floats(run) => run.get(at).map(|&value| Number::Value(Value::Float(value))),
                 Part::Numbers(run) => run.get(at).cloned(),
                 Part::Array(_) => None,

@@ -34,24 +34,29 @@ impl Kind {
 /// Whose dtype a list without one gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// That of `tf.convert_to_tensor`: the dtypes of NumPy's arrays are lost, as those of its scalars.
+    /// That of `tf.convert_to_tensor`: the dtypes of NumPy's arrays are lost, as those of its
+    /// scalars.
     Eager,
     /// That of tf.data: arrays of one dtype keep it.
     Data,
-    /// That of a list in what a function returned: arrays and NumPy's scalars have to be of one dtype, and keep it.
+    /// That of a list in what a function returned: arrays and NumPy's scalars have to be of one
+    /// dtype, and keep it.
     Result,
-    /// As `Data`, but Python's own numbers get the dtypes that hold them: those of doors that TensorFlow does not have.
+    /// As `Data`, but Python's own numbers get the dtypes that hold them: those of doors that
+    /// TensorFlow does not have.
     Own,
 }
 
 /// What a list is known to be, after some of its leaves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inference {
-    /// The kind that the leaves so far are of together; the inner `None` if they do not go together.
+    /// The kind that the leaves so far are of together; the inner `None` if they do not go
+    /// together.
     kind: Option<Option<Kind>>,
     /// The dtypes that arrays bring along, in the order of their first.
     arrays: Vec<DType>,
-    /// The same, of those that are tensors: a framework's, a `Tensor`, or anything else that is not an ndarray.
+    /// The same, of those that are tensors: a framework's, a `Tensor`, or anything else that is not
+    /// an ndarray.
     tensors: Vec<DType>,
     /// The dtypes of NumPy's scalars.
     scalars: Vec<DType>,
@@ -65,7 +70,8 @@ pub(crate) struct Inference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inferred {
     Dtype(DType),
-    /// Python's numbers, in the dtype that holds them: of integers uint64 if they are too large for int64.
+    /// Python's numbers, in the dtype that holds them: of integers uint64 if they are too large for
+    /// int64.
     Exact(DType),
     /// Integers: int32 if all fit, else int64.
     Integers,
@@ -143,7 +149,9 @@ impl Inference {
         let plain = self.scalars.is_empty() && self.arrays.is_empty();
         match (rule, self.others, self.arrays.as_slice()) {
             (Rule::Data | Rule::Own, false, [dtype]) => return Inferred::Dtype(*dtype),
-            (Rule::Own, ..) if plain => return self.widest.map_or(Inferred::Dtype(DType::Float64), Inferred::Exact),
+            (Rule::Own, ..) if plain => {
+                return self.widest.map_or(Inferred::Dtype(DType::Float64), Inferred::Exact);
+            }
             _ => {}
         }
         match self.kind {

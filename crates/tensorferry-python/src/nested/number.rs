@@ -14,7 +14,8 @@ const LEADING: u64 = 110;
 #[derive(Debug)]
 pub(crate) struct Big {
     negative: bool,
-    /// The leading bits of the magnitude. The last is set if any bit that was cut off is, so that rounding goes the right way.
+    /// The leading bits of the magnitude. The last is set if any bit that was cut off is, so that
+    /// rounding goes the right way.
     leading: i128,
     /// How many bits were cut off.
     shift: i32,
@@ -52,7 +53,11 @@ impl Number {
             shift: i32::try_from(shift).unwrap_or(i32::MAX),
             low: value.call_method1("__and__", (u64::MAX,))?.extract()?,
             // Python refuses to write out integers of thousands of digits.
-            text: if bits <= 1024 { value.str()?.to_string() } else { format!("an integer of {bits} bits") },
+            text: if bits <= 1024 {
+                value.str()?.to_string()
+            } else {
+                format!("an integer of {bits} bits")
+            },
         })))
     }
 
@@ -68,7 +73,11 @@ impl Number {
     pub(crate) fn told_as(&self) -> DType {
         match self {
             Self::Value(Value::Bool(_)) => DType::Bool,
-            Self::Value(Value::Int(value)) if *value > i64::MAX.into() && *value <= u64::MAX.into() => DType::UInt64,
+            Self::Value(Value::Int(value))
+                if *value > i64::MAX.into() && *value <= u64::MAX.into() =>
+            {
+                DType::UInt64
+            }
             Self::Value(Value::Int(_)) | Self::Big(_) => DType::Int64,
             Self::Value(Value::Float(_)) => DType::Float64,
             Self::Value(Value::Complex(..)) => DType::Complex128,
@@ -114,11 +123,14 @@ impl Big {
         }
     }
 
-    /// The nearest value of a float dtype: rounded at the width of the dtype, then moved up by whole powers of two.
+    /// The nearest value of a float dtype: rounded at the width of the dtype, then moved up by
+    /// whole powers of two.
     fn to_float(&self, to: DType, casting: Casting) -> Option<f64> {
         let wide = if matches!(to, DType::Float16) { DType::Float32 } else { to };
         let rounded = scalar::convert_scalar(Value::Int(self.leading), wide, casting)?;
-        let scalar::Value::Float(rounded) = scalar::read(wide, tensorferry::ByteOrder::Native, &rounded[..wide.size()]) else {
+        let scalar::Value::Float(rounded) =
+            scalar::read(wide, tensorferry::ByteOrder::Native, &rounded[..wide.size()])
+        else {
             return None;
         };
         let value = rounded * 2_f64.powi(self.shift.min(2000));
@@ -178,5 +190,8 @@ fn compare_with_float(a: i128, b: f64) -> Option<Ordering> {
     }
     let truncated = b.trunc();
     // Beyond 2^127 the cast saturates, and every integer here is smaller than that.
-    Some(a.cmp(&(truncated as i128)).then_with(|| 0.0_f64.partial_cmp(&(b - truncated)).unwrap_or(Ordering::Equal)))
+    Some(
+        a.cmp(&(truncated as i128))
+            .then_with(|| 0.0_f64.partial_cmp(&(b - truncated)).unwrap_or(Ordering::Equal)),
+    )
 }

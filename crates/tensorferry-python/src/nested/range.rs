@@ -10,7 +10,8 @@ use tensorferry::{Casting, DType, Error, Result, Scalar, View, value_range};
 /// The least and greatest value; `None` if there are none. Both NaN if one is.
 ///
 /// # Errors
-/// Complex numbers have no order. An integer of more than 128 bits counts as the least or greatest of 128.
+/// Complex numbers have no order. An integer of more than 128 bits counts as the least or greatest
+/// of 128.
 pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>> {
     let mut found: Option<(Value, Value)> = None;
     for part in &walk.parts {
@@ -36,7 +37,11 @@ pub(crate) fn range(walk: &Walk<'_>) -> Result<Option<(Scalar, Scalar)>> {
 
 fn real(number: &Number) -> Result<Value> {
     match number.told() {
-        Value::Complex(..) => Err(Error::CastNotDefined { from: DType::Complex128, to: DType::Float64, casting: Casting::Checked }),
+        Value::Complex(..) => Err(Error::CastNotDefined {
+            from: DType::Complex128,
+            to: DType::Float64,
+            casting: Casting::Checked,
+        }),
         value => Ok(value),
     }
 }
@@ -44,12 +49,15 @@ fn real(number: &Number) -> Result<Value> {
 fn merged(found: Option<(Value, Value)>, (low, high): (Value, Value)) -> (Value, Value) {
     let Some((least, most)) = found else { return (low, high) };
     match (compare(low, least), compare(high, most)) {
-        (Some(low_order), Some(high_order)) => {
-            (if low_order == Ordering::Less { low } else { least }, if high_order == Ordering::Greater { high } else { most })
-        }
+        (Some(low_order), Some(high_order)) => (
+            if low_order == Ordering::Less { low } else { least },
+            if high_order == Ordering::Greater { high } else { most },
+        ),
         // One is NaN: that of the list so far, or that of the part.
         _ => {
-            let nan = [least, low].into_iter().find(|value| matches!(value, Value::Float(value) if value.is_nan()));
+            let nan = [least, low]
+                .into_iter()
+                .find(|value| matches!(value, Value::Float(value) if value.is_nan()));
             let nan = nan.unwrap_or(Value::Float(f64::NAN));
             (nan, nan)
         }

@@ -11,7 +11,8 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyBytes, PyComplex, PyComplexMethods, PyFloat, PyInt, PyList, PyRange, PySequence, PyString, PyTuple, PyType,
+    PyBool, PyBytes, PyComplex, PyComplexMethods, PyFloat, PyInt, PyList, PyRange, PySequence,
+    PyString, PyTuple, PyType,
 };
 use tensorferry::buffers::make_room;
 use tensorferry::convert::scalar::Value;
@@ -45,7 +46,9 @@ impl Part<'_> {
     pub(crate) fn is_bool(&self) -> bool {
         match self {
             Self::Bools(_) => true,
-            Self::Numbers(run) => run.iter().all(|number| matches!(number, Number::Value(Value::Bool(_)))),
+            Self::Numbers(run) => {
+                run.iter().all(|number| matches!(number, Number::Value(Value::Bool(_))))
+            }
             Self::Array(source) => source.dtype() == DType::Bool,
             Self::Ints(_) | Self::Floats(_) => false,
         }
@@ -57,9 +60,15 @@ impl Part<'_> {
             return false;
         }
         let numbers = match self {
-            Self::Bools(run) => run.iter().map(|&value| Number::Value(Value::Bool(value))).collect(),
-            Self::Ints(run) => run.iter().map(|&value| Number::Value(Value::Int(value.into()))).collect(),
-            Self::Floats(run) => run.iter().map(|&value| Number::Value(Value::Float(value))).collect(),
+            Self::Bools(run) => {
+                run.iter().map(|&value| Number::Value(Value::Bool(value))).collect()
+            }
+            Self::Ints(run) => {
+                run.iter().map(|&value| Number::Value(Value::Int(value.into()))).collect()
+            }
+            Self::Floats(run) => {
+                run.iter().map(|&value| Number::Value(Value::Float(value))).collect()
+            }
             Self::Numbers(_) | Self::Array(_) => return false,
         };
         *self = Self::Numbers(numbers);
@@ -123,7 +132,14 @@ pub(crate) struct Walk<'py> {
 
 impl<'py> Walk<'py> {
     pub(crate) fn new(leave: Leave) -> Self {
-        Self { shape: Vec::new(), parts: Vec::new(), inference: Inference::default(), settled: false, index: Vec::new(), leave }
+        Self {
+            shape: Vec::new(),
+            parts: Vec::new(),
+            inference: Inference::default(),
+            settled: false,
+            index: Vec::new(),
+            leave,
+        }
     }
 
     /// Reads a value: a number, an array, a list of them.
@@ -175,7 +191,11 @@ impl<'py> Walk<'py> {
         Ok(())
     }
 
-    fn list(&mut self, len: usize, item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>) -> Result<(), Stop> {
+    fn list(
+        &mut self,
+        len: usize,
+        item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
+    ) -> Result<(), Stop> {
         self.enter(len)?;
         self.index.push(0);
         for at in 0..len {
@@ -194,9 +214,14 @@ impl<'py> Walk<'py> {
         match self.shape.get(depth) {
             Some(&due) if due == len => Ok(()),
             Some(&due) => Err(self.ragged(&format!("{len} where others have {due}"))),
-            None if self.settled || self.shape.last() == Some(&0) => Err(self.ragged("a list where others have a number")),
+            None if self.settled || self.shape.last() == Some(&0) => {
+                Err(self.ragged("a list where others have a number"))
+            }
             None if depth >= MAX_NDIM => {
-                let message = format!("lists are nested more than {MAX_NDIM} deep, which is as many dimensions as a tensor has");
+                let message = format!(
+                    "lists are nested more than {MAX_NDIM} deep, which is as many dimensions as a \
+                    tensor has"
+                );
                 Err(self.raise("too_many_dimensions", message))
             }
             None => {
@@ -217,7 +242,11 @@ impl<'py> Walk<'py> {
         if self.shape.get(depth..) == Some(leaf) {
             return Ok(());
         }
-        let what = if leaf.is_empty() { "a number".to_owned() } else { format!("an array of shape {leaf:?}") };
+        let what = if leaf.is_empty() {
+            "a number".to_owned()
+        } else {
+            format!("an array of shape {leaf:?}")
+        };
         let due = self.shape.get(depth..).unwrap_or_default();
         let due = if due.is_empty() { "a number".to_owned() } else { format!("shape {due:?}") };
         Err(self.ragged(&format!("{what} where others have {due}")))
@@ -236,7 +265,11 @@ impl<'py> Walk<'py> {
         self.settle(&[])?;
         self.inference.scalar(kind, dtype);
         match (self.parts.last_mut(), &number) {
-            (Some(Part::Ints(run)), Number::Value(Value::Int(value))) if let Ok(value) = i64::try_from(*value) => push(run, value),
+            (Some(Part::Ints(run)), Number::Value(Value::Int(value)))
+                if let Ok(value) = i64::try_from(*value) =>
+            {
+                push(run, value)
+            }
             (Some(Part::Floats(run)), Number::Value(Value::Float(value))) => push(run, *value),
             (Some(Part::Bools(run)), Number::Value(Value::Bool(value))) => push(run, *value),
             (Some(Part::Numbers(run)), _) => push(run, number),
@@ -249,7 +282,9 @@ impl<'py> Walk<'py> {
                 let part = match number {
                     Number::Value(Value::Bool(value)) => Part::Bools(vec![value]),
                     Number::Value(Value::Float(value)) => Part::Floats(vec![value]),
-                    Number::Value(Value::Int(value)) if let Ok(value) = i64::try_from(value) => Part::Ints(vec![value]),
+                    Number::Value(Value::Int(value)) if let Ok(value) = i64::try_from(value) => {
+                        Part::Ints(vec![value])
+                    }
                     number => Part::Numbers(vec![number]),
                 };
                 push(&mut self.parts, part)
@@ -262,7 +297,9 @@ impl<'py> Walk<'py> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             return self.array(array, false);
         }
-        if self.leave == Leave::Tensors && (value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>()) {
+        if self.leave == Leave::Tensors
+            && (value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>())
+        {
             return Err(Stop::TensorFlows);
         }
         if value.is_instance(generic(value.py())?)? {
@@ -275,12 +312,18 @@ impl<'py> Walk<'py> {
             return self.float(number.value(), Kind::Single, None);
         }
         if let Ok(number) = value.cast::<PyComplex>() {
-            return self.scalar(Kind::Complex, None, Number::Value(Value::Complex(number.real(), number.imag())));
+            return self.scalar(
+                Kind::Complex,
+                None,
+                Number::Value(Value::Complex(number.real(), number.imag())),
+            );
         }
         if let Ok(range) = value.cast::<PyRange>() {
             return self.list(range.len()?, |at| range.get_item(at));
         }
-        if self.leave != Leave::Nothing && kinds::is_tensorflows(value, self.leave == Leave::Tensors)? {
+        if self.leave != Leave::Nothing
+            && kinds::is_tensorflows(value, self.leave == Leave::Tensors)?
+        {
             return Err(Stop::TensorFlows);
         }
         if kinds::is_composite(value)? {
@@ -290,7 +333,9 @@ impl<'py> Walk<'py> {
             Some(Elements::Source(source)) => self.source(source, !kinds::is_buffer(value)?, true),
             Some(Elements::Objects(array)) => self.array(&array, true),
             None => match value.cast::<PySequence>() {
-                Ok(sequence) if kinds::is_list_like(value)? => self.list(sequence.len()?, |at| sequence.get_item(at)),
+                Ok(sequence) if kinds::is_list_like(value)? => {
+                    self.list(sequence.len()?, |at| sequence.get_item(at))
+                }
                 _ => Err(self.unsupported(value)),
             },
         }
@@ -330,7 +375,8 @@ impl<'py> Walk<'py> {
             return Err(self.unsupported(value));
         };
         let view = source.view();
-        // SAFETY: the array of a scalar has one element, of the dtype's size, which `source` keeps alive.
+        // SAFETY: the array of a scalar has one element, of the dtype's size, which `source` keeps
+        // alive.
         let element = unsafe { std::slice::from_raw_parts(view.as_ptr(), source.dtype().size()) };
         let number = tensorferry::convert::scalar::read(source.dtype(), view.byte_order(), element);
         self.scalar(Kind::of(source.dtype()), Some(source.dtype()), Number::Value(number))
@@ -357,7 +403,8 @@ impl<'py> Walk<'py> {
         self.raise(
             "argument",
             format!(
-                "a list of rows of different lengths is no array of numbers: at {index:?} there is {what}. Pad the rows to one \
+                "a list of rows of different lengths is no array of numbers: at {index:?} there \
+                is {what}. Pad the rows to one \
                  length, or use tf.ragged.constant."
             ),
         )
@@ -375,7 +422,9 @@ pub(crate) fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     value.is_instance_of::<PyList>()
         || value.is_instance_of::<PyTuple>()
         || value.is_instance_of::<PyRange>()
-        || (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyComplex>())
+        || (value.is_instance_of::<PyInt>()
+            || value.is_instance_of::<PyFloat>()
+            || value.is_instance_of::<PyComplex>())
             && !is_numpys(value)
 }
 

@@ -17,12 +17,15 @@ pub(crate) fn usable() -> u64 {
     (physical_memory() as u64).min(least.unwrap_or(u64::MAX))
 }
 
-/// The limit of a control group and those it is in, of a line of `/proc/self/cgroup`: `0::/a/b` (version 2), `4:memory:/a/b` (version 1).
+/// The limit of a control group and those it is in, of a line of `/proc/self/cgroup`: `0::/a/b`
+/// (version 2), `4:memory:/a/b` (version 1).
 fn group_limit(line: &str) -> Option<u64> {
     let mut fields = line.splitn(3, ':');
     let (root, name) = match (fields.next()?, fields.next()?) {
         ("0", "") => ("/sys/fs/cgroup", "memory.max"),
-        (_, controllers) if controllers.split(',').any(|one| one == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        (_, controllers) if controllers.split(',').any(|one| one == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
         _ => return None,
     };
     let group = Path::new(root).join(fields.next()?.trim_start_matches('/'));
@@ -60,7 +63,10 @@ mod tests {
                       Max cpu time              unlimited            unlimited            seconds   \n\
                       Max address space         1073741824           unlimited            bytes     \n";
         assert_eq!(soft_limit(limits, "Max address space"), Some(1 << 30));
-        assert_eq!(soft_limit(&limits.replace("1073741824", "unlimited "), "Max address space"), None);
+        assert_eq!(
+            soft_limit(&limits.replace("1073741824", "unlimited "), "Max address space"),
+            None
+        );
         assert_eq!(group_limit("7:blkio:/"), None);
         assert_eq!(group_limit("1:name=systemd:/no/such/group"), None);
         assert_eq!(group_limit("nonsense"), None);

@@ -1,9 +1,11 @@
 //! Whole pages from the operating system: the platform's part of the pool.
 //!
-//! On Linux, anonymous memory that starts on a huge-page boundary and asks for huge pages: first touch of fresh memory then costs
-//! one page fault per 2 MiB, not per 4 KiB. Elsewhere, the allocator.
+//! On Linux, anonymous memory that starts on a huge-page boundary and asks for huge pages: first
+//! touch of fresh memory then costs one page fault per 2 MiB, not per 4 KiB. Elsewhere, the
+//! allocator.
 
-/// A huge page of x86-64 and of most others. Where huge pages are larger, this is merely an alignment.
+/// A huge page of x86-64 and of most others. Where huge pages are larger, this is merely an
+/// alignment.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
 pub(crate) use platform::physical_memory;
@@ -16,11 +18,16 @@ mod platform {
     use core::ptr::{NonNull, null_mut};
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-    /// `len` zero bytes that start on a huge-page boundary; `len` is a multiple of 64 KiB, the largest page size in use.
+    /// `len` zero bytes that start on a huge-page boundary; `len` is a multiple of 64 KiB, the
+    /// largest page size in use.
     pub(in super::super) fn map(len: usize) -> Option<NonNull<u8>> {
         let room = len.checked_add(HUGE_PAGE)?;
-        // SAFETY: a private anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let start = unsafe { mmap_anonymous(null_mut(), room, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) }.ok()?;
+        // SAFETY: a private anonymous mapping at an address of the kernel's choice touches no
+        // existing memory.
+        let start = unsafe {
+            mmap_anonymous(null_mut(), room, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        }
+        .ok()?;
         let before = start.addr().next_multiple_of(HUGE_PAGE) - start.addr();
         let block = start.wrapping_byte_add(before);
         trim(start, before);
@@ -34,8 +41,9 @@ mod platform {
     /// Gives back an end of a mapping of which nothing is in use.
     fn trim(start: *mut c_void, len: usize) {
         if len > 0 {
-            // SAFETY: `map` calls this on the parts of its own new mapping that lie outside the block.
-            // A failure (too many mappings) leaves address space reserved, never touched and so without memory.
+            // SAFETY: `map` calls this on the parts of its own new mapping that lie outside the
+            // block. A failure (too many mappings) leaves address space reserved, never touched and
+            // so without memory.
             let _reserved = unsafe { munmap(start, len) };
         }
     }
@@ -45,7 +53,8 @@ mod platform {
     /// # Safety
     /// `map(len)` returned `ptr`, and nothing uses the block any more.
     pub(in super::super) unsafe fn unmap(ptr: NonNull<u8>, len: usize) {
-        // SAFETY: the caller's promise. It can only fail for lack of kernel memory; the block is then lost, not reused.
+        // SAFETY: the caller's promise. It can only fail for lack of kernel memory; the block is
+        // then lost, not reused.
         let _lost = unsafe { munmap(ptr.as_ptr().cast(), len) };
     }
 

@@ -1,15 +1,17 @@
 //! Aligned, recycled memory.
 //!
 //! # Rationale
-//! The hidden cost of a big conversion is first touch: the kernel faults in and clears every page of fresh memory. A block that
-//! comes back is kept and handed out again, its pages still there. The smallest blocks come from the allocator, which recycles well
-//! itself.
+//! The hidden cost of a big conversion is first touch: the kernel faults in and clears every page
+//! of fresh memory. A block that comes back is kept and handed out again, its pages still there.
+//! The smallest blocks come from the allocator, which recycles well itself.
 //!
 //! # Limitations
-//! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are not split or joined. Free blocks are
-//! kept up to `min(memory that the process may use / 8, 2 GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says
-//! (read once, 0 keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back all. A process forked while
-//! another thread held the pool's lock never waits for it: it goes on with fresh memory.
+//! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are
+//! not split or joined. Free blocks are kept up to `min(memory that the process may use / 8, 2
+//! GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says (read once, 0
+//! keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back
+//! all. A process forked while another thread held the pool's lock never waits for it: it goes on
+//! with fresh memory.
 
 use super::memory;
 use super::pages::{self, HUGE_PAGE};
@@ -29,10 +31,12 @@ const STEPS: usize = 8;
 const SMALLEST_CLASS_LOG2: u32 = POOLED_FROM.trailing_zeros();
 const CLASSES: usize = (usize::BITS - SMALLEST_CLASS_LOG2) as usize * STEPS + 1;
 const DEFAULT_LIMIT: usize = 2 << 30;
-/// From so many bytes on it is asked whether the process may use them: the system may promise more than it has.
+/// From so many bytes on it is asked whether the process may use them: the system may promise more
+/// than it has.
 const WORTH_ASKING: usize = 1 << 30;
 
-/// A pooled block's size: one of a fixed series, so that blocks of about the same size are interchangeable.
+/// A pooled block's size: one of a fixed series, so that blocks of about the same size are
+/// interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Class {
     bytes: usize,
@@ -40,17 +44,22 @@ struct Class {
 }
 
 impl Class {
-    /// The smallest class that holds `len` bytes; `None` if `len` is past any memory. Asks for `len >= POOLED_FROM`.
+    /// The smallest class that holds `len` bytes; `None` if `len` is past any memory. Asks for `len
+    /// >= POOLED_FROM`.
     fn holding(len: usize) -> Option<Self> {
         if len > isize::MAX.unsigned_abs() / 2 {
             return None;
         }
         let len = len.max(POOLED_FROM);
-        // The power of two below `len`: 1 KiB and 1 KiB + 1 have the same one, the classes above it are its eighths.
+        // The power of two below `len`: 1 KiB and 1 KiB + 1 have the same one, the classes above it
+        // are its eighths.
         let log2 = (len - 1).ilog2().max(SMALLEST_CLASS_LOG2);
         let step = (1 << log2) / STEPS;
         let steps = len.saturating_sub(1 << log2).div_ceil(step);
-        Some(Self { bytes: (1 << log2) + steps * step, index: (log2 - SMALLEST_CLASS_LOG2) as usize * STEPS + steps })
+        Some(Self {
+            bytes: (1 << log2) + steps * step,
+            index: (log2 - SMALLEST_CLASS_LOG2) as usize * STEPS + steps,
+        })
     }
 
     fn is_mapped(self) -> bool {
@@ -143,8 +152,11 @@ impl Shelves {
     }
 
     fn take_oldest(&mut self) -> Option<Free> {
-        let shelf =
-            self.classes.iter_mut().filter(|shelf| !shelf.is_empty()).min_by_key(|shelf| shelf.front().map(|f| f.released))?;
+        let shelf = self
+            .classes
+            .iter_mut()
+            .filter(|shelf| !shelf.is_empty())
+            .min_by_key(|shelf| shelf.front().map(|f| f.released))?;
         let free = shelf.pop_front()?;
         self.retained -= free.class.bytes;
         Some(free)
@@ -165,10 +177,15 @@ const UNKNOWN: usize = usize::MAX;
 
 impl Pool {
     const fn new(limit: usize) -> Self {
-        Self { shelves: Mutex::new(Shelves::new()), limit: AtomicUsize::new(limit), abandoned: AtomicBool::new(false) }
+        Self {
+            shelves: Mutex::new(Shelves::new()),
+            limit: AtomicUsize::new(limit),
+            abandoned: AtomicBool::new(false),
+        }
     }
 
-    /// The lock, unless somebody holds it for far longer than anybody here does: then it was held while this process was forked.
+    /// The lock, unless somebody holds it for far longer than anybody here does: then it was held
+    /// while this process was forked.
     fn lock(&self) -> Option<MutexGuard<'_, Shelves>> {
         let attempts = if self.abandoned.load(Ordering::Relaxed) { 1 } else { 200 };
         for attempt in 0..attempts {
@@ -191,9 +208,13 @@ impl Pool {
         if known != UNKNOWN {
             return known;
         }
-        let asked = std::env::var("TENSORFERRY_POOL_BYTES").ok().and_then(|bytes| bytes.trim().parse().ok());
+        let asked = std::env::var("TENSORFERRY_POOL_BYTES")
+            .ok()
+            .and_then(|bytes| bytes.trim().parse().ok());
         let limit = asked
-            .unwrap_or_else(|| DEFAULT_LIMIT.min(usize::try_from(memory::usable() / 8).unwrap_or(usize::MAX)))
+            .unwrap_or_else(|| {
+                DEFAULT_LIMIT.min(usize::try_from(memory::usable() / 8).unwrap_or(usize::MAX))
+            })
             .min(UNKNOWN - 1);
         self.limit.store(limit, Ordering::Relaxed);
         limit
@@ -219,7 +240,8 @@ impl Pool {
     /// Takes a block back.
     ///
     /// # Safety
-    /// `acquire` of this class returned `block`, all of whose bytes are initialised, and nothing uses it any more.
+    /// `acquire` of this class returned `block`, all of whose bytes are initialised, and nothing
+    /// uses it any more.
     unsafe fn release(&self, block: NonNull<u8>, class: Class) {
         let limit = self.limit();
         let evicted = match self.lock() {
@@ -257,7 +279,8 @@ pub fn retained() -> usize {
     POOL.retained()
 }
 
-/// Writable bytes, aligned to [`ALIGNMENT`], that one owner may write; [`PoolBuffer::freeze`] makes them a [`Buffer`].
+/// Writable bytes, aligned to [`ALIGNMENT`], that one owner may write; [`PoolBuffer::freeze`] makes
+/// them a [`Buffer`].
 #[derive(Debug)]
 pub struct PoolBuffer {
     ptr: NonNull<u8>,
@@ -269,7 +292,8 @@ unsafe impl Send for PoolBuffer {}
 // SAFETY: a shared PoolBuffer only hands out shared slices.
 unsafe impl Sync for PoolBuffer {}
 
-/// `len` bytes, aligned to [`ALIGNMENT`]. What they hold is unspecified: zeros, or what an earlier owner left.
+/// `len` bytes, aligned to [`ALIGNMENT`]. What they hold is unspecified: zeros, or what an earlier
+/// owner left.
 ///
 /// ```
 /// use tensorferry::buffers::pool;
@@ -327,17 +351,19 @@ impl PoolBuffer {
     /// The bytes, to write.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: `len` initialised bytes (blocks are born zero) that are only reachable through `self`, which is borrowed exclusively.
+        // SAFETY: `len` initialised bytes (blocks are born zero) that are only reachable through
+        // `self`, which is borrowed exclusively.
         unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 
-    /// Ends writing: the same bytes, immutable and shareable. The block goes back to the pool when the last clone drops, on whatever
-    /// thread that is.
+    /// Ends writing: the same bytes, immutable and shareable. The block goes back to the pool when
+    /// the last clone drops, on whatever thread that is.
     #[must_use]
     pub fn freeze(self) -> Buffer {
         let (ptr, len) = (self.ptr, self.len);
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(self);
-        // SAFETY: the bytes live until the PoolBuffer, now the owner, is dropped, and it is out of reach for writing.
+        // SAFETY: the bytes live until the PoolBuffer, now the owner, is dropped, and it is out of
+        // reach for writing.
         unsafe { Buffer::from_raw_parts(ptr, len, owner) }
     }
 }
@@ -346,8 +372,8 @@ impl Drop for PoolBuffer {
     fn drop(&mut self) {
         if self.len >= POOLED_FROM {
             if let Some(class) = Class::holding(self.len) {
-                // SAFETY: `take` acquired the block with the class of the same length; blocks are initialised from birth and writing
-                // bytes keeps them so; nobody else reaches them.
+                // SAFETY: `take` acquired the block with the class of the same length; blocks are
+                // initialised from birth and writing bytes keeps them so; nobody else reaches them.
                 unsafe { POOL.release(self.ptr, class) };
             }
         } else if let Some(layout) = small(self.len) {
@@ -370,27 +396,38 @@ impl Header {
     /// `allocate` or `reallocate` returned `ptr`, and it was not deallocated.
     unsafe fn of(ptr: *mut u8) -> Self {
         let header = ptr.wrapping_sub(ALIGNMENT).cast::<Self>();
-        // SAFETY: `allocate` wrote a header there, aligned to ALIGNMENT; the block is still allocated.
+        // SAFETY: `allocate` wrote a header there, aligned to ALIGNMENT; the block is still
+        // allocated.
         unsafe { header.read() }
     }
 
     /// How many bytes after the header the block has.
     fn capacity(self) -> usize {
-        let block = if self.total < POOLED_FROM { self.total } else { Class::holding(self.total).map_or(self.total, |c| c.bytes) };
+        let block = if self.total < POOLED_FROM {
+            self.total
+        } else {
+            Class::holding(self.total).map_or(self.total, |c| c.bytes)
+        };
         block - ALIGNMENT
     }
 }
 
-/// `size` bytes, aligned to [`ALIGNMENT`], for a foreign owner such as a NumPy memory handler (NEP 49); null if there is no memory.
+/// `size` bytes, aligned to [`ALIGNMENT`], for a foreign owner such as a NumPy memory handler (NEP
+/// 49); null if there is no memory.
 ///
-/// The block remembers its size: [`deallocate`] needs none. Without `zeroed` its contents must be written before they are read.
+/// The block remembers its size: [`deallocate`] needs none. Without `zeroed` its contents must be
+/// written before they are read.
 #[must_use]
 pub fn allocate(size: usize, zeroed: bool) -> *mut u8 {
     let Some(total) = size.checked_add(ALIGNMENT) else { return core::ptr::null_mut() };
     let block = if total < POOLED_FROM {
         small(total).and_then(|layout| {
             // SAFETY: `total` is at least ALIGNMENT.
-            NonNull::new(if zeroed { unsafe { alloc_zeroed(layout) } } else { unsafe { alloc(layout) } })
+            NonNull::new(if zeroed {
+                unsafe { alloc_zeroed(layout) }
+            } else {
+                unsafe { alloc(layout) }
+            })
         })
     } else {
         Class::holding(total).and_then(|class| POOL.acquire(class)).map(|(block, fresh)| {
@@ -407,11 +444,12 @@ pub fn allocate(size: usize, zeroed: bool) -> *mut u8 {
     block.as_ptr().wrapping_add(ALIGNMENT)
 }
 
-/// The same bytes in a block of `size` bytes, at the same place if they fit there; null, and the old block untouched, if there is
-/// no memory. A null `ptr` allocates.
+/// The same bytes in a block of `size` bytes, at the same place if they fit there; null, and the
+/// old block untouched, if there is no memory. A null `ptr` allocates.
 ///
 /// # Safety
-/// `ptr` is null, or [`allocate`] or `reallocate` returned it and it was neither deallocated nor reallocated since.
+/// `ptr` is null, or [`allocate`] or `reallocate` returned it and it was neither deallocated nor
+/// reallocated since.
 #[must_use]
 pub unsafe fn reallocate(ptr: *mut u8, size: usize) -> *mut u8 {
     if ptr.is_null() {
@@ -439,7 +477,11 @@ pub unsafe fn reallocate(ptr: *mut u8, size: usize) -> *mut u8 {
 /// # Safety
 /// As for [`reallocate`]; and nothing uses the memory any more.
 pub unsafe fn deallocate(ptr: *mut u8) {
-    let Some(block) = NonNull::new(ptr).and_then(|ptr| NonNull::new(ptr.as_ptr().wrapping_sub(ALIGNMENT))) else { return };
+    let Some(block) =
+        NonNull::new(ptr).and_then(|ptr| NonNull::new(ptr.as_ptr().wrapping_sub(ALIGNMENT)))
+    else {
+        return;
+    };
     // SAFETY: the caller's promise.
     let Header { total } = unsafe { Header::of(ptr) };
     if total < POOLED_FROM {
@@ -448,7 +490,8 @@ pub unsafe fn deallocate(ptr: *mut u8) {
             unsafe { dealloc(block.as_ptr(), layout) };
         }
     } else if let Some(class) = Class::holding(total) {
-        // SAFETY: `allocate` acquired the block with this class; pooled blocks are initialised from birth.
+        // SAFETY: `allocate` acquired the block with this class; pooled blocks are initialised from
+        // birth.
         unsafe { POOL.release(block, class) };
     }
 }

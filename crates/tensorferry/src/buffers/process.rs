@@ -1,8 +1,9 @@
 //! The number of this process, known without asking the system.
 //!
 //! # Rationale
-//! Every element asks whether the process is still the one that made the iterator, and a system call would take longer than all else that
-//! a small batch needs. On Linux the C library calls a handler in a forked child, which notes its number.
+//! Every element asks whether the process is still the one that made the iterator, and a system
+//! call would take longer than all else that a small batch needs. On Linux the C library calls a
+//! handler in a forked child, which notes its number.
 
 /// The number of this process.
 #[cfg(not(target_os = "linux"))]

@@ -1,13 +1,15 @@
 //! Memory for hard times: an allocator that has a little left when the system has none.
 //!
 //! # Rationale
-//! Rust ends the process when a small allocation fails, and a list of a million elements is a million small allocations. What takes much
-//! memory asks for it in a way that can fail. For the rest [`keep_spare`] sets a few MiB aside; when an allocation fails they are given
-//! back to the system, which then serves it, and whatever next asks for memory in a way that can fail, or whether to stop, is told that
-//! there is none ([`Error::Allocation`]).
+//! Rust ends the process when a small allocation fails, and a list of a million elements is a
+//! million small allocations. What takes much memory asks for it in a way that can fail. For the
+//! rest [`keep_spare`] sets a few MiB aside; when an allocation fails they are given back to the
+//! system, which then serves it, and whatever next asks for memory in a way that can fail, or
+//! whether to stop, is told that there is none ([`Error::Allocation`]).
 //!
 //! # Limitations
-//! Of no use where the system promises memory that it does not have and ends the process when it is written to.
+//! Of no use where the system promises memory that it does not have and ends the process when it is
+//! written to.
 
 use super::pages;
 use super::pool;
@@ -22,12 +24,14 @@ const SPARE: usize = 2 << 20;
 const SMALL: usize = 256 << 10;
 
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// In its place, where the system has nothing more to give but the allocator has: memory that was freed and is in pieces.
+/// In its place, where the system has nothing more to give but the allocator has: memory that was
+/// freed and is in pieces.
 static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// What was set aside had to be given back.
 static LOW: AtomicBool = AtomicBool::new(false);
 
-/// The system's allocator, with what [`keep_spare`] sets aside. For programs, as their `#[global_allocator]`.
+/// The system's allocator, with what [`keep_spare`] sets aside. For programs, as their
+/// `#[global_allocator]`.
 ///
 /// ```
 /// #[global_allocator]
@@ -42,7 +46,9 @@ pub struct SpareAllocator;
 pub fn keep_spare() {
     if BLOCK.load(Ordering::Relaxed).is_null()
         && let Some(block) = pages::map(SPARE)
-        && BLOCK.compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed).is_err()
+        && BLOCK
+            .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
     {
         // SAFETY: `map` made it just now, and it is nowhere else.
         unsafe { pages::unmap(block, SPARE) };
@@ -95,7 +101,10 @@ fn keep_from_heap() -> bool {
     let Some(layout) = heap_layout() else { return false };
     // SAFETY: the size is not zero.
     let Some(block) = NonNull::new(unsafe { System.alloc(layout) }) else { return false };
-    if HEAP.compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if HEAP
+        .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+        .is_err()
+    {
         // SAFETY: `System` made it just now with this layout, and it is nowhere else.
         unsafe { System.dealloc(block.as_ptr(), layout) };
     }
@@ -104,9 +113,12 @@ fn keep_from_heap() -> bool {
 
 /// Gives back what is set aside; false if there is nothing.
 fn give_back() -> bool {
-    if let (Some(block), Some(layout)) = (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout()) {
+    if let (Some(block), Some(layout)) =
+        (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout())
+    {
         LOW.store(true, Ordering::Relaxed);
-        // SAFETY: `System` made it with this layout, and whoever takes it out of HEAP is the only one who has it.
+        // SAFETY: `System` made it with this layout, and whoever takes it out of HEAP is the only
+        // one who has it.
         unsafe { System.dealloc(block.as_ptr(), layout) };
         return true;
     }
@@ -135,7 +147,11 @@ unsafe impl GlobalAlloc for SpareAllocator {
         // SAFETY: the caller's promise is `System`'s.
         let block = unsafe { System.alloc(layout) };
         // SAFETY: as above.
-        if block.is_null() { again(layout.size(), || unsafe { System.alloc(layout) }) } else { block }
+        if block.is_null() {
+            again(layout.size(), || unsafe { System.alloc(layout) })
+        } else {
+            block
+        }
     }
 
     #[inline]
@@ -143,7 +159,11 @@ unsafe impl GlobalAlloc for SpareAllocator {
         // SAFETY: the caller's promise is `System`'s.
         let block = unsafe { System.alloc_zeroed(layout) };
         // SAFETY: as above.
-        if block.is_null() { again(layout.size(), || unsafe { System.alloc_zeroed(layout) }) } else { block }
+        if block.is_null() {
+            again(layout.size(), || unsafe { System.alloc_zeroed(layout) })
+        } else {
+            block
+        }
     }
 
     #[inline]
@@ -157,7 +177,11 @@ unsafe impl GlobalAlloc for SpareAllocator {
         // SAFETY: the caller's promise is `System`'s, which made the block.
         let moved = unsafe { System.realloc(block, layout, size) };
         // SAFETY: as above; after a failure the block is what it was.
-        if moved.is_null() { again(size, || unsafe { System.realloc(block, layout, size) }) } else { moved }
+        if moved.is_null() {
+            again(size, || unsafe { System.realloc(block, layout, size) })
+        } else {
+            moved
+        }
     }
 }
 

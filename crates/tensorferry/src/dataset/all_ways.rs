@@ -1,4 +1,5 @@
-//! For tests: a dataset's elements computed in every way there is, which have to agree, errors included.
+//! For tests: a dataset's elements computed in every way there is, which have to agree, errors
+//! included.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stop, Stream};
@@ -53,8 +54,14 @@ pub(super) fn streamed(input: &Dataset) -> Dataset {
 
 /// The same elements, of shapes that are not known beforehand.
 pub(super) fn shapeless(input: &Dataset) -> Dataset {
-    let hide = |part: &Component| Component::Tensor(TensorSpec::new(part.tensor().unwrap().dtype, Shape::unknown()));
-    Dataset::of(Disguised { input: input.clone(), spec: input.spec().iter().map(hide).collect(), indexed: true })
+    let hide = |part: &Component| {
+        Component::Tensor(TensorSpec::new(part.tensor().unwrap().dtype, Shape::unknown()))
+    };
+    Dataset::of(Disguised {
+        input: input.clone(),
+        spec: input.spec().iter().map(hide).collect(),
+        indexed: true,
+    })
 }
 
 pub(super) fn context(epoch: u64) -> Context {
@@ -74,19 +81,28 @@ fn plain(element: Result<Element>, spec: &[Component]) -> Computed<Vec<Plain>> {
 
 /// Gathers elements to slots of memory with gaps.
 fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Computed<Vec<Vec<Plain>>> {
-    let parts: Vec<(DType, _)> =
-        dataset.spec().iter().map(|part| part.tensor().unwrap()).map(|s| (s.dtype, s.fixed().unwrap())).collect();
+    let parts: Vec<(DType, _)> = dataset
+        .spec()
+        .iter()
+        .map(|part| part.tensor().unwrap())
+        .map(|s| (s.dtype, s.fixed().unwrap()))
+        .collect();
     let slots = wanted.iter().map(|(_, slot)| slot + 1).max().unwrap_or(0);
-    let mut memory: Vec<Vec<u8>> = parts.iter().map(|(_, (_, row))| vec![0xA5; slots * row]).collect();
-    let mut out: Vec<Rows<'_>> = memory.iter_mut().zip(&parts).map(|(bytes, (_, (_, row)))| Rows { bytes, row: *row }).collect();
-    let mut requests: Vec<Request> = wanted.iter().map(|&(index, slot)| Request { index, slot }).collect();
+    let mut memory: Vec<Vec<u8>> =
+        parts.iter().map(|(_, (_, row))| vec![0xA5; slots * row]).collect();
+    let mut out: Vec<Rows<'_>> = memory
+        .iter_mut()
+        .zip(&parts)
+        .map(|(bytes, (_, (_, row)))| Rows { bytes, row: *row })
+        .collect();
+    let mut requests: Vec<Request> =
+        wanted.iter().map(|&(index, slot)| Request { index, slot }).collect();
     dataset.node.gather(&mut requests, &mut out, cx).map_err(|error| error.to_string())?;
     drop(out);
     for slot in (0..slots).filter(|slot| wanted.iter().all(|(_, taken)| taken != slot)) {
-        let untouched = memory
-            .iter()
-            .zip(&parts)
-            .all(|(bytes, (_, (_, row)))| bytes[slot * row..(slot + 1) * row].iter().all(|byte| *byte == 0xA5));
+        let untouched = memory.iter().zip(&parts).all(|(bytes, (_, (_, row)))| {
+            bytes[slot * row..(slot + 1) * row].iter().all(|byte| *byte == 0xA5)
+        });
         assert!(untouched, "slot {slot} was nobody's and was written");
     }
     let element = |&(_, slot): &(u64, usize)| {
@@ -98,14 +114,18 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
     Ok(wanted.iter().map(element).collect())
 }
 
-/// The elements of an epoch of a map over an indexed input of known shapes: by index, in order, gathered in several orders, and
-/// over the input as a stream and without its shapes. All of these agree.
+/// The elements of an epoch of a map over an indexed input of known shapes: by index, in order,
+/// gathered in several orders, and over the input as a stream and without its shapes. All of these
+/// agree.
 pub(super) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
     let (cx, len) = (context(epoch), dataset.cardinality().finite().unwrap());
-    let by_index: Vec<_> = (0..len).map(|index| plain(dataset.node.get(index, &cx), dataset.spec())).collect();
+    let by_index: Vec<_> =
+        (0..len).map(|index| plain(dataset.node.get(index, &cx), dataset.spec())).collect();
     let agree = |dataset: &Dataset| {
         let mut stream = dataset.stream(&cx).unwrap();
-        let in_order: Vec<_> = std::iter::from_fn(|| stream.next()).map(|element| plain(element, dataset.spec())).collect();
+        let in_order: Vec<_> = std::iter::from_fn(|| stream.next())
+            .map(|element| plain(element, dataset.spec()))
+            .collect();
         assert_eq!(in_order, by_index);
     };
     agree(dataset);
@@ -117,15 +137,24 @@ pub(super) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
         let count = usize::try_from(len).unwrap();
         let forwards: Vec<(u64, usize)> = (0..len).zip(0..).collect();
         let backwards: Vec<(u64, usize)> = (0..len).rev().zip(0..).collect();
-        let scattered: Vec<(u64, usize)> =
-            (0..len).map(|index| (index, (count - usize::try_from(index).unwrap()) * 3 / 2)).collect();
-        let in_runs: Vec<(u64, usize)> =
-            (0..len).zip((0..).filter(|slot| slot % 4 != 3)).map(|(index, slot)| (index, slot + 2)).collect();
+        let scattered: Vec<(u64, usize)> = (0..len)
+            .map(|index| (index, (count - usize::try_from(index).unwrap()) * 3 / 2))
+            .collect();
+        let in_runs: Vec<(u64, usize)> = (0..len)
+            .zip((0..).filter(|slot| slot % 4 != 3))
+            .map(|(index, slot)| (index, slot + 2))
+            .collect();
         let again: Vec<(u64, usize)> = (0..len).chain(0..len).zip(1..).collect();
         for order in [forwards, backwards, scattered, in_runs, again] {
-            let expected: Computed<Vec<_>> =
-                order.iter().map(|(index, _)| by_index[usize::try_from(*index).unwrap()].clone()).collect();
-            assert_eq!(gathered(dataset, &order, &cx), expected, "the first error in the order of the requests, or every row");
+            let expected: Computed<Vec<_>> = order
+                .iter()
+                .map(|(index, _)| by_index[usize::try_from(*index).unwrap()].clone())
+                .collect();
+            assert_eq!(
+                gathered(dataset, &order, &cx),
+                expected,
+                "the first error in the order of the requests, or every row"
+            );
         }
     }
     by_index
@@ -147,7 +176,9 @@ pub(super) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor 
     let bytes: Vec<u8> = noise(seed)
         .take(count)
         .flat_map(|bits| {
-            let bytes = scalar::convert_scalar(scalar::Value::Int(value(bits)), dtype, Casting::Checked).unwrap();
+            let bytes =
+                scalar::convert_scalar(scalar::Value::Int(value(bits)), dtype, Casting::Checked)
+                    .unwrap();
             bytes[..dtype.size()].to_vec()
         })
         .collect();
@@ -165,7 +196,11 @@ pub(super) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
 
 /// The values of a component.
 pub(super) fn values(plain: &Plain) -> Vec<scalar::Value> {
-    plain.2.chunks_exact(plain.0.size()).map(|bytes| scalar::read(plain.0, crate::ByteOrder::Native, bytes)).collect()
+    plain
+        .2
+        .chunks_exact(plain.0.size())
+        .map(|bytes| scalar::read(plain.0, crate::ByteOrder::Native, bytes))
+        .collect()
 }
 
 /// The elements of the first epoch, all of which there are.

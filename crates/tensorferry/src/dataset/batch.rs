@@ -1,7 +1,9 @@
 //! Consecutive elements, stacked.
 
 use super::names::Names;
-use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled, write_row};
+use super::node::{
+    Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled, write_row,
+};
 use super::room::{Room, collected};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Stop, TensorSpec, spec};
@@ -16,26 +18,40 @@ struct Batch {
 }
 
 impl Dataset {
-    /// Stacks each `size` consecutive elements along a new first dimension. The last batch holds what is left, or is left out with
-    /// `drop_remainder`.
+    /// Stacks each `size` consecutive elements along a new first dimension. The last batch holds
+    /// what is left, or is left out with `drop_remainder`.
     ///
     /// # Errors
     /// [`Error::Argument`] if `size` is 0 or an element holds datasets.
     pub fn batch(&self, size: usize, drop_remainder: bool) -> Result<Self> {
         if size == 0 {
-            return Err(Error::Argument { stage: "batch", what: "batch_size has to be at least 1".into() });
+            return Err(Error::Argument {
+                stage: "batch",
+                what: "batch_size has to be at least 1".into(),
+            });
         }
-        // As in tf.data, the length of a batch is promised only on request, not where the dataset's length happens to give it.
+        // As in tf.data, the length of a batch is promised only on request, not where the dataset's
+        // length happens to give it.
         let spec = spec::tensors(self.spec(), "batch")?
             .into_iter()
-            .map(|part| Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(drop_remainder.then_some(size)))))
+            .map(|part| {
+                Component::Tensor(TensorSpec::new(
+                    part.dtype,
+                    part.shape.batched(drop_remainder.then_some(size)),
+                ))
+            })
             .collect();
         Ok(Self::of(Batch { input: self.clone(), size, drop_remainder, spec }))
     }
 }
 
-/// Stacks elements along a new first dimension. There is at least one. Without `stop` it is done in one go.
-pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Stop>) -> Result<Element> {
+/// Stacks elements along a new first dimension. There is at least one. Without `stop` it is done in
+/// one go.
+pub(crate) fn stack(
+    elements: &[Element],
+    stage: &'static str,
+    stop: Option<&Stop>,
+) -> Result<Element> {
     let Some(first) = elements.first() else {
         return Err(Error::Argument { stage, what: "no elements to stack".into() });
     };
@@ -48,7 +64,8 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Sto
                 return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
             }
         }
-        let shape: Vec<usize> = std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
+        let shape: Vec<usize> =
+            std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
         let row = model.layout().nbytes();
         let stacked = filled(model.dtype(), &shape, |bytes| {
             elements.iter().enumerate().try_for_each(|(i, element)| {
@@ -61,7 +78,8 @@ pub(crate) fn stack(elements: &[Element], stage: &'static str, stop: Option<&Sto
     (0..first.len()).map(component).collect()
 }
 
-/// Whether there was no memory for an element: then the next ones find none either, and a batch of a million is not waited for.
+/// Whether there was no memory for an element: then the next ones find none either, and a batch of
+/// a million is not waited for.
 pub(crate) fn is_no_memory(error: &Error) -> bool {
     error.code() == "allocation"
 }
@@ -80,9 +98,15 @@ impl Gathered {
         Self { count: elements.len(), elements, failed: None }
     }
 
-    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are left. One that failed costs all of them,
-    /// so that what follows stays where it would have been. What was gathered when it is stopped is kept for the next time.
-    pub(crate) fn next(&mut self, input: &mut dyn Stream, size: usize, drop_remainder: bool) -> Option<Result<Vec<Element>>> {
+    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are
+    /// left. One that failed costs all of them, so that what follows stays where it would have
+    /// been. What was gathered when it is stopped is kept for the next time.
+    pub(crate) fn next(
+        &mut self,
+        input: &mut dyn Stream,
+        size: usize,
+        drop_remainder: bool,
+    ) -> Option<Result<Vec<Element>>> {
         while self.count < size {
             if let Err(error) = self.elements.make_room(1) {
                 return Some(Err(error));
@@ -131,28 +155,41 @@ impl Gathered {
         }
         let parts = state.list(3)?;
         self.count = usize::try_from(parts[0].int()?).unwrap_or(usize::MAX);
-        self.elements = collected(parts[1].parts()?.iter().map(|element| element.element_as(spec)))?;
+        self.elements =
+            collected(parts[1].parts()?.iter().map(|element| element.element_as(spec)))?;
         self.failed = parts[2].optional(State::error)?;
         // Those that failed count too.
         if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
-            return Err(Error::State { what: "a batch is said to have gathered fewer elements than it holds".into() });
+            return Err(Error::State {
+                what: "a batch is said to have gathered fewer elements than it holds".into(),
+            });
         }
         Ok(())
     }
 }
 
-/// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page faults included.
+/// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page
+/// faults included.
 const PART_BYTES: usize = 16 << 20;
 const PART_ROWS: usize = MADE_ROWS;
 
-/// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory, gathered where their shapes are
-/// known, else one by one.
-pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static str, cx: &Context) -> Result<Element> {
+/// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory,
+/// gathered where their shapes are known, else one by one.
+pub(crate) fn stacked(
+    input: &Dataset,
+    start: u64,
+    len: usize,
+    stage: &'static str,
+    cx: &Context,
+) -> Result<Element> {
     if let Some(shared) = input.node.slice(start, len, cx) {
         return Ok(shared.into_iter().map(Value::Tensor).collect());
     }
-    let fixed: Option<Vec<_>> =
-        input.spec().iter().map(|part| part.tensor().and_then(|spec| Some((spec.dtype, spec.fixed()?)))).collect();
+    let fixed: Option<Vec<_>> = input
+        .spec()
+        .iter()
+        .map(|part| part.tensor().and_then(|spec| Some((spec.dtype, spec.fixed()?))))
+        .collect();
     let Some(parts) = fixed else {
         let elements = (start..start + len as u64).map(|index| {
             cx.stop.check()?;
@@ -166,8 +203,10 @@ pub(crate) fn stacked(input: &Dataset, start: u64, len: usize, stage: &'static s
         let layout = Layout::contiguous(&shape, dtype.size())?;
         buffers.push((*dtype, *row, pool::take(layout.nbytes())?, layout));
     }
-    let mut out: Vec<Rows<'_>> =
-        buffers.iter_mut().map(|(_, row, buffer, _)| Rows { bytes: buffer.as_mut_slice(), row: *row }).collect();
+    let mut out: Vec<Rows<'_>> = buffers
+        .iter_mut()
+        .map(|(_, row, buffer, _)| Rows { bytes: buffer.as_mut_slice(), row: *row })
+        .collect();
     let bytes: usize = out.iter().map(|rows| rows.row).sum();
     let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
     let mut requests = Vec::with_capacity(most.min(len));
@@ -192,7 +231,9 @@ impl Node for Batch {
 
     fn cardinality(&self) -> Cardinality {
         let size = self.size as u64;
-        self.input.cardinality().map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
+        self.input
+            .cardinality()
+            .map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
     }
 
     fn inputs(&self) -> Vec<Dataset> {
@@ -218,24 +259,41 @@ impl Node for Batch {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let start = index.saturating_mul(self.size as u64);
         let len = match self.input.cardinality() {
-            Cardinality::Finite(n) => usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size),
+            Cardinality::Finite(n) => {
+                usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size)
+            }
             _ => self.size,
         };
-        stacked(&self.input, start, len, "batch", cx).map_err(|error| self.input.explain(error).at_element("batch", index))
+        stacked(&self.input, start, len, "batch", cx)
+            .map_err(|error| self.input.explain(error).at_element("batch", index))
     }
 
     fn rows(&self) -> Option<Dataset> {
         let size = self.size as u64;
         let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
         // Only of elements of one shape: of others, batches are errors.
-        let stackable = self.input.spec().iter().all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
-        (stackable && self.is_indexed()).then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
+        let stackable = self
+            .input
+            .spec()
+            .iter()
+            .all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
+        (stackable && self.is_indexed())
+            .then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
-        let (size, drop_remainder, names) = (self.size, self.drop_remainder, self.input.names.clone());
-        Ok(Box::new(BatchStream { input, spec, names, size, drop_remainder, gathered: Gathered::default(), index: 0 }))
+        let (size, drop_remainder, names) =
+            (self.size, self.drop_remainder, self.input.names.clone());
+        Ok(Box::new(BatchStream {
+            input,
+            spec,
+            names,
+            size,
+            drop_remainder,
+            gathered: Gathered::default(),
+            index: 0,
+        }))
     }
 }
 

@@ -1,10 +1,12 @@
-//! The order of a shuffle of blocks: an exact permutation of `0..n` that keeps apart what lies far apart in the source.
+//! The order of a shuffle of blocks: an exact permutation of `0..n` that keeps apart what lies far
+//! apart in the source.
 //!
 //! # Rationale
-//! Blocks of consecutive elements are put in a random order; so many of them at a time, in that order, make a group; and the elements of
-//! each group are put in a random order. Whoever reads the elements in this order needs one group in memory, and reads it in whole blocks.
-//! Element `i` follows from `i`: all groups have as many elements, but for the one that has the last block, which may be shorter, and the
-//! last.
+//! Blocks of consecutive elements are put in a random order; so many of them at a time, in that
+//! order, make a group; and the elements of each group are put in a random order. Whoever reads the
+//! elements in this order needs one group in memory, and reads it in whole blocks. Element `i`
+//! follows from `i`: all groups have as many elements, but for the one that has the last block,
+//! which may be shorter, and the last.
 //!
 //! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
 
@@ -55,15 +57,25 @@ pub(crate) struct Place {
 }
 
 impl BlockOrder {
-    /// Of at most [`super::permutation::LONGEST`] elements, in blocks of `block` elements, `group` of them to a group; neither is 0.
+    /// Of at most [`super::permutation::LONGEST`] elements, in blocks of `block` elements, `group`
+    /// of them to a group; neither is 0.
     pub(crate) fn new(n: u64, block: u64, group: u64, seed: u64, epoch: u64) -> Self {
-        // Longer blocks than there are elements, and larger groups than there are blocks, make no difference: products stay small.
+        // Longer blocks than there are elements, and larger groups than there are blocks, make no
+        // difference: products stay small.
         let block = block.min(n).max(1);
         let count = n.div_ceil(block);
         let group = group.min(count).max(1);
         let blocks = Permutation::keyed(count, Random::new(Purpose::Blocks, seed, epoch));
         let last = if count == 0 { 0 } else { blocks.inverse(count - 1) };
-        Self { block, group, blocks, count, lacking: count * block - n, last, seeds: Random::new(Purpose::Groups, seed, epoch) }
+        Self {
+            block,
+            group,
+            blocks,
+            count,
+            lacking: count * block - n,
+            last,
+            seeds: Random::new(Purpose::Groups, seed, epoch),
+        }
     }
 
     /// Elements of a block.
@@ -112,7 +124,8 @@ impl BlockOrder {
         let blocks = self.group.min(self.count - first);
         let lacking = if number == self.short() { self.lacking } else { 0 };
         let len = elements.end - elements.start;
-        let order = Permutation::keyed(len, Random::new(Purpose::Rows, self.seeds.at(number), number));
+        let order =
+            Permutation::keyed(len, Random::new(Purpose::Rows, self.seeds.at(number), number));
         let gap = if lacking > 0 { (self.last - first + 1) * self.block - lacking } else { len };
         Group { number, elements, first, blocks, order, gap, lacking }
     }
@@ -170,7 +183,10 @@ mod tests {
                     for epoch in 0..3 {
                         let mut visited = all(&BlockOrder::new(n, block, group, 7, epoch), n);
                         visited.sort_unstable();
-                        assert!(visited.iter().copied().eq(0..n), "{n} elements, blocks of {block}, groups of {group}");
+                        assert!(
+                            visited.iter().copied().eq(0..n),
+                            "{n} elements, blocks of {block}, groups of {group}"
+                        );
                     }
                 }
             }
@@ -187,9 +203,11 @@ mod tests {
         while start < n {
             let group = order.group(order.number(start));
             assert_eq!(group.elements.start, start);
-            let mut sources: Vec<u64> = (group.elements.clone()).map(|at| all[usize::try_from(at).unwrap()]).collect();
+            let mut sources: Vec<u64> =
+                (group.elements.clone()).map(|at| all[usize::try_from(at).unwrap()]).collect();
             sources.sort_unstable();
-            let mut expected: Vec<u64> = (0..group.blocks).flat_map(|block| order.sources(&group, block)).collect();
+            let mut expected: Vec<u64> =
+                (0..group.blocks).flat_map(|block| order.sources(&group, block)).collect();
             expected.sort_unstable();
             assert_eq!(sources, expected);
             blocks.extend((0..group.blocks).map(|block| order.sources(&group, block).start / 10));
@@ -201,21 +219,32 @@ mod tests {
 
     #[test]
     fn many_at_a_time_are_mapped_as_one_by_one() {
-        for (n, block, group) in [(100_000, 7, 3), (100_000, 1000, 16), (1 << 62, 1 << 20, 64), (1 << 63, 1 << 63, 1)] {
+        for (n, block, group) in
+            [(100_000, 7, 3), (100_000, 1000, 16), (1 << 62, 1 << 20, 64), (1 << 63, 1 << 63, 1)]
+        {
             let order = BlockOrder::new(n, block, group, 5, 6);
             for start in [0, n / 3, n - 50] {
                 let group = order.group(order.number(start));
-                let indices = (start..n.min(start + 40)).filter(|index| group.elements.contains(index));
-                let mut requests: Vec<Request> = indices.clone().enumerate().map(|(slot, index)| Request { index, slot }).collect();
+                let indices =
+                    (start..n.min(start + 40)).filter(|index| group.elements.contains(index));
+                let mut requests: Vec<Request> = indices
+                    .clone()
+                    .enumerate()
+                    .map(|(slot, index)| Request { index, slot })
+                    .collect();
                 order.map(&group, &mut requests);
                 let one_by_one: Vec<u64> = indices.map(|index| order.get(&group, index)).collect();
-                assert_eq!(requests.iter().map(|request| request.index).collect::<Vec<_>>(), one_by_one);
+                assert_eq!(
+                    requests.iter().map(|request| request.index).collect::<Vec<_>>(),
+                    one_by_one
+                );
                 assert!(one_by_one.iter().all(|source| *source < n));
             }
         }
     }
 
-    /// Whether blocks and elements go anywhere: of many orders, chi-square of where an element goes to, and with whom it shares a group.
+    /// Whether blocks and elements go anywhere: of many orders, chi-square of where an element goes
+    /// to, and with whom it shares a group.
     #[test]
     fn orders_look_as_if_drawn_from_all() {
         let (n, block, group) = (48, 4, 3);
@@ -227,11 +256,15 @@ mod tests {
             let place = all.iter().position(|source| *source == 13).unwrap();
             places[place] += 1;
             for other in order.group(order.number(place as u64)).elements {
-                neighbours[usize::try_from(all[usize::try_from(other).unwrap()] / block).unwrap()] += 1;
+                neighbours
+                    [usize::try_from(all[usize::try_from(other).unwrap()] / block).unwrap()] += 1;
             }
         }
         let chi = |counts: &[u32], expected: f64| {
-            counts.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum::<f64>()
+            counts
+                .iter()
+                .map(|count| (f64::from(*count) - expected).powi(2) / expected)
+                .sum::<f64>()
         };
         // 47 degrees of freedom: mean 47, deviation 9.7.
         let found = chi(&places, f64::from(seeds) / 48.0);

@@ -15,14 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks of a group, if the user does not say how many elements it may have.
 const GROUP: u64 = 64;
-/// Bytes of such a group, at most, unless one block has more: three of them are in memory at times, within what an iteration has by default.
+/// Bytes of such a group, at most, unless one block has more: three of them are in memory at times,
+/// within what an iteration has by default.
 const GROUP_BYTES: u64 = 64 << 20;
 /// Requests whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;
-/// Elements go on where others ended if no more than so many times as many lie between: other threads have them.
+/// Elements go on where others ended if no more than so many times as many lie between: other
+/// threads have them.
 const BETWEEN: u64 = 16;
-/// Bytes that are read along with a row sooner than the row is read by itself: what a shuffle in blocks reads in that time, by W5's figures
-/// (11.0 us for a row, 4.87 M rows of 400 bytes a second in blocks).
+/// Bytes that are read along with a row sooner than the row is read by itself: what a shuffle in
+/// blocks reads in that time, by W5's figures (11.0 us for a row, 4.87 M rows of 400 bytes a second
+/// in blocks).
 const READ_ALONG: u64 = 21 << 10;
 
 /// How many there were: what an iteration keeps of one is known by its number.
@@ -45,16 +48,21 @@ struct BlockShuffle {
 }
 
 impl Dataset {
-    /// As [`Dataset::shuffle`], for sources that are slow to read element by element: elements of one block, `block` consecutive ones, stay near
-    /// each other. The blocks are put in a random order; as many of them as `buffer_size` elements hold, in that order, make a group (if `None`,
-    /// 64, or as many as have 64 MiB, at least one); and the elements of each group are put in a random order. It is still an exact permutation, which follows from `seed` and the
+    /// As [`Dataset::shuffle`], for sources that are slow to read element by element: elements of
+    /// one block, `block` consecutive ones, stay near each other. The blocks are put in a random
+    /// order; as many of them as `buffer_size` elements hold, in that order, make a group (if
+    /// `None`, 64, or as many as have 64 MiB, at least one); and the elements of each group are put
+    /// in a random order. It is still an exact permutation, which follows from `seed` and the
     /// epoch, and of which any element can be computed.
     ///
-    /// Of files that are read ([`crate::Mode::Direct`], [`crate::Mode::Read`]) an iteration keeps in memory the group that elements are taken
-    /// from and the one that is read meanwhile, and for a moment the one before, and blocks are read whole. With little
-    /// [`Options::memory_limit`](super::Options) it is fewer groups. Of anything else nothing is kept.
+    /// Of files that are read ([`crate::Mode::Direct`], [`crate::Mode::Read`]) an iteration keeps
+    /// in memory the group that elements are taken from and the one that is read meanwhile, and for
+    /// a moment the one before, and blocks are read whole. With little
+    /// [`Options::memory_limit`](super::Options) it is fewer groups. Of anything else nothing is
+    /// kept.
     ///
-    /// Where not even one group fits in a memory limit, the iteration fails with [`Error::Argument`].
+    /// Where not even one group fits in a memory limit, the iteration fails with
+    /// [`Error::Argument`].
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -69,8 +77,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `block` is 0 or larger than `buffer_size`, if the elements come one after the other (filter, from_generator and the
-    /// like) or without end, or if there are more than 2^63.
+    /// [`Error::Argument`] if `block` is 0 or larger than `buffer_size`, if the elements come one
+    /// after the other (filter, from_generator and the like) or without end, or if there are more
+    /// than 2^63.
     pub fn shuffle_blocks(
         &self,
         block: u64,
@@ -83,8 +92,10 @@ impl Dataset {
             _ if block == 0 => return Err(wrong("a block has at least 1 element".into())),
             None => default_group(self, block),
             Some(size) if size < block => {
-                let what =
-                    format!("a block of {block} elements does not fit in a buffer_size of {size}. Give a multiple of block.");
+                let what = format!(
+                    "a block of {block} elements does not fit in a buffer_size of {size}. Give a \
+                    multiple of block."
+                );
                 return Err(wrong(what));
             }
             Some(size) => size / block,
@@ -93,8 +104,8 @@ impl Dataset {
     }
 }
 
-/// Blocks of a group where the user does not say: fewer than [`GROUP`] if they are large. It follows from the rows alone, for it is part of
-/// the order.
+/// Blocks of a group where the user does not say: fewer than [`GROUP`] if they are large. It
+/// follows from the rows alone, for it is part of the order.
 fn default_group(input: &Dataset, block: u64) -> u64 {
     let row: Option<usize> = input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).sum();
     let block_bytes = block.saturating_mul(row.unwrap_or(0) as u64).max(1);
@@ -102,21 +113,33 @@ fn default_group(input: &Dataset, block: u64) -> u64 {
 }
 
 impl BlockShuffle {
-    fn over(input: &Dataset, block: u64, group: u64, seed: Seed, reshuffle_each_iteration: bool) -> Result<Dataset> {
+    fn over(
+        input: &Dataset,
+        block: u64,
+        group: u64,
+        seed: Seed,
+        reshuffle_each_iteration: bool,
+    ) -> Result<Dataset> {
         let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
         let n = match input.cardinality() {
             Cardinality::Finite(n) if input.is_indexed() && n <= LONGEST => n,
-            Cardinality::Finite(_) if input.is_indexed() => return Err(wrong("there are more than 2^63 elements. Take fewer.")),
+            Cardinality::Finite(_) if input.is_indexed() => {
+                return Err(wrong("there are more than 2^63 elements. Take fewer."));
+            }
             Cardinality::Infinite => {
-                return Err(wrong("the dataset has no end, so no order of all its blocks. Shuffle before repeat."));
+                return Err(wrong(
+                    "the dataset has no end, so no order of all its blocks. Shuffle before repeat.",
+                ));
             }
             _ => {
-                let what = "its elements come one after the other (filter, from_generator and the like), so there are no blocks to \
+                let what = "its elements come one after the other (filter, from_generator and the \
+                    like), so there are no blocks to \
                             shuffle. Shuffle before that stage, or give a buffer_size and no block.";
                 return Err(wrong(what));
             }
         };
-        let fixed: Option<Vec<usize>> = input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
+        let fixed: Option<Vec<usize>> =
+            input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
         // Functions are not called before their results are asked for.
         let file_rows = fixed.filter(|_| input.node.reads_files() && !input.is_sequential());
         Ok(Dataset::of(Self {
@@ -140,7 +163,9 @@ impl BlockShuffle {
     }
 
     fn order(&self, round: u64) -> Arc<BlockOrder> {
-        self.orders.of(round, || Arc::new(BlockOrder::new(self.n, self.block, self.group, self.seed.value, round)))
+        self.orders.of(round, || {
+            Arc::new(BlockOrder::new(self.n, self.block, self.group, self.seed.value, round))
+        })
     }
 
     /// The group of an element.
@@ -152,7 +177,9 @@ impl BlockShuffle {
     /// Whether these elements go on where others were asked for, in order.
     fn goes_on(&self, first: &Request, last: &Request, len: u64) -> bool {
         let mut ends = self.ends.lock();
-        let goes_on = ends.iter().any(|end| first.index >= *end && first.index - *end <= len.saturating_mul(BETWEEN));
+        let goes_on = ends
+            .iter()
+            .any(|end| first.index >= *end && first.index - *end <= len.saturating_mul(BETWEEN));
         ends.rotate_right(1);
         ends[0] = last.index + 1;
         goes_on
@@ -167,7 +194,9 @@ impl BlockShuffle {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<Vec<Request>> {
-        let (Some(kind), Some(first), Some(last)) = (self.kind(which, cx), requests.first(), requests.last()) else {
+        let (Some(kind), Some(first), Some(last)) =
+            (self.kind(which, cx), requests.first(), requests.last())
+        else {
             return Ok(requests.to_vec());
         };
         let (len, row) = (requests.len() as u64, kind.rows.iter().sum::<usize>() as u64);
@@ -191,7 +220,9 @@ impl BlockShuffle {
             rest = later;
             // Whoever takes all of a group reads its blocks whole.
             let is_whole = here.len() as u64 == order.group_len();
-            let Some(group) = (if is_whole { None } else { held.group(&kind, number, besides, goes_on, &order) }) else {
+            let Some(group) =
+                (if is_whole { None } else { held.group(&kind, number, besides, goes_on, &order) })
+            else {
                 left.extend_from_slice(here);
                 continue;
             };
@@ -221,7 +252,8 @@ impl BlockShuffle {
         let mut rest = requests;
         while let Some(first) = rest.first() {
             let group = self.group(&order, round, first.index);
-            let len = rest.iter().take_while(|request| group.elements.contains(&request.index)).count();
+            let len =
+                rest.iter().take_while(|request| group.elements.contains(&request.index)).count();
             let (here, later) = rest.split_at_mut(len);
             order.map(&group, here);
             rest = later;
@@ -252,7 +284,13 @@ impl Node for BlockShuffle {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        Self::over(&inputs[0], self.block, self.group, self.seed.rebuilt(change), self.reshuffle_each_iteration)
+        Self::over(
+            &inputs[0],
+            self.block,
+            self.group,
+            self.seed.rebuilt(change),
+            self.reshuffle_each_iteration,
+        )
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
@@ -292,7 +330,13 @@ impl Node for BlockShuffle {
         self.gather_some(&everything, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let mut left;
         let requests = match &cx.held {
             Some(held) if self.file_rows.is_some() => {
@@ -311,7 +355,9 @@ impl Node for BlockShuffle {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_resumes, counting, even, first, range, rows, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_resumes, counting, even, first, range, rows, values,
+    };
     use super::*;
     use crate::dataset::{Epoch, Options};
     use crate::{Mode, Tensor, open, save_npy};
@@ -321,15 +367,20 @@ mod tests {
     }
 
     fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
-        dataset.iter_with(Epoch(epoch), &Options::default()).map(|element| first(&element.unwrap())).collect()
+        dataset
+            .iter_with(Epoch(epoch), &Options::default())
+            .map(|element| first(&element.unwrap()))
+            .collect()
     }
 
-    /// Orders that are promised for ever, one a line: how many elements, of a block, blocks of a group, the epoch, the first ten of
-    /// `shuffle(seed=7, block=block)`.
+    /// Orders that are promised for ever, one a line: how many elements, of a block, blocks of a
+    /// group, the epoch, the first ten of `shuffle(seed=7, block=block)`.
     #[test]
     fn orders_are_those_of_every_version() {
         let mut lines = String::new();
-        for (n, block, group) in [(10, 3, 2), (1000, 16, 4), (1001, 16, 4), (1_000_000, 1024, 64), (1_000_000, 7, 1)] {
+        for (n, block, group) in
+            [(10, 3, 2), (1000, 16, 4), (1001, 16, 4), (1_000_000, 1024, 64), (1_000_000, 7, 1)]
+        {
             for round in 0..2 {
                 let all = epoch(&shuffled(n, block, group).take(Some(10)), round);
                 let all: Vec<String> = all.iter().map(ToString::to_string).collect();
@@ -338,7 +389,9 @@ mod tests {
         }
         for (n, block, group) in [(1 << 40, 1 << 10, 64), (LONGEST, 1000, 1000)] {
             let order = BlockOrder::new(n, block, group, 7, 0);
-            let all: Vec<String> = (0..10).map(|at| order.get(&order.group(order.number(at)), at).to_string()).collect();
+            let all: Vec<String> = (0..10)
+                .map(|at| order.get(&order.group(order.number(at)), at).to_string())
+                .collect();
             lines += &format!("{n} {block} {group} 0: {}\n", all.join(" "));
         }
         assert_eq!(lines, include_str!("golden/shuffle_blocks.txt"));
@@ -352,7 +405,10 @@ mod tests {
             all
         };
         let [one, other] = [epoch(&dataset, 0), epoch(&dataset, 1)];
-        assert!(sorted(one.clone()).into_iter().eq(0..100) && sorted(other.clone()).into_iter().eq(0..100));
+        assert!(
+            sorted(one.clone()).into_iter().eq(0..100)
+                && sorted(other.clone()).into_iter().eq(0..100)
+        );
         assert_ne!(one, other);
         assert_eq!(values(&dataset.repeat(Some(2))), [one.clone(), other].concat());
         let kept = range(100).shuffle_blocks(7, Some(27), Some(7), false).unwrap();
@@ -395,10 +451,19 @@ mod tests {
             for plan in plans {
                 for (block, group) in [(50, 8), (1, 100), (10_000, 2), (300, 1)] {
                     let [file, memory] = both.each_ref().map(|rows| {
-                        let shuffled = plan(&rows.shuffle_blocks(block, Some(block * group), Some(3), true).unwrap());
+                        let shuffled = plan(
+                            &rows
+                                .shuffle_blocks(block, Some(block * group), Some(3), true)
+                                .unwrap(),
+                        );
                         let bytes = |element: Result<Element>| {
-                            let parts = element.unwrap().into_iter().map(|part| part.into_tensor().unwrap());
-                            parts.map(|part| part.as_view().as_bytes().unwrap().to_vec()).collect::<Vec<_>>()
+                            let parts = element
+                                .unwrap()
+                                .into_iter()
+                                .map(|part| part.into_tensor().unwrap());
+                            parts
+                                .map(|part| part.as_view().as_bytes().unwrap().to_vec())
+                                .collect::<Vec<_>>()
                         };
                         shuffled.iter().map(bytes).collect::<Vec<_>>()
                     });
@@ -412,15 +477,21 @@ mod tests {
     fn a_group_that_cannot_be_read_is_an_error_until_it_can() {
         let directory = tempfile::tempdir().unwrap();
         let [file, memory] = file_and_memory(&directory, 1000, Mode::Direct);
-        let shuffled = |rows: &Dataset| rows.shuffle_blocks(10, Some(40), Some(3), true).unwrap().batch(25, false).unwrap();
+        let shuffled = |rows: &Dataset| {
+            rows.shuffle_blocks(10, Some(40), Some(3), true).unwrap().batch(25, false).unwrap()
+        };
         let (file, memory) = (shuffled(&file), shuffled(&memory));
         let path = directory.path().join("x");
         let whole = std::fs::read(&path).unwrap();
         let cut = std::fs::File::options().write(true).open(&path).unwrap();
         let modified = cut.metadata().unwrap().modified().unwrap();
         cut.set_len(100).unwrap();
-        let words = |element: Element| format!("{:?}", element[0].tensor().unwrap().as_view().as_bytes());
-        let mut both = (file.iter_with(Epoch(0), &Options { read_ahead: Some(0), ..Options::default() }), memory.iter());
+        let words =
+            |element: Element| format!("{:?}", element[0].tensor().unwrap().as_view().as_bytes());
+        let mut both = (
+            file.iter_with(Epoch(0), &Options { read_ahead: Some(0), ..Options::default() }),
+            memory.iter(),
+        );
         for _ in 0..3 {
             let error = both.0.next().unwrap().unwrap_err();
             assert!(error.to_string().contains("truncated"), "{error}");
@@ -437,16 +508,24 @@ mod tests {
     #[test]
     fn a_description_says_what_changes_the_order() {
         let describe = |dataset: Result<Dataset>| dataset.unwrap().node.describe();
-        assert_eq!(describe(range(9).shuffle_blocks(2, None, Some(7), true)), "shuffle(block=2, group=64, seed=7)");
+        assert_eq!(
+            describe(range(9).shuffle_blocks(2, None, Some(7), true)),
+            "shuffle(block=2, group=64, seed=7)"
+        );
         let kept = describe(range(9).shuffle_blocks(2, Some(7), None, false));
         assert_eq!(kept, "shuffle(block=2, group=3, reshuffle_each_iteration=False)");
     }
 
     #[test]
     fn what_has_no_blocks_is_refused() {
-        let message = |dataset: Dataset, block, size| dataset.shuffle_blocks(block, size, None, true).unwrap_err().to_string();
+        let message = |dataset: Dataset, block, size| {
+            dataset.shuffle_blocks(block, size, None, true).unwrap_err().to_string()
+        };
         assert!(message(range(3), 0, None).contains("at least 1"));
-        assert!(message(range(3), 4, Some(3)).contains("a block of 4 elements does not fit in a buffer_size of 3"));
+        assert!(
+            message(range(3), 4, Some(3))
+                .contains("a block of 4 elements does not fit in a buffer_size of 3")
+        );
         assert!(message(range(3).repeat(None), 1, None).contains("Shuffle before repeat"));
         assert!(message(range(3).filter(even()), 1, None).contains("one after the other"));
         assert!(message(counting(3), 1, None).contains("one after the other"));

@@ -4,8 +4,15 @@ use super::{Shape, Stop};
 use crate::Result;
 use std::ops::Range;
 
-/// Copies packed elements of one shape to the front corner of a packed array of a shape that is nowhere smaller.
-pub(super) fn place(from: &[u8], shape: &[usize], to: &mut [u8], target: &[usize], itemsize: usize) {
+/// Copies packed elements of one shape to the front corner of a packed array of a shape that is
+/// nowhere smaller.
+pub(super) fn place(
+    from: &[u8],
+    shape: &[usize],
+    to: &mut [u8],
+    target: &[usize],
+    itemsize: usize,
+) {
     let (Some((_, inner)), Some((_, outer))) = (shape.split_first(), target.split_first()) else {
         return to.copy_from_slice(from);
     };
@@ -21,9 +28,11 @@ pub(super) fn place(from: &[u8], shape: &[usize], to: &mut [u8], target: &[usize
     }
 }
 
-/// Copies a box out of packed elements of a shape: of each of the leading dimensions, those in its range.
+/// Copies a box out of packed elements of a shape: of each of the leading dimensions, those in its
+/// range.
 pub(super) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mut [u8]) {
-    let (Some((len, inner)), Some((range, rest))) = (shape.split_first(), ranges.split_first()) else {
+    let (Some((len, inner)), Some((range, rest))) = (shape.split_first(), ranges.split_first())
+    else {
         return to.copy_from_slice(from);
     };
     if to.is_empty() {

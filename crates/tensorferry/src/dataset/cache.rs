@@ -1,9 +1,11 @@
 //! The elements of the first pass, again.
 //!
 //! # Rationale
-//! What a cache promises is the same elements in the same order in every pass. Where an element is arithmetic on indices and native
-//! work, that needs no memory: every pass computes epoch 0. Memory is spent where computing again would call the user's functions again
-//! (each element is then kept once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen them all).
+//! What a cache promises is the same elements in the same order in every pass. Where an element is
+//! arithmetic on indices and native work, that needs no memory: every pass computes epoch 0. Memory
+//! is spent where computing again would call the user's functions again (each element is then kept
+//! once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen
+//! them all).
 
 use super::node::{Change, Context, Element, Node, Request, Rows, Stream, gather_each, write_some};
 use super::room::Room;
@@ -28,9 +30,10 @@ struct Cache {
 }
 
 impl Dataset {
-    /// The same elements in the same order in every pass: those of the first. Functions and streams before the cache are run once;
-    /// their elements are then in memory, without a limit, as long as the plan is. Elements of arrays and native stages need not be
-    /// held: they are computed again, in the order of the first pass.
+    /// The same elements in the same order in every pass: those of the first. Functions and streams
+    /// before the cache are run once; their elements are then in memory, without a limit, as long
+    /// as the plan is. Elements of arrays and native stages need not be held: they are computed
+    /// again, in the order of the first pass.
     ///
     /// Of a stream only a pass that came to its end without an error is kept.
     ///
@@ -76,7 +79,8 @@ impl Node for Cache {
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         let input = inputs[0].clone();
         // Of the same elements, what is kept stays good.
-        let same = input.to_string() == self.input.to_string() && input.drawn_seeds() == self.input.drawn_seeds();
+        let same = input.to_string() == self.input.to_string()
+            && input.drawn_seeds() == self.input.drawn_seeds();
         Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
     }
 
@@ -89,7 +93,9 @@ impl Node for Cache {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let Kept::Each(kept) = &self.kept else { return self.input.node.get(index, &first_pass(cx)) };
+        let Kept::Each(kept) = &self.kept else {
+            return self.input.node.get(index, &first_pass(cx));
+        };
         if let Some(element) = kept.lock().get(&index) {
             return Ok(element.clone());
         }
@@ -112,7 +118,13 @@ impl Node for Cache {
         gather_each(self, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         if let Kept::Nothing = self.kept {
             return self.input.node.gather_some(which, requests, out, &first_pass(cx));
         }
@@ -125,19 +137,30 @@ impl Node for Cache {
             _ => Arc::default(),
         };
         let pass = Pass::begin(&kept, &self.input, cx)?;
-        Ok(Box::new(CacheStream { input: self.input.clone(), cx: cx.clone(), kept, pass, position: 0 }))
+        Ok(Box::new(CacheStream {
+            input: self.input.clone(),
+            cx: cx.clone(),
+            kept,
+            pass,
+            position: 0,
+        }))
     }
 }
 
 enum Pass {
     /// Over what is kept.
     Kept(Arc<Vec<Element>>),
-    /// Over the input, with its elements so far; without them where some are not known, so that the pass cannot be kept.
+    /// Over the input, with its elements so far; without them where some are not known, so that the
+    /// pass cannot be kept.
     Input(Box<dyn Stream>, Option<Vec<Element>>),
 }
 
 impl Pass {
-    fn begin(kept: &Shared<Option<Arc<Vec<Element>>>>, input: &Dataset, cx: &Context) -> Result<Self> {
+    fn begin(
+        kept: &Shared<Option<Arc<Vec<Element>>>>,
+        input: &Dataset,
+        cx: &Context,
+    ) -> Result<Self> {
         match &*kept.lock() {
             Some(all) => Ok(Self::Kept(Arc::clone(all))),
             None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
@@ -201,12 +224,16 @@ impl Stream for CacheStream {
         self.position = 0;
         match (&mut self.pass, &parts[1]) {
             (Pass::Kept(_), _) => self.position = position,
-            // It was kept where the state was saved, and is not here: the elements before have to be made once more.
+            // It was kept where the state was saved, and is not here: the elements before have to
+            // be made once more.
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
                     self.cx.stop.check()?;
                     let Some(element) = self.next() else {
-                        let what = format!("the cached stream has {} elements, not {position}", self.position);
+                        let what = format!(
+                            "the cached stream has {} elements, not {position}",
+                            self.position
+                        );
                         return Err(Error::State { what });
                     };
                     element?;
@@ -227,7 +254,9 @@ impl Stream for CacheStream {
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::streamed;
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, fails_at, range, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, fails_at, range, values,
+    };
     use super::*;
     use crate::dataset::Function;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -266,7 +295,10 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 6);
         let failing = streamed(&range(4).map(fails_at(1, Ok), range(1).spec().to_vec())).cache();
         for _ in 0..2 {
-            assert_eq!(failing.iter().map(|element| element.is_ok()).collect::<Vec<_>>(), [true, false, true, true]);
+            assert_eq!(
+                failing.iter().map(|element| element.is_ok()).collect::<Vec<_>>(),
+                [true, false, true, true]
+            );
         }
     }
 
@@ -274,7 +306,9 @@ mod tests {
     fn a_cache_resumes_whether_it_is_full_or_not() {
         let full = streamed(&range(5)).cache();
         assert_eq!(values(&full).len(), 5);
-        for cached in [range(5).cache(), counted(5).0.cache(), streamed(&range(5)).cache(), full.clone()] {
+        for cached in
+            [range(5).cache(), counted(5).0.cache(), streamed(&range(5)).cache(), full.clone()]
+        {
             assert_resumes(&cached);
             assert_rejects_damage(&streamed(&range(5)).cache());
             assert_rebuilds(&cached);

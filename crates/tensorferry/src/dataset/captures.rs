@@ -1,7 +1,9 @@
 //! What the functions of a plan hold, for a garbage collector that looks for cycles through plans.
 //!
-//! A binding gives each function what it holds ([`Function::capturing`](super::Function::capturing)), and asks a plan for all of it
-//! ([`Dataset::captures`]). It is found when a stage is made, so that asking costs nothing however deep the plan is.
+//! A binding gives each function what it holds
+//! ([`Function::capturing`](super::Function::capturing)), and asks a plan for all of it
+//! ([`Dataset::captures`]). It is found when a stage is made, so that asking costs nothing however
+//! deep the plan is.
 
 use super::Dataset;
 use super::node::Node;
@@ -32,13 +34,15 @@ fn joined(some: Captures, more: Arc<[Capture]>) -> Captures {
 }
 
 impl Dataset {
-    /// What the functions of this plan hold, as [`Function::capturing`](super::Function::capturing) said; each once.
+    /// What the functions of this plan hold, as [`Function::capturing`](super::Function::capturing)
+    /// said; each once.
     #[must_use]
     pub fn captures(&self) -> &[Capture] {
         self.captures.as_deref().unwrap_or_default()
     }
 
-    /// The same plan, which keeps something alive for as long as it, a pass over it or a stage over it is in use.
+    /// The same plan, which keeps something alive for as long as it, a pass over it or a stage over
+    /// it is in use.
     #[must_use]
     pub fn keeping(&self, kept: Capture) -> Self {
         Self { kept: Some(kept), ..self.clone() }
@@ -66,7 +70,10 @@ mod tests {
         assert!(Arc::ptr_eq(&evens.take(Some(1)).captures()[0], &one));
         let zipped = Dataset::zip(vec![both.clone(), evens.clone(), both]).unwrap();
         assert_eq!(zipped.captures().len(), 2);
-        let nested = Dataset::in_memory(vec![vec![Value::Dataset(evens)]], vec![Component::Dataset(element_spec())]);
+        let nested = Dataset::in_memory(
+            vec![vec![Value::Dataset(evens)]],
+            vec![Component::Dataset(element_spec())],
+        );
         assert_eq!(nested.captures().len(), 1);
     }
 

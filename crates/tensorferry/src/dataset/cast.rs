@@ -13,8 +13,8 @@ struct Cast {
 }
 
 impl Dataset {
-    /// Each component in the dtype that stands at its place; `None` leaves it alone. `casting` says what happens to a value that the
-    /// dtype cannot hold.
+    /// Each component in the dtype that stands at its place; `None` leaves it alone. `casting` says
+    /// what happens to a value that the dtype cannot hold.
     ///
     /// ```
     /// use tensorferry::{Casting, DType, Tensor, dataset::Dataset};
@@ -29,20 +29,26 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are more or fewer dtypes than components, or one for a component that is a dataset;
-    /// [`Error::CastNotDefined`]. An element with a value that does not fit is [`Error::ValuesDoNotFit`] when it is computed.
+    /// [`Error::Argument`] if there are more or fewer dtypes than components, or one for a
+    /// component that is a dataset; [`Error::CastNotDefined`]. An element with a value that does
+    /// not fit is [`Error::ValuesDoNotFit`] when it is computed.
     pub fn cast(&self, dtypes: &[Option<DType>], casting: Casting) -> Result<Self> {
         if dtypes.len() != self.spec().len() {
             let what = format!("{} dtypes for {} components", dtypes.len(), self.spec().len());
             return Err(Error::Argument { stage: "cast", what });
         }
         let which: Vec<bool> = dtypes.iter().map(Option::is_some).collect();
-        let mut changes = select(self, "cast", Some(&which), |_| Ok(true), |spec| Ok(spec.clone()))?;
+        let mut changes =
+            select(self, "cast", Some(&which), |_| Ok(true), |spec| Ok(spec.clone()))?;
         let mut from = vec![None; dtypes.len()];
-        for (at, ((change, dtype), from)) in changes.iter_mut().zip(dtypes).zip(&mut from).enumerate() {
+        for (at, ((change, dtype), from)) in
+            changes.iter_mut().zip(dtypes).zip(&mut from).enumerate()
+        {
             let (Some(spec), Some(to)) = (change.as_mut(), *dtype) else { continue };
             if !casting.is_defined(spec.dtype, to) {
-                return Err(self.misfit(at, Error::CastNotDefined { from: spec.dtype, to, casting }));
+                return Err(
+                    self.misfit(at, Error::CastNotDefined { from: spec.dtype, to, casting })
+                );
             }
             *from = Some(spec.dtype);
             *change = (spec.dtype != to).then(|| TensorSpec::new(to, spec.shape.clone()));
@@ -57,7 +63,8 @@ impl RowMap for Cast {
     }
 
     fn describe(&self) -> String {
-        let names: Vec<&str> = self.dtypes.iter().map(|dtype| dtype.map_or("_", DType::name)).collect();
+        let names: Vec<&str> =
+            self.dtypes.iter().map(|dtype| dtype.map_or("_", DType::name)).collect();
         format!("cast({}, {})", names.join(", "), self.casting)
     }
 
@@ -92,7 +99,8 @@ mod tests {
         for from in DType::ALL {
             for to in DType::ALL {
                 for casting in Casting::ALL {
-                    let input = Dataset::from_tensor_slices([small_numbers(from, &[7, 2, 3], 3)]).unwrap();
+                    let input =
+                        Dataset::from_tensor_slices([small_numbers(from, &[7, 2, 3], 3)]).unwrap();
                     let Ok(cast) = input.cast(&[Some(to)], casting) else {
                         assert!(!casting.is_defined(from, to));
                         continue;
@@ -100,12 +108,22 @@ mod tests {
                     for (got, was) in all_ways(&cast, 0).iter().zip(elements(&input)) {
                         let expected: Option<Vec<u8>> = values(&was[0])
                             .into_iter()
-                            .map(|value| Some(scalar::convert_scalar(value, to, casting)?[..to.size()].to_vec()))
+                            .map(|value| {
+                                Some(
+                                    scalar::convert_scalar(value, to, casting)?[..to.size()]
+                                        .to_vec(),
+                                )
+                            })
                             .collect::<Option<Vec<_>>>()
                             .map(|parts| parts.concat());
                         match expected {
-                            Some(bytes) => assert_eq!(got.as_ref().unwrap()[0], (to, vec![2, 3], bytes)),
-                            None => assert!(got.as_ref().is_err_and(|error| error.contains("not fit (first: ["))),
+                            Some(bytes) => {
+                                assert_eq!(got.as_ref().unwrap()[0], (to, vec![2, 3], bytes))
+                            }
+                            None => assert!(
+                                got.as_ref()
+                                    .is_err_and(|error| error.contains("not fit (first: ["))
+                            ),
                         }
                     }
                 }
@@ -115,7 +133,8 @@ mod tests {
 
     #[test]
     fn refused_when_it_is_built() {
-        let input = Dataset::from_tensor_slices([small_numbers(DType::Complex64, &[2], 1)]).unwrap();
+        let input =
+            Dataset::from_tensor_slices([small_numbers(DType::Complex64, &[2], 1)]).unwrap();
         let undefined = input.cast(&[Some(DType::Float32)], Casting::Checked).err().unwrap();
         assert_eq!(undefined.code(), "cast_not_defined");
         let uneven = input.cast(&[], Casting::Checked).err().unwrap();
@@ -124,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_description_says_what_changes_the_result() {
-        let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_u8], &[1]).unwrap()]).unwrap();
+        let input =
+            Dataset::from_tensor_slices([Tensor::from_vec(vec![1_u8], &[1]).unwrap()]).unwrap();
         let cast = input.cast(&[Some(DType::Int32)], Casting::Saturate).unwrap();
         assert_eq!(cast.to_string(), "from_tensor_slices(1 x (uint8[])) | cast(int32, saturate)");
     }

@@ -15,8 +15,9 @@ struct Choose {
 }
 
 impl Dataset {
-    /// The next element of that of the `datasets` which each element of `choice`, an `int64` scalar, names by its position. Ends with
-    /// `choice`; and, with `stop_on_empty_dataset`, when the dataset named has no more elements, which is else passed over.
+    /// The next element of that of the `datasets` which each element of `choice`, an `int64`
+    /// scalar, names by its position. Ends with `choice`; and, with `stop_on_empty_dataset`, when
+    /// the dataset named has no more elements, which is else passed over.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -32,14 +33,23 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are no `int64` scalars;
-    /// [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ. A position that no dataset has is an error at
-    /// its element.
-    pub fn choose_from_datasets(datasets: Vec<Self>, choice: Self, stop_on_empty_dataset: bool) -> Result<Self> {
+    /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are no `int64`
+    /// scalars; [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
+    /// A position that no dataset has is an error at its element.
+    pub fn choose_from_datasets(
+        datasets: Vec<Self>,
+        choice: Self,
+        stop_on_empty_dataset: bool,
+    ) -> Result<Self> {
         let spec = common_spec(&datasets, STAGE)?;
-        let scalar = |part: &Component| part.tensor().is_some_and(|s| s.dtype == DType::Int64 && s.shape.admits(&[]));
+        let scalar = |part: &Component| {
+            part.tensor().is_some_and(|s| s.dtype == DType::Int64 && s.shape.admits(&[]))
+        };
         if choice.spec().len() != 1 || !choice.spec().iter().all(scalar) {
-            let what = format!("the elements of choice_dataset have to be int64 scalars, not {}", Component::list(choice.spec()));
+            let what = format!(
+                "the elements of choice_dataset have to be int64 scalars, not {}",
+                Component::list(choice.spec())
+            );
             return Err(Error::Argument { stage: STAGE, what });
         }
         let mut inputs = datasets;
@@ -61,7 +71,8 @@ pub(super) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<V
             let (first, other) = (Component::list(first.spec()), Component::list(other.spec()));
             let at = at + 1;
             let what = format!(
-                "{stage} needs datasets of the same components and dtypes; dataset 0 has {first}, dataset {at} {other}. Cast or map \
+                "{stage} needs datasets of the same components and dtypes; dataset 0 has {first}, \
+                dataset {at} {other}. Cast or map \
                  one of them."
             );
             Error::ElementMismatch { what }
@@ -77,7 +88,8 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(datasets: &[Dataset], cx: &Context) -> Result<Self> {
-        let streams: Result<_> = datasets.iter().map(|dataset| dataset.stream(cx).map(Some)).collect();
+        let streams: Result<_> =
+            datasets.iter().map(|dataset| dataset.stream(cx).map(Some)).collect();
         Ok(Self { streams: streams? })
     }
 
@@ -118,7 +130,11 @@ impl Streams {
             match (part.parts()?, &mut *stream) {
                 ([], _) => *stream = None,
                 ([part], Some(stream)) => stream.restore(part)?,
-                _ => return Err(Error::State { what: "one state was expected for each dataset that goes on".into() }),
+                _ => {
+                    return Err(Error::State {
+                        what: "one state was expected for each dataset that goes on".into(),
+                    });
+                }
             }
         }
         Ok(())
@@ -139,11 +155,16 @@ impl Node for Choose {
         &self.spec
     }
 
-    // tf.data says of every choice among datasets one of which has no end that it has none, also of choices that end.
+    // tf.data says of every choice among datasets one of which has no end that it has none, also of
+    // choices that end.
     fn cardinality(&self) -> Cardinality {
         let endless = |dataset: &Dataset| dataset.cardinality() == Cardinality::Infinite;
         let (datasets, choice) = self.datasets();
-        if choice.is_some_and(endless) && datasets.iter().all(endless) { Cardinality::Infinite } else { Cardinality::Unknown }
+        if choice.is_some_and(endless) && datasets.iter().all(endless) {
+            Cardinality::Infinite
+        } else {
+            Cardinality::Unknown
+        }
     }
 
     fn inputs(&self) -> Vec<Dataset> {
@@ -188,7 +209,9 @@ struct ChooseStream {
 
 impl ChooseStream {
     fn chosen(&self, index: u64, element: &Element) -> Result<usize> {
-        let value = element.first().map_or(Ok(None), |value| Ok(value.tensor()?.view::<i64>()?.iter().next()))?;
+        let value = element
+            .first()
+            .map_or(Ok(None), |value| Ok(value.tensor()?.view::<i64>()?.iter().next()))?;
         let value = value.unwrap_or(-1);
         usize::try_from(value).ok().filter(|which| *which < self.count).ok_or_else(|| {
             let what = format!("choice_dataset names dataset {value} of {}", self.count);
@@ -234,7 +257,9 @@ impl Stream for ChooseStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, counting, ints, range, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, ints, range, values,
+    };
     use super::*;
 
     fn chosen(choice: &[i64], stop: bool) -> Dataset {
@@ -257,33 +282,51 @@ mod tests {
     #[test]
     fn an_endless_choice_ends_with_the_last_dataset() {
         let choice = range(2).repeat(None);
-        let chosen = |stop| Dataset::choose_from_datasets(vec![range(1), range(3)], choice.clone(), stop).unwrap();
+        let chosen = |stop| {
+            Dataset::choose_from_datasets(vec![range(1), range(3)], choice.clone(), stop).unwrap()
+        };
         assert_eq!(values(&chosen(true)), [0, 0]);
         assert_eq!(values(&chosen(false)), [0, 0, 1, 2]);
     }
 
     #[test]
     fn a_position_that_no_dataset_has_is_an_error_at_its_element() {
-        let results: Vec<_> = chosen(&[0, 3, -1, 2], true).iter().map(|result| result.map_err(|e| e.to_string())).collect();
-        assert_eq!(results[1].as_ref().unwrap_err(), "choose_from_datasets: element 1: choice_dataset names dataset 3 of 3");
+        let results: Vec<_> = chosen(&[0, 3, -1, 2], true)
+            .iter()
+            .map(|result| result.map_err(|e| e.to_string()))
+            .collect();
+        assert_eq!(
+            results[1].as_ref().unwrap_err(),
+            "choose_from_datasets: element 1: choice_dataset names dataset 3 of 3"
+        );
         assert!(results[2].as_ref().unwrap_err().contains("dataset -1 of 3"));
         assert!(results[3].is_ok());
     }
 
     #[test]
     fn what_does_not_fit_is_refused_when_it_is_built() {
-        let built = |datasets, choice: Dataset| Dataset::choose_from_datasets(datasets, choice, true).map(drop);
+        let built = |datasets, choice: Dataset| {
+            Dataset::choose_from_datasets(datasets, choice, true).map(drop)
+        };
         assert!(matches!(built(Vec::new(), range(1)), Err(Error::Argument { .. })));
-        assert!(matches!(built(vec![range(1)], range(2).batch(1, false).unwrap()), Err(Error::Argument { .. })));
+        assert!(matches!(
+            built(vec![range(1)], range(2).batch(1, false).unwrap()),
+            Err(Error::Argument { .. })
+        ));
         let other = Dataset::range(0, 3, 1, DType::Int32).unwrap();
         assert!(matches!(built(vec![range(1)], other.clone()), Err(Error::Argument { .. })));
-        assert!(matches!(built(vec![range(1), other], range(1)), Err(Error::ElementMismatch { .. })));
+        assert!(matches!(
+            built(vec![range(1), other], range(1)),
+            Err(Error::ElementMismatch { .. })
+        ));
     }
 
     #[test]
     fn shapes_that_differ_are_unknown() {
         let batches = |size| range(4).batch(size, true).unwrap();
-        let spec = |datasets| Dataset::choose_from_datasets(datasets, range(1), true).unwrap().spec()[0].to_string();
+        let spec = |datasets| {
+            Dataset::choose_from_datasets(datasets, range(1), true).unwrap().spec()[0].to_string()
+        };
         assert_eq!(spec(vec![batches(2), batches(2)]), "int64[2]");
         assert_eq!(spec(vec![batches(2), batches(3)]), "int64[?]");
         assert_eq!(spec(vec![batches(2), range(3)]), "int64[...]");
@@ -292,8 +335,13 @@ mod tests {
     #[test]
     fn only_a_choice_that_cannot_end_is_infinite() {
         let endless = range(2).repeat(None);
-        let of = |datasets, choice| Dataset::choose_from_datasets(datasets, choice, false).unwrap().cardinality();
-        assert_eq!(of(vec![endless.clone(), endless.clone()], endless.clone()), Cardinality::Infinite);
+        let of = |datasets, choice| {
+            Dataset::choose_from_datasets(datasets, choice, false).unwrap().cardinality()
+        };
+        assert_eq!(
+            of(vec![endless.clone(), endless.clone()], endless.clone()),
+            Cardinality::Infinite
+        );
         assert_eq!(of(vec![endless.clone(), endless.clone()], range(2)), Cardinality::Unknown);
         assert_eq!(of(vec![range(2), range(3)], endless.clone()), Cardinality::Unknown);
     }

@@ -12,7 +12,8 @@ struct Components {
 }
 
 impl Dataset {
-    /// Elements with the components `which` of this dataset's, in that order; the others are not read where that can be avoided.
+    /// Elements with the components `which` of this dataset's, in that order; the others are not
+    /// read where that can be avoided.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -28,7 +29,8 @@ impl Dataset {
     pub fn components(&self, which: &[usize]) -> Result<Self> {
         let component = |&at: &usize| {
             self.spec().get(at).cloned().ok_or_else(|| {
-                let what = format!("there is no component {at}; elements have {}", self.spec().len());
+                let what =
+                    format!("there is no component {at}; elements have {}", self.spec().len());
                 Error::Argument { stage: "components", what }
             })
         };
@@ -82,7 +84,13 @@ impl Node for Components {
         self.input.node.gather_some(&self.which, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.input.node.gather_some(&select(&self.which, which), requests, out, cx)
     }
 
@@ -120,7 +128,11 @@ mod tests {
     fn components_selects_reorders_and_doubles() -> Result<()> {
         let range = |start| Dataset::range(start, start + 3, 1, DType::Int64);
         let wide = Dataset::zip(vec![range(0)?.enumerate(10), range(20)?])?;
-        for input in [wide.clone(), streamed(&wide), wide.skip(Some(0)).shard(1, 0)?.repeat(Some(2)).take(Some(3))] {
+        for input in [
+            wide.clone(),
+            streamed(&wide),
+            wide.skip(Some(0)).shard(1, 0)?.repeat(Some(2)).take(Some(3)),
+        ] {
             assert_eq!(rows(&input.components(&[2, 0])?)?, [[20, 10], [21, 11], [22, 12]]);
             assert_eq!(rows(&input.components(&[1, 1])?)?, [[0, 0], [1, 1], [2, 2]]);
             assert_eq!(rows(&input.components(&[2, 1, 0])?.components(&[0])?)?, [[20], [21], [22]]);
@@ -133,7 +145,8 @@ mod tests {
     fn a_component_that_is_not_wanted_need_not_be_gatherable() -> Result<()> {
         let range = |n| Dataset::range(0, n, 1, DType::Int64);
         let ragged = range(5)?.batch(2, false)?;
-        let batch = Dataset::zip(vec![ragged, range(3)?])?.components(&[1])?.batch(3, true)?.get(0)?;
+        let batch =
+            Dataset::zip(vec![ragged, range(3)?])?.components(&[1])?.batch(3, true)?.get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2][..]));
         Ok(())
     }

@@ -12,7 +12,8 @@ struct Concatenate {
 }
 
 impl Dataset {
-    /// The elements of this dataset, then those of the other. Where their shapes differ, the result's are unknown.
+    /// The elements of this dataset, then those of the other. Where their shapes differ, the
+    /// result's are unknown.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -26,9 +27,12 @@ impl Dataset {
     /// [`Error::ElementMismatch`] if the numbers of components or their dtypes differ.
     pub fn concatenate(&self, other: &Self) -> Result<Self> {
         let Some(spec) = relaxed(self.spec(), other.spec()) else {
-            let list = |spec: &[Component]| spec.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let list = |spec: &[Component]| {
+                spec.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            };
             let what = format!(
-                "concatenate needs elements of the same components and dtypes; they are ({}) and ({}). Cast or map one of them.",
+                "concatenate needs elements of the same components and dtypes; they are ({}) and \
+                ({}). Cast or map one of them.",
                 list(self.spec()),
                 list(other.spec())
             );
@@ -38,7 +42,8 @@ impl Dataset {
     }
 }
 
-/// What is known of elements that are of one specification or the other; `None` if no specification admits both.
+/// What is known of elements that are of one specification or the other; `None` if no specification
+/// admits both.
 pub(crate) fn relaxed(a: &[Component], b: &[Component]) -> Option<Vec<Component>> {
     if a.len() != b.len() {
         return None;
@@ -60,13 +65,18 @@ impl Concatenate {
     }
 
     /// Calls `gather` with the requests of each input, indices being its own.
-    fn by_input(&self, requests: &mut [Request], mut gather: impl FnMut(&dyn Node, &mut [Request]) -> Result<()>) -> Result<()> {
+    fn by_input(
+        &self,
+        requests: &mut [Request],
+        mut gather: impl FnMut(&dyn Node, &mut [Request]) -> Result<()>,
+    ) -> Result<()> {
         let before = self.before();
         let of_second = |request: &Request| request.index >= before;
         if !requests.is_sorted_by_key(of_second) {
             requests.sort_by_key(of_second);
         }
-        let (first, second) = requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
+        let (first, second) =
+            requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
         second.iter_mut().for_each(|request| request.index -= before);
         if !first.is_empty() {
             gather(&*self.first.node, first)?;
@@ -83,7 +93,9 @@ impl Node for Concatenate {
     fn cardinality(&self) -> Cardinality {
         match (self.first.cardinality(), self.second.cardinality()) {
             (Cardinality::Infinite, _) | (_, Cardinality::Infinite) => Cardinality::Infinite,
-            (Cardinality::Finite(a), Cardinality::Finite(b)) => Cardinality::Finite(a.saturating_add(b)),
+            (Cardinality::Finite(a), Cardinality::Finite(b)) => {
+                Cardinality::Finite(a.saturating_add(b))
+            }
             _ => Cardinality::Unknown,
         }
     }
@@ -114,7 +126,9 @@ impl Node for Concatenate {
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         let before = self.before();
         match start.checked_sub(before) {
-            None if start.checked_add(len as u64)? <= before => self.first.node.slice(start, len, cx),
+            None if start.checked_add(len as u64)? <= before => {
+                self.first.node.slice(start, len, cx)
+            }
             None => None,
             Some(start) => self.second.node.slice(start, len, cx),
         }
@@ -124,13 +138,24 @@ impl Node for Concatenate {
         self.by_input(requests, |node, requests| node.gather(requests, out, cx))
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.by_input(requests, |node, requests| node.gather_some(which, requests, out, cx))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let inputs = [self.first.clone(), self.second.clone()];
-        Ok(Box::new(ConcatenateStream { input: self.first.stream(cx)?, at: 0, inputs, cx: cx.clone() }))
+        Ok(Box::new(ConcatenateStream {
+            input: self.first.stream(cx)?,
+            at: 0,
+            inputs,
+            cx: cx.clone(),
+        }))
     }
 }
 
@@ -182,8 +207,10 @@ mod tests {
 
     #[test]
     fn concatenate_goes_on_with_the_second() -> Result<()> {
-        let (a, b) = (Dataset::range(0, 3, 1, DType::Int64)?, Dataset::range(7, 9, 1, DType::Int64)?);
-        for (a, b) in [(a.clone(), b.clone()), (streamed(&a), b.clone()), (a.clone(), streamed(&b))] {
+        let (a, b) =
+            (Dataset::range(0, 3, 1, DType::Int64)?, Dataset::range(7, 9, 1, DType::Int64)?);
+        for (a, b) in [(a.clone(), b.clone()), (streamed(&a), b.clone()), (a.clone(), streamed(&b))]
+        {
             assert_eq!(numbers(&a.concatenate(&b)?)?, [0, 1, 2, 7, 8]);
         }
         assert_eq!(a.concatenate(&b.repeat(None))?.cardinality(), Cardinality::Infinite);
@@ -201,7 +228,10 @@ mod tests {
             Ok::<_, Error>(Dataset::from_tensors([Tensor::from_vec(vec![0_f32; len], shape)?]))
         };
         let shape = |dataset: &Dataset| dataset.spec()[0].tensor().map(|spec| spec.shape.clone());
-        assert_eq!(shape(&of(&[3, 2])?.concatenate(&of(&[3, 4])?)?), Some(Shape::new([Some(3), None])));
+        assert_eq!(
+            shape(&of(&[3, 2])?.concatenate(&of(&[3, 4])?)?),
+            Some(Shape::new([Some(3), None]))
+        );
         assert_eq!(shape(&of(&[3])?.concatenate(&of(&[3, 4])?)?), Some(Shape::unknown()));
         let error = of(&[])?.concatenate(&Dataset::range(0, 3, 1, DType::Int64)?).unwrap_err();
         assert!(matches!(error, Error::ElementMismatch { .. }), "{error}");

@@ -17,10 +17,17 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn new(input: &Dataset, cx: &Context) -> Result<Self> {
-        Ok(Self { stream: input.stream(cx)?, spec: input.spec().to_vec(), stop: cx.stop.clone(), index: 0, back: None })
+        Ok(Self {
+            stream: input.stream(cx)?,
+            spec: input.spec().to_vec(),
+            stop: cx.stop.clone(),
+            index: 0,
+            back: None,
+        })
     }
 
-    /// The next element and its index. Asks each time whether somebody still waits, so that a loop over it ends when it should.
+    /// The next element and its index. Asks each time whether somebody still waits, so that a loop
+    /// over it ends when it should.
     pub(crate) fn next(&mut self) -> Option<Result<(u64, Element)>> {
         if let Err(stopped) = self.stop.check() {
             return Some(Err(stopped));
@@ -37,7 +44,8 @@ impl Counted {
         Some(element.map(|element| (index, element)))
     }
 
-    /// Gives back the element that came last, because what was to be done with it was stopped, and says so.
+    /// Gives back the element that came last, because what was to be done with it was stopped, and
+    /// says so.
     pub(crate) fn stopped<T>(&mut self, element: Element) -> Option<Result<T>> {
         self.index = self.index.saturating_sub(1);
         if !self.stream.back() {
@@ -47,7 +55,8 @@ impl Counted {
     }
 
     pub(crate) fn save(&self) -> Result<State> {
-        let back = self.back.as_ref().map_or(Ok(State::Nothing), |element| State::of_element(element))?;
+        let back =
+            self.back.as_ref().map_or(Ok(State::Nothing), |element| State::of_element(element))?;
         Ok(State::List(vec![State::Int(self.index), back, self.stream.save()?]))
     }
 

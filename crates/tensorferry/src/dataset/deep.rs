@@ -1,9 +1,11 @@
 //! Plans of very many stages: how many there may be, and the stack for them.
 //!
 //! # Rationale
-//! Stages call each other, so a plan takes stack for each of them, on whatever thread it is used: a Python thread may have 512 KiB. A plan
-//! has at most [`DEEPEST`] stages. Every [`STEP`]th is wrapped in a [`Step`], which goes on with a new piece of stack where little is left;
-//! threads of ordinary size never need one. Datasets that functions make while others are iterated count with the stages around them.
+//! Stages call each other, so a plan takes stack for each of them, on whatever thread it is used: a
+//! Python thread may have 512 KiB. A plan has at most [`DEEPEST`] stages. Every [`STEP`]th is
+//! wrapped in a [`Step`], which goes on with a new piece of stack where little is left; threads of
+//! ordinary size never need one. Datasets that functions make while others are iterated count with
+//! the stages around them.
 
 use super::names::Names;
 use super::node::{Change, Context, Element, Needs, Node, Request, Rows, Stream};
@@ -13,14 +15,16 @@ use super::{Cardinality, Component, Dataset, ReadAhead};
 use crate::{Error, Result, Tensor};
 use std::sync::Arc;
 
-/// The most stages from a source to the end of a plan, and of the datasets that functions make in it.
+/// The most stages from a source to the end of a plan, and of the datasets that functions make in
+/// it.
 pub(crate) const DEEPEST: usize = 2000;
 /// How deep lists may be nested in a state: a stage nests a few.
 pub(crate) const NESTED: usize = 8 * DEEPEST;
 
 /// Stages between two looks at the stack.
 const STEP: usize = 32;
-/// Bytes of stack that as many stages take at the most: the largest was seen to take 5 KiB, unoptimised.
+/// Bytes of stack that as many stages take at the most: the largest was seen to take 5 KiB,
+/// unoptimised.
 const LEAST: usize = 384 << 10;
 /// Bytes of a new piece of stack.
 const PIECE: usize = 4 << 20;
@@ -48,7 +52,13 @@ impl Dataset {
         let depth = node.inputs().iter().map(|input| input.depth).max().unwrap_or(0) + 1;
         if depth > DEEPEST {
             let node = TooDeep { spec: node.spec().to_vec(), cardinality: node.cardinality() };
-            return Self { node: Arc::new(node), names: Names::default(), depth: DEEPEST + 1, captures: None, kept: None };
+            return Self {
+                node: Arc::new(node),
+                names: Names::default(),
+                depth: DEEPEST + 1,
+                captures: None,
+                kept: None,
+            };
         }
         let captures = super::captures::of(&node);
         if depth.is_multiple_of(STEP) {
@@ -220,7 +230,13 @@ impl Node for Step {
         grown(|| self.node.gather(requests, out, cx))
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         grown(|| self.node.gather_some(which, requests, out, cx))
     }
 
@@ -311,7 +327,13 @@ mod tests {
             |input| input.take(Some(6)),
             |input| input.skip(Some(0)),
             |input| input.filter(even()),
-            |input| input.scale(1.0, 0.0, None).unwrap().cast(&[Some(DType::Int64)], crate::Casting::Saturate).unwrap(),
+            |input| {
+                input
+                    .scale(1.0, 0.0, None)
+                    .unwrap()
+                    .cast(&[Some(DType::Int64)], crate::Casting::Saturate)
+                    .unwrap()
+            },
             |input| input.map(Function::new("same", Ok), element_spec()),
             |input| input.batch(1, false).unwrap().unbatch().unwrap(),
             |input| input.cache(),
@@ -331,13 +353,17 @@ mod tests {
                         deep = if deep.depth + 2 < DEEPEST { stage(&deep) } else { deep };
                     }
                     assert!(deep.depth > DEEPEST - 4);
-                    let all: Vec<i64> = deep.iter().map(|element| first(&element.unwrap())).collect();
+                    let all: Vec<i64> =
+                        deep.iter().map(|element| first(&element.unwrap())).collect();
                     assert!(all.contains(&2));
                     let mut iter = deep.iter();
                     iter.next();
                     let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
                     let resumed = deep.resume(&saved, &Options::default()).unwrap();
-                    assert_eq!(resumed.map(|element| first(&element.unwrap())).collect::<Vec<_>>(), all[1..]);
+                    assert_eq!(
+                        resumed.map(|element| first(&element.unwrap())).collect::<Vec<_>>(),
+                        all[1..]
+                    );
                     drop((iter, deep.plan(), deep.drawn_seeds()));
                 }
             }
@@ -358,7 +384,8 @@ mod tests {
         on_a_small_stack(|| {
             let made: Arc<OnceLock<Dataset>> = Arc::default();
             let own = Arc::clone(&made);
-            let function = Function::new("itself", move |_: Element| Ok(own.get().cloned().unwrap()));
+            let function =
+                Function::new("itself", move |_: Element| Ok(own.get().cloned().unwrap()));
             let dataset = range(3).flat_map(function.clone(), element_spec());
             made.set(dataset.clone()).unwrap();
             let mut iter = dataset.iter();
@@ -373,7 +400,9 @@ mod tests {
     #[test]
     fn datasets_inside_of_datasets_are_as_they_are_up_to_the_limit() {
         fn nested(levels: i64) -> Dataset {
-            let inner = Function::new("inner", move |_: Element| Ok(if levels == 0 { range(2) } else { nested(levels - 1) }));
+            let inner = Function::new("inner", move |_: Element| {
+                Ok(if levels == 0 { range(2) } else { nested(levels - 1) })
+            });
             range(1).flat_map(inner, element_spec())
         }
         assert_eq!(values(&nested(500)), [0, 1]);

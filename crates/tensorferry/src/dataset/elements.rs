@@ -12,8 +12,8 @@ struct Elements {
 }
 
 impl Dataset {
-    /// These elements, in their order. `spec` says what they are, and may know less than is true of those there are: shapes that
-    /// differ from element to element are unknown in it.
+    /// These elements, in their order. `spec` says what they are, and may know less than is true of
+    /// those there are: shapes that differ from element to element are unknown in it.
     ///
     /// ```
     /// use tensorferry::{DType, Tensor, dataset::{Component, Dataset, Shape, TensorSpec}};
@@ -31,7 +31,8 @@ impl Dataset {
     /// [`Error::ElementMismatch`], at its element, if one is not as `spec` says.
     pub fn from_elements(elements: Vec<Element>, spec: Vec<Component>) -> Result<Self> {
         for (index, element) in elements.iter().enumerate() {
-            check(element, &spec).map_err(|error| error.at_element("from_elements", index as u64))?;
+            check(element, &spec)
+                .map_err(|error| error.at_element("from_elements", index as u64))?;
         }
         Ok(Self::in_memory(elements, spec))
     }
@@ -45,7 +46,10 @@ impl Dataset {
 impl Elements {
     fn at(&self, index: u64) -> Result<&Element> {
         let at = usize::try_from(index).ok().and_then(|at| self.elements.get(at));
-        at.ok_or_else(|| Error::Argument { stage: "from_elements", what: format!("there is no element {index}") })
+        at.ok_or_else(|| Error::Argument {
+            stage: "from_elements",
+            what: format!("there is no element {index}"),
+        })
     }
 }
 
@@ -101,14 +105,18 @@ impl Node for Elements {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_resumes, element, element_spec, rows, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_resumes, element, element_spec, rows, values,
+    };
     use super::*;
     use crate::dataset::{Shape, TensorSpec};
     use crate::{DType, Tensor};
 
     #[test]
     fn elements_come_in_order_by_index_and_in_batches() {
-        let dataset = Dataset::from_elements(vec![element(5), element(3), element(8)], element_spec()).unwrap();
+        let dataset =
+            Dataset::from_elements(vec![element(5), element(3), element(8)], element_spec())
+                .unwrap();
         assert_eq!(values(&dataset), [5, 3, 8]);
         assert_eq!(dataset.cardinality(), Cardinality::Finite(3));
         assert_eq!(dataset.to_string(), "from_elements(3 x (int64[]))");
@@ -121,21 +129,31 @@ mod tests {
     #[test]
     fn an_element_that_is_not_as_promised_is_named() {
         let pair = vec![Tensor::from_vec(vec![1_i64, 2], &[2]).unwrap().into()];
-        let error = Dataset::from_elements(vec![element(1), pair], element_spec()).map(drop).unwrap_err();
+        let error =
+            Dataset::from_elements(vec![element(1), pair], element_spec()).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "from_elements: element 1: component 0: int64[2] where the dataset's element_spec says int64[]"
+            "from_elements: element 1: component 0: int64[2] where the dataset's element_spec \
+            says int64[]"
         );
-        let nothing = Dataset::from_elements(vec![Vec::new()], element_spec()).map(drop).unwrap_err();
-        assert!(matches!(nothing, Error::AtElement { source, .. } if matches!(*source, Error::ElementMismatch { .. })));
+        let nothing =
+            Dataset::from_elements(vec![Vec::new()], element_spec()).map(drop).unwrap_err();
+        assert!(
+            matches!(nothing, Error::AtElement { source, .. } if matches!(*source, Error::ElementMismatch { .. }))
+        );
     }
 
     #[test]
     fn shapes_may_differ_where_the_specification_leaves_them_open() {
         let any = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])))];
-        let row = |values: &[i64]| -> Element { vec![Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap().into()] };
+        let row = |values: &[i64]| -> Element {
+            vec![Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap().into()]
+        };
         let dataset = Dataset::from_elements(vec![row(&[1, 2]), row(&[3])], any).unwrap();
         assert_eq!(rows(&dataset), [vec![1, 2], vec![3]]);
-        assert!(matches!(dataset.batch(2, false).unwrap().iter().next(), Some(Err(Error::AtElement { .. }))));
+        assert!(matches!(
+            dataset.batch(2, false).unwrap().iter().next(),
+            Some(Err(Error::AtElement { .. }))
+        ));
     }
 }

@@ -1,7 +1,8 @@
 //! A saved iteration as bytes.
 //!
-//! Numbers are written seven bits to a byte, the lowest first, the highest bit saying that more follow; texts and lists after their
-//! length. A hash of everything before it ends the bytes: what was cut or changed on the way is told, not restored.
+//! Numbers are written seven bits to a byte, the lowest first, the highest bit saying that more
+//! follow; texts and lists after their length. A hash of everything before it ends the bytes: what
+//! was cut or changed on the way is told, not restored.
 
 use super::deep::{NESTED, at_depth};
 use super::node::filled;
@@ -16,7 +17,8 @@ const MAGIC: &[u8; 4] = b"TFst";
 const VERSION: u8 = 1;
 
 impl Saved {
-    /// The state as bytes that [`Saved::from_bytes`] reads, on every machine and in every later version.
+    /// The state as bytes that [`Saved::from_bytes`] reads, on every machine and in every later
+    /// version.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -25,7 +27,8 @@ impl Saved {
         out
     }
 
-    /// As [`Saved::to_bytes`], for states that may be large: a shuffle's buffer, the values that `unique` has seen.
+    /// As [`Saved::to_bytes`], for states that may be large: a shuffle's buffer, the values that
+    /// `unique` has seen.
     ///
     /// # Errors
     /// [`Error::Allocation`].
@@ -71,15 +74,23 @@ impl Saved {
     /// Reads what [`Saved::to_bytes`] wrote.
     ///
     /// # Errors
-    /// [`Error::State`] if the bytes are something else, are damaged, or were written by a later version.
+    /// [`Error::State`] if the bytes are something else, are damaged, or were written by a later
+    /// version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let Some((content, sum)) = bytes.split_last_chunk::<8>() else { return Err(damaged("they are too few")) };
-        let Some((head, rest)) = content.split_first_chunk::<5>() else { return Err(damaged("they are too few")) };
+        let Some((content, sum)) = bytes.split_last_chunk::<8>() else {
+            return Err(damaged("they are too few"));
+        };
+        let Some((head, rest)) = content.split_first_chunk::<5>() else {
+            return Err(damaged("they are too few"));
+        };
         if !head.starts_with(MAGIC) {
             return Err(damaged("they are not a saved iteration"));
         }
         if head[4] != VERSION {
-            return Err(damaged(&format!("they are of version {}; this one reads version {VERSION}", head[4])));
+            return Err(damaged(&format!(
+                "they are of version {}; this one reads version {VERSION}",
+                head[4]
+            )));
         }
         if random::hash(content) != u64::from_le_bytes(*sum) {
             return Err(damaged("they were changed or cut"));
@@ -87,7 +98,11 @@ impl Saved {
         let mut read = Reader { bytes: rest };
         let text = read.text()?;
         let hash = read.fixed()?;
-        let part = if read.flag()? { Some(Part { shards: read.int()?, index: read.int()?, whole: read.fixed()? }) } else { None };
+        let part = if read.flag()? {
+            Some(Part { shards: read.int()?, index: read.int()?, whole: read.fixed()? })
+        } else {
+            None
+        };
         let plan = Plan { text, hash, part };
         let (seeds, epoch, position) = (read.ints()?, Epoch(read.int()?), read.int()?);
         let stream = if read.flag()? { Some(read.state(0)?) } else { None };
@@ -182,7 +197,8 @@ fn put_state<S: Sink>(out: &mut S, state: &State, depth: usize) {
     }
 }
 
-/// The dtype by TensorFlow's number, which never changes, the shape, and the elements in little-endian row-major order.
+/// The dtype by TensorFlow's number, which never changes, the shape, and the elements in
+/// little-endian row-major order.
 fn put_tensor(out: &mut impl Sink, tensor: &Tensor) {
     put_int(out, u64::from(tensor.dtype().tensorflow().unsigned_abs()));
     put_int(out, tensor.shape().len() as u64);
@@ -197,7 +213,11 @@ fn put_tensor(out: &mut impl Sink, tensor: &Tensor) {
 }
 
 fn swap(dtype: DType, bytes: &mut [u8]) {
-    let part = if matches!(dtype, DType::Complex64 | DType::Complex128) { dtype.size() / 2 } else { dtype.size() };
+    let part = if matches!(dtype, DType::Complex64 | DType::Complex128) {
+        dtype.size() / 2
+    } else {
+        dtype.size()
+    };
     bytes.chunks_exact_mut(part).for_each(<[u8]>::reverse);
 }
 
@@ -208,13 +228,17 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let Some((taken, rest)) = self.bytes.split_at_checked(len) else { return Err(damaged("they end too early")) };
+        let Some((taken, rest)) = self.bytes.split_at_checked(len) else {
+            return Err(damaged("they end too early"));
+        };
         self.bytes = rest;
         Ok(taken)
     }
 
     fn fixed(&mut self) -> Result<u64> {
-        let Some((taken, rest)) = self.bytes.split_first_chunk::<8>() else { return Err(damaged("they end too early")) };
+        let Some((taken, rest)) = self.bytes.split_first_chunk::<8>() else {
+            return Err(damaged("they end too early"));
+        };
         self.bytes = rest;
         Ok(u64::from_le_bytes(*taken))
     }
@@ -265,7 +289,9 @@ impl<'a> Reader<'a> {
             3 => State::Text(self.text()?),
             4 => {
                 let count = self.count()?;
-                State::List(at_depth(depth, || collected((0..count).map(|_| self.state(depth + 1))))?)
+                State::List(at_depth(depth, || {
+                    collected((0..count).map(|_| self.state(depth + 1)))
+                })?)
             }
             tag => return Err(damaged(&format!("there is no kind {tag} of state"))),
         })
@@ -274,8 +300,14 @@ impl<'a> Reader<'a> {
     fn tensor(&mut self) -> Result<Tensor> {
         let number = i32::try_from(self.int()?).unwrap_or(-1);
         let dtype = DType::from_tensorflow(number).ok_or_else(|| damaged("a dtype is unknown"))?;
-        let shape: Vec<usize> = self.ints()?.into_iter().map(|dim| usize::try_from(dim).unwrap_or(usize::MAX)).collect();
-        let bytes = crate::Layout::contiguous(&shape, dtype.size()).map_err(|_| damaged("a shape is impossible"))?.nbytes();
+        let shape: Vec<usize> = self
+            .ints()?
+            .into_iter()
+            .map(|dim| usize::try_from(dim).unwrap_or(usize::MAX))
+            .collect();
+        let bytes = crate::Layout::contiguous(&shape, dtype.size())
+            .map_err(|_| damaged("a shape is impossible"))?
+            .nbytes();
         let content = self.take(bytes)?;
         let tensor = filled(dtype, &shape, |out| {
             out.copy_from_slice(content);
@@ -299,7 +331,12 @@ mod tests {
             Tensor::from_vec(vec![7_i64], &[]).unwrap(),
             Tensor::from_vec(Vec::<u8>::new(), &[3, 0]).unwrap(),
         ];
-        let parts = vec![State::Nothing, State::Int(u64::MAX), State::Tensors(tensors), State::Text("naïve".into())];
+        let parts = vec![
+            State::Nothing,
+            State::Int(u64::MAX),
+            State::Tensors(tensors),
+            State::Text("naïve".into()),
+        ];
         Saved {
             plan: Plan {
                 text: "range(3) | take(2)".into(),
@@ -318,13 +355,19 @@ mod tests {
     fn bytes_hold_all_of_a_state() {
         let read = Saved::from_bytes(&saved().to_bytes()).unwrap();
         assert_eq!(read.to_bytes(), saved().to_bytes());
-        assert_eq!((read.plan.text.as_str(), read.seeds, read.position), ("range(3) | take(2)", saved().seeds, 1 << 40));
+        assert_eq!(
+            (read.plan.text.as_str(), read.seeds, read.position),
+            ("range(3) | take(2)", saved().seeds, 1 << 40)
+        );
         let Some(State::List(outer)) = &read.stream else { panic!("not a list") };
         let parts = outer[0].list(4).unwrap();
         assert_eq!(parts[1].int().unwrap(), u64::MAX);
         let tensors = parts[2].tensors().unwrap();
         assert_eq!(tensors[0].view::<f32>().unwrap().as_slice(), Some(&[1.5, -2.0][..]));
-        assert_eq!((tensors[0].shape(), tensors[1].shape(), tensors[2].shape()), (&[2, 1][..], &[][..], &[3, 0][..]));
+        assert_eq!(
+            (tensors[0].shape(), tensors[1].shape(), tensors[2].shape()),
+            (&[2, 1][..], &[][..], &[3, 0][..])
+        );
         assert!(matches!(&parts[3], State::Text(text) if text == "naïve"));
     }
 
@@ -340,7 +383,10 @@ mod tests {
     fn damaged_bytes_are_an_error_and_never_a_panic() {
         let bytes = saved().to_bytes();
         for len in 0..bytes.len() {
-            assert!(matches!(Saved::from_bytes(&bytes[..len]), Err(Error::State { .. })), "{len} bytes");
+            assert!(
+                matches!(Saved::from_bytes(&bytes[..len]), Err(Error::State { .. })),
+                "{len} bytes"
+            );
         }
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();

@@ -1,6 +1,8 @@
 //! Elements with their numbers.
 
-use super::node::{Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled};
+use super::node::{
+    Change, Context, Element, MADE_ROWS, Node, Request, Rows, Stream, Value, filled,
+};
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::{DType, Error, Result, Tensor};
@@ -12,7 +14,8 @@ struct Enumerate {
 }
 
 impl Dataset {
-    /// Puts in front of each element a component with its number, an int64 scalar that counts from `start`.
+    /// Puts in front of each element a component with its number, an int64 scalar that counts from
+    /// `start`.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -48,7 +51,8 @@ fn scalar(value: i64) -> Result<Value> {
 impl Enumerate {
     fn write(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
         for request in requests {
-            rows.slot(request.slot).copy_from_slice(&number(self.start, request.index)?.to_ne_bytes());
+            rows.slot(request.slot)
+                .copy_from_slice(&number(self.start, request.index)?.to_ne_bytes());
         }
         Ok(())
     }
@@ -95,7 +99,8 @@ impl Node for Enumerate {
         }
         let shared = self.input.node.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
-            let requests: Vec<Request> = (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
+            let requests: Vec<Request> =
+                (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
             self.write(&requests, &mut Rows { bytes, row: DType::Int64.size() })
         });
         Some(std::iter::once(numbers.ok()?).chain(shared).collect())
@@ -109,7 +114,13 @@ impl Node for Enumerate {
         Ok(())
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let (mut inner, mut rest) = (Vec::new(), Vec::new());
         for (&at, rows) in which.iter().zip(out) {
             match at.checked_sub(1) {
@@ -120,7 +131,11 @@ impl Node for Enumerate {
                 }
             }
         }
-        if inner.is_empty() { Ok(()) } else { self.input.node.gather_some(&inner, requests, &mut rest, cx) }
+        if inner.is_empty() {
+            Ok(())
+        } else {
+            self.input.node.gather_some(&inner, requests, &mut rest, cx)
+        }
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {

@@ -14,7 +14,8 @@ struct Filter {
 impl Dataset {
     /// The elements of which `predicate` is true, in order. How many they are only iterating tells.
     ///
-    /// An element for which `predicate` fails is an error in its place, and the stream goes on after it.
+    /// An element for which `predicate` fails is an error in its place, and the stream goes on
+    /// after it.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Dataset, Function}};
@@ -74,7 +75,10 @@ impl Node for Filter {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(FilterStream { input: Counted::new(&self.input, cx)?, predicate: self.predicate.clone() }))
+        Ok(Box::new(FilterStream {
+            input: Counted::new(&self.input, cx)?,
+            predicate: self.predicate.clone(),
+        }))
     }
 }
 
@@ -110,7 +114,9 @@ impl Stream for FilterStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, values};
+    use super::super::testing::{
+        assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, values,
+    };
     use super::*;
     use crate::Error;
     use crate::dataset::{Epoch, Stop};
@@ -129,7 +135,11 @@ mod tests {
         let all: Vec<_> = dataset.iter().collect();
         assert_eq!(all.len(), 3);
         assert_eq!(first(all[0].as_ref().unwrap()), 0);
-        assert!(matches!(all[1], Err(Error::AtElement { stage: "filter", index: 1, .. })), "{:?}", all[1]);
+        assert!(
+            matches!(all[1], Err(Error::AtElement { stage: "filter", index: 1, .. })),
+            "{:?}",
+            all[1]
+        );
         assert_eq!(first(all[2].as_ref().unwrap()), 4);
     }
 
@@ -137,12 +147,13 @@ mod tests {
     fn a_filter_that_never_matches_stops_when_asked() {
         let stop = Stop::default();
         let asked = stop.clone();
-        let dataset = counting(1 << 40).filter(Function::new("stops at 3", move |element: Element| {
-            if first(&element) == 3 {
-                asked.stop();
-            }
-            Ok(false)
-        }));
+        let dataset =
+            counting(1 << 40).filter(Function::new("stops at 3", move |element: Element| {
+                if first(&element) == 3 {
+                    asked.stop();
+                }
+                Ok(false)
+            }));
         let mut stream = dataset.stream(&Context::new(Epoch(0), stop)).unwrap();
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }

@@ -15,15 +15,18 @@ struct FlatMap {
 }
 
 impl Dataset {
-    /// The elements of the datasets that `function` makes of each element, one dataset after the other. `spec` says what the elements of
-    /// all of them are.
+    /// The elements of the datasets that `function` makes of each element, one dataset after the
+    /// other. `spec` says what the elements of all of them are.
     ///
-    /// A dataset that shuffles is in another order for each element it is made of, as it would be in each round of a `repeat`. An
-    /// element for which `function` fails is one error in the place of its dataset.
+    /// A dataset that shuffles is in another order for each element it is made of, as it would be
+    /// in each round of a `repeat`. An element for which `function` fails is one error in the place
+    /// of its dataset.
     ///
-    /// The state of an iteration holds where the input and the current dataset have come to. Restoring calls `function` again on the
-    /// current element: `function` has to return the same dataset for the same element. Seeds that it lets its shuffles draw follow
-    /// from one that this stage draws, the element's index and the epoch. Of an input that is not indexed the state holds the current element by value.
+    /// The state of an iteration holds where the input and the current dataset have come to.
+    /// Restoring calls `function` again on the current element: `function` has to return the same
+    /// dataset for the same element. Seeds that it lets its shuffles draw follow from one that this
+    /// stage draws, the element's index and the epoch. Of an input that is not indexed the state
+    /// holds the current element by value.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Dataset, Element, Function}};
@@ -64,14 +67,20 @@ impl Node for FlatMap {
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         let Self { function, spec, .. } = self;
         let seed = self.seed.rebuilt(change);
-        Ok(Dataset::of(Self { input: inputs[0].clone(), function: function.clone(), spec: spec.clone(), seed }))
+        Ok(Dataset::of(Self {
+            input: inputs[0].clone(),
+            function: function.clone(),
+            spec: spec.clone(),
+            seed,
+        }))
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
     }
 
-    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    // The draw is not told apart: it counts for what the function makes, which is another for each
+    // element.
     fn identity(&self) -> u64 {
         self.function.identity()
     }
@@ -94,7 +103,8 @@ impl Node for FlatMap {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let outer = Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
+        let outer =
+            Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
         Ok(Box::new(FlatMapStream { outer, current: None }))
     }
 }
@@ -138,7 +148,8 @@ impl Stream for FlatMapStream {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even, fails_at, first, ints, range, values,
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
+        fails_at, first, ints, range, values,
     };
     use super::*;
     use crate::dataset::{Epoch, Shape, Stop, TensorSpec, Value};
@@ -146,7 +157,9 @@ mod tests {
 
     /// `n` times `n`; fails for `refused`.
     fn times(refused: i64) -> Function<Element, Dataset> {
-        fails_at(refused, |element| Ok(ints(&vec![first(&element); usize::try_from(first(&element)).unwrap()])))
+        fails_at(refused, |element| {
+            Ok(ints(&vec![first(&element); usize::try_from(first(&element)).unwrap()]))
+        })
     }
 
     #[test]
@@ -166,17 +179,28 @@ mod tests {
 
     #[test]
     fn a_dataset_that_is_not_as_promised_is_refused() {
-        let batches = Function::new("batches", |element: Element| ints(&[first(&element), 1]).batch(2, false));
+        let batches = Function::new("batches", |element: Element| {
+            ints(&[first(&element), 1]).batch(2, false)
+        });
         let error = range(2).flat_map(batches, element_spec()).iter().next().unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "flat_map: element 0: the function returned a dataset of (int64[?]) where the dataset's element_spec says (int64[])"
+            "flat_map: element 0: the function returned a dataset of (int64[?]) where the \
+            dataset's element_spec says (int64[])"
         );
         // Where only the elements tell, they are checked.
-        let batches = Function::new("batches", |element: Element| ints(&[first(&element), 1, 2]).batch(2, false));
+        let batches = Function::new("batches", |element: Element| {
+            ints(&[first(&element), 1, 2]).batch(2, false)
+        });
         let fixed = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[2])))];
         let all: Vec<_> = range(1).flat_map(batches, fixed).iter().collect();
-        assert!(matches!(all.as_slice(), [Ok(_), Err(Error::AtElement { stage: "flat_map", index: 0, .. })]), "{all:?}");
+        assert!(
+            matches!(
+                all.as_slice(),
+                [Ok(_), Err(Error::AtElement { stage: "flat_map", index: 0, .. })]
+            ),
+            "{all:?}"
+        );
     }
 
     #[test]
@@ -217,7 +241,8 @@ mod tests {
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(
             words,
-            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), List([Nothing, List([Int(2), Nothing, Int(2)])])])"
+            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), \
+            List([Nothing, List([Int(2), Nothing, Int(2)])])])"
         );
     }
 
@@ -257,19 +282,31 @@ mod tests {
 
     #[test]
     fn each_dataset_is_in_an_epoch_of_its_own_and_keeps_the_seed_it_drew() {
-        let draw = Function::new("draw", move |_: Element| Ok(Dataset::of(Tells { seed: Seed::new(None), spec: element_spec() })));
+        let draw = Function::new("draw", move |_: Element| {
+            Ok(Dataset::of(Tells { seed: Seed::new(None), spec: element_spec() }))
+        });
         let dataset = range(3).flat_map(draw, element_spec());
-        let epochs: Vec<i64> = values(&dataset).into_iter().map(|value| value / 1_000_000).collect();
+        let epochs: Vec<i64> =
+            values(&dataset).into_iter().map(|value| value / 1_000_000).collect();
         assert_eq!(epochs, [0, 0, 1, 1, 2, 2]);
-        // What it drew follows from the stage's seed and the element: in every pass over an epoch, and in every process, it is the same.
+        // What it drew follows from the stage's seed and the element: in every pass over an epoch,
+        // and in every process, it is the same.
         assert_eq!(values(&dataset), values(&dataset));
-        let seeds: Vec<i64> = values(&dataset).into_iter().map(|value| value / 1000 % 1000).collect();
+        let seeds: Vec<i64> =
+            values(&dataset).into_iter().map(|value| value / 1000 % 1000).collect();
         assert!(seeds[0] != seeds[2] || seeds[2] != seeds[4], "{seeds:?}");
         let known = Seed::new(None);
         let captured = Tells { seed: known.clone(), spec: element_spec() };
         let captured = Dataset::of(captured);
-        let dataset_again = range(1).flat_map(Function::new("known", move |_: Element| Ok(captured.clone())), element_spec());
-        assert_eq!(values(&dataset_again)[0] / 1000 % 1000, (known.value % 1000).cast_signed(), "drawn before, it stays");
+        let dataset_again = range(1).flat_map(
+            Function::new("known", move |_: Element| Ok(captured.clone())),
+            element_spec(),
+        );
+        assert_eq!(
+            values(&dataset_again)[0] / 1000 % 1000,
+            (known.value % 1000).cast_signed(),
+            "drawn before, it stays"
+        );
         // After 3 elements, the second dataset is half done; made again, it has the seed it had.
         let mut interrupted = super::super::testing::stream(&dataset);
         (0..3).for_each(|_| drop(interrupted.next()));

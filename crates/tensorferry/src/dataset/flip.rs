@@ -18,11 +18,12 @@ struct Flip {
 }
 
 impl Dataset {
-    /// Elements reversed along `axes` (negative ones count from the last), all of these together, each element with a probability; 1
-    /// reverses all. The components that `which` says, without it all of them, are reversed together.
+    /// Elements reversed along `axes` (negative ones count from the last), all of these together,
+    /// each element with a probability; 1 reverses all. The components that `which` says, without
+    /// it all of them, are reversed together.
     ///
-    /// Which elements follows from `seed`, `axes`, the element's index and the epoch. Without a seed one is drawn, which a saved
-    /// iteration remembers.
+    /// Which elements follows from `seed`, `axes`, the element's index and the epoch. Without a
+    /// seed one is drawn, which a saved iteration remembers.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -34,10 +35,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no axis, one stands there twice or is none of a component's, if the probability is not between 0 and
-    /// 1, or if `which` does not say something of each component. An axis that an element of unknown shape lacks is an error when it
-    /// is computed.
-    pub fn flip(&self, axes: &[i64], probability: f64, seed: Option<u64>, which: Option<&[bool]>) -> Result<Self> {
+    /// [`Error::Argument`] if there is no axis, one stands there twice or is none of a component's,
+    /// if the probability is not between 0 and 1, or if `which` does not say something of each
+    /// component. An axis that an element of unknown shape lacks is an error when it is computed.
+    pub fn flip(
+        &self,
+        axes: &[i64],
+        probability: f64,
+        seed: Option<u64>,
+        which: Option<&[bool]>,
+    ) -> Result<Self> {
         // Where nothing is left to chance, nothing is drawn.
         let certain = (probability == 0.0 || probability == 1.0).then_some(0);
         Flip::over(self, axes, probability, Seed::new(certain.or(seed)), which)
@@ -45,10 +52,18 @@ impl Dataset {
 }
 
 impl Flip {
-    fn over(input: &Dataset, axes: &[i64], probability: f64, seed: Seed, which: Option<&[bool]>) -> Result<Dataset> {
+    fn over(
+        input: &Dataset,
+        axes: &[i64],
+        probability: f64,
+        seed: Seed,
+        which: Option<&[bool]>,
+    ) -> Result<Dataset> {
         let wrong = |what: String| Error::Argument { stage: STAGE, what };
         if !(0.0..=1.0).contains(&probability) {
-            return Err(wrong(format!("probability has to be at least 0 and at most 1, not {probability:?}")));
+            return Err(wrong(format!(
+                "probability has to be at least 0 and at most 1, not {probability:?}"
+            )));
         }
         if axes.is_empty() {
             return Err(wrong("there is no axis to flip along".into()));
@@ -57,20 +72,32 @@ impl Flip {
             Some(dims) => flags(axes, dims.len()).map(drop),
             None => Ok(()),
         };
-        let changes = select(input, STAGE, which, |_| Ok(true), |spec| known(spec).map(|()| spec.clone()))?;
-        let itemsizes = input.spec().iter().map(|part| part.tensor().map_or(1, |spec| spec.dtype.size())).collect();
+        let changes =
+            select(input, STAGE, which, |_| Ok(true), |spec| known(spec).map(|()| spec.clone()))?;
+        let itemsizes = input
+            .spec()
+            .iter()
+            .map(|part| part.tensor().map_or(1, |spec| spec.dtype.size()))
+            .collect();
         let which = which.map(<[bool]>::to_vec);
-        Ok(mapped(input, Self { axes: axes.to_vec(), probability, seed, which, itemsizes }, changes))
+        Ok(mapped(
+            input,
+            Self { axes: axes.to_vec(), probability, seed, which, itemsizes },
+            changes,
+        ))
     }
 
     fn is_certain(&self) -> bool {
         self.probability == 0.0 || self.probability == 1.0
     }
 
-    /// One draw for each element. Flips along other axes draw others, with the same seed too: an image is as likely to be flipped in
-    /// both ways as in either.
+    /// One draw for each element. Flips along other axes draw others, with the same seed too: an
+    /// image is as likely to be flipped in both ways as in either.
     fn random(&self, epoch: u64) -> Random {
-        let seed = self.axes.iter().fold(self.seed.value, |seed, axis| mix(seed ^ mix(axis.cast_unsigned() ^ (1 << 63))));
+        let seed = self
+            .axes
+            .iter()
+            .fold(self.seed.value, |seed, axis| mix(seed ^ mix(axis.cast_unsigned() ^ (1 << 63))));
         Random::new(Purpose::Flip, seed, epoch)
     }
 }
@@ -83,14 +110,18 @@ fn flags(axes: &[i64], ndim: usize) -> std::result::Result<Vec<bool>, String> {
         match usize::try_from(at).ok().and_then(|at| flags.get_mut(at)) {
             Some(flag) if !*flag => *flag = true,
             Some(_) => return Err(format!("axis {axis} is named twice")),
-            None => return Err(format!("it has {ndim} dimensions, none of them {axis}. Leave it out with which=.")),
+            None => {
+                return Err(format!(
+                    "it has {ndim} dimensions, none of them {axis}. Leave it out with which=."
+                ));
+            }
         }
     }
     Ok(flags)
 }
 
-/// A shape with dimensions that are flipped alike taken together, which comes to the same: alternately flipped and not, the last one
-/// flipped. And the bytes that stay together.
+/// A shape with dimensions that are flipped alike taken together, which comes to the same:
+/// alternately flipped and not, the last one flipped. And the bytes that stay together.
 fn merged(shape: &[usize], flags: &[bool], itemsize: usize) -> (Vec<(usize, bool)>, usize) {
     let mut dims = Vec::<(usize, bool)>::new();
     for (&len, &flag) in shape.iter().zip(flags) {
@@ -136,7 +167,10 @@ fn reverse(from: &[u8], to: &mut [u8], unit: usize) {
         8 => sized::<8>(from, to),
         12 => sized::<12>(from, to),
         16 => sized::<16>(from, to),
-        _ => to.chunks_exact_mut(unit).zip(from.rchunks_exact(unit)).for_each(|(to, from)| to.copy_from_slice(from)),
+        _ => to
+            .chunks_exact_mut(unit)
+            .zip(from.rchunks_exact(unit))
+            .for_each(|(to, from)| to.copy_from_slice(from)),
     }
 }
 
@@ -148,11 +182,22 @@ impl RowMap for Flip {
     fn describe(&self) -> String {
         let seed = if self.is_certain() { None } else { self.seed.describe() };
         let seed = seed.map(|seed| format!(", {seed}")).unwrap_or_default();
-        format!("{STAGE}({:?}, {:?}{seed}{})", self.axes, self.probability, chosen(self.which.as_deref()))
+        format!(
+            "{STAGE}({:?}, {:?}{seed}{})",
+            self.axes,
+            self.probability,
+            chosen(self.which.as_deref())
+        )
     }
 
     fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset> {
-        Self::over(input, &self.axes, self.probability, self.seed.rebuilt(change), self.which.as_deref())
+        Self::over(
+            input,
+            &self.axes,
+            self.probability,
+            self.seed.rebuilt(change),
+            self.which.as_deref(),
+        )
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
@@ -170,7 +215,8 @@ impl RowMap for Flip {
     }
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
-        let flags = flags(&self.axes, block.shape.len()).map_err(|what| Error::ElementMismatch { what })?;
+        let flags =
+            flags(&self.axes, block.shape.len()).map_err(|what| Error::ElementMismatch { what })?;
         let (dims, unit) = merged(block.shape, &flags, self.itemsizes[at]);
         let random = self.random(block.epoch.0);
         for (index, row, out) in block.each() {
@@ -214,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_certain_flip_is_a_strided_copy_in_every_dtype_shape_and_axis() {
-        let shapes: [&[usize]; 7] = [&[7], &[4, 5], &[3, 4, 3], &[2, 3, 4, 5], &[1, 6, 2], &[3, 0, 2], &[2, 5, 16]];
+        let shapes: [&[usize]; 7] =
+            [&[7], &[4, 5], &[3, 4, 3], &[2, 3, 4, 5], &[1, 6, 2], &[3, 0, 2], &[2, 5, 16]];
         for dtype in DType::ALL {
             for shape in shapes {
                 let rows: Vec<usize> = [&[5], shape].concat();
@@ -227,7 +274,11 @@ mod tests {
                         .collect();
                     let flipped = input.flip(&axes, 1.0, None, None).unwrap();
                     for (got, was) in elements(&flipped).iter().zip(elements(&input)) {
-                        assert_eq!(got[0], (dtype, shape.to_vec(), oracle(&was[0], &axes)), "{dtype} {shape:?} {axes:?}");
+                        assert_eq!(
+                            got[0],
+                            (dtype, shape.to_vec(), oracle(&was[0], &axes)),
+                            "{dtype} {shape:?} {axes:?}"
+                        );
                     }
                 }
             }
@@ -236,29 +287,39 @@ mod tests {
 
     fn flipped(dataset: &Dataset, epoch: u64) -> Vec<bool> {
         let turned: Vec<u8> = [1_i64, 0].iter().flat_map(|value| value.to_ne_bytes()).collect();
-        all_ways(dataset, epoch).into_iter().map(|element| element.unwrap()[0].2 == turned).collect()
+        all_ways(dataset, epoch)
+            .into_iter()
+            .map(|element| element.unwrap()[0].2 == turned)
+            .collect()
     }
 
     /// Elements 0 1, each of which is seen to be flipped or not.
     fn pairs(count: usize) -> Dataset {
-        Dataset::from_tensor_slices([Tensor::from_vec([0_i64, 1].repeat(count), &[count, 2]).unwrap()]).unwrap()
+        Dataset::from_tensor_slices([
+            Tensor::from_vec([0_i64, 1].repeat(count), &[count, 2]).unwrap()
+        ])
+        .unwrap()
     }
 
     #[test]
     fn which_elements_are_flipped_is_that_of_every_version() {
         let drawn = |epoch| flipped(&pairs(12).flip(&[0], 0.5, Some(7), None).unwrap(), epoch);
-        let words = |flags: Vec<bool>| flags.into_iter().map(|flag| if flag { 'x' } else { '.' }).collect::<String>();
+        let words = |flags: Vec<bool>| {
+            flags.into_iter().map(|flag| if flag { 'x' } else { '.' }).collect::<String>()
+        };
         assert_eq!([words(drawn(0)), words(drawn(1))], ["x...xxxx..xx", ".x...x......"]);
     }
 
     #[test]
     fn elements_are_flipped_as_often_as_asked() {
-        for (probability, expected) in [(0.0, 0.0), (0.25, 2500.0), (0.5, 5000.0), (1.0, 10_000.0)] {
+        for (probability, expected) in [(0.0, 0.0), (0.25, 2500.0), (0.5, 5000.0), (1.0, 10_000.0)]
+        {
             let dataset = pairs(10_000).flip(&[0], probability, Some(1), None).unwrap();
             let count = flipped(&dataset, 2).into_iter().filter(|flag| *flag).count();
             // Deviation 50 at most.
             assert!(
-                (count as f64 - expected).abs() < if expected % 10_000.0 == 0.0 { 0.5 } else { 200.0 },
+                (count as f64 - expected).abs()
+                    < if expected % 10_000.0 == 0.0 { 0.5 } else { 200.0 },
                 "{probability}: {count}"
             );
         }
@@ -267,7 +328,9 @@ mod tests {
     #[test]
     fn axes_and_epochs_draw_independently_with_one_seed_and_components_together() {
         let pairs = Tensor::from_vec([0_i64, 1].repeat(2000), &[2000, 2]).unwrap();
-        let both = Dataset::from_tensor_slices([pairs, small_numbers(DType::Int16, &[2000, 3, 5], 3)]).unwrap();
+        let both =
+            Dataset::from_tensor_slices([pairs, small_numbers(DType::Int16, &[2000, 3, 5], 3)])
+                .unwrap();
         let one = both.flip(&[-1], 0.5, Some(3), None).unwrap();
         let as_asked = |at: usize, axes: &[i64]| {
             let was = elements(&both);
@@ -305,8 +368,14 @@ mod tests {
     #[test]
     fn what_cannot_be_flipped_is_refused_when_it_is_built_or_at_its_element() {
         let input = images(&[4, 2, 3]);
-        let error = |axes: &[i64], probability| input.flip(axes, probability, None, None).err().unwrap().to_string();
-        assert!(error(&[2], 0.5).starts_with("flip: component 0 (int16[2, 3]): it has 2 dimensions, none of them 2."));
+        let error = |axes: &[i64], probability| {
+            input.flip(axes, probability, None, None).err().unwrap().to_string()
+        };
+        assert!(
+            error(&[2], 0.5).starts_with(
+                "flip: component 0 (int16[2, 3]): it has 2 dimensions, none of them 2."
+            )
+        );
         assert!(error(&[-3], 0.5).contains("none of them -3"));
         assert!(error(&[i64::MIN], 0.5).contains("none of them -9"));
         assert!(error(&[1, -1], 0.5).contains("axis -1 is named twice"));
@@ -316,12 +385,18 @@ mod tests {
         }
         let late = shapeless(&input).flip(&[2], 0.5, Some(1), None).unwrap();
         let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
-        assert!(failed.starts_with("flip: element 3: component 0, of shape [2, 3]: it has 2 dimensions"), "{failed}");
+        assert!(
+            failed
+                .starts_with("flip: element 3: component 0, of shape [2, 3]: it has 2 dimensions"),
+            "{failed}"
+        );
     }
 
     #[test]
     fn streams_draw_by_the_elements_number_and_resume_anywhere() {
-        let stacked = |numbers: Dataset| numbers.batch(2, true).unwrap().flip(&[0], 0.5, Some(5), None).unwrap();
+        let stacked = |numbers: Dataset| {
+            numbers.batch(2, true).unwrap().flip(&[0], 0.5, Some(5), None).unwrap()
+        };
         assert_resumes(&stacked(counting(13)));
         assert_rebuilds(&stacked(counting(13)));
         let cx = context(4);

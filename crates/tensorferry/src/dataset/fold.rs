@@ -8,25 +8,38 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 impl Dataset {
-    /// Calls `function` with a running state, `initial` at first, and each element in turn, and returns the last state it gave. The
-    /// state's dtypes never change, its shapes may. (tf.data calls it `reduce`.)
+    /// Calls `function` with a running state, `initial` at first, and each element in turn, and
+    /// returns the last state it gave. The state's dtypes never change, its shapes may. (tf.data
+    /// calls it `reduce`.)
     ///
     /// # Errors
-    /// The first error of an element or of `function`, which is named by its element; [`Error::Argument`] if the dataset is infinite
-    /// or `initial` holds datasets; [`Error::Stopped`] once `stop` says so.
-    pub fn fold(&self, initial: Element, function: &Function<(Element, Element), Element>, stop: &Stop) -> Result<Element> {
+    /// The first error of an element or of `function`, which is named by its element;
+    /// [`Error::Argument`] if the dataset is infinite or `initial` holds datasets;
+    /// [`Error::Stopped`] once `stop` says so.
+    pub fn fold(
+        &self,
+        initial: Element,
+        function: &Function<(Element, Element), Element>,
+        stop: &Stop,
+    ) -> Result<Element> {
         let wrong = |what: &str| Error::Argument { stage: "reduce", what: what.into() };
         if self.cardinality() == Cardinality::Infinite {
             return Err(wrong("the dataset is infinite. Take a part of it first: take(n)."));
         }
         let tensors = initial.iter().cloned().map(Value::into_tensor).collect::<Result<Vec<_>>>();
-        let running = running(&tensors.map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?);
+        let running = running(
+            &tensors
+                .map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?,
+        );
         let held = Some(Arc::new(Held::new(self, &Options::default())));
-        let mut input = Counted::new(self, &Context { held, ..Context::new(Epoch(0), stop.clone()) })?;
+        let mut input =
+            Counted::new(self, &Context { held, ..Context::new(Epoch(0), stop.clone()) })?;
         let mut state = initial;
         while let Some(next) = input.next() {
             let (index, element) = next?;
-            let step = function.call((state, element)).and_then(|state| check_running(&state, &running).map(|()| state));
+            let step = function
+                .call((state, element))
+                .and_then(|state| check_running(&state, &running).map(|()| state));
             state = step.map_err(|error| error.at_element("reduce", index))?;
         }
         Ok(state)
@@ -39,7 +52,9 @@ mod tests {
     use super::*;
 
     fn sum() -> Function<(Element, Element), Element> {
-        Function::new("sum", |(state, next): (Element, Element)| Ok(element(first(&state) + first(&next))))
+        Function::new("sum", |(state, next): (Element, Element)| {
+            Ok(element(first(&state) + first(&next)))
+        })
     }
 
     #[test]
@@ -53,7 +68,9 @@ mod tests {
         let input = range(5).filter(fails_at(3, |_| Ok(true)));
         let error = input.fold(element(0), &sum(), &Stop::default()).unwrap_err();
         assert!(matches!(error, Error::AtElement { stage: "filter", index: 3, .. }));
-        let narrow = Function::new("narrow", |_| Ok(vec![crate::Tensor::from_vec(vec![1_i32], &[])?.into()]));
+        let narrow = Function::new("narrow", |_| {
+            Ok(vec![crate::Tensor::from_vec(vec![1_i32], &[])?.into()])
+        });
         let error = range(5).fold(element(0), &narrow, &Stop::default()).unwrap_err();
         assert!(matches!(error, Error::AtElement { stage: "reduce", index: 0, .. }));
     }

@@ -16,15 +16,33 @@ pub struct Function<In, Out> {
 }
 
 impl<In, Out> Function<In, Out> {
-    /// A function that may be called from several threads at once, and for elements in any order. Its name stands in the plan's
-    /// description, by which a saved state knows its plan.
-    pub fn new(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: false, identity: 0, capture: None, call: Arc::new(call) }
+    /// A function that may be called from several threads at once, and for elements in any order.
+    /// Its name stands in the plan's description, by which a saved state knows its plan.
+    pub fn new(
+        name: impl Into<String>,
+        call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            sequential: false,
+            identity: 0,
+            capture: None,
+            call: Arc::new(call),
+        }
     }
 
     /// A function that is called in the order of the elements, by one thread at a time.
-    pub fn sequential(name: impl Into<String>, call: impl Fn(In) -> Result<Out> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), sequential: true, identity: 0, capture: None, call: Arc::new(call) }
+    pub fn sequential(
+        name: impl Into<String>,
+        call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            sequential: true,
+            identity: 0,
+            capture: None,
+            call: Arc::new(call),
+        }
     }
 
     /// The same, told from other functions of its name by a number: see [`Passes`](super::Passes).
@@ -37,7 +55,8 @@ impl<In, Out> Function<In, Out> {
         self.identity
     }
 
-    /// The same function, which says what it holds: for [`Dataset::captures`](super::Dataset::captures).
+    /// The same function, which says what it holds: for
+    /// [`Dataset::captures`](super::Dataset::captures).
     #[must_use]
     pub fn capturing(self, capture: Capture) -> Self {
         Self { capture: Some(capture), ..self }
@@ -65,7 +84,12 @@ impl<In, Out> Function<In, Out> {
 
 impl<In, Out> Clone for Function<In, Out> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), capture: self.capture.clone(), call: Arc::clone(&self.call), ..*self }
+        Self {
+            name: self.name.clone(),
+            capture: self.capture.clone(),
+            call: Arc::clone(&self.call),
+            ..*self
+        }
     }
 }
 

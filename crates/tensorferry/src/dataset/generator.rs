@@ -14,14 +14,16 @@ struct FromGenerator {
 }
 
 impl Dataset {
-    /// The elements that a generator makes. `function` is called once for each pass, when its first element is asked for, and what it
-    /// returns is asked for elements until it ends.
+    /// The elements that a generator makes. `function` is called once for each pass, when its first
+    /// element is asked for, and what it returns is asked for elements until it ends.
     ///
-    /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits. One that is not is an error in its
-    /// place, as is an `Err` that the generator gives; whether there is more after it is the generator's affair.
+    /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits.
+    /// One that is not is an error in its place, as is an `Err` that the generator gives; whether
+    /// there is more after it is the generator's affair.
     ///
-    /// The state of an iteration is the number of elements taken. Restoring starts a new generator and skips as many, so it takes as
-    /// long as making them did, and needs a generator that makes the same elements each time.
+    /// The state of an iteration is the number of elements taken. Restoring starts a new generator
+    /// and skips as many, so it takes as long as making them did, and needs a generator that makes
+    /// the same elements each time.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Component, Dataset, Function, Generator, Shape, TensorSpec}};
@@ -95,7 +97,8 @@ impl Node for FromGenerator {
 
 /// How far a pass has come.
 enum Pass {
-    /// The function is called when the first element is asked for, and what was taken before a restore is skipped then.
+    /// The function is called when the first element is asked for, and what was taken before a
+    /// restore is skipped then.
     NotStarted,
     Running(Generator),
     Ended,
@@ -144,7 +147,9 @@ impl GeneratorStream {
             Some(Err(Error::Stopped)) => self.pass = Pass::NotStarted,
             Some(_) => {}
         }
-        next.map(|element| element.and_then(|element| check(&element, &self.spec).map(|()| element)))
+        next.map(|element| {
+            element.and_then(|element| check(&element, &self.spec).map(|()| element))
+        })
     }
 }
 
@@ -178,7 +183,8 @@ impl Stream for GeneratorStream {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec, first, values,
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec,
+        first, values,
     };
     use super::*;
     use crate::Tensor;
@@ -187,7 +193,10 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     fn from(make: impl Fn() -> Vec<Result<Element>> + Send + Sync + 'static) -> Dataset {
-        Dataset::from_generator(Function::new("made", move |()| Ok(Box::new(make().into_iter()) as Generator)), element_spec())
+        Dataset::from_generator(
+            Function::new("made", move |()| Ok(Box::new(make().into_iter()) as Generator)),
+            element_spec(),
+        )
     }
 
     #[test]
@@ -213,24 +222,41 @@ mod tests {
     fn what_is_not_as_promised_and_what_fails_is_an_error_in_its_place() {
         let dataset = from(|| {
             let narrow = Tensor::from_vec(vec![7_i32], &[]).unwrap();
-            vec![Ok(element(1)), Ok(vec![narrow.into()]), Err(failed("no luck")), Ok(element(2)), Ok(Vec::new())]
+            vec![
+                Ok(element(1)),
+                Ok(vec![narrow.into()]),
+                Err(failed("no luck")),
+                Ok(element(2)),
+                Ok(Vec::new()),
+            ]
         });
         let all: Vec<_> = dataset.iter().collect();
         let message = |at: usize| all[at].as_ref().map(first).unwrap_err().to_string();
-        assert_eq!(message(1), "from_generator: element 1: component 0: int32[] where the dataset's element_spec says int64[]");
+        assert_eq!(
+            message(1),
+            "from_generator: element 1: component 0: int32[] where the dataset's element_spec \
+            says int64[]"
+        );
         assert_eq!(message(2), "from_generator: element 2: no luck");
         assert_eq!(first(all[3].as_ref().unwrap()), 2);
-        assert_eq!(message(4), "from_generator: element 4: 0 components where the dataset's element_spec has 1");
+        assert_eq!(
+            message(4),
+            "from_generator: element 4: 0 components where the dataset's element_spec has 1"
+        );
         assert_eq!(all.len(), 5);
         assert_resumes(&dataset);
     }
 
     #[test]
     fn a_function_that_fails_is_one_error_and_the_end() {
-        let broken: Function<(), Generator> = Function::new("broken", |()| Err(failed("cannot start")));
+        let broken: Function<(), Generator> =
+            Function::new("broken", |()| Err(failed("cannot start")));
         let dataset = Dataset::from_generator(broken, element_spec());
         let all: Vec<_> = dataset.iter().collect();
-        assert!(matches!(all.as_slice(), [Err(Error::AtElement { stage: "from_generator", index: 0, .. })]));
+        assert!(matches!(
+            all.as_slice(),
+            [Err(Error::AtElement { stage: "from_generator", index: 0, .. })]
+        ));
         assert_resumes(&dataset);
     }
 

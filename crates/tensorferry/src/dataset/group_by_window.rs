@@ -28,13 +28,15 @@ struct GroupByWindow {
 }
 
 impl Dataset {
-    /// Gathers elements by their `key`. Once there are `window_size` elements of a key they are a window, and what comes next are the
-    /// elements of the dataset that `reduce` makes of the key and the window. At the end the windows that are not full follow, in the
-    /// order of their keys. `window_size` is called once for each key, with the key. `spec` says what the elements of all of `reduce`'s
-    /// datasets are.
+    /// Gathers elements by their `key`. Once there are `window_size` elements of a key they are a
+    /// window, and what comes next are the elements of the dataset that `reduce` makes of the key
+    /// and the window. At the end the windows that are not full follow, in the order of their keys.
+    /// `window_size` is called once for each key, with the key. `spec` says what the elements of
+    /// all of `reduce`'s datasets are.
     ///
-    /// A window is an indexed dataset in memory. An element for which `key` or `window_size` fails, or whose window size is 0, is an
-    /// error in its place and in no window; a window for which `reduce` fails is one error.
+    /// A window is an indexed dataset in memory. An element for which `key` or `window_size` fails,
+    /// or whose window size is 0, is an error in its place and in no window; a window for which
+    /// `reduce` fails is one error.
     ///
     /// The state of an iteration holds the elements that wait for their windows, by value.
     ///
@@ -85,31 +87,48 @@ impl Node for GroupByWindow {
     }
 
     fn captures(&self) -> Vec<Capture> {
-        [self.functions.key.capture(), self.functions.reduce.capture(), self.functions.window_size.capture()]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            self.functions.key.capture(),
+            self.functions.reduce.capture(),
+            self.functions.window_size.capture(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn describe(&self) -> String {
         let Functions { key, reduce, window_size } = &self.functions;
         let spec = Component::list(&self.spec);
-        format!("group_by_window({}, {}, {}, {spec})", key.name(), reduce.name(), window_size.name())
+        format!(
+            "group_by_window({}, {}, {}, {spec})",
+            key.name(),
+            reduce.name(),
+            window_size.name()
+        )
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         let (functions, spec) = (self.functions.clone(), self.spec.clone());
-        Ok(Dataset::of(Self { input: inputs[0].clone(), functions, spec, seed: self.seed.rebuilt(change) }))
+        Ok(Dataset::of(Self {
+            input: inputs[0].clone(),
+            functions,
+            spec,
+            seed: self.seed.rebuilt(change),
+        }))
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
     }
 
-    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    // The draw is not told apart: it counts for what the function makes, which is another for each
+    // element.
     fn identity(&self) -> u64 {
         let Functions { key, reduce, window_size } = &self.functions;
-        [key.identity(), reduce.identity(), window_size.identity()].into_iter().fold(0, |all, one| random::mix(all ^ one))
+        [key.identity(), reduce.identity(), window_size.identity()]
+            .into_iter()
+            .fold(0, |all, one| random::mix(all ^ one))
     }
 
     fn is_indexed(&self) -> bool {
@@ -118,7 +137,10 @@ impl Node for GroupByWindow {
 
     fn is_sequential(&self) -> bool {
         let Functions { key, reduce, window_size } = &self.functions;
-        key.is_sequential() || reduce.is_sequential() || window_size.is_sequential() || self.input.node.is_sequential()
+        key.is_sequential()
+            || reduce.is_sequential()
+            || window_size.is_sequential()
+            || self.input.node.is_sequential()
     }
 
     // A dataset that the function makes may shuffle.
@@ -188,7 +210,8 @@ impl GroupStream {
             None => {
                 let size = self.functions.window_size.call(key)?;
                 if size == 0 {
-                    let what = format!("the window size of key {key} is 0; it has to be at least 1");
+                    let what =
+                        format!("the window size of key {key} is 0; it has to be at least 1");
                     return Err(Error::Argument { stage: "group_by_window", what });
                 }
                 self.sizes.insert(key, size);
@@ -220,11 +243,17 @@ impl GroupStream {
                     return Some(Err(error));
                 }
                 Ok(None) => {}
-                Ok(Some(key)) => return self.groups.remove(&key).map(|elements| Ok((key, elements))),
+                Ok(Some(key)) => {
+                    return self.groups.remove(&key).map(|elements| Ok((key, elements)));
+                }
                 Err(error) => return Some(Err(error.at_element("group_by_window", index))),
             }
         }
-        self.cx.stop.check().err().map_or_else(|| self.groups.pop_first().map(Ok), |stopped| Some(Err(stopped)))
+        self.cx
+            .stop
+            .check()
+            .err()
+            .map_or_else(|| self.groups.pop_first().map(Ok), |stopped| Some(Err(stopped)))
     }
 
     fn reduced(&self, key: i64, elements: &[Element]) -> Result<Dataset> {
@@ -246,15 +275,20 @@ impl GroupStream {
     fn reopen(&self, state: &State) -> Result<Window> {
         let parts = state.list(3)?;
         let (key, elements) = (key(&parts[0])?, self.elements(&parts[1])?);
-        let window = self.windows.checked_sub(1).ok_or_else(|| Error::State { what: "a window before the first".into() })?;
-        let dataset = self.reduced(key, &elements).map_err(|error| error.at_element(WINDOWS, window))?;
+        let window = self
+            .windows
+            .checked_sub(1)
+            .ok_or_else(|| Error::State { what: "a window before the first".into() })?;
+        let dataset =
+            self.reduced(key, &elements).map_err(|error| error.at_element(WINDOWS, window))?;
         let inner = Inner::reopen(&dataset, &self.spec, &self.inner_cx(window), &parts[2])?;
         Ok(Window { key, elements, inner })
     }
 
     fn elements(&self, state: &State) -> Result<Vec<Element>> {
-        let element =
-            |state: &State| -> Result<Element> { Ok(state.tensors_as(&self.input_spec)?.into_iter().map(Value::from).collect()) };
+        let element = |state: &State| -> Result<Element> {
+            Ok(state.tensors_as(&self.input_spec)?.into_iter().map(Value::from).collect())
+        };
         collected(state.parts()?.iter().map(element))
     }
 }
@@ -271,10 +305,13 @@ fn key(state: &State) -> Result<i64> {
 /// Elements by value.
 fn kept(elements: &[Element]) -> Result<State> {
     let tensor = |value: &Value| {
-        let what = "group_by_window keeps the elements of its windows, and these hold datasets, which cannot be kept";
+        let what = "group_by_window keeps the elements of its windows, and these hold datasets, \
+            which cannot be kept";
         value.tensor().cloned().map_err(|_| Error::State { what: what.into() })
     };
-    let element = |element: &Element| -> Result<State> { Ok(State::Tensors(element.iter().map(tensor).collect::<Result<_>>()?)) };
+    let element = |element: &Element| -> Result<State> {
+        Ok(State::Tensors(element.iter().map(tensor).collect::<Result<_>>()?))
+    };
     Ok(State::List(collected(elements.iter().map(element))?))
 }
 
@@ -283,14 +320,17 @@ impl Stream for GroupStream {
         loop {
             if let Some(window) = &mut self.current {
                 if let Some(next) = window.inner.next() {
-                    return Some(next.map_err(|error| error.at_element(WINDOWS, self.windows.saturating_sub(1))));
+                    return Some(next.map_err(|error| {
+                        error.at_element(WINDOWS, self.windows.saturating_sub(1))
+                    }));
                 }
                 self.current = None;
             }
-            let (key, elements) = match self.full.take().map_or_else(|| self.group(), |group| Some(Ok(group)))? {
-                Ok(group) => group,
-                Err(error) => return Some(Err(error)),
-            };
+            let (key, elements) =
+                match self.full.take().map_or_else(|| self.group(), |group| Some(Ok(group)))? {
+                    Ok(group) => group,
+                    Err(error) => return Some(Err(error)),
+                };
             let index = self.windows;
             let opened = self.open(index, key, &elements);
             if matches!(opened, Err(Error::Stopped)) {
@@ -307,19 +347,24 @@ impl Stream for GroupStream {
 
     fn save(&self) -> Result<State> {
         let sizes = self.sizes.iter().map(|(key, size)| pair(*key, State::Int(*size))).collect();
-        let groups: Result<Vec<State>> = self.groups.iter().map(|(key, group)| Ok(pair(*key, kept(group)?))).collect();
+        let groups: Result<Vec<State>> =
+            self.groups.iter().map(|(key, group)| Ok(pair(*key, kept(group)?))).collect();
         let current = match &self.current {
             None => State::Nothing,
-            Some(window) => {
-                State::List(vec![State::Int(window.key.cast_unsigned()), kept(&window.elements)?, window.inner.save()?])
-            }
+            Some(window) => State::List(vec![
+                State::Int(window.key.cast_unsigned()),
+                kept(&window.elements)?,
+                window.inner.save()?,
+            ]),
         };
         Ok(State::List(vec![
             State::List(sizes),
             State::List(groups?),
             State::Int(u64::from(self.ended)),
             State::Int(self.windows),
-            self.full.as_ref().map_or(Ok(State::Nothing), |(key, elements)| Ok(pair(*key, kept(elements)?)))?,
+            self.full
+                .as_ref()
+                .map_or(Ok(State::Nothing), |(key, elements)| Ok(pair(*key, kept(elements)?)))?,
             current,
             self.input.save()?,
         ]))
@@ -327,9 +372,13 @@ impl Stream for GroupStream {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(7)?;
-        let size = |state: &State| state.list(2).and_then(|parts| Ok((key(&parts[0])?, parts[1].int()?.max(1))));
+        let size = |state: &State| {
+            state.list(2).and_then(|parts| Ok((key(&parts[0])?, parts[1].int()?.max(1))))
+        };
         self.sizes = parts[0].parts()?.iter().map(size).collect::<Result<_>>()?;
-        let group = |state: &State| state.list(2).and_then(|parts| Ok((key(&parts[0])?, self.elements(&parts[1])?)));
+        let group = |state: &State| {
+            state.list(2).and_then(|parts| Ok((key(&parts[0])?, self.elements(&parts[1])?)))
+        };
         let groups = parts[1].parts()?.iter().map(group).collect::<Result<_>>()?;
         let full = parts[4].optional(group)?;
         (self.groups, self.full) = (groups, full);
@@ -343,7 +392,8 @@ impl Stream for GroupStream {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even, first, ints, range, rows,
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
+        first, ints, range, rows,
     };
     use super::*;
     use crate::dataset::failed;
@@ -377,8 +427,9 @@ mod tests {
 
     type Case = (&'static [i64], &'static [u64], &'static [&'static [i64]]);
 
-    /// What TensorFlow 2.21's `tf.data.Dataset.group_by_window` gives: the input; the window sizes of the keys
-    /// `floormod(x, len(sizes)) - len(sizes) // 2`, from the least key; what `batch(3)` makes of the windows.
+    /// What TensorFlow 2.21's `tf.data.Dataset.group_by_window` gives: the input; the window sizes
+    /// of the keys `floormod(x, len(sizes)) - len(sizes) // 2`, from the least key; what `batch(3)`
+    /// makes of the windows.
     #[rustfmt::skip]
     const TF_DATA: &[Case] = &[
         (&[3, -5, 1, 6, -2, -6, -6, -4, 4, 3, 1, 6], &[3, 1, 3], &[&[-5], &[1], &[-2], &[3, 6, -6], &[4], &[1], &[-6, 3, 6], &[-4]]),
@@ -402,7 +453,9 @@ mod tests {
     fn the_order_is_that_of_tf_data() {
         for (input, sizes, expected) in TF_DATA {
             let n: i64 = sizes.len().try_into().unwrap();
-            let size = Function::new("sizes", move |key: i64| Ok(sizes[usize::try_from(key + n / 2).unwrap()]));
+            let size = Function::new("sizes", move |key: i64| {
+                Ok(sizes[usize::try_from(key + n / 2).unwrap()])
+            });
             let dataset = ints(input).group_by_window(modulo(n), batches(), size, batch_spec());
             assert_eq!(&rows(&dataset), expected, "{input:?}, {sizes:?}");
             assert_resumes(&dataset);
@@ -420,12 +473,18 @@ mod tests {
             _ => window.batch(2, false),
         });
         let dataset = range(6).group_by_window(key, reduce, of_size(2), batch_spec());
-        let all: Vec<_> = dataset.iter().map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string())).collect();
+        let all: Vec<_> = dataset
+            .iter()
+            .map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string()))
+            .collect();
         let odd = Err("windows of group_by_window: element 1: odd".into());
         assert_eq!(all, [Err("group_by_window: element 1: no key".into()), Ok(0), odd, Ok(4)]);
         assert_resumes(&dataset);
         let nothing = range(2).group_by_window(modulo(2), batches(), of_size(0), batch_spec());
-        assert!(matches!(nothing.iter().next(), Some(Err(Error::AtElement { stage: "group_by_window", index: 0, .. }))));
+        assert!(matches!(
+            nothing.iter().next(),
+            Some(Err(Error::AtElement { stage: "group_by_window", index: 0, .. }))
+        ));
     }
 
     #[test]

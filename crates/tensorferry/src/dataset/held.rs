@@ -1,14 +1,18 @@
-//! What an iteration holds in memory: the groups of its shuffles in blocks, and how much that leaves for batches.
+//! What an iteration holds in memory: the groups of its shuffles in blocks, and how much that
+//! leaves for batches.
 //!
 //! # Rationale
-//! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it is read, and until a quarter of a group
-//! was taken the one before, for threads that are behind. Two passes at different places have two tracks, so neither pushes out what the
-//! other needs. All groups together stay within what is set aside for them of the iteration's memory: where that is little, tracks are
-//! shorter, and what finds no room at all is read row by row, so nobody ever waits for memory.
+//! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it
+//! is read, and until a quarter of a group was taken the one before, for threads that are behind.
+//! Two passes at different places have two tracks, so neither pushes out what the other needs. All
+//! groups together stay within what is set aside for them of the iteration's memory: where that is
+//! little, tracks are shorter, and what finds no room at all is read row by row, so nobody ever
+//! waits for memory.
 //!
 //! # Limitations
-//! A pass is known by its places: two that are some groups apart share a track until one was behind it for a while. What an abandoned
-//! pass held is dropped when another one begins later, or the iterator is dropped.
+//! A pass is known by its places: two that are some groups apart share a track until one was behind
+//! it for a while. What an abandoned pass held is dropped when another one begins later, or the
+//! iterator is dropped.
 
 use super::block_order::BlockOrder;
 use super::held_group::{HeldGroup, Kind};
@@ -24,7 +28,8 @@ use std::sync::{Arc, Mutex};
 const MOST_GROUPS: usize = 3;
 /// Groups that a thread may be ahead of a track, or behind it, and still belong to it.
 const NEAR: u64 = 64;
-/// Of so many requests, those for groups that a track no longer has, after which another pass is behind it.
+/// Of so many requests, those for groups that a track no longer has, after which another pass is
+/// behind it.
 const PATIENCE: u32 = 8;
 /// Requests of others, after which a track counts as abandoned.
 const STALE: u64 = 64;
@@ -32,7 +37,8 @@ const STALE: u64 = 64;
 /// What one iteration may hold, and holds.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// What the user said; if nothing, groups take what they need, and nothing that reads is counted.
+    /// What the user said; if nothing, groups take what they need, and nothing that reads is
+    /// counted.
     limit: Option<usize>,
     /// What batches and groups share.
     shared: usize,
@@ -88,7 +94,8 @@ impl Held {
             in_flight: AtomicUsize::default(),
             tracks: Mutex::default(),
         };
-        held.set_aside.store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
+        held.set_aside
+            .store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
         held
     }
 
@@ -99,7 +106,11 @@ impl Held {
 
     /// Bytes of elements that may be in flight.
     pub(crate) fn for_batches(&self) -> usize {
-        self.shared.saturating_sub(if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { 0 })
+        self.shared.saturating_sub(if self.limit.is_some() {
+            self.set_aside.load(Ordering::Relaxed)
+        } else {
+            0
+        })
     }
 
     /// What elements in flight take by now, if more than the one that always may be.
@@ -124,15 +135,17 @@ impl Held {
             least = least.saturating_add(least / 64 + 1);
         }
         let what = format!(
-            "a group of {} rows takes {bytes} bytes of memory, and of a memory_limit of {limit} it may have {most}, beside batches and what reads \
+            "a group of {} rows takes {bytes} bytes of memory, and of a memory_limit of {limit} \
+            it may have {most}, beside batches and what reads \
              files. Give a memory_limit of {least} or more, or a smaller buffer_size.",
             order.group_len(),
         );
         Err(Error::Argument { stage: "shuffle", what })
     }
 
-    /// The group of that number, of which nothing need be in memory; `None` if its rows are best read one by one. A pass that `goes_on`
-    /// may begin a track; it asks for so many groups besides.
+    /// The group of that number, of which nothing need be in memory; `None` if its rows are best
+    /// read one by one. A pass that `goes_on` may begin a track; it asks for so many groups
+    /// besides.
     pub(super) fn group(
         &self,
         kind: &Kind,
@@ -172,21 +185,30 @@ impl Held {
     }
 
     /// The group after this one, to be read meanwhile, if there is room for it.
-    pub(super) fn next(&self, group: &Arc<HeldGroup>, order: &BlockOrder) -> Option<Arc<HeldGroup>> {
+    pub(super) fn next(
+        &self,
+        group: &Arc<HeldGroup>,
+        order: &BlockOrder,
+    ) -> Option<Arc<HeldGroup>> {
         let mut tracks = self.tracks()?;
         let number = group.group().number + 1;
         if let Some((track, at)) = tracks.find(group.kind(), number) {
             return track.groups.get(at).map(Arc::clone);
         }
         let depth = self.depth(&tracks);
-        let at = tracks.all.iter().position(|track| track.has(group) && track.groups.len() < depth)?;
+        let at =
+            tracks.all.iter().position(|track| track.has(group) && track.groups.len() < depth)?;
         self.add(&mut tracks, at, number, order)
     }
 
-    /// Elements up to `end` of the order were taken, so many at a time, those before it from this group.
+    /// Elements up to `end` of the order were taken, so many at a time, those before it from this
+    /// group.
     pub(super) fn taken(&self, group: &Arc<HeldGroup>, end: u64, step: u64, all: u64) {
         let elements = &group.group().elements;
-        let (is_over, is_on) = (end + step >= all, end - elements.start >= (elements.end - elements.start).div_ceil(4));
+        let (is_over, is_on) = (
+            end + step >= all,
+            end - elements.start >= (elements.end - elements.start).div_ceil(4),
+        );
         if !is_over && !is_on {
             return;
         }
@@ -210,17 +232,23 @@ impl Held {
 
     /// How many groups a track may have.
     fn depth(&self, tracks: &Tracks) -> usize {
-        let room = if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { usize::MAX };
+        let room =
+            if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { usize::MAX };
         room.checked_div(tracks.bytes()).unwrap_or(MOST_GROUPS).clamp(1, MOST_GROUPS)
     }
 
     /// A new track, if there is room for one group of each.
     fn begin(&self, tracks: &mut Tracks, kind: &Kind, order: &BlockOrder) -> Option<usize> {
         let (bytes, most, now) = (kind.group_bytes(order), self.most(), tracks.now);
-        tracks.all.retain(|track| now - track.touched < if track.is_over { PATIENCE.into() } else { STALE });
+        tracks.all.retain(|track| {
+            now - track.touched < if track.is_over { PATIENCE.into() } else { STALE }
+        });
         if tracks.bytes().saturating_add(bytes) > most {
             if !std::mem::replace(&mut tracks.warned, true) {
-                log::warn!("memory_limit has no room for a group of each pass over a shuffle in blocks: rows are read one by one");
+                log::warn!(
+                    "memory_limit has no room for a group of each pass over a shuffle in blocks: \
+                    rows are read one by one"
+                );
             }
             return None;
         }
@@ -234,13 +262,23 @@ impl Held {
             is_over: false,
         });
         // More than the plan says it is of datasets that functions make.
-        let least = if self.set_aside.load(Ordering::Relaxed) == 0 { bytes.saturating_mul(MOST_GROUPS) } else { tracks.bytes() };
+        let least = if self.set_aside.load(Ordering::Relaxed) == 0 {
+            bytes.saturating_mul(MOST_GROUPS)
+        } else {
+            tracks.bytes()
+        };
         self.set_aside.fetch_max(least.min(most), Ordering::Relaxed);
         Some(tracks.all.len() - 1)
     }
 
     /// Adds a group to a track, if there is room for it.
-    fn add(&self, tracks: &mut Tracks, at: usize, number: u64, order: &BlockOrder) -> Option<Arc<HeldGroup>> {
+    fn add(
+        &self,
+        tracks: &mut Tracks,
+        at: usize,
+        number: u64,
+        order: &BlockOrder,
+    ) -> Option<Arc<HeldGroup>> {
         let bytes = tracks.all[at].bytes;
         let has_room = |tracks: &Tracks| {
             let used = tracks.in_use.load(Ordering::Relaxed).saturating_add(bytes);
@@ -249,20 +287,30 @@ impl Held {
             self.limit.is_none() || used <= self.set_aside.load(Ordering::Relaxed).min(room)
         };
         if !has_room(tracks) {
-            tracks.all.iter_mut().filter(|track| track.is_over).for_each(|track| track.groups.clear());
+            tracks
+                .all
+                .iter_mut()
+                .filter(|track| track.is_over)
+                .for_each(|track| track.groups.clear());
             if !has_room(tracks) {
                 return None;
             }
         }
         let track = &mut tracks.all[at];
-        let group = Arc::new(HeldGroup::new(track.kind.clone(), order, number, Reserved::new(&tracks.in_use, track.bytes)));
+        let group = Arc::new(HeldGroup::new(
+            track.kind.clone(),
+            order,
+            number,
+            Reserved::new(&tracks.in_use, track.bytes),
+        ));
         let place = track.groups.partition_point(|other| other.group().number < number);
         track.groups.insert(place, Arc::clone(&group));
         Some(group)
     }
 }
 
-/// How many threads compute elements, of those wanted, and what is left of a limit for batches and groups: as much as readers take, or more.
+/// How many threads compute elements, of those wanted, and what is left of a limit for batches and
+/// groups: as much as readers take, or more.
 fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
     let counted = Options::counted(limit);
     if windows == 0 {
@@ -281,7 +329,13 @@ fn of_groups(shared: usize) -> usize {
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { process: crate::buffers::process_id(), all: Vec::new(), in_use: Arc::default(), now: 0, warned: false }
+        Self {
+            process: crate::buffers::process_id(),
+            all: Vec::new(),
+            in_use: Arc::default(),
+            now: 0,
+            warned: false,
+        }
     }
 }
 
@@ -289,13 +343,17 @@ impl Tracks {
     /// The track that has a group, and where in it: of several the one that has least before it.
     fn find(&mut self, kind: &Kind, number: u64) -> Option<(&mut Track, usize)> {
         let tracks = self.all.iter_mut().filter(|track| track.kind == *kind);
-        let place = |track: &Track| track.groups.iter().position(|group| group.group().number == number);
+        let place =
+            |track: &Track| track.groups.iter().position(|group| group.group().number == number);
         tracks.filter_map(|track| place(track).map(|at| (track, at))).min_by_key(|(_, at)| *at)
     }
 
     /// Bytes of one group of each pass that goes on.
     fn bytes(&self) -> usize {
-        self.all.iter().filter(|track| !track.is_over).fold(0, |sum, track| sum.saturating_add(track.bytes))
+        self.all
+            .iter()
+            .filter(|track| !track.is_over)
+            .fold(0, |sum, track| sum.saturating_add(track.bytes))
     }
 }
 
@@ -307,14 +365,18 @@ impl Track {
     /// After how many groups it comes to one.
     fn distance(&self, number: u64) -> Option<u64> {
         match (self.groups.front(), self.groups.back()) {
-            (Some(first), Some(last)) => (number >= first.group().number).then(|| number.saturating_sub(last.group().number)),
+            (Some(first), Some(last)) => {
+                (number >= first.group().number).then(|| number.saturating_sub(last.group().number))
+            }
             _ => (!self.is_over).then_some(0),
         }
     }
 
     /// Whether it had a group not long ago.
     fn was_at(&self, number: u64) -> bool {
-        self.groups.front().is_some_and(|first| (number..=number + NEAR).contains(&first.group().number))
+        self.groups
+            .front()
+            .is_some_and(|first| (number..=number + NEAR).contains(&first.group().number))
     }
 
     /// How many requests were for groups that it no longer has, this one included.

@@ -1,9 +1,10 @@
 //! A group of blocks in memory, for a shuffle of blocks whose rows are slow to read one by one.
 //!
 //! # Rationale
-//! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input. Whoever needs rows of a group reads what
-//! nobody has begun of it and waits for the rest; then it reads as large a share of the next group as it took of this one. So nobody waits
-//! for a whole group but the first, and the threads that compute batches keep the device busy.
+//! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input.
+//! Whoever needs rows of a group reads what nobody has begun of it and waits for the rest; then it
+//! reads as large a share of the next group as it took of this one. So nobody waits for a whole
+//! group but the first, and the threads that compute batches keep the device busy.
 
 use super::Dataset;
 use super::block_order::{BlockOrder, Group};
@@ -58,7 +59,9 @@ impl Kind {
         let (blocks, of_part) = (order.group_blocks(), self.part(order));
         let (parts, rest) = (index(blocks / of_part), blocks % of_part);
         let bytes = |blocks: u64| {
-            let part = |row: &usize| pool::footprint(index(blocks.saturating_mul(order.block())).saturating_mul(*row));
+            let part = |row: &usize| {
+                pool::footprint(index(blocks.saturating_mul(order.block())).saturating_mul(*row))
+            };
             self.rows.iter().map(part).fold(0, usize::saturating_add)
         };
         parts.saturating_mul(bytes(of_part)).saturating_add(bytes(rest))
@@ -94,7 +97,8 @@ impl HeldGroup {
             let part = &parts[index(place.block / self.blocks)];
             let row = index(place.block % self.blocks * order.block() + place.element);
             for ((rows, buffer), &len) in out.iter_mut().zip(part.iter()).zip(&self.kind.rows) {
-                rows.slot(request.slot).copy_from_slice(&buffer.as_slice()[row * len..(row + 1) * len]);
+                rows.slot(request.slot)
+                    .copy_from_slice(&buffer.as_slice()[row * len..(row + 1) * len]);
             }
         }
         Ok(())
@@ -104,9 +108,19 @@ impl HeldGroup {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(super) fn keep_up(&self, other: &Self, end: u64, input: &Dataset, order: &BlockOrder, cx: &Context) -> Result<()> {
+    pub(super) fn keep_up(
+        &self,
+        other: &Self,
+        end: u64,
+        input: &Dataset,
+        order: &BlockOrder,
+        cx: &Context,
+    ) -> Result<()> {
         let elements = &other.group.elements;
-        let (taken, all) = (u128::from(end.saturating_sub(elements.start)), u128::from(elements.end - elements.start).max(1));
+        let (taken, all) = (
+            u128::from(end.saturating_sub(elements.start)),
+            u128::from(elements.end - elements.start).max(1),
+        );
         loop {
             let mut parts = self.lock();
             let begun = parts.iter().filter(|part| !matches!(part, Part::Wanted)).count() as u128;
@@ -133,7 +147,12 @@ impl HeldGroup {
     }
 
     /// All parts, read by this thread as far as nobody else does.
-    fn whole(&self, input: &Dataset, order: &BlockOrder, cx: &Context) -> Result<Vec<Arc<[Buffer]>>> {
+    fn whole(
+        &self,
+        input: &Dataset,
+        order: &BlockOrder,
+        cx: &Context,
+    ) -> Result<Vec<Arc<[Buffer]>>> {
         let mut parts = self.lock();
         loop {
             if let Some(claim) = self.claim(&mut parts) {
@@ -142,12 +161,15 @@ impl HeldGroup {
                 parts = self.lock();
                 continue;
             }
-            let there = |part: &Part| if let Part::There(rows) = part { Some(Arc::clone(rows)) } else { None };
+            let there = |part: &Part| {
+                if let Part::There(rows) = part { Some(Arc::clone(rows)) } else { None }
+            };
             if let Some(all) = parts.iter().map(there).collect() {
                 return Ok(all);
             }
             cx.stop.check()?;
-            (parts, _) = self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            (parts, _) =
+                self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -176,18 +198,31 @@ impl Claim<'_> {
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
         let mut requests = Vec::with_capacity(slots);
-        for (block, start) in (first..group.blocks.min(first + blocks)).zip((0..slots).step_by(index(order.block()))) {
-            requests.extend(order.sources(group, block).zip(start..).map(|(index, slot)| Request { index, slot }));
+        for (block, start) in
+            (first..group.blocks.min(first + blocks)).zip((0..slots).step_by(index(order.block())))
+        {
+            requests.extend(
+                order
+                    .sources(group, block)
+                    .zip(start..)
+                    .map(|(index, slot)| Request { index, slot }),
+            );
         }
         let mut buffers = Vec::with_capacity(kind.rows.len());
         for row in &kind.rows {
-            buffers.push(pool::take(slots.checked_mul(*row).ok_or(Error::Allocation { bytes: usize::MAX })?)?);
+            buffers.push(pool::take(
+                slots.checked_mul(*row).ok_or(Error::Allocation { bytes: usize::MAX })?,
+            )?);
         }
-        let mut out: Vec<Rows<'_>> =
-            buffers.iter_mut().zip(&kind.rows).map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row }).collect();
+        let mut out: Vec<Rows<'_>> = buffers
+            .iter_mut()
+            .zip(&kind.rows)
+            .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
+            .collect();
         input.node.gather_some(&kind.which, &mut requests, &mut out, cx)?;
         drop(out);
-        self.held.lock()[self.at] = Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());
+        self.held.lock()[self.at] =
+            Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());
         Ok(())
     }
 }

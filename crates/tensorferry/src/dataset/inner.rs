@@ -1,4 +1,5 @@
-//! Datasets that a function makes of elements, while they are iterated, and how they are made again.
+//! Datasets that a function makes of elements, while they are iterated, and how they are made
+//! again.
 
 use super::counted::Counted;
 use super::names::Names;
@@ -13,7 +14,8 @@ use std::collections::VecDeque;
 /// One pass over a dataset that a function returned.
 pub(crate) struct Inner {
     stream: Box<dyn Stream>,
-    /// Seeds that the function drew. It draws others when it is called again, so a state has to hold them.
+    /// Seeds that the function drew. It draws others when it is called again, so a state has to
+    /// hold them.
     seeds: Vec<u64>,
     /// Of the dataset's components, for errors.
     names: Names,
@@ -33,15 +35,29 @@ impl Inner {
         }
         let check = kept.is_none().then(|| spec.to_vec());
         let (seeds, names) = (dataset.drawn_seeds(), dataset.names.clone());
-        Ok(Self { stream: dataset.stream_inside(cx)?, seeds, names, check, _dataset: dataset.clone() })
+        Ok(Self {
+            stream: dataset.stream_inside(cx)?,
+            seeds,
+            names,
+            check,
+            _dataset: dataset.clone(),
+        })
     }
 
-    /// As it was when it was saved, `dataset` being what the same function returned for the same element.
-    pub(crate) fn reopen(dataset: &Dataset, spec: &[Component], cx: &Context, state: &State) -> Result<Self> {
+    /// As it was when it was saved, `dataset` being what the same function returned for the same
+    /// element.
+    pub(crate) fn reopen(
+        dataset: &Dataset,
+        spec: &[Component],
+        cx: &Context,
+        state: &State,
+    ) -> Result<Self> {
         let parts = state.list(2)?;
         let seeds = parts[0].parts()?.iter().map(State::int).collect::<Result<VecDeque<u64>>>()?;
         if seeds.len() != dataset.drawn_seeds().len() {
-            return Err(Error::State { what: "a function returned another dataset than when the state was saved".into() });
+            return Err(Error::State {
+                what: "a function returned another dataset than when the state was saved".into(),
+            });
         }
         let mut inner = if seeds.is_empty() {
             Self::open(dataset, spec, cx)?
@@ -69,9 +85,14 @@ impl Inner {
     }
 }
 
-/// The dataset that a function makes, in which the seeds that it drew meanwhile follow from the stage's own seed and the element's epoch:
-/// every process that runs the plan has the same. Seeds that were drawn before are left as they are.
-pub(crate) fn with_seeds(seed: u64, epoch: Epoch, make: impl FnOnce() -> Result<Dataset>) -> Result<Dataset> {
+/// The dataset that a function makes, in which the seeds that it drew meanwhile follow from the
+/// stage's own seed and the element's epoch: every process that runs the plan has the same. Seeds
+/// that were drawn before are left as they are.
+pub(crate) fn with_seeds(
+    seed: u64,
+    epoch: Epoch,
+    make: impl FnOnce() -> Result<Dataset>,
+) -> Result<Dataset> {
     let before = Seed::draws();
     let dataset = make()?;
     let draws = dataset.draws();
@@ -79,22 +100,34 @@ pub(crate) fn with_seeds(seed: u64, epoch: Epoch, make: impl FnOnce() -> Result<
         return Ok(dataset);
     }
     let random = Random::new(Purpose::Inner, seed, epoch.0);
-    let mut numbers: Vec<u64> = draws.iter().filter_map(Seed::number).filter(|number| *number >= before).collect();
+    let mut numbers: Vec<u64> =
+        draws.iter().filter_map(Seed::number).filter(|number| *number >= before).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let value = |seed: &Seed| match seed.number().and_then(|number| numbers.binary_search(&number).ok()) {
-        Some(at) => random.at(at as u64),
-        None => seed.value,
-    };
+    let value =
+        |seed: &Seed| match seed.number().and_then(|number| numbers.binary_search(&number).ok()) {
+            Some(at) => random.at(at as u64),
+            None => seed.value,
+        };
     dataset.rebuild(&mut Change { seeds: draws.iter().map(value).collect(), ..Change::default() })
 }
 
-/// The error of a dataset whose elements cannot be what was promised, naming the first component that is not.
+/// The error of a dataset whose elements cannot be what was promised, naming the first component
+/// that is not.
 fn unlike(is: &[Component], promised: &[Component]) -> Error {
-    let differs = |(a, b): (&Component, &Component)| keeps(std::slice::from_ref(a), std::slice::from_ref(b)) == Some(false);
-    let at = is.iter().zip(promised).position(differs).filter(|_| is.len() == promised.len() && is.len() > 1);
+    let differs = |(a, b): (&Component, &Component)| {
+        keeps(std::slice::from_ref(a), std::slice::from_ref(b)) == Some(false)
+    };
+    let at = is
+        .iter()
+        .zip(promised)
+        .position(differs)
+        .filter(|_| is.len() == promised.len() && is.len() > 1);
     let words = |is: String, promised: String| {
-        let what = format!("the function returned a dataset of {is} where the dataset's element_spec says {promised}");
+        let what = format!(
+            "the function returned a dataset of {is} where the dataset's element_spec says \
+            {promised}"
+        );
         Error::ElementMismatch { what }
     };
     match at {
@@ -117,8 +150,8 @@ pub(crate) struct Outer {
     stage: &'static str,
     /// An element of which a dataset was to be made when it was stopped.
     stopped: Option<(u64, Element, Origin)>,
-    /// Whether an element is made again by going back in the input. Of an indexed input that costs nothing, and an element that holds
-    /// datasets cannot be kept by value.
+    /// Whether an element is made again by going back in the input. Of an indexed input that costs
+    /// nothing, and an element that holds datasets cannot be kept by value.
     goes_back: bool,
 }
 
@@ -147,7 +180,8 @@ impl Outer {
         cx: &Context,
         stage: &'static str,
     ) -> Result<Self> {
-        let goes_back = input.is_indexed() || input.spec().iter().any(|part| part.tensor().is_none());
+        let goes_back =
+            input.is_indexed() || input.spec().iter().any(|part| part.tensor().is_none());
         Ok(Self {
             input: Counted::new(input, cx)?,
             input_spec: input.spec().to_vec(),
@@ -162,17 +196,19 @@ impl Outer {
         })
     }
 
-    /// The rounds of a shuffle inside a dataset made of an element are numbered by the element: each is in an order of its own.
+    /// The rounds of a shuffle inside a dataset made of an element are numbered by the element:
+    /// each is in an order of its own.
     fn inner_cx(&self, index: u64) -> Context {
         Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(index)) }
     }
 
     /// The dataset of the next element.
     pub(crate) fn next(&mut self) -> Option<Result<Made>> {
-        let (index, element, origin) = match self.stopped.take().map_or_else(|| self.take(), |again| Some(Ok(again)))? {
-            Ok(next) => next,
-            Err(error) => return Some(Err(error)),
-        };
+        let (index, element, origin) =
+            match self.stopped.take().map_or_else(|| self.take(), |again| Some(Ok(again)))? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
         let cx = self.inner_cx(index);
         let made = |element| with_seeds(self.seed, cx.epoch, || self.function.call(element));
         let call = |element| Inner::open(&made(element)?, &self.spec, &cx);
@@ -195,7 +231,9 @@ impl Outer {
         Some(self.input.next()?.and_then(|(index, element)| {
             let origin = match before {
                 Some(state) => Origin::Before(state),
-                None => Origin::Element(element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?),
+                None => Origin::Element(
+                    element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?,
+                ),
             };
             Ok((index, element, origin))
         }))
@@ -208,9 +246,12 @@ impl Outer {
 
     pub(crate) fn save(&self) -> Result<State> {
         match &self.stopped {
-            Some((_, _, Origin::Before(state))) => Ok(State::List(vec![State::Nothing, state.clone()])),
+            Some((_, _, Origin::Before(state))) => {
+                Ok(State::List(vec![State::Nothing, state.clone()]))
+            }
             Some((index, _, Origin::Element(element))) => {
-                let stopped = State::List(vec![State::Int(*index), State::Tensors(element.clone())]);
+                let stopped =
+                    State::List(vec![State::Int(*index), State::Tensors(element.clone())]);
                 Ok(State::List(vec![stopped, self.input.save()?]))
             }
             None => Ok(State::List(vec![State::Nothing, self.input.save()?])),
@@ -222,24 +263,32 @@ impl Outer {
         self.stopped = parts[0].optional(|stopped| {
             let parts = stopped.list(2)?;
             let tensors = parts[1].tensors_as(&self.input_spec)?;
-            Ok((parts[0].int()?, tensors.iter().cloned().map(Value::from).collect(), Origin::Element(tensors)))
+            Ok((
+                parts[0].int()?,
+                tensors.iter().cloned().map(Value::from).collect(),
+                Origin::Element(tensors),
+            ))
         })?;
         self.input.restore(&parts[1])
     }
 
-    /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards: [`Outer::restore`] it then.
+    /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards:
+    /// [`Outer::restore`] it then.
     pub(crate) fn remake(&mut self, state: &State) -> Result<Made> {
         let parts = state.list(3)?;
         let index = parts[0].int()?;
         let (origin, element) = match &parts[1] {
-            before @ State::List(_) if self.goes_back => (Origin::Before(before.clone()), self.read_again(index, before)?),
+            before @ State::List(_) if self.goes_back => {
+                (Origin::Before(before.clone()), self.read_again(index, before)?)
+            }
             value if !self.goes_back => {
                 let tensors = value.tensors_as(&self.input_spec)?;
                 (Origin::Element(tensors.clone()), tensors.into_iter().map(Value::from).collect())
             }
             _ => return Err(damaged()),
         };
-        let dataset = self.function.call(element).map_err(|error| error.at_element(self.stage, index))?;
+        let dataset =
+            self.function.call(element).map_err(|error| error.at_element(self.stage, index))?;
         let inner = Inner::reopen(&dataset, &self.spec, &self.inner_cx(index), &parts[2])?;
         Ok(Made { index, origin, inner })
     }
@@ -264,5 +313,9 @@ impl Made {
 }
 
 fn damaged() -> Error {
-    Error::State { what: "the element that a dataset was made of is not there; the state is damaged or not of this plan".into() }
+    Error::State {
+        what: "the element that a dataset was made of is not there; the state is \
+        damaged or not of this plan"
+            .into(),
+    }
 }

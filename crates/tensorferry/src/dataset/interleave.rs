@@ -17,13 +17,15 @@ struct Interleave {
 }
 
 impl Dataset {
-    /// Takes `block_length` elements of each of `cycle_length` datasets in turn, which `function` makes of the input's elements. When
-    /// one has ended, the dataset of the next element takes its place, as soon as it is that place's turn again. The order is that of
-    /// tf.data with `deterministic=True`.
+    /// Takes `block_length` elements of each of `cycle_length` datasets in turn, which `function`
+    /// makes of the input's elements. When one has ended, the dataset of the next element takes its
+    /// place, as soon as it is that place's turn again. The order is that of tf.data with
+    /// `deterministic=True`.
     ///
-    /// As for [`Dataset::flat_map`], a dataset that shuffles is in another order for each element it is made of, and `function` has to
-    /// return the same dataset for the same element. The state of an iteration holds `cycle_length` positions, and, if the input is not
-    /// indexed, as many elements by value.
+    /// As for [`Dataset::flat_map`], a dataset that shuffles is in another order for each element
+    /// it is made of, and `function` has to return the same dataset for the same element. The state
+    /// of an iteration holds `cycle_length` positions, and, if the input is not indexed, as many
+    /// elements by value.
     ///
     /// # Errors
     /// [`Error::Argument`] if `cycle_length` or `block_length` is 0.
@@ -36,11 +38,21 @@ impl Dataset {
     ) -> Result<Self> {
         for (name, value) in [("cycle_length", cycle_length), ("block_length", block_length)] {
             if value == 0 {
-                return Err(Error::Argument { stage: "interleave", what: format!("{name} has to be at least 1") });
+                return Err(Error::Argument {
+                    stage: "interleave",
+                    what: format!("{name} has to be at least 1"),
+                });
             }
         }
         let seed = Seed::new(None);
-        Ok(Self::of(Interleave { input: self.clone(), function, spec, cycle_length, block_length, seed }))
+        Ok(Self::of(Interleave {
+            input: self.clone(),
+            function,
+            spec,
+            cycle_length,
+            block_length,
+            seed,
+        }))
     }
 }
 
@@ -64,19 +76,28 @@ impl Node for Interleave {
     fn describe(&self) -> String {
         let Self { cycle_length, block_length, .. } = self;
         let (name, spec) = (self.function.name(), Component::list(&self.spec));
-        format!("interleave({name}, {spec}, cycle_length={cycle_length}, block_length={block_length})")
+        format!(
+            "interleave({name}, {spec}, cycle_length={cycle_length}, block_length={block_length})"
+        )
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
         let (function, spec) = (self.function.clone(), self.spec.clone());
-        Ok(Dataset::of(Self { input: inputs[0].clone(), function, spec, seed: self.seed.rebuilt(change), ..*self }))
+        Ok(Dataset::of(Self {
+            input: inputs[0].clone(),
+            function,
+            spec,
+            seed: self.seed.rebuilt(change),
+            ..*self
+        }))
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
         self.seed.drawn()
     }
 
-    // The draw is not told apart: it counts for what the function makes, which is another for each element.
+    // The draw is not told apart: it counts for what the function makes, which is another for each
+    // element.
     fn identity(&self) -> u64 {
         self.function.identity()
     }
@@ -100,7 +121,14 @@ impl Node for Interleave {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         Ok(Box::new(InterleaveStream {
-            outer: Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "interleave")?,
+            outer: Outer::new(
+                &self.input,
+                &self.function,
+                &self.spec,
+                self.seed.value,
+                cx,
+                "interleave",
+            )?,
             cycle_length: self.cycle_length,
             block_length: self.block_length,
             slots: Vec::new(),
@@ -178,8 +206,11 @@ impl Stream for InterleaveStream {
     }
 
     fn save(&self) -> Result<State> {
-        let slots: Result<Vec<State>> =
-            self.slots.iter().map(|slot| slot.as_ref().map_or(Ok(State::Nothing), Made::save)).collect();
+        let slots: Result<Vec<State>> = self
+            .slots
+            .iter()
+            .map(|slot| slot.as_ref().map_or(Ok(State::Nothing), Made::save))
+            .collect();
         Ok(State::List(vec![
             State::Int(self.turn as u64),
             State::Int(self.in_block as u64),
@@ -194,7 +225,9 @@ impl Stream for InterleaveStream {
         let below = |at: usize, limit: usize, name: &str| {
             let value = usize::try_from(parts[at].int()?).ok().filter(|value| *value < limit);
             value.ok_or_else(|| Error::State {
-                what: format!("the {name} of an interleave is beyond its end; the state is damaged"),
+                what: format!(
+                    "the {name} of an interleave is beyond its end; the state is damaged"
+                ),
             })
         };
         self.turn = below(0, self.cycle_length, "turn")?;
@@ -202,7 +235,9 @@ impl Stream for InterleaveStream {
         self.ended = parts[2].int()? != 0;
         let slots = parts[3].parts()?;
         if slots.len() > self.cycle_length {
-            return Err(Error::State { what: format!("{} datasets in a cycle of {}", slots.len(), self.cycle_length) });
+            return Err(Error::State {
+                what: format!("{} datasets in a cycle of {}", slots.len(), self.cycle_length),
+            });
         }
         let remake = |slot: &State| match slot {
             State::Nothing => Ok(None),
@@ -216,7 +251,8 @@ impl Stream for InterleaveStream {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even, fails_at, first, ints, range, values,
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
+        fails_at, first, ints, range, values,
     };
     use super::*;
 
@@ -232,8 +268,9 @@ mod tests {
         assert_rebuilds(&dataset);
     }
 
-    /// What TensorFlow 2.21's `tf.data.Dataset.interleave` gives, with and without `num_parallel_calls`: dataset `i` is
-    /// `range(10 * i, 10 * i + lens[i])`; then `cycle_length` and `block_length`.
+    /// What TensorFlow 2.21's `tf.data.Dataset.interleave` gives, with and without
+    /// `num_parallel_calls`: dataset `i` is `range(10 * i, 10 * i + lens[i])`; then `cycle_length`
+    /// and `block_length`.
     const TF_DATA: &[(&[i64], usize, usize, &[i64])] = &[
         (&[4, 1, 5, 4], 5, 1, &[0, 10, 20, 30, 1, 21, 31, 2, 22, 32, 3, 23, 33, 24]),
         (&[5, 0, 4, 0, 0, 0, 1], 4, 2, &[0, 1, 20, 21, 2, 3, 22, 23, 4, 60]),
@@ -257,7 +294,12 @@ mod tests {
         (&[5, 5], 4, 3, &[0, 1, 2, 10, 11, 12, 3, 4, 13, 14]),
         (&[3, 0, 3, 0, 0], 3, 4, &[0, 1, 2, 20, 21, 22]),
         (&[4, 0, 4, 4], 4, 2, &[0, 1, 20, 21, 30, 31, 2, 3, 22, 23, 32, 33]),
-        (&[1, 3, 3, 5, 5, 4], 3, 1, &[0, 10, 20, 11, 21, 30, 12, 22, 31, 32, 40, 50, 33, 41, 51, 34, 42, 52, 43, 53, 44]),
+        (
+            &[1, 3, 3, 5, 5, 4],
+            3,
+            1,
+            &[0, 10, 20, 11, 21, 30, 12, 22, 31, 32, 40, 50, 33, 41, 51, 34, 42, 52, 43, 53, 44],
+        ),
     ];
 
     #[test]
@@ -266,10 +308,15 @@ mod tests {
             let own = lens.to_vec();
             let open = Function::new("open", move |element: Element| {
                 let at = first(&element);
-                Ok(ints(&(0..own[usize::try_from(at).unwrap()]).map(|value| 10 * at + value).collect::<Vec<_>>()))
+                Ok(ints(
+                    &(0..own[usize::try_from(at).unwrap()])
+                        .map(|value| 10 * at + value)
+                        .collect::<Vec<_>>(),
+                ))
             });
             let indices = range(lens.len().try_into().unwrap());
-            let dataset = indices.interleave(open, element_spec(), *cycle_length, *block_length).unwrap();
+            let dataset =
+                indices.interleave(open, element_spec(), *cycle_length, *block_length).unwrap();
             assert_eq!(&values(&dataset), expected, "{lens:?}, {cycle_length}, {block_length}");
             assert_resumes(&dataset);
         }
@@ -285,8 +332,14 @@ mod tests {
     fn a_failing_function_costs_the_dataset_of_its_element() {
         let function = fails_at(2, |element| Ok(ints(&[first(&element); 2])));
         let dataset = ints(&[1, 2, 3]).interleave(function, element_spec(), 2, 1).unwrap();
-        let all: Vec<_> = dataset.iter().map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string())).collect();
-        assert_eq!(all, [Ok(1), Err("interleave: element 1: 2 is refused".into()), Ok(3), Ok(1), Ok(3)]);
+        let all: Vec<_> = dataset
+            .iter()
+            .map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string()))
+            .collect();
+        assert_eq!(
+            all,
+            [Ok(1), Err("interleave: element 1: 2 is refused".into()), Ok(3), Ok(1), Ok(3)]
+        );
         assert_resumes(&dataset);
     }
 

@@ -21,18 +21,22 @@ enum Part {
 }
 
 impl Dataset {
-    /// The elements that [`Dataset::save`] wrote, by index. The files are mapped: nothing is read until it is asked for.
+    /// The elements that [`Dataset::save`] wrote, by index. The files are mapped: nothing is read
+    /// until it is asked for.
     ///
-    /// What the files of a loaded dataset hold must not be changed in place; saving to the same path again does not.
+    /// What the files of a loaded dataset hold must not be changed in place; saving to the same
+    /// path again does not.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] if there is nothing of that name, or a file is missing; [`crate::Error::InFile`] around
-    /// [`crate::Error::Malformed`] or [`crate::Error::WrongLength`] if a file is not what was saved.
+    /// [`crate::Error::Io`] if there is nothing of that name, or a file is missing;
+    /// [`crate::Error::InFile`] around [`crate::Error::Malformed`] or [`crate::Error::WrongLength`]
+    /// if a file is not what was saved.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self::load_nested(path)?.0)
     }
 
-    /// As [`Dataset::load`], with what was said of how components nest when they were saved, as JSON.
+    /// As [`Dataset::load`], with what was said of how components nest when they were saved, as
+    /// JSON.
     ///
     /// # Errors
     /// As [`Dataset::load`].
@@ -77,7 +81,11 @@ impl Node for Loaded {
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(Dataset::of(Self { parts: self.parts.clone(), spec: self.spec.clone(), count: self.count }))
+        Ok(Dataset::of(Self {
+            parts: self.parts.clone(),
+            spec: self.spec.clone(),
+            count: self.count,
+        }))
     }
 
     fn is_indexed(&self) -> bool {
@@ -107,9 +115,14 @@ mod tests {
             let values = Tensor::from_vec(vec![at; len * 2], &[len, 2]).unwrap();
             vec![values.into(), Tensor::from_vec(vec![at], &[]).unwrap().into()]
         };
-        let all: Vec<Element> = [3, 0, 5, 1].into_iter().zip(0..).map(|(len, at)| element((at, len))).collect();
-        let spec =
-            |dims: &[Option<usize>]| Component::Tensor(TensorSpec::new(DType::Int64, super::super::Shape::new(dims.to_vec())));
+        let all: Vec<Element> =
+            [3, 0, 5, 1].into_iter().zip(0..).map(|(len, at)| element((at, len))).collect();
+        let spec = |dims: &[Option<usize>]| {
+            Component::Tensor(TensorSpec::new(
+                DType::Int64,
+                super::super::Shape::new(dims.to_vec()),
+            ))
+        };
         Dataset::from_elements(all, vec![spec(&[None, Some(2)]), spec(&[])]).unwrap()
     }
 
@@ -118,7 +131,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for (at, dtype) in DType::ALL.into_iter().enumerate() {
             let path = directory.path().join(at.to_string());
-            let parts = [small_numbers(dtype, &[7, 3, 2], 1), small_numbers(dtype, &[7], 2), small_numbers(dtype, &[7, 0], 2)];
+            let parts = [
+                small_numbers(dtype, &[7, 3, 2], 1),
+                small_numbers(dtype, &[7], 2),
+                small_numbers(dtype, &[7, 0], 2),
+            ];
             let dataset = Dataset::from_tensor_slices(parts).unwrap();
             dataset.save(&path).unwrap();
             let loaded = Dataset::load(&path).unwrap();
@@ -132,8 +149,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dataset = Dataset::range(0, 200_000, 1, DType::Int64).unwrap();
         dataset.save(directory.path().join("saved")).unwrap();
-        let loaded = Dataset::load(directory.path().join("saved")).unwrap().batch(200_000, false).unwrap();
-        let all: Vec<i64> = loaded.get(0).unwrap()[0].tensor().unwrap().view().unwrap().iter().collect();
+        let loaded =
+            Dataset::load(directory.path().join("saved")).unwrap().batch(200_000, false).unwrap();
+        let all: Vec<i64> =
+            loaded.get(0).unwrap()[0].tensor().unwrap().view().unwrap().iter().collect();
         assert_eq!(all, (0..200_000).collect::<Vec<_>>());
     }
 
@@ -153,20 +172,29 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
         let options = Options::default();
-        counting(10).saving(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options).unwrap().finish().unwrap();
+        counting(10)
+            .saving(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
+            .unwrap()
+            .finish()
+            .unwrap();
         let (loaded, structure) = Dataset::load_nested(&path).unwrap();
         assert_eq!(structure.as_deref(), Some(r#"{"any":["thing"]}"#));
         assert_eq!(loaded.cardinality(), Cardinality::Finite(10));
-        assert!(matches!(counting(1).saving(&path, Some("{"), || Epoch(0), &options), Err(Error::Argument { .. })));
+        assert!(matches!(
+            counting(1).saving(&path, Some("{"), || Epoch(0), &options),
+            Err(Error::Argument { .. })
+        ));
     }
 
-    /// Any bytes anywhere in the files: an error or elements, no panic and nothing outside the files' arrays.
+    /// Any bytes anywhere in the files: an error or elements, no panic and nothing outside the
+    /// files' arrays.
     #[test]
     fn damaged_files_are_errors_or_other_values() {
         let directory = tempfile::tempdir().unwrap();
         ragged().save(directory.path()).unwrap();
         let mut noise = super::super::all_ways::noise(5);
-        let mut draw = |below: usize| usize::try_from(noise.next().unwrap() % below as u64).unwrap();
+        let mut draw =
+            |below: usize| usize::try_from(noise.next().unwrap() % below as u64).unwrap();
         let mut outcomes = [0_usize; 3];
         for name in ["dataset.json", "0.npy", "0.starts.npy", "0.shapes.npy", "1.npy"] {
             let path = directory.path().join(name);
@@ -174,14 +202,21 @@ mod tests {
             for round in 0..300 {
                 let mut bytes = whole.clone();
                 for _ in 0..=draw(3) {
-                    // The numbers are at the end of a file; a small one is more likely to be taken for a place.
-                    let at = if round % 2 == 0 { draw(bytes.len()) } else { bytes.len() - 1 - draw(bytes.len().min(80)) };
+                    // The numbers are at the end of a file; a small one is more likely to be taken
+                    // for a place.
+                    let at = if round % 2 == 0 {
+                        draw(bytes.len())
+                    } else {
+                        bytes.len() - 1 - draw(bytes.len().min(80))
+                    };
                     bytes[at] = [0, 1, 2, 7, 0x7f, 0xff, b'9', b'-'][draw(8)];
                 }
                 std::fs::write(&path, &bytes).unwrap();
                 match Dataset::load(directory.path()) {
                     Err(_) => outcomes[0] += 1,
-                    Ok(loaded) if loaded.iter().take(10).any(|element| element.is_err()) => outcomes[1] += 1,
+                    Ok(loaded) if loaded.iter().take(10).any(|element| element.is_err()) => {
+                        outcomes[1] += 1
+                    }
                     Ok(_) => outcomes[2] += 1,
                 }
             }
@@ -194,7 +229,8 @@ mod tests {
     fn what_is_dropped_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
-        let mut saving = counting(1000).saving(&path, None, || Epoch(0), &Options::default()).unwrap();
+        let mut saving =
+            counting(1000).saving(&path, None, || Epoch(0), &Options::default()).unwrap();
         assert!(saving.step(std::time::Duration::from_secs(60)).unwrap());
         drop(saving);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

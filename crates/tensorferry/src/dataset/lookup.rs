@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Lookup {
     table: Table,
-    /// 0 until it is known. (Not a OnceLock: a forked process would wait for a thread that did not come along.)
+    /// 0 until it is known. (Not a OnceLock: a forked process would wait for a thread that did not
+    /// come along.)
     hash: AtomicU64,
     which: Option<Vec<bool>>,
     from: Vec<Option<DType>>,
@@ -53,7 +54,12 @@ impl Table {
             Self::Opened(table) => {
                 let (rows, row) = (table.len(), table.nbytes() / table.len().max(1));
                 let few = (ENDS / row.max(1)).clamp(1, rows.max(1)).min(rows);
-                let end = |start| table.slice(start, few).ok().and_then(|rows| Some(hash(rows.as_view().as_bytes()?)));
+                let end = |start| {
+                    table
+                        .slice(start, few)
+                        .ok()
+                        .and_then(|rows| Some(hash(rows.as_view().as_bytes()?)))
+                };
                 mix(end(0).unwrap_or(0) ^ mix(end(rows - few).unwrap_or(0)))
             }
         }
@@ -61,8 +67,9 @@ impl Table {
 }
 
 impl Dataset {
-    /// Rows of a table in the place of integers of any shape that number them: integers of shape `[a, b]` and a table of shape
-    /// `[n, c]` make elements of shape `[a, b, c]`, of the table's dtype.
+    /// Rows of a table in the place of integers of any shape that number them: integers of shape
+    /// `[a, b]` and a table of shape `[n, c]` make elements of shape `[a, b, c]`, of the table's
+    /// dtype.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -74,17 +81,18 @@ impl Dataset {
     /// # Ok::<(), tensorferry::Error>(())
     /// ```
     ///
-    /// Without `which` all components are changed. An integer that is not a row of the table, negative ones too, is an error when its
-    /// element is computed.
+    /// Without `which` all components are changed. An integer that is not a row of the table,
+    /// negative ones too, is an error when its element is computed.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the table is a scalar, if a component to change does not hold integers, or if `which` does not say
-    /// something of each component.
+    /// [`Error::Argument`] if the table is a scalar, if a component to change does not hold
+    /// integers, or if `which` does not say something of each component.
     pub fn lookup(&self, table: Tensor, which: Option<&[bool]>) -> Result<Self> {
         self.lookup_in(Table::Memory(packed(&table)?), which)
     }
 
-    /// As [`Dataset::lookup`], of an opened array: rows are read as they are asked for, of a table of up to 64 MiB once.
+    /// As [`Dataset::lookup`], of an opened array: rows are read as they are asked for, of a table
+    /// of up to 64 MiB once.
     ///
     /// # Errors
     /// As [`Dataset::lookup`]; what reading fails with.
@@ -97,7 +105,10 @@ impl Dataset {
 
     fn lookup_in(&self, table: Table, which: Option<&[bool]>) -> Result<Self> {
         let Some((_, row)) = table.shape().split_first() else {
-            return Err(Error::Argument { stage: "lookup", what: "the table is a scalar, which has no rows".into() });
+            return Err(Error::Argument {
+                stage: "lookup",
+                what: "the table is a scalar, which has no rows".into(),
+            });
         };
         let changes = select(
             self,
@@ -106,14 +117,20 @@ impl Dataset {
             |_| Ok(true),
             |spec| {
                 if !spec.dtype.is_integer() {
-                    return Err("only integers number rows. cast it first, or leave it out with which=.".into());
+                    return Err(
+                        "only integers number rows. cast it first, or leave it out with which=."
+                            .into(),
+                    );
                 }
-                let dims = spec.shape.dims().map(|dims| Shape::new(dims.iter().copied().chain(row.iter().copied().map(Some))));
+                let dims = spec.shape.dims().map(|dims| {
+                    Shape::new(dims.iter().copied().chain(row.iter().copied().map(Some)))
+                });
                 Ok(TensorSpec::new(table.dtype(), dims.unwrap_or_else(Shape::unknown)))
             },
         )?;
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
-        let map = Lookup { table, hash: AtomicU64::new(0), which: which.map(<[bool]>::to_vec), from };
+        let map =
+            Lookup { table, hash: AtomicU64::new(0), which: which.map(<[bool]>::to_vec), from };
         Ok(mapped(self, map, changes))
     }
 }
@@ -144,7 +161,12 @@ impl RowMap for Lookup {
             hash = self.table.hash();
             self.hash.store(hash, Ordering::Relaxed);
         }
-        format!("lookup({}{:?}, hash={hash:016x}{})", self.table.dtype(), self.table.shape(), chosen(self.which.as_deref()))
+        format!(
+            "lookup({}{:?}, hash={hash:016x}{})",
+            self.table.dtype(),
+            self.table.shape(),
+            chosen(self.which.as_deref())
+        )
     }
 
     fn rebuild(&self, input: &Dataset, _change: &mut Change) -> Result<Dataset> {
@@ -163,9 +185,16 @@ impl RowMap for Lookup {
             Table::Memory(table) => table.as_view(),
             Table::Opened(array) => {
                 let mut requests = Vec::new();
-                for_each(from, rows, len, |slot, row| requests.push(Request { index: row as u64, slot }))?;
+                for_each(from, rows, len, |slot, row| {
+                    requests.push(Request { index: row as u64, slot })
+                })?;
                 let ((source, column), row) = (array.source(), array.nbytes() / len.max(1));
-                source.read_rows(&[column], &mut requests, &mut [Rows { bytes: &mut *out, row }], stop)?;
+                source.read_rows(
+                    &[column],
+                    &mut requests,
+                    &mut [Rows { bytes: &mut *out, row }],
+                    stop,
+                )?;
                 if array.dtype() == DType::Bool {
                     normalise_bools(out);
                 }
@@ -180,7 +209,8 @@ impl RowMap for Lookup {
             8 => copy_rows::<8>(from, rows, table, out),
             16 => copy_rows::<16>(from, rows, table, out),
             row => for_each(from, rows, len, |place, at| {
-                out[place * row..(place + 1) * row].copy_from_slice(&table[at * row..(at + 1) * row]);
+                out[place * row..(place + 1) * row]
+                    .copy_from_slice(&table[at * row..(at + 1) * row]);
             }),
         }
     }
@@ -195,18 +225,24 @@ mod tests {
 
     #[test]
     fn every_integer_dtype_finds_rows_of_every_size() {
-        let numbers = Dataset::from_tensor_slices([small_numbers(DType::UInt8, &[5, 2, 3], 3)]).unwrap();
+        let numbers =
+            Dataset::from_tensor_slices([small_numbers(DType::UInt8, &[5, 2, 3], 3)]).unwrap();
         for from in DType::ALL.into_iter().filter(|dtype| dtype.is_integer()) {
             let input = numbers.cast(&[Some(from)], Casting::Checked).unwrap();
             for shape in [&[100][..], &[100, 2], &[100, 3, 2], &[100, 0]] {
-                for dtype in [DType::UInt8, DType::Float16, DType::Float32, DType::Int64, DType::Complex128] {
+                for dtype in
+                    [DType::UInt8, DType::Float16, DType::Float32, DType::Int64, DType::Complex128]
+                {
                     let table = small_numbers(dtype, shape, 9);
                     let row = table.layout().nbytes() / 100;
                     let bytes = table.as_view().as_bytes().unwrap().to_vec();
                     let found = input.lookup(table, None).unwrap();
                     for (got, was) in elements(&found).iter().zip(elements(&numbers)) {
-                        let expected: Vec<u8> =
-                            was[0].2.iter().flat_map(|&at| bytes[usize::from(at) * row..][..row].to_vec()).collect();
+                        let expected: Vec<u8> = was[0]
+                            .2
+                            .iter()
+                            .flat_map(|&at| bytes[usize::from(at) * row..][..row].to_vec())
+                            .collect();
                         assert_eq!(got[0], (dtype, [&[2, 3][..], &shape[1..]].concat(), expected));
                     }
                 }
@@ -216,17 +252,24 @@ mod tests {
 
     #[test]
     fn a_number_of_no_row_is_an_error_at_its_element() {
-        let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![0_i8, 1, -1, 2], &[4]).unwrap()]).unwrap();
-        let results = all_ways(&input.lookup(Tensor::from_vec(vec![5_i32, 6], &[2]).unwrap(), None).unwrap(), 0);
+        let input =
+            Dataset::from_tensor_slices([Tensor::from_vec(vec![0_i8, 1, -1, 2], &[4]).unwrap()])
+                .unwrap();
+        let results = all_ways(
+            &input.lookup(Tensor::from_vec(vec![5_i32, 6], &[2]).unwrap(), None).unwrap(),
+            0,
+        );
         assert_eq!(results[2], Err("lookup: element 2: -1 is not in 0..2".into()));
         assert_eq!(results[3], Err("lookup: element 3: 2 is not in 0..2".into()));
-        let empty = input.lookup(Tensor::from_vec(Vec::<i32>::new(), &[0, 4]).unwrap(), None).unwrap();
+        let empty =
+            input.lookup(Tensor::from_vec(Vec::<i32>::new(), &[0, 4]).unwrap(), None).unwrap();
         assert!(all_ways(&empty, 0).iter().all(|result| result.is_err()));
     }
 
     #[test]
     fn the_description_tells_tables_apart_and_not_how_they_lie_in_memory() {
-        let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![0_u8], &[1]).unwrap()]).unwrap();
+        let input =
+            Dataset::from_tensor_slices([Tensor::from_vec(vec![0_u8], &[1]).unwrap()]).unwrap();
         let described = |table: Tensor| input.lookup(table, None).unwrap().to_string();
         let table = Tensor::from_vec(vec![1_i32, 2, 3, 4], &[4]).unwrap();
         let backwards = Tensor::from_vec(vec![4_i32, 3, 2, 1], &[4]).unwrap();

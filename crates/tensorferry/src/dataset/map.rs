@@ -19,10 +19,12 @@ struct Map {
 }
 
 impl Dataset {
-    /// What `function` makes of each element: elements as `spec` says. Over an indexed input the result is indexed too; a sequential
-    /// function ([`Function::sequential`]) is nevertheless called by one thread, in order, and what runs after it waits for it.
+    /// What `function` makes of each element: elements as `spec` says. Over an indexed input the
+    /// result is indexed too; a sequential function ([`Function::sequential`]) is nevertheless
+    /// called by one thread, in order, and what runs after it waits for it.
     ///
-    /// An element for which it fails, or of which it makes something else than promised, is an error in its place.
+    /// An element for which it fails, or of which it makes something else than promised, is an
+    /// error in its place.
     ///
     /// ```
     /// use tensorferry::{DType, Tensor, dataset::{Dataset, Element, Function}};
@@ -98,7 +100,10 @@ impl Node for Map {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(MapStream { input: Counted::new(&self.input, cx)?, mapping: self.mapping.clone() }))
+        Ok(Box::new(MapStream {
+            input: Counted::new(&self.input, cx)?,
+            mapping: self.mapping.clone(),
+        }))
     }
 }
 
@@ -131,7 +136,10 @@ impl Stream for MapStream {
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::streamed;
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, element, fails_at, first, range, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, element, fails_at, first, range,
+        values,
+    };
     use super::*;
     use crate::{Error, Tensor};
 
@@ -160,14 +168,19 @@ mod tests {
             let mapped = input.map(fails_at(1, Ok), input.spec().to_vec());
             let all: Vec<_> = mapped.iter().collect();
             assert_eq!(all.len(), 4);
-            assert!(matches!(all[1], Err(Error::AtElement { stage: "map", index: 1, .. })), "{:?}", all[1]);
+            assert!(
+                matches!(all[1], Err(Error::AtElement { stage: "map", index: 1, .. })),
+                "{:?}",
+                all[1]
+            );
             assert!(all[2].is_ok());
         }
     }
 
     #[test]
     fn a_result_that_is_not_as_promised_is_refused() -> Result<()> {
-        let wrong = Function::new("wrong", |_| Ok(vec![Tensor::from_vec(vec![1_i32], &[])?.into()]));
+        let wrong =
+            Function::new("wrong", |_| Ok(vec![Tensor::from_vec(vec![1_i32], &[])?.into()]));
         let error = range(2).map(wrong, range(2).spec().to_vec()).get(1).unwrap_err();
         assert!(
             matches!(&error, Error::AtElement { index: 1, source, .. } if matches!(**source, Error::InComponent { .. })),

@@ -1,13 +1,16 @@
-//! What all native maps share: rows are gathered a few at a time into memory that stays in the cache, and changed from there into the
-//! caller's rows.
+//! What all native maps share: rows are gathered a few at a time into memory that stays in the
+//! cache, and changed from there into the caller's rows.
 //!
 //! # Rationale
-//! A map is a [`RowMap`]: what becomes of a component's shape, and of its bytes. Everything else is here once: chains of maps compose
-//! because each asks its input for a chunk that fits in the cache; components that a map leaves alone are gathered straight into the
-//! caller's rows; and an error names the first element that fails, whichever way elements were asked for.
+//! A map is a [`RowMap`]: what becomes of a component's shape, and of its bytes. Everything else is
+//! here once: chains of maps compose because each asks its input for a chunk that fits in the
+//! cache; components that a map leaves alone are gathered straight into the caller's rows; and an
+//! error names the first element that fails, whichever way elements were asked for.
 
 use super::names::Names;
-use super::node::{Change, Context, Element, Node, Request, Rows, Stop, Stream, filled, gather_each, packed};
+use super::node::{
+    Change, Context, Element, Node, Request, Rows, Stop, Stream, filled, gather_each, packed,
+};
 use super::random::Seed;
 use super::state::State;
 use super::times::converting;
@@ -16,7 +19,8 @@ use crate::buffers::pool;
 use crate::{Dims, Error, Result, Tensor};
 use std::sync::Arc;
 
-/// Bytes of input rows to gather before they are changed: they and what they become stay in a core's own cache.
+/// Bytes of input rows to gather before they are changed: they and what they become stay in a
+/// core's own cache.
 const CHUNK: usize = 32 << 10;
 
 /// The most rows to gather at once, however small they are.
@@ -44,10 +48,12 @@ impl<'a> Block<'a> {
         let Self { indices, rows, out, .. } = self;
         let count = indices.len().max(1);
         let (row, width) = (rows.len() / count, out.len() / count);
-        indices.iter().enumerate().zip(Chunks { rest: out, width }).map(move |((at, index), out)| {
-            let row = &rows[at * row..(at + 1) * row];
-            (*index, row, out)
-        })
+        indices.iter().enumerate().zip(Chunks { rest: out, width }).map(
+            move |((at, index), out)| {
+                let row = &rows[at * row..(at + 1) * row];
+                (*index, row, out)
+            },
+        )
     }
 }
 
@@ -67,7 +73,8 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// A map of components, each by itself, whose result is a function of the component's value, the element's index, and the epoch.
+/// A map of components, each by itself, whose result is a function of the component's value, the
+/// element's index, and the epoch.
 pub(super) trait RowMap: Send + Sync + 'static {
     /// The method's name.
     fn stage(&self) -> &'static str;
@@ -91,7 +98,8 @@ pub(super) trait RowMap: Send + Sync + 'static {
         false
     }
 
-    /// Whether the components of an element go together, where that could not be known when the map was made.
+    /// Whether the components of an element go together, where that could not be known when the map
+    /// was made.
     ///
     /// # Errors
     /// What is wrong with the element.
@@ -105,8 +113,8 @@ pub(super) trait RowMap: Send + Sync + 'static {
     /// If the shape is one that the map cannot take and that could not be known when it was made.
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims>;
 
-    /// Changes rows of component `at`. After an error what was written is unspecified; the element is named by the caller, who calls
-    /// again with one row at a time.
+    /// Changes rows of component `at`. After an error what was written is unspecified; the element
+    /// is named by the caller, who calls again with one row at a time.
     ///
     /// # Errors
     /// What is wrong with a value.
@@ -136,7 +144,11 @@ struct Mapped<M> {
 }
 
 /// The input with those components changed by `map` of which `changes` says what they become.
-pub(super) fn mapped(input: &Dataset, map: impl RowMap, changes: Vec<Option<TensorSpec>>) -> Dataset {
+pub(super) fn mapped(
+    input: &Dataset,
+    map: impl RowMap,
+    changes: Vec<Option<TensorSpec>>,
+) -> Dataset {
     if changes.iter().all(Option::is_none) {
         return input.clone();
     }
@@ -148,14 +160,20 @@ pub(super) fn mapped(input: &Dataset, map: impl RowMap, changes: Vec<Option<Tens
     let fixed = |part: &Component| part.tensor().and_then(TensorSpec::fixed);
     let known = spec.iter().all(|part| fixed(part).is_some());
     let rows = if known { input.spec().iter().map(fixed).collect() } else { None };
-    Dataset::of(Mapped { input: input.clone(), inner: Arc::new(Inner { map, names: input.names.clone(), changes }), spec, rows })
+    Dataset::of(Mapped {
+        input: input.clone(),
+        inner: Arc::new(Inner { map, names: input.names.clone(), changes }),
+        spec,
+        rows,
+    })
 }
 
-/// What the components become of which `which` says that they are to be changed, or, without it, `default`.
+/// What the components become of which `which` says that they are to be changed, or, without it,
+/// `default`.
 ///
 /// # Errors
-/// [`Error::Argument`] if `which` is of another length than the element, or if a component to be changed is a dataset; those of
-/// `change`.
+/// [`Error::Argument`] if `which` is of another length than the element, or if a component to be
+/// changed is a dataset; those of `change`.
 pub(super) fn select(
     input: &Dataset,
     stage: &'static str,
@@ -168,7 +186,11 @@ pub(super) fn select(
     if let Some(which) = which
         && which.len() != parts.len()
     {
-        return Err(wrong(format!("{} components were chosen from where there are {}", which.len(), parts.len())));
+        return Err(wrong(format!(
+            "{} components were chosen from where there are {}",
+            which.len(),
+            parts.len()
+        )));
     }
     let mut changes = Vec::with_capacity(parts.len());
     for (at, part) in parts.iter().enumerate() {
@@ -180,12 +202,16 @@ pub(super) fn select(
         changes.push(match part {
             _ if !chosen => None,
             Component::Tensor(spec) => {
-                let about = |what| input.explain(wrong(what).about_component(at, format!(" ({spec}): ")));
+                let about =
+                    |what| input.explain(wrong(what).about_component(at, format!(" ({spec}): ")));
                 Some(change(spec).map_err(about)?)
             }
             Component::Dataset(_) => {
                 let way_out = "Flatten it first: flat_map(lambda window: window.batch(n)).";
-                return Err(input.explain(wrong(format!("is a dataset, not a tensor. {way_out}")).about_component(at, " ".into())));
+                return Err(input.explain(
+                    wrong(format!("is a dataset, not a tensor. {way_out}"))
+                        .about_component(at, " ".into()),
+                ));
             }
         });
     }
@@ -195,7 +221,8 @@ pub(super) fn select(
 /// How a description names the components chosen: `, which=[0, 2]`; nothing if none were.
 pub(super) fn chosen(which: Option<&[bool]>) -> String {
     let Some(which) = which else { return String::new() };
-    let at: Vec<usize> = which.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at)).collect();
+    let at: Vec<usize> =
+        which.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at)).collect();
     format!(", which={at:?}")
 }
 
@@ -216,13 +243,17 @@ impl<M: RowMap> Inner<M> {
                 let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
                 let changed = filled(spec.dtype, &shape, |out| {
                     let (epoch, stop) = (cx.epoch, &cx.stop);
-                    self.map.apply(at, Block { indices: &[index], epoch, shape: tensor.shape(), rows, out, stop })
+                    self.map.apply(
+                        at,
+                        Block { indices: &[index], epoch, shape: tensor.shape(), rows, out, stop },
+                    )
                 });
                 Ok((at, changed.map_err(|error| self.misfit(at, error))?))
             });
             changed.collect()
         };
-        let changed = change(element).map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index));
+        let changed = change(element)
+            .map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index));
         for (at, changed) in changed? {
             element[at] = changed.into();
         }
@@ -250,7 +281,13 @@ impl<M: RowMap> Mapped<M> {
     }
 
     /// Gathers rows whose slots follow each other, and changes them.
-    fn run(&self, requests: &mut [Request], out: &mut [Rows<'_>], scratch: &mut Scratch, cx: &Context) -> Result<()> {
+    fn run(
+        &self,
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        scratch: &mut Scratch,
+        cx: &Context,
+    ) -> Result<()> {
         let Some(known) = &self.rows else { return gather_each(self, requests, out, cx) };
         let (first, count) = (requests.first().map_or(0, |request| request.slot), requests.len());
         scratch.indices.clear();
@@ -276,7 +313,8 @@ impl<M: RowMap> Mapped<M> {
         for (at, _) in self.inner.changed() {
             let (shape, row) = &known[at];
             let Some(part) = &mut scratch.parts[at] else { continue };
-            let (rows, out) = (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
+            let (rows, out) =
+                (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
             let block = Block { indices, epoch: cx.epoch, shape, rows, out, stop: &cx.stop };
             if let Err(error) = converting(cx.times.as_ref(), || self.inner.map.apply(at, block)) {
                 return Err(self.first_misfit(scratch, error, cx));
@@ -285,8 +323,8 @@ impl<M: RowMap> Mapped<M> {
         Ok(())
     }
 
-    /// The error of the first element that fails when each is computed by itself. Functions that have to be called in order are not
-    /// called again.
+    /// The error of the first element that fails when each is computed by itself. Functions that
+    /// have to be called in order are not called again.
     fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
         if matches!(error, Error::Stopped | Error::Allocation { .. }) || self.is_sequential() {
             return error;
@@ -302,10 +340,21 @@ impl<M: RowMap> Mapped<M> {
         let known = self.rows.as_deref().unwrap_or_default();
         for (slot, index) in scratch.indices.iter().enumerate() {
             for (at, spec) in self.inner.changed() {
-                let ((shape, row), Some(part)) = (&known[at], &mut scratch.parts[at]) else { continue };
+                let ((shape, row), Some(part)) = (&known[at], &mut scratch.parts[at]) else {
+                    continue;
+                };
                 let rows = &part.as_mut_slice()[slot * row..(slot + 1) * row];
-                let Ok(mut out) = pool::take(spec.fixed().map_or(0, |(_, bytes)| bytes)) else { return error };
-                let block = Block { indices: &[*index], epoch: cx.epoch, shape, rows, out: out.as_mut_slice(), stop: &cx.stop };
+                let Ok(mut out) = pool::take(spec.fixed().map_or(0, |(_, bytes)| bytes)) else {
+                    return error;
+                };
+                let block = Block {
+                    indices: &[*index],
+                    epoch: cx.epoch,
+                    shape,
+                    rows,
+                    out: out.as_mut_slice(),
+                    stop: &cx.stop,
+                };
                 if let Err(error) = self.inner.map.apply(at, block) {
                     return self.inner.misfit(at, error).at_element(self.inner.map.stage(), *index);
                 }
@@ -374,7 +423,12 @@ impl<M: RowMap> Node for Mapped<M> {
         let mut rest = requests;
         while let Some(first) = rest.first().map(|request| request.slot) {
             cx.stop.check()?;
-            let together = rest.iter().take(most).enumerate().take_while(|(at, request)| request.slot == first + at).count();
+            let together = rest
+                .iter()
+                .take(most)
+                .enumerate()
+                .take_while(|(at, request)| request.slot == first + at)
+                .count();
             let (chunk, after) = rest.split_at_mut(together);
             self.run(chunk, out, &mut scratch, cx)?;
             rest = after;
@@ -384,7 +438,14 @@ impl<M: RowMap> Node for Mapped<M> {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, inner) = (self.input.stream(cx)?, Arc::clone(&self.inner));
-        Ok(Box::new(MappedStream { input, inner, cx: cx.clone(), spec: self.input.spec().to_vec(), index: 0, stopped: None }))
+        Ok(Box::new(MappedStream {
+            input,
+            inner,
+            cx: cx.clone(),
+            spec: self.input.spec().to_vec(),
+            index: 0,
+            stopped: None,
+        }))
     }
 }
 
@@ -409,7 +470,8 @@ impl<M: RowMap> Stream for MappedStream<M> {
             Ok(element) => element,
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),
             Err(error) => {
-                // An element that failed before it came here is one all the same: those after it keep their indices.
+                // An element that failed before it came here is one all the same: those after it
+                // keep their indices.
                 self.index += 1;
                 return Some(Err(error));
             }
@@ -433,7 +495,9 @@ impl<M: RowMap> Stream for MappedStream<M> {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let (stopped, parts) = match state {
-            State::List(parts) if parts.len() == 3 => (Some(parts[2].element_as(&self.spec)?), &parts[..2]),
+            State::List(parts) if parts.len() == 3 => {
+                (Some(parts[2].element_as(&self.spec)?), &parts[..2])
+            }
             state => (None, state.list(2)?),
         };
         self.stopped = stopped;
@@ -450,7 +514,8 @@ mod tests {
     use crate::{Casting, DType};
 
     fn numbers(len: usize, width: usize) -> Dataset {
-        let sources = [small_numbers(DType::Int64, &[len, width], 1), small_numbers(DType::UInt8, &[len], 2)];
+        let sources =
+            [small_numbers(DType::Int64, &[len, width], 1), small_numbers(DType::UInt8, &[len], 2)];
         Dataset::from_tensor_slices(sources).unwrap()
     }
 
@@ -465,10 +530,15 @@ mod tests {
                 .cast(&[Some(DType::Float64), Some(DType::Int16)], Casting::Checked)
                 .unwrap();
             for (got, was) in elements(&chain).iter().zip(elements(&input)) {
-                let widened = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap()) as f64 * 0.5 + 1.0;
-                let expected: Vec<u8> = was[0].2.chunks(8).flat_map(|bytes| widened(bytes).to_ne_bytes()).collect();
+                let widened =
+                    |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap()) as f64 * 0.5 + 1.0;
+                let expected: Vec<u8> =
+                    was[0].2.chunks(8).flat_map(|bytes| widened(bytes).to_ne_bytes()).collect();
                 assert_eq!(got[0], (DType::Float64, vec![width], expected));
-                assert_eq!(got[1], (DType::Int16, vec![], i16::from(was[1].2[0]).to_ne_bytes().to_vec()));
+                assert_eq!(
+                    got[1],
+                    (DType::Int16, vec![], i16::from(was[1].2[0]).to_ne_bytes().to_vec())
+                );
             }
         }
     }
@@ -477,14 +547,24 @@ mod tests {
     fn the_first_element_that_fails_is_named_whichever_stage_it_fails_in() {
         let mut values: Vec<i64> = (0..40).collect();
         (values[7], values[21]) = (300, -1);
-        let input = Dataset::from_tensor_slices([Tensor::from_vec(values, &[20, 2]).unwrap()]).unwrap();
-        let cast = failing(&input, &[5, 10]).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap().scale(1.0, 0.0, None).unwrap();
+        let input =
+            Dataset::from_tensor_slices([Tensor::from_vec(values, &[20, 2]).unwrap()]).unwrap();
+        let cast = failing(&input, &[5, 10])
+            .cast(&[Some(DType::UInt8)], Casting::Checked)
+            .unwrap()
+            .scale(1.0, 0.0, None)
+            .unwrap();
         let results = all_ways(&cast, 0);
-        let failed: Vec<(usize, &String)> =
-            results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?))).collect();
+        let failed: Vec<(usize, &String)> = results
+            .iter()
+            .enumerate()
+            .filter_map(|(at, result)| Some((at, result.as_ref().err()?)))
+            .collect();
         assert_eq!(failed.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3, 5, 10]);
         assert!(
-            failed[0].1.starts_with("cast: element 3: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300"),
+            failed[0].1.starts_with(
+                "cast: element 3: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300"
+            ),
             "{}",
             failed[0].1
         );
@@ -494,15 +574,22 @@ mod tests {
     #[test]
     fn a_map_that_changes_nothing_is_its_input() {
         let input = numbers(3, 2);
-        let same =
-            input.cast(&[Some(DType::Int64), None], Casting::Checked).unwrap().scale(2.0, 0.0, Some(&[false, false])).unwrap();
+        let same = input
+            .cast(&[Some(DType::Int64), None], Casting::Checked)
+            .unwrap()
+            .scale(2.0, 0.0, Some(&[false, false]))
+            .unwrap();
         assert_eq!(same.to_string(), input.to_string());
         assert!(same.node.slice(0, 3, &context(0)).is_some());
     }
 
     #[test]
     fn a_stream_goes_on_after_an_error_and_from_a_saved_state_with_the_same_indices() {
-        let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 300, 2, 400, 3], &[5]).unwrap()]).unwrap();
+        let input =
+            Dataset::from_tensor_slices([
+                Tensor::from_vec(vec![1_i64, 300, 2, 400, 3], &[5]).unwrap()
+            ])
+            .unwrap();
         let map = streamed(&input).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap();
         let mut stream = map.stream(&context(0)).unwrap();
         let mut states = vec![stream.save().unwrap()];
@@ -545,7 +632,8 @@ mod tests {
         cx.stop.stop();
         let (mut a, mut b) = (vec![0; 800], vec![0; 400]);
         let mut out = [Rows { bytes: &mut a, row: 8 }, Rows { bytes: &mut b, row: 4 }];
-        let mut requests: Vec<Request> = (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
+        let mut requests: Vec<Request> =
+            (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
         assert!(matches!(map.node.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
     }
 }

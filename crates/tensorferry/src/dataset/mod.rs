@@ -1,7 +1,7 @@
 //! Datasets: arrays as batches, in any order, converted on the way, resumable.
 //!
-//! A [`Dataset`] is a plan: immutable, cheap to clone, and nothing is read until it is iterated. Elements are lists of components
-//! (tensors); whoever has nested structures flattens them.
+//! A [`Dataset`] is a plan: immutable, cheap to clone, and nothing is read until it is iterated.
+//! Elements are lists of components (tensors); whoever has nested structures flattens them.
 //!
 //! # Examples
 //! ```
@@ -156,13 +156,15 @@ impl Dataset {
         self.node.cardinality()
     }
 
-    /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a position.
+    /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a
+    /// position.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
         self.node.is_indexed()
     }
 
-    /// Whether elements are computed in order, by one thread at a time, because a function of the user's is called for them.
+    /// Whether elements are computed in order, by one thread at a time, because a function of the
+    /// user's is called for them.
     #[must_use]
     pub fn is_sequential(&self) -> bool {
         self.node.is_sequential()
@@ -177,7 +179,8 @@ impl Dataset {
     /// Element `index` of the plan's first epoch.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the plan is not indexed or has no such element; what computing the element fails with.
+    /// [`Error::Argument`] if the plan is not indexed or has no such element; what computing the
+    /// element fails with.
     pub fn get(&self, index: u64) -> Result<Element> {
         self.get_in(index, Epoch(0))
     }
@@ -192,13 +195,18 @@ impl Dataset {
             _ => true,
         };
         if !self.is_indexed() || !inside {
-            let what = format!("element {index} of {:?}; indexed: {}", self.cardinality(), self.is_indexed());
+            let what = format!(
+                "element {index} of {:?}; indexed: {}",
+                self.cardinality(),
+                self.is_indexed()
+            );
             return Err(Error::Argument { stage: "get", what });
         }
         self.node.get(index, &Context::new(epoch, Stop::default()))
     }
 
-    /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) | take(7)`.
+    /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) |
+    /// take(7)`.
     #[must_use]
     pub fn plan(&self) -> String {
         self.to_string()
@@ -212,19 +220,27 @@ impl Dataset {
     /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
     pub(crate) fn draws(&self) -> Vec<Seed> {
         let inputs = self.node.inputs();
-        self.deep(|| inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect())
+        self.deep(|| {
+            inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect()
+        })
     }
 
     /// The same plan with what `change` says changed. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
         let seeds_alone = change.resharded.is_none();
         let before = self.node.inputs();
-        let inputs = self.deep(|| before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>())?;
+        let inputs = self.deep(|| {
+            before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()
+        })?;
         let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
         if seeds_alone && same && self.node.drawn_seed().is_none() {
             return Ok(self.clone());
         }
-        Ok(Self { names: self.names.clone(), kept: self.kept.clone(), ..self.node.rebuild(inputs, change)? })
+        Ok(Self {
+            names: self.names.clone(),
+            kept: self.kept.clone(),
+            ..self.node.rebuild(inputs, change)?
+        })
     }
 
     /// Whether this is the very same stage as another dataset's last.

@@ -4,14 +4,20 @@ use super::Dataset;
 use crate::Error;
 use std::sync::Arc;
 
-/// The names of a dataset's components; none where only their numbers are known. They change nothing about the elements.
+/// The names of a dataset's components; none where only their numbers are known. They change
+/// nothing about the elements.
 #[derive(Clone, Default)]
 pub(crate) struct Names(Option<Arc<[Arc<str>]>>);
 
 impl Names {
-    /// The error of a value of component `at`, which is named unless it is the only one and has no name.
+    /// The error of a value of component `at`, which is named unless it is the only one and has no
+    /// name.
     pub(crate) fn misfit(&self, at: usize, components: usize, error: Error) -> Error {
-        if components == 1 && self.0.is_none() { error } else { self.explain(error.in_component(at)) }
+        if components == 1 && self.0.is_none() {
+            error
+        } else {
+            self.explain(error.in_component(at))
+        }
     }
 
     /// The error, naming the component that it is about.
@@ -24,7 +30,8 @@ impl Names {
 }
 
 impl Dataset {
-    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not part of the plan, nor of a state.
+    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
+    /// part of the plan, nor of a state.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -84,7 +91,13 @@ mod tests {
         let named = pairs().with_names(["\"image\"", "\"label\""]);
         let narrow = named.cast(&[None, Some(DType::UInt8)], Casting::Checked).unwrap();
         let batched = narrow.with_names(["a", "b"]).batch(2, false).unwrap().with_names(["c", "d"]);
-        assert!(batched.get(0).unwrap_err().to_string().starts_with("cast: element 1: component \"label\": "));
+        assert!(
+            batched
+                .get(0)
+                .unwrap_err()
+                .to_string()
+                .starts_with("cast: element 1: component \"label\": ")
+        );
     }
 
     #[test]
@@ -95,7 +108,10 @@ mod tests {
             (what().in_component(1).at_element("map", 3), "map: element 3: component 1: no"),
             (what().at_element("filter", 3), "filter: element 3: map: no"),
             (failed("TypeError: map: no").at_element("map", 3), "map: element 3: TypeError: no"),
-            (failed("TypeError: a map: no").at_element("map", 3), "map: element 3: TypeError: a map: no"),
+            (
+                failed("TypeError: a map: no").at_element("map", 3),
+                "map: element 3: TypeError: a map: no",
+            ),
             (failed("no map").at_element("map", 3), "map: element 3: no map"),
         ] {
             assert_eq!(error.to_string(), words);

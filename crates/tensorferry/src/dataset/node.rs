@@ -1,9 +1,10 @@
 //! What every stage of a plan is: a [`Node`], and, while it is iterated in order, a [`Stream`].
 //!
 //! # Rationale
-//! Where element `i` of the result can be computed from `i` alone, a node is *indexed*: position is the whole state of an
-//! iteration, any thread may compute any element, and a batch asks for all its rows in one [`Node::gather`]. Where it cannot
-//! (filter, generators), a node only streams, and its [`Stream`] saves what it needs to go on.
+//! Where element `i` of the result can be computed from `i` alone, a node is *indexed*: position is
+//! the whole state of an iteration, any thread may compute any element, and a batch asks for all
+//! its rows in one [`Node::gather`]. Where it cannot (filter, generators), a node only streams, and
+//! its [`Stream`] saves what it needs to go on.
 
 use super::held::Held;
 use super::promise::keeps;
@@ -34,7 +35,9 @@ impl Value {
     pub fn tensor(&self) -> Result<&Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Dataset(_) => Err(Error::ElementMismatch { what: "the element holds a dataset, not a tensor".into() }),
+            Self::Dataset(_) => Err(Error::ElementMismatch {
+                what: "the element holds a dataset, not a tensor".into(),
+            }),
         }
     }
 
@@ -45,7 +48,9 @@ impl Value {
     pub fn into_tensor(self) -> Result<Tensor> {
         match self {
             Self::Tensor(tensor) => Ok(tensor),
-            Self::Dataset(_) => Err(Error::ElementMismatch { what: "the element holds a dataset, not a tensor".into() }),
+            Self::Dataset(_) => Err(Error::ElementMismatch {
+                what: "the element holds a dataset, not a tensor".into(),
+            }),
         }
     }
 }
@@ -59,16 +64,22 @@ impl From<Tensor> for Value {
 /// One element: its components in the order of the flattened structure.
 pub type Element = Vec<Value>;
 
-/// Which round over its input a stage is in: part of the key of every shuffle. A plan's own rounds are numbered 0, 1, 2, ...
+/// Which round over its input a stage is in: part of the key of every shuffle. A plan's own rounds
+/// are numbered 0, 1, 2, ...
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The epoch of a `repeat`'s input in its `round`. Of the first pass over a plan they are 0, 1, 2, ... again, so that
-    /// `shuffle().repeat()` orders its rounds as iterating `shuffle()` anew each time would.
+    /// The epoch of a `repeat`'s input in its `round`. Of the first pass over a plan they are 0, 1,
+    /// 2, ... again, so that `shuffle().repeat()` orders its rounds as iterating `shuffle()` anew
+    /// each time would.
     #[must_use]
     pub(crate) fn child(self, round: u64) -> Self {
-        if self.0 == 0 { Self(round) } else { Self(super::random::mix(self.0 ^ super::random::mix(round.wrapping_add(1)))) }
+        if self.0 == 0 {
+            Self(round)
+        } else {
+            Self(super::random::mix(self.0 ^ super::random::mix(round.wrapping_add(1))))
+        }
     }
 }
 
@@ -124,11 +135,15 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub(crate) fn and(self, other: Self) -> Self {
-        Self { windows: self.windows.saturating_add(other.windows), groups: self.groups.saturating_add(other.groups) }
+        Self {
+            windows: self.windows.saturating_add(other.windows),
+            groups: self.groups.saturating_add(other.groups),
+        }
     }
 }
 
-/// Where [`Node::gather`] writes one component: packed rows, native byte order, in the dtype of the node's spec.
+/// Where [`Node::gather`] writes one component: packed rows, native byte order, in the dtype of the
+/// node's spec.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     /// All rows, one after the other.
@@ -137,10 +152,12 @@ pub(crate) struct Rows<'a> {
     pub(crate) row: usize,
 }
 
-/// The first requests that ask for rows that follow one another, for slots that do so too: how many.
+/// The first requests that ask for rows that follow one another, for slots that do so too: how
+/// many.
 pub(crate) fn run(requests: &[Request]) -> usize {
     let follows = |pair: &&[Request]| {
-        pair[0].index.checked_add(1) == Some(pair[1].index) && pair[0].slot.checked_add(1) == Some(pair[1].slot)
+        pair[0].index.checked_add(1) == Some(pair[1].index)
+            && pair[0].slot.checked_add(1) == Some(pair[1].slot)
     };
     requests.windows(2).take_while(follows).count() + 1
 }
@@ -173,9 +190,10 @@ pub(crate) trait Node: Send + Sync {
         Vec::new()
     }
 
-    /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`. Everything that changes what the elements
-    /// are has to stand in it, and nothing else (no seed that was drawn, see [`Node::drawn_seed`]): states of plans whose
-    /// descriptions differ are refused.
+    /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`.
+    /// Everything that changes what the elements are has to stand in it, and nothing else (no seed
+    /// that was drawn, see [`Node::drawn_seed`]): states of plans whose descriptions differ are
+    /// refused.
     fn describe(&self) -> String;
 
     /// The same stage over other inputs, given in the order of [`Node::inputs`].
@@ -189,32 +207,37 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// What the description does not tell of where the elements come from or what becomes of them: which arrays, which functions. Plans
-    /// that are written again count their epochs together only if it is the same.
+    /// What the description does not tell of where the elements come from or what becomes of them:
+    /// which arrays, which functions. Plans that are written again count their epochs together only
+    /// if it is the same.
     fn identity(&self) -> u64 {
         0
     }
 
-    /// Whether this is a part of another dataset's elements, handed out as an element: its passes are nobody else's.
+    /// Whether this is a part of another dataset's elements, handed out as an element: its passes
+    /// are nobody else's.
     fn is_window(&self) -> bool {
         false
     }
 
-    /// Whether there may be fewer elements than [`Node::cardinality`] says, as tf.data's `repeat` of a source of unknown length has it.
+    /// Whether there may be fewer elements than [`Node::cardinality`] says, as tf.data's `repeat`
+    /// of a source of unknown length has it.
     fn may_end_early(&self) -> bool {
         self.inputs().iter().any(|input| input.node.may_end_early())
     }
 
-    /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown cardinality cannot.)
+    /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown
+    /// cardinality cannot.)
     fn is_indexed(&self) -> bool;
 
-    /// Whether elements have to be computed one after the other, in order, on one thread: functions of the user's.
+    /// Whether elements have to be computed one after the other, in order, on one thread: functions
+    /// of the user's.
     fn is_sequential(&self) -> bool {
         self.inputs().iter().any(|input| input.node.is_sequential())
     }
 
-    /// Whether elements come from files that are read, so that those that lie together are best had together, and all are best begun
-    /// before they are asked for.
+    /// Whether elements come from files that are read, so that those that lie together are best had
+    /// together, and all are best begun before they are asked for.
     fn reads_files(&self) -> bool {
         self.inputs().iter().any(|input| input.node.reads_files())
     }
@@ -232,37 +255,46 @@ pub(crate) trait Node: Send + Sync {
     /// Element `index`, which is less than the cardinality. Only of indexed nodes.
     fn get(&self, index: u64, cx: &Context) -> Result<Element>;
 
-    /// Elements `start..start + len`, stacked, in no time: without a copy: `None` if they do not lie in memory so, cannot be shared, or are not
-    /// aligned for frameworks.
+    /// Elements `start..start + len`, stacked, in no time: without a copy: `None` if they do not
+    /// lie in memory so, cannot be shared, or are not aligned for frameworks.
     fn slice(&self, _start: u64, _len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         None
     }
 
-    /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed nodes all of whose components are
-    /// tensors of known shape. The requests may be overwritten.
+    /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed
+    /// nodes all of whose components are tensors of known shape. The requests may be overwritten.
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         gather_each(self, requests, out, cx)
     }
 
-    /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each: what `components` asks for, so that
-    /// nobody reads what nobody wants. A node that has no better way computes all of them.
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each:
+    /// what `components` asks for, so that nobody reads what nobody wants. A node that has no
+    /// better way computes all of them.
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         gather_all_for_some(self, which, requests, out, cx)
     }
 
-    /// How far ahead of the consumer the user wants elements of this stage to be computed. Changes nothing about the elements.
+    /// How far ahead of the consumer the user wants elements of this stage to be computed. Changes
+    /// nothing about the elements.
     fn read_ahead(&self) -> Option<super::ReadAhead> {
         None
     }
 
-    /// The dataset whose consecutive elements this stage stacks, if it is indexed and nothing else happens to them: then a row can be
-    /// had without the batch it is in.
+    /// The dataset whose consecutive elements this stage stacks, if it is indexed and nothing else
+    /// happens to them: then a row can be had without the batch it is in.
     fn rows(&self) -> Option<Dataset> {
         None
     }
 
-    /// How many of its input's elements the first `position` elements are made of, if that is a matter of arithmetic: then a run that
-    /// goes on with another number of shards before this stage knows where they had come to.
+    /// How many of its input's elements the first `position` elements are made of, if that is a
+    /// matter of arithmetic: then a run that goes on with another number of shards before this
+    /// stage knows where they had come to.
     fn consumed(&self, _position: u64) -> Option<u64> {
         None
     }
@@ -272,25 +304,33 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// One pass over the elements in order. Indexed nodes need not say how: see [`Dataset::stream`].
+    /// One pass over the elements in order. Indexed nodes need not say how: see
+    /// [`Dataset::stream`].
     fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
     }
 }
 
-/// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a time.
+/// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a
+/// time.
 pub(crate) const MADE_ROWS: usize = 1 << 20;
 
 /// [`Node::get`] by [`Node::gather`], of a node all of whose components are tensors of known shape.
-pub(crate) fn get_by_gather(node: &(impl Node + ?Sized), index: u64, cx: &Context) -> Result<Element> {
+pub(crate) fn get_by_gather(
+    node: &(impl Node + ?Sized),
+    index: u64,
+    cx: &Context,
+) -> Result<Element> {
     let mut parts = Vec::with_capacity(node.spec().len());
     for spec in super::spec::tensors(node.spec(), "get")? {
         let shape = spec.shape.as_fixed().ok_or_else(|| not_indexed("get"))?;
         let layout = Layout::contiguous(&shape, spec.dtype.size())?;
         parts.push((spec.dtype, pool::take(layout.nbytes())?, layout));
     }
-    let mut out: Vec<Rows<'_>> =
-        parts.iter_mut().map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() }).collect();
+    let mut out: Vec<Rows<'_>> = parts
+        .iter_mut()
+        .map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() })
+        .collect();
     node.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
     drop(out);
     let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
@@ -300,7 +340,12 @@ pub(crate) fn get_by_gather(node: &(impl Node + ?Sized), index: u64, cx: &Contex
 }
 
 /// [`Node::gather`] by [`Node::get`], one element after the other.
-pub(crate) fn gather_each(node: &(impl Node + ?Sized), requests: &[Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+pub(crate) fn gather_each(
+    node: &(impl Node + ?Sized),
+    requests: &[Request],
+    out: &mut [Rows<'_>],
+    cx: &Context,
+) -> Result<()> {
     for request in requests {
         cx.stop.check()?;
         let element = node.get(request.index, cx)?;
@@ -314,7 +359,8 @@ pub(crate) fn gather_each(node: &(impl Node + ?Sized), requests: &[Request], out
 /// What [`Node::rebuild`] is to change on the way. See [`super::state`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
-    /// Seeds to put in the place of drawn ones, in the order in which [`Dataset::drawn_seeds`] lists them.
+    /// Seeds to put in the place of drawn ones, in the order in which [`Dataset::drawn_seeds`]
+    /// lists them.
     pub(crate) seeds: std::collections::VecDeque<u64>,
     /// Where the old shards of a run that resumes on another number of them had come to.
     pub(crate) resharded: Option<super::state::Resharded>,
@@ -322,8 +368,9 @@ pub(crate) struct Change {
 
 /// One pass over a stage, in order.
 pub(crate) trait Stream: Send {
-    /// The next element; `None` at the end. After an error the stream goes on with the element after it. After [`Error::Stopped`],
-    /// which every stage passes on at once, it goes on as if it had not been asked: nothing that it has read is lost.
+    /// The next element; `None` at the end. After an error the stream goes on with the element
+    /// after it. After [`Error::Stopped`], which every stage passes on at once, it goes on as if it
+    /// had not been asked: nothing that it has read is lost.
     fn next(&mut self) -> Option<Result<Element>>;
 
     /// Goes back by the element that came last, if that costs nothing.
@@ -343,7 +390,10 @@ pub(crate) trait Stream: Send {
 
 /// What [`Node::get`] of a stage that only streams returns.
 pub(crate) fn not_indexed(stage: &'static str) -> Error {
-    Error::Argument { stage, what: "its elements come one after the other, none by its index. Iterate.".into() }
+    Error::Argument {
+        stage,
+        what: "its elements come one after the other, none by its index. Iterate.".into(),
+    }
 }
 
 /// Checks that an element that a function or a generator made is as promised.
@@ -352,7 +402,11 @@ pub(crate) fn not_indexed(stage: &'static str) -> Error {
 /// [`Error::ElementMismatch`], naming the component.
 pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
     if element.len() != spec.len() {
-        let what = format!("{} components where the dataset's element_spec has {}", element.len(), spec.len());
+        let what = format!(
+            "{} components where the dataset's element_spec has {}",
+            element.len(),
+            spec.len()
+        );
         return Err(Error::ElementMismatch { what });
     }
     for (at, (value, part)) in element.iter().zip(spec).enumerate() {
@@ -361,11 +415,20 @@ pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
                 Ok(()) => continue,
                 Err(error) => error.to_string(),
             },
-            (Value::Dataset(dataset), Component::Dataset(spec)) if keeps(dataset.spec(), spec) == Some(true) => continue,
-            (Value::Dataset(dataset), _) => {
-                format!("{} where the dataset's element_spec says {part}", Component::Dataset(dataset.spec().to_vec()))
+            (Value::Dataset(dataset), Component::Dataset(spec))
+                if keeps(dataset.spec(), spec) == Some(true) =>
+            {
+                continue;
             }
-            (Value::Tensor(_), Component::Dataset(_)) => format!("a tensor where the dataset's element_spec says {part}"),
+            (Value::Dataset(dataset), _) => {
+                format!(
+                    "{} where the dataset's element_spec says {part}",
+                    Component::Dataset(dataset.spec().to_vec())
+                )
+            }
+            (Value::Tensor(_), Component::Dataset(_)) => {
+                format!("a tensor where the dataset's element_spec says {part}")
+            }
         };
         return Err(Error::ElementMismatch { what: wrong }.in_component(at));
     }
@@ -390,8 +453,8 @@ pub(crate) fn write_some<N: Node + ?Sized>(
     Ok(())
 }
 
-/// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown away; element by element where a
-/// component that is not wanted cannot be gathered.
+/// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown
+/// away; element by element where a component that is not wanted cannot be gathered.
 fn gather_all_for_some<N: Node + ?Sized>(
     node: &N,
     which: &[usize],
@@ -399,17 +462,23 @@ fn gather_all_for_some<N: Node + ?Sized>(
     out: &mut [Rows<'_>],
     cx: &Context,
 ) -> Result<()> {
-    let fixed: Option<Vec<usize>> = node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
+    let fixed: Option<Vec<usize>> =
+        node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
     let twice = which.iter().enumerate().any(|(at, component)| which[..at].contains(component));
-    let (Some(bytes), false) = (fixed, twice) else { return write_some(node, which, requests, out, cx) };
+    let (Some(bytes), false) = (fixed, twice) else {
+        return write_some(node, which, requests, out, cx);
+    };
     let slots = requests.iter().map(|request| request.slot + 1).max().unwrap_or(0);
     let mut unwanted = Vec::new();
     for (component, row) in bytes.iter().enumerate() {
         let len = if which.contains(&component) { 0 } else { row.saturating_mul(slots) };
         unwanted.push(pool::take(len)?);
     }
-    let mut all: Vec<Rows<'_>> =
-        unwanted.iter_mut().zip(&bytes).map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row }).collect();
+    let mut all: Vec<Rows<'_>> = unwanted
+        .iter_mut()
+        .zip(&bytes)
+        .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
+        .collect();
     for (&component, rows) in which.iter().zip(out) {
         all[component] = rows.reborrow();
     }
@@ -431,7 +500,11 @@ pub(crate) fn normalise_bools(bytes: &mut [u8]) {
 /// Copies a tensor's elements, row-major, into bytes that have room for just them.
 pub(crate) fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
     if tensor.layout().nbytes() != out.len() {
-        let what = format!("an element of {} bytes where {} were promised", tensor.layout().nbytes(), out.len());
+        let what = format!(
+            "an element of {} bytes where {} were promised",
+            tensor.layout().nbytes(),
+            out.len()
+        );
         return Err(Error::ElementMismatch { what });
     }
     let view = tensor.as_view();
@@ -460,7 +533,11 @@ pub(crate) fn packed(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// A tensor of recycled memory that `fill` writes.
-pub(crate) fn filled(dtype: crate::DType, shape: &[usize], fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Tensor> {
+pub(crate) fn filled(
+    dtype: crate::DType,
+    shape: &[usize],
+    fill: impl FnOnce(&mut [u8]) -> Result<()>,
+) -> Result<Tensor> {
     let layout = Layout::contiguous(shape, dtype.size())?;
     let mut buffer = pool::take(layout.nbytes())?;
     fill(buffer.as_mut_slice())?;

@@ -72,11 +72,15 @@ pub(super) fn numbers(dataset: &Dataset) -> Result<Vec<i64>> {
     Ok(rows(dataset)?.concat())
 }
 
-/// `0..n`, and 1000 times something of the epoch: what a shuffle before a stage shows of its epochs.
+/// `0..n`, and 1000 times something of the epoch: what a shuffle before a stage shows of its
+/// epochs.
 struct Epochal(u64, Vec<Component>);
 
 fn epochal(n: u64) -> Dataset {
-    Dataset::of(Epochal(n, vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[])))]))
+    Dataset::of(Epochal(
+        n,
+        vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[])))],
+    ))
 }
 
 fn epochal_value(index: u64, epoch: Epoch) -> i64 {
@@ -156,11 +160,15 @@ impl Case {
     }
 
     fn take(&self, count: usize) -> Self {
-        self.then(self.dataset.take(Some(count as u64)), move |list| list.into_iter().take(count).collect())
+        self.then(self.dataset.take(Some(count as u64)), move |list| {
+            list.into_iter().take(count).collect()
+        })
     }
 
     fn skip(&self, count: usize) -> Self {
-        self.then(self.dataset.skip(Some(count as u64)), move |list| list.into_iter().skip(count).collect())
+        self.then(self.dataset.skip(Some(count as u64)), move |list| {
+            list.into_iter().skip(count).collect()
+        })
     }
 
     fn shard(&self, num: usize, index: usize) -> Result<Self> {
@@ -170,13 +178,16 @@ impl Case {
 
     fn enumerate(&self, start: i64) -> Self {
         let number = |(number, row): (i64, Vec<i64>)| std::iter::once(number).chain(row).collect();
-        self.then(self.dataset.enumerate(start), move |list| (start..).zip(list).map(number).collect())
+        self.then(self.dataset.enumerate(start), move |list| {
+            (start..).zip(list).map(number).collect()
+        })
     }
 
     fn zip(&self, other: &Self) -> Result<Self> {
         let dataset = Dataset::zip(vec![self.dataset.clone(), other.dataset.clone()])?;
         let (a, b) = (Rc::clone(&self.list), Rc::clone(&other.list));
-        let list = move |epoch| a(epoch).into_iter().zip(b(epoch)).map(|(a, b)| [a, b].concat()).collect();
+        let list =
+            move |epoch| a(epoch).into_iter().zip(b(epoch)).map(|(a, b)| [a, b].concat()).collect();
         Ok(Self { dataset, list: Rc::new(list) })
     }
 
@@ -188,7 +199,9 @@ impl Case {
 
     fn components(&self, which: Vec<usize>) -> Result<Self> {
         let dataset = self.dataset.components(&which)?;
-        Ok(self.then(dataset, move |list| list.iter().map(|row| which.iter().map(|at| row[*at]).collect()).collect()))
+        Ok(self.then(dataset, move |list| {
+            list.iter().map(|row| which.iter().map(|at| row[*at]).collect()).collect()
+        }))
     }
 
     fn cache(&self) -> Self {
@@ -223,9 +236,12 @@ impl Case {
             12 => self.map(draw(3) == 0),
             13 => {
                 let (size, drop) = (1 + draw(4), draw(2) == 0);
-                let whole = move |list: List| if drop { list.len() / size * size } else { list.len() };
+                let whole =
+                    move |list: List| if drop { list.len() / size * size } else { list.len() };
                 let dataset = self.dataset.batch(size, drop)?.unbatch()?;
-                self.then(dataset, move |list| list.iter().take(whole(list.clone())).cloned().collect())
+                self.then(dataset, move |list| {
+                    list.iter().take(whole(list.clone())).cloned().collect()
+                })
             }
             14 => {
                 let sizes: Vec<usize> = (0..1 + draw(3)).map(|_| 1 + draw(3)).collect();
@@ -243,17 +259,27 @@ fn in_epoch(epoch: Epoch) -> Context {
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
     let mut stream = dataset.stream(&in_epoch(epoch))?;
     // One more than expected, should it not end.
-    let all = std::iter::from_fn(|| stream.next()).take(list.len() + 1).map(|element| values(&element?));
+    let all =
+        std::iter::from_fn(|| stream.next()).take(list.len() + 1).map(|element| values(&element?));
     assert_eq!(all.collect::<Result<List>>()?, *list, "{dataset} in {epoch:?}");
     assert!(stream.next().is_none(), "{dataset}: an element after the end");
     Ok(())
 }
 
 /// Elements by index, gathered in any order and more than once, and in batches.
-fn check_indexed(dataset: &Dataset, list: &List, epoch: Epoch, draw: &mut impl FnMut(usize) -> usize) -> Result<()> {
+fn check_indexed(
+    dataset: &Dataset,
+    list: &List,
+    epoch: Epoch,
+    draw: &mut impl FnMut(usize) -> usize,
+) -> Result<()> {
     let cx = in_epoch(epoch);
     for (index, row) in (0_u64..).zip(list) {
-        assert_eq!(values(&dataset.node.get(index, &cx)?)?, *row, "{dataset}: element {index} in {epoch:?}");
+        assert_eq!(
+            values(&dataset.node.get(index, &cx)?)?,
+            *row,
+            "{dataset}: element {index} in {epoch:?}"
+        );
     }
     if list.is_empty() {
         return Ok(());
@@ -262,18 +288,30 @@ fn check_indexed(dataset: &Dataset, list: &List, epoch: Epoch, draw: &mut impl F
     let width = dataset.spec().len();
     let mut memory = vec![vec![0_u8; 8 * wanted.len()]; width];
     let mut out: Vec<Rows<'_>> = memory.iter_mut().map(|bytes| Rows { bytes, row: 8 }).collect();
-    let mut requests: Vec<Request> = wanted.iter().enumerate().map(|(slot, &at)| Request { index: at as u64, slot }).collect();
+    let mut requests: Vec<Request> =
+        wanted.iter().enumerate().map(|(slot, &at)| Request { index: at as u64, slot }).collect();
     dataset.node.gather(&mut requests, &mut out, &cx)?;
     for (component, bytes) in memory.iter().enumerate() {
-        let gathered: Vec<i64> = bytes.chunks_exact(8).map(|bytes| i64::from_ne_bytes(bytes.try_into().unwrap())).collect();
+        let gathered: Vec<i64> = bytes
+            .chunks_exact(8)
+            .map(|bytes| i64::from_ne_bytes(bytes.try_into().unwrap()))
+            .collect();
         let expected: Vec<i64> = wanted.iter().map(|&at| list[at][component]).collect();
-        assert_eq!(gathered, expected, "{dataset}: component {component} of {wanted:?} in {epoch:?}");
+        assert_eq!(
+            gathered, expected,
+            "{dataset}: component {component} of {wanted:?} in {epoch:?}"
+        );
     }
     let size = 1 + draw(5);
     let batches = dataset.batch(size, false)?;
     for (at, rows) in (0_u64..).zip(list.chunks(size)) {
-        let expected: Vec<i64> = (0..width).flat_map(|component| rows.iter().map(move |row| row[component])).collect();
-        assert_eq!(values(&batches.node.get(at, &cx)?)?, expected, "{batches}: batch {at} in {epoch:?}");
+        let expected: Vec<i64> =
+            (0..width).flat_map(|component| rows.iter().map(move |row| row[component])).collect();
+        assert_eq!(
+            values(&batches.node.get(at, &cx)?)?,
+            expected,
+            "{batches}: batch {at} in {epoch:?}"
+        );
     }
     Ok(())
 }
@@ -300,7 +338,8 @@ fn check_case(case: &Case, draw: &mut impl FnMut(usize) -> usize) -> Result<()> 
 }
 
 #[test]
-fn random_chains_agree_with_lists_however_they_are_read_and_wherever_they_are_resumed() -> Result<()> {
+fn random_chains_agree_with_lists_however_they_are_read_and_wherever_they_are_resumed() -> Result<()>
+{
     let (mut indexed, mut long) = (0, 0);
     for seed in 0..600 {
         let mut count = 0;
@@ -318,6 +357,9 @@ fn random_chains_agree_with_lists_however_they_are_read_and_wherever_they_are_re
         long += u32::from((case.list)(Epoch(0)).len() > 3);
         check_case(&case, &mut draw)?;
     }
-    assert!(indexed > 150 && indexed < 500 && long > 200, "the chains are of one sort only: {indexed} indexed, {long} long");
+    assert!(
+        indexed > 150 && indexed < 500 && long > 200,
+        "the chains are of one sort only: {indexed} indexed, {long} long"
+    );
     Ok(())
 }

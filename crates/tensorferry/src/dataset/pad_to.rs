@@ -18,8 +18,9 @@ struct PadTo {
 }
 
 impl Dataset {
-    /// Elements padded at the ends of their dimensions to `lens`; one that is `None` keeps its length. `value` is a scalar that every
-    /// dtype to pad holds. (To the longest of a batch pads [`Dataset::padded_batch`].)
+    /// Elements padded at the ends of their dimensions to `lens`; one that is `None` keeps its
+    /// length. `value` is a scalar that every dtype to pad holds. (To the longest of a batch pads
+    /// [`Dataset::padded_batch`].)
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -31,10 +32,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if the value is no scalar, if a component to pad has another number of dimensions or is larger, as far as that is
-    /// known, or if `which` does not say something of each component; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype
-    /// does not hold the value. What can only be known of each element is an error when it is computed.
-    pub fn pad_to(&self, lens: &[Option<usize>], value: Tensor, which: Option<&[bool]>) -> Result<Self> {
+    /// [`Error::Argument`] if the value is no scalar, if a component to pad has another number of
+    /// dimensions or is larger, as far as that is known, or if `which` does not say something of
+    /// each component; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype does not
+    /// hold the value. What can only be known of each element is an error when it is computed.
+    pub fn pad_to(
+        &self,
+        lens: &[Option<usize>],
+        value: Tensor,
+        which: Option<&[bool]>,
+    ) -> Result<Self> {
         if value.layout().ndim() != 0 {
             return Err(Error::Argument {
                 stage: STAGE,
@@ -47,7 +54,12 @@ impl Dataset {
             None => Ok(Vec::new()),
         };
         let values = changes.iter().enumerate().map(in_dtype).collect::<Result<_>>()?;
-        let map = PadTo { lens: lens.to_vec(), value: packed(&value)?, which: which.map(<[bool]>::to_vec), values };
+        let map = PadTo {
+            lens: lens.to_vec(),
+            value: packed(&value)?,
+            which: which.map(<[bool]>::to_vec),
+            values,
+        };
         Ok(mapped(self, map, changes))
     }
 }
@@ -55,15 +67,24 @@ impl Dataset {
 /// The bytes of the value in a component's dtype.
 fn scalar(value: &Tensor, spec: &TensorSpec) -> Result<Vec<u8>> {
     let mut bytes = vec![0; spec.dtype.size()];
-    convert_into(&value.as_view(), &mut ViewMut::from_bytes(spec.dtype, &mut bytes, &[])?, Casting::Checked)?;
+    convert_into(
+        &value.as_view(),
+        &mut ViewMut::from_bytes(spec.dtype, &mut bytes, &[])?,
+        Casting::Checked,
+    )?;
     Ok(bytes)
 }
 
 /// What a component becomes.
 fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
-    let Some(dims) = spec.shape.dims() else { return Ok(TensorSpec::new(spec.dtype, Shape::new(lens.iter().copied()))) };
+    let Some(dims) = spec.shape.dims() else {
+        return Ok(TensorSpec::new(spec.dtype, Shape::new(lens.iter().copied())));
+    };
     fits(lens, dims)?;
-    Ok(TensorSpec::new(spec.dtype, Shape::new(lens.iter().zip(dims).map(|(len, dim)| len.or(*dim)))))
+    Ok(TensorSpec::new(
+        spec.dtype,
+        Shape::new(lens.iter().zip(dims).map(|(len, dim)| len.or(*dim))),
+    ))
 }
 
 /// Checks that dimensions, as far as they are known, are no longer than what they are padded to.
@@ -79,7 +100,8 @@ fn fits(lens: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(
     let long = |(len, dim): (&Option<usize>, &Option<usize>)| matches!((len, dim), (Some(len), Some(dim)) if dim > len);
     if lens.iter().zip(dims).any(long) {
         return Err(format!(
-            "it is larger than the shape to pad to, {}. Crop it first, with random_crop, or leave it out with which=.",
+            "it is larger than the shape to pad to, {}. Crop it first, with random_crop, or leave \
+            it out with which=.",
             words(lens)
         ));
     }
@@ -124,7 +146,9 @@ impl RowMap for PadTo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::all_ways::{all_ways, context, elements, shapeless, small_numbers, tensor, values};
+    use super::super::all_ways::{
+        all_ways, context, elements, shapeless, small_numbers, tensor, values,
+    };
     use super::super::testing::{assert_rebuilds, assert_resumes, counting};
     use super::*;
     use crate::DType;
@@ -148,20 +172,32 @@ mod tests {
         ];
         for dtype in DType::ALL {
             for (shape, lens) in cases {
-                let input = Dataset::from_tensor_slices([small_numbers(dtype, &[&[40], shape].concat(), 1)]).unwrap();
+                let input = Dataset::from_tensor_slices([small_numbers(
+                    dtype,
+                    &[&[40], shape].concat(),
+                    1,
+                )])
+                .unwrap();
                 let padded = input.pad_to(lens, value(1), None).unwrap();
                 for (got, was) in elements(&padded).iter().zip(elements(&input)) {
-                    let target: Vec<usize> = lens.iter().zip(shape).map(|(len, dim)| len.unwrap_or(*dim)).collect();
+                    let target: Vec<usize> =
+                        lens.iter().zip(shape).map(|(len, dim)| len.unwrap_or(*dim)).collect();
                     assert_eq!((got[0].0, &got[0].1), (dtype, &target));
-                    let one =
-                        values(&(dtype, vec![], super::scalar(&value(1), &TensorSpec::new(dtype, Shape::fixed(&[]))).unwrap()));
+                    let one = values(&(
+                        dtype,
+                        vec![],
+                        super::scalar(&value(1), &TensorSpec::new(dtype, Shape::fixed(&[])))
+                            .unwrap(),
+                    ));
                     let before = values(&was[0]);
                     for (place, got) in values(&got[0]).into_iter().enumerate() {
                         // The obvious way: where the place would be in the element.
                         let mut rest = place;
-                        let at: Vec<usize> = target.iter().rev().map(|len| (rest % len, rest /= len).0).collect();
+                        let at: Vec<usize> =
+                            target.iter().rev().map(|len| (rest % len, rest /= len).0).collect();
                         let inside = at.iter().rev().zip(shape).all(|(at, len)| at < len);
-                        let flat = at.iter().rev().zip(shape).fold(0, |flat, (at, len)| flat * len + at);
+                        let flat =
+                            at.iter().rev().zip(shape).fold(0, |flat, (at, len)| flat * len + at);
                         let expected: &Value = if inside { &before[flat] } else { &one[0] };
                         assert_eq!(&got, expected, "{dtype} {shape:?} {lens:?}");
                     }
@@ -175,41 +211,61 @@ mod tests {
         let element = |len: usize| Ok(vec![Tensor::from_vec(vec![7_i32; len], &[len])?.into()]);
         let ragged = [2, 0, 3].map(element).into_iter().collect::<Result<Vec<_>>>().unwrap();
         let spec = vec![Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])))];
-        let padded = Dataset::from_elements(ragged, spec).unwrap().pad_to(&[Some(3)], value(-1), None).unwrap();
+        let padded = Dataset::from_elements(ragged, spec)
+            .unwrap()
+            .pad_to(&[Some(3)], value(-1), None)
+            .unwrap();
         let batch = padded.batch(3, false).unwrap().get(0).unwrap();
         let batch = batch[0].tensor().unwrap();
         assert_eq!(batch.shape(), [3, 3]);
-        assert_eq!(batch.view::<i32>().unwrap().as_slice(), Some(&[7, 7, -1, -1, -1, -1, 7, 7, 7][..]));
+        assert_eq!(
+            batch.view::<i32>().unwrap().as_slice(),
+            Some(&[7, 7, -1, -1, -1, -1, 7, 7, 7][..])
+        );
     }
 
     #[test]
     fn what_cannot_be_padded_is_refused_when_it_is_built_or_at_its_element() {
-        let input = Dataset::from_tensor_slices([small_numbers(DType::UInt8, &[4, 2, 3], 1)]).unwrap();
-        let error = |lens: &[Option<usize>], value: Tensor| input.pad_to(lens, value, None).err().unwrap().to_string();
+        let input =
+            Dataset::from_tensor_slices([small_numbers(DType::UInt8, &[4, 2, 3], 1)]).unwrap();
+        let error = |lens: &[Option<usize>], value: Tensor| {
+            input.pad_to(lens, value, None).err().unwrap().to_string()
+        };
+        assert!(error(&[Some(1), None], value(0)).starts_with(
+            "pad_to: component 0 (uint8[2, 3]): it is larger than the shape to pad to, [1, None]."
+        ));
         assert!(
-            error(&[Some(1), None], value(0))
-                .starts_with("pad_to: component 0 (uint8[2, 3]): it is larger than the shape to pad to, [1, None].")
+            error(&[Some(3)], value(0))
+                .contains("it has 2 dimensions, the shape to pad to, [3], has 1")
         );
-        assert!(error(&[Some(3)], value(0)).contains("it has 2 dimensions, the shape to pad to, [3], has 1"));
         assert!(error(&[None, Some(4)], value(-1)).starts_with("int64 -> uint8"));
-        assert!(error(&[None, Some(4)], tensor(DType::Complex64, &[], &[0; 8])).contains("complex64 -> uint8"));
         assert!(
-            error(&[None, Some(4)], small_numbers(DType::UInt8, &[1], 1)).contains("value has to be a scalar, not of shape [1]")
+            error(&[None, Some(4)], tensor(DType::Complex64, &[], &[0; 8]))
+                .contains("complex64 -> uint8")
+        );
+        assert!(
+            error(&[None, Some(4)], small_numbers(DType::UInt8, &[1], 1))
+                .contains("value has to be a scalar, not of shape [1]")
         );
         let late = shapeless(&input).pad_to(&[Some(1), Some(3)], value(0), None).unwrap();
         let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
-        assert!(failed.starts_with("pad_to: element 3: component 0, of shape [2, 3]: it is larger"), "{failed}");
+        assert!(
+            failed.starts_with("pad_to: element 3: component 0, of shape [2, 3]: it is larger"),
+            "{failed}"
+        );
         assert_eq!(all_ways(&late, 0).iter().filter(|result| result.is_err()).count(), 4);
     }
 
     #[test]
     fn a_plan_tells_shapes_and_values_apart() {
-        let input = Dataset::from_tensor_slices([small_numbers(DType::Float32, &[4, 2], 1)]).unwrap();
+        let input =
+            Dataset::from_tensor_slices([small_numbers(DType::Float32, &[4, 2], 1)]).unwrap();
         let half = Tensor::from_vec(vec![0.5_f64], &[]).unwrap();
         let padded = input.pad_to(&[Some(4)], half, Some(&[true])).unwrap();
         assert!(padded.to_string().ends_with(" | pad_to([4], 0.5, which=[0])"), "{padded}");
         assert!(!padded.depends_on_epoch());
-        let dataset = counting(13).batch(4, false).unwrap().pad_to(&[Some(4)], value(-1), None).unwrap();
+        let dataset =
+            counting(13).batch(4, false).unwrap().pad_to(&[Some(4)], value(-1), None).unwrap();
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }

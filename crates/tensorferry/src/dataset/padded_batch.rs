@@ -38,10 +38,11 @@ struct PaddedBatch {
 }
 
 impl Dataset {
-    /// Stacks each `size` consecutive elements, whose shapes may differ, along a new first dimension. Each is padded at its ends to
-    /// `padded_shapes`, one for each component, whose unknown dimensions are the longest of the batch; without them, to the dimensions
-    /// that the input's specification knows and the longest of the batch in the others. `padding_values` are scalars, 0 or false where
-    /// there is `None`.
+    /// Stacks each `size` consecutive elements, whose shapes may differ, along a new first
+    /// dimension. Each is padded at its ends to `padded_shapes`, one for each component, whose
+    /// unknown dimensions are the longest of the batch; without them, to the dimensions that the
+    /// input's specification knows and the longest of the batch in the others. `padding_values` are
+    /// scalars, 0 or false where there is `None`.
     ///
     /// ```
     /// use tensorferry::{DType, Tensor, dataset::{Component, Dataset, Shape, TensorSpec}};
@@ -56,10 +57,10 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `size` is 0, an element holds datasets or a component has an unknown number of dimensions, or if the
-    /// shapes are not one for each component, of its number of dimensions, and no smaller than it is known to be;
-    /// [`Error::ElementMismatch`] if a padding value is of another dtype than its component. Of one component, in
-    /// [`Error::InComponent`].
+    /// [`Error::Argument`] if `size` is 0, an element holds datasets or a component has an unknown
+    /// number of dimensions, or if the shapes are not one for each component, of its number of
+    /// dimensions, and no smaller than it is known to be; [`Error::ElementMismatch`] if a padding
+    /// value is of another dtype than its component. Of one component, in [`Error::InComponent`].
     pub fn padded_batch(
         &self,
         size: usize,
@@ -84,22 +85,31 @@ impl PaddedBatch {
         let parts = spec::tensors(input.spec(), "padded_batch")?;
         let lens = [asked.shapes.as_ref().map(Vec::len), asked.values.as_ref().map(Vec::len)];
         if let Some(len) = lens.into_iter().flatten().find(|len| *len != parts.len()) {
-            return Err(wrong(format!("{len} padded shapes or values were given for elements of {} components", parts.len())));
+            return Err(wrong(format!(
+                "{len} padded shapes or values were given for elements of {} components",
+                parts.len()
+            )));
         }
         let padding = |(at, part): (usize, &&TensorSpec)| {
-            let shape = asked.shapes.as_ref().and_then(|shapes| shapes.get(at)).unwrap_or(&part.shape);
-            let value = asked.values.as_ref().and_then(|values| values.get(at)).and_then(Option::as_ref);
+            let shape =
+                asked.shapes.as_ref().and_then(|shapes| shapes.get(at)).unwrap_or(&part.shape);
+            let value =
+                asked.values.as_ref().and_then(|values| values.get(at)).and_then(Option::as_ref);
             Padding::new(at, part, shape, value).map_err(|error| input.explain(error))
         };
-        let paddings: Vec<Padding> = parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
+        let paddings: Vec<Padding> =
+            parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
         let even = parts.iter().zip(&paddings).all(|(part, padding)| {
-            part.shape
-                .as_fixed()
-                .is_some_and(|dims| padding.shape.iter().zip(&dims).all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim)))
+            part.shape.as_fixed().is_some_and(|dims| {
+                padding.shape.iter().zip(&dims).all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
+            })
         });
         let len = asked.drop_remainder.then_some(asked.size);
         let spec = parts.iter().zip(&paddings).map(|(part, padding)| {
-            Component::Tensor(TensorSpec::new(part.dtype, Shape::new(padding.shape.iter().copied()).batched(len)))
+            Component::Tensor(TensorSpec::new(
+                part.dtype,
+                Shape::new(padding.shape.iter().copied()).batched(len),
+            ))
         });
         let spec = spec.collect();
         Ok(Self { input, asked, paddings: paddings.into(), even, spec })
@@ -113,8 +123,7 @@ impl Padding {
             return Err(wrong(what.into()).in_component(at));
         };
         let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
-        let small =
-            |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
+        let small = |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
         if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
             let what = format!("the padded shape {shape} has no room for shape {}", part.shape);
             return Err(wrong(what).in_component(at));
@@ -122,15 +131,22 @@ impl Padding {
         let (value, name) = match value {
             None => (vec![0; part.dtype.size()], "0".into()),
             Some(value) => {
-                if value.dtype() != part.dtype || value.layout().len() != 1 || value.layout().ndim() != 0 {
+                if value.dtype() != part.dtype
+                    || value.layout().len() != 1
+                    || value.layout().ndim() != 0
+                {
                     let given = format!("{}{:?}", value.dtype(), value.shape());
-                    let what = format!("the padding value is {given}, where it has to be {}[]", part.dtype);
+                    let what = format!(
+                        "the padding value is {given}, where it has to be {}[]",
+                        part.dtype
+                    );
                     return Err(Error::ElementMismatch { what }.in_component(at));
                 }
                 let value = packed(value)?;
                 let view = value.as_view();
                 let bytes = view.as_bytes().unwrap_or_default().to_vec();
-                // Words for the description; complex numbers have no range, and are told apart by their bytes.
+                // Words for the description; complex numbers have no range, and are told apart by
+                // their bytes.
                 let name = match crate::value_range(&view) {
                     Ok(Some((value, _))) => value.to_string(),
                     _ => format!("{bytes:02x?}"),
@@ -143,7 +159,8 @@ impl Padding {
 
     /// One component of the elements, padded and stacked.
     fn stack(&self, at: usize, elements: &[Element], stop: &Stop) -> Result<Value> {
-        let tensors: Vec<&Tensor> = elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
+        let tensors: Vec<&Tensor> =
+            elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
         let target = self.target(at, &tensors)?;
         let Some(first) = tensors.first() else { return Err(wrong("no elements to stack".into())) };
         let dtype = first.dtype();
@@ -157,7 +174,13 @@ impl Padding {
                 let tensor = packed(tensor)?;
                 let view = tensor.as_view();
                 let bytes = view.as_bytes().unwrap_or_default(); // packed: they are there
-                place(bytes, tensor.shape(), &mut out[slot * row..(slot + 1) * row], &target, dtype.size());
+                place(
+                    bytes,
+                    tensor.shape(),
+                    &mut out[slot * row..(slot + 1) * row],
+                    &target,
+                    dtype.size(),
+                );
             }
             Ok(())
         });
@@ -169,7 +192,8 @@ impl Padding {
         let misfit = |tensor: &Tensor| {
             let padded = Shape::new(self.shape.iter().copied());
             let what = format!("it does not fit into the padded shape {padded}");
-            Error::ElementMismatch { what }.about_component(at, format!(", of shape {:?}: ", tensor.shape()))
+            Error::ElementMismatch { what }
+                .about_component(at, format!(", of shape {:?}: ", tensor.shape()))
         };
         let mut target: Dims = self.shape.iter().map(|dim| dim.unwrap_or(0)).collect();
         for tensor in tensors {
@@ -199,7 +223,9 @@ impl Node for PaddedBatch {
 
     fn cardinality(&self) -> Cardinality {
         let size = self.asked.size as u64;
-        self.input.cardinality().map(|n| if self.asked.drop_remainder { n / size } else { n.div_ceil(size) })
+        self.input
+            .cardinality()
+            .map(|n| if self.asked.drop_remainder { n / size } else { n.div_ceil(size) })
     }
 
     fn inputs(&self) -> Vec<Dataset> {
@@ -207,7 +233,9 @@ impl Node for PaddedBatch {
     }
 
     fn describe(&self) -> String {
-        let padding = |padding: &Padding| format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name);
+        let padding = |padding: &Padding| {
+            format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
+        };
         let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
         let remainder = if self.asked.drop_remainder { ", drop_remainder" } else { "" };
         format!("padded_batch({}, ({}){remainder})", self.asked.size, paddings.join(", "))
@@ -229,12 +257,14 @@ impl Node for PaddedBatch {
         let size = self.asked.size;
         let start = index.saturating_mul(size as u64);
         let left = self.input.cardinality().finite().map(|n| n.saturating_sub(start));
-        let len = left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        let len =
+            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
             let element = |at| cx.stop.check().and_then(|()| self.input.node.get(start + at, cx));
-            collected((0..len as u64).map(element)).and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
+            collected((0..len as u64).map(element))
+                .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
@@ -242,7 +272,8 @@ impl Node for PaddedBatch {
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
         let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
-        let (spec, gathered, names) = (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        let (spec, gathered, names) =
+            (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
         Ok(Box::new(PaddedBatchStream {
             input,
             spec,
@@ -276,14 +307,15 @@ impl Stream for PaddedBatchStream {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),
             elements => elements,
         };
-        let batch = match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
-            Ok((Err(Error::Stopped), elements)) => {
-                self.gathered = Gathered::of(elements);
-                return Some(Err(Error::Stopped));
-            }
-            Ok((batch, _)) => batch,
-            Err(error) => Err(error),
-        };
+        let batch =
+            match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
+                Ok((Err(Error::Stopped), elements)) => {
+                    self.gathered = Gathered::of(elements);
+                    return Some(Err(Error::Stopped));
+                }
+                Ok((batch, _)) => batch,
+                Err(error) => Err(error),
+            };
         let index = self.index;
         self.index = index.saturating_add(1);
         Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
@@ -331,12 +363,22 @@ mod tests {
     fn pads_to_the_longest_of_the_batch_or_to_the_shape_given() -> Result<()> {
         for input in [ragged(&[1, 2, 0])?, streamed(&ragged(&[1, 2, 0])?)] {
             let longest = input.padded_batch(2, None, None, false)?;
-            assert_eq!(batches(&longest)?, [(vec![2, 2, 2], vec![1, 2, 0, 0, 1, 2, 3, 4]), (vec![1, 0, 2], vec![])]);
+            assert_eq!(
+                batches(&longest)?,
+                [(vec![2, 2, 2], vec![1, 2, 0, 0, 1, 2, 3, 4]), (vec![1, 0, 2], vec![])]
+            );
             let seven = Some(vec![Some(Tensor::from_vec(vec![7_i64], &[])?)]);
-            let given = input.padded_batch(2, Some(vec![Shape::new([None, Some(3)])]), seven, true)?;
-            assert_eq!(batches(&given)?, [(vec![2, 2, 3], vec![1, 2, 7, 7, 7, 7, 1, 2, 7, 3, 4, 7])]);
+            let given =
+                input.padded_batch(2, Some(vec![Shape::new([None, Some(3)])]), seven, true)?;
+            assert_eq!(
+                batches(&given)?,
+                [(vec![2, 2, 3], vec![1, 2, 7, 7, 7, 7, 1, 2, 7, 3, 4, 7])]
+            );
             assert_eq!(given.spec()[0].to_string(), "int64[2, ?, 3]");
-            assert!(given.to_string().ends_with("padded_batch(2, ([?, 3] with 7), drop_remainder)"), "{given}");
+            assert!(
+                given.to_string().ends_with("padded_batch(2, ([?, 3] with 7), drop_remainder)"),
+                "{given}"
+            );
             for dataset in [longest, given] {
                 assert_resumes(&dataset);
                 assert_rejects_damage(&dataset);
@@ -348,10 +390,19 @@ mod tests {
 
     #[test]
     fn an_element_too_large_fails_its_batch_only() -> Result<()> {
-        let padded = ragged(&[1, 1, 3, 1, 1])?.padded_batch(2, Some(vec![Shape::fixed(&[2, 2])]), None, false)?;
+        let padded = ragged(&[1, 1, 3, 1, 1])?.padded_batch(
+            2,
+            Some(vec![Shape::fixed(&[2, 2])]),
+            None,
+            false,
+        )?;
         let all: Vec<_> = padded.iter().collect();
         assert!(all[0].is_ok() && all[2].is_ok());
-        assert!(matches!(all[1], Err(Error::AtElement { stage: "padded_batch", index: 1, .. })), "{:?}", all[1]);
+        assert!(
+            matches!(all[1], Err(Error::AtElement { stage: "padded_batch", index: 1, .. })),
+            "{:?}",
+            all[1]
+        );
         Ok(())
     }
 
@@ -364,7 +415,8 @@ mod tests {
         assert!(input.padded_batch(2, shape(&[None, Some(1)]), None, false).is_err());
         assert!(input.padded_batch(2, Some(Vec::new()), None, false).is_err());
         let float = Some(vec![Some(Tensor::from_vec(vec![0_f32], &[])?)]);
-        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false) else {
+        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false)
+        else {
             panic!("it names no component")
         };
         assert!(matches!(*source, Error::ElementMismatch { .. }), "{source}");
@@ -377,7 +429,8 @@ mod tests {
     fn elements_of_one_shape_are_batched_as_batch_does() -> Result<()> {
         let padded = range(5).padded_batch(2, None, None, false)?;
         assert_eq!(batches(&padded)?, batches(&range(5).batch(2, false)?)?);
-        let wider = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3, 4], &[2, 2])?])?;
+        let wider =
+            Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3, 4], &[2, 2])?])?;
         let wider = wider.padded_batch(2, Some(vec![Shape::fixed(&[3])]), None, false)?;
         assert_eq!(batches(&wider)?, [(vec![2, 3], vec![1, 2, 0, 3, 4, 0])]);
         Ok(())

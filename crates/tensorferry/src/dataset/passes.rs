@@ -1,9 +1,10 @@
 //! Which epoch the next pass over a plan is, however often the plan is written again.
 //!
 //! # Rationale
-//! A plan is cheap and often made anew for each pass: `for epoch in range(9): for batch in rows.batch(32)`. So passes are counted where
-//! all these plans meet, at their sources: each source that is alive has a counter for every plan over it, known by a hash of the
-//! plan's stages. Plans that differ count apart, and nothing is counted for longer than a source lives.
+//! A plan is cheap and often made anew for each pass: `for epoch in range(9): for batch in
+//! rows.batch(32)`. So passes are counted where all these plans meet, at their sources: each source
+//! that is alive has a counter for every plan over it, known by a hash of the plan's stages. Plans
+//! that differ count apart, and nothing is counted for longer than a source lives.
 
 use super::node::{Change, Node};
 use super::random::{self, Draw, Seed};
@@ -17,7 +18,8 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 /// Plans that one source counts, at most: beyond that those are forgotten that nothing holds.
 const MOST: usize = 1 << 16;
 
-/// A plan, and the number of the next pass over it. Plans of the same stages over the same sources share the number.
+/// A plan, and the number of the next pass over it. Plans of the same stages over the same sources
+/// share the number.
 ///
 /// ```
 /// use tensorferry::{DType, dataset::{Dataset, Passes}};
@@ -87,7 +89,8 @@ struct Counted {
     /// Keeps the source's address from being another's.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs that [`Passes::set`] said, by the plan it said them of, with the number of the call.
+    /// The epochs that [`Passes::set`] said, by the plan it said them of, with the number of the
+    /// call.
     set: HashMap<u64, (u64, u64)>,
 }
 
@@ -141,7 +144,11 @@ impl Registry {
     /// The last call of `set` for one of these stages, and the epoch it said.
     fn last_set(&mut self, known: &Known) -> Option<(u64, u64)> {
         let of_root = |root: &Root| {
-            let set = self.roots.get(&root.id()).map(|counted| &counted.set).filter(|set| !set.is_empty())?;
+            let set = self
+                .roots
+                .get(&root.id())
+                .map(|counted| &counted.set)
+                .filter(|set| !set.is_empty())?;
             known.parts.iter().filter_map(|part| set.get(part)).max().copied()
         };
         known.roots.iter().filter_map(of_root).max()
@@ -185,11 +192,19 @@ impl Walk {
 }
 
 impl Passes {
-    /// The passes over a plan, counted with those over every plan that is written like it over the same sources.
+    /// The passes over a plan, counted with those over every plan that is written like it over the
+    /// same sources.
     #[must_use]
     pub fn new(dataset: Dataset) -> Self {
         let (mark, family) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { dataset, adopted: Shared::default(), alone: false, mark, family, known: OnceLock::new() }
+        Self {
+            dataset,
+            adopted: Shared::default(),
+            alone: false,
+            mark,
+            family,
+            known: OnceLock::new(),
+        }
     }
 
     /// The passes over a plan, counted from 0 and with no others.
@@ -198,8 +213,8 @@ impl Passes {
         Self { alone: true, ..Self::new(dataset) }
     }
 
-    /// Has these passes be counted apart from those of other marks; what [`Passes::set`] says reaches all marks of a family. Before the
-    /// first pass.
+    /// Has these passes be counted apart from those of other marks; what [`Passes::set`] says
+    /// reaches all marks of a family. Before the first pass.
     pub fn mark(&self, mark: u64, family: u64) {
         self.mark.store(mark, Ordering::Relaxed);
         self.family.store(family, Ordering::Relaxed);
@@ -222,14 +237,16 @@ impl Passes {
         if draws.iter().all(|seed| seed.value == seed.upcoming()) {
             return dataset.clone();
         }
-        let mut change = Change { seeds: draws.iter().map(Seed::upcoming).collect(), ..Change::default() };
+        let mut change =
+            Change { seeds: draws.iter().map(Seed::upcoming).collect(), ..Change::default() };
         // Of the same stages with other seeds nothing can fail.
         let dataset = dataset.rebuild(&mut change).unwrap_or_else(|_| dataset.clone());
         adopted.insert(dataset).clone()
     }
 
     fn known(&self) -> &Known {
-        // Found before the lock is taken: a forked process would wait for ever for a thread that it lacks.
+        // Found before the lock is taken: a forked process would wait for ever for a thread that it
+        // lacks.
         match self.known.get() {
             Some(known) => known,
             None => {
@@ -262,7 +279,8 @@ impl Passes {
         self.alone
     }
 
-    /// A number that is the same for plans that are written alike over sources of the same contents, in this process.
+    /// A number that is the same for plans that are written alike over sources of the same
+    /// contents, in this process.
     #[must_use]
     pub fn key(&self) -> u64 {
         self.known().key
@@ -289,8 +307,8 @@ impl Passes {
         Epoch(known.counter.next.load(Ordering::Relaxed))
     }
 
-    /// Says which epoch the next pass is: over this plan, and over every plan that is made of it, before or after. Passes under way are
-    /// left as they are.
+    /// Says which epoch the next pass is: over this plan, and over every plan that is made of it,
+    /// before or after. Passes under way are left as they are.
     pub fn set(&self, epoch: u64) {
         let known = self.known();
         REGISTRY.lock().set(known.key, &known.roots, epoch);
@@ -299,7 +317,8 @@ impl Passes {
         known.counter.next.store(epoch, Ordering::Relaxed);
     }
 
-    /// Has the next pass over this plan be `epoch`, and leaves plans that are made of it as they are.
+    /// Has the next pass over this plan be `epoch`, and leaves plans that are made of it as they
+    /// are.
     pub fn count_from(&self, epoch: u64) {
         let known = self.known();
         let _heard = known.heed();
@@ -315,8 +334,9 @@ impl Passes {
         known.roots.iter().filter_map(of_root).max().map(|(_, epoch)| epoch)
     }
 
-    /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that were drawn are those it was saved
-    /// with, in every plan over the stages that drew them. Passes under way are left as they are.
+    /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
+    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
+    /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());
     }
@@ -347,8 +367,8 @@ impl fmt::Debug for Passes {
 }
 
 impl Dataset {
-    /// The same plan with `value` in the place of the seed that its last stage drew; the plan itself if that is a stage of `inputs`, or
-    /// drew none.
+    /// The same plan with `value` in the place of the seed that its last stage drew; the plan
+    /// itself if that is a stage of `inputs`, or drew none.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -365,7 +385,10 @@ impl Dataset {
         if self.node.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
-        let made = self.node.rebuild(self.node.inputs(), &mut Change { seeds: [value].into(), ..Change::default() })?;
+        let made = self.node.rebuild(
+            self.node.inputs(),
+            &mut Change { seeds: [value].into(), ..Change::default() },
+        )?;
         if let Some(seed) = made.node.drawn_seed() {
             seed.adopt(value);
         }
@@ -378,8 +401,9 @@ impl Dataset {
         self.node.drawn_seed().map(Seed::upcoming)
     }
 
-    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data, `repeat` of a source of unknown length
-    /// counts as endless, and ends if a round has no elements.
+    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
+    /// `repeat` of a source of unknown length counts as endless, and ends if a round has no
+    /// elements.
     #[must_use]
     pub fn may_end_early(&self) -> bool {
         self.node.may_end_early()
@@ -411,7 +435,9 @@ mod tests {
         assert_eq!((next(&valid()), next(&train().batch(2, false)?), next(&shuffled)), (0, 3, 0));
         // Another source is another plan, as is another function of the same name.
         assert_eq!(next(&rows().shuffle(None, Some(7), true)?.skip(Some(4))), 0);
-        let keep = |identity| shuffled.filter(Function::new("keep", |_: Element| Ok(true)).identified(identity));
+        let keep = |identity| {
+            shuffled.filter(Function::new("keep", |_: Element| Ok(true)).identified(identity))
+        };
         assert_eq!((next(&keep(1)), next(&keep(2)), next(&keep(1))), (0, 0, 1));
         Ok(())
     }
@@ -439,7 +465,10 @@ mod tests {
             passes.mark(mark, family);
             passes
         };
-        assert_eq!((copied(1, 0).next().0, copied(1, 0).next().0, copied(2, 0).next().0), (5, 6, 5));
+        assert_eq!(
+            (copied(1, 0).next().0, copied(1, 0).next().0, copied(2, 0).next().0),
+            (5, 6, 5)
+        );
         assert_eq!((copied(1, 1).next().0, copied(1, 1).like(rows.clone()).next().0), (0, 1));
         copied(0, 1).set(3);
         assert_eq!((copied(1, 1).next().0, copied(1, 0).next().0), (3, 7));
@@ -462,10 +491,16 @@ mod tests {
         new.resumed(&resumed);
         let numbers = |passes: &Passes| -> Vec<i64> {
             let iter = passes.dataset().iter_with(passes.next(), &Options::default());
-            iter.map(|element| element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().get(&[]).unwrap()).collect()
+            iter.map(|element| {
+                element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().get(&[]).unwrap()
+            })
+            .collect()
         };
         assert_eq!(numbers(&new), numbers(&old));
-        assert_eq!(numbers(&Passes::new(new.dataset().cache())), numbers(&Passes::new(old.dataset().cache())));
+        assert_eq!(
+            numbers(&Passes::new(new.dataset().cache())),
+            numbers(&Passes::new(old.dataset().cache()))
+        );
         Ok(())
     }
 

@@ -1,11 +1,14 @@
-//! The order of a shuffle: an exact permutation of `0..n`, computed index by index in constant memory.
+//! The order of a shuffle: an exact permutation of `0..n`, computed index by index in constant
+//! memory.
 //!
 //! # Rationale
-//! Up to [`TABLE`] elements the order is a table filled by Fisher and Yates' shuffle: all `n!` orders are as likely. Above, the indices
-//! are laid out on a grid of about sqrt(n) x sqrt(n), and column and row are moved around in turn by amounts that depend on the other
-//! and on keys (the generalised Feistel network of Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Each move
-//! can be undone, so the whole is a permutation of the grid whatever the amounts are. The grid has less than one row more than `n`;
-//! an index that is sent there is sent on until it is back inside (cycle walking), which keeps it a permutation of `0..n`.
+//! Up to [`TABLE`] elements the order is a table filled by Fisher and Yates' shuffle: all `n!`
+//! orders are as likely. Above, the indices are laid out on a grid of about sqrt(n) x sqrt(n), and
+//! column and row are moved around in turn by amounts that depend on the other and on keys (the
+//! generalised Feistel network of Black and Rogaway, "Ciphers with arbitrary finite domains",
+//! CT-RSA 2002). Each move can be undone, so the whole is a permutation of the grid whatever the
+//! amounts are. The grid has less than one row more than `n`; an index that is sent there is sent
+//! on until it is back inside (cycle walking), which keeps it a permutation of `0..n`.
 //!
 //! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
 
@@ -21,8 +24,8 @@ mod statistics;
 pub(crate) const TABLE: u64 = 4096;
 /// The longest permutation: columns and rows are 32-bit numbers.
 pub(crate) const LONGEST: u64 = 1 << 63;
-/// Moves of columns and of rows, half of each: an even number. `statistics.rs` sees a flaw in six, summed up over a thousand orders, and
-/// in four in a single order.
+/// Moves of columns and of rows, half of each: an even number. `statistics.rs` sees a flaw in six,
+/// summed up over a thousand orders, and in four in a single order.
 const MOVES: usize = 8;
 /// How many indices are computed side by side: what stays in registers and the nearest cache.
 const LANES: usize = 64;
@@ -58,7 +61,10 @@ impl Permutation {
     /// Where element `index` of the result comes from. `index` is less than `n`.
     pub(crate) fn get(&self, index: u64) -> u64 {
         match &self.order {
-            Order::Table(table) => usize::try_from(index).ok().and_then(|at| table.get(at)).map_or(index, |&to| u64::from(to)),
+            Order::Table(table) => usize::try_from(index)
+                .ok()
+                .and_then(|at| table.get(at))
+                .map_or(index, |&to| u64::from(to)),
             Order::Grid(grid) => grid.walk(grid.forward(index), self.n),
         }
     }
@@ -83,7 +89,9 @@ impl Permutation {
     /// [`Permutation::get`] of every request's index, in place.
     pub(crate) fn map(&self, requests: &mut [Request]) {
         match &self.order {
-            Order::Table(_) => requests.iter_mut().for_each(|request| request.index = self.get(request.index)),
+            Order::Table(_) => {
+                requests.iter_mut().for_each(|request| request.index = self.get(request.index))
+            }
             Order::Grid(grid) => grid.map(requests, self.n),
         }
     }
@@ -122,8 +130,8 @@ fn folded(product: u64) -> u32 {
 
 /// How far the column (or row) is moved of a `line` of the other kind: less than `bound`.
 ///
-/// Products of 32-bit numbers, which the oldest vectors have, folded: the second time every bit has reached every other. The
-/// multipliers are the fractions of sqrt(2) and sqrt(3), made odd.
+/// Products of 32-bit numbers, which the oldest vectors have, folded: the second time every bit has
+/// reached every other. The multipliers are the fractions of sqrt(2) and sqrt(3), made odd.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "less than bound")]
 fn distance(line: u32, key: Key, bound: u32) -> u32 {
@@ -138,7 +146,8 @@ fn moved(at: u32, by: u32, bound: u32) -> u32 {
     if at >= gap { at - gap } else { at + by }
 }
 
-/// [`distance`] of numbers that each have 64 bits to themselves: what vectors multiply without rearranging them.
+/// [`distance`] of numbers that each have 64 bits to themselves: what vectors multiply without
+/// rearranging them.
 #[inline(always)]
 fn distance_in_lane(line: u64, key: Key, bound: u64) -> u64 {
     let low = |value: u64| value & 0xffff_ffff;
@@ -159,14 +168,21 @@ fn moved_in_lane(at: u64, by: u64, bound: u64) -> u64 {
 
 impl<const MOVES: usize> Grid<MOVES> {
     /// Of at most [`LONGEST`] elements.
-    #[allow(clippy::cast_possible_truncation, reason = "the halves of a key; the side of a square of at most 2^63")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the halves of a key; the side of a square of at most 2^63"
+    )]
     fn new(n: u64, random: Random) -> Self {
         let columns = n.saturating_sub(1).isqrt() + 1;
         let key = |at: usize| {
             let drawn = random.at(at as u64);
             Key(drawn as u32, (drawn >> 32) as u32)
         };
-        Self { columns: columns as u32, rows: n.div_ceil(columns) as u32, keys: std::array::from_fn(key) }
+        Self {
+            columns: columns as u32,
+            rows: n.div_ceil(columns) as u32,
+            keys: std::array::from_fn(key),
+        }
     }
 
     /// Row and column of an index inside the grid.
@@ -190,7 +206,8 @@ impl<const MOVES: usize> Grid<MOVES> {
     }
 
     fn backward(&self, index: u64) -> u64 {
-        let back = |at: u32, by: u32, bound: u32| if at >= by { at - by } else { at + (bound - by) };
+        let back =
+            |at: u32, by: u32, bound: u32| if at >= by { at - by } else { at + (bound - by) };
         let (mut row, mut column) = self.split(index);
         for pair in self.keys.chunks_exact(2).rev() {
             row = back(row, distance(column, pair[1], self.rows), self.rows);
@@ -209,7 +226,9 @@ impl<const MOVES: usize> Grid<MOVES> {
 
     fn map(&self, requests: &mut [Request], n: u64) {
         if self.columns >= 1 << 31 {
-            requests.iter_mut().for_each(|request| request.index = self.walk(self.forward(request.index), n));
+            requests
+                .iter_mut()
+                .for_each(|request| request.index = self.walk(self.forward(request.index), n));
             return;
         }
         let (mut rows, mut columns) = ([0; LANES], [0; LANES]);
@@ -251,7 +270,8 @@ impl<const MOVES: usize> Wide for Moves<'_, MOVES> {
     fn run(self) {
         let Self { grid, rows, columns } = self;
         let (width, height) = (u64::from(grid.columns), u64::from(grid.rows));
-        // Move by move and not index by index: then there are enough of them that do not wait for each other.
+        // Move by move and not index by index: then there are enough of them that do not wait for
+        // each other.
         for pair in grid.keys.chunks_exact(2) {
             move_each(columns, rows, pair[0], width);
             move_each(rows, columns, pair[1], height);
@@ -286,7 +306,8 @@ mod tests {
             let mut batch = requests(start..end);
             map(&mut batch);
             for request in &batch {
-                let (word, bit) = (usize::try_from(request.index / 64).unwrap(), 1 << (request.index % 64));
+                let (word, bit) =
+                    (usize::try_from(request.index / 64).unwrap(), 1 << (request.index % 64));
                 if request.index >= n || seen[word] & bit != 0 {
                     return false;
                 }
@@ -335,7 +356,18 @@ mod tests {
     #[test]
     fn a_batch_is_the_same_as_its_indices_one_by_one() {
         let random = Random::new(Purpose::Values, 6, 6);
-        for n in [1, 100, 4097, 5000, 65_537, 1_000_000, 1 << 40, (1 << 62) - (1 << 33), 1 << 62, LONGEST] {
+        for n in [
+            1,
+            100,
+            4097,
+            5000,
+            65_537,
+            1_000_000,
+            1 << 40,
+            (1 << 62) - (1 << 33),
+            1 << 62,
+            LONGEST,
+        ] {
             let order = Permutation::new(n, 11, 12);
             let stride = |by: u64| move |at: u64| at.saturating_mul(by) % n;
             let kinds: [Vec<u64>; 5] = [
@@ -354,10 +386,15 @@ mod tests {
         }
     }
 
-    /// `cargo test --release -p tensorferry --lib -- --ignored --nocapture how_fast_an_order_is_computed`
+    /// `cargo test --release -p tensorferry --lib -- --ignored --nocapture
+    /// how_fast_an_order_is_computed`
     #[test]
     #[ignore = "a benchmark"]
-    #[allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "a benchmark prints, and its figures are rough")]
+    #[allow(
+        clippy::print_stderr,
+        clippy::cast_precision_loss,
+        reason = "a benchmark prints, and its figures are rough"
+    )]
     fn how_fast_an_order_is_computed() {
         for n in [4096_u64, 100_000, 10_000_000, 1_000_000_000] {
             let order = Permutation::new(n, 7, 0);
@@ -369,7 +406,10 @@ mod tests {
                     let batches = 200_000 / size;
                     for at in 0..batches {
                         let start = at * size % (n - size);
-                        batch.iter_mut().zip(start..).for_each(|(request, index)| request.index = index);
+                        batch
+                            .iter_mut()
+                            .zip(start..)
+                            .for_each(|(request, index)| request.index = index);
                         order.map(&mut batch);
                         std::hint::black_box(&mut batch);
                     }
@@ -383,7 +423,13 @@ mod tests {
     #[test]
     fn moving_wraps_around_at_the_longest_lines() {
         for bound in [1_u32, 2, (1 << 31) - 1, 1 << 31, 3_037_000_499, 3_037_000_500] {
-            for (at, by) in [(0, 0), (0, bound - 1), (bound - 1, bound - 1), (bound / 2, bound - 1 - bound / 2), (bound - 1, 0)] {
+            for (at, by) in [
+                (0, 0),
+                (0, bound - 1),
+                (bound - 1, bound - 1),
+                (bound / 2, bound - 1 - bound / 2),
+                (bound - 1, 0),
+            ] {
                 let expected = (u64::from(at) + u64::from(by)) % u64::from(bound);
                 assert_eq!(u64::from(moved(at, by, bound)), expected);
                 assert_eq!(moved_in_lane(at.into(), by.into(), bound.into()), expected);

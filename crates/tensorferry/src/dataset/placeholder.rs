@@ -9,8 +9,9 @@ struct Placeholder {
 }
 
 impl Dataset {
-    /// What stands for a dataset of such elements while a function is called to find out what it makes of one: stages can be put on it
-    /// and have their specification, but it has no elements, and iterating it is an error.
+    /// What stands for a dataset of such elements while a function is called to find out what it
+    /// makes of one: stages can be put on it and have their specification, but it has no elements,
+    /// and iterating it is an error.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Dataset, Component, Shape, TensorSpec}};
@@ -56,7 +57,8 @@ impl Node for Placeholder {
     }
 
     fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
-        let what = "it has no elements: it stood for a dataset while a function was asked what it makes of one";
+        let what = "it has no elements: it stood for a dataset while a function was asked what it \
+            makes of one";
         Err(Error::Argument { stage: "placeholder", what: what.into() })
     }
 }

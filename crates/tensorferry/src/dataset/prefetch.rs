@@ -19,8 +19,9 @@ struct Prefetch {
 }
 
 impl Dataset {
-    /// Says how many elements are to be ready before they are asked for; `None` leaves it to the engine. It changes nothing about the
-    /// elements, and does not stand in the plan's description: a state saved without it can be restored with it.
+    /// Says how many elements are to be ready before they are asked for; `None` leaves it to the
+    /// engine. It changes nothing about the elements, and does not stand in the plan's description:
+    /// a state saved without it can be restored with it.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Dataset, ReadAhead}};
@@ -35,11 +36,14 @@ impl Dataset {
         Self::of(Prefetch { input: self.clone(), hint })
     }
 
-    /// The furthest reading ahead that a stage of the plan asks for; a number before what the engine would choose.
+    /// The furthest reading ahead that a stage of the plan asks for; a number before what the
+    /// engine would choose.
     #[must_use]
     pub fn read_ahead(&self) -> Option<ReadAhead> {
         let inputs = self.node.inputs();
-        self.deep(|| inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten())
+        self.deep(|| {
+            inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten()
+        })
     }
 }
 
@@ -84,7 +88,13 @@ impl Node for Prefetch {
         self.input.node.gather(requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.input.node.gather_some(which, requests, out, cx)
     }
 

@@ -2,7 +2,8 @@
 
 use super::{Component, Shape};
 
-/// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what another promises.
+/// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what
+/// another promises.
 pub(crate) fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
     if is.len() != promised.len() {
         return Some(false);
@@ -12,7 +13,9 @@ pub(crate) fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
             keeps_shape(&is.shape, &promised.shape)
         }
         // The elements of a nested dataset are seen by nobody who could check them.
-        (Component::Dataset(is), Component::Dataset(promised)) => Some(keeps(is, promised) == Some(true)),
+        (Component::Dataset(is), Component::Dataset(promised)) => {
+            Some(keeps(is, promised) == Some(true))
+        }
         _ => Some(false),
     });
     all.fold(Some(true), both)

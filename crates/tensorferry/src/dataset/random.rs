@@ -1,4 +1,5 @@
-//! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is promised.
+//! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is
+//! promised.
 
 use super::node::Change;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +8,8 @@ use std::sync::{Arc, Weak};
 /// 2^64 divided by the golden ratio, made odd: multiples of it spread evenly (Knuth, TAOCP 3, 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A bijection of 64-bit numbers whose every output bit depends on every input bit (the finaliser of SplitMix64, Steele et al.,
-/// "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// A bijection of 64-bit numbers whose every output bit depends on every input bit (the finaliser
+/// of SplitMix64, Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014).
 #[must_use]
 pub(crate) fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +21,8 @@ pub(crate) fn mix(value: u64) -> u64 {
 #[must_use]
 fn draw_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    // The standard library's per-process random keys, drawn from the operating system; each RandomState has keys of its own.
+    // The standard library's per-process random keys, drawn from the operating system; each
+    // RandomState has keys of its own.
     RandomState::new().hash_one(0_u64)
 }
 
@@ -76,7 +78,8 @@ impl Seed {
         self.drawn.as_ref().map(|_| self)
     }
 
-    /// As [`Node::identity`](super::node::Node::identity), of the stage whose seed it is: draws are told apart.
+    /// As [`Node::identity`](super::node::Node::identity), of the stage whose seed it is: draws are
+    /// told apart.
     pub(crate) fn identity(&self) -> u64 {
         self.number().map_or(0, |number| number + 1)
     }
@@ -120,7 +123,8 @@ impl Seed {
     }
 }
 
-/// A hash of bytes that is the same in every version and on every machine. Not for bytes that an adversary chooses.
+/// A hash of bytes that is the same in every version and on every machine. Not for bytes that an
+/// adversary chooses.
 #[must_use]
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut state = mix(bytes.len() as u64);
@@ -132,8 +136,8 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     state
 }
 
-/// What numbers are drawn for. Stages of different kinds that are given one seed draw unrelated numbers. The values are part of what a
-/// seed gives: new ones go to the end.
+/// What numbers are drawn for. Stages of different kinds that are given one seed draw unrelated
+/// numbers. The values are part of what a seed gives: new ones go to the end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The order of a whole permutation.
@@ -166,8 +170,9 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// The sequence of a seed and an epoch. Distinct pairs have distinct keys, for they are the pair put through a bijection of 128 bits
-    /// (a Feistel network of four rounds), in which each bit of either reaches all of both.
+    /// The sequence of a seed and an epoch. Distinct pairs have distinct keys, for they are the
+    /// pair put through a bijection of 128 bits (a Feistel network of four rounds), in which each
+    /// bit of either reaches all of both.
     #[must_use]
     pub(crate) fn new(purpose: Purpose, seed: u64, epoch: u64) -> Self {
         let (mut left, mut right) = (seed, epoch);
@@ -185,8 +190,9 @@ impl Random {
         mix(mix(self.offset.wrapping_add(position.wrapping_mul(GOLDEN))) ^ self.key)
     }
 
-    /// The number less than `bound` at `position`, all as likely; `bound` is not 0. (Lemire, "Fast random integer generation in an
-    /// interval", ACM TOMACS 2019: what would favour some numbers is drawn again.)
+    /// The number less than `bound` at `position`, all as likely; `bound` is not 0. (Lemire, "Fast
+    /// random integer generation in an interval", ACM TOMACS 2019: what would favour some numbers
+    /// is drawn again.)
     #[must_use]
     pub(crate) fn below(self, position: u64, bound: u64) -> u64 {
         let mut value = self.at(position);
@@ -226,8 +232,12 @@ mod tests {
         assert_eq!(drawn, PINNED);
     }
 
-    const PINNED: [u64; 4] =
-        [2_493_767_469_893_877_825, 12_983_515_475_102_271_010, 7_629_586_341_540_222_482, 17_582_405_456_836_405_125];
+    const PINNED: [u64; 4] = [
+        2_493_767_469_893_877_825,
+        12_983_515_475_102_271_010,
+        7_629_586_341_540_222_482,
+        17_582_405_456_836_405_125,
+    ];
 
     #[test]
     fn bounded_numbers_are_uniform() {
@@ -237,13 +247,15 @@ mod tests {
         for at in 0..1_000_000 {
             counts[usize::try_from(random.below(at, 1000)).unwrap()] += 1;
         }
-        let chi: f64 = counts.iter().map(|&count| (f64::from(count) - 1000.0).powi(2) / 1000.0).sum();
+        let chi: f64 =
+            counts.iter().map(|&count| (f64::from(count) - 1000.0).powi(2) / 1000.0).sum();
         assert!((chi - 999.0).abs() < 4.0 * 44.7, "{chi}");
     }
 
     #[test]
     fn a_bound_that_needs_rejection_is_uniform() {
-        // Three quarters of 2^64: without rejection the numbers divisible by 3 would be twice as likely as others.
+        // Three quarters of 2^64: without rejection the numbers divisible by 3 would be twice as
+        // likely as others.
         let random = Random::new(Purpose::Buffer, 1, 2);
         let bound = 3_u64 << 62;
         let mut counts = [0_u32; 3];
@@ -258,7 +270,11 @@ mod tests {
     #[test]
     fn fractions_lie_between_0_and_1() {
         let random = Random::new(Purpose::Sample, 1, 2);
-        let mean = (0..10_000).map(|at| random.unit(at)).inspect(|value| assert!((0.0..1.0).contains(value))).sum::<f64>() / 1e4;
+        let mean = (0..10_000)
+            .map(|at| random.unit(at))
+            .inspect(|value| assert!((0.0..1.0).contains(value)))
+            .sum::<f64>()
+            / 1e4;
         assert!((mean - 0.5).abs() < 0.0116, "{mean}");
     }
 
@@ -266,10 +282,12 @@ mod tests {
     fn every_bit_of_seed_and_epoch_changes_half_of_what_is_drawn() {
         let base = Random::new(Purpose::Permutation, 7, 8);
         for bit in 0..64 {
-            for other in
-                [Random::new(Purpose::Permutation, 7 ^ (1 << bit), 8), Random::new(Purpose::Permutation, 7, 8 ^ (1 << bit))]
-            {
-                let changed: u32 = (0..64).map(|at| (base.at(at) ^ other.at(at)).count_ones()).sum();
+            for other in [
+                Random::new(Purpose::Permutation, 7 ^ (1 << bit), 8),
+                Random::new(Purpose::Permutation, 7, 8 ^ (1 << bit)),
+            ] {
+                let changed: u32 =
+                    (0..64).map(|at| (base.at(at) ^ other.at(at)).count_ones()).sum();
                 // 4,096 bits: mean 2,048, standard deviation 32.
                 assert!((2048 - 160..=2048 + 160).contains(&changed), "{bit}: {changed}");
             }

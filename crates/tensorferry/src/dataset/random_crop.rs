@@ -19,10 +19,12 @@ struct RandomCrop {
 }
 
 impl Dataset {
-    /// Of each element the `size` first dimensions cropped to those lengths (`None` leaves one whole), every place as likely as any
-    /// other; further dimensions stay whole. The components that `which` says, without it all of them, are cropped at the same place.
+    /// Of each element the `size` first dimensions cropped to those lengths (`None` leaves one
+    /// whole), every place as likely as any other; further dimensions stay whole. The components
+    /// that `which` says, without it all of them, are cropped at the same place.
     ///
-    /// Where follows from `seed`, the element's index and the epoch. Without a seed one is drawn, which a saved iteration remembers.
+    /// Where follows from `seed`, the element's index and the epoch. Without a seed one is drawn,
+    /// which a saved iteration remembers.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -35,34 +37,60 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if a component has too few or too short dimensions, if those of several are known to differ, or if `which`
-    /// does not say something of each component. What can only be known of each element is an error when it is computed.
-    pub fn random_crop(&self, size: &[Option<usize>], seed: Option<u64>, which: Option<&[bool]>) -> Result<Self> {
+    /// [`Error::Argument`] if a component has too few or too short dimensions, if those of several
+    /// are known to differ, or if `which` does not say something of each component. What can only
+    /// be known of each element is an error when it is computed.
+    pub fn random_crop(
+        &self,
+        size: &[Option<usize>],
+        seed: Option<u64>,
+        which: Option<&[bool]>,
+    ) -> Result<Self> {
         RandomCrop::over(self, size, Seed::new(seed), which)
     }
 }
 
 impl RandomCrop {
-    fn over(input: &Dataset, size: &[Option<usize>], seed: Seed, which: Option<&[bool]>) -> Result<Dataset> {
+    fn over(
+        input: &Dataset,
+        size: &[Option<usize>],
+        seed: Seed,
+        which: Option<&[bool]>,
+    ) -> Result<Dataset> {
         if size.is_empty() || size.contains(&Some(0)) {
-            let what = format!("the lengths to crop to have to be at least 1, and there has to be one; they are {}", words(size));
+            let what = format!(
+                "the lengths to crop to have to be at least 1, and there has to be one; they are {}",
+                words(size)
+            );
             return Err(Error::Argument { stage: STAGE, what });
         }
         let changes = select(input, STAGE, which, |_| Ok(true), |spec| cropped(spec, size))?;
-        let is_cropped = |(at, change): (usize, &Option<TensorSpec>)| change.is_some().then_some(at);
+        let is_cropped =
+            |(at, change): (usize, &Option<TensorSpec>)| change.is_some().then_some(at);
         let cropped: Vec<usize> = changes.iter().enumerate().filter_map(is_cropped).collect();
-        let dims = cropped.iter().filter_map(|&at| Some((at, input.spec()[at].tensor()?.shape.dims()?)));
+        let dims =
+            cropped.iter().filter_map(|&at| Some((at, input.spec()[at].tensor()?.shape.dims()?)));
         together(size, dims).map_err(|error| input.explain(error))?;
-        Ok(mapped(input, Self { size: size.to_vec(), seed, which: which.map(<[bool]>::to_vec), cropped }, changes))
+        Ok(mapped(
+            input,
+            Self { size: size.to_vec(), seed, which: which.map(<[bool]>::to_vec), cropped },
+            changes,
+        ))
     }
 
     /// The part of each leading dimension that is left of an element.
-    fn ranges<'a>(&'a self, random: Random, index: u64, shape: &'a [usize]) -> impl Iterator<Item = Range<usize>> + 'a {
+    fn ranges<'a>(
+        &'a self,
+        random: Random,
+        index: u64,
+        shape: &'a [usize],
+    ) -> impl Iterator<Item = Range<usize>> + 'a {
         let first = index.wrapping_mul(self.size.len() as u64);
         let part = move |(at, (size, len)): (u64, (&Option<usize>, &usize))| {
             let size = size.unwrap_or(*len);
             let places = (len.saturating_sub(size) + 1) as u64;
-            let start = usize::try_from(random.below(first.wrapping_add(at), places)).unwrap_or(0); // less than a length
+            // less than a length
+            let start = usize::try_from(random.below(first.wrapping_add(at), places)).unwrap_or(0);
             start..start + size
         };
         (0..).zip(self.size.iter().zip(shape)).map(part)
@@ -71,7 +99,9 @@ impl RandomCrop {
 
 /// What is left of a component.
 fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
-    let Some(dims) = spec.shape.dims() else { return Ok(TensorSpec::new(spec.dtype, Shape::unknown())) };
+    let Some(dims) = spec.shape.dims() else {
+        return Ok(TensorSpec::new(spec.dtype, Shape::unknown()));
+    };
     fits(size, dims)?;
     let left = (0..dims.len()).map(|at| size.get(at).copied().flatten().or(dims[at]));
     Ok(TensorSpec::new(spec.dtype, Shape::new(left)))
@@ -80,20 +110,28 @@ fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<Ten
 /// Checks that dimensions, as far as they are known, have room for the crop.
 fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(), String> {
     if dims.len() < size.len() {
-        return Err(format!("it has fewer dimensions than the {} to crop. Leave it out with which=.", size.len()));
+        return Err(format!(
+            "it has fewer dimensions than the {} to crop. Leave it out with which=.",
+            size.len()
+        ));
     }
     let short = |(size, dim): (&Option<usize>, &Option<usize>)| matches!((size, dim), (Some(size), Some(dim)) if dim < size);
     if size.iter().zip(dims).any(short) {
         return Err(format!(
-            "it is smaller than the crop, {}. Pad it first, with pad_to, or leave it out with which=.",
+            "it is smaller than the crop, {}. Pad it first, with pad_to, or leave it out with \
+            which=.",
             words(size)
         ));
     }
     Ok(())
 }
 
-/// Checks that components that are cropped at one place have the same lengths there, as far as they are known.
-fn together<'a>(size: &[Option<usize>], parts: impl Iterator<Item = (usize, &'a [Option<usize>])> + Clone) -> Result<()> {
+/// Checks that components that are cropped at one place have the same lengths there, as far as they
+/// are known.
+fn together<'a>(
+    size: &[Option<usize>],
+    parts: impl Iterator<Item = (usize, &'a [Option<usize>])> + Clone,
+) -> Result<()> {
     for axis in (0..size.len()).filter(|axis| size[*axis].is_some()) {
         let mut known = parts.clone().filter_map(|(at, dims)| Some((at, (*dims.get(axis)?)?)));
         let Some((first, len)) = known.next() else { continue };
@@ -136,7 +174,9 @@ impl RowMap for RandomCrop {
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims> {
         let misfit = |what| misfit(at, row, what);
         fits(&self.size, &known(row)).map_err(misfit)?;
-        Ok((0..row.len()).map(|axis| self.size.get(axis).copied().flatten().unwrap_or(row[axis])).collect())
+        Ok((0..row.len())
+            .map(|axis| self.size.get(axis).copied().flatten().unwrap_or(row[axis]))
+            .collect())
     }
 
     fn apply(&self, _at: usize, block: Block<'_>) -> Result<()> {
@@ -154,7 +194,9 @@ impl RowMap for RandomCrop {
 
 #[cfg(test)]
 mod tests {
-    use super::super::all_ways::{Plain, all_ways, context, elements, shapeless, small_numbers, tensor};
+    use super::super::all_ways::{
+        Plain, all_ways, context, elements, shapeless, small_numbers, tensor,
+    };
     use super::super::node::packed;
     use super::super::testing::{assert_rebuilds, assert_resumes, counting};
     use super::*;
@@ -175,21 +217,32 @@ mod tests {
 
     /// The box at a place, as the strided copy of the core has it.
     fn oracle(plain: &Plain, ranges: &[Range<usize>]) -> Vec<u8> {
-        let index: Vec<Index> = ranges.iter().map(|range| Index::Slice { start: range.start, step: 1, len: range.len() }).collect();
-        packed(&tensor(plain.0, &plain.1, &plain.2).index(&index).unwrap()).unwrap().as_view().as_bytes().unwrap().to_vec()
+        let index: Vec<Index> = ranges
+            .iter()
+            .map(|range| Index::Slice { start: range.start, step: 1, len: range.len() })
+            .collect();
+        packed(&tensor(plain.0, &plain.1, &plain.2).index(&index).unwrap())
+            .unwrap()
+            .as_view()
+            .as_bytes()
+            .unwrap()
+            .to_vec()
     }
 
     /// Where each element was cropped; a panic if it is no box of it.
     fn places(input: &Dataset, cropped: &Dataset, at: usize, epoch: u64) -> Vec<Vec<usize>> {
         let was = elements(input);
-        let got: Vec<_> = all_ways(cropped, epoch).into_iter().map(|element| element.unwrap()).collect();
+        let got: Vec<_> =
+            all_ways(cropped, epoch).into_iter().map(|element| element.unwrap()).collect();
         let place = |(got, was): (&Vec<Plain>, &Vec<Plain>)| {
             let (got, was) = (&got[at], &was[at]);
             let first = was.2.chunks(8).position(|value| value == &got.2[..8]).unwrap();
             let mut rest = first;
-            let mut starts: Vec<usize> = was.1.iter().rev().map(|len| (rest % len, rest /= len).0).collect();
+            let mut starts: Vec<usize> =
+                was.1.iter().rev().map(|len| (rest % len, rest /= len).0).collect();
             starts.reverse();
-            let ranges: Vec<_> = starts.iter().zip(&got.1).map(|(&start, len)| start..start + len).collect();
+            let ranges: Vec<_> =
+                starts.iter().zip(&got.1).map(|(&start, len)| start..start + len).collect();
             assert_eq!(got.2, oracle(was, &ranges));
             starts
         };
@@ -214,7 +267,8 @@ mod tests {
             let places = places(&input, &cropped, 0, 1);
             for axis in 0..shape.len() {
                 let most = size.get(axis).copied().flatten().map_or(0, |len| shape[axis] - len);
-                let starts: std::collections::BTreeSet<usize> = places.iter().map(|place| place[axis]).collect();
+                let starts: std::collections::BTreeSet<usize> =
+                    places.iter().map(|place| place[axis]).collect();
                 assert_eq!(starts, (0..=most).collect(), "{shape:?} {size:?}");
             }
         }
@@ -223,11 +277,15 @@ mod tests {
     #[test]
     fn every_dtype_is_cropped() {
         for dtype in DType::ALL {
-            let input = Dataset::from_tensor_slices([small_numbers(dtype, &[20, 4, 6], 1)]).unwrap();
+            let input =
+                Dataset::from_tensor_slices([small_numbers(dtype, &[20, 4, 6], 1)]).unwrap();
             let bytes = Dataset::from_tensor_slices([tensor(
                 DType::UInt8,
                 &[20, 4, 6, dtype.size()],
-                &elements(&input).iter().flat_map(|element| element[0].2.clone()).collect::<Vec<u8>>(),
+                &elements(&input)
+                    .iter()
+                    .flat_map(|element| element[0].2.clone())
+                    .collect::<Vec<u8>>(),
             )])
             .unwrap();
             let crops = |dataset: &Dataset| -> Vec<Vec<u8>> {
@@ -245,7 +303,14 @@ mod tests {
         let cropped = input.random_crop(&[Some(2), Some(3)], Some(1), None).unwrap();
         let mut counts = [0_u32; 20];
         for index in 0..10_000 {
-            let first = cropped.get(index).unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().next().unwrap();
+            let first = cropped.get(index).unwrap()[0]
+                .tensor()
+                .unwrap()
+                .view::<i64>()
+                .unwrap()
+                .iter()
+                .next()
+                .unwrap();
             counts[usize::try_from(first / 7 * 5 + first % 7).unwrap()] += 1;
         }
         let chi: f64 = counts.iter().map(|&count| (f64::from(count) - 500.0).powi(2) / 500.0).sum();
@@ -265,11 +330,17 @@ mod tests {
     #[test]
     fn components_are_cropped_at_the_same_place() {
         let input = all_numbered(&[&[50, 9, 9], &[50, 9, 9, 3], &[50]]);
-        let cropped = input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, true, false])).unwrap();
+        let cropped =
+            input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, true, false])).unwrap();
         let (image, mask) = (places(&input, &cropped, 0, 0), places(&input, &cropped, 1, 0));
         assert!(image.iter().zip(&mask).all(|(image, mask)| image == &mask[..2]));
-        let apart = input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, false, false])).unwrap();
-        assert_eq!(places(&input, &apart, 0, 0), image, "the same seed crops at the same place in another stage too");
+        let apart =
+            input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, false, false])).unwrap();
+        assert_eq!(
+            places(&input, &apart, 0, 0),
+            image,
+            "the same seed crops at the same place in another stage too"
+        );
     }
 
     #[test]
@@ -280,34 +351,49 @@ mod tests {
         let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
         assert_eq!(elements(&other.rebuild(&mut change).unwrap()), elements(&one));
         assert!(one.to_string().ends_with(" | random_crop([4])"), "{one}");
-        let given = numbered(&[1, 3, 3]).random_crop(&[None, Some(2)], Some(9), Some(&[true])).unwrap();
-        assert!(given.to_string().ends_with(" | random_crop([None, 2], seed=9, which=[0])"), "{given}");
+        let given =
+            numbered(&[1, 3, 3]).random_crop(&[None, Some(2)], Some(9), Some(&[true])).unwrap();
+        assert!(
+            given.to_string().ends_with(" | random_crop([None, 2], seed=9, which=[0])"),
+            "{given}"
+        );
     }
 
     #[test]
     fn what_cannot_be_cropped_is_refused_when_it_is_built_or_at_its_element() {
         let input = all_numbered(&[&[4, 5, 6], &[4, 5, 7], &[4]]);
-        let error =
-            |size: &[Option<usize>], which: [bool; 3]| input.random_crop(size, None, Some(&which)).err().unwrap().to_string();
+        let error = |size: &[Option<usize>], which: [bool; 3]| {
+            input.random_crop(size, None, Some(&which)).err().unwrap().to_string()
+        };
+        assert!(error(&[Some(6)], [true, false, false]).starts_with(
+            "random_crop: component 0 (int64[5, 6]): it is smaller than the crop, [6]."
+        ));
         assert!(
-            error(&[Some(6)], [true, false, false])
-                .starts_with("random_crop: component 0 (int64[5, 6]): it is smaller than the crop, [6].")
+            error(&[Some(2)], [true, true, true])
+                .contains("component 2 (int64[]): it has fewer dimensions than the 1 to crop")
         );
-        assert!(
-            error(&[Some(2)], [true, true, true]).contains("component 2 (int64[]): it has fewer dimensions than the 1 to crop")
-        );
-        assert!(
-            error(&[None, Some(2)], [true, true, false])
-                .contains("components 0 and 1 are cropped at the same place, but their dimensions 1 differ: 6 and 7")
-        );
+        assert!(error(&[None, Some(2)], [true, true, false]).contains(
+            "components 0 and 1 are cropped at the same place, but their dimensions \
+                    1 differ: 6 and 7"
+        ));
         assert!(error(&[], [true, false, false]).contains("at least 1"));
-        assert!(error(&[Some(0)], [true, false, false]).contains("at least 1, and there has to be one; they are [0]"));
+        assert!(
+            error(&[Some(0)], [true, false, false])
+                .contains("at least 1, and there has to be one; they are [0]")
+        );
         assert!(input.random_crop(&[Some(2), None], None, Some(&[true, true, false])).is_ok());
         for (size, expected) in [
-            ([Some(2), Some(2)], "random_crop: element 2: components 0 and 1 are cropped at the same place"),
-            ([Some(6), None], "random_crop: element 2: component 0, of shape [5, 6]: it is smaller"),
+            (
+                [Some(2), Some(2)],
+                "random_crop: element 2: components 0 and 1 are cropped at the same place",
+            ),
+            (
+                [Some(6), None],
+                "random_crop: element 2: component 0, of shape [5, 6]: it is smaller",
+            ),
         ] {
-            let late = shapeless(&input).random_crop(&size, Some(1), Some(&[true, true, false])).unwrap();
+            let late =
+                shapeless(&input).random_crop(&size, Some(1), Some(&[true, true, false])).unwrap();
             let failed = late.node.get(2, &context(0)).err().unwrap().to_string();
             assert!(failed.starts_with(expected), "{failed}");
         }
@@ -315,7 +401,8 @@ mod tests {
 
     #[test]
     fn streams_resume_anywhere() {
-        let dataset = counting(13).batch(4, true).unwrap().random_crop(&[Some(2)], Some(5), None).unwrap();
+        let dataset =
+            counting(13).batch(4, true).unwrap().random_crop(&[Some(2)], Some(5), None).unwrap();
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }

@@ -12,8 +12,9 @@ struct RandomValues {
 }
 
 impl Dataset {
-    /// Random `int64` scalars in `[0, 2^32)`, without end. They follow from `seed`, their index and, with
-    /// `rerandomize_each_iteration`, the epoch. Without a seed one is drawn, which a saved iteration remembers.
+    /// Random `int64` scalars in `[0, 2^32)`, without end. They follow from `seed`, their index
+    /// and, with `rerandomize_each_iteration`, the epoch. Without a seed one is drawn, which a
+    /// saved iteration remembers.
     ///
     /// ```
     /// use tensorferry::dataset::{Cardinality, Dataset};
@@ -46,7 +47,8 @@ impl RandomValues {
 
     fn values(&self, start: u64, shape: &[usize], cx: &Context) -> Result<Tensor> {
         filled(DType::Int64, shape, |bytes| {
-            let requests = (0..bytes.len() / 8).map(|slot| Request { index: start.saturating_add(slot as u64), slot });
+            let requests = (0..bytes.len() / 8)
+                .map(|slot| Request { index: start.saturating_add(slot as u64), slot });
             self.write(requests, &mut Rows { bytes, row: 8 }, cx);
             Ok(())
         })

@@ -28,7 +28,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `step` is 0, `dtype` is bool or complex, or one of the values cannot be held exactly by `dtype`.
+    /// [`Error::Argument`] if `step` is 0, `dtype` is bool or complex, or one of the values cannot
+    /// be held exactly by `dtype`.
     pub fn range(start: i64, stop: i64, step: i64, dtype: DType) -> Result<Self> {
         let wrong = |what: String| Error::Argument { stage: "range", what };
         if step == 0 {
@@ -36,18 +37,30 @@ impl Dataset {
         }
         let (distance, stride) = (i128::from(stop) - i128::from(start), i128::from(step));
         let distance = if step > 0 { distance } else { -distance };
-        let len = u64::try_from(distance.max(0).unsigned_abs().div_ceil(stride.unsigned_abs())).unwrap_or(u64::MAX);
+        let len = u64::try_from(distance.max(0).unsigned_abs().div_ceil(stride.unsigned_abs()))
+            .unwrap_or(u64::MAX);
         let (least, greatest) = match (dtype.kind(), dtype.exact_integers()) {
-            (Kind::Bool | Kind::Complex, _) => return Err(wrong(format!("{dtype} values cannot be counted; map them instead"))),
+            (Kind::Bool | Kind::Complex, _) => {
+                return Err(wrong(format!("{dtype} values cannot be counted; map them instead")));
+            }
             (_, Some(exact)) => (-i128::from(exact), i128::from(exact)),
             (..) => dtype.integer_range().unwrap_or((0, 0)),
         };
-        let range =
-            Range { start, stop, step, dtype, len, spec: vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[])))] };
+        let range = Range {
+            start,
+            stop,
+            step,
+            dtype,
+            len,
+            spec: vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[])))],
+        };
         if let Some(last) = len.checked_sub(1) {
             let ends = [range.value(0), range.value(last)].map(i128::from);
             if let Some(value) = ends.iter().find(|value| !(least..=greatest).contains(*value)) {
-                let what = format!("{value} does not fit: {dtype} counts exactly from {least} to {greatest}. Use a wider dtype.");
+                let what = format!(
+                    "{value} does not fit: {dtype} counts exactly from {least} to {greatest}. Use \
+                    a wider dtype."
+                );
                 return Err(wrong(what));
             }
         }
@@ -56,12 +69,17 @@ impl Dataset {
 }
 
 impl Range {
-    /// The value at an index below `len`: it lies between `start` and `stop`, so wrapping arithmetic gives just it.
+    /// The value at an index below `len`: it lies between `start` and `stop`, so wrapping
+    /// arithmetic gives just it.
     fn value(&self, index: u64) -> i64 {
         self.start.wrapping_add(self.step.wrapping_mul(index.cast_signed()))
     }
 
-    fn write(&self, requests: impl IntoIterator<Item = Request>, rows: &mut Rows<'_>) -> Result<()> {
+    fn write(
+        &self,
+        requests: impl IntoIterator<Item = Request>,
+        rows: &mut Rows<'_>,
+    ) -> Result<()> {
         for request in requests {
             write_number(self.dtype, self.value(request.index), rows.slot(request.slot))?;
         }
@@ -74,7 +92,9 @@ fn write_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
     match dtype {
         DType::Int64 => out.copy_from_slice(&value.to_ne_bytes()),
         // Two's complement: the low bytes are the narrower integer.
-        _ if dtype.is_integer() && cfg!(target_endian = "little") => out.copy_from_slice(&value.to_le_bytes()[..out.len()]),
+        _ if dtype.is_integer() && cfg!(target_endian = "little") => {
+            out.copy_from_slice(&value.to_le_bytes()[..out.len()])
+        }
         _ => convert_number(dtype, value, out)?,
     }
     Ok(())
@@ -111,7 +131,8 @@ impl Node for Range {
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
-        let value = filled(self.dtype, &[], |out| write_number(self.dtype, self.value(index), out))?;
+        let value =
+            filled(self.dtype, &[], |out| write_number(self.dtype, self.value(index), out))?;
         Ok(vec![value.into()])
     }
 
@@ -131,7 +152,13 @@ impl Node for Range {
         out.iter_mut().try_for_each(|rows| self.write(requests.iter().copied(), rows))
     }
 
-    fn gather_some(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.gather(requests, out, cx)
     }
 }
@@ -148,7 +175,10 @@ mod tests {
         assert_eq!(range(5, 0, -2)?, [5, 3, 1]);
         assert_eq!(range(5, 0, 1)?, [0; 0]);
         assert_eq!(range(i64::MAX - 1, i64::MAX, 5)?, [i64::MAX - 1]);
-        assert_eq!(Dataset::range(i64::MIN, i64::MAX, 1, DType::Int64)?.cardinality(), Cardinality::Finite(u64::MAX));
+        assert_eq!(
+            Dataset::range(i64::MIN, i64::MAX, 1, DType::Int64)?.cardinality(),
+            Cardinality::Finite(u64::MAX)
+        );
         Ok(())
     }
 
@@ -164,12 +194,21 @@ mod tests {
 
     #[test]
     fn range_writes_every_dtype_as_conversion_would() -> Result<()> {
-        for dtype in DType::ALL.into_iter().filter(|dtype| !matches!(dtype.kind(), Kind::Bool | Kind::Complex)) {
+        for dtype in DType::ALL
+            .into_iter()
+            .filter(|dtype| !matches!(dtype.kind(), Kind::Bool | Kind::Complex))
+        {
             let least = if dtype.kind() == Kind::Unsigned { 0 } else { -100 };
             let batch = Dataset::range(least, 100, 7, dtype)?.batch(100, false)?.get(0)?;
-            let expected = Dataset::range(least, 100, 7, DType::Int64)?.batch(100, false)?.get(0)?;
-            let expected = crate::convert(&expected[0].tensor()?.as_view(), dtype, crate::Casting::Checked)?;
-            assert_eq!(batch[0].tensor()?.as_view().as_bytes(), expected.as_view().as_bytes(), "{dtype}");
+            let expected =
+                Dataset::range(least, 100, 7, DType::Int64)?.batch(100, false)?.get(0)?;
+            let expected =
+                crate::convert(&expected[0].tensor()?.as_view(), dtype, crate::Casting::Checked)?;
+            assert_eq!(
+                batch[0].tensor()?.as_view().as_bytes(),
+                expected.as_view().as_bytes(),
+                "{dtype}"
+            );
         }
         Ok(())
     }

@@ -21,8 +21,9 @@ struct Rebatch {
 }
 
 impl Dataset {
-    /// The rows of the elements, stacked again into batches whose sizes cycle through `sizes`: as `unbatch` and `batch` would, but for
-    /// the cycle. It can be indexed where `unbatch` can. The last batch may be smaller, or is left out with `drop_remainder`.
+    /// The rows of the elements, stacked again into batches whose sizes cycle through `sizes`: as
+    /// `unbatch` and `batch` would, but for the cycle. It can be indexed where `unbatch` can. The
+    /// last batch may be smaller, or is left out with `drop_remainder`.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -33,25 +34,44 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is a batch without rows.
+    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is
+    /// a batch without rows.
     pub fn rebatch(&self, sizes: Vec<usize>, drop_remainder: bool) -> Result<Self> {
         let wrong = |what: String| Error::Argument { stage: "rebatch", what };
         let cycle = sizes.iter().try_fold(0_u64, |all, size| all.checked_add(*size as u64));
         let Some(cycle @ 1..) = cycle else {
-            return Err(wrong(format!("batch sizes have to be at least 0, and one of them at least 1; they are {sizes:?}")));
+            return Err(wrong(format!(
+                "batch sizes have to be at least 0, and one of them at least 1; they are {sizes:?}"
+            )));
         };
         let parts = spec::tensors(self.spec(), "rebatch")?;
-        if let Some(at) = parts.iter().position(|part| part.shape.dims().is_some_and(<[_]>::is_empty)) {
+        if let Some(at) =
+            parts.iter().position(|part| part.shape.dims().is_some_and(<[_]>::is_empty))
+        {
             return Err(self.explain(no_rows("rebatch", at, "Batch first.")));
         }
         let rows = self.unbatch()?;
         let size = sizes.first().copied().filter(|first| sizes.iter().all(|size| size == first));
-        let known = parts.iter().find_map(|part| part.shape.dims().and_then(|dims| dims.first().copied().flatten()));
-        // All batches are of one length if the last is dropped when it is not, or if each of the input's is cut without a rest.
-        let len = size.filter(|&size| drop_remainder || known.is_some_and(|known| known.is_multiple_of(size)));
-        let part = |part: &TensorSpec| Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(len)));
+        let known = parts
+            .iter()
+            .find_map(|part| part.shape.dims().and_then(|dims| dims.first().copied().flatten()));
+        // All batches are of one length if the last is dropped when it is not, or if each of the
+        // input's is cut without a rest.
+        let len = size.filter(|&size| {
+            drop_remainder || known.is_some_and(|known| known.is_multiple_of(size))
+        });
+        let part = |part: &TensorSpec| {
+            Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(len)))
+        };
         let spec = rows.spec().iter().filter_map(Component::tensor).map(part).collect();
-        Ok(Self::of(Rebatch { input: self.clone(), rows, sizes: sizes.into(), cycle, drop_remainder, spec }))
+        Ok(Self::of(Rebatch {
+            input: self.clone(),
+            rows,
+            sizes: sizes.into(),
+            cycle,
+            drop_remainder,
+            spec,
+        }))
     }
 }
 
@@ -72,7 +92,8 @@ fn empty(spec: &[Component]) -> Result<Element> {
         let dims = part.shape.dims().ok_or_else(|| Error::ElementMismatch {
             what: "a batch of size 0 of rows whose number of dimensions is unknown".into(),
         })?;
-        let shape: Vec<usize> = std::iter::once(0).chain(dims.iter().map(|dim| dim.unwrap_or(0))).collect();
+        let shape: Vec<usize> =
+            std::iter::once(0).chain(dims.iter().map(|dim| dim.unwrap_or(0))).collect();
         Ok(filled(part.dtype, &shape, |_| Ok(()))?.into())
     };
     spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
@@ -85,7 +106,8 @@ impl Node for Rebatch {
 
     fn cardinality(&self) -> Cardinality {
         self.rows.cardinality().map(|n| {
-            let (mut batches, mut left) = ((n / self.cycle).saturating_mul(self.sizes.len() as u64), n % self.cycle);
+            let (mut batches, mut left) =
+                ((n / self.cycle).saturating_mul(self.sizes.len() as u64), n % self.cycle);
             for size in self.sizes.iter().map(|size| *size as u64) {
                 if left < size {
                     batches = batches.saturating_add(u64::from(left > 0 && !self.drop_remainder));
@@ -102,7 +124,11 @@ impl Node for Rebatch {
     }
 
     fn describe(&self) -> String {
-        format!("rebatch({:?}{})", self.sizes, if self.drop_remainder { ", drop_remainder" } else { "" })
+        format!(
+            "rebatch({:?}{})",
+            self.sizes,
+            if self.drop_remainder { ", drop_remainder" } else { "" }
+        )
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
@@ -119,14 +145,25 @@ impl Node for Rebatch {
             return empty(self.rows.spec()).map_err(|error| error.at_element("rebatch", index));
         }
         let left = self.rows.cardinality().finite().map(|n| n.saturating_sub(start));
-        let len = left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
-        stacked(&self.rows, start, len, "rebatch", cx).map_err(|error| self.input.explain(error).at_element("rebatch", index))
+        let len =
+            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        stacked(&self.rows, start, len, "rebatch", cx)
+            .map_err(|error| self.input.explain(error).at_element("rebatch", index))
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
-        let (spec, gathered, names) = (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(RebatchStream { rows, spec, names, gathered, sizes, drop_remainder: self.drop_remainder, index: 0 }))
+        let (spec, gathered, names) =
+            (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        Ok(Box::new(RebatchStream {
+            rows,
+            spec,
+            names,
+            gathered,
+            sizes,
+            drop_remainder: self.drop_remainder,
+            index: 0,
+        }))
     }
 }
 
@@ -204,8 +241,13 @@ mod tests {
             for sizes in [vec![1], vec![3], vec![3, 1], vec![1, 4, 2]] {
                 for drop in [false, true] {
                     let batches = range(n).batch(2, false)?.rebatch(sizes.clone(), drop)?;
-                    assert_eq!(batches.cardinality(), Cardinality::Finite(batches.iter().count() as u64), "{batches}");
-                    let stream = streamed(&range(n).batch(2, false)?).rebatch(sizes.clone(), drop)?;
+                    assert_eq!(
+                        batches.cardinality(),
+                        Cardinality::Finite(batches.iter().count() as u64),
+                        "{batches}"
+                    );
+                    let stream =
+                        streamed(&range(n).batch(2, false)?).rebatch(sizes.clone(), drop)?;
                     assert_eq!(rows(&stream)?, rows(&batches)?, "{batches}");
                 }
             }
@@ -216,7 +258,9 @@ mod tests {
     #[test]
     fn the_length_of_a_batch_is_promised_where_it_cannot_vary() -> Result<()> {
         let batches = range(8).batch(4, true)?;
-        let spec = |sizes: &[usize], drop| Ok::<_, Error>(batches.rebatch(sizes.to_vec(), drop)?.spec()[0].to_string());
+        let spec = |sizes: &[usize], drop| {
+            Ok::<_, Error>(batches.rebatch(sizes.to_vec(), drop)?.spec()[0].to_string())
+        };
         assert_eq!(spec(&[2, 2], false)?, "int64[2]");
         assert_eq!(spec(&[3], false)?, "int64[?]");
         assert_eq!(spec(&[3], true)?, "int64[3]");

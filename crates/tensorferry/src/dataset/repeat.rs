@@ -12,11 +12,12 @@ struct Repeat {
 }
 
 impl Dataset {
-    /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of its own: a shuffle before the repeat
-    /// gives it another order. No element of a round comes before the last of the round before.
+    /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of
+    /// its own: a shuffle before the repeat gives it another order. No element of a round comes
+    /// before the last of the round before.
     ///
-    /// As in tf.data, a round without elements counts as one of `count`, and ends what has no `count`: a source that never has an
-    /// element would be read for ever.
+    /// As in tf.data, a round without elements counts as one of `count`, and ends what has no
+    /// `count`: a source that never has an element would be read for ever.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -29,7 +30,11 @@ impl Dataset {
     #[must_use]
     pub fn repeat(&self, count: Option<u64>) -> Self {
         // One round is the input itself, whatever epoch it is in.
-        if count == Some(1) { self.clone() } else { Self::of(Repeat { input: self.clone(), count }) }
+        if count == Some(1) {
+            self.clone()
+        } else {
+            Self::of(Repeat { input: self.clone(), count })
+        }
     }
 }
 
@@ -49,7 +54,8 @@ impl Repeat {
         cx: &Context,
         mut gather: impl FnMut(&mut [Request], &Context) -> Result<()>,
     ) -> Result<()> {
-        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one call each.
+        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one
+        // call each.
         let round = |request: &Request| self.split(request.index).0;
         if !requests.is_sorted_by_key(round) {
             requests.sort_by_key(round);
@@ -68,7 +74,8 @@ impl Node for Repeat {
         self.input.spec()
     }
 
-    // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to be empty.
+    // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to
+    // be empty.
     fn cardinality(&self) -> Cardinality {
         match (self.input.cardinality(), self.count) {
             (_, Some(0)) | (Cardinality::Finite(0), _) => Cardinality::Finite(0),
@@ -111,12 +118,19 @@ impl Node for Repeat {
         self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
     }
 
     fn may_end_early(&self) -> bool {
-        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown || self.input.node.may_end_early()
+        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
+            || self.input.node.may_end_early()
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
@@ -190,7 +204,12 @@ impl Stream for RepeatStream {
 
     fn save(&self) -> Result<State> {
         let input = self.input.as_ref().map_or(Ok(State::Nothing), |input| input.save())?;
-        Ok(State::List(vec![State::Int(u64::from(self.ended)), State::Int(self.round), State::Int(u64::from(self.any)), input]))
+        Ok(State::List(vec![
+            State::Int(u64::from(self.ended)),
+            State::Int(self.round),
+            State::Int(u64::from(self.any)),
+            input,
+        ]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
@@ -247,10 +266,14 @@ mod tests {
         let rounds = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
         let make = move |()| {
             let round = rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let elements: Vec<_> = (0..round % 2).map(|_| Ok(super::super::testing::element(round))).collect();
+            let elements: Vec<_> =
+                (0..round % 2).map(|_| Ok(super::super::testing::element(round))).collect();
             Ok(Box::new(elements.into_iter()) as super::super::Generator)
         };
-        let source = Dataset::from_generator(super::super::Function::new("odd", make), super::super::testing::element_spec());
+        let source = Dataset::from_generator(
+            super::super::Function::new("odd", make),
+            super::super::testing::element_spec(),
+        );
         assert_eq!(numbers(&source.repeat(Some(6)))?, [1, 3, 5]);
         assert_eq!(numbers(&source.repeat(Some(3)))?, [7]);
         assert_eq!(numbers(&source.repeat(None))?, [9]);

@@ -1,9 +1,10 @@
 //! Going on with another number of shards.
 //!
 //! # Rationale
-//! What `shard` hands out is decided by positions alone, so where every shard had come to says which elements of its input nobody has
-//! seen; those are dealt out anew. A state knows where its shard had come to if only stages follow that take their input's elements
-//! one by one, or so many at a time.
+//! What `shard` hands out is decided by positions alone, so where every shard had come to says
+//! which elements of its input nobody has seen; those are dealt out anew. A state knows where its
+//! shard had come to if only stages follow that take their input's elements one by one, or so many
+//! at a time.
 
 use super::execute::{Iter, Start};
 use super::node::Change;
@@ -20,7 +21,8 @@ pub(crate) struct Part {
     pub(crate) whole: u64,
 }
 
-/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the last first.
+/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the
+/// last first.
 fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
     let (mut stage, mut after) = (dataset.clone(), Vec::new());
     while stage.node.sharding().is_none() {
@@ -49,7 +51,9 @@ impl Plan {
     /// Whether a dataset is this plan but for its number of shards, or which of them it is.
     pub(crate) fn is_other_part(&self, dataset: &Dataset) -> bool {
         match (&self.part, Part::of(dataset)) {
-            (Some(old), Some(new)) => old.whole == new.whole && (old.shards, old.index) != (new.shards, new.index),
+            (Some(old), Some(new)) => {
+                old.whole == new.whole && (old.shards, old.index) != (new.shards, new.index)
+            }
             _ => false,
         }
     }
@@ -68,7 +72,8 @@ impl Saved {
     }
 
     /// # Errors
-    /// [`Error::State`] if this shard had ended and another may have been further: one state does not tell.
+    /// [`Error::State`] if this shard had ended and another may have been further: one state does
+    /// not tell.
     fn check_lockstep(&self, dataset: &Dataset, part: Part) -> Result<()> {
         if self.len_of(dataset, part.index, part.shards)?.is_none_or(|len| self.position < len) {
             return Ok(());
@@ -77,7 +82,8 @@ impl Saved {
             let len = self.len_of(dataset, index, part.shards)?;
             if len.is_none_or(|len| len > self.position) {
                 let what = format!(
-                    "shard {} of {} had ended after {} elements, and shard {index} has more: one state does not tell how far that one \
+                    "shard {} of {} had ended after {} elements, and shard {index} has more: one \
+                    state does not tell how far that one \
                      had come. Load the list of the states of all shards.",
                     part.index, part.shards, self.position
                 );
@@ -96,14 +102,16 @@ impl Saved {
         Ok(shard)
     }
 
-    /// Where shard `index` of the run had come to if it was saved where this one was, counted in elements that `shard` handed out.
+    /// Where shard `index` of the run had come to if it was saved where this one was, counted in
+    /// elements that `shard` handed out.
     fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let mut position = self.position;
         for stage in &after {
             let Some(consumed) = stage.node.consumed(position) else {
                 let what = format!(
-                    "how far a shard had come does not follow from what {} has handed out. Resume on {shards} shards, or move shard behind it.",
+                    "how far a shard had come does not follow from what {} has handed out. Resume \
+                    on {shards} shards, or move shard behind it.",
                     stage.node.describe()
                 );
                 return Err(Error::State { what });
@@ -116,7 +124,12 @@ impl Saved {
     }
 
     /// Goes on with `dataset`'s part of what is left when the old shards had come to `positions`.
-    fn resume_part(&self, dataset: &Dataset, positions: Vec<u64>, options: &Options) -> Result<Iter> {
+    fn resume_part(
+        &self,
+        dataset: &Dataset,
+        positions: Vec<u64>,
+        options: &Options,
+    ) -> Result<Iter> {
         let mut origins = self.origins.clone();
         origins.push(Resharded { positions });
         let start = Self { origins: origins.clone(), ..self.clone() };
@@ -134,21 +147,25 @@ fn not_sharded() -> Error {
 const MOST_SHARDS: u64 = 1 << 20;
 
 impl Dataset {
-    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where this one was. One that has ended does
-    /// not tell where longer ones were, and is refused.
+    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where
+    /// this one was. One that has ended does not tell where longer ones were, and is refused.
     pub(crate) fn resume_part(&self, saved: &Saved, options: &Options) -> Result<Iter> {
         let Some(part) = saved.plan.part else { return Err(not_sharded()) };
         if part.shards > MOST_SHARDS {
-            return Err(Error::State { what: format!("a state of {} shards; it is damaged", part.shards) });
+            return Err(Error::State {
+                what: format!("a state of {} shards; it is damaged", part.shards),
+            });
         }
         self.check_reshards()?;
         let dataset = saved.seeded(self)?;
         saved.check_lockstep(&dataset, part)?;
-        let positions: Result<Vec<u64>> = (0..part.shards).map(|index| saved.position_of(&dataset, index, part.shards)).collect();
+        let positions: Result<Vec<u64>> =
+            (0..part.shards).map(|index| saved.position_of(&dataset, index, part.shards)).collect();
         saved.resume_part(self, positions?, options)
     }
 
-    /// Goes on with this shard's part of what a run had not handed out, given the states of all its shards, in any order.
+    /// Goes on with this shard's part of what a run had not handed out, given the states of all its
+    /// shards, in any order.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Dataset, Options}};
@@ -163,13 +180,16 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows `shard` whose position does not tell
-    /// where the shard was: only maps, `enumerate`, `components`, `batch`, `padded_batch` and `prefetch` may.
+    /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows
+    /// `shard` whose position does not tell where the shard was: only maps, `enumerate`,
+    /// `components`, `batch`, `padded_batch` and `prefetch` may.
     pub fn resume_all(&self, saved: &[Saved], options: &Options) -> Result<Iter> {
         if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
             return self.resume(own, options);
         }
-        let Some(first) = saved.first() else { return Err(Error::State { what: "there are no states".into() }) };
+        let Some(first) = saved.first() else {
+            return Err(Error::State { what: "there are no states".into() });
+        };
         if !first.plan.is_other_part(self) {
             first.plan.check(self)?;
         }
@@ -180,7 +200,9 @@ impl Dataset {
             let part = state.of_run(first, saved.len())?;
             let at = usize::try_from(part.index).unwrap_or(usize::MAX);
             let Some(place @ None) = positions.get_mut(at) else {
-                return Err(Error::State { what: format!("there are two states of shard {}", part.index) });
+                return Err(Error::State {
+                    what: format!("there are two states of shard {}", part.index),
+                });
             };
             *place = Some(state.position_of(&dataset, part.index, part.shards)?);
         }
@@ -193,8 +215,12 @@ impl Dataset {
         let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
         let shards = shard.node.inputs().iter().map(shards_in).sum::<usize>();
         let what = match () {
-            () if !self.is_indexed() => "only a plan whose elements can be indexed can go on with another number of shards",
-            () if shards > 0 => "a plan with shards inside of shards cannot go on with another number of them",
+            () if !self.is_indexed() => {
+                "only a plan whose elements can be indexed can go on with another number of shards"
+            }
+            () if shards > 0 => {
+                "a plan with shards inside of shards cannot go on with another number of them"
+            }
             () => return Ok(()),
         };
         Err(Error::State { what: format!("{what}. Resume on as many shards as there were.") })
@@ -204,7 +230,8 @@ impl Dataset {
 /// How many shards there are in a plan.
 fn shards_in(dataset: &Dataset) -> usize {
     let inputs = dataset.node.inputs();
-    dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>()) + usize::from(dataset.node.sharding().is_some())
+    dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
+        + usize::from(dataset.node.sharding().is_some())
 }
 
 impl Saved {
@@ -215,14 +242,24 @@ impl Saved {
 
     /// Which part of the run this is of which `first` is a part too.
     fn of_run(&self, first: &Self, states: usize) -> Result<Part> {
-        let differ = |what: &str| Err(Error::State { what: format!("the states are not of one run: {what}") });
-        let (Some(part), Some(other)) = (self.plan.part, first.plan.part) else { return Err(not_sharded()) };
+        let differ = |what: &str| {
+            Err(Error::State { what: format!("the states are not of one run: {what}") })
+        };
+        let (Some(part), Some(other)) = (self.plan.part, first.plan.part) else {
+            return Err(not_sharded());
+        };
         match () {
-            () if (part.whole, part.shards) != (other.whole, other.shards) => differ("their plans differ"),
+            () if (part.whole, part.shards) != (other.whole, other.shards) => {
+                differ("their plans differ")
+            }
             () if self.epoch != first.epoch => differ("they are of different epochs"),
-            () if self.seeds != first.seeds => differ("their seeds were drawn apart. Give every shuffle a seed"),
+            () if self.seeds != first.seeds => {
+                differ("their seeds were drawn apart. Give every shuffle a seed")
+            }
             () if self.origins != first.origins => differ("they took over from different shards"),
-            () if part.shards != states as u64 => differ(&format!("there are {states} of {} shards", part.shards)),
+            () if part.shards != states as u64 => {
+                differ(&format!("there are {states} of {} shards", part.shards))
+            }
             () => Ok(part),
         }
     }
@@ -243,7 +280,10 @@ mod tests {
     }
 
     fn values(iter: impl Iterator<Item = Result<super::super::Element>>) -> Vec<i64> {
-        iter.flat_map(|batch| batch.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().collect::<Vec<_>>()).collect()
+        iter.flat_map(|batch| {
+            batch.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     fn reread(iter: &Iter) -> Saved {
@@ -253,7 +293,9 @@ mod tests {
     #[test]
     fn on_another_number_of_shards_no_row_is_lost_or_repeated() {
         let n = 53;
-        for (old, new, batches) in [(2, 3, 0), (2, 3, 4), (3, 2, 3), (4, 1, 2), (1, 4, 5), (3, 3, 100)] {
+        for (old, new, batches) in
+            [(2, 3, 0), (2, 3, 4), (3, 2, 3), (4, 1, 2), (1, 4, 5), (3, 3, 100)]
+        {
             let mut seen = Vec::new();
             let mut saved = None;
             for index in 0..old {
@@ -272,7 +314,11 @@ mod tests {
                 seen.extend(rest);
             }
             let distinct: BTreeSet<i64> = seen.iter().copied().collect();
-            assert_eq!((seen.len(), distinct.len()), (53, 53), "{old} shards to {new} after {batches}");
+            assert_eq!(
+                (seen.len(), distinct.len()),
+                (53, 53),
+                "{old} shards to {new} after {batches}"
+            );
         }
     }
 
@@ -283,11 +329,25 @@ mod tests {
             seen.extend(values(iter.by_ref().take(batches)));
             reread(&iter)
         };
-        let first: Vec<Saved> =
-            (0..3).rev().map(|i| advance(&mut seen, part(100, 3, i, 5).iter(), [1, 4, 0][usize::try_from(i).unwrap()])).collect();
+        let first: Vec<Saved> = (0..3)
+            .rev()
+            .map(|i| {
+                advance(
+                    &mut seen,
+                    part(100, 3, i, 5).iter(),
+                    [1, 4, 0][usize::try_from(i).unwrap()],
+                )
+            })
+            .collect();
         let options = Options::default();
         let second: Vec<Saved> = (0..2_u64)
-            .map(|i| advance(&mut seen, part(100, 2, i, 5).resume_all(&first, &options).unwrap(), usize::try_from(i).unwrap() + 1))
+            .map(|i| {
+                advance(
+                    &mut seen,
+                    part(100, 2, i, 5).resume_all(&first, &options).unwrap(),
+                    usize::try_from(i).unwrap() + 1,
+                )
+            })
             .collect();
         for i in 0..4 {
             seen.extend(values(part(100, 4, i, 5).resume_all(&second, &options).unwrap()));
@@ -328,22 +388,30 @@ mod tests {
             for (index, state) in ended.iter().enumerate() {
                 match whole.resume(state, &Options::default()) {
                     Ok(rest) => assert!((index == 0 || batch == 3) && values(rest).is_empty()),
-                    Err(Error::State { what }) => assert!(index > 0 && batch < 3 && what.contains("list"), "{what}"),
+                    Err(Error::State { what }) => {
+                        assert!(index > 0 && batch < 3 && what.contains("list"), "{what}")
+                    }
                     Err(other) => panic!("{other}"),
                 }
             }
             assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
         }
         // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
-        let dropping = |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
-        let states: Vec<Saved> = (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
+        let dropping =
+            |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
+        let states: Vec<Saved> =
+            (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
         assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
-        assert_eq!(values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(), 6);
+        assert_eq!(
+            values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(),
+            6
+        );
     }
 
     #[test]
     fn a_stage_after_shard_whose_position_does_not_tell_the_shards_is_named() {
-        let plan = |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2, false).unwrap();
+        let plan =
+            |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2, false).unwrap();
         let saved = plan(2).iter().save().unwrap();
         match plan(3).resume(&saved, &Options::default()) {
             Err(Error::State { what }) => assert!(what.contains("skip"), "{what}"),

@@ -24,7 +24,8 @@ struct Group {
 }
 
 impl Dataset {
-    /// The rows of opened arrays: element `i` is row `i` of each. Nothing is read before it is needed.
+    /// The rows of opened arrays: element `i` is row `i` of each. Nothing is read before it is
+    /// needed.
     ///
     /// ```
     /// use tensorferry::{Mode, Tensor, dataset::Dataset, open, save_npy};
@@ -70,13 +71,19 @@ fn groups(arrays: &[Array]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (component, array) in arrays.iter().enumerate() {
         let (source, column) = array.source();
-        let same = |group: &&mut Group| Arc::ptr_eq(&group.source, source) && !group.columns.contains(&column);
+        let same = |group: &&mut Group| {
+            Arc::ptr_eq(&group.source, source) && !group.columns.contains(&column)
+        };
         match groups.iter_mut().find(same) {
             Some(group) => {
                 group.columns.push(column);
                 group.components.push(component);
             }
-            None => groups.push(Group { source: Arc::clone(source), columns: vec![column], components: vec![component] }),
+            None => groups.push(Group {
+                source: Arc::clone(source),
+                columns: vec![column],
+                components: vec![component],
+            }),
         }
     }
     groups
@@ -116,7 +123,9 @@ impl Node for OpenedRows {
     }
 
     fn needs(&self) -> Needs {
-        let is_direct = |group: &&Group| group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct);
+        let is_direct = |group: &&Group| {
+            group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct)
+        };
         Needs { windows: self.groups.iter().filter(is_direct).count(), groups: 0 }
     }
 
@@ -128,7 +137,8 @@ impl Node for OpenedRows {
         let share = |array: &Array| {
             let (source, column) = array.source();
             let rows = source.share(column, start, len)?;
-            let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+            let plain =
+                rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
             (plain && rows.as_view().has_normal_bools()).then_some(rows)
         };
         self.arrays.iter().map(share).collect()
@@ -139,8 +149,15 @@ impl Node for OpenedRows {
         self.gather_some(&everything, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let mut out: Vec<Option<Rows<'_>>> = out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        let mut out: Vec<Option<Rows<'_>>> =
+            out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
         // Once, unless a component is asked for twice.
         while out.iter().any(Option::is_some) {
             for group in &self.groups {
@@ -157,7 +174,14 @@ impl Node for OpenedRows {
                 if !columns.is_empty() {
                     // A source may overwrite them.
                     let bytes = rows.iter().map(|rows| rows.row * requests.len()).sum();
-                    let read = || group.source.read_rows(&columns, &mut requests.to_vec(), &mut rows, &cx.stop);
+                    let read = || {
+                        group.source.read_rows(
+                            &columns,
+                            &mut requests.to_vec(),
+                            &mut rows,
+                            &cx.stop,
+                        )
+                    };
                     self.arrays[group.components[0]].counting(bytes, read)?;
                     for (column, rows) in columns.iter().zip(&mut rows) {
                         normalise(group.source.columns()[*column].dtype, requests, rows);

@@ -19,12 +19,13 @@ struct Sample {
 const STAGE: &str = "sample_from_datasets";
 
 impl Dataset {
-    /// The next element of a dataset drawn at random, again and again: each with a probability in proportion to its weight, all alike
-    /// without weights. Each dataset keeps its own order. Which is drawn follows from `seed`, the position and, with
-    /// `rerandomize_each_iteration`, the epoch. Without a seed one is drawn, which a saved iteration remembers.
+    /// The next element of a dataset drawn at random, again and again: each with a probability in
+    /// proportion to its weight, all alike without weights. Each dataset keeps its own order. Which
+    /// is drawn follows from `seed`, the position and, with `rerandomize_each_iteration`, the
+    /// epoch. Without a seed one is drawn, which a saved iteration remembers.
     ///
-    /// A dataset that has no more elements takes no part any more; with `stop_on_empty_dataset`, the whole ends when such a one is drawn,
-    /// so that until then the proportions are as asked.
+    /// A dataset that has no more elements takes no part any more; with `stop_on_empty_dataset`,
+    /// the whole ends when such a one is drawn, so that until then the proportions are as asked.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -40,8 +41,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is negative or not finite, or their sum
-    /// is; [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
+    /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is
+    /// negative or not finite, or their sum is; [`Error::ElementMismatch`] if the datasets' numbers
+    /// of components or dtypes differ.
     pub fn sample_from_datasets(
         datasets: Vec<Self>,
         weights: Option<Vec<f64>>,
@@ -52,12 +54,19 @@ impl Dataset {
         let wrong = |what: String| Error::Argument { stage: STAGE, what };
         let weights = weights.unwrap_or_else(|| vec![1.0; datasets.len()]);
         if weights.len() != datasets.len() {
-            return Err(wrong(format!("there are {} weights for {} datasets", weights.len(), datasets.len())));
+            return Err(wrong(format!(
+                "there are {} weights for {} datasets",
+                weights.len(),
+                datasets.len()
+            )));
         }
-        if weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0) || !weights.iter().sum::<f64>().is_finite() {
+        if weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0)
+            || !weights.iter().sum::<f64>().is_finite()
+        {
             return Err(wrong(format!("weights have to be finite and not negative: {weights:?}")));
         }
-        // As in tf.data: what has no weight has no part, also not in the specification; without any weight nothing is left.
+        // As in tf.data: what has no weight has no part, also not in the specification; without any
+        // weight nothing is left.
         let (left, weights): (Vec<Self>, Vec<f64>) =
             datasets.iter().cloned().zip(weights).filter(|(_, weight)| *weight > 0.0).unzip();
         match (left.as_slice(), datasets.first()) {
@@ -67,7 +76,14 @@ impl Dataset {
         }
         let spec = common_spec(&left, STAGE)?;
         let seed = Seed::new(seed);
-        let sample = Sample { datasets: left, weights, seed, stop_on_empty_dataset, rerandomize_each_iteration, spec };
+        let sample = Sample {
+            datasets: left,
+            weights,
+            seed,
+            stop_on_empty_dataset,
+            rerandomize_each_iteration,
+            spec,
+        };
         Ok(Self::of(sample))
     }
 }
@@ -77,10 +93,13 @@ impl Node for Sample {
         &self.spec
     }
 
-    // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes an end.
+    // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes
+    // an end.
     fn cardinality(&self) -> Cardinality {
-        let mut endless = self.datasets.iter().map(|dataset| dataset.cardinality() == Cardinality::Infinite);
-        let infinite = if self.stop_on_empty_dataset { endless.all(|is| is) } else { endless.any(|is| is) };
+        let mut endless =
+            self.datasets.iter().map(|dataset| dataset.cardinality() == Cardinality::Infinite);
+        let infinite =
+            if self.stop_on_empty_dataset { endless.all(|is| is) } else { endless.any(|is| is) };
         if infinite { Cardinality::Infinite } else { Cardinality::Unknown }
     }
 
@@ -154,9 +173,11 @@ struct SampleStream {
 }
 
 impl SampleStream {
-    /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would come to the same, if in time.
+    /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would
+    /// come to the same, if in time.
     fn drawn(&self, step: u64) -> usize {
-        let left = || self.weights.iter().enumerate().filter(|(which, _)| !self.streams.is_over(*which));
+        let left =
+            || self.weights.iter().enumerate().filter(|(which, _)| !self.streams.is_over(*which));
         let total: f64 = left().map(|(_, weight)| weight).sum();
         let mut rest = self.random.unit(step) * total;
         let mut drawn = 0;
@@ -206,7 +227,10 @@ impl Stream for SampleStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, counting, first, ints, range, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, first, ints, range,
+        values,
+    };
     use super::*;
     use crate::dataset::{Epoch, Options};
 
@@ -221,7 +245,9 @@ mod tests {
     #[test]
     fn every_element_is_met_in_its_dataset_s_order() {
         let all = values(&two(false));
-        let of = |range: std::ops::Range<i64>| all.iter().copied().filter(|value| range.contains(value)).collect::<Vec<_>>();
+        let of = |range: std::ops::Range<i64>| {
+            all.iter().copied().filter(|value| range.contains(value)).collect::<Vec<_>>()
+        };
         assert_eq!([of(0..5), of(5..9)], [(0..5).collect::<Vec<_>>(), (5..9).collect()]);
         assert_eq!(all.len(), 9);
     }
@@ -239,7 +265,9 @@ mod tests {
         let datasets = vec![endless(0), endless(1), endless(2), endless(3)];
         let mixed = mixed(datasets, Some(vec![5.0, 0.0, 3.0, 2.0]), false);
         let mut counts = [0_u32; 4];
-        values(&mixed.take(Some(10_000))).iter().for_each(|&value| counts[usize::try_from(value).unwrap()] += 1);
+        values(&mixed.take(Some(10_000)))
+            .iter()
+            .for_each(|&value| counts[usize::try_from(value).unwrap()] += 1);
         assert_eq!(counts[1], 0);
         // Deviation 50 at most.
         for (count, expected) in counts.into_iter().zip([5000_u32, 0, 3000, 2000]) {
@@ -273,11 +301,22 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_when_it_is_built() {
-        let built = |datasets, weights| Dataset::sample_from_datasets(datasets, weights, None, false, false).map(drop);
+        let built = |datasets, weights| {
+            Dataset::sample_from_datasets(datasets, weights, None, false, false).map(drop)
+        };
         assert!(matches!(built(Vec::new(), None), Err(Error::Argument { .. })));
-        let weights = [vec![1.0], vec![1.0, 2.0, 3.0], vec![-1.0, 2.0], vec![f64::NAN, 1.0], vec![f64::MAX, f64::MAX]];
+        let weights = [
+            vec![1.0],
+            vec![1.0, 2.0, 3.0],
+            vec![-1.0, 2.0],
+            vec![f64::NAN, 1.0],
+            vec![f64::MAX, f64::MAX],
+        ];
         for weights in weights {
-            assert!(matches!(built(vec![range(3), range(3)], Some(weights)), Err(Error::Argument { .. })));
+            assert!(matches!(
+                built(vec![range(3), range(3)], Some(weights)),
+                Err(Error::Argument { .. })
+            ));
         }
         let other = Dataset::range(0, 3, 1, crate::DType::Int32).unwrap();
         assert!(matches!(built(vec![range(3), other], None), Err(Error::ElementMismatch { .. })));
@@ -298,9 +337,14 @@ mod tests {
     fn epochs_differ_only_if_asked_to_and_drawn_seeds_can_be_put_back() {
         let datasets = || vec![range(50), range(50)];
         let epoch = |dataset: &Dataset, epoch| -> Vec<i64> {
-            dataset.iter_with(Epoch(epoch), &Options::default()).map(|element| first(&element.unwrap())).collect()
+            dataset
+                .iter_with(Epoch(epoch), &Options::default())
+                .map(|element| first(&element.unwrap()))
+                .collect()
         };
-        let [kept, fresh] = [false, true].map(|each| Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap());
+        let [kept, fresh] = [false, true].map(|each| {
+            Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap()
+        });
         assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
         assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));
         assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);

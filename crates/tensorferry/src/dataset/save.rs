@@ -15,7 +15,8 @@ const BLOCK: usize = 1 << 20;
 /// The most elements to stack, however small they are.
 const MOST: usize = 1 << 16;
 
-/// A dataset that is being saved: [`Saving::finish`] gives the files their name. Dropped before, it leaves nothing.
+/// A dataset that is being saved: [`Saving::finish`] gives the files their name. Dropped before, it
+/// leaves nothing.
 pub struct Saving {
     iter: Iter,
     writer: Writer,
@@ -24,11 +25,13 @@ pub struct Saving {
 }
 
 impl Dataset {
-    /// Writes all elements of the first epoch to a directory, from which [`Dataset::load`] has them by index.
+    /// Writes all elements of the first epoch to a directory, from which [`Dataset::load`] has them
+    /// by index.
     ///
-    /// The directory is written under a temporary name beside `path`, brought to the disk and renamed, so that the name stands for a
-    /// whole dataset, whatever happens. A dataset that was saved there before is replaced, in one step on Linux; anything else that is there
-    /// is left alone, and refused. Memory does not grow with the dataset.
+    /// The directory is written under a temporary name beside `path`, brought to the disk and
+    /// renamed, so that the name stands for a whole dataset, whatever happens. A dataset that was
+    /// saved there before is replaced, in one step on Linux; anything else that is there is left
+    /// alone, and refused. Memory does not grow with the dataset.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -42,36 +45,52 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if the dataset has no end, or its elements hold datasets or nothing; [`Error::Io`]; the first error of an element.
+    /// [`Error::Argument`] if the dataset has no end, or its elements hold datasets or nothing;
+    /// [`Error::Io`]; the first error of an element.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.saving(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
     }
 
-    /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be done step by step. `structure` says, as
-    /// JSON, how the components nest: [`Dataset::load_nested`] has it again.
+    /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be
+    /// done step by step. `structure` says, as JSON, how the components nest:
+    /// [`Dataset::load_nested`] has it again.
     ///
     /// # Errors
     /// As [`Dataset::save`]; [`Error::Argument`] if the structure is not JSON.
-    pub fn saving(&self, path: &Path, structure: Option<&str>, epoch: impl FnOnce() -> Epoch, options: &Options) -> Result<Saving> {
+    pub fn saving(
+        &self,
+        path: &Path,
+        structure: Option<&str>,
+        epoch: impl FnOnce() -> Epoch,
+        options: &Options,
+    ) -> Result<Saving> {
         let wrong = |what: String| Error::Argument { stage: "save", what };
         if self.cardinality() == Cardinality::Infinite {
             return Err(wrong("the dataset has no end. Save a part of it: take(n).".into()));
         }
-        let components: Vec<TensorSpec> = spec::tensors(self.spec(), "save")?.into_iter().cloned().collect();
+        let components: Vec<TensorSpec> =
+            spec::tensors(self.spec(), "save")?.into_iter().cloned().collect();
         if components.is_empty() {
             return Err(wrong("the elements hold no tensors".into()));
         }
         let structure = match structure {
             None => Value::Null,
-            Some(text) => serde_json::from_str(text).map_err(|error| wrong(format!("the structure is no JSON: {error}")))?,
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| wrong(format!("the structure is no JSON: {error}")))?,
         };
-        let row = components.iter().try_fold(0_usize, |sum, spec| Some(sum.saturating_add(spec.fixed()?.1)));
+        let row = components
+            .iter()
+            .try_fold(0_usize, |sum, spec| Some(sum.saturating_add(spec.fixed()?.1)));
         let blocks = match row {
             Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST), false)?,
             None => self.clone(),
         };
         let writer = Writer::new(path, components, structure)?;
-        Ok(Saving { iter: blocks.prefetch(None).iter_with(epoch(), options), writer, stacked: row.is_some() })
+        Ok(Saving {
+            iter: blocks.prefetch(None).iter_with(epoch(), options),
+            writer,
+            stacked: row.is_some(),
+        })
     }
 }
 

@@ -18,11 +18,13 @@ pub struct Saved {
     pub(crate) position: u64,
     /// What the stages of a plan that is not indexed hold back.
     pub(crate) stream: Option<State>,
-    /// Where the shards had come to from which this iteration took over, and before them those from which they did, first.
+    /// Where the shards had come to from which this iteration took over, and before them those from
+    /// which they did, first.
     pub(crate) origins: Vec<Resharded>,
 }
 
-/// Bytes of a plan's description that a state keeps, to say what differs. Whether plans differ, a hash tells.
+/// Bytes of a plan's description that a state keeps, to say what differs. Whether plans differ, a
+/// hash tells.
 const KEPT: usize = 400;
 
 /// A plan's description: its beginning and a hash of all.
@@ -66,7 +68,10 @@ impl Plan {
             };
         };
         Err(Error::State {
-            what: format!("the state is of another plan: {differs}. Build the dataset as it was when it was saved."),
+            what: format!(
+                "the state is of another plan: {differs}. Build the dataset as it was when it was \
+                saved."
+            ),
         })
     }
 }
@@ -83,11 +88,16 @@ impl Saved {
         Self { plan: Plan::of(asked), seeds, epoch, position, stream, origins }
     }
 
-    /// The plan with the state's seeds and shards; the plan itself, with what its stages cache, if they are the same.
+    /// The plan with the state's seeds and shards; the plan itself, with what its stages cache, if
+    /// they are the same.
     pub(crate) fn rebuilt(&self, dataset: &Dataset) -> Result<Dataset> {
         let seeds = dataset.drawn_seeds();
         if seeds.len() != self.seeds.len() {
-            let what = format!("the state holds {} seeds where the plan draws {}; it is damaged", self.seeds.len(), seeds.len());
+            let what = format!(
+                "the state holds {} seeds where the plan draws {}; it is damaged",
+                self.seeds.len(),
+                seeds.len()
+            );
             return Err(Error::State { what });
         }
         let mut dataset = dataset.clone();
@@ -117,10 +127,12 @@ impl Saved {
         self.epoch
     }
 
-    /// The state of an iteration of the same plan that had handed out `position` elements of `epoch`.
+    /// The state of an iteration of the same plan that had handed out `position` elements of
+    /// `epoch`.
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of a plan that is not indexed, whose stages hold back what follows from both: it stays where it is.
+    /// [`Error::State`] if the state is of a plan that is not indexed, whose stages hold back what
+    /// follows from both: it stays where it is.
     pub fn moved(self, epoch: Epoch, position: u64) -> Result<Self> {
         if (epoch, position) == (self.epoch, self.position) {
             return Ok(self);
@@ -129,14 +141,17 @@ impl Saved {
             return Ok(Self { epoch, position, ..self });
         }
         let what = format!(
-            "the state was changed to position {position} of epoch {}, and holds what belongs to position {} of epoch {}: of a plan \
-             whose elements come one after the other, a state cannot be moved. Load it as it was saved, and skip from there.",
+            "the state was changed to position {position} of epoch {}, and holds what belongs to \
+            position {} of epoch {}: of a plan \
+             whose elements come one after the other, a state cannot be moved. Load it as it was \
+             saved, and skip from there.",
             epoch.0, self.position, self.epoch.0
         );
         Err(Error::State { what })
     }
 
-    /// The state of the same iteration, had it handed out so many elements. Of plans that are indexed, whose state is a position.
+    /// The state of the same iteration, had it handed out so many elements. Of plans that are
+    /// indexed, whose state is a position.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {
         Self { position, stream: None, ..self.clone() }
@@ -144,11 +159,13 @@ impl Saved {
 }
 
 impl Dataset {
-    /// Goes on where an iteration of the same plan was saved: at once if the plan is indexed, else after refilling what its stages held
-    /// back. Seeds that were drawn are those of the saved iteration.
+    /// Goes on where an iteration of the same plan was saved: at once if the plan is indexed, else
+    /// after refilling what its stages held back. Seeds that were drawn are those of the saved
+    /// iteration.
     ///
-    /// The plan may have another number of shards: then this shard continues with its part of what no shard has handed out, all of
-    /// which are taken to be where the saved one was. Where they were not, see [`Dataset::resume_all`].
+    /// The plan may have another number of shards: then this shard continues with its part of what
+    /// no shard has handed out, all of which are taken to be where the saved one was. Where they
+    /// were not, see [`Dataset::resume_all`].
     ///
     /// ```
     /// use tensorferry::dataset::{Dataset, Options, Saved};
@@ -167,7 +184,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is damaged.
+    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
+    /// damaged.
     pub fn resume(&self, saved: &Saved, options: &Options) -> Result<Iter> {
         if saved.plan.is_other_part(self) {
             return self.resume_part(saved, options);
@@ -175,11 +193,16 @@ impl Dataset {
         saved.plan.check(self)?;
         let dataset = saved.rebuilt(self)?;
         let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
-        iter.begin(Start { position: saved.position, stream: saved.stream.clone(), origins: saved.origins.clone() })?;
+        iter.begin(Start {
+            position: saved.position,
+            stream: saved.stream.clone(),
+            origins: saved.origins.clone(),
+        })?;
         Ok(iter)
     }
 
-    /// Whether its elements depend on more than what it was built of: on the epoch, or on a seed that was drawn.
+    /// Whether its elements depend on more than what it was built of: on the epoch, or on a seed
+    /// that was drawn.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -195,11 +218,12 @@ impl Dataset {
         self.depends_on_epoch() || !self.drawn_seeds().is_empty()
     }
 
-    /// The same plan with the seeds of a saved iteration in the place of those that were drawn when it was built again: in the epoch of
-    /// the state its elements are those of the saved iteration.
+    /// The same plan with the seeds of a saved iteration in the place of those that were drawn when
+    /// it was built again: in the epoch of the state its elements are those of the saved iteration.
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is damaged.
+    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
+    /// damaged.
     pub fn seeded(&self, saved: &Saved) -> Result<Self> {
         saved.plan.check(self)?;
         saved.rebuilt(self)
@@ -217,7 +241,11 @@ mod tests {
     }
 
     fn values(elements: impl Iterator<Item = Result<super::super::Element>>) -> Vec<Vec<i32>> {
-        elements.map(|element| element.unwrap()[0].tensor().unwrap().view::<i32>().unwrap().iter().collect()).collect()
+        elements
+            .map(|element| {
+                element.unwrap()[0].tensor().unwrap().view::<i32>().unwrap().iter().collect()
+            })
+            .collect()
     }
 
     #[test]
@@ -229,7 +257,8 @@ mod tests {
             assert_eq!(values(iter.by_ref().take(position)), whole[..position]);
             let bytes = iter.save().unwrap().to_bytes();
             assert!(bytes.len() < 200, "{}", bytes.len());
-            let resumed = dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
+            let resumed =
+                dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
             assert_eq!(values(resumed), whole[position..]);
         }
     }
@@ -247,11 +276,16 @@ mod tests {
         let base = numbers(10);
         let batch = |size| base.batch(size, false).unwrap();
         assert!(refusal(&batch(3), &batch(4)).contains("stage 2 was batch(3) and is now batch(4)"));
-        assert!(refusal(&batch(3).take(Some(2)), &batch(3)).contains("stage 3 was take(2) and is now missing"));
+        assert!(
+            refusal(&batch(3).take(Some(2)), &batch(3))
+                .contains("stage 3 was take(2) and is now missing")
+        );
         assert!(refusal(&batch(3), &batch(3).take(Some(2))).contains("stage 3 is now take(2)"));
         assert!(refusal(&numbers(9), &base).contains("stage 1 was"));
         // What differs lies beyond what the state keeps of the plan.
-        let long = |last| (0..100).fold(base.clone(), |dataset, _| dataset.take(Some(10))).take(Some(last));
+        let long = |last| {
+            (0..100).fold(base.clone(), |dataset, _| dataset.take(Some(10))).take(Some(last))
+        };
         assert!(refusal(&long(5), &long(6)).contains("differ"));
         let saved = long(5).iter().save().unwrap();
         assert!(saved.to_bytes().len() < 500);

@@ -1,5 +1,8 @@
 //! Numbers as float32, multiplied and added to.
-#![allow(clippy::cast_possible_truncation, reason = "arguments become float32 by rounding; that they stay finite is checked")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "arguments become float32 by rounding; that they stay finite is checked"
+)]
 
 use super::mapped::{Block, RowMap, chosen, mapped, select};
 use super::node::Change;
@@ -7,7 +10,8 @@ use super::{Dataset, TensorSpec};
 use crate::{ByteOrder, Casting, DType, Dims, Error, Kind, Result, View, ViewMut};
 use tensorferry_core::convert_into;
 
-/// Elements to convert before they are multiplied: what a core's innermost cache holds at both ends.
+/// Elements to convert before they are multiplied: what a core's innermost cache holds at both
+/// ends.
 const PART: usize = 2048;
 
 struct Scale {
@@ -18,10 +22,11 @@ struct Scale {
 }
 
 impl Dataset {
-    /// `x * mul + add` as float32, of the components that `which` says or, without it, all that hold real numbers.
+    /// `x * mul + add` as float32, of the components that `which` says or, without it, all that
+    /// hold real numbers.
     ///
-    /// Exactly: `x`, `mul` and `add` are rounded to the nearest float32; the product is rounded to float32, and then the sum, whatever
-    /// the machine. (No fused multiply-add, which rounds once.)
+    /// Exactly: `x`, `mul` and `add` are rounded to the nearest float32; the product is rounded to
+    /// float32, and then the sum, whatever the machine. (No fused multiply-add, which rounds once.)
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::Dataset};
@@ -33,8 +38,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `mul` or `add` is not finite in float32, if a component to scale is complex or a dataset, or if `which` does
-    /// not say something of each component.
+    /// [`Error::Argument`] if `mul` or `add` is not finite in float32, if a component to scale is
+    /// complex or a dataset, or if `which` does not say something of each component.
     pub fn scale(&self, mul: f64, add: f64, which: Option<&[bool]>) -> Result<Self> {
         if !(mul as f32).is_finite() || !(add as f32).is_finite() {
             let what = format!("mul={mul:?} and add={add:?} have to be finite in float32");
@@ -46,7 +51,9 @@ impl Dataset {
             which,
             |_| Ok(true),
             |spec| match spec.dtype.kind() {
-                Kind::Complex => Err("a complex number has no float32 equivalent. Leave the component out with which=.".into()),
+                Kind::Complex => Err("a complex number has no float32 equivalent. Leave the \
+                    component out with which=."
+                    .into()),
                 _ => Ok(TensorSpec::new(DType::Float32, spec.shape.clone())),
             },
         )?;
@@ -76,11 +83,16 @@ impl RowMap for Scale {
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let Some(from) = self.from[at] else { return Ok(()) };
         let (mul, add) = (self.mul as f32, self.add as f32);
-        for (rows, out) in block.rows.chunks(PART * from.size()).zip(block.out.chunks_mut(PART * 4)) {
+        for (rows, out) in block.rows.chunks(PART * from.size()).zip(block.out.chunks_mut(PART * 4))
+        {
             let shape = [rows.len() / from.size()];
             let rows = View::from_bytes(from, ByteOrder::Native, rows, &shape)?;
             // Saturating is rounding to the nearest here, whatever the dtype: nothing fails.
-            convert_into(&rows, &mut ViewMut::from_bytes(DType::Float32, out, &shape)?, Casting::Saturate)?;
+            convert_into(
+                &rows,
+                &mut ViewMut::from_bytes(DType::Float32, out, &shape)?,
+                Casting::Saturate,
+            )?;
             for value in out.as_chunks_mut().0 {
                 *value = (f32::from_ne_bytes(*value) * mul + add).to_ne_bytes();
             }
@@ -119,10 +131,23 @@ mod tests {
 
     #[test]
     fn values_are_rounded_to_float32_first_and_each_step_after() {
-        let numbers =
-            Tensor::from_vec(vec![16_777_217.0_f64, 1e300, -1e300, f64::NAN, 1.0 + f64::from(f32::EPSILON)], &[1, 5]).unwrap();
-        let scaled = Dataset::from_tensor_slices([numbers]).unwrap().scale(1.0 + f64::from(f32::EPSILON), -1.0, None).unwrap();
-        let got = scaled.get(0).unwrap()[0].tensor().unwrap().view::<f32>().unwrap().as_slice().unwrap().to_vec();
+        let numbers = Tensor::from_vec(
+            vec![16_777_217.0_f64, 1e300, -1e300, f64::NAN, 1.0 + f64::from(f32::EPSILON)],
+            &[1, 5],
+        )
+        .unwrap();
+        let scaled = Dataset::from_tensor_slices([numbers])
+            .unwrap()
+            .scale(1.0 + f64::from(f32::EPSILON), -1.0, None)
+            .unwrap();
+        let got = scaled.get(0).unwrap()[0]
+            .tensor()
+            .unwrap()
+            .view::<f32>()
+            .unwrap()
+            .as_slice()
+            .unwrap()
+            .to_vec();
         assert_eq!(got[0], 16_777_218.0 - 1.0);
         assert_eq!(got[1], f32::INFINITY);
         assert_eq!(got[2], f32::NEG_INFINITY);
@@ -136,12 +161,16 @@ mod tests {
 
     #[test]
     fn complex_numbers_and_arguments_past_float32_are_refused_when_it_is_built() {
-        let input =
-            Dataset::from_tensor_slices([small_numbers(DType::Complex64, &[2], 1), small_numbers(DType::UInt8, &[2], 1)]).unwrap();
+        let input = Dataset::from_tensor_slices([
+            small_numbers(DType::Complex64, &[2], 1),
+            small_numbers(DType::UInt8, &[2], 1),
+        ])
+        .unwrap();
         let error = input.scale(1.0, 0.0, None).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "scale: component 0 (complex64[]): a complex number has no float32 equivalent. Leave the component out with which=."
+            "scale: component 0 (complex64[]): a complex number has no float32 equivalent. Leave \
+            the component out with which=."
         );
         assert!(input.scale(1e39, 0.0, Some(&[false, true])).is_err());
         let chosen = input.scale(2.0, 0.5, Some(&[false, true])).unwrap();

@@ -16,10 +16,12 @@ struct Scan {
 }
 
 impl Dataset {
-    /// Calls `function` with a running state and each element in turn. It returns the new state and the element to hand out, which has
-    /// to be as `spec` says. The first state is `initial`; the dtypes of a state never change, its shapes may.
+    /// Calls `function` with a running state and each element in turn. It returns the new state and
+    /// the element to hand out, which has to be as `spec` says. The first state is `initial`; the
+    /// dtypes of a state never change, its shapes may.
     ///
-    /// An element for which `function` fails is an error in its place; the next is computed with the state there was.
+    /// An element for which `function` fails is an error in its place; the next is computed with
+    /// the state there was.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Dataset, Element, Function}};
@@ -46,7 +48,10 @@ impl Dataset {
     ) -> Result<Self> {
         let initial = initial.into_iter().map(Value::into_tensor).collect::<Result<Vec<_>>>();
         let Ok(initial) = initial else {
-            return Err(Error::Argument { stage: "scan", what: "the initial state holds a dataset; it has to be tensors".into() });
+            return Err(Error::Argument {
+                stage: "scan",
+                what: "the initial state holds a dataset; it has to be tensors".into(),
+            });
         };
         let running = running(&initial);
         Ok(Self::of(Scan { input: self.clone(), initial, running, function, spec }))
@@ -55,7 +60,10 @@ impl Dataset {
 
 /// What a running state has to stay: its dtypes.
 pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
-    initial.iter().map(|tensor| Component::Tensor(TensorSpec::new(tensor.dtype(), Shape::unknown()))).collect()
+    initial
+        .iter()
+        .map(|tensor| Component::Tensor(TensorSpec::new(tensor.dtype(), Shape::unknown())))
+        .collect()
 }
 
 impl Node for Scan {
@@ -138,7 +146,11 @@ pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     check(state, running).map_err(|error| match error {
         Error::InComponent { component, about, source } => {
             let what = format!("the new state is not what the initial one is: {source}");
-            Error::InComponent { component, about, source: Box::new(Error::ElementMismatch { what }) }
+            Error::InComponent {
+                component,
+                about,
+                source: Box::new(Error::ElementMismatch { what }),
+            }
         }
         other => other,
     })
@@ -170,7 +182,8 @@ impl Stream for ScanStream {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec, even, first, range, values,
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec,
+        even, first, range, values,
     };
     use super::*;
     use crate::dataset::failed;
@@ -188,7 +201,10 @@ mod tests {
         let dataset = range(5).scan(element(100), sums(-1), element_spec()).unwrap();
         assert_eq!(values(&dataset), [100, 100, 101, 103, 106]);
         assert_eq!(dataset.cardinality(), Cardinality::Finite(5));
-        assert_eq!(dataset.to_string(), "from_tensor_slices(5 x (int64[])) | scan(sums, (int64[]))");
+        assert_eq!(
+            dataset.to_string(),
+            "from_tensor_slices(5 x (int64[])) | scan(sums, (int64[]))"
+        );
         assert_rebuilds(&dataset);
     }
 
@@ -205,9 +221,10 @@ mod tests {
         let narrow = || -> Element { vec![Tensor::from_vec(vec![1_i32], &[]).unwrap().into()] };
         let state = Function::new("state", move |(_, next)| Ok((narrow(), next)));
         let output = Function::new("output", move |(state, _)| Ok((state, narrow())));
-        for (function, words) in
-            [(state, "component 0: the new state is not what the initial one is: int32"), (output, "component 0: int32")]
-        {
+        for (function, words) in [
+            (state, "component 0: the new state is not what the initial one is: int32"),
+            (output, "component 0: int32"),
+        ] {
             let dataset = range(2).scan(element(0), function, element_spec()).unwrap();
             let error = dataset.iter().next().unwrap().unwrap_err();
             assert!(error.to_string().starts_with(&format!("scan: element 0: {words}")), "{error}");
@@ -238,6 +255,9 @@ mod tests {
     #[test]
     fn a_state_of_datasets_is_refused() {
         let initial = vec![Value::Dataset(range(1))];
-        assert!(matches!(range(2).scan(initial, sums(0), element_spec()), Err(Error::Argument { stage: "scan", .. })));
+        assert!(matches!(
+            range(2).scan(initial, sums(0), element_spec()),
+            Err(Error::Argument { stage: "scan", .. })
+        ));
     }
 }

@@ -14,8 +14,8 @@ struct Shard {
 }
 
 impl Dataset {
-    /// Every `num_shards`-th element, from `index` on: the part of one of `num_shards` workers. Shuffle before, and each worker gets a
-    /// random part; batch after.
+    /// Every `num_shards`-th element, from `index` on: the part of one of `num_shards` workers.
+    /// Shuffle before, and each worker gets a random part; batch after.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -31,18 +31,22 @@ impl Dataset {
         self.sharded(num_shards, index, Vec::new())
     }
 
-    /// The part of one of `num_shards` workers of what a run with another number of shards has not handed out yet: those elements in
-    /// the order of the input, dealt out anew.
+    /// The part of one of `num_shards` workers of what a run with another number of shards has not
+    /// handed out yet: those elements in the order of the input, dealt out anew.
     ///
     /// # Errors
-    /// As [`Dataset::shard`]; [`Error::State`] if an old shard is said to have handed out more than it had.
+    /// As [`Dataset::shard`]; [`Error::State`] if an old shard is said to have handed out more than
+    /// it had.
     pub fn resharded(&self, num_shards: u64, index: u64, origin: Resharded) -> Result<Self> {
         self.sharded(num_shards, index, vec![origin])
     }
 
     fn sharded(&self, num_shards: u64, index: u64, origins: Vec<Resharded>) -> Result<Self> {
         if index >= num_shards {
-            let what = format!("index has to be at least 0 and less than num_shards; it is {index} of {num_shards} shards");
+            let what = format!(
+                "index has to be at least 0 and less than num_shards; it is {index} of \
+                {num_shards} shards"
+            );
             return Err(Error::Argument { stage: "shard", what });
         }
         let mut left = self.cardinality();
@@ -58,12 +62,14 @@ impl Dataset {
 
 /// The elements that a run with `positions.len()` shards has not handed out.
 ///
-/// With so many shards, the input lies in rows of one element for each. Below the row to which the foremost shard has come, the shards
-/// left over their ends of the columns; from there on nothing has been seen.
+/// With so many shards, the input lies in rows of one element for each. Below the row to which the
+/// foremost shard has come, the shards left over their ends of the columns; from there on nothing
+/// has been seen.
 #[derive(Clone)]
 struct Unseen {
     positions: Vec<u64>,
-    /// The positions in ascending order: between two of them, as many shards as stand before have left elements.
+    /// The positions in ascending order: between two of them, as many shards as stand before have
+    /// left elements.
     sorted: Vec<u64>,
     /// How many elements were handed out.
     seen: u64,
@@ -74,13 +80,18 @@ impl Unseen {
         let Resharded { positions } = origin;
         let shards = positions.len() as u64;
         if shards == 0 {
-            return Err(Error::State { what: "a run without shards has not handed out anything".into() });
+            return Err(Error::State {
+                what: "a run without shards has not handed out anything".into(),
+            });
         }
         if let Cardinality::Finite(n) = cardinality {
             for (shard, &position) in (0_u64..).zip(&positions) {
                 let had = n.saturating_sub(shard).div_ceil(shards);
                 if position > had {
-                    let what = format!("shard {shard} of {shards} is said to have handed out {position} of its {had} elements");
+                    let what = format!(
+                        "shard {shard} of {shards} is said to have handed out {position} of its \
+                        {had} elements"
+                    );
                     return Err(Error::State { what });
                 }
             }
@@ -98,8 +109,11 @@ impl Unseen {
             let left = (pair[1] - pair[0]).saturating_mul(behind);
             if nth < left {
                 let row = pair[0] + nth / behind;
-                let mut columns = (0_u64..).zip(&self.positions).filter(|(_, position)| **position <= row);
-                let column = columns.nth(usize::try_from(nth % behind).unwrap_or(usize::MAX)).map_or(0, |(column, _)| column);
+                let mut columns =
+                    (0_u64..).zip(&self.positions).filter(|(_, position)| **position <= row);
+                let column = columns
+                    .nth(usize::try_from(nth % behind).unwrap_or(usize::MAX))
+                    .map_or(0, |(column, _)| column);
                 return row.saturating_mul(shards).saturating_add(column);
             }
             nth -= left;
@@ -145,13 +159,19 @@ impl Node for Shard {
     }
 
     fn describe(&self) -> String {
-        let after: String = self.origins.iter().map(|origin| format!(", after {:?}", origin.positions)).collect();
+        let after: String =
+            self.origins.iter().map(|origin| format!(", after {:?}", origin.positions)).collect();
         format!("shard({}, {}{after})", self.num_shards, self.index)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let before = self.origins.iter().map(|origin| Resharded { positions: origin.positions.clone() });
-        inputs[0].sharded(self.num_shards, self.index, before.chain(change.resharded.take()).collect())
+        let before =
+            self.origins.iter().map(|origin| Resharded { positions: origin.positions.clone() });
+        inputs[0].sharded(
+            self.num_shards,
+            self.index,
+            before.chain(change.resharded.take()).collect(),
+        )
     }
 
     fn sharding(&self) -> Option<(u64, u64)> {
@@ -171,7 +191,13 @@ impl Node for Shard {
         self.input.node.gather(requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.spread(requests);
         self.input.node.gather_some(which, requests, out, cx)
     }
@@ -233,7 +259,8 @@ impl Stream for ShardStream {
                 self.failed = None;
                 return Some(element);
             }
-            // An error of another shard's element is that shard's to report, unless the input ends after it, maybe because of it.
+            // An error of another shard's element is that shard's to report, unless the input ends
+            // after it, maybe because of it.
             self.failed = element.err();
         }
     }
@@ -246,7 +273,8 @@ impl Stream for ShardStream {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(3)?;
-        self.counts = parts[0].list(self.counts.len())?.iter().map(State::int).collect::<Result<_>>()?;
+        self.counts =
+            parts[0].list(self.counts.len())?.iter().map(State::int).collect::<Result<_>>()?;
         self.failed = parts[1].optional(State::error)?;
         self.input.restore(&parts[2])
     }
@@ -297,7 +325,8 @@ mod tests {
         Ok(())
     }
 
-    /// What is left of a list when each of so many shards has handed out so many, in the order of the list.
+    /// What is left of a list when each of so many shards has handed out so many, in the order of
+    /// the list.
     fn left(list: &[i64], positions: &[u64]) -> Vec<i64> {
         let seen = |at: usize| ((at / positions.len()) as u64) < positions[at % positions.len()];
         list.iter().enumerate().filter(|(at, _)| !seen(*at)).map(|(_, value)| *value).collect()
@@ -313,7 +342,8 @@ mod tests {
             for run in 0..draw(2, 4) {
                 let shards = 1 + draw(10 + run, 6);
                 let len = list.len() as u64;
-                let position = |s: u64| draw(100 * (run + 1) + s, 1 + len.saturating_sub(s).div_ceil(shards));
+                let position =
+                    |s: u64| draw(100 * (run + 1) + s, 1 + len.saturating_sub(s).div_ceil(shards));
                 let positions: Vec<u64> = (0..shards).map(position).collect();
                 list = left(&list, &positions);
                 origins.push(Resharded { positions });
@@ -334,12 +364,16 @@ mod tests {
     #[test]
     fn a_rebuild_for_another_number_of_shards_continues_an_already_continued_run() -> Result<()> {
         let first = range(20)?.resharded(2, 0, Resharded { positions: vec![3; 4] })?;
-        let mut change = Change { resharded: Some(Resharded { positions: vec![1, 2] }), ..Change::default() };
+        let mut change =
+            Change { resharded: Some(Resharded { positions: vec![1, 2] }), ..Change::default() };
         let again = first.rebuild(&mut change)?;
         assert!(change.resharded.is_none());
         assert_eq!(
             numbers(&again)?,
-            left(&left(&(0..20).collect::<Vec<_>>(), &[3; 4]), &[1, 2]).into_iter().step_by(2).collect::<Vec<_>>()
+            left(&left(&(0..20).collect::<Vec<_>>(), &[3; 4]), &[1, 2])
+                .into_iter()
+                .step_by(2)
+                .collect::<Vec<_>>()
         );
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
-/// Something under a lock that a forked process never waits for in vain: where a thread held it that did not come along, the process
-/// goes on with a new one.
+/// Something under a lock that a forked process never waits for in vain: where a thread held it
+/// that did not come along, the process goes on with a new one.
 pub(crate) struct Shared<T> {
     value: Mutex<T>,
     /// The process that made it.
@@ -13,7 +13,11 @@ pub(crate) struct Shared<T> {
 
 impl<T: Default> Default for Shared<T> {
     fn default() -> Self {
-        Self { value: Mutex::default(), process: crate::buffers::process_id(), forked: OnceLock::new() }
+        Self {
+            value: Mutex::default(),
+            process: crate::buffers::process_id(),
+            forked: OnceLock::new(),
+        }
     }
 }
 

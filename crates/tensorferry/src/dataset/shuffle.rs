@@ -23,14 +23,16 @@ enum Way {
 }
 
 impl Dataset {
-    /// The elements in a random order that follows from `seed` and, with `reshuffle_each_iteration`, from the epoch: each pass over the
-    /// dataset, and each round of a `repeat` after it, then has an order of its own. Without a seed one is drawn, which a saved
+    /// The elements in a random order that follows from `seed` and, with
+    /// `reshuffle_each_iteration`, from the epoch: each pass over the dataset, and each round of a
+    /// `repeat` after it, then has an order of its own. Without a seed one is drawn, which a saved
     /// iteration remembers.
     ///
-    /// Of an indexed input of known length the order is a whole permutation, computed for each element as it is asked for, in constant
-    /// memory; `buffer_size` changes nothing about it. Any other input (a filter, a generator, something endless) is shuffled in a
-    /// buffer of `buffer_size` elements, as far as that reaches: a random one of them is handed out and the next takes its place. A
-    /// `buffer_size` of 1 keeps the order, of any input, as in tf.data.
+    /// Of an indexed input of known length the order is a whole permutation, computed for each
+    /// element as it is asked for, in constant memory; `buffer_size` changes nothing about it. Any
+    /// other input (a filter, a generator, something endless) is shuffled in a buffer of
+    /// `buffer_size` elements, as far as that reaches: a random one of them is handed out and the
+    /// next takes its place. A `buffer_size` of 1 keeps the order, of any input, as in tf.data.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::Dataset};
@@ -45,8 +47,14 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more than 2^63 elements.
-    pub fn shuffle(&self, buffer_size: Option<u64>, seed: Option<u64>, reshuffle_each_iteration: bool) -> Result<Self> {
+    /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more
+    /// than 2^63 elements.
+    pub fn shuffle(
+        &self,
+        buffer_size: Option<u64>,
+        seed: Option<u64>,
+        reshuffle_each_iteration: bool,
+    ) -> Result<Self> {
         if buffer_size == Some(1) {
             return Ok(self.clone());
         }
@@ -55,20 +63,31 @@ impl Dataset {
 }
 
 impl Shuffle {
-    fn over(input: &Dataset, buffer_size: Option<u64>, seed: Seed, reshuffle_each_iteration: bool) -> Result<Dataset> {
+    fn over(
+        input: &Dataset,
+        buffer_size: Option<u64>,
+        seed: Seed,
+        reshuffle_each_iteration: bool,
+    ) -> Result<Dataset> {
         let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
         let indexed = input.is_indexed();
         let way = match (input.cardinality(), buffer_size) {
             (_, Some(0)) => return Err(wrong("buffer_size has to be at least 1")),
-            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => Way::Whole { n, orders: Box::default() },
-            (Cardinality::Finite(_), _) if indexed => return Err(wrong("there are more than 2^63 elements. Take fewer.")),
+            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => {
+                Way::Whole { n, orders: Box::default() }
+            }
+            (Cardinality::Finite(_), _) if indexed => {
+                return Err(wrong("there are more than 2^63 elements. Take fewer."));
+            }
             (_, Some(size)) => Way::Buffer(size),
             (Cardinality::Infinite, None) => {
-                let what = "the dataset has no end, so no order of all its elements. Shuffle before repeat, or give a buffer_size.";
+                let what = "the dataset has no end, so no order of all its elements. Shuffle \
+                    before repeat, or give a buffer_size.";
                 return Err(wrong(what));
             }
             (_, None) => {
-                let what = "its elements come one after the other (filter, from_generator and the like), so they are shuffled in a \
+                let what = "its elements come one after the other (filter, from_generator and the \
+                    like), so they are shuffled in a \
                             buffer: give a buffer_size, or shuffle before that stage.";
                 return Err(wrong(what));
             }
@@ -123,7 +142,12 @@ impl Node for Shuffle {
             Way::Whole { .. } => None,
             Way::Buffer(size) => Some(size),
         };
-        Self::over(&inputs[0], buffer_size, self.seed.rebuilt(change), self.reshuffle_each_iteration)
+        Self::over(
+            &inputs[0],
+            buffer_size,
+            self.seed.rebuilt(change),
+            self.reshuffle_each_iteration,
+        )
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
@@ -151,7 +175,13 @@ impl Node for Shuffle {
         self.input.node.gather(requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.order(cx)?.map(requests);
         self.input.node.gather_some(which, requests, out, cx)
     }
@@ -162,13 +192,21 @@ impl Node for Shuffle {
         if self.input.is_indexed() {
             return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
         }
-        Ok(Box::new(Values::new(self.input.stream(cx)?, self.input.spec().to_vec(), cx.clone(), size, random)))
+        Ok(Box::new(Values::new(
+            self.input.stream(cx)?,
+            self.input.spec().to_vec(),
+            cx.clone(),
+            size,
+            random,
+        )))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_resumes, counting, even, first, range, rows, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_resumes, counting, even, first, range, rows, values,
+    };
     use super::*;
     use crate::dataset::{Epoch, Options};
 
@@ -177,7 +215,10 @@ mod tests {
     }
 
     fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
-        dataset.iter_with(Epoch(epoch), &Options::default()).map(|element| first(&element.unwrap())).collect()
+        dataset
+            .iter_with(Epoch(epoch), &Options::default())
+            .map(|element| first(&element.unwrap()))
+            .collect()
     }
 
     fn sorted(mut values: Vec<i64>) -> Vec<i64> {
@@ -185,19 +226,26 @@ mod tests {
         values
     }
 
-    /// Orders that are promised for ever, one a line: how many elements, the epoch, the first ten of `shuffle(seed=7)`.
+    /// Orders that are promised for ever, one a line: how many elements, the epoch, the first ten
+    /// of `shuffle(seed=7)`.
     #[test]
     fn orders_are_those_of_every_version() {
         let mut lines = String::new();
         for n in [10, 100, 4096, 4097, 1_000_000] {
             for round in 0..2 {
                 let all = epoch(&shuffled(n).take(Some(10)), round);
-                lines += &format!("{n} {round}: {}\n", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+                lines += &format!(
+                    "{n} {round}: {}\n",
+                    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                );
             }
         }
         for n in [1 << 40, LONGEST] {
             let order = Permutation::new(n, 7, 0);
-            lines += &format!("{n} 0: {}\n", (0..10).map(|at| order.get(at).to_string()).collect::<Vec<_>>().join(" "));
+            lines += &format!(
+                "{n} 0: {}\n",
+                (0..10).map(|at| order.get(at).to_string()).collect::<Vec<_>>().join(" ")
+            );
         }
         assert_eq!(lines, include_str!("golden/shuffle.txt"));
     }
@@ -242,8 +290,14 @@ mod tests {
     fn a_description_says_what_changes_the_order() {
         let describe = |dataset: &Dataset| dataset.node.describe();
         assert_eq!(describe(&shuffled(10)), "shuffle(seed=7)");
-        assert_eq!(describe(&range(10).shuffle(None, None, false).unwrap()), "shuffle(reshuffle_each_iteration=False)");
-        assert_eq!(describe(&counting(9).shuffle(Some(4), Some(1), true).unwrap()), "shuffle(buffer_size=4, seed=1)");
+        assert_eq!(
+            describe(&range(10).shuffle(None, None, false).unwrap()),
+            "shuffle(reshuffle_each_iteration=False)"
+        );
+        assert_eq!(
+            describe(&counting(9).shuffle(Some(4), Some(1), true).unwrap()),
+            "shuffle(buffer_size=4, seed=1)"
+        );
     }
 
     #[test]
@@ -260,7 +314,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shuffled_whole_needs_a_buffer() {
-        let message = |dataset: Dataset, size| dataset.shuffle(size, Some(1), true).map(drop).unwrap_err().to_string();
+        let message = |dataset: Dataset, size| {
+            dataset.shuffle(size, Some(1), true).map(drop).unwrap_err().to_string()
+        };
         assert!(message(range(3).repeat(None), None).contains("Shuffle before repeat"));
         assert!(message(range(3).filter(even()), None).contains("give a buffer_size"));
         assert!(message(counting(3), None).contains("give a buffer_size"));

@@ -45,7 +45,11 @@ impl<T> Bag<T> {
 
     fn restore(&mut self, taken: &State, items: Vec<T>) -> Result<()> {
         if items.len() as u64 > self.size {
-            let what = format!("a buffer of {} elements, not {}; the state is not of this plan", self.size, items.len());
+            let what = format!(
+                "a buffer of {} elements, not {}; the state is not of this plan",
+                self.size,
+                items.len()
+            );
             return Err(Error::State { what });
         }
         self.taken = taken.int()?;
@@ -54,7 +58,8 @@ impl<T> Bag<T> {
     }
 }
 
-/// The buffer of an indexed input: it holds indices, and an element is computed when it is handed out.
+/// The buffer of an indexed input: it holds indices, and an element is computed when it is handed
+/// out.
 pub(super) struct Positions {
     input: Dataset,
     cx: Context,
@@ -93,15 +98,21 @@ impl Stream for Positions {
 
     fn save(&self) -> Result<State> {
         let held = Tensor::from_vec(copied(&self.bag.items)?, &[self.bag.items.len()])?;
-        Ok(State::List(vec![State::Int(self.bag.taken), State::Int(self.next), State::Tensors(vec![held])]))
+        Ok(State::List(vec![
+            State::Int(self.bag.taken),
+            State::Int(self.next),
+            State::Tensors(vec![held]),
+        ]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let damaged = |_| Error::State { what: "the positions in a shuffle's buffer are damaged".into() };
+        let damaged =
+            |_| Error::State { what: "the positions in a shuffle's buffer are damaged".into() };
         let parts = state.list(3)?;
         let next = parts[1].int()?;
         let [held] = parts[2].tensors()? else { return Err(damaged(())) };
-        let held: Vec<u64> = collected(held.view::<u64>().map_err(|_| damaged(()))?.iter().map(Ok))?;
+        let held: Vec<u64> =
+            collected(held.view::<u64>().map_err(|_| damaged(()))?.iter().map(Ok))?;
         if next > self.len || held.iter().any(|&index| index >= next) {
             return Err(damaged(()));
         }
@@ -121,7 +132,13 @@ pub(super) struct Values {
 }
 
 impl Values {
-    pub(super) fn new(input: Box<dyn Stream>, spec: Vec<Component>, cx: Context, size: u64, random: Random) -> Self {
+    pub(super) fn new(
+        input: Box<dyn Stream>,
+        spec: Vec<Component>,
+        cx: Context,
+        size: u64,
+        random: Random,
+    ) -> Self {
         Self { input, spec, cx, bag: Bag::new(size, random), ended: false }
     }
 }
@@ -145,18 +162,26 @@ impl Stream for Values {
 
     fn save(&self) -> Result<State> {
         let tensors = |element: &Element| {
-            let tensors: Result<Vec<Tensor>> = element.iter().map(|value| value.tensor().cloned()).collect();
-            let what = "a shuffle's buffer holds datasets (windows), which cannot be saved. Shuffle before window.";
+            let tensors: Result<Vec<Tensor>> =
+                element.iter().map(|value| value.tensor().cloned()).collect();
+            let what = "a shuffle's buffer holds datasets (windows), which cannot be saved. \
+                Shuffle before window.";
             tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
         };
         let held = collected(self.bag.items.iter().map(tensors))?;
-        let parts = vec![State::Int(self.bag.taken), State::Int(u64::from(self.ended)), State::List(held), self.input.save()?];
+        let parts = vec![
+            State::Int(self.bag.taken),
+            State::Int(u64::from(self.ended)),
+            State::List(held),
+            self.input.save()?,
+        ];
         Ok(State::List(parts))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(4)?;
-        let element = |held: &State| Ok(held.tensors_as(&self.spec)?.into_iter().map(Value::from).collect());
+        let element =
+            |held: &State| Ok(held.tensors_as(&self.spec)?.into_iter().map(Value::from).collect());
         let held: Vec<Element> = collected(parts[2].parts()?.iter().map(element))?;
         let ended = parts[1].int()? != 0;
         self.bag.restore(&parts[0], held)?;
@@ -167,7 +192,10 @@ impl Stream for Values {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, stream, values};
+    use super::super::testing::{
+        assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, stream,
+        values,
+    };
     use super::*;
 
     fn buffered(input: &Dataset, size: u64) -> Dataset {
@@ -179,7 +207,10 @@ mod tests {
         for size in [1, 2, 10, 1000, u64::MAX] {
             let order = values(&buffered(&counting(100), size));
             for (at, &value) in (0_u64..).zip(&order) {
-                assert!(u64::try_from(value).unwrap() < size.saturating_add(at), "{value} at {at} with a buffer of {size}");
+                assert!(
+                    u64::try_from(value).unwrap() < size.saturating_add(at),
+                    "{value} at {at} with a buffer of {size}"
+                );
             }
             let mut sorted = order.clone();
             sorted.sort_unstable();
@@ -205,7 +236,9 @@ mod tests {
         let mut counts = [0_u32; 6];
         for seed in 0..6000 {
             let order = values(&counting(3).shuffle(Some(3), Some(seed), true).unwrap());
-            let place = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].iter().position(|o| o[..] == order);
+            let place = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+                .iter()
+                .position(|o| o[..] == order);
             counts[place.unwrap()] += 1;
         }
         // Of 1,000 expected, deviation 29.
@@ -214,7 +247,11 @@ mod tests {
 
     #[test]
     fn an_iteration_resumes_anywhere_with_what_its_buffer_held() {
-        for input in [counting(12), range(12).filter(even()), range(5).repeat(None).take(Some(9)).filter(even())] {
+        for input in [
+            counting(12),
+            range(12).filter(even()),
+            range(5).repeat(None).take(Some(9)).filter(even()),
+        ] {
             assert_resumes(&buffered(&input, 4));
         }
         let endless = buffered(&range(5).repeat(None), 4);
@@ -223,7 +260,10 @@ mod tests {
         let mut resumed = stream(&endless);
         resumed.restore(&interrupted.save().unwrap()).unwrap();
         for _ in 0..20 {
-            assert_eq!(first(&resumed.next().unwrap().unwrap()), first(&interrupted.next().unwrap().unwrap()));
+            assert_eq!(
+                first(&resumed.next().unwrap().unwrap()),
+                first(&interrupted.next().unwrap().unwrap())
+            );
         }
         assert_rejects_damage(&buffered(&counting(12), 4));
     }

@@ -13,8 +13,9 @@ struct Skip {
 }
 
 impl Dataset {
-    /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is not computed where the input is
-    /// indexed, and an error in it is nobody's, unless nothing comes after it: then the input may have ended because of it.
+    /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is
+    /// not computed where the input is indexed, and an error in it is nobody's, unless nothing
+    /// comes after it: then the input may have ended because of it.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -78,13 +79,24 @@ impl Node for Skip {
         self.input.node.gather(requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.shift(requests);
         self.input.node.gather_some(which, requests, out, cx)
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(SkipStream { input: self.input.stream(cx)?, left: self.count, failed: None, stop: cx.stop.clone() }))
+        Ok(Box::new(SkipStream {
+            input: self.input.stream(cx)?,
+            left: self.count,
+            failed: None,
+            stop: cx.stop.clone(),
+        }))
     }
 }
 
@@ -165,7 +177,8 @@ mod tests {
             assert!(matches!(stream.next(), Some(Err(_))), "{count}");
             assert!(stream.next().is_none());
         }
-        let failing = streamed(&Dataset::range(0, 7, 1, DType::Int64)?.map(fails_at(2, Ok), element_spec()));
+        let failing =
+            streamed(&Dataset::range(0, 7, 1, DType::Int64)?.map(fails_at(2, Ok), element_spec()));
         assert_eq!(numbers(&failing.skip(Some(3)))?, [3, 4, 5, 6]);
         assert_resumes(&dying(2).skip(Some(9)));
         Ok(())

@@ -1,6 +1,8 @@
 //! Elements that are the rows of arrays.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, copy_view, filled, normalise, run};
+use super::node::{
+    Change, Context, Element, Node, Request, Rows, copy_view, filled, normalise, run,
+};
 use super::unbatch::{no_rows, unequal};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, random};
 use crate::buffers::gather::gather;
@@ -11,7 +13,8 @@ use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
 pub struct Source {
     /// The array: any strides and byte order.
     pub tensor: Tensor,
-    /// Whether nobody writes it: then elements may share its memory, else every element is a copy made when it is asked for.
+    /// Whether nobody writes it: then elements may share its memory, else every element is a copy
+    /// made when it is asked for.
     pub frozen: bool,
 }
 
@@ -43,8 +46,11 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no array, if one has no dimension, or if their numbers of rows differ.
-    pub fn from_tensor_slices<S: Into<Source>>(sources: impl IntoIterator<Item = S>) -> Result<Self> {
+    /// [`Error::Argument`] if there is no array, if one has no dimension, or if their numbers of
+    /// rows differ.
+    pub fn from_tensor_slices<S: Into<Source>>(
+        sources: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
         let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
         let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
         let mut lens = Vec::new();
@@ -67,7 +73,8 @@ impl Dataset {
     }
 }
 
-/// Bytes up to which arrays that were written again are known by their values, and not by where they lie.
+/// Bytes up to which arrays that were written again are known by their values, and not by where
+/// they lie.
 const SMALL: usize = 1 << 16;
 
 impl Source {
@@ -92,11 +99,13 @@ impl Source {
             None => {
                 let mut rest = requests;
                 while let Some(first) = rest.first() {
-                    // Rows that follow one another in one go: converting one has a price of its own.
+                    // Rows that follow one another in one go: converting one has a price of its
+                    // own.
                     let (here, later) = rest.split_at(run(rest));
                     let start = usize::try_from(first.index).unwrap_or(usize::MAX);
                     let these = Index::Slice { start, step: 1, len: here.len() };
-                    let bytes = &mut rows.bytes[first.slot * rows.row..(first.slot + here.len()) * rows.row];
+                    let bytes = &mut rows.bytes
+                        [first.slot * rows.row..(first.slot + here.len()) * rows.row];
                     copy_view(&view.index(&[these])?, bytes)?;
                     rest = later;
                 }
@@ -109,7 +118,8 @@ impl Source {
     pub(super) fn row(&self, index: u64) -> Result<Tensor> {
         let at = isize::try_from(index).unwrap_or(isize::MAX);
         let row = self.tensor.index(&[Index::At(at)])?;
-        if self.frozen && row.byte_order() == ByteOrder::Native && row.as_view().has_normal_bools() {
+        if self.frozen && row.byte_order() == ByteOrder::Native && row.as_view().has_normal_bools()
+        {
             return Ok(row);
         }
         filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
@@ -122,7 +132,8 @@ pub(super) fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     if plain { view.as_bytes() } else { None }
 }
 
-/// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of both.
+/// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of
+/// both.
 pub(super) fn described(len: u64, spec: &[Component]) -> String {
     let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
     format!("from_tensor_slices({len} x ({}))", parts.join(", "))
@@ -168,7 +179,8 @@ impl Node for Slices {
                 return None;
             }
             let rows = source.tensor.index(&[Index::Slice { start, step: 1, len }]).ok()?;
-            let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+            let plain =
+                rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
             (plain && rows.as_view().has_normal_bools()).then_some(rows)
         };
         self.sources.iter().map(share).collect()
@@ -178,7 +190,13 @@ impl Node for Slices {
         self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
         which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))
     }
 }

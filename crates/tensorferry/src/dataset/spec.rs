@@ -47,7 +47,9 @@ impl Shape {
     #[must_use]
     pub fn relaxed(&self, other: &Self) -> Self {
         match (&self.0, &other.0) {
-            (Some(a), Some(b)) if a.len() == b.len() => Self::new(a.iter().zip(b).map(|(a, b)| if a == b { *a } else { None })),
+            (Some(a), Some(b)) if a.len() == b.len() => {
+                Self::new(a.iter().zip(b).map(|(a, b)| if a == b { *a } else { None }))
+            }
             _ => Self(None),
         }
     }
@@ -56,7 +58,8 @@ impl Shape {
     #[must_use]
     pub fn admits(&self, shape: &[usize]) -> bool {
         let Some(dims) = &self.0 else { return true };
-        dims.len() == shape.len() && dims.iter().zip(shape).all(|(dim, len)| dim.is_none_or(|dim| dim == *len))
+        dims.len() == shape.len()
+            && dims.iter().zip(shape).all(|(dim, len)| dim.is_none_or(|dim| dim == *len))
     }
 }
 
@@ -95,7 +98,8 @@ impl TensorSpec {
     #[must_use]
     pub fn fixed(&self) -> Option<(Dims, usize)> {
         let shape = self.shape.as_fixed()?;
-        let bytes = shape.iter().try_fold(self.dtype.size(), |bytes, &dim| bytes.checked_mul(dim))?;
+        let bytes =
+            shape.iter().try_fold(self.dtype.size(), |bytes, &dim| bytes.checked_mul(dim))?;
         Some((shape, bytes))
     }
 
@@ -104,10 +108,17 @@ impl TensorSpec {
     /// # Errors
     /// [`Error::ElementMismatch`], naming what differs.
     pub fn check(&self, tensor: &Tensor) -> Result<()> {
-        if tensor.dtype() == self.dtype && self.shape.admits(tensor.shape()) && tensor.byte_order() == ByteOrder::Native {
+        if tensor.dtype() == self.dtype
+            && self.shape.admits(tensor.shape())
+            && tensor.byte_order() == ByteOrder::Native
+        {
             return Ok(());
         }
-        let what = format!("{}{:?} where the dataset's element_spec says {self}", tensor.dtype(), tensor.shape());
+        let what = format!(
+            "{}{:?} where the dataset's element_spec says {self}",
+            tensor.dtype(),
+            tensor.shape()
+        );
         Err(Error::ElementMismatch { what })
     }
 }
@@ -118,7 +129,8 @@ impl fmt::Display for TensorSpec {
     }
 }
 
-/// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in order, by whoever has them.
+/// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in
+/// order, by whoever has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {
     /// A tensor.
@@ -157,11 +169,16 @@ impl fmt::Display for Component {
 ///
 /// # Errors
 /// [`Error::Argument`] naming the stage if a component is a dataset.
-pub(crate) fn tensors<'a>(spec: &'a [Component], stage: &'static str) -> Result<Vec<&'a TensorSpec>> {
+pub(crate) fn tensors<'a>(
+    spec: &'a [Component],
+    stage: &'static str,
+) -> Result<Vec<&'a TensorSpec>> {
     let all: Option<Vec<_>> = spec.iter().map(Component::tensor).collect();
     all.ok_or_else(|| Error::Argument {
         stage,
-        what: "an element holds datasets, not tensors. Flatten them first: flat_map(lambda window: window.batch(n)).".into(),
+        what: "an element holds datasets, not tensors. Flatten them first: flat_map(lambda \
+            window: window.batch(n))."
+            .into(),
     })
 }
 

@@ -97,8 +97,9 @@ impl State {
     pub(crate) fn tensors_as(&self, spec: &[Component]) -> Result<Vec<Tensor>> {
         let tensors = self.tensors()?;
         let element: Element = tensors.iter().cloned().map(Value::from).collect();
-        check(&element, spec)
-            .map_err(|error| Error::State { what: format!("{error}; the state is damaged or not of this plan") })?;
+        check(&element, spec).map_err(|error| Error::State {
+            what: format!("{error}; the state is damaged or not of this plan"),
+        })?;
         Ok(tensors.to_vec())
     }
 
@@ -115,9 +116,10 @@ impl State {
     /// # Errors
     /// [`Error::State`] if it holds datasets.
     pub(crate) fn of_element(element: &[Value]) -> Result<Self> {
-        let tensors: Result<Vec<Tensor>> = element.iter().map(|value| value.tensor().cloned()).collect();
-        let what =
-            "an element that holds datasets waits in the middle of the plan, and cannot be saved. Save after the next element.";
+        let tensors: Result<Vec<Tensor>> =
+            element.iter().map(|value| value.tensor().cloned()).collect();
+        let what = "an element that holds datasets waits in the middle of the plan, and cannot be \
+            saved. Save after the next element.";
         tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
     }
 
@@ -158,8 +160,13 @@ impl State {
     /// # Errors
     /// [`Error::State`] if it is something else.
     pub(crate) fn error(&self) -> Result<Error> {
-        let [Self::Text(code), Self::Text(what)] = self.list(2)? else { return Err(self.wrong("an error")) };
-        let code = Error::CODES.iter().find(|known| *known == code).ok_or_else(|| self.wrong("an error"))?;
+        let [Self::Text(code), Self::Text(what)] = self.list(2)? else {
+            return Err(self.wrong("an error"));
+        };
+        let code = Error::CODES
+            .iter()
+            .find(|known| *known == code)
+            .ok_or_else(|| self.wrong("an error"))?;
         Ok(Error::Saved { code, what: what.clone() })
     }
 
@@ -171,7 +178,11 @@ impl State {
             Self::Text(_) => "a text".into(),
             Self::List(parts) => format!("a list of {}", parts.len()),
         };
-        Error::State { what: format!("{expected} was expected, not {found}; the state is damaged or not of this plan") }
+        Error::State {
+            what: format!(
+                "{expected} was expected, not {found}; the state is damaged or not of this plan"
+            ),
+        }
     }
 }
 

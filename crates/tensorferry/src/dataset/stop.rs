@@ -37,7 +37,8 @@ impl Stop {
         done
     }
 
-    /// Whether this thread computes elements ahead for the iteration that this stops: then it must not wait for one.
+    /// Whether this thread computes elements ahead for the iteration that this stops: then it must
+    /// not wait for one.
     #[must_use]
     pub fn is_of_this_thread(&self) -> bool {
         COMPUTED.get() == Arc::as_ptr(&self.0).addr()
@@ -48,8 +49,8 @@ impl Stop {
         self.0.load(Ordering::Relaxed) & STOPPED != 0
     }
 
-    /// Whether this thread is to stop what it does: see [`interruptible`] too. To be asked in every loop whose length the user does not
-    /// see.
+    /// Whether this thread is to stop what it does: see [`interruptible`] too. To be asked in every
+    /// loop whose length the user does not see.
     ///
     /// # Errors
     /// [`Error::Stopped`]; [`Error::Allocation`] where the process has no memory left.
@@ -79,8 +80,9 @@ thread_local! {
 /// How often to ask.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Runs `run`, and what it computes in this thread asks `interrupted` about every 20 ms whether to stop: then the iteration hands out
-/// [`Error::Stopped`], and goes on where it was when it is asked again.
+/// Runs `run`, and what it computes in this thread asks `interrupted` about every 20 ms whether to
+/// stop: then the iteration hands out [`Error::Stopped`], and goes on where it was when it is asked
+/// again.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +100,11 @@ pub fn interruptible<T>(interrupted: fn() -> bool, run: impl FnOnce() -> T) -> T
     interruptible_every(EVERY, interrupted, run)
 }
 
-pub(crate) fn interruptible_every<T>(every: Duration, interrupted: fn() -> bool, run: impl FnOnce() -> T) -> T {
+pub(crate) fn interruptible_every<T>(
+    every: Duration,
+    interrupted: fn() -> bool,
+    run: impl FnOnce() -> T,
+) -> T {
     /// Puts back what was watched before, also after a panic.
     struct Before(Option<Watch>);
     impl Drop for Before {
@@ -106,7 +112,8 @@ pub(crate) fn interruptible_every<T>(every: Duration, interrupted: fn() -> bool,
             WATCH.set(self.0);
         }
     }
-    let _before = Before(WATCH.replace(Some(Watch { interrupted, every, asked: None, found: false })));
+    let _before =
+        Before(WATCH.replace(Some(Watch { interrupted, every, asked: None, found: false })));
     run()
 }
 

@@ -3,10 +3,12 @@
 use super::node::Stream;
 use super::random::mix;
 use super::testing::{
-    assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting, dying, element, element_spec,
-    fails_at, first, ints, range, rest, stream,
+    assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting,
+    dying, element, element_spec, fails_at, first, ints, range, rest, stream,
 };
-use super::{Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value};
+use super::{
+    Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value,
+};
 use crate::{DType, Tensor};
 
 /// Numbers drawn one after the other.
@@ -61,7 +63,8 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
         }
         10 => {
             let open = Function::new("open", |window: Element| Ok(nested(window)));
-            let windows = input.window(size as u64, Some(draw.below(4) + 1), 1, draw.below(2) == 0).unwrap();
+            let windows =
+                input.window(size as u64, Some(draw.below(4) + 1), 1, draw.below(2) == 0).unwrap();
             windows.flat_map(open, spec)
         }
         11 | 12 => {
@@ -73,12 +76,23 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
         }
         13 | 14 => {
             let key = fails_at(pick, |next| Ok(first(&next).rem_euclid(3)));
-            let reduce = Function::new("reduce", |(key, window): (i64, Dataset)| Ok(window.skip(Some(key.cast_unsigned() % 2))));
-            input.group_by_window(key, reduce, Function::new("size", move |_| Ok(size as u64)), spec)
+            let reduce = Function::new("reduce", |(key, window): (i64, Dataset)| {
+                Ok(window.skip(Some(key.cast_unsigned() % 2)))
+            });
+            input.group_by_window(
+                key,
+                reduce,
+                Function::new("size", move |_| Ok(size as u64)),
+                spec,
+            )
         }
-        15 => input.shuffle(Some(size as u64 + 1), Some(draw.below(100)), draw.below(2) == 0).unwrap(),
+        15 => {
+            input.shuffle(Some(size as u64 + 1), Some(draw.below(100)), draw.below(2) == 0).unwrap()
+        }
         16 => {
-            let shuffled = Function::new("shuffled", |next| counting(first(&next) % 5).shuffle(Some(3), Some(7), true));
+            let shuffled = Function::new("shuffled", |next| {
+                counting(first(&next) % 5).shuffle(Some(3), Some(7), true)
+            });
             input.flat_map(shuffled, spec)
         }
         _ => {
@@ -127,7 +141,10 @@ fn random_stacks_survive_damaged_states() {
 #[test]
 fn random_stacks_resume_from_bytes() {
     let numbers = |iter: &mut dyn Iterator<Item = crate::Result<Element>>| -> Vec<String> {
-        iter.map(|element| element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())).collect()
+        iter.map(|element| {
+            element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())
+        })
+        .collect()
     };
     for case in 2000..2100 {
         let dataset = random(&mut Draw(mix(case)));
@@ -135,7 +152,8 @@ fn random_stacks_resume_from_bytes() {
         let mut iter = dataset.iter();
         let prefix = numbers(&mut iter.by_ref().take(all.len() / 2));
         let bytes = iter.save().unwrap().to_bytes();
-        let mut resumed = dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
+        let mut resumed =
+            dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
         assert_eq!([prefix, numbers(&mut resumed)].concat(), all, "{dataset}");
     }
 }
@@ -146,7 +164,11 @@ fn random_stacks_are_the_same_read_ahead() {
         let dataset = random(&mut Draw(mix(case)));
         let words = |options: &Options| -> Vec<String> {
             let iter = dataset.iter_with(Epoch(2), options);
-            iter.map(|element| element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())).collect()
+            iter.map(|element| {
+                element
+                    .map_or_else(|error| error.to_string(), |element| first(&element).to_string())
+            })
+            .collect()
         };
         let ahead = Options { threads: Some(2), read_ahead: Some(3), ..Options::default() };
         assert_eq!(words(&ahead), words(&Options::default()), "{dataset}");
@@ -161,14 +183,22 @@ fn sequences_are_batched_by_their_lengths() {
         vec![Tensor::from_vec(vec![1_i64; len], &[len]).unwrap().into()]
     };
     let any = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])))];
-    let words = Dataset::from_elements([1, 5, 2, 7, 3, 6, 1].map(word).to_vec(), any.clone()).unwrap();
-    let bucket = Function::new("bucket", |word: Element| Ok(i64::from(word[0].tensor()?.shape()[0] >= 4)));
-    let padded = Function::new("padded", |(_, window): (i64, Dataset)| window.padded_batch(3, None, None, false));
+    let words =
+        Dataset::from_elements([1, 5, 2, 7, 3, 6, 1].map(word).to_vec(), any.clone()).unwrap();
+    let bucket =
+        Function::new("bucket", |word: Element| Ok(i64::from(word[0].tensor()?.shape()[0] >= 4)));
+    let padded = Function::new("padded", |(_, window): (i64, Dataset)| {
+        window.padded_batch(3, None, None, false)
+    });
     let spec = words.padded_batch(3, None, None, false).unwrap().spec().to_vec();
     let size = Function::new("size", |bucket: i64| Ok(if bucket == 0 { 3 } else { 2 }));
     for input in [words.clone(), words.filter(Function::new("all", |_| Ok(true)))] {
-        let batches = input.group_by_window(bucket.clone(), padded.clone(), size.clone(), spec.clone());
-        let shapes: Vec<Vec<usize>> = batches.iter().map(|batch| batch.unwrap()[0].tensor().unwrap().shape().to_vec()).collect();
+        let batches =
+            input.group_by_window(bucket.clone(), padded.clone(), size.clone(), spec.clone());
+        let shapes: Vec<Vec<usize>> = batches
+            .iter()
+            .map(|batch| batch.unwrap()[0].tensor().unwrap().shape().to_vec())
+            .collect();
         assert_eq!(shapes, [[2, 7], [3, 3], [1, 1], [1, 6]].map(Vec::from));
         assert_resumes(&batches);
     }
@@ -177,7 +207,8 @@ fn sequences_are_batched_by_their_lengths() {
 #[test]
 fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
     let shuffled = Function::new("shuffled", |_: Element| range(6).shuffle(None, None, true));
-    let reduce = Function::new("reduce", |(_, window): (i64, Dataset)| window.shuffle(None, None, true));
+    let reduce =
+        Function::new("reduce", |(_, window): (i64, Dataset)| window.shuffle(None, None, true));
     let key = Function::new("key", |next| Ok(first(&next) % 2));
     for dataset in [
         range(3).flat_map(shuffled.clone(), element_spec()),
@@ -191,7 +222,9 @@ fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
         // And so after a second save.
         let mut again = stream(&dataset);
         again.restore(&resumed.save().unwrap()).unwrap();
-        let three = |mut stream: Box<dyn Stream>| (0..3).map(|_| first(&stream.next().unwrap().unwrap())).collect::<Vec<_>>();
+        let three = |mut stream: Box<dyn Stream>| {
+            (0..3).map(|_| first(&stream.next().unwrap().unwrap())).collect::<Vec<_>>()
+        };
         let expected = three(interrupted);
         assert_eq!(three(resumed), expected, "{dataset}");
         assert_eq!(three(again), expected, "{dataset}");
@@ -216,9 +249,10 @@ fn a_state_says_the_same_whenever_it_is_saved() {
 /// A state without the addresses of its tensors.
 fn strip(state: &State) -> String {
     match state {
-        State::Tensors(tensors) => {
-            tensors.iter().map(|tensor| format!("{:?}{:?}", tensor.shape(), tensor.as_view().as_bytes())).collect()
-        }
+        State::Tensors(tensors) => tensors
+            .iter()
+            .map(|tensor| format!("{:?}{:?}", tensor.shape(), tensor.as_view().as_bytes()))
+            .collect(),
         State::List(parts) => parts.iter().map(strip).collect::<Vec<_>>().join(","),
         other => format!("{other:?}"),
     }
@@ -227,7 +261,11 @@ fn strip(state: &State) -> String {
 #[test]
 fn an_error_that_ends_a_stream_is_told_in_the_place_of_a_batch_that_is_dropped() {
     let padded = dying(2).padded_batch(4, None, None, true);
-    for batches in [dying(2).batch(4, true), padded, dying(2).batch(1, false).and_then(|ones| ones.rebatch(vec![4], true))] {
+    for batches in [
+        dying(2).batch(4, true),
+        padded,
+        dying(2).batch(1, false).and_then(|ones| ones.rebatch(vec![4], true)),
+    ] {
         let batches = batches.unwrap();
         let mut stream = stream(&batches);
         assert!(matches!(stream.next(), Some(Err(_))), "{batches}");

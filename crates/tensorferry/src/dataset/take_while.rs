@@ -14,7 +14,8 @@ struct TakeWhile {
 impl Dataset {
     /// The elements before the first of which `predicate` is false. Nothing after that one is read.
     ///
-    /// An element for which `predicate` fails is an error in its place, and the stream goes on after it.
+    /// An element for which `predicate` fails is an error in its place, and the stream goes on
+    /// after it.
     #[must_use]
     pub fn take_while(&self, predicate: Function<Element, bool>) -> Self {
         Self::of(TakeWhile { input: self.clone(), predicate })
@@ -63,7 +64,11 @@ impl Node for TakeWhile {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(TakeWhileStream { input: Counted::new(&self.input, cx)?, predicate: self.predicate.clone(), ended: false }))
+        Ok(Box::new(TakeWhileStream {
+            input: Counted::new(&self.input, cx)?,
+            predicate: self.predicate.clone(),
+            ended: false,
+        }))
     }
 }
 
@@ -106,7 +111,9 @@ impl Stream for TakeWhileStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rejects_damage, assert_resumes, fails_at, first, ints, range, values};
+    use super::super::testing::{
+        assert_rejects_damage, assert_resumes, fails_at, first, ints, range, values,
+    };
     use super::*;
     use crate::Error;
 
@@ -128,7 +135,11 @@ mod tests {
     #[test]
     fn a_failing_predicate_costs_its_element_only() {
         let all: Vec<_> = range(4).take_while(fails_at(1, |_| Ok(true))).iter().collect();
-        assert!(matches!(all[1], Err(Error::AtElement { stage: "take_while", index: 1, .. })), "{:?}", all[1]);
+        assert!(
+            matches!(all[1], Err(Error::AtElement { stage: "take_while", index: 1, .. })),
+            "{:?}",
+            all[1]
+        );
         assert_eq!(all.len(), 4);
     }
 

@@ -11,8 +11,8 @@ struct Tensors {
 }
 
 impl Dataset {
-    /// One element: the arrays as they are, scalars among them. Arrays that somebody may still write are copied whenever the element
-    /// is asked for.
+    /// One element: the arrays as they are, scalars among them. Arrays that somebody may still
+    /// write are copied whenever the element is asked for.
     ///
     /// ```
     /// use tensorferry::{Tensor, dataset::{Cardinality, Dataset}};
@@ -23,7 +23,12 @@ impl Dataset {
     /// ```
     pub fn from_tensors<S: Into<Source>>(sources: impl IntoIterator<Item = S>) -> Self {
         let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
-        let spec = |source: &Source| Component::Tensor(TensorSpec::new(source.tensor.dtype(), Shape::fixed(source.tensor.shape())));
+        let spec = |source: &Source| {
+            Component::Tensor(TensorSpec::new(
+                source.tensor.dtype(),
+                Shape::fixed(source.tensor.shape()),
+            ))
+        };
         let spec = sources.iter().map(spec).collect();
         Self::of(Tensors { sources, spec })
     }
@@ -36,10 +41,13 @@ struct Opened {
 }
 
 impl Dataset {
-    /// As [`Dataset::from_tensors`], of opened arrays: they are read whenever the element is asked for.
+    /// As [`Dataset::from_tensors`], of opened arrays: they are read whenever the element is asked
+    /// for.
     #[must_use]
     pub fn from_whole_arrays(arrays: Vec<Array>) -> Self {
-        let spec = |array: &Array| Component::Tensor(TensorSpec::new(array.dtype(), Shape::fixed(array.shape())));
+        let spec = |array: &Array| {
+            Component::Tensor(TensorSpec::new(array.dtype(), Shape::fixed(array.shape())))
+        };
         Self::of(Opened { spec: arrays.iter().map(spec).collect(), arrays })
     }
 }
@@ -74,7 +82,10 @@ impl Node for Opened {
     }
 
     fn needs(&self) -> Needs {
-        Needs { windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(), groups: 0 }
+        Needs {
+            windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(),
+            groups: 0,
+        }
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
@@ -86,10 +97,21 @@ impl Node for Opened {
         self.gather_some(&all, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         for (&at, rows) in which.iter().zip(out) {
             for request in requests.iter() {
-                self.arrays[at].fill(0, self.arrays[at].len(), rows.slot(request.slot), &cx.stop)?;
+                self.arrays[at].fill(
+                    0,
+                    self.arrays[at].len(),
+                    rows.slot(request.slot),
+                    &cx.stop,
+                )?;
             }
         }
         Ok(())
@@ -133,18 +155,28 @@ impl Node for Tensors {
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         let value = |Source { tensor, frozen }: &Source| {
-            if *frozen && tensor.byte_order() == ByteOrder::Native && tensor.as_view().has_normal_bools() {
+            if *frozen
+                && tensor.byte_order() == ByteOrder::Native
+                && tensor.as_view().has_normal_bools()
+            {
                 return Ok(tensor.clone().into());
             }
-            Ok(filled(tensor.dtype(), tensor.shape(), |out| copy_view(&tensor.as_view(), out))?.into())
+            Ok(filled(tensor.dtype(), tensor.shape(), |out| copy_view(&tensor.as_view(), out))?
+                .into())
         };
         self.sources.iter().map(value).collect()
     }
 
     fn slice(&self, _start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         let share = |Source { tensor, frozen }: &Source| {
-            let whole = *frozen && len == 1 && tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous();
-            if !whole || !tensor.as_ptr().addr().is_multiple_of(ALIGNMENT) || !tensor.as_view().has_normal_bools() {
+            let whole = *frozen
+                && len == 1
+                && tensor.byte_order() == ByteOrder::Native
+                && tensor.layout().is_c_contiguous();
+            if !whole
+                || !tensor.as_ptr().addr().is_multiple_of(ALIGNMENT)
+                || !tensor.as_view().has_normal_bools()
+            {
                 return None;
             }
             tensor.index(&[Index::NewAxis]).ok()
@@ -157,7 +189,13 @@ impl Node for Tensors {
         self.gather_some(&all, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
         for (&at, rows) in which.iter().zip(out) {
             let view = self.sources[at].tensor.as_view();
             requests.iter().try_for_each(|request| copy_view(&view, rows.slot(request.slot)))?;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// These numbers, one after the other.
 pub(crate) fn ints(values: &[i64]) -> Dataset {
-    Dataset::from_tensor_slices([Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap()]).unwrap()
+    Dataset::from_tensor_slices([Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap()])
+        .unwrap()
 }
 
 /// `0..n`, indexed.
@@ -20,14 +21,21 @@ pub(crate) fn range(n: i64) -> Dataset {
 
 /// `0..n`, from a generator, however large `n` is.
 pub(crate) fn counting(n: i64) -> Dataset {
-    let each = Function::new("counting", move |()| Ok(Box::new((0..n).map(|value| Ok(element(value)))) as Generator));
+    let each = Function::new("counting", move |()| {
+        Ok(Box::new((0..n).map(|value| Ok(element(value)))) as Generator)
+    });
     Dataset::from_generator(each, element_spec())
 }
 
 /// `0..n` from a generator that fails then, and ends.
 pub(crate) fn dying(n: i64) -> Dataset {
-    let numbers = move || (0..n).map(|value| Ok(element(value))).chain([Err(failed("it is broken".to_owned()))]);
-    Dataset::from_generator(Function::new("dying", move |()| Ok(Box::new(numbers()) as Generator)), element_spec())
+    let numbers = move || {
+        (0..n).map(|value| Ok(element(value))).chain([Err(failed("it is broken".to_owned()))])
+    };
+    Dataset::from_generator(
+        Function::new("dying", move |()| Ok(Box::new(numbers()) as Generator)),
+        element_spec(),
+    )
 }
 
 /// The specification of one number.
@@ -52,7 +60,12 @@ pub(crate) fn values(dataset: &Dataset) -> Vec<i64> {
 
 /// All numbers of each element.
 pub(crate) fn rows(dataset: &Dataset) -> Vec<Vec<i64>> {
-    dataset.iter().map(|element| element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().collect()).collect()
+    dataset
+        .iter()
+        .map(|element| {
+            element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().collect()
+        })
+        .collect()
 }
 
 pub(crate) fn even() -> Function<Element, bool> {
@@ -60,7 +73,10 @@ pub(crate) fn even() -> Function<Element, bool> {
 }
 
 /// `call`, which fails for the number `at`.
-pub(crate) fn fails_at<Out>(at: i64, call: impl Fn(Element) -> Result<Out> + Send + Sync + 'static) -> Function<Element, Out> {
+pub(crate) fn fails_at<Out>(
+    at: i64,
+    call: impl Fn(Element) -> Result<Out> + Send + Sync + 'static,
+) -> Function<Element, Out> {
     Function::new(format!("fails_at_{at}"), move |element: Element| {
         if first(&element) == at { Err(failed(format!("{at} is refused"))) } else { call(element) }
     })
@@ -77,20 +93,29 @@ pub(crate) fn rest(stream: &mut dyn Stream) -> Vec<String> {
 }
 
 fn words(element: &Result<Element>) -> String {
-    let tensor = |tensor: &Tensor| format!("{:?}{:?}", tensor.shape(), super::node::packed(tensor).unwrap().as_view().as_bytes());
+    let tensor = |tensor: &Tensor| {
+        format!(
+            "{:?}{:?}",
+            tensor.shape(),
+            super::node::packed(tensor).unwrap().as_view().as_bytes()
+        )
+    };
     match element {
         Ok(values) => values
             .iter()
             .map(|value| match value {
                 Value::Tensor(t) => tensor(t),
-                Value::Dataset(inner) => format!("{:?}", inner.iter().map(|e| words(&e)).collect::<Vec<_>>()),
+                Value::Dataset(inner) => {
+                    format!("{:?}", inner.iter().map(|e| words(&e)).collect::<Vec<_>>())
+                }
             })
             .collect(),
         Err(error) => error.to_string(),
     }
 }
 
-/// Whether a stream that is restored after any number of elements gives what the uninterrupted one gives.
+/// Whether a stream that is restored after any number of elements gives what the uninterrupted one
+/// gives.
 pub(crate) fn assert_resumes(dataset: &Dataset) {
     assert_goes_on_after_a_stop(dataset);
     let all = rest(&mut *stream(dataset));
@@ -108,9 +133,17 @@ pub(crate) fn assert_resumes(dataset: &Dataset) {
         twice.restore(&again).unwrap();
         let expected = all.get(prefix..).unwrap_or_default();
         assert_eq!(rest(&mut *resumed), expected, "{dataset} after {prefix} elements");
-        assert_eq!(rest(&mut *twice), expected, "{dataset} after {prefix} elements, restored twice");
+        assert_eq!(
+            rest(&mut *twice),
+            expected,
+            "{dataset} after {prefix} elements, restored twice"
+        );
         // What was saved from goes on as if nothing had happened.
-        assert_eq!(rest(&mut *interrupted), expected, "{dataset} after {prefix} elements, not interrupted");
+        assert_eq!(
+            rest(&mut *interrupted),
+            expected,
+            "{dataset} after {prefix} elements, not interrupted"
+        );
     }
 }
 
@@ -130,8 +163,8 @@ pub(crate) fn look() -> bool {
     left == Some(0)
 }
 
-/// Whether a stream that is stopped, wherever it looks whether to stop, goes on as if nothing had happened, and so does one that is
-/// restored from the state that it has then.
+/// Whether a stream that is stopped, wherever it looks whether to stop, goes on as if nothing had
+/// happened, and so does one that is restored from the state that it has then.
 pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
     let all = rest(&mut *stream(dataset));
     for looks in 0..300 {
@@ -146,7 +179,12 @@ pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
                     let mut resumed = stream(dataset);
                     resumed.restore(&state).unwrap();
                     let expected = all.get(given.len()..).unwrap_or_default();
-                    assert_eq!(rest(&mut *resumed), expected, "{dataset}: resumed after {} and {looks} looks", given.len());
+                    assert_eq!(
+                        rest(&mut *resumed),
+                        expected,
+                        "{dataset}: resumed after {} and {looks} looks",
+                        given.len()
+                    );
                 }
                 Some(element) => given.push(words(&element)),
             }
@@ -161,12 +199,14 @@ pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
     }
 }
 
-/// Whether states that are not this stream's are refused without a panic: every part of a good one is damaged in turn.
+/// Whether states that are not this stream's are refused without a panic: every part of a good one
+/// is damaged in turn.
 pub(crate) fn assert_rejects_damage(dataset: &Dataset) {
     damage(dataset, true);
 }
 
-/// As [`assert_rejects_damage`], of plans with stages that need not look at all parts of a state: there is no panic.
+/// As [`assert_rejects_damage`], of plans with stages that need not look at all parts of a state:
+/// there is no panic.
 pub(crate) fn assert_survives_damage(dataset: &Dataset) {
     damage(dataset, false);
 }
@@ -191,7 +231,8 @@ fn damage(dataset: &Dataset, refused: bool) {
     }
 }
 
-/// States like `good`, each with one damage, and whether it is certain that they are not states of the same stream.
+/// States like `good`, each with one damage, and whether it is certain that they are not states of
+/// the same stream.
 fn damages(good: &State) -> Vec<(State, bool)> {
     let mut all = vec![(State::Text("damaged".into()), true)];
     match good {
@@ -202,9 +243,15 @@ fn damages(good: &State) -> Vec<(State, bool)> {
         }
         State::Tensors(tensors) => {
             all.push((State::Int(0), true));
-            all.push((State::Tensors(tensors.iter().chain(tensors).cloned().collect()), !tensors.is_empty()));
+            all.push((
+                State::Tensors(tensors.iter().chain(tensors).cloned().collect()),
+                !tensors.is_empty(),
+            ));
             let wrong = Tensor::from_vec(vec![true, false], &[1, 2]).unwrap();
-            all.push((State::Tensors(tensors.iter().map(|_| wrong.clone()).collect()), !tensors.is_empty()));
+            all.push((
+                State::Tensors(tensors.iter().map(|_| wrong.clone()).collect()),
+                !tensors.is_empty(),
+            ));
         }
         State::List(parts) => {
             all.push((State::Int(0), true));

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Measures where the time of an iteration goes, of a plan whose elements are computed by index: see [`Dataset::iter_timed`]. Clones measure
-/// together. All times are those that clocks on the wall tell, of all threads together.
+/// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
+/// see [`Dataset::iter_timed`]. Clones measure together. All times are those that clocks on the
+/// wall tell, of all threads together.
 ///
 /// ```
 /// use tensorferry::{Casting, DType, dataset::{Dataset, Epoch, Options, Times}};
@@ -46,14 +47,15 @@ impl Default for Waits {
 }
 
 impl Times {
-    /// Computing elements, from reading their rows until they are whole, in whichever thread: the consumer's helps where that is quicker
-    /// than to wait.
+    /// Computing elements, from reading their rows until they are whole, in whichever thread: the
+    /// consumer's helps where that is quicker than to wait.
     #[must_use]
     pub fn computing(&self) -> Duration {
         Duration::from_nanos(self.0.computing.load(Relaxed))
     }
 
-    /// The part of it that [`cast`](super::Dataset::cast) and the other native maps took for rows that were gathered.
+    /// The part of it that [`cast`](super::Dataset::cast) and the other native maps took for rows
+    /// that were gathered.
     #[must_use]
     pub fn converting(&self) -> Duration {
         Duration::from_nanos(self.0.converting.load(Relaxed))
@@ -69,7 +71,11 @@ impl Times {
     #[must_use]
     pub fn waiting(&self) -> Duration {
         let waits = &self.0.waits;
-        let under_way = waits.under_way.load(Relaxed).saturating_mul(waits.now()).saturating_sub(waits.began.load(Relaxed));
+        let under_way = waits
+            .under_way
+            .load(Relaxed)
+            .saturating_mul(waits.now())
+            .saturating_sub(waits.began.load(Relaxed));
         Duration::from_nanos(waits.ended.load(Relaxed).saturating_add_signed(under_way.max(0)))
     }
 }
@@ -141,7 +147,8 @@ mod tests {
         let plan = Dataset::range(0, 1 << 18, 1, DType::Int64).unwrap();
         let numbers = plan.batch(64, false).unwrap();
         let cast = numbers.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap();
-        let batches = plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12, false).unwrap();
+        let batches =
+            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12, false).unwrap();
         for (dataset, converts) in [(numbers, false), (cast, true), (batches, true)] {
             for dataset in [dataset.clone(), dataset.prefetch(None)] {
                 let times = Times::default();
@@ -157,9 +164,17 @@ mod tests {
 
     #[test]
     fn threads_wait_for_a_consumer_that_takes_nothing() {
-        let dataset = Dataset::range(0, 1 << 20, 1, DType::Int64).unwrap().batch(1 << 14, false).unwrap().prefetch(Some(1));
+        let dataset = Dataset::range(0, 1 << 20, 1, DType::Int64)
+            .unwrap()
+            .batch(1 << 14, false)
+            .unwrap()
+            .prefetch(Some(1));
         let times = Times::default();
-        let mut iter = dataset.iter_timed(Epoch(0), &Options { threads: Some(1), ..Options::default() }, &times);
+        let mut iter = dataset.iter_timed(
+            Epoch(0),
+            &Options { threads: Some(1), ..Options::default() },
+            &times,
+        );
         while times.waiting() < Duration::from_millis(20) {
             iter.next().unwrap().unwrap();
             std::thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,5 @@
-//! Windows of one long array of tokens, and what follows each token: what a language model is trained on.
+//! Windows of one long array of tokens, and what follows each token: what a language model is
+//! trained on.
 
 use super::node::{Change, Context, Element, Needs, Node, Request, Rows, filled, get_by_gather};
 use super::slices::{Source, plain_rows};
@@ -47,9 +48,11 @@ impl Tokens {
 const AT_ONCE: usize = 4 << 20;
 
 impl Dataset {
-    /// Elements `(x, y)` of a flat array of tokens: element `i` has as `x` the `length` tokens from `i * stride` on, as `y` those from
-    /// `i * stride + shift` on, both of shape `[length]` and in `dtype`. There are as many as fit. Without `stride` windows follow each
-    /// other without overlap (`stride` is `length`); with a `stride` of 1 and a shuffle they are windows at random places.
+    /// Elements `(x, y)` of a flat array of tokens: element `i` has as `x` the `length` tokens from
+    /// `i * stride` on, as `y` those from `i * stride + shift` on, both of shape `[length]` and in
+    /// `dtype`. There are as many as fit. Without `stride` windows follow each other without
+    /// overlap (`stride` is `length`); with a `stride` of 1 and a shuffle they are windows at
+    /// random places.
     ///
     /// ```
     /// use tensorferry::{DType, Tensor, dataset::Dataset};
@@ -62,12 +65,12 @@ impl Dataset {
     /// # Ok::<(), tensorferry::Error>(())
     /// ```
     ///
-    /// Tokens are read as they are asked for, so the array may be a mapped file. One that `dtype` does not hold is an error when its
-    /// element is computed.
+    /// Tokens are read as they are asked for, so the array may be a mapped file. One that `dtype`
+    /// does not hold is an error when its element is computed.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or if `length` or `stride` is 0;
-    /// [`Error::CastNotDefined`].
+    /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or
+    /// if `length` or `stride` is 0; [`Error::CastNotDefined`].
     pub fn token_windows(
         tokens: impl Into<Source>,
         length: usize,
@@ -78,7 +81,8 @@ impl Dataset {
         Self::windows_of(Tokens::Memory(tokens.into()), length, stride, shift, dtype)
     }
 
-    /// As [`Dataset::token_windows`], of an opened array: a batch reads the tokens of its windows, and nothing else is in memory.
+    /// As [`Dataset::token_windows`], of an opened array: a batch reads the tokens of its windows,
+    /// and nothing else is in memory.
     ///
     /// # Errors
     /// As [`Dataset::token_windows`].
@@ -95,24 +99,51 @@ impl Dataset {
         }
     }
 
-    fn windows_of(tokens: Tokens, length: usize, stride: Option<usize>, shift: usize, dtype: DType) -> Result<Self> {
+    fn windows_of(
+        tokens: Tokens,
+        length: usize,
+        stride: Option<usize>,
+        shift: usize,
+        dtype: DType,
+    ) -> Result<Self> {
         let stride = stride.unwrap_or(length);
         let wrong = |what: String| Error::Argument { stage: "token_windows", what };
         let &[len] = tokens.shape() else {
-            return Err(wrong(format!("the tokens have to be in one dimension, not of shape {:?}. Flatten them.", tokens.shape())));
+            return Err(wrong(format!(
+                "the tokens have to be in one dimension, not of shape {:?}. Flatten them.",
+                tokens.shape()
+            )));
         };
         if length == 0 || stride == 0 {
-            return Err(wrong(format!("length={length} and stride={stride} have to be at least 1")));
+            return Err(wrong(format!(
+                "length={length} and stride={stride} have to be at least 1"
+            )));
         }
-        let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed)) else {
-            let what = format!("{len} tokens are fewer than the {length} of a window and {shift} by which its targets are shifted");
+        let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed))
+        else {
+            let what = format!(
+                "{len} tokens are fewer than the {length} of a window and {shift} by which its \
+                targets are shifted"
+            );
             return Err(wrong(what));
         };
         if !Casting::Checked.is_defined(tokens.dtype(), dtype) {
-            return Err(Error::CastNotDefined { from: tokens.dtype(), to: dtype, casting: Casting::Checked });
+            return Err(Error::CastNotDefined {
+                from: tokens.dtype(),
+                to: dtype,
+                casting: Casting::Checked,
+            });
         }
         let spec = vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[length]))); 2];
-        Ok(Self::of(TokenWindows { tokens, length, stride, shift, dtype, count: room / stride + 1, spec }))
+        Ok(Self::of(TokenWindows {
+            tokens,
+            length,
+            stride,
+            shift,
+            dtype,
+            count: room / stride + 1,
+            spec,
+        }))
     }
 }
 
@@ -130,9 +161,17 @@ impl TokenWindows {
     }
 
     /// Writes the `x` (component 0) or the `y` (1) of an element that there is.
-    fn write(&self, all: &View<'_>, plain: Option<&[u8]>, component: usize, index: u64, out: &mut [u8]) -> Result<()> {
+    fn write(
+        &self,
+        all: &View<'_>,
+        plain: Option<&[u8]>,
+        component: usize,
+        index: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
         // Inside the array, so no product or sum is past it.
-        let start = usize::try_from(index).unwrap_or(usize::MAX) * self.stride + component * self.shift;
+        let start =
+            usize::try_from(index).unwrap_or(usize::MAX) * self.stride + component * self.shift;
         let (from, shape) = (all.dtype(), [self.length]);
         let window = match plain {
             Some(bytes) => {
@@ -146,7 +185,8 @@ impl TokenWindows {
 }
 
 impl TokenWindows {
-    /// Reads the tokens of windows, some MiB at a time and all their ranges at once, and writes the components.
+    /// Reads the tokens of windows, some MiB at a time and all their ranges at once, and writes the
+    /// components.
     fn gather_opened(
         &self,
         array: &Array,
@@ -195,7 +235,12 @@ impl TokenWindows {
                 }
             }
             let mut tokens = pool::take(total * size)?;
-            source.read_runs(column, &runs, Rows { bytes: tokens.as_mut_slice(), row: size }, &cx.stop)?;
+            source.read_runs(
+                column,
+                &runs,
+                Rows { bytes: tokens.as_mut_slice(), row: size },
+                &cx.stop,
+            )?;
             let (now, later) = rest.split_at(places.len());
             for (request, place) in now.iter().zip(places) {
                 for (&component, rows) in which.iter().zip(out.iter_mut()) {
@@ -212,7 +257,11 @@ impl TokenWindows {
 
     /// Writes the tokens of a window of element `index`.
     fn convert(&self, window: &View<'_>, index: u64, out: &mut [u8]) -> Result<()> {
-        let written = convert_into(window, &mut ViewMut::from_bytes(self.dtype, out, &[self.length])?, Casting::Checked);
+        let written = convert_into(
+            window,
+            &mut ViewMut::from_bytes(self.dtype, out, &[self.length])?,
+            Casting::Checked,
+        );
         written.map_err(|error| error.at_element("token_windows", index))
     }
 }
@@ -233,11 +282,20 @@ impl Node for TokenWindows {
     fn describe(&self) -> String {
         let (len, from) = (self.tokens.shape()[0], self.tokens.dtype());
         let Self { length, stride, shift, dtype, .. } = self;
-        format!("token_windows({len} x {from}, length={length}, stride={stride}, shift={shift}, {dtype})")
+        format!(
+            "token_windows({len} x {from}, length={length}, stride={stride}, shift={shift}, \
+            {dtype})"
+        )
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Dataset::windows_of(self.tokens.clone(), self.length, Some(self.stride), self.shift, self.dtype)
+        Dataset::windows_of(
+            self.tokens.clone(),
+            self.length,
+            Some(self.stride),
+            self.shift,
+            self.dtype,
+        )
     }
 
     fn is_indexed(&self) -> bool {
@@ -249,7 +307,9 @@ impl Node for TokenWindows {
     }
 
     fn needs(&self) -> Needs {
-        let windows = usize::from(matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct));
+        let windows = usize::from(
+            matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct),
+        );
         Needs { windows, groups: 0 }
     }
 
@@ -257,7 +317,12 @@ impl Node for TokenWindows {
         let Tokens::Memory(tokens) = &self.tokens else { return get_by_gather(self, index, cx) };
         let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
-        let part = |component| Ok(filled(self.dtype, &[self.length], |out| self.write(&all, plain, component, index, out))?.into());
+        let part = |component| {
+            Ok(filled(self.dtype, &[self.length], |out| {
+                self.write(&all, plain, component, index, out)
+            })?
+            .into())
+        };
         (0..2).map(part).collect()
     }
 
@@ -265,7 +330,13 @@ impl Node for TokenWindows {
         self.gather_some(&[0, 1], requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let tokens = match &self.tokens {
             Tokens::Memory(tokens) => tokens,
             Tokens::Opened(array) => return self.gather_opened(array, which, requests, out, cx),
@@ -293,7 +364,13 @@ mod tests {
     use crate::Tensor;
 
     fn windows(len: u16, length: usize, stride: Option<usize>, shift: usize) -> Result<Dataset> {
-        Dataset::token_windows(Tensor::from_vec((0..len).collect(), &[len.into()])?, length, stride, shift, DType::Int64)
+        Dataset::token_windows(
+            Tensor::from_vec((0..len).collect(), &[len.into()])?,
+            length,
+            stride,
+            shift,
+            DType::Int64,
+        )
     }
 
     fn numbers(plain: &[u8]) -> Vec<i64> {
@@ -312,22 +389,36 @@ mod tests {
             (3000, 1024, Some(5), 1),
         ] {
             let (step, end) = (stride.unwrap_or(length), usize::from(len));
-            let starts = (0..).map(|at| at * step).take_while(|start| start + length + shift <= end);
-            let run = |start: usize| (start..start + length).map(|token| i64::try_from(token).unwrap()).collect::<Vec<_>>();
+            let starts =
+                (0..).map(|at| at * step).take_while(|start| start + length + shift <= end);
+            let run = |start: usize| {
+                (start..start + length)
+                    .map(|token| i64::try_from(token).unwrap())
+                    .collect::<Vec<_>>()
+            };
             let expected: Vec<_> = starts.map(|start| [run(start), run(start + shift)]).collect();
             let found = elements(&windows(len, length, stride, shift).unwrap());
-            let found: Vec<_> = found.iter().map(|element| [numbers(&element[0].2), numbers(&element[1].2)]).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|element| [numbers(&element[0].2), numbers(&element[1].2)])
+                .collect();
             assert_eq!(found, expected);
         }
     }
 
     #[test]
     fn every_dtype_widens_to_int64_from_any_strides() {
-        for dtype in DType::ALL.into_iter().filter(|dtype| Casting::Checked.is_defined(*dtype, DType::Int64)) {
+        for dtype in
+            DType::ALL.into_iter().filter(|dtype| Casting::Checked.is_defined(*dtype, DType::Int64))
+        {
             let table = small_numbers(dtype, &[20, 3], 5);
-            let column = table.index(&[Index::Slice { start: 19, step: -1, len: 20 }, Index::At(1)]).unwrap();
+            let column = table
+                .index(&[Index::Slice { start: 19, step: -1, len: 20 }, Index::At(1)])
+                .unwrap();
             let packed = super::super::node::packed(&column).unwrap();
-            let read = |tokens: Tensor| elements(&Dataset::token_windows(tokens, 4, Some(3), 2, DType::Int64).unwrap());
+            let read = |tokens: Tensor| {
+                elements(&Dataset::token_windows(tokens, 4, Some(3), 2, DType::Int64).unwrap())
+            };
             assert_eq!(read(column), read(packed));
         }
     }
@@ -335,10 +426,15 @@ mod tests {
     #[test]
     fn a_token_that_does_not_fit_is_an_error_at_each_of_its_elements() {
         let tokens = Tensor::from_vec(vec![1_i64, 2, 3, 300, 5, 6, 7, 8], &[8]).unwrap();
-        let results = all_ways(&Dataset::token_windows(tokens, 2, Some(1), 1, DType::UInt8).unwrap(), 0);
+        let results =
+            all_ways(&Dataset::token_windows(tokens, 2, Some(1), 1, DType::UInt8).unwrap(), 0);
         let failed: Vec<usize> = (0..results.len()).filter(|&at| results[at].is_err()).collect();
         assert_eq!(failed, [1, 2, 3]);
-        assert!(results[2].as_ref().is_err_and(|error| error.starts_with("token_windows: element 2: int64 -> uint8")));
+        assert!(
+            results[2]
+                .as_ref()
+                .is_err_and(|error| error.starts_with("token_windows: element 2: int64 -> uint8"))
+        );
     }
 
     #[test]
@@ -347,7 +443,10 @@ mod tests {
         let mut bytes = vec![0; 80];
         let mut requests = [Request { index: 4, slot: 1 }, Request { index: 0, slot: 0 }];
         let cx = super::super::all_ways::context(0);
-        windows.node.gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx).unwrap();
+        windows
+            .node
+            .gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx)
+            .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
     }
 
@@ -355,18 +454,40 @@ mod tests {
     fn refused_when_it_is_built() {
         assert_eq!(
             windows(3, 3, None, 1).err().unwrap().to_string(),
-            "token_windows: 3 tokens are fewer than the 3 of a window and 1 by which its targets are shifted"
+            "token_windows: 3 tokens are fewer than the 3 of a window and 1 by which its targets \
+            are shifted"
         );
         assert!(windows(9, 0, None, 1).is_err());
         assert!(windows(9, 2, Some(0), 1).is_err());
         assert!(windows(9, usize::MAX, Some(1), 1).is_err());
-        assert!(Dataset::token_windows(small_numbers(DType::UInt8, &[4, 4], 1), 2, None, 1, DType::Int64).is_err());
-        assert!(Dataset::token_windows(small_numbers(DType::Complex64, &[4], 1), 2, None, 1, DType::Int64).is_err());
+        assert!(
+            Dataset::token_windows(
+                small_numbers(DType::UInt8, &[4, 4], 1),
+                2,
+                None,
+                1,
+                DType::Int64
+            )
+            .is_err()
+        );
+        assert!(
+            Dataset::token_windows(
+                small_numbers(DType::Complex64, &[4], 1),
+                2,
+                None,
+                1,
+                DType::Int64
+            )
+            .is_err()
+        );
         assert_eq!(values(&elements(&windows(9, 1, Some(9), 8).unwrap())[0][1]).len(), 1);
     }
 
     #[test]
     fn the_description_says_what_changes_the_result() {
-        assert_eq!(windows(9, 2, None, 1).unwrap().to_string(), "token_windows(9 x uint16, length=2, stride=2, shift=1, int64)");
+        assert_eq!(
+            windows(9, 2, None, 1).unwrap().to_string(),
+            "token_windows(9 x uint16, length=2, stride=2, shift=1, int64)"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! The rows of each element, one by one.
 
 use super::names::Names;
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream, Value, not_indexed, write_row};
+use super::node::{
+    Change, Context, Element, Node, Request, Rows, Stream, Value, not_indexed, write_row,
+};
 use super::shared::Shared;
 use super::state::State;
 use super::{Cardinality, Component, Dataset, Epoch, Shape, TensorSpec, spec};
@@ -21,8 +23,8 @@ struct Unbatch {
 impl Dataset {
     /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
     ///
-    /// The result is indexed where the input only stacks an indexed dataset's elements, or is indexed and known to have so many rows in
-    /// each element; else it is a stream.
+    /// The result is indexed where the input only stacks an indexed dataset's elements, or is
+    /// indexed and known to have so many rows in each element; else it is a stream.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -33,7 +35,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if a component is a scalar or a dataset, or if the components are known to have different numbers of rows.
+    /// [`Error::Argument`] if a component is a scalar or a dataset, or if the components are known
+    /// to have different numbers of rows.
     pub fn unbatch(&self) -> Result<Self> {
         let parts = spec::tensors(self.spec(), "unbatch")?;
         let mut each: Option<(usize, usize)> = None;
@@ -47,9 +50,14 @@ impl Dataset {
                 (Some(len), _) => each = each.or(len.map(|len| (at, len))),
             }
         }
-        let all = parts.iter().all(|part| part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some)));
+        let all = parts.iter().all(|part| {
+            part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some))
+        });
         let row = |part: &&TensorSpec| {
-            let shape = part.shape.dims().map_or_else(Shape::unknown, |dims| Shape::new(dims[1..].iter().copied()));
+            let shape = part
+                .shape
+                .dims()
+                .map_or_else(Shape::unknown, |dims| Shape::new(dims[1..].iter().copied()));
             Component::Tensor(TensorSpec::new(part.dtype, shape))
         };
         Ok(Self::of(Unbatch {
@@ -76,13 +84,17 @@ pub(super) fn unequal(stage: &'static str, first: (usize, usize), other: (usize,
 
 /// How many rows an element has.
 fn count_rows(element: &Element) -> Result<usize> {
-    let lens: Result<Vec<usize>> =
-        element.iter().map(|value| Ok(value.tensor()?.shape().first().copied().unwrap_or(usize::MAX))).collect();
+    let lens: Result<Vec<usize>> = element
+        .iter()
+        .map(|value| Ok(value.tensor()?.shape().first().copied().unwrap_or(usize::MAX)))
+        .collect();
     let lens = lens?;
     if let Some(at) = lens.iter().position(|len| *len == usize::MAX) {
         return Err(no_rows("unbatch", at, "Batch first."));
     }
-    let Some(&len) = lens.first() else { return Err(Error::ElementMismatch { what: "no components".into() }) };
+    let Some(&len) = lens.first() else {
+        return Err(Error::ElementMismatch { what: "no components".into() });
+    };
     match lens.iter().position(|other| *other != len) {
         None => Ok(len),
         Some(other) => Err(unequal("unbatch", (0, len), (other, lens[other]))),
@@ -127,7 +139,9 @@ impl Node for Unbatch {
             (Some(rows), _) => rows.cardinality(),
             (None, Some(0)) => Cardinality::Finite(0),
             (None, Some(each)) => self.input.cardinality().map(|n| n.saturating_mul(each)),
-            (None, None) if self.input.cardinality() == Cardinality::Infinite => Cardinality::Infinite,
+            (None, None) if self.input.cardinality() == Cardinality::Infinite => {
+                Cardinality::Infinite
+            }
             (None, None) => Cardinality::Unknown,
         }
     }
@@ -146,7 +160,8 @@ impl Node for Unbatch {
 
     // A function of the user's is to be called once for each element, not for each row.
     fn is_indexed(&self) -> bool {
-        self.rows.is_some() || (self.each.is_some() && self.input.is_indexed() && !self.input.node.is_sequential())
+        self.rows.is_some()
+            || (self.each.is_some() && self.input.is_indexed() && !self.input.node.is_sequential())
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -168,7 +183,8 @@ impl Node for Unbatch {
         let index = [Index::Slice { start: usize::try_from(first).ok()?, step: 1, len }];
         let share = |value: &Value| {
             let rows = value.tensor().ok()?.index(&index).ok()?;
-            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT)).then_some(rows)
+            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT))
+                .then_some(rows)
         };
         self.batch(batch, cx).ok()?.iter().map(share).collect()
     }
@@ -178,7 +194,13 @@ impl Node for Unbatch {
         self.gather_some(&all, requests, out, cx)
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         if let Some(rows) = &self.rows {
             return rows.node.gather_some(which, requests, out, cx);
         }
@@ -193,7 +215,10 @@ impl Node for Unbatch {
             for (&component, rows) in which.iter().zip(out.iter_mut()) {
                 for request in run {
                     let at = isize::try_from(request.index % each).unwrap_or(isize::MAX);
-                    write_row(&batch[component].tensor()?.index(&[Index::At(at)])?, rows.slot(request.slot))?;
+                    write_row(
+                        &batch[component].tensor()?.index(&[Index::At(at)])?,
+                        rows.slot(request.slot),
+                    )?;
                 }
             }
         }
@@ -202,14 +227,22 @@ impl Node for Unbatch {
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let (input, names) = (self.input.stream(cx)?, self.input.names.clone());
-        Ok(Box::new(UnbatchStream { input, names, before: None, current: None, index: 0, cx: cx.clone() }))
+        Ok(Box::new(UnbatchStream {
+            input,
+            names,
+            before: None,
+            current: None,
+            index: 0,
+            cx: cx.clone(),
+        }))
     }
 }
 
 struct UnbatchStream {
     input: Box<dyn Stream>,
     names: Names,
-    /// The input's state before the current element; `None` if it has none that can be saved, which matters only to who saves.
+    /// The input's state before the current element; `None` if it has none that can be saved, which
+    /// matters only to who saves.
     before: Option<State>,
     /// The current element, how many rows it has, and how many of them have been handed out.
     current: Option<(Element, u64, u64)>,
@@ -229,7 +262,8 @@ impl UnbatchStream {
         let index = self.index;
         self.index = index.saturating_add(1);
         Some(element.and_then(|element| {
-            let len = count_rows(&element).map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
+            let len = count_rows(&element)
+                .map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
             self.current = Some((element, len as u64, 0));
             Ok(())
         }))
@@ -258,9 +292,13 @@ impl Stream for UnbatchStream {
 
     fn save(&self) -> Result<State> {
         let (at, index, input) = match (&self.current, &self.before) {
-            (Some((_, len, at)), Some(before)) if at < len => (*at, self.index.saturating_sub(1), before.clone()),
+            (Some((_, len, at)), Some(before)) if at < len => {
+                (*at, self.index.saturating_sub(1), before.clone())
+            }
             (Some((_, len, at)), None) if at < len => {
-                return Err(Error::State { what: "what comes before unbatch cannot be saved within an element".into() });
+                return Err(Error::State {
+                    what: "what comes before unbatch cannot be saved within an element".into(),
+                });
             }
             _ => (0, self.index, self.input.save()?),
         };
@@ -277,7 +315,11 @@ impl Stream for UnbatchStream {
             self.pull().unwrap_or(Ok(()))?;
             match &mut self.current {
                 Some((_, len, now)) if at < *len => *now = at,
-                _ => return Err(Error::State { what: format!("the element to go on in has no row {at}") }),
+                _ => {
+                    return Err(Error::State {
+                        what: format!("the element to go on in has no row {at}"),
+                    });
+                }
             }
         }
         Ok(())
@@ -294,15 +336,21 @@ mod tests {
 
     #[test]
     fn unbatch_undoes_batch_however_its_input_can_be_read() -> Result<()> {
-        let grid = Dataset::from_tensor_slices([Tensor::from_vec((0_i64..12).collect(), &[4, 3])?])?;
+        let grid =
+            Dataset::from_tensor_slices([Tensor::from_vec((0_i64..12).collect(), &[4, 3])?])?;
         let native = range(12)
             .batch(3, true)?
             .cast(&[Some(DType::Int32)], Casting::Checked)?
             .cast(&[Some(DType::Int64)], Casting::Checked)?;
         let identity = Function::sequential("identity", Ok);
         let called = grid.map(identity, grid.spec().to_vec());
-        let inputs =
-            [(range(12).batch(5, false)?, true), (grid.clone(), true), (native, true), (called, false), (streamed(&grid), false)];
+        let inputs = [
+            (range(12).batch(5, false)?, true),
+            (grid.clone(), true),
+            (native, true),
+            (called, false),
+            (streamed(&grid), false),
+        ];
         for (input, indexed) in inputs {
             let rows = input.unbatch()?;
             assert_eq!(rows.is_indexed(), indexed, "{rows}");
@@ -319,8 +367,14 @@ mod tests {
     #[test]
     fn a_batched_remainder_that_was_dropped_stays_dropped() -> Result<()> {
         assert_eq!(numbers(&range(7).batch(3, true)?.unbatch()?)?, [0, 1, 2, 3, 4, 5]);
-        assert_eq!(range(7).repeat(None).batch(3, true)?.unbatch()?.cardinality(), Cardinality::Infinite);
-        assert_eq!(streamed(&range(7)).batch(3, true)?.unbatch()?.cardinality(), Cardinality::Unknown);
+        assert_eq!(
+            range(7).repeat(None).batch(3, true)?.unbatch()?.cardinality(),
+            Cardinality::Infinite
+        );
+        assert_eq!(
+            streamed(&range(7)).batch(3, true)?.unbatch()?.cardinality(),
+            Cardinality::Unknown
+        );
         Ok(())
     }
 
@@ -330,12 +384,19 @@ mod tests {
         let of = |len: usize| Tensor::from_vec(vec![0_i64; len], &[len]);
         assert!(Dataset::from_tensors([of(2)?, of(3)?]).unbatch().is_err());
         let open = Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])));
-        let elements =
-            vec![vec![of(2)?.into(), of(2)?.into()], vec![of(1)?.into(), of(2)?.into()], vec![of(1)?.into(), of(1)?.into()]];
+        let elements = vec![
+            vec![of(2)?.into(), of(2)?.into()],
+            vec![of(1)?.into(), of(2)?.into()],
+            vec![of(1)?.into(), of(1)?.into()],
+        ];
         let rows = Dataset::from_elements(elements, vec![open.clone(), open])?.unbatch()?;
         let all: Vec<_> = rows.iter().collect();
         assert_eq!(all.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
-        assert!(matches!(all[2], Err(Error::AtElement { stage: "unbatch", index: 1, .. })), "{:?}", all[2]);
+        assert!(
+            matches!(all[2], Err(Error::AtElement { stage: "unbatch", index: 1, .. })),
+            "{:?}",
+            all[2]
+        );
         assert_resumes(&rows);
         Ok(())
     }

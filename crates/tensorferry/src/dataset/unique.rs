@@ -13,18 +13,20 @@ struct Unique {
 }
 
 impl Dataset {
-    /// Each value where it comes first, and never again. Values are equal if their shapes and bytes are: a NaN is itself again, `0.0`
-    /// is not `-0.0`.
+    /// Each value where it comes first, and never again. Values are equal if their shapes and bytes
+    /// are: a NaN is itself again, `0.0` is not `-0.0`.
     ///
-    /// Memory grows with the number of distinct values, and so does the state of an iteration, which holds them: for scalars of 8
-    /// bytes, these 8 for each distinct value.
+    /// Memory grows with the number of distinct values, and so does the state of an iteration,
+    /// which holds them: for scalars of 8 bytes, these 8 for each distinct value.
     ///
     /// # Errors
     /// [`Error::Argument`] if the elements are not single tensors.
     pub fn unique(&self) -> Result<Self> {
         if spec::tensors(self.spec(), "unique")?.len() != 1 {
-            let what =
-                format!("elements of {} components; it compares single tensors. Map to one component first.", self.spec().len());
+            let what = format!(
+                "elements of {} components; it compares single tensors. Map to one component first.",
+                self.spec().len()
+            );
             return Err(Error::Argument { stage: "unique", what });
         }
         Ok(Self::of(Unique { input: self.clone() }))
@@ -61,27 +63,37 @@ impl Node for Unique {
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let fixed = self.input.spec().first().and_then(Component::tensor).and_then(TensorSpec::fixed);
+        let fixed =
+            self.input.spec().first().and_then(Component::tensor).and_then(TensorSpec::fixed);
         let row = fixed.map(|(_, bytes)| bytes);
-        Ok(Box::new(UniqueStream { input: Counted::new(&self.input, cx)?, seen: HashSet::new(), row }))
+        Ok(Box::new(UniqueStream {
+            input: Counted::new(&self.input, cx)?,
+            seen: HashSet::new(),
+            row,
+        }))
     }
 }
 
 struct UniqueStream {
     input: Counted,
     seen: HashSet<Box<[u8]>>,
-    /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values are equal.
+    /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values
+    /// are equal.
     row: Option<usize>,
 }
 
 impl UniqueStream {
-    /// What equal values have in common and no others. Where shapes may differ, dimensions follow the bytes, and their number those.
+    /// What equal values have in common and no others. Where shapes may differ, dimensions follow
+    /// the bytes, and their number those.
     fn key(&self, element: &Element) -> Result<Box<[u8]>> {
         let Some(value) = element.first() else {
             return Err(Error::ElementMismatch { what: "an element without components".into() });
         };
         let tensor = packed(value.tensor()?)?;
-        let bytes = tensor.as_view().as_bytes().ok_or(Error::NotViewable { why: "the elements are not packed" })?;
+        let bytes = tensor
+            .as_view()
+            .as_bytes()
+            .ok_or(Error::NotViewable { why: "the elements are not packed" })?;
         if self.row.is_some() {
             return Ok(copied(bytes)?.into());
         }
@@ -100,14 +112,19 @@ impl UniqueStream {
         for tensor in saved.tensors()? {
             seen.make_room(tensor.shape().first().copied().unwrap_or(1))?;
             let view = tensor.as_view();
-            let Some(bytes) = view.as_bytes().filter(|_| tensor.dtype() == DType::UInt8) else { return Err(damaged()) };
+            let Some(bytes) = view.as_bytes().filter(|_| tensor.dtype() == DType::UInt8) else {
+                return Err(damaged());
+            };
             match (self.row, tensor.shape()) {
                 (Some(0), [n, 0]) => seen.extend((*n > 0).then(Box::default)),
-                (Some(row), [_, len]) if row == *len => seen.extend(bytes.chunks_exact(row).map(Box::from)),
+                (Some(row), [_, len]) if row == *len => {
+                    seen.extend(bytes.chunks_exact(row).map(Box::from))
+                }
                 (None, [_]) => drop(seen.insert(bytes.into())),
                 _ => return Err(damaged()),
             }
-            count += if self.row.is_some() { tensor.shape().first().copied().unwrap_or(0) } else { 1 };
+            count +=
+                if self.row.is_some() { tensor.shape().first().copied().unwrap_or(0) } else { 1 };
         }
         // None of them was seen twice.
         if seen.len() == count { Ok(seen) } else { Err(damaged()) }
@@ -121,7 +138,11 @@ impl Stream for UniqueStream {
                 Ok(next) => next,
                 Err(error) => return Some(Err(error)),
             };
-            let seen = self.seen.make_room(1).and_then(|()| self.key(&element)).map(|key| self.seen.insert(key));
+            let seen = self
+                .seen
+                .make_room(1)
+                .and_then(|()| self.key(&element))
+                .map(|key| self.seen.insert(key));
             match seen {
                 Err(error @ Error::Allocation { .. }) => {
                     // The element is not lost: it comes when there is memory again.
@@ -135,7 +156,8 @@ impl Stream for UniqueStream {
         }
     }
 
-    /// The values, sorted, so that equal states are equal bytes: rows of one tensor where all are of one size.
+    /// The values, sorted, so that equal states are equal bytes: rows of one tensor where all are
+    /// of one size.
     fn save(&self) -> Result<State> {
         let mut seen: Vec<&[u8]> = collected(self.seen.iter().map(|key| Ok(key.as_ref())))?;
         seen.sort_unstable();
@@ -146,7 +168,9 @@ impl Stream for UniqueStream {
                 seen.iter().for_each(|key| all.extend_from_slice(key));
                 Tensor::from_vec(all, &[seen.len(), row]).map(|rows| vec![rows])
             }
-            None => collected(seen.into_iter().map(|key| Tensor::from_vec(copied(key)?, &[key.len()]))),
+            None => {
+                collected(seen.into_iter().map(|key| Tensor::from_vec(copied(key)?, &[key.len()])))
+            }
         };
         Ok(State::List(vec![State::Tensors(seen?), self.input.save()?]))
     }
@@ -160,12 +184,16 @@ impl Stream for UniqueStream {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, ints, rows, values};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, ints, rows, values,
+    };
     use super::*;
     use crate::dataset::Shape;
 
     fn words(words: &[&[i64]]) -> Dataset {
-        let element = |word: &&[i64]| -> Element { vec![Tensor::from_vec(word.to_vec(), &[word.len()]).unwrap().into()] };
+        let element = |word: &&[i64]| -> Element {
+            vec![Tensor::from_vec(word.to_vec(), &[word.len()]).unwrap().into()]
+        };
         let spec = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::unknown()))];
         Dataset::from_elements(words.iter().map(element).collect(), spec).unwrap()
     }
@@ -191,7 +219,8 @@ mod tests {
     #[test]
     fn floats_are_compared_by_their_bytes() {
         let floats = vec![0.0_f64, -0.0, f64::NAN, 0.0, f64::NAN];
-        let dataset = Dataset::from_tensor_slices([Tensor::from_vec(floats, &[5]).unwrap()]).unwrap();
+        let dataset =
+            Dataset::from_tensor_slices([Tensor::from_vec(floats, &[5]).unwrap()]).unwrap();
         assert_eq!(dataset.unique().unwrap().iter().count(), 3);
     }
 

@@ -33,11 +33,13 @@ struct Window {
 }
 
 impl Dataset {
-    /// Windows over the elements: each is one dataset for every component. They begin `shift` elements apart (by default `size`) and
-    /// have up to `size` elements that are `stride` apart. The last ones have fewer, or are left out with `drop_remainder`.
+    /// Windows over the elements: each is one dataset for every component. They begin `shift`
+    /// elements apart (by default `size`) and have up to `size` elements that are `stride` apart.
+    /// The last ones have fewer, or are left out with `drop_remainder`.
     ///
-    /// Over an indexed input a window is a view, which computes an element when it is asked for; over a stream, or a function that is
-    /// to be called once for each element in order, it holds its elements.
+    /// Over an indexed input a window is a view, which computes an element when it is asked for;
+    /// over a stream, or a function that is to be called once for each element in order, it holds
+    /// its elements.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset, Value}};
@@ -51,11 +53,20 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if `size`, `shift` or `stride` is 0.
-    pub fn window(&self, size: u64, shift: Option<u64>, stride: u64, drop_remainder: bool) -> Result<Self> {
+    pub fn window(
+        &self,
+        size: u64,
+        shift: Option<u64>,
+        stride: u64,
+        drop_remainder: bool,
+    ) -> Result<Self> {
         let shape = Shape { size, shift: shift.unwrap_or(size), stride, drop_remainder };
         for (name, value) in [("size", size), ("shift", shape.shift), ("stride", stride)] {
             if value == 0 {
-                return Err(Error::Argument { stage: "window", what: format!("{name} has to be at least 1") });
+                return Err(Error::Argument {
+                    stage: "window",
+                    what: format!("{name} has to be at least 1"),
+                });
             }
         }
         let alone = self.spec().len() == 1;
@@ -86,7 +97,10 @@ impl Node for Window {
 
     fn describe(&self) -> String {
         let Shape { size, shift, stride, drop_remainder } = self.shape;
-        format!("window({size}, {shift}, {stride}{})", if drop_remainder { ", drop_remainder" } else { "" })
+        format!(
+            "window({size}, {shift}, {stride}{})",
+            if drop_remainder { ", drop_remainder" } else { "" }
+        )
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
@@ -94,7 +108,8 @@ impl Node for Window {
         inputs[0].window(size, Some(shift), stride, drop_remainder)
     }
 
-    // Views of several components, or that overlap, would call a function several times for one element.
+    // Views of several components, or that overlap, would call a function several times for one
+    // element.
     fn is_indexed(&self) -> bool {
         self.input.is_indexed() && !self.input.node.is_sequential()
     }
@@ -105,8 +120,13 @@ impl Node for Window {
         }
         let Shape { size, shift, stride, .. } = self.shape;
         let start = index.saturating_mul(shift);
-        let len = self.input.cardinality().finite().map_or(size, |n| n.saturating_sub(start).div_ceil(stride).min(size));
-        let view = |part: &Dataset| View { input: part.clone(), epoch: cx.epoch, start, len, stride };
+        let len = self
+            .input
+            .cardinality()
+            .finite()
+            .map_or(size, |n| n.saturating_sub(start).div_ceil(stride).min(size));
+        let view =
+            |part: &Dataset| View { input: part.clone(), epoch: cx.epoch, start, len, stride };
         Ok(self.parts.iter().map(|part| Value::Dataset(Dataset::of(view(part)))).collect())
     }
 
@@ -158,7 +178,10 @@ impl Node for View {
     }
 
     fn describe(&self) -> String {
-        format!("in_window({} x {} from {} in epoch {})", self.len, self.stride, self.start, self.epoch.0)
+        format!(
+            "in_window({} x {} from {} in epoch {})",
+            self.len, self.stride, self.start, self.epoch.0
+        )
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
@@ -189,7 +212,13 @@ impl Node for View {
         self.input.node.gather(requests, out, &cx.at(self.epoch))
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.spread(requests);
         self.input.node.gather_some(which, requests, out, &cx.at(self.epoch))
     }
@@ -207,7 +236,8 @@ struct WindowStream {
     ended: bool,
     /// The number of the next window.
     index: u64,
-    /// The last element that was read, if it lies in no window and is an error that may have ended the input.
+    /// The last element that was read, if it lies in no window and is an error that may have ended
+    /// the input.
     failed: Option<Error>,
     stop: Stop,
 }
@@ -228,7 +258,8 @@ impl Slot {
     }
 }
 
-/// Whether an error may have ended the stream that it came from: then nothing else says that elements are missing.
+/// Whether an error may have ended the stream that it came from: then nothing else says that
+/// elements are missing.
 fn may_end(error: &Error) -> bool {
     match error {
         Error::AtElement { stage, .. } => *stage == "from_generator",
@@ -253,7 +284,8 @@ impl WindowStream {
                     break;
                 }
                 Some(Err(Error::Stopped)) => return Err(Error::Stopped),
-                // As in tf.data, an error between two windows is nobody's, unless the input may have ended because of it.
+                // As in tf.data, an error between two windows is nobody's, unless the input may
+                // have ended because of it.
                 Some(element) if self.skip > 0 => {
                     self.skip -= 1;
                     self.failed = element.err().filter(may_end);
@@ -264,7 +296,9 @@ impl WindowStream {
                 }
                 Some(element) => {
                     self.failed = None;
-                    self.held.push_back(element.map_or_else(|error| Slot::Failed(Some(error)), Slot::Element));
+                    self.held.push_back(
+                        element.map_or_else(|error| Slot::Failed(Some(error)), Slot::Element),
+                    );
                 }
             }
         }
@@ -327,8 +361,11 @@ impl Stream for WindowStream {
             Slot::Failed(None) => Ok(State::Nothing),
             Slot::Failed(Some(error)) => Ok(State::of_error(error)),
             Slot::Element(element) => {
-                let tensors: Result<Vec<Tensor>> = element.iter().map(|value| value.tensor().cloned()).collect();
-                let nested = |_| Error::State { what: "windows over windows of a stream cannot be saved".into() };
+                let tensors: Result<Vec<Tensor>> =
+                    element.iter().map(|value| value.tensor().cloned()).collect();
+                let nested = |_| Error::State {
+                    what: "windows over windows of a stream cannot be saved".into(),
+                };
                 Ok(State::Tensors(tensors.map_err(nested)?))
             }
         });
@@ -343,13 +380,17 @@ impl Stream for WindowStream {
         let held = parts[4].parts()?.iter().map(|element| match element {
             State::Nothing => Ok(Slot::Failed(None)),
             State::List(_) => Ok(Slot::Failed(Some(element.error()?))),
-            _ => Ok(Slot::Element(element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect())),
+            _ => Ok(Slot::Element(
+                element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect(),
+            )),
         });
         self.held = collected(held)?.into();
-        // A window that the end cut short may be left, with drop_remainder: more than what two windows have in common.
+        // A window that the end cut short may be left, with drop_remainder: more than what two
+        // windows have in common.
         let reach = self.shape.reach();
         if self.held.len() as u64 >= reach {
-            let what = format!("{} elements are held for a window that has {reach}", self.held.len());
+            let what =
+                format!("{} elements are held for a window that has {reach}", self.held.len());
             return Err(Error::State { what });
         }
         self.index = parts[0].int()?;
@@ -363,7 +404,9 @@ impl Stream for WindowStream {
 #[cfg(test)]
 mod tests {
     use super::super::order_tests::{numbers, streamed};
-    use super::super::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, dying, fails_at, range};
+    use super::super::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, dying, fails_at, range,
+    };
     use super::*;
     use crate::dataset::Function;
 
@@ -383,7 +426,10 @@ mod tests {
                 windows(&input.take(Some(7)).window(3, Some(2), 1, false)?)?,
                 [vec![0, 1, 2], vec![2, 3, 4], vec![4, 5, 6], vec![6]]
             );
-            assert_eq!(of(3, Some(2), 3, false)?, [vec![0, 3, 6], vec![2, 5, 8], vec![4, 7], vec![6, 9], vec![8]]);
+            assert_eq!(
+                of(3, Some(2), 3, false)?,
+                [vec![0, 3, 6], vec![2, 5, 8], vec![4, 7], vec![6, 9], vec![8]]
+            );
             assert_eq!(of(3, Some(2), 3, true)?, [[0, 3, 6], [2, 5, 8]]);
             assert_eq!(of(2, Some(4), 1, false)?, [[0, 1], [4, 5], [8, 9]]);
             assert_eq!(of(4, None, 1, true)?, [[0, 1, 2, 3], [4, 5, 6, 7]]);
@@ -397,18 +443,25 @@ mod tests {
 
     #[test]
     fn there_are_as_many_windows_as_cardinality_says() -> Result<()> {
-        for (n, size, shift, stride) in
-            (0..9).flat_map(|n| (1..5).flat_map(move |s| (1..5).flat_map(move |t| (1..4).map(move |u| (n, s, t, u)))))
-        {
+        for (n, size, shift, stride) in (0..9).flat_map(|n| {
+            (1..5).flat_map(move |s| (1..5).flat_map(move |t| (1..4).map(move |u| (n, s, t, u))))
+        }) {
             for drop in [false, true] {
                 let indexed = range(n).window(size, Some(shift), stride, drop)?;
                 let held = streamed(&range(n)).window(size, Some(shift), stride, drop)?;
                 let all = windows(&indexed)?;
-                assert_eq!(indexed.cardinality(), Cardinality::Finite(all.len() as u64), "{indexed}");
+                assert_eq!(
+                    indexed.cardinality(),
+                    Cardinality::Finite(all.len() as u64),
+                    "{indexed}"
+                );
                 assert_eq!(windows(&held)?, all, "{indexed}");
             }
         }
-        assert_eq!(range(3).repeat(None).window(2, None, 1, false)?.cardinality(), Cardinality::Infinite);
+        assert_eq!(
+            range(3).repeat(None).window(2, None, 1, false)?.cardinality(),
+            Cardinality::Infinite
+        );
         Ok(())
     }
 
@@ -417,7 +470,9 @@ mod tests {
         let wide = range(5).enumerate(10);
         for input in [wide.clone(), streamed(&wide)] {
             let element = input.window(2, None, 1, false)?.iter().nth(1).unwrap()?;
-            let [Value::Dataset(a), Value::Dataset(b)] = element.as_slice() else { panic!("{element:?}") };
+            let [Value::Dataset(a), Value::Dataset(b)] = element.as_slice() else {
+                panic!("{element:?}")
+            };
             assert_eq!((numbers(a)?, numbers(b)?), (vec![12, 13], vec![2, 3]));
             assert_eq!(numbers(&a.batch(2, true)?)?, [12, 13]);
         }
@@ -449,9 +504,13 @@ mod tests {
 
     #[test]
     fn an_error_in_no_window_is_told_by_none() -> Result<()> {
-        for (size, shift, stride, drop, bad, expected) in
-            [(2, 4, 1, false, 2, 3), (2, 4, 1, false, 7, 3), (2, 3, 2, false, 1, 4), (4, 4, 1, true, 9, 2), (1, 9, 1, false, 5, 2)]
-        {
+        for (size, shift, stride, drop, bad, expected) in [
+            (2, 4, 1, false, 2, 3),
+            (2, 4, 1, false, 7, 3),
+            (2, 3, 2, false, 1, 4),
+            (4, 4, 1, true, 9, 2),
+            (1, 9, 1, false, 5, 2),
+        ] {
             let failing = streamed(&range(10).map(fails_at(bad, Ok), range(1).spec().to_vec()));
             let windows = failing.window(size, Some(shift), stride, drop)?;
             let all: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
@@ -463,7 +522,8 @@ mod tests {
 
     #[test]
     fn an_error_that_ends_a_stream_is_told_where_no_window_holds_it() -> Result<()> {
-        for windows in [dying(2).window(1, Some(4), 1, false)?, dying(2).window(4, None, 1, true)?] {
+        for windows in [dying(2).window(1, Some(4), 1, false)?, dying(2).window(4, None, 1, true)?]
+        {
             let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
             assert_eq!(good.iter().filter(|good| !**good).count(), 1, "{windows}");
             assert!(!good[good.len() - 1], "{windows}");

@@ -11,7 +11,8 @@ struct Zip {
 }
 
 impl Dataset {
-    /// Elements made of one of each dataset, their components one after the other. It ends with the shortest.
+    /// Elements made of one of each dataset, their components one after the other. It ends with the
+    /// shortest.
     ///
     /// ```
     /// use tensorferry::{DType, dataset::{Cardinality, Dataset}};
@@ -73,7 +74,8 @@ impl Node for Zip {
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        let parts: Option<Vec<_>> = self.inputs.iter().map(|input| input.node.slice(start, len, cx)).collect();
+        let parts: Option<Vec<_>> =
+            self.inputs.iter().map(|input| input.node.slice(start, len, cx)).collect();
         Some(parts?.into_iter().flatten().collect())
     }
 
@@ -87,12 +89,19 @@ impl Node for Zip {
         Ok(())
     }
 
-    fn gather_some(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let mut first = 0;
         for input in &self.inputs {
             let range = first..first + input.spec().len();
             let (mut inner, mut mine) = (Vec::new(), Vec::new());
-            for (at, rows) in which.iter().zip(out.iter_mut()).filter(|(at, _)| range.contains(at)) {
+            for (at, rows) in which.iter().zip(out.iter_mut()).filter(|(at, _)| range.contains(at))
+            {
                 inner.push(at - first);
                 mine.push(rows.reborrow());
             }
@@ -107,14 +116,21 @@ impl Node for Zip {
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         let inputs: Result<Vec<_>> = self.inputs.iter().map(|input| input.stream(cx)).collect();
         let specs = self.inputs.iter().map(|input| input.spec().to_vec()).collect();
-        Ok(Box::new(ZipStream { inputs: inputs?, specs, element: Ok(Element::new()), read: 0, ended: false }))
+        Ok(Box::new(ZipStream {
+            inputs: inputs?,
+            specs,
+            element: Ok(Element::new()),
+            read: 0,
+            ended: false,
+        }))
     }
 }
 
 struct ZipStream {
     inputs: Vec<Box<dyn Stream>>,
     specs: Vec<Vec<Component>>,
-    /// What the first `read` inputs gave of the next element. There are some only after it was stopped.
+    /// What the first `read` inputs gave of the next element. There are some only after it was
+    /// stopped.
     element: Result<Element>,
     read: usize,
     ended: bool,
@@ -144,7 +160,8 @@ impl Stream for ZipStream {
     }
 
     fn save(&self) -> Result<State> {
-        let element = if self.read == 0 { State::Nothing } else { State::of_result(&self.element)? };
+        let element =
+            if self.read == 0 { State::Nothing } else { State::of_result(&self.element)? };
         let inputs: Result<Vec<State>> = self.inputs.iter().map(|input| input.save()).collect();
         let numbers = [u64::from(self.ended), self.read as u64].map(State::Int);
         Ok(State::List(numbers.into_iter().chain([element, State::List(inputs?)]).collect()))
@@ -153,8 +170,12 @@ impl Stream for ZipStream {
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(4)?;
         self.ended = parts[0].int()? != 0;
-        let read = usize::try_from(parts[1].int()?).ok().and_then(|read| Some((read, self.specs.get(..read)?)));
-        let Some((read, specs)) = read else { return Err(Error::State { what: "more was zipped than there is".into() }) };
+        let read = usize::try_from(parts[1].int()?)
+            .ok()
+            .and_then(|read| Some((read, self.specs.get(..read)?)));
+        let Some((read, specs)) = read else {
+            return Err(Error::State { what: "more was zipped than there is".into() });
+        };
         self.read = read;
         self.element = match (read, &parts[2]) {
             (0, State::Nothing) => Ok(Element::new()),
@@ -188,7 +209,10 @@ mod tests {
         let short = Dataset::range(0, 2, 1, DType::Int64)?;
         let long = Dataset::range(10, 15, 1, DType::Int64)?.enumerate(5);
         for input in [short.clone(), streamed(&short)] {
-            assert_eq!(rows(&Dataset::zip(vec![input.clone(), long.clone()])?)?, [[0, 5, 10], [1, 6, 11]]);
+            assert_eq!(
+                rows(&Dataset::zip(vec![input.clone(), long.clone()])?)?,
+                [[0, 5, 10], [1, 6, 11]]
+            );
             assert_eq!(rows(&Dataset::zip(vec![long.clone(), input])?)?, [[5, 10, 0], [6, 11, 1]]);
         }
         assert!(Dataset::zip(Vec::new()).is_err());
@@ -199,7 +223,9 @@ mod tests {
     fn zip_is_endless_only_if_all_are() -> Result<()> {
         let short = Dataset::range(0, 2, 1, DType::Int64)?;
         let endless = short.repeat(None);
-        let of = |inputs: &[&Dataset]| Ok::<_, Error>(Dataset::zip(inputs.iter().map(|&d| d.clone()).collect())?.cardinality());
+        let of = |inputs: &[&Dataset]| {
+            Ok::<_, Error>(Dataset::zip(inputs.iter().map(|&d| d.clone()).collect())?.cardinality())
+        };
         assert_eq!(of(&[&endless, &endless])?, Cardinality::Infinite);
         assert_eq!(of(&[&endless, &short])?, Cardinality::Finite(2));
         assert_eq!(of(&[&short, &streamed(&short)])?, Cardinality::Unknown);
@@ -208,8 +234,11 @@ mod tests {
 
     #[test]
     fn zipped_arrays_stay_shared_in_batches() -> Result<()> {
-        let array =
-            crate::convert(&Tensor::from_vec((0_i32..64).collect(), &[64])?.as_view(), DType::Int32, crate::Casting::Checked)?;
+        let array = crate::convert(
+            &Tensor::from_vec((0_i32..64).collect(), &[64])?.as_view(),
+            DType::Int32,
+            crate::Casting::Checked,
+        )?;
         let address = array.as_ptr();
         let numbered = Dataset::from_tensor_slices([array])?.enumerate(0);
         let range = Dataset::range(0, 64, 1, DType::Int8)?;

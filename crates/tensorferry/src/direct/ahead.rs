@@ -1,9 +1,10 @@
 //! Who reads in order, and whose turn it is with the window that goes ahead of them.
 //!
 //! # Rationale
-//! Batches that are asked for one after the other, be it by several threads, are noticed, and from then on a [`Window`] goes ahead of
-//! them. Whoever needs bytes takes the window, copies what it holds, sends for what comes next, and puts it back. What it does not have,
-//! or could not get, is read as if there were none; errors are found there.
+//! Batches that are asked for one after the other, be it by several threads, are noticed, and from
+//! then on a [`Window`] goes ahead of them. Whoever needs bytes takes the window, copies what it
+//! holds, sends for what comes next, and puts it back. What it does not have, or could not get, is
+//! read as if there were none; errors are found there.
 
 use super::extents::{Extents, Place};
 use super::file::Files;
@@ -19,7 +20,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Runs whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;
-/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it spares, as threads take long to wake.
+/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it
+/// spares, as threads take long to wake.
 const TOO_FAR: u64 = BEHIND / 2;
 /// Runs that follow another and are not in the window, after which the window goes where they are.
 const PATIENCE: u32 = 2;
@@ -64,7 +66,8 @@ impl Default for Turn {
 }
 
 impl Ahead {
-    /// Copies all that is wanted, if it is read in order and the window has it or comes to it. Whether it was.
+    /// Copies all that is wanted, if it is read in order and the window has it or comes to it.
+    /// Whether it was.
     ///
     /// # Errors
     /// [`crate::Error::Stopped`].
@@ -80,7 +83,8 @@ impl Ahead {
         let Some((start, end)) = extents.run(wanted) else { return Ok(false) };
         let Some(number) = extents.number(start) else { return Ok(false) };
         match self.take(extents, (start, end), number, threads, stop)? {
-            Some(window) => Held { ahead: self, extents, window: Some(window) }.hand_out(files, wanted, out, stop),
+            Some(window) => Held { ahead: self, extents, window: Some(window) }
+                .hand_out(files, wanted, out, stop),
             None => Ok(false),
         }
     }
@@ -102,7 +106,8 @@ impl Ahead {
         let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
         turn.ends.rotate_right(1);
         turn.ends[0] = Some(end);
-        // What follows later may be there already: others have what lies between, and have not come yet.
+        // What follows later may be there already: others have what lies between, and have not come
+        // yet.
         if !in_order && !turn.there.contains(&number) {
             return Ok(None);
         }
@@ -113,13 +118,17 @@ impl Ahead {
                     drop(turn);
                     // Dropping the old one may wait for what is under way.
                     drop(old);
-                    return Ok(Some(Box::new(Window::new(Lent::new(threads, Shape::Long), number))));
+                    return Ok(Some(Box::new(Window::new(
+                        Lent::new(threads, Shape::Long),
+                        number,
+                    ))));
                 }
                 Next::Without => return Ok(None),
                 Next::Wait => {}
             }
             turn.waiting.push(number);
-            (turn, _) = self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            (turn, _) =
+                self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = turn.waiting.iter().position(|other| *other == number) {
                 turn.waiting.swap_remove(at);
             }
@@ -138,13 +147,18 @@ enum Next {
 }
 
 impl Turn {
-    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is to be one.
+    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is
+    /// to be one.
     fn next(&mut self, number: u64, in_order: bool) -> Next {
         match std::mem::replace(&mut self.window, Holder::Taken) {
             Holder::Taken => Next::Wait,
             Holder::Free(window) if window.reaches(number) => {
                 // They would find what they wait for given up.
-                if self.waiting.iter().any(|other| *other + TOO_FAR <= number && window.reaches(*other)) {
+                if self
+                    .waiting
+                    .iter()
+                    .any(|other| *other + TOO_FAR <= number && window.reaches(*other))
+                {
                     self.window = Holder::Free(window);
                     return Next::Wait;
                 }
@@ -177,8 +191,16 @@ struct Held<'a> {
 }
 
 impl Held<'_> {
-    fn hand_out(&mut self, files: &dyn Files, wanted: &[Wanted], out: &mut [&mut [u8]], stop: &Stop) -> Result<bool> {
-        self.window.as_mut().map_or(Ok(false), |window| window.hand_out(self.extents, files, wanted, out, stop))
+    fn hand_out(
+        &mut self,
+        files: &dyn Files,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<bool> {
+        self.window
+            .as_mut()
+            .map_or(Ok(false), |window| window.hand_out(self.extents, files, wanted, out, stop))
     }
 }
 
@@ -227,10 +249,21 @@ mod tests {
 
         /// Whether these chunks are handed out.
         fn has(&self, chunks: Range<usize>) -> bool {
-            let wanted = [Wanted { file: 0, offset: (chunks.start * CHUNK) as u64, len: chunks.len() * CHUNK }];
+            let wanted = [Wanted {
+                file: 0,
+                offset: (chunks.start * CHUNK) as u64,
+                len: chunks.len() * CHUNK,
+            }];
             let mut has = false;
             let found = read_into(&wanted, |out| {
-                has = self.ahead.hand_out(&self.extents, &self.written, &self.threads, &wanted, out, &Stop::default())?;
+                has = self.ahead.hand_out(
+                    &self.extents,
+                    &self.written,
+                    &self.threads,
+                    &wanted,
+                    out,
+                    &Stop::default(),
+                )?;
                 Ok(())
             });
             assert!(!has || found.unwrap() == self.written.expected(&wanted));
@@ -259,7 +292,10 @@ mod tests {
             let place = |chunk: usize| Place { file: 0, offset: (chunk * CHUNK) as u64 };
             let run = (place(start), place(start + 1));
             let number = start as u64;
-            let window = turns.ahead.take(&turns.extents, run, number, &turns.threads, &Stop::default()).unwrap();
+            let window = turns
+                .ahead
+                .take(&turns.extents, run, number, &turns.threads, &Stop::default())
+                .unwrap();
             let held = Held { ahead: &turns.ahead, extents: &turns.extents, window };
             std::thread::scope(|scope| {
                 let later = scope.spawn(|| turns.has(start + 2..start + 10));

@@ -1,4 +1,5 @@
-//! Where an array's rows lie, one stretch of a file after the other, and the chunks in which they are read in order.
+//! Where an array's rows lie, one stretch of a file after the other, and the chunks in which they
+//! are read in order.
 
 use super::queue::Shape;
 use super::spans::{GAP, Wanted};
@@ -11,7 +12,8 @@ pub(super) const CHUNK: usize = Shape::Long.slot();
 #[derive(Clone, Debug)]
 pub(super) struct Extents {
     ranges: Vec<Range<u64>>,
-    /// The number of each range's first chunk, and of all chunks. Chunks begin at multiples of [`CHUNK`] of a file.
+    /// The number of each range's first chunk, and of all chunks. Chunks begin at multiples of
+    /// [`CHUNK`] of a file.
     chunks: Vec<u64>,
 }
 
@@ -50,7 +52,9 @@ impl Extents {
     pub(super) fn number(&self, place: Place) -> Option<u64> {
         let range = self.ranges.get(place.file)?;
         let inside = range.contains(&place.offset);
-        inside.then(|| self.chunks[place.file] + place.offset / CHUNK as u64 - range.start / CHUNK as u64)
+        inside.then(|| {
+            self.chunks[place.file] + place.offset / CHUNK as u64 - range.start / CHUNK as u64
+        })
     }
 
     /// The chunk of a number.
@@ -59,7 +63,11 @@ impl Extents {
         let file = self.chunks.partition_point(|first| *first <= number).checked_sub(1)?;
         let range = self.ranges.get(file)?;
         let start = (range.start / CHUNK as u64 + number - self.chunks[file]) * CHUNK as u64;
-        Some(Chunk { file, start, rows: start.max(range.start)..(start + CHUNK as u64).min(range.end) })
+        Some(Chunk {
+            file,
+            start,
+            rows: start.max(range.start)..(start + CHUNK as u64).min(range.end),
+        })
     }
 
     /// Where what is wanted (sorted) begins and ends, if it lies together.
@@ -71,21 +79,32 @@ impl Extents {
             if !overlaps && !self.follows(end, Place { file: one.file, offset: one.offset }) {
                 return None;
             }
-            end = Place { file: one.file, offset: if overlaps { one.end().max(end.offset) } else { one.end() } };
+            end = Place {
+                file: one.file,
+                offset: if overlaps { one.end().max(end.offset) } else { one.end() },
+            };
         }
         Some((Place { file: first.file, offset: first.offset }, end))
     }
 
-    /// Whether `next` is where one goes on reading after `end`, or so little later that it makes no difference; after the last row comes
-    /// the first.
+    /// Whether `next` is where one goes on reading after `end`, or so little later that it makes no
+    /// difference; after the last row comes the first.
     pub(super) fn follows(&self, end: Place, next: Place) -> bool {
         let near = |from: u64, to: u64| to <= from.saturating_add(GAP);
         if end.file == next.file && next.offset >= end.offset {
             return near(end.offset, next.offset);
         }
-        let after = |file: usize| (file + 1..self.ranges.len()).chain(0..=file).find(|file| !self.ranges[*file].is_empty());
-        let (Some(old), Some(new)) = (self.ranges.get(end.file), self.ranges.get(next.file)) else { return false };
-        after(end.file) == Some(next.file) && near(end.offset, old.end) && near(new.start, next.offset)
+        let after = |file: usize| {
+            (file + 1..self.ranges.len())
+                .chain(0..=file)
+                .find(|file| !self.ranges[*file].is_empty())
+        };
+        let (Some(old), Some(new)) = (self.ranges.get(end.file), self.ranges.get(next.file)) else {
+            return false;
+        };
+        after(end.file) == Some(next.file)
+            && near(end.offset, old.end)
+            && near(new.start, next.offset)
     }
 }
 
@@ -124,18 +143,32 @@ mod tests {
                 assert_eq!(extents.number(place(chunk.file, offset)), Some(number));
             }
         }
-        assert_eq!([place(0, 127), place(1, 0), place(2, CHUNKS + 300), place(3, 0)].map(|at| extents.number(at)), [None; 4]);
+        assert_eq!(
+            [place(0, 127), place(1, 0), place(2, CHUNKS + 300), place(3, 0)]
+                .map(|at| extents.number(at)),
+            [None; 4]
+        );
     }
 
     #[test]
     fn what_lies_together_is_a_run_also_from_one_file_to_the_next() {
         let extents = three();
         let wanted = |file, offset, len| Wanted { file, offset, len };
-        let across = [wanted(0, 2 * CHUNKS - 100, 100), wanted(0, 2 * CHUNKS, 5), wanted(2, CHUNKS + 100, 10)];
-        assert_eq!(extents.run(&across), Some((place(0, 2 * CHUNKS - 100), place(2, CHUNKS + 110))));
+        let across = [
+            wanted(0, 2 * CHUNKS - 100, 100),
+            wanted(0, 2 * CHUNKS, 5),
+            wanted(2, CHUNKS + 100, 10),
+        ];
+        assert_eq!(
+            extents.run(&across),
+            Some((place(0, 2 * CHUNKS - 100), place(2, CHUNKS + 110)))
+        );
         assert_eq!(extents.run(&[wanted(0, 128, 10), wanted(0, 139 + GAP, 1)]), None);
         assert_eq!(extents.run(&[wanted(0, 128, 10), wanted(2, CHUNKS + 100, 1)]), None);
-        assert_eq!(extents.run(&[wanted(0, 128, 100), wanted(0, 130, 5)]), Some((place(0, 128), place(0, 228))));
+        assert_eq!(
+            extents.run(&[wanted(0, 128, 100), wanted(0, 130, 5)]),
+            Some((place(0, 128), place(0, 228)))
+        );
         assert!(extents.follows(place(2, CHUNKS + 300), place(0, 128)), "the next epoch");
         assert!(!extents.follows(place(0, 300), place(0, 200)));
     }

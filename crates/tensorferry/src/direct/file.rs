@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Reads begin at multiples of this: no disk that we know reads less at a time, even where it would take less.
+/// Reads begin at multiples of this: no disk that we know reads less at a time, even where it would
+/// take less.
 const BLOCK: u64 = 4096;
 
 /// The files that are read together, by number.
@@ -25,7 +26,12 @@ pub(crate) trait Files {
 
     /// The error of a read that the system refused.
     fn refused(&self, wanted: &Wanted, source: io::Error) -> Error {
-        Error::Read { path: self.path(wanted.file).to_owned(), offset: wanted.offset, len: wanted.len, source }
+        Error::Read {
+            path: self.path(wanted.file).to_owned(),
+            offset: wanted.offset,
+            len: wanted.len,
+            source,
+        }
     }
 }
 
@@ -45,8 +51,14 @@ impl DirectFile {
     /// What the system says.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         match platform::open(path) {
-            Ok(Some((file, alignment))) => Ok(Self { file, alignment, direct: AtomicBool::new(true) }),
-            Ok(None) => Ok(Self { file: OpenOptions::new().read(true).open(path)?, alignment: 1, direct: AtomicBool::new(false) }),
+            Ok(Some((file, alignment))) => {
+                Ok(Self { file, alignment, direct: AtomicBool::new(true) })
+            }
+            Ok(None) => Ok(Self {
+                file: OpenOptions::new().read(true).open(path)?,
+                alignment: 1,
+                direct: AtomicBool::new(false),
+            }),
             Err(error) => Err(error),
         }
     }
@@ -56,7 +68,8 @@ impl DirectFile {
         &self.file
     }
 
-    /// What offsets and lengths of reads have to be multiples of: a power of two, at most [`MOST`]; 1 if reads go through the cache.
+    /// What offsets and lengths of reads have to be multiples of: a power of two, at most [`MOST`];
+    /// 1 if reads go through the cache.
     pub(crate) fn alignment(&self) -> u64 {
         self.alignment
     }
@@ -66,7 +79,8 @@ impl DirectFile {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Reads through the cache from now on, because the system refused an aligned read past it. Whether that changed anything.
+    /// Reads through the cache from now on, because the system refused an aligned read past it.
+    /// Whether that changed anything.
     pub(super) fn give_up_direct(&self) -> bool {
         self.direct.swap(false, Ordering::Relaxed) && platform::through_cache(&self.file)
     }
@@ -96,11 +110,18 @@ mod platform {
     /// Linux says since 6.1 what it asks for; before, the block of every disk in use.
     fn alignment(file: &File) -> u64 {
         match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
-            Ok(found) if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::DIOALIGN) => {
+            Ok(found)
+                if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::DIOALIGN) =>
+            {
                 // None at all means that it refuses reads past the cache.
-                let (memory, offset) = (u64::from(found.stx_dio_mem_align), u64::from(found.stx_dio_offset_align));
+                let (memory, offset) =
+                    (u64::from(found.stx_dio_mem_align), u64::from(found.stx_dio_offset_align));
                 let possible = offset > 0 && memory <= PAGE as u64;
-                if possible { offset.max(BLOCK).checked_next_power_of_two().unwrap_or(u64::MAX) } else { u64::MAX }
+                if possible {
+                    offset.max(BLOCK).checked_next_power_of_two().unwrap_or(u64::MAX)
+                } else {
+                    u64::MAX
+                }
             }
             _ => BLOCK,
         }

@@ -1,4 +1,5 @@
-//! All reads of a batch at once: as many under way as there are slots, each copied to where its bytes are wanted as it ends.
+//! All reads of a batch at once: as many under way as there are slots, each copied to where its
+//! bytes are wanted as it ends.
 
 use super::file::{DirectFile, Files};
 use super::flight::{Flight, Step};
@@ -16,14 +17,29 @@ pub(super) const GLANCE: Duration = Duration::from_millis(40);
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of [`Shape::Many`]. After an error reads may
-/// still be under way.
+/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of
+/// [`Shape::Many`]. After an error reads may still be under way.
 ///
 /// # Errors
-/// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before; [`Error::Stopped`].
-pub(super) fn fill(queue: &mut dyn Queue, files: &dyn Files, wanted: &[Wanted], out: &mut [&mut [u8]], stop: &Stop) -> Result<()> {
+/// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before;
+/// [`Error::Stopped`].
+pub(super) fn fill(
+    queue: &mut dyn Queue,
+    files: &dyn Files,
+    wanted: &[Wanted],
+    out: &mut [&mut [u8]],
+    stop: &Stop,
+) -> Result<()> {
     let spans = spans(wanted, |file| files.alignment(file));
-    let mut fill = Fill { queue, files, wanted, out, slots: Slots::all(Shape::Many), under_way: [const { None }; DEPTH], count: 0 };
+    let mut fill = Fill {
+        queue,
+        files,
+        wanted,
+        out,
+        slots: Slots::all(Shape::Many),
+        under_way: [const { None }; DEPTH],
+        count: 0,
+    };
     let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
     loop {
         stop.check()?;
@@ -74,7 +90,9 @@ struct Fill<'a, 'b> {
 impl Fill<'_, '_> {
     fn begin(&mut self, slot: usize, span: Span, file: Arc<DirectFile>) -> Result<()> {
         let flight = Flight::new(file, span.start, span.len());
-        self.queue.begin(slot, flight.read()).map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
+        self.queue
+            .begin(slot, flight.read())
+            .map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
         self.under_way[slot] = Some((span, flight));
         self.count += 1;
         Ok(())
@@ -82,15 +100,23 @@ impl Fill<'_, '_> {
 
     /// Waits a little for a read to end, and takes in what it brought.
     fn take_in(&mut self) -> Result<()> {
-        let Some(done) = self.queue.next(GLANCE).map_err(|error| self.files.refused(&self.wanted[0], error))? else {
+        let Some(done) =
+            self.queue.next(GLANCE).map_err(|error| self.files.refused(&self.wanted[0], error))?
+        else {
             return Ok(());
         };
-        let Some((span, flight)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut) else { return Ok(()) };
+        let Some((span, flight)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
+        else {
+            return Ok(());
+        };
         let first = &self.wanted[span.wanted.start];
         match flight.ended(done.result) {
             Step::Whole => {}
             Step::Again => {
-                return self.queue.begin(done.slot, flight.read()).map_err(|error| self.files.refused(first, error));
+                return self
+                    .queue
+                    .begin(done.slot, flight.read())
+                    .map_err(|error| self.files.refused(first, error));
             }
             Step::Failed(error) => return Err(self.files.refused(first, error)),
             Step::Short => return Err(self.short(done.slot)),
@@ -114,8 +140,12 @@ impl Fill<'_, '_> {
         let len = flight.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
         let end = len.min(span.start + flight.done() as u64);
         let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;
-        let one = self.wanted[span.wanted.clone()].iter().find(beyond).unwrap_or(&self.wanted[span.wanted.start]);
+        let one = self.wanted[span.wanted.clone()]
+            .iter()
+            .find(beyond)
+            .unwrap_or(&self.wanted[span.wanted.start]);
         let actual = usize::try_from(end.saturating_sub(one.offset)).unwrap_or(usize::MAX);
-        Error::ShortRead { offset: one.offset, expected: one.len, actual }.in_file(self.files.path(one.file))
+        Error::ShortRead { offset: one.offset, expected: one.len, actual }
+            .in_file(self.files.path(one.file))
     }
 }

@@ -71,7 +71,8 @@ impl Flight {
             Ok(read) => {
                 let there = (self.skip() + read).min(self.len);
                 if there <= self.done {
-                    // Where the file ends inside a block, what is there of it is read again; anything else is tried again.
+                    // Where the file ends inside a block, what is there of it is read again;
+                    // anything else is tried again.
                     self.tries += 1;
                     self.done = if read == 0 { there } else { self.done };
                     return if read == 0 || self.tries >= FEW { Step::Short } else { Step::Again };
@@ -83,7 +84,8 @@ impl Flight {
                 self.tries += 1;
                 let again = match error.kind() {
                     ErrorKind::Interrupted | ErrorKind::WouldBlock => self.tries < MOST_TRIES,
-                    // A file system may refuse, for this file or this place in it, what it said it would do.
+                    // A file system may refuse, for this file or this place in it, what it said it
+                    // would do.
                     ErrorKind::InvalidInput if self.tries < FEW => {
                         self.file.give_up_direct();
                         true

@@ -1,9 +1,9 @@
 //! Queues for whoever reads just now.
 //!
 //! # Rationale
-//! A ring takes some system calls and the memory of its slots. So there are as many as threads that read at the same time, and a few that
-//! wait for the next batch. Those that were made before the process was forked are left alone, and a lock that was held then is not
-//! waited for.
+//! A ring takes some system calls and the memory of its slots. So there are as many as threads that
+//! read at the same time, and a few that wait for the next batch. Those that were made before the
+//! process was forked are left alone, and a lock that was held then is not waited for.
 
 use super::queue::{Done, Queue, Read, Shape};
 use super::threads::Threads;
@@ -127,8 +127,8 @@ pub(crate) fn briefly<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 
 /// Says once why there is no ring, if there never will be one.
 fn refused(error: &io::Error) {
-    let for_now =
-        matches!(error.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock) || error.raw_os_error() == Some(TOO_MANY_FILES);
+    let for_now = matches!(error.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock)
+        || error.raw_os_error() == Some(TOO_MANY_FILES);
     if !for_now && !REFUSED.swap(true, Ordering::Relaxed) {
         log::info!("no io_uring ({error}): files are read by threads");
     }

@@ -1,15 +1,17 @@
 //! Reading from files at the speed of the device, past the system's cache.
 //!
 //! # Rationale
-//! A row of a mapped file that is not in memory costs a page fault: one read, waited for before the next begins. Devices give their full
-//! speed only to those who ask for much at a time. So all rows of a batch are asked for together, [`queue::DEPTH`] reads under way,
-//! through io_uring or, where there is none, by threads; neighbours are read together; and what is read in order is under way before it
-//! is asked for. Rows larger than memory would only push each other out of the system's cache, so the reads go past it (`O_DIRECT`) where
-//! the file system allows that.
+//! A row of a mapped file that is not in memory costs a page fault: one read, waited for before the
+//! next begins. Devices give their full speed only to those who ask for much at a time. So all rows
+//! of a batch are asked for together, [`queue::DEPTH`] reads under way, through io_uring or, where
+//! there is none, by threads; neighbours are read together; and what is read in order is under way
+//! before it is asked for. Rows larger than memory would only push each other out of the system's
+//! cache, so the reads go past it (`O_DIRECT`) where the file system allows that.
 //!
 //! # Limitations
-//! Each thread that reads has up to [`queue::BYTES`] under way, 4 MiB; a source that is read in order has as many more. A few rings of 4
-//! MiB wait for the next reader. A file that is in the system's cache is read from the device all the same: such a file is better mapped.
+//! Each thread that reads has up to [`queue::BYTES`] under way, 4 MiB; a source that is read in
+//! order has as many more. A few rings of 4 MiB wait for the next reader. A file that is in the
+//! system's cache is read from the device all the same: such a file is better mapped.
 #![deny(unsafe_code)]
 
 mod ahead;
@@ -72,14 +74,26 @@ pub(crate) struct Reader {
 impl Reader {
     /// Of rows that lie in these bytes of each file, one file after the other.
     pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
-        Self { extents: Extents::new(rows), ahead: Ahead::default(), threads: OwnThreads::default(), said: AtomicBool::new(false) }
+        Self {
+            extents: Extents::new(rows),
+            ahead: Ahead::default(),
+            threads: OwnThreads::default(),
+            said: AtomicBool::new(false),
+        }
     }
 
     /// Reads all that is wanted, which is sorted by file and offset, each into its part of `out`.
     ///
     /// # Errors
-    /// What [`Files::open`] fails with; [`crate::Error::Read`]; [`crate::Error::ShortRead`] if a file ends before; [`crate::Error::Stopped`].
-    pub(crate) fn read(&self, files: &dyn Files, wanted: &[Wanted], out: &mut [&mut [u8]], stop: &Stop) -> Result<()> {
+    /// What [`Files::open`] fails with; [`crate::Error::Read`]; [`crate::Error::ShortRead`] if a
+    /// file ends before; [`crate::Error::Stopped`].
+    pub(crate) fn read(
+        &self,
+        files: &dyn Files,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<()> {
         let Some(first) = wanted.first() else { return Ok(()) };
         if self.ahead.hand_out(&self.extents, files, &self.threads, wanted, out, stop)? {
             return Ok(());
@@ -97,7 +111,11 @@ impl Reader {
 
 fn say(files: &dyn Files, file: usize, means: &str) {
     let direct = files.open(file).is_ok_and(|file| file.is_direct());
-    let how = if direct { "past the system's cache" } else { "through the system's cache: the file system allows no other way" };
+    let how = if direct {
+        "past the system's cache"
+    } else {
+        "through the system's cache: the file system allows no other way"
+    };
     log::info!("{}: read by {means}, {how}", files.path(file).display());
 }
 

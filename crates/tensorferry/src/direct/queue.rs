@@ -1,4 +1,5 @@
-//! What reads are given to: memory that is cut into slots, in each of which one read may be under way.
+//! What reads are given to: memory that is cut into slots, in each of which one read may be under
+//! way.
 
 use super::file::DirectFile;
 use super::spans::MOST;
@@ -16,9 +17,11 @@ pub(super) const PAGE: usize = 4096;
 /// How the memory is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// For what lies here and there: [`DEPTH`] slots, as deep as the queue of a device needs to be for its full speed.
+    /// For what lies here and there: [`DEPTH`] slots, as deep as the queue of a device needs to be
+    /// for its full speed.
     Many,
-    /// For what is read in order: an eighth as many, for a device is the faster the longer its reads are (W6).
+    /// For what is read in order: an eighth as many, for a device is the faster the longer its
+    /// reads are (W6).
     Long,
 }
 
@@ -37,7 +40,8 @@ impl Shape {
     }
 }
 
-const _: () = assert!(Shape::Many.slot() == MOST, "a read of what lies here and there fits in its slot");
+const _: () =
+    assert!(Shape::Many.slot() == MOST, "a read of what lies here and there fits in its slot");
 
 /// One read of at most a slot.
 #[derive(Clone, Debug)]
@@ -56,12 +60,14 @@ pub(super) struct Done {
     pub(super) result: io::Result<usize>,
 }
 
-/// Slots of some [`Shape`]. What is under way when it is dropped is waited for, or its memory is given up for lost.
+/// Slots of some [`Shape`]. What is under way when it is dropped is waited for, or its memory is
+/// given up for lost.
 pub(super) trait Queue: Send {
     /// Cuts the memory anew, if nothing is under way.
     fn cut(&mut self, shape: Shape);
 
-    /// Begins to read into a slot in which no read is under way. Offset, `skip` and `len` are multiples of the file's alignment.
+    /// Begins to read into a slot in which no read is under way. Offset, `skip` and `len` are
+    /// multiples of the file's alignment.
     ///
     /// # Errors
     /// Nothing begins if a read is under way in the slot, or it does not fit.
@@ -73,7 +79,8 @@ pub(super) trait Queue: Send {
     /// The queue is no longer of use.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// A read that ended; waits until there is one, but not for longer than `patience`. `None` if none did, or none is under way.
+    /// A read that ended; waits until there is one, but not for longer than `patience`. `None` if
+    /// none did, or none is under way.
     ///
     /// # Errors
     /// The queue is no longer of use.

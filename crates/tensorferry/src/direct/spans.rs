@@ -1,10 +1,12 @@
-//! Which stretches of files to read, so that every byte that is wanted is read, and neighbours are read together.
+//! Which stretches of files to read, so that every byte that is wanted is read, and neighbours are
+//! read together.
 
 use std::ops::Range;
 
 /// The most bytes of one read.
 pub(super) const MOST: usize = 64 << 10;
-/// Bytes between two that are wanted are read with them if there are no more than this: it costs less than another read.
+/// Bytes between two that are wanted are read with them if there are no more than this: it costs
+/// less than another read.
 pub(super) const GAP: u64 = 8 << 10;
 
 /// Bytes of a file that are wanted.
@@ -40,7 +42,8 @@ impl Span {
         distance(self.start, self.end)
     }
 
-    /// The bytes of `wanted` that this read brings: where they lie after its start, and where in what is wanted.
+    /// The bytes of `wanted` that this read brings: where they lie after its start, and where in
+    /// what is wanted.
     pub(super) fn part(&self, wanted: &Wanted) -> Option<(Range<usize>, Range<usize>)> {
         let (from, to) = (self.start.max(wanted.offset), self.end.min(wanted.end()));
         let after = |base: u64| distance(base, from)..distance(base, to);
@@ -53,8 +56,8 @@ fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to - from).unwrap_or(usize::MAX)
 }
 
-/// The reads that bring everything that is wanted, which is sorted by file and offset. `alignment` of each file is a power of two and at
-/// most [`MOST`].
+/// The reads that bring everything that is wanted, which is sorted by file and offset. `alignment`
+/// of each file is a power of two and at most [`MOST`].
 pub(super) fn spans(wanted: &[Wanted], alignment: impl Fn(usize) -> u64) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::with_capacity(wanted.len());
     for (at, one) in wanted.iter().enumerate() {
@@ -95,7 +98,8 @@ mod tests {
 
     #[test]
     fn rows_of_one_block_are_read_once() {
-        let rows: Vec<Wanted> = [0, 400, 400, 3600, 3700].map(|offset| wanted(0, offset, 400)).into();
+        let rows: Vec<Wanted> =
+            [0, 400, 400, 3600, 3700].map(|offset| wanted(0, offset, 400)).into();
         let once = spans(&rows, |_| 4096);
         assert_eq!(once, [Span { file: 0, start: 0, end: 4100, wanted: 0..5 }]);
         let part = once[0].part(&rows[4]);
@@ -114,7 +118,14 @@ mod tests {
     #[test]
     fn what_is_long_is_cut_where_a_read_ends() {
         let most = MOST as u64;
-        let spans = spans(&[wanted(0, 1000, 2 * MOST), wanted(0, 1000 + 2 * most, 10), wanted(0, 2000 + 2 * most, 5)], |_| 512);
+        let spans = spans(
+            &[
+                wanted(0, 1000, 2 * MOST),
+                wanted(0, 1000 + 2 * most, 10),
+                wanted(0, 2000 + 2 * most, 5),
+            ],
+            |_| 512,
+        );
         let cut: Vec<(u64, usize)> = spans.iter().map(|span| (span.start, span.len())).collect();
         assert_eq!(cut, [(512, MOST), (512 + most, MOST), (512 + 2 * most, 1493)]);
     }
@@ -135,11 +146,17 @@ mod tests {
             let spans = spans(&all, |_| alignment);
             let mut brought: Vec<Vec<bool>> = all.iter().map(|one| vec![false; one.len]).collect();
             for span in &spans {
-                assert!(span.len() <= MOST && span.start.is_multiple_of(alignment) && span.len() > 0, "{span:?}");
+                assert!(
+                    span.len() <= MOST && span.start.is_multiple_of(alignment) && span.len() > 0,
+                    "{span:?}"
+                );
                 for at in span.wanted.clone() {
                     assert_eq!(all[at].file, span.file);
                     if let Some((from, to)) = span.part(&all[at]) {
-                        assert_eq!(span.start + from.start as u64, all[at].offset + to.start as u64);
+                        assert_eq!(
+                            span.start + from.start as u64,
+                            all[at].offset + to.start as u64
+                        );
                         assert_eq!(from.len(), to.len());
                         brought[at][to].fill(true);
                     }

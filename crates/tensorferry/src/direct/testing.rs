@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Numbers that look random and are the same each time.
 pub(super) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     (seed << 32..).map(|i| {
-        let mixed = (i ^ (i >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed =
+            (i ^ (i >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 11
     })
 }
@@ -49,9 +50,12 @@ impl Written {
     /// Files of random bytes, of these lengths.
     pub(super) fn new(directory: &Path, lens: &[usize]) -> Self {
         let directory = tempfile::tempdir_in(directory).unwrap();
-        let paths: Vec<PathBuf> = (0..lens.len()).map(|at| directory.path().join(format!("{at}"))).collect();
-        let bytes: Vec<Vec<u8>> =
-            (0..).zip(lens).map(|(at, len)| numbers(at).flat_map(u64::to_le_bytes).take(*len).collect()).collect();
+        let paths: Vec<PathBuf> =
+            (0..lens.len()).map(|at| directory.path().join(format!("{at}"))).collect();
+        let bytes: Vec<Vec<u8>> = (0..)
+            .zip(lens)
+            .map(|(at, len)| numbers(at).flat_map(u64::to_le_bytes).take(*len).collect())
+            .collect();
         paths.iter().zip(&bytes).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
         let files = paths.iter().map(|path| Arc::new(DirectFile::open(path).unwrap())).collect();
         Self { paths, bytes, files, _directory: directory }
@@ -62,7 +66,8 @@ impl Written {
         self.bytes.iter().map(|bytes| 0..bytes.len() as u64).collect()
     }
 
-    /// Random parts of the files: many near each other, some of them twice, some empty, one or two long.
+    /// Random parts of the files: many near each other, some of them twice, some empty, one or two
+    /// long.
     pub(super) fn wants(&self, random: &mut Random, count: usize) -> Vec<Wanted> {
         let longest = [1, 400, 5000, 300_000][random.index(4)];
         let mut wanted: Vec<Wanted> = (0..count)
@@ -91,7 +96,10 @@ impl Written {
 }
 
 /// What `read` puts into memory for what is wanted.
-pub(super) fn read_into(wanted: &[Wanted], read: impl FnOnce(&mut [&mut [u8]]) -> Result<()>) -> Result<Vec<Vec<u8>>> {
+pub(super) fn read_into(
+    wanted: &[Wanted],
+    read: impl FnOnce(&mut [&mut [u8]]) -> Result<()>,
+) -> Result<Vec<Vec<u8>>> {
     let mut out: Vec<Vec<u8>> = wanted.iter().map(|one| vec![0; one.len]).collect();
     read(&mut out.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>())?;
     Ok(out)
@@ -155,7 +163,10 @@ impl Faulty {
             }
         }
         // The file may be open past the cache, which this memory is not aligned for.
-        let through_cache = std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(read.file.file())))?;
+        let through_cache = std::fs::File::open(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(read.file.file())
+        ))?;
         through_cache.read_at(&mut self.slots[slot][read.skip..read.skip + len], read.offset)
     }
 }

@@ -41,8 +41,15 @@ fn whatever_is_wanted_is_read_from_every_file_system_in_every_way() {
                 let mut random = Random::new(seed);
                 let count = random.index(300);
                 let wanted = written.wants(&mut random, count);
-                let found = read_into(&wanted, |out| fill(&mut *queue, &written, &wanted, out, &Stop::default())).unwrap();
-                assert!(found == written.expected(&wanted), "seed {seed} in {}", directory.display());
+                let found = read_into(&wanted, |out| {
+                    fill(&mut *queue, &written, &wanted, out, &Stop::default())
+                })
+                .unwrap();
+                assert!(
+                    found == written.expected(&wanted),
+                    "seed {seed} in {}",
+                    directory.display()
+                );
             }
         }
     }
@@ -55,7 +62,9 @@ fn short_reads_and_interruptions_change_nothing() {
         let written = Written::new(&std::env::temp_dir(), &[200_000, 70_000]);
         let wanted = written.wants(&mut random, 60);
         let mut queue = Faulty::new(Shape::Many, seed, random.below(60));
-        let found = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default())).unwrap();
+        let found =
+            read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
+                .unwrap();
         assert!(found == written.expected(&wanted), "seed {seed}");
         assert!(queue.most_under_way <= DEPTH);
     }
@@ -64,12 +73,18 @@ fn short_reads_and_interruptions_change_nothing() {
 #[test]
 fn a_refused_read_names_file_offset_and_length() {
     let written = Written::new(&std::env::temp_dir(), &[1_000_000]);
-    let wanted: Vec<Wanted> = (0..50).map(|at| Wanted { file: 0, offset: at * 20_000 + 7, len: 400 }).collect();
+    let wanted: Vec<Wanted> =
+        (0..50).map(|at| Wanted { file: 0, offset: at * 20_000 + 7, len: 400 }).collect();
     let mut queue = Faulty::new(Shape::Many, 1, 20);
     queue.bad = Some(400_100);
-    let error = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default())).unwrap_err();
+    let error =
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
+            .unwrap_err();
     assert_eq!(error.code(), "io");
-    assert!(matches!(&error, Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)), "{error}");
+    assert!(
+        matches!(&error, Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)),
+        "{error}"
+    );
     assert!(error.to_string().starts_with(&written.paths[0].display().to_string()), "{error}");
 }
 
@@ -78,7 +93,9 @@ fn a_read_that_is_never_left_in_peace_fails_in_the_end() {
     let written = Written::new(&std::env::temp_dir(), &[1000]);
     let wanted = [Wanted { file: 0, offset: 0, len: 1000 }];
     let mut queue = Interrupted::default();
-    let error = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default())).unwrap_err();
+    let error =
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
+            .unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
 
@@ -98,7 +115,8 @@ impl Queue for Interrupted {
     }
 
     fn next(&mut self, _patience: Duration) -> std::io::Result<Option<super::queue::Done>> {
-        let done = |slot| super::queue::Done { slot, result: Err(std::io::ErrorKind::Interrupted.into()) };
+        let done =
+            |slot| super::queue::Done { slot, result: Err(std::io::ErrorKind::Interrupted.into()) };
         Ok(self.0.take().map(done))
     }
 
@@ -112,19 +130,31 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
     let threads = Threads::default();
     for directory in file_systems() {
         let written = Written::new(&directory, &[100_000]);
-        std::fs::File::options().write(true).open(&written.paths[0]).unwrap().set_len(50_000).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&written.paths[0])
+            .unwrap()
+            .set_len(50_000)
+            .unwrap();
         for mut queue in queues(&threads, Shape::Many) {
             let whole = [Wanted { file: 0, offset: 49_900, len: 100 }];
-            read_into(&whole, |out| fill(&mut *queue, &written, &whole, out, &Stop::default())).unwrap();
-            for (offset, len, expected) in [(49_900, 400, 100), (50_000, 1, 0), (90_000, 400, 0), (10_000, 90_000, 40_000)] {
+            read_into(&whole, |out| fill(&mut *queue, &written, &whole, out, &Stop::default()))
+                .unwrap();
+            for (offset, len, expected) in
+                [(49_900, 400, 100), (50_000, 1, 0), (90_000, 400, 0), (10_000, 90_000, 40_000)]
+            {
                 let wanted = [whole[0], Wanted { file: 0, offset, len }];
                 let mut sorted = wanted;
                 sorted.sort_by_key(|one| one.offset);
-                let error = read_into(&sorted, |out| fill(&mut *queue, &written, &sorted, out, &Stop::default())).unwrap_err();
+                let error = read_into(&sorted, |out| {
+                    fill(&mut *queue, &written, &sorted, out, &Stop::default())
+                })
+                .unwrap_err();
                 assert_eq!(error.code(), "short_read", "{error}");
                 let said = error.to_string();
                 assert!(
-                    said.contains(&format!("at byte {offset}: {len} bytes")) && said.contains(&format!("{expected} are left")),
+                    said.contains(&format!("at byte {offset}: {len} bytes"))
+                        && said.contains(&format!("{expected} are left")),
                     "{said}"
                 );
                 if let Some(fresh) = queues(&threads, Shape::Many).pop() {
@@ -145,8 +175,11 @@ fn what_lies_beyond_four_gibibytes_is_read() {
     let threads = Threads::default();
     let sparse = One(path.clone(), Arc::new(DirectFile::open(&path).unwrap()));
     for mut queue in queues(&threads, Shape::Many) {
-        let wanted = [Wanted { file: 0, offset: 3, len: 2 }, Wanted { file: 0, offset: far - 2, len: 7 }];
-        let found = read_into(&wanted, |out| fill(&mut *queue, &sparse, &wanted, out, &Stop::default())).unwrap();
+        let wanted =
+            [Wanted { file: 0, offset: 3, len: 2 }, Wanted { file: 0, offset: far - 2, len: 7 }];
+        let found =
+            read_into(&wanted, |out| fill(&mut *queue, &sparse, &wanted, out, &Stop::default()))
+                .unwrap();
         assert_eq!(found, [b"\0\0".to_vec(), b"\0\0there".to_vec()]);
     }
 }
@@ -180,14 +213,19 @@ fn who_is_stopped_does_not_wait_for_a_device_that_hangs() {
         other.stop();
         Instant::now()
     });
-    let error = read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &stop)).unwrap_err();
+    let error =
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &stop)).unwrap_err();
     let waited = stopper.join().unwrap().elapsed();
     assert!(matches!(error, Error::Stopped));
     assert!(waited < Duration::from_secs(10), "{waited:?}: it would have waited for ever");
 }
 
 /// Reads in order, in pieces of random sizes, with a jump now and then.
-fn in_order(written: &Written, random: &mut Random, mut read: impl FnMut(&[Wanted], &mut Random) -> Vec<Vec<u8>>) {
+fn in_order(
+    written: &Written,
+    random: &mut Random,
+    mut read: impl FnMut(&[Wanted], &mut Random) -> Vec<Vec<u8>>,
+) {
     for (file, bytes) in written.bytes.iter().enumerate() {
         let mut at = 0;
         while at < bytes.len() {
@@ -229,7 +267,8 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
             let start = super::extents::Place { file: wanted[0].file, offset: wanted[0].offset };
             let number = extents.number(start).unwrap();
             if !window.reaches(number) || random.below(3) == 0 {
-                window = Window::new(Faulty::new(Shape::Long, random.below(1 << 20), faults), number);
+                window =
+                    Window::new(Faulty::new(Shape::Long, random.below(1 << 20), faults), number);
             }
             written.expected(wanted)
         });
@@ -266,7 +305,11 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
         let (ahead, threads) = (Ahead::default(), OwnThreads::default());
         let mut rows = Vec::new();
         for (file, bytes) in written.bytes.iter().enumerate() {
-            let row = |offset: usize| Wanted { file, offset: offset as u64, len: 10_000.min(bytes.len() - offset) };
+            let row = |offset: usize| Wanted {
+                file,
+                offset: offset as u64,
+                len: 10_000.min(bytes.len() - offset),
+            };
             rows.extend((0..bytes.len()).step_by(10_000).map(row));
         }
         let next = std::sync::atomic::AtomicUsize::new(0);
@@ -277,10 +320,21 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
                 scope.spawn(|| {
                     loop {
                         let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        let Some(wanted) = batches.get(at % batches.len()).filter(|_| at < 3 * batches.len()) else { break };
+                        let Some(wanted) =
+                            batches.get(at % batches.len()).filter(|_| at < 3 * batches.len())
+                        else {
+                            break;
+                        };
                         let mut all = false;
                         let found = read_into(wanted, |out| {
-                            all = ahead.hand_out(&extents, &written, &threads, wanted, out, &Stop::default())?;
+                            all = ahead.hand_out(
+                                &extents,
+                                &written,
+                                &threads,
+                                wanted,
+                                out,
+                                &Stop::default(),
+                            )?;
                             Ok(())
                         });
                         if all {
@@ -305,8 +359,10 @@ fn a_reader_reads_at_random_and_in_order_on_many_threads() {
                 let (reader, written) = (&reader, &written);
                 scope.spawn(move || {
                     let mut random = Random::new(seed);
-                    let read =
-                        |wanted: &[Wanted]| read_into(wanted, |out| reader.read(written, wanted, out, &Stop::default())).unwrap();
+                    let read = |wanted: &[Wanted]| {
+                        read_into(wanted, |out| reader.read(written, wanted, out, &Stop::default()))
+                            .unwrap()
+                    };
                     in_order(written, &mut random, |wanted, random| {
                         let others = written.wants(random, 20);
                         assert!(read(&others) == written.expected(&others));
@@ -326,7 +382,12 @@ fn a_queue_dropped_with_reads_under_way_leaves_nothing_behind() {
         for mut queue in queues(&threads, shape) {
             for slot in 0..shape.slots() {
                 let (file, len) = (written.open(0).unwrap(), shape.slot());
-                queue.begin(slot, super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len }).unwrap();
+                queue
+                    .begin(
+                        slot,
+                        super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len },
+                    )
+                    .unwrap();
             }
             queue.flush().unwrap();
         }
@@ -340,7 +401,12 @@ fn a_slot_in_use_or_a_read_that_does_not_fit_is_refused() {
     for shape in [Shape::Many, Shape::Long] {
         for mut queue in queues(&threads, shape) {
             let (slots, size) = (shape.slots(), shape.slot());
-            let read = |skip, len| super::queue::Read { file: written.open(0).unwrap(), offset: 0, skip, len };
+            let read = |skip, len| super::queue::Read {
+                file: written.open(0).unwrap(),
+                offset: 0,
+                skip,
+                len,
+            };
             queue.begin(0, read(0, size)).unwrap();
             assert!(queue.begin(0, read(0, size)).is_err());
             assert!(queue.bytes(0).is_empty());
@@ -368,28 +434,49 @@ fn a_queue_is_cut_anew_once_nothing_is_under_way() {
             let len = shape.slot();
             for slot in 0..shape.slots() {
                 let file = written.open(0).unwrap();
-                queue.begin(slot, super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len }).unwrap();
+                queue
+                    .begin(
+                        slot,
+                        super::queue::Read { file, offset: (slot * len) as u64, skip: 0, len },
+                    )
+                    .unwrap();
                 let other = if shape == Shape::Many { Shape::Long } else { Shape::Many };
                 queue.cut(other); // changes nothing now
             }
             for _ in 0..shape.slots() {
-                let done = std::iter::repeat_with(|| queue.next(Duration::from_secs(10)).unwrap()).flatten().next().unwrap();
+                let done = std::iter::repeat_with(|| queue.next(Duration::from_secs(10)).unwrap())
+                    .flatten()
+                    .next()
+                    .unwrap();
                 assert_eq!(done.result.unwrap(), len);
-                assert!(queue.bytes(done.slot) == &written.bytes[0][done.slot * len..][..len], "slot {}", done.slot);
+                assert!(
+                    queue.bytes(done.slot) == &written.bytes[0][done.slot * len..][..len],
+                    "slot {}",
+                    done.slot
+                );
             }
         }
     }
 }
 
-/// `FILE=... cargo test --release -p tensorferry --lib -- --ignored --nocapture how_fast_a_file_is_read`
+/// `FILE=... cargo test --release -p tensorferry --lib -- --ignored --nocapture
+/// how_fast_a_file_is_read`
 #[test]
 #[ignore = "a benchmark"]
-#[allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "a benchmark prints, and its figures are rough")]
+#[allow(
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, and its figures are rough"
+)]
 fn how_fast_a_file_is_read() {
     let path = std::path::PathBuf::from(std::env::var_os("FILE").expect("FILE: a large file"));
     let len = std::fs::metadata(&path).unwrap().len();
     let file = One(path.clone(), Arc::new(DirectFile::open(&path).unwrap()));
-    let batch = |start: u64| (0..1024).map(move |at| Wanted { file: 0, offset: start + at * 400, len: 400 }).collect::<Vec<_>>();
+    let batch = |start: u64| {
+        (0..1024)
+            .map(move |at| Wanted { file: 0, offset: start + at * 400, len: 400 })
+            .collect::<Vec<_>>()
+    };
     for threads in [1, 2, 3] {
         for shuffled in [true, false] {
             let reader = Reader::new(std::iter::once(0..len).collect());
@@ -404,10 +491,13 @@ fn how_fast_a_file_is_read() {
                             let mut wanted = batch(at * 1024 * 400 % (len - 1024 * 400));
                             if shuffled {
                                 let mut random = Random::new(at);
-                                wanted.iter_mut().for_each(|one| one.offset = random.below(len / 400 - 1) * 400);
+                                wanted
+                                    .iter_mut()
+                                    .for_each(|one| one.offset = random.below(len / 400 - 1) * 400);
                                 wanted.sort_by_key(|one| one.offset);
                             }
-                            let mut rows: Vec<&mut [u8]> = out.as_mut_slice().chunks_exact_mut(400).collect();
+                            let mut rows: Vec<&mut [u8]> =
+                                out.as_mut_slice().chunks_exact_mut(400).collect();
                             reader.read(&file, &wanted, &mut rows, &Stop::default()).unwrap();
                         }
                     });
@@ -416,7 +506,10 @@ fn how_fast_a_file_is_read() {
             let cpu = cpu_seconds() - used;
             let rows = (next.into_inner() * 1024) as f64 / began.elapsed().as_secs_f64();
             let order = if shuffled { "shuffled" } else { "in order" };
-            eprintln!("{threads} threads, {order}: {rows:.0} rows/s, {:.2} GB/s, {cpu:.2} s of CPU", rows * 400e-9);
+            eprintln!(
+                "{threads} threads, {order}: {rows:.0} rows/s, {:.2} GB/s, {cpu:.2} s of CPU",
+                rows * 400e-9
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Reads by threads, each of which waits for one at a time: where there is no io_uring.
 //!
 //! # Rationale
-//! Threads start when there is more to read than there are idle ones, and end when the last queue that used them is gone. A read owns its
-//! memory while it is under way, so nobody has to wait for one that is no longer wanted.
+//! Threads start when there is more to read than there are idle ones, and end when the last queue
+//! that used them is gone. A read owns its memory while it is under way, so nobody has to wait for
+//! one that is no longer wanted.
 
 use super::file::DirectFile;
 use super::queue::{Done, PAGE, Queue, Read, Shape};
@@ -58,7 +59,14 @@ impl Threads {
     /// A queue of its own for these threads.
     pub(super) fn queue(&self, shape: Shape) -> Pooled {
         let (sender, ended) = channel();
-        Pooled { shared: Arc::clone(&self.shared), shape, slots: slots(shape), sender, ended, under_way: 0 }
+        Pooled {
+            shared: Arc::clone(&self.shared),
+            shape,
+            slots: slots(shape),
+            sender,
+            ended,
+            under_way: 0,
+        }
     }
 }
 
@@ -75,7 +83,8 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on a job, to a new thread if none is idle. If the system has no thread for it, and there is none, it is done here.
+    /// Hands on a job, to a new thread if none is idle. If the system has no thread for it, and
+    /// there is none, it is done here.
     fn give(self: &Arc<Self>, job: Job) {
         let mut waiting = self.lock();
         waiting.jobs.push_back(job);
@@ -118,7 +127,9 @@ impl Shared {
 impl Job {
     fn run(self) {
         let Self { slot, size, read, mut memory, ended } = self;
-        let result = memory.room(size, read.skip, read.len).and_then(|room| read_at(&read.file, room, read.offset));
+        let result = memory
+            .room(size, read.skip, read.len)
+            .and_then(|room| read_at(&read.file, room, read.offset));
         // Nobody listens any more if the queue was dropped.
         let _unheard = ended.send(Ended { slot, memory, result });
     }
@@ -182,7 +193,13 @@ impl Queue for Pooled {
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         let free = self.slots.get_mut(slot).and_then(Option::take);
         let Some(memory) = free else { return Err(ErrorKind::InvalidInput.into()) };
-        self.shared.give(Job { slot, size: self.shape.slot(), read, memory, ended: self.sender.clone() });
+        self.shared.give(Job {
+            slot,
+            size: self.shape.slot(),
+            read,
+            memory,
+            ended: self.sender.clone(),
+        });
         self.under_way += 1;
         Ok(())
     }
@@ -195,7 +212,9 @@ impl Queue for Pooled {
         if self.under_way == 0 {
             return Ok(None);
         }
-        let Ok(Ended { slot, memory, result }) = self.ended.recv_timeout(patience) else { return Ok(None) };
+        let Ok(Ended { slot, memory, result }) = self.ended.recv_timeout(patience) else {
+            return Ok(None);
+        };
         self.under_way -= 1;
         self.slots[slot] = Some(memory);
         Ok(Some(Done { slot, result }))

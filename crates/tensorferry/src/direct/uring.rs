@@ -1,9 +1,10 @@
 //! Reads through io_uring: given to the kernel many at a time, without a thread for each.
 //!
 //! # Rationale
-//! The kernel writes into the memory of a read until it says that the read has ended, whatever becomes meanwhile of the thread that
-//! began it or of the ring. So that memory is freed only when nothing is under way in it. What does not end soon after nobody wants it any
-//! more, because a device hangs, is left to a thread that waits for nothing else.
+//! The kernel writes into the memory of a read until it says that the read has ended, whatever
+//! becomes meanwhile of the thread that began it or of the ring. So that memory is freed only when
+//! nothing is under way in it. What does not end soon after nobody wants it any more, because a
+//! device hangs, is left to a thread that waits for nothing else.
 //!
 //! # Limitations
 //! Linux since 5.11, where nobody forbids it (containers often do): elsewhere [`ring`] fails.
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 
 /// How long dropping a ring waits for what is under way.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// One of so many slots is waited for together with others, if as many are under way: each that is waited for alone costs a system call.
+/// One of so many slots is waited for together with others, if as many are under way: each that is
+/// waited for alone costs a system call.
 const TOGETHER: usize = 8;
 
 /// A ring of the kernel's, and the memory that it reads into.
@@ -56,7 +58,9 @@ impl Queue for Uring {
     }
 
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
-        self.ring.as_mut().map_or_else(|| Err(ErrorKind::InvalidInput.into()), |ring| ring.begin(slot, read))
+        self.ring
+            .as_mut()
+            .map_or_else(|| Err(ErrorKind::InvalidInput.into()), |ring| ring.begin(slot, read))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -77,7 +81,10 @@ impl Ring {
         let entries = u32::try_from(DEPTH).map_err(io::Error::other)?;
         let ring = IoUring::builder().dontfork().build(entries)?;
         let params = ring.params();
-        if !(params.is_feature_ext_arg() && params.is_feature_nodrop() && params.is_feature_submit_stable()) {
+        if !(params.is_feature_ext_arg()
+            && params.is_feature_nodrop()
+            && params.is_feature_submit_stable())
+        {
             return Err(ErrorKind::Unsupported.into());
         }
         let memory = ManuallyDrop::new(Memory::new()?);
@@ -85,14 +92,21 @@ impl Ring {
     }
 
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
-        let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= self.shape.slot()) && slot < self.shape.slots();
-        let (Some(free @ None), true, Ok(len)) = (self.under_way.get_mut(slot), inside, u32::try_from(read.len)) else {
+        let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= self.shape.slot())
+            && slot < self.shape.slots();
+        let (Some(free @ None), true, Ok(len)) =
+            (self.under_way.get_mut(slot), inside, u32::try_from(read.len))
+        else {
             return Err(ErrorKind::InvalidInput.into());
         };
         let to = self.memory.slot(self.shape, slot).wrapping_add(read.skip);
-        let entry = opcode::Read::new(Fd(read.file.file().as_raw_fd()), to, len).offset(read.offset).build().user_data(slot as u64);
-        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes while it is in `under_way` (nor is the memory
-        // cut into others), and the memory lives until nothing is (`Ring::drop`). The file stays open as long.
+        let entry = opcode::Read::new(Fd(read.file.file().as_raw_fd()), to, len)
+            .offset(read.offset)
+            .build()
+            .user_data(slot as u64);
+        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes
+        // while it is in `under_way` (nor is the memory cut into others), and the memory lives
+        // until nothing is (`Ring::drop`). The file stays open as long.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.map_err(io::Error::other)?;
         *free = Some(read);
@@ -113,7 +127,11 @@ impl Ring {
         }
         let timeout = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&timeout);
-        forgiven(self.ring.submitter().submit_with_args((self.shape.slots() / TOGETHER).min(self.count), &arguments))?;
+        forgiven(
+            self.ring
+                .submitter()
+                .submit_with_args((self.shape.slots() / TOGETHER).min(self.count), &arguments),
+        )?;
         Ok(self.ended())
     }
 
@@ -123,14 +141,18 @@ impl Ring {
         let slot = usize::try_from(entry.user_data()).ok()?;
         self.under_way.get_mut(slot)?.take()?;
         self.count -= 1;
-        let result = usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(entry.result().wrapping_neg()));
+        let result = usize::try_from(entry.result())
+            .map_err(|_| io::Error::from_raw_os_error(entry.result().wrapping_neg()));
         Some(Done { slot, result })
     }
 
     fn bytes(&self, slot: usize) -> &[u8] {
         match self.under_way.get(slot) {
-            // SAFETY: nothing is under way in the slot, and nothing begins while `self` is borrowed.
-            Some(None) if slot < self.shape.slots() => unsafe { self.memory.bytes(self.shape, slot) },
+            // SAFETY: nothing is under way in the slot, and nothing begins while `self` is
+            // borrowed.
+            Some(None) if slot < self.shape.slots() => unsafe {
+                self.memory.bytes(self.shape, slot)
+            },
             _ => &[],
         }
     }
@@ -147,10 +169,16 @@ impl Ring {
     }
 }
 
-/// Not an error: the time is over, a signal came, or the kernel wants what has ended to be looked at before it takes more.
+/// Not an error: the time is over, a signal came, or the kernel wants what has ended to be looked
+/// at before it takes more.
 fn forgiven(result: io::Result<usize>) -> io::Result<()> {
     match result {
-        Err(error) if !matches!(Errno::from_io_error(&error), Some(Errno::TIME | Errno::INTR | Errno::AGAIN | Errno::BUSY)) => {
+        Err(error)
+            if !matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::TIME | Errno::INTR | Errno::AGAIN | Errno::BUSY)
+            ) =>
+        {
             Err(error)
         }
         _ => Ok(()),
@@ -163,9 +191,14 @@ impl Drop for Uring {
         ring.drain(Some(Instant::now() + PATIENCE));
         if ring.count > 0 {
             // A disk that others are busy with may take that long, too.
-            log::info!("{} reads that nobody wants any more take long: a thread waits for them", ring.count);
+            log::info!(
+                "{} reads that nobody wants any more take long: a thread waits for them",
+                ring.count
+            );
             // If there is no thread to be had, the closure is dropped, and the ring with it.
-            let _thread = std::thread::Builder::new().name("tensorferry".into()).spawn(move || ring.drain(None));
+            let _thread = std::thread::Builder::new()
+                .name("tensorferry".into())
+                .spawn(move || ring.drain(None));
         }
     }
 }
@@ -180,8 +213,8 @@ impl Drop for Ring {
     }
 }
 
-/// The memory of all slots, left out of the memory of forked children: a page that both have is copied when either writes it, and what
-/// the kernel then reads into may be the other's.
+/// The memory of all slots, left out of the memory of forked children: a page that both have is
+/// copied when either writes it, and what the kernel then reads into may be the other's.
 struct Memory {
     /// Taken out only by `drop`.
     pool: Option<PoolBuffer>,
@@ -204,7 +237,8 @@ impl Memory {
     }
 
     fn advise(&self, advice: Advice) -> io::Result<()> {
-        // SAFETY: whole pages that this Memory owns; whether children get them changes nothing here.
+        // SAFETY: whole pages that this Memory owns; whether children get them changes nothing
+        // here.
         Ok(unsafe { madvise(self.base.as_ptr().cast(), BYTES, advice) }?)
     }
 
@@ -218,15 +252,16 @@ impl Memory {
     /// # Safety
     /// Nobody writes them while they are borrowed.
     unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
-        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape), which was initialised when it was made
-        // and lives as long as `self`; the caller's promise.
+        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape),
+        // which was initialised when it was made and lives as long as `self`; the caller's promise.
         unsafe { std::slice::from_raw_parts(self.slot(shape, slot), shape.slot()) }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // The block goes back to the pool as it was, or, as what comes from there may be used by children, not at all.
+        // The block goes back to the pool as it was, or, as what comes from there may be used by
+        // children, not at all.
         if self.advise(Advice::LinuxDoFork).is_err() {
             std::mem::forget(self.pool.take());
         }

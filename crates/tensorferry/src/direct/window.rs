@@ -15,7 +15,8 @@ use std::ops::Range;
 const SHAPE: Shape = Shape::Long;
 /// Chunks begun together: handing them over costs a system call.
 const TOGETHER: usize = SHAPE.slots() / 8;
-/// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in order.
+/// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in
+/// order.
 pub(super) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
 
 /// Consecutive chunks that are there or on their way.
@@ -53,7 +54,14 @@ enum State {
 impl<Q: Queue> Window<Q> {
     /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
-        Self { queue, slots: Slots::all(SHAPE), chunks: VecDeque::new(), first, owners: [0; SHAPE.slots()], broken: false }
+        Self {
+            queue,
+            slots: Slots::all(SHAPE),
+            chunks: VecDeque::new(),
+            first,
+            owners: [0; SHAPE.slots()],
+            broken: false,
+        }
     }
 
     /// The chunks that are there or on their way.
@@ -81,7 +89,8 @@ impl<Q: Queue> Window<Q> {
         self.first + self.chunks.len() as u64
     }
 
-    /// Copies all that is wanted, if it is there or on its way, and sends for what comes next. Whether it was.
+    /// Copies all that is wanted, if it is there or on its way, and sends for what comes next.
+    /// Whether it was.
     ///
     /// # Errors
     /// [`crate::Error::Stopped`].
@@ -110,7 +119,13 @@ impl<Q: Queue> Window<Q> {
     }
 
     /// Waits for a chunk. Whether it is there then.
-    fn wait_for(&mut self, number: u64, extents: &Extents, files: &dyn Files, stop: &Stop) -> Result<bool> {
+    fn wait_for(
+        &mut self,
+        number: u64,
+        extents: &Extents,
+        files: &dyn Files,
+        stop: &Stop,
+    ) -> Result<bool> {
         loop {
             stop.check()?;
             if self.broken || number < self.first {
@@ -182,7 +197,8 @@ impl<Q: Queue> Window<Q> {
         let Some(slot) = self.slots.take() else { return false };
         let rows = chunk.rows.end.saturating_sub(chunk.rows.start);
         let (len, left) = (chunk.rows.end.saturating_sub(chunk.start), rows);
-        let (len, left) = (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
+        let (len, left) =
+            (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
         let flight = files.open(chunk.file).ok().map(|file| Flight::new(file, chunk.start, len));
         self.owners[slot] = number;
         self.chunks.push_back(Chunk { flight, state: State::Gone, start: chunk.start, len, left });
@@ -192,7 +208,8 @@ impl<Q: Queue> Window<Q> {
 
     /// Begins a read of what is missing of the chunk in a slot.
     fn begin(&mut self, slot: usize) {
-        let read = self.chunk(self.owners[slot]).and_then(|chunk| chunk.flight.as_ref()).map(Flight::read);
+        let read =
+            self.chunk(self.owners[slot]).and_then(|chunk| chunk.flight.as_ref()).map(Flight::read);
         let begun = read.is_some_and(|read| self.queue.begin(slot, read).is_ok());
         self.set(slot, if begun { State::UnderWay } else { State::Gone });
     }

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 /// Bytes converted at a time when the elements cannot be written as they lie.
 const CHUNK: usize = 1 << 20;
 
-/// Hands on the elements of an array in row-major native order, as much at a time as is read at a time.
+/// Hands on the elements of an array in row-major native order, as much at a time as is read at a
+/// time.
 pub(super) fn of_array(array: &Array, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     array.each_chunk(|rows| of_view(&rows.as_view(), &mut write))
 }
@@ -23,7 +24,8 @@ pub(super) fn little(dtype: DType, native: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// Hands on the elements in row-major native order: all at once if they lie so, else at most [`CHUNK`] bytes (or one element) at a time.
+/// Hands on the elements in row-major native order: all at once if they lie so, else at most
+/// [`CHUNK`] bytes (or one element) at a time.
 pub(super) fn of_view(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let layout = src.layout();
     if src.byte_order() == ByteOrder::Native
@@ -57,7 +59,8 @@ pub(super) fn of_view(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>
     Ok(())
 }
 
-/// Where to cut an array into blocks: one index for each dimension before the axis, and so many positions along the axis.
+/// Where to cut an array into blocks: one index for each dimension before the axis, and so many
+/// positions along the axis.
 fn cut(layout: &Layout) -> (usize, usize) {
     let mut inner = layout.nbytes();
     for (axis, &dim) in layout.shape().iter().enumerate() {

@@ -1,8 +1,8 @@
 //! Writing a file that another process can go on with.
 //!
 //! # Rationale
-//! Where a file is a header and the elements of its arrays, every byte of it follows from the arrays: what is on the disk is kept, and
-//! writing goes on with the first row that is not.
+//! Where a file is a header and the elements of its arrays, every byte of it follows from the
+//! arrays: what is on the disk is kept, and writing goes on with the first row that is not.
 
 use super::flowing::Flowing;
 use super::replace::{directory, io, partial, sync_directory, target};
@@ -19,15 +19,15 @@ use std::path::Path;
 pub struct Continued<'a> {
     /// What a `.safetensors` file says besides its arrays.
     pub metadata: &'a BTreeMap<String, String>,
-    /// Bytes of it that are on the disk already, as `reached` was told by a process that did not end: of the same arrays, which nobody
-    /// checks.
+    /// Bytes of it that are on the disk already, as `reached` was told by a process that did not
+    /// end: of the same arrays, which nobody checks.
     pub from: u64,
     /// After how many bytes what is written is brought to the disk.
     pub every: u64,
     /// Called with how many bytes are on the disk, to be remembered.
     pub reached: &'a mut dyn FnMut(u64) -> Result<()>,
-    /// Called with what the system says of the whole file, just before it takes its name: a process that ends then leaves a file that can be
-    /// told from others.
+    /// Called with what the system says of the whole file, just before it takes its name: a process
+    /// that ends then leaves a file that can be told from others.
     pub whole: &'a mut dyn FnMut(&Metadata) -> Result<()>,
 }
 
@@ -38,12 +38,14 @@ fn parts<'a>(
     metadata: &BTreeMap<String, String>,
 ) -> Result<Option<(Vec<u8>, Vec<&'a Array>)>> {
     Ok(match (format, arrays) {
-        (Format::Npy, [(_, array)]) => {
-            Some((npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?, vec![array]))
-        }
+        (Format::Npy, [(_, array)]) => Some((
+            npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?,
+            vec![array],
+        )),
         (Format::Raw, [(_, array)]) => Some((Vec::new(), vec![array])),
         (Format::SafeTensors, _) => {
-            let named: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+            let named: Vec<(&str, &Array)> =
+                arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
             let (header, order) = safetensors::header(&named, metadata)?;
             Some((header, order.into_iter().map(|at| &arrays[at].1).collect()))
         }
@@ -51,9 +53,10 @@ fn parts<'a>(
     })
 }
 
-/// Writes arrays to a file as [`crate::save`] and [`crate::save_arrays`] do, in row-major order; where it fails or the process ends, what is
-/// written stays beside it, for a later call to go on with. [`crate::remove_leftovers`] removes it. Names have a meaning in
-/// [`Format::SafeTensors`] alone.
+/// Writes arrays to a file as [`crate::save`] and [`crate::save_arrays`] do, in row-major order;
+/// where it fails or the process ends, what is written stays beside it, for a later call to go on
+/// with. [`crate::remove_leftovers`] removes it. Names have a meaning in [`Format::SafeTensors`]
+/// alone.
 ///
 /// ```
 /// use tensorferry::{Array, Continued, Format, Tensor, save_continued};
@@ -70,9 +73,15 @@ fn parts<'a>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] for a format that cannot be gone on with (all but `.npy`, raw and `.safetensors`); [`Error::Io`], also if another
-/// process is writing the file just now; those of [`crate::save`] and of `reached`.
-pub fn save_continued(path: impl AsRef<Path>, arrays: &[(String, Array)], format: Format, how: Continued<'_>) -> Result<()> {
+/// [`Error::Argument`] for a format that cannot be gone on with (all but `.npy`, raw and
+/// `.safetensors`); [`Error::Io`], also if another process is writing the file just now; those of
+/// [`crate::save`] and of `reached`.
+pub fn save_continued(
+    path: impl AsRef<Path>,
+    arrays: &[(String, Array)],
+    format: Format,
+    how: Continued<'_>,
+) -> Result<()> {
     let path = path.as_ref();
     let Some((header, arrays)) = parts(format, arrays, how.metadata)? else {
         let what = format!("a {format} file of {} arrays cannot be gone on with", arrays.len());
@@ -81,7 +90,14 @@ pub fn save_continued(path: impl AsRef<Path>, arrays: &[(String, Array)], format
     let target = target(path)?;
     let (part, mut file) = partial(&target).map_err(io("go on with", path))?;
     let start = valid(&mut file, &header, how.from).map_err(io("go on with", path))?;
-    let mut out = Synced { file: Flowing::new(&file), path, at: 0, synced: 0, every: how.every, reached: how.reached };
+    let mut out = Synced {
+        file: Flowing::new(&file),
+        path,
+        at: 0,
+        synced: 0,
+        every: how.every,
+        reached: how.reached,
+    };
     out.start_at(&header, &arrays, start)?;
     out.sync()?;
     file.sync_all().map_err(io("sync", path))?;
@@ -126,7 +142,9 @@ impl Synced<'_> {
             if begun && start >= end {
                 continue; // all of it is there
             }
-            let row = nbytes.checked_div(array.len() as u64).filter(|row| *row > 0 && !array.shape().is_empty());
+            let row = nbytes
+                .checked_div(array.len() as u64)
+                .filter(|row| *row > 0 && !array.shape().is_empty());
             match row.filter(|_| begun) {
                 Some(row) => {
                     let rows = (start - begin) / row;
@@ -181,7 +199,12 @@ mod tests {
         Array::try_from(Tensor::from_vec((start..start + count).collect(), shape).unwrap()).unwrap()
     }
 
-    fn continued(path: &Path, arrays: &[(String, Array)], format: Format, from: u64) -> (Result<()>, Vec<u64>) {
+    fn continued(
+        path: &Path,
+        arrays: &[(String, Array)],
+        format: Format,
+        from: u64,
+    ) -> (Result<()>, Vec<u64>) {
         let mut seen = Vec::new();
         let mut reached = |bytes| {
             seen.push(bytes);
@@ -191,7 +214,13 @@ mod tests {
             path,
             arrays,
             format,
-            Continued { metadata: &BTreeMap::new(), from, every: 100, reached: &mut reached, whole: &mut |_| Ok(()) },
+            Continued {
+                metadata: &BTreeMap::new(),
+                from,
+                every: 100,
+                reached: &mut reached,
+                whole: &mut |_| Ok(()),
+            },
         );
         (done, seen)
     }
@@ -199,16 +228,24 @@ mod tests {
     #[test]
     fn from_any_byte_the_file_becomes_what_it_is_at_once() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, part) = (directory.path().join("a"), directory.path().join(".tensorferry-a-resume.part"));
+        let (path, part) =
+            (directory.path().join("a"), directory.path().join(".tensorferry-a-resume.part"));
         let named = |arrays: Vec<Array>| -> Vec<(String, Array)> {
-            arrays.into_iter().enumerate().map(|(at, array)| (format!("{at}"), array.in_chunks_of(24))).collect()
+            arrays
+                .into_iter()
+                .enumerate()
+                .map(|(at, array)| (format!("{at}"), array.in_chunks_of(24)))
+                .collect()
         };
         let cases = [
             (Format::Npy, named(vec![array(5, &[31, 3])])),
             (Format::Npy, named(vec![array(5, &[])])),
             (Format::Npy, named(vec![array(5, &[4, 0])])),
             (Format::Raw, named(vec![array(5, &[31, 3])])),
-            (Format::SafeTensors, named(vec![array(5, &[7, 3]), array(0, &[0]), array(1, &[]), array(50, &[9])])),
+            (
+                Format::SafeTensors,
+                named(vec![array(5, &[7, 3]), array(0, &[0]), array(1, &[]), array(50, &[9])]),
+            ),
             (Format::SafeTensors, Vec::new()),
         ];
         for (format, arrays) in cases {
@@ -218,7 +255,8 @@ mod tests {
             }
             let expected = fs::read(&path).unwrap();
             for from in (0..=expected.len()).step_by(37).chain([expected.len()]) {
-                // After what is on the disk, whatever; and whatever at all, if it does not begin as it has to.
+                // After what is on the disk, whatever; and whatever at all, if it does not begin as
+                // it has to.
                 for (keep, junk) in [(from, 0), (from, 50), (from / 2, 0), (0, from)] {
                     fs::remove_file(&path).unwrap();
                     fs::write(&part, [&expected[..keep], &vec![7; junk]].concat()).unwrap();
@@ -226,8 +264,15 @@ mod tests {
                     let from = if format == Format::Raw && keep == 0 { 0 } else { from as u64 };
                     let (done, seen) = continued(&path, &arrays, format, from);
                     done.unwrap();
-                    assert!(fs::read(&path).unwrap() == expected, "{format} from {from}, {keep} kept");
-                    assert!(seen.is_sorted() && seen.last() == Some(&(expected.len() as u64)) && !part.exists());
+                    assert!(
+                        fs::read(&path).unwrap() == expected,
+                        "{format} from {from}, {keep} kept"
+                    );
+                    assert!(
+                        seen.is_sorted()
+                            && seen.last() == Some(&(expected.len() as u64))
+                            && !part.exists()
+                    );
                 }
             }
         }
@@ -243,12 +288,16 @@ mod tests {
         let bad = bad.cast(DType::Int8, Casting::Checked).unwrap();
         let (failed, seen) = continued(&path, &[(String::new(), bad)], Format::Npy, 0);
         assert_eq!(failed.unwrap_err().code(), "values_do_not_fit");
-        assert_eq!((fs::read(&path).unwrap().as_slice(), seen.as_slice()), (&b"old"[..], &[128, 128 + 120][..]));
+        assert_eq!(
+            (fs::read(&path).unwrap().as_slice(), seen.as_slice()),
+            (&b"old"[..], &[128, 128 + 120][..])
+        );
         let mended = good.cast(DType::Int8, Casting::Saturate).unwrap();
         let (done, again) = continued(&path, &[(String::new(), mended)], Format::Npy, seen[1]);
         done.unwrap();
         assert_eq!(again.first(), Some(&(seen[1] + 120)), "what was there was not written again");
-        let expected: Vec<u8> = (0..1000).map(|value: i32| u8::try_from(value.min(127)).unwrap()).collect();
+        let expected: Vec<u8> =
+            (0..1000).map(|value: i32| u8::try_from(value.min(127)).unwrap()).collect();
         assert_eq!(fs::read(&path).unwrap()[128..], expected);
     }
 

@@ -1,9 +1,10 @@
 //! Compressed archives, written on all cores.
 //!
 //! # Rationale
-//! Deflate takes far longer than reading and writing. So an array is cut into blocks, as pigz does: each is compressed by itself, with the
-//! end of the one before it for a dictionary, and ends at a whole byte, so that all of them are one stream. Which bytes that are follows
-//! from the arrays alone, and not from how many threads there were.
+//! Deflate takes far longer than reading and writing. So an array is cut into blocks, as pigz does:
+//! each is compressed by itself, with the end of the one before it for a dictionary, and ends at a
+//! whole byte, so that all of them are one stream. Which bytes that are follows from the arrays
+//! alone, and not from how many threads there were.
 
 use super::npy;
 use super::replace::io;
@@ -50,7 +51,8 @@ struct Deflated {
 /// Bytes that the state of a compressor takes, and about as many again.
 const COMPRESSOR: usize = 640 << 10;
 
-/// What compresses one block after the other. The library panics where there is no memory for it, so that is asked before.
+/// What compresses one block after the other. The library panics where there is no memory for it,
+/// so that is asked before.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfMemory`](io::ErrorKind::OutOfMemory).
@@ -83,7 +85,8 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
 impl Block {
     fn deflate(&self) -> io::Result<Deflated> {
         let (before, bytes) = self.bytes.split_at(self.before);
-        // A new one for each: one that is reset compresses otherwise, and the bytes would depend on which thread had which block.
+        // A new one for each: one that is reset compresses otherwise, and the bytes would depend on
+        // which thread had which block.
         let mut state = compressor()?;
         if !before.is_empty() {
             state.set_dictionary(before)?;
@@ -108,7 +111,8 @@ impl Block {
 
 /// Calls `each` with the blocks of a member, in order.
 fn cut(array: &Array, mut each: impl FnMut(Block) -> Result<()>) -> Result<()> {
-    let buffer = || with_room(WINDOW + BLOCK).map_err(|_| Error::Allocation { bytes: WINDOW + BLOCK });
+    let buffer =
+        || with_room(WINDOW + BLOCK).map_err(|_| Error::Allocation { bytes: WINDOW + BLOCK });
     let mut block = Block { bytes: buffer()?, before: 0, last: false };
     npy::write(array, |mut bytes| {
         while !bytes.is_empty() {
@@ -116,7 +120,10 @@ fn cut(array: &Array, mut each: impl FnMut(Block) -> Result<()>) -> Result<()> {
             if room == 0 {
                 let mut next = buffer()?;
                 next.extend_from_slice(&block.bytes[block.bytes.len() - WINDOW..]);
-                let full = std::mem::replace(&mut block, Block { bytes: next, before: WINDOW, last: false });
+                let full = std::mem::replace(
+                    &mut block,
+                    Block { bytes: next, before: WINDOW, last: false },
+                );
                 each(full)?;
                 continue;
             }
@@ -135,7 +142,12 @@ pub(super) fn can_name(name: &str) -> bool {
 }
 
 /// Writes an archive whose members are compressed by so many threads.
-pub(super) fn write(file: &mut (impl Write + Send), path: &Path, arrays: &[(&str, &Array)], threads: usize) -> Result<()> {
+pub(super) fn write(
+    file: &mut (impl Write + Send),
+    path: &Path,
+    arrays: &[(&str, &Array)],
+    threads: usize,
+) -> Result<()> {
     let mut archive = ZipArchiveWriter::new(file);
     let blocks: usize = arrays.iter().map(|(_, array)| array.nbytes().div_ceil(BLOCK).max(1)).sum();
     let threads = threads.min(blocks);
@@ -149,21 +161,26 @@ pub(super) fn write(file: &mut (impl Write + Send), path: &Path, arrays: &[(&str
     archive.finish().map(drop).map_err(|error| wrong(error, path))
 }
 
-/// This thread reads, `threads` compress, and one writes what is compressed, in order. False if no thread can be started.
+/// This thread reads, `threads` compress, and one writes what is compressed, in order. False if no
+/// thread can be started.
 fn on_threads<W: Write + Send>(
     archive: &mut ZipArchiveWriter<W>,
     path: &Path,
     arrays: &[(&str, &Array)],
     threads: usize,
 ) -> Result<bool> {
-    // None waits in a queue: a block is read far sooner than it is compressed, and each takes memory.
+    // None waits in a queue: a block is read far sooner than it is compressed, and each takes
+    // memory.
     let (jobs, work) = sync_channel::<Job>(0);
     let (order, parts) = sync_channel(threads);
     let work = Arc::new(Mutex::new(work));
     thread::scope(|scope| {
         let named = thread::Builder::new().name("tensorferry-write".into()).stack_size(STACK);
         let names = arrays.iter().map(|(name, _)| *name);
-        let Ok(writer) = named.spawn_scoped(scope, move || in_order(archive, path, names, &parts)) else { return Ok(false) };
+        let Ok(writer) = named.spawn_scoped(scope, move || in_order(archive, path, names, &parts))
+        else {
+            return Ok(false);
+        };
         let mut workers = 0;
         for _ in 0..threads {
             let work = Arc::clone(&work);
@@ -216,7 +233,9 @@ fn in_order<'a, W: Write>(
     for name in names {
         let mut member = Member::start(archive, name, path)?;
         loop {
-            let Some(part) = parts.recv().ok().and_then(|part| part.recv().ok()) else { return Ok(false) };
+            let Some(part) = parts.recv().ok().and_then(|part| part.recv().ok()) else {
+                return Ok(false);
+            };
             let part = part.map_err(failed(path))?;
             member.add(&part)?;
             if part.last {
@@ -239,7 +258,11 @@ struct Member<'a, W: Write> {
 impl<'a, W: Write> Member<'a, W> {
     fn start(archive: &'a mut ZipArchiveWriter<W>, name: &str, path: &'a Path) -> Result<Self> {
         let name = format!("{name}.npy");
-        let name = if name.is_ascii() { EntryPath::verbatim(name.into_bytes()) } else { EntryPath::conformant(name) };
+        let name = if name.is_ascii() {
+            EntryPath::verbatim(name.into_bytes())
+        } else {
+            EntryPath::conformant(name)
+        };
         let started = archive.new_file(name).compression_method(CompressionMethod::DEFLATE).start();
         let (entry, _) = started.map_err(|error| wrong(error, path))?;
         Ok(Self { entry, sum: Hasher::new(), len: 0, path })
@@ -286,12 +309,15 @@ mod tests {
     fn an_archive_is_the_same_whoever_compresses_and_holds_what_was_given() {
         let mut seed = 1_u64;
         let mut random = move |keep: u32| -> i64 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (seed >> (64 - keep)).cast_signed()
         };
         let lens = [0, 1, BLOCK / 8 - 16, BLOCK / 8, 3 * BLOCK / 8 - 16, 300_001];
         for keep in [1, 9, 62] {
-            let arrays: Vec<Array> = lens.iter().map(|len| array((0..*len).map(|_| random(keep)).collect())).collect();
+            let arrays: Vec<Array> =
+                lens.iter().map(|len| array((0..*len).map(|_| random(keep)).collect())).collect();
             let names = ["empty", "../x", "layer 1/kernel:0", "na\u{ef}ve", "e", "f"];
             let named: Vec<(&str, &Array)> = names.into_iter().zip(&arrays).collect();
             let alone = archive(&named, 1);
@@ -303,7 +329,10 @@ mod tests {
                 let (mut got, mut expected) = (Vec::new(), Vec::new());
                 // Its checksum is compared when it was read to its end.
                 read.by_name(&format!("{name}.npy")).unwrap().read_to_end(&mut got).unwrap();
-                npy::write(array, |bytes| expected.write_all(bytes).map_err(io("write", Path::new("a")))).unwrap();
+                npy::write(array, |bytes| {
+                    expected.write_all(bytes).map_err(io("write", Path::new("a")))
+                })
+                .unwrap();
                 assert!(got == expected, "{name}");
             }
         }
@@ -330,16 +359,34 @@ mod tests {
         let whole = archive(&named, 2).len();
         for threads in [1, 2, 4] {
             for room in [0, 10, 100, whole / 4, whole / 2, whole - 100, whole - 1] {
-                let error = write(&mut Full(room), Path::new("a.npz"), &named, threads).unwrap_err();
-                assert_eq!((error.code(), error.to_string().contains("a.npz")), ("io", true), "{error}");
+                let error =
+                    write(&mut Full(room), Path::new("a.npz"), &named, threads).unwrap_err();
+                assert_eq!(
+                    (error.code(), error.to_string().contains("a.npz")),
+                    ("io", true),
+                    "{error}"
+                );
             }
             let stop = crate::dataset::Stop::default();
             stop.stop();
-            let stopped = numbers.cast(crate::DType::Int32, crate::Casting::Wrap).unwrap().stopped_by(&stop);
-            let error = write(&mut Vec::new(), Path::new("a.npz"), &[("a", &numbers), ("b", &stopped)], threads).unwrap_err();
+            let stopped =
+                numbers.cast(crate::DType::Int32, crate::Casting::Wrap).unwrap().stopped_by(&stop);
+            let error = write(
+                &mut Vec::new(),
+                Path::new("a.npz"),
+                &[("a", &numbers), ("b", &stopped)],
+                threads,
+            )
+            .unwrap_err();
             assert!(matches!(error, Error::Stopped));
             let narrow = numbers.cast(crate::DType::Int8, crate::Casting::Checked).unwrap();
-            let error = write(&mut Vec::new(), Path::new("a.npz"), &[("a", &numbers), ("b", &narrow)], threads).unwrap_err();
+            let error = write(
+                &mut Vec::new(),
+                Path::new("a.npz"),
+                &[("a", &numbers), ("b", &narrow)],
+                threads,
+            )
+            .unwrap_err();
             assert_eq!(error.code(), "values_do_not_fit");
         }
     }

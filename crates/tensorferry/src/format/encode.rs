@@ -29,8 +29,9 @@ enum List {
 
 impl<'a> Examples<'a> {
     /// # Errors
-    /// [`Error::Argument`] if the numbers of rows differ, or an array has no dimension; [`Error::UnsupportedDType`] for float64, which
-    /// Examples would round, and for complex numbers.
+    /// [`Error::Argument`] if the numbers of rows differ, or an array has no dimension;
+    /// [`Error::UnsupportedDType`] for float64, which Examples would round, and for complex
+    /// numbers.
     pub(super) fn new(arrays: &[(&'a str, &'a Array)]) -> Result<Self> {
         let wrong = |what: String| Error::Argument { stage: "save", what };
         let mut columns = Vec::with_capacity(arrays.len());
@@ -39,7 +40,9 @@ impl<'a> Examples<'a> {
                 return Err(wrong("a feature of a tf.train.Example needs a name".into()));
             }
             if array.shape().is_empty() {
-                return Err(wrong(format!("{name:?} has no dimension, and so no rows to make records of")));
+                return Err(wrong(format!(
+                    "{name:?} has no dimension, and so no rows to make records of"
+                )));
             }
             columns.push(Column { name, array, list: list(array)? });
         }
@@ -48,7 +51,10 @@ impl<'a> Examples<'a> {
         };
         if let Some(other) = columns.iter().find(|column| column.array.len() != rows) {
             let (a, b) = (columns[0].name, other.name);
-            return Err(wrong(format!("{a:?} has {rows} rows, {b:?} has {}: a record is a row of each", other.array.len())));
+            return Err(wrong(format!(
+                "{a:?} has {rows} rows, {b:?} has {}: a record is a row of each",
+                other.array.len()
+            )));
         }
         columns.sort_by_key(|column| column.name);
         Ok(Self { columns, rows })
@@ -109,7 +115,9 @@ impl<'a> Examples<'a> {
                 let row = &bytes[at * size..(at + 1) * size];
                 reserve(out, 1, |out| {
                     reserve(out, 1, |out| out.extend_from_slice(column.name.as_bytes()));
-                    reserve(out, 2, |out| reserve(out, column.list as u8, |out| column.list.values(row, out)));
+                    reserve(out, 2, |out| {
+                        reserve(out, column.list as u8, |out| column.list.values(row, out))
+                    });
                 });
             }
         });
@@ -124,7 +132,10 @@ fn list(array: &Array) -> Result<List> {
         Kind::Bool | Kind::Signed | Kind::Unsigned => Ok(List::Ints),
         Kind::Float if dtype != DType::Float64 => Ok(List::Floats),
         _ => {
-            let descr = format!("{dtype} (tf.train.Example holds float32, int64 and bytes; convert to float32 first)");
+            let descr = format!(
+                "{dtype} (tf.train.Example holds float32, int64 and bytes; convert to float32 \
+                first)"
+            );
             Err(Error::UnsupportedDType { place: "tf.train.Example", descr })
         }
     }
@@ -143,7 +154,8 @@ impl Column<'_> {
         if rows.dtype() == dtype && rows.layout().is_c_contiguous() {
             return Ok(rows);
         }
-        convert(&rows.as_view(), dtype, Casting::Checked).map_err(|error| self.array.misfit_in(start as u64, uncounted(error)))
+        convert(&rows.as_view(), dtype, Casting::Checked)
+            .map_err(|error| self.array.misfit_in(start as u64, uncounted(error)))
     }
 }
 
@@ -160,8 +172,14 @@ impl List {
     fn values(self, row: &[u8], out: &mut Vec<u8>) {
         reserve(out, 1, |out| match self {
             Self::Bytes => out.extend_from_slice(row),
-            Self::Floats => row.as_chunks().0.iter().for_each(|value| out.extend(f32::from_ne_bytes(*value).to_le_bytes())),
-            Self::Ints => row.as_chunks().0.iter().for_each(|value| varint(u64::from_ne_bytes(*value), out)),
+            Self::Floats => row
+                .as_chunks()
+                .0
+                .iter()
+                .for_each(|value| out.extend(f32::from_ne_bytes(*value).to_le_bytes())),
+            Self::Ints => {
+                row.as_chunks().0.iter().for_each(|value| varint(u64::from_ne_bytes(*value), out))
+            }
         });
     }
 }

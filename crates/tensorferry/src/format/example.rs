@@ -1,7 +1,9 @@
 //! `tf.train.Example`: named lists of numbers or byte strings, as TFRecord files usually hold them.
 //!
-//! The messages (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>) are read where they lie,
-//! without a structure in between: what is wanted of a record goes straight into the row of an array.
+//! The messages
+//! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
+//! are read where they lie, without a structure in between: what is wanted of a record goes
+//! straight into the row of an array.
 
 use crate::dataset::{Shape, TensorSpec};
 use crate::source::swap;
@@ -104,7 +106,9 @@ impl<'a> Message<'a> {
                 let at = self.at;
                 Field::Bytes(Message { bytes: self.take(len).ok_or_else(short)?, at })
             }
-            5 => Field::Fixed32(self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?),
+            5 => Field::Fixed32(
+                self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?,
+            ),
             _ => return Err(wrong(start, "no field of a protocol buffer")),
         };
         match tag >> 3 {
@@ -114,8 +118,9 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The number of the field of an Example that says the shapes of its features, which the format has no place for: entries of a name and the
-/// lengths of the dimensions. Protocol buffers skip fields that they do not know, and TensorFlow's parsers of Examples do so too.
+/// The number of the field of an Example that says the shapes of its features, which the format has
+/// no place for: entries of a name and the lengths of the dimensions. Protocol buffers skip fields
+/// that they do not know, and TensorFlow's parsers of Examples do so too.
 pub(crate) const SHAPES: u64 = 1991;
 
 /// What a record has besides its features.
@@ -164,7 +169,8 @@ fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wr
     Ok((name, value))
 }
 
-/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated feature.
+/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated
+/// feature.
 fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     while let Some((number, field)) = lists.field()? {
         let (1, Field::Bytes(entry)) = (number, field) else { return Ok(false) };
@@ -242,7 +248,10 @@ fn items<'a>(
                         each(Item::Float(value.try_into().unwrap_or_default()))?;
                     }
                     if !packed.bytes.is_empty() {
-                        return Err(wrong(packed.at, "floats of 4 bytes that do not come out even"));
+                        return Err(wrong(
+                            packed.at,
+                            "floats of 4 bytes that do not come out even",
+                        ));
                     }
                 }
                 (Kind::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
@@ -276,7 +285,10 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
     let mut found: Vec<Feature> = Vec::new();
     let mut left_out: Vec<(String, String)> = Vec::new();
     let inferred = features(record, |name, value| {
-        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).ok_or_else(|| wrong(0, "a name"))?;
+        let name = std::str::from_utf8(name)
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| wrong(0, "a name"))?;
         // The last of a name counts.
         found.retain(|other| other.name != name);
         left_out.retain(|(other, _)| other != name);
@@ -296,15 +308,26 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
             Kind::Ints => (DType::Int64, several.into_iter().collect()),
         };
         if equal {
-            found.push(Feature { name: name.to_owned(), kind, count, spec: TensorSpec::new(dtype, Shape::fixed(&dims)) });
+            found.push(Feature {
+                name: name.to_owned(),
+                kind,
+                count,
+                spec: TensorSpec::new(dtype, Shape::fixed(&dims)),
+            });
         } else {
-            left_out.push((name.to_owned(), "byte strings of several lengths, which are not an array".into()));
+            left_out.push((
+                name.to_owned(),
+                "byte strings of several lengths, which are not an array".into(),
+            ));
         }
         Ok(())
     });
     let besides = inferred.ok()?;
     let is_sequence = besides.lists.is_some_and(|lists| are_lists(lists).unwrap_or(false));
-    if found.is_empty() && left_out.is_empty() && !(is_sequence && besides.lists.is_some_and(|lists| !lists.bytes.is_empty())) {
+    if found.is_empty()
+        && left_out.is_empty()
+        && !(is_sequence && besides.lists.is_some_and(|lists| !lists.bytes.is_empty()))
+    {
         return None;
     }
     if let Some(shapes) = besides.shapes {
@@ -334,7 +357,9 @@ impl First {
     /// What would be left out of it.
     fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
         let known = self.features.iter().map(|feature| feature.name.as_str());
-        let known = known.chain(self.left_out.iter().map(|(name, _)| name.as_str())).any(|known| known.as_bytes() == name);
+        let known = known
+            .chain(self.left_out.iter().map(|(name, _)| name.as_str()))
+            .any(|known| known.as_bytes() == name);
         if known {
             return Ok(());
         }
@@ -342,7 +367,8 @@ impl First {
         Err(wrong(
             0,
             format!(
-                "feature {name:?} is in this record and not in the first, and would be left out. Choose those that all have with features="
+                "feature {name:?} is in this record and not in the first, and would be left out. \
+                Choose those that all have with features="
             ),
         ))
     }
@@ -352,13 +378,17 @@ impl First {
             && !lists.bytes.is_empty()
             && are_lists(lists).unwrap_or(false)
         {
-            let what =
-                "it is a tf.train.SequenceExample, and its feature_lists would be left out. Choose of the others with features=";
+            let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
+                out. Choose of the others with features=";
             return Err(wrong(lists.at, what));
         }
         match besides.shapes {
             Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
-                Err(wrong(shapes.at, "its features have other shapes than those of the first record. Say theirs with features="))
+                Err(wrong(
+                    shapes.at,
+                    "its features have other shapes than those of the first record. Say theirs \
+                    with features=",
+                ))
             }
             _ => Ok(()),
         }
@@ -366,12 +396,15 @@ impl First {
 }
 
 impl Feature {
-    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose little-endian elements they are.
+    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose
+    /// little-endian elements they are.
     ///
     /// # Errors
     /// Why the feature is none such.
     pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
-        if same_bytes(spec, &self.spec) && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes) {
+        if same_bytes(spec, &self.spec)
+            && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes)
+        {
             return Ok(Self { spec: spec.clone(), ..self.clone() });
         }
         Err(format!(
@@ -385,22 +418,26 @@ impl Feature {
     fn describe(&self) -> String {
         let values = if self.count == 1 { "value" } else { "values" };
         let bytes = self.spec.fixed().and_then(|(_, bytes)| bytes.checked_div(self.count));
-        let len = bytes.filter(|_| self.kind == Kind::Bytes).map_or_else(String::new, |len| format!(" of length {len}"));
+        let len = bytes
+            .filter(|_| self.kind == Kind::Bytes)
+            .map_or_else(String::new, |len| format!(" of length {len}"));
         format!("{} {values}{len} in its {}", self.count, self.kind.name())
     }
 }
 
-/// Writes the values of `wanted` features of a record, each into bytes that have room for just them, in this machine's byte order. If `first`
-/// is given, the record is not to have more than it.
+/// Writes the values of `wanted` features of a record, each into bytes that have room for just
+/// them, in this machine's byte order. If `first` is given, the record is not to have more than it.
 ///
 /// # Errors
-/// A record that is no Example, lacks a feature, has one more, or has other values of it than the first record.
+/// A record that is no Example, lacks a feature, has one more, or has other values of it than the
+/// first record.
 pub(crate) fn read<'a>(
     record: &[u8],
     wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,
     first: Option<&First>,
 ) -> std::result::Result<(), Wrong> {
-    let mut wanted: Vec<(&Feature, &mut [u8], Option<Message<'_>>)> = wanted.map(|(feature, out)| (feature, out, None)).collect();
+    let mut wanted: Vec<(&Feature, &mut [u8], Option<Message<'_>>)> =
+        wanted.map(|(feature, out)| (feature, out, None)).collect();
     let besides = features(record, |name, value| {
         match wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
             Some((_, _, found)) => *found = Some(value),
@@ -412,16 +449,26 @@ pub(crate) fn read<'a>(
     })?;
     first.map_or(Ok(()), |first| first.check_besides(besides))?;
     for (feature, out, found) in wanted {
-        let Some(value) = found else { return Err(wrong(0, format!("feature {:?} is missing", feature.name))) };
+        let Some(value) = found else {
+            return Err(wrong(0, format!("feature {:?} is missing", feature.name)));
+        };
         read_feature(feature, value, out)?;
     }
     Ok(())
 }
 
-fn read_feature(feature: &Feature, value: Message<'_>, out: &mut [u8]) -> std::result::Result<(), Wrong> {
+fn read_feature(
+    feature: &Feature,
+    value: Message<'_>,
+    out: &mut [u8],
+) -> std::result::Result<(), Wrong> {
     let found = kind(value)?;
     let as_first = |what: String| {
-        let what = format!("feature {:?} has {what}, where the first record has {}", feature.name, feature.describe());
+        let what = format!(
+            "feature {:?} has {what}, where the first record has {}",
+            feature.name,
+            feature.describe()
+        );
         wrong(value.at, format!("{what}: features that are arrays are alike in every record"))
     };
     if found != Some(feature.kind) {
@@ -432,13 +479,17 @@ fn read_feature(feature: &Feature, value: Message<'_>, out: &mut [u8]) -> std::r
     let mut count = 0;
     items(value, feature.kind, |item| {
         count += 1;
-        let Some((slot, later)) = std::mem::take(&mut rest).split_at_mut_checked(size).filter(|_| count <= feature.count) else {
+        let Some((slot, later)) =
+            std::mem::take(&mut rest).split_at_mut_checked(size).filter(|_| count <= feature.count)
+        else {
             return Ok(()); // more than there should be: they are still to be counted
         };
         rest = later;
         match item {
             Item::Bytes(bytes) if bytes.len() == size => slot.copy_from_slice(bytes),
-            Item::Bytes(bytes) => return Err(as_first(format!("a byte string of length {}", bytes.len()))),
+            Item::Bytes(bytes) => {
+                return Err(as_first(format!("a byte string of length {}", bytes.len())));
+            }
             Item::Float(bytes) => slot.copy_from_slice(&f32::from_le_bytes(bytes).to_ne_bytes()),
             Item::Int(value) => slot.copy_from_slice(&value.to_ne_bytes()),
         }
@@ -456,5 +507,9 @@ fn read_feature(feature: &Feature, value: Message<'_>, out: &mut [u8]) -> std::r
 /// The error of a record, whose bytes start at `start` of the file.
 pub(crate) fn in_record(wrong: Wrong, record: u64, start: u64) -> Error {
     let what = format!("record {record}: {}", wrong.what);
-    Error::Malformed { format: "tf.train.Example", offset: start.saturating_add(wrong.at as u64), what }
+    Error::Malformed {
+        format: "tf.train.Example",
+        offset: start.saturating_add(wrong.at as u64),
+        what,
+    }
 }

@@ -1,8 +1,9 @@
 //! A file that goes to the disk while it is written.
 //!
 //! # Rationale
-//! What is written stays in the system's cache until it is synced, and then all of it is waited for. Here the disk begins with the first
-//! part while the next is copied into the cache, and little is left for the sync (W8).
+//! What is written stays in the system's cache until it is synced, and then all of it is waited
+//! for. Here the disk begins with the first part while the next is copied into the cache, and
+//! little is left for the sync (W8).
 
 use crate::direct::writeback;
 use std::borrow::Borrow;

@@ -1,8 +1,8 @@
 //! `.npz`: a zip archive of `.npy` files, each an array with a name.
 //!
-//! Members that are stored lie in the file as they are, and are read where they lie. Those that are deflated are inflated into memory,
-//! their checksum verified. Of stored ones the checksum is verified by [`crate::Arrays::verify`] alone: it would have to read all of
-//! them.
+//! Members that are stored lie in the file as they are, and are read where they lie. Those that are
+//! deflated are inflated into memory, their checksum verified. Of stored ones the checksum is
+//! verified by [`crate::Arrays::verify`] alone: it would have to read all of them.
 
 use super::replace::io;
 use super::section::{Section, fill, ours};
@@ -25,8 +25,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 const FORMAT: &str = "npz";
 
-/// Bytes in the archive of the largest member that is read whole and inflated at once, which is faster than as a stream and takes these
-/// bytes of memory besides.
+/// Bytes in the archive of the largest member that is read whole and inflated at once, which is
+/// faster than as a stream and takes these bytes of memory besides.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
 /// One array in the archive.
@@ -46,12 +46,14 @@ pub(crate) struct Archive {
     pub(crate) left_out: Vec<(String, String)>,
 }
 
-/// What an archive holds. A member is an array if its name ends in `.npy` or it begins as such a file, as for NumPy. Unless the user `said`
-/// that it is an `.npz`, one of another kind that happens to be a zip archive is refused.
+/// What an archive holds. A member is an array if its name ends in `.npy` or it begins as such a
+/// file, as for NumPy. Unless the user `said` that it is an `.npz`, one of another kind that
+/// happens to be a zip archive is refused.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is no zip archive, if arrays are encrypted or compressed in another way than by deflate, if two members
-/// have the same name, or if one is described in two ways; or if it holds other things and no array; [`Error::WrongLength`] if it is truncated.
+/// [`Error::Malformed`] if the file is no zip archive, if arrays are encrypted or compressed in
+/// another way than by deflate, if two members have the same name, or if one is described in two
+/// ways; or if it holds other things and no array; [`Error::WrongLength`] if it is truncated.
 pub(crate) fn members(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
     directory(file, said).map_err(|error| error.in_file(file.path()))
 }
@@ -69,7 +71,9 @@ fn directory(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
         let npy = entry.name.strip_suffix(".npy");
         if npy.is_none() && !entry.begins(file, b"\x93NUMPY")? {
             let why = match &entry.method {
-                Method::Other(how) => format!("{how}, and its name does not say that it is an array"),
+                Method::Other(how) => {
+                    format!("{how}, and its name does not say that it is an array")
+                }
                 _ => "not an array: it does not begin as a .npy file does".into(),
             };
             archive.left_out.push((entry.name.clone(), why));
@@ -80,15 +84,27 @@ fn directory(file: &Arc<DataFile>, said: bool) -> Result<Archive> {
         if let Method::Other(how) = &entry.method {
             return Err(malformed(
                 entry.start,
-                format!("{name} is {how}; deflated and stored members are read. Save it again with NumPy."),
+                format!(
+                    "{name} is {how}; deflated and stored members are read. Save it again with \
+                    NumPy."
+                ),
             ));
         }
-        archive.members.push(Member { file: Arc::clone(file), name: name.to_owned(), entry: entry.clone() });
+        archive.members.push(Member {
+            file: Arc::clone(file),
+            name: name.to_owned(),
+            entry: entry.clone(),
+        });
     }
     if archive.members.is_empty() && !entries.is_empty() {
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).take(5).collect();
         let what = kind.map_or_else(
-            || format!("a zip archive without arrays: it holds {names:?}. Unpack it, and open what is in it."),
+            || {
+                format!(
+                    "a zip archive without arrays: it holds {names:?}. Unpack it, and open \
+                what is in it."
+                )
+            },
             String::from,
         );
         return Err(wrong(what));
@@ -103,21 +119,32 @@ fn other_kind<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'stat
     let starts = |start: &str| any(&|name| name.starts_with(start));
     match () {
         () if any(&|name| name == "data.pkl" || name.ends_with("/data.pkl")) => Some(
-            "a PyTorch file, which is a pickle in a zip archive. Load it with torch.load(path, weights_only=True), and save its tensors as \
+            "a PyTorch file, which is a pickle in a zip archive. Load it with torch.load(path, \
+            weights_only=True), and save its tensors as \
              .safetensors or .npz.",
         ),
-        () if has("[Content_Types].xml") && starts("xl/") => Some("an Excel workbook. Read it with pandas.read_excel."),
+        () if has("[Content_Types].xml") && starts("xl/") => {
+            Some("an Excel workbook. Read it with pandas.read_excel.")
+        }
         () if has("[Content_Types].xml") => Some("an Office document, not an archive of arrays."),
         () if has("content.xml") && has("mimetype") => {
             Some("an OpenDocument file. Read a table with pandas.read_excel(path, engine=\"odf\").")
         }
-        () if has("model.weights.h5") || (has("config.json") && has("metadata.json")) => {
-            Some("a Keras model. Load it with keras.saving.load_model, and save its weights as .npz.")
+        () if has("model.weights.h5") || (has("config.json") && has("metadata.json")) => Some(
+            "a Keras model. Load it with keras.saving.load_model, and save its weights as .npz.",
+        ),
+        () if any(&|name| name.ends_with(".dist-info/WHEEL")) => {
+            Some("a Python wheel. Install it with pip.")
         }
-        () if any(&|name| name.ends_with(".dist-info/WHEEL")) => Some("a Python wheel. Install it with pip."),
         () if has("META-INF/MANIFEST.MF") => Some("a Java archive, not an archive of arrays."),
-        () if any(&|name| matches!(name.rsplit('/').next(), Some(".zarray" | ".zgroup" | "zarr.json"))) => {
-            Some("a zipped Zarr store. Open it with zarr, and pass its arrays to from_tensor_slices or save.")
+        () if any(&|name| {
+            matches!(name.rsplit('/').next(), Some(".zarray" | ".zgroup" | "zarr.json"))
+        }) =>
+        {
+            Some(
+                "a zipped Zarr store. Open it with zarr, and pass its arrays to \
+                from_tensor_slices or save.",
+            )
         }
         () => None,
     }
@@ -150,16 +177,24 @@ impl Member {
         if self.is_deflated() {
             return Ok(None);
         }
-        let header = self.header(&mut Section::new(&self.file, self.entry.start, self.entry.stored))?;
+        let header =
+            self.header(&mut Section::new(&self.file, self.entry.start, self.entry.stored))?;
         let offset = self.entry.start + header.data_offset as u64;
         let (dtype, order, layout) = (header.dtype, header.order, header.layout);
-        Located { format: FORMAT, file: Arc::clone(&self.file), offset, dtype, order, layout }.checked().map(Some)
+        Located { format: FORMAT, file: Arc::clone(&self.file), offset, dtype, order, layout }
+            .checked()
+            .map(Some)
     }
 
     fn header(&self, stream: &mut dyn Read) -> Result<Header> {
-        let header = npy::read_header(stream, |error| self.damaged(&error)).map_err(|error| error.in_file(&self.path()))?;
+        let header = npy::read_header(stream, |error| self.damaged(&error))
+            .map_err(|error| error.in_file(&self.path()))?;
         if header.file_len() > self.entry.size {
-            let wrong = Error::WrongLength { format: "npy", expected: header.file_len(), actual: self.entry.size };
+            let wrong = Error::WrongLength {
+                format: "npy",
+                expected: header.file_len(),
+                actual: self.entry.size,
+            };
             return Err(wrong.in_file(&self.path()));
         }
         Ok(header)
@@ -172,10 +207,15 @@ impl Member {
     /// The array, inflated.
     ///
     /// # Errors
-    /// What is wrong with its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if it does to another size;
-    /// [`Error::Checksum`]; [`Error::Allocation`].
+    /// What is wrong with its header; [`Error::Malformed`] if it does not inflate,
+    /// [`Error::WrongLength`] if it does to another size; [`Error::Checksum`];
+    /// [`Error::Allocation`].
     pub(crate) fn inflate(&self) -> Result<Tensor> {
-        if self.is_deflated() && self.entry.stored <= MOST_AT_ONCE { self.inflate_at_once() } else { self.inflate_stream() }
+        if self.is_deflated() && self.entry.stored <= MOST_AT_ONCE {
+            self.inflate_at_once()
+        } else {
+            self.inflate_stream()
+        }
     }
 
     fn inflate_at_once(&self) -> Result<Tensor> {
@@ -183,14 +223,19 @@ impl Member {
         let mut deflated = pool::take(stored)?;
         self.file.read_exact_at(self.entry.start, deflated.as_mut_slice())?;
         let mut buffer = pool::take(size)?;
-        match Decompressor::new().deflate_decompress(deflated.as_mut_slice(), buffer.as_mut_slice()) {
+        match Decompressor::new().deflate_decompress(deflated.as_mut_slice(), buffer.as_mut_slice())
+        {
             Ok(len) if len == size => {}
             Ok(len) => return Err(self.another_size(len as u64)),
-            Err(DecompressionError::InsufficientSpace) => return Err(self.another_size(self.entry.size.saturating_add(1))),
+            Err(DecompressionError::InsufficientSpace) => {
+                return Err(self.another_size(self.entry.size.saturating_add(1)));
+            }
             Err(DecompressionError::BadData) => {
-                return Err(
-                    malformed(self.entry.start, "the member cannot be inflated: it is no deflate stream").in_file(&self.path())
-                );
+                return Err(malformed(
+                    self.entry.start,
+                    "the member cannot be inflated: it is no deflate stream",
+                )
+                .in_file(&self.path()));
             }
         }
         let header = self.header(&mut &*buffer.as_mut_slice())?;
@@ -203,7 +248,9 @@ impl Member {
         let header = self.header(&mut stream)?;
         let mut buffer = pool::take(header.layout.nbytes())?;
         let path = self.path();
-        if !fill(&mut stream, buffer.as_mut_slice(), |error| self.damaged(&error)).map_err(|error| error.in_file(&path))? {
+        if !fill(&mut stream, buffer.as_mut_slice(), |error| self.damaged(&error))
+            .map_err(|error| error.in_file(&path))?
+        {
             return Err(self.another_size(stream.read));
         }
         self.finish(stream, &Stop::default())?;
@@ -246,9 +293,15 @@ impl Member {
     }
 
     fn stream(&self) -> Summed<Box<dyn Read + Send>> {
-        let section = BufReader::with_capacity(256 << 10, Section::new(&self.file, self.entry.start, self.entry.stored));
-        let stream: Box<dyn Read + Send> =
-            if self.is_deflated() { Box::new(DeflateDecoder::new(section)) } else { Box::new(section) };
+        let section = BufReader::with_capacity(
+            256 << 10,
+            Section::new(&self.file, self.entry.start, self.entry.stored),
+        );
+        let stream: Box<dyn Read + Send> = if self.is_deflated() {
+            Box::new(DeflateDecoder::new(section))
+        } else {
+            Box::new(section)
+        };
         Summed { stream, hasher: crc32fast::Hasher::new(), read: 0 }
     }
 
@@ -261,7 +314,9 @@ impl Member {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ours(error, |error| self.damaged(&error)).in_file(&self.path())),
+                Err(error) => {
+                    return Err(ours(error, |error| self.damaged(&error)).in_file(&self.path()));
+                }
             }
         }
         if stream.read != self.entry.size {
@@ -274,12 +329,18 @@ impl Member {
         if actual == self.entry.crc {
             return Ok(());
         }
-        let wrong = Error::Checksum { format: FORMAT, offset: self.entry.start, expected: self.entry.crc, actual };
+        let wrong = Error::Checksum {
+            format: FORMAT,
+            offset: self.entry.start,
+            expected: self.entry.crc,
+            actual,
+        };
         Err(wrong.in_file(&self.path()))
     }
 
     fn another_size(&self, actual: u64) -> Error {
-        Error::WrongLength { format: FORMAT, expected: self.entry.size, actual }.in_file(&self.path())
+        Error::WrongLength { format: FORMAT, expected: self.entry.size, actual }
+            .in_file(&self.path())
     }
 }
 
@@ -300,7 +361,8 @@ impl RowStream {
     /// As [`Member::inflate`], less that of the checksum.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         let member = &self.member;
-        let filled = fill(&mut self.stream, out, |error| member.damaged(&error)).map_err(|error| error.in_file(&member.path()))?;
+        let filled = fill(&mut self.stream, out, |error| member.damaged(&error))
+            .map_err(|error| error.in_file(&member.path()))?;
         if filled { Ok(()) } else { Err(member.another_size(self.stream.read)) }
     }
 
@@ -331,8 +393,14 @@ impl<R: Read> Read for Summed<R> {
 
 /// Writes an archive.
 ///
-/// Members that are stored start at a multiple of 64 bytes, and so do their elements: they can be mapped and shared.
-pub(super) fn write(file: &mut (impl Write + Seek + Send), path: &Path, arrays: &[(&str, &Array)], compress: bool) -> Result<()> {
+/// Members that are stored start at a multiple of 64 bytes, and so do their elements: they can be
+/// mapped and shared.
+pub(super) fn write(
+    file: &mut (impl Write + Seek + Send),
+    path: &Path,
+    arrays: &[(&str, &Array)],
+    compress: bool,
+) -> Result<()> {
     if compress && arrays.iter().all(|(name, _)| deflate::can_name(name)) {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         return deflate::write(file, path, arrays, threads);
@@ -346,14 +414,18 @@ pub(super) fn write(file: &mut (impl Write + Seek + Send), path: &Path, arrays: 
     for (name, array) in arrays {
         // What 32 bits hold, less more than any header of .npy.
         let large = array.nbytes() as u64 >= u64::from(u32::MAX) - (1 << 20);
-        let options = SimpleFileOptions::default().compression_method(method).large_file(large).with_alignment(64);
+        let options = SimpleFileOptions::default()
+            .compression_method(method)
+            .large_file(large)
+            .with_alignment(64);
         archive.start_file(format!("{name}.npy"), options).map_err(wrong)?;
         npy::write(array, |bytes| archive.write_all(bytes).map_err(io("write", path)))?;
     }
     archive.finish().map_err(wrong).map(drop)
 }
 
-/// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive, and would say on stderr that it cannot.
+/// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive,
+/// and would say on stderr that it cannot.
 struct Once<'a, F> {
     file: &'a mut F,
     /// Since the error: where the file would be.
@@ -416,7 +488,9 @@ mod tests {
         let array = Array::try_from(Tensor::from_vec(values, &[3000]).unwrap()).unwrap();
         crate::save_arrays(&path, &[("x", array)], None, true).unwrap();
         let good = std::fs::read(&path).unwrap();
-        let expected = outcome(members(&DataFile::open(&path).unwrap(), false).unwrap().members[0].inflate_stream());
+        let expected = outcome(
+            members(&DataFile::open(&path).unwrap(), false).unwrap().members[0].inflate_stream(),
+        );
         assert_eq!(expected.as_ref().map(Vec::len), Ok(24_000));
         let mut refused = 0;
         for at in 0..=good.len() {
@@ -427,10 +501,15 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let Ok(found) = members(&DataFile::open(&path).unwrap(), false) else { continue };
             for member in found.members.iter().filter(|member| member.is_deflated()) {
-                let (whole, stream) = (outcome(member.inflate_at_once()), outcome(member.inflate_stream()));
+                let (whole, stream) =
+                    (outcome(member.inflate_at_once()), outcome(member.inflate_stream()));
                 refused += u32::from(whole.is_err());
                 assert_eq!(whole.is_ok(), stream.is_ok(), "byte {at}: {whole:?}, {stream:?}");
-                assert!(whole.as_ref().is_ok_and(|whole| stream.as_ref() == Ok(whole)) || whole.is_err(), "byte {at}");
+                assert!(
+                    whole.as_ref().is_ok_and(|whole| stream.as_ref() == Ok(whole))
+                        || whole.is_err(),
+                    "byte {at}"
+                );
             }
         }
         assert!(refused > 100, "{refused} of {}", good.len());

@@ -1,4 +1,5 @@
-//! Opening files that have to be regular ones: nothing waits for a pipe's other end, and nothing of another's is written to.
+//! Opening files that have to be regular ones: nothing waits for a pipe's other end, and nothing of
+//! another's is written to.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
@@ -7,9 +8,11 @@ use std::path::Path;
 /// Opens a regular file to read; a symbolic link is followed.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::IsADirectory`]; [`ErrorKind::InvalidInput`] for what is neither.
+/// What the system says; [`ErrorKind::IsADirectory`]; [`ErrorKind::InvalidInput`] for what is
+/// neither.
 pub(crate) fn open_to_read(path: &Path) -> Result<File> {
-    // Opening some devices has an effect, so what is there is looked at before it is opened, and again after.
+    // Opening some devices has an effect, so what is there is looked at before it is opened, and
+    // again after.
     check_regular(&fs::metadata(path)?)?;
     let file = platform::open(path, OpenOptions::new().read(true), false)?;
     check_regular(&file.metadata()?)?;
@@ -17,11 +20,11 @@ pub(crate) fn open_to_read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file that this library keeps beside others (one that is begun and not yet whole, a list of what is finished) to read and to write,
-/// and with `create` makes it. What is in it stays.
+/// Opens a file that this library keeps beside others (one that is begun and not yet whole, a list
+/// of what is finished) to read and to write, and with `create` makes it. What is in it stays.
 ///
-/// Nothing but a regular file with one name is opened: a symbolic link, another name of a file or a pipe that took the place would lead the
-/// writer elsewhere.
+/// Nothing but a regular file with one name is opened: a symbolic link, another name of a file or a
+/// pipe that took the place would lead the writer elsewhere.
 ///
 /// # Errors
 /// What the system says; [`ErrorKind::InvalidInput`] for anything else of that name.
@@ -31,7 +34,11 @@ pub fn open_beside(path: &Path, create: bool) -> Result<File> {
         Err(error) if error.kind() == ErrorKind::NotFound && create => {}
         Err(error) => return Err(error),
     }
-    let file = platform::open(path, OpenOptions::new().read(true).write(true).create(create).truncate(false), true)?;
+    let file = platform::open(
+        path,
+        OpenOptions::new().read(true).write(true).create(create).truncate(false),
+        true,
+    )?;
     check_own(&file.metadata()?)?;
     platform::blocking(&file)?;
     Ok(file)
@@ -41,17 +48,25 @@ fn check_regular(metadata: &Metadata) -> Result<()> {
     if metadata.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
-    if metadata.is_file() { Ok(()) } else { Err(other(&format!("not a regular file, but {}", kind(metadata)))) }
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(other(&format!("not a regular file, but {}", kind(metadata))))
+    }
 }
 
 fn check_own(metadata: &Metadata) -> Result<()> {
     if !metadata.is_file() {
-        return Err(other(&format!("{} has the name of a file that tensorferry keeps here. Remove it.", kind(metadata))));
+        return Err(other(&format!(
+            "{} has the name of a file that tensorferry keeps here. Remove it.",
+            kind(metadata)
+        )));
     }
     // One that was removed meanwhile has none.
     if platform::names(metadata) > 1 {
         return Err(other(
-            "a file with another name, too (a hard link), has the name of one that tensorferry keeps here. Remove it.",
+            "a file with another name, too (a hard link), has the name of one that tensorferry \
+            keeps here. Remove it.",
         ));
     }
     Ok(())
@@ -76,14 +91,19 @@ mod platform {
     use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
     use std::path::Path;
 
-    /// Opens a file without waiting for the other end of a pipe; if `own`, without following a symbolic link.
+    /// Opens a file without waiting for the other end of a pipe; if `own`, without following a
+    /// symbolic link.
     #[cfg(target_os = "linux")]
     pub(super) fn open(path: &Path, options: &mut OpenOptions, own: bool) -> Result<File> {
         use rustix::fs::OFlags;
         let follow = if own { OFlags::NOFOLLOW } else { OFlags::empty() };
         match options.custom_flags((OFlags::NONBLOCK | follow).bits().cast_signed()).open(path) {
-            Err(error) if own && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                Err(super::other("a symbolic link has the name of a file that tensorferry keeps here. Remove it."))
+            Err(error)
+                if own && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
+            {
+                Err(super::other(
+                    "a symbolic link has the name of a file that tensorferry keeps here. Remove it.",
+                ))
             }
             other => other,
         }
@@ -94,7 +114,8 @@ mod platform {
         options.open(path)
     }
 
-    /// Reads of a file may wait again: asynchronous ones of some file systems would be refused instead.
+    /// Reads of a file may wait again: asynchronous ones of some file systems would be refused
+    /// instead.
     #[cfg(target_os = "linux")]
     pub(super) fn blocking(file: &File) -> Result<()> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

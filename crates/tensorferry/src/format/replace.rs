@@ -1,8 +1,9 @@
 //! Writing a file so that its name always stands for a whole one: the old or the new.
 //!
 //! # Rationale
-//! What is not whole yet is in a file beside it, whose name tells whose it is to be, and which is locked by whoever writes it. The system
-//! takes the lock off when that process ends, however it ends: a file that can be locked is nobody's any more.
+//! What is not whole yet is in a file beside it, whose name tells whose it is to be, and which is
+//! locked by whoever writes it. The system takes the lock off when that process ends, however it
+//! ends: a file that can be locked is nobody's any more.
 
 use super::flowing::Flowing;
 use super::foreign::not_a_path;
@@ -30,30 +31,38 @@ fn plain(error: io::Error) -> io::Error {
         return error;
     }
     let said = error.to_string();
-    let number = said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let number =
+        said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
     number.map_or(error, io::Error::from_raw_os_error)
 }
 
-/// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames it to `path`. If anything fails
-/// before the renaming, whatever had that name keeps it, and the temporary file is removed.
+/// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames
+/// it to `path`. If anything fails before the renaming, whatever had that name keeps it, and the
+/// temporary file is removed.
 ///
-/// The file gets the permissions of an ordinary new one. A symbolic link is followed: what it points to is replaced.
-pub(super) fn replace(path: &Path, write: impl FnOnce(&mut Flowing<&File>) -> Result<()>) -> Result<()> {
+/// The file gets the permissions of an ordinary new one. A symbolic link is followed: what it
+/// points to is replaced.
+pub(super) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut Flowing<&File>) -> Result<()>,
+) -> Result<()> {
     replace_as_it_is(path, |file| write(&mut Flowing::new(file)))
 }
 
 fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let target = target(path)?;
     let directory = directory(&target);
-    let mut file = create(directory, target.file_name().unwrap_or_default()).map_err(io("create a temporary file beside", path))?;
+    let mut file = create(directory, target.file_name().unwrap_or_default())
+        .map_err(io("create a temporary file beside", path))?;
     write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(io("sync", path))?;
     file.persist(&target).map_err(|error| io("rename to", path)(error.error))?;
     sync_directory(directory).map_err(io("sync the directory of", path))
 }
 
-/// Writes a file of any kind as [`crate::save`] does: `write` fills a temporary file beside it, which is brought to the disk and takes the
-/// name. If anything fails, whatever had the name keeps it.
+/// Writes a file of any kind as [`crate::save`] does: `write` fills a temporary file beside it,
+/// which is brought to the disk and takes the name. If anything fails, whatever had the name keeps
+/// it.
 ///
 /// ```
 /// use std::io::Write;
@@ -68,12 +77,16 @@ fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn replace_file(path: impl AsRef<Path>, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+pub fn replace_file(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
     let path = path.as_ref();
     replace_as_it_is(path, |file| write(file).map_err(io("write", path)))
 }
 
-/// Whether a file of that name could be written, as [`replace_file`] does: the folder is there, and files can be made in it.
+/// Whether a file of that name could be written, as [`replace_file`] does: the folder is there, and
+/// files can be made in it.
 ///
 /// # Errors
 /// [`Error::Io`] if not.
@@ -87,11 +100,15 @@ pub fn can_replace(path: impl AsRef<Path>) -> Result<()> {
 /// What the renaming is to replace.
 pub(super) fn target(path: &Path) -> Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => fs::canonicalize(path).map_err(io("follow", path))?,
+        Ok(metadata) if metadata.is_symlink() => {
+            fs::canonicalize(path).map_err(io("follow", path))?
+        }
         _ => path.to_owned(),
     };
     match fs::metadata(&target) {
-        Ok(metadata) if metadata.is_dir() => Err(io("replace", path)(ErrorKind::IsADirectory.into())),
+        Ok(metadata) if metadata.is_dir() => {
+            Err(io("replace", path)(ErrorKind::IsADirectory.into()))
+        }
         // Renaming over /dev/null would remove it for everyone.
         Ok(metadata) if !metadata.is_file() => {
             Err(io("replace", path)(io::Error::new(ErrorKind::InvalidInput, "not a regular file")))
@@ -134,7 +151,8 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask, which the system takes off
+        // less the umask, which the system takes off
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
     loop {
         let file = builder.tempfile_in(directory)?;
@@ -148,15 +166,18 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     }
 }
 
-/// The file that is written in several goes before it becomes `target`, locked: what a process before has written of it is in it.
+/// The file that is written in several goes before it becomes `target`, locked: what a process
+/// before has written of it is in it.
 pub(super) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = prefix(target.file_name().unwrap_or_default());
     name.push("resume"); // as long as what is random elsewhere, so that it is found as a leftover
     name.push(SUFFIX);
     let path = directory(target).join(name);
     loop {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = open_beside(&path, true).map_err(|error| if error.raw_os_error().is_some() { error } else { named(error) })?;
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = open_beside(&path, true)
+            .map_err(|error| if error.raw_os_error().is_some() { error } else { named(error) })?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(ErrorKind::WouldBlock, "another process is writing it"));
@@ -168,8 +189,8 @@ pub(super) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// Removes what processes that were killed while they wrote the file at `path` have left beside it, and says how many files that were.
-/// What another process is writing just now stays.
+/// Removes what processes that were killed while they wrote the file at `path` have left beside it,
+/// and says how many files that were. What another process is writing just now stays.
 ///
 /// # Errors
 /// [`Error::Io`] if the directory cannot be read or a leftover not be removed.
@@ -187,7 +208,9 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
         let name = entry.file_name();
         let random = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
         let random = random.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
-        if random.is_none_or(|random| random.len() != RANDOM) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if random.is_none_or(|random| random.len() != RANDOM)
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
             continue;
         }
         let path = entry.path();
@@ -215,7 +238,9 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     }
     match File::open(directory)?.sync_all() {
         // Some network and FUSE filesystems have no such operation.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -225,7 +250,9 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.collect();
         names.sort_unstable();
         names
@@ -242,7 +269,10 @@ mod tests {
             "a.npy",
             "b.npy",
         ];
-        for name in others.iter().chain(&[".tensorferry-a.npy-aBc123.part", ".tensorferry-a.npy-ABCDEF.part"]) {
+        for name in others
+            .iter()
+            .chain(&[".tensorferry-a.npy-aBc123.part", ".tensorferry-a.npy-ABCDEF.part"])
+        {
             fs::write(directory.path().join(name), "half").unwrap();
         }
         fs::create_dir(directory.path().join(".tensorferry-a.npy-folder.part")).unwrap();

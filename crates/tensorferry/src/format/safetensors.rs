@@ -17,13 +17,15 @@ const PREFIX: u64 = 8;
 const MAX_HEADER: u64 = 100_000_000;
 
 /// The byte order of the format.
-const LITTLE: ByteOrder = if cfg!(target_endian = "little") { ByteOrder::Native } else { ByteOrder::Swapped };
+const LITTLE: ByteOrder =
+    if cfg!(target_endian = "little") { ByteOrder::Native } else { ByteOrder::Swapped };
 
 type Place = std::result::Result<Located, Foreign>;
 
 /// What a file holds.
 pub(crate) struct Contents {
-    /// The names and where their arrays lie, in the order in which they lie. Arrays of dtypes that tensors do not share are [`Foreign`].
+    /// The names and where their arrays lie, in the order in which they lie. Arrays of dtypes that
+    /// tensors do not share are [`Foreign`].
     pub(crate) arrays: Vec<(String, Place)>,
     /// What the header says besides: `__metadata__`.
     pub(crate) metadata: BTreeMap<String, String>,
@@ -32,7 +34,8 @@ pub(crate) struct Contents {
 /// What a file holds, less the elements.
 ///
 /// # Errors
-/// [`Error::Malformed`]; [`Error::WrongLength`] if the arrays are not all there, or are not all that is.
+/// [`Error::Malformed`]; [`Error::WrongLength`] if the arrays are not all there, or are not all
+/// that is.
 pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Contents> {
     read(file).map_err(|error| error.in_file(file.path()))
 }
@@ -50,7 +53,10 @@ fn read(file: &Arc<DataFile>) -> Result<Contents> {
         return Err(Error::WrongLength { format: FORMAT, expected: PREFIX, actual: file.len() });
     };
     if len > MAX_HEADER {
-        return Err(malformed(0, format!("a header of {len} bytes; at most {MAX_HEADER} are read")));
+        return Err(malformed(
+            0,
+            format!("a header of {len} bytes; at most {MAX_HEADER} are read"),
+        ));
     }
     let data = PREFIX + len;
     if data > file.len() {
@@ -70,20 +76,38 @@ fn read(file: &Arc<DataFile>) -> Result<Contents> {
             Some((_, dtype)) => {
                 let layout = Layout::contiguous(&info.shape, dtype.size())?;
                 let order = if dtype.size() == 1 { ByteOrder::Native } else { LITTLE };
-                Ok(Located { format: FORMAT, file: Arc::clone(file), offset, dtype: *dtype, order, layout }.checked()?)
+                Ok(Located {
+                    format: FORMAT,
+                    file: Arc::clone(file),
+                    offset,
+                    dtype: *dtype,
+                    order,
+                    layout,
+                }
+                .checked()?)
             }
-            None => Err(Foreign { file: Arc::clone(file), place: "safetensors header", descr: info.dtype.to_string() }),
+            None => Err(Foreign {
+                file: Arc::clone(file),
+                place: "safetensors header",
+                descr: info.dtype.to_string(),
+            }),
         };
         arrays.push((name, place));
     }
-    let metadata = metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata = metadata
+        .metadata()
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     Ok(Contents { arrays, metadata })
 }
 
 /// The header's text, every offset in it compared with shape and dtype.
 fn parse(header: &[u8]) -> Result<Metadata> {
-    let text =
-        std::str::from_utf8(header).map_err(|error| malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8"))?;
+    let text = std::str::from_utf8(header).map_err(|error| {
+        malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8")
+    })?;
     if !text.starts_with('{') {
         return Err(malformed(PREFIX, "no .safetensors file: its header is no JSON object"));
     }
@@ -115,8 +139,12 @@ const DTYPES: [(Dtype, DType); 14] = [
 /// The start of a file of these arrays, and the order in which they are to follow it.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a name that is not an array's.
-pub(super) fn header(arrays: &[(&str, &Array)], metadata: &BTreeMap<String, String>) -> Result<(Vec<u8>, Vec<usize>)> {
+/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a name that is not an
+/// array's.
+pub(super) fn header(
+    arrays: &[(&str, &Array)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Vec<u8>, Vec<usize>)> {
     let mut order = (0..arrays.len()).collect::<Vec<_>>();
     let mut dtypes = Vec::with_capacity(arrays.len());
     for (name, array) in arrays {
@@ -132,14 +160,20 @@ pub(super) fn header(arrays: &[(&str, &Array)], metadata: &BTreeMap<String, Stri
         };
         dtypes.push(*theirs);
     }
-    // As the reference implementation: the largest alignment first, so that all arrays are aligned for their dtype.
+    // As the reference implementation: the largest alignment first, so that all arrays are aligned
+    // for their dtype.
     order.sort_by(|&a, &b| dtypes[b].cmp(&dtypes[a]).then(arrays[a].0.cmp(arrays[b].0)));
     let (mut start, mut infos) = (0_usize, Vec::with_capacity(arrays.len()));
     for &at in &order {
         let (name, array) = arrays[at];
-        let end =
-            start.checked_add(array.nbytes()).ok_or_else(|| Error::SizeOverflow { shape: array.shape().into(), itemsize: 1 })?;
-        let info = TensorInfo { dtype: dtypes[at], shape: array.shape().to_vec(), data_offsets: (start, end) };
+        let end = start
+            .checked_add(array.nbytes())
+            .ok_or_else(|| Error::SizeOverflow { shape: array.shape().into(), itemsize: 1 })?;
+        let info = TensorInfo {
+            dtype: dtypes[at],
+            shape: array.shape().to_vec(),
+            data_offsets: (start, end),
+        };
         infos.push((name.to_owned(), info));
         start = end;
     }
@@ -153,10 +187,14 @@ pub(super) fn header(arrays: &[(&str, &Array)], metadata: &BTreeMap<String, Stri
         let comma = if infos_are_none { "" } else { "," };
         text.splice(1..1, format!("\"__metadata__\":{kept}{comma}").into_bytes());
         if text.len() as u64 > MAX_HEADER {
-            return Err(wrong(format!("the metadata are {} bytes; a .safetensors header has at most {MAX_HEADER}", kept.len())));
+            return Err(wrong(format!(
+                "the metadata are {} bytes; a .safetensors header has at most {MAX_HEADER}",
+                kept.len()
+            )));
         }
     }
-    // The first array starts at a multiple of 64 bytes, as frameworks want it. Spaces are what a header may end with.
+    // The first array starts at a multiple of 64 bytes, as frameworks want it. Spaces are what a
+    // header may end with.
     let padded = (text.len() + 8).next_multiple_of(ALIGNMENT) - 8;
     text.resize(padded, b' ');
     let mut header = (padded as u64).to_le_bytes().to_vec();

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-/// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record. Without a `format`, the extension says
-/// which.
+/// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
+/// Without a `format`, the extension says which.
 ///
-/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take the name: a reader sees the old file
-/// or the new, and if anything fails the old one stays. An opened array is read and written some MiB at a time.
+/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
+/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
+/// opened array is read and written some MiB at a time.
 ///
 /// ```
 /// use tensorferry::{Array, Mode, Tensor, open, save};
@@ -26,8 +27,8 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if the format is not said or holds arrays by name; what reading the
-/// array fails with; [`Error::UnsupportedDType`].
+/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if the format is not said or
+/// holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
@@ -38,21 +39,24 @@ pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Re
             Format::Raw => blocks::of_array(array, write),
             Format::TfRecord | Format::TfRecordBytes => tfrecord::write(array, &mut write),
             Format::Npz | Format::SafeTensors => {
-                let what = format!("{format} files hold arrays by name. Give the array a name: save_arrays.");
+                let what = format!(
+                    "{format} files hold arrays by name. Give the array a name: save_arrays."
+                );
                 Err(Error::Argument { stage: "save", what })
             }
         }
     })
 }
 
-/// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all arrays is a `tf.train.Example`. Without a
-/// `format`, the extension says which. `compress` deflates the members of an `.npz`.
+/// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all
+/// arrays is a `tf.train.Example`. Without a `format`, the extension says which. `compress`
+/// deflates the members of an `.npz`.
 ///
 /// The file is replaced as [`save`] does.
 ///
 /// # Errors
-/// As [`save`]; [`Error::Argument`] for names that a format cannot have or that stand twice, for rows of TFRecord whose numbers differ,
-/// and if another format than `.npz` is to be compressed.
+/// As [`save`]; [`Error::Argument`] for names that a format cannot have or that stand twice, for
+/// rows of TFRecord whose numbers differ, and if another format than `.npz` is to be compressed.
 pub fn save_arrays<N: AsRef<str>>(
     path: impl AsRef<Path>,
     arrays: &[(N, Array)],
@@ -87,7 +91,8 @@ pub fn save_arrays_with<N: AsRef<str>>(
 ) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
-    let arrays: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
+    let arrays: Vec<(&str, &Array)> =
+        arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
     let wrong = |what: String| Err(Error::Argument { stage: "save", what });
     let mut names: Vec<&str> = arrays.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
@@ -112,11 +117,14 @@ pub fn save_arrays_with<N: AsRef<str>>(
         }
         Format::TfRecord => {
             let examples = super::encode::Examples::new(&arrays)?;
-            replace(path, |file| examples.write(|bytes| file.write_all(bytes).map_err(io("write", path))))
+            replace(path, |file| {
+                examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
+            })
         }
-        Format::Npy | Format::Raw | Format::TfRecordBytes => {
-            wrong(format!("{format} files hold one array, without a name. Save each to a file of its own, or to .npz."))
-        }
+        Format::Npy | Format::Raw | Format::TfRecordBytes => wrong(format!(
+            "{format} files hold one array, without a name. Save each to a file of its own, or to \
+            .npz."
+        )),
     }
 }
 

@@ -5,7 +5,8 @@ use crate::{Error, Result};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-/// `len` bytes of a file from `start` on; reading ends after them. Positions are counted from `start`.
+/// `len` bytes of a file from `start` on; reading ends after them. Positions are counted from
+/// `start`.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
     file: Arc<DataFile>,
@@ -30,7 +31,9 @@ impl Read for Section {
         let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let len = out.len().min(left);
         if len > 0 {
-            self.file.read_exact_at(self.start + self.at, &mut out[..len]).map_err(io::Error::other)?;
+            self.file
+                .read_exact_at(self.start + self.at, &mut out[..len])
+                .map_err(io::Error::other)?;
             self.at += len as u64;
         }
         Ok(len)
@@ -58,7 +61,11 @@ pub(super) fn ours(error: io::Error, other: impl FnOnce(io::Error) -> Error) -> 
 }
 
 /// Fills `out`, of a stream that was said to be long enough: `false` if it is not.
-pub(super) fn fill(stream: &mut dyn Read, out: &mut [u8], other: impl FnOnce(io::Error) -> Error) -> Result<bool> {
+pub(super) fn fill(
+    stream: &mut dyn Read,
+    out: &mut [u8],
+    other: impl FnOnce(io::Error) -> Error,
+) -> Result<bool> {
     match stream.read_exact(out) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),

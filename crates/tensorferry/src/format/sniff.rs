@@ -17,8 +17,8 @@ pub enum Format {
     Npz,
     /// `.safetensors`: arrays by name.
     SafeTensors,
-    /// `.tfrecord`: records of TensorFlow's. Where they are `tf.train.Example`s, each feature is an array; else the records' bytes are the
-    /// rows of one.
+    /// `.tfrecord`: records of TensorFlow's. Where they are `tf.train.Example`s, each feature is an
+    /// array; else the records' bytes are the rows of one.
     TfRecord,
     /// The same, where records are bytes even if they look like Examples.
     TfRecordBytes,
@@ -28,7 +28,8 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Npy, Self::Npz, Self::SafeTensors, Self::TfRecord, Self::TfRecordBytes, Self::Raw];
+    pub const ALL: [Self; 6] =
+        [Self::Npy, Self::Npz, Self::SafeTensors, Self::TfRecord, Self::TfRecordBytes, Self::Raw];
 
     /// Its name: `"npy"`.
     #[must_use]
@@ -62,7 +63,8 @@ impl Format {
         }
     }
 
-    /// What a file's first bytes say, or its extension where they say nothing, as [`crate::open`] has it.
+    /// What a file's first bytes say, or its extension where they say nothing, as [`crate::open`]
+    /// has it.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Argument`] if neither tells.
@@ -75,16 +77,26 @@ impl Format {
         let start = file.read_up_to(0, foreign::WANTED)?;
         let found = Self::begun(&start);
         let (path, kind) = (file.path(), foreign::kind_of(&start));
-        let wrong = |what: String| Error::Argument { stage: "open", what: format!("{}: {what}", path.display()) };
+        let wrong = |what: String| Error::Argument {
+            stage: "open",
+            what: format!("{}: {what}", path.display()),
+        };
         match (found, Self::of_extension(path), kind) {
             (Some(found), ..) => Ok(found),
             // What begins raw elements tells little.
-            (None, Some(Self::Raw), Some(kind)) => Err(wrong(format!("{} If it is raw all the same, {RAW}", looks_like(kind)))),
-            (None, said, Some(kind)) => Err(other_kind(said.map_or("open", Self::name), kind, file)),
+            (None, Some(Self::Raw), Some(kind)) => {
+                Err(wrong(format!("{} If it is raw all the same, {RAW}", looks_like(kind))))
+            }
+            (None, said, Some(kind)) => {
+                Err(other_kind(said.map_or("open", Self::name), kind, file))
+            }
             (None, Some(said), None) => Ok(said),
-            (None, None, None) if start.is_empty() => Err(wrong("the file is empty. Write or copy it again.".into())),
+            (None, None, None) if start.is_empty() => {
+                Err(wrong("the file is empty. Write or copy it again.".into()))
+            }
             (None, None, None) => Err(wrong(format!(
-                "neither its first bytes nor its extension tell its format. Pass format=, one of {:?}, or open it with open_raw.",
+                "neither its first bytes nor its extension tell its format. Pass format=, one of \
+                {:?}, or open it with open_raw.",
                 Self::ALL.map(Self::name),
             ))),
         }
@@ -94,8 +106,11 @@ impl Format {
     fn begun(start: &[u8]) -> Option<Self> {
         match start {
             [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some(Self::Npy),
-            // The second is an archive without members, the third a part of one that lies in several files.
-            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => Some(Self::Npz),
+            // The second is an archive without members, the third a part of one that lies in
+            // several files.
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => {
+                Some(Self::Npz)
+            }
             start if tfrecord::begins(start) => Some(Self::TfRecord),
             // A header of less than 16 MiB.
             [_, _, _, 0, 0, 0, 0, 0, b'{', ..] => Some(Self::SafeTensors),
@@ -103,14 +118,19 @@ impl Format {
         }
     }
 
-    /// Refuses a file that the user says is of this format, and that begins as one of another kind does.
+    /// Refuses a file that the user says is of this format, and that begins as one of another kind
+    /// does.
     ///
     /// # Errors
     /// [`Error::Malformed`] with what it is.
     pub(crate) fn check(self, file: &Arc<DataFile>) -> Result<()> {
-        let refused = |kind: Option<&'static str>| kind.map_or(Ok(()), |kind| Err(other_kind(self.name(), kind, file)));
+        let refused = |kind: Option<&'static str>| {
+            kind.map_or(Ok(()), |kind| Err(other_kind(self.name(), kind, file)))
+        };
         match self {
-            Self::Raw => refused(foreign::not_raw(file.path(), &file.read_up_to(0, foreign::WANTED)?)),
+            Self::Raw => {
+                refused(foreign::not_raw(file.path(), &file.read_up_to(0, foreign::WANTED)?))
+            }
             _ => {
                 let start = file.read_up_to(0, foreign::WANTED)?;
                 refused(foreign::kind_of(&start).filter(|_| Self::begun(&start).is_none()))

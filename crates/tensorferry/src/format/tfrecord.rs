@@ -1,8 +1,9 @@
 //! TFRecord: records one after the other, each with its length, and a checksum of either.
 //!
-//! A record is `length: u64, checksum of length: u32, bytes, checksum of bytes: u32`, little-endian; the checksums are CRC-32C, *masked*
-//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). Where a record starts only those before it tell, so opening a file
-//! reads the length of each, once, and remembers where they are.
+//! A record is `length: u64, checksum of length: u32, bytes, checksum of bytes: u32`,
+//! little-endian; the checksums are CRC-32C, *masked*
+//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). Where a record starts only those
+//! before it tell, so opening a file reads the length of each, once, and remembers where they are.
 
 use super::blocks::{self, little};
 use super::replace::io;
@@ -57,7 +58,8 @@ impl Index {
     /// Reads the length of every record.
     ///
     /// # Errors
-    /// [`Error::Malformed`] at the first record that is damaged or not all there; [`Error::Stopped`].
+    /// [`Error::Malformed`] at the first record that is damaged or not all there;
+    /// [`Error::Stopped`].
     pub(crate) fn build(file: &Arc<DataFile>, stop: &Stop) -> Result<Self> {
         scan(file, stop).map_err(|error| error.in_file(file.path()))
     }
@@ -86,7 +88,12 @@ impl Index {
             Self::Equal { count, len: same } if *same == len => *count += 1,
             Self::Equal { count, len: same } => {
                 let step = HEAD + *same + TAIL;
-                *self = Self::Listed((0..=*count).map(|record| record * step).chain([at + HEAD + len + TAIL]).collect());
+                *self = Self::Listed(
+                    (0..=*count)
+                        .map(|record| record * step)
+                        .chain([at + HEAD + len + TAIL])
+                        .collect(),
+                );
             }
             Self::Listed(starts) => starts.push(at + HEAD + len + TAIL),
         }
@@ -109,7 +116,9 @@ fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
                 return Err(damaged(
                     index.records(),
                     at,
-                    format!("is truncated: {left} bytes are left of the {HEAD} that it starts with"),
+                    format!(
+                        "is truncated: {left} bytes are left of the {HEAD} that it starts with"
+                    ),
                 ));
             }
             continue;
@@ -118,7 +127,8 @@ fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
             return Err(damaged(
                 index.records(),
                 at,
-                "has a length whose checksum is wrong: the file is damaged, or compressed, or no TFRecord file",
+                "has a length whose checksum is wrong: the file is damaged, or compressed, or no \
+                TFRecord file",
             ));
         };
         let end = at.checked_add(HEAD + TAIL).and_then(|end| end.checked_add(len));
@@ -145,12 +155,15 @@ fn damaged(record: u64, at: u64, what: impl std::fmt::Display) -> Error {
 /// Reads every record and compares it with its checksums: how many there are.
 ///
 /// # Errors
-/// As [`Index::build`]; [`Error::Checksum`] at the first record that another was written than is there.
+/// As [`Index::build`]; [`Error::Checksum`] at the first record that another was written than is
+/// there.
 pub(super) fn verify(file: &Arc<DataFile>, stop: &Stop) -> Result<u64> {
     let records = Index::build(file, stop)?;
     let mut stream = BufReader::with_capacity(BLOCK, Section::whole(file));
     let mut block = vec![0; BLOCK];
-    let mut exactly = |out: &mut [u8]| stream.read_exact(out).map_err(|error| ours(error, io("read", file.path())));
+    let mut exactly = |out: &mut [u8]| {
+        stream.read_exact(out).map_err(|error| ours(error, io("read", file.path())))
+    };
     for record in 0..records.records() {
         let (offset, len) = records.record(record);
         let (mut left, mut crc) = (usize::try_from(len).unwrap_or(usize::MAX), 0);
@@ -166,7 +179,9 @@ pub(super) fn verify(file: &Arc<DataFile>, stop: &Stop) -> Result<u64> {
         exactly(&mut tail)?;
         let (expected, actual) = (u32::from_le_bytes(tail), masked(crc));
         if expected != actual {
-            return Err(Error::Checksum { format: FORMAT, offset, expected, actual }.in_file(file.path()));
+            return Err(
+                Error::Checksum { format: FORMAT, offset, expected, actual }.in_file(file.path())
+            );
         }
     }
     Ok(records.records())
@@ -184,7 +199,10 @@ pub(super) fn frame(record: &[u8], out: &mut Vec<u8>) {
 /// Writes each row of an array as a record of its bytes, little-endian.
 pub(super) fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if array.shape().is_empty() {
-        return Err(Error::Argument { stage: "save", what: "an array without dimensions has no rows to make records of".into() });
+        return Err(Error::Argument {
+            stage: "save",
+            what: "an array without dimensions has no rows to make records of".into(),
+        });
     }
     let mut out = Vec::new();
     array.each_chunk(|rows| {

@@ -22,14 +22,17 @@ pub struct Verified {
     pub parts: u64,
     /// Its length, all of which was read.
     pub bytes: u64,
-    /// The checksum that its parts were compared with: `"CRC-32"`, `"CRC-32C"`. Where there is none, another value looks like any.
+    /// The checksum that its parts were compared with: `"CRC-32"`, `"CRC-32C"`. Where there is
+    /// none, another value looks like any.
     pub checksum: Option<&'static str>,
-    /// Bytes after the array of a `.npy` file, which belong to nothing: `numpy.load` leaves them alone.
+    /// Bytes after the array of a `.npy` file, which belong to nothing: `numpy.load` leaves them
+    /// alone.
     pub trailing: u64,
 }
 
-/// Reads a file from end to end, and compares it with what it says of itself: headers with lengths, and bytes with checksums, where the
-/// format has them. Arrays of dtypes that tensors do not share are looked at too, in formats that tell how long they are.
+/// Reads a file from end to end, and compares it with what it says of itself: headers with lengths,
+/// and bytes with checksums, where the format has them. Arrays of dtypes that tensors do not share
+/// are looked at too, in formats that tell how long they are.
 ///
 /// ```
 /// use tensorferry::{Tensor, dataset::Stop, save_npy, verify};
@@ -45,20 +48,28 @@ pub struct Verified {
 /// ```
 ///
 /// # Errors
-/// What is wrong with the file: [`Error::Malformed`], [`Error::WrongLength`], [`Error::Checksum`] and others, with the offset;
-/// [`Error::Argument`] for a raw file without `raw`; [`Error::Io`]; [`Error::FileChanged`]; [`Error::Stopped`].
-pub fn verify(path: impl AsRef<Path>, format: Option<Format>, raw: Option<&Raw>, stop: &Stop) -> Result<Verified> {
+/// What is wrong with the file: [`Error::Malformed`], [`Error::WrongLength`], [`Error::Checksum`]
+/// and others, with the offset; [`Error::Argument`] for a raw file without `raw`; [`Error::Io`];
+/// [`Error::FileChanged`]; [`Error::Stopped`].
+pub fn verify(
+    path: impl AsRef<Path>,
+    format: Option<Format>,
+    raw: Option<&Raw>,
+    stop: &Stop,
+) -> Result<Verified> {
     let file = DataFile::open(path.as_ref())?;
     let format = match (format, raw) {
         (Some(format), _) => format,
         (None, Some(_)) => Format::Raw,
         (None, None) => Format::of(&file)?,
     };
-    let mut verified = Verified { format, parts: 1, bytes: file.len(), checksum: None, trailing: 0 };
+    let mut verified =
+        Verified { format, parts: 1, bytes: file.len(), checksum: None, trailing: 0 };
     match (format, raw) {
         (Format::Npy, _) => {
             let located = npy::locate(&file)?;
-            verified.trailing = file.len().saturating_sub(located.offset + located.layout.nbytes() as u64);
+            verified.trailing =
+                file.len().saturating_sub(located.offset + located.layout.nbytes() as u64);
             read_all(&file, stop)?;
         }
         (Format::Npz, _) => {
@@ -79,7 +90,10 @@ pub fn verify(path: impl AsRef<Path>, format: Option<Format>, raw: Option<&Raw>,
         }
         (Format::Raw, None) => {
             let path = file.path().display();
-            let what = format!("{path}: a raw file does not say what it holds, and has no checksum. Say what it should hold.");
+            let what = format!(
+                "{path}: a raw file does not say what it holds, and has no checksum. Say what it \
+                should hold."
+            );
             return Err(Error::Argument { stage: "verify", what });
         }
     }

@@ -1,4 +1,5 @@
-//! What a zip archive says of its members: the directory at its end, compared with the header before each.
+//! What a zip archive says of its members: the directory at its end, compared with the header
+//! before each.
 
 use super::section::{Section, fill, ours};
 use crate::source::DataFile;
@@ -15,7 +16,8 @@ const FORMAT: &str = "npz";
 /// Bytes of the header before a member, less its name and what follows that.
 const LOCAL: usize = 30;
 
-/// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is taken for it.
+/// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is
+/// taken for it.
 const MOST_PER_BYTE: u64 = 1032;
 
 /// A directory of more bytes is not searched for the name that stands twice in it.
@@ -51,11 +53,13 @@ pub(super) fn malformed(offset: u64, what: impl Into<String>) -> Error {
 /// All files in an archive, in the order of its directory; folders are none.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is no zip archive, two members have one name, or the header before one contradicts the directory;
-/// [`Error::WrongLength`] if it is truncated.
+/// [`Error::Malformed`] if the file is no zip archive, two members have one name, or the header
+/// before one contradicts the directory; [`Error::WrongLength`] if it is truncated.
 pub(super) fn entries(file: &Arc<DataFile>) -> Result<Vec<Entry>> {
     let wrong = |error: ZipError| match error {
-        ZipError::Io(error) => ours(error, |error| malformed(0, format!("not a zip archive, or a truncated one: {error}"))),
+        ZipError::Io(error) => ours(error, |error| {
+            malformed(0, format!("not a zip archive, or a truncated one: {error}"))
+        }),
         other => malformed(0, format!("not a zip archive, or a damaged one: {other}")),
     };
     if file.len() == 0 {
@@ -75,14 +79,23 @@ pub(super) fn entries(file: &Arc<DataFile>) -> Result<Vec<Entry>> {
             continue;
         }
         let header = entry.header_start();
-        let start = entry.data_start().ok_or_else(|| malformed(header, format!("{name}: no place in the file")))?;
+        let start = entry
+            .data_start()
+            .ok_or_else(|| malformed(header, format!("{name}: no place in the file")))?;
         let method = match entry.compression() {
             _ if entry.encrypted() => Method::Other("encrypted".into()),
             CompressionMethod::Stored => Method::Stored,
             CompressionMethod::Deflated => Method::Deflated,
             other => Method::Other(format!("compressed by {other}")),
         };
-        let found = Entry { name, start, stored: entry.compressed_size(), size: entry.size(), crc: entry.crc32(), method };
+        let found = Entry {
+            name,
+            start,
+            stored: entry.compressed_size(),
+            size: entry.size(),
+            crc: entry.crc32(),
+            method,
+        };
         let raw = entry.name_raw().to_vec();
         drop(entry);
         found.check(file, header, &raw)?;
@@ -100,18 +113,30 @@ impl Entry {
             return Err(Error::WrongLength { format: FORMAT, expected: end, actual: file.len() });
         }
         if *method == Method::Stored && stored != size {
-            return Err(malformed(header, format!("{name} is stored, but of two sizes: {stored} and {size} bytes")));
+            return Err(malformed(
+                header,
+                format!("{name} is stored, but of two sizes: {stored} and {size} bytes"),
+            ));
         }
         if matches!(method, Method::Stored | Method::Deflated) && size / MOST_PER_BYTE > *stored {
-            return Err(malformed(header, format!("{name}: {stored} bytes cannot inflate to {size}")));
+            return Err(malformed(
+                header,
+                format!("{name}: {stored} bytes cannot inflate to {size}"),
+            ));
         }
         let before = file.read_up_to(header, LOCAL + raw.len() + 1024)?;
         let difference = match local(&before) {
             Some(local) => self.difference(&local, raw),
             None => Some("its header is cut off".into()),
         };
-        let two_ways =
-            |what| malformed(header, format!("{name}: {what}: the archive is damaged, or was made to be read in two ways"));
+        let two_ways = |what| {
+            malformed(
+                header,
+                format!(
+                    "{name}: {what}: the archive is damaged, or was made to be read in two ways"
+                ),
+            )
+        };
         difference.map_or(Ok(()), |what| Err(two_ways(what)))
     }
 
@@ -121,7 +146,10 @@ impl Entry {
             (here != there).then(|| format!("its header says {what} {here}, the directory {there}"))
         };
         if local.name != raw {
-            return Some(format!("its header has another name, {:?}", String::from_utf8_lossy(local.name)));
+            return Some(format!(
+                "its header has another name, {:?}",
+                String::from_utf8_lossy(local.name)
+            ));
         }
         match self.method {
             Method::Other(_) => return None,
@@ -146,7 +174,11 @@ impl Entry {
     ///
     /// # Errors
     /// A read that failed.
-    pub(super) fn begins<const N: usize>(&self, file: &Arc<DataFile>, magic: &[u8; N]) -> Result<bool> {
+    pub(super) fn begins<const N: usize>(
+        &self,
+        file: &Arc<DataFile>,
+        magic: &[u8; N],
+    ) -> Result<bool> {
         let mut stream = Section::new(file, self.start, self.stored);
         let mut start = [0; N];
         let other = |_| malformed(self.start, "it cannot be inflated");
@@ -188,13 +220,15 @@ fn local(bytes: &[u8]) -> Option<Local<'_>> {
     let (stored, size) = (u32_at(bytes, 18)?, u32_at(bytes, 22)?);
     let (name, extra) = (usize::from(u16_at(bytes, 26)?), usize::from(u16_at(bytes, 28)?));
     let end = LOCAL + name;
-    let (size, stored) = match zip64(bytes.get(end..).map(|rest| rest.get(..extra).unwrap_or(rest))?) {
-        Some((large, compressed)) => {
-            let one = |short: u32, long: u64| if short == u32::MAX { long } else { short.into() };
-            (one(size, large), one(stored, compressed))
-        }
-        None => (size.into(), stored.into()),
-    };
+    let (size, stored) =
+        match zip64(bytes.get(end..).map(|rest| rest.get(..extra).unwrap_or(rest))?) {
+            Some((large, compressed)) => {
+                let one =
+                    |short: u32, long: u64| if short == u32::MAX { long } else { short.into() };
+                (one(size, large), one(stored, compressed))
+            }
+            None => (size.into(), stored.into()),
+        };
     Some(Local {
         flags: u16_at(bytes, 6)?,
         method: u16_at(bytes, 8)?,

@@ -14,7 +14,8 @@ const REQUESTS: usize = 64 << 10;
 /// Bytes of rows that are read at a time, unless the user says another number.
 const CHUNK: usize = 4 << 20;
 
-/// An array in files (or in memory): its shape and dtype are known, its elements are read when they are asked for.
+/// An array in files (or in memory): its shape and dtype are known, its elements are read when they
+/// are asked for.
 ///
 /// Cloning shares what is open.
 ///
@@ -50,11 +51,18 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
-    pub(crate) fn new(source: Arc<dyn RowSource>, column: usize, scalar: bool, mode: Mode, paths: Arc<[PathBuf]>) -> Result<Self> {
+    pub(crate) fn new(
+        source: Arc<dyn RowSource>,
+        column: usize,
+        scalar: bool,
+        mode: Mode,
+        paths: Arc<[PathBuf]>,
+    ) -> Result<Self> {
         let spec = &source.columns()[column];
         let rows = usize::try_from(source.rows()).unwrap_or(usize::MAX);
         let first = if scalar { None } else { Some(rows) };
-        let shape: Dims = first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
+        let shape: Dims =
+            first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
         let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
         let (stop, progress) = (Stop::default(), Progress::default());
         Ok(Self { source, column, dtype, shape, mode, paths, chunk: CHUNK, stop, progress })
@@ -68,10 +76,16 @@ impl Array {
 
     /// The same array, stopped and counted as another is, and so many bytes at a time.
     pub(crate) fn read_as(&self, other: &Self) -> Self {
-        Self { chunk: other.chunk, stop: other.stop.clone(), progress: other.progress.clone(), ..self.clone() }
+        Self {
+            chunk: other.chunk,
+            stop: other.stop.clone(),
+            progress: other.progress.clone(),
+            ..self.clone()
+        }
     }
 
-    /// The same array, whose reading another thread can stop: it then fails with [`Error::Stopped`].
+    /// The same array, whose reading another thread can stop: it then fails with
+    /// [`Error::Stopped`].
     #[must_use]
     pub fn stopped_by(&self, stop: &Stop) -> Self {
         Self { stop: stop.clone(), ..self.clone() }
@@ -83,8 +97,9 @@ impl Array {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all of it: [`Array::chunks`],
-    /// [`crate::save`]. Saving takes some four times as much memory. 4 MiB otherwise.
+    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all
+    /// of it: [`Array::chunks`], [`crate::save`]. Saving takes some four times as much memory. 4
+    /// MiB otherwise.
     #[must_use]
     pub fn in_chunks_of(&self, bytes: usize) -> Self {
         Self { chunk: bytes, ..self.clone() }
@@ -137,14 +152,16 @@ impl Array {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it is in no file.
+    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it
+    /// is in no file.
     #[must_use]
     pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
         let (path, row) = self.source.place(row as u64)?;
         Some((path, usize::try_from(row).ok()?))
     }
 
-    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in another dtype.
+    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in
+    /// another dtype.
     ///
     /// ```
     /// use tensorferry::{Array, ByteOrder, Tensor};
@@ -158,7 +175,8 @@ impl Array {
         self.source.stored(self.column)
     }
 
-    /// The whole array where it lies in memory: nothing is read or copied. In another byte order than this machine's if the file is.
+    /// The whole array where it lies in memory: nothing is read or copied. In another byte order
+    /// than this machine's if the file is.
     ///
     /// # Errors
     /// [`Error::NotShareable`] if it does not lie in memory, or in more than one piece.
@@ -167,9 +185,13 @@ impl Array {
             return Err(Error::NotShareable {
                 why: match self.mode {
                     Mode::Map => {
-                        "the array is made of several files, or converted as it is read. Take a slice, or copy it into memory with read()."
+                        "the array is made of several files, or converted as it is read. Take a \
+                        slice, or copy it into memory with read()."
                     }
-                    _ => "the array is not mapped. Open it with mode=\"map\", take a slice, or copy it into memory with read().",
+                    _ => {
+                        "the array is not mapped. Open it with mode=\"map\", take a slice, or \
+                        copy it into memory with read()."
+                    }
                 },
             });
         };
@@ -185,24 +207,38 @@ impl Array {
         if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
     }
 
-    /// Rows `start..start + len`, stacked: shared where they lie in memory, else read. (An array without dimensions has one row.)
+    /// Rows `start..start + len`, stacked: shared where they lie in memory, else read. (An array
+    /// without dimensions has one row.)
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`] what reading fails with: [`Error::Io`],
-    /// [`Error::ShortRead`] if a file was truncated since it was opened, [`Error::FileChanged`] if it was written to.
+    /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`]
+    /// what reading fails with: [`Error::Io`], [`Error::ShortRead`] if a file was truncated since
+    /// it was opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
         self.check_rows(start, len)?;
         let (shape, row) = self.stacked(len);
         if let Some(shared) = self.source.share(self.column, start as u64, len) {
             self.progress.add(len * row, Duration::ZERO);
             let normal = shared.as_view().has_normal_bools();
-            return if normal { Ok(shared) } else { crate::convert(&shared.as_view(), self.dtype, Casting::Checked) };
+            return if normal {
+                Ok(shared)
+            } else {
+                crate::convert(&shared.as_view(), self.dtype, Casting::Checked)
+            };
         }
-        self.counting(len * row, || filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop)))
+        self.counting(len * row, || {
+            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop))
+        })
     }
 
     /// Writes rows `start..start + len`, which there are.
-    pub(crate) fn fill(&self, start: usize, len: usize, bytes: &mut [u8], stop: &Stop) -> Result<()> {
+    pub(crate) fn fill(
+        &self,
+        start: usize,
+        len: usize,
+        bytes: &mut [u8],
+        stop: &Stop,
+    ) -> Result<()> {
         let (_, row) = self.stacked(len);
         if row == 0 {
             return Ok(()); // a header may promise any number of rows without elements
@@ -210,9 +246,16 @@ impl Array {
         // Part by part: the list of requests stays short, however many rows there are.
         for first in (0..len).step_by(REQUESTS) {
             let rows = REQUESTS.min(len - first);
-            let mut requests: Vec<Request> = (0..rows).map(|slot| Request { index: (start + first + slot) as u64, slot }).collect();
+            let mut requests: Vec<Request> = (0..rows)
+                .map(|slot| Request { index: (start + first + slot) as u64, slot })
+                .collect();
             let bytes = &mut bytes[first * row..(first + rows) * row];
-            self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], stop)?;
+            self.source.read_rows(
+                &[self.column],
+                &mut requests,
+                &mut [Rows { bytes, row }],
+                stop,
+            )?;
         }
         self.normalise(bytes);
         Ok(())
@@ -239,7 +282,11 @@ impl Array {
             return Ok(());
         }
         let last = start.saturating_add(len.saturating_sub(1));
-        Err(Error::IndexOutOfRange { index: isize::try_from(last).unwrap_or(isize::MAX), axis: 0, len: self.len() })
+        Err(Error::IndexOutOfRange {
+            index: isize::try_from(last).unwrap_or(isize::MAX),
+            axis: 0,
+            len: self.len(),
+        })
     }
 
     /// The rows of these numbers, stacked.
@@ -248,18 +295,27 @@ impl Array {
     /// As [`Array::slice`].
     pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
         let (shape, row) = self.stacked(indices.len());
-        let mut requests: Vec<Request> =
-            indices.iter().enumerate().map(|(slot, index)| Request { index: *index as u64, slot }).collect();
+        let mut requests: Vec<Request> = indices
+            .iter()
+            .enumerate()
+            .map(|(slot, index)| Request { index: *index as u64, slot })
+            .collect();
         self.counting(indices.len() * row, || {
             filled(self.dtype, &shape, |bytes| {
-                self.source.read_rows(&[self.column], &mut requests, &mut [Rows { bytes, row }], &self.stop)?;
+                self.source.read_rows(
+                    &[self.column],
+                    &mut requests,
+                    &mut [Rows { bytes, row }],
+                    &self.stop,
+                )?;
                 self.normalise(bytes);
                 Ok(())
             })
         })
     }
 
-    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says), at least one.
+    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says),
+    /// at least one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
@@ -273,7 +329,8 @@ impl Array {
     /// # Errors
     /// What reading or `work` fails with first.
     pub(crate) fn each_chunk(&self, mut work: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
-        let alone = self.len() <= self.rows_at_a_time() || self.source.share(self.column, 0, 1).is_some();
+        let alone =
+            self.len() <= self.rows_at_a_time() || self.source.share(self.column, 0, 1).is_some();
         thread::scope(|scope| {
             let (send, receive) = mpsc::sync_channel(1);
             let read = move || {
@@ -285,7 +342,12 @@ impl Array {
                     }
                 }
             };
-            if alone || thread::Builder::new().name("tensorferry-read".into()).spawn_scoped(scope, read).is_err() {
+            if alone
+                || thread::Builder::new()
+                    .name("tensorferry-read".into())
+                    .spawn_scoped(scope, read)
+                    .is_err()
+            {
                 return self.chunks().try_for_each(|rows| work(rows?));
             }
             receive.into_iter().try_for_each(|rows| {
@@ -309,7 +371,8 @@ impl Array {
         self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the file.
+    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the
+    /// file.
     pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
         let Error::ValuesDoNotFit(mut misfits) = error else { return error };
         let mut row = first;
@@ -324,7 +387,9 @@ impl Array {
         }
         let error = Error::ValuesDoNotFit(misfits);
         match self.source.place(row) {
-            Some((path, row)) if self.paths.len() > 1 => Error::AtRow { row, source: Box::new(error) }.in_file(path),
+            Some((path, row)) if self.paths.len() > 1 => {
+                Error::AtRow { row, source: Box::new(error) }.in_file(path)
+            }
             Some((path, _)) => error.in_file(path),
             None => error,
         }
@@ -358,15 +423,20 @@ impl TryFrom<Tensor> for Array {
 impl TryFrom<Source> for Array {
     type Error = Error;
 
-    /// An array that lies in memory, and that somebody may write: then its rows are copied when they are asked for.
+    /// An array that lies in memory, and that somebody may write: then its rows are copied when
+    /// they are asked for.
     ///
     /// # Errors
     /// None that a source can cause.
     fn try_from(source: Source) -> Result<Self> {
         let scalar = source.tensor.shape().is_empty();
         let tensor = if scalar { source.tensor.index(&[Index::NewAxis])? } else { source.tensor };
-        let spec = TensorSpec::new(tensor.dtype(), Shape::fixed(tensor.shape().get(1..).unwrap_or_default()));
-        let rows = InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }], Arc::default())?;
+        let spec = TensorSpec::new(
+            tensor.dtype(),
+            Shape::fixed(tensor.shape().get(1..).unwrap_or_default()),
+        );
+        let rows =
+            InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }], Arc::default())?;
         Self::new(Arc::new(rows), 0, scalar, Mode::Map, Arc::default())
     }
 }

@@ -59,7 +59,9 @@ impl Member {
     fn foreign(&self) -> Result<Option<Error>> {
         let parts = match self {
             Self::Open(_) => return Ok(None),
-            Self::Located(parts) => return Ok(parts.iter().find_map(|part| part.as_ref().err()).map(Foreign::error)),
+            Self::Located(parts) => {
+                return Ok(parts.iter().find_map(|part| part.as_ref().err()).map(Foreign::error));
+            }
             Self::Zipped(parts) => parts,
         };
         for part in parts {
@@ -80,7 +82,10 @@ impl Member {
         let rows = |dtype: DType, shape: &[usize]| match shape {
             [_, row @ ..] if dtype == spec.dtype && spec.shape.admits(row) => Ok(()),
             _ => {
-                let what = format!("feature {name:?} is {dtype} of shape {shape:?}, whose rows are not {spec}, as features= says");
+                let what = format!(
+                    "feature {name:?} is {dtype} of shape {shape:?}, whose rows are not {spec}, \
+                    as features= says"
+                );
                 Err(Error::Argument { stage: "open", what })
             }
         };
@@ -102,7 +107,10 @@ impl Member {
 ///
 /// # Errors
 /// [`Error::Argument`] if there is none of a name, or it is not as it is to be.
-pub(crate) fn chosen(members: Vec<(String, Member)>, asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<(String, Member)>> {
+pub(crate) fn chosen(
+    members: Vec<(String, Member)>,
+    asked: &[(String, Option<TensorSpec>)],
+) -> Result<Vec<(String, Member)>> {
     if asked.is_empty() {
         return Ok(members);
     }
@@ -110,7 +118,8 @@ pub(crate) fn chosen(members: Vec<(String, Member)>, asked: &[(String, Option<Te
     let mut members: HashMap<String, Member> = members.into_iter().collect();
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
         let Some(member) = members.remove(name) else {
-            let what = format!("no array has the name {name:?}, as features= says; there are {names:?}");
+            let what =
+                format!("no array has the name {name:?}, as features= says; there are {names:?}");
             return Err(Error::Argument { stage: "open", what });
         };
         spec.as_ref().map_or(Ok(()), |spec| member.check(name, spec))?;
@@ -121,7 +130,8 @@ pub(crate) fn chosen(members: Vec<(String, Member)>, asked: &[(String, Option<Te
 
 impl Foreign {
     fn error(&self) -> Error {
-        Error::UnsupportedDType { place: self.place, descr: self.descr.clone() }.in_file(self.file.path())
+        Error::UnsupportedDType { place: self.place, descr: self.descr.clone() }
+            .in_file(self.file.path())
     }
 }
 
@@ -137,14 +147,16 @@ impl Arrays {
         Self { members: members.into(), notes: Arc::new(notes), mode, memory_limit, paths }
     }
 
-    /// What `.safetensors` files say besides their arrays, in `__metadata__`. Of several files, what not two of them contradict.
+    /// What `.safetensors` files say besides their arrays, in `__metadata__`. Of several files,
+    /// what not two of them contradict.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.notes.metadata
     }
 
-    /// What is in the files and cannot be read as an array, and why: members of an archive that are none, arrays of a dtype that tensors do
-    /// not have (which are among the [`Arrays::names`]). Of compressed arrays the headers are decompressed to find out.
+    /// What is in the files and cannot be read as an array, and why: members of an archive that are
+    /// none, arrays of a dtype that tensors do not have (which are among the [`Arrays::names`]). Of
+    /// compressed arrays the headers are decompressed to find out.
     ///
     /// # Errors
     /// [`Error::Io`] if a header cannot be read.
@@ -185,14 +197,18 @@ impl Arrays {
         self.mode
     }
 
-    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each time; or, if it does not fit in half of the
-    /// memory, whenever rows are read: in order, because other rows are found by starting over.
+    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each
+    /// time; or, if it does not fit in half of the memory, whenever rows are read: in order,
+    /// because other rows are found by starting over.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is none of that name, or if the shards' do not go together; what is wrong with the file.
+    /// [`Error::Argument`] if there is none of that name, or if the shards' do not go together;
+    /// what is wrong with the file.
     pub fn get(&self, name: &str) -> Result<Array> {
         let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
-        member.ok_or_else(|| self.no_such(name)).and_then(|member| self.open(member, self.fit([member])))
+        member
+            .ok_or_else(|| self.no_such(name))
+            .and_then(|member| self.open(member, self.fit([member])))
     }
 
     fn no_such(&self, name: &str) -> Error {
@@ -211,7 +227,9 @@ impl Arrays {
             Member::Zipped(parts) => parts.as_slice(),
             _ => &[],
         });
-        let bytes = deflated.filter(|part| part.is_deflated()).fold(0_u64, |sum, part| sum.saturating_add(part.size()));
+        let bytes = deflated
+            .filter(|part| part.is_deflated())
+            .fold(0_u64, |sum, part| sum.saturating_add(part.size()));
         crate::buffers::holds(bytes, self.memory_limit)
     }
 
@@ -219,11 +237,15 @@ impl Arrays {
         match member {
             Member::Open(array) => Ok(array.clone()),
             Member::Located(parts) => {
-                let parts = parts.iter().map(|part| part.clone().map_err(|foreign| foreign.error()));
+                let parts =
+                    parts.iter().map(|part| part.clone().map_err(|foreign| foreign.error()));
                 shards::array(parts.collect::<Result<_>>()?, self.mode)
             }
             Member::Zipped(parts) => {
-                let located = parts.iter().map(npz::Member::locate).collect::<Result<Option<Vec<Located>>>>()?;
+                let located = parts
+                    .iter()
+                    .map(npz::Member::locate)
+                    .collect::<Result<Option<Vec<Located>>>>()?;
                 if let Some(located) = located {
                     return shards::array(located, self.mode);
                 }
@@ -234,20 +256,26 @@ impl Arrays {
                     self.check_inflated(parts)?;
                 }
                 // One that is stored beside others that are deflated is read like them.
-                let tensors = parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
-                shards::in_memory(tensors, parts.iter().map(|part| part.file().to_owned()).collect())
+                let tensors =
+                    parts.iter().map(npz::Member::inflate).collect::<Result<Vec<Tensor>>>()?;
+                shards::in_memory(
+                    tensors,
+                    parts.iter().map(|part| part.file().to_owned()).collect(),
+                )
             }
         }
     }
 
     /// # Errors
-    /// [`Error::Argument`] if what has to be decompressed as a whole is more than the user allows, or than there is memory.
+    /// [`Error::Argument`] if what has to be decompressed as a whole is more than the user allows,
+    /// or than there is memory.
     fn check_inflated(&self, parts: &[npz::Member]) -> Result<()> {
         let bytes = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size()));
         let limit = self.memory_limit.map_or_else(usable, |limit| limit as u64);
         let Some(first) = parts.first().filter(|_| bytes > limit) else { return Ok(()) };
         let what = format!(
-            "a compressed array whose rows do not lie one after the other (column-major order) is decompressed as a whole: {bytes} bytes, and \
+            "a compressed array whose rows do not lie one after the other (column-major order) is \
+            decompressed as a whole: {bytes} bytes, and \
              {limit} of memory may be taken. Give more, or store it uncompressed or row-major."
         );
         Err(Error::Argument { stage: "open", what }.in_file(first.file()))
@@ -259,10 +287,13 @@ impl Arrays {
     /// As [`Arrays::get`], of the first array that fails.
     pub fn get_all(&self) -> Result<Vec<(String, Array)>> {
         let fit = self.fit(self.members.iter().map(|(_, member)| member));
-        self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member, fit)?))).into_iter().collect()
+        self.on_all_cores(|(name, member)| Ok((name.clone(), self.open(member, fit)?)))
+            .into_iter()
+            .collect()
     }
 
-    /// As [`Arrays::get_all`], without those of a dtype that tensors do not have: [`Arrays::left_out`] names them.
+    /// As [`Arrays::get_all`], without those of a dtype that tensors do not have:
+    /// [`Arrays::left_out`] names them.
     ///
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails for another reason.
@@ -280,18 +311,23 @@ impl Arrays {
     /// # Errors
     /// As [`Arrays::get`] and [`Array::read`], of the first array that fails.
     pub fn read(&self) -> Result<Vec<(String, Tensor)>> {
-        let read = |(name, member): &(String, Member)| Ok((name.clone(), self.open(member, true)?.read()?));
+        let read = |(name, member): &(String, Member)| {
+            Ok((name.clone(), self.open(member, true)?.read()?))
+        };
         self.on_all_cores(read).into_iter().collect()
     }
 
-    /// Reads all there is and compares it with the checksums in the files: those of `.npz` and of TFRecord, which verifies them anyway.
-    /// (`.safetensors` files have none.) Arrays of any dtype are compared.
+    /// Reads all there is and compares it with the checksums in the files: those of `.npz` and of
+    /// TFRecord, which verifies them anyway. (`.safetensors` files have none.) Arrays of any dtype
+    /// are compared.
     ///
     /// # Errors
     /// [`Error::Checksum`]; what reading fails with.
     pub fn verify(&self) -> Result<()> {
         let verify = |(_, member): &(String, Member)| match member {
-            Member::Zipped(parts) => parts.iter().try_for_each(|part| part.verify(&Stop::default())),
+            Member::Zipped(parts) => {
+                parts.iter().try_for_each(|part| part.verify(&Stop::default()))
+            }
             Member::Located(_) => Ok(()),
             Member::Open(array) => array.chunks().try_for_each(|rows| rows.map(drop)),
         };
@@ -300,7 +336,9 @@ impl Arrays {
 
     /// What `work` makes of each member, by several threads.
     fn on_all_cores<T: Send>(&self, work: impl Fn(&(String, Member)) -> T + Sync) -> Vec<T> {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(self.members.len());
+        let threads = std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(self.members.len());
         let (queue, done) = (Mutex::new(self.members.iter().enumerate()), Mutex::new(Vec::new()));
         let take = || {
             loop {
@@ -312,7 +350,11 @@ impl Arrays {
         };
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                if std::thread::Builder::new().name("tensorferry-read".into()).spawn_scoped(scope, take).is_err() {
+                if std::thread::Builder::new()
+                    .name("tensorferry-read".into())
+                    .spawn_scoped(scope, take)
+                    .is_err()
+                {
                     break; // the queue is for those that run, at least this one
                 }
             }
@@ -324,8 +366,8 @@ impl Arrays {
     }
 }
 
-/// The members of several files by name: those that all files have are the shards of one array, and files that share no name are one
-/// whole together.
+/// The members of several files by name: those that all files have are the shards of one array, and
+/// files that share no name are one whole together.
 ///
 /// # Errors
 /// [`Error::Argument`], naming both files, if they share some names and not others.
@@ -355,9 +397,11 @@ pub(crate) fn by_name<T>(
         let shards = shared == before && shared == count;
         let own = shared == 0 && all.iter().all(|(_, members)| members.len() == 1);
         if at > 0 && !shards && !own {
-            let odd = all.iter().find(|(_, members)| members.len() <= at).map_or("", |(name, _)| name);
+            let odd =
+                all.iter().find(|(_, members)| members.len() <= at).map_or("", |(name, _)| name);
             let what = format!(
-                "{} and the files before it share some names and not others ({odd:?}). Files whose arrays have the same names are opened as \
+                "{} and the files before it share some names and not others ({odd:?}). Files \
+                whose arrays have the same names are opened as \
                  shards, files that share none as one whole.",
                 file.path().display()
             );

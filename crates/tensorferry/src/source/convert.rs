@@ -2,10 +2,14 @@
 
 use super::Array;
 use crate::buffers::pool;
-use crate::{ByteOrder, Casting, DType, Error, Layout, Misfits, Result, Tensor, ViewMut, convert, convert_into};
+use crate::{
+    ByteOrder, Casting, DType, Error, Layout, Misfits, Result, Tensor, ViewMut, convert,
+    convert_into,
+};
 
 impl Array {
-    /// The whole array in memory, in a dtype: shared if it lies there in this dtype, else read and converted some MiB at a time.
+    /// The whole array in memory, in a dtype: shared if it lies there in this dtype, else read and
+    /// converted some MiB at a time.
     ///
     /// ```
     /// use tensorferry::{Casting, DType, Mode, Tensor, open, save_npy};
@@ -20,8 +24,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert()`]; misfits are counted among all values, and the first is named with its
-    /// index and its file.
+    /// As [`Array::slice`] and [`convert()`]; misfits are counted among all values, and the first
+    /// is named with its index and its file.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;
@@ -50,8 +54,9 @@ impl Array {
         Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
     }
 
-    /// Looks at all values of an array that is converted as it is read ([`Array::cast`]), and counts those that do not fit: reading ends at
-    /// the first. Of other arrays there is nothing to look at.
+    /// Looks at all values of an array that is converted as it is read ([`Array::cast`]), and
+    /// counts those that do not fit: reading ends at the first. Of other arrays there is nothing to
+    /// look at.
     ///
     /// ```
     /// use tensorferry::{Array, Casting, DType, Tensor};
@@ -63,7 +68,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValuesDoNotFit`], with its file as [`Array::convert`] has it; what reading fails with; [`Error::Stopped`].
+    /// [`Error::ValuesDoNotFit`], with its file as [`Array::convert`] has it; what reading fails
+    /// with; [`Error::Stopped`].
     pub fn check_values(&self) -> Result<()> {
         let Some((from, casting)) = self.source().0.converted() else { return Ok(()) };
         let from = from.read_as(self);
@@ -80,7 +86,8 @@ impl Array {
     }
 }
 
-/// Values that do not fit, found part by part: the first, counting all, and the row at which its part begins.
+/// Values that do not fit, found part by part: the first, counting all, and the row at which its
+/// part begins.
 #[derive(Default)]
 struct Found(Option<(Box<Misfits>, u64)>);
 

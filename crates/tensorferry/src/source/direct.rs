@@ -24,7 +24,8 @@ impl Direct {
     /// Of rows that lie in these bytes of each file, one file after the other.
     pub(super) fn new(rows: impl IntoIterator<Item = (Arc<DataFile>, Range<u64>)>) -> Self {
         let (files, ranges): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        let numbers = files.iter().enumerate().map(|(number, file)| (address(file), number)).collect();
+        let numbers =
+            files.iter().enumerate().map(|(number, file)| (address(file), number)).collect();
         Self { reader: Reader::new(ranges), numbers, files }
     }
 }
@@ -55,10 +56,15 @@ impl Engine for Direct {
     fn read(&self, pieces: &mut [Piece<'_>], stop: &Stop) -> Result<()> {
         let number = |piece: &Piece<'_>| self.numbers.get(&address(piece.file)).copied();
         if pieces.iter().any(|piece| number(piece).is_none()) {
-            return Err(Error::Argument { stage: "read", what: "bytes of a file that is none of the array's".into() });
+            return Err(Error::Argument {
+                stage: "read",
+                what: "bytes of a file that is none of the array's".into(),
+            });
         }
         pieces.sort_by_cached_key(|piece| (number(piece), piece.offset));
-        let wanted = |piece: &Piece<'_>| Some(Wanted { file: number(piece)?, offset: piece.offset, len: piece.out.len() });
+        let wanted = |piece: &Piece<'_>| {
+            Some(Wanted { file: number(piece)?, offset: piece.offset, len: piece.out.len() })
+        };
         let wanted: Vec<Wanted> = pieces.iter().filter_map(wanted).collect();
         let mut out: Vec<&mut [u8]> = pieces.iter_mut().map(|piece| &mut *piece.out).collect();
         self.reader.read(&self.files, &wanted, &mut out, stop)?;

@@ -1,9 +1,11 @@
-//! A file that arrays are read from: how it was when it was opened, and reads that say so when it is so no longer.
+//! A file that arrays are read from: how it was when it was opened, and reads that say so when it
+//! is so no longer.
 //!
 //! # Rationale
-//! An array may have more shards than a process may have open files. So a file is opened when it is read, and of those that are open
-//! the oldest is closed when there are too many; one that is opened again has to be the same. Locks are only tried, never waited for:
-//! a process that was forked while another thread held one goes on with a file of its own.
+//! An array may have more shards than a process may have open files. So a file is opened when it is
+//! read, and of those that are open the oldest is closed when there are too many; one that is
+//! opened again has to be the same. Locks are only tried, never waited for: a process that was
+//! forked while another thread held one goes on with a file of its own.
 
 use crate::direct::DirectFile;
 use crate::format::{io, open_to_read};
@@ -48,13 +50,18 @@ struct Handles {
 struct State {
     len: u64,
     modified: Option<SystemTime>,
-    /// Device and number of the file, where the system has such: another file of the same name has others.
+    /// Device and number of the file, where the system has such: another file of the same name has
+    /// others.
     identity: Option<(u64, u64)>,
 }
 
 impl State {
     fn of(metadata: &Metadata) -> Self {
-        Self { len: metadata.len(), modified: metadata.modified().ok(), identity: identity(metadata) }
+        Self {
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            identity: identity(metadata),
+        }
     }
 }
 
@@ -71,13 +78,16 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
 
 /// The most files kept open by a process that may have so many.
 fn most_open() -> usize {
-    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that it lacks.)
+    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that
+    /// it lacks.)
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let known = MOST.load(Ordering::Relaxed);
     if known > 0 {
         return known;
     }
-    let few = |limit: u64| usize::try_from(limit / 4).map_or(MOST_OPEN, |limit| limit.clamp(1, MOST_OPEN));
+    let few = |limit: u64| {
+        usize::try_from(limit / 4).map_or(MOST_OPEN, |limit| limit.clamp(1, MOST_OPEN))
+    };
     let most = crate::buffers::open_files().map_or(MOST_OPEN, few);
     MOST.store(most, Ordering::Relaxed);
     most
@@ -115,11 +125,22 @@ fn open_again(path: &Path) -> std::io::Result<File> {
 fn what_folder(path: &Path) -> &'static str {
     let has = |name: &str| path.join(name).exists();
     match () {
-        () if has("dataset.json") => "is a directory, of a saved dataset. Load it with Dataset.load.",
-        () if has("dataset_spec.pb") => "is a directory, of a dataset that tf.data saved. Load it with tf.data.Dataset.load.",
-        () if has("saved_model.pb") => "is a directory, of a SavedModel. Load it with tf.saved_model.load.",
-        () if has(".zarray") || has(".zgroup") || has("zarr.json") => "is a directory, of a Zarr store. Open it with zarr.",
-        () => "is a directory. Open its files by a pattern, such as DIRECTORY/*.npy, or by a list of them.",
+        () if has("dataset.json") => {
+            "is a directory, of a saved dataset. Load it with Dataset.load."
+        }
+        () if has("dataset_spec.pb") => {
+            "is a directory, of a dataset that tf.data saved. Load it with tf.data.Dataset.load."
+        }
+        () if has("saved_model.pb") => {
+            "is a directory, of a SavedModel. Load it with tf.saved_model.load."
+        }
+        () if has(".zarray") || has(".zgroup") || has("zarr.json") => {
+            "is a directory, of a Zarr store. Open it with zarr."
+        }
+        () => {
+            "is a directory. Open its files by a pattern, such as DIRECTORY/*.npy, or by a list \
+            of them."
+        }
     }
 }
 
@@ -149,7 +170,12 @@ impl DataFile {
             other => other.map_err(&refused)?,
         };
         let opened_as = State::of(&handle.metadata().map_err(&refused)?);
-        let file = Arc::new(Self { path: path.to_owned(), opened_as, handles: RwLock::default(), alignment: AtomicU64::new(0) });
+        let file = Arc::new(Self {
+            path: path.to_owned(),
+            opened_as,
+            handles: RwLock::default(),
+            alignment: AtomicU64::new(0),
+        });
         file.keep(|handles| handles.cached = Some(Arc::new(handle)));
         Ok(file)
     }
@@ -167,7 +193,8 @@ impl DataFile {
     /// The system's file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no longer the same.
+    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no
+    /// longer the same.
     pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
         self.handle_by(open_again)
     }
@@ -182,8 +209,8 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// The system's file, for reads past its cache. Where too many files are open it does not wait for others: who reads many at a time has
-    /// them itself.
+    /// The system's file, for reads past its cache. Where too many files are open it does not wait
+    /// for others: who reads many at a time has them itself.
     ///
     /// # Errors
     /// As [`DataFile::handle`].
@@ -246,7 +273,8 @@ impl DataFile {
         if open.len() > most {
             open.retain(|file| file.strong_count() > 0);
         }
-        let oldest = if open.len() > most { open.pop_front().and_then(|file| file.upgrade()) } else { None };
+        let oldest =
+            if open.len() > most { open.pop_front().and_then(|file| file.upgrade()) } else { None };
         drop(open);
         if let Some(oldest) = oldest
             && let Ok(mut kept) = oldest.handles.try_write()
@@ -270,7 +298,9 @@ impl DataFile {
         match (cached, direct) {
             (Some(handle), _) => self.check_unchanged(&handle),
             (None, Some(handle)) => self.check_unchanged(handle.file()),
-            (None, None) => self.compare(&std::fs::metadata(&self.path).map_err(io("read", &self.path))?),
+            (None, None) => {
+                self.compare(&std::fs::metadata(&self.path).map_err(io("read", &self.path))?)
+            }
         }
     }
 
@@ -285,14 +315,16 @@ impl DataFile {
     /// Fills `out` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it was written to since it was opened.
+    /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it
+    /// was written to since it was opened.
     pub(crate) fn read_exact_at(self: &Arc<Self>, offset: u64, out: &mut [u8]) -> Result<()> {
         let handle = self.handle()?;
         self.fill(&handle, offset, out)?;
         self.check_unchanged(&handle)
     }
 
-    /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file was written to.
+    /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file
+    /// was written to.
     pub(crate) fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
         let len = out.len();
         let refused = |source| Error::Read { path: self.path.clone(), offset, len, source };
@@ -310,7 +342,8 @@ impl DataFile {
     pub(crate) fn read_up_to(self: &Arc<Self>, offset: u64, len: usize) -> Result<Vec<u8>> {
         let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len.min(left)];
-        let actual = read_up_to(&*self.handle()?, offset, &mut bytes).map_err(io("read", &self.path))?;
+        let actual =
+            read_up_to(&*self.handle()?, offset, &mut bytes).map_err(io("read", &self.path))?;
         bytes.truncate(actual);
         Ok(bytes)
     }
@@ -382,7 +415,10 @@ mod tests {
         let error = file.read_exact_at(20, &mut out).unwrap_err();
         assert_eq!(error.code(), "short_read");
         let said = error.to_string();
-        assert!(said.contains("data: at byte 20: 50 bytes were there") && said.contains("40 are left"), "{said}");
+        assert!(
+            said.contains("data: at byte 20: 50 bytes were there") && said.contains("40 are left"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -408,9 +444,11 @@ mod tests {
         for (at, file) in files.iter().enumerate() {
             assert_eq!(file.read_up_to(0, 10).unwrap(), at.to_string().into_bytes());
         }
-        let kept = files.iter().filter(|file| file.handles.read().unwrap().cached.is_some()).count();
+        let kept =
+            files.iter().filter(|file| file.handles.read().unwrap().cached.is_some()).count();
         assert!(kept <= MOST_OPEN, "{kept}");
-        let closed = files.iter().position(|file| file.handles.read().unwrap().cached.is_none()).unwrap();
+        let closed =
+            files.iter().position(|file| file.handles.read().unwrap().cached.is_none()).unwrap();
         fs::write(name(closed), "another, longer").unwrap();
         assert_eq!(files[closed].read_exact_at(0, &mut [0]).unwrap_err().code(), "file_changed");
     }

@@ -19,9 +19,16 @@ pub(crate) struct InMemory {
 }
 
 impl InMemory {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its file if there are any.
-    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Source>, files: Arc<[PathBuf]>) -> Result<Self> {
-        let parts = Parts::new(arrays.iter().map(|array| array.tensor.shape().first().map_or(1, |rows| *rows as u64)))?;
+    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its
+    /// file if there are any.
+    pub(crate) fn new(
+        spec: TensorSpec,
+        arrays: Vec<Source>,
+        files: Arc<[PathBuf]>,
+    ) -> Result<Self> {
+        let parts = Parts::new(
+            arrays.iter().map(|array| array.tensor.shape().first().map_or(1, |rows| *rows as u64)),
+        )?;
         Ok(Self { spec: [spec], arrays, parts, files })
     }
 }
@@ -35,7 +42,13 @@ impl RowSource for InMemory {
         self.parts.rows()
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         let Some(rows) = out.first_mut() else { return Ok(()) };
         if let [array] = self.arrays.as_slice() {
             return array.gather(requests, rows);
@@ -47,7 +60,9 @@ impl RowSource for InMemory {
             stop.check()?;
             let (part, row) = self.parts.find(first.index)?;
             let before = first.index - row;
-            let last = rest.partition_point(|request| self.parts.find(request.index).is_ok_and(|(at, _)| at == part));
+            let last = rest.partition_point(|request| {
+                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
+            });
             let (here, later) = rest.split_at_mut(last);
             here.iter_mut().for_each(|request| request.index -= before);
             self.arrays[part].gather(here, rows)?;
@@ -59,7 +74,10 @@ impl RowSource for InMemory {
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {
         let (part, row) = if len == 0 { (0, 0) } else { self.parts.find(start).ok()? };
         let array = self.arrays.get(part).filter(|array| array.frozen)?;
-        let rows = array.tensor.index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }]).ok()?;
+        let rows = array
+            .tensor
+            .index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }])
+            .ok()?;
         (rows.byte_order() == ByteOrder::Native).then_some(rows)
     }
 
@@ -71,7 +89,11 @@ impl RowSource for InMemory {
     }
 
     fn stored(&self, _column: usize) -> Option<Stored> {
-        one_way(self.arrays.iter().map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())))
+        one_way(
+            self.arrays
+                .iter()
+                .map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())),
+        )
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {

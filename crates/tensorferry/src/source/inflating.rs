@@ -1,8 +1,9 @@
 //! Rows of a deflated member of an archive, inflated as they are asked for.
 //!
 //! # Rationale
-//! A deflated stream has one way to be read, from its start. So blocks of it are inflated in order, and the last few are kept: threads
-//! that ask for the rows of neighbouring batches, in whatever order they get the lock, find them there.
+//! A deflated stream has one way to be read, from its start. So blocks of it are inflated in order,
+//! and the last few are kept: threads that ask for the rows of neighbouring batches, in whatever
+//! order they get the lock, find them there.
 //!
 //! # Limitations
 //! Rows further back are had by starting over. The checksum is compared when the last row is read.
@@ -60,7 +61,9 @@ impl Inflating {
             return Ok(None);
         }
         let (header, _) = member.rows()?;
-        let Some((&rows, dims)) = header.layout.shape().split_first().filter(|_| header.layout.is_c_contiguous()) else {
+        let Some((&rows, dims)) =
+            header.layout.shape().split_first().filter(|_| header.layout.is_c_contiguous())
+        else {
             return Ok(None);
         };
         let row = dims.iter().product::<usize>() * header.dtype.size();
@@ -70,12 +73,22 @@ impl Inflating {
         Ok(Some(Self { member: member.clone(), header, spec, rows, row, block, state, process }))
     }
 
-    fn fill(&self, requests: &[Request], out: &mut Rows<'_>, state: &mut State, stop: &Stop) -> Result<()> {
+    fn fill(
+        &self,
+        requests: &[Request],
+        out: &mut Rows<'_>,
+        state: &mut State,
+        stop: &Stop,
+    ) -> Result<()> {
         for request in requests {
             stop.check()?;
             if request.index >= self.rows {
                 let (index, len) = (isize::try_from(request.index), usize::try_from(self.rows));
-                return Err(Error::IndexOutOfRange { index: index.unwrap_or(isize::MAX), axis: 0, len: len.unwrap_or(usize::MAX) });
+                return Err(Error::IndexOutOfRange {
+                    index: index.unwrap_or(isize::MAX),
+                    axis: 0,
+                    len: len.unwrap_or(usize::MAX),
+                });
             }
             let at = request.index / self.block as u64;
             let start = usize::try_from(request.index % self.block as u64).unwrap_or(0) * self.row;
@@ -126,13 +139,24 @@ impl RowSource for Inflating {
         self.rows
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         let Some(out) = out.first_mut().filter(|_| self.row > 0) else { return Ok(()) };
         requests.sort_unstable_by_key(|request| request.index);
         if crate::buffers::process_id() != self.process {
             return self.fill(requests, out, &mut State::default(), stop);
         }
-        self.fill(requests, out, &mut self.state.lock().unwrap_or_else(PoisonError::into_inner), stop)
+        self.fill(
+            requests,
+            out,
+            &mut self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            stop,
+        )
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
@@ -150,7 +174,13 @@ mod tests {
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     /// The numbers from `start` on as `rows` rows of five, in an archive.
-    fn archive(path: &Path, start: i64, rows: usize, order: ByteOrder, method: zip::CompressionMethod) {
+    fn archive(
+        path: &Path,
+        start: i64,
+        rows: usize,
+        order: ByteOrder,
+        method: zip::CompressionMethod,
+    ) {
         let mut zip = ZipWriter::new(std::fs::File::create(path).unwrap());
         zip.start_file("x.npy", SimpleFileOptions::default().compression_method(method)).unwrap();
         zip.write_all(&npy_header::write(DType::Int64, order, &[rows, 5], false).unwrap()).unwrap();
@@ -162,7 +192,10 @@ mod tests {
     }
 
     fn opened(paths: &[PathBuf], memory_limit: usize) -> crate::Result<Array> {
-        match open_with(paths, &OpenOptions { memory_limit: Some(memory_limit), ..OpenOptions::default() })? {
+        match open_with(
+            paths,
+            &OpenOptions { memory_limit: Some(memory_limit), ..OpenOptions::default() },
+        )? {
             Opened::Arrays(arrays) => arrays.get("x"),
             Opened::Array(array) => Ok(array),
         }
@@ -179,21 +212,29 @@ mod tests {
         let rows = 20 * BLOCK / 40 + 7; // more than are kept
         for order in [ByteOrder::Native, ByteOrder::Swapped] {
             archive(&path, 0, rows, order, Deflated);
-            let (array, whole) =
-                (opened(std::slice::from_ref(&path), 1).unwrap(), opened(std::slice::from_ref(&path), usize::MAX).unwrap());
+            let (array, whole) = (
+                opened(std::slice::from_ref(&path), 1).unwrap(),
+                opened(std::slice::from_ref(&path), usize::MAX).unwrap(),
+            );
             assert!(array.tensor().is_err() && whole.tensor().is_ok());
             assert_eq!((array.shape(), array.dtype()), (&[rows, 5][..], DType::Int64));
             let all: Vec<i64> = (0..i64::try_from(rows * 5).unwrap()).collect();
             assert!(numbers(&array.read().unwrap()) == all);
             let mixed: Vec<usize> = (0..50).map(|at| at * 7919 % rows).collect();
-            assert_eq!(numbers(&array.rows(&mixed).unwrap()), numbers(&whole.rows(&mixed).unwrap()));
+            assert_eq!(
+                numbers(&array.rows(&mixed).unwrap()),
+                numbers(&whole.rows(&mixed).unwrap())
+            );
             assert!(array.rows(&[rows]).is_err());
             std::thread::scope(|scope| {
                 for thread in 0..3 {
                     let (array, all) = (&array, &all);
                     scope.spawn(move || {
                         for start in (thread * 1000..rows - 1000).step_by(3000) {
-                            assert_eq!(numbers(&array.slice(start, 1000).unwrap()), all[start * 5..][..5000]);
+                            assert_eq!(
+                                numbers(&array.slice(start, 1000).unwrap()),
+                                all[start * 5..][..5000]
+                            );
                         }
                     });
                 }
@@ -204,8 +245,11 @@ mod tests {
     #[test]
     fn shards_some_of_which_are_stored_are_one_array() {
         let directory = tempfile::tempdir().unwrap();
-        let paths: Vec<PathBuf> = (0..3).map(|at| directory.path().join(format!("{at}.npz"))).collect();
-        for (path, (start, rows, method)) in paths.iter().zip([(0, 4, Deflated), (20, 3, Stored), (35, 5, Deflated)]) {
+        let paths: Vec<PathBuf> =
+            (0..3).map(|at| directory.path().join(format!("{at}.npz"))).collect();
+        for (path, (start, rows, method)) in
+            paths.iter().zip([(0, 4, Deflated), (20, 3, Stored), (35, 5, Deflated)])
+        {
             archive(path, start, rows, ByteOrder::Native, method);
         }
         let array = opened(&paths, 1).unwrap();
@@ -216,7 +260,11 @@ mod tests {
         let narrow = Array::try_from(Tensor::from_vec(vec![0_i32; 10], &[2, 5]).unwrap()).unwrap();
         crate::save_arrays(&other, &[("x", narrow)], None, true).unwrap();
         let said = opened(&[paths[0].clone(), other], 1).unwrap_err().to_string();
-        assert!(said.contains("0.npz holds int64[4, 5], ") && said.contains("other.npz holds int32[2, 5]"), "{said}");
+        assert!(
+            said.contains("0.npz holds int64[4, 5], ")
+                && said.contains("other.npz holds int32[2, 5]"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -225,12 +273,20 @@ mod tests {
         let path = directory.path().join("a.npz");
         let mut zip = ZipWriter::new(std::fs::File::create(&path).unwrap());
         zip.start_file("x.npy", SimpleFileOptions::default().compression_method(Deflated)).unwrap();
-        zip.write_all(&npy_header::write(DType::Int64, ByteOrder::Native, &[100, 5], true).unwrap()).unwrap();
+        zip.write_all(
+            &npy_header::write(DType::Int64, ByteOrder::Native, &[100, 5], true).unwrap(),
+        )
+        .unwrap();
         zip.write_all(&[0; 4000]).unwrap();
         zip.finish().unwrap();
         assert_eq!(opened(std::slice::from_ref(&path), 5000).unwrap().shape(), [100, 5]);
         let said = opened(&[path], 4000).unwrap_err().to_string();
-        assert!(said.contains("a.npz") && said.contains("4000 of memory may be taken") && said.contains("row-major"), "{said}");
+        assert!(
+            said.contains("a.npz")
+                && said.contains("4000 of memory may be taken")
+                && said.contains("row-major"),
+            "{said}"
+        );
     }
 
     #[test]
@@ -244,8 +300,11 @@ mod tests {
             let mut bytes = good.clone();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, bytes).unwrap();
-            let read =
-                |limit| opened(std::slice::from_ref(&path), limit).and_then(|array| array.read()).map(|tensor| numbers(&tensor));
+            let read = |limit| {
+                opened(std::slice::from_ref(&path), limit)
+                    .and_then(|array| array.read())
+                    .map(|tensor| numbers(&tensor))
+            };
             let (in_order, whole) = (read(1), read(usize::MAX));
             assert_eq!(in_order.is_ok(), whole.is_ok(), "byte {at}: {in_order:?}, {whole:?}");
             if let (Ok(in_order), Ok(whole)) = (&in_order, &whole) {

@@ -31,13 +31,21 @@ impl RowSource for Joined {
         self.parts.rows()
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         requests.sort_unstable_by_key(|request| request.index);
         let mut rest = requests;
         while let Some(first) = rest.first() {
             let (part, row) = self.parts.find(first.index)?;
             let before = first.index - row;
-            let last = rest.partition_point(|request| self.parts.find(request.index).is_ok_and(|(at, _)| at == part));
+            let last = rest.partition_point(|request| {
+                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
+            });
             let (here, later) = rest.split_at_mut(last);
             here.iter_mut().for_each(|request| request.index -= before);
             let (source, column) = self.arrays[part].source();

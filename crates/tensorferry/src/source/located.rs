@@ -1,4 +1,5 @@
-//! A packed array at some offset of a file: what every format that stores elements as they are comes down to.
+//! A packed array at some offset of a file: what every format that stores elements as they are
+//! comes down to.
 
 use super::file::DataFile;
 use crate::buffers::{map, pool};
@@ -26,9 +27,11 @@ impl Located {
     /// # Errors
     /// [`Error::WrongLength`] if the file is shorter.
     pub(crate) fn checked(self) -> Result<Self> {
-        let (expected, actual) = (self.offset.saturating_add(self.layout.nbytes() as u64), self.file.len());
+        let (expected, actual) =
+            (self.offset.saturating_add(self.layout.nbytes() as u64), self.file.len());
         if expected > actual {
-            return Err(Error::WrongLength { format: self.format, expected, actual }.in_file(self.file.path()));
+            return Err(Error::WrongLength { format: self.format, expected, actual }
+                .in_file(self.file.path()));
         }
         Ok(self)
     }
@@ -44,7 +47,8 @@ impl Located {
         }
         let handle = self.file.handle()?;
         self.file.check_unchanged(&handle)?;
-        let (buffer, offset) = map(&handle, self.offset, layout.nbytes()).map_err(io("map", self.file.path()))?;
+        let (buffer, offset) =
+            map(&handle, self.offset, layout.nbytes()).map_err(io("map", self.file.path()))?;
         Tensor::new(self.dtype, self.order, layout, buffer, offset)
     }
 }

@@ -1,4 +1,5 @@
-//! Arrays wherever they are: their rows by index, from memory or from files that may be larger than it.
+//! Arrays wherever they are: their rows by index, from memory or from files that may be larger than
+//! it.
 #![forbid(unsafe_code)]
 
 mod array;
@@ -50,15 +51,22 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
     /// How many rows.
     fn rows(&self) -> u64;
 
-    /// Writes the rows asked for, of the columns `which`, one [`Rows`] for each: packed, in this machine's byte order. No two requests
-    /// have the same slot. The requests may be overwritten; after an error what `out` holds is unspecified.
+    /// Writes the rows asked for, of the columns `which`, one [`Rows`] for each: packed, in this
+    /// machine's byte order. No two requests have the same slot. The requests may be overwritten;
+    /// after an error what `out` holds is unspecified.
     ///
     /// # Errors
     /// [`crate::Error::IndexOutOfRange`] for a row that there is not; what reading fails with.
-    fn read_rows(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()>;
+    fn read_rows(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()>;
 
-    /// As [`RowSource::read_rows`], of one column: long runs of small rows cost no request for each row. Runs are in the order of their
-    /// slots.
+    /// As [`RowSource::read_rows`], of one column: long runs of small rows cost no request for each
+    /// row. Runs are in the order of their slots.
     ///
     /// # Errors
     /// As [`RowSource::read_rows`]; [`crate::Error::Allocation`].
@@ -66,12 +74,16 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
         let mut requests = Vec::new();
         requests.make_room(runs.iter().map(|run| run.len).sum())?;
         for run in runs {
-            requests.extend((0..run.len).map(|at| Request { index: run.index + at as u64, slot: run.slot + at }));
+            requests.extend(
+                (0..run.len)
+                    .map(|at| Request { index: run.index + at as u64, slot: run.slot + at }),
+            );
         }
         self.read_rows(&[column], &mut requests, &mut [out], stop)
     }
 
-    /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie there so, or in the other byte order.
+    /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie
+    /// there so, or in the other byte order.
     fn share(&self, _column: usize, _start: u64, _len: usize) -> Option<Tensor> {
         None
     }
@@ -81,7 +93,8 @@ pub(crate) trait RowSource: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// How the elements of a column are stored, if they are so in one way and lie as they are in files or in memory.
+    /// How the elements of a column are stored, if they are so in one way and lie as they are in
+    /// files or in memory.
     fn stored(&self, column: usize) -> Option<Stored> {
         let tensor = self.tensor(column)?;
         Some(Stored::of(tensor.byte_order(), tensor.layout()))
@@ -117,7 +130,8 @@ pub(crate) struct RowRun {
 pub struct Stored {
     /// The order of the bytes of an element.
     pub order: ByteOrder,
-    /// Whether the elements of a column lie together (column-major, Fortran's order), and not those of a row. What is both is row-major.
+    /// Whether the elements of a column lie together (column-major, Fortran's order), and not those
+    /// of a row. What is both is row-major.
     pub column_major: bool,
 }
 

@@ -8,9 +8,11 @@ pub enum Mode {
     /// [`Mode::Map`] if what is opened fits in memory, else [`Mode::Direct`].
     #[default]
     Auto,
-    /// Mapped: nothing is read until it is looked at, and nothing is copied. A file that somebody truncates meanwhile ends the process.
+    /// Mapped: nothing is read until it is looked at, and nothing is copied. A file that somebody
+    /// truncates meanwhile ends the process.
     Map,
-    /// Read into memory when rows are asked for, through the system's cache. A file that changes meanwhile is an error.
+    /// Read into memory when rows are asked for, through the system's cache. A file that changes
+    /// meanwhile is an error.
     Read,
     /// As [`Mode::Read`], past the system's cache where the system can.
     Direct,

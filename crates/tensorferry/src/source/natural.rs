@@ -9,12 +9,18 @@ pub(crate) fn compare(a: &Path, b: &Path) -> Ordering {
     parts(left).cmp(parts(right)).then_with(|| left.cmp(right))
 }
 
-/// A name's bytes, each run of digits as its length without leading zeros, and those digits. Digits sort before anything else.
+/// A name's bytes, each run of digits as its length without leading zeros, and those digits. Digits
+/// sort before anything else.
 fn parts(mut name: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     std::iter::from_fn(move || {
         let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let zeros = name.iter().take(digits.saturating_sub(1)).take_while(|byte| **byte == b'0').count();
-        let part = if digits > 0 { (digits - zeros, name.get(zeros..digits)?) } else { (usize::MAX, name.get(..1)?) };
+        let zeros =
+            name.iter().take(digits.saturating_sub(1)).take_while(|byte| **byte == b'0').count();
+        let part = if digits > 0 {
+            (digits - zeros, name.get(zeros..digits)?)
+        } else {
+            (usize::MAX, name.get(..1)?)
+        };
         name = name.get(digits.max(1)..)?;
         Some(part)
     })

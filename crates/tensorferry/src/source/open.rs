@@ -42,20 +42,27 @@ impl Opened {
     pub fn arrays(self) -> Result<Arrays> {
         match self {
             Self::Arrays(arrays) => Ok(arrays),
-            Self::Array(_) => Err(Error::Argument { stage: "open", what: "the file holds one array, without a name".into() }),
+            Self::Array(_) => Err(Error::Argument {
+                stage: "open",
+                what: "the file holds one array, without a name".into(),
+            }),
         }
     }
 }
 
-/// Opens a file, or several as one: nothing but headers is read (and, of TFRecord files, the length of each record).
+/// Opens a file, or several as one: nothing but headers is read (and, of TFRecord files, the length
+/// of each record).
 ///
-/// Files of one array each are one array together, if their rows are of one dtype and shape. Files of arrays by name are shards of each
-/// if all have the same names, and one whole if no two share one.
+/// Files of one array each are one array together, if their rows are of one dtype and shape. Files
+/// of arrays by name are shards of each if all have the same names, and one whole if no two share
+/// one.
 ///
-/// A path that is no file may be a pattern (`part-*.npy`), which stands for the files that match it in the order in which a person
-/// counts: `part-2` before `part-10`. Files are otherwise taken in the order given.
+/// A path that is no file may be a pattern (`part-*.npy`), which stands for the files that match it
+/// in the order in which a person counts: `part-2` before `part-10`. Files are otherwise taken in
+/// the order given.
 ///
-/// Without a `format`, the first bytes of a file tell what it is, and its extension where they do not.
+/// Without a `format`, the first bytes of a file tell what it is, and its extension where they do
+/// not.
 ///
 /// ```
 /// use tensorferry::{Mode, Tensor, open, save_npy};
@@ -71,8 +78,9 @@ impl Opened {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one; [`Error::Argument`] if files do not go
-/// together, no file matches a pattern, or a format has to be said.
+/// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one;
+/// [`Error::Argument`] if files do not go together, no file matches a pattern, or a format has to
+/// be said.
 pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
     open_with(paths, &OpenOptions { format, mode, ..OpenOptions::default() })
 }
@@ -84,11 +92,13 @@ pub struct OpenOptions {
     pub format: Option<Format>,
     /// How they are read.
     pub mode: Mode,
-    /// Of arrays by name, those that are wanted: their rows have to be of that dtype and shape, if one is said. Of the features of
-    /// `tf.train.Example`s a byte string can be elements of any dtype, little-endian. None for all, as they are.
+    /// Of arrays by name, those that are wanted: their rows have to be of that dtype and shape, if
+    /// one is said. Of the features of `tf.train.Example`s a byte string can be elements of any
+    /// dtype, little-endian. None for all, as they are.
     pub features: Vec<(String, Option<TensorSpec>)>,
-    /// Bytes of memory that there are for what is opened: what does not fit in half of them, [`Mode::Auto`] does not map, and a compressed
-    /// member of an `.npz` is decompressed whenever rows are read instead of once. `None` for what the process may use.
+    /// Bytes of memory that there are for what is opened: what does not fit in half of them,
+    /// [`Mode::Auto`] does not map, and a compressed member of an `.npz` is decompressed whenever
+    /// rows are read instead of once. `None` for what the process may use.
     pub memory_limit: Option<usize>,
     /// What another thread may stop: collecting the lengths of many records takes a while.
     pub stop: Stop,
@@ -97,7 +107,8 @@ pub struct OpenOptions {
 /// As [`open`], with all there is to choose.
 ///
 /// # Errors
-/// As [`open`]; [`Error::Argument`] if features are not as they are to be, or the format has none; [`Error::Stopped`].
+/// As [`open`]; [`Error::Argument`] if features are not as they are to be, or the format has none;
+/// [`Error::Stopped`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
     let files = files(paths)?;
     let format = match options.format {
@@ -106,9 +117,13 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
     };
     let limit = options.memory_limit;
     let mode = resolved(options.mode, &files, limit);
-    if !options.features.is_empty() && matches!(format, Format::Npy | Format::Raw | Format::TfRecordBytes) {
-        let what =
-            format!("{format} files hold no features: they hold one array, without a name, of which features= chooses nothing");
+    if !options.features.is_empty()
+        && matches!(format, Format::Npy | Format::Raw | Format::TfRecordBytes)
+    {
+        let what = format!(
+            "{format} files hold no features: they hold one array, without a name, of which \
+            features= chooses nothing"
+        );
         return Err(Error::Argument { stage: "open", what });
     }
     if options.format.is_some() {
@@ -119,8 +134,14 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
         let asked = if format == Format::TfRecord { &[][..] } else { &options.features };
         let members = arrays::chosen(members, asked)?;
         // Who names what is wanted knows that the rest is left out.
-        let notes = if options.features.is_empty() { notes } else { Notes { left_out: Vec::new(), ..notes } };
-        notes.left_out.iter().for_each(|(name, why)| log::warn!("{}: left out: {name:?}: {why}", files[0].path().display()));
+        let notes = if options.features.is_empty() {
+            notes
+        } else {
+            Notes { left_out: Vec::new(), ..notes }
+        };
+        notes.left_out.iter().for_each(|(name, why)| {
+            log::warn!("{}: left out: {name:?}: {why}", files[0].path().display())
+        });
         Ok(Opened::Arrays(Arrays::new(members, notes, mode, limit, &files)))
     };
     let mut notes = Notes::default();
@@ -134,9 +155,16 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
             let members = by_name(&files, |file| {
                 let archive = npz::members(file, options.format.is_some())?;
                 notes.left_out.extend(archive.left_out);
-                Ok(archive.members.into_iter().map(|member| (member.name.clone(), member)).collect())
+                Ok(archive
+                    .members
+                    .into_iter()
+                    .map(|member| (member.name.clone(), member))
+                    .collect())
             })?;
-            named(members.into_iter().map(|(name, parts)| (name, Member::Zipped(parts))).collect(), notes)
+            named(
+                members.into_iter().map(|(name, parts)| (name, Member::Zipped(parts))).collect(),
+                notes,
+            )
         }
         Format::SafeTensors => {
             let mut contradicted = BTreeSet::new();
@@ -153,22 +181,42 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
             })?;
             for key in contradicted {
                 notes.metadata.remove(&key);
-                notes.left_out.push((format!("__metadata__: {key}"), "said in two ways by several files".into()));
+                notes.left_out.push((
+                    format!("__metadata__: {key}"),
+                    "said in two ways by several files".into(),
+                ));
             }
-            named(members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect(), notes)
+            named(
+                members.into_iter().map(|(name, parts)| (name, Member::Located(parts))).collect(),
+                notes,
+            )
         }
         Format::TfRecord | Format::TfRecordBytes => {
-            match records::open(&files, format == Format::TfRecordBytes, &options.features, mode, &options.stop)? {
+            match records::open(
+                &files,
+                format == Format::TfRecordBytes,
+                &options.features,
+                mode,
+                &options.stop,
+            )? {
                 RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
                 RecordArrays::Examples { arrays, left_out } => {
                     notes.left_out = left_out;
-                    named(arrays.into_iter().map(|(name, array)| (name, Member::Open(array))).collect(), notes)
+                    named(
+                        arrays
+                            .into_iter()
+                            .map(|(name, array)| (name, Member::Open(array)))
+                            .collect(),
+                        notes,
+                    )
                 }
             }
         }
         Format::Raw => {
-            let what =
-                format!("{}: a raw file does not say what it holds. Use open_raw, with its dtype.", files[0].path().display());
+            let what = format!(
+                "{}: a raw file does not say what it holds. Use open_raw, with its dtype.",
+                files[0].path().display()
+            );
             Err(Error::Argument { stage: "open", what })
         }
     }
@@ -179,7 +227,10 @@ fn say_trailing(array: &Located) {
     let end = array.offset.saturating_add(array.layout.nbytes() as u64);
     let left = array.file.len().saturating_sub(end);
     if left > 0 {
-        log::warn!("{}: left out: {left} bytes after the array, which belong to nothing", array.file.path().display());
+        log::warn!(
+            "{}: left out: {left} bytes after the array, which belong to nothing",
+            array.file.path().display()
+        );
     }
 }
 
@@ -202,7 +253,10 @@ pub fn open_raw<P: AsRef<Path>>(paths: &[P], raw: &Raw, mode: Mode) -> Result<Ar
     let files = files(paths)?;
     files.iter().try_for_each(|file| Format::Raw.check(file))?;
     let mode = resolved(mode, &files, None);
-    shards::array(files.iter().map(|file| format::locate_raw(file, raw)).collect::<Result<_>>()?, mode)
+    shards::array(
+        files.iter().map(|file| format::locate_raw(file, raw)).collect::<Result<_>>()?,
+        mode,
+    )
 }
 
 fn resolved(mode: Mode, files: &[Arc<DataFile>], limit: Option<usize>) -> Mode {
@@ -223,7 +277,8 @@ fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<DataFile>>> {
     Ok(all)
 }
 
-/// The path itself, or if there is nothing of that name, the files that it matches as a pattern, in the order in which [`open`] takes them.
+/// The path itself, or if there is nothing of that name, the files that it matches as a pattern, in
+/// the order in which [`open`] takes them.
 ///
 /// # Errors
 /// [`Error::Io`] if no file matches, or a folder cannot be read.
@@ -242,12 +297,17 @@ fn common_format(files: &[Arc<DataFile>]) -> Result<Format> {
         match first {
             Some((other, named)) if other != format => {
                 let (a, b) = (named.path().display(), file.path().display());
-                let what = format!("{a} is {other}, {b} is {format}: files of one array have one format. Open them one by one.");
+                let what = format!(
+                    "{a} is {other}, {b} is {format}: files of one array have one format. Open \
+                    them one by one."
+                );
                 return Err(Error::Argument { stage: "open", what });
             }
             Some(_) => {}
             None => first = Some((format, file)),
         }
     }
-    first.map(|(format, _)| format).ok_or_else(|| Error::Argument { stage: "open", what: "no files were given".into() })
+    first
+        .map(|(format, _)| format)
+        .ok_or_else(|| Error::Argument { stage: "open", what: "no files were given".into() })
 }

@@ -25,8 +25,11 @@ impl Packed {
     /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
     pub(crate) fn new(spec: TensorSpec, arrays: Vec<Located>, mode: Mode) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| rows_of(&array.layout)))?;
-        let bytes = |array: &Located| array.offset..array.offset.saturating_add(array.layout.nbytes() as u64);
-        let engine = engine(mode, arrays.iter().map(|array| (Arc::clone(&array.file), bytes(array))));
+        let bytes = |array: &Located| {
+            array.offset..array.offset.saturating_add(array.layout.nbytes() as u64)
+        };
+        let engine =
+            engine(mode, arrays.iter().map(|array| (Arc::clone(&array.file), bytes(array))));
         Ok(Self { spec: [spec], arrays, parts, engine })
     }
 
@@ -35,7 +38,8 @@ impl Packed {
         self.engine.mode()
     }
 
-    /// Rows of a column-major array: each column's elements lie together, so they are read column by column and transposed in memory.
+    /// Rows of a column-major array: each column's elements lie together, so they are read column
+    /// by column and transposed in memory.
     fn read_columns(&self, run: Run, out: &mut [u8], row: usize, stop: &Stop) -> Result<()> {
         let array = &self.arrays[run.part];
         let size = array.dtype.size();
@@ -47,11 +51,21 @@ impl Packed {
             let mut block = pool::take(len * row)?;
             let first = array.offset + (run.row + start as u64) * size as u64;
             let columns = block.as_mut_slice().chunks_exact_mut(len * size).enumerate();
-            let piece = |(column, out)| Piece { file: &array.file, offset: first + column as u64 * all, out };
+            let piece = |(column, out)| Piece {
+                file: &array.file,
+                offset: first + column as u64 * all,
+                out,
+            };
             self.engine.read(&mut columns.map(piece).collect::<Vec<_>>(), stop)?;
             let mut dims = shape.to_vec();
             dims[0] = len;
-            let rows = Tensor::new(array.dtype, array.order, Layout::fortran(&dims, size)?, block.freeze(), 0)?;
+            let rows = Tensor::new(
+                array.dtype,
+                array.order,
+                Layout::fortran(&dims, size)?,
+                block.freeze(),
+                0,
+            )?;
             copy_view(&rows.as_view(), out)?;
         }
         Ok(())
@@ -68,7 +82,11 @@ impl Packed {
         for (run, out) in runs.iter().zip(slots(bytes, row, runs)?) {
             let array = &self.arrays[run.part];
             if array.layout.is_c_contiguous() {
-                pieces.push(Piece { file: &array.file, offset: array.offset + run.row * row as u64, out });
+                pieces.push(Piece {
+                    file: &array.file,
+                    offset: array.offset + run.row * row as u64,
+                    out,
+                });
             } else {
                 columns.push((*run, out));
             }
@@ -118,7 +136,13 @@ impl RowSource for Packed {
         self.parts.rows()
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         let Some(Rows { bytes, row }) = out.first_mut() else { return Ok(()) };
         self.read(&self.parts.runs(requests)?, bytes, *row, stop)
     }

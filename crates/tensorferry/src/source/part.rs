@@ -31,17 +31,28 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if there are not so many rows; [`Error::Argument`] for an array without dimensions, which has none.
+    /// [`Error::IndexOutOfRange`] if there are not so many rows; [`Error::Argument`] for an array
+    /// without dimensions, which has none.
     pub fn part(&self, start: usize, len: usize) -> Result<Self> {
         if self.shape().is_empty() {
-            return Err(Error::Argument { stage: "part", what: "an array without dimensions has no rows".into() });
+            return Err(Error::Argument {
+                stage: "part",
+                what: "an array without dimensions has no rows".into(),
+            });
         }
         self.check_rows(start, len)?;
         let (source, column) = self.source();
         let rows = Index::Slice { start, step: 1, len };
         let tensor = source.tensor(column).map(|whole| whole.index(&[rows])).transpose()?;
         let spec = [source.columns()[column].clone()];
-        let part = Part { source: Arc::clone(source), column, spec, start: start as u64, len: len as u64, tensor };
+        let part = Part {
+            source: Arc::clone(source),
+            column,
+            spec,
+            start: start as u64,
+            len: len as u64,
+            tensor,
+        };
         self.over(Arc::new(part))
     }
 }
@@ -55,7 +66,13 @@ impl RowSource for Part {
         self.len
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         for request in requests.iter_mut() {
             if request.index >= self.len {
                 let index = isize::try_from(request.index).unwrap_or(isize::MAX);
@@ -73,7 +90,11 @@ impl RowSource for Part {
             let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
             if run.len > 0 && last >= self.len {
                 let index = isize::try_from(last).unwrap_or(isize::MAX);
-                return Err(Error::IndexOutOfRange { index, axis: 0, len: usize::try_from(self.len).unwrap_or(usize::MAX) });
+                return Err(Error::IndexOutOfRange {
+                    index,
+                    axis: 0,
+                    len: usize::try_from(self.len).unwrap_or(usize::MAX),
+                });
             }
             run.index += self.start;
         }
@@ -116,16 +137,27 @@ mod tests {
             save_npy(path, &Tensor::from_vec(values, &[rows, 2]).unwrap().as_view()).unwrap();
         }
         for mode in [Mode::Map, Mode::Read] {
-            let whole = open(&[directory.path().join("*.npy")], None, mode).unwrap().array().unwrap();
+            let whole =
+                open(&[directory.path().join("*.npy")], None, mode).unwrap().array().unwrap();
             for start in 0..=8 {
                 for len in 0..=8 - start {
                     let part = whole.part(start, len).unwrap();
                     assert_eq!((part.shape(), part.mode()), (&[len, 2][..], mode));
                     let bytes = |tensor: Tensor| tensor.as_view().as_bytes().unwrap().to_vec();
-                    assert_eq!(bytes(part.read().unwrap()), bytes(whole.slice(start, len).unwrap()));
+                    assert_eq!(
+                        bytes(part.read().unwrap()),
+                        bytes(whole.slice(start, len).unwrap())
+                    );
                     let inner = part.part(len / 2, len - len / 2).unwrap();
-                    assert_eq!(bytes(inner.read().unwrap()), bytes(whole.slice(start + len / 2, len - len / 2).unwrap()));
-                    assert!(part.slice(0, len + 1).is_err() && part.rows(&[len]).is_err() && part.part(1, len).is_err());
+                    assert_eq!(
+                        bytes(inner.read().unwrap()),
+                        bytes(whole.slice(start + len / 2, len - len / 2).unwrap())
+                    );
+                    assert!(
+                        part.slice(0, len + 1).is_err()
+                            && part.rows(&[len]).is_err()
+                            && part.part(1, len).is_err()
+                    );
                 }
             }
             let part = whole.part(2, 5).unwrap();

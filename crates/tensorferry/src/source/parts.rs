@@ -29,10 +29,9 @@ impl Parts {
         let mut end = 0_u64;
         let mut ends = Vec::new();
         for rows in rows {
-            end = end
-                .checked_add(rows)
-                .filter(|end| isize::try_from(*end).is_ok())
-                .ok_or_else(|| Error::SizeOverflow { shape: [usize::MAX].as_slice().into(), itemsize: 0 })?;
+            end = end.checked_add(rows).filter(|end| isize::try_from(*end).is_ok()).ok_or_else(
+                || Error::SizeOverflow { shape: [usize::MAX].as_slice().into(), itemsize: 0 },
+            )?;
             ends.push(end);
         }
         Ok(Self { ends })
@@ -51,7 +50,11 @@ impl Parts {
         let part = self.ends.partition_point(|end| *end <= row);
         if part == self.ends.len() {
             let len = usize::try_from(self.rows()).unwrap_or(usize::MAX);
-            return Err(Error::IndexOutOfRange { index: isize::try_from(row).unwrap_or(isize::MAX), axis: 0, len });
+            return Err(Error::IndexOutOfRange {
+                index: isize::try_from(row).unwrap_or(isize::MAX),
+                axis: 0,
+                len,
+            });
         }
         Ok((part, row - self.first(part)))
     }
@@ -98,7 +101,9 @@ impl Parts {
             while done < run.len {
                 let index = run.index.saturating_add(done as u64);
                 let (part, row) = self.find(index)?;
-                let len = usize::try_from(self.ends[part] - index).unwrap_or(usize::MAX).min(run.len - done);
+                let len = usize::try_from(self.ends[part] - index)
+                    .unwrap_or(usize::MAX)
+                    .min(run.len - done);
                 all.push(Run { part, row, slot: run.slot + done, len });
                 done += len;
             }
@@ -111,15 +116,24 @@ impl Parts {
 ///
 /// # Errors
 /// [`Error::OutOfBounds`] for slots that there are not, or that were asked for twice.
-pub(crate) fn slots<'a>(mut out: &'a mut [u8], row: usize, runs: &[Run]) -> Result<Vec<&'a mut [u8]>> {
+pub(crate) fn slots<'a>(
+    mut out: &'a mut [u8],
+    row: usize,
+    runs: &[Run],
+) -> Result<Vec<&'a mut [u8]>> {
     let (len, mut done) = (out.len(), 0_usize);
     let mut all = Vec::with_capacity(runs.len());
     for run in runs {
         let start = run.slot.checked_mul(row).and_then(|start| start.checked_sub(done));
-        let cut = start.and_then(|start| Some((start, start.checked_add(run.len.checked_mul(row)?)?)));
+        let cut =
+            start.and_then(|start| Some((start, start.checked_add(run.len.checked_mul(row)?)?)));
         let Some((start, end)) = cut.filter(|(_, end)| *end <= out.len()) else {
             let start = run.slot as i128 * row as i128;
-            return Err(Error::OutOfBounds { start, end: start + run.len as i128 * row as i128, len });
+            return Err(Error::OutOfBounds {
+                start,
+                end: start + run.len as i128 * row as i128,
+                len,
+            });
         };
         let (taken, rest) = out.split_at_mut(end);
         all.push(&mut taken[start..]);
@@ -157,8 +171,11 @@ mod tests {
     fn runs_are_cut_where_parts_end() {
         let parts = Parts::new([3, 0, 4]).unwrap();
         let run = |part, row, slot, len| Run { part, row, slot, len };
-        let runs =
-            [RowRun { index: 1, slot: 0, len: 4 }, RowRun { index: 0, slot: 4, len: 0 }, RowRun { index: 6, slot: 4, len: 1 }];
+        let runs = [
+            RowRun { index: 1, slot: 0, len: 4 },
+            RowRun { index: 0, slot: 4, len: 0 },
+            RowRun { index: 6, slot: 4, len: 1 },
+        ];
         assert_eq!(parts.cut(&runs).unwrap(), [run(0, 1, 0, 2), run(2, 0, 2, 2), run(2, 3, 4, 1)]);
         assert!(parts.cut(&[RowRun { index: 5, slot: 0, len: 3 }]).is_err());
     }

@@ -1,7 +1,7 @@
 //! Patterns of file names, with the rules of Python's `glob`.
 //!
-//! `*`, `?` and `[...]` match within one name, `**` any number of folders. A name that starts with a dot is matched only by a part of
-//! the pattern that does.
+//! `*`, `?` and `[...]` match within one name, `**` any number of folders. A name that starts with
+//! a dot is matched only by a part of the pattern that does.
 
 use super::natural;
 use crate::Result;
@@ -12,7 +12,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// The files that a pattern matches, in the order in which a person counts. `None` if it is not a pattern.
+/// The files that a pattern matches, in the order in which a person counts. `None` if it is not a
+/// pattern.
 ///
 /// # Errors
 /// [`crate::Error::Io`] if a folder cannot be read; it is not found if no file matches.
@@ -40,7 +41,11 @@ pub(crate) fn expand(pattern: &Path) -> Result<Option<Vec<PathBuf>>> {
                 }
                 matching
             }
-            other => found.into_iter().map(|folder| folder.join(other)).filter(|path| exists(path)).collect(),
+            other => found
+                .into_iter()
+                .map(|folder| folder.join(other))
+                .filter(|path| exists(path))
+                .collect(),
         };
     }
     let mut found: Vec<PathBuf> = found.into_iter().collect();
@@ -55,7 +60,11 @@ pub(crate) fn expand(pattern: &Path) -> Result<Option<Vec<PathBuf>>> {
 fn unmatched(pattern: &Path) -> String {
     let name = pattern.file_name().unwrap_or_default();
     let hidden = name.as_encoded_bytes().starts_with(b"*");
-    let hidden = if hidden { " (names that start with a dot are matched only by a pattern that does)" } else { "" };
+    let hidden = if hidden {
+        " (names that start with a dot are matched only by a pattern that does)"
+    } else {
+        ""
+    };
     format!("no file matches the pattern{hidden}")
 }
 
@@ -71,7 +80,9 @@ fn exists(path: &Path) -> bool {
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
     let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match fs::read_dir(shown) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
         other => other.and_then(Iterator::collect).map_err(io("read", shown)),
     }
 }
@@ -82,11 +93,20 @@ fn matches(folder: &Path, wanted: &[u32], last: bool) -> Result<Vec<PathBuf>> {
         let name = entry.file_name();
         (wanted.first() == Some(&DOT) || !is_hidden(&name)) && matches_name(wanted, &letters(&name))
     });
-    Ok(named.map(|entry| folder.join(entry.file_name())).filter(|path| last || path.is_dir()).collect())
+    Ok(named
+        .map(|entry| folder.join(entry.file_name()))
+        .filter(|path| last || path.is_dir())
+        .collect())
 }
 
-/// All folders below one, and itself, or if `files` are asked for, all files in them. Hidden ones are left out.
-fn descend(folder: &Path, files: bool, above: &mut Vec<PathBuf>, found: &mut BTreeSet<PathBuf>) -> Result<()> {
+/// All folders below one, and itself, or if `files` are asked for, all files in them. Hidden ones
+/// are left out.
+fn descend(
+    folder: &Path,
+    files: bool,
+    above: &mut Vec<PathBuf>,
+    found: &mut BTreeSet<PathBuf>,
+) -> Result<()> {
     if !files {
         found.insert(folder.to_owned());
     }
@@ -102,7 +122,10 @@ fn descend(folder: &Path, files: bool, above: &mut Vec<PathBuf>, found: &mut BTr
         // A symbolic link to a folder above would never end.
         let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let place = path.canonicalize().map_err(io("read", &path))?;
-        if link && (above.contains(&place) || folder.canonicalize().is_ok_and(|folder| folder.starts_with(&place))) {
+        if link
+            && (above.contains(&place)
+                || folder.canonicalize().is_ok_and(|folder| folder.starts_with(&place)))
+        {
             continue;
         }
         above.push(place);
@@ -118,7 +141,8 @@ fn is_hidden(name: &OsStr) -> bool {
 
 const DOT: u32 = '.' as u32;
 
-/// The characters of a name; each byte that is not part of one is a letter of its own, as for Python.
+/// The characters of a name; each byte that is not part of one is a letter of its own, as for
+/// Python.
 fn letters(name: &OsStr) -> Vec<u32> {
     let mut all = Vec::with_capacity(name.len());
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -173,7 +197,9 @@ fn in_set(mut set: &[u32], letter: u32) -> bool {
     loop {
         let (found, rest) = match set {
             [] => return false,
-            [low, dash, high, rest @ ..] if *dash == u32::from('-') => ((*low..=*high).contains(&letter), rest),
+            [low, dash, high, rest @ ..] if *dash == u32::from('-') => {
+                ((*low..=*high).contains(&letter), rest)
+            }
             [only, rest @ ..] => (*only == letter, rest),
         };
         if found {
@@ -217,7 +243,9 @@ mod tests {
 
     #[test]
     fn names_match_as_fnmatch_says() {
-        let matching = |pattern: &str, name: &str| matches_name(&letters(pattern.as_ref()), &letters(name.as_ref()));
+        let matching = |pattern: &str, name: &str| {
+            matches_name(&letters(pattern.as_ref()), &letters(name.as_ref()))
+        };
         for (pattern, name, expected) in [
             ("*.npy", "a.npy", true),
             ("*.npy", ".npy", true), // that it is hidden is another question

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts the bytes that were read of arrays, for whoever shows how far a long piece of work is, and the time that it took. Clones count
-/// together.
+/// Counts the bytes that were read of arrays, for whoever shows how far a long piece of work is,
+/// and the time that it took. Clones count together.
 ///
 /// ```
 /// use tensorferry::{Array, Progress, Tensor, save};
@@ -33,7 +33,8 @@ impl Progress {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// The time that all threads spent in reading, together: what a mapped file takes to be loaded is not in it.
+    /// The time that all threads spent in reading, together: what a mapped file takes to be loaded
+    /// is not in it.
     #[must_use]
     pub fn reading(&self) -> Duration {
         Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))
@@ -41,6 +42,8 @@ impl Progress {
 
     pub(crate) fn add(&self, bytes: usize, took: Duration) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0
+            .nanos
+            .fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }

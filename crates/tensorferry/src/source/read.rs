@@ -25,13 +25,17 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug {
     /// Fills every piece; they may be reordered. After an error what they hold is unspecified.
     ///
     /// # Errors
-    /// [`crate::Error::Io`]; [`crate::Error::ShortRead`] and [`crate::Error::FileChanged`] if a file is not what it was when it was
-    /// opened.
+    /// [`crate::Error::Io`]; [`crate::Error::ShortRead`] and [`crate::Error::FileChanged`] if a
+    /// file is not what it was when it was opened.
     fn read(&self, pieces: &mut [Piece<'_>], stop: &Stop) -> Result<()>;
 }
 
-/// The engine of a mode that reads, for rows that lie in these bytes of files, one file after the other. Pieces are of these files.
-pub(crate) fn engine(mode: Mode, rows: impl IntoIterator<Item = (Arc<DataFile>, Range<u64>)>) -> Arc<dyn Engine> {
+/// The engine of a mode that reads, for rows that lie in these bytes of files, one file after the
+/// other. Pieces are of these files.
+pub(crate) fn engine(
+    mode: Mode,
+    rows: impl IntoIterator<Item = (Arc<DataFile>, Range<u64>)>,
+) -> Arc<dyn Engine> {
     match mode {
         Mode::Direct => Arc::new(Direct::new(rows)),
         _ => Arc::new(Positioned),

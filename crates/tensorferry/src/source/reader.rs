@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// Storage of rows that this library does not know.
 pub trait RowReader: Send + Sync {
-    /// Writes the rows of these numbers, packed, in this machine's byte order, one after the other. The numbers increase, and all are
-    /// less than the number of rows.
+    /// Writes the rows of these numbers, packed, in this machine's byte order, one after the other.
+    /// The numbers increase, and all are less than the number of rows.
     ///
     /// # Errors
     /// What reading fails with; [`crate::dataset::failed`] makes any error one of this library's.
@@ -29,12 +29,16 @@ struct Read {
 
 impl fmt::Debug for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Read").field("spec", &self.spec).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Read")
+            .field("spec", &self.spec)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
 impl Array {
-    /// An array whose rows a reader reads when they are asked for: the rows of a batch in one call, in order, none twice.
+    /// An array whose rows a reader reads when they are asked for: the rows of a batch in one call,
+    /// in order, none twice.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -61,7 +65,10 @@ impl Array {
     /// [`Error::Argument`] for a shape without dimensions; [`Error::SizeOverflow`].
     pub fn from_reader(dtype: DType, shape: &[usize], reader: Arc<dyn RowReader>) -> Result<Self> {
         let Some((rows, dims)) = shape.split_first() else {
-            return Err(Error::Argument { stage: "from_reader", what: "an array without dimensions has no rows".into() });
+            return Err(Error::Argument {
+                stage: "from_reader",
+                what: "an array without dimensions has no rows".into(),
+            });
         };
         let row = Layout::contiguous(dims, dtype.size())?.nbytes();
         let spec = [TensorSpec::new(dtype, Shape::fixed(dims))];
@@ -76,17 +83,24 @@ impl Read {
             return Ok(());
         }
         let len = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        Err(Error::IndexOutOfRange { index: isize::try_from(index).unwrap_or(isize::MAX), axis: 0, len })
+        Err(Error::IndexOutOfRange {
+            index: isize::try_from(index).unwrap_or(isize::MAX),
+            axis: 0,
+            len,
+        })
     }
 
     /// Reads requests for one row after the other, each into the slot that it asks for.
     fn read_part(&self, requests: &[Request], out: &mut Rows<'_>) -> Result<()> {
         let mut numbers: Vec<u64> = requests.iter().map(|request| request.index).collect();
         numbers.dedup();
-        let in_place = numbers.len() == requests.len() && requests.windows(2).all(|pair| pair[0].slot + 1 == pair[1].slot);
+        let in_place = numbers.len() == requests.len()
+            && requests.windows(2).all(|pair| pair[0].slot + 1 == pair[1].slot);
         if in_place && let Some(first) = requests.first() {
             let start = first.slot * self.row;
-            return self.reader.read_rows(&numbers, &mut out.bytes[start..start + numbers.len() * self.row]);
+            return self
+                .reader
+                .read_rows(&numbers, &mut out.bytes[start..start + numbers.len() * self.row]);
         }
         let mut read = pool::take(numbers.len() * self.row)?;
         self.reader.read_rows(&numbers, read.as_mut_slice())?;
@@ -111,7 +125,13 @@ impl RowSource for Read {
         self.rows
     }
 
-    fn read_rows(&self, _which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         let Some(out) = out.first_mut() else { return Ok(()) };
         requests.sort_unstable_by_key(|request| (request.index, request.slot));
         if let Some(last) = requests.last() {
@@ -155,10 +175,15 @@ mod tests {
     #[test]
     fn rows_are_asked_for_in_order_and_once() {
         let reader = Arc::new(Squares::default());
-        let array = Array::from_reader(DType::UInt16, &[20], Arc::clone(&reader) as Arc<dyn RowReader>).unwrap();
+        let array =
+            Array::from_reader(DType::UInt16, &[20], Arc::clone(&reader) as Arc<dyn RowReader>)
+                .unwrap();
         let rows = array.rows(&[3, 1, 3, 19, 1]).unwrap();
         assert_eq!(rows.view::<u16>().unwrap().as_slice(), Some(&[9, 1, 9, 361, 1][..]));
-        assert_eq!(array.slice(4, 2).unwrap().view::<u16>().unwrap().as_slice(), Some(&[16, 25][..]));
+        assert_eq!(
+            array.slice(4, 2).unwrap().view::<u16>().unwrap().as_slice(),
+            Some(&[16, 25][..])
+        );
         assert_eq!(*reader.0.lock().unwrap(), [vec![1, 3, 19], vec![4, 5]]);
         assert_eq!(array.rows(&[20]).unwrap_err().code(), "index_out_of_range");
         assert!(array.tensor().is_err());
@@ -167,12 +192,21 @@ mod tests {
     #[test]
     fn a_shuffle_asks_once_for_a_batch() {
         let reader = Arc::new(Squares::default());
-        let array = Array::from_reader(DType::UInt16, &[100], Arc::clone(&reader) as Arc<dyn RowReader>).unwrap();
-        let plan = Dataset::from_rows([array]).unwrap().shuffle(None, Some(1), true).unwrap().batch(10, false).unwrap();
+        let array =
+            Array::from_reader(DType::UInt16, &[100], Arc::clone(&reader) as Arc<dyn RowReader>)
+                .unwrap();
+        let plan = Dataset::from_rows([array])
+            .unwrap()
+            .shuffle(None, Some(1), true)
+            .unwrap()
+            .batch(10, false)
+            .unwrap();
         assert!(plan.is_sequential());
         let mut seen = Vec::new();
         for batch in plan.iter() {
-            seen.extend_from_slice(batch.unwrap()[0].tensor().unwrap().view::<u16>().unwrap().as_slice().unwrap());
+            seen.extend_from_slice(
+                batch.unwrap()[0].tensor().unwrap().view::<u16>().unwrap().as_slice().unwrap(),
+            );
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..100_u16).map(|row| row * row).collect::<Vec<_>>());
@@ -181,6 +215,11 @@ mod tests {
 
     #[test]
     fn a_scalar_is_refused() {
-        assert_eq!(Array::from_reader(DType::UInt16, &[], Arc::new(Squares::default())).unwrap_err().code(), "argument");
+        assert_eq!(
+            Array::from_reader(DType::UInt16, &[], Arc::new(Squares::default()))
+                .unwrap_err()
+                .code(),
+            "argument"
+        );
     }
 }

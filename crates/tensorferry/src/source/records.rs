@@ -1,4 +1,5 @@
-//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in them.
+//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in
+//! them.
 
 use super::parts::Parts;
 use super::read::{Engine, Piece, engine};
@@ -49,7 +50,8 @@ impl Records {
         };
         let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
-        let engine = engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
+        let engine =
+            engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
         Ok(Self { files, parts, engine })
     }
 
@@ -60,24 +62,46 @@ impl Records {
     }
 
     /// Calls `each` with every record asked for, its checksum verified.
-    fn each(&self, requests: &[Request], stop: &Stop, mut each: impl FnMut(&Asked, &[u8]) -> Result<()>) -> Result<()> {
-        let mut asked = requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
+    fn each(
+        &self,
+        requests: &[Request],
+        stop: &Stop,
+        mut each: impl FnMut(&Asked, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut asked =
+            requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
         let mut verified = |asked: &Asked, bytes: &[u8]| {
             let (record, sum) = bytes.split_at(bytes.len().saturating_sub(4));
-            let (expected, actual) = (u32::from_le_bytes(sum.try_into().unwrap_or_default()), tfrecord::masked_crc(record));
+            let (expected, actual) = (
+                u32::from_le_bytes(sum.try_into().unwrap_or_default()),
+                tfrecord::masked_crc(record),
+            );
             if expected != actual {
-                return Err(Error::Checksum { format: tfrecord::FORMAT, offset: asked.start, expected, actual });
+                return Err(Error::Checksum {
+                    format: tfrecord::FORMAT,
+                    offset: asked.start,
+                    expected,
+                    actual,
+                });
             }
             each(asked, record)
         };
-        let mut verified =
-            |asked: &Asked, bytes: &[u8]| verified(asked, bytes).map_err(|error| error.in_file(self.files[asked.part].file.path()));
+        let mut verified = |asked: &Asked, bytes: &[u8]| {
+            verified(asked, bytes)
+                .map_err(|error| error.in_file(self.files[asked.part].file.path()))
+        };
         if self.files.iter().all(|file| file.mapped.is_some()) {
             return asked.iter().try_for_each(|asked| {
                 stop.check()?;
-                let bytes = self.files[asked.part].mapped.as_ref().map_or(&[][..], |mapped| mapped.buffer().as_slice());
+                let bytes = self.files[asked.part]
+                    .mapped
+                    .as_ref()
+                    .map_or(&[][..], |mapped| mapped.buffer().as_slice());
                 let (start, len) = (index(asked.start), index(asked.len + TAIL));
-                let bytes = start.checked_add(len).and_then(|end| bytes.get(start..end)).unwrap_or_default();
+                let bytes = start
+                    .checked_add(len)
+                    .and_then(|end| bytes.get(start..end))
+                    .unwrap_or_default();
                 verified(asked, bytes)
             });
         }
@@ -120,7 +144,15 @@ fn index(bytes: u64) -> usize {
 fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
     let layout = Layout::contiguous(&[index(file.len())], 1)?;
     let format = tfrecord::FORMAT;
-    super::Located { format, file: Arc::clone(file), offset: 0, dtype: DType::UInt8, order: ByteOrder::Native, layout }.map()
+    super::Located {
+        format,
+        file: Arc::clone(file),
+        offset: 0,
+        dtype: DType::UInt8,
+        order: ByteOrder::Native,
+        layout,
+    }
+    .map()
 }
 
 /// Records as rows: what a record's bytes become.
@@ -130,7 +162,8 @@ struct RecordRows {
     columns: Vec<TensorSpec>,
     /// The features that the columns are; none if the one column is the record's bytes.
     features: Vec<Feature>,
-    /// What every record may have, where the features were not chosen: more would be left out without a word.
+    /// What every record may have, where the features were not chosen: more would be left out
+    /// without a word.
     first: Option<First>,
 }
 
@@ -143,7 +176,13 @@ impl RowSource for RecordRows {
         self.records.parts.rows()
     }
 
-    fn read_rows(&self, which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>], stop: &Stop) -> Result<()> {
+    fn read_rows(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
         if self.features.is_empty() {
             let Some(rows) = out.first_mut() else { return Ok(()) };
             return self.records.each(requests, stop, |asked, record| {
@@ -152,8 +191,12 @@ impl RowSource for RecordRows {
             });
         }
         self.records.each(requests, stop, |asked, record| {
-            let wanted = which.iter().zip(out.iter_mut()).map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
-            example::read(record, wanted, self.first.as_ref()).map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
+            let wanted = which
+                .iter()
+                .zip(out.iter_mut())
+                .map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
+            example::read(record, wanted, self.first.as_ref())
+                .map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
         })
     }
 
@@ -163,11 +206,13 @@ impl RowSource for RecordRows {
     }
 }
 
-/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked` for as they are to be or else all; or, of
-/// other records or if `bytes` are asked for, one array whose rows are the records' bytes.
+/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked`
+/// for as they are to be or else all; or, of other records or if `bytes` are asked for, one array
+/// whose rows are the records' bytes.
 ///
 /// # Errors
-/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a feature is not as it is to be.
+/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a
+/// feature is not as it is to be.
 pub(crate) fn open(
     files: &[Arc<DataFile>],
     bytes: bool,
@@ -179,7 +224,9 @@ pub(crate) fn open(
     let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let first = if bytes { None } else { first_features(&records)? };
-    let wrong = |what: &str| Err(Error::Argument { stage: "open", what: format!("{}: {what}", paths[0].display()) });
+    let wrong = |what: &str| {
+        Err(Error::Argument { stage: "open", what: format!("{}: {what}", paths[0].display()) })
+    };
     let Some(first) = first else {
         if !asked.is_empty() {
             return wrong("its first record is no tf.train.Example, and has no features");
@@ -191,18 +238,26 @@ pub(crate) fn open(
     };
     if first.is_sequence && asked.is_empty() {
         return wrong(
-            "its records are tf.train.SequenceExamples, and their feature_lists would be left out. Choose of the context with features=, or \
-             parse the records with tf.io.parse_sequence_example; format=\"tfrecord_bytes\" has the bytes of records of one length.",
+            "its records are tf.train.SequenceExamples, and their feature_lists would be left \
+            out. Choose of the context with features=, or \
+             parse the records with tf.io.parse_sequence_example; format=\"tfrecord_bytes\" has \
+             the bytes of records of one length.",
         );
     }
-    let features = if asked.is_empty() { first.features.clone() } else { chosen(&first.features, asked)? };
+    let features =
+        if asked.is_empty() { first.features.clone() } else { chosen(&first.features, asked)? };
     let left_out = first.left_out.clone();
     let first = Some(first).filter(|_| asked.is_empty());
     let columns = features.iter().map(|feature| feature.spec.clone()).collect();
     let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
     let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features, first });
-    let array = |(column, name)| Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?));
-    Ok(RecordArrays::Examples { arrays: names.into_iter().enumerate().map(array).collect::<Result<_>>()?, left_out })
+    let array = |(column, name)| {
+        Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?))
+    };
+    Ok(RecordArrays::Examples {
+        arrays: names.into_iter().enumerate().map(array).collect::<Result<_>>()?,
+        left_out,
+    })
 }
 
 /// The features asked for, as they are to be.
@@ -210,8 +265,12 @@ fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Resul
     let wrong = |what: String| Error::Argument { stage: "open", what };
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
         let found = features.iter().find(|feature| feature.name == *name).ok_or_else(|| {
-            let names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).take(20).collect();
-            wrong(format!("the first record has no feature {name:?} that could be an array's; it has {names:?}"))
+            let names: Vec<&str> =
+                features.iter().map(|feature| feature.name.as_str()).take(20).collect();
+            wrong(format!(
+                "the first record has no feature {name:?} that could be an array's; it \
+                has {names:?}"
+            ))
         })?;
         spec.as_ref().map_or_else(|| Ok(found.clone()), |spec| found.of_spec(spec).map_err(wrong))
     };
@@ -251,7 +310,8 @@ fn equal_len(records: &Records) -> Result<usize> {
                 Some((other, named)) if other != len => {
                     let (a, b) = (named.file.path().display(), file.file.path().display());
                     let what = format!(
-                        "{a}: its first record has {other} bytes; {b}: record {record} has {len}. Records are the rows of an array where they are of \
+                        "{a}: its first record has {other} bytes; {b}: record {record} has {len}. \
+                        Records are the rows of an array where they are of \
                          one length, or tf.train.Examples."
                     );
                     return Err(Error::Argument { stage: "open", what });

@@ -30,7 +30,13 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
             Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }))
         };
         let tensors = arrays.iter().map(map).collect::<Result<Vec<_>>>()?;
-        return Array::new(Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?), 0, scalar, mode, paths);
+        return Array::new(
+            Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?),
+            0,
+            scalar,
+            mode,
+            paths,
+        );
     }
     let packed = Packed::new(spec, arrays, mode)?;
     let mode = packed.mode();
@@ -45,21 +51,37 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<A
     let Some(first) = tensors.first() else {
         return Err(Error::Argument { stage: "open", what: "no files were given".into() });
     };
-    let spec = TensorSpec::new(first.dtype(), Shape::fixed(first.shape().get(1..).unwrap_or_default()));
+    let spec =
+        TensorSpec::new(first.dtype(), Shape::fixed(first.shape().get(1..).unwrap_or_default()));
     let scalar = first.shape().is_empty();
     for (at, other) in tensors.iter().enumerate().skip(1) {
         let (ours, theirs) = (first.shape(), other.shape());
-        if scalar || theirs.is_empty() || ours[1..] != theirs[1..] || first.dtype() != other.dtype() {
-            let path = |at: usize| paths.get(at).map(|path| path.display().to_string()).unwrap_or_default();
-            return Err(mismatch((path(0), first.dtype(), ours), (path(at), other.dtype(), theirs)));
+        if scalar || theirs.is_empty() || ours[1..] != theirs[1..] || first.dtype() != other.dtype()
+        {
+            let path = |at: usize| {
+                paths.get(at).map(|path| path.display().to_string()).unwrap_or_default()
+            };
+            return Err(mismatch(
+                (path(0), first.dtype(), ours),
+                (path(at), other.dtype(), theirs),
+            ));
         }
     }
-    let rows = |tensor: Tensor| Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }));
+    let rows = |tensor: Tensor| {
+        Ok(Source::from(if scalar { tensor.index(&[Index::NewAxis])? } else { tensor }))
+    };
     let tensors = tensors.into_iter().map(rows).collect::<Result<_>>()?;
-    Array::new(Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?), 0, scalar, Mode::Map, paths)
+    Array::new(
+        Arc::new(InMemory::new(spec, tensors, Arc::clone(&paths))?),
+        0,
+        scalar,
+        Mode::Map,
+        paths,
+    )
 }
 
-/// One array of members of archives, at least one, that are inflated when rows are read; `None` if one of them cannot be.
+/// One array of members of archives, at least one, that are inflated when rows are read; `None` if
+/// one of them cannot be.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together; what is wrong with a header.
@@ -80,7 +102,9 @@ pub(crate) fn inflated_in_order(members: &[npz::Member], mode: Mode) -> Result<O
     }
     let path = |at: usize| members[at].file().display().to_string();
     let (dtype, rows) = (arrays[0].dtype(), arrays[0].shape().get(1..));
-    if let Some(at) = arrays.iter().position(|other| other.shape().get(1..) != rows || rows.is_none() || other.dtype() != dtype) {
+    if let Some(at) = arrays.iter().position(|other| {
+        other.shape().get(1..) != rows || rows.is_none() || other.dtype() != dtype
+    }) {
         let of = |at: usize| (path(at), arrays[at].dtype(), arrays[at].shape());
         return Err(mismatch(of(0), of(at)));
     }
@@ -94,7 +118,9 @@ pub(crate) fn inflated_in_order(members: &[npz::Member], mode: Mode) -> Result<O
 fn same_rows(first: &Located, other: &Located) -> Result<()> {
     let (ours, theirs) = (first.layout.shape(), other.layout.shape());
     let alone = std::ptr::eq(first, other);
-    if first.dtype == other.dtype && (alone || (!theirs.is_empty() && !ours.is_empty() && ours[1..] == theirs[1..])) {
+    if first.dtype == other.dtype
+        && (alone || (!theirs.is_empty() && !ours.is_empty() && ours[1..] == theirs[1..]))
+    {
         return Ok(());
     }
     let path = |array: &Located| array.file.path().display().to_string();
@@ -103,7 +129,8 @@ fn same_rows(first: &Located, other: &Located) -> Result<()> {
 
 fn mismatch(first: (String, DType, &[usize]), other: (String, DType, &[usize])) -> Error {
     let what = format!(
-        "{} holds {}{:?}, {} holds {}{:?}: the files of one array need one dtype and rows of one shape. Convert those that differ, or open \
+        "{} holds {}{:?}, {} holds {}{:?}: the files of one array need one dtype and rows of one \
+        shape. Convert those that differ, or open \
          them one by one.",
         first.0, first.1, first.2, other.0, other.1, other.2
     );

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 /// Element `i` of all that is written here, as bytes.
 fn element(dtype: DType, i: usize, order: ByteOrder) -> Vec<u8> {
     let part = if dtype.kind() == crate::Kind::Complex { dtype.size() / 2 } else { dtype.size() };
-    let mut bytes: Vec<u8> = (0..dtype.size()).map(|at| (i * 31 + at * 7).to_le_bytes()[0]).collect();
+    let mut bytes: Vec<u8> =
+        (0..dtype.size()).map(|at| (i * 31 + at * 7).to_le_bytes()[0]).collect();
     if dtype == DType::Bool {
         bytes[0] %= 2;
     }
@@ -21,7 +22,14 @@ fn element(dtype: DType, i: usize, order: ByteOrder) -> Vec<u8> {
 }
 
 /// Writes an array whose elements, counted in row-major order from `first` on, are [`element`]s.
-fn write(path: &PathBuf, dtype: DType, order: ByteOrder, shape: &[usize], fortran: bool, first: usize) {
+fn write(
+    path: &PathBuf,
+    dtype: DType,
+    order: ByteOrder,
+    shape: &[usize],
+    fortran: bool,
+    first: usize,
+) {
     let mut bytes = npy_header::write(dtype, order, shape, fortran).unwrap();
     let count = shape.iter().product();
     let layout = Layout::contiguous(shape, 1).unwrap();
@@ -67,9 +75,12 @@ fn rows_of_one_file_and_of_shards_are_the_same_in_every_mode_order_and_byte_orde
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     for dtype in [DType::UInt8, DType::Int16, DType::Float32, DType::Complex64, DType::Complex128] {
-        for (fortran, order) in
-            [(false, ByteOrder::Native), (true, ByteOrder::Native), (false, ByteOrder::Swapped), (true, ByteOrder::Swapped)]
-        {
+        for (fortran, order) in [
+            (false, ByteOrder::Native),
+            (true, ByteOrder::Native),
+            (false, ByteOrder::Swapped),
+            (true, ByteOrder::Swapped),
+        ] {
             write(&path("0.npy"), dtype, order, &[4, 2, 3], fortran, 0);
             write(&path("1.npy"), dtype, order, &[0, 2, 3], fortran, 0);
             write(&path("2.npy"), dtype, ByteOrder::Native, &[1, 2, 3], false, 24);
@@ -83,14 +94,30 @@ fn rows_of_one_file_and_of_shards_are_the_same_in_every_mode_order_and_byte_orde
                         for len in 0..=rows - start {
                             let slice = array.slice(start, len).unwrap();
                             assert_eq!(slice.shape(), [len, 2, 3]);
-                            assert_eq!(bytes(&slice), expected(dtype, 6, start..start + len), "{context}");
+                            assert_eq!(
+                                bytes(&slice),
+                                expected(dtype, 6, start..start + len),
+                                "{context}"
+                            );
                         }
                     }
-                    let asked: Vec<usize> = (0..rows).rev().chain(0..rows).chain([0, 0, rows - 1]).collect();
-                    assert_eq!(bytes(&array.rows(&asked).unwrap()), expected(dtype, 6, asked), "{context}");
-                    assert_eq!(bytes(&array.read().unwrap()), expected(dtype, 6, 0..rows), "{context}");
+                    let asked: Vec<usize> =
+                        (0..rows).rev().chain(0..rows).chain([0, 0, rows - 1]).collect();
+                    assert_eq!(
+                        bytes(&array.rows(&asked).unwrap()),
+                        expected(dtype, 6, asked),
+                        "{context}"
+                    );
+                    assert_eq!(
+                        bytes(&array.read().unwrap()),
+                        expected(dtype, 6, 0..rows),
+                        "{context}"
+                    );
                     assert!(matches!(array.slice(rows, 1), Err(Error::IndexOutOfRange { .. })));
-                    assert!(matches!(array.slice(usize::MAX, 1), Err(Error::IndexOutOfRange { .. })));
+                    assert!(matches!(
+                        array.slice(usize::MAX, 1),
+                        Err(Error::IndexOutOfRange { .. })
+                    ));
                     assert!(array.rows(&[0, rows]).is_err());
                     assert_eq!(array.tensor().is_ok(), mode == Mode::Map && rows == 4);
                 }
@@ -126,14 +153,23 @@ fn shards_that_differ_are_named() {
     let path = |name: &str| directory.path().join(name);
     let native = ByteOrder::Native;
     write(&path("first.npy"), DType::Int32, native, &[2, 3], false, 0);
-    for (dtype, shape) in [(DType::Int64, &[2, 3][..]), (DType::Int32, &[2, 4]), (DType::Int32, &[2]), (DType::Int32, &[])] {
+    for (dtype, shape) in [
+        (DType::Int64, &[2, 3][..]),
+        (DType::Int32, &[2, 4]),
+        (DType::Int32, &[2]),
+        (DType::Int32, &[]),
+    ] {
         write(&path("second.npy"), dtype, native, shape, false, 0);
         for mode in [Mode::Map, Mode::Read] {
-            let said = open(&[path("first.npy"), path("second.npy")], None, mode).unwrap_err().to_string();
+            let said =
+                open(&[path("first.npy"), path("second.npy")], None, mode).unwrap_err().to_string();
             assert!(said.contains("first.npy") && said.contains("second.npy"), "{said}");
         }
     }
-    assert!(open(&[path("second.npy"), path("second.npy")], None, Mode::Map).is_err(), "arrays without dimensions have no rows");
+    assert!(
+        open(&[path("second.npy"), path("second.npy")], None, Mode::Map).is_err(),
+        "arrays without dimensions have no rows"
+    );
 }
 
 #[test]
@@ -175,7 +211,10 @@ fn offsets_past_four_gib_are_read() {
     let last = read.len() - 1;
     for array in [read, mapped] {
         assert_eq!(bytes(&array.slice(last, 1).unwrap()), [9; 1024]);
-        assert_eq!(bytes(&array.rows(&[last - 2, last - 1]).unwrap()), [[0; 1024], [9; 1024]].concat());
+        assert_eq!(
+            bytes(&array.rows(&[last - 2, last - 1]).unwrap()),
+            [[0; 1024], [9; 1024]].concat()
+        );
     }
 }
 
@@ -188,7 +227,12 @@ fn a_file_truncated_after_opening_is_an_error_in_read_mode() {
     let error = read.slice(read.len() - 1, 1).unwrap_err();
     assert_eq!(error.code(), "short_read");
     let said = error.to_string();
-    assert!(said.contains("big.npy") && said.contains(&format!("at byte {}", len - 1024)) && said.contains("1024 bytes"), "{said}");
+    assert!(
+        said.contains("big.npy")
+            && said.contains(&format!("at byte {}", len - 1024))
+            && said.contains("1024 bytes"),
+        "{said}"
+    );
     assert_eq!(read.slice(0, 1).unwrap_err().code(), "file_changed");
     assert_eq!(open(&[path], None, Mode::Read).unwrap_err().code(), "wrong_length");
 }
@@ -199,7 +243,9 @@ fn an_array_in_memory_is_one_too() {
     let array = Array::try_from(tensor.clone()).unwrap();
     assert_eq!((array.shape(), array.mode(), array.paths().len()), (&[3, 2][..], Mode::Map, 0));
     assert_eq!(array.tensor().unwrap().as_ptr(), tensor.as_ptr());
-    let scalar = Array::try_from(tensor.index(&[crate::Index::At(1), crate::Index::At(0)]).unwrap()).unwrap();
+    let scalar =
+        Array::try_from(tensor.index(&[crate::Index::At(1), crate::Index::At(0)]).unwrap())
+            .unwrap();
     assert_eq!(scalar.read().unwrap().view::<i32>().unwrap().get(&[]), Some(2));
 }
 
@@ -208,7 +254,9 @@ fn an_opened_thing_says_what_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.npy");
     write(&path, DType::Int8, ByteOrder::Native, &[2], false, 0);
-    let Opened::Array(array) = open(&[&path], Some(crate::Format::Npy), Mode::Auto).unwrap() else { panic!("arrays by name") };
+    let Opened::Array(array) = open(&[&path], Some(crate::Format::Npy), Mode::Auto).unwrap() else {
+        panic!("arrays by name")
+    };
     assert_eq!((array.mode(), array.nbytes()), (Mode::Map, 2));
     assert_eq!(array.paths().collect::<Vec<_>>(), [path.as_path()]);
 }

@@ -34,8 +34,9 @@ struct Form {
     white: f64,
 }
 
-/// Some images from all over the array, if its rows look like images: `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)` of 1, 3 or 4 channels, or
-/// the whole of it: `(H, W, 3 or 4)`; integers up to 255, floats from 0 to 1 or from -1 to 1, or bools.
+/// Some images from all over the array, if its rows look like images: `(N, H, W)`, `(N, H, W, C)`
+/// or `(N, C, H, W)` of 1, 3 or 4 channels, or the whole of it: `(H, W, 3 or 4)`; integers up to
+/// 255, floats from 0 to 1 or from -1 to 1, or bools.
 pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let Some(form) = form(inspected) else { return Ok(String::new()) };
     let len = if form.alone { 1 } else { array.len() };
@@ -50,17 +51,21 @@ pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
         let lines: Vec<usize> = (0..form.height).step_by(step).collect();
         let one = [at];
         let tensor = array.rows(if form.alone { lines.as_slice() } else { &one })?;
-        let Some((width, height, file)) = drawn(&tensor, form, step) else { return Ok(String::new()) };
+        let Some((width, height, file)) = drawn(&tensor, form, step) else {
+            return Ok(String::new());
+        };
         let picture = STANDARD.encode(file);
         // A small image is drawn larger, by whole pixels.
         let scale = (96 / width.max(height)).clamp(1, 8);
         let (wide, high, number) = (width * scale, height * scale, grouped(at as u64));
         html += &format!(
-            "<figure><img width=\"{wide}\" height=\"{high}\" alt=\"image {number}\" src=\"data:image/png;base64,{picture}\">\
+            "<figure><img width=\"{wide}\" height=\"{high}\" alt=\"image {number}\" \
+            src=\"data:image/png;base64,{picture}\">\
              <figcaption>{number}</figcaption></figure>\n"
         );
     }
-    let of = if count < len { format!(" ({count} of {})", grouped(len as u64)) } else { String::new() };
+    let of =
+        if count < len { format!(" ({count} of {})", grouped(len as u64)) } else { String::new() };
     let mut notes = Vec::new();
     if !matches!(inspected.dtype.kind(), Kind::Bool) {
         notes.push(format!("{} is black, {} is white", form.black, rounded(form.white, 6)));
@@ -68,7 +73,8 @@ pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
     if step > 1 {
         notes.push(format!("one pixel of {step} by {step} is drawn"));
     }
-    let note = if notes.is_empty() { String::new() } else { format!("<p>{}.</p>\n", notes.join("; ")) };
+    let note =
+        if notes.is_empty() { String::new() } else { format!("<p>{}.</p>\n", notes.join("; ")) };
     Ok(format!("<h3>Images{of}</h3>\n{note}<div class=\"images\">\n{html}</div>\n"))
 }
 
@@ -80,7 +86,10 @@ fn form(array: &Inspected) -> Option<Form> {
         [_, channels @ (1 | 3 | 4), height, width] => (height, width, channels, true, false),
         _ => return None,
     };
-    let sides = SIDES.contains(&height) && SIDES.contains(&width) && height <= 4 * width && width <= 4 * height;
+    let sides = SIDES.contains(&height)
+        && SIDES.contains(&width)
+        && height <= 4 * width
+        && width <= 4 * height;
     let (low, high) = array.summary.range?;
     let (low, high) = (float(low), float(high));
     let (least, full) = match array.dtype.kind() {
@@ -93,10 +102,19 @@ fn form(array: &Inspected) -> Option<Form> {
     };
     // Of values that never come near the greatest there would be little to see.
     let white = if least == 0.0 && high > 0.0 && high <= full / 2.0 { high } else { full };
-    (sides && array.count() > 0).then_some(Form { height, width, channels, planes, alone, black: least, white })
+    (sides && array.count() > 0).then_some(Form {
+        height,
+        width,
+        channels,
+        planes,
+        alone,
+        black: least,
+        white,
+    })
 }
 
-/// The width, the height and the bytes of a picture of every so many pixels; `None` if it cannot be made.
+/// The width, the height and the bytes of a picture of every so many pixels; `None` if it cannot be
+/// made.
 fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>)> {
     let (view, dtype, size) = (row.as_view(), row.dtype(), row.dtype().size());
     let bytes = view.as_bytes()?;
@@ -108,7 +126,11 @@ fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>
         let y = if alone { at } else { *line };
         for x in (0..width).step_by(step) {
             for channel in 0..channels {
-                let at = if planes { (channel * height + y) * width + x } else { (y * width + x) * channels + channel };
+                let at = if planes {
+                    (channel * height + y) * width + x
+                } else {
+                    (y * width + x) * channels + channel
+                };
                 let element = bytes.get(at * size..(at + 1) * size)?;
                 let value = float(scalar::read(dtype, ByteOrder::Native, element).to_scalar(dtype));
                 pixels.push(bright((value - black) / (white - black)));
@@ -124,14 +146,19 @@ fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>
     encoded(width, height, color, &pixels).map(|file| (width, height, file))
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; what is not a number is black")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped; what is not a number is black"
+)]
 fn bright(part: f64) -> u8 {
     (part.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
 fn encoded(width: usize, height: usize, color: ColorType, pixels: &[u8]) -> Option<Vec<u8>> {
     let mut file = Vec::new();
-    let mut encoder = Encoder::new(&mut file, u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    let mut encoder =
+        Encoder::new(&mut file, u32::try_from(width).ok()?, u32::try_from(height).ok()?);
     encoder.set_color(color);
     encoder.set_depth(BitDepth::Eight);
     let mut writer = encoder.write_header().ok()?;

@@ -1,4 +1,5 @@
-//! `tensorferry inspect --report`: a page for people. It loads nothing: pictures are in it, and there are no scripts.
+//! `tensorferry inspect --report`: a page for people. It loads nothing: pictures are in it, and
+//! there are no scripts.
 
 mod histogram;
 mod images;
@@ -62,7 +63,8 @@ impl Page {
         if self.sections.is_empty() {
             self.first.clone_from(&title);
         }
-        let mut section = format!("<section id=\"array-{number}\">\n<h2>{}</h2>\n", escaped(&title));
+        let mut section =
+            format!("<section id=\"array-{number}\">\n<h2>{}</h2>\n", escaped(&title));
         section += &facts(inspected);
         section += &histogram::drawn(&inspected.summary, &title);
         section += &signal::drawn(array, inspected, &title)?;
@@ -72,7 +74,8 @@ impl Page {
         section += "</section>\n";
         self.length += section.len();
         self.sections.push(section);
-        self.overview.extend((self.count <= OVERVIEW).then(|| overview_row(Some(number), inspected)));
+        self.overview
+            .extend((self.count <= OVERVIEW).then(|| overview_row(Some(number), inspected)));
         Ok(())
     }
 
@@ -84,15 +87,25 @@ impl Page {
     /// Writes the page, so that its name stands for a whole one.
     pub(super) fn write(&self, path: &Path) -> Outcome {
         if fs::canonicalize(path).is_ok_and(|path| self.sources.contains(&path)) {
-            return Err(wrong(format!("--report: {} is one of the files to be looked at", path.display())));
+            return Err(wrong(format!(
+                "--report: {} is one of the files to be looked at",
+                path.display()
+            )));
         }
         let count = self.count;
-        let title = if count == 1 { self.first.clone() } else { format!("{} and {} more", self.first, count - 1) };
+        let title = if count == 1 {
+            self.first.clone()
+        } else {
+            format!("{} and {} more", self.first, count - 1)
+        };
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-             <title>{}, inspected</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Arrays, inspected</h1>\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
+             'unsafe-inline'; img-src data:\">\n\
+             <title>{}, \
+             inspected</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Arrays, \
+             inspected</h1>\n\
              <p>{} array{}, {}</p>\n",
             escaped(&title),
             grouped(count as u64),
@@ -107,14 +120,21 @@ impl Page {
             );
         }
         if self.overview.len() < count {
-            page += &format!("<p>The first {} are listed.</p>\n", grouped(self.overview.len() as u64));
+            page +=
+                &format!("<p>The first {} are listed.</p>\n", grouped(self.overview.len() as u64));
         }
         if self.sections.len() < count {
             let shown = grouped(self.sections.len() as u64);
-            page += &format!("<p>Only the first {shown} are shown further below: the page would be too long.</p>\n");
+            page += &format!(
+                "<p>Only the first {shown} are shown further below: the page would be too \
+                long.</p>\n"
+            );
         }
         page.extend(self.sections.iter().map(String::as_str));
-        page += &format!("<footer>Written by tensorferry {}</footer>\n</main>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"));
+        page += &format!(
+            "<footer>Written by tensorferry {}</footer>\n</main>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION")
+        );
         // Of processes that were killed.
         remove_leftovers(path)?;
         Ok(replace_file(path, |file| file.write_all(page.as_bytes()))?)
@@ -125,7 +145,8 @@ impl Page {
 fn overview_row(section: Option<usize>, array: &Inspected) -> String {
     let (smallest, _) = smallest_parts(array);
     let title = escaped(&shortened(&array.title()));
-    let title = section.map_or(title.clone(), |number| format!("<a href=\"#array-{number}\">{title}</a>"));
+    let title =
+        section.map_or(title.clone(), |number| format!("<a href=\"#array-{number}\">{title}</a>"));
     format!(
         "<tr><td class=\"name\">{title}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{smallest}</td></tr>",
         array.dtype,
@@ -147,7 +168,13 @@ fn shortened(name: &str) -> String {
 
 /// The range in words.
 fn range(array: &Inspected) -> String {
-    let value = |value: Scalar| if array.dtype.kind() == Kind::Complex { text::mean_words(value) } else { value.to_string() };
+    let value = |value: Scalar| {
+        if array.dtype.kind() == Kind::Complex {
+            text::mean_words(value)
+        } else {
+            value.to_string()
+        }
+    };
     match array.summary.range {
         Some((low, high)) => format!("{} to {}", value(low), value(high)),
         None => "none".into(),
@@ -158,7 +185,9 @@ fn facts(array: &Inspected) -> String {
     let summary = &array.summary;
     let mut facts = String::from("<dl class=\"facts\">\n");
     let mut fact = |class: &str, name: &str, value: &dyn Display, more: &dyn Display| {
-        facts += &format!("<div class=\"{class}\"><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n");
+        facts += &format!(
+            "<div class=\"{class}\"><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n"
+        );
     };
     let order = |words: &'static str| words.trim_start_matches(", ");
     let files = if array.files > 1 { format!("{} files", array.files) } else { String::new() };
@@ -169,13 +198,22 @@ fn facts(array: &Inspected) -> String {
     let many = format!("{} element{}", grouped(elements), if elements == 1 { "" } else { "s" });
     fact("", "size", &bytes(array.bytes_in(array.dtype)), &many);
     if elements > 0 {
-        let of = if array.dtype.kind() == Kind::Complex { "of the absolute values" } else { "of the finite values" };
-        let of = if array.dtype.kind() == Kind::Float || array.dtype.kind() == Kind::Complex { of } else { "" };
+        let of = if array.dtype.kind() == Kind::Complex {
+            "of the absolute values"
+        } else {
+            "of the finite values"
+        };
+        let of = if array.dtype.kind() == Kind::Float || array.dtype.kind() == Kind::Complex {
+            of
+        } else {
+            ""
+        };
         let range = range(array);
         fact(if range.len() > LONG { "long" } else { "" }, "range", &range, &of);
         fact("", "mean", &summary.mean.map_or("none".into(), text::mean_words), &"");
         if matches!(array.dtype.kind(), Kind::Float | Kind::Complex) {
-            let percent = |count: u64| format!("{} %", rounded(100.0 * count as f64 / elements as f64, 3));
+            let percent =
+                |count: u64| format!("{} %", rounded(100.0 * count as f64 / elements as f64, 3));
             let infinite = summary.positive_infinity + summary.negative_infinity;
             fact("", "NaN", &grouped(summary.nan), &percent(summary.nan));
             fact("", "infinite", &grouped(infinite), &percent(infinite));

@@ -19,7 +19,10 @@ const LONGEST: usize = 16 << 20;
 pub(super) fn table<'a>(title: &str, head: &[&str], rows: impl Iterator<Item = &'a str>) -> String {
     let class = if head.len() < 3 { "wide narrow" } else { "wide" };
     let title = escaped(title);
-    let mut html = format!("<div class=\"{class}\" role=\"region\" aria-label=\"{title}\" tabindex=\"0\"><table>\n<thead><tr>");
+    let mut html = format!(
+        "<div class=\"{class}\" role=\"region\" aria-label=\"{title}\" \
+        tabindex=\"0\"><table>\n<thead><tr>"
+    );
     for (at, name) in head.iter().enumerate() {
         let class = if at == 0 { " class=\"name\"" } else { "" };
         html += &format!("<th{class} scope=\"col\">{}</th>", escaped(name));
@@ -42,16 +45,23 @@ pub(super) fn columns(array: &Inspected) -> String {
     let floats = array.dtype.kind() == Kind::Float;
     let mut rows = Vec::new();
     for (at, column) in columns.iter().enumerate() {
-        let (low, high) = column.range.map_or_else(Default::default, |(low, high)| (low.to_string(), high.to_string()));
+        let (low, high) = column
+            .range
+            .map_or_else(Default::default, |(low, high)| (low.to_string(), high.to_string()));
         let mean = column.mean.map_or_else(String::new, mean_words);
         let nan = if floats {
-            format!("<td>{}</td><td>{}</td>", grouped(column.nan), grouped(column.positive_infinity + column.negative_infinity))
+            format!(
+                "<td>{}</td><td>{}</td>",
+                grouped(column.nan),
+                grouped(column.positive_infinity + column.negative_infinity)
+            )
         } else {
             String::new()
         };
         let smallest = column.smallest.map_or_else(String::new, |dtype| dtype.to_string());
         rows.push(format!(
-            "<tr><th class=\"name\" scope=\"row\">{at}</th><td>{low}</td><td>{high}</td><td>{mean}</td>{nan}<td>{smallest}</td><td>{}</td></tr>",
+            "<tr><th class=\"name\" \
+            scope=\"row\">{at}</th><td>{low}</td><td>{high}</td><td>{mean}</td>{nan}<td>{smallest}</td><td>{}</td></tr>",
             histogram::small(&column.fine)
         ));
     }
@@ -60,28 +70,42 @@ pub(super) fn columns(array: &Inspected) -> String {
     } else {
         &["column", "min", "max", "mean", "smallest dtype", "histogram"]
     };
-    let some =
-        if columns.len() < all { format!(" (the first {} of {})", columns.len(), grouped(all as u64)) } else { String::new() };
+    let some = if columns.len() < all {
+        format!(" (the first {} of {})", columns.len(), grouped(all as u64))
+    } else {
+        String::new()
+    };
     let of = if array.dtype.kind() == Kind::Complex { ", of absolute values" } else { "" };
-    format!("<h3>Columns{of}{some}</h3>\n{}", table("Columns", head, rows.iter().map(String::as_str)))
+    format!(
+        "<h3>Columns{of}{some}</h3>\n{}",
+        table("Columns", head, rows.iter().map(String::as_str))
+    )
 }
 
 /// Some rows from the beginning, the middle and the end.
 pub(super) fn rows(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let (len, row) = (array.len(), array.nbytes().checked_div(array.len()).unwrap_or(0));
-    let Some(inner) = inspected.shape.get(1..).filter(|_| len > 0 && row > 0) else { return Ok(String::new()) };
+    let Some(inner) = inspected.shape.get(1..).filter(|_| len > 0 && row > 0) else {
+        return Ok(String::new());
+    };
     if row > LONGEST {
         return Ok(format!("<h3>Rows</h3>\n<p>Rows of {} are not shown.</p>\n", bytes(row)));
     }
     let elements = row / inspected.dtype.size();
     let head: Vec<String> = (0..elements.min(ELEMENTS)).map(|at| index(at, inner)).collect();
     let more = elements > ELEMENTS;
-    let head: Vec<&str> = std::iter::once("row").chain(head.iter().map(String::as_str)).chain(more.then_some("…")).collect();
+    let head: Vec<&str> = std::iter::once("row")
+        .chain(head.iter().map(String::as_str))
+        .chain(more.then_some("…"))
+        .collect();
     let mut html = Vec::new();
     let mut before = None;
     for at in sampled(len) {
         if before.is_some_and(|before| before + 1 < at) {
-            html.push(format!("<tr><th class=\"name\" scope=\"row\">…</th><td colspan=\"{}\"></td></tr>", head.len() - 1));
+            html.push(format!(
+                "<tr><th class=\"name\" scope=\"row\">…</th><td colspan=\"{}\"></td></tr>",
+                head.len() - 1
+            ));
         }
         before = Some(at);
         let tensor = array.rows(&[at])?;
@@ -140,7 +164,10 @@ mod tests {
     #[test]
     fn elements_are_named_by_their_place_in_the_row() {
         assert_eq!((0..3).map(|at| index(at, &[3])).collect::<Vec<_>>(), ["0", "1", "2"]);
-        assert_eq!((0..5).map(|at| index(at, &[2, 2])).collect::<Vec<_>>()[..4], ["0, 0", "0, 1", "1, 0", "1, 1"]);
+        assert_eq!(
+            (0..5).map(|at| index(at, &[2, 2])).collect::<Vec<_>>()[..4],
+            ["0, 0", "0, 1", "1, 0", "1, 1"]
+        );
         assert_eq!(index(0, &[]), "value");
     }
 
@@ -148,7 +175,10 @@ mod tests {
     fn rows_shown_are_there_once_and_in_order() {
         for len in 0..200 {
             let rows = sampled(len);
-            assert!(rows.is_sorted_by(|a, b| a < b) && rows.iter().all(|row| *row < len), "{rows:?}");
+            assert!(
+                rows.is_sorted_by(|a, b| a < b) && rows.iter().all(|row| *row < len),
+                "{rows:?}"
+            );
             assert_eq!(rows.len(), if len <= 14 { len } else { 11 });
         }
     }

@@ -82,7 +82,11 @@ fn a_block_that_comes_back_is_handed_out_again() {
         let block = pool.acquire_block(len);
         pool.release_block(block, len);
         assert_eq!(pool.retained(), class(len).bytes);
-        assert_eq!(pool.acquire(class(len - 1)), Some((block, false)), "also for a length of the same class");
+        assert_eq!(
+            pool.acquire(class(len - 1)),
+            Some((block, false)),
+            "also for a length of the same class"
+        );
         assert_eq!(pool.retained(), 0);
         pool.release_block(block, len);
         pool.trim();
@@ -159,7 +163,8 @@ fn threads_never_share_a_block() {
 }
 
 fn bytes<'a>(ptr: *mut u8, len: usize) -> &'a mut [u8] {
-    // SAFETY: the tests pass memory they allocated with this size and wrote or had zeroed, and use one slice at a time.
+    // SAFETY: the tests pass memory they allocated with this size and wrote or had zeroed, and use
+    // one slice at a time.
     unsafe { core::slice::from_raw_parts_mut(ptr, len) }
 }
 
@@ -182,12 +187,18 @@ fn reallocating_keeps_the_contents_whatever_the_sizes() {
     for from in SIZES {
         for to in SIZES {
             let ptr = allocate(from, false);
-            bytes(ptr, from).iter_mut().enumerate().for_each(|(i, byte)| *byte = (i % 251).to_le_bytes()[0]);
+            bytes(ptr, from)
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, byte)| *byte = (i % 251).to_le_bytes()[0]);
             // SAFETY: allocated above.
             let ptr = unsafe { reallocate(ptr, to) };
             assert_eq!(ptr.addr() % ALIGNMENT, 0);
             assert!(
-                bytes(ptr, from.min(to)).iter().enumerate().all(|(i, &byte)| byte == (i % 251).to_le_bytes()[0]),
+                bytes(ptr, from.min(to))
+                    .iter()
+                    .enumerate()
+                    .all(|(i, &byte)| byte == (i % 251).to_le_bytes()[0]),
                 "{from} -> {to}"
             );
             bytes(ptr, to).fill(1); // room for all of it

@@ -1,10 +1,12 @@
 //! Iteration.
 //!
 //! # Rationale
-//! There are three ways to compute a plan's elements, and the plan decides. Where element `i` follows from `i`, it is computed when it
-//! is asked for, in the caller's thread, which costs nothing besides the element. Where such a plan reads ahead, threads take turns
-//! (workers). A plan with a stage that cannot be indexed runs in order: in the caller's thread if it calls the user's functions, which
-//! are then called just when their results are asked for; else, or if it reads ahead, on a thread of its own (producer).
+//! There are three ways to compute a plan's elements, and the plan decides. Where element `i`
+//! follows from `i`, it is computed when it is asked for, in the caller's thread, which costs
+//! nothing besides the element. Where such a plan reads ahead, threads take turns (workers). A plan
+//! with a stage that cannot be indexed runs in order: in the caller's thread if it calls the user's
+//! functions, which are then called just when their results are asked for; else, or if it reads
+//! ahead, on a thread of its own (producer).
 
 mod in_order;
 mod producer;
@@ -30,7 +32,8 @@ use workers::Workers;
 
 /// One pass over a dataset.
 ///
-/// An error is handed out in the place of its element; the iteration goes on after it. Dropping it stops its threads.
+/// An error is handed out in the place of its element; the iteration goes on after it. Dropping it
+/// stops its threads.
 pub struct Iter {
     /// The plan as the user has it: what a saved state is compared with.
     asked: Dataset,
@@ -48,7 +51,8 @@ enum Mode {
     Indexed(u64),
     /// Any element on any thread.
     Workers(Workers),
-    /// In order in the caller's thread, after the elements that waited when the iteration was saved.
+    /// In order in the caller's thread, after the elements that waited when the iteration was
+    /// saved.
     Stream(Box<dyn Stream>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
     Producer(Producer),
@@ -71,14 +75,15 @@ impl Dataset {
         self.iter_with(Epoch(0), &Options::default())
     }
 
-    /// The elements of an epoch: every `shuffle` that is to order each pass anew orders it by this number. What cannot begin hands out
-    /// its error as the first element.
+    /// The elements of an epoch: every `shuffle` that is to order each pass anew orders it by this
+    /// number. What cannot begin hands out its error as the first element.
     #[must_use]
     pub fn iter_with(&self, epoch: Epoch, options: &Options) -> Iter {
         self.iter_from_start(epoch, options, None)
     }
 
-    /// As [`Dataset::iter_with`], and measures where the time goes: of other iterations that is not even looked at.
+    /// As [`Dataset::iter_with`], and measures where the time goes: of other iterations that is not
+    /// even looked at.
     #[must_use]
     pub fn iter_timed(&self, epoch: Epoch, options: &Options, times: &Times) -> Iter {
         self.iter_from_start(epoch, options, Some(times.clone()))
@@ -104,11 +109,20 @@ impl IntoIterator for &Dataset {
 }
 
 impl Iter {
-    /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved state.
+    /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved
+    /// state.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
         let held = Some(Arc::new(Held::new(&dataset, options)));
         let cx = Context { held, ..Context::new(epoch, Stop::default()) };
-        Self { asked, dataset, origins: Vec::new(), cx, options: *options, position: 0, mode: Mode::Failed(None) }
+        Self {
+            asked,
+            dataset,
+            origins: Vec::new(),
+            cx,
+            options: *options,
+            position: 0,
+            mode: Mode::Failed(None),
+        }
     }
 
     /// Chooses how to run, and goes to where to start.
@@ -116,8 +130,11 @@ impl Iter {
         self.position = start.position;
         self.origins = start.origins;
         let ahead = self.ahead();
-        self.mode =
-            if self.dataset.is_indexed() { self.begin_indexed(ahead)? } else { self.begin_stream(ahead, start.stream.as_ref())? };
+        self.mode = if self.dataset.is_indexed() {
+            self.begin_indexed(ahead)?
+        } else {
+            self.begin_stream(ahead, start.stream.as_ref())?
+        };
         Ok(())
     }
 
@@ -129,7 +146,8 @@ impl Iter {
             false => 2 * self.options.threads(),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
-            // A device is asked for the next elements while these are used; and whoever waits for one can be interrupted.
+            // A device is asked for the next elements while these are used; and whoever waits for
+            // one can be interrupted.
             None if self.dataset.node.reads_files() => automatic(),
             None => 0,
             Some(ReadAhead::Automatic) => automatic(),
@@ -140,7 +158,10 @@ impl Iter {
     fn begin_indexed(&self, ahead: usize) -> Result<Mode> {
         let len = self.len();
         if self.position > len {
-            let what = format!("the state is at element {} of {len}; it is not of this plan", self.position);
+            let what = format!(
+                "the state is at element {} of {len}; it is not of this plan",
+                self.position
+            );
             return Err(Error::State { what });
         }
         if ahead == 0 {
@@ -168,7 +189,11 @@ impl Iter {
     }
 
     /// What [`waiting_state`] says: the stream goes to its place, and the elements are returned.
-    fn restore_waiting(&self, stream: &mut dyn Stream, state: &State) -> Result<VecDeque<Result<Element>>> {
+    fn restore_waiting(
+        &self,
+        stream: &mut dyn Stream,
+        state: &State,
+    ) -> Result<VecDeque<Result<Element>>> {
         let parts = state.list(2)?;
         stream.restore(&parts[0])?;
         let waiting = parts[1].parts()?;
@@ -181,22 +206,40 @@ impl Iter {
                 return state.error().map(Err);
             }
             let tensors = state.tensors()?;
-            if tensors.len() != spec.len() || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err()) {
-                return Err(Error::State { what: "an element that waits in the state is not of this plan".into() });
+            if tensors.len() != spec.len()
+                || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err())
+            {
+                return Err(Error::State {
+                    what: "an element that waits in the state is not of this plan".into(),
+                });
             }
             Ok(Ok(tensors.iter().cloned().map(super::Value::Tensor).collect()))
         };
         waiting.iter().map(element).collect()
     }
 
-    fn producer(&self, stream: Box<dyn Stream>, waiting: VecDeque<Result<Element>>, ahead: usize) -> Mode {
+    fn producer(
+        &self,
+        stream: Box<dyn Stream>,
+        waiting: VecDeque<Result<Element>>,
+        ahead: usize,
+    ) -> Mode {
         let ahead = match ahead {
-            0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => Ahead { elements: 64, bytes: 64 << 10 },
-            // Datasets cannot wait in a state by value: these are made just when they are asked for.
+            0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => {
+                Ahead { elements: 64, bytes: 64 << 10 }
+            }
+            // Datasets cannot wait in a state by value: these are made just when they are asked
+            // for.
             0 => Ahead { elements: 0, bytes: 0 },
             elements => Ahead { elements, bytes: usize::MAX },
         };
-        Mode::Producer(Producer::new(stream, waiting, ahead, self.dataset.is_sequential(), self.cx.clone()))
+        Mode::Producer(Producer::new(
+            stream,
+            waiting,
+            ahead,
+            self.dataset.is_sequential(),
+            self.cx.clone(),
+        ))
     }
 
     /// How many elements an indexed plan has; those that never end have more than anybody counts.
@@ -207,13 +250,15 @@ impl Iter {
         }
     }
 
-    /// As [`Iterator::next`], but waits for another thread no longer than `timeout`: then it is [`Poll::Pending`], and nothing is lost.
-    /// What is computed in the caller's thread takes its time (see [`Iter::is_inline`]).
+    /// As [`Iterator::next`], but waits for another thread no longer than `timeout`: then it is
+    /// [`Poll::Pending`], and nothing is lost. What is computed in the caller's thread takes its
+    /// time (see [`Iter::is_inline`]).
     pub fn next_within(&mut self, timeout: Duration) -> Poll<Option<Result<Element>>> {
         self.poll(Instant::now().checked_add(timeout))
     }
 
-    /// The next element if it was computed ahead and is at hand without any waiting, locking or computing.
+    /// The next element if it was computed ahead and is at hand without any waiting, locking or
+    /// computing.
     pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
         if self.cx.stop.is_stopped() {
             return None;
@@ -227,7 +272,8 @@ impl Iter {
         Some(element)
     }
 
-    /// Takes back the element that was handed out last, to hand it out again: whoever asked for it was interrupted.
+    /// Takes back the element that was handed out last, to hand it out again: whoever asked for it
+    /// was interrupted.
     pub fn give_back(&mut self, element: Result<Element>) {
         if matches!(element, Err(Error::Stopped)) {
             return;
@@ -243,7 +289,8 @@ impl Iter {
         }
     }
 
-    /// Whether the next element is computed in the thread that asks for it: waiting for it in steps makes no sense.
+    /// Whether the next element is computed in the thread that asks for it: waiting for it in steps
+    /// makes no sense.
     #[must_use]
     pub fn is_inline(&self) -> bool {
         !matches!(self.mode, Mode::Workers(_) | Mode::Producer(_))
@@ -273,11 +320,13 @@ impl Iter {
         &self.dataset
     }
 
-    /// What [`Dataset::resume`] needs to go on with the element after the last that was handed out. Of indexed plans it is a position,
-    /// whatever the dataset's size; others add what their stages hold back.
+    /// What [`Dataset::resume`] needs to go on with the element after the last that was handed out.
+    /// Of indexed plans it is a position, whatever the dataset's size; others add what their stages
+    /// hold back.
     ///
     /// # Errors
-    /// [`Error::State`] if what a stage holds back cannot be saved, or the iteration could not begin.
+    /// [`Error::State`] if what a stage holds back cannot be saved, or the iteration could not
+    /// begin.
     pub fn save(&self) -> Result<Saved> {
         match self.save_within(Duration::MAX) {
             Poll::Ready(saved) => saved,
@@ -285,24 +334,37 @@ impl Iter {
         }
     }
 
-    /// As [`Iter::save`], but waits no longer than `timeout` for an element that is just being computed on another thread.
+    /// As [`Iter::save`], but waits no longer than `timeout` for an element that is just being
+    /// computed on another thread.
     ///
     /// # Errors
     /// As [`Iter::save`].
     pub fn save_within(&self, timeout: Duration) -> Poll<Result<Saved>> {
         let stream = match &self.mode {
             Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
-            Mode::Stream(stream, waiting) => stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some),
-            // A position says it all; the functions of an indexed plan are called again for what waited.
+            Mode::Stream(stream, waiting) => {
+                stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some)
+            }
+            // A position says it all; the functions of an indexed plan are called again for what
+            // waited.
             Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
             Mode::Producer(producer) => match producer.save(Instant::now().checked_add(timeout)) {
                 Poll::Ready(state) => state.map(Some),
                 Poll::Pending => return Poll::Pending,
             },
-            Mode::Failed(_) => Err(Error::State { what: "an iteration that could not begin has no state".into() }),
+            Mode::Failed(_) => {
+                Err(Error::State { what: "an iteration that could not begin has no state".into() })
+            }
         };
         Poll::Ready(stream.map(|stream| {
-            Saved::of(&self.asked, self.dataset.drawn_seeds(), self.cx.epoch, self.position, stream, self.origins.clone())
+            Saved::of(
+                &self.asked,
+                self.dataset.drawn_seeds(),
+                self.cx.epoch,
+                self.position,
+                stream,
+                self.origins.clone(),
+            )
         }))
     }
 
@@ -326,7 +388,9 @@ impl Iter {
                 Poll::Ready(element) => element,
                 Poll::Pending => return Poll::Pending,
             },
-            Mode::Stream(stream, waiting) => waiting.pop_front().or_else(|| advance(stream.as_mut())),
+            Mode::Stream(stream, waiting) => {
+                waiting.pop_front().or_else(|| advance(stream.as_mut()))
+            }
             Mode::Producer(producer) => match producer.next(deadline) {
                 Poll::Ready(element) => element,
                 Poll::Pending => return Poll::Pending,
@@ -363,10 +427,13 @@ fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
     if cx.stop.is_stopped() {
         return Err(Error::Stopped);
     }
-    match catch_unwind(AssertUnwindSafe(|| computing(cx.times.as_ref(), || dataset.node.get(index, cx)))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        computing(cx.times.as_ref(), || dataset.node.get(index, cx))
+    })) {
         // Nobody stopped it: the element would be computed again for ever.
         Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
-            Err(super::failed("a function returned Error::Stopped, which is not its to return").at_element("get", index))
+            Err(super::failed("a function returned Error::Stopped, which is not its to return")
+                .at_element("get", index))
         }
         Ok(element) => element,
         Err(panic) => Err(panicked(panic.as_ref()).at_element("get", index)),
@@ -383,16 +450,24 @@ fn advance(stream: &mut dyn Stream) -> Option<Result<Element>> {
 
 /// What a panic says, as an error: a thread that ends without a word would be waited for in vain.
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    super::failed(format!("a stage panicked, which is a bug: {}", words.unwrap_or("it said no more")))
+    let words = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    super::failed(format!(
+        "a stage panicked, which is a bug: {}",
+        words.unwrap_or("it said no more")
+    ))
 }
 
 /// The state of a stream and of the elements that were made and not handed out.
 fn waiting_state(stream: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
     let element = |element: &Result<Element>| match element {
         Ok(values) => {
-            let tensors: Result<Vec<_>> = values.iter().map(|value| value.tensor().cloned()).collect();
-            let what = "elements that hold datasets wait in the prefetch, and cannot be saved. Move prefetch behind the stage that flattens them.";
+            let tensors: Result<Vec<_>> =
+                values.iter().map(|value| value.tensor().cloned()).collect();
+            let what = "elements that hold datasets wait in the prefetch, and cannot be saved. \
+                Move prefetch behind the stage that flattens them.";
             tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
         }
         Err(error) => Ok(State::of_error(error)),

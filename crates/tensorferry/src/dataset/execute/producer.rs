@@ -1,9 +1,10 @@
 //! A stream that runs ahead on a thread of its own.
 //!
 //! # Rationale
-//! Streams of native stages may work for long inside one element (the next distinct value of an endless repetition): on a thread of
-//! their own, whoever waits can stop waiting. Streams that call the user's functions run ahead only if a `prefetch` asks for it,
-//! and just as far, for functions may have effects.
+//! Streams of native stages may work for long inside one element (the next distinct value of an
+//! endless repetition): on a thread of their own, whoever waits can stop waiting. Streams that call
+//! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
+//! may have effects.
 
 use super::workers::{GLANCE, element_bytes};
 use super::{advance, waiting_state};
@@ -23,7 +24,8 @@ const WORTH_WAKING: Duration = Duration::from_micros(50);
 pub(super) struct Ahead {
     /// Elements.
     pub(super) elements: usize,
-    /// Bytes of them, within what there is memory for; two elements are always allowed if `elements` allows them.
+    /// Bytes of them, within what there is memory for; two elements are always allowed if
+    /// `elements` allows them.
     pub(super) bytes: usize,
 }
 
@@ -82,11 +84,19 @@ impl Producer {
             paused: false,
             closed: false,
         };
-        let shared = Shared { queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new(), ahead, is_sequential, cx };
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+            ahead,
+            is_sequential,
+            cx,
+        };
         Self { shared: Arc::new(shared), process: None }
     }
 
-    /// Whether the thread runs in the process that this one was forked from. It may have held the lock then, which is left alone.
+    /// Whether the thread runs in the process that this one was forked from. It may have held the
+    /// lock then, which is left alone.
     pub(super) fn is_forked(&self) -> bool {
         self.process.is_some_and(|process| process != crate::buffers::process_id())
     }
@@ -99,7 +109,8 @@ impl Producer {
 
     /// The next element, if it is at hand.
     pub(super) fn next_at_hand(&self) -> Option<Result<Element>> {
-        // Before there is a thread there is no element either, and of a forked one nothing is touched.
+        // Before there is a thread there is no element either, and of a forked one nothing is
+        // touched.
         if self.process.is_none() || self.is_forked() { None } else { self.shared.next_at_hand() }
     }
 
@@ -128,7 +139,8 @@ impl Producer {
         self.shared.next(deadline)
     }
 
-    /// The stream's state and the elements that wait; `None` if the thread is still computing one at `deadline`.
+    /// The stream's state and the elements that wait; `None` if the thread is still computing one
+    /// at `deadline`.
     pub(super) fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         match self.check_process() {
             Err(forked) => Poll::Ready(Err(forked)),
@@ -163,7 +175,11 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.closed {
-            let stream = if queue.paused || !queue.has_room(self.ahead()) { None } else { queue.stream.take() };
+            let stream = if queue.paused || !queue.has_room(self.ahead()) {
+                None
+            } else {
+                queue.stream.take()
+            };
             let Some(mut stream) = stream else {
                 queue.thread_waits = true;
                 queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -193,8 +209,11 @@ impl Shared {
 
     fn take(&self, queue: &mut Queue) -> Option<Result<Element>> {
         let element = queue.take()?;
-        // Woken when half of what may wait is gone, the thread is not woken for every element, unless one is worth it.
-        if queue.thread_waits && (queue.took > WORTH_WAKING || queue.elements.len() <= self.ahead.elements / 2) {
+        // Woken when half of what may wait is gone, the thread is not woken for every element,
+        // unless one is worth it.
+        if queue.thread_waits
+            && (queue.took > WORTH_WAKING || queue.elements.len() <= self.ahead.elements / 2)
+        {
             self.room.notify_one();
         }
         Some(element)
@@ -225,7 +244,11 @@ impl Shared {
     }
 
     /// Waits for the thread a little; `None` after the deadline.
-    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>, deadline: Option<Instant>) -> Option<MutexGuard<'a, Queue>> {
+    fn wait<'a>(
+        &self,
+        mut queue: MutexGuard<'a, Queue>,
+        deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'a, Queue>> {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return None;
@@ -235,7 +258,8 @@ impl Shared {
             self.room.notify_one();
         }
         let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
-        let (mut queue, _) = self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+        let (mut queue, _) =
+            self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
         queue.consumer_waits = false;
         Some(queue)
     }
@@ -258,7 +282,9 @@ impl Shared {
         self.cx.stop.pause();
         let saved = loop {
             if let Some(stream) = &queue.stream {
-                break Poll::Ready(stream.save().and_then(|stream| waiting_state(stream, &queue.elements)));
+                break Poll::Ready(
+                    stream.save().and_then(|stream| waiting_state(stream, &queue.elements)),
+                );
             }
             match self.wait(queue, deadline) {
                 Some(waited) => queue = waited,

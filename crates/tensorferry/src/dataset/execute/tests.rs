@@ -31,7 +31,11 @@ impl Node for Made {
     fn describe(&self) -> String {
         "made()".into()
     }
-    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut crate::dataset::node::Change) -> Result<Dataset> {
+    fn rebuild(
+        &self,
+        _inputs: Vec<Dataset>,
+        _change: &mut crate::dataset::node::Change,
+    ) -> Result<Dataset> {
         Ok(Dataset::of(self.clone()))
     }
     fn is_indexed(&self) -> bool {
@@ -139,8 +143,16 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                     let mut resumed = dataset.resume(&saved, &after).unwrap();
                     assert_eq!((resumed.position(), resumed.epoch()), (position as u64, Epoch(2)));
                     let again = resumed.save().unwrap();
-                    assert_eq!(numbers(resumed.by_ref()), whole[position..], "{name} at {position}");
-                    assert_eq!(numbers(dataset.resume(&again, &before).unwrap()), whole[position..], "{name} at {position}, again");
+                    assert_eq!(
+                        numbers(resumed.by_ref()),
+                        whole[position..],
+                        "{name} at {position}"
+                    );
+                    assert_eq!(
+                        numbers(dataset.resume(&again, &before).unwrap()),
+                        whole[position..],
+                        "{name} at {position}, again"
+                    );
                     assert!(resumed.save().is_ok(), "after the last element");
                 }
             }
@@ -164,12 +176,15 @@ fn failing() -> Made {
 fn errors_and_panics_stand_in_the_place_of_their_element_and_iteration_goes_on() {
     for dataset in [Dataset::of(failing()), sequential(failing()), stream(failing())] {
         for ahead in [0, 3] {
-            let found: Vec<_> = dataset.iter_with(Epoch(0), &options(2, ahead)).map(number).collect();
+            let found: Vec<_> =
+                dataset.iter_with(Epoch(0), &options(2, ahead)).map(number).collect();
             assert_eq!(found.len(), 12);
             for (index, found) in found.iter().enumerate() {
                 match found {
                     Ok(number) => assert_eq!(*number, index as u64),
-                    Err(words) if index == 5 => assert!(words.contains("panicked") && words.contains("five"), "{words}"),
+                    Err(words) if index == 5 => {
+                        assert!(words.contains("panicked") && words.contains("five"), "{words}")
+                    }
                     Err(words) => assert!(words.contains(&format!("bad {index}")), "{words}"),
                 }
                 assert_eq!(found.is_err(), index % 4 == 3 || index == 5);
@@ -263,7 +278,11 @@ fn functions_are_called_just_when_asked_for_and_ahead_just_as_far_as_asked() {
             });
             let dataset = Dataset::of(Made { indexed, sequential: true, ..source });
             let mut iter = dataset.iter_with(Epoch(0), &options(4, ahead));
-            assert_eq!(calls.load(Ordering::SeqCst), 0, "nothing is called before the first element is asked for");
+            assert_eq!(
+                calls.load(Ordering::SeqCst),
+                0,
+                "nothing is called before the first element is asked for"
+            );
             for taken in 1..=20 {
                 iter.next().unwrap().unwrap();
                 assert!(calls.load(Ordering::SeqCst) <= taken + ahead, "{ahead} ahead");
@@ -315,7 +334,11 @@ fn elements_in_flight_stay_within_the_memory_limit() {
         }
         assert_eq!(count, 200);
         // The consumer held one besides when the next was begun.
-        assert!(most.load(Ordering::SeqCst) <= allowed + 1, "{} with a limit of {limit}", most.load(Ordering::SeqCst));
+        assert!(
+            most.load(Ordering::SeqCst) <= allowed + 1,
+            "{} with a limit of {limit}",
+            most.load(Ordering::SeqCst)
+        );
     }
     eventually("all is given back", || live.load(Ordering::SeqCst) == 0);
 }
@@ -341,7 +364,8 @@ fn elements_without_bytes_are_not_computed_ahead_by_the_million() {
 #[test]
 fn two_iterators_of_one_dataset_do_not_know_of_each_other() {
     let dataset = slow(50);
-    let (mut a, b) = (dataset.iter_with(Epoch(0), &options(2, 3)), dataset.iter_with(Epoch(0), &options(3, 2)));
+    let (mut a, b) =
+        (dataset.iter_with(Epoch(0), &options(2, 3)), dataset.iter_with(Epoch(0), &options(3, 2)));
     assert_eq!(numbers(a.by_ref().take(10)), numbers(dataset.iter().take(10)));
     assert_eq!(numbers(b), numbers(dataset.iter()));
     assert_eq!(numbers(a), numbers(dataset.iter().skip(10)));
@@ -376,7 +400,10 @@ fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_
     iter.stop().stop();
     let stopped = iter.save().unwrap();
     for saved in [running, stopped] {
-        assert_eq!(numbers(dataset.resume(&saved, &Options::default()).unwrap()), (1..10).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(dataset.resume(&saved, &Options::default()).unwrap()),
+            (1..10).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -389,10 +416,14 @@ fn what_is_interrupted_is_computed_again_however_it_runs() {
                 Ok(value(index))
             });
             let dataset = Dataset::of(plain);
-            let dataset = if streamed { stream(made(60, |index, _| Ok(value(index)))) } else { dataset };
+            let dataset =
+                if streamed { stream(made(60, |index, _| Ok(value(index)))) } else { dataset };
             for looks in [0, 1, 30, 777, 1000] {
                 testing::interrupt_after(looks);
-                let mut iter = dataset.iter_with(Epoch(0), &Options { read_ahead: Some(ahead), ..Options::default() });
+                let mut iter = dataset.iter_with(
+                    Epoch(0),
+                    &Options { read_ahead: Some(ahead), ..Options::default() },
+                );
                 let mut seen = Vec::new();
                 loop {
                     match interruptible_every(Duration::ZERO, testing::look, || iter.next()) {

@@ -1,9 +1,10 @@
 //! Indexed plans, computed ahead by threads that take turns.
 //!
 //! # Rationale
-//! A ticket is a group of consecutive elements: as many as make the handing over cheap, one if they are large. Threads take tickets
-//! in order and lay what they computed into a queue that keeps that order, so the result does not depend on who was faster. The
-//! consumer takes a whole group under the lock and hands out its elements without; where the group it needs is not done, it computes
+//! A ticket is a group of consecutive elements: as many as make the handing over cheap, one if they
+//! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
+//! order, so the result does not depend on who was faster. The consumer takes a whole group under
+//! the lock and hands out its elements without; where the group it needs is not done, it computes
 //! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
 use super::compute;
@@ -23,13 +24,15 @@ const GROUP_BYTES: usize = 192 << 10;
 const GROUP: usize = 64;
 /// What computing a group takes, about: its first element waits for its last.
 const GROUP_TIME: Duration = Duration::from_micros(200);
-/// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few are no work to speak of.
+/// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few
+/// are no work to speak of.
 const AHEAD_BYTES: usize = 1 << 20;
 /// Bytes that an element takes at the least, whose tensors have none.
 const LEAST_BYTES: usize = 64;
 /// An element that takes less is computed where it is asked for.
 const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
-/// A group that takes longer is waited for, not computed by the consumer, which may have to look after signals meanwhile.
+/// A group that takes longer is waited for, not computed by the consumer, which may have to look
+/// after signals meanwhile.
 pub(super) const LONG: Duration = Duration::from_millis(20);
 /// How long to wait before looking whether the iteration was stopped.
 pub(super) const GLANCE: Duration = Duration::from_millis(50);
@@ -42,7 +45,8 @@ pub(super) struct Workers {
     /// Elements to hand out next.
     local: std::vec::IntoIter<Result<Element>>,
     team: Option<Team>,
-    /// Before there is a team: the next element to compute, what the last ones took, and how many of them to compute at once.
+    /// Before there is a team: the next element to compute, what the last ones took, and how many
+    /// of them to compute at once.
     next: u64,
     cost: Cost,
     strikes: u32,
@@ -95,7 +99,8 @@ struct Queue {
     /// Of these, what the consumer is handing out.
     local: Ticket,
     cost: Cost,
-    /// What the consumer began to compute itself, and was stopped in; with the elements before that.
+    /// What the consumer began to compute itself, and was stopped in; with the elements before
+    /// that.
     unfinished: Option<(Ticket, Group)>,
     threads: usize,
     idle: usize,
@@ -117,9 +122,22 @@ struct Ticket {
 }
 
 impl Workers {
-    pub(super) fn new(dataset: Dataset, cx: Context, position: u64, len: u64, ahead: usize) -> Self {
+    pub(super) fn new(
+        dataset: Dataset,
+        cx: Context,
+        position: u64,
+        len: u64,
+        ahead: usize,
+    ) -> Self {
         let plan = Plan { dataset, cx, len, ahead };
-        Self { plan, local: Vec::new().into_iter(), team: None, next: position, cost: Cost::default(), strikes: 0 }
+        Self {
+            plan,
+            local: Vec::new().into_iter(),
+            team: None,
+            next: position,
+            cost: Cost::default(),
+            strikes: 0,
+        }
     }
 
     /// The next element if no lock and no computation stand before it.
@@ -133,12 +151,17 @@ impl Workers {
     }
 
     /// The next element, waited for until `deadline`. `position` is what was handed out.
-    pub(super) fn next(&mut self, position: u64, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
+    pub(super) fn next(
+        &mut self,
+        position: u64,
+        deadline: Option<Instant>,
+    ) -> Poll<Option<Result<Element>>> {
         if let Some(element) = self.local.next() {
             return Poll::Ready(Some(element));
         }
         if self.team.as_ref().is_some_and(|team| team.process != crate::buffers::process_id()) {
-            // The threads are in the parent process, and one of them may have held the lock: both are left alone.
+            // The threads are in the parent process, and one of them may have held the lock: both
+            // are left alone.
             self.team = None;
             self.next = position;
         }
@@ -184,7 +207,11 @@ impl Plan {
         let shares = (threads + 1) * 2;
         let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
         let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
-        (GROUP_BYTES / bytes).min(GROUP).min(room).min(usize::try_from(time).unwrap_or(GROUP)).max(1)
+        (GROUP_BYTES / bytes)
+            .min(GROUP)
+            .min(room)
+            .min(usize::try_from(time).unwrap_or(GROUP))
+            .max(1)
     }
 
     /// How many elements may be begun and not handed out.
@@ -210,10 +237,14 @@ impl Plan {
     }
 }
 
-/// The memory of an element's tensors. (Those that share their source's have none of their own, but are counted all the same.)
+/// The memory of an element's tensors. (Those that share their source's have none of their own, but
+/// are counted all the same.)
 pub(super) fn element_bytes(element: &[Value]) -> usize {
     let bytes = |tensor: &Tensor| pool::footprint(tensor.layout().nbytes());
-    element.iter().filter_map(|value| value.tensor().ok()).fold(0, |sum, tensor| sum.saturating_add(bytes(tensor)))
+    element
+        .iter()
+        .filter_map(|value| value.tensor().ok())
+        .fold(0, |sum, tensor| sum.saturating_add(bytes(tensor)))
 }
 
 impl Team {
@@ -233,12 +264,18 @@ impl Team {
             consumer_waits: false,
             closed: false,
         };
-        let shared = Shared { plan: plan.clone(), queue: Mutex::new(queue), room: Condvar::new(), ready: Condvar::new() };
+        let shared = Shared {
+            plan: plan.clone(),
+            queue: Mutex::new(queue),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+        };
         let shared = Arc::new(shared);
         let left = usize::try_from(plan.len - next).unwrap_or(usize::MAX);
         for _ in 0..plan.cx.threads().min(left) {
             let worker = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work());
+            let thread =
+                std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work());
             if thread.is_err() {
                 break;
             }
@@ -272,7 +309,8 @@ impl Shared {
                     return;
                 }
                 queue.idle += 1;
-                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue)).unwrap_or_else(PoisonError::into_inner);
+                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue))
+                    .unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
             };
@@ -282,8 +320,8 @@ impl Shared {
 
     /// The elements after those that were handed out; `None` at the end.
     ///
-    /// While they are under way the consumer computes what nobody has begun, rather than wait: to go to sleep and be woken takes longer
-    /// than most groups.
+    /// While they are under way the consumer computes what nobody has begun, rather than wait: to
+    /// go to sleep and be woken takes longer than most groups.
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
@@ -311,7 +349,9 @@ impl Shared {
                 && !(late && helped)
                 && let Some(ticket) = queue.claim(&self.plan)
             {
-                queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, Vec::new()));
+                queue = helping(self.plan.cx.times.as_ref(), || {
+                    self.compute(queue, ticket, Vec::new())
+                });
                 helped = true;
                 continue;
             }
@@ -321,7 +361,8 @@ impl Shared {
             self.wake_one(&queue);
             let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
             queue.consumer_waits = true;
-            (queue, _) = self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+            (queue, _) =
+                self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
             queue.consumer_waits = false;
         }
     }
@@ -334,10 +375,16 @@ impl Shared {
     }
 
     /// Computes a group, of which the first elements are there, and lays it into its slot.
-    fn compute<'a>(&'a self, queue: MutexGuard<'a, Queue>, ticket: Ticket, mut group: Group) -> MutexGuard<'a, Queue> {
+    fn compute<'a>(
+        &'a self,
+        queue: MutexGuard<'a, Queue>,
+        ticket: Ticket,
+        mut group: Group,
+    ) -> MutexGuard<'a, Queue> {
         self.wake_one(&queue);
         drop(queue);
-        let (rest, cost) = self.plan.compute(ticket.start + group.len() as u64, ticket.len - group.len());
+        let (rest, cost) =
+            self.plan.compute(ticket.start + group.len() as u64, ticket.len - group.len());
         group.extend(rest);
         let mut queue = self.lock();
         queue.learn(cost);
@@ -378,17 +425,24 @@ impl Queue {
         (bytes <= plan.cx.for_batches()).then_some(len)
     }
 
-    /// Whether a thread that sleeps is to go on: for small groups only once half of what may be ahead is gone, as waking it takes longer
-    /// than computing one.
+    /// Whether a thread that sleeps is to go on: for small groups only once half of what may be
+    /// ahead is gone, as waking it takes longer than computing one.
     fn is_low(&self, plan: &Plan) -> bool {
-        self.room(plan).is_some() && (self.elements <= plan.most_ahead(&self.cost) / 2 || self.group_time(plan) > GROUP_TIME)
+        self.room(plan).is_some()
+            && (self.elements <= plan.most_ahead(&self.cost) / 2
+                || self.group_time(plan) > GROUP_TIME)
     }
 
     /// The next ticket, if there is room for it.
     fn claim(&mut self, plan: &Plan) -> Option<Ticket> {
         let len = self.room(plan)?;
         let number = self.first + self.groups.len() as u64;
-        let ticket = Ticket { number, start: self.unclaimed, len, bytes: len.saturating_mul(self.cost.bytes) };
+        let ticket = Ticket {
+            number,
+            start: self.unclaimed,
+            len,
+            bytes: len.saturating_mul(self.cost.bytes),
+        };
         self.unclaimed += len as u64;
         self.elements += len;
         self.bytes = self.bytes.saturating_add(ticket.bytes);
@@ -416,7 +470,8 @@ impl Queue {
         }
     }
 
-    /// The consumer has these elements. It hands out the first now, and of the others we hear when it comes back: so long their memory counts.
+    /// The consumer has these elements. It hands out the first now, and of the others we hear when
+    /// it comes back: so long their memory counts.
     fn hand_out(&mut self, ticket: Ticket) {
         self.local = ticket;
         if ticket.len == 1 {

@@ -9,7 +9,8 @@ const ROW: usize = 64;
 const GROUP: u64 = 4_096;
 const GROUP_BYTES: usize = 8 * ROW * 4_096;
 
-/// Numbers that are said to come from files, counted as they are read; looks at what is held meanwhile.
+/// Numbers that are said to come from files, counted as they are read; looks at what is held
+/// meanwhile.
 struct Counted {
     numbers: Dataset,
     read: Arc<AtomicU64>,
@@ -70,20 +71,32 @@ impl Source {
     fn new() -> Self {
         let (read, most) = (Arc::default(), Arc::default());
         let numbers = rows();
-        let counted = Dataset::of(Counted { numbers, read: Arc::clone(&read), most: Arc::clone(&most) });
-        Self { shuffled: counted.shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap(), read, most }
+        let counted =
+            Dataset::of(Counted { numbers, read: Arc::clone(&read), most: Arc::clone(&most) });
+        Self {
+            shuffled: counted.shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap(),
+            read,
+            most,
+        }
     }
 }
 
 /// Rows that begin with their number.
 fn rows() -> Dataset {
     let numbers = (0..i64::try_from(N).unwrap()).flat_map(|row| [row; ROW]).collect();
-    Dataset::from_tensor_slices([crate::Tensor::from_vec(numbers, &[usize::try_from(N).unwrap(), ROW]).unwrap()]).unwrap()
+    Dataset::from_tensor_slices([crate::Tensor::from_vec(
+        numbers,
+        &[usize::try_from(N).unwrap(), ROW],
+    )
+    .unwrap()])
+    .unwrap()
 }
 
 /// The numbers of the rows of batches, of each component.
 fn numbers(elements: impl Iterator<Item = Result<Element>>) -> Vec<Vec<i64>> {
-    let part = |part: super::super::Value| part.tensor().unwrap().view::<i64>().unwrap().iter().step_by(ROW).collect::<Vec<_>>();
+    let part = |part: super::super::Value| {
+        part.tensor().unwrap().view::<i64>().unwrap().iter().step_by(ROW).collect::<Vec<_>>()
+    };
     let mut all: Vec<Vec<i64>> = Vec::new();
     for element in elements {
         for (at, value) in element.unwrap().into_iter().enumerate() {
@@ -121,10 +134,14 @@ fn passes_at_the_same_time_do_not_push_out_what_others_need() {
     for apart in [0, 64, GROUP / 2, GROUP, 3 * GROUP - 17, N / 2] {
         let source = Source::new();
         let later = source.shuffled.skip(Some(apart));
-        let zipped = Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64, false).unwrap();
+        let zipped =
+            Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64, false).unwrap();
         let all = numbers(zipped.iter());
         let len = usize::try_from(apart).unwrap();
-        assert!(all[0] == expected[..expected.len() - len] && all[1] == expected[len..], "{apart} apart");
+        assert!(
+            all[0] == expected[..expected.len() - len] && all[1] == expected[len..],
+            "{apart} apart"
+        );
         let read = source.read.load(Ordering::Relaxed);
         assert!(read <= 2 * N + 4 * GROUP, "{read} of {N}, {apart} apart");
     }
@@ -135,7 +152,8 @@ fn iterators_of_one_dataset_at_different_places_read_each_row_once() {
     let (source, expected) = (Source::new(), order());
     let batched = source.shuffled.batch(64, false).unwrap();
     let options = Options { read_ahead: Some(0), ..Options::default() };
-    let mut iters: Vec<_> = (0..4).map(|at| (at, batched.skip(Some(at * 100)).iter_with(Epoch(0), &options))).collect();
+    let mut iters: Vec<_> =
+        (0..4).map(|at| (at, batched.skip(Some(at * 100)).iter_with(Epoch(0), &options))).collect();
     let mut found = vec![Vec::new(); iters.len()];
     while !iters.is_empty() {
         iters.retain_mut(|(at, iter)| {
@@ -160,22 +178,36 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
     for (limit, times) in [(GROUP_BYTES * 5 / 3, 2), (GROUP_BYTES * 4, 2), (GROUP_BYTES * 8, 1)] {
         for threads in [1, 3] {
             let source = Source::new();
-            let options = Options { memory_limit: Some(limit), threads: Some(threads), read_ahead: Some(50) };
-            let batches = source.shuffled.batch(64, true).unwrap().repeat(Some(2)).iter_with(Epoch(0), &options);
+            let options =
+                Options { memory_limit: Some(limit), threads: Some(threads), read_ahead: Some(50) };
+            let batches = source
+                .shuffled
+                .batch(64, true)
+                .unwrap()
+                .repeat(Some(2))
+                .iter_with(Epoch(0), &options);
             let found = numbers(batches).remove(0);
             assert!(found[..expected.len()] == expected, "limit {limit}");
-            let (most, read) = (source.most.load(Ordering::Relaxed), source.read.load(Ordering::Relaxed));
+            let (most, read) =
+                (source.most.load(Ordering::Relaxed), source.read.load(Ordering::Relaxed));
             assert!(most <= limit, "{most} of {limit}, {threads} threads");
-            assert!(read <= 2 * times * N + 64 * 200, "{read} with limit {limit}, {threads} threads");
+            assert!(
+                read <= 2 * times * N + 64 * 200,
+                "{read} with limit {limit}, {threads} threads"
+            );
         }
     }
     // Room for one pass of two.
     let source = Source::new();
-    let zipped = Dataset::zip(vec![source.shuffled.clone(), source.shuffled.skip(Some(N / 2))]).unwrap();
+    let zipped =
+        Dataset::zip(vec![source.shuffled.clone(), source.shuffled.skip(Some(N / 2))]).unwrap();
     let options = Options { memory_limit: Some(GROUP_BYTES * 5 / 3), ..Options::default() };
     let all = numbers(zipped.batch(64, false).unwrap().iter_with(Epoch(0), &options));
     assert!(all[1] == expected[expected.len() / 2..]);
-    assert!(source.read.load(Ordering::Relaxed) <= 2 * N && source.most.load(Ordering::Relaxed) <= GROUP_BYTES * 5 / 3);
+    assert!(
+        source.read.load(Ordering::Relaxed) <= 2 * N
+            && source.most.load(Ordering::Relaxed) <= GROUP_BYTES * 5 / 3
+    );
 }
 
 #[test]
@@ -183,10 +215,20 @@ fn a_group_that_does_not_fit_is_refused_and_the_error_says_what_would_do() {
     let source = Source::new();
     let first = |limit| {
         let options = Options { memory_limit: Some(limit), ..Options::default() };
-        source.shuffled.batch(64, false).unwrap().iter_with(Epoch(0), &options).take(2).collect::<Result<Vec<_>>>()
+        source
+            .shuffled
+            .batch(64, false)
+            .unwrap()
+            .iter_with(Epoch(0), &options)
+            .take(2)
+            .collect::<Result<Vec<_>>>()
     };
     let said = first(GROUP_BYTES).unwrap_err().to_string();
-    assert!(said.contains("a group of 4096 rows takes 2097152 bytes") && said.contains("smaller buffer_size"), "{said}");
+    assert!(
+        said.contains("a group of 4096 rows takes 2097152 bytes")
+            && said.contains("smaller buffer_size"),
+        "{said}"
+    );
     let words: Vec<&str> = said.split("memory_limit of ").collect();
     let least: usize = words[2].split(' ').next().unwrap().parse().unwrap();
     assert!(first(least).is_ok() && first(least - least / 30).is_err(), "{said}");
@@ -196,13 +238,15 @@ fn a_group_that_does_not_fit_is_refused_and_the_error_says_what_would_do() {
 fn little_memory_is_left_to_fewer_readers() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x.npy");
-    crate::save_npy(&path, &crate::Tensor::from_vec(vec![0_i64; 100], &[100]).unwrap().as_view()).unwrap();
+    crate::save_npy(&path, &crate::Tensor::from_vec(vec![0_i64; 100], &[100]).unwrap().as_view())
+        .unwrap();
     let held = |mode, limit| {
         let array = crate::open(&[&path], None, mode).unwrap().array().unwrap();
         let rows = Dataset::from_rows([array]).unwrap();
         Held::new(&rows, &Options { threads: Some(8), memory_limit: limit, ..Options::default() })
     };
-    let (read, direct) = (held(crate::Mode::Read, Some(32 << 20)), held(crate::Mode::Direct, Some(32 << 20)));
+    let (read, direct) =
+        (held(crate::Mode::Read, Some(32 << 20)), held(crate::Mode::Direct, Some(32 << 20)));
     assert_eq!((read.threads(), read.for_batches()), (8, 29 << 20));
     assert_eq!((direct.threads(), direct.for_batches()), (1, (29 - 12) << 20));
     let ample = held(crate::Mode::Direct, Some(1 << 30));

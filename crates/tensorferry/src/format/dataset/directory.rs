@@ -26,7 +26,11 @@ enum There {
 impl Target {
     pub(super) fn new(path: &Path) -> Result<Self> {
         // What a symbolic link points to is replaced, not the link.
-        let path = if path.is_symlink() { fs::canonicalize(path).map_err(io("follow", path))? } else { path.to_owned() };
+        let path = if path.is_symlink() {
+            fs::canonicalize(path).map_err(io("follow", path))?
+        } else {
+            path.to_owned()
+        };
         there(&path)?;
         let parent = parent(&path);
         fs::create_dir_all(parent).map_err(io("create the directory of", &path))?;
@@ -39,12 +43,14 @@ impl Target {
         self.directory.path()
     }
 
-    /// Gives it the name. A dataset that had it is replaced in one step where the system can exchange two names (Linux; not all of its file
-    /// systems), else it is renamed first.
+    /// Gives it the name. A dataset that had it is replaced in one step where the system can
+    /// exchange two names (Linux; not all of its file systems), else it is renamed first.
     pub(super) fn place(self) -> Result<()> {
         let Self { directory, path } = self;
         match there(&path)? {
-            There::Nothing | There::Empty => rename(directory, &path).map_err(io("rename to", &path))?,
+            There::Nothing | There::Empty => {
+                rename(directory, &path).map_err(io("rename to", &path))?
+            }
             There::Dataset => replace(directory, &path, exchange)?,
         }
         sync(parent(&path))
@@ -52,7 +58,11 @@ impl Target {
 }
 
 /// Gives a directory the name of another, which is removed.
-fn replace(new: TempDir, path: &Path, exchange: impl Fn(&Path, &Path) -> std::io::Result<()>) -> Result<()> {
+fn replace(
+    new: TempDir,
+    path: &Path,
+    exchange: impl Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<()> {
     let refused = || io("rename to", path);
     let old = match exchange(new.path(), path) {
         Ok(()) => new, // by its temporary name it is now the old one
@@ -95,7 +105,8 @@ fn create(parent: &Path) -> std::io::Result<TempDir> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o777)); // less the umask, which the system takes off
+        // less the umask, which the system takes off
+        builder.permissions(fs::Permissions::from_mode(0o777));
     }
     builder.tempdir_in(parent)
 }
@@ -104,7 +115,10 @@ fn create(parent: &Path) -> std::io::Result<TempDir> {
 fn there(path: &Path) -> Result<There> {
     let refused = io("replace", path);
     if path.file_name().is_none() {
-        return Err(refused(Error::new(ErrorKind::InvalidInput, "a path that ends with a name was expected")));
+        return Err(refused(Error::new(
+            ErrorKind::InvalidInput,
+            "a path that ends with a name was expected",
+        )));
     }
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
@@ -117,7 +131,10 @@ fn there(path: &Path) -> Result<There> {
     for entry in fs::read_dir(path).map_err(&refused)? {
         let name = entry.map_err(&refused)?.file_name();
         if !name.to_str().is_some_and(Part::is_name) {
-            let what = format!("it holds {}, which is no part of a saved dataset; choose another path", name.display());
+            let what = format!(
+                "it holds {}, which is no part of a saved dataset; choose another path",
+                name.display()
+            );
             return Err(refused(Error::new(ErrorKind::DirectoryNotEmpty, what)));
         }
         (whole, empty) = (whole || name == MANIFEST, false);
@@ -188,7 +205,10 @@ mod tests {
         fs::create_dir(path("empty"))?;
         assert!(matches!(there(&path("empty")), Ok(There::Empty)));
         assert!(matches!(there(&path("nothing")), Ok(There::Nothing)));
-        for (at, name) in ["x.npy", ".npy", "1.npy.bak", "0.other.npy", "Dataset.json", "-1.npy"].into_iter().enumerate() {
+        for (at, name) in ["x.npy", ".npy", "1.npy.bak", "0.other.npy", "Dataset.json", "-1.npy"]
+            .into_iter()
+            .enumerate()
+        {
             let directory = path(&at.to_string());
             dataset(&directory, "")?;
             fs::write(directory.join(name), "")?;

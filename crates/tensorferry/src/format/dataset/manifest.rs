@@ -24,7 +24,8 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     pub(super) fn to_json(&self) -> Vec<u8> {
-        let component = |spec: &TensorSpec| json!({"dtype": spec.dtype.name(), "shape": spec.shape.dims()});
+        let component =
+            |spec: &TensorSpec| json!({"dtype": spec.dtype.name(), "shape": spec.shape.dims()});
         let components: Vec<Value> = self.components.iter().map(component).collect();
         let manifest = json!({
             "format": MAGIC,
@@ -37,7 +38,8 @@ impl Manifest {
     }
 
     /// # Errors
-    /// [`Error::Io`] if there is nothing of that name; [`Error::Malformed`], in the file, if it is no dataset, or one of a later version.
+    /// [`Error::Io`] if there is nothing of that name; [`Error::Malformed`], in the file, if it is
+    /// no dataset, or one of a later version.
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
         if directory.is_dir() && !path.exists() {
@@ -46,14 +48,16 @@ impl Manifest {
         }
         let file = DataFile::open(&path)?;
         if file.len() > LONGEST {
-            return Err(malformed(format!("{} bytes; at most {LONGEST} are read", file.len())).in_file(&path));
+            return Err(malformed(format!("{} bytes; at most {LONGEST} are read", file.len()))
+                .in_file(&path));
         }
         let bytes = file.read_up_to(0, usize::try_from(file.len()).unwrap_or(usize::MAX))?;
         Self::parse(&bytes).map_err(|what| malformed(what).in_file(&path))
     }
 
     fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let manifest: Value = serde_json::from_slice(bytes).map_err(|error| format!("JSON was expected: {error}"))?;
+        let manifest: Value =
+            serde_json::from_slice(bytes).map_err(|error| format!("JSON was expected: {error}"))?;
         if field(&manifest, "format").ok() != Some(&Value::from(MAGIC)) {
             return Err(format!("no saved dataset: \"format\": \"{MAGIC}\" was expected"));
         }
@@ -62,8 +66,10 @@ impl Manifest {
             return Err(format!("it is of version {version}; this one reads version {VERSION}"));
         }
         let cardinality = number(&manifest, "cardinality")?;
-        let components = field(&manifest, "components")?.as_array().ok_or("\"components\" has to be a list")?;
-        let components = components.iter().map(component).collect::<std::result::Result<Vec<_>, String>>()?;
+        let components =
+            field(&manifest, "components")?.as_array().ok_or("\"components\" has to be a list")?;
+        let components =
+            components.iter().map(component).collect::<std::result::Result<Vec<_>, String>>()?;
         if components.is_empty() {
             return Err("\"components\" has to name one".into());
         }
@@ -85,10 +91,15 @@ fn number(object: &Value, name: &str) -> std::result::Result<u64, String> {
 
 fn component(object: &Value) -> std::result::Result<TensorSpec, String> {
     let dtype = field(object, "dtype")?;
-    let dtype = dtype.as_str().and_then(DType::from_name).ok_or_else(|| format!("{dtype} is no dtype of tensors"))?;
+    let dtype = dtype
+        .as_str()
+        .and_then(DType::from_name)
+        .ok_or_else(|| format!("{dtype} is no dtype of tensors"))?;
     let shape = match field(object, "shape")? {
         Value::Null => Shape::unknown(),
-        Value::Array(dims) => Shape::new(dims.iter().map(dimension).collect::<std::result::Result<Vec<_>, _>>()?),
+        Value::Array(dims) => {
+            Shape::new(dims.iter().map(dimension).collect::<std::result::Result<Vec<_>, _>>()?)
+        }
         other => return Err(format!("a shape was expected, not {other}")),
     };
     Ok(TensorSpec::new(dtype, shape))

@@ -1,17 +1,21 @@
-//! A saved dataset: a directory of `.npy` files that NumPy reads too, and `dataset.json`, which says what they are.
+//! A saved dataset: a directory of `.npy` files that NumPy reads too, and `dataset.json`, which
+//! says what they are.
 //!
 //! ```json
 //! {"format": "tensorferry.dataset", "version": 1, "cardinality": 1000, "structure": null,
 //!  "components": [{"dtype": "uint8", "shape": [28, 28]}, {"dtype": "int32", "shape": [null]}]}
 //! ```
 //!
-//! Component `0` lies in `0.npy`, element after element. Where `shape` does not say all, `0.npy` has one dimension, and two more files
-//! say where each element lies in it: `0.shapes.npy` has the dimensions of all elements, one after another, and element `i` starts in
-//! `0.npy` and in `0.shapes.npy` where row `i` of `0.starts.npy` says; its last row says where the last element ends. `structure`
-//! is how the components nest, in the words of whoever saved them. bfloat16, for which NumPy has no code, is stored as uint16.
+//! Component `0` lies in `0.npy`, element after element. Where `shape` does not say all, `0.npy`
+//! has one dimension, and two more files say where each element lies in it: `0.shapes.npy` has the
+//! dimensions of all elements, one after another, and element `i` starts in `0.npy` and in
+//! `0.shapes.npy` where row `i` of `0.starts.npy` says; its last row says where the last element
+//! ends. `structure` is how the components nest, in the words of whoever saved them. bfloat16, for
+//! which NumPy has no code, is stored as uint16.
 //!
 //! # Limitations
-//! The files carry no checksums: damage to their elements is not noticed, damage to all that says where these are is.
+//! The files carry no checksums: damage to their elements is not noticed, damage to all that says
+//! where these are is.
 
 mod directory;
 mod manifest;
@@ -55,8 +59,10 @@ impl Part {
 
     /// Whether a file of that name may be part of a dataset.
     fn is_name(name: &str) -> bool {
-        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        name == MANIFEST || Self::ALL.iter().any(|part| name.strip_suffix(part.suffix()).is_some_and(number))
+        let number =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        name == MANIFEST
+            || Self::ALL.iter().any(|part| name.strip_suffix(part.suffix()).is_some_and(number))
     }
 }
 

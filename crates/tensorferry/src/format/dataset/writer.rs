@@ -48,11 +48,12 @@ impl Writer {
     /// Begins a dataset that is to get the name `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] for what the system refuses, and if there is something of that name that is neither a saved dataset nor an empty
-    /// directory.
+    /// [`Error::Io`] for what the system refuses, and if there is something of that name that is
+    /// neither a saved dataset nor an empty directory.
     pub(crate) fn new(path: &Path, components: Vec<TensorSpec>, structure: Value) -> Result<Self> {
         let target = Target::new(path)?;
-        let files = components.iter().enumerate().map(|(at, spec)| Component::new(target.path(), at, spec));
+        let files =
+            components.iter().enumerate().map(|(at, spec)| Component::new(target.path(), at, spec));
         let files = files.collect::<Result<_>>()?;
         Ok(Self { target, files, manifest: Manifest { cardinality: 0, components, structure } })
     }
@@ -60,9 +61,12 @@ impl Writer {
     /// Writes an element.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ElementMismatch`] if it is not as was said when the dataset was begun.
+    /// [`Error::Io`]; [`Error::ElementMismatch`] if it is not as was said when the dataset was
+    /// begun.
     pub(crate) fn push(&mut self, element: &Element) -> Result<()> {
-        for ((value, spec), files) in element.iter().zip(&self.manifest.components).zip(&mut self.files) {
+        for ((value, spec), files) in
+            element.iter().zip(&self.manifest.components).zip(&mut self.files)
+        {
             let tensor = value.tensor()?;
             spec.check(tensor)?;
             files.push(tensor)?;
@@ -77,12 +81,16 @@ impl Writer {
     /// As [`Writer::push`].
     pub(crate) fn push_stacked(&mut self, elements: &Element) -> Result<()> {
         let mut count = None;
-        for ((value, spec), files) in elements.iter().zip(&self.manifest.components).zip(&mut self.files) {
+        for ((value, spec), files) in
+            elements.iter().zip(&self.manifest.components).zip(&mut self.files)
+        {
             let tensor = value.tensor()?;
             TensorSpec::new(spec.dtype, spec.shape.batched(count)).check(tensor)?;
             count = tensor.shape().first().copied();
             let (Component::Rows(file), Some(rows)) = (files, count) else {
-                return Err(Error::ElementMismatch { what: "elements of several shapes cannot be stacked".into() });
+                return Err(Error::ElementMismatch {
+                    what: "elements of several shapes cannot be stacked".into(),
+                });
             };
             file.append(tensor, rows as u64)?;
         }
@@ -110,13 +118,15 @@ impl Writer {
 
 impl Component {
     fn new(directory: &Path, at: usize, spec: &TensorSpec) -> Result<Self> {
-        let npy = |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
+        let npy =
+            |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
         if let Some(row) = spec.shape.as_fixed() {
             return Ok(Self::Rows(npy(Part::Values, stored(spec.dtype), &row)?));
         }
         let mut starts = npy(Part::Starts, DType::Int64, &[2])?;
         starts.append_numbers(&[0, 0])?;
-        let (values, shapes) = (npy(Part::Values, stored(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
+        let (values, shapes) =
+            (npy(Part::Values, stored(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
         Ok(Self::Ragged(Box::new([values, shapes, starts])))
     }
 
@@ -144,7 +154,13 @@ impl Component {
 impl Npy {
     fn create(path: PathBuf, dtype: DType, row: &[usize]) -> Result<Self> {
         let file = Flowing::new(File::create_new(&path).map_err(io("create", &path))?);
-        let mut npy = Self { file: BufWriter::with_capacity(BUFFER, file), path, dtype, row: row.to_vec(), rows: 0 };
+        let mut npy = Self {
+            file: BufWriter::with_capacity(BUFFER, file),
+            path,
+            dtype,
+            row: row.to_vec(),
+            rows: 0,
+        };
         npy.write(&npy.header()?)?;
         Ok(npy)
     }

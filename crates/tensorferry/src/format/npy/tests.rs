@@ -8,7 +8,8 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/npy")
 }
 
-/// The elements in row-major order as complex numbers, read byte by byte: slow, and nothing of the code under test.
+/// The elements in row-major order as complex numbers, read byte by byte: slow, and nothing of the
+/// code under test.
 fn values(tensor: &Tensor) -> Vec<(f64, f64)> {
     let (shape, strides, size) = (tensor.shape(), tensor.layout().strides(), tensor.dtype().size());
     (0..tensor.layout().len())
@@ -19,7 +20,11 @@ fn values(tensor: &Tensor) -> Vec<(f64, f64)> {
                 at /= dim;
             }
             let start = start.unsigned_abs();
-            number(tensor.dtype(), tensor.byte_order(), &tensor.buffer().as_slice()[start..start + size])
+            number(
+                tensor.dtype(),
+                tensor.byte_order(),
+                &tensor.buffer().as_slice()[start..start + size],
+            )
         })
         .collect()
 }
@@ -60,13 +65,18 @@ fn expected(dtype: DType, i: usize) -> (f64, f64) {
 
 #[test]
 fn every_file_by_numpy_is_read() {
-    let mut files: Vec<PathBuf> = fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files.len(), 34);
     for path in files {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let tensor = open_npy(&path).unwrap();
-        assert_eq!(Some(tensor.dtype()), DType::from_name(name.split('_').next().unwrap()), "{name}");
+        assert_eq!(
+            Some(tensor.dtype()),
+            DType::from_name(name.split('_').next().unwrap()),
+            "{name}"
+        );
         let shape: &[usize] = match name.split('_').nth(1).unwrap() {
             "scalar" => &[],
             "0" => &[0],
@@ -78,10 +88,15 @@ fn every_file_by_numpy_is_read() {
             other => panic!("{other}"),
         };
         assert_eq!(tensor.shape(), shape, "{name}");
-        assert_eq!(tensor.byte_order() == ByteOrder::Swapped, name.ends_with("_big") == cfg!(target_endian = "little"), "{name}");
+        assert_eq!(
+            tensor.byte_order() == ByteOrder::Swapped,
+            name.ends_with("_big") == cfg!(target_endian = "little"),
+            "{name}"
+        );
         assert_eq!(!tensor.layout().is_c_contiguous(), name.contains("fortran"), "{name}");
         assert_eq!(tensor.as_ptr().addr() % 64, 0, "{name}: NumPy aligns the data");
-        let expected: Vec<_> = (0..tensor.layout().len()).map(|i| expected(tensor.dtype(), i)).collect();
+        let expected: Vec<_> =
+            (0..tensor.layout().len()).map(|i| expected(tensor.dtype(), i)).collect();
         assert_eq!(values(&tensor), expected, "{name}");
     }
 }
@@ -111,7 +126,8 @@ fn counting(order: ByteOrder, shape: &[usize], strides: &[isize], start: usize) 
         if swap { i.to_be_bytes() } else { i.to_le_bytes() }
     });
     let buffer = Buffer::from_vec(bytes.collect::<Vec<u8>>());
-    Tensor::new(DType::UInt16, order, Layout::strided(shape, strides, 2).unwrap(), buffer, start).unwrap()
+    Tensor::new(DType::UInt16, order, Layout::strided(shape, strides, 2).unwrap(), buffer, start)
+        .unwrap()
 }
 
 #[test]
@@ -127,8 +143,9 @@ fn any_layout_and_byte_order_is_saved_in_order() {
             counting(order, &[3, 4], &[7, 20], 1),
             counting(order, &[3, 4], &[0, 2], 0),
             counting(order, &[2, 3, 4], &[2, 16, 4], 0),
-            counting(order, &[2, 700_001], &[2, 4], 0),         // rows longer than a chunk
-            counting(order, &[700_001, 2], &[2, 1_400_002], 0), // many rows to a chunk, the last one short
+            counting(order, &[2, 700_001], &[2, 4], 0), // rows longer than a chunk
+            // many rows to a chunk, the last one short
+            counting(order, &[700_001, 2], &[2, 1_400_002], 0),
             counting(order, &[2, 3, 300_000], &[600_000, 1_200_000, 2], 0),
         ] {
             save_npy(&path, &tensor.as_view()).unwrap();
@@ -184,7 +201,11 @@ fn elements_may_start_at_any_byte() {
 fn what_is_no_file_is_an_error_that_names_it() {
     let directory = TempDir::new().unwrap();
     let missing = open_npy(directory.path().join("missing.npy")).unwrap_err();
-    assert!(matches!(&missing, Error::Io { action: "open", .. }) && missing.to_string().contains("missing.npy"), "{missing}");
+    assert!(
+        matches!(&missing, Error::Io { action: "open", .. })
+            && missing.to_string().contains("missing.npy"),
+        "{missing}"
+    );
     assert!(matches!(open_npy(directory.path()), Err(Error::Io { action: "open", .. })));
     #[cfg(unix)]
     assert!(matches!(open_npy("/dev/null"), Err(Error::Io { action: "open", .. })));
@@ -244,6 +265,10 @@ fn saving_follows_links_and_refuses_what_is_no_file() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&path), mode(&ordinary), "as any new file");
     for target in [directory.path(), Path::new("/dev/null"), Path::new("/nowhere/at/all.npy")] {
-        assert!(matches!(save_npy(target, &tensor.as_view()), Err(Error::Io { .. })), "{}", target.display());
+        assert!(
+            matches!(save_npy(target, &tensor.as_view()), Err(Error::Io { .. })),
+            "{}",
+            target.display()
+        );
     }
 }
