@@ -20,6 +20,7 @@ mod dtype;
 mod error;
 mod layout;
 pub mod npy_header;
+mod spec;
 mod tensor;
 mod view;
 
@@ -28,5 +29,6 @@ pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, v
 pub use dtype::{ByteOrder, DType, Element, Kind};
 pub use error::{ComponentId, Error, Misfits, Result, Scalar};
 pub use layout::{Dims, Index, Layout, MAX_NDIM, Strides};
+pub use spec::{Shape, TensorSpec};
 pub use tensor::{Tensor, TensorView};
 pub use view::{View, ViewMut};

@@ -7,6 +7,7 @@ mod memory;
 mod pages;
 pub mod pool;
 mod process;
+pub(crate) mod rows;
 pub(crate) mod spare;
 
 pub use arenas::spare_address_space;

@@ -103,6 +103,7 @@ mod unique;
 mod window;
 mod zip;
 
+pub use crate::source::Source;
 pub use captures::Capture;
 pub use execute::Iter;
 pub use function::{Function, failed};
@@ -114,7 +115,6 @@ pub use prefetch::ReadAhead;
 pub use save::Saving;
 pub use saved::Saved;
 pub use scan::check_running;
-pub use slices::Source;
 pub use spec::{Cardinality, Component, Shape, TensorSpec};
 pub use state::{Resharded, State};
 pub use stop::{Stop, interrupt, interruptible};

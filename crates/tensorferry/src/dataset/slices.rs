@@ -1,28 +1,12 @@
 //! Elements that are the rows of arrays.
 
-use super::node::{
-    Change, Context, Element, Node, Request, Rows, copy_view, filled, normalise, run,
-};
+use super::node::{Change, Context, Element, Node};
 use super::unbatch::{no_rows, unequal};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec, random};
-use crate::buffers::gather::gather;
-use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor, View};
-
-/// An array that a dataset reads.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The array: any strides and byte order.
-    pub tensor: Tensor,
-    /// Whether nobody writes it: then elements may share its memory, else every element is a copy
-    /// made when it is asked for.
-    pub frozen: bool,
-}
-
-impl From<Tensor> for Source {
-    fn from(tensor: Tensor) -> Self {
-        Self { tensor, frozen: true }
-    }
-}
+use crate::buffers::gather::Request;
+use crate::buffers::rows::Rows;
+use crate::source::Source;
+use crate::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor};
 
 struct Slices {
     sources: Vec<Source>,
@@ -77,59 +61,14 @@ impl Dataset {
 /// they lie.
 const SMALL: usize = 1 << 16;
 
-impl Source {
-    /// As [`Node::identity`], of what these are read from.
-    pub(crate) fn identities(sources: &[Self]) -> u64 {
-        let one = |source: &Self| match source.tensor.as_view().as_bytes() {
-            Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
-            Some(bytes) => bytes.as_ptr().addr() as u64,
-            None => 0,
-        };
-        sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
-    }
-
-    /// Copies the rows asked for.
-    pub(crate) fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
-        let view = self.tensor.as_view();
-        match plain_rows(&view) {
-            Some(bytes) => {
-                gather(bytes, rows.row, requests, rows.bytes)?;
-                normalise(view.dtype(), requests, rows);
-            }
-            None => {
-                let mut rest = requests;
-                while let Some(first) = rest.first() {
-                    // Rows that follow one another in one go: converting one has a price of its
-                    // own.
-                    let (here, later) = rest.split_at(run(rest));
-                    let start = usize::try_from(first.index).unwrap_or(usize::MAX);
-                    let these = Index::Slice { start, step: 1, len: here.len() };
-                    let bytes = &mut rows.bytes
-                        [first.slot * rows.row..(first.slot + here.len()) * rows.row];
-                    copy_view(&view.index(&[these])?, bytes)?;
-                    rest = later;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Row `index`, which there is.
-    pub(super) fn row(&self, index: u64) -> Result<Tensor> {
-        let at = isize::try_from(index).unwrap_or(isize::MAX);
-        let row = self.tensor.index(&[Index::At(at)])?;
-        if self.frozen && row.byte_order() == ByteOrder::Native && row.as_view().has_normal_bools()
-        {
-            return Ok(row);
-        }
-        filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
-    }
-}
-
-/// The bytes of a tensor whose rows can be copied as they are.
-pub(super) fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
-    let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
-    if plain { view.as_bytes() } else { None }
+/// As [`Node::identity`], of what these are read from.
+pub(crate) fn identities(sources: &[Source]) -> u64 {
+    let one = |source: &Source| match source.tensor.as_view().as_bytes() {
+        Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
+        Some(bytes) => bytes.as_ptr().addr() as u64,
+        None => 0,
+    };
+    sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
 }
 
 /// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of
@@ -161,7 +100,7 @@ impl Node for Slices {
     }
 
     fn identity(&self) -> u64 {
-        Source::identities(&self.sources)
+        identities(&self.sources)
     }
 
     fn is_indexed(&self) -> bool {

@@ -146,7 +146,7 @@ impl Node for Tensors {
     }
 
     fn identity(&self) -> u64 {
-        Source::identities(&self.sources)
+        super::slices::identities(&self.sources)
     }
 
     fn is_indexed(&self) -> bool {

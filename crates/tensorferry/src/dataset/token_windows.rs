@@ -2,11 +2,11 @@
 //! trained on.
 
 use super::node::{Change, Context, Element, Needs, Node, Request, Rows, filled, get_by_gather};
-use super::slices::{Source, plain_rows};
 use super::{Cardinality, Component, Dataset, Shape, TensorSpec};
 use crate::buffers::gather::load_ahead;
 use crate::buffers::pool;
 use crate::source::{Array, Mode, RowRun};
+use crate::source::{Source, plain_rows};
 use crate::{ByteOrder, Casting, DType, Error, Index, Result, View, ViewMut};
 use tensorferry_core::convert_into;
 

@@ -24,6 +24,7 @@ mod read;
 mod reader;
 mod records;
 mod shards;
+mod tensor_rows;
 
 pub use array::Array;
 pub use arrays::Arrays;
@@ -31,6 +32,8 @@ pub use mode::Mode;
 pub use open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
 pub use progress::Progress;
 pub use reader::RowReader;
+pub use tensor_rows::Source;
+pub(crate) use tensor_rows::plain_rows;
 
 pub(crate) use crate::dataset::{Request, Rows};
 pub(crate) use arrays::Foreign;
