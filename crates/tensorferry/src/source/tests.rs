@@ -1,6 +1,7 @@
 //! Every mode against rows picked out of the file's bytes one by one.
 
 use super::*;
+use crate::Tensor;
 use crate::npy_header;
 use crate::{Array, ByteOrder, DType, Error, Layout, Mode, Opened, open};
 use std::fs::{self, File};
