@@ -2,24 +2,35 @@
 //!
 //! Everything of [`tensorferry_core`] is here too.
 
-pub mod buffers;
-pub mod convert;
+pub mod buffers {
+    //! Where memory comes from: recycled blocks and memory-mapped files.
+    pub use crate::io::memory::arenas::spare_address_space;
+    pub use crate::io::memory::pool;
+    pub use crate::io::memory::spare::{SpareAllocator, keep_spare, make_room};
+    pub use crate::io::sync::process::process_id;
+}
 pub mod dataset;
-mod direct;
-mod format;
-#[cfg(feature = "ndarray")]
-pub mod ndarray;
-mod source;
+mod io;
 
-pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::{
-    Continued, Format, Raw, Verified, can_replace, open_beside, open_npy, remove_leftovers,
-    replace_file, save, save_arrays, save_arrays_with, save_continued, save_npy, verify,
-};
-pub use source::{
-    Array, Arrays, Mode, OpenOptions, Opened, Progress, RowReader, Stored, matching_files, open,
-    open_raw, open_with,
-};
+pub use io::array::array::Array;
+pub use io::array::arrays::Arrays;
+pub use io::array::progress::Progress;
+pub use io::array::reader::RowReader;
+pub use io::array::row_source::Stored;
+pub use io::convert;
+pub use io::convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
+pub use io::format::npy::{open_npy, save_npy};
+pub use io::format::raw::Raw;
+pub use io::format::save::{save, save_arrays, save_arrays_with};
+pub use io::format::sniff::Format;
+pub use io::format::verify::{Verified, verify};
+#[cfg(feature = "ndarray")]
+pub use io::ndarray;
+pub use io::open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
+pub use io::storage::local::regular::open_beside;
+pub use io::storage::mode::Mode;
+pub use io::write::atomic::{can_replace, remove_leftovers, replace_file};
+pub use io::write::resumable::{Continued, save_continued};
 
 pub use tensorferry_core::*;
 

@@ -2,16 +2,22 @@
 //! included.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use super::node::{Change, Context, Element, Node, Request, Rows, Stop, Stream};
-use super::{Cardinality, Component, Dataset, Epoch, Shape, TensorSpec, Value};
-use crate::convert::scalar;
-use crate::{Casting, DType, Kind, Result, Tensor};
+use crate::dataset::dataset::Dataset;
+use crate::dataset::spec::{Cardinality, Component};
+use crate::dataset::stage::{Change, Context, Element, Node, Stream};
+use crate::dataset::stage::{Epoch, Value};
+use crate::io::cancel::Stop;
+use crate::io::gather::copy::Request;
+use crate::io::gather::rows_out::Rows;
+use tensorferry_core::convert::scalar;
+use tensorferry_core::{Casting, DType, Kind, Result, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
 
 /// One component's value: dtype, shape, bytes.
-pub(super) type Plain = (DType, Vec<usize>, Vec<u8>);
+pub(crate) type Plain = (DType, Vec<usize>, Vec<u8>);
 
 /// What computing something came to, an error as its message.
-pub(super) type Computed<T> = std::result::Result<T, String>;
+pub(crate) type Computed<T> = std::result::Result<T, String>;
 
 /// The input as a stream, or without its shapes.
 struct Disguised {
@@ -48,12 +54,12 @@ impl Node for Disguised {
 }
 
 /// The same elements, only to be had one after the other.
-pub(super) fn streamed(input: &Dataset) -> Dataset {
+pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Disguised { input: input.clone(), spec: input.spec().to_vec(), indexed: false })
 }
 
 /// The same elements, of shapes that are not known beforehand.
-pub(super) fn shapeless(input: &Dataset) -> Dataset {
+pub(crate) fn shapeless(input: &Dataset) -> Dataset {
     let hide = |part: &Component| {
         Component::Tensor(TensorSpec::new(part.tensor().unwrap().dtype, Shape::unknown()))
     };
@@ -64,7 +70,7 @@ pub(super) fn shapeless(input: &Dataset) -> Dataset {
     })
 }
 
-pub(super) fn context(epoch: u64) -> Context {
+pub(crate) fn context(epoch: u64) -> Context {
     Context::new(Epoch(epoch), Stop::default())
 }
 
@@ -72,7 +78,7 @@ fn plain(element: Result<Element>, spec: &[Component]) -> Computed<Vec<Plain>> {
     let check = |(value, part): (&Value, &Component)| {
         let tensor = value.tensor().unwrap();
         part.tensor().unwrap().check(tensor).unwrap();
-        let packed = super::node::packed(tensor).unwrap();
+        let packed = crate::io::gather::rows_out::packed(tensor).unwrap();
         (packed.dtype(), packed.shape().to_vec(), packed.as_view().as_bytes().unwrap().to_vec())
     };
     let element = element.map_err(|error| error.to_string())?;
@@ -106,7 +112,10 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
         assert!(untouched, "slot {slot} was nobody's and was written");
     }
     let element = |&(_, slot): &(u64, usize)| {
-        let value = |(bytes, (dtype, (shape, row))): (&Vec<u8>, &(DType, (crate::Dims, usize)))| {
+        let value = |(bytes, (dtype, (shape, row))): (
+            &Vec<u8>,
+            &(DType, (tensorferry_core::Dims, usize)),
+        )| {
             (*dtype, shape.to_vec(), bytes[slot * row..(slot + 1) * row].to_vec())
         };
         memory.iter().zip(&parts).map(value).collect()
@@ -117,7 +126,7 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
 /// The elements of an epoch of a map over an indexed input of known shapes: by index, in order,
 /// gathered in several orders, and over the input as a stream and without its shapes. All of these
 /// agree.
-pub(super) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
+pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
     let (cx, len) = (context(epoch), dataset.cardinality().finite().unwrap());
     let by_index: Vec<_> =
         (0..len).map(|index| plain(dataset.node.get(index, &cx), dataset.spec())).collect();
@@ -161,12 +170,16 @@ pub(super) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
 }
 
 /// Numbers without order that are the same every time.
-pub(super) fn noise(seed: u64) -> impl Iterator<Item = u64> {
-    (0..).map(move |at: u64| super::random::mix(at ^ super::random::mix(seed.wrapping_add(1))))
+pub(crate) fn noise(seed: u64) -> impl Iterator<Item = u64> {
+    (0..).map(move |at: u64| {
+        crate::dataset::shuffle::random::mix(
+            at ^ crate::dataset::shuffle::random::mix(seed.wrapping_add(1)),
+        )
+    })
 }
 
 /// An array of small numbers that every dtype holds: 0 and 1 for `bool`, from -3 for signed ones.
-pub(super) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
+pub(crate) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
     let count = shape.iter().product();
     let value = |bits: u64| match dtype.kind() {
         Kind::Bool => i128::from(bits % 2),
@@ -186,8 +199,8 @@ pub(super) fn small_numbers(dtype: DType, shape: &[usize], seed: u64) -> Tensor 
 }
 
 /// A tensor of those bytes.
-pub(super) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
-    super::node::filled(dtype, shape, |out| {
+pub(crate) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
+    crate::io::gather::rows_out::filled(dtype, shape, |out| {
         out.copy_from_slice(bytes);
         Ok(())
     })
@@ -195,21 +208,21 @@ pub(super) fn tensor(dtype: DType, shape: &[usize], bytes: &[u8]) -> Tensor {
 }
 
 /// The values of a component.
-pub(super) fn values(plain: &Plain) -> Vec<scalar::Value> {
+pub(crate) fn values(plain: &Plain) -> Vec<scalar::Value> {
     plain
         .2
         .chunks_exact(plain.0.size())
-        .map(|bytes| scalar::read(plain.0, crate::ByteOrder::Native, bytes))
+        .map(|bytes| scalar::read(plain.0, tensorferry_core::ByteOrder::Native, bytes))
         .collect()
 }
 
 /// The elements of the first epoch, all of which there are.
-pub(super) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
+pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
     all_ways(dataset, 0).into_iter().collect::<Computed<_>>().unwrap()
 }
 
 /// A map of the input that fails at some elements, by a function of the user's.
-pub(super) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
+pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
     impl Node for Failing {
         fn spec(&self) -> &[Component] {
@@ -232,7 +245,9 @@ pub(super) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
         }
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
             if self.1.contains(&index) {
-                return Err(super::failed("no").at_element("failing", index));
+                return Err(
+                    crate::dataset::user_fn::function::failed("no").at_element("failing", index)
+                );
             }
             self.0.node.get(index, cx)
         }

@@ -1,12 +1,15 @@
 //! [`Dataset`]: a plan, from its sources to its last stage.
 
-use super::names::Names;
-use super::node::{Change, Context, Node};
-use super::random::Seed;
-use super::{Capture, Cardinality, Component, Element, Epoch, Stop};
-use crate::{Error, Result};
+use crate::dataset::names::Names;
+use crate::dataset::shuffle::random::Seed;
+use crate::dataset::spec::{Cardinality, Component};
+use crate::dataset::stage::{Change, Context, Node};
+use crate::dataset::stage::{Element, Epoch};
+use crate::dataset::user_fn::captures::Capture;
+use crate::io::cancel::Stop;
 use std::fmt;
 use std::sync::Arc;
+use tensorferry_core::{Error, Result};
 
 /// A plan: where elements come from and what becomes of them. Cloning shares it.
 #[derive(Clone)]
@@ -16,7 +19,7 @@ pub struct Dataset {
     pub(crate) names: Names,
     /// Stages from the furthest source to this one.
     pub(crate) depth: usize,
-    pub(crate) captures: super::captures::Captures,
+    pub(crate) captures: crate::dataset::user_fn::captures::Captures,
     /// See [`Dataset::keeping`].
     pub(crate) kept: Option<Capture>,
 }

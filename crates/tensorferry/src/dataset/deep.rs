@@ -7,13 +7,17 @@
 //! ordinary size never need one. Datasets that functions make while others are iterated count with
 //! the stages around them.
 
-use super::names::Names;
-use super::node::{Change, Context, Element, Needs, Node, Request, Rows, Stream};
-use super::random::Seed;
-use super::state::State;
-use super::{Cardinality, Component, Dataset, ReadAhead};
-use crate::{Error, Result, Tensor};
+use crate::dataset::checkpoint::state::State;
+use crate::dataset::dataset::Dataset;
+use crate::dataset::names::Names;
+use crate::dataset::shuffle::random::Seed;
+use crate::dataset::spec::{Cardinality, Component};
+use crate::dataset::stage::{Change, Context, Element, Needs, Node, Stream};
+use crate::dataset::transforms::select::prefetch::ReadAhead;
+use crate::io::gather::copy::Request;
+use crate::io::gather::rows_out::Rows;
 use std::sync::Arc;
+use tensorferry_core::{Error, Result, Tensor};
 
 /// The most stages from a source to the end of a plan, and of the datasets that functions make in
 /// it.
@@ -35,7 +39,7 @@ pub(crate) fn at_depth<T>(depth: usize, run: impl FnOnce() -> T) -> T {
 }
 
 /// Runs this with stack for [`STEP`] stages.
-pub(super) fn grown<T>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn grown<T>(run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(LEAST, PIECE, run)
 }
 
@@ -60,7 +64,7 @@ impl Dataset {
                 kept: None,
             };
         }
-        let captures = super::captures::of(&node);
+        let captures = crate::dataset::user_fn::captures::of(&node);
         if depth.is_multiple_of(STEP) {
             let node = Arc::new(Step { node: Arc::new(node) });
             return Self { node, names: Names::default(), depth, captures, kept: None };
@@ -88,7 +92,7 @@ impl Dataset {
     }
 
     /// Runs what calls itself for each input.
-    pub(super) fn deep<T>(&self, run: impl FnOnce() -> T) -> T {
+    pub(crate) fn deep<T>(&self, run: impl FnOnce() -> T) -> T {
         if self.depth.is_multiple_of(STEP) { grown(run) } else { run() }
     }
 
@@ -96,7 +100,10 @@ impl Dataset {
     pub(crate) fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
         check(cx.outside + self.depth)?;
         if self.is_indexed() {
-            return Ok(Box::new(super::execute::InOrder::new(self.clone(), cx.clone())));
+            return Ok(Box::new(crate::dataset::execute::in_order::InOrder::new(
+                self.clone(),
+                cx.clone(),
+            )));
         }
         self.node.stream(cx)
     }
@@ -310,11 +317,14 @@ impl Stream for Ended {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{counting, element_spec, even, first, range, values};
     use super::*;
-    use crate::DType;
-    use crate::dataset::{Epoch, Function, Options, Saved};
+    use crate::dataset::checkpoint::checkpoint::Saved;
+    use crate::dataset::execute::options::Options;
+    use crate::dataset::stage::Epoch;
+    use crate::dataset::testing::{counting, element_spec, even, first, range, values};
+    use crate::dataset::user_fn::function::Function;
     use std::sync::OnceLock;
+    use tensorferry_core::DType;
 
     /// Runs this on a thread with as little stack as a user's may have.
     fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
@@ -331,7 +341,7 @@ mod tests {
                 input
                     .scale(1.0, 0.0, None)
                     .unwrap()
-                    .cast(&[Some(DType::Int64)], crate::Casting::Saturate)
+                    .cast(&[Some(DType::Int64)], tensorferry_core::Casting::Saturate)
                     .unwrap()
             },
             |input| input.map(Function::new("same", Ok), element_spec()),

@@ -1,8 +1,8 @@
 //! What the user calls the components, for errors.
 
-use super::Dataset;
-use crate::Error;
+use crate::dataset::dataset::Dataset;
 use std::sync::Arc;
+use tensorferry_core::Error;
 
 /// The names of a dataset's components; none where only their numbers are known. They change
 /// nothing about the elements.
@@ -64,9 +64,9 @@ impl Dataset {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::failed;
     use super::*;
-    use crate::{Casting, DType, Tensor};
+    use crate::dataset::user_fn::function::failed;
+    use tensorferry_core::{Casting, DType, Tensor};
 
     fn pairs() -> Dataset {
         let numbers = |values: Vec<i64>| Tensor::from_vec(values, &[2]).unwrap();

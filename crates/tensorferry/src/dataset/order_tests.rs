@@ -1,17 +1,24 @@
 //! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
 
-use super::node::{Change, Context, Element, Node, Request, Rows, Stream, filled};
-use super::random::mix;
-use super::testing::{assert_rebuilds, assert_resumes};
-use super::{Cardinality, Component, Dataset, Epoch, Function, Shape, Stop, TensorSpec};
-use crate::{DType, Result};
+use crate::dataset::dataset::Dataset;
+use crate::dataset::shuffle::random::mix;
+use crate::dataset::spec::{Cardinality, Component};
+use crate::dataset::stage::Epoch;
+use crate::dataset::stage::{Change, Context, Element, Node, Stream};
+use crate::dataset::testing::{assert_rebuilds, assert_resumes};
+use crate::dataset::user_fn::function::Function;
+use crate::io::cancel::Stop;
+use crate::io::gather::copy::Request;
+use crate::io::gather::rows_out::{Rows, filled};
 use std::rc::Rc;
+use tensorferry_core::{DType, Result};
+use tensorferry_core::{Shape, TensorSpec};
 
 /// A dataset that can only be streamed, whose length nobody knows.
 struct Streamed(Dataset);
 
 /// The same elements as a stream.
-pub(super) fn streamed(input: &Dataset) -> Dataset {
+pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Streamed(input.clone()))
 }
 
@@ -41,7 +48,7 @@ impl Node for Streamed {
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(crate::Error::Argument { stage: "streamed", what: "not indexed".into() })
+        Err(tensorferry_core::Error::Argument { stage: "streamed", what: "not indexed".into() })
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
@@ -49,12 +56,12 @@ impl Node for Streamed {
     }
 }
 
-pub(super) fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context::new(Epoch(0), Stop::default())
 }
 
 /// The values of an element of int64 tensors, one after the other.
-pub(super) fn values(element: &Element) -> Result<Vec<i64>> {
+pub(crate) fn values(element: &Element) -> Result<Vec<i64>> {
     let mut all = Vec::new();
     for value in element {
         all.extend(value.tensor()?.view::<i64>()?.iter());
@@ -63,12 +70,12 @@ pub(super) fn values(element: &Element) -> Result<Vec<i64>> {
 }
 
 /// The values of each element.
-pub(super) fn rows(dataset: &Dataset) -> Result<Vec<Vec<i64>>> {
+pub(crate) fn rows(dataset: &Dataset) -> Result<Vec<Vec<i64>>> {
     dataset.iter().map(|element| values(&element?)).collect()
 }
 
 /// The values of all elements.
-pub(super) fn numbers(dataset: &Dataset) -> Result<Vec<i64>> {
+pub(crate) fn numbers(dataset: &Dataset) -> Result<Vec<i64>> {
     Ok(rows(dataset)?.concat())
 }
 

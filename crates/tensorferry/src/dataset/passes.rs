@@ -6,10 +6,14 @@
 //! that is alive has a counter for every plan over it, known by a hash of the plan's stages. Plans
 //! that differ count apart, and nothing is counted for longer than a source lives.
 
-use super::node::{Change, Node};
-use super::random::{self, Draw, Seed};
-use super::shared::Shared;
-use super::{Dataset, Epoch, Iter, Saved};
+use crate::dataset::checkpoint::checkpoint::Saved;
+use crate::dataset::dataset::Dataset;
+use crate::dataset::execute::Iter;
+use crate::dataset::shuffle::random;
+use crate::dataset::shuffle::random::{Draw, Seed};
+use crate::dataset::stage::Epoch;
+use crate::dataset::stage::{Change, Node};
+use crate::io::sync::shared::Shared;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -381,7 +385,7 @@ impl Dataset {
     ///
     /// # Errors
     /// As when the stage was made.
-    pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> crate::Result<Self> {
+    pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> tensorferry_core::Result<Self> {
         if self.node.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
@@ -413,8 +417,10 @@ impl Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{Element, Function, Options};
-    use crate::{DType, Result};
+    use crate::dataset::execute::options::Options;
+    use crate::dataset::stage::Element;
+    use crate::dataset::user_fn::function::Function;
+    use tensorferry_core::{DType, Result};
 
     fn rows() -> Dataset {
         Dataset::range(0, 12, 1, DType::Int64).unwrap()

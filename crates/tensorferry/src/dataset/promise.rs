@@ -1,6 +1,7 @@
 //! Whether what a dataset is known to be keeps what was promised of it.
 
-use super::{Component, Shape};
+use crate::dataset::spec::Component;
+use tensorferry_core::Shape;
 
 /// Whether elements of one specification are always (`Some(true)`) or never (`Some(false)`) what
 /// another promises.
@@ -47,8 +48,8 @@ fn both(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
-    use crate::dataset::TensorSpec;
+    use tensorferry_core::DType;
+    use tensorferry_core::TensorSpec;
 
     #[test]
     fn a_specification_keeps_one_that_promises_less() {

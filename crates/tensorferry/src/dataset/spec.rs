@@ -1,7 +1,7 @@
 //! What the elements of a dataset are: components, and how many elements there are.
 
-use crate::{Error, Result};
 use std::fmt;
+use tensorferry_core::{Error, Result};
 pub use tensorferry_core::{Shape, TensorSpec};
 
 /// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in

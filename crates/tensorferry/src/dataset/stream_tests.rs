@@ -1,15 +1,20 @@
 //! Random stacks of stages resume after any number of elements.
 
-use super::node::Stream;
-use super::random::mix;
-use super::testing::{
+use crate::dataset::checkpoint::checkpoint::Saved;
+use crate::dataset::checkpoint::state::State;
+use crate::dataset::dataset::Dataset;
+use crate::dataset::execute::options::Options;
+use crate::dataset::shuffle::random::mix;
+use crate::dataset::spec::Component;
+use crate::dataset::stage::Stream;
+use crate::dataset::stage::{Element, Epoch, Value};
+use crate::dataset::testing::{
     assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting,
     dying, element, element_spec, fails_at, first, ints, range, rest, stream,
 };
-use super::{
-    Component, Dataset, Element, Epoch, Function, Options, Saved, Shape, State, TensorSpec, Value,
-};
-use crate::{DType, Tensor};
+use crate::dataset::user_fn::function::Function;
+use tensorferry_core::{DType, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
 
 /// Numbers drawn one after the other.
 struct Draw(u64);
@@ -140,12 +145,14 @@ fn random_stacks_survive_damaged_states() {
 
 #[test]
 fn random_stacks_resume_from_bytes() {
-    let numbers = |iter: &mut dyn Iterator<Item = crate::Result<Element>>| -> Vec<String> {
-        iter.map(|element| {
-            element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())
-        })
-        .collect()
-    };
+    let numbers =
+        |iter: &mut dyn Iterator<Item = tensorferry_core::Result<Element>>| -> Vec<String> {
+            iter.map(|element| {
+                element
+                    .map_or_else(|error| error.to_string(), |element| first(&element).to_string())
+            })
+            .collect()
+        };
     for case in 2000..2100 {
         let dataset = random(&mut Draw(mix(case)));
         let all = numbers(&mut dataset.iter());

@@ -1,12 +1,17 @@
 //! What the tests of streams share.
 
-use super::node::{Context, Element, Stream};
-use super::state::State;
-use super::stop::interruptible_every;
-use super::{Component, Dataset, Epoch, Function, Generator, Stop, Value, failed};
-use crate::{Error, Result, Tensor};
+use crate::dataset::checkpoint::state::State;
+use crate::dataset::dataset::Dataset;
+use crate::dataset::sources::generator::Generator;
+use crate::dataset::spec::Component;
+use crate::dataset::stage::{Context, Element, Stream};
+use crate::dataset::stage::{Epoch, Value};
+use crate::dataset::user_fn::function::{Function, failed};
+use crate::io::cancel::Stop;
+use crate::io::cancel::interruptible_every;
 use std::cell::Cell;
 use std::time::Duration;
+use tensorferry_core::{Error, Result, Tensor};
 
 /// These numbers, one after the other.
 pub(crate) fn ints(values: &[i64]) -> Dataset {
@@ -97,7 +102,7 @@ fn words(element: &Result<Element>) -> String {
         format!(
             "{:?}{:?}",
             tensor.shape(),
-            super::node::packed(tensor).unwrap().as_view().as_bytes()
+            crate::io::gather::rows_out::packed(tensor).unwrap().as_view().as_bytes()
         )
     };
     match element {
@@ -273,7 +278,7 @@ fn damages(good: &State) -> Vec<(State, bool)> {
 
 /// Whether the plan says the same after it was rebuilt.
 pub(crate) fn assert_rebuilds(dataset: &Dataset) {
-    let rebuilt = dataset.rebuild(&mut super::node::Change::default()).unwrap();
+    let rebuilt = dataset.rebuild(&mut crate::dataset::stage::Change::default()).unwrap();
     assert_eq!(rebuilt.to_string(), dataset.to_string());
     assert_eq!(rebuilt.cardinality(), dataset.cardinality());
     assert_eq!(rest(&mut *stream(&rebuilt)), rest(&mut *stream(dataset)));

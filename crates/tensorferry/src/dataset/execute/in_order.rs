@@ -1,9 +1,10 @@
 //! An indexed plan as a stream.
 
-use crate::dataset::node::{Context, Element, Stream};
-use crate::dataset::state::State;
-use crate::dataset::{Cardinality, Dataset};
-use crate::{Error, Result};
+use crate::dataset::checkpoint::state::State;
+use crate::dataset::dataset::Dataset;
+use crate::dataset::spec::Cardinality;
+use crate::dataset::stage::{Context, Element, Stream};
+use tensorferry_core::{Error, Result};
 
 /// The elements of an indexed plan one after the other: a position is all its state.
 pub(crate) struct InOrder {

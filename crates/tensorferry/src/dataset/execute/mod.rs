@@ -8,27 +8,35 @@
 //! functions, which are then called just when their results are asked for; else, or if it reads
 //! ahead, on a thread of its own (producer).
 
-mod in_order;
-mod producer;
-mod workers;
+pub(crate) mod in_order;
+pub(crate) mod memory_budget;
+pub(crate) mod options;
+pub(crate) mod producer;
+pub(crate) mod stats;
+pub(crate) mod workers;
 
-pub(crate) use in_order::InOrder;
+pub(crate) use crate::dataset::execute::in_order::InOrder;
 
-use super::held::Held;
-use super::node::{Context, Element, Stop, Stream};
-use super::saved::Saved;
-use super::state::{Resharded, State};
-use super::stop::is_interrupted;
-use super::times::{Times, computing};
-use super::{Cardinality, Dataset, Epoch, Options, ReadAhead};
-use crate::{Error, Result};
-use producer::{Ahead, Producer};
+use crate::dataset::checkpoint::checkpoint::Saved;
+use crate::dataset::checkpoint::state::{Resharded, State};
+use crate::dataset::dataset::Dataset;
+use crate::dataset::execute::memory_budget::Held;
+use crate::dataset::execute::options::Options;
+use crate::dataset::execute::producer::{Ahead, Producer};
+use crate::dataset::execute::stats::{Times, computing};
+use crate::dataset::execute::workers::Workers;
+use crate::dataset::spec::Cardinality;
+use crate::dataset::stage::Epoch;
+use crate::dataset::stage::{Context, Element, Stream};
+use crate::dataset::transforms::select::prefetch::ReadAhead;
+use crate::io::cancel::Stop;
+use crate::io::cancel::is_interrupted;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use workers::Workers;
+use tensorferry_core::{Error, Result};
 
 /// One pass over a dataset.
 ///
@@ -200,7 +208,7 @@ impl Iter {
         if waiting.is_empty() {
             return Ok(VecDeque::new());
         }
-        let spec = super::spec::tensors(self.dataset.spec(), "resume")?;
+        let spec = crate::dataset::spec::tensors(self.dataset.spec(), "resume")?;
         let element = |state: &State| -> Result<Result<Element>> {
             if let State::List(_) = state {
                 return state.error().map(Err);
@@ -213,7 +221,7 @@ impl Iter {
                     what: "an element that waits in the state is not of this plan".into(),
                 });
             }
-            Ok(Ok(tensors.iter().cloned().map(super::Value::Tensor).collect()))
+            Ok(Ok(tensors.iter().cloned().map(crate::dataset::stage::Value::Tensor).collect()))
         };
         waiting.iter().map(element).collect()
     }
@@ -423,7 +431,7 @@ impl Drop for Iter {
 }
 
 /// Element `index`; an error where a stage panics.
-fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
+pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
     if cx.stop.is_stopped() {
         return Err(Error::Stopped);
     }
@@ -432,8 +440,10 @@ fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
     })) {
         // Nobody stopped it: the element would be computed again for ever.
         Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
-            Err(super::failed("a function returned Error::Stopped, which is not its to return")
-                .at_element("get", index))
+            Err(crate::dataset::user_fn::function::failed(
+                "a function returned Error::Stopped, which is not its to return",
+            )
+            .at_element("get", index))
         }
         Ok(element) => element,
         Err(panic) => Err(panicked(panic.as_ref()).at_element("get", index)),
@@ -441,7 +451,7 @@ fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
 }
 
 /// The next element of a stream; an error where a stage panics.
-fn advance(stream: &mut dyn Stream) -> Option<Result<Element>> {
+pub(crate) fn advance(stream: &mut dyn Stream) -> Option<Result<Element>> {
     match catch_unwind(AssertUnwindSafe(|| stream.next())) {
         Ok(element) => element,
         Err(panic) => Some(Err(panicked(panic.as_ref()))),
@@ -454,14 +464,14 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    super::failed(format!(
+    crate::dataset::user_fn::function::failed(format!(
         "a stage panicked, which is a bug: {}",
         words.unwrap_or("it said no more")
     ))
 }
 
 /// The state of a stream and of the elements that were made and not handed out.
-fn waiting_state(stream: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
+pub(crate) fn waiting_state(stream: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
     let element = |element: &Result<Element>| match element {
         Ok(values) => {
             let tensors: Result<Vec<_>> =

@@ -6,22 +6,22 @@
 //! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
 //! may have effects.
 
-use super::workers::{GLANCE, element_bytes};
-use super::{advance, waiting_state};
-use crate::dataset::node::{Context, Element, Stream};
-use crate::dataset::state::State;
-use crate::{Error, Result};
+use crate::dataset::checkpoint::state::State;
+use crate::dataset::execute::workers::{GLANCE, element_bytes};
+use crate::dataset::execute::{advance, waiting_state};
+use crate::dataset::stage::{Context, Element, Stream};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tensorferry_core::{Error, Result};
 
 /// An element that takes longer to make than the thread to be woken, several times over.
 const WORTH_WAKING: Duration = Duration::from_micros(50);
 
 /// How far a stream may run ahead.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     /// Elements.
     pub(super) elements: usize,
     /// Bytes of them, within what there is memory for; two elements are always allowed if
@@ -30,7 +30,7 @@ pub(super) struct Ahead {
 }
 
 /// The consumer's end.
-pub(super) struct Producer {
+pub(crate) struct Producer {
     shared: Arc<Shared>,
     /// The process in which the thread was started, once it was.
     process: Option<u32>,
@@ -98,7 +98,7 @@ impl Producer {
     /// Whether the thread runs in the process that this one was forked from. It may have held the
     /// lock then, which is left alone.
     pub(super) fn is_forked(&self) -> bool {
-        self.process.is_some_and(|process| process != crate::buffers::process_id())
+        self.process.is_some_and(|process| process != crate::io::sync::process::process_id())
     }
 
     /// # Errors
@@ -132,7 +132,7 @@ impl Producer {
                 .name("tensorferry".into())
                 .spawn(move || producer.cx.stop.computing(|| producer.work()))
             {
-                Ok(_) => self.process = Some(crate::buffers::process_id()),
+                Ok(_) => self.process = Some(crate::io::sync::process::process_id()),
                 Err(_) => return Poll::Ready(self.shared.next_here()),
             }
         }

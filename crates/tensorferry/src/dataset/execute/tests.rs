@@ -1,10 +1,13 @@
-use super::*;
-use crate::dataset::node::Node;
-use crate::dataset::stop::interruptible_every;
-use crate::dataset::{Component, Shape, TensorSpec, Value, testing};
-use crate::{Buffer, ByteOrder, DType, Layout, Tensor};
+use crate::dataset::execute::*;
+use crate::dataset::spec::Component;
+use crate::dataset::stage::Node;
+use crate::dataset::stage::Value;
+use crate::dataset::testing;
+use crate::io::cancel::interruptible_every;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tensorferry_core::{Buffer, ByteOrder, DType, Layout, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
 
 type Make = Arc<dyn Fn(u64, &Context) -> Result<Element> + Send + Sync>;
 
@@ -34,7 +37,7 @@ impl Node for Made {
     fn rebuild(
         &self,
         _inputs: Vec<Dataset>,
-        _change: &mut crate::dataset::node::Change,
+        _change: &mut crate::dataset::stage::Change,
     ) -> Result<Dataset> {
         Ok(Dataset::of(self.clone()))
     }
@@ -166,7 +169,9 @@ fn failing() -> Made {
         std::thread::sleep(Duration::from_micros(20));
         match index {
             5 => panic!("five"),
-            _ if index % 4 == 3 => Err(crate::dataset::failed(format!("bad {index}"))),
+            _ if index % 4 == 3 => {
+                Err(crate::dataset::user_fn::function::failed(format!("bad {index}")))
+            }
             _ => Ok(value(index)),
         }
     })

@@ -7,16 +7,16 @@
 //! the lock and hands out its elements without; where the group it needs is not done, it computes
 //! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
-use super::compute;
-use crate::buffers::pool;
-use crate::dataset::Dataset;
-use crate::dataset::node::{Context, Element, Value};
-use crate::dataset::times::{helping, waiting};
-use crate::{Error, Result, Tensor};
+use crate::dataset::dataset::Dataset;
+use crate::dataset::execute::compute;
+use crate::dataset::execute::stats::{helping, waiting};
+use crate::dataset::stage::{Context, Element, Value};
+use crate::io::memory::pool;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tensorferry_core::{Error, Result, Tensor};
 
 /// Bytes of elements in a group, about.
 const GROUP_BYTES: usize = 192 << 10;
@@ -35,12 +35,12 @@ const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
 /// after signals meanwhile.
 pub(super) const LONG: Duration = Duration::from_millis(20);
 /// How long to wait before looking whether the iteration was stopped.
-pub(super) const GLANCE: Duration = Duration::from_millis(50);
+pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 type Group = Vec<Result<Element>>;
 
 /// The consumer's end.
-pub(super) struct Workers {
+pub(crate) struct Workers {
     plan: Plan,
     /// Elements to hand out next.
     local: std::vec::IntoIter<Result<Element>>,
@@ -159,7 +159,11 @@ impl Workers {
         if let Some(element) = self.local.next() {
             return Poll::Ready(Some(element));
         }
-        if self.team.as_ref().is_some_and(|team| team.process != crate::buffers::process_id()) {
+        if self
+            .team
+            .as_ref()
+            .is_some_and(|team| team.process != crate::io::sync::process::process_id())
+        {
             // The threads are in the parent process, and one of them may have held the lock: both
             // are left alone.
             self.team = None;
@@ -239,7 +243,7 @@ impl Plan {
 
 /// The memory of an element's tensors. (Those that share their source's have none of their own, but
 /// are counted all the same.)
-pub(super) fn element_bytes(element: &[Value]) -> usize {
+pub(crate) fn element_bytes(element: &[Value]) -> usize {
     let bytes = |tensor: &Tensor| pool::footprint(tensor.layout().nbytes());
     element
         .iter()
@@ -281,14 +285,14 @@ impl Team {
             }
             shared.lock().threads += 1;
         }
-        Self { shared, process: crate::buffers::process_id() }
+        Self { shared, process: crate::io::sync::process::process_id() }
     }
 }
 
 impl Drop for Team {
     /// Ends the threads, and does not wait for them.
     fn drop(&mut self) {
-        if self.process != crate::buffers::process_id() {
+        if self.process != crate::io::sync::process::process_id() {
             return;
         }
         self.shared.lock().closed = true;

@@ -1,0 +1,4 @@
+//! Locks that a forked process never waits for.
+
+pub(crate) mod process;
+pub(crate) mod shared;
