@@ -112,7 +112,7 @@ sanitize: export RUST_MIN_STACK := 67108864
 sanitize:
 	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 	rustup component add rust-src --toolchain nightly
-	host=$$(rustc +nightly -vV | sed -n 's/^host: //p'); tests="-p tensorferry-core -p tensorferry --lib --target $$host"; \
+	host=$$(rustc +nightly -vV | sed -n 's/^host: //p'); tests="-p tensorferry-core -p tensorferry-io -p tensorferry-dataset --lib --target $$host"; \
 	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/address cargo +nightly test $$tests; \
 	RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/thread cargo +nightly test -Zbuild-std $$tests
 

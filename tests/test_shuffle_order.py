@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT / "crates/tensorferry/src/dataset/shuffle/golden"
+GOLDEN = ROOT / "crates/tensorferry-dataset/src/shuffle/golden"
 
 
 def documented() -> dict:

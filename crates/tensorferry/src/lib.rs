@@ -4,33 +4,27 @@
 
 pub mod buffers {
     //! Where memory comes from: recycled blocks and memory-mapped files.
-    pub use crate::io::memory::arenas::spare_address_space;
-    pub use crate::io::memory::pool;
-    pub use crate::io::memory::spare::{SpareAllocator, keep_spare, make_room};
-    pub use crate::io::sync::process::process_id;
+    pub use tensorferry_io::memory::arenas::spare_address_space;
+    pub use tensorferry_io::memory::pool;
+    pub use tensorferry_io::memory::spare::{SpareAllocator, keep_spare, make_room};
+    pub use tensorferry_io::sync::process::process_id;
 }
-pub mod dataset;
-mod io;
+pub mod dataset {
+    //! Datasets: arrays as batches, in any order, converted on the way, resumable.
+    pub use tensorferry_core::{Shape, TensorSpec};
+    pub use tensorferry_dataset::*;
+    pub use tensorferry_io::{Source, Stop, interrupt, interruptible};
+}
 
-pub use io::array::array::Array;
-pub use io::array::arrays::Arrays;
-pub use io::array::progress::Progress;
-pub use io::array::reader::RowReader;
-pub use io::array::row_source::Stored;
-pub use io::convert;
-pub use io::convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use io::format::npy::{open_npy, save_npy};
-pub use io::format::raw::Raw;
-pub use io::format::save::{save, save_arrays, save_arrays_with};
-pub use io::format::sniff::Format;
-pub use io::format::verify::{Verified, verify};
+pub use tensorferry_io::convert;
 #[cfg(feature = "ndarray")]
-pub use io::ndarray;
-pub use io::open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
-pub use io::storage::local::regular::open_beside;
-pub use io::storage::mode::Mode;
-pub use io::write::atomic::{can_replace, remove_leftovers, replace_file};
-pub use io::write::resumable::{Continued, save_continued};
+pub use tensorferry_io::ndarray;
+pub use tensorferry_io::{
+    Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
+    Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
+    open_raw, open_with, remove_leftovers, replace_file, save, save_arrays, save_arrays_with,
+    save_continued, save_npy, smallest_dtype, value_range, verify,
+};
 
 pub use tensorferry_core::*;
 

@@ -1,4 +1,0 @@
-//! Locks that a forked process never waits for.
-
-pub(crate) mod process;
-pub(crate) mod shared;
