@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
 use crate::stage::{Epoch, Value};
 use tensorferry_core::convert::scalar;
-use tensorferry_core::{Casting, DType, Kind, Result, Tensor};
+use tensorferry_core::{Casting, DType, Kind, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;

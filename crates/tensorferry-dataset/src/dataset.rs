@@ -1,5 +1,6 @@
 //! [`Dataset`]: a plan, from its sources to its last stage.
 
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
@@ -8,7 +9,6 @@ use crate::stage::{Element, Epoch};
 use crate::user_fn::captures::Capture;
 use std::fmt;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 
 /// A plan: where elements come from and what becomes of them. Cloning shares it.

@@ -9,13 +9,14 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Needs, Node, Stream};
 use crate::transforms::select::prefetch::ReadAhead;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 

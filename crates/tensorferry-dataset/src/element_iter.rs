@@ -2,9 +2,9 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::Component;
 use crate::stage::{Context, Element, Stream};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 
 /// A stream, and how many elements it has given. Elements that are errors count too.

@@ -25,6 +25,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod dataset;
 pub(crate) mod deep;
 pub(crate) mod element_iter;
+pub mod error;
 pub(crate) mod execute;
 pub(crate) mod materialize;
 pub(crate) mod names;

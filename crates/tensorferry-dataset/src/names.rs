@@ -1,8 +1,8 @@
 //! What the user calls the components, for errors.
 
 use crate::dataset::Dataset;
+use crate::error::Error;
 use std::sync::Arc;
-use tensorferry_core::Error;
 
 /// The names of a dataset's components; none where only their numbers are known. They change
 /// nothing about the elements.

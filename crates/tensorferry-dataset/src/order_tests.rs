@@ -1,6 +1,7 @@
 //! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::shuffle::random::mix;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
@@ -8,7 +9,7 @@ use crate::stage::{Change, Context, Element, Node, Stream};
 use crate::testing::{assert_rebuilds, assert_resumes};
 use crate::user_fn::function::Function;
 use std::rc::Rc;
-use tensorferry_core::{DType, Result};
+use tensorferry_core::DType;
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
@@ -48,7 +49,7 @@ impl Node for Streamed {
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(tensorferry_core::Error::Argument { stage: "streamed", what: "not indexed".into() })
+        Err(crate::error::Error::Argument { stage: "streamed", what: "not indexed".into() })
     }
 
     fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {

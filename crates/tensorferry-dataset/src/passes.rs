@@ -387,7 +387,7 @@ impl Dataset {
     ///
     /// # Errors
     /// As when the stage was made.
-    pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> tensorferry_core::Result<Self> {
+    pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> crate::error::Result<Self> {
         if self.node.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
@@ -419,10 +419,11 @@ impl Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Result;
     use crate::execute::options::Options;
     use crate::stage::Element;
     use crate::user_fn::function::Function;
-    use tensorferry_core::{DType, Result};
+    use tensorferry_core::DType;
 
     fn rows() -> Dataset {
         Dataset::range(0, 12, 1, DType::Int64).unwrap()

@@ -1,8 +1,8 @@
 //! What the elements of a dataset are: components, and how many elements there are.
 
+use crate::error::{Error, Result};
 use std::fmt;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Error, Result};
 
 /// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in
 /// order, by whoever has them.

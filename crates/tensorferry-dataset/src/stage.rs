@@ -8,13 +8,14 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::memory_budget::Held;
 use crate::execute::stats::Times;
 use crate::promise::keeps;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use std::sync::Arc;
-use tensorferry_core::{ByteOrder, Error, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, write_row};

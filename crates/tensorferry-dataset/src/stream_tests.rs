@@ -145,14 +145,12 @@ fn random_stacks_survive_damaged_states() {
 
 #[test]
 fn random_stacks_resume_from_bytes() {
-    let numbers =
-        |iter: &mut dyn Iterator<Item = tensorferry_core::Result<Element>>| -> Vec<String> {
-            iter.map(|element| {
-                element
-                    .map_or_else(|error| error.to_string(), |element| first(&element).to_string())
-            })
-            .collect()
-        };
+    let numbers = |iter: &mut dyn Iterator<Item = crate::error::Result<Element>>| -> Vec<String> {
+        iter.map(|element| {
+            element.map_or_else(|error| error.to_string(), |element| first(&element).to_string())
+        })
+        .collect()
+    };
     for case in 2000..2100 {
         let dataset = random(&mut Draw(mix(case)));
         let all = numbers(&mut dataset.iter());

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::sources::generator::Generator;
 use crate::spec::Component;
 use crate::stage::{Context, Element, Stream};
@@ -9,7 +10,7 @@ use crate::stage::{Epoch, Value};
 use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
 use std::time::Duration;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::cancel::interruptible_every;
 

@@ -1,11 +1,11 @@
 //! Saying to what works for long that nobody waits for it.
 
+use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
-use tensorferry_core::{Error, Result};
 
 /// Says to a stage that works for long that nobody waits for it any more.
 #[derive(Clone, Debug, Default)]

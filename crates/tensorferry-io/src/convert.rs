@@ -9,12 +9,13 @@
 //! # Limitations
 //! Finding the values of an error is done by the calling thread alone.
 
+use crate::error::Result;
 use crate::memory::pool;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use tensorferry_core::{ByteOrder, Casting, DType, Layout, Result, Scalar, Tensor, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Layout, Scalar, Tensor, View, ViewMut};
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
@@ -224,7 +225,8 @@ pub fn smallest_dtype(src: &View<'_>) -> Result<DType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tensorferry_core::{Error, Index};
+    use crate::error::Error;
+    use tensorferry_core::Index;
 
     const N: usize = 1 << 21;
 

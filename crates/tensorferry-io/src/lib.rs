@@ -5,6 +5,7 @@ pub mod array;
 pub mod cancel;
 #[allow(unsafe_code, reason = "it describes the memory of the pool to core")]
 pub mod convert;
+pub mod error;
 pub mod format;
 pub mod gather;
 #[allow(unsafe_code, reason = "it owns memory")]

@@ -22,8 +22,9 @@
 //! A tensor whose elements are not packed (a slice with steps, reversed, broadcast) is not viewed
 //! in place: convert it first.
 
+use crate::error::{Error, Result};
 use ndarray::{ArrayD, ArrayViewD, IxDyn, ShapeBuilder};
-use tensorferry_core::{Buffer, ByteOrder, Element, Error, Layout, Result, Tensor};
+use tensorferry_core::{Buffer, ByteOrder, Element, Layout, Tensor};
 
 /// The elements of a tensor as an `ndarray` view, row-major or column-major as they lie.
 ///

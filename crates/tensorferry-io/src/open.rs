@@ -8,6 +8,7 @@ use crate::array::records;
 use crate::array::records::RecordArrays;
 use crate::array::shards;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::npz;
 use crate::format::raw::Raw;
 use crate::format::sniff::Format;
@@ -20,7 +21,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Error, Result};
 
 /// What a file holds.
 #[derive(Clone, Debug)]

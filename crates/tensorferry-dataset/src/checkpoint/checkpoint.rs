@@ -3,12 +3,12 @@
 use crate::checkpoint::reshard::Part;
 use crate::checkpoint::state::{Resharded, State};
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::options::Options;
 use crate::execute::{Iter, Start};
 use crate::shuffle::random;
 use crate::stage::Change;
 use crate::stage::Epoch;
-use tensorferry_core::{Error, Result};
 
 /// Where an iteration had come to: [`Iter::save`] makes it, [`Dataset::resume`] goes on from it.
 #[derive(Clone, Debug)]

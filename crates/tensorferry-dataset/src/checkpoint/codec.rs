@@ -8,9 +8,10 @@ use crate::checkpoint::checkpoint::{Plan, Saved};
 use crate::checkpoint::reshard::Part;
 use crate::checkpoint::state::{Resharded, State};
 use crate::deep::{NESTED, at_depth};
+use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::stage::Epoch;
-use tensorferry_core::{ByteOrder, DType, Error, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::filled;
 use tensorferry_io::memory::room::{Room, collected};
 

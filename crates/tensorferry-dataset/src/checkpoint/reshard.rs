@@ -9,11 +9,11 @@
 use crate::checkpoint::checkpoint::{Plan, Saved};
 use crate::checkpoint::state::Resharded;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::options::Options;
 use crate::execute::{Iter, Start};
 use crate::shuffle::random;
 use crate::stage::Change;
-use tensorferry_core::{Error, Result};
 
 /// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

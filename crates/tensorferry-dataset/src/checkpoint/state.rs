@@ -1,9 +1,10 @@
 //! What an iteration saves and how it goes on from there.
 
 use crate::deep::grown;
+use crate::error::{Error, Result};
 use crate::spec::Component;
 use crate::stage::{Element, Value, check};
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 
 /// The state of a stream, as nested plain data.
 #[derive(Debug)]

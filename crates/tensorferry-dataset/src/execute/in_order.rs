@@ -2,9 +2,9 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::Cardinality;
 use crate::stage::{Context, Element, Stream};
-use tensorferry_core::{Error, Result};
 
 /// The elements of an indexed plan one after the other: a position is all its state.
 pub(crate) struct InOrder {

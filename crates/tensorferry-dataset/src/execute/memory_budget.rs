@@ -15,6 +15,7 @@
 //! iterator is dropped.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::options::Options;
 use crate::shuffle::block_order::BlockOrder;
 use crate::shuffle::held_group::{HeldGroup, Kind};
@@ -22,7 +23,6 @@ use crate::stage::Needs;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::storage::local::direct::READER;
 use tensorferry_io::storage::local::direct::lend::briefly;
 

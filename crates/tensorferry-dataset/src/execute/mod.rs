@@ -20,6 +20,7 @@ pub(crate) use crate::execute::in_order::InOrder;
 use crate::checkpoint::checkpoint::Saved;
 use crate::checkpoint::state::{Resharded, State};
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::memory_budget::Held;
 use crate::execute::options::Options;
 use crate::execute::producer::{Ahead, Producer};
@@ -34,7 +35,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::cancel::is_interrupted;
 

@@ -7,6 +7,7 @@
 //! may have effects.
 
 use crate::checkpoint::state::State;
+use crate::error::{Error, Result};
 use crate::execute::workers::{GLANCE, element_bytes};
 use crate::execute::{advance, waiting_state};
 use crate::stage::{Context, Element, Stream};
@@ -14,7 +15,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry_core::{Error, Result};
 
 /// An element that takes longer to make than the thread to be woken, several times over.
 const WORTH_WAKING: Duration = Duration::from_micros(50);

@@ -8,6 +8,7 @@
 //! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::compute;
 use crate::execute::stats::{helping, waiting};
 use crate::stage::{Context, Element, Value};
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::memory::pool;
 
 /// Bytes of elements in a group, about.

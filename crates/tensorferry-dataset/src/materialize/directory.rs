@@ -1,11 +1,11 @@
 //! A directory that gets its name when it is whole.
 
+use crate::error::Result;
 use crate::materialize::layout::{MANIFEST, Part};
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, TempDir};
-use tensorferry_core::Result;
 use tensorferry_io::write::atomic::io;
 use tensorferry_io::write::atomic::sync_directory;
 

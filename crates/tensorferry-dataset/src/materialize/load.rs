@@ -1,12 +1,12 @@
 //! A dataset that was saved.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::materialize::reader::{Ragged, Stored, open};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node};
 use serde_json::Value;
 use std::path::Path;
-use tensorferry_core::Result;
 use tensorferry_io::array::tensor_rows::Source;
 
 /// Elements some of whose components differ in shape.
@@ -107,11 +107,12 @@ impl Node for Loaded {
 mod tests {
     use super::*;
     use crate::all_ways::{all_ways, elements, small_numbers};
+    use crate::error::Error;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{assert_rebuilds, counting};
     use tensorferry_core::TensorSpec;
-    use tensorferry_core::{DType, Error, Tensor};
+    use tensorferry_core::{DType, Tensor};
 
     /// Elements of several shapes, and a number.
     fn ragged() -> Dataset {

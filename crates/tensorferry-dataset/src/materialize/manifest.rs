@@ -1,9 +1,10 @@
 //! `dataset.json`.
 
+use crate::error::{Error, Result};
 use crate::materialize::layout::{FORMAT, MANIFEST};
 use serde_json::{Value, json};
 use std::path::Path;
-use tensorferry_core::{DType, Error, Result};
+use tensorferry_core::DType;
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::storage::local::file::DataFile;
 

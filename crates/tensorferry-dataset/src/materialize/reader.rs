@@ -1,10 +1,11 @@
 //! Opening a saved dataset: its files are mapped, and nothing is read but what says where elements
 //! lie.
 
+use crate::error::{Error, Result};
 use crate::materialize::layout::{FORMAT, Part, stored};
 use crate::materialize::manifest::Manifest;
 use std::path::{Path, PathBuf};
-use tensorferry_core::{ByteOrder, DType, Dims, Error, Index, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::format::npy::locate;
 use tensorferry_io::gather::rows_out::packed;

@@ -1,6 +1,7 @@
 //! A dataset written to files.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::Iter;
 use crate::execute::options::Options;
 use crate::materialize::writer::Writer;
@@ -12,7 +13,6 @@ use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Error, Result};
 
 /// Bytes of elements to stack for one write.
 const BLOCK: usize = 1 << 20;

@@ -1,5 +1,6 @@
 //! Writing a dataset, element by element, in memory that does not grow with it.
 
+use crate::error::{Error, Result};
 use crate::materialize::directory::{Target, sync};
 use crate::materialize::layout::{MANIFEST, Part, stored};
 use crate::materialize::manifest::Manifest;
@@ -10,7 +11,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::npy_header;
-use tensorferry_core::{ByteOrder, DType, Error, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::packed;
 use tensorferry_io::write::atomic::io;
 use tensorferry_io::write::writeback::Flowing;

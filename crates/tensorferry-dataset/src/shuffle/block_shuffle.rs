@@ -1,6 +1,7 @@
 //! Another order in every epoch, that keeps together what lies together.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::memory_budget::Held;
 use crate::shuffle::block_order::{BlockOrder, Group};
 use crate::shuffle::held_group::Kind;
@@ -12,7 +13,6 @@ use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;

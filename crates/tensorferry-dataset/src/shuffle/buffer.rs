@@ -2,10 +2,11 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::Random;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Element, Stream, Value};
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::memory::room::{Room, collected, copied};
 
 /// A bag of which a random one is taken. Which, follows from how many were taken before.

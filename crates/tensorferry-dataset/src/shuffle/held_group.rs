@@ -7,12 +7,13 @@
 //! group but the first, and the threads that compute batches keep the device busy.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::memory_budget::Reserved;
 use crate::shuffle::block_order::{BlockOrder, Group};
 use crate::stage::Context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tensorferry_core::{Buffer, Error, Result};
+use tensorferry_core::Buffer;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 use tensorferry_io::memory::pool;

@@ -1,13 +1,13 @@
 //! Another order in every epoch.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::buffer::{Positions, Values};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 

@@ -1,10 +1,10 @@
 //! Elements that are in memory one by one, of any shapes.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, check};
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, write_row};
 

@@ -2,11 +2,11 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, check, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 
 /// What a generator function returns: the elements of one pass, one after the other.

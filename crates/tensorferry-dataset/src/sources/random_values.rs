@@ -1,10 +1,11 @@
 //! Random numbers as a dataset.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
-use tensorferry_core::{DType, Result, Tensor};
+use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled};

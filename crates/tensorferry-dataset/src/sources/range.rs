@@ -1,9 +1,10 @@
 //! Numbers at equal distances.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
-use tensorferry_core::{Casting, DType, Error, Kind, Result, Tensor, View, ViewMut};
+use tensorferry_core::{Casting, DType, Kind, Tensor, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::convert::convert_into;
 use tensorferry_io::gather::copy::Request;

@@ -1,12 +1,13 @@
 //! Elements that are the rows of opened arrays.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::sources::slices::described;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use std::sync::Arc;
-use tensorferry_core::{ALIGNMENT, Error, Result, Tensor};
+use tensorferry_core::{ALIGNMENT, Tensor};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowSource;
 use tensorferry_io::array::tensor_rows::Source;

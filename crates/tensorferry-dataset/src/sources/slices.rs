@@ -1,11 +1,12 @@
 //! Elements that are the rows of arrays.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
-use tensorferry_core::{ALIGNMENT, ByteOrder, Error, Index, Result, Tensor};
+use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::tensor_rows::Source;
 use tensorferry_io::gather::copy::Request;

@@ -1,9 +1,10 @@
 //! A dataset of one element.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Needs, Node};
-use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Result, Tensor};
+use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::tensor_rows::Source;

@@ -2,10 +2,11 @@
 //! trained on.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
 use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Error, Index, Result, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;

@@ -1,9 +1,9 @@
 //! Functions of the user's inside a plan.
 
+use crate::error::{Error, Result};
 use crate::user_fn::captures::Capture;
 use std::fmt;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::glance;
 
 /// A function that a plan calls for its elements.

@@ -1,9 +1,9 @@
 //! What stands for a dataset before there is one.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use tensorferry_core::{Error, Result};
 
 struct Placeholder {
     spec: Vec<Component>,

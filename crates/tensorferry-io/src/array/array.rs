@@ -5,6 +5,7 @@ use crate::array::progress::Progress;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::gather::rows_out::{filled, normalise_bools};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use tensorferry_core::{Casting, DType, Dims, Error, Index, Layout, Result, Tensor};
+use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
 /// How many rows are asked of a source at a time.

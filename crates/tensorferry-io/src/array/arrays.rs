@@ -3,6 +3,7 @@
 use crate::array::array::Array;
 use crate::array::shards;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::npz;
 use crate::memory::limits::usable;
 use crate::storage::local::file::DataFile;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{DType, Error, Result, Tensor};
+use tensorferry_core::{DType, Tensor};
 
 /// Arrays by name. None is read before it is asked for.
 ///

@@ -3,6 +3,7 @@
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource};
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::gather::rows_out::run;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Error, Index, Result, Tensor, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Index, Tensor, View, ViewMut};
 
 /// Bytes of rows that are read before they are converted: few enough to be still in a cache.
 const BLOCK: usize = 1 << 20;

@@ -3,10 +3,9 @@
 use crate::array::array::Array;
 use crate::convert::convert;
 use crate::convert::convert_into;
+use crate::error::{Error, Result};
 use crate::memory::pool;
-use tensorferry_core::{
-    ByteOrder, Casting, DType, Error, Layout, Misfits, Result, Tensor, ViewMut,
-};
+use tensorferry_core::{ByteOrder, Casting, DType, Layout, Misfits, Tensor, ViewMut};
 
 impl Array {
     /// The whole array in memory, in a dtype: shared if it lies there in this dtype, else read and

@@ -5,12 +5,13 @@ use crate::array::parts::Parts;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Index, Result, Tensor};
+use tensorferry_core::{ByteOrder, Index, Tensor};
 
 /// Tensors of one dtype and row shape, as one array.
 #[derive(Debug)]

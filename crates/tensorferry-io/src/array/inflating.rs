@@ -11,6 +11,7 @@
 use crate::array::packed::swap;
 use crate::array::row_source::RowSource;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::npz::{Member, RowStream};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -19,8 +20,8 @@ use crate::memory::pool::PoolBuffer;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use tensorferry_core::ByteOrder;
 use tensorferry_core::npy_header::Header;
-use tensorferry_core::{ByteOrder, Error, Result};
 use tensorferry_core::{Shape, TensorSpec};
 
 /// Bytes that are inflated at a time, or one row.
@@ -199,7 +200,7 @@ mod tests {
         zip.finish().unwrap();
     }
 
-    fn opened(paths: &[PathBuf], memory_limit: usize) -> tensorferry_core::Result<Array> {
+    fn opened(paths: &[PathBuf], memory_limit: usize) -> crate::error::Result<Array> {
         match open_with(
             paths,
             &OpenOptions { memory_limit: Some(memory_limit), ..OpenOptions::default() },

@@ -4,10 +4,10 @@ use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use std::path::Path;
-use tensorferry_core::Result;
 use tensorferry_core::TensorSpec;
 
 /// Arrays of one dtype and row shape, one after the other.

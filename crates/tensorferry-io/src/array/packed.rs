@@ -3,6 +3,7 @@
 use crate::array::parts::{Parts, Run, slots};
 use crate::array::row_source::{RowRun, RowSource, Stored};
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::gather::rows_out::copy_view;
@@ -13,7 +14,7 @@ use crate::storage::mode::Mode;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, DType, Kind, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Kind, Layout, Tensor};
 
 /// Bytes of column-major rows that are brought together at a time.
 const TOGETHER: usize = 4 << 20;

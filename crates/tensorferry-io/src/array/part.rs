@@ -3,12 +3,13 @@
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource, Stored};
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Error, Index, Result, Tensor};
+use tensorferry_core::{Index, Tensor};
 
 /// Consecutive rows of a column of another source.
 #[derive(Debug)]

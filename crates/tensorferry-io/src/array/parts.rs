@@ -1,8 +1,8 @@
 //! Rows that lie in several parts, one after the other.
 
 use crate::array::row_source::RowRun;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
-use tensorferry_core::{Error, Result};
 
 /// Which rows each part has.
 #[derive(Clone, Debug)]

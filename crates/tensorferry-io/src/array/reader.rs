@@ -3,13 +3,14 @@
 use crate::array::array::Array;
 use crate::array::row_source::RowSource;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::memory::pool;
 use crate::storage::mode::Mode;
 use std::fmt;
 use std::sync::Arc;
-use tensorferry_core::{DType, Error, Layout, Result};
+use tensorferry_core::{DType, Layout};
 use tensorferry_core::{Shape, TensorSpec};
 
 /// Storage of rows that this library does not know.

@@ -5,6 +5,7 @@ use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::example;
 use crate::format::example::{Feature, First};
 use crate::format::tfrecord;
@@ -17,7 +18,7 @@ use crate::storage::local::file::DataFile;
 use crate::storage::mode::Mode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorferry_core::{ByteOrder, DType, Error, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
 /// Bytes of records that are read at a time.

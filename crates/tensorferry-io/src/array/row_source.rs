@@ -2,12 +2,13 @@
 
 use crate::array::array::Array;
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::memory::room::Room;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Casting, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, Casting, Layout, Tensor};
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
 pub trait RowSource: Send + Sync + std::fmt::Debug {

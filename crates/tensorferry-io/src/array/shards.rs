@@ -6,12 +6,13 @@ use crate::array::inflating::Inflating;
 use crate::array::joined::Joined;
 use crate::array::packed::Packed;
 use crate::array::tensor_rows::Source;
+use crate::error::{Error, Result};
 use crate::format::npz;
 use crate::storage::local::located::Located;
 use crate::storage::mode::Mode;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tensorferry_core::{DType, Error, Index, Result, Tensor};
+use tensorferry_core::{DType, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
 /// One array of the arrays that lie in files, at least one.

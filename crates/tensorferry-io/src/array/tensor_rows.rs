@@ -1,8 +1,9 @@
 //! The rows of a tensor.
 
+use crate::error::Result;
 use crate::gather::copy::{Request, gather};
 use crate::gather::rows_out::{Rows, copy_view, filled, normalise, run};
-use tensorferry_core::{ByteOrder, Index, Result, Tensor, View};
+use tensorferry_core::{ByteOrder, Index, Tensor, View};
 
 /// An array that a dataset reads.
 #[derive(Clone, Debug)]

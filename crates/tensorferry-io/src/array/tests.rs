@@ -1,6 +1,7 @@
 //! Every mode against rows picked out of the file's bytes one by one.
 
 use crate::array::array::Array;
+use crate::error::Error;
 use crate::open::Opened;
 use crate::open::open;
 use crate::storage::mode::Mode;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tensorferry_core::Tensor;
 use tensorferry_core::npy_header;
-use tensorferry_core::{ByteOrder, DType, Error, Layout};
+use tensorferry_core::{ByteOrder, DType, Layout};
 
 /// Element `i` of all that is written here, as bytes.
 fn element(dtype: DType, i: usize, order: ByteOrder) -> Vec<u8> {

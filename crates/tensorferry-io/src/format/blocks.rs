@@ -2,9 +2,10 @@
 
 use crate::array::array::Array;
 use crate::array::packed::swap;
+use crate::error::Result;
 use crate::memory::pool;
 use std::borrow::Cow;
-use tensorferry_core::{ByteOrder, Casting, DType, Index, Layout, Result, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Index, Layout, View, ViewMut};
 
 /// Bytes converted at a time when the elements cannot be written as they lie.
 const CHUNK: usize = 1 << 20;

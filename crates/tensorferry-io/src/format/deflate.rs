@@ -7,6 +7,7 @@
 //! alone, and not from how many threads there were.
 
 use crate::array::array::Array;
+use crate::error::{Error, Result};
 use crate::format::npy;
 use crate::memory::spare;
 use crate::write::atomic::io;
@@ -20,7 +21,6 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use tensorferry_core::{Error, Result};
 
 /// Bytes of a block.
 const BLOCK: usize = 256 << 10;

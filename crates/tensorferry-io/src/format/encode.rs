@@ -3,9 +3,10 @@
 use crate::array::array::Array;
 use crate::array::cast::uncounted;
 use crate::convert::convert;
+use crate::error::{Error, Result};
 use crate::format::example::SHAPES;
 use crate::format::tfrecord;
-use tensorferry_core::{Casting, DType, Error, Kind, Result, Tensor};
+use tensorferry_core::{Casting, DType, Kind, Tensor};
 
 /// Rows that are to be written as Examples.
 pub(crate) struct Examples<'a> {

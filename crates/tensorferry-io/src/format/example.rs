@@ -6,7 +6,8 @@
 //! straight into the row of an array.
 
 use crate::array::packed::swap;
-use tensorferry_core::{DType, Error};
+use crate::error::Error;
+use tensorferry_core::DType;
 use tensorferry_core::{Shape, TensorSpec};
 
 /// What is wrong with a record, and where in it.

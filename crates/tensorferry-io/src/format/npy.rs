@@ -19,6 +19,7 @@
 //! tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
 
 use crate::array::array::Array;
+use crate::error::{Error, Result};
 use crate::format::blocks;
 use crate::format::sniff::Format;
 use crate::storage::local::file::DataFile;
@@ -30,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::npy_header;
 use tensorferry_core::npy_header::Header;
-use tensorferry_core::{ByteOrder, Error, Result, Tensor, View};
+use tensorferry_core::{ByteOrder, Tensor, View};
 
 /// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked
 /// at.

@@ -7,6 +7,7 @@
 
 use crate::array::array::Array;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::zip_directory::{Entry, Method, entries, malformed};
 use crate::format::{deflate, npy};
 use crate::memory::pool;
@@ -20,8 +21,8 @@ use std::collections::HashSet;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tensorferry_core::Tensor;
 use tensorferry_core::npy_header::Header;
-use tensorferry_core::{Error, Result, Tensor};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};

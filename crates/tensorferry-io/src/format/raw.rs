@@ -1,10 +1,11 @@
 //! Raw files: elements and nothing else. What they are, the caller has to know.
 
+use crate::error::{Error, Result};
 use crate::storage::local::file::DataFile;
 use crate::storage::local::located::Located;
 use std::sync::Arc;
 use tensorferry_core::Shape;
-use tensorferry_core::{ByteOrder, DType, Error, Layout, Result};
+use tensorferry_core::{ByteOrder, DType, Layout};
 
 /// What a raw file holds.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::arrays::Foreign;
+use crate::error::{Error, Result};
 use crate::format::blocks;
 use crate::format::blocks::little;
 use crate::storage::local::file::DataFile;
@@ -10,7 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Error, Layout, Result};
+use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Layout};
 
 const FORMAT: &str = "safetensors";
 

@@ -1,6 +1,7 @@
 //! Writing arrays to files of any format, so that the name always stands for a whole file.
 
 use crate::array::array::Array;
+use crate::error::{Error, Result};
 use crate::format::foreign::unwritable;
 use crate::format::sniff::Format;
 use crate::format::{blocks, npy, npz, safetensors, tfrecord};
@@ -8,7 +9,6 @@ use crate::write::atomic::{io, replace};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use tensorferry_core::{Error, Result};
 
 /// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
 /// Without a `format`, the extension says which.

@@ -1,11 +1,11 @@
 //! Which format a file has.
 
+use crate::error::{Error, Result};
 use crate::format::{foreign, tfrecord};
 use crate::storage::local::file::DataFile;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

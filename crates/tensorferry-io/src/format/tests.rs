@@ -3,6 +3,7 @@
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::npy::open_npy;
 use crate::format::raw::Raw;
 use crate::format::save::{save, save_arrays};
@@ -14,7 +15,7 @@ use crate::storage::mode::Mode;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tensorferry_core::{DType, Error, Result, Tensor};
+use tensorferry_core::{DType, Tensor};
 
 /// Some values of a dtype, the same each time.
 fn values(dtype: DType, shape: &[usize]) -> Tensor {

@@ -7,6 +7,7 @@
 
 use crate::array::array::Array;
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::blocks;
 use crate::format::blocks::little;
 use crate::storage::local::file::DataFile;
@@ -14,7 +15,6 @@ use crate::storage::section::{Section, ours};
 use crate::write::atomic::io;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 pub(crate) const FORMAT: &str = "tfrecord";
 

@@ -1,6 +1,7 @@
 //! Whether a file is whole: all that it says of itself, compared with all that is in it.
 
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::format::raw::Raw;
 use crate::format::sniff::Format;
 use crate::format::{npy, npz, raw, safetensors, tfrecord};
@@ -9,7 +10,6 @@ use crate::storage::section::{Section, ours};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;

@@ -1,13 +1,13 @@
 //! What a zip archive says of its members: the directory at its end, compared with the header
 //! before each.
 
+use crate::error::{Error, Result};
 use crate::storage::local::file::DataFile;
 use crate::storage::section::{Section, fill, ours};
 use flate2::read::DeflateDecoder;
 use std::collections::HashSet;
 use std::io::BufReader;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 

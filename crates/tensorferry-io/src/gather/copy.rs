@@ -5,7 +5,7 @@
 //! asked for a little ahead wait together: on x86-64 each step begins to load a row that is copied
 //! several steps later. Elsewhere the processor is left to find out itself.
 
-use tensorferry_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// One row to gather: row `index` of the source goes to row `slot` of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

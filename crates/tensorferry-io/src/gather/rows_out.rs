@@ -1,9 +1,10 @@
 //! Rows of a batch: where they are written, and what is written there.
 
 use crate::convert::convert_into;
+use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::memory::pool;
-use tensorferry_core::{ByteOrder, Error, Layout, Result, Tensor, View, ViewMut};
+use tensorferry_core::{ByteOrder, Layout, Tensor, View, ViewMut};
 
 /// Where a gather writes one component: packed rows, native byte order, in the dtype of the
 /// node's spec.

@@ -13,6 +13,7 @@
 //! all. A process forked while another thread held the pool's lock never waits for it: it goes on
 //! with fresh memory.
 
+use crate::error::{Error, Result};
 use crate::memory::limits as memory;
 use crate::memory::pages;
 use crate::memory::pages::HUGE_PAGE;
@@ -23,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use tensorferry_core::{ALIGNMENT, Buffer, Error, Result};
+use tensorferry_core::{ALIGNMENT, Buffer};
 
 /// Smaller blocks are left to the allocator: clearing them costs less than the pool's lock.
 const POOLED_FROM: usize = 1 << 10;

@@ -1,9 +1,9 @@
 //! Room for one more element, or an error: what grows with the data must not end the process.
 
+use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
-use tensorferry_core::{Error, Result};
 
 /// A collection that a stage holds elements in.
 pub trait Room {

@@ -11,12 +11,12 @@
 //! Of no use where the system promises memory that it does not have and ends the process when it is
 //! written to.
 
+use crate::error::{Error, Result};
 use crate::memory::pages;
 use crate::memory::pool;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
-use tensorferry_core::{Error, Result};
 
 /// Bytes that are set aside.
 const SPARE: usize = 2 << 20;

@@ -1,10 +1,10 @@
 //! A stretch of a file as a stream.
 
+use crate::error::{Error, Result};
 use crate::storage::local::file::DataFile;
 use std::io;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 /// `len` bytes of a file from `start` on; reading ends after them. Positions are counted from
 /// `start`.

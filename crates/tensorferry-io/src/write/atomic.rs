@@ -5,6 +5,7 @@
 //! locked by whoever writes it. The system takes the lock off when that process ends, however it
 //! ends: a file that can be locked is nobody's any more.
 
+use crate::error::{Error, Result};
 use crate::format::foreign::not_a_path;
 use crate::storage::local::regular::open_beside;
 use crate::write::writeback::Flowing;
@@ -15,7 +16,6 @@ use std::io;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
-use tensorferry_core::{Error, Result};
 
 /// Makes an error of a refused file operation.
 pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {

@@ -5,6 +5,7 @@
 //! arrays: what is on the disk is kept, and writing goes on with the first row that is not.
 
 use crate::array::array::Array;
+use crate::error::{Error, Result};
 use crate::format::blocks;
 use crate::format::safetensors;
 use crate::format::sniff::Format;
@@ -15,7 +16,7 @@ use std::fs;
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use tensorferry_core::{ByteOrder, Error, Result, npy_header};
+use tensorferry_core::{ByteOrder, npy_header};
 
 /// How a file is written that is gone on with.
 pub struct Continued<'a> {

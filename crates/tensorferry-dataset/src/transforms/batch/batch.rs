@@ -2,12 +2,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Error, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled, write_row};

@@ -3,6 +3,7 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
@@ -11,7 +12,6 @@ use crate::transforms::combine::inner::{Inner, with_seeds};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 use std::collections::BTreeMap;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::memory::room::{Room, collected};
 
 /// The stage that errors of `reduce` are named by: their index is a window's.

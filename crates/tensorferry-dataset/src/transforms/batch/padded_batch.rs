@@ -2,6 +2,7 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
@@ -9,7 +10,7 @@ use crate::stage::{Change, Context, Element, Node, Stream, Value};
 use crate::transforms::batch::batch::{Gathered, stacked};
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
-use tensorferry_core::{Dims, Error, Result, Tensor};
+use tensorferry_core::{Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::rows_out::{filled, packed};

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
@@ -10,7 +11,6 @@ use crate::transforms::batch::batch::{Gathered, stack, stacked};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::gather::rows_out::filled;
 
 struct Rebatch {

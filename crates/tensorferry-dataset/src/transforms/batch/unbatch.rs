@@ -2,12 +2,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
-use tensorferry_core::{ALIGNMENT, Error, Index, Result, Tensor};
+use tensorferry_core::{ALIGNMENT, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, write_row};

@@ -2,12 +2,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
 use crate::transforms::batch::batch::is_no_memory;
 use std::collections::VecDeque;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;

@@ -3,10 +3,11 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::transforms::combine::concatenate::relaxed;
-use tensorferry_core::{DType, Error, Result};
+use tensorferry_core::DType;
 
 struct Choose {
     /// The datasets, and after them what chooses.

@@ -2,13 +2,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::transforms::combine::inner::{Made, Outer};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::Result;
 
 struct FlatMap {
     input: Dataset,
@@ -152,12 +152,13 @@ impl Stream for FlatMapStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::stage::{Epoch, Value};
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
         fails_at, first, ints, range, values,
     };
-    use tensorferry_core::{DType, Error};
+    use tensorferry_core::DType;
     use tensorferry_core::{Shape, TensorSpec};
     use tensorferry_io::cancel::Stop;
 

@@ -4,6 +4,7 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::promise::keeps;
 use crate::shuffle::random::{Purpose, Random, Seed};
@@ -12,7 +13,7 @@ use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Stream, Value, check};
 use crate::user_fn::function::Function;
 use std::collections::VecDeque;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 
 /// One pass over a dataset that a function returned.
 pub(crate) struct Inner {

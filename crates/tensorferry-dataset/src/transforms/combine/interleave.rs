@@ -2,13 +2,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::transforms::combine::inner::{Made, Outer};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::{Error, Result};
 
 struct Interleave {
     input: Dataset,

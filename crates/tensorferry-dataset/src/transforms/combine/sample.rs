@@ -2,11 +2,11 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::transforms::combine::choose::{Streams, common_spec};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 
 struct Sample {

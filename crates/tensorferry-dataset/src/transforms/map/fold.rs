@@ -2,6 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::execute::memory_budget::Held;
 use crate::execute::options::Options;
 use crate::spec::Cardinality;
@@ -10,7 +11,6 @@ use crate::stage::{Context, Element, Value};
 use crate::transforms::map::scan::{check_running, running};
 use crate::user_fn::function::Function;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 
 impl Dataset {

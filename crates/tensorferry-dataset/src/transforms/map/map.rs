@@ -3,12 +3,12 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, check};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 #[derive(Clone)]
 struct Mapping {
@@ -140,12 +140,13 @@ impl Stream for MapStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::order_tests::streamed;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, element, fails_at, first, range,
         values,
     };
-    use tensorferry_core::{Error, Tensor};
+    use tensorferry_core::Tensor;
 
     fn double() -> Function<Element, Element> {
         Function::new("double", |value: Element| Ok(element(2 * first(&value))))

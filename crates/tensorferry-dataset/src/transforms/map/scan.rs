@@ -3,11 +3,12 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, Value, check, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_core::{Shape, TensorSpec};
 
 struct Scan {

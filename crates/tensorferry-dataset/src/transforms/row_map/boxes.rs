@@ -1,7 +1,7 @@
 //! Boxes of packed arrays, on their way out of larger ones and into them.
 
+use crate::error::Result;
 use std::ops::Range;
-use tensorferry_core::Result;
 use tensorferry_core::Shape;
 use tensorferry_io::cancel::Stop;
 

@@ -1,11 +1,12 @@
 //! Components in another dtype.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::stage::Change;
 use crate::transforms::row_map::row_map::{Block, RowMap, mapped, select};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Dims, Error, Result, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Dims, View, ViewMut};
 
 struct Cast {
     dtypes: Vec<Option<DType>>,

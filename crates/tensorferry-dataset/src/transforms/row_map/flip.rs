@@ -1,11 +1,12 @@
 //! Elements turned round, some of them.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed, mix};
 use crate::stage::Change;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use tensorferry_core::Dims;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Dims, Error, Result};
 
 const STAGE: &str = "flip";
 

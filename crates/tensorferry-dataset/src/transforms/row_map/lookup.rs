@@ -1,12 +1,13 @@
 //! Rows of a table in the place of their numbers.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::mix;
 use crate::stage::Change;
 use crate::transforms::row_map::positions::for_each;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry_core::{DType, Dims, Error, Result, Tensor};
+use tensorferry_core::{DType, Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::gather::copy::Request;

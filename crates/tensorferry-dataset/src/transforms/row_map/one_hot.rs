@@ -1,12 +1,13 @@
 //! Class numbers as vectors with a one at the class.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::stage::Change;
 use crate::transforms::row_map::boxes::fill;
 use crate::transforms::row_map::positions::for_each;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
 use tensorferry_core::convert_into;
-use tensorferry_core::{Casting, DType, Dims, Result, View, ViewMut};
+use tensorferry_core::{Casting, DType, Dims, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 
 struct OneHot {

@@ -1,11 +1,12 @@
 //! Elements padded to one shape.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::stage::Change;
 use crate::transforms::row_map::boxes::{fill, known, place, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
 use tensorferry_core::convert_into;
-use tensorferry_core::{Casting, Dims, Error, Result, Tensor, ViewMut};
+use tensorferry_core::{Casting, Dims, Tensor, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::rows_out::packed;
 

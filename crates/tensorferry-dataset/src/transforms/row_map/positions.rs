@@ -1,8 +1,9 @@
 //! Integers of any dtype, as positions in something of known length.
 
+use crate::error::{Error, Result};
 use tensorferry_core::convert::scalar;
 use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Error, Result, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, View, ViewMut};
 
 /// Integers to widen at once.
 const PART: usize = 512;

@@ -1,12 +1,13 @@
 //! A part of each element, cut out at random.
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::stage::{Change, Element};
 use crate::transforms::row_map::boxes::{cut, known, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
 use std::ops::Range;
-use tensorferry_core::{Dims, Error, Result};
+use tensorferry_core::Dims;
 use tensorferry_core::{Shape, TensorSpec};
 
 const STAGE: &str = "random_crop";

@@ -9,6 +9,7 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::execute::stats::converting;
 use crate::names::Names;
 use crate::shuffle::random::Seed;
@@ -17,7 +18,7 @@ use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, Stream, gather_each};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Dims, Error, Result, Tensor};
+use tensorferry_core::{Dims, Tensor};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled, packed};

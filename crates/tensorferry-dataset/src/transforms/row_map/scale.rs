@@ -5,11 +5,12 @@
 )]
 
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::stage::Change;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Dims, Error, Kind, Result, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Dims, Kind, View, ViewMut};
 
 /// Elements to convert before they are multiplied: what a core's innermost cache holds at both
 /// ends.

@@ -9,12 +9,13 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, Stream, gather_each, write_some};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 use tensorferry_io::memory::room::Room;

@@ -2,9 +2,10 @@
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
-use tensorferry_core::{DType, Error, Result, Tensor};
+use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled};

@@ -3,11 +3,11 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::{Error, Result};
 
 struct Filter {
     input: Dataset,
@@ -119,11 +119,11 @@ impl Stream for FilterStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::stage::Epoch;
     use crate::testing::{
         assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, values,
     };
-    use tensorferry_core::Error;
     use tensorferry_io::cancel::Stop;
 
     #[test]

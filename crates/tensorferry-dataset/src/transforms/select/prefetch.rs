@@ -1,9 +1,10 @@
 //! How far elements are to be computed ahead.
 
 use crate::dataset::Dataset;
+use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
-use tensorferry_core::{Result, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 

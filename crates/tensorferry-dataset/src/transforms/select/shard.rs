@@ -2,9 +2,9 @@
 
 use crate::checkpoint::state::{Resharded, State};
 use crate::dataset::Dataset;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
-use tensorferry_core::{Error, Result};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;

@@ -3,11 +3,11 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_core::{Error, Result};
 
 struct TakeWhile {
     input: Dataset,
@@ -115,10 +115,10 @@ impl Stream for TakeWhileStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::testing::{
         assert_rejects_damage, assert_resumes, fails_at, first, ints, range, values,
     };
-    use tensorferry_core::Error;
 
     fn below(limit: i64) -> Function<Element, bool> {
         Function::new("below", move |element: Element| Ok(first(&element) < limit))

@@ -3,12 +3,13 @@
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::element_iter::Counted;
+use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use std::collections::HashSet;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{DType, Error, Result, Tensor};
+use tensorferry_core::{DType, Tensor};
 use tensorferry_io::gather::rows_out::packed;
 use tensorferry_io::memory::room::{Room, collected, copied};
 

@@ -1,6 +1,7 @@
 //! The engine that reads past the system's cache.
 
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::storage::local::direct::Reader;
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct::spans::Wanted;
@@ -11,7 +12,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::{Error, Result};
 
 /// Reads the rows of one array by [`Reader`].
 #[derive(Debug)]

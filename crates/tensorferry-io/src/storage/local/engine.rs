@@ -1,13 +1,13 @@
 //! Engines: how bytes of files come into memory that is the caller's.
 
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::storage::local::direct_engine::Direct;
 use crate::storage::local::file::DataFile;
 use crate::storage::mode::Mode;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use tensorferry_core::Result;
 
 /// Bytes to read: those of `file` from `offset` on, as many as `out` holds.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! opened again has to be the same. Locks are only tried, never waited for: a process that was
 //! forked while another thread held one goes on with a file of its own.
 
+use crate::error::{Error, Result};
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::regular::open_to_read;
 use crate::write::atomic::io;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock, TryLockError, Weak};
 use std::time::{Duration, SystemTime};
-use tensorferry_core::{Error, Result};
 
 /// The most files kept open: a quarter of the 1024 that a process may usually have.
 const MOST_OPEN: usize = 256;

@@ -1,12 +1,13 @@
 //! A packed array at some offset of a file: what every format that stores elements as they are
 //! comes down to.
 
+use crate::error::{Error, Result};
 use crate::memory::mmap::map;
 use crate::memory::pool;
 use crate::storage::local::file::DataFile;
 use crate::write::atomic::io;
 use std::sync::Arc;
-use tensorferry_core::{ByteOrder, DType, Error, Layout, Result, Tensor};
+use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
 
 /// Where the elements of an array lie.
 #[derive(Clone, Debug)]

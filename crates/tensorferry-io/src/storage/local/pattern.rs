@@ -3,6 +3,7 @@
 //! `*`, `?` and `[...]` match within one name, `**` any number of folders. A name that starts with
 //! a dot is matched only by a part of the pattern that does.
 
+use crate::error::Result;
 use crate::storage::local::natural;
 use crate::write::atomic::io;
 use std::collections::BTreeSet;
@@ -10,7 +11,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
-use tensorferry_core::Result;
 
 /// The files that a pattern matches, in the order in which a person counts. `None` if it is not a
 /// pattern.

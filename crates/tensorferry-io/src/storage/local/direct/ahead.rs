@@ -7,6 +7,7 @@
 //! read as if there were none; errors are found there.
 
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::storage::local::direct::extents::{Extents, Place};
 use crate::storage::local::direct::file::Files;
 use crate::storage::local::direct::fill::GLANCE;
@@ -16,7 +17,6 @@ use crate::storage::local::direct::spans::Wanted;
 use crate::storage::local::direct::window::{BEHIND, Window};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, PoisonError};
-use tensorferry_core::Result;
 
 /// Runs whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;

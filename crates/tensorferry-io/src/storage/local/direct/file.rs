@@ -1,12 +1,12 @@
 //! A file opened past the system's cache, where the file system allows it.
 
+use crate::error::{Error, Result};
 use crate::storage::local::direct::spans::Wanted;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tensorferry_core::{Error, Result};
 
 /// Reads begin at multiples of this: no disk that we know reads less at a time, even where it would
 /// take less.

@@ -2,13 +2,13 @@
 //! bytes are wanted as it ends.
 
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct::flight::{Flight, Step};
 use crate::storage::local::direct::queue::{DEPTH, Queue, Shape, Slots};
 use crate::storage::local::direct::spans::{Span, Wanted, spans};
 use std::sync::Arc;
 use std::time::Duration;
-use tensorferry_core::{Error, Result};
 
 /// How long to wait before looking whether anybody still does.
 pub(crate) const GLANCE: Duration = Duration::from_millis(40);

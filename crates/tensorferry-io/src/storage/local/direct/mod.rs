@@ -49,13 +49,13 @@ use crate::storage::local::direct::file::Files;
 use crate::storage::local::direct::spans::Wanted;
 
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::storage::local::direct::ahead::Ahead;
 use crate::storage::local::direct::extents::Extents;
 use crate::storage::local::direct::lend::{Lent, OwnThreads};
 use crate::storage::local::direct::queue::Shape;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tensorferry_core::Result;
 
 /// Bytes of memory of each thread that reads, and of a window.
 pub const READER: usize = queue::BYTES;

@@ -1,5 +1,6 @@
 //! What the tests of reading share.
 
+use crate::error::Result;
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct::queue::{Done, Queue, Read, Shape};
 use crate::storage::local::direct::spans::Wanted;
@@ -11,7 +12,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tensorferry_core::Result;
 
 /// Numbers that look random and are the same each time.
 pub(crate) fn numbers(seed: u64) -> impl Iterator<Item = u64> {

@@ -1,6 +1,7 @@
 //! Every way of reading, compared with what was written.
 
 use crate::cancel::Stop;
+use crate::error::{Error, Result};
 use crate::storage::local::direct::Reader;
 use crate::storage::local::direct::ahead::Ahead;
 use crate::storage::local::direct::extents::{CHUNK, Extents};
@@ -15,7 +16,6 @@ use crate::storage::local::direct::window::Window;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tensorferry_core::{Error, Result};
 
 /// Directories of file systems that read differently: on a disk, and in memory.
 fn file_systems() -> Vec<std::path::PathBuf> {

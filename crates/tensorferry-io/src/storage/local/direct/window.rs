@@ -1,6 +1,7 @@
 //! A window that goes ahead of whoever reads in order.
 
 use crate::cancel::Stop;
+use crate::error::Result;
 use crate::storage::local::direct::extents::{CHUNK, Extents, Place};
 use crate::storage::local::direct::file::Files;
 use crate::storage::local::direct::fill::GLANCE;
@@ -9,7 +10,6 @@ use crate::storage::local::direct::queue::{Queue, Shape, Slots};
 use crate::storage::local::direct::spans::Wanted;
 use std::collections::VecDeque;
 use std::ops::Range;
-use tensorferry_core::Result;
 
 /// Of the queue.
 const SHAPE: Shape = Shape::Long;
