@@ -30,5 +30,5 @@ pub use tensorferry_core::*;
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
