@@ -20,6 +20,8 @@ pub mod dlpack;
 mod dtype;
 mod error;
 mod layout;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 pub mod npy_header;
 mod spec;
 mod tensor;

@@ -12,11 +12,11 @@
 
 mod literal;
 
-use crate::{ByteOrder, DType, Dims, Error, Layout, Result};
+use crate::{ByteOrder, DType, Error, Layout, Result};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use literal::{FORMAT, Fields, Parser, malformed};
+use literal::{FORMAT, Parser, malformed};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 

@@ -17,8 +17,6 @@ pub mod dataset {
 }
 
 pub use tensorferry_io::convert;
-#[cfg(feature = "ndarray")]
-pub use tensorferry_io::ndarray;
 pub use tensorferry_io::{
     Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
     Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
