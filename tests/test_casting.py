@@ -11,11 +11,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, np_dtype, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype, same
 
 CASTINGS = ["checked", "saturate", "wrap"]
 # Significant bits, exponents of the least normal and of the greatest number.

@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import NAMES, np_dtype, run_python, same
 from tensorferry.tensorflow import checked_cast
+
+from tests.support.arrays import NAMES, np_dtype, same
+from tests.support.processes import run_python
 
 FLOATS = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
 CASTINGS = ["checked", "saturate", "wrap"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from cli import COMMAND, refused, run
+
+from tests.support.cli import COMMAND, refused, run
 
 
 def checked(*paths) -> tuple[int, list[str]]:

@@ -13,8 +13,20 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorferry as tfy
-from cli import COMMAND, limited, names, read_by, refused, run, shards, sparse, start, until
-from conftest import NAMES, np_dtype, same
+
+from tests.support.arrays import NAMES, np_dtype, same
+from tests.support.cli import (
+    COMMAND,
+    limited,
+    names,
+    read_by,
+    refused,
+    run,
+    shards,
+    sparse,
+    start,
+    until,
+)
 
 
 def examples(tf, path, features):

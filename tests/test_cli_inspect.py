@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorferry as tfy
-from cli import COMMAND, refused, run
-from conftest import NAMES, np_dtype
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from tests.support.arrays import NAMES, np_dtype
+from tests.support.cli import COMMAND, refused, run
 
 
 def inspected(*arguments, **options) -> list[dict]:

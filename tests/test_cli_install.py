@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import COMMAND
+
+from tests.support.cli import COMMAND
+from tests.support.paths import ROOT
 
 MODULE = [sys.executable, "-m", "tensorferry"]
 SCRIPT = Path(sys.executable).with_name("tensorferry")
@@ -25,9 +27,7 @@ def commands() -> list[list[str]]:
 
 
 def test_the_entry_point_is_the_function_that_runs_it() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))[
-        "project"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     module, function = project["scripts"]["tensorferry"].split(":")
     assert callable(getattr(importlib.import_module(module), function))
 

@@ -14,8 +14,9 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
-from cli import names, refused, run, shards, sparse, start, until
-from conftest import same
+
+from tests.support.arrays import same
+from tests.support.cli import names, refused, run, shards, sparse, start, until
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

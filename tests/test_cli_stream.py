@@ -10,7 +10,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from cli import COMMAND, limited, refused, run
+
+from tests.support.cli import COMMAND, limited, refused, run
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from cli import COMMAND, refused, run
+
+from tests.support.cli import COMMAND, refused, run
 
 COMMANDS = ["inspect", "check", "convert", "stream"]
 

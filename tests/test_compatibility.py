@@ -10,8 +10,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tensorferry
-from conftest import MOST_DIMENSIONS, NAMES, NUMPY_2, at_offset, np_dtype, same
 from tensorferry import convert_to_tensor, errors
+
+from tests.support.arrays import MOST_DIMENSIONS, NAMES, NUMPY_2, at_offset, np_dtype, same
 
 
 def agree(tf, value, *dtype) -> None:

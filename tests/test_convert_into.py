@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, at_offset, np_dtype, same
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.arrays import NAMES, address, at_offset, np_dtype, same
 
 
 @pytest.mark.parametrize("target", NAMES)

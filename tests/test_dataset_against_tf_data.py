@@ -9,8 +9,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import freeze
-from dataset_checks import Theirs
+
+from tests.support.arrays import freeze
+from tests.support.dataset_checks import Theirs
 
 Pair = namedtuple("Pair", "a b")
 

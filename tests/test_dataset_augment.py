@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype, same
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype, same
 
 Pair = collections.namedtuple("Pair", ["image", "mask"])
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype
 
 Point = collections.namedtuple("Point", ["x", "y"])
 

@@ -7,11 +7,12 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import NAMES, np_dtype
-from dataset_checks import Theirs, assert_agree, assert_everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype
+from tests.support.dataset_checks import Theirs, assert_agree, assert_everywhere
 
 Pair = namedtuple("Pair", "a b")
 GRID = np.arange(24, dtype=np.int32).reshape(4, 2, 3)

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 
 from hypothesis import given, settings
-from pipeline_sources import Chain
-from pipelines import chains
-from side_by_side import assert_agree
+
+from tests.support.pipeline_sources import Chain
+from tests.support.pipelines import chains
+from tests.support.side_by_side import assert_agree
 
 
 @settings(max_examples=int(os.environ.get("PIPELINES", "300")))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from pipeline_functions import Making, Named
+
+from tests.support.pipeline_functions import Making, Named
 
 FAILED = "failed"
 

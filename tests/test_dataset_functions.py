@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from side_by_side import Run, assert_agree, run
 from tensorferry import errors
+
+from tests.support.side_by_side import Run, assert_agree, run
 
 Pair = collections.namedtuple("Pair", "a b")
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry as tfy
-from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorferry import errors
+
+from tests.support.dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 
 GRID = np.arange(24, dtype=np.int32).reshape(4, 2, 3)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from programs import program
+
+from tests.support.processes import program
 
 INTERRUPT = """
 inside = threading.Event()

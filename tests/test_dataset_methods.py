@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from side_by_side import assert_agree
 from tensorferry import errors
+
+from tests.support.side_by_side import assert_agree
 
 ROWS = {"x": np.arange(14, dtype=np.float32).reshape(7, 2), "y": np.arange(7)}
 

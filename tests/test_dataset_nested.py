@@ -9,10 +9,11 @@ import pickle
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
-from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 from tensorferry import errors
 from tensorferry._tracing import StandIn
+
+from tests.support.dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
+from tests.support.processes import run_python
 
 GRID = np.arange(12, dtype=np.int32).reshape(4, 3)
 PAIRS = {"x": np.arange(6.0).reshape(3, 2), "y": np.arange(3, dtype=np.uint8)}

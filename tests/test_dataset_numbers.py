@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from side_by_side import assert_agree
+
+from tests.support.side_by_side import assert_agree
 
 TAKEN = [
     7,

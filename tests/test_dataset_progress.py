@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tqdm
-from conftest import run_python
 from tensorferry import errors
+
+from tests.support.processes import run_python
 
 
 class Terminal(io.StringIO):

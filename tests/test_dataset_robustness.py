@@ -11,7 +11,8 @@ import traceback
 import numpy as np
 import pytest
 import tensorferry as tfy
-from programs import PROGRAM, program
+
+from tests.support.processes import PROGRAM, program
 
 # An interpreter that takes its time to end: other threads come back to it meanwhile.
 ENDS_SLOWLY = """

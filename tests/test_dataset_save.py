@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype, run_python, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype, same
+from tests.support.processes import run_python
 
 Point = collections.namedtuple("Point", ["x", "y"])
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, at_offset, freeze, np_dtype, same
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, at_offset, freeze, np_dtype, same
 
 GRID = np.arange(24, dtype=np.int32).reshape(6, 4)
 

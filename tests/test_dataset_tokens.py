@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype
 
 
 def windows(tokens: np.ndarray, length: int, stride: int, shift: int) -> list[tuple[list, list]]:

@@ -11,7 +11,9 @@ import time
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python, same
+
+from tests.support.arrays import same
+from tests.support.processes import run_python
 
 HOW = re.compile(r"rows\.npy: read by (io_uring|threads), (past|through) the system's cache")
 

@@ -7,8 +7,10 @@ import ctypes
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, numpy_2, run_python, same
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, address, np_dtype, numpy_2, same
+from tests.support.processes import run_python
 
 
 def capsule_name(capsule) -> str:

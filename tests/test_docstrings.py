@@ -4,7 +4,8 @@ import doctest
 
 import pytest
 import tensorferry
-from conftest import numpy_2
+
+from tests.support.arrays import numpy_2
 
 # The methods of Dataset stand in several classes.
 OBJECTS = {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__} | {

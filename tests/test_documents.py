@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import COMMAND
 
-ROOT = Path(__file__).parent.parent
+from tests.support.cli import COMMAND
+from tests.support.paths import ROOT
+
 SESSION = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DOCUMENTS = [
     path

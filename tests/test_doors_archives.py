@@ -14,8 +14,9 @@ import pytest
 import safetensors
 import safetensors.numpy
 import tensorferry as tfy
-from conftest import same
 from tensorferry import errors
+
+from tests.support.arrays import same
 
 
 def npy(array):

@@ -10,7 +10,9 @@ import threading
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python, same
+
+from tests.support.arrays import same
+from tests.support.processes import run_python
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")

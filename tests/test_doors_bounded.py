@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 tf = pytest.importorskip("tensorflow")
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import safetensors
 import tensorferry as tfy
-from cli import COMMAND, names, refused, run
-from conftest import same
+
+from tests.support.arrays import same
+from tests.support.cli import COMMAND, names, refused, run
 
 JOURNALS = {
     "one": (".tensorferry-out.npy-resume.journal", ["--resume"], "out.npy"),

@@ -9,7 +9,8 @@ import threading
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 SCALAR = tfy.TensorSpec((), "int64")
 #: How many stages a plan may have, and a number far beyond it.

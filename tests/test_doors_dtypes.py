@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES
 from tensorferry import errors
+
+from tests.support.arrays import NAMES
 
 VALUES = np.array([0, 1])
 

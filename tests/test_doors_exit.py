@@ -5,11 +5,12 @@ import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parent.parent / "crates/tensorferry-python/src"
+from tests.support.paths import ROOT
+
+SOURCES = ROOT / "crates/tensorferry-python/src"
 
 PROGRAM = """
 import gc, pickle, sys, tempfile, threading, time

@@ -4,7 +4,8 @@ before it is asked. Each in a process of its own."""
 from __future__ import annotations
 
 import pytest
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 #: Tensors without numbers, by what makes them.
 VALUES = {

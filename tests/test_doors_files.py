@@ -21,8 +21,9 @@ import zipfile
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
 from tensorferry import errors
+
+from tests.support.processes import run_python
 
 MODES = ["map", "read", "direct"]
 

@@ -4,7 +4,8 @@ them: an answer, never a wait."""
 from __future__ import annotations
 
 import pytest
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 FORKED = """
     import faulthandler, os, signal, sys, threading, time, warnings

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype
-from exact_numbers import MISFIT, UNDEFINED, equal, expected, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.support.arrays import NAMES, np_dtype
+from tests.support.exact_numbers import MISFIT, UNDEFINED, equal, expected, plain
 
 EDGES = [
     2**n + d for n in (7, 8, 11, 15, 16, 24, 31, 32, 53, 63, 64, 127, 128, 1024) for d in (-1, 0, 1)

@@ -8,7 +8,9 @@ import os
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python, same
+
+from tests.support.arrays import same
+from tests.support.processes import run_python
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

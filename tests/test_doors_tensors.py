@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import address, at_offset, freeze, np_dtype, run_python, same
+
+from tests.support.arrays import address, at_offset, freeze, np_dtype, same
+from tests.support.processes import run_python
 
 #: Bools as a mask of 0 and 255 is viewed.
 BYTES = np.array([0, 255, 2, 1, 0, 128, 7, 1, 255, 0, 1, 3], np.uint8)

@@ -7,7 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import NAMES, np_dtype, numpy_2, run_python, same
+
+from tests.support.arrays import NAMES, np_dtype, numpy_2, same
+from tests.support.processes import run_python
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::UserWarning")]
 

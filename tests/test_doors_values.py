@@ -14,9 +14,10 @@ import pytest
 import scipy.sparse
 import tensorferry as tfy
 import tensorflow as tf
-from conftest import NAMES, np_dtype
 from PIL import Image
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, np_dtype
 
 PICTURE = Image.new("L", (3, 2), 7)
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 
+from tests.support.paths import ROOT
+
 COUNT = 48
 METHODS = ["fork", "spawn", "forkserver"]
 # A fork beside the threads of other libraries: what is tested. JAX warns of it, and Python from
@@ -167,16 +169,14 @@ mine.load_state_dict(state)
 print(json.dumps([int(x) for x in mine]))
 """
     import json
-    from pathlib import Path
 
-    here = Path(__file__)
     for name in ("shuffle", "flat_map", "shuffle in a buffer"):
         parts = [DRAWING[name]() for _ in range(1)]
         old = parts[0].shard(2, 1).as_numpy_iterator()
         head = [int(next(old)) for _ in range(7)]
         other = [int(x) for x in parts[0].shard(2, 0).as_numpy_iterator()]
         source = program.replace(
-            "from tests_workers", f"sys.path.insert(0, {str(here.parent)!r})\nfrom {here.stem}"
+            "from tests_workers", f"sys.path.insert(0, {str(ROOT)!r})\nfrom {__name__}"
         )
         given = json.dumps([name, old.state_dict(), 1])
         ran = subprocess.run(

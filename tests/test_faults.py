@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stored
 import tensorferry as tfy
-from conftest import run_python, same
 from tensorferry import errors
 
+from tests.support import stored
+from tests.support.arrays import same
+from tests.support.processes import run_python
+
 SEEDS = 100
-TESTS = Path(__file__).parent
 EVERY_FORMAT = pytest.mark.parametrize("name", stored.FORMATS)
 EVERY_MODE = pytest.mark.parametrize("mode", ["map", "read", "direct"])
-# : Those in which a file may change under an open array. (A mapped file that is truncated ends the
+# Those in which a file may change under an open array. (A mapped file that is truncated ends the
 # process: docs/formats.md.)
 READING = pytest.mark.parametrize("mode", ["read", "direct"])
 
@@ -144,7 +145,7 @@ ARMED = """
     from pathlib import Path
     import numpy as np
     import tensorferry as tfy
-    import stored
+    from tests.support import stored
 
     PREAD, WRITE, FSYNC = 1, 2, 3
     library = ctypes.CDLL(None)

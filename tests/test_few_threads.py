@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 ARMED = """
     import ctypes, errno, os, signal, sys

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorferry as tfy
-from conftest import NAMES, address, np_dtype, same
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, address, np_dtype, same
 
 MODES = ["map", "read"]
 SHAPES = [(5, 3, 2), (4,), (0, 3), ()]

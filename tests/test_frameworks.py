@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, at_offset, freeze, np_dtype, run_python, same
+
+from tests.support.arrays import NAMES, address, at_offset, freeze, np_dtype, same
+from tests.support.processes import run_python
 
 LAZY = ["tensorflow", "torch", "jax", "ml_dtypes", "scipy", "pandas"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry
-from conftest import MOST_DIMENSIONS, NAMES, at_offset, np_dtype, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
+from tests.support.arrays import MOST_DIMENSIONS, NAMES, at_offset, np_dtype, same
 
 DTYPES = [name for name in NAMES if name != "bfloat16"]
 

@@ -4,7 +4,9 @@ in it, every row once."""
 from __future__ import annotations
 
 import pytest
-from conftest import numbered_file, run_python
+
+from tests.support.arrays import numbered_file
+from tests.support.processes import run_python
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,13 @@ import threading
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, NUMPY_2, address, np_dtype, run_python, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorferry import aligned_memory, empty
+
+from tests.support.arrays import NAMES, NUMPY_2, address, np_dtype, same
+from tests.support.processes import run_python
 
 
 def handler() -> str:

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import COMMAND
-from conftest import numbered_file, run_python
+
+from tests.support.arrays import numbered_file
+from tests.support.cli import COMMAND
+from tests.support.processes import run_python
 
 pytestmark = pytest.mark.slow
 
-# : What the group may have, page cache included, beyond what Python, NumPy and tensorferry take
+# What the group may have, page cache included, beyond what Python, NumPy and tensorferry take
 # when they are imported.
 ALLOWED = 64 << 20
 IMPORTED = 64 << 20

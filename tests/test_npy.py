@@ -9,12 +9,14 @@ import struct
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorferry import errors, open_npy, save_npy
 
-GOLDENS = sorted(pathlib.Path(__file__).parent.glob("data/npy/**/*.npy"))
+from tests.support.arrays import NAMES, address, np_dtype, same
+from tests.support.paths import NPY_FILES
+
+GOLDENS = sorted(NPY_FILES.glob("**/*.npy"))
 FILE_NAMES = [name for name in NAMES if name != "bfloat16"]
 
 

@@ -10,10 +10,12 @@ import pickle
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import NAMES, address, np_dtype, run_python, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, address, np_dtype, same
+from tests.support.processes import run_python
 
 MODES = ["map", "read", "direct", "auto"]
 

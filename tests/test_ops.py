@@ -10,8 +10,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
-from dataset_checks import assert_same_elements
+
+from tests.support.dataset_checks import assert_same_elements
+from tests.support.processes import run_python
 
 Pair = namedtuple("Pair", "a b")
 NUMBER = tfy.TensorSpec((), "int64")

@@ -8,7 +8,8 @@ import json
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 NUMBER = tfy.TensorSpec((), "int64")
 PLANS = {

@@ -11,9 +11,10 @@ import weakref
 import numpy as np
 import pytest
 import tensorferry as tfy
-from conftest import run_python
 from tensorferry import _internal
 from tensorferry.tensorflow import checked_cast
+
+from tests.support.processes import run_python
 
 NUMBER = tfy.TensorSpec((), "int64")
 

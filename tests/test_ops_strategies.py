@@ -10,7 +10,8 @@ import sys
 import textwrap
 
 import pytest
-from conftest import run_python
+
+from tests.support.processes import run_python
 
 pytestmark = pytest.mark.slow
 

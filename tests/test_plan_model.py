@@ -13,7 +13,8 @@ import pytest
 import tensorferry as tfy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_model import Plan, child, left_over, order, random
+
+from tests.support.plan_model import Plan, child, left_over, order, random
 
 SEEDS = st.sampled_from([0, 7, 2**63, 2**64 - 1])
 EPOCHS = st.sampled_from([0, 1, 2, 5, 2**40])

@@ -10,9 +10,11 @@ import weakref
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, at_offset, freeze, np_dtype, run_python, same
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.arrays import NAMES, address, at_offset, freeze, np_dtype, same
+from tests.support.processes import run_python
 
 DOORS = [lambda value, **options: tensorferry.tensor(value, **options).numpy()]
 DOORS += [lambda value, **options: np.asarray(tensorferry.convert_to_tensor(value, **options))]

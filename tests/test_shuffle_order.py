@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 
 import pytest
 import tensorferry as tfy
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 GOLDEN = ROOT / "crates/tensorferry/src/dataset/golden"
 
 

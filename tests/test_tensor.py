@@ -10,11 +10,12 @@ import pickle
 import numpy as np
 import pytest
 import tensorferry
-from conftest import NAMES, address, np_dtype, numpy_2, same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from tensorferry import errors
+
+from tests.support.arrays import NAMES, address, np_dtype, numpy_2, same
 
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorferry
-from conftest import run_python, same
+
+from tests.support.arrays import same
+from tests.support.processes import run_python
 
 
 def test_many_threads_convert_and_drop():

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
+from tests.support.paths import ROOT
+
 # What `make build` builds.
-COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(
-    pathlib.Path(__file__).parents[1] / "target" / "release" / "tensorferry"
-)
+COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(ROOT / "target" / "release" / "tensorferry")
 
 
 def run(*arguments, **options):

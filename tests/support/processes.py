@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
-
-from conftest import run_python
+from collections.abc import Mapping
 
 # What every program of its own starts with: a function that takes its time, and a source for it.
 PROGRAM = """
@@ -34,6 +36,25 @@ def settled(expected):
         time.sleep(0.01)
     return False
 """
+
+
+def run_python(
+    code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None
+) -> str:
+    """Runs code in a process of its own, in this environment and more of it, and returns what it
+    printed; an abort there fails this test alone."""
+    process = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | (environment or {}),
+    )
+    assert process.returncode == 0, (
+        f"exit status {process.returncode}\n{process.stdout}\n{process.stderr[-4000:]}"
+    )
+    return process.stdout
 
 
 def program(code: str, timeout: float = 120) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from conftest import np_dtype
+from tests.support.arrays import np_dtype
 
 #: What a conversion is instead of a number.
 MISFIT, UNDEFINED = "misfit", "undefined"

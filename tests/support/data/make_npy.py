@@ -1,4 +1,4 @@
-"""Writes the .npy files in tests/data/npy with NumPy itself. Run it again only to add files: what
+"""Writes the .npy files in tests/support/data/npy with NumPy itself. Run it again only to add files: what
 stands there is pinned.
 
 Element i (counted in row-major order) of every array is: for bool, whether i is a multiple of 3;

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import tensorferry as tfy
-from conftest import same
+
+from tests.support.arrays import same
 
 ROWS = 40
 X = (np.arange(ROWS * 50).reshape(ROWS, 50) % 251).astype(np.uint8)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-PAGE = (Path(__file__).parent.parent / "docs" / "shuffle.md").read_text()
+from tests.support.paths import ROOT
+
+PAGE = (ROOT / "docs" / "shuffle.md").read_text()
 
 
 def _programs() -> dict[str, Any]:

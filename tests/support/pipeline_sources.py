@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from conftest import NAMES, np_dtype
 from hypothesis import strategies as st
-from pipeline_functions import Named
+
+from tests.support.arrays import NAMES, np_dtype
+from tests.support.pipeline_functions import Named
 
 Pair = collections.namedtuple("Pair", "a b")
 

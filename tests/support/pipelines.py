@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
-from pipeline_functions import (
+
+from tests.support.pipeline_functions import (
     DATASETS,
     EMPTIES,
     FOLDS,
@@ -19,7 +20,7 @@ from pipeline_functions import (
     SCANS,
     WINDOWS,
 )
-from pipeline_sources import Chain, Kind, booleans, sources
+from tests.support.pipeline_sources import Chain, Kind, booleans, sources
 
 
 class Draw:
