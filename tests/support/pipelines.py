@@ -119,7 +119,7 @@ FLATTEN: dict[str, Stage] = {
     ),
 }
 
-# : Stages that may not end where there is no end, that take long to, or that count on what is
+# Stages that may not end where there is no end, that take long to, or that count on what is
 # repeated for ever to have elements.
 SEARCHES = {
     "batch, large",

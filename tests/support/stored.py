@@ -15,7 +15,7 @@ ROWS = 40
 X = (np.arange(ROWS * 50).reshape(ROWS, 50) % 251).astype(np.uint8)
 Y = np.arange(ROWS, dtype=np.int64) * 7 - 3
 
-# : Names of files, by what has to be said of damage there: whether every byte of an array is under
+# Names of files, by what has to be said of damage there: whether every byte of an array is under
 # a checksum.
 FORMATS = {
     "a.npy": False,

@@ -104,7 +104,7 @@ def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan
         assert (before, after) == ([0, 1], 3)
         assert type(error) is expected, raised
         assert f"map: element 2: {type(raised).__name__}: " in str(error)
-        assert 'test_ops_errors.py", line' in str(error)
+        assert 'test_errors.py", line' in str(error)
         assert "raise error" in str(error)
 
 
