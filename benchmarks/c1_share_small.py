@@ -51,7 +51,8 @@ def _rows(length: int, repetitions: int) -> list[Row]:
     samples = interleave(STATEMENTS, namespace, repetitions=repetitions)
     _check(read_only, writable)
     times = medians(samples)
-    bound = f"TensorFlow's own part, TFE_FromDlpackCapsule on NumPy's capsule, takes {quantity(times[FLOOR], 's')}"
+    floor = quantity(times[FLOOR], "s")
+    bound = f"TensorFlow's own part, TFE_FromDlpackCapsule on NumPy's capsule, takes {floor}"
     rows = []
     for name in list(STATEMENTS)[:3]:
         copied = name.startswith("copied")

@@ -63,7 +63,10 @@ def _times(nbytes: int, repetitions: int) -> list[Row]:
             peer_name=peer,
             peer=times[peer],
             target=target,
-            bound=f"what a call costs whatever the array: with {SMALL} elements it takes {quantity(times[FEW], 's')}",
+            bound=(
+                f"what a call costs whatever the array: with {SMALL} elements it takes "
+                f"{quantity(times[FEW], 's')}"
+            ),
             samples={"ours": samples["ours"], "peer": samples[peer]},
         )
         for peer, target in targets.items()

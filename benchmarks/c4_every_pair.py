@@ -101,9 +101,12 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
     worst, middle = ranked[0], ranked[len(ranked) // 2]
     short = sum(pair.ratio(peer) < 1 for pair in pairs)
     bound = (
-        f"{short} of {len(pairs)} pairs are short of 1x; of the worst, {worst.name}, a call with 1 element takes "
-        f"{quantity(worst.times['ours, 1'], 's')} (the peer's {quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
-        f"{quantity(worst.per_element('ours'), 's')} (the peer's {quantity(worst.per_element(peer), 's')})"
+        f"{short} of {len(pairs)} pairs are short of 1x; of the worst, {worst.name}, a call with "
+        "1 element takes "
+        f"{quantity(worst.times['ours, 1'], 's')} (the peer's "
+        f"{quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
+        f"{quantity(worst.per_element('ours'), 's')} (the peer's "
+        f"{quantity(worst.per_element(peer), 's')})"
     )
     spans = {
         f"{pair.name}, {side}": [pair.times[name]]

@@ -48,7 +48,8 @@ def main() -> None:
         available = machine.available_memory()
         if 0 < available < module.MEMORY:
             skipped[name] = (
-                f"needs {quantity(module.MEMORY, 'B')} of free memory, has {quantity(available, 'B')}"
+                f"needs {quantity(module.MEMORY, 'B')} of free memory, has "
+                f"{quantity(available, 'B')}"
             )
             print(f"{name}: skipped: {skipped[name]}")
             continue

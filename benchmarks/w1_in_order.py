@@ -66,7 +66,10 @@ def _rows(size: int, repetitions: int) -> list[Row]:
     for dataset in ours.values():
         require_rows(dataset, COUNT, shuffled=False)
     floor = quantity(median(found[FLOOR]), "rows/s")
-    bound = f"TensorFlow's own part for each batch, TFE_FromDlpackCapsule on NumPy's capsule of a slice, alone reaches {floor}"
+    bound = (
+        "TensorFlow's own part for each batch, TFE_FromDlpackCapsule on NumPy's capsule of a "
+        f"slice, alone reaches {floor}"
+    )
     frameworks = dict.fromkeys((DEFAULT, PREFETCHED, LOADER, BATCH_LOADER))
     rows = []
     for name in ours:

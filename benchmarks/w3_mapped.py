@@ -67,7 +67,10 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     }
     found = rates(passes, repetitions=repetitions)
     require_rows(ours, count, shuffled=True, look_at_every=16)
-    bound = f"memory that is not in order: np.take of {IN_ORDER} reaches {quantity(median(found[IN_ORDER]), 'rows/s')}"
+    bound = (
+        f"memory that is not in order: np.take of {IN_ORDER} reaches "
+        f"{quantity(median(found[IN_ORDER]), 'rows/s')}"
+    )
     peers = dict.fromkeys((TAKE, SELECT, DRAWN_TAKE, DRAWN_SELECT, LOADER, GRAIN), LEAST)
     return beside(
         found,

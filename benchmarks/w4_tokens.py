@@ -65,7 +65,10 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     }
     found = rates(passes, repetitions=repetitions)
     _check(ours)
-    bound = f"widening alone: {WIDEN} reaches {quantity(median(found[WIDEN]), 'batches/s')} on one thread"
+    bound = (
+        f"widening alone: {WIDEN} reaches {quantity(median(found[WIDEN]), 'batches/s')} on one "
+        "thread"
+    )
     peers = {NANO: LEAST, WINDOWS: LEAST, INTO: LEAST, SLICES: LEAST, VIEWS: None}
     what = f"{count:,} tokens, {SIZE} windows of {LENGTH:,}"
     return beside(found, "ours", peers, workload="W4", what=what, unit="batches/s", bound=bound)

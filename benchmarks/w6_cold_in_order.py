@@ -70,7 +70,10 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     found = rates(passes, path, seconds=seconds, repetitions=REPETITIONS)
     for mode in ("direct", "read"):
         require_rows(in_order(mode), count, shuffled=False, look_at_every=16)
-    what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio(path)}"
+    what = (
+        f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of "
+        f"{SIZE:,}{no_fio(path)}"
+    )
     bound = (
         "what fio leaves out: copying each byte to its batch, and two threads that take "
         "turns, while fewer reads are under way"

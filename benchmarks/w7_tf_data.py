@@ -129,7 +129,10 @@ def _passes(made: dict[str, tf.data.Dataset]) -> dict[str, Pass]:
 
 def _rows(found: dict[str, list[float]], what: str, loop: str) -> list[Row]:
     alone, mapped = (quantity(SIZE / median(found[name + loop]), "s") for name in (ALONE, MAPPED))
-    bound = f"tf.data's own part: a batch of nothing costs {alone} (range alone), through a map that does nothing {mapped}"
+    bound = (
+        f"tf.data's own part: a batch of nothing costs {alone} (range alone), through a map that "
+        f"does nothing {mapped}"
+    )
     peers = dict.fromkeys(name + loop for name in (SLICES, INDICES, COMPUTED, GENERATOR, RECORDS))
     return beside(
         found,

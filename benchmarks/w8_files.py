@@ -93,7 +93,10 @@ def _npy(folder: Path, scale: int) -> list[Row]:
         replaced: lambda: _replace(theirs, array),
         lazy: lambda: np.save(theirs, array),
     }
-    bound = f"the disk, and giving back what is replaced: beside {replaced}, which promises what ours does, see its row"
+    bound = (
+        f"the disk, and giving back what is replaced: beside {replaced}, which promises what "
+        "ours does, see its row"
+    )
     rows = _rows(
         f"{what}: written", written, {synced: LEAST, replaced: None, lazy: None}, bound=bound
     )

@@ -29,7 +29,10 @@ def address(array: np.ndarray) -> int:
 
 
 def describe(array: np.ndarray) -> str:
-    return f"numpy {array.dtype} {array.shape}, {array.min()}..{array.max()}, first row {array[0, 0]}, {array.nbytes:,} bytes"
+    return (
+        f"numpy {array.dtype} {array.shape}, {array.min()}..{array.max()}, first row "
+        f"{array[0, 0]}, {array.nbytes:,} bytes"
+    )
 
 
 def tensor_address(tensor: tf.Tensor) -> int:
@@ -46,21 +49,24 @@ def show(tensor: tf.Tensor, array: np.ndarray) -> None:
         "shared, not copied" if tensor_address(tensor) == address(array) else "copied in one pass"
     )
     print(
-        f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row {tensor[0, 0].numpy()}, {kept}, all values equal"
+        f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row "
+        f"{tensor[0, 0].numpy()}, {kept}, all values equal"
     )
 
 
 def race(ours, theirs, their_name: str) -> None:
     """How long both ways take."""
     print(
-        f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} {microseconds(theirs):.1f} us"
+        f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} "
+        f"{microseconds(theirs):.1f} us"
     )
 
 
 def main() -> None:
     images = load_digits().images.astype(np.int64)
     print(
-        f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry {tensorferry.__version__}\n"
+        f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry "
+        f"{tensorferry.__version__}\n"
     )
 
     print("1. By inference: tensorferry.convert_to_tensor(images)")
@@ -78,7 +84,8 @@ def main() -> None:
         'dtype="int32")'
     )
     print(
-        f"  array   {describe(images)}; the narrowest dtype for them is {tensorferry.smallest_dtype(images)}"
+        f"  array   {describe(images)}; the narrowest dtype for them is "
+        f"{tensorferry.smallest_dtype(images)}"
     )
     tensor = tensorferry.convert_to_tensor(images, dtype="int32")
     show(tensor, images)

@@ -72,7 +72,8 @@ def resumes(dataset: tfy.Dataset) -> None:
     if not all(np.array_equal(a, b["label"].numpy()) for a, b in zip(left, again, strict=True)):
         raise SystemExit("the resumed epoch differs")
     print(
-        f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches left are the same"
+        f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches "
+        "left are the same"
     )
 
 
@@ -84,7 +85,8 @@ def main() -> None:
     arrays = images()
     train, test = batches(arrays, 64)
     print(
-        f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} bytes"
+        f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} "
+        "bytes"
     )
     print(f"{len(train)} batches of {train.element_spec}")
     resumes(train)

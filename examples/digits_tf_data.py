@@ -83,7 +83,8 @@ def main() -> None:
     (losses, accuracy), expected = fitted(), by_hand()
     for epoch, (loss, same) in enumerate(zip(losses, expected, strict=True), 1):
         print(
-            f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} by hand"
+            f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} "
+            "by hand"
         )
     print(f"accuracy on {HELD_OUT} held-out images: {accuracy:.4f}")
     if not np.allclose(losses, expected, rtol=1e-6):

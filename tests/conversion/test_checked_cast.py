@@ -210,10 +210,13 @@ def test_it_runs_on_every_replica() -> None:
     script = """
     import tensorflow as tf
     from tensorferry.tensorflow import checked_cast
+
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    per_replica = tf.function(lambda: strategy.run(lambda: checked_cast(tf.constant([1, 2]), tf.int8)))()
+    per_replica = tf.function(
+        lambda: strategy.run(lambda: checked_cast(tf.constant([1, 2]), tf.int8))
+    )()
     print([part.numpy().tolist() for part in strategy.experimental_local_results(per_replica)])
     with tf.device("CPU:1"):
         print(checked_cast(tf.constant([1, 2]), tf.int8).numpy().tolist())

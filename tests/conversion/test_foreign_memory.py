@@ -125,8 +125,17 @@ class Shared(Owner):
 
 READ_ONLY = [npy_memmap, memmap_view, mmap_read]
 WRITABLE = [
-    mmap_write, mmap_resize, mmap_copy, memmap_write, bytearray_resize, bytearray_clear, array_append, memory_view, interface, Shared
-]  # fmt: skip
+    mmap_write,
+    mmap_resize,
+    mmap_copy,
+    memmap_write,
+    bytearray_resize,
+    bytearray_clear,
+    array_append,
+    memory_view,
+    interface,
+    Shared,
+]
 
 
 @pytest.fixture

@@ -241,18 +241,30 @@ def test_converting_again_and_again_does_not_grow():
     out = run_python(
         """
         import os, numpy as np, tensorferry
+
         def resident():
-            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+            return (
+                int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+            )
+
         source = np.ones(2_000_000, np.int64)
         for round in range(20):
-            tensorferry.tensor(source, "int32"); tensorferry.tensor(source); tensorferry.empty(3_000_000)
-            try: tensorferry.tensor(source * 2**40, "int32")
-            except OverflowError: pass
+            tensorferry.tensor(source, "int32")
+            tensorferry.tensor(source)
+            tensorferry.empty(3_000_000)
+            try:
+                tensorferry.tensor(source * 2**40, "int32")
+            except OverflowError:
+                pass
         base = resident()
         for round in range(50):
-            tensorferry.tensor(source, "int32"); tensorferry.tensor(source); tensorferry.empty(3_000_000)
-            try: tensorferry.tensor(source * 2**40, "int32")
-            except OverflowError: pass
+            tensorferry.tensor(source, "int32")
+            tensorferry.tensor(source)
+            tensorferry.empty(3_000_000)
+            try:
+                tensorferry.tensor(source * 2**40, "int32")
+            except OverflowError:
+                pass
         print(resident() - base)
         """
     )

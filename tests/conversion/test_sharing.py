@@ -215,14 +215,23 @@ def test_tensorflow_ops_survive_every_offset():
     out = run_python(
         """
         import numpy as np, tensorflow as tf, tensorferry
+
         memory = np.zeros(1 << 14, np.uint8)
         base = -memory.ctypes.data % 64
         for offset in list(range(0, 64, 4)) + [1, 2, 3, 5, 9, 33]:
-            array = memory[base + offset : base + offset + 8 * 800].view(np.float64 if offset % 8 == 0 else np.float32)
+            array = memory[base + offset : base + offset + 8 * 800].view(
+                np.float64 if offset % 8 == 0 else np.float32
+            )
             array[:] = np.arange(array.size)
             memory.flags.writeable = array.flags.writeable = False
             expected = array.copy()
-            for value in (array, array[1:], array[7:], tensorferry.tensor(array)[3:], tensorferry.tensor(array, copy=False)[5:]):
+            for value in (
+                array,
+                array[1:],
+                array[7:],
+                tensorferry.tensor(array)[3:],
+                tensorferry.tensor(array, copy=False)[5:],
+            ):
                 x = tensorferry.convert_to_tensor(value)
                 y = np.array(value)
                 assert np.array_equal((x + x).numpy(), y + y)

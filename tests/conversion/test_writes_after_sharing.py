@@ -203,10 +203,30 @@ def tensorflow_variable(tmp_path):
 
 
 SOURCES = [
-    writable_array, aligned_array, read_only_view, view_of_bytes, view_of_read_only_memory, bare_bytearray, bare_memoryview,
-    read_only_memoryview, memoryview_of_array, python_array, ctypes_array, array_of_ctypes, bare_mmap, copied_mmap, memmap_write,
-    memmap_copy, frozen_memmap_copy, Shared, interface, numpy_protocol, dlpack_protocol, torch_tensor, tensorflow_variable,
-]  # fmt: skip
+    writable_array,
+    aligned_array,
+    read_only_view,
+    view_of_bytes,
+    view_of_read_only_memory,
+    bare_bytearray,
+    bare_memoryview,
+    read_only_memoryview,
+    memoryview_of_array,
+    python_array,
+    ctypes_array,
+    array_of_ctypes,
+    bare_mmap,
+    copied_mmap,
+    memmap_write,
+    memmap_copy,
+    frozen_memmap_copy,
+    Shared,
+    interface,
+    numpy_protocol,
+    dlpack_protocol,
+    torch_tensor,
+    tensorflow_variable,
+]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)

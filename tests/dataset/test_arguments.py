@@ -81,19 +81,31 @@ CALLS: dict[tuple[str, str], Call] = {
     ("pad_to", "shape"): lambda n: rows().pad_to(n),
     ("interleave", "cycle_length"): lambda n: numbers().interleave(tfy.Dataset.from_tensors, n),
     ("interleave", "block_length"): lambda n: numbers().interleave(tfy.Dataset.from_tensors, 2, n),
-    ("group_by_window", "window_size"): lambda n: numbers().group_by_window(lambda x: x % 2, lambda k, w: w.batch(2), n),
-    ("bucket_by_sequence_length", "bucket_boundaries"): lambda n: rows().bucket_by_sequence_length(len, n, [2, 2]),
-    ("bucket_by_sequence_length", "bucket_batch_sizes"): lambda n: rows().bucket_by_sequence_length(len, [3], n),
-    ("bucket_by_sequence_length", "padded_shapes"): lambda n: rows().bucket_by_sequence_length(len, [3], [2, 2], padded_shapes=n),
+    ("group_by_window", "window_size"): lambda n: numbers().group_by_window(
+        lambda x: x % 2, lambda k, w: w.batch(2), n
+    ),
+    ("bucket_by_sequence_length", "bucket_boundaries"): lambda n: rows().bucket_by_sequence_length(
+        len, n, [2, 2]
+    ),
+    ("bucket_by_sequence_length", "bucket_batch_sizes"): lambda n: rows().bucket_by_sequence_length(
+        len, [3], n
+    ),
+    ("bucket_by_sequence_length", "padded_shapes"): lambda n: rows().bucket_by_sequence_length(
+        len, [3], [2, 2], padded_shapes=n
+    ),
     ("range", "stop"): lambda n: tfy.Dataset.range(n),
     ("range", "start"): lambda n: tfy.Dataset.range(n, 3),
     ("range", "step"): lambda n: tfy.Dataset.range(0, 3, n),
     ("random", "seed"): lambda n: tfy.Dataset.random(n),
-    ("sample_from_datasets", "seed"): lambda n: tfy.Dataset.sample_from_datasets([numbers(), numbers()], seed=n),
+    ("sample_from_datasets", "seed"): lambda n: tfy.Dataset.sample_from_datasets(
+        [numbers(), numbers()], seed=n
+    ),
     ("token_windows", "length"): lambda n: tfy.Dataset.token_windows(np.arange(9), n),
     ("token_windows", "stride"): lambda n: tfy.Dataset.token_windows(np.arange(9), 2, n),
     ("token_windows", "shift"): lambda n: tfy.Dataset.token_windows(np.arange(9), 2, shift=n),
-    ("from_generator", "output_shapes"): lambda n: tfy.Dataset.from_generator(lambda: iter([1]), output_types="int64", output_shapes=n),
+    ("from_generator", "output_shapes"): lambda n: tfy.Dataset.from_generator(
+        lambda: iter([1]), output_types="int64", output_shapes=n
+    ),
     ("Options", "threads"): lambda n: numbers().with_options(tfy.Options(threads=n)),
     ("Options", "memory_limit"): lambda n: numbers().with_options(tfy.Options(memory_limit=n)),
     ("Options", "read_ahead"): lambda n: numbers().with_options(tfy.Options(read_ahead=n)),
@@ -102,7 +114,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("TensorSpec", "lengths"): lambda n: tfy.TensorSpec((2, n)),
     ("Tensor", "index"): lambda n: tfy.tensor(np.arange(4))[n],
     ("Tensor", "slice"): lambda n: tfy.tensor(np.arange(4))[n:],
-}  # fmt: skip
+}
 
 
 def called(given: Any) -> str:

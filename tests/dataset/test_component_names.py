@@ -108,12 +108,16 @@ def test_where_a_value_does_not_fit(structure: str) -> None:
 def test_where_shapes_of_a_batch_differ(structure: str) -> None:
     name = STRUCTURES[structure][1]
     dataset = generated(structure, [[1], [1], [1]], [[1], [1, 2], [1]])
-    expected = rf"batch: element 0: component {re.escape(name)}: shape \[2\] beside \[1\]\. Elements of one batch"
+    expected = (
+        rf"batch: element 0: component {re.escape(name)}: shape \[2\] beside \[1\]\. "
+        r"Elements of one batch"
+    )
     assert re.match(expected, said(dataset.batch(3)))
     assert re.match(f"re{expected}", said(dataset.batch(1).rebatch(3)))
     nest = STRUCTURES[structure][0]
     assert said(dataset.padded_batch(3, padded_shapes=nest((1,), (1,)))).startswith(
-        f"padded_batch: element 0: component {name}, of shape [2]: it does not fit into the padded shape [1]"
+        f"padded_batch: element 0: component {name}, of shape [2]: "
+        "it does not fit into the padded shape [1]"
     )
     assert said(dataset.pad_to((1,))).startswith(
         f"pad_to: element 1: component {name}, of shape [2]: it is larger"
@@ -227,7 +231,8 @@ def test_what_a_state_is(structure: str) -> None:
     theirs = tfy.Dataset.range(3)
     with pytest.raises(
         errors.TypeError,
-        match=rf"scan: component {re.escape(name)}: the state is int8, but the function returns int64",
+        match=rf"scan: component {re.escape(name)}: the state is int8, "
+        "but the function returns int64",
     ):
         theirs.scan(first, lambda state, x: (nest(x, x), x))
 

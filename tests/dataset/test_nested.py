@@ -476,13 +476,16 @@ def test_ctrl_c_stops_a_search_for_elements_that_never_come() -> None:
     program = """
     import os, signal, threading
     import tensorferry as tfy
+
     D = tfy.Dataset
     numbers = D.range(5).repeat().with_format("numpy")
     nothing = {
         "flat_map": lambda: numbers.flat_map(lambda x: D.range(0)),
         "interleave": lambda: numbers.interleave(lambda x: D.range(0)),
         "inside": lambda: numbers.flat_map(lambda x: numbers.filter(lambda x: False)),
-        "group_by_window": lambda: numbers.group_by_window(lambda x: x, lambda key, window: window.take(0), 3),
+        "group_by_window": lambda: numbers.group_by_window(
+            lambda x: x, lambda key, window: window.take(0), 3
+        ),
     }
     for name, make in nothing.items():
         for read_ahead in (0, None):

@@ -94,12 +94,15 @@ def test_a_handler_of_messages_that_raises_harms_nobody(rows):
 def test_a_forked_process_reads_what_its_parent_reads(rows):
     code = """
     import os, sys, warnings, numpy as np, tensorferry as tfy
+
     warnings.simplefilter("ignore")  # a fork with threads: what is tested
     path = sys.argv[1]
     expected = np.load(path)
     array = tfy.open(path, mode="direct")
-    plans = [tfy.Dataset.from_tensor_slices(array).batch(64).with_format("numpy"),
-             tfy.Dataset.from_tensor_slices(array).shuffle(9, 3, False).batch(64).with_format("numpy")]
+    plans = [
+        tfy.Dataset.from_tensor_slices(array).batch(64).with_format("numpy"),
+        tfy.Dataset.from_tensor_slices(array).shuffle(9, 3, False).batch(64).with_format("numpy"),
+    ]
     for plan in plans:
         whole = np.concatenate(list(plan))
         iterator = iter(plan)

@@ -142,7 +142,10 @@ def test_safetensors_files_of_ours_are_read_by_the_reference(tmp_path):
 
 def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path):
     eight = np.arange(4).astype(ml_dtypes.float8_e4m3fn)
-    header = b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"I16","shape":[2],"data_offsets":[4,8]}}'
+    header = (
+        b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]},'
+        b'"b":{"dtype":"I16","shape":[2],"data_offsets":[4,8]}}'
+    )
     content = (
         struct.pack("<Q", len(header))
         + header

@@ -452,6 +452,7 @@ def test_what_an_array_says_of_itself(tmp_path):
 def test_ctrl_c_ends_a_long_read(tmp_path):
     code = """
         import signal, sys, threading, os, numpy as np, tensorferry as tfy
+
         with open(sys.argv[1], "wb") as file:
             file.truncate(64 << 30)
         array = tfy.open_raw(sys.argv[1], "uint8", (-1, 1 << 20), mode="read")
@@ -460,7 +461,9 @@ def test_ctrl_c_ends_a_long_read(tmp_path):
             tfy.save(sys.argv[1] + ".npy", array)
         except KeyboardInterrupt:
             assert not os.path.exists(sys.argv[1] + ".npy")
-            assert sorted(os.listdir(os.path.dirname(sys.argv[1]))) == [os.path.basename(sys.argv[1])]
+            assert sorted(os.listdir(os.path.dirname(sys.argv[1]))) == [
+                os.path.basename(sys.argv[1])
+            ]
             print("ended")
     """
     assert run_python(code, str(tmp_path / "zeros.bin")) == "ended\n"
@@ -469,13 +472,22 @@ def test_ctrl_c_ends_a_long_read(tmp_path):
 def test_streaming_a_file_takes_little_memory(tmp_path):
     code = """
         import resource, sys, numpy as np, tensorferry as tfy
+
         with open(sys.argv[1], "wb") as file:
             file.truncate(1 << 30)
         array = tfy.open_raw(sys.argv[1], "float32", (-1, 256), mode="read")
-        dataset = tfy.Dataset.from_tensor_slices(array).shuffle(len(array), seed=1).batch(1024).with_format("numpy")
+        dataset = (
+            tfy.Dataset.from_tensor_slices(array)
+            .shuffle(len(array), seed=1)
+            .batch(1024)
+            .with_format("numpy")
+        )
+
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        for _ in zip(range(5), dataset): pass
+
+        for _ in zip(range(5), dataset):
+            pass
         before = peak()
         rows = sum(len(batch) for batch in dataset)
         tfy.save(sys.argv[1] + ".npy", array)

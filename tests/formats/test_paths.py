@@ -162,7 +162,8 @@ def test_thousands_of_files_under_a_small_limit_of_open_ones(tmp_path, mode):
         assert (np.asarray(array)[:, 0] == np.arange({count * 2})).all()
         order = np.random.default_rng(0).permutation({count * 2})
         assert (array[order].numpy()[:, 0] == order).all()
-        dataset = tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).batch(256).with_format("numpy")
+        dataset = tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).batch(256)
+        dataset = dataset.with_format("numpy")
         assert sorted(np.concatenate(list(dataset))[:, 0]) == list(range({count * 2}))
         open("/dev/null").close()  # some are left for others
     """)

@@ -309,10 +309,18 @@ def test_rows_are_read_and_not_the_whole(tmp_path):
     """200 MB, of which a batch takes 8 MB."""
     code = """
         import resource, sys, h5py, numpy as np, tensorferry as tfy
+
         with h5py.File(sys.argv[1], "w") as file:
-            file.create_dataset("x", shape=(25_000, 2000), dtype="f4", chunks=(50, 2000), fillvalue=1)
+            file.create_dataset(
+                "x", shape=(25_000, 2000), dtype="f4", chunks=(50, 2000), fillvalue=1
+            )
         array = h5py.File(sys.argv[1])["x"]
-        dataset = tfy.Dataset.from_tensor_slices(array).batch(1000).with_format("numpy").with_options(tfy.Options(read_ahead=0))
+        dataset = (
+            tfy.Dataset.from_tensor_slices(array)
+            .batch(1000)
+            .with_format("numpy")
+            .with_options(tfy.Options(read_ahead=0))
+        )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert sum(len(batch) for batch in dataset) == 25_000
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

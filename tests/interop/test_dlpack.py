@@ -347,10 +347,17 @@ LYING = {
 
 LIARS = """
 import sys, tensorferry
+
 door = getattr(tensorferry, sys.argv[1])
 for name, changes in eval(sys.argv[2]).items():
+
     class Liar:
-        __array_interface__ = {"shape": (3,), "typestr": "<i8", "data": bytes(24), "version": 3, **changes} if changes else 7
+        __array_interface__ = (
+            {"shape": (3,), "typestr": "<i8", "data": bytes(24), "version": 3, **changes}
+            if changes
+            else 7
+        )
+
     try:
         print(name, door(Liar()))
     except (TypeError, ValueError, MemoryError, BufferError) as error:

@@ -69,10 +69,17 @@ def test_a_mapping_survives_what_pytorch_writes(torch, tmp_path):
     np.save(tmp_path / "square.npy", np.arange(2000).reshape(40, 50))
     code = """
         import sys, warnings, numpy as np, torch, tensorferry as tfy
+
         warnings.simplefilter("ignore")
         for name in ("flat", "square"):
             tensor = tfy.open_npy(f"{sys.argv[1]}/{name}.npy")
-            for function in (torch.asarray, torch.as_tensor, torch.tensor, torch.from_dlpack, torch.utils.dlpack.from_dlpack):
+            for function in (
+                torch.asarray,
+                torch.as_tensor,
+                torch.tensor,
+                torch.from_dlpack,
+                torch.utils.dlpack.from_dlpack,
+            ):
                 taken = function(tensor)
                 taken.fill_(7)
                 assert np.asarray(tensor).max() == 1999, function

@@ -45,7 +45,8 @@ def consume(dataset):
 
 mapped = iter(numbers.map(function, output_signature=scalar).prefetch(3))
 filtered = iter(numbers.filter(lambda x: function(x) >= 0).prefetch(3))
-generated = iter(tfy.Dataset.from_generator(generator, output_signature=scalar).with_format("numpy").prefetch(3))
+generated = tfy.Dataset.from_generator(generator, output_signature=scalar)
+generated = iter(generated.with_format("numpy").prefetch(3))
 next(mapped), next(filtered), next(generated)
 inline = numbers.map(function, output_signature=scalar)
 for dataset in (inline, inline.prefetch(2), numbers.batch(10**6), numbers.repeat().unique()):
@@ -120,11 +121,13 @@ def test_streaming_takes_no_more_memory_than_it_may(tmp_path):
     program(
         f"""
 def anonymous():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) << 10
+    lines = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]
+    return int(lines[0].split()[1]) << 10
 
 limit = 16 << 20
-dataset = tfy.Dataset.from_npy({str(path)!r}).shuffle(seed=1).batch(4).repeat().prefetch(10**6).with_format("numpy")
-iterator = iter(dataset.with_options(tfy.Options(memory_limit=limit)))
+dataset = tfy.Dataset.from_npy({str(path)!r}).shuffle(seed=1).batch(4).repeat().prefetch(10**6)
+dataset = dataset.with_format("numpy").with_options(tfy.Options(memory_limit=limit))
+iterator = iter(dataset)
 before = most = anonymous()
 for _ in range(600):
     next(iterator)
@@ -179,7 +182,11 @@ indexed = [
     rows.shuffle(seed=1).batch(4).prefetch(3),
     few.map(lambda x: x, output_signature=scalar).prefetch(3),
 ]
-streamed = [few.filter(lambda x: True).prefetch(3), few.unique(), few.repeat(2).shuffle(5, seed=1).filter(lambda x: True).prefetch(2)]
+streamed = [
+    few.filter(lambda x: True).prefetch(3),
+    few.unique(),
+    few.repeat(2).shuffle(5, seed=1).filter(lambda x: True).prefetch(2),
+]
 """
 
 
@@ -189,8 +196,13 @@ def test_a_forked_process_iterates_anew_and_goes_on_with_what_has_an_index():
         + """
 def listed(iterator):
     return [np.asarray(x).tolist() for x in iterator]
+
 for dataset in indexed + streamed:
-    dataset = dataset.shuffle(seed=1, reshuffle_each_iteration=False) if dataset._plan.is_indexed else dataset
+    dataset = (
+        dataset.shuffle(seed=1, reshuffle_each_iteration=False)
+        if dataset._plan.is_indexed
+        else dataset
+    )
     expected = listed(dataset)
     for _ in range(5):
         iterator = iter(dataset)
@@ -210,6 +222,7 @@ for dataset in indexed + streamed:
 
 SHARDS = '''
 import warnings
+
 warnings.simplefilter("ignore")
 import torch
 
@@ -217,7 +230,7 @@ def half(x):
     return x / 2
 
 class Rows(torch.utils.data.IterableDataset):
-    """How a dataset is shared among the workers of a DataLoader: each takes its shard, and makes batches of it."""
+    """A dataset shared by the workers of a DataLoader: each batches its own shard."""
 
     def __init__(self, dataset):
         self.dataset = dataset
@@ -231,7 +244,9 @@ if __name__ == "__main__":
     rows = tfy.Dataset.from_npy(path).with_format("torch").shuffle(seed=3).map(half)
     busy = iter(rows.batch(4).prefetch(2))
     next(busy)
-    loader = torch.utils.data.DataLoader(Rows(rows), batch_size=None, num_workers=2, multiprocessing_context=context)
+    loader = torch.utils.data.DataLoader(
+        Rows(rows), batch_size=None, num_workers=2, multiprocessing_context=context
+    )
     for _ in range(2):
         got = torch.cat(list(loader))[:, 0]
         assert sorted(got.tolist()) == [float(x) for x in range(30)], got

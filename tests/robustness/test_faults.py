@@ -169,6 +169,7 @@ def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults
     path = folder / name
     expected = stored.write(path)
     seen = set()
+
     def attempt(after, error, rng):
         try:
             with armed(PREAD, after, error) as calls:
@@ -179,13 +180,16 @@ def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults
             assert name in str(raised), raised
             return None, calls[0]
         return found, calls[0]
+
     found, calls = attempt(-1, -1, np.random.default_rng(0))
     assert stored.equal(found, expected) and calls > 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         found, _ = attempt(seed % calls, [errno.EIO, errno.ESTALE][seed % 2], rng)
         assert found is None, seed
-        found, _ = attempt(seed % calls, errno.EINTR, rng)  # to be tried again, and nobody's business
+        found, _ = attempt(
+            seed % calls, errno.EINTR, rng
+        )  # to be tried again, and nobody's business
         assert stored.equal(found, expected), seed
         found, _ = attempt(0, 0, rng)  # every read returns less than was asked for
         assert stored.equal(found, expected), seed
@@ -200,7 +204,9 @@ def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults
             assert raised.errno == errno.EIO and name in str(raised), raised
             assert "batch" in raised.__notes__[0], raised.__notes__
     batches = list(dataset)
-    assert stored.equal({n: np.concatenate([batch[n] for batch in batches]) for n in expected}, expected)
+    assert stored.equal(
+        {n: np.concatenate([batch[n] for batch in batches]) for n in expected}, expected
+    )
     print("done")
     """
     assert run_python(ARMED + code, str(tmp_path), name, environment=faults).split() == ["done"]
@@ -214,12 +220,14 @@ def test_writes_that_fail_leave_the_old_file_and_nothing_else(tmp_path, faults, 
     old = path.read_bytes()
     source = folder / "source.npy"
     np.save(source, np.arange(300_000, dtype=np.uint8).reshape(-1, 50))
+
     def save():
         array = tfy.open(source, mode="read")
         if path.suffix in (".npy", ".bin"):
             tfy.save(path, array)
         else:
             tfy.save(path, {"x": array}, compress=name == "deflated.npz")
+
     kinds = {WRITE: errno.ENOSPC, FSYNC: errno.EIO}
     calls = {}
     for which in kinds:
@@ -233,11 +241,13 @@ def test_writes_that_fail_leave_the_old_file_and_nothing_else(tmp_path, faults, 
         which = list(kinds)[seed % 2]
         path.write_bytes(old)
         try:
-            with armed(which, np.random.default_rng(seed).integers(min(calls[which], 40)), kinds[which]):
+            with armed(
+                which, np.random.default_rng(seed).integers(min(calls[which], 40)), kinds[which]
+            ):
                 save()
             raise SystemExit(f"no error: {which}, seed {seed}")
         except OSError as raised:
-            # The directory is brought to the disk last: when that fails, the file already has its name.
+            # The directory is synced last: if that fails, the file already has its name.
             late = which == FSYNC and path.read_bytes() == new
             assert raised.errno == kinds[which] and name in str(raised), raised
         assert late or path.read_bytes() == old, seed

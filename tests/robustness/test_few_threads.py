@@ -33,7 +33,10 @@ ARMED = """
             library.fault_arm(4, ctypes.c_long(after), errno.EAGAIN)
             found = work()
             library.fault_disarm()
-            assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), (after, calls)
+            assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), (
+                after,
+                calls,
+            )
         return calls
 """
 
@@ -51,7 +54,11 @@ def test_what_is_read_converted_and_written_does_not_depend_on_threads(
 
     def opened():
         rows = tfy.open(path, mode=mode)
-        return rows[7:19_000].numpy(), rows[[19_999, 3, 10_000]].numpy(), rows.astype("int64")[:].numpy()
+        return (
+            rows[7:19_000].numpy(),
+            rows[[19_999, 3, 10_000]].numpy(),
+            rows.astype("int64")[:].numpy(),
+        )
 
     def members():
         for file in (archive, deflated):
@@ -72,10 +79,15 @@ def test_what_is_read_converted_and_written_does_not_depend_on_threads(
         rows = tfy.Dataset.from_tensor_slices(tfy.open(path, mode=mode)).with_format("numpy")
         for dataset in (rows.shuffle(seed=1), rows.shuffle(1024, seed=1, block=16), rows.skip(17)):
             yield np.concatenate(list(dataset.batch(1000).prefetch(4)))
-        yield np.array(list(tfy.Dataset.range(1000).repeat().unique().take(100).with_format("numpy")))
+        yield np.array(
+            list(tfy.Dataset.range(1000).repeat().unique().take(100).with_format("numpy"))
+        )
         yield np.concatenate(list(rows.map(lambda row: row + 1).batch(1000).prefetch(2).take(3)))
 
-    started = [with_few_threads(lambda work=work: list(work())) for work in (opened, members, converted, written, streamed)]
+    started = [
+        with_few_threads(lambda work=work: list(work()))
+        for work in (opened, members, converted, written, streamed)
+    ]
     # Of the mapped file nothing is read that takes a thread to wait for.
     assert all(started) or (mode == "map" and all(started[1:])), started
     print("done")

@@ -82,10 +82,16 @@ def test_a_child_forked_while_threads_use_an_iterator_never_waits(name):
     try:
         for turn in range(12):
             time.sleep(0.003)
-            for work in (lambda: np.size(next(iterator)), lambda: type(iterator.state_dict()).__name__):
+            for work in (
+                lambda: np.size(next(iterator)),
+                lambda: type(iterator.state_dict()).__name__,
+            ):
                 answer = in_child(work)
                 assert answer in ("1", "4", "'dict'") or answer.startswith("RuntimeError"), answer
-                assert not answer.startswith("RuntimeError") or "Make the iterator in the child process" in answer, answer
+                assert (
+                    not answer.startswith("RuntimeError")
+                    or "Make the iterator in the child process" in answer
+                ), answer
             # One that is made in the child works there.
             assert in_child(lambda: np.size(next(iter(datasets[sys.argv[1]])))) in ("1", "4")
     finally:
@@ -117,7 +123,9 @@ def test_an_iterator_that_no_thread_uses_goes_on_in_the_child():
         iterator = iter(datasets[name])
         next(iterator)
         state = iterator.state_dict()
-        assert in_child(lambda: np.asarray(next(iterator)).tolist()) == repr(np.asarray(next(iterator)).tolist()), name
+        assert in_child(lambda: np.asarray(next(iterator)).tolist()) == repr(
+            np.asarray(next(iterator)).tolist()
+        ), name
         resumed = iter(datasets[name])
         resumed.load_state_dict(state)
         next(resumed)
@@ -134,8 +142,20 @@ def test_a_child_forked_while_threads_read_a_file_reads_it(tmp_path, mode):
     np.save(path, x)
     rows = tfy.open(path, mode=mode)
     table = tfy.Dataset.range(4000).with_format("numpy").lookup(x)
-    dataset = tfy.Dataset.from_tensor_slices(rows).with_format("numpy").shuffle(seed=1).batch(50).prefetch(4)
-    blocks = tfy.Dataset.from_tensor_slices(rows).with_format("numpy").shuffle(640, seed=1, block=64).batch(50).prefetch(4)
+    dataset = (
+        tfy.Dataset.from_tensor_slices(rows)
+        .with_format("numpy")
+        .shuffle(seed=1)
+        .batch(50)
+        .prefetch(4)
+    )
+    blocks = (
+        tfy.Dataset.from_tensor_slices(rows)
+        .with_format("numpy")
+        .shuffle(640, seed=1, block=64)
+        .batch(50)
+        .prefetch(4)
+    )
     ended = threading.Event()
 
     def use():
@@ -155,7 +175,10 @@ def test_a_child_forked_while_threads_read_a_file_reads_it(tmp_path, mode):
         for turn in range(6):
             time.sleep(0.005)
             for made in (dataset, blocks):
-                assert in_child(lambda: sum(int(batch.astype(np.int64).sum()) for batch in made)) == expected
+                assert (
+                    in_child(lambda: sum(int(batch.astype(np.int64).sum()) for batch in made))
+                    == expected
+                )
             assert in_child(lambda: rows[17].numpy().tolist()) == repr(x[17].tolist())
             assert in_child(lambda: type(iter(table).state_dict()).__name__) == "'dict'"
     finally:
@@ -181,7 +204,11 @@ def test_a_function_that_uses_its_own_iterator_is_a_runtime_error(ahead, use):
 
     numbers = tfy.Dataset.range(4).with_format("numpy")
     mapped = numbers.map(own, output_signature=scalar)
-    for dataset in (mapped, numbers.filter(lambda x: own(x) >= 0), numbers.flat_map(lambda x: tfy.Dataset.range(own(x), 2))):
+    for dataset in (
+        mapped,
+        numbers.filter(lambda x: own(x) >= 0),
+        numbers.flat_map(lambda x: tfy.Dataset.range(own(x), 2)),
+    ):
         dataset = dataset if ahead == "None" else dataset.prefetch(int(ahead))
         made["iterator"] = iter(dataset)
         errors = []

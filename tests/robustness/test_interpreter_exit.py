@@ -24,6 +24,7 @@ def busy(n=40):
 class Finalized:  # a cycle, whose finalizer runs wherever garbage is collected
     def __init__(self):
         self.me = self
+
     def __del__(self):
         busy()
 
@@ -35,9 +36,11 @@ class Arrayed:
 class Lent:
     def __init__(self):
         self.array = np.arange(4.0)
+
     def __dlpack__(self, **options):
         busy()
         return self.array.__dlpack__(**options)
+
     def __dlpack_device__(self):
         busy()
         return self.array.__dlpack_device__()
@@ -57,10 +60,13 @@ class Slow:
     def __eq__(self, other):
         busy()
         return True
+
     __hash__ = None
+
     def __repr__(self):
         busy()
         return "slow"
+
     def __fspath__(self):
         busy()
         return "/nowhere/at/all.npy"
@@ -127,10 +133,15 @@ CALLS = {
     "iterate": lambda: list(numbers.take(20)),
     "map": lambda: list(numbers.take(20).map(mapped)),
     "filter": lambda: list(numbers.take(20).filter(lambda x: mapped(x) > 5)),
-    "generator": lambda: list(tfy.Dataset.from_generator(generated, tfy.int32 if hasattr(tfy, "int32") else "int32")
-        .with_format("numpy").take(9)),
+    "generator": lambda: list(
+        tfy.Dataset.from_generator(generated, tfy.int32 if hasattr(tfy, "int32") else "int32")
+        .with_format("numpy")
+        .take(9)
+    ),
     "reduce": lambda: numbers.take(9).reduce(np.int64(0), lambda a, b: a + mapped(b)),
-    "groups": lambda: list(numbers.take(9).group_by_window(lambda x: mapped(x) % 2, lambda k, w: w.batch(2), 2)),
+    "groups": lambda: list(
+        numbers.take(9).group_by_window(lambda x: mapped(x) % 2, lambda k, w: w.batch(2), 2)
+    ),
     "windows": lambda: list(numbers.window(3).flat_map(lambda w: w.batch(3)).take(3)),
     "prefetched": lambda: list(numbers.map(mapped).prefetch(4).take(30)),
     "repr_dataset": lambda: (repr(numbers.batch(2)), numbers.element_spec, len(numbers)),

@@ -126,11 +126,16 @@ def test_ctrl_c_while_another_thread_computes_loses_nothing():
         INTERRUPT
         + """
 go_on = threading.Event()
+
 def waits(x):
     if x == 2:
         go_on.wait(60)
     return x
-for dataset in (few.map(waits, output_signature=scalar).prefetch(2), stream.filter(lambda x: waits(x) >= 0).prefetch(2)):
+
+for dataset in (
+    few.map(waits, output_signature=scalar).prefetch(2),
+    stream.filter(lambda x: waits(x) >= 0).prefetch(2),
+):
     go_on.clear()
     iterator = iter(dataset)
     assert [int(next(iterator)) for _ in range(2)] == [0, 1]

@@ -105,12 +105,19 @@ def test_a_process_in_a_small_group_streams_every_row_once(group, large, mode):
             dataset = dataset.shuffle(seed=7).take(len(rows) // 4)
         if order == "in blocks":
             dataset = dataset.shuffle(2048, seed=7, block=64)
-        dataset = dataset.batch(256).prefetch(100).with_format("numpy").with_options(tfy.Options(memory_limit=48 << 20))
+        dataset = (
+            dataset.batch(256)
+            .prefetch(100)
+            .with_format("numpy")
+            .with_options(tfy.Options(memory_limit=48 << 20))
+        )
         seen = np.zeros(len(rows), np.int64)
         for batch in dataset:
             assert (batch == batch[:, :1]).all()
             np.add.at(seen, batch[:, 0], 1)
-        assert seen.sum() == len(rows) // (4 if order == "shuffled" else 1) and seen.max() == 1, order
+        assert seen.sum() == len(rows) // (4 if order == "shuffled" else 1) and seen.max() == 1, (
+            order
+        )
     print("done")
     """
     assert run_python(INSIDE + code, str(group), str(large), mode, timeout=300).split() == ["done"]
@@ -122,14 +129,30 @@ def test_a_process_in_a_small_group_saves_and_converts(group, large, mode, tmp_p
     target = Path(sys.argv[4])
     tfy.save(target, rows)
     copy = tfy.open(target, mode="read")
-    assert copy.shape == rows.shape and all((copy[at].numpy() == at).all() for at in range(0, len(rows), 997))
+    assert copy.shape == rows.shape and all(
+        (copy[at].numpy() == at).all() for at in range(0, len(rows), 997)
+    )
     target.unlink()
     if Path(sys.argv[5]).exists():
-        command = [sys.argv[5], "convert", str(path), str(target), "--dtype", "uint32", "--memory-limit", "16M", "--quiet", "--mode", mode]
+        command = [
+            sys.argv[5],
+            "convert",
+            str(path),
+            str(target),
+            "--dtype",
+            "uint32",
+            "--memory-limit",
+            "16M",
+            "--quiet",
+            "--mode",
+            mode,
+        ]
         subprocess.run(command, check=True)
         converted = tfy.open(target, mode="read")
         assert converted.dtype == np.uint32
-        assert converted.shape == rows.shape and all((converted[at].numpy() == at).all() for at in range(0, len(rows), 997))
+        assert converted.shape == rows.shape and all(
+            (converted[at].numpy() == at).all() for at in range(0, len(rows), 997)
+        )
         target.unlink()
     print("done")
     """

@@ -31,7 +31,11 @@ LIMITED = """
     import tensorferry as tfy
 
     path, allowed, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    status = dict(
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":" in line
+    )
     used = int(status["VmData"].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + allowed, used + allowed))
     try:
@@ -106,8 +110,16 @@ MEASURED = """
     if sys.argv[4] != "in order":
         dataset = dataset.shuffle(int(sys.argv[4]), seed=7, block=64)
     # Far more is asked to be read ahead than the limit allows.
-    dataset = dataset.batch(256).prefetch(1 << 20).with_format("numpy").with_options(tfy.Options(memory_limit=limit))
-    sum(len(batch) for batch in tfy.Dataset.from_tensor_slices(rows[:4].numpy()).with_format("numpy"))  # set-up is not counted
+    dataset = (
+        dataset.batch(256)
+        .prefetch(1 << 20)
+        .with_format("numpy")
+        .with_options(tfy.Options(memory_limit=limit))
+    )
+    sum(
+        len(batch)
+        for batch in tfy.Dataset.from_tensor_slices(rows[:4].numpy()).with_format("numpy")
+    )  # set-up is not counted
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     seen = np.zeros(len(rows), bool)

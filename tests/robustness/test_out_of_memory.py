@@ -26,8 +26,15 @@ LIMITED = """
     scalar = tfy.TensorSpec((), "int64")
 
     def limit(kind, more):
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        field, which = {"as": ("VmSize", resource.RLIMIT_AS), "data": ("VmData", resource.RLIMIT_DATA)}[kind]
+        status = dict(
+            line.split(":", 1)
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if ":" in line
+        )
+        field, which = {
+            "as": ("VmSize", resource.RLIMIT_AS),
+            "data": ("VmData", resource.RLIMIT_DATA),
+        }[kind]
         used = int(status[field].split()[0]) * 1024
         resource.setrlimit(which, (used + more, used + more))
 """
@@ -36,7 +43,12 @@ ENDLESS = """
     numbers = tfy.Dataset.range(10**12).with_format("numpy")
     stream = numbers.filter(lambda x: True)
     again = tfy.Dataset.range(10**9).repeat().with_format("numpy")
-    rows = tfy.Dataset.from_tensor_slices(np.zeros((4, MIB), np.uint8)).repeat().with_format("numpy").filter(lambda x: True)
+    rows = (
+        tfy.Dataset.from_tensor_slices(np.zeros((4, MIB), np.uint8))
+        .repeat()
+        .with_format("numpy")
+        .filter(lambda x: True)
+    )
     # One more than there is room for.
     plans = {
         "shuffle": lambda: stream.shuffle(10**9),
@@ -52,9 +64,16 @@ ENDLESS = """
         "batch rows": lambda: rows.batch(10**9),
         "rebatch": lambda: stream.batch(2).rebatch(10**9),
         "rebatch rows": lambda: rows.batch(2).rebatch(10**9),
-        "tokens": lambda: tfy.Dataset.token_windows(np.arange(10**6), 8).with_format("numpy").repeat().batch(10**9),
+        "tokens": lambda: (
+            tfy.Dataset.token_windows(np.arange(10**6), 8)
+            .with_format("numpy")
+            .repeat()
+            .batch(10**9)
+        ),
         "sample": lambda: tfy.Dataset.sample_from_datasets([stream.shuffle(10**9), stream], seed=1),
-        "choose": lambda: tfy.Dataset.choose_from_datasets([stream.shuffle(10**9), stream], numbers.map(lambda x: x % 2)),
+        "choose": lambda: tfy.Dataset.choose_from_datasets(
+            [stream.shuffle(10**9), stream], numbers.map(lambda x: x % 2)
+        ),
         "padded": lambda: stream.padded_batch(10**9),
         "padded rows": lambda: rows.padded_batch(10**9),
         "one_hot": lambda: numbers.one_hot(2**31),
@@ -106,7 +125,9 @@ def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
         found = error
     del dataset, kept, iterator
     # There is memory again.
-    assert [int(batch.sum()) for batch in tfy.Dataset.range(100_000).with_format("numpy").batch(50_000)] == [1249975000, 3749975000]
+    assert [
+        int(batch.sum()) for batch in tfy.Dataset.range(100_000).with_format("numpy").batch(50_000)
+    ] == [1249975000, 3749975000]
     print("caught", type(found).__mro__[-5:][0].__name__)
     """
     assert run_python(LIMITED + ENDLESS + code, name, kind, timeout=200).split()[0] == "caught"
@@ -116,15 +137,27 @@ def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
 @pytest.mark.parametrize("what", ["shuffle", "shuffle numbers", "window", "group"])
 def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
     code = """
-    rows = tfy.Dataset.from_tensor_slices((np.arange(40 * MIB) % 251).astype(np.uint8).reshape(40, MIB)).with_format("numpy")
-    stream = rows.enumerate().map(lambda i, row: row, output_signature=tfy.TensorSpec((MIB,), "uint8")).filter(lambda row: True)
+    rows = tfy.Dataset.from_tensor_slices(
+        (np.arange(40 * MIB) % 251).astype(np.uint8).reshape(40, MIB)
+    ).with_format("numpy")
+    stream = (
+        rows.enumerate()
+        .map(lambda i, row: row, output_signature=tfy.TensorSpec((MIB,), "uint8"))
+        .filter(lambda row: True)
+    )
     plan = {
         "shuffle": lambda: stream.shuffle(40, seed=1),
-        "shuffle numbers": lambda: tfy.Dataset.range(10**8).with_format("numpy").repeat().shuffle(4 * MIB, seed=1),
-        "unique": lambda: stream.map(lambda row: row, output_signature=tfy.TensorSpec((MIB,), "uint8")).unique(),
+        "shuffle numbers": lambda: (
+            tfy.Dataset.range(10**8).with_format("numpy").repeat().shuffle(4 * MIB, seed=1)
+        ),
+        "unique": lambda: stream.map(
+            lambda row: row, output_signature=tfy.TensorSpec((MIB,), "uint8")
+        ).unique(),
         "window": lambda: stream.window(40, shift=1).flat_map(lambda window: window),
         "prefetch": lambda: stream.prefetch(40),
-        "group": lambda: stream.group_by_window(lambda row: 0, lambda key, window: window, 50).repeat(2),
+        "group": lambda: stream.group_by_window(
+            lambda row: 0, lambda key, window: window, 50
+        ).repeat(2),
     }[sys.argv[1]]()
     iterator = iter(plan)
     first = [np.array(next(iterator)) for _ in range(2)]
@@ -135,14 +168,23 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
         print("caught")
     before = len(first)
     second = next(iterator)  # and the iteration goes on
-    resource.setrlimit({"as": resource.RLIMIT_AS, "data": resource.RLIMIT_DATA}[sys.argv[2]], (-1, -1))
+    resource.setrlimit(
+        {"as": resource.RLIMIT_AS, "data": resource.RLIMIT_DATA}[sys.argv[2]], (-1, -1)
+    )
     print(len(iterator.state_dict()["data"]) > MIB)
     """
     code = code.replace("limit(sys.argv[2], 20 * MIB)", "soft(sys.argv[2], 20 * MIB)")
     soft = """
     def soft(kind, more):
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-        field, which = {"as": ("VmSize", resource.RLIMIT_AS), "data": ("VmData", resource.RLIMIT_DATA)}[kind]
+        status = dict(
+            line.split(":", 1)
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if ":" in line
+        )
+        field, which = {
+            "as": ("VmSize", resource.RLIMIT_AS),
+            "data": ("VmData", resource.RLIMIT_DATA),
+        }[kind]
         resource.setrlimit(which, (int(status[field].split()[0]) * 1024 + more, -1))
     """
     assert run_python(LIMITED + soft + code, what, kind).split() == ["caught", "True"]
@@ -184,7 +226,8 @@ def test_a_list_for_which_there_is_no_memory_is_a_memory_error(which):
     value = {LISTS[which]}
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
-    doors = tfy.tensor, lambda x: tfy.tensor(x, "int64"), tfy.smallest_dtype, tfy.Dataset.from_tensors
+    to_int64 = lambda x: tfy.tensor(x, "int64")
+    doors = tfy.tensor, to_int64, tfy.smallest_dtype, tfy.Dataset.from_tensors
     for door in doors if {which!r} != "masked" else doors[:2]:
         try:
             door(value)
@@ -198,7 +241,11 @@ def test_a_list_for_which_there_is_no_memory_is_a_memory_error(which):
 
 def test_no_memory_while_a_state_is_loaded_is_no_damage():
     code = """
-    rows = tfy.Dataset.from_tensor_slices(np.zeros((60, MIB), np.uint8)).with_format("numpy").filter(lambda row: True)
+    rows = (
+        tfy.Dataset.from_tensor_slices(np.zeros((60, MIB), np.uint8))
+        .with_format("numpy")
+        .filter(lambda row: True)
+    )
     iterator = iter(rows.shuffle(60, seed=1))
     next(iterator)
     state = iterator.state_dict()
@@ -239,7 +286,9 @@ def test_files_larger_than_memory_are_read_by_the_batch(tmp_path, mode):
         next(iter(tfy.Dataset.from_tensors(tokens).with_format("numpy")))
     except MemoryError:
         print("caught")
-    part = tfy.Dataset.from_tensors({"a": tokens.part(0, 10) if hasattr(tokens, "part") else tokens}).with_format("numpy")
+    part = tfy.Dataset.from_tensors(
+        {"a": tokens.part(0, 10) if hasattr(tokens, "part") else tokens}
+    ).with_format("numpy")
     """
     assert run_python(LIMITED + code, str(path), mode).split() == ["caught"]
 
@@ -341,7 +390,13 @@ def test_a_shuffle_in_blocks_holds_no_more_than_it_may_by_default(tmp_path, mode
     code = """
     path, mode = sys.argv[1:]
     rows = tfy.open(path, mode=mode)
-    dataset = tfy.Dataset.from_tensor_slices(rows).shuffle(seed=1, block=4096).batch(64).with_format("numpy").prefetch(2)
+    dataset = (
+        tfy.Dataset.from_tensor_slices(rows)
+        .shuffle(seed=1, block=4096)
+        .batch(64)
+        .with_format("numpy")
+        .prefetch(2)
+    )
     assert "group=4" in str(dataset._plan), dataset._plan
     limit("data", 420 * MIB)
     iterator = iter(dataset)
@@ -528,7 +583,9 @@ def test_one_hot_of_a_huge_depth_can_be_interrupted():
 
     # As large as the machine allows, and as slow as its memory.
     depth = 2**28
-    iterator = iter(tfy.Dataset.range(4).repeat().with_format("numpy").one_hot(depth, "uint8").batch(4))
+    iterator = iter(
+        tfy.Dataset.range(4).repeat().with_format("numpy").one_hot(depth, "uint8").batch(4)
+    )
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     try:

@@ -82,7 +82,8 @@ class Chain:
 
     def __repr__(self) -> str:
         def call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-            return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+            keywords = [f"{key}={value!r}" for key, value in kwargs.items()]
+            return f"{name}({', '.join([*map(repr, args), *keywords])})"
 
         return "D." + ".".join(call(*one) for one in self.calls)
 

@@ -253,7 +253,10 @@ def test_what_tensorflow_drops_while_python_runs_for_us_is_released_without_the_
     def left_behind():
         for plan in (numbers, tfy.Dataset.range(7, 9).with_format("numpy").prefetch(4)):
             cycle = Cycle()
-            cycle.itself, cycle.real = cycle, plan.map(function, output_signature=number).to_tf_data()
+            cycle.itself, cycle.real = (
+                cycle,
+                plan.map(function, output_signature=number).to_tf_data(),
+            )
             cycle.iterator = iter(cycle.real.ignore_errors())
             next(cycle.iterator)
 
@@ -263,7 +266,10 @@ def test_what_tensorflow_drops_while_python_runs_for_us_is_released_without_the_
 
     gc.disable()
     left_behind()
-    print([int(x) for x in numbers.map(collects, output_signature=number)], tfy._internal.live_handles())
+    print(
+        [int(x) for x in numbers.map(collects, output_signature=number)],
+        tfy._internal.live_handles(),
+    )
     """
     assert run_python(GIVEN_UP + textwrap.dedent(script)) == "[0, 1, 2] 0\n"
 
@@ -272,7 +278,12 @@ def test_a_function_may_read_a_dataset_inside_tensorflow_that_calls_functions() 
     # TensorFlow gives the GIL up, and computes the element in the thread that asks.
     script = """
     real = numbers.map(function, output_signature=number).batch(3).to_tf_data()
-    failing = tfy.Dataset.range(7, 8).with_format("numpy").map(function, output_signature=number).to_tf_data()
+    failing = (
+        tfy.Dataset.range(7, 8)
+        .with_format("numpy")
+        .map(function, output_signature=number)
+        .to_tf_data()
+    )
 
     def reads(x):
         try:

@@ -33,14 +33,22 @@ for name, plan in plans.items():
     dealt = strategy.experimental_distribute_dataset(plan.to_tf_data())
     gc.collect()
     epochs = [[strategy.experimental_local_results(batch) for batch in dealt] for _ in range(2)]
-    seen[name] = [[[part.numpy().tolist() for part in parts] for parts in batches] for batches in epochs]
+    seen[name] = [
+        [[part.numpy().tolist() for part in parts] for parts in batches] for batches in epochs
+    ]
 print(json.dumps(seen))
 
 with strategy.scope():
     model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-data = tfy.Dataset.from_tensor_slices((np.ones((32, 3), np.float32), np.zeros((32, 1), np.float32))).shuffle(seed=1).batch(8)
-history = model.fit(data.to_tf_data(), validation_data=data.to_tf_data(), epochs=3, shuffle=False, verbose=0)
+data = (
+    tfy.Dataset.from_tensor_slices((np.ones((32, 3), np.float32), np.zeros((32, 1), np.float32)))
+    .shuffle(seed=1)
+    .batch(8)
+)
+history = model.fit(
+    data.to_tf_data(), validation_data=data.to_tf_data(), epochs=3, shuffle=False, verbose=0
+)
 print(json.dumps(history.history))
 """
 
@@ -66,17 +74,27 @@ numbers = lambda: tfy.Dataset.from_tensor_slices(np.arange(40)).shuffle(seed=1)
 def policy(policy):
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = policy
-    return strategy.experimental_distribute_dataset(numbers().batch(8).to_tf_data().with_options(options))
+    return strategy.experimental_distribute_dataset(
+        numbers().batch(8).to_tf_data().with_options(options)
+    )
 
 def shard(context):
-    return numbers().shard(context.num_input_pipelines, context.input_pipeline_id).batch(4).to_tf_data()
+    return (
+        numbers()
+        .shard(context.num_input_pipelines, context.input_pipeline_id)
+        .batch(4)
+        .to_tf_data()
+    )
 
 policies = tf.data.experimental.AutoShardPolicy
 made = {name: policy(getattr(policies, name)) for name in ("OFF", "DATA", "AUTO")}
 made["by hand"] = strategy.distribute_datasets_from_function(shard)
 gc.collect()
 parts = strategy.experimental_local_results
-seen = {name: [part.numpy().tolist() for batch in dealt for part in parts(batch)] for name, dealt in made.items()}
+seen = {
+    name: [part.numpy().tolist() for batch in dealt for part in parts(batch)]
+    for name, dealt in made.items()
+}
 try:
     policy(policies.FILE)
 except tf.errors.NotFoundError as error:

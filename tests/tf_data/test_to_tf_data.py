@@ -217,16 +217,21 @@ def test_batches_flow_while_another_thread_holds_the_gil() -> None:
     script = """
     import ctypes, os, sys
     import numpy as np, tensorflow as tf, tensorferry as tfy
+
     pipe = sys.argv[1]
     os.mkfifo(pipe)
     end = os.open(pipe, os.O_RDWR)
     array = np.arange(40_000).reshape(-1, 10)
 
     def write(i, batch):
-        with tf.control_dependencies([tf.cond(i == 99, lambda: tf.io.write_file(pipe, "x"), tf.no_op)]):
+        with tf.control_dependencies(
+            [tf.cond(i == 99, lambda: tf.io.write_file(pipe, "x"), tf.no_op)]
+        ):
             return tf.identity(batch)
 
-    real = tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).cast("float32").batch(32).to_tf_data()
+    real = (
+        tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).cast("float32").batch(32).to_tf_data()
+    )
     iterator = iter(real.enumerate().map(write).prefetch(200))
     first = next(iterator)
     assert ctypes.PyDLL(None).read(end, ctypes.create_string_buffer(1), 1) == 1

@@ -1,5 +1,5 @@
-"""Writes the .npy files in tests/support/data/npy with NumPy itself. Run it again only to add files: what
-stands there is pinned.
+"""Writes the .npy files in tests/support/data/npy with NumPy itself. Run it again only to add
+files: the existing ones are pinned.
 
 Element i (counted in row-major order) of every array is: for bool, whether i is a multiple of 3;
 for unsigned integers, i; for signed integers, i - 5; for floats, (i - 5) / 2; for complex numbers,
