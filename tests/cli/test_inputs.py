@@ -14,6 +14,7 @@ import pytest
 import safetensors
 import tensorferry as tfy
 
+from tests.support import cli
 from tests.support.arrays import same
 from tests.support.cli import COMMAND, names, refused, run
 
@@ -336,14 +337,6 @@ def test_what_is_no_array_is_said_to_be_left_out(tmp_path):
     assert done.stderr.startswith("tensorferry: warning: ")
 
 
-COMPLETE = """
-source <({command} completions bash)
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-_tensorferry tensorferry "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-
-
 @pytest.mark.parametrize("command", ["inspect", "check", "convert", "stream"])
 def test_a_tab_completes_files_and_a_dash_options(tmp_path, command):
     for name in ("digits.npy", "data 1.npy", "other.txt"):
@@ -351,14 +344,7 @@ def test_a_tab_completes_files_and_a_dash_options(tmp_path, command):
     (tmp_path / "folder").mkdir()
 
     def completed(*words):
-        done = subprocess.run(
-            ["bash", "-c", COMPLETE.format(command=COMMAND), "bash", "tensorferry", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
-        )
-        return sorted(done.stdout.splitlines())
+        return sorted(cli.completed(*words, cwd=tmp_path))
 
     assert completed(command, "") == ["data 1.npy", "digits.npy", "folder", "other.txt"]
     assert completed(command, "d") == ["data 1.npy", "digits.npy"]

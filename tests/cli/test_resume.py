@@ -132,19 +132,17 @@ def noted(folder):
     return None
 
 
+def conversion(folder, rows, *options):
+    """The arguments that convert `a.npy` to int16 in shards of so many rows."""
+    source, target = folder / "a.npy", folder / "out.npy"
+    return ["convert", source, target, "--dtype", "int16", "--shard-rows", str(rows), *options]
+
+
 def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(tmp_path):
     array = np.random.default_rng(0).integers(0, 100, (60_000, 8))
     np.save(tmp_path / "a.npy", array)
     expected = [array[start : start + 5000].astype(np.int16) for start in range(0, 60_000, 5000)]
-    arguments = [
-        "convert",
-        tmp_path / "a.npy",
-        tmp_path / "out.npy",
-        "--dtype",
-        "int16",
-        "--shard-rows",
-        "5000",
-    ]
+    arguments = conversion(tmp_path, 5000)
     paths = [tmp_path / f"out-{at:05}-of-00012.npy" for at in range(12)]
     takes = how_long(arguments)
     before, kills, kept = names(tmp_path), 0, 0
@@ -261,16 +259,7 @@ def interrupted(tmp_path, *options):
     array = np.arange(3000).reshape(1000, 3)
     array[700, 0] = 1 << 20
     np.save(tmp_path / "a.npy", array)
-    arguments = [
-        "convert",
-        tmp_path / "a.npy",
-        tmp_path / "out.npy",
-        "--dtype",
-        "int16",
-        "--shard-rows",
-        "400",
-        *options,
-    ]
+    arguments = conversion(tmp_path, 400, *options)
     refused(*arguments)
     assert len(shards(tmp_path)) == 1
     return arguments

@@ -17,16 +17,10 @@ from hypothesis.extra import numpy as npst
 from tensorferry import errors
 
 from tests.support.arrays import NAMES, np_dtype, same
+from tests.support.exact_numbers import FORMATS, PARTS
+from tests.support.exact_numbers import nearest as nearest_to
 
 CASTINGS = ["checked", "saturate", "wrap"]
-# Significant bits, exponents of the least normal and of the greatest number.
-FORMATS = {
-    "float16": (11, -14, 15),
-    "bfloat16": (8, -126, 127),
-    "float32": (24, -126, 127),
-    "float64": (53, -1022, 1023),
-}
-PART = {"complex64": "float32", "complex128": "float64"}
 
 
 class Misfit(Exception):
@@ -38,7 +32,7 @@ def kind(name: str) -> str:
         return "bool"
     if name in FORMATS:
         return "float"
-    return "complex" if name in PART else "integer"
+    return "complex" if name in PARTS else "integer"
 
 
 def is_defined(source: str, target: str, casting: str) -> bool:
@@ -51,28 +45,17 @@ def nearest(value, name: str) -> float:
     """A number rounded to the nearest of a float dtype, ties to even, in exact arithmetic."""
     if isinstance(value, float) and (value == 0 or not math.isfinite(value)):
         return value
-    precision, least, greatest = FORMATS[name]
-    exact = Fraction(value)
-    if exact == 0:
-        return 0.0
-    exponent = abs(exact.numerator).bit_length() - exact.denominator.bit_length()
-    if abs(exact) < Fraction(2) ** exponent:
-        exponent -= 1
-    quantum = Fraction(2) ** (max(exponent, least) - precision + 1)
-    rounded = round(exact / quantum) * quantum
-    if abs(rounded) >= Fraction(2) ** (greatest + 1):
-        return math.copysign(math.inf, exact)
-    return math.copysign(float(rounded), exact)
+    return nearest_to(Fraction(value), name)
 
 
 def cast(value, target: str, casting: str):
     """What the table in the documentation says that a value becomes."""
     if isinstance(value, complex):
         return complex(
-            cast(value.real, PART[target], casting), cast(value.imag, PART[target], casting)
+            cast(value.real, PARTS[target], casting), cast(value.imag, PARTS[target], casting)
         )
-    if target in PART:
-        return complex(cast(value, PART[target], casting), 0.0)
+    if target in PARTS:
+        return complex(cast(value, PARTS[target], casting), 0.0)
     if target == "bool":
         if casting == "checked" and value not in (0, 1):
             raise Misfit
@@ -204,7 +187,7 @@ def check(array: np.ndarray, target: str, casting: str) -> None:
         wide = np.array(
             expected,
             np.complex128
-            if target in PART
+            if target in PARTS
             else np.float64
             if target in FORMATS
             else np.dtype(target),

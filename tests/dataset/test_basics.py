@@ -20,16 +20,9 @@ import tensorflow as tf
 from tensorferry import errors
 
 from tests.support.arrays import NAMES, np_dtype
+from tests.support.dataset_checks import plain
 
 Point = collections.namedtuple("Point", ["x", "y"])
-
-
-def plain(dataset) -> list:
-    """The elements as nested lists."""
-    return [
-        tf.nest.map_structure(lambda leaf: leaf.tolist(), element)
-        for element in dataset.as_numpy_iterator()
-    ]
 
 
 STRUCTURES = {

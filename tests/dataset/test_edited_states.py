@@ -9,6 +9,8 @@ import pytest
 import tensorferry as tfy
 from tensorferry import errors
 
+from tests.support.dataset_checks import advanced, resumed
+
 
 def rows(n: int = 12):
     return tfy.Dataset.range(n).with_format("numpy")
@@ -38,19 +40,6 @@ STREAMED = {
 
 def listed(iterator) -> list:
     return [np.asarray(x).tolist() for x in itertools.islice(iterator, 40)]
-
-
-def advanced(dataset, steps: int):
-    iterator = dataset.as_numpy_iterator()
-    for _ in range(steps):
-        next(iterator)
-    return iterator
-
-
-def resumed(dataset, state):
-    iterator = dataset.as_numpy_iterator()
-    iterator.load_state_dict(state)
-    return iterator
 
 
 @pytest.mark.parametrize("name", INDEXED)

@@ -17,13 +17,13 @@ import typing
 import numpy as np
 import pytest
 import tensorferry as tfy
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorferry import errors
 
 from tests.support.arrays import NAMES, np_dtype, same
+from tests.support.dataset_checks import plain
 from tests.support.processes import run_python
 
 Point = collections.namedtuple("Point", ["x", "y"])
@@ -40,13 +40,6 @@ def slices(tensors):
 
 def load(path, **arguments):
     return tfy.Dataset.load(path, **arguments).with_format("numpy")
-
-
-def plain(dataset) -> list:
-    return [
-        tf.nest.map_structure(lambda leaf: np.asarray(leaf).tolist(), element)
-        for element in dataset.as_numpy_iterator()
-    ]
 
 
 def words(*lengths: int):

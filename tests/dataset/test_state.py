@@ -14,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorferry import errors
 
+from tests.support import dataset_checks
+from tests.support.dataset_checks import advanced
+
 SCALAR = tfy.TensorSpec((), "int64")
 
 
@@ -91,17 +94,8 @@ def values(iterator) -> list:
     return [np.asarray(x).tolist() for x in iterator]
 
 
-def advanced(dataset, steps: int):
-    iterator = iter(dataset)
-    for _ in range(steps):
-        next(iterator)
-    return iterator
-
-
 def resumed(dataset, state):
-    iterator = iter(dataset)
-    iterator.load_state_dict(json.loads(json.dumps(state)))
-    return iterator
+    return dataset_checks.resumed(dataset, json.loads(json.dumps(state)))
 
 
 def check_every_prefix(plan, most: int | None) -> None:

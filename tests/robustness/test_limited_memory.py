@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.arrays import numbered_file
-from tests.support.processes import run_python
+from tests.support.processes import LIMITED, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -24,20 +24,11 @@ def large(tmp_path_factory):
     path.unlink()
 
 
-LIMITED = """
-    import resource, sys
-    from pathlib import Path
-    import numpy as np
-    import tensorferry as tfy
-
+OPENED = (
+    LIMITED
+    + """
     path, allowed, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    status = dict(
-        line.split(":", 1)
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if ":" in line
-    )
-    used = int(status["VmData"].split()[0]) * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (used + allowed, used + allowed))
+    limit("data", allowed)
     try:
         np.zeros(2 * allowed, np.uint8)
         raise SystemExit("there is no limit")
@@ -46,6 +37,7 @@ LIMITED = """
     rows = tfy.open(path, mode=mode)
     assert rows.nbytes >= 8 * allowed
 """
+)
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
@@ -69,7 +61,7 @@ def test_a_stream_of_a_file_stays_within_the_memory_there_is(large, mode, order)
     print("done")
     """
     assert run_python(
-        LIMITED + code, str(large), str(ALLOWED), mode, order, timeout=300
+        OPENED + code, str(large), str(ALLOWED), mode, order, timeout=300
     ).split() == ["done"]
 
 
@@ -84,7 +76,7 @@ def test_a_file_is_written_anew_within_the_memory_there_is(large, mode, tmp_path
     print("done")
     """
     assert run_python(
-        LIMITED + code,
+        OPENED + code,
         str(large),
         str(ALLOWED),
         mode,

@@ -10,34 +10,11 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 
-from tests.support.processes import run_python
+from tests.support.processes import LIMITED, run_python
 
 tf = pytest.importorskip("tensorflow")
 
 SCALAR = tfy.TensorSpec((), "int64")
-
-LIMITED = """
-    import resource, sys
-    from pathlib import Path
-    import numpy as np
-    import tensorferry as tfy
-
-    MIB = 1 << 20
-    scalar = tfy.TensorSpec((), "int64")
-
-    def limit(kind, more):
-        status = dict(
-            line.split(":", 1)
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if ":" in line
-        )
-        field, which = {
-            "as": ("VmSize", resource.RLIMIT_AS),
-            "data": ("VmData", resource.RLIMIT_DATA),
-        }[kind]
-        used = int(status[field].split()[0]) * 1024
-        resource.setrlimit(which, (used + more, used + more))
-"""
 
 ENDLESS = """
     numbers = tfy.Dataset.range(10**12).with_format("numpy")
@@ -173,21 +150,8 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
     )
     print(len(iterator.state_dict()["data"]) > MIB)
     """
-    code = code.replace("limit(sys.argv[2], 20 * MIB)", "soft(sys.argv[2], 20 * MIB)")
-    soft = """
-    def soft(kind, more):
-        status = dict(
-            line.split(":", 1)
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if ":" in line
-        )
-        field, which = {
-            "as": ("VmSize", resource.RLIMIT_AS),
-            "data": ("VmData", resource.RLIMIT_DATA),
-        }[kind]
-        resource.setrlimit(which, (int(status[field].split()[0]) * 1024 + more, -1))
-    """
-    assert run_python(LIMITED + soft + code, what, kind).split() == ["caught", "True"]
+    code = code.replace("limit(sys.argv[2], 20 * MIB)", "limit(sys.argv[2], 20 * MIB, most=-1)")
+    assert run_python(LIMITED + code, what, kind).split() == ["caught", "True"]
 
 
 @pytest.mark.parametrize("kind", ["as", "data"])

@@ -38,6 +38,27 @@ def refused(*arguments, status=None, **options):
     return done.stderr
 
 
+COMPLETE = """
+source <({command} completions bash)
+complete -p tensorferry >/dev/null || exit 1
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_tensorferry tensorferry "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+def completed(*words, **options):
+    """What a TAB in bash completes the last of the words to."""
+    done = subprocess.run(
+        ["bash", "-c", COMPLETE.format(command=COMMAND), "bash", "tensorferry", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,
+    )
+    return done.stdout.splitlines()
+
+
 def limited(**limits):
     """A `preexec_fn` that sets limits of the process: `limited(AS=1 << 20)`."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import pickle
 
+import numpy as np
 import tensorferry as tfy
 
 
@@ -38,6 +39,31 @@ def assert_agree(tf, pipeline, *, cardinality: int | None = None) -> None:
             except TypeError:
                 continue
             raise AssertionError(f"{dataset} has a len()")
+
+
+def plain(dataset) -> list:
+    """The elements as nested lists."""
+    import tensorflow as tf
+
+    return [
+        tf.nest.map_structure(lambda leaf: np.asarray(leaf).tolist(), element)
+        for element in dataset.as_numpy_iterator()
+    ]
+
+
+def advanced(dataset, steps: int):
+    """An iterator after so many elements."""
+    iterator = dataset.as_numpy_iterator()
+    for _ in range(steps):
+        next(iterator)
+    return iterator
+
+
+def resumed(dataset, state):
+    """A new iterator at a state."""
+    iterator = dataset.as_numpy_iterator()
+    iterator.load_state_dict(state)
+    return iterator
 
 
 def assert_same_elements(a, b) -> None:

@@ -37,6 +37,30 @@ def settled(expected):
     return False
 """
 
+# `limit(kind, more)` lets the process take `more` bytes than it has, by address space or by data.
+LIMITED = """
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    import tensorferry as tfy
+
+    MIB = 1 << 20
+    scalar = tfy.TensorSpec((), "int64")
+
+    def limit(kind, more, most=None):
+        status = dict(
+            line.split(":", 1)
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if ":" in line
+        )
+        field, which = {
+            "as": ("VmSize", resource.RLIMIT_AS),
+            "data": ("VmData", resource.RLIMIT_DATA),
+        }[kind]
+        used = int(status[field].split()[0]) * 1024
+        resource.setrlimit(which, (used + more, used + more if most is None else most))
+"""
+
 
 def run_python(
     code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None
