@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from tests.support.pipeline_functions import Making, Named
 
+SCALAR = tfy.TensorSpec((), "int64")
+
+
 FAILED = "failed"
 
 
@@ -153,3 +156,76 @@ def test_a_generator_that_breaks_never_looks_as_if_it_had_ended(name) -> None:
     elements = shown(TRUNCATED[name](generated(tfy.Dataset)))
     assert elements.count(FAILED) == 1
     assert elements[-1] == FAILED
+
+
+def fails_at(*bad):
+    def function(x):
+        if int(x) in bad:
+            raise ValueError(f"no {int(x)}")
+        return x
+
+    return function
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "bad"),
+    [
+        ((2, 4), 3),
+        ((2, 4), 7),
+        ((2, 4, 1, True), 9),
+        ((4, None, 1, True), 9),
+        ((2, 3, 2), 1),
+        ((3, 2), 2),
+        ((1, 9), 9),
+    ],
+)
+def test_windows_fail_for_their_own_elements_as_in_tf_data(arguments, bad, stream):
+    size, shift, stride, drop = (
+        (*arguments, 1, False)[:4] if len(arguments) == 2 else (*arguments, False)[:4]
+    )
+
+    def refuse(x):
+        with tf.control_dependencies(
+            [tf.debugging.assert_none_equal(x, tf.constant(bad, tf.int64))]
+        ):
+            return tf.identity(x)
+
+    def found(dataset):
+        windows, errors, iterator = [], 0, iter(dataset)
+        while True:
+            try:
+                windows.append([int(x) for x in next(iterator)])
+            except StopIteration:
+                return windows, errors
+            except Exception:
+                errors += 1
+
+    theirs = (
+        tf.data.Dataset.range(10)
+        .map(refuse)
+        .window(size, shift, stride, drop)
+        .flat_map(lambda window: window.batch(10))
+    )
+    ours = tfy.Dataset.range(10).with_format("numpy").map(fails_at(bad), output_signature=SCALAR)
+    ours = ours.filter(lambda x: True) if stream else ours
+    windows, errors = found(ours.window(size, shift, stride, drop))
+    expected, failed = found(theirs)
+    assert windows == expected
+    assert (errors > 0) == (failed > 0)
+
+
+def test_an_error_that_ended_a_generator_is_told_although_no_window_holds_it():
+    def numbers():
+        yield from range(3)
+        raise ValueError("it is broken")
+
+    dataset = (
+        tfy.Dataset.from_generator(numbers, output_signature=SCALAR)
+        .with_format("numpy")
+        .window(1, shift=4)
+    )
+    iterator = iter(dataset)
+    assert [int(x) for x in next(iterator)] == [0]
+    with pytest.raises(ValueError, match="it is broken"):
+        next(iterator)

@@ -4,7 +4,6 @@ read, and ours are read by them."""
 from __future__ import annotations
 
 import io
-import pickle
 import struct
 import zipfile
 
@@ -15,37 +14,15 @@ import safetensors.numpy
 import tensorferry as tfy
 from tensorferry import errors
 
-from tests.support.arrays import NAMES, address, np_dtype, same
+from tests.support.arrays import NAMES, address, np_dtype, random_values, same
+from tests.support.stored import check, write_records
 
 MODES = ["map", "read"]
 SHAPES = [(5, 3, 2), (4,), (0, 3), ()]
 
 
-def values(name, shape=(5, 3), seed=0):
-    random = np.random.default_rng(seed)
-    if name == "bool":
-        return random.integers(0, 2, shape).astype(bool)
-    if "complex" in name:
-        return (random.normal(size=shape) + 1j * random.normal(size=shape)).astype(name)
-    if "float" in name:
-        return random.normal(size=shape).astype(np_dtype(name))
-    limits = np.iinfo(name)
-    return random.integers(limits.min, limits.max, shape, name, endpoint=True)
-
-
 def everything(names):
-    return {f"{name} {shape}": values(name, shape) for name in names for shape in SHAPES}
-
-
-def check(arrays, expected):
-    assert set(arrays) == set(expected)
-    assert len(arrays) == len(expected)
-    for name, value in expected.items():
-        assert name in arrays
-        same(np.asarray(arrays[name]), value)
-    for name, array in arrays.items():
-        same(np.asarray(array), expected[name])
-    arrays.verify()
+    return {f"{name} {shape}": random_values(name, shape) for name in names for shape in SHAPES}
 
 
 NUMPYS = [name for name in NAMES if name != "bfloat16"]
@@ -81,11 +58,11 @@ def test_archives_of_ours_are_read_by_numpy(tmp_path, compress):
 
 
 def test_stored_members_are_mapped_in_place_and_ours_reach_tensorflow_uncopied(tmp_path):
-    array = values("float32", (100, 16))
+    array = random_values("float32", (100, 16))
     np.savez(tmp_path / "a.npz", x=array)
     mapped = tfy.open(tmp_path / "a.npz", mode="map")["x"]
     same(mapped.numpy(), array)
-    tfy.save(tmp_path / "b.npz", {"some": values("int8", (3,)), "x": array})
+    tfy.save(tmp_path / "b.npz", {"some": random_values("int8", (3,)), "x": array})
     mapped = tfy.open(tmp_path / "b.npz", mode="map")["x"]
     assert address(mapped.numpy()) % 64 == 0
     assert address(tfy.convert_to_tensor(mapped)) == address(mapped.numpy())
@@ -136,8 +113,8 @@ def test_safetensors_files_of_ours_are_read_by_the_reference(tmp_path):
     for name, value in expected.items():
         assert loaded[name].dtype == value.dtype
         same(loaded[name], value)
-    tfy.save(tmp_path / "a.safetensors", {"c": values("complex64")})
-    same(tfy.open(tmp_path / "a.safetensors")["c"][:], values("complex64"))
+    tfy.save(tmp_path / "a.safetensors", {"c": random_values("complex64")})
+    same(tfy.open(tmp_path / "a.safetensors")["c"][:], random_values("complex64"))
 
 
 def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path):
@@ -161,194 +138,9 @@ def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path)
         arrays["a"]
 
 
-def write_records(tf, path, records):
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
-            writer.write(record)
-
-
-def example(tf, **features):
-    def feature(value):
-        if isinstance(value, bytes | list) and (
-            isinstance(value, bytes) or isinstance(value[0], bytes)
-        ):
-            return tf.train.Feature(
-                bytes_list=tf.train.BytesList(value=[value] if isinstance(value, bytes) else value)
-            )
-        if np.asarray(value).dtype.kind == "f":
-            return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(value)))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(value)))
-
-    made = tf.train.Features(feature={name: feature(value) for name, value in features.items()})
-    return tf.train.Example(features=made).SerializeToString()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_examples_that_tensorflow_wrote_are_arrays_by_name(tmp_path, tf, mode):
-    rows = 100
-    images, points, labels = (
-        values("uint8", (rows, 64)),
-        values("float32", (rows, 3)),
-        values("int64", (rows,)),
-    )
-    pairs = [[bytes([row, 1]), bytes([row, 2])] for row in range(rows)]
-    write_records(
-        tf,
-        tmp_path / "a.tfrecord",
-        [
-            example(tf, image=images[i].tobytes(), point=points[i], label=labels[i], pair=pairs[i])
-            for i in range(rows)
-        ],
-    )
-    arrays = tfy.open(tmp_path / "a.tfrecord", mode=mode)
-    expected = {"image": images, "point": points, "label": labels}
-    expected["pair"] = np.array([[list(one) for one in pair] for pair in pairs], np.uint8)
-    check(arrays, expected)
-    same(arrays["point"][[99, 0, 50]], points[[99, 0, 50]])
-    dataset = (
-        tfy.Dataset.from_files(tmp_path / "a.tfrecord", mode=mode).shuffle(rows, seed=1).batch(rows)
-    )
-    batch = next(iter(dataset.with_format("numpy")))
-    order = np.argsort(batch["label"])
-    for name, value in expected.items():
-        same(batch[name][order], value[np.argsort(labels)])
-
-
-def test_features_are_given_shape_and_dtype(tmp_path, tf):
-    rows = 20
-    images, weights, ids = (
-        values("uint8", (rows, 4, 4)),
-        values("float64", (rows, 3)),
-        values("int64", (rows, 6)),
-    )
-    write_records(
-        tf,
-        tmp_path / "a.tfrecord",
-        [
-            example(
-                tf, image=images[i].tobytes(), weights=weights[i].tobytes(), ids=ids[i], more=[1, 2]
-            )
-            for i in range(rows)
-        ],
-    )
-    features = {
-        "weights": tfy.TensorSpec((3,), "float64"),
-        "image": tf.TensorSpec((4, 4), tf.uint8),
-        "ids": tfy.TensorSpec((2, 3), "int64"),
-    }
-    expected = {"image": images, "weights": weights, "ids": ids.reshape(rows, 2, 3)}
-    for mode in MODES:
-        arrays = tfy.open(tmp_path / "a.tfrecord", mode=mode, features=features)
-        assert list(arrays) == list(features)
-        check(arrays, expected)
-        check(pickle.loads(pickle.dumps(arrays)), expected)
-        dataset = tfy.Dataset.from_files(
-            tmp_path / "a.tfrecord", mode=mode, features=features
-        ).with_format("numpy")
-        same(next(iter(dataset.batch(rows)))["weights"], weights)
-    for name, spec, said in [
-        (
-            "image",
-            tfy.TensorSpec((4, 5), "uint8"),
-            'feature "image" is no uint8\\[4, 5\\]: the first record has 1 value of length 16',
-        ),
-        ("image", tfy.TensorSpec((None,), "uint8"), "is no"),
-        ("ids", tfy.TensorSpec((6,), "int32"), "6 values in its int64_list"),
-        ("ids", tfy.TensorSpec((5,), "int64"), "is no"),
-        ("other", tfy.TensorSpec((5,), "int64"), 'no feature "other"'),
-    ]:
-        with pytest.raises(errors.ValueError, match=said):
-            tfy.open(tmp_path / "a.tfrecord", features={name: spec})
-    np.save(tmp_path / "a.npy", ids)
-    with pytest.raises(errors.ValueError, match="npy files hold no features"):
-        tfy.open(tmp_path / "a.npy", features=features)
-
-
-def test_examples_of_ours_are_parsed_by_tensorflow(tmp_path, tf):
-    rows = 50
-    written = {
-        "image": values("uint8", (rows, 4, 5)),
-        "label": values("int32", (rows,)),
-        "ids": values("int64", (rows, 7)),
-        "wide": values("float16", (rows, 2)),
-        "flag": values("bool", (rows,)),
-        "point": values("float32", (rows, 3)),
-    }
-    tfy.save(tmp_path / "a.tfrecord", written)
-    features = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-        "ids": tf.io.FixedLenFeature([7], tf.int64),
-        "wide": tf.io.FixedLenFeature([2], tf.float32),
-        "flag": tf.io.FixedLenFeature([], tf.int64),
-        "point": tf.io.FixedLenFeature([3], tf.float32),
-    }
-    records = list(tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord")))
-    assert len(records) == rows
-    for at, record in enumerate(records):
-        parsed = tf.io.parse_single_example(record, features)
-        same(
-            tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), (4, 5)).numpy(),
-            written["image"][at],
-        )
-        for name, wide in [
-            ("label", "int64"),
-            ("ids", "int64"),
-            ("wide", "float32"),
-            ("flag", "int64"),
-            ("point", "float32"),
-        ]:
-            same(parsed[name].numpy(), written[name][at].astype(wide))
-
-
-def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
-    rows = values("uint8", (200, 33))
-    write_records(tf, tmp_path / "a.tfrecord", [row.tobytes() for row in rows])
-    for mode in MODES:
-        array = tfy.open(tmp_path / "a.tfrecord", mode=mode)
-        same(np.asarray(array), rows)
-        same(array[[5, 199, 5]], rows[[5, 199, 5]])
-    tfy.save(tmp_path / "b.tfrecord", rows)
-    assert [record.numpy() for record in tf.data.TFRecordDataset(str(tmp_path / "b.tfrecord"))] == [
-        row.tobytes() for row in rows
-    ]
-    write_records(tf, tmp_path / "examples.tfrecord", [example(tf, x=[1, 2])] * 3)
-    assert tfy.open(tmp_path / "examples.tfrecord", "tfrecord_bytes").shape[0] == 3
-
-
-def test_records_that_are_not_alike_are_named(tmp_path, tf):
-    path = tmp_path / "a.tfrecord"
-    write_records(tf, path, [b"abc", b"abcd"])
-    with pytest.raises(errors.ValueError, match=r"record 1 has 4"):
-        tfy.open(path)
-    for other, said in [
-        (
-            {"x": [1, 2, 3], "y": 1.0},
-            "3 values, where the first record has 2 values in its int64_list",
-        ),
-        (
-            {"x": [1.0, 2.0], "y": 1.0},
-            "float_list, where the first record has 2 values in its int64_list",
-        ),
-        ({"y": 1.0}, "is missing"),
-    ]:
-        write_records(tf, path, [example(tf, x=[1, 2], y=1.0), example(tf, **other)])
-        arrays = tfy.open(path)
-        same(arrays["y"][:], np.ones(2, np.float32))
-        same(arrays["x"][0], np.array([1, 2]))
-        with pytest.raises(
-            errors.FileFormatError, match=rf'a\.tfrecord.*record 1: feature "x".*{said}'
-        ):
-            arrays["x"][:]
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        writer.write(b"abc")
-    with pytest.raises(errors.FileFormatError, match="compressed"):
-        tfy.open(path)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_raw_files_are_what_they_are_said_to_be(tmp_path, name):
-    array = values(name, (6, 4))
+    array = random_values(name, (6, 4))
     array.tofile(tmp_path / "a.bin")
     for mode in MODES:
         for shape, expected in [
@@ -410,7 +202,7 @@ def test_raw_files_that_do_not_come_out_even_are_refused(tmp_path):
     ],
 )
 def test_one_format_becomes_another(tmp_path, source, target):
-    expected = {"x": values("float32", (100, 3)), "y": values("int64", (100,))}
+    expected = {"x": random_values("float32", (100, 3)), "y": random_values("int64", (100,))}
     tfy.save(tmp_path / f"a{source}", expected)
     tfy.save(tmp_path / f"b{target}", tfy.open(tmp_path / f"a{source}", mode="read"))
     check(tfy.open(tmp_path / f"b{target}"), expected)
@@ -418,7 +210,7 @@ def test_one_format_becomes_another(tmp_path, source, target):
 
 def test_shards_of_named_arrays(tmp_path):
     parts = [
-        {"x": values("float32", (rows, 2), rows), "y": values("int64", (rows,), rows)}
+        {"x": random_values("float32", (rows, 2), rows), "y": random_values("int64", (rows,), rows)}
         for rows in (3, 1, 5)
     ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in "xy"}
@@ -431,9 +223,12 @@ def test_shards_of_named_arrays(tmp_path):
         for number, part in zip((1, 2, 10), parts, strict=True):
             tfy.save(tmp_path / f"part-{number}.{extension}", part, **options)
         check(tfy.open(tmp_path / f"part-*.{extension}"), whole)
-    tfy.save(tmp_path / "a-1.safetensors", {"a": values("int8")})
-    tfy.save(tmp_path / "a-2.safetensors", {"b": values("int16")})
-    check(tfy.open(tmp_path / "a-*.safetensors"), {"a": values("int8"), "b": values("int16")})
+    tfy.save(tmp_path / "a-1.safetensors", {"a": random_values("int8")})
+    tfy.save(tmp_path / "a-2.safetensors", {"b": random_values("int16")})
+    check(
+        tfy.open(tmp_path / "a-*.safetensors"),
+        {"a": random_values("int8"), "b": random_values("int16")},
+    )
 
 
 def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path):
@@ -443,13 +238,13 @@ def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path):
         ("a.npy", {"x": np.arange(3)}, {}),
         ("a.xyz", np.arange(3), {}),
         ("a.npz", {"x": np.array(["text"])}, {}),
-        ("a.npz", {"x": values("bfloat16")}, {}),
+        ("a.npz", {"x": random_values("bfloat16")}, {}),
         ("a.npz", {5: np.arange(3)}, {}),
-        ("a.safetensors", {"x": values("complex128")}, {}),
+        ("a.safetensors", {"x": random_values("complex128")}, {}),
         ("a.safetensors", {"__metadata__": np.arange(3)}, {}),
         ("a.safetensors", {"x": np.arange(3)}, {"compress": True}),
         ("a.npy", np.arange(3), {"compress": True}),
-        ("a.tfrecord", {"x": values("float64")}, {}),
+        ("a.tfrecord", {"x": random_values("float64")}, {}),
         ("a.tfrecord", {"x": np.array([2**63], np.uint64)}, {}),
         ("a.tfrecord", {"x": np.arange(3), "y": np.arange(4)}, {}),
         ("a.tfrecord", {}, {}),
@@ -547,7 +342,7 @@ def test_hostile_files_are_refused_naming_file_and_place(tmp_path, which):
 
 
 def test_damaged_bytes_are_a_checksum_error_with_its_place(tmp_path, tf):
-    rows = values("uint8", (100, 20))
+    rows = random_values("uint8", (100, 20))
     write_records(tf, tmp_path / "a.tfrecord", [row.tobytes() for row in rows])
     content = bytearray((tmp_path / "a.tfrecord").read_bytes())
     content[36 * 50 + 12 + 7] ^= 4

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import tensorferry as tfy
 
-from tests.support.processes import program
+from tests.support.processes import program, run_python
+
+SCALAR = tfy.TensorSpec((), "int64")
+
 
 INTERRUPT = """
 inside = threading.Event()
@@ -199,3 +203,48 @@ except Enough:
 assert len(handled) == 3
 """
     )
+
+
+@pytest.mark.parametrize("ahead", [None, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_interrupts_a_function_comes_out_of_next(ahead, error):
+    def interrupted(x):
+        if int(x) == 1:
+            raise error("by the function")
+        return x
+
+    numbers = tfy.Dataset.range(3).with_format("numpy")
+    for dataset in (
+        numbers.map(interrupted, output_signature=SCALAR),
+        numbers.filter(lambda x: interrupted(x) >= 0),
+        numbers.flat_map(
+            lambda x: tfy.Dataset.from_tensors(interrupted(x)), output_signature=SCALAR
+        ),
+    ):
+        dataset = dataset if ahead is None else dataset.prefetch(ahead)
+        iterator = iter(dataset)
+        assert next(iterator) == 0
+        with pytest.raises(error, match="by the function"):
+            next(iterator)
+
+
+def test_one_hot_of_a_huge_depth_can_be_interrupted():
+    code = """
+    import signal, sys, threading, time, os
+    import numpy as np
+    import tensorferry as tfy
+
+    # As large as the machine allows, and as slow as its memory.
+    depth = 2**28
+    iterator = iter(
+        tfy.Dataset.range(4).repeat().with_format("numpy").one_hot(depth, "uint8").batch(4)
+    )
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    try:
+        while True:
+            next(iterator)
+    except KeyboardInterrupt:
+        print("interrupted")
+    """
+    assert run_python(code).split() == ["interrupted"]

@@ -85,3 +85,16 @@ def numbered_file(path, rows: int, width: int):
         ]
     file.flush()
     return path
+
+
+def random_values(name: str, shape=(5, 3), seed: int = 0) -> np.ndarray:
+    """Values of a dtype, over all of its range where it has integers."""
+    random = np.random.default_rng(seed)
+    if name == "bool":
+        return random.integers(0, 2, shape).astype(bool)
+    if "complex" in name:
+        return (random.normal(size=shape) + 1j * random.normal(size=shape)).astype(name)
+    if "float" in name:
+        return random.normal(size=shape).astype(np_dtype(name))
+    limits = np.iinfo(name)
+    return random.integers(limits.min, limits.max, shape, name, endpoint=True)

@@ -79,3 +79,21 @@ def prefix(found: Read, expected: Read) -> bool:
     return len(lengths) == 1 and equal(
         found, {name: expected[name][: min(lengths)] for name in found}
     )
+
+
+def check(arrays, expected) -> None:
+    """Several opened arrays hold what is expected, looked up by name and in order."""
+    assert set(arrays) == set(expected)
+    assert len(arrays) == len(expected)
+    for name, value in expected.items():
+        assert name in arrays
+        same(np.asarray(arrays[name]), value)
+    for name, array in arrays.items():
+        same(np.asarray(array), expected[name])
+    arrays.verify()
+
+
+def write_records(tf, path, records):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
