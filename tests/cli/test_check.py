@@ -1,4 +1,4 @@
-"""`tensorferry check` finds what is damaged, and says what it cannot find."""
+"""`tensorferry check`: the damage it finds, and the damage it reports that it cannot find."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checked(*paths) -> tuple[int, list[str]]:
 
 @pytest.fixture
 def files(tmp_path, tf) -> dict[str, str]:
-    """A whole file of each format, by others' writers."""
+    """An undamaged file of each format, written by the reference implementations."""
     array = np.arange(4000, dtype=np.int32).reshape(-1, 4)
     np.save(tmp_path / "a.npy", array)
     np.savez(tmp_path / "stored.npz", x=array, words=np.array(["a", "bc"]))
@@ -37,7 +37,7 @@ def files(tmp_path, tf) -> dict[str, str]:
     return {path.name: str(path) for path in sorted(tmp_path.iterdir())}
 
 
-def test_whole_files_are_ok_and_what_cannot_be_verified_is_said(files) -> None:
+def test_undamaged_files_are_ok_and_unverifiable_parts_are_reported(files) -> None:
     status, lines = checked(*files.values())
     assert status == 0
     for path, line in zip(files.values(), lines, strict=True):
@@ -58,8 +58,7 @@ def test_a_flipped_bit_is_found_wherever_there_is_a_checksum(files, tmp_path) ->
     rng = np.random.default_rng(0)
     for name in ("stored.npz", "deflated.npz", "a.tfrecord"):
         whole = Path(files[name]).read_bytes()
-        # What is after the last member of an archive is its directory, some fields of which nobody
-        # reads.
+        # After the last member comes the archive's directory, some fields of which are never read.
         end = len(whole) if name.endswith("tfrecord") else whole.index(b"PK\x01\x02")
         for at in rng.integers(0, end, 60):
             if not name.endswith("tfrecord") and not any(
@@ -77,7 +76,7 @@ def test_a_flipped_bit_is_found_wherever_there_is_a_checksum(files, tmp_path) ->
 
 
 def contents(path: str) -> list[tuple[int, int]]:
-    """Where the bytes of an archive's members lie."""
+    """The positions of the bytes of an archive's members."""
     import zipfile
 
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
@@ -90,7 +89,7 @@ def contents(path: str) -> list[tuple[int, int]]:
         return places
 
 
-def test_every_truncated_file_is_found_and_the_others_are_checked_nevertheless(
+def test_every_truncated_file_is_found_and_the_other_files_are_still_checked(
     files, tmp_path
 ) -> None:
     rng = np.random.default_rng(1)
@@ -126,7 +125,7 @@ def test_the_offset_of_the_damage_is_named(files, tmp_path) -> None:
     assert f"at byte {start - 12}: record 50 " in line
 
 
-def test_bytes_after_an_array_are_told_of(tmp_path) -> None:
+def test_bytes_after_an_array_are_reported(tmp_path) -> None:
     np.save(tmp_path / "a.npy", np.arange(3))
     with open(tmp_path / "a.npy", "ab") as file:
         file.write(b"12345")
@@ -147,7 +146,7 @@ def test_a_missing_file_is_not_a_damaged_one(files, tmp_path) -> None:
     assert checked(tmp_path / "pipe.npy")[0] == 3
 
 
-def test_what_tensors_do_not_share_is_not_called_damaged(tmp_path) -> None:
+def test_dtypes_that_tensors_lack_are_not_reported_as_damage(tmp_path) -> None:
     np.save(tmp_path / "words.npy", np.array(["a", "bc"]))
     status, (line,) = checked(tmp_path / "words.npy")
     assert status == 1
@@ -155,7 +154,7 @@ def test_what_tensors_do_not_share_is_not_called_damaged(tmp_path) -> None:
     assert "<U2" in line
 
 
-def test_raw_files_are_checked_against_what_they_should_hold(tmp_path) -> None:
+def test_raw_files_are_checked_against_the_given_shape(tmp_path) -> None:
     np.arange(12, dtype=np.int32).tofile(tmp_path / "r.bin")
     assert (
         "ok: raw"

@@ -1,4 +1,4 @@
-"""`tensorferry convert`: what it writes, what it refuses, and what it takes of the machine."""
+"""`tensorferry convert`: its output, its refusals and its progress bar."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ TARGETS = ["npy", "npz", "deflated.npz", "safetensors", "bin", "tfrecord", "tfre
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_format_becomes_every_other(tmp_path, tf, source, target):
+def test_every_format_converts_to_every_other(tmp_path, tf, source, target):
     array = np.random.default_rng(0).integers(0, 1 << 30, (37, 5))
     path = write(tf, tmp_path / f"a.{source}", source, array)
     options = ["--raw-dtype", "int64", "--raw-shape", "-1,5"] if source == "bin" else []
@@ -107,7 +107,7 @@ def test_every_format_becomes_every_other(tmp_path, tf, source, target):
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_values_are_those_that_the_library_converts_to(tmp_path, seed):
+def test_values_equal_those_that_the_library_converts(tmp_path, seed):
     random = np.random.default_rng(seed)
     source, target = (
         str(random.choice([name for name in NAMES if name != "bfloat16"])) for _ in range(2)
@@ -189,7 +189,7 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
 
 
 @pytest.mark.parametrize("format", ["npy", "npz", "safetensors", "bin", "tfrecord"])
-def test_shards_are_joined_and_cut_anew(tmp_path, tf, format):
+def test_shards_are_joined_and_split_again(tmp_path, tf, format):
     parts = [
         np.arange(i * 100, i * 100 + n * 3).reshape(n, 3)
         for i, n in ((1, 4), (2, 0), (3, 6), (10, 1))
@@ -235,7 +235,7 @@ def test_shards_of_several_arrays_have_the_same_rows_of_each(tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--mode", "read"], ["--shard-rows", "100"]])
-def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options):
+def test_the_first_misfit_is_named_and_no_file_is_written(tmp_path, options):
     array = np.zeros((1000, 4), np.int64)
     array[700, 3], array[999, 0] = 1 << 40, -1
     np.save(tmp_path / "p-1.npy", array[:400])
@@ -250,7 +250,7 @@ def test_the_first_misfit_is_named_and_nothing_takes_the_name(tmp_path, options)
     assert "--casting saturate" in said
     assert not out.exists()
     if "--shard-rows" in options:
-        # What is finished stays, to be gone on with once the sources are right: nothing else does.
+        # Finished shards stay, so that `--resume` can use them. Nothing else stays.
         assert len(shards(tmp_path)) == 7
         said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options)
         assert "had finished 7 files" in said
@@ -308,15 +308,15 @@ def test_misfits_are_counted_in_all_files_and_arrays(tmp_path):
     assert second.startswith("tensorferry: error: b: ")
 
 
-def test_ctrl_c_while_misfits_are_counted_says_the_first(tmp_path):
+def test_ctrl_c_while_misfits_are_counted_reports_the_first(tmp_path):
     array = np.lib.format.open_memmap(
         tmp_path / "a.npy", "w+", np.int64, (1 << 30,)
-    )  # 8 GiB that take no room on the disk
+    )  # 8 GiB, sparse
     array[0] = 1 << 40
     array.flush()
     options = ["--dtype", "int8", "--memory-limit", "64K", "--mode", "read", "--quiet"]
     process = start("convert", tmp_path / "a.npy", tmp_path / "o.npy", *options)
-    # The value that does not fit is in the first 64 KiB: whoever reads on counts.
+    # The misfit is in the first 64 KiB: any later read is counting.
     until(lambda: read_by(process) > 32 << 20, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
@@ -325,7 +325,7 @@ def test_ctrl_c_while_misfits_are_counted_says_the_first(tmp_path):
     assert names(tmp_path) == ["a.npy"]
 
 
-def test_what_is_there_is_replaced_only_by_force_and_may_be_the_source(tmp_path):
+def test_existing_files_are_replaced_only_with_force_even_the_source(tmp_path):
     array = np.arange(1000)
     np.save(tmp_path / "a.npy", array)
     for options in [[], ["--resume"]]:
@@ -377,7 +377,7 @@ def test_what_is_there_is_replaced_only_by_force_and_may_be_the_source(tmp_path)
     assert len(shards(tmp_path, "s-*")) == 4
 
 
-def test_what_cannot_be_is_refused_in_words(tmp_path):
+def test_impossible_requests_are_refused_with_an_explanation(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(3))
     np.save(tmp_path / "c.npy", np.ones(3, complex))
     convert = ["convert", tmp_path / "a.npy"]
@@ -395,10 +395,10 @@ def test_what_cannot_be_is_refused_in_words(tmp_path):
     assert names(tmp_path) == ["a.npy", "c.npy"]
 
 
-# ---- what is shown
+# ---- progress
 
 
-def test_nothing_is_shown_when_it_is_to_be_quiet_or_nobody_listens(tmp_path):
+def test_no_bar_is_shown_with_quiet_or_without_a_terminal(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(1000))
     done = run("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--quiet")
     assert (done.stdout, done.stderr) == ("", "")

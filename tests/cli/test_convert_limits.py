@@ -1,4 +1,4 @@
-"""`tensorferry convert` at the limits of memory, disk space and damaged sources."""
+"""`tensorferry convert` with damaged sources, little memory and full disks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.cli import (
 
 
 @pytest.mark.parametrize("mode", ["map", "read"])
-def test_a_truncated_source_is_an_error_and_no_file(tmp_path, mode):
+def test_a_truncated_source_is_an_error_without_output(tmp_path, mode):
     np.save(tmp_path / "a.npy", np.arange(1000))
     os.truncate(tmp_path / "a.npy", 4000)
     assert "a.npy: npy: truncated" in refused(
@@ -33,11 +33,11 @@ def test_a_truncated_source_is_an_error_and_no_file(tmp_path, mode):
     assert names(tmp_path) == ["a.npy", "c.npz"]
 
 
-# ---- the limits of the machine
+# ---- memory and disk space
 
 
 @pytest.mark.parametrize("options", [[], ["--shard-rows", "100000"], ["--mode", "read"]])
-def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, options):
+def test_a_file_eight_times_larger_than_the_memory_limit(tmp_path, options):
     memory = 96 << 20
     source = sparse(tmp_path / "a.npy", (memory * 8 // 800, 100), np.int64)
     with open(source, "r+b") as file:
@@ -59,15 +59,15 @@ def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, options):
 
 
 @pytest.mark.parametrize("options", [["--compress"], ["--shard-rows", "20000"], []])
-def test_what_converting_takes_of_memory_is_bounded(tmp_path, options):
-    memory = 24 << 20  # of the process, its threads' stacks included
+def test_memory_of_a_conversion_is_bounded(tmp_path, options):
+    memory = 24 << 20  # for the process and its threads' stacks
     source = sparse(tmp_path / "a.npy", (memory * 8 // 1024, 128), np.int64)
     options = [*options, "--memory-limit", "8M", "--mode", "read", "--dtype", "int8"]
     run("convert", source, tmp_path / "out.npz", *options, preexec_fn=limited(DATA=memory))
 
 
 @pytest.mark.parametrize("options", [[], ["--shard-rows", "20000"]])
-def test_a_compressed_member_eight_times_larger_than_the_process_may_be(tmp_path, options):
+def test_a_compressed_member_eight_times_larger_than_the_memory_limit(tmp_path, options):
     memory = 24 << 20
     array = np.arange(memory, dtype=np.int64).reshape(-1, 128) // 1000
     np.savez_compressed(tmp_path / "a.npz", other=np.arange(3), x=array)
@@ -91,7 +91,7 @@ def test_rows_larger_than_the_memory_limit_are_refused(tmp_path):
     run("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--memory-limit", "80M")
 
 
-def test_a_full_disk_is_an_error_that_leaves_source_and_old_target(tmp_path):
+def test_a_full_disk_is_an_error_that_keeps_source_and_old_target(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(100_000))
     for name, options in [
         ("o.npy", []),
@@ -129,7 +129,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
-def test_no_space_left_is_said_and_shards_that_fit_are_kept(tmp_path, small_disk):
+def test_a_full_disk_is_reported_and_finished_shards_are_kept(tmp_path, small_disk):
     array = np.arange(200_000)
     np.save(tmp_path / "a.npy", array)
     said = refused("convert", tmp_path / "a.npy", small_disk / "o.npy", status=3)

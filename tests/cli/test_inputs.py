@@ -1,5 +1,6 @@
-"""What people and other programs hand to the command: names of dtypes, patterns, --json, a TAB, and
-files in the places of its own."""
+"""Input to the command: dtype names, patterns, --json, TAB completion, and files that already exist
+under the names of its temporary files.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def source(tmp_path):
 
 @pytest.mark.parametrize("place", JOURNALS)
 @pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe", "folder", "socket"])
-def test_what_has_the_name_of_a_file_of_its_own_is_left_alone(tmp_path, source, place, kind):
+def test_files_named_like_its_temporary_files_are_left_alone(tmp_path, source, place, kind):
     name, options, out = JOURNALS[place]
     folder, dear = tmp_path / "out", tmp_path / "dear.txt"
     folder.mkdir()
@@ -84,14 +85,14 @@ def test_what_has_the_name_of_a_file_of_its_own_is_left_alone(tmp_path, source, 
 
 
 @pytest.mark.parametrize("place", [place for place in JOURNALS if "partial" not in place])
-def test_a_file_that_is_no_journal_is_neither_emptied_nor_removed(tmp_path, source, place):
+def test_a_file_that_is_not_a_journal_is_neither_emptied_nor_removed(tmp_path, source, place):
     name, options, out = JOURNALS[place]
     (tmp_path / name).write_text("dear\nto somebody\n")
     assert "is none" in refused("convert", source, tmp_path / out, *options, status=2)
     assert (tmp_path / name).read_text() == "dear\nto somebody\n"
 
 
-def test_a_pipe_does_not_keep_a_signal_out(tmp_path, source):
+def test_a_pipe_does_not_block_a_signal(tmp_path, source):
     os.mkfifo(tmp_path / "pipe.npy")
     for arguments in (
         ["inspect", tmp_path / "pipe.npy"],
@@ -139,7 +140,7 @@ def test_leftovers_that_are_links_are_left_alone(tmp_path, source):
         ("int64", "int64"),
     ],
 )
-def test_dtypes_have_numpys_names(tmp_path, said, dtype):
+def test_dtypes_have_the_names_of_numpy(tmp_path, said, dtype):
     np.save(tmp_path / "a.npy", np.array([0, 1, 1, 0], np.int8))
     run("convert", tmp_path / "a.npy", tmp_path / "b.npy", "--dtype", said)
     same(np.load(tmp_path / "b.npy"), np.array([0, 1, 1, 0]).astype(dtype))
@@ -150,7 +151,7 @@ def test_dtypes_have_numpys_names(tmp_path, said, dtype):
         same(np.load(tmp_path / "d.npy"), np.load(tmp_path / "b.npy"))
 
 
-def test_what_is_no_dtype_is_told_with_those_that_are(tmp_path, source):
+def test_an_unknown_dtype_is_refused_with_the_known_ones(tmp_path, source):
     for said in ("int4", "i3", "U4", "O", "float128", "", "string"):
         assert "int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", said, status=2)
     assert "Say int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2)
@@ -213,7 +214,7 @@ def test_check_takes_patterns_and_several_files(tmp_path):
     assert done.returncode == 3
 
 
-def test_check_says_as_json_what_it_found(tmp_path):
+def test_check_reports_its_findings_as_json(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(3))
     (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
     np.savez(tmp_path / "c.npz", x=np.arange(3))
@@ -250,7 +251,7 @@ def test_check_says_as_json_what_it_found(tmp_path):
     assert "truncated" in b["error"]["message"]
 
 
-def test_convert_says_as_json_what_it_wrote_and_what_went_wrong(tmp_path, source):
+def test_convert_reports_output_and_errors_as_json(tmp_path, source):
     said = json.loads(run("convert", "--json", source, tmp_path / "b.npz", "--dtype", "i2").stdout)
     assert said["error"] is None
     assert said["files"] == [str(tmp_path / "b.npz")]
@@ -290,7 +291,7 @@ def test_convert_says_as_json_what_it_wrote_and_what_went_wrong(tmp_path, source
 def test_arrays_survive_a_round_trip_by_records(tmp_path, shape, dtype):
     array = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
     if shape == (6,) and dtype == "uint8":
-        dtype = "int64"  # numbers of Examples, as the page says
+        dtype = "int64"  # numbers of Examples, as documented
     np.save(tmp_path / "a.npy", array)
     for options in ([], ["--name", "image"]):
         run("convert", tmp_path / "a.npy", tmp_path / "b.tfrecord", "--force", *options)
@@ -304,7 +305,7 @@ def test_arrays_survive_a_round_trip_by_records(tmp_path, shape, dtype):
     assert tfy.open(tmp_path / "d.tfrecord").shape == (3, 8)
 
 
-def test_metadata_are_kept_or_said_to_be_left_out(tmp_path):
+def test_metadata_is_kept_or_reported_as_left_out(tmp_path):
     tfy.save(tmp_path / "a.safetensors", {"x": np.arange(9)}, metadata={"step": "1"})
     for options in ([], ["--resume"], ["--shard-rows", "9"]):
         done = run(
@@ -326,7 +327,7 @@ def test_metadata_are_kept_or_said_to_be_left_out(tmp_path):
     assert "metadata (step)" in done.stderr
 
 
-def test_what_is_no_array_is_said_to_be_left_out(tmp_path):
+def test_members_that_are_not_arrays_are_reported_as_left_out(tmp_path):
     import zipfile
 
     np.savez(tmp_path / "a.npz", x=np.arange(3))

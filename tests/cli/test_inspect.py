@@ -1,4 +1,4 @@
-"""`tensorferry inspect` says what NumPy says."""
+"""`tensorferry inspect` agrees with NumPy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def values(name: str, rng: np.random.Generator, shape) -> np.ndarray:
 
 
 def agrees(said: dict, array: np.ndarray) -> None:
-    """What was said of an array is what NumPy says."""
+    """The report on an array equals NumPy's statistics."""
     assert said["dtype"] == array.dtype.newbyteorder("=").name
     assert said["shape"] == list(array.shape)
     assert (said["count"], said["bytes"]) == (array.size, array.nbytes)
@@ -60,7 +60,7 @@ def agrees(said: dict, array: np.ndarray) -> None:
         assert found["max"] == pytest.approx(numbers.max())
         assert complex(*found["mean"]) == pytest.approx(finite.mean(), abs=1e-9)
         return
-    # Exactly, also beyond 2^53.
+    # Exact, also beyond 2^53.
     assert (found["min"], found["max"]) == (numbers.min().item(), numbers.max().item())
     exact = (
         math.fsum(map(float, numbers.ravel()))
@@ -74,7 +74,7 @@ def agrees(said: dict, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "bfloat16"])
-def test_every_dtype_in_every_order_is_what_numpy_says(name, tmp_path) -> None:
+def test_every_dtype_in_every_order_agrees_with_numpy(name, tmp_path) -> None:
     rng = np.random.default_rng(7)
     array = values(name, rng, (40, 7))
     layouts = {
@@ -141,7 +141,7 @@ def test_records_of_tensorflow_are_inspected(tf, tmp_path) -> None:
     assert (said["y"]["order"], said["y"]["byte_order"]) == (None, None)
 
 
-def test_features_that_are_read_together_are_each_what_they_are(tmp_path) -> None:
+def test_features_that_are_read_together_are_reported_separately(tmp_path) -> None:
     rng = np.random.default_rng(7)
     x = rng.normal(size=(30_000, 40)).astype(np.float32)  # some chunks
     x[5, 3], x[29_999, 39] = np.nan, np.inf
@@ -159,7 +159,7 @@ def test_features_that_are_read_together_are_each_what_they_are(tmp_path) -> Non
         assert inspected(tmp_path / "t.tfrecord", "--array", name) == [said[name]]
 
 
-def test_a_feature_that_is_damaged_keeps_no_other_from_being_looked_at(tf, tmp_path) -> None:
+def test_a_damaged_feature_does_not_hide_the_others(tf, tmp_path) -> None:
     path = str(tmp_path / "t.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
         for i in range(20):
@@ -180,7 +180,7 @@ def test_a_feature_that_is_damaged_keeps_no_other_from_being_looked_at(tf, tmp_p
     assert "record 15" in done.stderr
 
 
-def test_raw_files_are_what_they_are_said_to_be(tmp_path) -> None:
+def test_raw_files_have_the_given_dtype_and_shape(tmp_path) -> None:
     array = np.arange(-6, 18, dtype=">i4").reshape(-1, 3)
     (tmp_path / "r.bin").write_bytes(b"head" + array.tobytes())
     (said,) = inspected(
@@ -232,7 +232,7 @@ def test_the_ends_of_a_dtype_are_exact(dtype, tmp_path) -> None:
         assert (said["values"]["nan"], said["values"]["positive_infinity"]) == (1, 2)
         assert said["values"]["max"] == info.max
         return
-    # The sum of the greatest and the least float is exact; all else is lost in it.
+    # The sum of the greatest and the least float is exact; smaller terms vanish in it.
     low, high = said["values"]["min"], said["values"]["max"]
     assert (low, high) == (info.min, info.max)
     assert sum(said["histogram"]["counts"]) == np.isfinite(array).sum()
@@ -246,19 +246,19 @@ def test_the_ends_of_a_dtype_are_exact(dtype, tmp_path) -> None:
         fill=st.nothing(),
     )
 )
-def test_any_values_are_what_numpy_says(array, tmp_path_factory) -> None:
+def test_any_values_agree_with_numpy(array, tmp_path_factory) -> None:
     (said,) = inspected(*saved(tmp_path_factory.mktemp("any"), "a", array), "--bins", 5)
     assert len(said["histogram"]["counts"]) <= 5
     finite = array[np.isfinite(array)].astype(np.float64)
     with np.errstate(over="ignore"):
         overflows = not np.isfinite(finite.sum()) or not np.isfinite(np.abs(finite).sum())
     if overflows:
-        # A sum that is not finite has no mean in JSON.
+        # JSON has no mean for a sum that is not finite.
         said["values"]["mean"] = None
         assert sum(said["histogram"]["counts"]) == finite.size
     else:
         agrees(said, array)
-    # What the smallest dtype is said to hold, it holds.
+    # The reported smallest dtype holds every value.
     if array.size:
         smallest = np.dtype(said["smallest_dtype"])
         assert smallest.itemsize <= array.itemsize
@@ -299,7 +299,7 @@ def test_the_smallest_dtype_is_the_smallest(array, expected, tmp_path) -> None:
     )
 
 
-def test_many_chunks_are_the_same_as_one_and_the_same_each_time(tmp_path) -> None:
+def test_many_chunks_give_the_same_report_as_one(tmp_path) -> None:
     rng = np.random.default_rng(5)
     array = rng.normal(size=(3_000_000,)) * np.repeat(10.0 ** np.arange(-3, 3), 500_000)
     array[123_456] = np.nan
@@ -314,11 +314,11 @@ def test_many_chunks_are_the_same_as_one_and_the_same_each_time(tmp_path) -> Non
     assert (said["values"]["min"], said["values"]["max"]) == (finite.min(), finite.max())
     assert said["values"]["mean"] == pytest.approx(math.fsum(finite) / finite.size, rel=1e-9)
     counts, _ = np.histogram(finite, said["histogram"]["edges"])
-    # NumPy's last interval is closed, and nothing lies there.
+    # NumPy's last interval is closed; no value lies on its end.
     assert counts.tolist() == said["histogram"]["counts"]
 
 
-def test_what_is_printed_fits_and_is_plain_where_it_is_no_terminal(tmp_path) -> None:
+def test_output_fits_and_is_plain_without_a_terminal(tmp_path) -> None:
     path = saved(tmp_path, "x", np.random.default_rng(0).normal(size=(1000,)))
     out = run("inspect", *path).stdout
     assert out.isascii()
@@ -327,7 +327,7 @@ def test_what_is_printed_fits_and_is_plain_where_it_is_no_terminal(tmp_path) -> 
     assert "###" in out
 
 
-def test_on_a_terminal_bars_are_blocks_as_wide_as_it_is(tmp_path) -> None:
+def test_bars_fill_the_width_of_a_terminal(tmp_path) -> None:
     import fcntl
     import pty
     import struct
@@ -356,7 +356,7 @@ def test_on_a_terminal_bars_are_blocks_as_wide_as_it_is(tmp_path) -> None:
     assert max(len(line) for line in lines if "█" in line) == 59
 
 
-def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path) -> None:
+def test_an_unreadable_file_does_not_hide_the_others(tmp_path) -> None:
     good = saved(tmp_path, "good", np.arange(3))
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00")
     done = subprocess.run(
@@ -374,7 +374,7 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_others(tmp_path) -> None
     assert refused("inspect", tmp_path / "none.npy", status=3).count("\n") == 1
 
 
-def test_a_file_without_arrays_is_said_to_have_none(tmp_path) -> None:
+def test_a_file_without_arrays_is_reported(tmp_path) -> None:
     np.savez(tmp_path / "empty.npz")
     assert (
         run("inspect", tmp_path / "empty.npz").stdout
@@ -383,7 +383,7 @@ def test_a_file_without_arrays_is_said_to_have_none(tmp_path) -> None:
     assert inspected(tmp_path / "empty.npz") == []
 
 
-def test_a_name_that_one_file_lacks_does_not_hide_the_others(tmp_path) -> None:
+def test_a_name_missing_in_one_file_does_not_hide_the_others(tmp_path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3), y=np.arange(4))
     files = [*saved(tmp_path, "b", np.arange(3)), tmp_path / "a.npz", tmp_path / "a.npz"]
     done = subprocess.run(
@@ -411,7 +411,7 @@ def test_arrays_of_foreign_dtypes_do_not_hide_the_others(tmp_path) -> None:
     assert "<U1" in done.stderr
 
 
-def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path) -> None:
+def test_names_in_a_file_cannot_control_the_terminal(tmp_path) -> None:
     safetensors.numpy.save_file({"a\x1b[2J\n": np.arange(3)}, tmp_path / "a.safetensors")
     assert "a.safetensors: a\\u{1b}[2J\\n" in run("inspect", tmp_path / "a.safetensors").stdout
     assert "\x1b" not in refused("inspect", tmp_path / "a.safetensors", "--array", "\x1b[2J")
@@ -452,7 +452,7 @@ def test_a_full_disk_under_stdout_is_an_error(tmp_path) -> None:
     assert done.stderr.startswith("tensorferry: error: stdout: ")
 
 
-def test_a_file_larger_than_what_the_process_may_use(tmp_path) -> None:
+def test_a_file_larger_than_the_memory_limit(tmp_path) -> None:
     import resource
 
     path = tmp_path / "large.npy"
@@ -469,7 +469,7 @@ def test_a_file_larger_than_what_the_process_may_use(tmp_path) -> None:
     assert said["values"]["mean"] == 200 / (1 << 29)
 
 
-def test_completions_and_help_are_there() -> None:
+def test_completions_and_help_exist() -> None:
     for shell in ("bash", "zsh", "fish", "powershell", "elvish"):
         assert "inspect" in run("completions", shell).stdout
     assert (

@@ -57,7 +57,7 @@ def test_the_report_has_the_numbers_of_columns_and_rows(tmp_path) -> None:
     ],
     ids=lambda value: str(getattr(value, "shape", value)),
 )
-def test_rows_that_look_like_images_are_drawn(array, count, tmp_path, tf) -> None:
+def test_rows_shaped_like_images_are_drawn(array, count, tmp_path, tf) -> None:
     parsed = page(tmp_path, *saved(tmp_path, "images", array))
     pictures = drawn(parsed, tf)
     assert len(pictures) == count
@@ -76,7 +76,7 @@ def drawn(parsed: Page, tf) -> list[np.ndarray]:
     ]
 
 
-def test_images_are_as_bright_as_can_be_seen(tmp_path, tf) -> None:
+def test_images_use_the_full_brightness_range(tmp_path, tf) -> None:
     digits = np.random.default_rng(0).integers(0, 17, (5, 8, 8))
     parsed = page(tmp_path, *saved(tmp_path, "digits", digits))
     assert "0 is black, 16 is white" in parsed.text
@@ -89,7 +89,7 @@ def test_images_are_as_bright_as_can_be_seen(tmp_path, tf) -> None:
     ), "channels first"
 
 
-def test_a_lone_image_is_drawn_whole(tmp_path, tf) -> None:
+def test_a_single_image_is_drawn_whole(tmp_path, tf) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (600, 300, 3)).astype(">i2")
     parsed = page(tmp_path, *saved(tmp_path, "photo", photo))
     (picture,) = drawn(parsed, tf)
@@ -97,8 +97,8 @@ def test_a_lone_image_is_drawn_whole(tmp_path, tf) -> None:
     assert "one pixel of 3 by 3 is drawn" in parsed.text
 
 
-def test_the_counts_of_the_report_are_those_of_numpy(tmp_path) -> None:
-    # Quarters: what edges are rounded by when they are written moves none across.
+def test_the_counts_of_the_report_agree_with_numpy(tmp_path) -> None:
+    # Quarters: the rounding of printed edges moves none of them across an edge.
     values = np.floor(np.random.default_rng(3).exponential(size=5000) * 4) / 4
     run("inspect", *saved(tmp_path, "x", values), "--report", tmp_path / "x.html")
     table = (tmp_path / "x.html").read_text().split("Counts in numbers")[1].split("</table>")[0]
@@ -139,7 +139,7 @@ def test_a_signal_is_drawn_in_its_order(tmp_path, dtype) -> None:
     )
 
 
-def test_of_a_long_signal_one_value_of_many_is_drawn(tmp_path) -> None:
+def test_a_long_signal_is_drawn_by_a_sample(tmp_path) -> None:
     signal = np.arange(3 << 20, dtype=np.float64)
     parsed = page(tmp_path, *saved(tmp_path, "x", signal))
     assert "Values in order, one of each 6,554" in parsed.text
@@ -149,7 +149,7 @@ def test_of_a_long_signal_one_value_of_many_is_drawn(tmp_path) -> None:
         assert "Values in order" not in page(tmp_path, *saved(tmp_path, "y", other)).text
 
 
-def test_a_report_of_many_arrays_does_not_grow_without_end(tmp_path) -> None:
+def test_a_report_of_many_arrays_is_bounded(tmp_path) -> None:
     rng = np.random.default_rng(4)
     images = {
         f"{'n' * 300}{at}": rng.integers(0, 256, (32, 200, 250), np.uint8) for at in range(20)
@@ -162,7 +162,7 @@ def test_a_report_of_many_arrays_does_not_grow_without_end(tmp_path) -> None:
     assert all(name[-30:] in parsed.text for name in images), "all are in the overview"
 
 
-def test_a_report_replaces_neither_data_nor_a_report_when_it_fails(tmp_path) -> None:
+def test_a_failing_report_replaces_neither_data_nor_a_report(tmp_path) -> None:
     path = saved(tmp_path, "x", np.arange(3))
     assert "has to end in .html" in refused("inspect", *path, "--report", *path, status=2)
     np.save(tmp_path / "y", np.arange(3))

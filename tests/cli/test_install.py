@@ -1,4 +1,4 @@
-"""The command that the package installs is the Rust one, in a Python process."""
+"""The command that the package installs: the Rust one, in a Python process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = Path(sys.executable).with_name("tensorferry")
 
 
 def commands() -> list[list[str]]:
-    """Every way in that there is here."""
+    """Every installed way to start the command."""
     return [MODULE, *([[str(SCRIPT)]] if SCRIPT.exists() else [])]
 
 
@@ -33,7 +33,7 @@ def test_the_entry_point_is_the_function_that_runs_it() -> None:
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: Path(command[-1]).name)
-def test_it_says_and_returns_what_the_binary_does(command, tmp_path) -> None:
+def test_output_and_exit_status_are_those_of_the_binary(command, tmp_path) -> None:
     np.save(tmp_path / "good.npy", np.arange(12))
     (tmp_path / "bad.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:-1])
     for arguments in (
@@ -63,7 +63,7 @@ def test_it_says_and_returns_what_the_binary_does(command, tmp_path) -> None:
     "command", [*commands(), [COMMAND]], ids=lambda command: Path(command[-1]).name
 )
 def test_ctrl_c_ends_it_quietly(command, tmp_path) -> None:
-    # A sparse file: it takes a while to read, and no room.
+    # A sparse file: slow to read, and small on the disk.
     with open(tmp_path / "large.bin", "wb") as file:
         file.truncate(64 << 30)
     process = subprocess.Popen(
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_it_quietly(command, tmp_path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    # Until it waits for signals, in whatever way it does.
+    # Until it handles signals.
     while b"signals" not in b"".join(
         name.read_bytes() for name in Path(f"/proc/{process.pid}/task").glob("*/comm")
     ):

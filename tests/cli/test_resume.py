@@ -1,4 +1,4 @@
-"""`tensorferry convert`, interrupted at any time: what it leaves, and how it goes on."""
+"""`tensorferry convert`, interrupted at any time: the files it leaves, and how it resumes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.cli import names, refused, run, shards, sparse, start, until
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("options", [[], ["--compress"]])
-def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
-    source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)  # 8 GiB: it does not end before
+def test_a_signal_ends_it_without_leftovers(tmp_path, signal_, options):
+    source = sparse(tmp_path / "a.npy", (1 << 23, 128), np.int64)  # 8 GiB: slow enough
     out = tmp_path / "out.npz"
     np.savez(out, x=np.arange(3))
     process = start("convert", source, out, "--dtype", "int8", "--force", *options)
@@ -36,7 +36,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, signal_, options):
     assert np.load(out).files == ["x"]
 
 
-def test_signals_that_are_ignored_stay_so(tmp_path):
+def test_ignored_signals_stay_ignored(tmp_path):
     source = sparse(tmp_path / "a.npy", (1 << 19, 128), np.int64)
 
     def as_nohup():
@@ -50,7 +50,7 @@ def test_signals_that_are_ignored_stay_so(tmp_path):
     assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (1 << 19, 128)
 
 
-def test_a_lost_terminal_leaves_what_resume_goes_on_with(tmp_path):
+def test_a_lost_terminal_leaves_a_resumable_conversion(tmp_path):
     source = sparse(tmp_path / "a.npy", (3 << 21, 64), np.int32)
     arguments = ["convert", source, tmp_path / "out.npy", "--dtype", "int8", "--resume"]
     process = start(*arguments)
@@ -63,7 +63,7 @@ def test_a_lost_terminal_leaves_what_resume_goes_on_with(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
-def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, faults, format):
+def test_a_conversion_killed_after_its_end_resumes_as_finished(tmp_path, faults, format):
     array = np.random.default_rng(0).integers(0, 100, (50_000, 8))
     np.save(tmp_path / "a.npy", array)
     out = tmp_path / f"out.{format}"
@@ -80,7 +80,7 @@ def test_killed_when_all_was_done_resuming_finds_it_finished(tmp_path, faults, f
     assert "is there already" in refused(*arguments)
 
 
-def test_what_took_the_name_since_is_not_taken_for_finished(tmp_path, faults):
+def test_a_file_that_took_the_name_is_not_taken_for_finished(tmp_path, faults):
     np.save(tmp_path / "a.npy", np.arange(50_000))
     out = tmp_path / "out.npy"
     arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int32", "--resume"]
@@ -97,7 +97,7 @@ def killed_before_the_journal_is_removed(arguments, faults):
 
 
 def killed(arguments, delay, there=None):
-    """Whether it was killed, after a time or when a file is there, rather than done."""
+    """Whether it was killed (after a time, or once a file exists) before it was done."""
     process = start(*arguments)
     try:
         if there is None:
@@ -126,7 +126,7 @@ def whole_or_nothing(paths, expected):
 
 
 def noted(folder):
-    """The shards that the journal says are finished; None without a journal."""
+    """The finished shards in the journal; None without a journal."""
     for path in folder.glob(".*.journal"):
         return [json.loads(line)[0] for line in path.read_text().split("\n")[2:-1]]
     return None
@@ -138,7 +138,7 @@ def conversion(folder, rows, *options):
     return ["convert", source, target, "--dtype", "int16", "--shard-rows", str(rows), *options]
 
 
-def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(tmp_path):
+def test_killed_at_any_time_shards_are_whole_or_absent_and_resuming_is_exact(tmp_path):
     array = np.random.default_rng(0).integers(0, 100, (60_000, 8))
     np.save(tmp_path / "a.npy", array)
     expected = [array[start : start + 5000].astype(np.int16) for start in range(0, 60_000, 5000)]
@@ -157,7 +157,7 @@ def test_killed_at_any_time_shards_are_whole_or_not_there_and_resuming_is_exact(
             whole_or_nothing(paths, expected)
             finished = noted(tmp_path)
             inodes = {at: paths[at].stat().st_ino for at in finished or []}
-            # Killed after all was done, it left nothing to go on with.
+            # Killed after its end, it left nothing to resume.
             resume = [*arguments, "--resume", *([] if finished is not None else ["--force"])]
             if chance.random() < 0.3:
                 again = killed(resume, chance.uniform(0, takes))
@@ -196,11 +196,11 @@ def test_killed_at_any_time_a_single_file_is_the_old_or_the_new(tmp_path, format
 
 
 @pytest.mark.parametrize("format", ["npy", "bin", "safetensors"])
-def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_path, format):
+def test_a_single_file_resumes_where_it_was_killed(tmp_path, format):
     rows = 3 << 21
     array = np.lib.format.open_memmap(
         tmp_path / "a.npy", "w+", np.int32, (rows, 64)
-    )  # 1.5 GiB of zeros, which take no room
+    )  # 1.5 GiB of zeros, sparse
     array[::100_003] = np.arange(64)
     del array
     out = tmp_path / f"out.{format}"
@@ -233,7 +233,7 @@ def test_a_file_that_was_begun_to_be_resumed_goes_on_where_it_was_killed(tmp_pat
     assert "is there already" in refused(*arguments)
 
 
-def test_a_file_of_another_conversion_is_not_gone_on_with(tmp_path):
+def test_a_file_of_another_conversion_is_not_resumed(tmp_path):
     source = sparse(tmp_path / "a.npy", (3 << 21, 64), np.int32)
     arguments = ["convert", source, tmp_path / "out.npy", "--resume"]
 
@@ -249,7 +249,7 @@ def test_a_file_of_another_conversion_is_not_gone_on_with(tmp_path):
     assert np.load(tmp_path / "out.npy", mmap_mode="r").dtype == np.int16
     assert names(tmp_path) == ["a.npy", "out.npy"]
     interrupt("--dtype", "int8", "--force")
-    # Without --resume it starts anew, and leaves nothing of before.
+    # Without --resume it starts from the beginning, and removes the earlier attempt.
     run("convert", source, tmp_path / "out.npy", "--dtype", "int8", "--force")
     assert names(tmp_path) == ["a.npy", "out.npy"]
 
@@ -265,7 +265,7 @@ def interrupted(tmp_path, *options):
     return arguments
 
 
-def test_only_the_same_conversion_is_gone_on_with(tmp_path):
+def test_only_the_same_conversion_is_resumed(tmp_path):
     arguments = interrupted(tmp_path)
     assert "had finished 1 files: go on with --resume, or start over with --force" in refused(
         *arguments
@@ -283,7 +283,7 @@ def test_only_the_same_conversion_is_gone_on_with(tmp_path):
             changed += [option, value]
         assert says in refused(*changed)
     assert len(shards(tmp_path)) == 1
-    # The source is mended, which makes it another one.
+    # The source is repaired, which makes it another one.
     array = np.load(tmp_path / "a.npy")
     array[700, 0] = 7
     np.save(tmp_path / "a.npy", array)
@@ -293,11 +293,11 @@ def test_only_the_same_conversion_is_gone_on_with(tmp_path):
     assert len(names(tmp_path)) == 4
 
 
-def test_a_finished_shard_that_is_another_by_now_is_not_taken_for_one(tmp_path):
+def test_a_finished_shard_that_was_replaced_is_written_again(tmp_path):
     arguments = interrupted(tmp_path)
     [first] = shards(tmp_path)
     content = first.read_bytes()
-    first.write_bytes(content)  # the same, but at another time: nobody can tell
+    first.write_bytes(content)  # the same bytes at another time: indistinguishable
     assert "another than the one that was written" in refused(*arguments, "--resume")
     first.unlink()
     assert "700, 0" in refused(*arguments, "--resume")
@@ -308,7 +308,7 @@ def test_a_finished_shard_that_is_another_by_now_is_not_taken_for_one(tmp_path):
     assert second.read_bytes() == b"mine"
 
 
-def test_two_processes_do_not_convert_to_one_name(tmp_path):
+def test_two_processes_cannot_convert_to_one_name(tmp_path):
     arguments = interrupted(tmp_path)
     with open(tmp_path / ".tensorferry-out.npy.journal") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
@@ -316,7 +316,7 @@ def test_two_processes_do_not_convert_to_one_name(tmp_path):
             assert "another process is just converting" in refused(*arguments, option)
 
 
-def test_half_a_line_of_the_journal_is_no_shard(tmp_path):
+def test_a_half_written_journal_line_is_not_a_shard(tmp_path):
     arguments = interrupted(tmp_path)
     journal = tmp_path / ".tensorferry-out.npy.journal"
     lines = journal.read_bytes()
@@ -331,7 +331,7 @@ def test_half_a_line_of_the_journal_is_no_shard(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [[], ["--mode", "read"], ["--mode", "direct"]])
-def test_a_source_that_changes_meanwhile_is_an_error_and_one_that_vanishes_is_none(tmp_path, mode):
+def test_a_source_that_changes_is_an_error_and_one_that_vanishes_is_not(tmp_path, mode):
     def converting(change):
         for name in names(tmp_path):
             os.unlink(tmp_path / name)

@@ -1,4 +1,4 @@
-"""`tensorferry stream`: it counts what it does, and says only what it measured."""
+"""`tensorferry stream`: its counts, and its report of measured figures only."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_steps_and_epochs_end_it(source, options, batches, rows):
     assert (report["batches"], report["rows"]) == (batches, rows)
 
 
-def test_nothing_is_streamed_of_nothing(tmp_path):
+def test_an_empty_array_streams_nothing(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((0, 3)))
     for options in [[], ["--steps", "5"]]:
         report = streamed(tmp_path / "a.npy", *options)
@@ -104,7 +104,7 @@ def test_arrays_by_name_are_streamed_together(tmp_path):
     assert "no array has the name" in refused("stream", *arguments, "--dtype", "x=int8")
 
 
-def test_what_is_wrong_is_said(source, tmp_path):
+def test_mistakes_are_reported(source, tmp_path):
     assert "60000 values" not in refused("stream", source, "--dtype", "int8")
     assert "int64 -> int8" in refused("stream", source, "--dtype", "int8", "--quiet")
     assert "--shuffle" in refused("stream", source, "--seed", "3", status=2)
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said(source, tmp_path):
     assert "truncated" in refused("stream", source)
 
 
-def test_the_report_in_words(source):
+def test_the_report_as_text(source):
     said = run("stream", source, "--batch", "1000", "--mode", "read").stdout
     lines = {line.split(None, 1)[0]: line.split(None, 1)[1] for line in said.splitlines()[1:]}
     assert said.startswith("from_tensor_slices(10000 x (int64[6])) | batch(1000)\n")
@@ -149,11 +149,11 @@ def test_cold_files_come_from_the_device(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (4096, 1024), np.uint8)
     np.save(tmp_path / "a.npy", array)
     report = streamed(tmp_path / "a.npy", "--cold", "--mode", "read")
-    # In memory file systems there is no device.
+    # File systems in memory have no device.
     assert report["device"]["bytes"] == 0 or report["device"]["bytes"] >= array.nbytes
 
 
-def test_ctrl_c_ends_it_with_what_was_measured(tmp_path):
+def test_ctrl_c_ends_it_with_the_figures_so_far(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(1000))
     process = subprocess.Popen(
         [COMMAND, "stream", tmp_path / "a.npy", "--steps", str(10**12), "--batch", "1", "--json"],
@@ -171,8 +171,8 @@ def test_ctrl_c_ends_it_with_what_was_measured(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
-def test_what_streaming_takes_of_memory_is_bounded(tmp_path, mode):
-    memory = 32 << 20  # of the process, its threads' stacks included
+def test_memory_of_streaming_is_bounded(tmp_path, mode):
+    memory = 32 << 20  # for the process and its threads' stacks
     rows = memory * 8 // 1024
     np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int64, (rows, 128))
     options = ["--mode", mode, "--shuffle", "--dtype", "int8", "--memory-limit", "8M"]
@@ -181,12 +181,10 @@ def test_what_streaming_takes_of_memory_is_bounded(tmp_path, mode):
 
 
 @pytest.mark.parametrize("shuffle", [[], ["--shuffle"]])
-def test_a_file_eight_times_larger_than_the_process_may_be(tmp_path, shuffle):
+def test_a_file_eight_times_larger_than_the_memory_limit(tmp_path, shuffle):
     memory = 256 << 20
     rows = memory * 8 // 8192
-    np.lib.format.open_memmap(
-        tmp_path / "a.npy", "w+", np.int64, (rows, 1024)
-    )  # zeros, which take no room on the disk
+    np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.int64, (rows, 1024))  # zeros, sparse
     options = ["--dtype", "int8", "--memory-limit", "32M", "--quiet"]
     report = streamed(tmp_path / "a.npy", *options, *shuffle, preexec_fn=limited(AS=memory))
     assert report["rows"] == rows

@@ -1,4 +1,4 @@
-"""The command as a person meets it: its help, what it says of mistakes, what shells complete."""
+"""The command's help, error messages and shell completion."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def arguments(command, path):
         ("/dev/null", 3, "/dev/null: open: not a regular file"),
     ],
 )
-def test_what_cannot_be_opened_is_said_in_one_line(folder, command, path, status, says) -> None:
+def test_unreadable_input_is_reported_in_one_line(folder, command, path, status, says) -> None:
     said = refused(*arguments(command, path), status=status)
     assert said.startswith(f"tensorferry: error: {says}")
     assert said.count("\n") == 1
@@ -55,7 +55,7 @@ def test_what_cannot_be_opened_is_said_in_one_line(folder, command, path, status
 
 @pytest.mark.skipif(os.getuid() != 0, reason="another user can be tried by root alone")
 @pytest.mark.parametrize("command", ["inspect", "convert", "stream"])
-def test_what_may_not_be_read_is_said(folder, command) -> None:
+def test_missing_permission_is_reported(folder, command) -> None:
     (folder / "a.npy").chmod(0o600)
     nobody = {"user": 65534, "group": 65534, "extra_groups": []}
     folder.chmod(0o777)
@@ -97,7 +97,7 @@ def test_what_may_not_be_read_is_said(folder, command) -> None:
         (["convrt"], "a similar subcommand exists: 'convert'"),
     ],
 )
-def test_a_mistake_is_told_with_the_way_out(folder, options, says) -> None:
+def test_a_mistake_is_reported_with_the_way_out(folder, options, says) -> None:
     assert says in refused(*options, status=2)
     assert sorted(os.listdir(folder)) == ["a.npy", "dir", "empty.npy", "text.dat"]
 
@@ -112,7 +112,7 @@ def test_without_arguments_it_shows_its_help() -> None:
 def test_files_may_have_any_name(folder, name) -> None:
     source = folder / f"{name}.npy"
     (folder / "a.npy").rename(source)
-    # What a terminal is shown are letters.
+    # A terminal is shown printable characters only.
     done = subprocess.run([COMMAND, "inspect", source], capture_output=True, check=True)
     assert done.stdout.count(b"\n") > 6
     assert b"shape     (4, 3)" in done.stdout.splitlines()[3]
@@ -139,12 +139,12 @@ def test_files_may_have_any_name(folder, name) -> None:
         (["completions", "f"], "fish"),
     ],
 )
-def test_bash_completes_it(words, expected) -> None:
+def test_bash_completes_words(words, expected) -> None:
     assert " ".join(completed(*words)) == expected
 
 
 @pytest.mark.parametrize("no_color", [False, True])
-def test_mistakes_are_coloured_on_a_terminal_that_wants_it(no_color) -> None:
+def test_mistakes_are_coloured_on_a_terminal_unless_no_color_is_set(no_color) -> None:
     master, slave = pty.openpty()
     environment = {
         name: value

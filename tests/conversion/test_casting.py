@@ -1,5 +1,4 @@
-"""Every pair of dtypes under every casting, through Python, against exact arithmetic one value at a
-time."""
+"""Every pair of dtypes under every casting, against exact arithmetic on single values."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def nearest(value, name: str) -> float:
 
 
 def cast(value, target: str, casting: str):
-    """What the table in the documentation says that a value becomes."""
+    """The result of a conversion according to the documented table."""
     if isinstance(value, complex):
         return complex(
             cast(value.real, PARTS[target], casting), cast(value.imag, PARTS[target], casting)
@@ -159,7 +158,7 @@ def edges(name: str) -> np.ndarray:
 
 
 def check(array: np.ndarray, target: str, casting: str) -> None:
-    """Compares one conversion, result or error, with the exact one."""
+    """Compares one conversion, result or error, with exact arithmetic."""
     source = array.dtype.name
     if source != target and not is_defined(source, target, casting):
         with pytest.raises(errors.TypeError) as refused:
@@ -192,7 +191,7 @@ def check(array: np.ndarray, target: str, casting: str) -> None:
             if target in FORMATS
             else np.dtype(target),
         )
-        same(result, wide.astype(np_dtype(target)))  # exact: the values were rounded before
+        same(result, wide.astype(np_dtype(target)))  # exact: the values are already rounded
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
@@ -228,7 +227,7 @@ def test_one_misfit_anywhere_is_found(target, size):
             tensorferry.tensor(array, target)
 
 
-def test_the_error_is_the_one_the_design_promises():
+def test_the_error_has_all_that_the_documentation_promises():
     array = np.zeros((1000, 1000), np.int64)
     array[12, 7] = 4294967296
     array[12, 8] = array[999, 999] = -(2**40)
@@ -257,17 +256,17 @@ def test_a_misfit_in_a_view_is_named_by_the_views_index():
         tensorferry.tensor(array.T[4:, ::-1], "uint8")
 
 
-def test_the_codes_of_rust_and_the_classes_of_python_are_in_step():
+def test_the_codes_of_rust_match_the_classes_of_python():
     codes = tensorferry._internal.error_codes()
     assert set(codes) <= set(errors.CODES)
     assert len(codes) == len(set(codes))
     for kind_of_error in errors.CODES.values():
         assert issubclass(kind_of_error, errors.Error)
         assert str(kind_of_error("words")) == "words"
-    assert errors.OverflowError("words").code == "values_do_not_fit"  # as TensorFlow makes it anew
+    assert errors.OverflowError("words").code == "values_do_not_fit"  # as TensorFlow rebuilds it
 
 
-def test_an_error_travels_by_pickle_whole():
+def test_an_error_survives_pickle():
     with pytest.raises(errors.Error) as refused:
         tensorferry.tensor(np.zeros(3), np.complex64)[5]
     again = pickle.loads(pickle.dumps(refused.value))
@@ -311,7 +310,7 @@ def test_value_range_and_smallest_dtype_agree_with_numpy():
     assert refused.value.code == "no_elements"
 
 
-def test_can_convert_looks_at_the_values():
+def test_can_convert_checks_the_values():
     assert tensorferry.can_convert(np.array([255]), "uint8")
     assert not tensorferry.can_convert(np.array([256]), "uint8")
     assert tensorferry.can_convert(np.array([1.0]), np.int8)

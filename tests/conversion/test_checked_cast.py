@@ -1,5 +1,4 @@
-"""checked_cast: tf.cast, with every value checked. Its values are convert's, its gradients
-tf.cast's."""
+"""checked_cast has the values of convert_to_tensor and the gradients of tf.cast."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ def attempt(function, error: type[BaseException]):
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # 3e38 as float16 is infinite
 @pytest.mark.parametrize("casting", CASTINGS)
 @pytest.mark.parametrize("source", NAMES)
-def test_every_pair_of_dtypes_is_as_convert_has_it(tf, source, casting) -> None:
+def test_every_pair_of_dtypes_equals_convert(tf, source, casting) -> None:
     for values in (edges(source), edges(source)[:2], edges(source)[:0].reshape(0, 3)):
         tensor = tf.constant(values)
         assert tensor.dtype == np_dtype(source)
@@ -63,11 +62,11 @@ def test_every_pair_of_dtypes_is_as_convert_has_it(tf, source, casting) -> None:
 
 @pytest.mark.filterwarnings("ignore:You are casting an input of type complex")
 @pytest.mark.parametrize("source", FLOATS)
-def test_the_gradient_is_tf_casts(tf, source) -> None:
+def test_the_gradient_is_that_of_tf_cast(tf, source) -> None:
     x = tf.constant(np.array([1.0, 2.0, -3.0]).astype(np_dtype(source)))
 
     def gradients(cast, target):
-        """The first and the second."""
+        """The first and the second derivative."""
         with tf.GradientTape() as outer:
             outer.watch(x)
             with tf.GradientTape() as tape:
@@ -85,7 +84,7 @@ def test_the_gradient_is_tf_casts(tf, source) -> None:
                 same(ours.numpy(), theirs.numpy())
 
 
-def test_there_is_no_gradient_through_integers(tf) -> None:
+def test_integers_have_no_gradient(tf) -> None:
     x = tf.Variable([1.0, 2.0])
     for cast in (checked_cast, tf.cast):
         with tf.GradientTape(persistent=True) as tape:
@@ -113,7 +112,7 @@ def test_it_checks_in_eager_code_and_in_graphs(tf) -> None:
     )
 
 
-def test_what_is_no_tensor_of_numbers_is_refused(tf) -> None:
+def test_tensors_without_numbers_are_refused(tf) -> None:
     for x, dtype in (
         (tf.constant(["a"]), tf.int32),
         (tf.constant([1]), tf.string),
@@ -140,7 +139,7 @@ def test_a_large_tensor_is_converted_whole(tf) -> None:
         checked_cast(tf.constant(values), tf.int32)
 
 
-def test_it_runs_in_a_dataset_of_tf_datas(tf) -> None:
+def test_it_runs_in_a_tf_data_map(tf) -> None:
     real = tf.data.Dataset.from_tensor_slices(np.array([1, 300, 2])).map(
         lambda x: checked_cast(x, tf.uint8)
     )
@@ -149,7 +148,7 @@ def test_it_runs_in_a_dataset_of_tf_datas(tf) -> None:
 
 
 class Narrow:
-    """Makes a Keras layer that casts; Keras is imported when it is used."""
+    """A Keras layer that casts. Keras is imported on use."""
 
     def __new__(cls, tf):
         class Layer(tf.keras.layers.Layer):
@@ -187,7 +186,7 @@ def test_a_keras_model_casts_and_learns_through_it(tf) -> None:
     assert expected[1] < expected[0]
 
 
-def test_xla_says_that_it_has_no_kernel(tf) -> None:
+def test_xla_reports_that_it_has_no_kernel(tf) -> None:
     compiled = tf.function(lambda x: checked_cast(x, tf.int8), jit_compile=True)
     with pytest.raises(tf.errors.InvalidArgumentError, match="TensorferryCast"):
         compiled(tf.constant([1, 2]))

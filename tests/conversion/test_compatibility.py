@@ -1,5 +1,6 @@
-"""convert_to_tensor gives what tf.convert_to_tensor gives, asked in the same test; where it checks
-or refuses, the test says so."""
+"""convert_to_tensor against tf.convert_to_tensor in the same test. Tests name where it checks or
+refuses more.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tests.support.arrays import MOST_DIMENSIONS, NAMES, NUMPY_2, at_offset, np_
 
 
 def agree(tf, value, *dtype) -> None:
-    """Ours is a tf.Tensor of TensorFlow's dtype, shape and values."""
+    """The result is a tf.Tensor of TensorFlow's dtype, shape and values."""
     theirs, ours = tf.convert_to_tensor(value, *dtype), convert_to_tensor(value, *dtype)
     assert isinstance(ours, tf.Tensor)
     assert ours.dtype == theirs.dtype
@@ -26,7 +27,7 @@ def agree(tf, value, *dtype) -> None:
 
 
 def both_refuse(tf, value, *dtype) -> None:
-    """Ours raises the exception that TensorFlow raises, or one that is caught in the same way."""
+    """The call raises the exception that TensorFlow raises, or one that the same `except` catches."""
     with pytest.raises((ValueError, TypeError)) as theirs:
         tf.convert_to_tensor(value, *dtype)
     with pytest.raises(type(theirs.value)):
@@ -208,12 +209,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("which", REFUSED)
-def test_what_tensorflow_refuses_is_refused(tf, which):
+def test_input_that_tensorflow_refuses_is_refused(tf, which):
     both_refuse(tf, REFUSED[which])
 
 
 @pytest.mark.parametrize("dtype", [np.longdouble, np.datetime64, "nonsense"], ids=str)
-def test_dtypes_that_tensorflow_does_not_know(tf, dtype):
+def test_dtypes_unknown_to_tensorflow(tf, dtype):
     both_refuse(tf, np.arange(3), dtype)
 
 
@@ -230,7 +231,7 @@ def test_dtypes_that_tensorflow_does_not_know(tf, dtype):
     ],
     ids=repr,
 )
-def test_strings_are_tensorflows(tf, value):
+def test_strings_convert_as_in_tensorflow(tf, value):
     agree(tf, value)
 
 
@@ -293,7 +294,7 @@ class WithDlpack:
         return self.array.__dlpack_device__()
 
 
-def test_objects_that_speak_an_array_protocol(tf):
+def test_objects_with_an_array_protocol(tf):
     agree(tf, WithArray())
     agree(tf, WithInterface())
     agree(tf, WithInterface(), tf.int32)
@@ -301,7 +302,7 @@ def test_objects_that_speak_an_array_protocol(tf):
         tf.convert_to_tensor(WithDlpack())
     same(
         convert_to_tensor(WithDlpack()).numpy(), np.arange(3.0)
-    )  # ours accepts what TensorFlow does not
+    )  # tensorferry accepts what TensorFlow does not
 
 
 def test_a_masked_array_is_refused_naming_the_way_out(tf):
@@ -344,7 +345,7 @@ def test_values_that_tensorflow_changes_silently_are_refused(tf, value, dtype):
     assert isinstance(refused.value, (ValueError, errors.Error))
 
 
-def test_wrap_is_what_tensorflow_does(tf):
+def test_wrap_equals_tensorflow(tf):
     for value, dtype in [(2**63 - 1, "int32"), (-1, "uint64"), (300, "uint8"), (-129, "int8")]:
         array = np.array([value])
         theirs = tf.convert_to_tensor(array, getattr(tf, dtype))

@@ -1,4 +1,4 @@
-"""convert_into: into memory that the caller owns."""
+"""convert_into: conversion into memory that the caller owns."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_refusals():
         tensorferry.convert_into(np.ma.masked_equal([0, 1, 2], 0), np.zeros(3))
 
 
-def test_nothing_into_nothing():
+def test_empty_into_empty():
     for shape in [(0,), (3, 0), (0, 2)]:
         tensorferry.convert_into(np.zeros(shape), np.zeros(shape, np.int8))
 
@@ -89,7 +89,7 @@ def test_an_output_whose_elements_overlap_is_refused_or_harmless():
 
 @given(shift=st.integers(-40, 40), narrow=st.booleans(), reverse=st.booleans())
 def test_source_and_output_in_the_same_memory(shift, narrow, reverse):
-    """As numpy.copyto: the result is as if the source had been copied first."""
+    """As in numpy.copyto, the result is as if the source had been copied first."""
     memory = np.zeros(100 * 8, np.uint8)
     source = memory[160 : 160 + 40 * 8].view(np.int64)
     source[:] = np.arange(40) + 1

@@ -1,4 +1,4 @@
-"""A dtype has one meaning at every door that takes one, whichever library's words name it."""
+"""A dtype means the same for every function, whichever library it comes from."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def one_hot(dtype):
     return tfy.Dataset.from_tensor_slices(VALUES).one_hot(2, dtype)
 
 
-#: Every door that takes a dtype, and the name of the dtype that comes out of it.
+#: Every function that takes a dtype, and the name of the dtype of its result.
 DOORS = {
     "convert_to_tensor": lambda dtype, _: tfy.convert_to_tensor(VALUES, dtype).dtype.name,
     "convert_to_tensor of a list": lambda dtype, _: tfy.convert_to_tensor([0, 1], dtype).dtype.name,
@@ -63,7 +63,7 @@ DOORS = {
         __import__("tensorferry.tensorflow").tensorflow.checked_cast(VALUES, dtype).dtype.name
     ),
 }
-#: Doors that do not take every dtype.
+#: Functions that do not take every dtype.
 NUMBERS_ONLY = {
     "range": of_dataset(lambda dtype: tfy.Dataset.range(2, output_type=dtype)),
     "one_hot": of_dataset(one_hot),
@@ -97,7 +97,7 @@ MEANINGS = {
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("dtype", MEANINGS, ids=str)
-def test_a_dtype_means_the_same_at_every_door(door, dtype, tmp_path):
+def test_a_dtype_means_the_same_everywhere(door, dtype, tmp_path):
     assert DOORS[door](dtype, tmp_path) == MEANINGS[dtype]
 
 
@@ -107,19 +107,19 @@ def test_a_dtype_means_the_same_at_every_door(door, dtype, tmp_path):
     [float, int, "float", "int", "half", "i8", np.float16, tf.int32, "torch.int16"],
     ids=str,
 )
-def test_a_dtype_of_numbers_means_the_same_at_every_door(door, dtype, tmp_path):
+def test_a_numeric_dtype_means_the_same_everywhere(door, dtype, tmp_path):
     assert NUMBERS_ONLY[door](dtype, tmp_path) == MEANINGS.get(dtype, "int32")
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_jax_dtypes_at_every_door(door, jax, tmp_path):
+def test_jax_dtypes_everywhere(door, jax, tmp_path):
     for name in ("int8", "uint64", "float32", "bfloat16"):
         assert DOORS[door](getattr(jax.numpy, name), tmp_path) == name
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("door", DOORS)
-def test_torch_dtypes_at_every_door(door, torch, tmp_path):
+def test_torch_dtypes_everywhere(door, torch, tmp_path):
     for name in NAMES:
         dtype = getattr(torch, name)
         assert DOORS[door](dtype, tmp_path) == name
@@ -129,7 +129,7 @@ def test_torch_dtypes_at_every_door(door, torch, tmp_path):
 
 
 @pytest.mark.torch
-def test_every_dtype_on_the_way_to_torch(torch, tmp_path):
+def test_every_dtype_converts_to_torch(torch, tmp_path):
     for dtype, name in MEANINGS.items():
         assert into_torch(dtype, tmp_path) == name
     assert into_torch(torch.int16, tmp_path) == "int16"
@@ -138,12 +138,12 @@ def test_every_dtype_on_the_way_to_torch(torch, tmp_path):
 @pytest.mark.parametrize(
     "name", ["float", "double", "half", "bool", "bfloat16", "int32", "uint64", "complex64"]
 )
-def test_names_that_tensorflow_knows_are_tensorflows(name, tmp_path):
+def test_names_that_tensorflow_knows_mean_the_same(name, tmp_path):
     for door in DOORS.values():
         assert door(name, tmp_path) == tf.as_dtype(name).name
 
 
-def test_pythons_types_are_what_tensorflow_makes_of_their_values():
+def test_python_types_mean_the_dtypes_of_tensorflow():
     for kind in (float, int, bool, complex):
         assert tfy.TensorSpec((), kind).dtype == tf.convert_to_tensor(kind(1)).dtype.as_numpy_dtype
     for kind in (float, bool):
@@ -158,7 +158,7 @@ def test_pythons_types_are_what_tensorflow_makes_of_their_values():
     [str, object, "S3", "M8[s]", "f4,i4", np.longdouble, tf.string, tf.qint8, "float8_e4m3fn"],
     ids=str,
 )
-def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tmp_path):
+def test_a_dtype_without_numbers_is_refused_everywhere(door, dtype, tmp_path):
     with pytest.raises((errors.TypeError, errors.ValueError), match="dtype"):
         DOORS[door](dtype, tmp_path)
 
@@ -169,7 +169,7 @@ def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tm
     ["nonsense", 1.5, object(), "torch.nonsense"],
     ids=["text", "number", "object", "torch"],
 )
-def test_what_is_not_a_dtype_is_refused_in_one_message(door, dtype, tmp_path):
+def test_invalid_dtypes_are_refused_with_one_message(door, dtype, tmp_path):
     with pytest.raises(
         errors.TypeError,
         match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\.",
@@ -177,7 +177,7 @@ def test_what_is_not_a_dtype_is_refused_in_one_message(door, dtype, tmp_path):
         DOORS[door](dtype, tmp_path)
 
 
-def test_numpy_reads_a_tensor_by_its_own_meaning():
+def test_numpy_keeps_its_own_meaning_of_float():
     assert (
         np.asarray(tfy.tensor([1, 2]), float).dtype == np.float64
     )  # NumPy's protocol, NumPy's float

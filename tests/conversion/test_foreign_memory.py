@@ -1,4 +1,4 @@
-"""Memory that others own: it is not closed, moved or resized under a tensor or a dataset."""
+"""Memory of other objects cannot be closed, moved or resized under a tensor or a dataset."""
 
 import array
 import contextlib
@@ -14,7 +14,7 @@ N = 64
 
 
 class Owner:
-    """An array over memory of an owner, and what takes the memory away."""
+    """An array over memory of an owner, and a call that releases the memory."""
 
     def __init__(self, array, take_away):
         self.array, self.take_away = array, take_away
@@ -34,7 +34,7 @@ def _mapped(path, access):
 
 
 def _over(owner):
-    """NumPy gives the owner's buffer back at once."""
+    """NumPy releases the owner's buffer at once."""
     return np.ndarray((N,), np.int32, buffer=owner)
 
 
@@ -43,7 +43,7 @@ def _numbers(kind):
 
 
 class Interfaced:
-    """Keeps nothing of the memory that it describes but the owner."""
+    """Describes memory and keeps only its owner alive."""
 
     def __init__(self, owner):
         self.__array_interface__ = {"shape": (N,), "typestr": "<i4", "version": 3, "data": owner}
@@ -152,7 +152,7 @@ def _check(owner, hold, read):
         take_away()
     np.testing.assert_array_equal(read(holder), np.arange(N))
     del holder, read
-    with contextlib.suppress(SystemError):  # where a mapping cannot be resized
+    with contextlib.suppress(SystemError):  # if a mapping cannot be resized
         take_away()
 
 
@@ -213,7 +213,7 @@ def test_a_table_holds_the_owner(owner):
 
 
 @pytest.mark.parametrize("owner", READ_ONLY, indirect=True)
-def test_a_batch_that_was_handed_out_holds_the_owner(owner):
+def test_a_batch_holds_the_owner(owner):
     batch = lambda array: next(tfy.Dataset.from_tensor_slices(array).batch(N).as_numpy_iterator())  # noqa: E731
     _check(owner, batch, np.asarray)
 
@@ -231,7 +231,7 @@ def test_to_tf_data_holds_the_owner(owner):
 @pytest.mark.parametrize(
     "owner", [bytearray(256), array.array("i", range(64)), memoryview(bytearray(256))]
 )
-def test_a_buffer_is_held_as_an_array_over_it_is(owner):
+def test_a_buffer_is_held_like_an_array_over_it(owner):
     source = owner.obj if isinstance(owner, memoryview) else owner
     tensor = tfy.tensor(owner, copy=False)
     dataset = tfy.Dataset.from_tensor_slices(owner)

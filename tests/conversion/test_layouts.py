@@ -1,4 +1,4 @@
-"""Shapes, strides, orders, byte orders and alignments, as they come, against NumPy."""
+"""Random shapes, strides, orders, byte orders and alignments, against NumPy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DTYPES = [name for name in NAMES if name != "bfloat16"]
 def arrays(
     draw, dtypes=("int8", "int16", "int32", "int64", "float32", "float64", "complex64", "bool")
 ):
-    """An array that is a slice, transposition, broadcast or odd placement of another."""
+    """A slice, transposition, broadcast or misaligned copy of an array."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     shape = draw(npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6))
     size = int(np.prod(shape))
@@ -43,7 +43,7 @@ def arrays(
 
 
 @given(array=arrays())
-def test_any_view_arrives_whole(array):
+def test_any_view_keeps_its_values(array):
     tensor = tensorferry.tensor(array)
     assert tensor.shape == array.shape
     same(tensor.numpy(), array)
@@ -98,7 +98,7 @@ def test_every_misalignment_converts(offset):
     "shape",
     [(0,), (0, 3), (3, 0), (2, 0, 4), (0, 0), (0, 2**40), (1,) * (MOST_DIMENSIONS - 1) + (0,)],
 )
-def test_nothing_at_all_keeps_its_shape(shape):
+def test_empty_arrays_keep_their_shape(shape):
     for name in DTYPES:
         array = np.zeros(shape, name)
         assert tensorferry.tensor(array).shape == shape

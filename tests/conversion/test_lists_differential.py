@@ -1,5 +1,6 @@
-"""Random nested lists of Python's and NumPy's numbers, in every dtype under every casting, against
-exact arithmetic."""
+"""Random nested lists of Python and NumPy numbers, in every dtype under every casting, against
+exact arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +79,7 @@ REALS = st.one_of(
 
 
 def a_row(length: int, scalars):
-    """A list of numbers, or something that stands for one."""
+    """A list of numbers, or an equivalent."""
     numbers = st.lists(scalars, min_size=length, max_size=length)
 
     def objects(values):
@@ -131,7 +132,7 @@ def leaves(value):
 
 
 def known_shape(shape, value):
-    """The shape that the list shows: what is inside of nothing is not seen."""
+    """The visible shape of a list: dimensions inside an empty one are unknown."""
     return (
         shape
         if 0 not in shape
@@ -142,7 +143,7 @@ def known_shape(shape, value):
 
 
 def check(shape, made, value, dtype, casting):
-    """What a door makes of a value, against exact arithmetic."""
+    """Compares a conversion with exact arithmetic."""
     due = [expected(leaf, dtype, casting) for leaf in leaves(value)]
     if UNDEFINED in due:
         with pytest.raises(TypeError, match="->"):
@@ -177,7 +178,7 @@ def check(shape, made, value, dtype, casting):
 def test_a_list_with_a_dtype_is_exact_or_an_error(dtype, casting, case):
     shape, value = case
     if isinstance(value, np.ndarray) and value.size == 0:
-        return  # an array without elements has a dtype, which alone may be refused
+        return  # an array without elements can be refused for its dtype
     check(shape, lambda: tfy.tensor(value, dtype, casting=casting).numpy(), value, dtype, casting)
 
 
@@ -187,7 +188,7 @@ def test_a_list_with_a_dtype_is_exact_or_an_error(dtype, casting, case):
     casting=st.sampled_from(["checked", "saturate", "wrap"]),
 )
 @settings(max_examples=80)
-def test_every_door_says_the_same(case, dtype, casting):
+def test_every_function_reports_the_same(case, dtype, casting):
     shape, value = case
     if isinstance(value, np.ndarray | tfy.Tensor):
         value, shape = [value], (1, *shape)
@@ -278,7 +279,7 @@ WITHOUT_TENSORS = SHAPES.flatmap(
 
 @given(value=WITHOUT_TENSORS)
 @settings(max_examples=120)
-def test_without_a_dtype_it_is_tensorflows_result(value):
+def test_without_a_dtype_the_result_is_that_of_tensorflow(value):
     if not isinstance(value, list) or has(value, tfy.Tensor) or has(value, np.ma.MaskedArray):
         return
     for theirs, ours in (

@@ -1,4 +1,4 @@
-"""empty() and aligned_memory(): memory that can always be shared, and is recycled."""
+"""empty() and aligned_memory(): recycled memory that can always be shared."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_empty_takes_what_numpy_empty_takes():
         empty(2**60, "uint8")
 
 
-def test_memory_is_recycled_and_never_while_it_is_in_use():
+def test_memory_is_recycled_only_when_unused():
     array = empty(1_000_000, "uint8")
     array[:] = 7
     where, row = address(array), array[500_000:]
@@ -170,7 +170,7 @@ def test_resize_inside_and_outside():
             assert size == 0 or address(inside) % 64 == 0
             same(inside[: kept.size], kept)
             assert (inside[kept.size :] == 0).all()
-    inside.resize(5000, refcheck=False)  # by the handler that made it
+    inside.resize(5000, refcheck=False)  # by the handler that allocated it
     outside = np.arange(10)
     with aligned_memory():
         outside.resize(100_000, refcheck=False)
@@ -201,15 +201,15 @@ def test_too_much_memory_inside_is_a_memory_error():
 
 
 @pytest.mark.slow
-def test_sharing_256_mib_takes_no_memory():
-    """The resident set before and after, in a process of its own; one copy would add 256 MiB."""
+def test_sharing_256_mib_allocates_nothing():
+    """Compares the resident set before and after in a new process; one copy would add 256 MiB."""
     out = run_python(
         """
         import gc, os, tempfile, numpy as np, tensorflow as tf, tensorferry
         page = os.sysconf("SC_PAGE_SIZE")
         def private():
             fields = [int(field) for field in open("/proc/self/statm").read().split()]
-            return (fields[1] - fields[2]) * page  # resident, less what is a mapped file's
+            return (fields[1] - fields[2]) * page  # resident pages without those of mapped files
         MIB = 1 << 20
         tensorferry.convert_to_tensor(tensorferry.empty(100, "int32"), copy=False)
         array = tensorferry.empty((64 * MIB,), "int32")
@@ -237,7 +237,7 @@ def test_sharing_256_mib_takes_no_memory():
 
 
 @pytest.mark.slow
-def test_converting_again_and_again_does_not_grow():
+def test_repeated_conversion_does_not_grow():
     out = run_python(
         """
         import os, numpy as np, tensorferry
@@ -268,4 +268,4 @@ def test_converting_again_and_again_does_not_grow():
         print(resident() - base)
         """
     )
-    assert int(out) < 100  # one leaked tensor a round would be 400 or more
+    assert int(out) < 100  # one leaked tensor per round would be 400 or more

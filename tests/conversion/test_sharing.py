@@ -1,5 +1,4 @@
-"""When memory is shared and when it is copied, seen by address, by lifetime and by writing to the
-source."""
+"""When memory is shared and when it is copied, by address, by lifetime and by writes to the source."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ doors = pytest.mark.parametrize("door", DOORS, ids=["tensor", "convert_to_tensor
 
 
 class Owner(np.ndarray):
-    """An array that can be watched by a weak reference."""
+    """An array that weak references can watch."""
 
 
 def owned(values) -> np.ndarray:
@@ -96,7 +95,7 @@ def test_a_read_only_memory_map_is_shared_and_a_writable_one_is_not(tmp_path):
 
 
 @doors
-def test_our_own_tensors_are_shared(door):
+def test_tensors_of_tensorferry_are_shared(door):
     tensor = tensorferry.tensor(np.arange(100))
     assert address(door(tensor)) == address(tensor.numpy())
     assert address(door(tensor, copy=True)) != address(tensor.numpy())
@@ -109,7 +108,7 @@ def test_copy_false_shares_a_writable_aligned_array(door):
 
 
 @doors
-def test_copy_true_copies_what_could_be_shared(door):
+def test_copy_true_copies_shareable_memory(door):
     array = freeze(at_offset(np.arange(100), 0))
     taken = door(array, copy=True)
     assert address(taken) != address(array)
@@ -145,7 +144,7 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("which", OBSTACLES)
-def test_copy_false_raises_saying_why(which):
+def test_copy_false_raises_with_the_reason(which):
     attempt, why = OBSTACLES[which]
     with pytest.raises(BufferError, match=why) as refused:
         attempt()
@@ -154,7 +153,7 @@ def test_copy_false_raises_saying_why(which):
 
 
 @doors
-def test_a_shared_tensor_outlives_its_array_and_then_lets_it_go(door):
+def test_a_shared_tensor_outlives_its_array_and_then_releases_it(door):
     array = owned(np.arange(1000))
     watch = weakref.ref(array)
     taken = door(array, copy=False)
@@ -166,12 +165,12 @@ def test_a_shared_tensor_outlives_its_array_and_then_lets_it_go(door):
     same(taken, np.arange(1000))
     del taken
     gc.collect()
-    tensorferry.tensor([1])  # a deferred release happens no later than the next call
+    tensorferry.tensor([1])  # a deferred drop happens at the next call at the latest
     gc.collect()
     assert watch() is None
 
 
-def test_a_copied_array_is_let_go_at_once():
+def test_a_copied_array_is_released_at_once():
     array = owned(np.arange(1000))
     watch = weakref.ref(array)
     tensor, other = tensorferry.tensor(array), tensorferry.convert_to_tensor(array)
@@ -194,7 +193,7 @@ def test_a_slice_of_a_tensor_keeps_the_memory():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflows_memory_is_aligned_whatever_comes(name):
+def test_memory_of_tensorflow_tensors_is_always_aligned(name):
     for offset in (0, 1, 2, 4, 8, 16, 32, 48):
         array = freeze(at_offset((np.arange(100) % 2).astype(np_dtype(name)), offset))
         taken = np.asarray(tensorferry.convert_to_tensor(array))
@@ -211,7 +210,7 @@ def test_rows_of_a_tensor_reach_tensorflow_aligned():
 
 
 def test_tensorflow_ops_survive_every_offset():
-    """Misaligned memory would abort the process: it has one of its own."""
+    """Runs in a new process, because misaligned memory would abort it."""
     out = run_python(
         """
         import numpy as np, tensorflow as tf, tensorferry
@@ -266,7 +265,7 @@ def test_variables_do_not_write_into_shared_memory(tf):
 
 
 @pytest.mark.parametrize("target", [None, "bool", "uint8", "int32", "float32"])
-def test_bools_that_hold_other_bytes_are_made_normal(target):
+def test_bools_with_other_bytes_become_zero_or_one(target):
     for size in (1, 7, 64, 1000, 100_000):
         array = at_offset((np.arange(size) % 256).astype(np.uint8), 0).view(bool)
         truth = (np.arange(size) % 256) != 0

@@ -1,4 +1,4 @@
-"""tensorferry.Tensor: every attribute and protocol, against the NumPy array it was made from."""
+"""tensorferry.Tensor: every attribute and protocol against its NumPy array."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_attributes_are_those_of_the_array(shape, order, name):
 
 
 @given(data=st.data())
-def test_basic_indexing_is_numpys_and_copies_nothing(data):
+def test_basic_indexing_is_that_of_numpy_and_copies_nothing(data):
     array = counted(data.draw(SHAPES))
     tensor = tensorferry.tensor(array)
     array = tensor.numpy()
@@ -54,7 +54,7 @@ def test_basic_indexing_is_numpys_and_copies_nothing(data):
 @given(
     start=st.integers(), stop=st.integers(), step=st.integers().filter(bool), size=st.integers(0, 5)
 )
-def test_slices_with_any_numbers(start, stop, step, size):
+def test_slices_with_arbitrary_bounds(start, stop, step, size):
     array = np.arange(size)
     same(tensorferry.tensor(array)[start:stop:step].numpy(), array[start:stop:step])
 
@@ -80,7 +80,7 @@ def test_indices_outside_are_index_errors(index):
 @pytest.mark.parametrize(
     "index", ["a", 1.0, [0, 1], {0: 1}, (0, "a"), slice("a"), slice(None, None, 0)], ids=repr
 )
-def test_what_is_no_basic_index_is_refused(index):
+def test_other_indices_are_refused(index):
     with pytest.raises((TypeError, ValueError, IndexError)):
         tensorferry.tensor(counted((10, 10)))[index]
 
@@ -119,7 +119,7 @@ def test_length_and_iteration():
 
 
 @given(shape=SHAPES)
-def test_comparison_is_elementwise_as_numpys(shape):
+def test_comparison_is_elementwise_as_in_numpy(shape):
     array = counted(shape)
     other = array + (array % 2).astype("int32")
     tensor = tensorferry.tensor(array)
@@ -183,7 +183,7 @@ def test_array_obeys_dtype_and_copy():
     same(np.add(tensor, 1), counted((2, 3)) + np.int32(1))
 
 
-def test_array_can_be_asked_by_whatever_calls_it():
+def test_array_accepts_every_calling_convention():
     tensor = tensorferry.tensor(counted((2, 3)))
     where = address(tensor.numpy())
     for array in (
@@ -232,17 +232,17 @@ def test_the_buffer_protocol_of_views():
         view = memoryview(tensor[index])
         same(np.asarray(view), tensor.numpy()[index])
         assert view.contiguous == tensor.numpy()[index].flags.forc
-    # What asks for bare bytes gets them packed.
+    # A request for plain bytes gets them contiguous.
     assert (
         hashlib.sha256(tensor[0, ::2]).digest()
         == hashlib.sha256(tensor.numpy()[0, ::2].copy()).digest()
     )
     with pytest.raises((BufferError, TypeError)):
-        io.BytesIO(b"x" * 99).readinto(tensor[0])  # asks for writable ones
+        io.BytesIO(b"x" * 99).readinto(tensor[0])  # asks for writable memory
 
 
 def test_only_tensors_of_one_dimension_have_a_buffer():
-    """PyTorch's asarray takes the buffer of whatever type has one, and flattens it."""
+    """torch.asarray takes the buffer of any type that has one, and flattens it."""
     tensor = tensorferry.tensor(counted((4, 6)))
     for index in [(), (slice(None, None, 2),), (0, 0)]:
         with pytest.raises(TypeError):
@@ -309,7 +309,7 @@ def test_astype_converts_checked():
     ],
     ids=str,
 )
-def test_dtypes_that_tensors_do_not_have(dtype, kind):
+def test_dtypes_that_tensors_lack(dtype, kind):
     with pytest.raises(kind) as refused:
         tensorferry.tensor([1, 2], dtype)
     assert isinstance(refused.value, tensorferry.Error)
@@ -320,6 +320,6 @@ def test_dtypes_that_tensors_do_not_have(dtype, kind):
     ["abc", None, {}, object(), [None], np.array(["a"]), np.zeros(2, "M8[s]"), [[1], [2, 3]]],
     ids=repr,
 )
-def test_values_that_are_no_numbers(value):
+def test_values_without_numbers(value):
     with pytest.raises((TypeError, ValueError)):
         tensorferry.tensor(value)

@@ -1,4 +1,4 @@
-"""bools whose bytes are neither 0 nor 1, bfloat16, byte orders, and JAX's dtypes, at every door."""
+"""Bools whose bytes are neither 0 nor 1, bfloat16, byte orders, and the dtypes of JAX."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorferry as tfy
 from tests.support.arrays import address, at_offset, freeze, np_dtype, same
 from tests.support.processes import run_python
 
-#: Bools as a mask of 0 and 255 is viewed.
+#: Bools as a view of a mask of 0 and 255 gives them.
 BYTES = np.array([0, 255, 2, 1, 0, 128, 7, 1, 255, 0, 1, 3], np.uint8)
 
 
@@ -50,7 +50,7 @@ def sources(folder):
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_bools_are_normal_in_every_format(tf, jax, tmp_path, plan):
+def test_bools_are_zero_or_one_in_every_format(tf, jax, tmp_path, plan):
     for dataset in sources(tmp_path):
         made = PLANS[plan](dataset.with_format("numpy"))
         for format in ("numpy", "tensorferry", "tensorflow", "jax"):
@@ -62,13 +62,13 @@ def test_bools_are_normal_in_every_format(tf, jax, tmp_path, plan):
 
 
 @pytest.mark.torch
-def test_bools_are_normal_in_pytorch(torch, tmp_path):
+def test_bools_are_zero_or_one_in_pytorch(torch, tmp_path):
     for dataset in sources(tmp_path):
         for element in dataset.with_format("torch").batch(2):
             assert element.view(torch.uint8).max() <= 1
 
 
-def test_bools_are_normal_where_they_are_compared_and_saved(tmp_path):
+def test_bools_are_zero_or_one_when_compared_and_saved(tmp_path):
     dataset = tfy.Dataset.from_tensor_slices(odd(True).reshape(-1)).with_format("numpy")
     assert sorted(map(bool, dataset.unique())) == [False, True]
     dataset.save(tmp_path / "saved")
@@ -86,7 +86,7 @@ def test_bools_are_normal_where_they_are_compared_and_saved(tmp_path):
     assert np.array_equal(stored_bytes(tfy.open(tmp_path / "odd.npy")[1:3]), EXPECTED[1:3])
 
 
-def test_bools_are_normal_at_doors_of_frameworks(tf, jax):
+def test_bools_are_zero_or_one_in_the_frameworks(tf, jax):
     for writeable in (True, False):
         assert stored_bytes(tfy.convert_to_tensor(odd(writeable)).numpy()).max() <= 1
         assert stored_bytes(tfy.tensor(odd(writeable)).to_jax()).max() <= 1
@@ -98,7 +98,7 @@ def test_bools_are_normal_at_doors_of_frameworks(tf, jax):
 BFLOATS = np.arange(12).reshape(4, 3).astype(np_dtype("bfloat16"))
 
 
-def test_numpy_gets_bfloat16_of_every_object(tmp_path):
+def test_numpy_gets_bfloat16_from_every_object(tmp_path):
     tfy.save(tmp_path / "x.safetensors", {"x": BFLOATS})
     opened = {
         mode: tfy.open(tmp_path / "x.safetensors", mode=mode)["x"] for mode in ("map", "read")
@@ -130,7 +130,7 @@ def test_bfloat16_has_no_description_without_a_name():
 
 
 @pytest.mark.parametrize("name", ["int16", "int32", "uint64", "float16", "float64", "complex64"])
-def test_a_dtype_that_was_asked_for_is_in_native_order(tf, tmp_path, name):
+def test_a_requested_dtype_is_in_native_order(tf, tmp_path, name):
     values = np.arange(6).reshape(2, 3).astype(name)
     swapped = freeze(values.astype(np.dtype(name).newbyteorder(">")))
     np.save(tmp_path / "x.npy", swapped)
@@ -199,7 +199,7 @@ def test_jax_without_64_bits_obeys_copy(jax):
     assert copied[0] == 0
 
 
-def test_jax_with_64_bits_keeps_them():
+def test_jax_with_64_bits_keeps_64_bits():
     code = """
         import jax, numpy as np, tensorferry as tfy
         jax.config.update("jax_enable_x64", True)
@@ -213,7 +213,7 @@ def test_jax_with_64_bits_keeps_them():
     assert run_python(code).strip() == "kept"
 
 
-def test_the_element_spec_of_jax_names_what_is_handed_out(jax):
+def test_the_element_spec_of_jax_matches_the_elements(jax):
     dataset = tfy.Dataset.from_tensor_slices(np.arange(3)).with_format("jax")
     (first, *_) = dataset
     assert dataset.element_spec.dtype == first.dtype == np.int32

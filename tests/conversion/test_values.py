@@ -1,5 +1,6 @@
-"""Lists, objects, masks and what holds no numbers: one rule, and one set of words, at every door
-for values."""
+"""Lists, objects, masks and values without numbers: every function follows one rule and gives one
+message.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def saved_by_name(value, tmp_path):
     return np.load(tmp_path / "a.npz")["a"]
 
 
-#: Doors that take a value and give back its numbers.
+#: Functions from a value to its numbers.
 PLAIN = {
     "convert_to_tensor": lambda value, _: tfy.convert_to_tensor(value).numpy(),
     "tensor": lambda value, _: tfy.tensor(value).numpy(),
@@ -90,7 +91,7 @@ def into_jax(value, dtype):
     return np.asarray(tensorferry.jax.convert_to_tensor(value, dtype))
 
 
-#: Doors that take a value and a dtype.
+#: Functions of a value and a dtype.
 TYPED = {
     "convert_to_tensor": lambda value, dtype: tfy.convert_to_tensor(value, dtype).numpy(),
     "tensor": lambda value, dtype: tfy.tensor(value, dtype).numpy(),
@@ -121,7 +122,7 @@ EXACT = [
 
 @pytest.mark.parametrize("door", TYPED)
 @pytest.mark.parametrize(("value", "dtype"), EXACT, ids=repr)
-def test_every_value_comes_through_exactly(door, value, dtype):
+def test_every_value_is_exact(door, value, dtype):
     made = TYPED[door](value, dtype)
     assert np.asarray(made).dtype == dtype
     assert np.asarray(made).reshape(-1).tolist() == leaves(value)
@@ -129,7 +130,7 @@ def test_every_value_comes_through_exactly(door, value, dtype):
 
 
 @pytest.mark.parametrize("door", TYPED)
-def test_every_value_of_jax_comes_through_exactly(door, jax):
+def test_every_value_is_exact_in_jax(door, jax):
     value = [jax.numpy.array([1, 2]), [2**40, 4]]
     assert np.asarray(TYPED[door](value, "int64")).tolist() == [[1, 2], [2**40, 4]]
 
@@ -184,7 +185,7 @@ def test_casting_and_copy_are_obeyed(door):
             make(text, copy=False)
 
 
-def test_a_list_of_a_million_numbers_is_what_it_was():
+def test_a_list_of_a_million_numbers_is_exact():
     numbers = list(range(-(10**6), 10**6))
     assert tfy.tensor(numbers, "int32").numpy().tolist() == numbers
     assert tfy.convert_to_tensor([float(x) for x in numbers], "float64").numpy().tolist() == numbers
@@ -199,7 +200,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("door", PLAIN)
 @pytest.mark.parametrize("which", ARRAYS)
-def test_lists_of_tensors_keep_their_dtype_at_every_door(door, which, tmp_path):
+def test_lists_of_tensors_keep_their_dtype_everywhere(door, which, tmp_path):
     made = PLAIN[door](ARRAYS[which], tmp_path)
     assert made.dtype == np.uint8
     assert made.tolist() == [[[7] * 3] * 2] * 2
@@ -238,7 +239,7 @@ def test_lists_of_arrays_keep_their_dtype(door, name, tmp_path):
         [np.int64(1)],
     ],
 )
-def test_numpys_scalars_of_several_dtypes_have_tensorflows(value, tmp_path):
+def test_numpy_scalars_of_several_dtypes_get_the_dtype_of_tensorflow(value, tmp_path):
     due = tf.convert_to_tensor(value).numpy()
     for door in ("convert_to_tensor", "tensor", "save", "save by name", "from_tensors"):
         made = PLAIN[door](value, tmp_path)
@@ -283,7 +284,7 @@ def test_an_empty_mask_is_fine_everywhere(door, value, tmp_path):
     assert np.asarray(PLAIN[door](value, tmp_path)).tolist() == np.asarray(value).tolist()
 
 
-def test_masks_in_the_other_doors():
+def test_masks_in_the_other_functions():
     for door in (tfy.value_range, tfy.smallest_dtype, lambda value: tfy.can_convert(value, "int8")):
         for value in (SET, [SET], [1, np.ma.masked]):
             with pytest.raises(TypeError, match=r"\.filled\("):
@@ -332,7 +333,7 @@ KINDS = {
     "object": (object, "no array of numbers"),
     "float8 in a list": (lambda: [ml_dtypes.float8_e4m3fn(1)], 'astype."float32"'),
 }
-#: What TensorFlow makes a tensor of, and others do not.
+#: Values that TensorFlow converts and others do not.
 STRINGS = {
     "str": (lambda: "abc", "text.*numbers"),
     "bytes": (lambda: b"abc", "text.*numbers"),
@@ -367,7 +368,7 @@ IN_STRUCTURES = ("None", "SparseTensorValue")
 
 @pytest.mark.parametrize("door", [*TOLD, *DATASETS])
 @pytest.mark.parametrize("kind", [*KINDS, *STRINGS])
-def test_what_holds_no_numbers_is_named_with_the_way_that_works(door, kind):
+def test_values_without_numbers_are_named_with_the_way_out(door, kind):
     if (door in DATASETS or door == "from_generator") and kind in IN_STRUCTURES:
         pytest.skip("it is part of a structure there")
     if kind == "objects" and door not in (
@@ -388,7 +389,7 @@ def test_what_holds_no_numbers_is_named_with_the_way_that_works(door, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_tensorflow_refuses_is_named_and_caught_alike(kind):
+def test_values_that_tensorflow_refuses_are_named_and_caught_alike(kind):
     make, words = KINDS[kind]
     with pytest.raises((ValueError, TypeError)) as theirs:
         tf.convert_to_tensor(make())
@@ -427,7 +428,7 @@ def test_kinds_of_torch(torch):
                 door(value)
 
 
-def test_a_list_that_holds_itself_ends():
+def test_a_list_that_contains_itself_is_an_error():
     loop = []
     loop.append(loop)
     for door in (tfy.tensor, tfy.convert_to_tensor, tfy.value_range, DATASETS["from_tensors"]):

@@ -1,5 +1,4 @@
-"""Elements that were handed out never change, whatever is written to the memory that they came
-from."""
+"""Elements never change after they are returned, whatever is written to their source."""
 
 import array
 import contextlib
@@ -17,7 +16,7 @@ N = 16
 
 
 class Source:
-    """What a dataset is made of, and an array through which its memory is written."""
+    """A source of a dataset, and an array that writes to its memory."""
 
     def __init__(self, value, writer):
         self.value, self.writer = value, writer
@@ -141,7 +140,7 @@ class Shared(Source):
     def close(self):
         super().close()
         self.memory.unlink()
-        for _ in range(100):  # what TensorFlow's threads dropped is released a moment later
+        for _ in range(100):  # what TensorFlow's threads drop is released a moment later
             gc.collect()
             with contextlib.suppress(BufferError):
                 self.memory.close()
@@ -276,12 +275,12 @@ def _check(source, dataset):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_what_was_handed_out_does_not_change(source, stage):
+def test_returned_elements_do_not_change(source, stage):
     _check(source, STAGES[stage](tfy.Dataset.from_tensor_slices(source.value).with_format("numpy")))
 
 
 @pytest.mark.parametrize("format", ["tensorflow", "torch", "jax", "tensorferry"])
-def test_in_every_format(source, format):
+def test_elements_of_every_format_do_not_change(source, format):
     if format != "tensorferry":
         pytest.importorskip(format)
     dataset = tfy.Dataset.from_tensor_slices(source.value)
@@ -290,7 +289,7 @@ def test_in_every_format(source, format):
     _check(source, dataset.batch(64).with_format(format))
 
 
-def test_through_to_tf_data(source):
+def test_elements_of_to_tf_data_do_not_change(source):
     pytest.importorskip("tensorflow")
     dataset = tfy.Dataset.from_tensor_slices(source.value)
     _check(source, dataset.to_tf_data())
@@ -298,7 +297,7 @@ def test_through_to_tf_data(source):
     _check(source, dataset.batch(64).to_tf_data())
 
 
-def test_of_other_datasets_of_arrays(source):
+def test_elements_of_other_datasets_of_arrays_do_not_change(source):
     if source.value is not None and not isinstance(source.value, bytearray):
         _check(source, tfy.Dataset.from_tensors(source.value).with_format("numpy"))
         source.writer[:] = 1
@@ -311,7 +310,7 @@ def test_of_other_datasets_of_arrays(source):
         _check(source, tfy.Dataset.range(N).lookup(source.value).with_format("numpy"))
 
 
-def test_what_a_function_returns_may_be_written_later(source):
+def test_results_of_a_function_may_be_written_later(source):
     _check(source, list(tfy.Dataset.range(1).map(lambda _: source.value).with_format("numpy")))
     source.writer[:] = 1
 
@@ -329,8 +328,8 @@ def test_what_a_function_returns_may_be_written_later(source):
     )
 
 
-def test_an_element_that_is_made_later_is_of_what_was_written(source):
-    """The rule: a dataset over memory that can be written reads it when an element is made."""
+def test_later_elements_see_what_was_written(source):
+    """A dataset over writable memory reads it when it makes an element."""
     if "tensorflow" in type(source.value).__module__:
         pytest.skip("TensorFlow copies its variable")
     rows = tfy.Dataset.from_tensor_slices(source.value).with_format("numpy")
@@ -339,7 +338,7 @@ def test_an_element_that_is_made_later_is_of_what_was_written(source):
     assert not any(value.any() for value in _values(rows))
 
 
-def test_tensors_do_not_change_either(source):
+def test_tensors_do_not_change(source):
     tensor = tfy.tensor(source.value)
     before = np.array(tensor)
     source.writer[:] = 0

@@ -139,7 +139,7 @@ def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_raw_files_are_what_they_are_said_to_be(tmp_path, name):
+def test_raw_files_have_the_given_dtype_and_shape(tmp_path, name):
     array = random_values(name, (6, 4))
     array.tofile(tmp_path / "a.bin")
     for mode in MODES:

@@ -18,7 +18,7 @@ def inspected(*arguments, **options) -> list[dict]:
 
 
 class Page(html.parser.HTMLParser):
-    """What is in a page; fails where elements are not closed in order."""
+    """The content of a page. Fails if elements are not closed in order."""
 
     VOID = ("meta", "img", "line", "rect", "br", "path")
 
