@@ -27,7 +27,7 @@ def agree(tf, value, *dtype) -> None:
 
 
 def both_refuse(tf, value, *dtype) -> None:
-    """The call raises the exception that TensorFlow raises, or one that the same `except` catches."""
+    """The call raises what TensorFlow raises, or an exception that the same `except` catches."""
     with pytest.raises((ValueError, TypeError)) as theirs:
         tf.convert_to_tensor(value, *dtype)
     with pytest.raises(type(theirs.value)):

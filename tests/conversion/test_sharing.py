@@ -1,4 +1,4 @@
-"""When memory is shared and when it is copied, by address, by lifetime and by writes to the source."""
+"""Sharing and copying of memory, by address, by lifetime and by writes to the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets: each method against the real tf.data where it defines the result."""
+"""Each method against the real tf.data, where tf.data defines the result."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("name", [name for name in PIPELINES if name != "range"])
-def test_values_structures_specs_and_cardinality_are_tf_datas(tf, name) -> None:
+def test_values_structures_specs_and_cardinality_equal_tf_data(tf, name) -> None:
     ours, theirs = PIPELINES[name](tfy), PIPELINES[name](Theirs(tf))
     assert flat(tf, ours) == flat(tf, theirs)
     assert ours.cardinality() == theirs.cardinality().numpy() == ours.cardinality().numpy()
@@ -85,7 +85,7 @@ def test_values_structures_specs_and_cardinality_are_tf_datas(tf, name) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PIPELINES))
-def test_to_tf_data_hands_out_the_same_elements(tf, name) -> None:
+def test_to_tf_data_yields_the_same_elements(tf, name) -> None:
     ours = PIPELINES[name](tfy)
     real = ours.to_tf_data()
     assert isinstance(real, tf.data.Dataset)
@@ -119,7 +119,7 @@ def test_a_list_in_a_result_is_one_tensor_and_the_outermost_a_tuple(tf) -> None:
                 b.numpy().dtype,
                 b.numpy().tolist(),
             )
-    # Numbers beside arrays take their dtype; what has no one dtype or shape is refused.
+    # Numbers beside arrays take their dtype; mixed dtypes or shapes are refused.
     (mixed,) = (
         tfy.Dataset.range(1)
         .with_format("numpy")
@@ -192,7 +192,7 @@ def test_a_shuffle_visits_every_element_once(n) -> None:
     assert np.array_equal(np.sort(seen), np.arange(n))
 
 
-def test_every_iteration_is_an_epoch_of_its_own() -> None:
+def test_every_iteration_is_another_epoch() -> None:
     dataset = tfy.Dataset.range(100).shuffle(seed=7).with_format("numpy")
     first, second = ([int(x) for x in dataset] for _ in range(2))
     assert first != second
@@ -203,7 +203,7 @@ def test_every_iteration_is_an_epoch_of_its_own() -> None:
     assert [int(x) for x in fixed] == [int(x) for x in fixed] == first
 
 
-def test_to_tf_data_reshuffles_each_pass_as_iterating_does(tf) -> None:
+def test_to_tf_data_reshuffles_each_pass_like_iteration(tf) -> None:
     def make():
         return tfy.Dataset.range(100).shuffle(seed=7)
 
@@ -222,7 +222,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
-def test_a_state_at_every_position_goes_on_exactly(name) -> None:
+def test_a_state_of_every_position_resumes_exactly(name) -> None:
     dataset = PLANS[name]().with_format("numpy")
     whole = [x.tolist() for x in iter(PLANS[name]().with_format("numpy"))]
     for position in range(len(whole) + 1):
@@ -235,7 +235,7 @@ def test_a_state_at_every_position_goes_on_exactly(name) -> None:
         assert [x.tolist() for x in resumed] == whole[position:]
 
 
-def test_an_unseeded_shuffle_goes_on_with_the_seed_it_drew() -> None:
+def test_an_unseeded_shuffle_resumes_with_its_drawn_seed() -> None:
     def make():
         return tfy.Dataset.range(50).shuffle().with_format("numpy")
 
@@ -246,7 +246,7 @@ def test_an_unseeded_shuffle_goes_on_with_the_seed_it_drew() -> None:
     assert sorted(head + [int(x) for x in other]) == list(range(50))
 
 
-def test_a_run_goes_on_with_another_number_of_shards() -> None:
+def test_a_run_resumes_with_another_number_of_shards() -> None:
     def shard(count, index):
         return (
             tfy.Dataset.range(40).shuffle(seed=5).shard(count, index).batch(2).with_format("numpy")
@@ -264,13 +264,13 @@ def test_a_run_goes_on_with_another_number_of_shards() -> None:
     assert sorted(seen) == list(range(40))
 
 
-def test_a_state_of_another_plan_is_refused_naming_what_differs() -> None:
+def test_a_state_of_another_plan_is_refused_with_the_difference() -> None:
     state = iter(tfy.Dataset.range(10).batch(3)).state_dict()
     with pytest.raises(ValueError, match=r"batch\(3\).*batch\(4\)"):
         iter(tfy.Dataset.range(10).batch(4)).load_state_dict(state)
 
 
-def test_writing_to_a_source_does_not_change_a_batch_that_was_handed_out() -> None:
+def test_writing_to_a_source_does_not_change_earlier_batches() -> None:
     array = np.arange(6)
     iterator = iter(tfy.Dataset.from_tensor_slices(array).batch(3).with_format("numpy"))
     first = next(iterator)
@@ -287,7 +287,7 @@ def test_a_frozen_source_is_shared() -> None:
     assert np.shares_memory(batch, array)
 
 
-def test_a_value_that_does_not_fit_is_an_error_at_its_element_and_iteration_goes_on() -> None:
+def test_a_value_that_does_not_fit_is_an_error_at_its_element_and_iteration_continues() -> None:
     iterator = iter(
         tfy.Dataset.from_tensor_slices(np.array([1, 300, 2])).cast("uint8").with_format("numpy")
     )
@@ -297,7 +297,7 @@ def test_a_value_that_does_not_fit_is_an_error_at_its_element_and_iteration_goes
     assert int(next(iterator)) == 2
 
 
-def test_an_exception_of_a_function_keeps_its_class_and_iteration_goes_on() -> None:
+def test_an_exception_of_a_function_keeps_its_class_and_iteration_continues() -> None:
     def fragile(x):
         if x == 1:
             raise KeyError("one")
@@ -338,7 +338,7 @@ def test_native_maps() -> None:
     ).tolist() == [[7, 8], [9, 10]]
 
 
-def test_datasets_are_pickled_as_their_recipe() -> None:
+def test_datasets_are_pickled_as_plans() -> None:
     dataset = tfy.Dataset.from_tensor_slices(np.arange(9)).shuffle(seed=3).batch(2)
     again = pickle.loads(pickle.dumps(dataset))
     assert [x.tolist() for x in again.as_numpy_iterator()] == [

@@ -1,5 +1,4 @@
-"""Arguments are checked where they are given, in the words of Python: every whole number of every
-public function."""
+"""Arguments are checked at the call: every integer parameter of every public function."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from tensorferry import errors
 
 Call = Callable[[Any], Any]
 
-#: What PyO3 says, and Python's own conversions, where an argument was not looked at.
+#: Messages of PyO3 and of Python's conversions, which show an unchecked argument.
 RAW = re.compile(
     r"out of range integral type|argument '|cannot be interpreted as an integer|invalid "
     r"literal|too large to convert|can't convert"
@@ -50,11 +49,11 @@ def rows() -> Any:
 
 
 def drained(dataset: Any) -> Any:
-    """Some elements, which may fail; not all that a huge number asks for."""
+    """Takes some elements, which may fail, of a possibly huge number."""
     return list(dataset.take(3)) if isinstance(dataset, tfy.Dataset) else dataset
 
 
-#: A call for each whole number that can be given: of the method, of its argument.
+#: A call for each integer parameter, by method and argument.
 CALLS: dict[tuple[str, str], Call] = {
     ("batch", "batch_size"): lambda n: numbers().batch(n),
     ("padded_batch", "batch_size"): lambda n: numbers().padded_batch(n),
@@ -133,11 +132,11 @@ def error_of(call: Callable[[], Any]) -> Exception | None:
 
 @pytest.mark.parametrize("given", GIVEN, ids=called)
 @pytest.mark.parametrize("call", CALLS, ids="-".join)
-def test_a_whole_number_is_right_or_refused_by_the_name_of_its_argument(
+def test_an_integer_is_accepted_or_refused_by_the_name_of_its_argument(
     call: tuple[str, str], given: Any
 ) -> None:
     error = error_of(lambda: drained(CALLS[call](given)))
-    if error is None or call == ("Tensor", "slice"):  # Python's own words of a slice
+    if error is None or call == ("Tensor", "slice"):  # Python's message for a slice
         return
     assert isinstance(error, errors.Error), f"{type(error)}: {error}"
     assert not RAW.search(str(error)), error
@@ -145,7 +144,7 @@ def test_a_whole_number_is_right_or_refused_by_the_name_of_its_argument(
     assert call[0] in ("Tensor", "empty") or call[0] in str(error), error
 
 
-def test_every_method_that_takes_a_whole_number_is_among_them() -> None:
+def test_every_method_with_an_integer_parameter_is_listed() -> None:
     seen = {name for name, _ in CALLS}
     for name, method in inspect.getmembers(tfy.Dataset, callable):
         if name.startswith("_") or name in seen:
@@ -162,7 +161,7 @@ def test_every_method_that_takes_a_whole_number_is_among_them() -> None:
         ] == [], name
 
 
-def test_a_huge_count_is_all_that_there_is() -> None:
+def test_a_huge_count_takes_all_elements() -> None:
     for huge in (2**63, 2**64, 2**70, 10**5000):
         assert [int(x) for x in numbers().take(huge)] == list(range(6))
         assert list(numbers().skip(huge)) == []
@@ -202,7 +201,7 @@ def test_a_number_is_a_number(factor: Any) -> None:
             call()
 
 
-def test_a_second_array_is_not_taken_for_a_name() -> None:
+def test_a_second_array_is_not_taken_for_the_name() -> None:
     x, y = np.zeros((4, 2)), np.zeros(4)
     for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
         with pytest.raises(errors.TypeError, match=rf"{stage.__name__}\(\(x, y\)\)"):
@@ -229,7 +228,7 @@ def test_datasets_to_zip_are_passed_one_by_one_or_in_a_tuple() -> None:
 
 
 @pytest.mark.parametrize("limit", ["1G", True, -1, 1.5, 2**70])
-def test_options_are_checked_when_they_are_made(limit: Any) -> None:
+def test_options_are_checked_on_construction(limit: Any) -> None:
     with pytest.raises(
         (errors.TypeError, errors.ValueError, errors.OverflowError),
         match=r"^Options: memory_limit has to be",
@@ -237,7 +236,7 @@ def test_options_are_checked_when_they_are_made(limit: Any) -> None:
         tfy.Options(memory_limit=limit)
 
 
-def test_threads_are_at_least_one_and_no_more_than_a_process_has() -> None:
+def test_the_number_of_threads_is_bounded() -> None:
     for threads in (-1, 0, 2**40, "4", False):
         with pytest.raises(errors.Error, match=r"^Options: threads has to be"):
             tfy.Options(threads=threads)  # type: ignore[arg-type]
@@ -266,14 +265,14 @@ def test_the_offset_of_a_raw_file_is_a_whole_number(tmp_path: Any, offset: Any) 
         tfy.open_raw(path, "uint8", (2**70,))
 
 
-def test_a_batch_of_huge_size_needs_no_memory_for_what_is_not_there() -> None:
+def test_a_huge_batch_size_needs_memory_only_for_its_rows() -> None:
     for dataset in (numbers(), numbers().filter(lambda x: True)):
         assert [batch.tolist() for batch in dataset.batch(2**62)] == [list(range(6))]
         assert list(dataset.batch(2**62, drop_remainder=True)) == []
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])
-def test_a_framework_that_is_missing_is_named_with_what_installs_it(
+def test_a_missing_framework_is_named_with_its_install_command(
     framework: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [
@@ -300,6 +299,8 @@ def test_a_buffer_of_one_element_keeps_the_order_and_an_unknown_size_takes_all()
     for dataset in (whole, whole.filter(lambda x: True)):
         shuffled = [int(x) for x in dataset.shuffle(tf.data.UNKNOWN_CARDINALITY, seed=3)]
         assert sorted(shuffled) == list(range(500))
-        assert any(shuffled.index(x) < 100 for x in range(400, 500))  # no small buffer's order
+        assert any(
+            shuffled.index(x) < 100 for x in range(400, 500)
+        )  # not the order of a small buffer
     with pytest.raises(errors.ValueError, match="has no end"):
         numbers().repeat().shuffle(tf.data.UNKNOWN_CARDINALITY)

@@ -1,5 +1,4 @@
-"""Elements cropped, flipped and padded natively. NumPy says what a flip and a padding are; what is
-drawn is pinned."""
+"""Native crops, flips and padding. NumPy defines the results; the draws are pinned."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ def arrays(dataset) -> list[np.ndarray]:
 
 
 def streamed(array: np.ndarray):
-    """The rows of an array, one after the other, their shapes unknown."""
+    """The rows of an array as a stream with unknown shapes."""
     return tfy.Dataset.from_generator(
         lambda: iter(array),
         output_signature=tfy.TensorSpec((None,) * (array.ndim - 1), array.dtype),
@@ -44,7 +43,7 @@ shapes = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 
 
 @given(shapes, st.sampled_from(NAMES), st.data())
-def test_a_certain_flip_is_numpys(shape, name, data):
+def test_a_flip_of_probability_one_equals_numpy(shape, name, data):
     axes = data.draw(
         st.lists(
             st.integers(-len(shape), len(shape) - 1),
@@ -61,7 +60,7 @@ def test_a_certain_flip_is_numpys(shape, name, data):
 
 
 @given(shapes, st.sampled_from(NAMES), st.data())
-def test_padding_is_numpys(shape, name, data):
+def test_padding_equals_numpy(shape, name, data):
     more = data.draw(
         st.lists(st.integers(0, 3) | st.none(), min_size=len(shape), max_size=len(shape))
     )
@@ -112,7 +111,7 @@ def test_a_crop_is_a_window_of_its_element(shape, name, seed, data):
         )
 
 
-def test_crops_are_as_tf_image_defines_them_every_place_as_likely():
+def test_crops_are_those_of_tf_image_with_uniform_positions():
     image = numbered(6, 7, 3)
     assert tf.image.random_crop(image, (2, 4, 3)).shape == (2, 4, 3)
     dataset = tfy.Dataset.from_tensors(image).repeat(6000).random_crop((2, 4, 3), seed=1)
@@ -123,7 +122,7 @@ def test_crops_are_as_tf_image_defines_them_every_place_as_likely():
     assert all(abs(count - 300) < 4 * 17 for count in places.values())  # four standard deviations
 
 
-def test_what_is_drawn_is_the_same_in_every_version():
+def test_draws_are_the_same_in_every_version():
     rows = slices(np.tile(np.arange(10), (12, 1)))
     crops, flips = rows.random_crop(1, seed=7), rows.flip(0, seed=7)
     assert [int(x[0]) for x in crops] == PINNED_CROPS[0]
@@ -173,7 +172,7 @@ def test_flips_along_different_axes_with_one_seed_are_independent():
     )  # four standard deviations
 
 
-def test_a_probability_is_how_often():
+def test_flips_happen_with_the_given_probability():
     rows = slices(np.tile(np.arange(2), (10_000, 1)))
     for probability, expected in ((0, 0), (0.2, 2000), (1, 10_000)):
         count = sum(int(x[0]) for x in rows.flip(0, probability, seed=3))
@@ -181,7 +180,7 @@ def test_a_probability_is_how_often():
 
 
 def pipeline(seed, stream: bool = False):
-    """Something with everything in it."""
+    """A pipeline with every augmentation."""
     array = numbered(23, 6, 6, 2, dtype="uint16")
     source = streamed(array) if stream else slices(array).shuffle(seed=seed)
     return (
@@ -190,7 +189,7 @@ def pipeline(seed, stream: bool = False):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_elements_do_not_depend_on_threads_and_are_others_in_every_epoch(stream):
+def test_elements_do_not_depend_on_threads_and_differ_in_every_epoch(stream):
     epochs = []
     for threads in (1, 2, 5):
         dataset = pipeline(7, stream).with_options(
@@ -201,7 +200,7 @@ def test_elements_do_not_depend_on_threads_and_are_others_in_every_epoch(stream)
     assert epochs[0][0] != epochs[0][1] != epochs[0][2] != epochs[0][0]
 
 
-def test_one_element_is_what_it_is_in_a_batch_and_in_any_round():
+def test_an_element_is_the_same_alone_in_a_batch_and_in_a_repetition():
     dataset = pipeline(7)
     rounds = [row.tolist() for batch in dataset.repeat(2) for row in batch]
     singly = (
@@ -216,7 +215,7 @@ def test_one_element_is_what_it_is_in_a_batch_and_in_any_round():
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("seed", [None, 7])
-def test_it_resumes_at_every_position_also_with_drawn_seeds(stream, seed):
+def test_it_resumes_at_every_position_with_drawn_seeds_too(stream, seed):
     whole = pipeline(seed, stream)
     iterator = iter(whole)
     states, batches = [iterator.state_dict()], []
@@ -236,7 +235,7 @@ def test_pickled_plans_draw_alike():
     ]
 
 
-def test_a_cache_keeps_what_was_drawn_first():
+def test_a_cache_keeps_the_first_draws():
     dataset = slices(numbered(20, 9)).random_crop(3, seed=1).cache()
     assert [x.tolist() for x in dataset] == [x.tolist() for x in dataset]
 
@@ -249,7 +248,7 @@ def test_inside_tf_data_each_pass_is_the_next_epoch():
             same(b, a)
 
 
-def test_what_was_of_many_shapes_can_be_batched_once_padded_or_cropped():
+def test_elements_of_many_shapes_can_be_batched_after_padding_or_cropping():
     def sentences():
         for length in (5, 2, 7):
             yield np.arange(length, dtype=np.int32)
@@ -268,7 +267,7 @@ def test_what_was_of_many_shapes_can_be_batched_once_padded_or_cropped():
     assert (np.diff(cropped) == 1).all()
 
 
-def test_an_element_that_does_not_fit_is_an_error_at_its_place_and_the_next_one_comes():
+def test_an_element_that_does_not_fit_is_an_error_and_the_next_one_follows():
     ragged = tfy.Dataset.from_generator(
         lambda: iter([np.zeros(3), np.zeros(1), np.zeros(4)]),
         output_signature=tfy.TensorSpec((None,), "float64"),
@@ -382,7 +381,7 @@ def test_an_element_that_does_not_fit_is_an_error_at_its_place_and_the_next_one_
         ),
     ],
 )
-def test_what_cannot_work_is_refused_when_the_dataset_is_made(call, error, message):
+def test_impossible_arguments_are_refused_when_the_stage_is_made(call, error, message):
     dataset = slices((np.zeros((2, 4, 6, 3), np.uint8), np.arange(2)))
     with pytest.raises(error, match=message):
         call(dataset)

@@ -1,5 +1,4 @@
-"""Datasets as a Python user meets them: structures, formats, sources, states. What tf.data defines
-is compared with it."""
+"""Structures, formats, sources and states of datasets, against tf.data where it defines them."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ STRUCTURES = {
 
 
 @pytest.mark.parametrize("value", STRUCTURES.values(), ids=STRUCTURES)
-def test_structures_dtypes_and_specs_are_those_of_tf_data(value):
+def test_structures_dtypes_and_specs_equal_tf_data(value):
     ours, theirs = tfy.Dataset.from_tensor_slices(value), tf.data.Dataset.from_tensor_slices(value)
     assert ours.element_spec == theirs.element_spec
     assert len(ours) == len(theirs)
@@ -56,7 +55,7 @@ def test_from_tensors_is_one_element(value):
     assert [repr(element) for element in ours] == [repr(element) for element in theirs]
 
 
-def test_elements_come_in_the_format_asked_for():
+def test_elements_have_the_requested_format():
     dataset = tfy.Dataset.from_tensor_slices({"a": np.arange(4, dtype=np.int32)}).batch(4)
     kinds = {"numpy": np.ndarray, "tensorferry": tfy.Tensor, "tensorflow": tf.Tensor}
     for format, kind in kinds.items():
@@ -68,7 +67,7 @@ def test_elements_come_in_the_format_asked_for():
 
 
 @pytest.mark.torch
-def test_torch_tensors_are_writable_and_nobody_elses():
+def test_only_torch_tensors_are_writable_and_they_are_copies():
     torch = pytest.importorskip("torch")
     array = np.arange(4, dtype=np.int32)
     array.flags.writeable = False
@@ -89,7 +88,7 @@ def test_jax_arrays():
 
 @pytest.mark.jax
 @pytest.mark.parametrize("x64", [False, True])
-def test_element_spec_in_jax_is_of_what_is_handed_out(x64):
+def test_element_spec_in_jax_matches_the_elements(x64):
     jax = pytest.importorskip("jax")
     arrays = {name: np.ones((3, 2), np_dtype(name)) for name in NAMES}
     jax.config.update("jax_enable_x64", x64)
@@ -113,7 +112,7 @@ def test_element_spec_in_jax_is_of_what_is_handed_out(x64):
         jax.config.update("jax_enable_x64", False)
 
 
-def test_element_spec_outside_tensorflow_is_ours():
+def test_element_spec_outside_tensorflow_is_that_of_tensorferry():
     dataset = (
         tfy.Dataset.from_tensor_slices((np.zeros((4, 2), np.float32), np.arange(4)))
         .batch(3)
@@ -131,7 +130,7 @@ def test_element_spec_outside_tensorflow_is_ours():
         spec.shape = ()
 
 
-def test_a_batch_that_was_handed_out_never_changes():
+def test_a_returned_batch_never_changes():
     array = np.arange(4)
     iterator = iter(tfy.Dataset.from_tensor_slices(array).batch(2).with_format("numpy"))
     first = next(iterator)
@@ -171,7 +170,7 @@ def test_sources_of_every_kind(value):
         ([[1, 2], [3]], errors.ValueError),
     ],
 )
-def test_what_holds_no_numbers_is_refused_when_the_pipeline_is_built(value, kind):
+def test_values_without_numbers_are_refused_when_the_pipeline_is_built(value, kind):
     with pytest.raises(kind):
         tfy.Dataset.from_tensor_slices(value)
 
@@ -247,7 +246,7 @@ def test_filter_and_take_while():
         list(ours.with_format("numpy").filter(lambda x: x))
 
 
-def test_an_exception_surfaces_at_its_element_and_the_iteration_goes_on():
+def test_an_exception_surfaces_at_its_element_and_iteration_continues():
     class Wrong(Exception):
         pass
 
@@ -388,7 +387,7 @@ def keep_odd(x):
     return x % 2 == 1
 
 
-def test_datasets_pickle_as_recipes(tmp_path):
+def test_datasets_pickle_as_plans(tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, np.arange(12).reshape(6, 2))
     mapped = np.load(path, mmap_mode="r")
@@ -438,7 +437,7 @@ def test_one_iterator_serves_several_threads():
     assert all(mine == sorted(mine) for mine in seen)
 
 
-def test_a_function_that_uses_its_own_iterator_is_told_so():
+def test_a_function_that_uses_its_own_iterator_is_an_error():
     holder = []
     dataset = tfy.Dataset.range(3).with_format("numpy").filter(lambda x: next(holder[0]) is None)
     holder.append(iter(dataset))
@@ -446,7 +445,7 @@ def test_a_function_that_uses_its_own_iterator_is_told_so():
         next(holder[0])
 
 
-def test_a_dataset_lets_go_of_its_arrays():
+def test_a_dataset_releases_its_arrays():
     array = np.arange(3)
     gone = weakref.ref(array)
     dataset = tfy.Dataset.from_tensor_slices(array).batch(2)

@@ -19,7 +19,7 @@ GRID = np.arange(24, dtype=np.int32).reshape(4, 2, 3)
 
 
 def ragged(d, shapes, dtype="int64"):
-    """Elements of these shapes, counting."""
+    """Elements of these shapes, with increasing values."""
     import tensorflow as tf
 
     rank = len(shapes[0]) if shapes else 1
@@ -42,7 +42,7 @@ def fill(n):
 
 
 def both(d):
-    """Pairs of a ragged vector and a number, named."""
+    """Named pairs of a ragged vector and a number."""
     return d.Dataset.range(1, 6).map(lambda n: {"word": fill(n), "length": n})
 
 
@@ -126,7 +126,7 @@ def test_every_dtype_is_padded(tf, dtype) -> None:
         (TypeError, {"padding_values": True}),
     ],
 )
-def test_what_a_vector_cannot_be_padded_with_is_the_same_kind_of_error(tf, kind, wrong) -> None:
+def test_unfit_padding_values_are_the_same_kind_of_error(tf, kind, wrong) -> None:
     for library in (Theirs(tf), tfy):
         with pytest.raises(kind):
             words(library).padded_batch(2, **wrong)
@@ -143,13 +143,13 @@ def test_what_a_vector_cannot_be_padded_with_is_the_same_kind_of_error(tf, kind,
         (ValueError, {"padded_shapes": {"word": [5], "length": [1]}}),
     ],
 )
-def test_padded_shapes_that_nest_otherwise_are_the_same_kind_of_error(tf, kind, wrong) -> None:
+def test_padded_shapes_of_another_structure_are_the_same_kind_of_error(tf, kind, wrong) -> None:
     for library in (Theirs(tf), tfy):
         with pytest.raises(kind):
             both(library).padded_batch(2, **wrong)
 
 
-def test_padding_what_is_no_tensor_or_of_unknown_rank_is_the_same_kind_of_error(tf) -> None:
+def test_padding_datasets_or_unknown_ranks_is_the_same_kind_of_error(tf) -> None:
     for library in (Theirs(tf), tfy):
         with pytest.raises(TypeError):
             library.Dataset.range(3).window(2).padded_batch(2)
@@ -170,7 +170,7 @@ def test_python_numbers_pad_parts_of_any_dtype_that_holds_them() -> None:
         bytes.padded_batch(2, padding_values=256)
 
 
-def test_an_element_too_large_costs_its_batch_and_iteration_goes_on(tf) -> None:
+def test_an_oversized_element_costs_its_batch_and_iteration_continues(tf) -> None:
     def make(d):
         return ragged(d, [(1,), (4,), (2,), (1,)]).padded_batch(2, [3])
 
@@ -203,7 +203,7 @@ def test_unbatch_agrees_with_tf_data(tf, name) -> None:
     assert_agree(tf, UNBATCHED[name])
 
 
-def test_unbatch_knows_how_many_rows_a_last_batch_has_that_is_not_full(tf) -> None:
+def test_unbatch_knows_the_rows_of_a_partial_last_batch(tf) -> None:
     assert_agree(tf, lambda d: d.Dataset.range(10).batch(4).unbatch(), cardinality=10)
     assert_agree(tf, lambda d: d.Dataset.range(10).batch(4).skip(2).unbatch())
 
@@ -248,7 +248,7 @@ def test_rebatch_knows_that_an_endless_dataset_is_endless() -> None:
         lambda d: d.Dataset.range(8).batch(2).rebatch([[2]]),
     ],
 )
-def test_what_has_no_rows_is_a_value_error_when_the_stage_is_made(tf, wrong) -> None:
+def test_elements_without_rows_are_a_value_error_when_the_stage_is_made(tf, wrong) -> None:
     for library in (Theirs(tf), tfy):
         with pytest.raises(ValueError):  # noqa: PT011
             wrong(library)
@@ -258,7 +258,7 @@ def test_what_has_no_rows_is_a_value_error_when_the_stage_is_made(tf, wrong) -> 
     ("kind", "size"),
     [(ValueError, 0), (ValueError, -1), (ValueError, []), (ValueError, [0, 0]), (TypeError, 2.5)],
 )
-def test_sizes_that_cannot_be_are_refused_when_the_stage_is_made(kind, size) -> None:
+def test_impossible_sizes_are_refused_when_the_stage_is_made(kind, size) -> None:
     with pytest.raises(kind, match="rebatch: batch_size"):
         tfy.Dataset.range(8).batch(2).rebatch(size)
 

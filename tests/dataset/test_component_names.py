@@ -1,5 +1,6 @@
-"""Errors name a component by its key, say once where it was, and say the same through
-``to_tf_data()``."""
+"""Errors name a component by its key, give the position once, and are the same through
+``to_tf_data()``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from tensorferry import errors
 Make = Callable[[Any], Any]
 Pair = collections.namedtuple("Pair", "image label")
 
-#: Structures around two components, a good one and a bad one, and what the bad one is called.
+#: Structures of a good and a bad component, and the name of the bad one.
 STRUCTURES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "dict": (lambda good, bad: {"image": good, "label": bad}, '"label"'),
     "tuple": (lambda good, bad: (good, bad), "1"),
@@ -51,8 +52,9 @@ def generated(structure: str, good: Any, bad: Any, dtype: str = "int64") -> Any:
 
 
 def said(dataset: Any) -> str:
-    """The words of the first error, which have to be the same through tf.data, and to say once
-    where it was."""
+    """The message of the first error, which must be the same through tf.data and give the position
+    once.
+    """
     with pytest.raises(errors.Error) as raised:
         list(dataset)
     words = str(raised.value)
@@ -69,7 +71,7 @@ def check_prefixes(words: str) -> None:
 
 
 def refused(call: Callable[[], Any], structure: str) -> str:
-    """The words of an error of a method, which names the bad component."""
+    """The message of a method's error, which names the bad component."""
     with pytest.raises((errors.Error, TypeError, ValueError)) as raised:
         call()
     words = str(raised.value)
@@ -79,7 +81,7 @@ def refused(call: Callable[[], Any], structure: str) -> str:
 
 
 @WAYS
-def test_where_a_value_does_not_fit(structure: str) -> None:
+def test_a_value_that_does_not_fit_is_named_by_key(structure: str) -> None:
     name = STRUCTURES[structure][1]
     dataset = slices(structure, [1, 2], [1, 300])
     nest = STRUCTURES[structure][0]
@@ -105,7 +107,7 @@ def test_where_a_value_does_not_fit(structure: str) -> None:
 
 
 @WAYS
-def test_where_shapes_of_a_batch_differ(structure: str) -> None:
+def test_different_shapes_in_a_batch_are_named_by_key(structure: str) -> None:
     name = STRUCTURES[structure][1]
     dataset = generated(structure, [[1], [1], [1]], [[1], [1, 2], [1]])
     expected = (
@@ -128,7 +130,7 @@ def test_where_shapes_of_a_batch_differ(structure: str) -> None:
 
 
 @WAYS
-def test_where_lengths_differ(structure: str) -> None:
+def test_different_lengths_are_named_by_key(structure: str) -> None:
     words = refused(lambda: slices(structure, [1, 2], [1, 2, 3]), structure)
     assert "from_tensor_slices: the components have different numbers of rows: " in words
     assert "[2, 3] in component" in words
@@ -142,7 +144,7 @@ def test_where_lengths_differ(structure: str) -> None:
 
 
 @WAYS
-def test_where_a_component_is_a_scalar_or_no_number(structure: str) -> None:
+def test_scalars_and_texts_are_named_by_key(structure: str) -> None:
     assert "is a scalar, which has no rows" in refused(
         lambda: slices(structure, [1, 2], 3), structure
     )
@@ -157,7 +159,7 @@ def test_where_a_component_is_a_scalar_or_no_number(structure: str) -> None:
 
 
 @WAYS
-def test_what_stages_refuse_when_they_are_made(structure: str) -> None:
+def test_components_refused_by_a_stage_are_named_by_key(structure: str) -> None:
     nest = STRUCTURES[structure][0]
     dataset = slices(structure, [1, 2], [1j, 2j])
     assert "complex" in refused(lambda: dataset.cast("float32"), structure)
@@ -183,7 +185,7 @@ def test_what_stages_refuse_when_they_are_made(structure: str) -> None:
 
 
 @WAYS
-def test_what_a_function_returns(structure: str) -> None:
+def test_results_of_a_function_are_named_by_key(structure: str) -> None:
     nest, name = STRUCTURES[structure]
     spec = nest(tfy.TensorSpec((), "int64"), tfy.TensorSpec((), "int8"))
     mapped = (
@@ -218,7 +220,7 @@ def test_what_a_function_returns(structure: str) -> None:
 
 
 @WAYS
-def test_what_a_state_is(structure: str) -> None:
+def test_components_of_a_scan_state_are_named_by_key(structure: str) -> None:
     nest, name = STRUCTURES[structure]
     first = nest(np.int64(0), np.int8(0))
     numbers = tfy.Dataset.range(3).with_format("numpy")
@@ -251,7 +253,7 @@ def test_a_dataset_that_a_function_returns_is_compared_by_component() -> None:
     assert said(dataset).startswith(words)
 
 
-def test_names_are_those_of_the_stage_that_fails_not_of_the_last_one() -> None:
+def test_names_belong_to_the_failing_stage() -> None:
     dataset = slices("dict", [1, 2], [1, 300]).cast({"label": "int8"})
     renamed = dataset.map(
         lambda e: (e["label"], {"other": e["image"]}),
@@ -275,7 +277,7 @@ def test_names_are_those_of_the_stage_that_fails_not_of_the_last_one() -> None:
     assert said(numbered).startswith('cast: element 1: component [1]["image"]: int64 -> int8')
 
 
-def test_a_dataset_of_single_tensors_names_none() -> None:
+def test_a_dataset_of_single_tensors_names_no_component() -> None:
     dataset = tfy.Dataset.from_tensor_slices([1, 300]).with_format("numpy")
     assert said(dataset.cast("int8")).startswith(
         "cast: element 1: int32 -> int8: 1 of 1 value does not fit"
@@ -300,4 +302,4 @@ def test_names_travel_through_states_and_pickles() -> None:
     next(resumed)
     with pytest.raises(errors.OverflowError, match='cast: element 2: component "label"'):
         next(resumed)
-    assert "label" not in str(dataset._plan)  # no part of the plan, by which states know it
+    assert "label" not in str(dataset._plan)  # not part of the plan's fingerprint

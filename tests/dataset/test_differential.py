@@ -1,5 +1,6 @@
-"""Random pipelines in tensorferry and in the real tf.data: what they hand out, what they say of it,
-and how they fail is the same."""
+"""Random pipelines in tensorferry and in the real tf.data: elements, specifications and errors are
+the same.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Seeds that nobody gave: drawn once, when the stage is made, and the same in every copy, pickle,
-state and process."""
+"""Drawn seeds: drawn once, when the stage is made, and the same in every copy, pickle, state and
+process.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ def make(request):
     return DRAWING[request.param]
 
 
-def test_two_stages_draw_apart(make):
+def test_two_stages_draw_independently(make):
     made = [plain(make()) for _ in range(4)]
     assert any(other != made[0] for other in made[1:])
 
@@ -100,7 +101,7 @@ def test_copies_and_pickles_agree_in_every_epoch(make, protocol):
         assert plain(other) == expected[1]
 
 
-def test_what_is_made_of_copies_agrees(make):
+def test_plans_derived_from_copies_agree(make):
     dataset = make()
     copies = [pickle.loads(pickle.dumps(dataset)) for _ in range(2)]
     whole = plain(dataset)
@@ -110,7 +111,7 @@ def test_what_is_made_of_copies_agrees(make):
 
 
 @pytest.mark.parametrize("elements", [0, 3, 10])
-def test_a_state_brings_its_seeds_along_for_this_pass_and_those_after_it(make, elements):
+def test_a_state_carries_its_seeds_for_this_pass_and_later_ones(make, elements):
     old = make()
     plain(old)
     iterator = old.as_numpy_iterator()
@@ -119,7 +120,7 @@ def test_a_state_brings_its_seeds_along_for_this_pass_and_those_after_it(make, e
     state = json.loads(json.dumps(iterator.state_dict()))
     rest = [np.asarray(x).tolist() for x in iterator]
     later = [plain(old) for _ in range(2)]
-    # In an unpickled copy, and in a plan that the same script makes after a restart.
+    # An unpickled copy, and the plan of a restarted script.
     for new in (pickle.loads(pickle.dumps(old)), make()):
         resumed = new.as_numpy_iterator()
         resumed.load_state_dict(state)
@@ -127,7 +128,7 @@ def test_a_state_brings_its_seeds_along_for_this_pass_and_those_after_it(make, e
         assert [plain(new) for _ in range(2)] == later
 
 
-def test_a_state_of_a_derived_plan_brings_the_seed_to_what_it_is_made_of():
+def test_a_state_of_a_derived_plan_sets_the_seed_of_its_inputs():
     old, new = rows().shuffle(), rows().shuffle()
     iterator = old.batch(4).as_numpy_iterator()
     next(iterator)
@@ -135,7 +136,7 @@ def test_a_state_of_a_derived_plan_brings_the_seed_to_what_it_is_made_of():
     under_way = other.as_numpy_iterator()
     head = next(under_way)
     new.batch(4).as_numpy_iterator().load_state_dict(iterator.state_dict())
-    # Plans made before and after it, and pickles; but not what is under way.
+    # Plans made before and after it, and pickles, but no running iterator.
     for dataset in (new, new.batch(8), other, pickle.loads(pickle.dumps(new))):
         dataset.set_epoch(5)
         old.set_epoch(5)
@@ -151,7 +152,7 @@ def plain_again(dataset) -> list:
     return plain(dataset)
 
 
-def test_loading_a_state_keeps_what_a_cache_holds():
+def test_loading_a_state_keeps_a_cache():
     calls: list[int] = []
 
     def counted(x):
@@ -176,19 +177,19 @@ def test_loading_a_state_keeps_what_a_cache_holds():
     assert len(calls) == 6
 
 
-def test_given_seeds_and_golden_orders_are_as_they_were():
+def test_given_seeds_keep_the_golden_orders():
     assert plain(rows(10).shuffle(seed=7)) == [0, 9, 4, 7, 8, 3, 1, 5, 6, 2]
     assert plain(tfy.Dataset.random(seed=7).take(2)) == [91078609, 1366299982]
     assert plain(rows(6).shuffle(2, seed=7, block=2)) == [2, 3, 4, 5, 1, 0]
 
 
-def test_shuffles_that_were_drawn_before_a_function_is_called_stay_as_they_are():
+def test_drawn_shuffles_are_unaffected_by_function_calls():
     fixed = rows(9).shuffle(reshuffle_each_iteration=False)
     zipped = tfy.Dataset.zip(rows(1).flat_map(lambda x: fixed), fixed)
     assert all(int(a) == int(b) for a, b in zipped.as_numpy_iterator())
 
 
-def test_tensorflows_seed_decides_as_in_tf_data(tf, make):
+def test_the_seed_of_tensorflow_applies_as_in_tf_data(tf, make):
     def run(seed):
         tf.random.set_seed(seed)
         made = [make() for _ in range(2)]
@@ -201,13 +202,13 @@ def test_tensorflows_seed_decides_as_in_tf_data(tf, make):
         assert first[0] != first[1] or run(7)[0] != run(7)[1], "each stage has a seed of its own"
         tf.keras.utils.set_random_seed(5)
         assert next(plain(make()) for _ in range(1)) == first[0][0]
-        # A given seed is what it is.
+        # A given seed is not affected.
         assert plain(rows(10).shuffle(seed=7)) == [0, 9, 4, 7, 8, 3, 1, 5, 6, 2]
     finally:
         unset_seed(tf)
 
 
-def test_a_mix_of_one_dataset_keeps_the_seed_of_that_dataset(tf):
+def test_a_mix_of_one_dataset_keeps_its_seed(tf):
     shuffled = rows().shuffle()
     expected = [plain(shuffled) for _ in range(1)]
     try:

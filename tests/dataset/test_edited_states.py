@@ -1,4 +1,4 @@
-"""States that were edited, and states of a part of a run."""
+"""Edited states, and states of part of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def listed(iterator) -> list:
 
 
 @pytest.mark.parametrize("name", INDEXED)
-def test_a_position_or_epoch_that_was_changed_is_obeyed_where_it_can_be(name):
+def test_a_changed_position_or_epoch_is_obeyed_where_possible(name):
     dataset = INDEXED[name]()
     passes = [listed(dataset.as_numpy_iterator()) for _ in range(3)]
     state = advanced(dataset, 2).state_dict()
@@ -55,7 +55,7 @@ def test_a_position_or_epoch_that_was_changed_is_obeyed_where_it_can_be(name):
         assert (seen["epoch"], seen["position"]) == (epoch, position)
         rest = listed(iterator)
         assert rest[: 40 - position] == passes[epoch][position:]
-        # The pass after it is of the next epoch.
+        # The following pass is the next epoch.
         assert dataset.as_numpy_iterator().state_dict()["epoch"] == epoch + 1
 
 
@@ -63,7 +63,7 @@ def test_a_position_or_epoch_that_was_changed_is_obeyed_where_it_can_be(name):
 @pytest.mark.parametrize(
     "change", [{"position": 1}, {"position": 3}, {"epoch": 5}, {"epoch": 0, "position": 0}]
 )
-def test_where_it_cannot_be_obeyed_it_is_refused(name, change):
+def test_a_changed_position_that_cannot_be_obeyed_is_refused(name, change):
     dataset = STREAMED[name]()
     iter(dataset)
     iterator = advanced(dataset, 2)
@@ -76,7 +76,7 @@ def test_where_it_cannot_be_obeyed_it_is_refused(name, change):
 @pytest.mark.parametrize("make", [INDEXED["shuffle"], STREAMED["filter"]])
 @pytest.mark.parametrize("name", ["position", "epoch"])
 @pytest.mark.parametrize("value", [-1, 2**64, 1.5, "1", None, True, [1], np.float64(2)])
-def test_a_position_or_epoch_that_is_no_number_is_refused(make, name, value):
+def test_a_position_or_epoch_must_be_an_integer(make, name, value):
     state = advanced(make(), 2).state_dict()
     with pytest.raises(errors.ValueError, match=f"{name} has to be a whole number"):
         resumed(make(), {**state, name: value})
@@ -87,7 +87,7 @@ def test_a_position_or_epoch_that_is_no_number_is_refused(make, name, value):
         resumed(make(), state)
 
 
-def test_a_position_past_the_end_is_refused_and_the_iterator_stays():
+def test_a_position_past_the_end_is_refused_and_the_iterator_is_unchanged():
     dataset = rows(5)
     state = advanced(dataset, 2).state_dict()
     iterator = dataset.as_numpy_iterator()
@@ -118,7 +118,7 @@ def test_a_changed_position_counts_in_a_list_of_states_too():
     ]
 
 
-# Items of a run that ends unevenly.
+# States of a run whose shards have different lengths.
 
 
 def shard(n: int, count: int, index: int, stages):
@@ -136,7 +136,7 @@ STAGES = {
 
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize("n", range(1, 15))
-def test_one_state_of_many_shards_never_hands_a_row_out_twice(name, n):
+def test_one_state_of_many_shards_never_repeats_a_row(name, n):
     stages = STAGES[name]
     for old, new in [(3, 1), (3, 2), (2, 3), (4, 1)]:
         for steps in range(6):
@@ -166,7 +166,7 @@ def test_one_state_of_many_shards_never_hands_a_row_out_twice(name, n):
                     assert sorted(seen + rest) == list(range(n))
 
 
-def test_seven_rows_of_three_shards_that_ended_are_not_handed_out_again():
+def test_rows_of_ended_shards_are_not_repeated():
     def ended(index):
         iterator = rows(7).shard(3, index).as_numpy_iterator()
         list(iterator)

@@ -20,7 +20,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("source", list(EMPTY))
 @pytest.mark.parametrize("method", ["map", "flat_map", "interleave", "filter", "scan"])
-def test_stages_over_nothing_are_as_in_tf_data(source, method):
+def test_stages_over_empty_datasets_equal_tf_data(source, method):
     if source == "slices" and method == "filter":
         pytest.skip("a predicate of a vector is none")
 
@@ -43,7 +43,7 @@ def test_stages_over_nothing_are_as_in_tf_data(source, method):
     assert list(numpy.batch(2)) == []
 
 
-def test_a_function_that_zeros_do_not_suit_asks_for_an_output_signature():
+def test_a_function_that_fails_for_zeros_needs_an_output_signature():
     nothing = tfy.Dataset.range(0).with_format("numpy")
     with pytest.raises(tfy.errors.ValueError, match=r"map: .*ZeroDivisionError.*output_signature="):
         nothing.map(lambda x: 1 // int(x))

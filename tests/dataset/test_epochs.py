@@ -1,4 +1,4 @@
-"""Epochs: every pass over a plan is its next one, however often the plan is written again."""
+"""Epochs: every pass over a plan is its next one, even if the plan is derived again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Adder:
 
 ADDER = Adder()
 
-# What a loop over epochs may write anew in each turn.
+# Plans that a loop over epochs may derive again in each turn.
 WRITTEN_AGAIN = {
     "itself": lambda d: d,
     "batch": lambda d: d.batch(5),
@@ -84,9 +84,9 @@ WRITTEN_AGAIN = {
 
 
 @pytest.mark.parametrize("name", WRITTEN_AGAIN)
-def test_a_plan_that_is_written_again_goes_on_with_its_next_epoch(name):
+def test_a_plan_that_is_derived_again_continues_with_its_next_epoch(name):
     derive = WRITTEN_AGAIN[name]
-    # The plan that is made once counts as it always has.
+    # A plan that is made once counts the same epochs.
     once = derive(base())
     expected = [flat(once) for _ in range(3)]
     root = base()
@@ -94,7 +94,7 @@ def test_a_plan_that_is_written_again_goes_on_with_its_next_epoch(name):
     assert expected[0] != expected[1]
 
 
-def test_different_plans_over_one_shuffle_count_each_for_itself():
+def test_different_plans_over_one_shuffle_count_separately():
     root = base()
     train, valid = (lambda: root.skip(6).batch(4)), (lambda: root.take(6).batch(4))
     for epoch in range(3):
@@ -106,7 +106,7 @@ def test_different_plans_over_one_shuffle_count_each_for_itself():
     assert (epoch_of(root), epoch_of(train()), epoch_of(root.batch(4))) == (0, 3, 0)
 
 
-def test_plans_over_other_arrays_and_with_other_functions_count_apart():
+def test_plans_over_other_arrays_and_functions_count_separately():
     assert [epoch_of(base()) for _ in range(3)] == [0, 0, 0]
     root = base()
     makers = [
@@ -124,7 +124,7 @@ def test_plans_over_other_arrays_and_with_other_functions_count_apart():
     assert zipped == [0, 0, 1]
 
 
-def test_finding_out_what_a_function_returns_is_no_pass():
+def test_tracing_a_function_is_not_a_pass():
     root = base()
     for _ in range(3):
         root.map(lambda x: [x])
@@ -133,7 +133,7 @@ def test_finding_out_what_a_function_returns_is_no_pass():
     assert epoch_of(root) == 0
 
 
-def test_set_epoch_says_the_next_epoch_of_all_that_is_made_of_a_dataset():
+def test_set_epoch_sets_the_next_epoch_of_all_derived_datasets():
     root = base()
     orders = [flat(root) for _ in range(6)]
     made_before = root.batch(5)
@@ -152,7 +152,7 @@ def test_set_epoch_says_the_next_epoch_of_all_that_is_made_of_a_dataset():
     assert flat(train) + flat(valid) == orders[0][4:] + orders[4][:4]
 
 
-def test_set_epoch_reaches_every_dataset_that_several_are_made_into():
+def test_set_epoch_reaches_combined_datasets():
     for make in (
         lambda a, b: tfy.Dataset.zip(a, b),
         lambda a, b: a.concatenate(b),
@@ -166,7 +166,7 @@ def test_set_epoch_reaches_every_dataset_that_several_are_made_into():
         assert (epoch_of(both), epoch_of(make(first, second)), epoch_of(first)) == (5, 6, 0)
 
 
-def test_set_epoch_leaves_iterators_in_progress_alone():
+def test_set_epoch_does_not_affect_running_iterators():
     dataset = base()
     expected = flat(base())
     iterator = dataset.as_numpy_iterator()
@@ -177,28 +177,28 @@ def test_set_epoch_leaves_iterators_in_progress_alone():
 
 
 @pytest.mark.parametrize("epoch", [-1, 2**63, 2**70])
-def test_an_epoch_that_is_none_is_refused(epoch):
+def test_an_invalid_epoch_is_refused(epoch):
     with pytest.raises(errors.ValueError, match="set_epoch: epoch has to be"):
         base().set_epoch(epoch)
     with pytest.raises(errors.TypeError, match="set_epoch"):
         base().set_epoch(1.5)
 
 
-def test_set_epoch_takes_numbers_of_numpy_and_large_ones():
+def test_set_epoch_takes_numpy_integers_and_large_ones():
     dataset = base()
     for epoch in (np.int32(3), np.uint8(0), 2**63 - 1):
         dataset.set_epoch(epoch)
         assert epoch_of(dataset) == int(epoch)
 
 
-def test_a_pickle_starts_with_the_epoch_that_comes_next_and_counts_for_itself():
+def test_a_pickle_starts_with_the_next_epoch_and_counts_separately():
     dataset = base().batch(5)
     orders = [flat(dataset) for _ in range(2)]
     copies = [pickle.loads(pickle.dumps(dataset)) for _ in range(2)]
     assert flat(copies[0]) == flat(copies[1]) == flat(dataset) != orders[1]
     assert flat(copies[0]) == flat(dataset)
     assert epoch_of(copies[1]) == 3
-    # What set_epoch said reaches what a worker makes of its copy.
+    # set_epoch reaches datasets that a worker derives from its copy.
     dataset.set_epoch(1)
     again = pickle.loads(pickle.dumps(dataset))
     assert flat(again.unbatch()) == orders[1]
@@ -208,7 +208,7 @@ def test_a_pickle_starts_with_the_epoch_that_comes_next_and_counts_for_itself():
     assert epoch_of(pickle.loads(pickle.dumps(passed)).batch(3)) == epoch_of(passed.batch(3)) == 0
 
 
-def test_formats_options_and_copies_count_apart():
+def test_formats_options_and_copies_count_separately():
     root = base()
     orders = [flat(root) for _ in range(4)]
     for derive in (
@@ -251,19 +251,19 @@ def test_a_loaded_state_makes_the_next_pass_the_one_after_it():
     iterator.load_state_dict(under_way.state_dict())
     assert np.concatenate(head + list(iterator)).tolist() == orders[2]
     assert flat(fresh.batch(4)) == orders[3]
-    # In the process that saved it, too: it goes back.
+    # Also in the process that saved it, where the count goes back.
     under_way.load_state_dict(under_way.state_dict())
     assert flat(old) == orders[3]
 
 
-def test_windows_count_for_themselves():
+def test_windows_count_separately():
     windows = list(tfy.Dataset.range(9).with_format("numpy").window(3))
     for window in windows:
         shuffled = window.shuffle(seed=1)
         assert [epoch_of(shuffled), epoch_of(shuffled)] == [0, 1]
 
 
-def test_thousands_of_other_plans_do_not_make_one_forgotten():
+def test_thousands_of_other_plans_do_not_evict_a_count():
     root = base()
     kept = root.batch(5)
     assert epoch_of(kept) == 0
@@ -288,7 +288,7 @@ def test_to_tf_data_counts_with_the_dataset(tf):
     assert streamed[0] != streamed[1]
 
 
-def test_fit_goes_on_at_an_initial_epoch(tf):
+def test_fit_continues_at_an_initial_epoch(tf):
     seen: list[list[int]] = []
 
     class Model(tf.keras.Model):

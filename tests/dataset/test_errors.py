@@ -1,5 +1,4 @@
-"""An element that fails: where the error surfaces, and what comes after it, as in the real
-tf.data."""
+"""A failing element: where the error surfaces, and what follows it, as in the real tf.data."""
 
 from __future__ import annotations
 
@@ -25,12 +24,12 @@ def checked(x):
 
 
 def mapped(Dataset, n: int = 5):
-    """Numbers of which the third fails; the others can be had."""
+    """Numbers of which only the third fails."""
     return Dataset.range(n).map(Named(checked).bound(Dataset))
 
 
 def generated(Dataset, n: int = 5):
-    """Numbers of a generator that ends with an exception in the place of the third."""
+    """Numbers of a generator that raises in place of the third."""
 
     def numbers():
         yield from np.arange(2)
@@ -40,7 +39,7 @@ def generated(Dataset, n: int = 5):
 
 
 def shown(dataset: Any) -> list[Any]:
-    """The elements, with a word in the place of an error."""
+    """The elements, with `FAILED` in place of an error."""
     iterator, elements = iter(dataset), []
     while len(elements) < 20:
         try:
@@ -111,9 +110,9 @@ def test_an_error_surfaces_where_it_does_in_tf_data_and_the_same_elements_follow
     assert ours == theirs
 
 
-#: In which tf.data does otherwise: what it does, and why tensorferry does not.
+#: Where tf.data differs: its behaviour, and why tensorferry does not share it.
 DIFFERENT = {
-    # tf.data computes what it skips.
+    # tf.data computes skipped elements.
     "skip": (lambda D: mapped(D).skip(3), [3, 4], [FAILED]),
     "shard": (lambda D: mapped(D).shard(3, 1), [1, 4], [1, FAILED]),
     "a last batch that is dropped": (lambda D: mapped(D, 3).batch(4, True), [], [FAILED]),
@@ -122,15 +121,15 @@ DIFFERENT = {
         [(0, 0), (1, 1)],
         [(0, 0), (1, 1), FAILED],
     ),
-    # An error counts as an element, as it does elsewhere.
+    # An error counts as an element, as in other stages.
     "take": (lambda D: mapped(D).take(3), [0, 1, FAILED], [0, 1, FAILED, 3]),
-    # tf.data loses the other rows of the batch that the error is in.
+    # tf.data loses the other rows of the failing batch.
     "unbatch": (lambda D: mapped(D).batch(2).unbatch(), [0, 1, FAILED, 3, 4], [0, 1, FAILED, 4]),
 }
 
 
 @pytest.mark.parametrize("name", sorted(DIFFERENT))
-def test_where_errors_surface_otherwise_than_in_tf_data(name) -> None:
+def test_errors_that_surface_differently_in_tf_data(name) -> None:
     pipeline, ours, theirs = DIFFERENT[name]
     assert shown(pipeline(tfy.Dataset)) == ours
     assert shown(pipeline(tf.data.Dataset)) == theirs
@@ -152,7 +151,7 @@ TRUNCATED = {
 
 
 @pytest.mark.parametrize("name", sorted(TRUNCATED))
-def test_a_generator_that_breaks_never_looks_as_if_it_had_ended(name) -> None:
+def test_a_failing_generator_is_never_mistaken_for_an_ended_one(name) -> None:
     elements = shown(TRUNCATED[name](generated(tfy.Dataset)))
     assert elements.count(FAILED) == 1
     assert elements[-1] == FAILED
@@ -215,7 +214,7 @@ def test_windows_fail_for_their_own_elements_as_in_tf_data(arguments, bad, strea
     assert (errors > 0) == (failed > 0)
 
 
-def test_an_error_that_ended_a_generator_is_told_although_no_window_holds_it():
+def test_an_error_of_a_generator_is_raised_even_between_windows():
     def numbers():
         yield from range(3)
         raise ValueError("it is broken")

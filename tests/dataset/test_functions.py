@@ -1,5 +1,6 @@
-"""map, filter, take_while, scan and reduce: what each takes, returns, knows beforehand and refuses,
-as the real tf.data does."""
+"""map, filter, take_while, scan and reduce: arguments, results, specifications and refusals, as in
+the real tf.data.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def plain_map(function):
 
 
 def branches(row, label):
-    if label > 1:  # a symbol to tf.data, which rewrites the function
+    if label > 1:  # symbolic in tf.data, which rewrites the function
         return row * 2
     return row
 
@@ -43,12 +44,12 @@ def branches(row, label):
         branches,
     ],
 )
-def test_map_gives_what_the_function_returns_and_knows_its_spec(function) -> None:
+def test_map_returns_the_function_results_and_knows_their_spec(function) -> None:
     assert_agree(plain_map(function))
 
 
 def test_map_takes_tf_datas_arguments_in_their_order() -> None:
-    # With more calls at a time, what is not deterministic comes in any order from tf.data.
+    # With parallel calls, tf.data orders nondeterministic maps arbitrarily.
     cases = [(2,), (tf.data.AUTOTUNE, True), (1, False)]
     if (
         "synchronous" in inspect.signature(tf.data.Dataset.map).parameters
@@ -73,14 +74,14 @@ def test_map_calls_a_function_that_needs_values_where_tf_data_cannot() -> None:
     ours = tfy.Dataset.range(5).map(reads)
     assert ours.element_spec == tf.TensorSpec((), tf.float32)
     assert [x.numpy() for x in ours] == [0.0, 0.0, 0.0, 1.5, 0.0]
-    # It is called with zeros where there are no elements.
+    # Without elements, it is called with zeros.
     assert tfy.Dataset.range(0).map(reads).element_spec == tf.TensorSpec((), tf.float32)
     assert (
         list(tfy.Dataset.range(0).map(reads, output_signature=tf.TensorSpec((), tf.float32))) == []
     )
 
 
-def test_map_fails_at_the_element_that_an_operation_refuses() -> None:
+def test_map_fails_at_the_element_of_a_failing_operation() -> None:
     def small(x):
         with tf.control_dependencies([tf.debugging.assert_less(x, np.int64(2))]):
             return tf.identity(x)
@@ -117,7 +118,7 @@ def test_a_predicate_returns_one_bool_or_is_refused(stage, predicate) -> None:
 
 
 @pytest.mark.parametrize("stage", ["filter", "take_while"])
-def test_a_function_that_is_no_predicate_is_refused_when_the_dataset_is_made(stage) -> None:
+def test_a_function_without_a_bool_result_is_refused_when_the_stage_is_made(stage) -> None:
     with pytest.raises(errors.ValueError, match=f"{stage}: the predicate has to return one bool"):
         getattr(tfy.Dataset.range(3), stage)(lambda x: x)
     late = getattr(tfy.Dataset.range(3).with_format("numpy"), stage)(lambda x: x)
@@ -147,7 +148,7 @@ SCANS = {
 
 
 @pytest.mark.parametrize("name", sorted(SCANS))
-def test_scan_hands_out_elements_and_keeps_the_state(name) -> None:
+def test_scan_yields_elements_and_keeps_the_state(name) -> None:
     for n in (4, 0):
         assert_agree(lambda Dataset, n=n: Dataset.range(n).scan(*SCANS[name]))
     assert_agree(lambda Dataset: Dataset.range(3).scan(*SCANS[name], name="scanned"))
@@ -175,7 +176,7 @@ def test_reduce_of_no_elements_is_the_initial_state(name) -> None:
 
 
 def test_a_state_of_another_structure_is_a_type_error() -> None:
-    """tf.data notices while it runs, as an InvalidArgumentError."""
+    """tf.data raises an InvalidArgumentError while iterating."""
     numbers = tfy.Dataset.range(3)
     with pytest.raises(errors.TypeError, match="structured"):
         numbers.scan(0, lambda state, x: ((state, state), x))
@@ -200,7 +201,7 @@ def test_elements_without_a_tensor_are_refused(name) -> None:
     assert_agree(NOTHING[name])
 
 
-def test_reduce_unpacks_no_element() -> None:
+def test_reduce_does_not_unpack_elements() -> None:
     pairs = (ROWS, np.arange(4))
     assert_agree(
         lambda Dataset: Dataset.from_tensor_slices(pairs).reduce(
@@ -216,7 +217,7 @@ def test_a_state_outside_the_format_tensorflow_is_converted_and_checked() -> Non
         numbers.reduce(0, lambda state, x: x + 2**40)
 
 
-def test_the_functions_of_tf_data_that_fail_fail_here_when_the_dataset_is_made() -> None:
+def test_functions_that_fail_in_tf_data_fail_when_the_stage_is_made() -> None:
     def wrong(*element):
         raise KeyError("wrong")
 

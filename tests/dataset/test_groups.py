@@ -29,7 +29,7 @@ def long(x):
 
 
 def ragged(d, lengths, shape=(), dtype="int64"):
-    """Elements of these lengths, counting."""
+    """Elements of these lengths, with increasing values."""
     import tensorflow as tf
 
     def elements():
@@ -87,7 +87,7 @@ def test_group_by_window_agrees_with_tf_data(tf, name) -> None:
     st.lists(st.integers(-9, 9), min_size=1, max_size=20),
     st.lists(st.integers(1, 4), min_size=1, max_size=4),
 )
-def test_windows_come_in_tf_datas_order(tf, values, sizes) -> None:
+def test_windows_come_in_the_order_of_tf_data(tf, values, sizes) -> None:
     count = len(sizes)
 
     def make(d):
@@ -134,7 +134,7 @@ def test_other_mistakes_are_refused_when_the_stage_is_made(tf) -> None:
         numbers.group_by_window(parity, lambda key, window: tf.data.Dataset.range(2), 2)
 
 
-def test_a_key_that_is_no_integer_is_an_error_at_its_element() -> None:
+def test_a_key_must_be_an_integer() -> None:
     keys = [0, 1.5, np.array([1, 2]), True, np.uint8(0)]
     numbers = tfy.Dataset.range(5).with_format("numpy")
     iterator = iter(numbers.group_by_window(lambda x: keys[x], pairs, 2))
@@ -158,7 +158,7 @@ def test_a_window_size_of_zero_is_an_error_at_its_element() -> None:
     assert next(iterator).tolist() == [2]
 
 
-def test_what_reduce_func_does_not_look_at_is_known_without_reading() -> None:
+def test_specs_are_known_without_reading_unless_reduce_func_needs_values() -> None:
     started = []
 
     def rows():
@@ -171,7 +171,7 @@ def test_what_reduce_func_does_not_look_at_is_known_without_reading() -> None:
     groups = dataset.group_by_window(lambda x: int(x[0, 0]) % 4, pairs, 2)
     assert started == []
     assert groups.element_spec == tfy.TensorSpec((None, 2, 3), "int32")
-    # One that looks at the key is called for the first element.
+    # A function that reads the key is called for the first element.
     by_key = dataset.group_by_window(
         lambda x: int(x[0, 0]) % 4, lambda key, window: window.batch(1 + int(key)), 2
     )
@@ -291,7 +291,7 @@ def test_a_length_beyond_the_last_boundary_is_an_error_at_its_element(tf) -> Non
     assert [x.numpy().tolist() for x in iterator] == [[[0, 0], [2, 2]], [[3, 0]]]
 
 
-def test_a_length_that_is_no_integer_is_a_type_error() -> None:
+def test_a_length_must_be_an_integer() -> None:
     iterator = iter(ragged(tfy, [1]).bucket_by_sequence_length(lambda x: 1.5, [3], [2, 2]))
     with pytest.raises(TypeError, match="element_length_func"):
         next(iterator)
@@ -332,7 +332,7 @@ def word(n):
     return np.full(n, n)
 
 
-def test_buckets_pickle_as_their_recipe() -> None:
+def test_buckets_pickle_as_plans() -> None:
     assert_everywhere(
         lambda: (
             tfy.Dataset.range(1, 8)

@@ -1,5 +1,4 @@
-"""Saved datasets that are not whole, or none: refused, by the name of the file and what was
-expected."""
+"""Incomplete saved datasets are refused with the name of the file and the expectation."""
 
 from __future__ import annotations
 
@@ -78,7 +77,7 @@ def test_a_file_with_another_array_is_named(tmp_path, name):
         ("1.shapes.npy", (0,), -3),
     ],
 )
-def test_places_that_make_no_sense_are_errors_at_their_elements(tmp_path, name, at, value):
+def test_impossible_offsets_are_errors_at_their_elements(tmp_path, name, at, value):
     path = saved(tmp_path / "saved")
     array = np.load(path / name)
     array[at] = value
@@ -88,7 +87,7 @@ def test_places_that_make_no_sense_are_errors_at_their_elements(tmp_path, name, 
         next(iterator)
 
 
-def test_ends_that_make_no_sense_are_refused_at_once(tmp_path):
+def test_impossible_ends_are_refused_on_load(tmp_path):
     path = saved(tmp_path / "saved")
     starts = np.load(path / "1.starts.npy")
     starts[3, 0] = 9
@@ -143,7 +142,7 @@ def test_components_without_a_structure_are_a_tuple(tmp_path):
     assert type(next(iter(load(path)))) is tuple
 
 
-def test_what_is_no_dataset_is_not_loaded(tmp_path):
+def test_other_directories_are_not_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         load(tmp_path / "nothing")
     with pytest.raises(

@@ -1,5 +1,4 @@
-"""Each method of tf.data's that needs no function: what its arguments mean, in which order they
-stand, and what is refused."""
+"""Methods of tf.data without functions: the meaning and order of their arguments, and refusals."""
 
 from __future__ import annotations
 
@@ -88,11 +87,11 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
-def test_a_call_means_what_it_means_to_tf_data(name) -> None:
+def test_a_call_means_the_same_as_in_tf_data(name) -> None:
     assert_agree(CALLS[name])
 
 
-def test_from_generator_takes_types_shapes_and_arguments_in_tf_datas_order() -> None:
+def test_from_generator_takes_arguments_in_the_order_of_tf_data() -> None:
     def count(n, by):
         for i in range(int(n)):
             yield i * by, [i, i]
@@ -102,7 +101,7 @@ def test_from_generator_takes_types_shapes_and_arguments_in_tf_datas_order() -> 
 
 
 def test_any_number_below_0_takes_all() -> None:
-    """tf.data takes all as well, and says that they are -7."""
+    """tf.data takes all as well, and reports -7 elements."""
     assert (
         len(tfy.Dataset.range(3).take(-7)) == len(numbers(tf.data.Dataset.range(3).take(-7))) == 3
     )
@@ -110,7 +109,7 @@ def test_any_number_below_0_takes_all() -> None:
         0,
         1,
         2,
-    ]  # of NumPy's numbers tf.data refuses this one
+    ]  # tf.data refuses this NumPy integer
 
 
 def numbers(dataset) -> list[int]:
@@ -130,21 +129,20 @@ def test_a_shuffle_that_does_not_reshuffle_repeats_its_order() -> None:
         assert twice == once * 2
 
 
-def test_the_buffer_of_a_shuffle_is_kept_to_by_streams_alone() -> None:
-    """Where elements can be had by index, `buffer_size` is a hint: the whole is permuted at no
-    cost."""
+def test_the_buffer_size_of_a_shuffle_applies_to_streams_only() -> None:
+    """With random access, `buffer_size` is a hint: the whole is permuted at no cost."""
     assert numbers(tf.data.Dataset.range(50).shuffle(1)) == list(range(50))
     assert numbers(tfy.Dataset.range(50).filter(lambda x: True).shuffle(1)) == list(range(50))
     order = numbers(tfy.Dataset.range(50).shuffle(2, seed=3))
     assert sorted(order) == list(range(50))
     assert any(x - place > 2 for place, x in enumerate(order))
-    for buffer_size in (2, 5):  # an element comes at most so many places early
+    for buffer_size in (2, 5):  # an element comes at most `buffer_size` positions early
         order = numbers(tfy.Dataset.range(50).filter(lambda x: True).shuffle(buffer_size, seed=3))
         assert sorted(order) == list(range(50))
         assert all(x - place < buffer_size for place, x in enumerate(order))
 
 
-def test_a_dataset_is_iterated_as_often_as_one_likes() -> None:
+def test_a_dataset_can_be_iterated_repeatedly() -> None:
     dataset = rows(tfy.Dataset).batch(2)
     first, second = iter(dataset), iter(dataset)
     assert [repr(a) == repr(b) for a, b in zip(first, second, strict=True)] == [True] * 4
@@ -160,7 +158,7 @@ def test_a_repr_names_the_elements_and_the_plan() -> None:
     )
 
 
-def test_tf_datas_options_are_taken() -> None:
+def test_options_of_tf_data_are_accepted() -> None:
     options = tf.data.Options()
     options.threading.private_threadpool_size = 2
     dataset = tfy.Dataset.range(3).with_options(options, "name")

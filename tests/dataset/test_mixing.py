@@ -1,5 +1,6 @@
-"""Datasets mixed of several, and random numbers. What tf.data defines is compared with it; what it
-leaves open is pinned."""
+"""Mixtures of datasets, and random numbers: compared with tf.data where it defines them, pinned
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +30,7 @@ def tens(library, *lengths: int) -> list:
 
 
 def assert_resumes_everywhere(dataset, count: int) -> None:
-    """Whether an iteration that was saved at any of the first positions goes on as if nothing had
-    happened."""
+    """Whether an iteration resumes exactly from each of its first positions."""
     dataset = dataset.with_format("numpy")
     whole = [np.asarray(x).tolist() for x in dataset.take(count)]
     recipe = pickle.dumps(dataset)
@@ -48,12 +48,12 @@ def assert_resumes_everywhere(dataset, count: int) -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_choices_are_those_of_tf_data(lengths, choice, stop, endless):
+def test_choices_equal_tf_data(lengths, choice, stop, endless):
     choice = np.array([which % len(lengths) for which in choice], np.int64)
     results = []
     for library in (tfy, tf.data):
         turns = library.Dataset.from_tensor_slices(choice)
-        # (tf.data searches an endless empty choice for ever.)
+        # tf.data searches an endless choice of empty datasets for ever.
         turns = (
             turns.repeat()
             if endless and len(choice) and set(choice) == set(range(len(lengths)))
@@ -105,7 +105,7 @@ def test_structures_and_the_first_format_are_kept():
         assert isinstance(element.x, np.int64)
 
 
-def test_sampling_keeps_each_datasets_order_and_loses_nothing():
+def test_sampling_keeps_the_order_and_every_element_of_each_dataset():
     mixed = ints(sample(tens(tfy, 7, 3, 9), weights=[0.5, 0.2, 0.3], seed=5))
     for at, length in enumerate((7, 3, 9)):
         assert [x for x in mixed if x // 10 == at] == list(range(10 * at, 10 * at + length))
@@ -142,7 +142,7 @@ def test_weights_are_numbers_of_any_kind(weights):
     )
 
 
-def test_an_ended_dataset_makes_room_or_ends_the_whole():
+def test_an_ended_dataset_is_dropped_or_ends_the_mix():
     everything = ints(sample(tens(tfy, 2, 9), seed=3))
     until = ints(sample(tens(tfy, 2, 9), seed=3, stop_on_empty_dataset=True))
     assert sorted(everything) == [0, 1, *range(10, 19)]
@@ -152,7 +152,7 @@ def test_an_ended_dataset_makes_room_or_ends_the_whole():
 
 
 @pytest.mark.parametrize("stop", [False, True])
-def test_cardinalities_are_those_of_tf_data(stop):
+def test_cardinalities_equal_tf_data(stop):
     def cardinalities(library) -> list:
         finite, endless = library.Dataset.range(3), library.Dataset.range(3).repeat()
         mixes = [
@@ -180,7 +180,7 @@ def test_cardinalities_are_those_of_tf_data(stop):
     assert cardinalities(tfy) == cardinalities(tf.data)
 
 
-def test_a_mix_that_stops_is_not_said_to_be_infinite():
+def test_a_mix_that_stops_is_not_infinite():
     mixed = sample(
         [tfy.Dataset.range(3), tfy.Dataset.range(3).repeat()], stop_on_empty_dataset=True
     )
@@ -202,7 +202,7 @@ def test_iterations_draw_alike_unless_told_otherwise():
         assert ints(anew) != ints(anew)
 
 
-def test_shuffles_inside_a_mix_go_on_to_their_next_epoch():
+def test_shuffles_inside_a_mix_advance_to_their_next_epoch():
     mixed = sample([tfy.Dataset.range(9).shuffle(seed=1), tfy.Dataset.range(10, 19)], seed=1)
     first, second = ints(mixed), ints(mixed)
     assert first != second
@@ -210,7 +210,7 @@ def test_shuffles_inside_a_mix_go_on_to_their_next_epoch():
 
 
 @pytest.mark.parametrize("seed", [None, 11])
-def test_a_mix_resumes_at_every_position_also_with_a_drawn_seed(seed):
+def test_a_mix_resumes_at_every_position_with_a_drawn_seed_too(seed):
     datasets = [
         tfy.Dataset.range(6).shuffle(seed=1),
         tfy.Dataset.range(10, 15).filter(is_even),
@@ -248,7 +248,7 @@ def test_random_numbers_are_int64_below_2_to_the_32_without_end():
     numbers = np.array(ints(ours.take(4000)))
     assert numbers.min() >= 0
     assert numbers.max() < 2**32
-    assert abs(numbers.mean() / 2**31 - 1) < 4 * 0.0092  # of a uniform mean's standard deviation
+    assert abs(numbers.mean() / 2**31 - 1) < 4 * 0.0092  # standard deviations of a uniform mean
     assert [x.tolist() for x in ours.batch(7).take(2).as_numpy_iterator()] == [
         numbers[:7].tolist(),
         numbers[7:14].tolist(),
@@ -268,7 +268,7 @@ def test_a_bad_choice_is_an_error_at_its_element():
 
 
 def built_by(library) -> list:
-    """What neither tf.data nor we accept."""
+    """Arguments that both tf.data and tensorferry refuse."""
     range, from_tensors = library.Dataset.range, library.Dataset.from_tensors
     sampled, chosen = library.Dataset.sample_from_datasets, library.Dataset.choose_from_datasets
     return [
@@ -289,7 +289,7 @@ def built_by(library) -> list:
 @pytest.mark.parametrize(
     ("ours", "theirs"), list(zip(built_by(tfy), built_by(tf.data), strict=True))
 )
-def test_what_tf_data_refuses_is_refused_with_the_same_kind_of_error(ours, theirs):
+def test_arguments_refused_by_tf_data_are_the_same_kind_of_error(ours, theirs):
     with pytest.raises((TypeError, ValueError)) as expected:
         theirs()
     with pytest.raises(expected.type):
@@ -333,7 +333,7 @@ def test_what_tf_data_refuses_is_refused_with_the_same_kind_of_error(ours, their
         ),
     ],
 )
-def test_what_only_we_refuse_says_the_way_out(arguments, error, message):
+def test_arguments_that_only_tensorferry_refuses_name_the_way_out(arguments, error, message):
     with pytest.raises(error, match=message):
         sample(*arguments)
 

@@ -1,5 +1,4 @@
-"""flat_map and interleave, whose functions return datasets, against the real tf.data in the same
-test."""
+"""flat_map and interleave against the real tf.data in the same test."""
 
 from __future__ import annotations
 
@@ -128,7 +127,7 @@ def test_interleave_agrees_with_tf_data(tf, name) -> None:
 
 
 @pytest.mark.parametrize(("cycle", "block"), list(itertools.product([1, 2, 3, 7], [1, 2, 5])))
-def test_interleave_takes_turns_as_tf_data_does(tf, cycle, block) -> None:
+def test_interleave_takes_turns_like_tf_data(tf, cycle, block) -> None:
     lengths = [3, 0, 5, 1, 0, 0, 4, 2]
     assert_agree(
         tf,
@@ -166,9 +165,7 @@ def test_interleave_by_default_takes_turns_with_eight_datasets_one_element_each(
         "no function",
     ],
 )
-def test_a_function_that_returns_no_dataset_is_a_type_error_when_the_stage_is_made(
-    method, wrong
-) -> None:
+def test_a_function_must_return_a_dataset(method, wrong) -> None:
     for format in ("tensorflow", "numpy"):
         with pytest.raises(TypeError, match=f"{method}: "):
             getattr(tfy.Dataset.range(3).with_format(format), method)(wrong)
@@ -218,7 +215,7 @@ def test_they_resume_at_every_position_pickle_and_go_into_tf_data(name) -> None:
     assert_everywhere(EVERYWHERE[name])
 
 
-def test_shuffles_inside_are_in_another_order_for_each_element_and_in_each_epoch() -> None:
+def test_shuffles_inside_differ_for_each_element_and_epoch() -> None:
     dataset = (
         tfy.Dataset.range(3)
         .with_format("numpy")
@@ -230,7 +227,7 @@ def test_shuffles_inside_are_in_another_order_for_each_element_and_in_each_epoch
     assert all(sorted(order) == list(range(50)) for order in orders)
 
 
-def test_a_shuffle_inside_that_drew_its_seed_goes_on_with_it() -> None:
+def test_a_shuffle_inside_resumes_with_its_drawn_seed() -> None:
     def make():
         return (
             tfy.Dataset.range(2)
@@ -260,7 +257,7 @@ def test_shapes_are_known_unless_the_function_looks_at_values(tf) -> None:
     def looking(x):
         return tfy.Dataset.from_tensor_slices(x + 1)
 
-    # Then the first element tells dtype and number of dimensions; or the user does.
+    # Then dtype and rank come from the first element or from the user.
     assert rows.batch(2).flat_map(looking).element_spec == tfy.TensorSpec((None,), "int32")
     given = rows.batch(2).flat_map(looking, output_signature=tfy.TensorSpec((3,), "int32"))
     assert given.element_spec == tfy.TensorSpec((3,), "int32")
@@ -293,7 +290,7 @@ def test_shapes_are_known_unless_the_function_looks_at_values(tf) -> None:
         lambda x: tfy.tensor(x),
     ],
 )
-def test_a_function_that_looks_at_its_argument_is_called_with_the_first_element(look) -> None:
+def test_a_function_that_reads_its_argument_is_called_with_the_first_element(look) -> None:
     seen = []
 
     def function(x):
@@ -305,7 +302,7 @@ def test_a_function_that_looks_at_its_argument_is_called_with_the_first_element(
     assert seen == ["StandIn", "int64"]
 
 
-def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() -> None:
+def test_a_dataset_with_another_spec_is_an_error_at_its_element() -> None:
     made = [
         tfy.Dataset.range(1),
         tfy.Dataset.range(1).cast("int32"),
@@ -325,7 +322,7 @@ def test_a_dataset_of_other_elements_than_at_first_is_an_error_at_its_element() 
         next(iterator)
 
 
-def test_datasets_inside_may_be_of_other_lengths_than_the_first() -> None:
+def test_datasets_inside_may_differ_in_length() -> None:
     def make(rows):
         return rows.flat_map(
             lambda row: tfy.Dataset.from_tensor_slices(row[: row[0] + 1]).window(2)
@@ -344,7 +341,7 @@ def test_datasets_inside_may_be_of_other_lengths_than_the_first() -> None:
         list(other)
 
 
-def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() -> None:
+def test_an_exception_of_the_function_costs_its_dataset_and_iteration_continues() -> None:
     def fragile(x):
         if x == 1:
             raise KeyError("one")
@@ -364,7 +361,7 @@ def test_an_exception_of_the_function_costs_its_dataset_and_iteration_goes_on() 
         assert sorted(seen + [int(x) for x in iterator]) == [0, 0, 1, 1]
 
 
-def test_an_empty_dataset_tells_what_zeros_do_or_output_signature_does() -> None:
+def test_the_spec_over_an_empty_dataset_comes_from_zeros_or_output_signature() -> None:
     nothing = tfy.Dataset.range(0).with_format("numpy")
     assert nothing.flat_map(counted).element_spec == tfy.TensorSpec((), "int64")
     with pytest.raises(ValueError, match="output_signature"):
@@ -372,7 +369,7 @@ def test_an_empty_dataset_tells_what_zeros_do_or_output_signature_does() -> None
     assert list(nothing.flat_map(counted, output_signature=tfy.TensorSpec((), "int64"))) == []
 
 
-def test_finding_out_what_windows_give_reads_nothing() -> None:
+def test_the_spec_of_windows_is_known_without_reading() -> None:
     started = []
 
     def numbers():
@@ -385,7 +382,7 @@ def test_finding_out_what_windows_give_reads_nothing() -> None:
     windows = dataset.window(2).flat_map(lambda w: w.batch(2))
     assert started == []
     assert [x.tolist() for x in windows] == [[0, 1], [2, 3]]
-    # A function that reads its window is called with the first one instead.
+    # A function that reads its window is called with the first window.
     sums = dataset.window(2).flat_map(
         lambda w: tfy.Dataset.from_tensors(np.int64(sum(int(x) for x in w)))
     )
@@ -415,7 +412,7 @@ def test_a_function_inside_is_traced_once_and_not_for_each_dataset(tf) -> None:
     assert len(traced) == 3
 
 
-def test_what_a_function_inside_closes_over_is_part_of_it(tf) -> None:
+def test_closures_of_a_function_inside_are_part_of_it(tf) -> None:
     def make(d):
         kinds = [tf.int32, tf.float32, tf.int64]
 
@@ -430,7 +427,7 @@ def test_what_a_function_inside_closes_over_is_part_of_it(tf) -> None:
 
     flat = tfy.Dataset.range(3).flat_map(lambda x: make(tfy))
     assert [x.numpy().tolist() for x in flat] == [x.numpy().tolist() for x in make(Theirs(tf))] * 3
-    # A length that follows from a value inside is another one for each element.
+    # A length computed from a value inside differs for each element.
     ramps = tfy.Dataset.range(4).flat_map(
         lambda x: tfy.Dataset.range(1).map(lambda y: tf.fill([x], y))
     )
@@ -449,7 +446,7 @@ def test_nested_functions_resume_inside_each_other() -> None:
 
 
 @pytest.mark.parametrize("format", ["jax", "torch", "tensorferry", "numpy"])
-def test_functions_get_tensors_and_datasets_of_the_format(request, format) -> None:
+def test_functions_receive_tensors_and_datasets_of_the_format(request, format) -> None:
     if format in ("jax", "torch"):
         request.getfixturevalue(format)
     rows = tfy.Dataset.from_tensor_slices(GRID).with_format(format)
@@ -472,7 +469,7 @@ def test_functions_get_tensors_and_datasets_of_the_format(request, format) -> No
     assert set(seen) == {kind, StandIn}
 
 
-def test_ctrl_c_stops_a_search_for_elements_that_never_come() -> None:
+def test_ctrl_c_ends_an_endless_search_for_elements() -> None:
     program = """
     import os, signal, threading
     import tensorferry as tfy

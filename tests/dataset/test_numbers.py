@@ -1,5 +1,4 @@
-"""Python's numbers, and lists of them, in datasets: TensorFlow's dtypes, and no number becomes
-another."""
+"""Python numbers and lists in datasets: they get TensorFlow's dtypes and keep their values."""
 
 from __future__ import annotations
 
@@ -63,7 +62,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("value", TAKEN, ids=repr)
-def test_a_list_is_one_tensor_of_tensorflows_dtype(value) -> None:
+def test_a_list_is_one_tensor_of_the_dtype_of_tensorflow(value) -> None:
     assert_agree(lambda Dataset: Dataset.from_tensors(value))
     assert_agree(
         lambda Dataset: Dataset.from_tensors({"a": value}).map(lambda element: (element["a"], 1))
@@ -95,13 +94,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("value", REFUSED, ids=repr)
-def test_numbers_that_no_such_dtype_holds_are_refused(value) -> None:
+def test_numbers_that_the_dtype_does_not_hold_are_refused(value) -> None:
     with pytest.raises(ValueError, match="from_tensor"):
         tfy.Dataset.from_tensors(value)
     assert_agree(lambda Dataset: Dataset.from_tensors(value))
 
 
-def test_a_list_that_tensorflow_drops_numbers_of_is_refused() -> None:
+def test_a_list_that_tensorflow_truncates_is_refused() -> None:
     value = [[], [1]]
     assert next(iter(tf.data.Dataset.from_tensors(value))).shape == (2, 0)
     with pytest.raises(ValueError, match="no array of numbers"):
@@ -109,7 +108,7 @@ def test_a_list_that_tensorflow_drops_numbers_of_is_refused() -> None:
 
 
 def exactly(dtype: str, numbers: list) -> list:
-    """The numbers after a generator, a map, a scan and a fold that know their dtype."""
+    """The numbers after a generator, map, scan and reduce of a known dtype."""
     spec = tfy.TensorSpec((), dtype)
     indices = tfy.Dataset.range(len(numbers)).with_format("numpy")
     generated = tfy.Dataset.from_generator(lambda: iter(numbers), output_signature=spec)

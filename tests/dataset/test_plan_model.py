@@ -1,5 +1,4 @@
-"""Random plans against the model of plans in plain Python: every epoch, every state, every
-shard."""
+"""Random plans against a model in plain Python: every epoch, every state, every shard."""
 
 from __future__ import annotations
 
@@ -129,11 +128,11 @@ def _shuffled(draw, plan: Plan) -> Plan:
 
 @given(plans())
 @settings(max_examples=150)
-def test_every_epoch_is_that_of_the_model(plan):
+def test_every_epoch_equals_the_model(plan):
     dataset = built(plan)
     for epoch in range(3):
         assert listed(dataset.as_numpy_iterator()) == plan.rows(epoch), plan
-    # However it is written or carried.
+    # In a copy, a pickle and a plan that is derived again.
     for again in (
         pickle.loads(pickle.dumps(dataset)),
         copy.copy(dataset),
@@ -152,7 +151,7 @@ def test_every_epoch_is_that_of_the_model(plan):
 
 @given(plans(), EPOCHS, st.data())
 @settings(max_examples=150)
-def test_every_state_goes_on_as_the_model_does(plan, epoch, data):
+def test_every_state_resumes_like_the_model(plan, epoch, data):
     dataset, rows = built(plan), plan.rows(epoch)
     dataset.set_epoch(epoch)
     iterator = dataset.as_numpy_iterator()
@@ -172,7 +171,7 @@ def test_every_state_goes_on_as_the_model_does(plan, epoch, data):
 
 @given(plans(), st.integers(1, 4), EPOCHS)
 @settings(max_examples=100)
-def test_shards_are_those_of_the_model_and_make_up_the_whole(plan, count, epoch):
+def test_shards_equal_the_model_and_cover_all_rows(plan, count, epoch):
     parts = []
     for index in range(count):
         shard = Plan("shard", [plan], (count, index))
@@ -192,7 +191,7 @@ def test_shards_are_those_of_the_model_and_make_up_the_whole(plan, count, epoch)
     st.data(),
 )
 @settings(max_examples=150)
-def test_runs_that_go_on_with_other_shards_hand_out_what_is_left(n, seed, epoch, new, steps, data):
+def test_runs_resumed_with_other_shards_yield_the_remaining_rows(n, seed, epoch, new, steps, data):
     plan = Plan("shuffle", [Plan("range", given=(n,))], (seed, True))
     size, rows, root = data.draw(st.integers(1, 3)), plan.rows(epoch), built(plan)
     root.set_epoch(epoch)
@@ -217,14 +216,14 @@ def test_runs_that_go_on_with_other_shards_hand_out_what_is_left(n, seed, epoch,
 
 
 @pytest.mark.parametrize("n", [1, 2, 100, 4096, 4097, 5000])
-def test_long_shuffles_are_those_of_the_page(n):
+def test_long_shuffles_equal_the_documented_program(n):
     dataset = tfy.Dataset.range(n).shuffle(seed=11).with_format("numpy")
     for epoch in range(2):
         get = order(n, random(11, epoch))
         assert listed(dataset.as_numpy_iterator()) == [get(at) for at in range(n)]
 
 
-def test_rounds_of_later_passes_are_those_of_the_model():
+def test_repetitions_in_later_passes_equal_the_model():
     dataset = tfy.Dataset.range(9).shuffle(seed=3).repeat(3).with_format("numpy")
     plan = Plan("repeat", [Plan("shuffle", [Plan("range", given=(9,))], (3, True))], (3,))
     for epoch in range(3):

@@ -1,5 +1,4 @@
-"""The bar that shows how far an iteration has come. It is tqdm's; what is tested is what it is
-told, and when it is closed."""
+"""The progress bar of an iteration. tqdm draws it; the tests check its updates and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from tests.support.processes import run_python
 
 
 class Terminal(io.StringIO):
-    """What somebody looks at."""
+    """A terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -28,19 +27,19 @@ def dataset(length: int = 10):
 
 
 def drawn(file: io.StringIO) -> list[str]:
-    """What stood in the terminal, one state of the bar after the other."""
+    """The successive states of the bar in the terminal."""
     return [
         text.strip() for text in file.getvalue().replace("\n", "\r").split("\r") if text.strip()
     ]
 
 
-def test_elements_are_those_of_iterating_epoch_by_epoch():
+def test_elements_equal_those_of_iteration_in_each_epoch():
     one, other = dataset(), dataset()
     for _ in range(3):
         assert list(one.progress(file=Terminal())) == list(other)
 
 
-def test_a_terminal_sees_a_bar_with_position_time_left_and_rate():
+def test_a_terminal_shows_position_time_left_and_rate():
     file = Terminal()
     for _ in dataset().progress("epoch 1", file=file, mininterval=0, ncols=80):
         pass
@@ -60,13 +59,13 @@ def test_rows_of_batches_can_be_counted():
     assert "row/s" in drawn(file)[-1]
 
 
-def test_a_log_sees_nothing_of_a_short_pass(capsys):
+def test_a_log_shows_nothing_of_a_short_pass(capsys):
     list(dataset().progress("epoch 1"))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_a_log_sees_whole_lines_of_a_long_pass():
+def test_a_log_shows_whole_lines_of_a_long_pass():
     file = io.StringIO()
     progress = dataset().progress("epoch 1", file=file, mininterval=0, miniters=5, delay=0)
     for _ in progress:
@@ -82,7 +81,7 @@ def test_a_log_sees_whole_lines_of_a_long_pass():
     assert "loss=0.5" in lines[-1]
 
 
-def test_postfix_and_description_are_shown_when_the_bar_is_next_drawn():
+def test_postfix_and_description_appear_at_the_next_refresh():
     file = Terminal()
     progress = dataset().progress(file=file, mininterval=0)
     for at, _ in enumerate(progress):
@@ -94,7 +93,7 @@ def test_postfix_and_description_are_shown_when_the_bar_is_next_drawn():
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_it_resumes_at_every_position_and_the_bar_with_it(stream):
+def test_iteration_and_bar_resume_at_every_position(stream):
     def made():
         made = dataset().filter(is_not_3) if stream else dataset()
         return made.batch(2)
@@ -118,7 +117,7 @@ def is_not_3(x):
     return x != 3
 
 
-def test_a_plain_iterator_takes_over_from_it_and_the_other_way_round():
+def test_its_states_and_those_of_plain_iterators_are_interchangeable():
     progress = dataset().progress(disable=True)
     head = [next(progress) for _ in range(4)]
     iterator = iter(dataset())
@@ -146,7 +145,7 @@ def test_the_bar_is_closed_at_the_end_after_a_break_an_error_and_a_with():
         break
     assert is_closed(left)
     assert left.bar.n == 1
-    assert len(list(left)) == 9  # the iteration goes on, without a bar
+    assert len(list(left)) == 9  # iteration continues without a bar
 
     def fail_in_the_loop(progress):
         for _ in progress:
@@ -201,7 +200,7 @@ def test_an_empty_dataset_has_an_empty_pass():
     assert is_closed(progress)
 
 
-def test_what_tqdm_does_not_know_is_refused_at_once():
+def test_unknown_arguments_of_tqdm_are_refused_at_once():
     with pytest.raises(KeyError, match="colors"):
         dataset().progress(colors="red", file=Terminal())
 
@@ -211,7 +210,7 @@ def test_without_stderr_nothing_is_shown(monkeypatch):
     assert len(list(dataset().progress())) == 10
 
 
-def test_tqdm_is_imported_when_it_is_needed_and_missed_by_name():
+def test_tqdm_is_imported_on_use_and_named_when_missing():
     printed = run_python(
         """
         import sys
@@ -234,7 +233,7 @@ def test_tqdm_is_imported_when_it_is_needed_and_missed_by_name():
     ]
 
 
-def test_elements_come_in_the_format_of_the_dataset():
+def test_elements_have_the_format_of_the_dataset():
     (element,) = (
         tfy.Dataset.from_tensors(np.arange(3)).with_format("tensorferry").progress(disable=True)
     )

@@ -1,5 +1,4 @@
-"""Datasets in files: what is saved comes back by index, in its structure; what is not whole is
-refused, by name."""
+"""Saved datasets: elements load by index in their structure; incomplete saves are refused."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def load(path, **arguments):
 
 
 def words(*lengths: int):
-    """Rows of several lengths, one after the other."""
+    """A stream of rows of several lengths."""
 
     def rows():
         for at, length in enumerate(lengths):
@@ -66,7 +65,7 @@ STRUCTURES = {
 
 
 @pytest.mark.parametrize("value", STRUCTURES.values(), ids=STRUCTURES)
-def test_structures_come_back(tmp_path, value):
+def test_structures_are_preserved(tmp_path, value):
     dataset = slices(value)
     dataset.save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
@@ -77,7 +76,7 @@ def test_structures_come_back(tmp_path, value):
         assert loaded.element_spec == dataset.element_spec
 
 
-def test_a_namedtuple_comes_back_as_one_of_its_name_and_fields(tmp_path):
+def test_a_namedtuple_loads_with_its_name_and_fields(tmp_path):
     for number in range(2):
         slices(Typed(np.arange(3), np.arange(3))).save(tmp_path / str(number))
     one, other = (load(tmp_path / str(number)) for number in range(2))
@@ -88,7 +87,7 @@ def test_a_namedtuple_comes_back_as_one_of_its_name_and_fields(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_dtype_comes_back_and_numpy_reads_the_files(tmp_path, name):
+def test_every_dtype_is_preserved_and_numpy_reads_the_files(tmp_path, name):
     values = (np.arange(24).reshape(4, 2, 3) % 2).astype(np_dtype(name))
     slices(values).save(tmp_path / "saved")
     for row, loaded in zip(values, load(tmp_path / "saved"), strict=True):
@@ -100,7 +99,7 @@ def test_every_dtype_comes_back_and_numpy_reads_the_files(tmp_path, name):
 @given(
     st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=2).map(tuple), max_size=12), st.data()
 )
-def test_elements_of_several_shapes_come_back(tmp_path_factory, shapes, data):
+def test_elements_of_several_shapes_are_preserved(tmp_path_factory, shapes, data):
     rows = [data.draw(hnp.arrays(np.int16, shape, elements=st.integers(-9, 9))) for shape in shapes]
     for spec in ((None, None), None):
         dataset = tfy.Dataset.from_generator(
@@ -115,7 +114,7 @@ def test_elements_of_several_shapes_come_back(tmp_path_factory, shapes, data):
             same(other, row)
 
 
-def test_shapes_of_several_ranks_come_back(tmp_path):
+def test_shapes_of_several_ranks_are_preserved(tmp_path):
     rows = [
         np.float32(3),
         np.zeros((0, 2), np.float32),
@@ -129,7 +128,7 @@ def test_shapes_of_several_ranks_come_back(tmp_path):
         same(other, row)
 
 
-def test_what_is_loaded_has_every_element_by_its_index(tmp_path):
+def test_loaded_datasets_have_random_access(tmp_path):
     words(3, 0, 5, 1).save(tmp_path / "saved")
     loaded = load(tmp_path / "saved")
     order = [int(row["at"]) for row in loaded.shuffle(seed=1)]
@@ -140,7 +139,7 @@ def test_what_is_loaded_has_every_element_by_its_index(tmp_path):
     assert batch["at"].tolist() == order
 
 
-def test_a_saved_array_is_shuffled_batched_and_resumed_like_any(tmp_path):
+def test_a_saved_array_is_shuffled_batched_and_resumed(tmp_path):
     array = np.arange(300).reshape(100, 3)
     slices(array).save(tmp_path / "saved")
     expected = [batch.tolist() for batch in slices(array).shuffle(seed=5).batch(7)]
@@ -168,7 +167,7 @@ def test_a_ragged_dataset_resumes_at_every_position_and_pickles(tmp_path):
         next(iterator)
 
 
-def test_each_save_is_the_next_epoch_and_a_refused_one_is_none(tmp_path):
+def test_each_save_is_the_next_epoch_unless_refused(tmp_path):
     shuffled, twin = (slices(np.arange(20)).shuffle(seed=3) for _ in range(2))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
@@ -180,7 +179,7 @@ def test_each_save_is_the_next_epoch_and_a_refused_one_is_none(tmp_path):
     assert (plain(load(tmp_path / "first")), plain(load(tmp_path / "second"))) == (first, second)
 
 
-def test_functions_run_once_and_their_results_are_kept(tmp_path):
+def test_functions_run_once_and_their_results_are_saved(tmp_path):
     calls = []
 
     def square(x):
@@ -189,10 +188,10 @@ def test_functions_run_once_and_their_results_are_kept(tmp_path):
 
     slices(np.arange(50)).map(square).save(tmp_path / "saved")
     assert plain(load(tmp_path / "saved")) == [x * x for x in range(50)]
-    assert calls.count(7) <= 2  # once to see what it returns, at most
+    assert calls.count(7) <= 2  # at most once to trace it
 
 
-def test_an_empty_dataset_comes_back(tmp_path):
+def test_an_empty_dataset_is_preserved(tmp_path):
     for dataset in (slices(np.zeros((0, 3), np.float32)), words()):
         dataset.save(tmp_path / "saved")
         loaded = load(tmp_path / "saved")
@@ -201,12 +200,12 @@ def test_an_empty_dataset_comes_back(tmp_path):
         assert loaded.element_spec == dataset.element_spec
 
 
-def test_batches_of_a_remainder_come_back(tmp_path):
+def test_a_partial_last_batch_is_preserved(tmp_path):
     slices(np.arange(7)).batch(3).save(tmp_path / "saved")
     assert plain(load(tmp_path / "saved")) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_a_dataset_is_replaced_and_one_that_was_loaded_keeps_what_it_had(tmp_path):
+def test_a_dataset_is_replaced_and_a_loaded_one_keeps_its_elements(tmp_path):
     path = tmp_path / "saved"
     slices(np.arange(5)).save(path)
     before = load(path)
@@ -242,7 +241,7 @@ def test_the_directory_has_the_permissions_of_a_new_one(tmp_path):
     )
 
 
-def test_what_is_no_dataset_is_never_replaced(tmp_path):
+def test_other_files_are_never_replaced(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.tex").write_text("dear")
@@ -265,7 +264,7 @@ def test_what_is_no_dataset_is_never_replaced(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["arrays", "home", "saved"]
 
 
-def test_a_failing_element_leaves_nothing_and_what_was_there(tmp_path):
+def test_a_failing_element_keeps_the_old_dataset(tmp_path):
     def halve(x):
         if x == 7:
             raise LookupError(x)
@@ -350,15 +349,13 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
         ({"checkpoint_args": {"directory": "x"}}, "checkpoint_args has to be None"),
     ],
 )
-def test_what_cannot_be_as_in_tf_data_is_refused_before_anything_is_written(
-    tmp_path, save, message
-):
+def test_unsupported_arguments_are_refused_before_writing(tmp_path, save, message):
     with pytest.raises(errors.ValueError, match=message):
         slices(np.arange(3)).save(tmp_path / "saved", **save)
     assert os.listdir(tmp_path) == []
 
 
-def test_arguments_of_load_that_have_no_meaning_are_refused(tmp_path):
+def test_unsupported_arguments_of_load_are_refused(tmp_path):
     slices(np.arange(3)).save(tmp_path / "saved", "NONE")
     for arguments in ({"compression": "GZIP"}, {"reader_func": lambda x: x}, {"wait": True}):
         with pytest.raises(errors.ValueError, match=next(iter(arguments))):
@@ -384,13 +381,13 @@ class Strange(dict):
         (slices(collections.defaultdict(int, a=np.arange(3))), errors.TypeError, "defaultdict"),
     ],
 )
-def test_what_could_not_be_had_again_is_refused(tmp_path, dataset, error, message):
+def test_structures_that_cannot_be_loaded_are_refused(tmp_path, dataset, error, message):
     with pytest.raises(error, match=message):
         dataset.save(tmp_path / "saved")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_read_only_or_full_place_is_the_systems_error(tmp_path):
+def test_a_read_only_or_full_disk_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="/proc"):
         slices(np.arange(3)).save("/proc/saved")
     shutil.rmtree(tmp_path)

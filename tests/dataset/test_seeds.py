@@ -1,4 +1,4 @@
-"""A seed is any whole number, and no two stand for one another."""
+"""A seed is any integer, and no two seeds are equivalent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorferry as tfy
 import tensorflow as tf
 
 ROWS = np.arange(4 * 64).reshape(4, 64)
-#: Numbers that shared their low 64 bits, or might share a hash.
+#: Numbers with equal low 64 bits, or possibly equal hashes.
 SEEDS = [
     0,
     1,
@@ -53,7 +53,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_seed_is_its_own(stage):
+def test_every_seed_gives_its_own_order(stage):
     drawn = [numbers(STAGES[stage](seed)) for seed in SEEDS]
     for (a, first), (b, second) in itertools.combinations(zip(SEEDS, drawn, strict=True), 2):
         assert first != second, (a, b)
@@ -73,14 +73,13 @@ def test_a_seed_of_any_kind_of_integer_is_the_same_number(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("seed", [1.5, "1", True, [1]], ids=repr)
-def test_what_is_not_a_whole_number_is_refused(stage, seed):
+def test_a_seed_must_be_an_integer(stage, seed):
     with pytest.raises(TypeError, match="seed"):
         STAGES[stage](seed)
 
 
 def test_the_hash_of_a_seed_is_pinned():
-    """Orders of a seed are the same in every later version: those of 64 bits are pinned elsewhere,
-    these are hashed first."""
+    """Orders are the same in every later version. Seeds of more than 64 bits are hashed first."""
     ten = tfy.Dataset.range(10)
     assert [numbers(ten.shuffle(seed=seed)) for seed in (-1, -(2**63), 2**64, 2**64 + 3)] == PINNED
 

@@ -1,4 +1,4 @@
-"""The programs in docs/shuffle.md print the orders that the library promises."""
+"""The programs in docs/shuffle.md print the promised orders."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SIZE = st.one_of(st.integers(1, 12), st.integers(1, 10**6))
     seed=st.integers(0, 2**64 - 1),
     skipped=st.integers(0, 6000),
 )
-def test_a_shuffle_in_blocks_is_the_documented_one_from_any_place_on(
+def test_a_shuffle_in_blocks_is_the_documented_one_from_any_position(
     n, block, blocks, rest, seed, skipped
 ) -> None:
     buffer_size = block * blocks + min(rest, block - 1)
@@ -77,7 +77,7 @@ def test_a_shuffle_in_blocks_is_the_documented_one_from_any_place_on(
     )
 
 
-def test_a_shuffle_in_blocks_says_what_is_wrong_when_it_is_built() -> None:
+def test_a_shuffle_in_blocks_checks_its_arguments() -> None:
     numbers = tfy.Dataset.range(10)
     for arguments, words in [
         ((5, None, None, None, 6), "a block of 6 elements does not fit in a buffer_size of 5"),

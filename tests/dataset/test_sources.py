@@ -1,5 +1,4 @@
-"""What datasets are made of, and what they hand out in each format: values, dtypes, and who may see
-whose writes."""
+"""Sources of datasets, and elements in each format: values, dtypes, and visibility of writes."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ GRID = np.arange(24, dtype=np.int32).reshape(6, 4)
 
 
 class HasArray:
-    """As pandas' Series: no array, but one can be had of it."""
+    """Like a pandas Series: convertible to an array."""
 
     def __init__(self, array) -> None:
         self.array = array
@@ -79,7 +78,7 @@ def test_broadcast_sources_are_read() -> None:
     )
 
 
-def test_frameworks_tensors_are_sources(torch, jax) -> None:
+def test_tensors_of_frameworks_are_sources(torch, jax) -> None:
     for value in (torch.tensor(GRID), jax.numpy.asarray(GRID)):
         same(next(tfy.Dataset.from_tensor_slices(value).batch(6).as_numpy_iterator()), GRID)
 
@@ -99,7 +98,7 @@ def test_memory_mapped_arrays_are_sources(tmp_path, mode) -> None:
     "value",
     [np.array(["a"]), np.array([b"a"]), np.array([object()]), ["a"], np.array(["2020"], "M8[Y]")],
 )
-def test_what_is_no_number_is_refused_with_the_way_out(value) -> None:
+def test_values_without_numbers_are_refused_with_the_way_out(value) -> None:
     for make in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
         with pytest.raises(errors.ValueError, match=r"unique\(return_inverse=True\)"):
             make(value)
@@ -124,8 +123,8 @@ WAYS = {
 
 @pytest.mark.parametrize("format", ["numpy", "tensorferry", "tensorflow"])
 @pytest.mark.parametrize("name", sorted(WAYS))
-def test_what_was_handed_out_never_changes(name, format) -> None:
-    array = tfy.empty((6, 16), np.int32)  # aligned: nothing but the rule keeps it from being shared
+def test_returned_elements_never_change(name, format) -> None:
+    array = tfy.empty((6, 16), np.int32)  # aligned, so only the sharing rule prevents sharing
     array[:] = np.arange(96).reshape(6, 16)
     elements, before = [], []
     for element in WAYS[name](tfy.Dataset.from_tensor_slices(array).with_format(format)):
@@ -137,7 +136,7 @@ def test_what_was_handed_out_never_changes(name, format) -> None:
         same(element, was)
 
 
-def test_what_tf_data_was_handed_never_changes() -> None:
+def test_elements_in_tf_data_never_change() -> None:
     array = tfy.empty((6, 16), np.int32)
     array[:] = 7
     elements = list(tfy.Dataset.from_tensor_slices(array).batch(3).to_tf_data())
@@ -149,7 +148,7 @@ FORMATS = ["numpy", "tensorferry", "tensorflow", "torch", "jax"]
 
 
 def as_numpy(element) -> np.ndarray:
-    """What a framework's tensor holds; bfloat16 through its bits where NumPy is not told of it."""
+    """The values of a framework's tensor; bfloat16 by its bits where NumPy does not know it."""
     if type(element).__module__ == "torch" and str(element.dtype) == "torch.bfloat16":
         import torch
 
@@ -177,13 +176,13 @@ def test_every_dtype_in_every_format(request, format, name) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("int64", 2**40), ("uint64", 2**32), ("float64", 1e300)]
 )
-def test_what_jax_has_no_dtype_for_is_an_error_not_another_number(jax, name, value) -> None:
+def test_values_beyond_the_dtypes_of_jax_are_errors(jax, name, value) -> None:
     dataset = tfy.Dataset.from_tensor_slices(np.array([1, value], name)).batch(2).with_format("jax")
     with pytest.raises(OverflowError, match=name):
         list(dataset)
 
 
-def test_only_torchs_tensors_may_be_written(torch) -> None:
+def test_only_torch_tensors_are_writable(torch) -> None:
     array = freeze(np.arange(64, dtype=np.int32))
     dataset = tfy.Dataset.from_tensor_slices(array).batch(64)
     (numpy,), (ours,), (theirs,) = (

@@ -1,5 +1,4 @@
-"""States of iterations: where one was interrupted, another goes on exactly, in any number of
-threads, and on other shards."""
+"""States of iterations: exact resumption, with any number of threads and on other shards."""
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ def ones(x):
     return tfy.Dataset.from_tensor_slices(np.full(int(x) % 3, x)).with_format("numpy")
 
 
-# Stages from numbers to numbers, and what of them can be indexed.
+# Stages from numbers to numbers with random access.
 INDEXED = {
     "take": lambda d, n: d.take(2 * n),
     "skip": lambda d, n: d.skip(n),
@@ -82,7 +81,7 @@ def plans(stages):
 
 
 def built(plan):
-    """The dataset, made anew: two of them are the same plan."""
+    """A new dataset of the same plan."""
     n, streamed, stages = plan
     dataset = generated(n) if streamed else numbers(n)
     for name, argument in stages:
@@ -109,13 +108,13 @@ def check_every_prefix(plan, most: int | None) -> None:
                 assert len(json.dumps(state)) < most
             for other in (tfy.Options(threads=4), tfy.Options(threads=1, read_ahead=2)):
                 assert values(resumed(built(plan).with_options(other), state)) == expected[steps:]
-            assert values(iterator) == expected[steps:]  # saving changed nothing
+            assert values(iterator) == expected[steps:]  # saving has no effect
 
 
 @given(plans(INDEXED))
 @settings(max_examples=25)
 def test_every_prefix_of_an_indexed_plan_resumes_from_less_than_a_kibibyte(plan):
-    check_every_prefix(plan, 1024 + 512)  # of JSON, the description of the plan included
+    check_every_prefix(plan, 1024 + 512)  # of JSON, with the description of the plan
 
 
 @given(plans(INDEXED | STREAMED))
@@ -130,13 +129,13 @@ def test_the_state_of_an_indexed_plan_does_not_grow_with_it():
         assert len(json.dumps(advanced(dataset, 4).state_dict())) < 1024
 
 
-# A state of another shard is one to go on from.
+# A state of another shard can be resumed.
 WHOLE = {name: stage for name, stage in (INDEXED | STREAMED).items() if name != "shard"}
 
 
 @given(plans(WHOLE), plans(WHOLE))
 @settings(max_examples=40)
-def test_a_state_of_another_plan_is_refused_by_naming_what_differs(plan, other):
+def test_a_state_of_another_plan_is_refused_with_the_difference(plan, other):
     mine, others = str(built(plan)._plan), str(built(other)._plan)
     state = iter(built(plan)).state_dict()
     if mine == others:
@@ -175,7 +174,7 @@ anything = (
 @given(
     st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything
 )
-def test_what_is_no_state_is_an_error(state):
+def test_other_values_are_not_states(state):
     with pytest.raises(errors.ValueError, match="state_dict"):
         iter(numbers(3)).load_state_dict(state)
 
@@ -189,10 +188,10 @@ def test_what_is_no_state_is_an_error(state):
     st.integers(0, 9),
 )
 @settings(max_examples=60)
-def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(
+def test_another_number_of_shards_yields_just_the_unseen_rows(
     n, old, new, size, drop_remainder, steps
 ):
-    """All old shards have to have come equally far, or to their end."""
+    """All old shards must be equally far, or at their end."""
 
     def shard(count, index):
         return (
@@ -220,8 +219,8 @@ def test_on_another_number_of_shards_just_the_rows_not_yet_seen_come(
         assert sorted(seen + rest) == list(range(n))
 
 
-def test_shards_of_several_epochs_in_one_plan_go_on_on_as_many_shards_only():
-    """A resumed shard says what is left of one epoch, not of the next ones."""
+def test_shards_of_several_epochs_resume_on_as_many_shards_only():
+    """A resumed shard covers the rest of one epoch, not the next ones."""
 
     def shard(count, index, stages):
         return stages(numbers(20).shuffle(seed=3).shard(count, index))
@@ -256,7 +255,7 @@ def test_elements_are_the_same_in_any_number_of_threads_and_any_format(plan):
     assert values(built(plan).prefetch(3).with_format("tensorflow")) == expected
 
 
-def test_states_of_all_shards_that_came_unequally_far_go_on_together():
+def test_states_of_shards_at_different_positions_resume_together():
     def shard(count, index, size=4):
         return numbers(50).shuffle(seed=3).shard(count, index).batch(size)
 
@@ -274,12 +273,11 @@ def test_states_of_all_shards_that_came_unequally_far_go_on_together():
                 for x in batch.tolist()
             ]
             assert sorted(seen + rest) == list(range(50))
-    # As many shards as before: each goes on from its own state, which is in the list.
+    # With as many shards as before, each resumes from its own state in the list.
     for index in range(3):
         ours = [batch.tolist() for batch in resumed(shard(3, index), states)]
         assert ours == [batch.tolist() for batch in resumed(shard(3, index), states[index])]
-    # A run that took over is gone on from in the same way, and its epoch is the one that they were
-    # of.
+    # A resumed run can be resumed again, and keeps its epoch.
     second = []
     for index, steps in enumerate([0, 2]):
         iterator = resumed(shard(2, index), states)
@@ -290,7 +288,7 @@ def test_states_of_all_shards_that_came_unequally_far_go_on_together():
     ) == list(range(50))
 
 
-def test_the_epoch_of_several_states_is_gone_on_with():
+def test_the_epoch_of_several_states_is_continued():
     datasets = [
         tfy.Dataset.range(6).with_format("numpy").shuffle(seed=3).shard(2, index)
         for index in range(2)
@@ -307,7 +305,7 @@ def test_the_epoch_of_several_states_is_gone_on_with():
     assert iter(one).state_dict()["epoch"] == 2
 
 
-def test_states_that_do_not_go_together_are_refused():
+def test_states_of_different_runs_are_refused():
     def state(count, index, size=2):
         return iter(numbers(20).shard(count, index).batch(size)).state_dict()
 

@@ -1,5 +1,4 @@
-"""Streams that go on: after an element of the wrong kind, after one that a function fails for, and
-after an empty pass."""
+"""Streams continue after an invalid element, after a failing function, and after an empty pass."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ SCALAR = tfy.TensorSpec((), "int64")
 
 
 def outcomes(iterator, most: int = 50) -> list:
-    """Elements, and "error" in the place of what raised, until the end."""
+    """All elements, with "error" in place of a raised exception."""
     seen: list = []
     while len(seen) < most:
         try:
@@ -26,7 +25,7 @@ def outcomes(iterator, most: int = 50) -> list:
     raise AssertionError(f"no end: {seen}")
 
 
-# An element of the wrong kind, and what of a specification of one scalar int64 is wrong with it.
+# Invalid elements for a specification of one scalar int64, and the mismatch.
 WRONG = {
     "None": None,
     "a string": "no",
@@ -47,7 +46,7 @@ WRONG = {
 
 
 class Numbers:
-    """An iterable that is no generator, so that it goes on after it raised."""
+    """An iterable that is not a generator, so that it continues after raising."""
 
     def __init__(self, elements) -> None:
         self.elements = elements
@@ -58,7 +57,7 @@ class Numbers:
 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("kind", ["generator", "iterable"])
-def test_a_generator_goes_on_after_an_element_of_the_wrong_kind(name, kind):
+def test_a_generator_continues_after_an_invalid_element(name, kind):
     def generator():
         yield 0
         yield WRONG[name]
@@ -102,7 +101,7 @@ def test_a_generator_goes_on_after_an_element_of_the_wrong_kind(name, kind):
         ((1, 2), 3),
     ],
 )
-def test_pairs_of_the_wrong_kind_are_errors_in_their_place(wrong):
+def test_invalid_pairs_are_errors_at_their_element(wrong):
     def generator():
         yield from [(1, 10), wrong, (2, 20)]
 
@@ -117,7 +116,7 @@ def test_pairs_of_the_wrong_kind_are_errors_in_their_place(wrong):
     assert next(iterator, None) is None
 
 
-def test_a_generator_that_raises_is_over_and_an_iterator_need_not_be():
+def test_a_raising_generator_ends_and_a_raising_iterator_need_not():
     def generator():
         yield 1
         raise KeyError("mine")
@@ -200,7 +199,7 @@ FAILING = {
 
 @pytest.mark.parametrize("name", FAILING)
 @pytest.mark.parametrize("behind", ["plain", "prefetch", "repeat", "stream"])
-def test_a_stage_goes_on_after_an_element_that_its_function_fails_for(name, behind):
+def test_a_stage_continues_after_its_function_fails(name, behind):
     derive, expected = FAILING[name]
     start = source().filter(lambda x: True) if behind == "stream" else source()
     after = {"prefetch": lambda d: d.prefetch(3), "repeat": lambda d: d.repeat(2)}.get(
@@ -225,7 +224,7 @@ def test_a_batch_with_a_failed_element_is_one_error():
     assert outcomes(iter(source().map(fail_at_2).batch(2))) == [[0, 1], "error", [4, 5]]
 
 
-def test_to_tf_data_goes_on_too(tf):
+def test_to_tf_data_continues_too(tf):
     def generator():
         yield from [0, None, 2, "x", 4]
 
@@ -236,7 +235,7 @@ def test_to_tf_data_goes_on_too(tf):
 
 
 class Passes:
-    """Elements of one pass after the other: so many as the next number says."""
+    """Passes of the given numbers of elements."""
 
     def __init__(self, *counts: int) -> None:
         self.counts, self.at = counts, 0
@@ -249,7 +248,7 @@ class Passes:
 
 @pytest.mark.parametrize("counts", [(0, 1), (2, 0), (1, 0, 3), (0, 0, 2), (0,), (2,), (3, 0, 0, 1)])
 @pytest.mark.parametrize("count", [None, 0, 1, 2, 5])
-def test_repeat_counts_empty_passes_as_tf_data_does(tf, counts, count):
+def test_repeat_counts_empty_passes_like_tf_data(tf, counts, count):
     theirs = tf.data.Dataset.from_generator(
         Passes(*counts), output_signature=tf.TensorSpec((), tf.int64)
     ).repeat(count)
@@ -274,7 +273,7 @@ def theirs_again(tf, counts, count):
     ).repeat(count)
 
 
-def test_a_filter_that_rejects_a_whole_epoch_does_not_end_those_after_it():
+def test_a_filter_that_rejects_a_whole_epoch_does_not_end_later_ones():
     turns = itertools.count()
 
     def every_other(x):
@@ -284,7 +283,7 @@ def test_a_filter_that_rejects_a_whole_epoch_does_not_end_those_after_it():
     assert outcomes(iter(dataset)) == [0, 1, 2, 3] * 2
 
 
-def test_an_endless_repeat_of_nothing_ends_in_to_tf_data_as_well(tf):
+def test_an_endless_repeat_of_an_empty_dataset_ends_in_to_tf_data_too(tf):
     for make in (
         lambda d: d.filter(lambda x: False).repeat(),
         lambda d: d.filter(lambda x: False).repeat().batch(2),
@@ -310,7 +309,7 @@ def test_an_endless_repeat_of_nothing_ends_in_to_tf_data_as_well(tf):
     assert int(source().repeat().shuffle(5).to_tf_data().cardinality()) == -1
 
 
-def test_a_long_repeat_of_nothing_can_be_stopped():
+def test_a_long_repeat_of_an_empty_dataset_can_be_interrupted():
     dataset = source().filter(lambda x: False).repeat(10**12)
     state_is_kept = dataset.prefetch(1)
     iterator = iter(state_is_kept)

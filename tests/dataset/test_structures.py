@@ -1,5 +1,4 @@
-"""Containers around tensors: what tf.data nests is nested the same way; what cannot hold the parts
-of an element is refused by name."""
+"""Containers around tensors: nested as in tf.data, or refused by name."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ Pair = collections.namedtuple("Pair", "x y")
 
 
 class Attrs:
-    """As a class of the package attrs is, by what tf.data knows one."""
+    """Looks like a class of the package attrs to tf.data."""
 
     __attrs_attrs__ = (types.SimpleNamespace(name="x"), types.SimpleNamespace(name="y"))
 
@@ -64,7 +63,7 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NESTED)
-def test_what_tf_data_nests_is_nested_the_same_way(name: str) -> None:
+def test_containers_are_nested_as_in_tf_data(name: str) -> None:
     value = NESTED[name]
     ours, theirs = tfy.Dataset.from_tensor_slices(value), tf.data.Dataset.from_tensor_slices(value)
     assert repr(ours.element_spec) == repr(theirs.element_spec)
@@ -95,7 +94,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_container_that_cannot_be_made_again_is_refused(name: str) -> None:
+def test_a_container_that_cannot_be_rebuilt_is_refused(name: str) -> None:
     value, words = REFUSED[name]
     for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
         for nested in (value, (value, A), {"k": value}):
@@ -103,7 +102,7 @@ def test_a_container_that_cannot_be_made_again_is_refused(name: str) -> None:
                 stage(nested)
 
 
-def test_a_tuple_of_another_class_holds_parts() -> None:
+def test_a_subclass_of_tuple_holds_components() -> None:
     (first, _) = tfy.Dataset.from_tensor_slices(Triple((A, B, A))).with_format("numpy")
     assert type(first) is Triple
     assert first == (1, 3.5, 1)

@@ -1,4 +1,4 @@
-"""Windows over tokens: what a language model is trained on."""
+"""Windows over tokens, as for the training of language models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.arrays import NAMES, np_dtype
 
 
 def windows(tokens: np.ndarray, length: int, stride: int, shift: int) -> list[tuple[list, list]]:
-    """The obvious way."""
+    """The naive implementation."""
     starts = range(0, len(tokens) - length - shift + 1, stride)
     return [
         (tokens[s : s + length].tolist(), tokens[s + shift : s + shift + length].tolist())
@@ -115,7 +115,7 @@ def test_a_pickled_dataset_maps_its_file_again(tmp_path):
     assert plain(pickle.loads(pickled)) == plain(dataset)
 
 
-def test_what_was_written_to_the_tokens_later_is_read_later():
+def test_later_windows_see_later_writes():
     tokens = np.zeros(9, np.int64)
     iterator = iter(tfy.Dataset.token_windows(tokens, 4).with_format("numpy"))
     first, _ = next(iterator)
@@ -152,6 +152,6 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
         (({"a": np.arange(5)}, 2), errors.ValueError, "carry numbers"),
     ],
 )
-def test_what_cannot_work_is_refused_when_the_dataset_is_made(arguments, error, message):
+def test_impossible_arguments_are_refused_when_the_stage_is_made(arguments, error, message):
     with pytest.raises(error, match=message):
         tfy.Dataset.token_windows(*arguments)

@@ -1,5 +1,4 @@
-"""Worker processes, in each start method: over every stage that draws, no row is lost and none
-comes twice."""
+"""Worker processes, in each start method: every drawing stage yields each row exactly once."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ from tests.support.paths import ROOT
 
 COUNT = 48
 METHODS = ["fork", "spawn", "forkserver"]
-# A fork beside the threads of other libraries: what is tested. JAX warns of it, and Python from
-# 3.12 on.
+# The tests fork beside threads of other libraries. JAX and Python 3.12 warn of that.
 pytestmark = [
     pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
     pytest.mark.filterwarnings(
@@ -53,7 +51,7 @@ def remainder(x):
     return x % 3
 
 
-# Every stage that draws, over the numbers below COUNT: what each gives is a permutation of them.
+# Stages that draw over the numbers below COUNT. Each yields a permutation of them.
 DRAWING = {
     "shuffle": lambda: rows().shuffle(),
     "shuffle of one order": lambda: rows().shuffle(reshuffle_each_iteration=False),
@@ -74,7 +72,7 @@ DRAWING = {
     "several": lambda: rows().shuffle().batch(6).shuffle().unbatch(),
     "repeat": lambda: rows().shuffle().repeat(2),
 }
-# What draws values and not an order: workers have to have the same ones.
+# Stages that draw values instead of an order: workers must draw the same ones.
 VALUES = {
     "random": lambda: tfy.Dataset.random().take(COUNT),
     "random anew": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(COUNT),
@@ -88,13 +86,13 @@ ALL = DRAWING | VALUES
 
 
 def part(dataset, count: int, index: int, epochs: int) -> list[list[int]]:
-    """What one worker gets: its shard of each epoch."""
+    """The share of one worker: its shard of each epoch."""
     mine = dataset.shard(count, index)
     return [[int(x) for x in mine.as_numpy_iterator()] for _ in range(epochs)]
 
 
 def work(queue, datasets, count, index, epochs) -> None:
-    """What a worker process does."""
+    """The main function of a worker process."""
     try:
         queue.put(
             (
@@ -124,7 +122,7 @@ def shares(method: str, datasets, count: int, epochs: int) -> list[dict[str, lis
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_workers_that_share_a_dataset_have_every_row_once_in_every_epoch(method):
+def test_workers_see_every_row_once_in_every_epoch(method):
     datasets = {name: make() for name, make in ALL.items()}
     parts = shares(method, datasets, 2, 2)
     for name, dataset in datasets.items():
@@ -145,8 +143,8 @@ def test_workers_that_share_a_dataset_have_every_row_once_in_every_epoch(method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_workers_begin_at_the_epoch_that_they_are_told(method):
-    """A job whose parent counts: the workers of each epoch are new."""
+def test_workers_begin_at_the_given_epoch(method):
+    """The parent counts the epochs and starts new workers for each."""
     dataset = {"shuffle": DRAWING["shuffle"]()}
     expected = [[int(x) for x in dataset["shuffle"].as_numpy_iterator()] for _ in range(3)]
     for epoch in (2, 1):
@@ -156,9 +154,8 @@ def test_workers_begin_at_the_epoch_that_they_are_told(method):
         assert [share["shuffle"][0] for share in parts] == [whole[0::3], whole[1::3], whole[2::3]]
 
 
-def test_a_worker_that_is_started_again_goes_on_with_its_state():
-    """Part of a job comes back with a state, in a process whose script made the plan anew: the
-    others do not notice."""
+def test_a_restarted_worker_resumes_from_its_state():
+    """A restarted process derives the plan again and loads a state. Others are unaffected."""
     program = """
 import json, sys
 import tensorferry as tfy

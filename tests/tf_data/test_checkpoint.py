@@ -85,7 +85,7 @@ def test_rounds_of_tf_datas_own_repeat_go_on(tf, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("source", [tfy.Dataset.range(20), tfy.Dataset.range(20).shuffle(seed=3)])
-def test_a_state_of_another_plan_is_refused_naming_what_differs(tf, tmp_path, source) -> None:
+def test_a_state_of_another_plan_is_refused_with_the_difference(tf, tmp_path, source) -> None:
     iterator = iter(source.batch(3).to_tf_data())
     next(iterator)
     path = saved(tf, iterator, tmp_path)
