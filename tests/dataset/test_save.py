@@ -331,9 +331,12 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
 
         rows = tfy.Dataset.from_tensors(np.ones((256, 1024), np.float32))  # 1 MiB
         rows.repeat(4).with_options(tfy.Options(memory_limit=8 << 20)).save(sys.argv[1] + "/small")
-        before = peak() rows.repeat(400).with_options(tfy.Options(memory_limit=8 <<
-        20)).save(sys.argv[1] + "/large") print(peak() - before, len(tfy.Dataset.load(sys.argv[1] +
-        "/large"))) """,
+        before = peak()
+        rows.repeat(400).with_options(tfy.Options(memory_limit=8 << 20)).save(
+            sys.argv[1] + "/large"
+        )
+        print(peak() - before, len(tfy.Dataset.load(sys.argv[1] + "/large")))
+        """,
         str(tmp_path),
     )
     grown, count = map(int, printed.split())

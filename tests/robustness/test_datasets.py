@@ -63,52 +63,82 @@ def test_iterators_are_dropped_anywhere_and_their_threads_end():
     and with a source to close."""
     program(
         """
-        def busy(x):
-        sum(range(20_000))
-        return x
+def busy(x):
+    sum(range(20_000))
+    return x
 
-        closed = []
-        def generator():
-        try:
+closed = []
+
+def generator():
+    try:
         for i in range(10**9):
             yield i
-        finally:
+    finally:
         closed.append(True)
 
-        datasets = [ numbers.map(slow, output_signature=scalar).prefetch(3), numbers.map(busy,
-        output_signature=scalar).prefetch(3), numbers.filter(lambda x: busy(x) >= 0).prefetch(3),
-        tfy.Dataset.from_generator(generator,
-        output_signature=scalar).with_format("numpy").prefetch(3), numbers.unique(),
-        tfy.Dataset.from_tensor_slices(np.zeros((100,
-        1000))).shuffle(seed=1).repeat().batch(64).prefetch(4).with_format("numpy"), ] for dataset
-        in datasets: for _ in range(5): iterator = iter(dataset) next(iterator) del iterator box =
-        [iter(dataset)] next(box[0]) thread = threading.Thread(target=box.clear) thread.start()
-        thread.join() assert settled(0), threads() gc.collect() for _ in range(100):
-        time.sleep(0.01)  # what Python objects were dropped without the GIL are released by and by
-        assert len(closed) == 10, closed """
+datasets = [
+    numbers.map(slow, output_signature=scalar).prefetch(3),
+    numbers.map(busy, output_signature=scalar).prefetch(3),
+    numbers.filter(lambda x: busy(x) >= 0).prefetch(3),
+    tfy.Dataset.from_generator(generator, output_signature=scalar).with_format("numpy").prefetch(3),
+    numbers.unique(),
+    tfy.Dataset.from_tensor_slices(np.zeros((100, 1000)))
+    .shuffle(seed=1)
+    .repeat()
+    .batch(64)
+    .prefetch(4)
+    .with_format("numpy"),
+]
+for dataset in datasets:
+    for _ in range(5):
+        iterator = iter(dataset)
+        next(iterator)
+        del iterator
+        box = [iter(dataset)]
+        next(box[0])
+        thread = threading.Thread(target=box.clear)
+        thread.start()
+        thread.join()
+assert settled(0), threads()
+gc.collect()
+for _ in range(100):
+    time.sleep(0.01)  # what Python objects were dropped without the GIL are released by and by
+assert len(closed) == 10, closed
+"""
     )
 
 
 def test_ten_thousand_iterators_leave_neither_threads_nor_memory():
     program(
         """
-        def resident():
-        return int(open("/proc/self/statm").read().split()[1]) * 4096
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
 
-        datasets = [ tfy.Dataset.from_tensor_slices(np.zeros((100,
-        5000))).shuffle(seed=1).batch(8).prefetch(2).with_format("numpy"), numbers.map(lambda x: x,
-        output_signature=scalar).prefetch(2), numbers.filter(lambda x: True).prefetch(2),
-        numbers.unique(), numbers.repeat().shuffle(10), ] def make(count): for dataset in datasets:
+datasets = [
+    tfy.Dataset.from_tensor_slices(np.zeros((100, 5000)))
+    .shuffle(seed=1)
+    .batch(8)
+    .prefetch(2)
+    .with_format("numpy"),
+    numbers.map(lambda x: x, output_signature=scalar).prefetch(2),
+    numbers.filter(lambda x: True).prefetch(2),
+    numbers.unique(),
+    numbers.repeat().shuffle(10),
+]
+
+def make(count):
+    for dataset in datasets:
         for _ in range(count):
             iterator = iter(dataset)
             next(iterator), next(iterator), next(iterator)
-        make(100)
-        assert settled(0)
-        before = resident()
-        make(2000)
-        assert settled(0)
-        assert resident() - before < 16 << 20
-        """
+
+make(100)
+assert settled(0)
+before = resident()
+make(2000)
+assert settled(0)
+assert resident() - before < 16 << 20
+"""
     )
 
 
@@ -269,46 +299,86 @@ def test_the_gil_is_free_while_native_plans_are_read():
     """No thread is asked to give the GIL up, so the other one counts only while the main one has
     let go of it by itself."""
     program(
-        """ rows = tfy.Dataset.from_tensor_slices(np.ones((1000,
-        10_000))).with_format("numpy").shuffle(seed=1).repeat() distinct =
-        tfy.Dataset.range(10**6).with_format("numpy").unique() batches = rows.batch(2000) plans =
-        {"inline": batches, "ahead": batches.prefetch(2), "cast": batches.cast("float32"), "stream":
-        distinct} iterators = {name: iter(plan) for name, plan in plans.items()} count, stop,
-        started = 0, False, threading.Event() def count_up(): global count started.set() while not
-        stop: count += 1 time.sleep(0)  # lets go of the GIL sys.setswitchinterval(1000) thread =
-        threading.Thread(target=count_up) thread.start() started.wait() counted = {} for name,
-        iterator in iterators.items(): before = count for _ in range(10**5):  # on a busy machine an
-        element may be there before the other thread is awake next(iterator) if count > before:
-            break
-        counted[name] = count - before
-        stop = True
-        thread.join()
-        assert all(counted.values()), counted
         """
+rows = (
+    tfy.Dataset.from_tensor_slices(np.ones((1000, 10_000)))
+    .with_format("numpy")
+    .shuffle(seed=1)
+    .repeat()
+)
+distinct = tfy.Dataset.range(10**6).with_format("numpy").unique()
+batches = rows.batch(2000)
+plans = {
+    "inline": batches,
+    "ahead": batches.prefetch(2),
+    "cast": batches.cast("float32"),
+    "stream": distinct,
+}
+iterators = {name: iter(plan) for name, plan in plans.items()}
+count, stop, started = 0, False, threading.Event()
+
+def count_up():
+    global count
+    started.set()
+    while not stop:
+        count += 1
+        time.sleep(0)  # lets go of the GIL
+
+sys.setswitchinterval(1000)
+thread = threading.Thread(target=count_up)
+thread.start()
+started.wait()
+counted = {}
+for name, iterator in iterators.items():
+    before = count
+    for _ in range(
+        10**5
+    ):  # on a busy machine an element may be there before the other thread is awake
+        next(iterator)
+        if count > before:
+            break
+    counted[name] = count - before
+stop = True
+thread.join()
+assert all(counted.values()), counted
+"""
     )
 
 
 def test_workers_read_ahead_while_python_holds_the_gil():
     program(
-        """ import ctypes rows = tfy.Dataset.from_tensor_slices(np.ones((100,
-        20_000))).with_format("numpy").shuffle(seed=1).repeat() iterator =
-        iter(rows.batch(100).prefetch(8).with_options(tfy.Options(threads=2))) for _ in range(4):
-        next(iterator) def worked(): ticks = 0 for task in os.listdir("/proc/self/task"): stat =
-        open(f"/proc/self/task/{task}/stat").read().rsplit(")", 1) if
-        stat[0].endswith("tensorferry"):
-            ticks += int(stat[1].split()[11]) + int(stat[1].split()[12])
-        return ticks
-        held = ctypes.PyDLL(None)  # calls with the GIL
-        for _ in range(200):
-        before = worked()
-        for _ in range(9):
-        next(iterator)
-        held.usleep(100_000)
-        if worked() > before:
-        break
-        else:
-        raise AssertionError("nothing was read ahead")
         """
+import ctypes
+
+rows = (
+    tfy.Dataset.from_tensor_slices(np.ones((100, 20_000)))
+    .with_format("numpy")
+    .shuffle(seed=1)
+    .repeat()
+)
+iterator = iter(rows.batch(100).prefetch(8).with_options(tfy.Options(threads=2)))
+for _ in range(4):
+    next(iterator)
+
+def worked():
+    ticks = 0
+    for task in os.listdir("/proc/self/task"):
+        stat = open(f"/proc/self/task/{task}/stat").read().rsplit(")", 1)
+        if stat[0].endswith("tensorferry"):
+            ticks += int(stat[1].split()[11]) + int(stat[1].split()[12])
+    return ticks
+
+held = ctypes.PyDLL(None)  # calls with the GIL
+for _ in range(200):
+    before = worked()
+    for _ in range(9):
+        next(iterator)
+    held.usleep(100_000)
+    if worked() > before:
+        break
+else:
+    raise AssertionError("nothing was read ahead")
+"""
     )
 
 
