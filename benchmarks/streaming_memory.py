@@ -41,7 +41,7 @@ def _ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
     import tensorferry
 
     def open_and_shuffle() -> Iterable[object]:
-        # Far more is asked to be read ahead than the limit allows.
+        # Requests far more readahead than the limit allows.
         rows = tensorferry.Dataset.from_tensor_slices(tensorferry.open_npy(path))
         dataset = rows.shuffle(seed=7).batch(BATCH).prefetch(1 << 20).with_format("numpy")
         return dataset.with_options(tensorferry.Options(memory_limit=limit))

@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The machine that runs the tests may be busy: no deadline, and the same examples in every run.
+# The machine may be busy: no deadline, and the same examples in every run.
 settings.register_profile(
     "tests",
     deadline=None,
@@ -25,15 +25,14 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# Where the tests run in the background of a shell, Ctrl-C is ignored, and would be by the processes
-# that they start and interrupt.
+# In the background of a shell, Ctrl-C is ignored, also by child processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def faults(tmp_path_factory) -> dict[str, str]:
-    """The environment of a process in which operations on files can be made to fail."""
+    """The environment of a process whose file operations can be made to fail."""
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("no C compiler to build what makes operations fail")
@@ -68,7 +67,7 @@ def _framework(name: str):
 
 @pytest.fixture(scope="session")
 def tf():
-    """TensorFlow; every run has it."""
+    """TensorFlow, installed in every run."""
     import tensorflow
 
     return tensorflow
@@ -76,7 +75,7 @@ def tf():
 
 @pytest.fixture(scope="session")
 def jax():
-    """JAX; every run has it."""
+    """JAX, installed in every run."""
     import jax
 
     return jax
@@ -84,5 +83,5 @@ def jax():
 
 @pytest.fixture(scope="session")
 def torch():
-    """PyTorch, where it is installed; with FRAMEWORKS=all it must be."""
+    """PyTorch, if installed. FRAMEWORKS=all requires it."""
     return _framework("torch")

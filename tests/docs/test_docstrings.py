@@ -1,4 +1,4 @@
-"""The examples in the docstrings print what they show."""
+"""The examples in the docstrings print the documented output."""
 
 import doctest
 
@@ -7,7 +7,7 @@ import tensorferry
 
 from tests.support.arrays import numpy_2
 
-# The methods of Dataset stand in several classes.
+# The methods of Dataset come from several classes.
 OBJECTS = {f"tensorferry.{name}": getattr(tensorferry, name) for name in tensorferry.__all__} | {
     f"tensorferry.Dataset({base.__name__})": base for base in tensorferry.Dataset.__mro__[1:-1]
 }

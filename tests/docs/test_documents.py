@@ -1,5 +1,6 @@
-"""What the documents show is what happens: the Python sessions of each run as one doctest, from the
-first to the last."""
+"""The sessions in the documents print the documented output. The Python sessions of a document run
+as one doctest.
+"""
 
 import doctest
 import os
@@ -28,7 +29,7 @@ def test_the_readme_shows_sessions() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch) -> None:
-    # The sessions write files where they stand.
+    # The sessions write files to the working directory.
     monkeypatch.chdir(tmp_path)
     text = path.read_text(encoding="utf-8")
     names: dict[str, object] = {}
@@ -42,7 +43,7 @@ def test_python_sessions_print_what_a_document_shows(path, tmp_path, monkeypatch
     assert runner.summarize().failed == 0
 
 
-# Those whose output is the same on every machine.
+# Sections whose output is the same on every machine.
 SHELL = re.compile(r"^## (?:inspect|check)\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -54,7 +55,7 @@ def test_shell_sessions_print_what_the_document_shows(tmp_path) -> None:
     )
     commands = [line.removeprefix("$ ") for line in sessions.splitlines() if line.startswith("$ ")]
     assert len(commands) > 5
-    # One shell for all: `$?` is the status of the command before, whatever says the prompt.
+    # One shell for all, so that `$?` is the status of the previous command.
     script = "\n".join(
         f"status=$?; echo {shlex.quote('$ ' + command)}; (exit $status)\n{command}"
         for command in commands

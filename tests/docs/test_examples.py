@@ -1,5 +1,6 @@
-"""The examples run, in their short form where they have one: each ends with an error where it does
-not show what it claims."""
+"""The examples run, in their short form if they have one. Each fails if a claim of its output is
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Archives and records: nothing in them is left out without a word, whatever their names and other
-contents are."""
+"""Archives and records: nothing is left out silently, whatever the names and other members."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ def archive(path, **options):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_members_are_arrays_by_what_is_in_them_as_for_numpy(tmp_path, method):
+def test_members_are_arrays_by_content_as_in_numpy(tmp_path, method):
     with archive(tmp_path / "a.npz", compression=method) as made:
         made.writestr("plain", npy(np.arange(3)))
         made.writestr("folder/x.npy", npy(np.arange(4)))
@@ -53,7 +52,7 @@ def test_members_are_arrays_by_what_is_in_them_as_for_numpy(tmp_path, method):
     arrays.verify()
 
 
-def test_two_members_of_one_name_are_kept_apart_or_refused_by_name(tmp_path):
+def test_members_of_equal_name_are_kept_apart_or_refused(tmp_path):
     with archive(tmp_path / "a.npz") as made:
         made.writestr("x", npy(np.arange(3)))
         made.writestr("x.npy", npy(np.arange(4)))
@@ -84,7 +83,7 @@ OTHER_KINDS = {
 
 @pytest.mark.parametrize("name", OTHER_KINDS)
 @pytest.mark.parametrize("extra", [False, True], ids=["", "with an array"])
-def test_archives_of_other_kinds_are_named_even_if_an_array_is_in_them(tmp_path, name, extra):
+def test_archives_of_other_kinds_are_named_even_with_an_array_inside(tmp_path, name, extra):
     members, says = OTHER_KINDS[name]
     with archive(tmp_path / name) as made:
         for member in members:
@@ -94,14 +93,14 @@ def test_archives_of_other_kinds_are_named_even_if_an_array_is_in_them(tmp_path,
     for call in (tfy.open, tfy.Dataset.from_files):
         with pytest.raises(errors.FileFormatError, match=says):
             call(tmp_path / name)
-    if extra:  # said on purpose
+    if extra:  # explicit format
         assert list(tfy.open(tmp_path / name, "npz")) == ["test/data"]
     else:
         with pytest.raises(errors.FileFormatError, match=says):
             tfy.open(tmp_path / name, "npz")
 
 
-def test_what_torch_and_keras_write_is_refused(tmp_path, torch):
+def test_files_of_torch_and_keras_are_refused(tmp_path, torch):
     torch.save({"w": torch.arange(3)}, tmp_path / "a.pt")
     torch.save({"w": torch.arange(3)}, tmp_path / "b.bin", _use_new_zipfile_serialization=False)
     with pytest.raises(errors.FileFormatError, match=r"PyTorch.*torch\.load"):
@@ -111,7 +110,7 @@ def test_what_torch_and_keras_write_is_refused(tmp_path, torch):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_one_text_or_scalar_member_blocks_nothing(tmp_path, compress, caplog):
+def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, caplog):
     held = {
         "x": np.arange(6).reshape(3, 2),
         "text": np.array(["a", "b", "c"]),
@@ -142,7 +141,7 @@ def test_one_text_or_scalar_member_blocks_nothing(tmp_path, compress, caplog):
     assert all(f"left out: '{name}'" in caplog.text for name in ("text", "step", "when", "meta"))
     (one,) = tfy.Dataset.from_tensors(arrays).with_format("numpy")
     assert set(one) == {"x", "step", "y"}
-    with pytest.raises(errors.ValueError, match="text"):  # not lost without a word
+    with pytest.raises(errors.ValueError, match="text"):  # not lost silently
         tfy.save(tmp_path / "b.npz", arrays)
     damaged = bytearray((tmp_path / "a.npz").read_bytes())
     at = damaged.index(b"a\0\0\0b" if not compress else b"PK\3\4", 60)
@@ -153,7 +152,7 @@ def test_one_text_or_scalar_member_blocks_nothing(tmp_path, compress, caplog):
             tfy.open(tmp_path / "c.npz").verify()
 
 
-def test_an_archive_without_rows_says_so(tmp_path):
+def test_an_archive_without_rows_is_reported(tmp_path):
     np.savez(tmp_path / "a.npz", text=np.array(["a"]), step=np.int64(7))
     with pytest.raises(errors.ValueError, match=r"no array of rows.*'text'.*'step'"):
         tfy.Dataset.from_files(tmp_path / "a.npz")
@@ -216,13 +215,13 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_arrays_by_name_are_not_taken_for_their_names(tmp_path, door):
+def test_arrays_by_name_are_not_iterated_as_names(tmp_path, door):
     np.savez(tmp_path / "m.npz", w=np.arange(3), b=np.arange(3))
     with pytest.raises((TypeError, ValueError), match=r"arrays\['w'\]"):
         DOORS[door](tfy.open(tmp_path / "m.npz"))
 
 
-def test_a_wrong_name_is_told_with_those_that_there_are(tmp_path):
+def test_a_wrong_name_is_refused_with_the_existing_ones(tmp_path):
     np.savez(tmp_path / "m.npz", w=np.arange(3), b=np.arange(3))
     for wrong in ("v", 0, None):
         with pytest.raises(KeyError, match="there are 'w', 'b'"):
@@ -285,7 +284,7 @@ def test_archives_written_to_a_stream_and_with_64_bit_sizes_are_read(tmp_path):
         arrays.verify()
 
 
-def test_what_is_encrypted_is_refused_or_left_out(tmp_path):
+def test_encrypted_members_are_refused_or_left_out(tmp_path):
     with archive(tmp_path / "a.npz") as made:
         made.writestr("x.npy", npy(np.arange(3)))
         made.writestr("secret.txt", b"some text")
@@ -320,7 +319,7 @@ def test_safetensors_metadata_is_kept(tmp_path):
     assert tfy.open(tmp_path / "e.safetensors").metadata == {}
 
 
-def test_metadata_without_a_place_are_said_to_be_left_out(tmp_path, caplog):
+def test_metadata_that_a_format_cannot_hold_is_reported_as_left_out(tmp_path, caplog):
     tfy.save(tmp_path / "a.safetensors", {"x": np.arange(3)}, metadata={"step": "1"})
     with caplog.at_level(logging.WARNING, "tensorferry"):
         tfy.save(tmp_path / "a.npz", tfy.open(tmp_path / "a.safetensors"))

@@ -1,5 +1,6 @@
-"""Files read past the system's cache: what is said about it, threads, forks, Ctrl-C, and memory.
-Elements and modes: test_open.py."""
+"""Direct reads, past the page cache: log messages, threads, forks, Ctrl-C and memory. test_open.py
+covers elements and modes.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +21,21 @@ HOW = re.compile(r"rows\.npy: read by (io_uring|threads), (past|through) the sys
 
 @pytest.fixture
 def rows(tmp_path):
-    """A file of 3 MB in rows of 400 bytes that differ, and what it holds."""
+    """A file of 3 MB in different rows of 400 bytes, and its content."""
     array = np.arange(7_500 * 100, dtype=np.int32).reshape(7_500, 100)
     np.save(tmp_path / "rows.npy", array)
     return tmp_path / "rows.npy", array
 
 
 def said(caplog) -> str:
-    for _ in range(500):  # the main thread hands messages on when it runs Python code
+    for _ in range(500):  # the main thread emits messages when it runs Python code
         if caplog.records:
             break
         time.sleep(0.01)
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
-def test_which_way_a_file_is_read_is_said_once_to_the_logger_tensorferry(rows, caplog):
+def test_the_way_a_file_is_read_is_logged_once(rows, caplog):
     path, expected = rows
     with caplog.at_level(logging.INFO, "tensorferry"):
         array = tfy.open(path, mode="direct")
@@ -50,7 +51,7 @@ def test_which_way_a_file_is_read_is_said_once_to_the_logger_tensorferry(rows, c
     assert (caplog.records[0].name, caplog.records[0].levelname) == ("tensorferry", "INFO")
 
 
-def test_what_the_threads_of_a_dataset_say_is_handed_on(rows, caplog):
+def test_messages_of_threads_are_logged(rows, caplog):
     with caplog.at_level(logging.INFO, "tensorferry"):
         dataset = (
             tfy.Dataset.from_files(rows[0], mode="direct").shuffle(8, seed=1).batch(100).prefetch(2)
@@ -60,7 +61,7 @@ def test_what_the_threads_of_a_dataset_say_is_handed_on(rows, caplog):
     same(np.sort(found, axis=0), rows[1])
 
 
-def test_what_is_said_as_the_last_thing_before_the_exit_is_not_lost(rows):
+def test_the_last_message_before_the_exit_is_not_lost(rows):
     code = """
     import logging, sys, tensorferry as tfy
     logging.basicConfig(level=logging.INFO, stream=sys.stdout)
@@ -71,7 +72,7 @@ def test_what_is_said_as_the_last_thing_before_the_exit_is_not_lost(rows):
     assert HOW.search(run_python(code, str(rows[0])))
 
 
-def test_a_handler_of_messages_that_raises_harms_nobody(rows):
+def test_a_raising_log_handler_has_no_effect(rows):
     code = """
     import logging, sys, time, numpy as np, tensorferry as tfy
     raised = []
@@ -91,11 +92,11 @@ def test_a_handler_of_messages_that_raises_harms_nobody(rows):
     run_python(code, str(rows[0]))
 
 
-def test_a_forked_process_reads_what_its_parent_reads(rows):
+def test_a_forked_process_reads_the_same_elements(rows):
     code = """
     import os, sys, warnings, numpy as np, tensorferry as tfy
 
-    warnings.simplefilter("ignore")  # a fork with threads: what is tested
+    warnings.simplefilter("ignore")  # the test forks a process with threads
     path = sys.argv[1]
     expected = np.load(path)
     array = tfy.open(path, mode="direct")
@@ -124,7 +125,7 @@ def test_a_forked_process_reads_what_its_parent_reads(rows):
     run_python(code, str(rows[0]))
 
 
-def test_a_state_of_one_mode_goes_on_in_another(rows):
+def test_a_state_of_one_mode_resumes_in_another(rows):
     def plan(mode):
         return (
             tfy.Dataset.from_files(rows[0], mode=mode)
@@ -168,7 +169,7 @@ def test_many_threads_read_one_array_in_order_and_at_random(rows):
     assert not wrong
 
 
-def test_a_file_whose_name_is_gone_is_read_all_the_same(rows):
+def test_an_unlinked_file_is_still_read(rows):
     path, expected = rows
     array = tfy.open(path, mode="direct")
     path.unlink()
@@ -177,9 +178,7 @@ def test_a_file_whose_name_is_gone_is_read_all_the_same(rows):
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
-def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_they_were(
-    rows, mode
-):
+def test_a_file_that_grows_is_refused(rows, mode):
     path, expected = rows
     array = tfy.open(path, mode=mode)
     same(array[0], expected[0])
@@ -191,8 +190,7 @@ def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_t
     ) as raised:
         array[1]
     assert raised.value.code == "file_changed"
-    # The rows that its header counts are there for whoever opens it again, and all rows of a file
-    # without one.
+    # A new `open` sees the rows that the header counts, or all rows of a file without a header.
     same(np.asarray(tfy.open(path, mode=mode)), expected)
     same(
         tfy.open_raw(path, "int32", (-1, 100), offset=128, mode=mode)[7_499:],
@@ -201,7 +199,7 @@ def test_a_file_that_grows_is_refused_for_nothing_tells_that_its_rows_are_what_t
 
 
 def bytes_read() -> int:
-    """What this process has had a device read, as the kernel counts it."""
+    """The bytes that this process has read from a device, as counted by the kernel."""
     with open("/proc/self/io") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("read_bytes"))
 
@@ -228,7 +226,7 @@ def test_a_shuffle_in_blocks_is_the_same_in_every_mode_with_and_without_shards(r
                 same(found, there)
 
 
-def test_a_shuffle_in_blocks_goes_on_from_a_small_state_in_another_mode(rows):
+def test_a_shuffle_in_blocks_resumes_from_a_small_state_in_another_mode(rows):
     def plan(mode):
         return (
             tfy.Dataset.from_files(rows[0], mode=mode)
@@ -267,5 +265,6 @@ def test_a_shuffle_in_blocks_reads_each_block_once(rows):
     found = np.concatenate(list(dataset))
     read = bytes_read() - before
     same(found[np.argsort(found[:, 0])], expected)
-    # Twice would be as much again; and row by row, each costs a block of 4,096 bytes, or two.
+    # Reading twice would double it. Read row by row, each row costs one or two blocks of 4,096
+    # bytes.
     assert read < 2 * expected.nbytes, read

@@ -1,5 +1,4 @@
-"""npz, safetensors, TFRecord and raw files: those that NumPy, safetensors and TensorFlow write are
-read, and ours are read by them."""
+"""npz, safetensors and raw files, against those of NumPy and safetensors, in both directions."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def test_archives_that_numpy_wrote_are_read(tmp_path, write, mode):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_archives_of_ours_are_read_by_numpy(tmp_path, compress):
+def test_saved_archives_are_read_by_numpy(tmp_path, compress):
     expected = everything(NUMPYS)
     expected |= {
         "big-endian": np.arange(6, dtype=">i4"),
@@ -57,7 +56,7 @@ def test_archives_of_ours_are_read_by_numpy(tmp_path, compress):
     check(tfy.open(tmp_path / "a.npz"), expected)
 
 
-def test_stored_members_are_mapped_in_place_and_ours_reach_tensorflow_uncopied(tmp_path):
+def test_stored_members_are_mapped_in_place_and_saved_ones_reach_tensorflow_uncopied(tmp_path):
     array = random_values("float32", (100, 16))
     np.savez(tmp_path / "a.npz", x=array)
     mapped = tfy.open(tmp_path / "a.npz", mode="map")["x"]
@@ -68,7 +67,7 @@ def test_stored_members_are_mapped_in_place_and_ours_reach_tensorflow_uncopied(t
     assert address(tfy.convert_to_tensor(mapped)) == address(mapped.numpy())
 
 
-def test_an_archive_may_hold_other_things(tmp_path):
+def test_an_archive_may_hold_other_members(tmp_path):
     np.savez(
         tmp_path / "a.npz",
         x=np.arange(3),
@@ -105,7 +104,7 @@ def test_safetensors_files_of_the_reference_are_read(tmp_path, mode):
     check(tfy.open(tmp_path / "a.safetensors", mode=mode), expected)
 
 
-def test_safetensors_files_of_ours_are_read_by_the_reference(tmp_path):
+def test_saved_safetensors_files_are_read_by_the_reference(tmp_path):
     expected = everything(SAFE)
     tfy.save(tmp_path / "a.safetensors", expected)
     loaded = safetensors.numpy.load_file(tmp_path / "a.safetensors")
@@ -117,7 +116,7 @@ def test_safetensors_files_of_ours_are_read_by_the_reference(tmp_path):
     same(tfy.open(tmp_path / "a.safetensors")["c"][:], random_values("complex64"))
 
 
-def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path):
+def test_dtypes_that_tensors_lack_are_named_and_the_others_read(tmp_path):
     eight = np.arange(4).astype(ml_dtypes.float8_e4m3fn)
     header = (
         b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]},'
@@ -172,7 +171,7 @@ def test_raw_files_have_the_given_dtype_and_shape(tmp_path, name):
     assert (tmp_path / "b.bin").read_bytes() == array.tobytes()
 
 
-def test_raw_files_that_do_not_come_out_even_are_refused(tmp_path):
+def test_raw_files_of_a_fractional_number_of_rows_are_refused(tmp_path):
     (tmp_path / "a.bin").write_bytes(bytes(25))
     for arguments, code in [
         (("int64",), "malformed"),
@@ -201,7 +200,7 @@ def test_raw_files_that_do_not_come_out_even_are_refused(tmp_path):
         (".tfrecord", ".npz"),
     ],
 )
-def test_one_format_becomes_another(tmp_path, source, target):
+def test_every_format_converts_to_another(tmp_path, source, target):
     expected = {"x": random_values("float32", (100, 3)), "y": random_values("int64", (100,))}
     tfy.save(tmp_path / f"a{source}", expected)
     tfy.save(tmp_path / f"b{target}", tfy.open(tmp_path / f"a{source}", mode="read"))
@@ -231,7 +230,7 @@ def test_shards_of_named_arrays(tmp_path):
     )
 
 
-def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path):
+def test_a_failed_save_leaves_nothing_behind(tmp_path):
     tfy.save(tmp_path / "a.npz", {"x": [1]})
     for path, value, options in [
         ("a.npz", np.arange(3), {}),
@@ -324,7 +323,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("which", HOSTILE)
-def test_hostile_files_are_refused_naming_file_and_place(tmp_path, which):
+def test_hostile_files_are_refused_with_their_name(tmp_path, which):
     (tmp_path / which).write_bytes(HOSTILE[which])
     for mode in MODES:
         with pytest.raises(errors.Error) as refused:
@@ -341,7 +340,7 @@ def test_hostile_files_are_refused_naming_file_and_place(tmp_path, which):
         assert len(str(refused.value)) < 1000
 
 
-def test_damaged_bytes_are_a_checksum_error_with_its_place(tmp_path, tf):
+def test_damaged_bytes_are_a_checksum_error_with_its_position(tmp_path, tf):
     rows = random_values("uint8", (100, 20))
     write_records(tf, tmp_path / "a.tfrecord", [row.tobytes() for row in rows])
     content = bytearray((tmp_path / "a.tfrecord").read_bytes())

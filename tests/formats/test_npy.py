@@ -1,4 +1,4 @@
-"""open_npy and save_npy against NumPy's own, and against files that lie."""
+"""open_npy and save_npy against NumPy, and against malformed files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE_NAMES = [name for name in NAMES if name != "bfloat16"]
 
 @pytest.mark.parametrize("name", FILE_NAMES)
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (7,), (2, 3, 4)])
-def test_what_numpy_saved_opens_the_same(tmp_path, name, shape):
+def test_arrays_saved_by_numpy_open_unchanged(tmp_path, name, shape):
     for order, byte_order in [("C", "<"), ("F", "<"), ("C", ">"), ("F", ">")]:
         array = np.asarray(
             (np.arange(int(np.prod(shape))) % 2).reshape(shape),
@@ -38,7 +38,7 @@ def test_what_numpy_saved_opens_the_same(tmp_path, name, shape):
 
 
 @pytest.mark.parametrize("name", FILE_NAMES)
-def test_what_we_saved_numpy_loads_the_same(tmp_path, name):
+def test_saved_arrays_load_unchanged_in_numpy(tmp_path, name):
     base = (np.arange(24) % 2).astype(name).reshape(4, 6)
     views = [
         base,
@@ -117,7 +117,7 @@ def test_every_kind_of_path(tmp_path, monkeypatch):
         open_npy("a\0b.npy")
 
 
-def test_what_the_system_refuses_is_an_os_error(tmp_path):
+def test_failures_of_the_system_are_os_errors(tmp_path):
     with pytest.raises(FileNotFoundError) as refused:
         open_npy(tmp_path / "missing.npy")
     assert refused.value.errno == 2
@@ -157,7 +157,7 @@ def test_saving_over_an_open_file_leaves_the_open_one_whole(tmp_path):
     save_npy(path, np.zeros(3))
     same(tensor.numpy(), np.arange(100_000))
     same(open_npy(path).numpy(), np.zeros(3))
-    save_npy(path, open_npy(path)[::-1])  # from the very file
+    save_npy(path, open_npy(path)[::-1])  # from the same file
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):
@@ -251,7 +251,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("which", HOSTILE)
-def test_hostile_files_are_refused_naming_the_file(tmp_path, which):
+def test_hostile_files_are_refused_with_their_name(tmp_path, which):
     path = tmp_path / "hostile.npy"
     path.write_bytes(HOSTILE[which])
     with pytest.raises(errors.Error) as refused:
@@ -284,5 +284,5 @@ def test_a_file_with_changed_bytes_is_an_array_or_an_error(tmp_path, data):
         array = open_npy(path).numpy()
     except tensorferry.Error:
         return
-    array.tobytes()  # every byte of it can be read
+    array.tobytes()  # all of its bytes are readable
     assert array.nbytes <= len(content)

@@ -1,5 +1,4 @@
-"""tensorferry.open: arrays in files, in every mode, against NumPy's own reading of the same
-files."""
+"""tensorferry.open in every mode, against NumPy's reading of the same files."""
 
 from __future__ import annotations
 
@@ -68,7 +67,7 @@ REST = st.one_of(st.integers(-3, 2), st.slices(3), st.just(Ellipsis), st.none())
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(first=INDEX, rest=st.lists(REST, max_size=2))
-def test_indexing_is_numpys(tmp_path, first, rest):
+def test_indexing_is_that_of_numpy(tmp_path, first, rest):
     expected = values((9, 3))
     for number, part in enumerate(np.array_split(expected, [4, 4])):
         np.save(tmp_path / f"{number}.npy", np.asarray(part, order="F" if number else "C"))
@@ -92,7 +91,7 @@ def test_indexing_is_numpys(tmp_path, first, rest):
                 same(array[first], expected[index])
 
 
-def test_what_is_no_index_says_so(tmp_path):
+def test_invalid_indices_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", values((4, 3)))
     array = tfy.open(tmp_path / "a.npy")
     for index, code in [
@@ -120,7 +119,7 @@ def test_what_is_no_index_says_so(tmp_path):
             use()
 
 
-def test_rows_come_one_after_the_other(tmp_path):
+def test_iteration_yields_rows_in_order(tmp_path):
     expected = values((70_000, 40), "float32")  # more than is read at a time
     np.save(tmp_path / "a.npy", expected)
     for mode in ["map", "read"]:
@@ -132,7 +131,7 @@ def test_rows_come_one_after_the_other(tmp_path):
     assert list(tfy.open(tmp_path / "a.npy")[:0]) == []
 
 
-def test_a_mapped_array_is_shared_and_one_that_is_read_is_not(tmp_path):
+def test_mapped_arrays_are_shared_and_read_arrays_are_not(tmp_path):
     expected = values((64, 16), "float32")
     np.save(tmp_path / "a.npy", expected)
     mapped, read = (tfy.open(tmp_path / "a.npy", mode=mode) for mode in ["map", "read"])
@@ -158,7 +157,7 @@ def test_a_mapped_array_is_shared_and_one_that_is_read_is_not(tmp_path):
         tfy.open([tmp_path / "a.npy", tmp_path / "b.npy"], mode="map").numpy()
 
 
-def test_shards_are_taken_as_a_person_counts_them_or_as_listed(tmp_path):
+def test_shards_are_sorted_by_number_or_taken_as_listed(tmp_path):
     parts = {number: values((number, 2)) + number for number in (1, 2, 10)}
     for number, part in parts.items():
         np.save(tmp_path / f"part-{number}.npy", part)
@@ -217,7 +216,7 @@ def test_offsets_past_four_gib(tmp_path, mode):
     same(np.asarray(raw), np.full((2, row), 7, np.uint8))
 
 
-def test_auto_maps_what_fits_in_memory_and_reads_the_rest(tmp_path):
+def test_auto_maps_files_that_fit_in_memory_and_reads_the_rest(tmp_path):
     np.save(tmp_path / "small.npy", values((10,)))
     assert tfy.open(tmp_path / "small.npy").mode == "map"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -229,7 +228,7 @@ def test_auto_maps_what_fits_in_memory_and_reads_the_rest(tmp_path):
     os.truncate(tmp_path / "large.bin", 0)
 
 
-def test_a_file_that_changes_after_opening_is_an_error_with_its_place(tmp_path):
+def test_a_file_that_changes_after_opening_is_an_error(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, values((1000, 100), "float32"))
     for mode in ["read", "direct"]:
@@ -293,7 +292,7 @@ def test_conversions_check_every_value_and_name_the_first_misfit(tmp_path, mode,
 
 
 @pytest.mark.parametrize("mode", ["map", "read"])
-def test_datasets_of_files_are_those_of_the_arrays(tmp_path, mode):
+def test_datasets_of_files_equal_those_of_the_arrays(tmp_path, mode):
     x, y = values((50, 3), "float32"), values((50,))
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
@@ -399,7 +398,7 @@ def test_an_array_in_another_dtype_is_saved_and_streamed_without_being_loaded(tm
         opened.astype("complex64").astype("int8")
 
 
-def test_arguments_that_have_no_meaning_are_refused(tmp_path):
+def test_meaningless_arguments_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", values((4,)))
     (tmp_path / "b.xyz").write_bytes(b"????????????????????????")
     for arguments, code in [
@@ -437,7 +436,7 @@ def test_paths_of_every_kind(tmp_path, monkeypatch):
         same(tfy.open(path)[:], values((3,)))
 
 
-def test_what_an_array_says_of_itself(tmp_path):
+def test_attributes_and_repr_of_an_array(tmp_path):
     np.save(tmp_path / "a.npy", values((4, 2), "float32"))
     array = tfy.open(tmp_path / "a.npy", mode="map")
     assert (

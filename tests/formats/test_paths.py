@@ -1,5 +1,6 @@
-"""Paths that people give: patterns, hidden files, other libraries' files, addresses, folders, more
-files than may be open."""
+"""Paths: patterns, hidden files, files of other libraries, URLs, folders, and more files than may
+be open.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def test_hidden_files_are_matched_as_glob_does(tmp_path, monkeypatch, pattern):
         assert len(tfy.Dataset.from_npy(pattern)) == 2 * len(expected)
 
 
-def test_what_rsync_and_a_mac_leave_is_not_read_by_any_door(tmp_path):
+def test_leftovers_of_rsync_and_macos_are_never_read(tmp_path):
     save(tmp_path, "a.npy", ".a.npy.Xy12Ab", "._a.npy", ".b.npy")
     (tmp_path / "._a.npy").write_bytes(b"\0\5\x16\7Mac OS X")
     pattern = str(tmp_path / "*")
@@ -124,15 +125,13 @@ def test_patterns_are_counted_escaped_and_case_sensitive(tmp_path):
     )
     names = [path.name for path in tfy.open(tmp_path / "part-*.npy").paths]
     assert names == ["part-1.npy", "part-9.npy", "part-10.npy", "part-100.npy"]
-    assert tfy.open(str(tmp_path / "[a]" / "x-[1].npy")).shape == (
-        2,
-    )  # there is a file of that name
+    assert tfy.open(str(tmp_path / "[a]" / "x-[1].npy")).shape == (2,)  # a file has that name
     assert len(tfy.open(os.path.join(glob.escape(str(tmp_path / "[a]")), "x-*.npy")).paths) == 2
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(tfy.open(tmp_path / "**" / "part-*.npy").paths) == 4
 
 
-def test_a_pattern_that_matches_nothing_is_a_file_that_is_not_found(tmp_path):
+def test_a_pattern_without_matches_is_file_not_found(tmp_path):
     save(tmp_path, ".a.npy")
     for call in (
         tfy.open,
@@ -165,11 +164,11 @@ def test_thousands_of_files_under_a_small_limit_of_open_ones(tmp_path, mode):
         dataset = tfy.Dataset.from_tensor_slices(array).shuffle(seed=1).batch(256)
         dataset = dataset.with_format("numpy")
         assert sorted(np.concatenate(list(dataset))[:, 0]) == list(range({count * 2}))
-        open("/dev/null").close()  # some are left for others
+        open("/dev/null").close()  # some remain for other uses
     """)
 
 
-def test_a_file_that_took_the_place_of_one_that_was_closed_is_refused(tmp_path):
+def test_a_file_that_replaced_a_closed_one_is_refused(tmp_path):
     save(tmp_path, *(f"{number}.npy" for number in range(300)))
     array = tfy.open(tmp_path / "*.npy", mode="read")
     times = os.stat(tmp_path / "0.npy")
@@ -193,7 +192,7 @@ OPEN = {
 
 
 @pytest.mark.parametrize("door", OPEN)
-def test_an_open_file_is_not_taken_for_a_list_of_its_lines(tmp_path, door):
+def test_an_open_file_object_is_refused(tmp_path, door):
     save(tmp_path, "a.npy")
     says = rf"not an open file .*Pass its path, '{re.escape(str(tmp_path / 'a.npy'))}'"
     with (tmp_path / "a.npy").open("rb") as file, pytest.raises(TypeError, match=says):
@@ -217,7 +216,7 @@ def test_an_open_file_is_not_taken_for_a_list_of_its_lines(tmp_path, door):
         ("~/nowhere/a.npy", "expanduser"),
     ],
 )
-def test_addresses_and_the_home_folder_are_named(door, path, says, tmp_path, monkeypatch):
+def test_urls_and_the_home_folder_are_refused_by_name(door, path, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=says):
         OPEN[door](path)
@@ -234,7 +233,7 @@ COMPRESSED = {
 
 
 @pytest.mark.parametrize("extension", COMPRESSED)
-def test_what_is_compressed_as_a_whole_says_to_decompress_it(tmp_path, extension):
+def test_compressed_files_are_refused_with_the_way_out(tmp_path, extension):
     buffer = io.BytesIO()
     np.save(buffer, np.arange(100))
     for name in (f"a.npy.{extension}", "a.npy", "a", f"a.tfrecord.{extension}"):
@@ -258,7 +257,7 @@ def test_what_is_compressed_as_a_whole_says_to_decompress_it(tmp_path, extension
     assert not (tmp_path / f"b.npy.{extension}").exists()
 
 
-def test_a_zip_archive_is_read_if_it_holds_arrays_and_named_if_not(tmp_path):
+def test_a_zip_archive_is_read_if_it_holds_arrays(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     (tmp_path / "a.npz").rename(tmp_path / "a.zip")
     assert list(tfy.open(tmp_path / "a.zip")) == ["x"]
@@ -291,7 +290,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("content", "says"), OTHERS, ids=[says.split(".")[0] for _, says in OTHERS]
 )
-def test_files_of_other_kinds_are_named_whatever_their_extension(tmp_path, content, says):
+def test_files_of_other_kinds_are_named_despite_their_extension(tmp_path, content, says):
     for name in ("a", "a.npy", "a.npz", "a.safetensors", "a.tfrecord", "a.bin"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=says):
@@ -311,7 +310,7 @@ def test_a_record_that_begins_like_a_compressed_file_is_a_record(tmp_path, tf):
     assert tfy.open(tmp_path / "a.tfrecord", "tfrecord_bytes").shape == (1, 0x088B1F)
 
 
-def test_folders_say_what_opens_them(tmp_path):
+def test_folders_are_refused_with_the_way_out(tmp_path):
     (tmp_path / "plain").mkdir()
     tfy.Dataset.range(3).save(tmp_path / "saved")
     (tmp_path / "store").mkdir()
@@ -326,7 +325,7 @@ def test_folders_say_what_opens_them(tmp_path):
                 call(tmp_path / name)
 
 
-def test_an_empty_file_is_said_to_be_empty(tmp_path):
+def test_an_empty_file_is_reported_as_empty(tmp_path):
     for name in ("a.npy", "a.npz", "a.safetensors", "a"):
         (tmp_path / name).write_bytes(b"")
         with pytest.raises(ValueError, match="empty"):
@@ -336,7 +335,7 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path):
             tfy.open(tmp_path / name, name[2:])
 
 
-def test_the_systems_number_is_said_once(tmp_path):
+def test_the_errno_is_reported_once(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         tfy.open(tmp_path / "nowhere.npy")
     assert str(raised.value) == f"[Errno 2] No such file or directory: '{tmp_path}/nowhere.npy'"
@@ -346,7 +345,7 @@ def test_the_systems_number_is_said_once(tmp_path):
     assert str(raised.value).count("rrno 2") + str(raised.value).count("os error") == 1
 
 
-def test_several_arrays_in_one_npy_file_are_said_to_be_left_out(tmp_path, caplog):
+def test_further_arrays_in_an_npy_file_are_reported_as_left_out(tmp_path, caplog):
     with (tmp_path / "a.npy").open("wb") as file:
         np.save(file, np.arange(3))
         np.save(file, np.arange(4))

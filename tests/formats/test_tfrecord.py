@@ -1,4 +1,4 @@
-"""TFRecord files: those that TensorFlow writes are read, and those written here are read by it."""
+"""TFRecord files, against those of TensorFlow, in both directions."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         tfy.open(tmp_path / "a.npy", features=features)
 
 
-def test_examples_of_ours_are_parsed_by_tensorflow(tmp_path, tf):
+def test_saved_examples_are_parsed_by_tensorflow(tmp_path, tf):
     rows = 50
     written = {
         "image": random_values("uint8", (rows, 4, 5)),
@@ -164,7 +164,7 @@ def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
     assert tfy.open(tmp_path / "examples.tfrecord", "tfrecord_bytes").shape[0] == 3
 
 
-def test_records_that_are_not_alike_are_named(tmp_path, tf):
+def test_records_that_differ_are_named(tmp_path, tf):
     path = tmp_path / "a.tfrecord"
     write_records(tf, path, [b"abc", b"abcd"])
     with pytest.raises(errors.ValueError, match=r"record 1 has 4"):

@@ -1,5 +1,6 @@
-"""Arrays of h5py, zarr, netCDF4 and what is like them: read a batch at a time, in order, and by one
-thread."""
+"""Arrays of h5py, zarr, netCDF4 and similar libraries: read a batch at a time, in order, by one
+thread.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ ROWS = np.arange(60 * 3, dtype=np.int32).reshape(60, 3)
 
 
 def stored(kind: str, folder, values=ROWS):
-    """The values as an array of a library's."""
+    """The values as an array of a library."""
     path = os.path.join(folder, kind)
     if kind.startswith("h5py"):
         options = {
@@ -48,7 +49,7 @@ def stored(kind: str, folder, values=ROWS):
 
 
 class ArrayLike:
-    """The least that is one."""
+    """The smallest array-like."""
 
     def __init__(self, values):
         self.values, self.asked = values, []
@@ -108,7 +109,7 @@ def test_beside_arrays_in_structures(array):
         same(batch["again"][0], ROWS[batch["y"]])
 
 
-def test_a_state_goes_on_exactly(array):
+def test_a_state_resumes_exactly(array):
     dataset = tfy.Dataset.from_tensor_slices(array).shuffle(seed=2).batch(8).with_format("numpy")
     iterator = iter(dataset)
     first = [next(iterator) for _ in range(3)]
@@ -120,7 +121,7 @@ def test_a_state_goes_on_exactly(array):
     same(np.sort(np.concatenate(first + rest), 0), ROWS)
 
 
-def test_conversion_doors_read_all_of_it(tf, tmp_path, array):
+def test_conversions_read_the_whole_array(tf, tmp_path, array):
     same(tfy.tensor(array).numpy(), ROWS)
     same(tfy.tensor(array, "uint8").numpy(), ROWS.astype(np.uint8))
     same(tfy.convert_to_tensor(array, tf.int64).numpy(), ROWS.astype(np.int64))
@@ -138,7 +139,7 @@ def test_conversion_doors_read_all_of_it(tf, tmp_path, array):
         tfy.tensor(array, copy=False)
 
 
-def test_to_tf_data(tf, array):
+def test_an_array_like_reaches_tf_data(tf, array):
     dataset = (
         tfy.Dataset.from_tensor_slices(array)
         .shuffle(seed=3, reshuffle_each_iteration=False)
@@ -147,7 +148,7 @@ def test_to_tf_data(tf, array):
     same(np.concatenate(list(dataset.to_tf_data().as_numpy_iterator())), rows(dataset))
 
 
-def test_rows_are_asked_for_once_in_order_and_merged():
+def test_rows_are_requested_once_in_order_and_merged():
     array = ArrayLike(np.arange(20_000 * 1000, dtype=np.uint8).reshape(20_000, 1000))
     dataset = tfy.Dataset.from_tensor_slices(array)
     array.asked.clear()
@@ -157,7 +158,7 @@ def test_rows_are_asked_for_once_in_order_and_merged():
     (batch,) = dataset.shuffle(seed=1).take(64).batch(64).as_numpy_iterator()
     asked = list(array.asked)
     assert asked == sorted(asked)
-    assert sum(stop - start for start, stop in asked) < 64 * 20  # and not the rows between them
+    assert sum(stop - start for start, stop in asked) < 64 * 20  # without the rows between them
     same(
         np.sort(batch[:, 0]),
         np.sort(array.values[:, 0][[*map(int, row_numbers(batch, array.values))]]),
@@ -173,7 +174,7 @@ def row_numbers(batch, values):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["bool", "int8", "uint64", "float16", "float64", ">i4", ">f8"])
-def test_dtypes(tmp_path, kind, name):
+def test_array_likes_of_every_dtype(tmp_path, kind, name):
     if kind == "netCDF4" and name in ("bool", "float16", ">i4", ">f8"):
         pytest.skip("netCDF has no such dtype")
     values = (np.arange(40).reshape(20, 2) % 2).astype(name)
@@ -207,7 +208,7 @@ def test_an_array_that_changes_its_length_is_an_error(tmp_path):
             list(dataset.as_numpy_iterator())
 
 
-def test_what_is_read_has_to_be_what_was_promised():
+def test_the_rows_read_must_have_the_declared_dtype_and_shape():
     class Lies(ArrayLike):
         def __getitem__(self, key):
             return self.values[key][:1]
@@ -243,7 +244,7 @@ def test_missing_values_of_netcdf_are_an_error_that_names_the_variable(tf, tmp_p
     same(tfy.tensor(variable).numpy(), np.array([0, 1, 2, 3, 4, -1, 6, 7], np.int32))
 
 
-def test_scaled_variables_of_netcdf_are_read_as_their_library_reads_them(tmp_path):
+def test_scaled_variables_of_netcdf_are_read_as_netcdf_reads_them(tmp_path):
     file = netCDF4.Dataset(tmp_path / "x.nc", "w")
     file.createDimension("d", 8)
     variable = file.createVariable("t", np.int16, ["d"])
@@ -277,7 +278,7 @@ def test_scalars_and_arrays_without_rows(tmp_path):
     assert rows(tfy.Dataset.from_tensor_slices(empty_rows).batch(3)).shape == (4, 0)
 
 
-def test_pickling_is_the_arrays_own_affair(tmp_path):
+def test_pickling_is_left_to_the_array(tmp_path):
     dataset = tfy.Dataset.from_tensor_slices(stored("zarr", tmp_path)).shuffle(seed=1).batch(8)
     same(rows(pickle.loads(pickle.dumps(dataset))), rows(dataset))
     for kind in ("h5py", "netCDF4"):
@@ -305,7 +306,7 @@ def test_one_thread_at_a_time_reads():
     assert most == [1]
 
 
-def test_rows_are_read_and_not_the_whole(tmp_path):
+def test_only_the_rows_of_a_batch_are_read(tmp_path):
     """200 MB, of which a batch takes 8 MB."""
     code = """
         import resource, sys, h5py, numpy as np, tensorferry as tfy

@@ -1,4 +1,4 @@
-"""DLPack both ways: capsules we make, capsules we take, and objects that lie."""
+"""DLPack in both directions, and objects with false descriptions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Versioned(ctypes.Structure):
 
 
 class Producer:
-    """An object with nothing but DLPack, handing out one capsule."""
+    """An object with nothing but DLPack, which returns one capsule."""
 
     def __init__(self, capsule, device=(1, 0)):
         self.capsule, self.device = capsule, device
@@ -80,8 +80,7 @@ class Producer:
 
 
 def described(versioned=False, **changes):
-    """A capsule over a live int32 array of shape (2, 3), with some fields changed; and what keeps
-    it alive."""
+    """A capsule over an int32 array of shape (2, 3), with some fields changed, and its owner."""
     values = np.arange(6, dtype=np.int32)
     shape, strides = (ctypes.c_int64 * 2)(2, 3), (ctypes.c_int64 * 2)(3, 1)
     tensor = DLTensor(values.ctypes.data, 1, 0, 2, 0, 32, 1, shape, strides, 0)
@@ -92,7 +91,7 @@ def described(versioned=False, **changes):
     return new_capsule(ctypes.addressof(managed), name), (values, shape, strides, managed)
 
 
-def test_a_versioned_capsule_shares_and_says_read_only():
+def test_a_versioned_capsule_shares_and_is_flagged_read_only():
     tensor = tensorferry.tensor(np.arange(6).reshape(2, 3))
     capsule = tensor.__dlpack__(max_version=(1, 0))
     assert capsule_name(capsule) == "dltensor_versioned"
@@ -103,7 +102,7 @@ def test_a_versioned_capsule_shares_and_says_read_only():
     assert managed.tensor.shape[:2] == [2, 3]
 
 
-def test_a_legacy_capsule_holds_a_copy_unless_told_otherwise():
+def test_a_legacy_capsule_holds_a_copy_by_default():
     tensor = tensorferry.tensor(np.arange(6).reshape(2, 3))
     for options, shared in [
         ({}, False),
@@ -119,7 +118,7 @@ def test_a_legacy_capsule_holds_a_copy_unless_told_otherwise():
         ) is shared
 
 
-def test_a_copied_versioned_capsule_says_so_and_may_be_written():
+def test_a_copied_versioned_capsule_is_flagged_and_writable():
     tensor = tensorferry.tensor(np.arange(6))
     managed = Versioned.from_address(
         capsule_pointer(capsule := tensor.__dlpack__(max_version=(1, 0), copy=True))
@@ -148,7 +147,7 @@ def test_dropped_capsules_free_their_tensor():
 
 @numpy_2
 @pytest.mark.parametrize("name", NAMES)
-def test_numpy_takes_ours(name):
+def test_numpy_imports_tensors(name):
     tensor = tensorferry.tensor((np.arange(6) % 2).astype(np_dtype(name)).reshape(2, 3))
     if name == "bfloat16":
         pytest.skip("numpy.from_dlpack knows no bfloat16")
@@ -161,19 +160,19 @@ def test_numpy_takes_ours(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_takes_ours(tf, name):
+def test_tensorflow_imports_tensors(tf, name):
     tensor = tensorferry.tensor((np.arange(6) % 2).astype(np_dtype(name)).reshape(2, 3))
     taken = tf.experimental.dlpack.from_dlpack(tensor.__dlpack__())
     same(taken.numpy(), tensor.numpy())
 
 
-def test_jax_takes_ours(jax):
+def test_jax_imports_tensors(jax):
     tensor = tensorferry.tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
     same(jax.dlpack.from_dlpack(tensor), tensor.numpy())
 
 
 @pytest.mark.torch
-def test_torch_takes_ours_and_may_write(torch):
+def test_torch_imports_tensors_and_may_write(torch):
     tensor = tensorferry.tensor(np.arange(6))
     taken = torch.utils.dlpack.from_dlpack(tensor.__dlpack__())
     taken += 1
@@ -182,7 +181,7 @@ def test_torch_takes_ours_and_may_write(torch):
 
 
 @pytest.mark.torch
-def test_we_take_torchs(torch):
+def test_torch_tensors_are_imported(torch):
     for value in (
         torch.arange(6).reshape(2, 3),
         torch.arange(6).reshape(2, 3).T,
@@ -198,7 +197,7 @@ def test_we_take_torchs(torch):
     same(tensor.numpy(), np.arange(6))
 
 
-def test_we_take_jaxs_and_tensorflows(jax, tf):
+def test_jax_and_tensorflow_tensors_are_imported(jax, tf):
     array = jax.numpy.arange(6, dtype="int16").reshape(2, 3)
     same(tensorferry.tensor(array).numpy(), np.asarray(array))
     same(tensorferry.convert_to_tensor(array).numpy(), np.asarray(array))
@@ -233,7 +232,7 @@ def test_an_object_with_only_dlpack_old_or_new(versioned):
         assert producer.asked[0]["max_version"] >= (1, 0)
 
 
-def test_what_a_writable_producer_changes_later_is_not_seen():
+def test_later_writes_of_a_producer_are_not_visible():
     array = np.arange(6)
     for versioned in (False, True):
         tensor = tensorferry.tensor(OnlyDlpack(array, versioned))
@@ -254,7 +253,7 @@ def test_a_capsule_used_twice():
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_a_true_description_is_taken(versioned):
+def test_a_true_description_is_accepted(versioned):
     capsule, alive = described(versioned)
     same(tensorferry.tensor(Producer(capsule)).numpy(), np.arange(6, dtype=np.int32).reshape(2, 3))
     capsule, alive = described(versioned, byte_offset=4, strides=None, ndim=1)
@@ -288,7 +287,7 @@ def test_a_false_description_is_refused(which, versioned):
 
 
 @pytest.mark.parametrize("dims", [(-1, 3), (2**62, 2**62), (2**63 - 1, 1), (-(2**63), 2)])
-def test_a_lying_shape_is_refused(dims):
+def test_a_false_shape_is_refused(dims):
     for strides in (None, (ctypes.c_int64 * 2)(2**62, 2**62)):
         shape = (ctypes.c_int64 * 2)(*dims)
         capsule, alive = described(shape=shape, strides=strides)
@@ -305,7 +304,7 @@ def test_a_version_from_the_future_is_refused():
 
 
 @pytest.mark.parametrize("what", [None, 5, "capsule", object()], ids=repr)
-def test_a_producer_that_returns_no_capsule(what):
+def test_a_producer_must_return_a_capsule(what):
     with pytest.raises(errors.Error):
         tensorferry.tensor(Producer(what))
 
@@ -317,7 +316,7 @@ def test_a_capsule_of_another_name():
 
 
 @pytest.mark.parametrize("device", [(2, 0), (13, 0), "cpu", None, (1,), (2**70, 0)], ids=repr)
-def test_a_producer_elsewhere_or_confused(device):
+def test_a_producer_on_another_device_or_with_a_bad_device(device):
     with pytest.raises((BufferError, TypeError, ValueError, OverflowError)):
         tensorferry.tensor(Producer(np.arange(3).__dlpack__(), device))
 
@@ -366,11 +365,10 @@ for name, changes in eval(sys.argv[2]).items():
 
 
 @pytest.mark.parametrize("which", LYING)
-def test_a_lying_array_interface_is_an_exception(which):
-    """As far as it can be seen: an interface over a buffer says how large it is. In a process of
-    its own."""
+def test_a_false_array_interface_is_an_exception(which):
+    """Detectable where the interface is over a buffer of known size. Runs in a new process."""
     assert run_python(LIARS, "tensor", repr({which: LYING[which]})).startswith("refused:")
 
 
-def test_no_lying_array_interface_reaches_tensorflow():
+def test_a_false_array_interface_never_reaches_tensorflow():
     assert run_python(LIARS, "convert_to_tensor", repr(LYING)).count("refused:") == len(LYING)

@@ -1,5 +1,6 @@
-"""What another library's exporter cannot do, and what would end the process there, is refused
-before it is asked. Each in a process of its own."""
+"""Tensors that another library's exporter cannot export, or aborts on, are refused before it is
+called. Each test runs in a new process.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support.processes import run_python
 
-#: Tensors without numbers, by what makes them.
+#: Tensors without numbers, by the code that makes them.
 VALUES = {
     "string": "tf.constant(['a', 'b'])",
     "string scalar": "tf.constant('a')",
@@ -22,7 +23,7 @@ VALUES = {
     "float8": "tf.cast(tf.constant([1.0, 2.0]), tf.dtypes.experimental.float8_e5m2)",
     "int4": "tf.cast(tf.constant([1, 2]), tf.dtypes.experimental.int4)",
 }
-#: What may be done with a value. Each ends in an error, or in TensorFlow's own tensor.
+#: Calls on a value. Each ends in an error, or returns TensorFlow's own tensor.
 DOORS = {
     "tensor": "tfy.tensor(value)",
     "tensor of a dtype": "tfy.tensor(value, 'int32')",
@@ -108,7 +109,7 @@ def test_no_exporter_ends_the_process(tf, name):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", QUICK)
-def test_nor_does_the_door_to_pytorch(tf, torch, name):
+def test_no_exporter_of_pytorch_ends_the_process(tf, torch, name):
     assert run_python(PROGRAM, VALUES[name], f"torch\t{DOORS['torch']}", timeout=300)
 
 

@@ -1,4 +1,4 @@
-"""The doors to PyTorch and JAX, and what importing costs."""
+"""Conversion to PyTorch and JAX, and lazy imports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_no_framework_is_imported_before_it_is_used(code):
     assert out.strip() == "[]"
 
 
-def test_convert_to_tensor_imports_tensorflow_alone():
+def test_convert_to_tensor_imports_only_tensorflow():
     out = run_python(
         "import sys, numpy as np, tensorferry; tensorferry.convert_to_tensor(np.arange(3));"
         "print('tensorflow' in sys.modules, 'torch' in sys.modules)"
@@ -52,7 +52,7 @@ def test_a_missing_framework_is_an_import_error_that_names_it(missing):
     assert missing in out
 
 
-def test_the_array_goes_on_without_ml_dtypes():
+def test_arrays_work_without_ml_dtypes():
     out = run_python(
         """
         import sys
@@ -69,8 +69,8 @@ def test_the_array_goes_on_without_ml_dtypes():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_jax_gets_the_dtype_it_has_for_it(jax, name):
-    """The same one, but for 64-bit ones, of which JAX has none while jax_enable_x64 is off."""
+def test_jax_gets_its_own_dtype(jax, name):
+    """The same dtype, except that JAX has no 64-bit dtypes while jax_enable_x64 is off."""
     array = (np.arange(6) % 2).astype(np_dtype(name)).reshape(2, 3)
     taken = tensorferry.tensor(array).to_jax()
     assert isinstance(taken, jax.Array)
@@ -80,7 +80,7 @@ def test_jax_gets_the_dtype_it_has_for_it(jax, name):
 
 def test_jax_is_not_given_a_value_that_it_would_wrap(jax):
     array = np.array([1, 2**40])
-    assert jax.numpy.asarray(array).tolist() == [1, 0]  # JAX by itself
+    assert jax.numpy.asarray(array).tolist() == [1, 0]  # JAX alone
     with pytest.raises(OverflowError, match="1099511627776"):
         tensorferry.tensor(array).to_jax()
 
@@ -121,7 +121,7 @@ def test_jax_memory_is_never_written_through(jax):
 
 
 @pytest.mark.parametrize("offset", [0, 4, 16, 32])
-def test_jax_takes_any_alignment(jax, offset):
+def test_jax_accepts_any_alignment(jax, offset):
     array = freeze(at_offset(np.arange(100, dtype=np.float32), offset))
     same(np.asarray(jax.numpy.cumsum(tensorferry.tensor(array).to_jax())), np.cumsum(array))
 
@@ -150,7 +150,7 @@ def test_torch_gets_memory_of_its_own(torch, name):
 
 
 @pytest.mark.torch
-def test_torch_writes_to_what_came_from_a_read_only_map(torch, tmp_path):
+def test_torch_writes_never_reach_a_read_only_mapping(torch, tmp_path):
     np.save(tmp_path / "a.npy", np.arange(1000))
     out = run_python(
         """
@@ -167,7 +167,7 @@ def test_torch_writes_to_what_came_from_a_read_only_map(torch, tmp_path):
 
 
 @pytest.mark.torch
-def test_torch_takes_negative_strides_and_its_own_dtypes(torch):
+def test_torch_accepts_negative_strides_and_its_own_dtypes(torch):
     from tensorferry.torch import convert_to_tensor
 
     array = np.arange(12).reshape(3, 4)[::-1, ::-2]

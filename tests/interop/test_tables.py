@@ -1,5 +1,6 @@
-"""Tables and columns of pandas, polars and Arrow at every door: exact, column by column, nulls and
-texts refused by name."""
+"""Tables and columns of pandas, polars and Arrow: exact by column, with nulls and texts refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ POLARS = {
 
 
 def column(kind: str, values, dtype: str):
-    """A column named "id" of a library's."""
+    """A column named "id" of a library."""
     if kind == "numpy":
         return pd.Series(np.array(values, dtype), name="id")
     if kind == "nullable":
@@ -92,7 +93,7 @@ NAMED = ["int64", "uint64", "bool", "float64", "int8"]
 
 
 def doors(value):
-    """What each door that keeps the dtype makes of a value, as arrays."""
+    """The results of each function that keeps the dtype, as arrays."""
     slices = tfy.Dataset.from_tensor_slices(value).batch(100)
     yield tfy.tensor(value)
     yield next(slices.as_numpy_iterator())
@@ -110,7 +111,7 @@ def doors(value):
 def test_a_column_keeps_its_dtype_and_every_value(tf, tmp_path, kind, dtype):
     value, expected = column(kind, VALUES[dtype], dtype), np.array(VALUES[dtype], dtype)
     if kind == "object" and dtype == "int8":
-        expected = expected.astype(np.int64)  # Python's ints
+        expected = expected.astype(np.int64)  # Python integers
     for found in doors(value):
         same(np.asarray(found), expected)
     same(tfy.convert_to_tensor(value).numpy(), expected)
@@ -179,7 +180,7 @@ def test_a_table_of_one_dtype_is_two_dimensional(tf):
         same(out, expected)
 
 
-def test_columns_of_different_dtypes_become_the_common_one_only_if_it_holds_them(tf):
+def test_columns_of_different_dtypes_need_a_common_dtype_that_holds_them(tf):
     for frame in frames({"id": [7, 2], "x": [1.5, 2.5]}):
         same(tfy.tensor(frame).numpy(), np.array([[7, 1.5], [2, 2.5]]))
         same(
@@ -206,7 +207,7 @@ def test_columns_of_different_dtypes_become_the_common_one_only_if_it_holds_them
             tfy.convert_into(frame, np.empty((2, 2)))
 
 
-def test_a_dict_of_columns_keeps_them_apart():
+def test_a_dict_of_columns_keeps_their_dtypes():
     frame = pd.DataFrame({"id": [BIG, 2], "x": [1.5, 2.5], "ok": [True, False]})
     polars = pl.DataFrame({"id": [BIG, 2], "x": [1.5, 2.5], "ok": [True, False]})
     arrow = polars.to_arrow()
@@ -257,7 +258,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *OTHERS])
-def test_what_is_no_number_is_refused_by_name(tf, name):
+def test_columns_without_numbers_are_refused_by_name(tf, name):
     value = (TEXTS | OTHERS)[name]()
     calls = [
         tfy.tensor,
@@ -272,7 +273,7 @@ def test_what_is_no_number_is_refused_by_name(tf, name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_texts_are_tensorflows(tf, name):
+def test_texts_convert_as_in_tensorflow(tf, name):
     found = tfy.convert_to_tensor(TEXTS[name]())
     assert found.dtype == tf.string
     assert found.numpy().tolist() == [b"a", b"b"]
@@ -322,7 +323,7 @@ def test_columns_may_share_a_name_and_frames_may_be_empty():
         tfy.tensor(pl.LazyFrame({"a": [1]}))
 
 
-def test_a_copy_that_is_not_allowed_is_not_made():
+def test_forbidden_copies_are_not_made():
     shared = pd.Series(np.arange(4), name="id")
     tensor = tfy.tensor(shared, copy=False)
     assert np.shares_memory(tensor.numpy(), shared.to_numpy())
@@ -337,7 +338,7 @@ def test_a_copy_that_is_not_allowed_is_not_made():
             tfy.tensor(value, copy=False)
 
 
-def test_a_tensor_does_not_show_what_is_written_to_its_table():
+def test_writes_to_a_table_do_not_change_its_tensor():
     memory = np.arange(4)
     for value in (pd.Series(memory, copy=False), pa.array(memory)):
         tensor = tfy.tensor(value)

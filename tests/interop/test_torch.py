@@ -1,4 +1,4 @@
-"""PyTorch's own functions on tensors of ours, and its tensors at our doors."""
+"""PyTorch's functions on tensors of tensorferry, and PyTorch tensors as input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.processes import run_python
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SHAPES = [(), (1,), (6,), (2, 3), (1, 2, 3), (0, 3)]
-#: PyTorch's functions that take any object.
+#: Functions of PyTorch that take any object.
 FUNCTIONS = ["asarray", "as_tensor", "tensor", "from_dlpack"]
 
 
 def ours(shape, name="int32"):
-    """A tensor over memory that cannot be written."""
+    """A tensor over read-only memory."""
     return tfy.tensor(
         (np.arange(np.prod(shape, dtype=int)) % 2).reshape(shape).astype(np_dtype(name))
     )
@@ -63,8 +63,8 @@ def test_views_in_any_layout(torch, function):
     assert np.array_equal(getattr(torch, function)(swapped).numpy(), np.arange(6))
 
 
-def test_a_mapping_survives_what_pytorch_writes(torch, tmp_path):
-    """In a process of its own, which writing to the mapping would end."""
+def test_a_mapping_survives_writes_of_pytorch(torch, tmp_path):
+    """Runs in a new process, which a write to the mapping would end."""
     np.save(tmp_path / "flat.npy", np.arange(2000))
     np.save(tmp_path / "square.npy", np.arange(2000).reshape(40, 50))
     code = """
@@ -93,7 +93,7 @@ def test_a_mapping_survives_what_pytorch_writes(torch, tmp_path):
 
 
 @numpy_2
-def test_others_still_share(torch):
+def test_other_libraries_still_share(torch):
     tensor = ours((2, 3))
     assert np.shares_memory(np.from_dlpack(tensor), tensor.numpy())
     flat = ours((6,))
@@ -145,7 +145,7 @@ def test_views_that_negate_or_conjugate_lazily(torch, tf):
         same(out, expected)
 
 
-def test_what_has_no_numbers_in_memory_is_refused_by_its_name(torch, tf):
+def test_tensors_without_numbers_in_memory_are_refused_by_name(torch, tf):
     refused = {
         "sparse": (torch.eye(2).to_sparse(), "to_dense"),
         "sparse rows": (torch.eye(2).to_sparse_csr(), "to_dense"),
@@ -159,7 +159,7 @@ def test_what_has_no_numbers_in_memory_is_refused_by_its_name(torch, tf):
                 call(value)
 
 
-def test_a_tensor_that_requires_gradients_is_its_numbers(torch, tf):
+def test_a_tensor_that_requires_gradients_converts_to_its_values(torch, tf):
     value = torch.ones(3, requires_grad=True)
     same(tfy.tensor(value).numpy(), np.ones(3, np.float32))
     same(tfy.convert_to_tensor(torch.nn.Parameter(torch.ones(3))).numpy(), np.ones(3, np.float32))

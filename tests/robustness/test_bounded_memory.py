@@ -1,4 +1,4 @@
-"""Opened files are read by the batch, and stages hold no more than they may."""
+"""Bounded memory: opened files are read by the batch, and stages hold no more than their limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALAR = tfy.TensorSpec((), "int64")
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
 def test_files_larger_than_memory_are_read_by_the_batch(tmp_path, mode):
-    """Of a file of 4 GiB, most of which is a hole."""
+    """A file of 4 GiB, most of which is a hole."""
     path = tmp_path / "tokens.npy"
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint16, shape=(2 << 30,))
     rows[:4096], rows[-4096:] = np.arange(4096), np.arange(4096)
@@ -72,7 +72,7 @@ def opened(tmp_path, tokens, mode, kind):
 
 @pytest.mark.parametrize("mode", ["map", "read", "direct"])
 @pytest.mark.parametrize("kind", ["npy", "big-endian", "shards", "npz", "deflated", "raw", "cast"])
-def test_windows_tables_and_tensors_of_files_are_those_of_arrays(tmp_path, mode, kind):
+def test_windows_tables_and_tensors_of_files_equal_those_of_arrays(tmp_path, mode, kind):
     tokens = np.random.default_rng(1).integers(0, 60_000, 500).astype(np.uint16)
     file = opened(tmp_path, tokens, mode, kind)
     same = np.array(tokens, np.int32) if kind == "cast" else tokens
@@ -135,8 +135,8 @@ def test_a_token_of_a_file_that_does_not_fit_is_an_error_at_its_window(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
-def test_a_shuffle_in_blocks_holds_no_more_than_it_may_by_default(tmp_path, mode):
-    """1.6 GB in blocks of 16 MiB: 64 of them were the whole file."""
+def test_a_shuffle_in_blocks_is_bounded_by_default(tmp_path, mode):
+    """1.6 GB in blocks of 16 MiB; 64 of them would be the whole file."""
     path = tmp_path / "rows.npy"
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(400_000, 4096))
     rows[:, 0] = 0
@@ -161,7 +161,7 @@ def test_a_shuffle_in_blocks_holds_no_more_than_it_may_by_default(tmp_path, mode
     assert run_python(LIMITED + code, str(path), mode).split() == ["done"]
     small = tfy.Dataset.range(1000).shuffle(seed=1, block=4)
     assert "group=64" in str(small._plan)
-    # What is in memory is shuffled in the same order: a state is of both.
+    # An array in memory is shuffled in the same order, so states are interchangeable.
     memory = tfy.Dataset.from_tensor_slices(np.zeros((4096 * 5, 4096), np.uint8)).shuffle(
         seed=1, block=4096
     )
@@ -169,7 +169,7 @@ def test_a_shuffle_in_blocks_holds_no_more_than_it_may_by_default(tmp_path, mode
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 7, 40])
-def test_prefetch_stays_as_many_elements_ahead_as_it_says(ahead):
+def test_prefetch_reads_ahead_by_its_buffer_size(ahead):
     calls, more = [], threading.Condition()
 
     def count(x):

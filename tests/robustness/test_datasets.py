@@ -1,5 +1,6 @@
-"""Datasets where things go wrong: iterators dropped anywhere, interpreters that end, forks,
-threads, errors, memory."""
+"""Datasets under adverse conditions: dropped iterators, interpreter exit, forks, threads, errors
+and memory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import tensorferry as tfy
 
 from tests.support.processes import PROGRAM, program
 
-# An interpreter that takes its time to end: other threads come back to it meanwhile.
+# An interpreter that ends slowly, while other threads return to it.
 ENDS_SLOWLY = """
 class Lingers:
     def __del__(self, sleep=time.sleep):
@@ -58,9 +59,10 @@ print("main ends")
     assert out == "main ends\n"
 
 
-def test_iterators_are_dropped_anywhere_and_their_threads_end():
-    """While a thread of theirs is in a function, with the GIL and in a thread of another, without
-    and with a source to close."""
+def test_threads_end_when_their_iterator_is_dropped():
+    """Dropped while a thread is in a function, with the GIL, in another thread, with and without a
+    source to close.
+    """
     program(
         """
 def busy(x):
@@ -102,7 +104,7 @@ for dataset in datasets:
 assert settled(0), threads()
 gc.collect()
 for _ in range(100):
-    time.sleep(0.01)  # what Python objects were dropped without the GIL are released by and by
+    time.sleep(0.01)  # objects dropped without the GIL are released later
 assert len(closed) == 10, closed
 """
     )
@@ -142,7 +144,7 @@ assert resident() - before < 16 << 20
     )
 
 
-def test_streaming_takes_no_more_memory_than_it_may(tmp_path):
+def test_streaming_stays_within_its_memory_limit(tmp_path):
     path = tmp_path / "rows.npy"
     rows = np.lib.format.open_memmap(path, "w+", "float32", (1000, 1 << 16))
     rows[:] = 1
@@ -163,7 +165,7 @@ for _ in range(600):
     next(iterator)
     most = max(most, anonymous())
 for _ in range(50):
-    time.sleep(0.01)  # nobody asks for elements: no more are made
+    time.sleep(0.01)  # without requests, no more elements are made
     most = max(most, anonymous())
 assert most - before < 2 * limit, (most - before) >> 20
 
@@ -220,7 +222,7 @@ streamed = [
 """
 
 
-def test_a_forked_process_iterates_anew_and_goes_on_with_what_has_an_index():
+def test_a_forked_process_iterates_anew_and_continues_indexed_plans():
     program(
         FORK
         + """
@@ -295,9 +297,10 @@ def test_workers_of_a_data_loader_share_a_dataset(torch, tmp_path, context):
     )
 
 
-def test_the_gil_is_free_while_native_plans_are_read():
-    """No thread is asked to give the GIL up, so the other one counts only while the main one has
-    let go of it by itself."""
+def test_native_plans_release_the_gil():
+    """With a huge switch interval, the other thread counts only while the main thread has released
+    the GIL by itself.
+    """
     program(
         """
 rows = (
@@ -322,7 +325,7 @@ def count_up():
     started.set()
     while not stop:
         count += 1
-        time.sleep(0)  # lets go of the GIL
+        time.sleep(0)  # releases the GIL
 
 sys.setswitchinterval(1000)
 thread = threading.Thread(target=count_up)
@@ -345,7 +348,7 @@ assert all(counted.values()), counted
     )
 
 
-def test_workers_read_ahead_while_python_holds_the_gil():
+def test_workers_prefetch_while_python_holds_the_gil():
     program(
         """
 import ctypes
@@ -368,7 +371,7 @@ def worked():
             ticks += int(stat[1].split()[11]) + int(stat[1].split()[12])
     return ticks
 
-held = ctypes.PyDLL(None)  # calls with the GIL
+held = ctypes.PyDLL(None)  # calls keep the GIL
 for _ in range(200):
     before = worked()
     for _ in range(9):
@@ -382,7 +385,7 @@ else:
     )
 
 
-def test_a_state_can_be_had_while_another_thread_iterates():
+def test_a_state_can_be_saved_while_another_thread_iterates():
     dataset = tfy.Dataset.range(3000).with_format("numpy").filter(lambda x: True).prefetch(4)
     iterator, seen, states = iter(dataset), [], []
 
@@ -443,7 +446,7 @@ SCALAR = tfy.TensorSpec((), "int64")
         ),
     ],
 )
-def test_an_error_comes_in_its_place_and_what_follows_is_right(dataset, expected):
+def test_an_error_comes_at_its_element_and_later_elements_are_right(dataset, expected):
     iterator, got, raised = iter(dataset), [], []
     while True:
         try:
@@ -454,7 +457,7 @@ def test_an_error_comes_in_its_place_and_what_follows_is_right(dataset, expected
             raised.append(error)
             got.append(Wrong if isinstance(error, Wrong) else OverflowError)
     assert got == expected
-    if isinstance(raised[0], Wrong):  # the user's own, from the user's own line
+    if isinstance(raised[0], Wrong):  # the original exception, from its original line
         assert [frame.name for frame in traceback.extract_tb(raised[0].__traceback__)][
             -1
         ] == "fails"
@@ -463,7 +466,7 @@ def test_an_error_comes_in_its_place_and_what_follows_is_right(dataset, expected
         assert str(raised[0]).startswith("cast: element 3: int64 -> uint8: 1 of 1")
 
 
-def test_an_error_that_waits_in_a_state_keeps_its_class_and_words():
+def test_a_pending_error_in_a_state_keeps_its_class_and_message():
     dataset = (
         SIX.map(lambda x: x * 100, output_signature=SCALAR)
         .filter(lambda x: True)
@@ -474,7 +477,7 @@ def test_an_error_that_waits_in_a_state_keeps_its_class_and_words():
     next(iterator)
     for _ in range(1000):
         if len((state := iterator.state_dict())["data"]) > 300:
-            break  # what was read ahead is in it
+            break  # it contains prefetched elements
     resumed, got = iter(dataset), []
     resumed.load_state_dict(state)
     assert [int(next(resumed)) for _ in range(2)] == [100, 200]

@@ -1,5 +1,6 @@
-"""Damaged, changing and failing files: every read is right or an error that names the file, and
-whatever is written is whole or not there."""
+"""Damaged, changing and failing files: reads are right or errors that name the file; writes are
+complete or absent.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +23,13 @@ from tests.support.processes import run_python
 SEEDS = 100
 EVERY_FORMAT = pytest.mark.parametrize("name", stored.FORMATS)
 EVERY_MODE = pytest.mark.parametrize("mode", ["map", "read", "direct"])
-# Those in which a file may change under an open array. (A mapped file that is truncated ends the
-# process: docs/formats.md.)
+# The modes in which a file may change under an open array. Truncating a mapped file ends the
+# process (docs/formats.md).
 READING = pytest.mark.parametrize("mode", ["read", "direct"])
 
 
 def attempt(name: str, read: Callable[[], stored.Read]) -> tuple[stored.Read | None, str]:
-    """What a file holds, or None and the code if it is refused; a refusal names the file."""
+    """The content of a file, or None and the code of a refusal, which names the file."""
     refused = None
     try:
         return read(), ""
@@ -48,7 +49,7 @@ def test_a_truncated_file_is_refused_or_is_its_first_rows(tmp_path, name, mode):
     path = tmp_path / name
     expected = stored.write(path)
     good = path.read_bytes()
-    # A format without a length or an end mark can be cut between two rows.
+    # A format without a length or an end mark can be truncated between two rows.
     may_be_shorter = path.suffix in (".bin", ".tfrecord")
     refused = 0
     for seed in range(SEEDS):
@@ -63,9 +64,7 @@ def test_a_truncated_file_is_refused_or_is_its_first_rows(tmp_path, name, mode):
 
 @EVERY_MODE
 @EVERY_FORMAT
-def test_flipped_bits_are_refused_where_there_are_checksums_and_harmless_elsewhere(
-    tmp_path, name, mode
-):
+def test_flipped_bits_are_found_by_checksums_and_harmless_elsewhere(tmp_path, name, mode):
     path = tmp_path / name
     expected = stored.write(path)
     good = np.fromfile(path, np.uint8)
@@ -77,8 +76,8 @@ def test_flipped_bits_are_refused_where_there_are_checksums_and_harmless_elsewhe
         damaged.tofile(path)
         found = whole(path, mode)
         if found is not None and stored.FORMATS[name]:
-            # An archive's directory holds what no checksum covers: names. An array that is found by
-            # its name is right.
+            # No checksum covers the names in an archive's directory. Arrays under a known name are
+            # right.
             assert stored.equal(
                 {n: found[n] for n in expected.keys() & found.keys()},
                 {n: expected[n] for n in found if n in expected},
@@ -106,7 +105,7 @@ def test_a_file_that_is_truncated_while_it_is_open_is_an_error_or_was_read_befor
             else stored.equal(found, expected)
         ), seed
         refused += found is None
-    # What was decompressed when it was opened is in memory.
+    # Members decompressed by `open` are in memory.
     assert refused == (0 if name == "deflated.npz" else SEEDS)
 
 
@@ -132,7 +131,7 @@ def test_a_file_that_is_written_to_while_it_is_open_is_an_error_or_was_read_befo
 
 @EVERY_MODE
 @EVERY_FORMAT
-def test_a_file_that_vanishes_stays_for_those_who_have_it_open(tmp_path, name, mode):
+def test_an_unlinked_file_stays_readable_while_open(tmp_path, name, mode):
     path = tmp_path / name
     expected = stored.write(path)
     opened = stored.open_all(path, mode)
@@ -164,7 +163,7 @@ ARMED = """
 
 
 @EVERY_FORMAT
-def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults, name):
+def test_failing_reads_are_errors_and_the_next_ones_are_right(tmp_path, faults, name):
     code = """
     path = folder / name
     expected = stored.write(path)
@@ -189,9 +188,9 @@ def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults
         assert found is None, seed
         found, _ = attempt(
             seed % calls, errno.EINTR, rng
-        )  # to be tried again, and nobody's business
+        )  # retried silently
         assert stored.equal(found, expected), seed
-        found, _ = attempt(0, 0, rng)  # every read returns less than was asked for
+        found, _ = attempt(0, 0, rng)  # every read is short
         assert stored.equal(found, expected), seed
     opened = stored.open_all(path, "read")
     dataset = tfy.Dataset.from_tensor_slices(opened).batch(3).prefetch(2).with_format("numpy")
@@ -213,7 +212,7 @@ def test_reads_that_fail_are_errors_and_the_next_ones_are_right(tmp_path, faults
 
 
 @EVERY_FORMAT
-def test_writes_that_fail_leave_the_old_file_and_nothing_else(tmp_path, faults, name):
+def test_failing_writes_leave_only_the_old_file(tmp_path, faults, name):
     code = """
     path = folder / name
     expected = stored.write(path)
@@ -252,7 +251,7 @@ def test_writes_that_fail_leave_the_old_file_and_nothing_else(tmp_path, faults, 
             assert raised.errno == kinds[which] and name in str(raised), raised
         assert late or path.read_bytes() == old, seed
         assert sorted(folder.iterdir()) == sorted([path, source]), list(folder.iterdir())
-    with armed(WRITE, 0, 0):  # every write takes less than it was given
+    with armed(WRITE, 0, 0):  # every write is short
         save()
     assert path.read_bytes() == new
     print("done")
@@ -260,8 +259,8 @@ def test_writes_that_fail_leave_the_old_file_and_nothing_else(tmp_path, faults, 
     assert run_python(ARMED + code, str(tmp_path), name, environment=faults).split() == ["done"]
 
 
-def test_a_full_disk_is_an_error_that_leaves_source_and_target_as_they_were(tmp_path):
-    """On a file system of 1 MiB, where the system lets this user mount one."""
+def test_a_full_disk_is_an_error_that_keeps_source_and_target(tmp_path):
+    """On a file system of 1 MiB, if this user may mount one."""
     mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     within = f'mount -t tmpfs -o size=1m none "{tmp_path}" && exec "$@"'
     if (
@@ -298,7 +297,7 @@ def test_a_full_disk_is_an_error_that_leaves_source_and_target_as_they_were(tmp_
     assert found.stdout.split() == ["done"], found.stderr[-4000:]
 
 
-def test_what_is_left_of_a_killed_write_is_no_file_of_that_name(tmp_path):
+def test_a_killed_write_leaves_no_file_of_that_name(tmp_path):
     path = tmp_path / "a.npy"
     tfy.save(path, stored.X)
     code = """

@@ -1,5 +1,4 @@
-"""Where the system has no more threads to give: everything is done by those that there are, if need
-be by the one that asks."""
+"""Without further threads, all work is done by the existing ones, or by the calling thread."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ ARMED = """
     names = {str(at): x[at::40] for at in range(3)}
 
     def with_few_threads(work):
-        # How many there are to be started, after each of which the system may have no more.
+        # The number of threads started; the system may refuse any of them.
         library.fault_arm(4, ctypes.c_long(1000), errno.EAGAIN)
         expected = work()
         calls = library.fault_disarm()
@@ -43,9 +42,7 @@ ARMED = """
 
 @pytest.mark.parametrize("ring", ["io_uring", "threads"])
 @pytest.mark.parametrize("mode", ["map", "read", "direct"])
-def test_what_is_read_converted_and_written_does_not_depend_on_threads(
-    tmp_path, faults, mode, ring
-):
+def test_results_do_not_depend_on_the_number_of_threads(tmp_path, faults, mode, ring):
     code = """
     mode = sys.argv[2]
     archive, deflated, target = (path.with_name(name) for name in ("a.npz", "b.npz", "y.npy"))
@@ -88,7 +85,7 @@ def test_what_is_read_converted_and_written_does_not_depend_on_threads(
         with_few_threads(lambda work=work: list(work()))
         for work in (opened, members, converted, written, streamed)
     ]
-    # Of the mapped file nothing is read that takes a thread to wait for.
+    # Reading the mapped file needs no thread.
     assert all(started) or (mode == "map" and all(started[1:])), started
     print("done")
     """
@@ -98,7 +95,7 @@ def test_what_is_read_converted_and_written_does_not_depend_on_threads(
     ]
 
 
-def test_a_signal_ends_what_is_done_without_a_thread(tmp_path, faults):
+def test_a_signal_interrupts_work_without_threads(tmp_path, faults):
     code = """
     sparse = path.with_name("sparse.npy")
     np.save(sparse, np.zeros(0, np.int8))
@@ -129,7 +126,7 @@ def test_a_signal_ends_what_is_done_without_a_thread(tmp_path, faults):
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_the_command_does_with_few_threads_what_it_does_with_many(tmp_path, faults, threads):
+def test_the_command_needs_few_threads(tmp_path, faults, threads):
     source = tmp_path / "x.npy"
     np.save(source, np.arange(900_000, dtype=np.int64).reshape(-1, 3))
     few = faults | {"FAULT_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}

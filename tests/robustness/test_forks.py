@@ -1,5 +1,6 @@
-"""Iterators across a fork while threads use them, and functions that use the iterator that calls
-them: an answer, never a wait."""
+"""Iterators in a forked child while threads use them, and functions that use their own iterator:
+never a deadlock.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ FORKED = """
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.alarm(20)  # a child that waits is killed, and answers nothing
+            signal.alarm(20)  # kills a child that waits, which then returns nothing
             try:
                 answer = repr(work())
             except BaseException as error:
@@ -92,7 +93,7 @@ def test_a_child_forked_while_threads_use_an_iterator_never_waits(name):
                     not answer.startswith("RuntimeError")
                     or "Make the iterator in the child process" in answer
                 ), answer
-            # One that is made in the child works there.
+            # An iterator made in the child works there.
             assert in_child(lambda: np.size(next(iter(datasets[sys.argv[1]])))) in ("1", "4")
     finally:
         ended.set()
@@ -103,7 +104,7 @@ def test_a_child_forked_while_threads_use_an_iterator_never_waits(name):
     assert run_python(FORKED + DATASETS + code, name).split() == ["done"]
 
 
-def test_a_child_forked_inside_of_a_function_goes_on_with_its_part():
+def test_a_child_forked_inside_a_function_continues_with_its_part():
     code = """
     def fork(x):
         return int(in_child(lambda: int(x) * 2)) if x == 2 else x
@@ -117,7 +118,7 @@ def test_a_child_forked_inside_of_a_function_goes_on_with_its_part():
     assert run_python(FORKED + code).split() == ["done"]
 
 
-def test_an_iterator_that_no_thread_uses_goes_on_in_the_child():
+def test_an_unused_iterator_continues_in_the_child():
     code = """
     for name in ("indexed", "workers", "function", "stream", "buffer"):
         iterator = iter(datasets[name])

@@ -1,4 +1,4 @@
-"""An object that holds a dataset over its own methods is collected; what is in use is not."""
+"""An object that holds a dataset over its own methods is collected; objects in use are not."""
 
 import functools
 import gc
@@ -17,7 +17,7 @@ NUMBERS = tfy.TensorSpec((), "int64")
 
 @pytest.fixture(autouse=True)
 def frozen():
-    """Collections look at what a test makes, and not at the frameworks as well."""
+    """Limits collections to the objects of a test, without those of the frameworks."""
     gc.collect()
     gc.freeze()
     yield
@@ -29,7 +29,7 @@ def numbers(n=6):
 
 
 class Model:
-    """Its methods are what stages call; every dataset over one of them refers back to it."""
+    """Stages call its methods, so every dataset over one of them refers back to it."""
 
     def __init__(self):
         self.array = np.ones(1000)
@@ -99,7 +99,7 @@ stages = pytest.mark.parametrize("make", STAGES.values(), ids=STAGES)
 
 
 def _collected(reference, tries=1):
-    for _ in range(tries):  # a thread may be inside a function at this moment
+    for _ in range(tries):  # a thread may be inside a function
         gc.collect()
         if reference() is None:
             return True
@@ -108,7 +108,7 @@ def _collected(reference, tries=1):
 
 
 def _forget(model):
-    """A weak reference to an object to which there are no others from outside."""
+    """A weak reference to an object without other outside references."""
     return weakref.ref(model)
 
 
@@ -150,8 +150,8 @@ def test_threads_that_read_ahead_do_not_keep_it(make):
 
 
 @stages
-def test_what_is_in_use_is_not_collected(make):
-    """Each of a dataset, a dataset over it and an iterator keeps the functions alive by itself."""
+def test_objects_in_use_are_not_collected(make):
+    """A dataset, a derived dataset and an iterator each keep the functions alive."""
     expected = [np.array(x) for x in make(Model())]
 
     def same(elements):
@@ -162,7 +162,7 @@ def test_what_is_in_use_is_not_collected(make):
 
     for keep in (lambda d: d, lambda d: d.prefetch(1), lambda d: d.take(-1), iter):
         model = Model()
-        model.dataset = make(model)  # a cycle, which is garbage but for what is kept
+        model.dataset = make(model)  # a cycle, garbage unless something is kept
         kept = keep(model.dataset)
         del model
         same(kept)
@@ -181,7 +181,7 @@ def test_two_datasets_over_one_function():
     assert _collected(reference, 500)
 
 
-def test_a_window_that_was_handed_out_outlives_its_dataset():
+def test_a_window_outlives_its_dataset():
     def mapped(window):
         inner = Model()
         inner.window = window.map(inner.same)  # a cycle
@@ -273,7 +273,7 @@ def test_a_generator_ends_with_its_iterator():
         next(iterator)
         del iterator
         gc.collect()
-    numbers(1).as_numpy_iterator()  # releases what a thread dropped
+    numbers(1).as_numpy_iterator()  # releases objects that a thread dropped
     assert ended
 
 
@@ -318,7 +318,7 @@ def test_threads_that_iterate_while_garbage_is_collected():
     assert not failures
 
 
-def test_to_tf_data_keeps_the_functions_and_lets_them_go():
+def test_to_tf_data_keeps_and_releases_the_functions():
     pytest.importorskip("tensorflow")
     model = Model()
     model.dataset = numbers().map(model.same)

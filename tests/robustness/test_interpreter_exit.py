@@ -1,5 +1,6 @@
-"""The interpreter ends while daemon threads are inside calls of ours: the process ends as it would
-without them."""
+"""The interpreter ends while daemon threads are inside calls: the process ends as it would without
+them.
+"""
 
 import random
 import re
@@ -21,7 +22,7 @@ def busy(n=40):
     for _ in range(n):
         pass
 
-class Finalized:  # a cycle, whose finalizer runs wherever garbage is collected
+class Finalized:  # a cycle, whose finalizer runs in any garbage collection
     def __init__(self):
         self.me = self
 
@@ -165,11 +166,11 @@ def storm(names, pause, collect):
 ALONE = """
 storm(sys.argv[1].split(), float(sys.argv[2]), int(sys.argv[3]))
 """
-#: Each thread is in user code that its first call of the library has called.
+#: Each thread is in user code called by its first call of the library.
 FIRST = """
 def busy():
     while True:
-        time.sleep(0.0001)  # and takes the GIL again, until the interpreter has ended
+        time.sleep(0.0001)  # and takes the GIL again, until the interpreter ends
 
 def first(call):
     call()
@@ -178,7 +179,7 @@ for name in CALLS:
     threading.Thread(target=first, args=(CALLS[name],), daemon=True).start()
 time.sleep(0.5)
 """
-#: Each child ends as an interpreter of its own does, and sooner than one that begins would.
+#: Each child ends like an interpreter of its own, and starts faster than one.
 FORKED = """
 import os, random
 chance = random.Random(int(sys.argv[1]))
@@ -242,8 +243,9 @@ def test_a_storm_of_a_thousand_exits():
 
 
 def test_every_function_that_python_calls_guards_its_thread():
-    """The lint for what a thread may come in by: Rust's own threads come in by ending.rs, as Clippy
-    sees to."""
+    """The lint for entries of Python threads. Rust's threads enter by ending.rs, which Clippy
+    checks.
+    """
     function = re.compile(r"^( *)(?:pub(?:\([a-z]+\))? )?(?:unsafe )?fn (\w+)")
     seen, unguarded = 0, []
     for path in SOURCES.rglob("*.rs"):

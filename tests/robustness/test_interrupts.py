@@ -1,4 +1,4 @@
-"""Datasets and signals: Ctrl-C ends what takes long, in whatever it comes, and loses nothing."""
+"""Datasets and signals: Ctrl-C interrupts every long operation and loses nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def interrupted(work, after=None):
     def interrupt():
         if after is not None:
             after.wait(60)
-        time.sleep(0.2)  # until it sleeps: a signal that comes just before does not wake it
+        time.sleep(0.2)  # until it sleeps: an earlier signal does not wake it
         os.kill(os.getpid(), signal.SIGINT)
     thread = threading.Thread(target=interrupt)
     try:
@@ -64,8 +64,8 @@ nothing_new = tfy.Dataset.range(1).with_format("numpy").repeat().unique()
         "tfy.Dataset.from_generator(late_numbers, output_signature=scalar).with_format('numpy')",
     ],
 )
-def test_an_element_in_which_ctrl_c_comes_is_not_lost(pipeline):
-    """Neither to who goes on, nor to who resumes from the state after the interrupt."""
+def test_an_element_interrupted_by_ctrl_c_is_not_lost(pipeline):
+    """Neither to the same iterator, nor to one resumed from the state after the interrupt."""
     program(
         INTERRUPT
         + f"""
@@ -106,7 +106,7 @@ assert [int(x) for x in resumed] == [2, 3, 4]
         "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9).prefetch(1)",
     ],
 )
-def test_ctrl_c_ends_what_has_no_end_and_there_is_a_state_then(pipeline):
+def test_ctrl_c_ends_endless_work_and_a_state_can_be_saved_then(pipeline):
     program(
         INTERRUPT
         + f"""
@@ -145,7 +145,7 @@ for dataset in (
     assert [int(next(iterator)) for _ in range(2)] == [0, 1]
     interrupted(lambda: next(iterator))
     if not dataset._plan.is_indexed:
-        interrupted(iterator.state_dict)  # the function is waited for
+        interrupted(iterator.state_dict)  # waits for the function
     go_on.set()
     assert iterator.state_dict()["position"] == 2
     assert [int(x) for x in iterator] == [2, 3, 4]
@@ -173,7 +173,7 @@ state = iterator.state_dict()
 resumed, pause = iter(dataset), 0.1
 def resume():
     resumed.load_state_dict(state)
-    next(resumed)  # skips what was taken
+    next(resumed)  # skips the elements already taken
 interrupted(resume)
 pause = 0
 assert next(resumed) == 1000
@@ -181,7 +181,7 @@ assert next(resumed) == 1000
     )
 
 
-def test_a_handler_that_raises_nothing_interrupts_nothing_and_one_that_raises_is_heard():
+def test_only_a_raising_signal_handler_interrupts():
     program(
         INTERRUPT
         + """
@@ -207,7 +207,7 @@ assert len(handled) == 3
 
 @pytest.mark.parametrize("ahead", [None, 2])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_interrupts_a_function_comes_out_of_next(ahead, error):
+def test_an_interrupt_of_a_function_surfaces_in_next(ahead, error):
     def interrupted(x):
         if int(x) == 1:
             raise error("by the function")

@@ -1,5 +1,6 @@
-"""Files eight times larger than what a control group may have of memory: streamed, shuffled,
-converted and saved, and nothing is killed."""
+"""Files eight times larger than the memory of a control group: streamed, shuffled, converted and
+saved without a kill.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,7 @@ from tests.support.processes import run_python
 
 pytestmark = pytest.mark.slow
 
-# What the group may have, page cache included, beyond what Python, NumPy and tensorferry take
-# when they are imported.
+# The limit of the group, page cache included, on top of the memory of the imported libraries.
 ALLOWED = 64 << 20
 IMPORTED = 64 << 20
 WIDTH = 1024
@@ -27,7 +27,7 @@ ROWS = 8 * (ALLOWED + IMPORTED) // (4 * WIDTH)
 
 
 def _places() -> list[tuple[Path, dict[str, str]]]:
-    """Where a group could be made, and what sets its limits: version 1, version 2."""
+    """Where to make a group, and the files of its limits, in version 1 and version 2."""
     first = {"memory.limit_in_bytes": "{}", "memory.memsw.limit_in_bytes": "{}"}
     second = {"memory.max": "{}", "memory.swap.max": "0"}
     places = [(Path("/sys/fs/cgroup/memory"), first)]
@@ -38,7 +38,7 @@ def _places() -> list[tuple[Path, dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def group():
-    """A control group of little memory."""
+    """A control group with little memory."""
     for parent, limits in _places():
         folder = parent / f"tensorferry-test-{os.getpid()}"
         with contextlib.suppress(OSError):
@@ -56,8 +56,7 @@ def group():
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A file of rows that begin with their number, none of it in the system's cache on behalf of
-    the group."""
+    """A file of numbered rows, none of it in the page cache on behalf of the group."""
     path = numbered_file(tmp_path_factory.mktemp("large") / "rows.npy", ROWS, WIDTH)
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -66,7 +65,7 @@ def large(tmp_path_factory):
     path.unlink()
 
 
-def test_a_process_that_takes_more_is_killed(group):
+def test_a_process_over_the_limit_is_killed(group):
     code = (
         "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); "
         "bytearray(os.urandom(1 << 20) * int(sys.argv[2]))"
@@ -90,7 +89,7 @@ INSIDE = """
     import tensorferry as tfy
 
     rows = tfy.open(path, mode=mode)
-    # What fits in half of what the process may use is mapped.
+    # A file of up to half of the limit is mapped.
     assert rows.mode == ("direct" if mode == "auto" else mode), rows.mode
 """
 MODES = pytest.mark.parametrize("mode", ["auto", "read", "direct"])

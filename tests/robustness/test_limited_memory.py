@@ -1,5 +1,6 @@
-"""Files eight times larger than the memory that a process may use: streamed, shuffled and converted
-in it, every row once."""
+"""Files eight times larger than the memory limit of a process: streamed, shuffled and converted,
+every row once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tests.support.processes import LIMITED, run_python
 
 pytestmark = pytest.mark.slow
 
-#: What a process may use beyond what Python, NumPy and tensorferry take when they are imported.
+#: The limit of a process, on top of the memory of the imported libraries.
 ALLOWED = 64 << 20
 WIDTH = 1024
 ROWS = 8 * ALLOWED // (4 * WIDTH)
@@ -18,7 +19,7 @@ ROWS = 8 * ALLOWED // (4 * WIDTH)
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A file of rows that begin with their number."""
+    """A file of numbered rows."""
     path = numbered_file(tmp_path_factory.mktemp("large") / "rows.npy", ROWS, WIDTH)
     yield path
     path.unlink()
@@ -42,7 +43,7 @@ OPENED = (
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
 @pytest.mark.parametrize("order", ["in order", "shuffled"])
-def test_a_stream_of_a_file_stays_within_the_memory_there_is(large, mode, order):
+def test_streaming_a_file_stays_within_the_limit(large, mode, order):
     code = """
     dataset = tfy.Dataset.from_tensor_slices(rows)
     if sys.argv[4] == "shuffled":
@@ -66,7 +67,7 @@ def test_a_stream_of_a_file_stays_within_the_memory_there_is(large, mode, order)
 
 
 @pytest.mark.parametrize("mode", ["read", "direct"])
-def test_a_file_is_written_anew_within_the_memory_there_is(large, mode, tmp_path):
+def test_rewriting_a_file_stays_within_the_limit(large, mode, tmp_path):
     code = """
     target = Path(sys.argv[4])
     tfy.save(target, rows)
@@ -101,7 +102,7 @@ MEASURED = """
     dataset = tfy.Dataset.from_tensor_slices(rows)
     if sys.argv[4] != "in order":
         dataset = dataset.shuffle(int(sys.argv[4]), seed=7, block=64)
-    # Far more is asked to be read ahead than the limit allows.
+    # Requests far more readahead than the limit allows.
     dataset = (
         dataset.batch(256)
         .prefetch(1 << 20)
@@ -117,7 +118,7 @@ MEASURED = """
     seen = np.zeros(len(rows), bool)
     for at, batch in enumerate(dataset):
         if at % 100 == 0:
-            time.sleep(0.05)  # what is read ahead fills up
+            time.sleep(0.05)  # readahead fills up
         seen[batch[:, 0]] = True
     assert seen.all()
     print(status("VmHWM") - before)
@@ -127,7 +128,8 @@ MEASURED = """
 @pytest.mark.parametrize("mode", ["read", "direct"])
 @pytest.mark.parametrize("group", ["in order", "2048", "4096", "8192"])
 def test_batches_groups_and_readers_stay_within_the_memory_limit(large, mode, group):
-    """Groups are of 8, 16 and 32 MiB: three of the first fit in what groups may have of 64 MiB, one
-    of the last."""
+    """Groups of 8, 16 and 32 MiB: of the groups' share of 64 MiB, three of the first fit, or one of
+    the last.
+    """
     grown = int(run_python(MEASURED, str(large), str(ALLOWED), mode, group, timeout=300))
     assert grown <= ALLOWED, f"{grown / 2**20:.1f} MiB"

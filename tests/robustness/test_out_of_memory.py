@@ -1,5 +1,4 @@
-"""Memory that is bounded, and running out of it: opened files are read by the batch, and no memory
-is a MemoryError."""
+"""Running out of memory is a MemoryError that can be caught."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ ENDLESS = """
         .with_format("numpy")
         .filter(lambda x: True)
     )
-    # One more than there is room for.
+    # Plans that need more memory than there is.
     plans = {
         "shuffle": lambda: stream.shuffle(10**9),
         "shuffle rows": lambda: rows.shuffle(10**9),
@@ -80,7 +79,7 @@ ENDLESS = """
         pytest.param("list", marks=pytest.mark.slow),
     ],
 )
-def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
+def test_exhausted_memory_is_a_memory_error_that_can_be_caught(name, kind):
     code = """
     dataset, kept = plans[sys.argv[1]](), []
     limit(sys.argv[2], 48 * MIB)
@@ -92,7 +91,7 @@ def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
     except MemoryError as error:
         found = error
     del dataset, kept, iterator
-    # There is memory again.
+    # Memory is available again.
     assert [
         int(batch.sum()) for batch in tfy.Dataset.range(100_000).with_format("numpy").batch(50_000)
     ] == [1249975000, 3749975000]
@@ -103,7 +102,7 @@ def test_no_memory_is_a_memory_error_that_can_be_caught(name, kind):
 
 @pytest.mark.parametrize("kind", ["as", "data"])
 @pytest.mark.parametrize("what", ["shuffle", "shuffle numbers", "window", "group"])
-def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
+def test_a_state_larger_than_memory_is_a_memory_error(what, kind):
     code = """
     rows = tfy.Dataset.from_tensor_slices(
         (np.arange(40 * MIB) % 251).astype(np.uint8).reshape(40, MIB)
@@ -135,7 +134,7 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
     except MemoryError:
         print("caught")
     before = len(first)
-    second = next(iterator)  # and the iteration goes on
+    second = next(iterator)  # and iteration continues
     resource.setrlimit(
         {"as": resource.RLIMIT_AS, "data": resource.RLIMIT_DATA}[sys.argv[2]], (-1, -1)
     )
@@ -146,7 +145,7 @@ def test_a_state_for_which_there_is_no_memory_is_a_memory_error(what, kind):
 
 
 @pytest.mark.parametrize("kind", ["as", "data"])
-def test_an_element_for_which_there_is_no_memory_is_not_saved(kind, tmp_path):
+def test_an_element_larger_than_memory_is_not_saved(kind, tmp_path):
     code = """
     dataset, folder = plans["batch rows"](), Path(sys.argv[2]) / "saved"
     limit(sys.argv[1], 48 * MIB)
@@ -173,7 +172,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("which", LISTS)
-def test_a_list_for_which_there_is_no_memory_is_a_memory_error(which):
+def test_a_list_larger_than_memory_is_a_memory_error(which):
     code = f"""
     import resource
     import numpy as np, tensorferry as tfy
@@ -194,7 +193,7 @@ def test_a_list_for_which_there_is_no_memory_is_a_memory_error(which):
     assert run_python(code).split() == ["done"]
 
 
-def test_no_memory_while_a_state_is_loaded_is_no_damage():
+def test_a_memory_error_while_loading_a_state_leaves_the_iterator_intact():
     code = """
     rows = (
         tfy.Dataset.from_tensor_slices(np.zeros((60, MIB), np.uint8))

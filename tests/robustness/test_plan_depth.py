@@ -1,5 +1,6 @@
-"""Plans of very many stages, and functions that return the dataset that calls them: a limit with
-its own error, never a crash."""
+"""Plans of very many stages, and functions that return their own dataset: an error at a limit,
+never a crash.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import tensorferry as tfy
 from tests.support.processes import run_python
 
 SCALAR = tfy.TensorSpec((), "int64")
-#: How many stages a plan may have, and a number far beyond it.
+#: The largest number of stages of a plan, and a number far beyond it.
 FITS, TOO_MANY = 1500, 30_000
 
 STAGES = {
@@ -32,7 +33,7 @@ STAGES = {
 
 
 def on_a_small_stack(work):
-    """Runs it on a thread of 512 KiB, as some programs start them."""
+    """Runs a call on a thread with a stack of 512 KiB."""
     failed = []
 
     def run():
@@ -89,12 +90,12 @@ def test_a_plan_of_too_many_stages_is_refused_when_it_is_made(name):
     assert isinstance(refused.value, tfy.errors.Error)
     assert refused.value.code == "too_deep"
     assert "save()" in str(refused.value)
-    # What was made before is as it was.
+    # Earlier stages are unaffected.
     assert next(iter(made[0])) == 0
 
 
 def itself(method):
-    """A dataset whose function returns it."""
+    """A dataset whose function returns that dataset."""
     made = {}
     numbers = tfy.Dataset.range(3).with_format("numpy")
     if method == "group_by_window":
@@ -124,7 +125,7 @@ def test_a_function_that_returns_its_own_dataset_is_a_recursion_error(method, ah
 
 
 @pytest.mark.parametrize("method", ["flat_map", "interleave"])
-def test_datasets_inside_of_datasets_are_as_they_are_up_to_the_limit(method):
+def test_nested_datasets_work_up_to_the_limit(method):
     def nested(levels):
         numbers = tfy.Dataset.range(1).with_format("numpy")
         inner = tfy.Dataset.range(2) if levels == 0 else nested(levels - 1)

@@ -1,4 +1,4 @@
-"""Many threads, threads that are not Python's, and processes that fork."""
+"""Many threads, threads of other runtimes, and forked processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_many_threads_convert_and_drop():
         assert all(pool.map(work, range(16)))
 
 
-def test_many_threads_share_one_array_and_the_last_one_lets_it_go(tf):
+def test_many_threads_share_one_array_and_the_last_one_releases_it(tf):
     array = tensorferry.empty((100_000,), "float32")
     array[:] = 1
 
@@ -47,8 +47,9 @@ def test_many_threads_share_one_array_and_the_last_one_lets_it_go(tf):
 
 
 def test_another_thread_runs_during_a_big_conversion():
-    """No thread is asked to give the GIL up, so the other one counts only while the main one has
-    let go of it by itself."""
+    """With a huge switch interval, the other thread counts only while the main thread has released
+    the GIL by itself.
+    """
     run_python(
         """
         import sys, threading, time, numpy as np, tensorferry
@@ -60,7 +61,7 @@ def test_another_thread_runs_during_a_big_conversion():
             started.set()
             while not stop:
                 count += 1
-                time.sleep(0)  # lets go of the GIL
+                time.sleep(0)  # releases the GIL
         sys.setswitchinterval(1000)
         thread = threading.Thread(target=count_up)
         thread.start()

@@ -37,8 +37,7 @@ def np_dtype(name: str) -> np.dtype:
 
 
 def address(array) -> int:
-    """Where the first element lies. (Not of `tf.Tensor.numpy()`, which is always a copy: of the
-    tensor itself.)"""
+    """The address of the first element. Pass a tf.Tensor itself: its `numpy()` is always a copy."""
     return np.asarray(array).__array_interface__["data"][0]
 
 
@@ -77,7 +76,7 @@ def same(actual, expected) -> None:
 
 
 def numbered_file(path, rows: int, width: int):
-    """A `.npy` file of int32 rows that begin with their number, and hold nothing else."""
+    """A `.npy` file of int32 rows, each filled with its number."""
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(rows, width))
     for start in range(0, rows, 4096):
         file[start : start + 4096] = np.arange(start, min(start + 4096, rows), dtype=np.int32)[
@@ -88,7 +87,7 @@ def numbered_file(path, rows: int, width: int):
 
 
 def random_values(name: str, shape=(5, 3), seed: int = 0) -> np.ndarray:
-    """Values of a dtype, over all of its range where it has integers."""
+    """Random values of a dtype; integers over the whole range."""
     random = np.random.default_rng(seed)
     if name == "bool":
         return random.integers(0, 2, shape).astype(bool)

@@ -17,7 +17,7 @@ COMMAND = os.environ.get("TENSORFERRY_COMMAND") or str(ROOT / "target" / "releas
 
 
 def run(*arguments, **options):
-    """What it did and said, if it did."""
+    """The finished process, which must succeed."""
     done = subprocess.run(
         [COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
     )
@@ -26,7 +26,7 @@ def run(*arguments, **options):
 
 
 def refused(*arguments, status=None, **options):
-    """What it says when it refuses."""
+    """The error message of a refusal."""
     done = subprocess.run(
         [COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
     )
@@ -48,7 +48,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 def completed(*words, **options):
-    """What a TAB in bash completes the last of the words to."""
+    """The completions of the last word in bash."""
     done = subprocess.run(
         ["bash", "-c", COMPLETE.format(command=COMMAND), "bash", "tensorferry", *words],
         capture_output=True,
@@ -78,7 +78,7 @@ def shards(folder, pattern="out-*"):
 
 
 def sparse(path, shape, dtype):
-    """A file of zeros that takes no room on the disk."""
+    """A sparse file of zeros."""
     np.lib.format.open_memmap(path, "w+", dtype, shape)
     return path
 
@@ -94,7 +94,7 @@ def start(*arguments, **options):
 
 
 def read_by(process):
-    """Bytes that a process has read by now."""
+    """The number of bytes that a process has read so far."""
     lines = pathlib.Path(f"/proc/{process.pid}/io").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("rchar:")).split()[1])
 

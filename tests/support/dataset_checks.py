@@ -1,5 +1,4 @@
-"""What the tests of datasets share: comparing one with the real tf.data's, and resuming one at
-every position."""
+"""Checks of datasets: comparison with the real tf.data, and resumption at every position."""
 
 from __future__ import annotations
 
@@ -11,15 +10,16 @@ import tensorferry as tfy
 
 
 class Theirs:
-    """tf.data in the place of tensorferry: a pipeline is a function of either."""
+    """tf.data in place of tensorferry. A pipeline is a function of either."""
 
     def __init__(self, tf) -> None:
         self.Dataset = tf.data.Dataset
 
 
 def assert_agree(tf, pipeline, *, cardinality: int | None = None) -> None:
-    """The pipeline has the same elements, specification and cardinality in both libraries; the
-    cardinality may be one that tf.data does not know."""
+    """The pipeline has the same elements and specification in both libraries, and the same
+    cardinality unless tf.data does not know it.
+    """
     ours, theirs = pipeline(tfy), pipeline(Theirs(tf))
     assert ours.element_spec == theirs.element_spec
     if cardinality is None:
@@ -52,7 +52,7 @@ def plain(dataset) -> list:
 
 
 def advanced(dataset, steps: int):
-    """An iterator after so many elements."""
+    """An iterator after `steps` elements."""
     iterator = dataset.as_numpy_iterator()
     for _ in range(steps):
         next(iterator)
@@ -60,20 +60,21 @@ def advanced(dataset, steps: int):
 
 
 def resumed(dataset, state):
-    """A new iterator at a state."""
+    """A new iterator that resumes from a state."""
     iterator = dataset.as_numpy_iterator()
     iterator.load_state_dict(state)
     return iterator
 
 
 def assert_same_elements(a, b) -> None:
-    """Two datasets of ours, or one and what to_tf_data made of it, have the same elements."""
+    """Two datasets, or one and its `to_tf_data()`, have the same elements."""
     assert [repr(element) for element in a] == [repr(element) for element in b]
 
 
 def assert_resumes(make, format: str = "numpy") -> None:
-    """Every position's state, through JSON, goes on in a dataset that is made anew as the
-    uninterrupted iteration does."""
+    """A new dataset resumes exactly from the state of every position, after a round trip through
+    JSON.
+    """
     whole = [repr(element) for element in make().with_format(format)]
     iterator = iter(make().with_format(format))
     for position in range(len(whole) + 1):
@@ -85,8 +86,9 @@ def assert_resumes(make, format: str = "numpy") -> None:
 
 
 def assert_everywhere(make) -> None:
-    """A pipeline of ours resumes at every position, comes back from pickle, and has the same
-    elements inside tf.data."""
+    """A pipeline resumes at every position, survives pickle, and has the same elements inside
+    tf.data.
+    """
     assert_resumes(make)
     again = pickle.loads(pickle.dumps(make()))
     assert again.element_spec == make().element_spec
@@ -96,5 +98,5 @@ def assert_everywhere(make) -> None:
     ours = make().with_format("tensorflow")
     assert real.element_spec == ours.element_spec
     assert real.cardinality().numpy() == ours.cardinality()
-    for _ in range(2):  # each pass is the next epoch, of both
+    for _ in range(2):  # each pass is the next epoch of both
         assert_same_elements(real, ours)

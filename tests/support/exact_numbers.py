@@ -1,5 +1,6 @@
-"""What a number becomes in another dtype, by exact arithmetic: the rules of docs/conversion.md over
-`int` and `fractions.Fraction`."""
+"""Conversion of numbers in exact arithmetic: the rules of docs/conversion.md over `int` and
+`fractions.Fraction`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from fractions import Fraction
 
 from tests.support.arrays import np_dtype
 
-#: What a conversion is instead of a number.
+#: Results of a conversion other than a number.
 MISFIT, UNDEFINED = "misfit", "undefined"
 #: Significant bits, least and greatest exponent.
 FORMATS = {
@@ -21,7 +22,7 @@ PARTS = {"complex64": "float32", "complex128": "float64"}
 
 
 def plain(value):
-    """A number of NumPy's or Python's as Python has it."""
+    """A NumPy or Python number as a Python number."""
     if hasattr(value, "dtype"):
         kind = value.dtype.kind
         value = (
@@ -52,7 +53,7 @@ def nearest(value: Fraction, dtype: str) -> float:
 
 
 def expected(value, dtype: str, casting: str):
-    """What a number becomes: a Python number, MISFIT or UNDEFINED."""
+    """The result of a conversion: a Python number, MISFIT or UNDEFINED."""
     value = plain(value)
     if dtype in PARTS:
         parts = (value.real, value.imag) if isinstance(value, complex) else (value, 0)
@@ -86,7 +87,7 @@ def _integer(exact: Fraction, is_float: bool, dtype: str, casting: str):
 
 
 def _of_no_number(value: float, dtype: str, casting: str):
-    """Of an infinity or a NaN."""
+    """The conversion of an infinity or a NaN."""
     if dtype in FORMATS:
         return value
     if dtype == "bool":
@@ -101,7 +102,7 @@ def _of_no_number(value: float, dtype: str, casting: str):
 
 
 def equal(actual, due) -> bool:
-    """Whether a number of an array is a Python number, NaN and the signs of zeros included."""
+    """Whether an array's number equals a Python number, with NaN and the signs of zeros."""
     actual = plain(actual)
     if isinstance(due, complex):
         return equal(actual.real, due.real) and equal(actual.imag, due.imag)

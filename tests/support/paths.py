@@ -1,4 +1,4 @@
-"""Where the repository and the committed test data are."""
+"""Paths of the repository and the committed test data."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
-"""Functions that random pipelines call. Each takes whatever the elements are, as long as they are
-tensors, and may be traced."""
+"""Functions for random pipelines. Each takes elements of any tensors, and may be traced."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ Pair = collections.namedtuple("Pair", "a b")
 
 
 class Named:
-    """A function that an example shows by its name; `bound(Dataset)` is what a library gets."""
+    """A function whose repr is its name; `bound(Dataset)` is the callable for a library."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -23,14 +22,14 @@ class Named:
     def bound(self, Dataset: Any) -> Callable[..., Any]:
         return tf.autograph.experimental.do_not_convert(
             self.function
-        )  # converting takes long, and changes nothing here
+        )  # conversion is slow and has no effect here
 
     def __repr__(self) -> str:
         return self.name
 
 
 class Making(Named):
-    """A function that makes datasets: its first argument is the library's `Dataset`."""
+    """A function that makes datasets. Its first argument is the library's `Dataset`."""
 
     def bound(self, Dataset: Any) -> Callable[..., Any]:
         return tf.autograph.experimental.do_not_convert(
@@ -39,13 +38,12 @@ class Making(Named):
 
 
 def leaves(element: tuple[Any, ...]) -> list[Any]:
-    """The tensors of an element, given as the arguments that a function gets of it."""
+    """The tensors of an element, given as the arguments of a function."""
     return [leaf for leaf in tf.nest.flatten(element) if leaf is not None]
 
 
 def number(element: tuple[Any, ...]) -> Any:
-    """An int64 that follows from an element. No float is cast to an integer that could not hold
-    it."""
+    """An int64 computed from an element, without casts of floats to integers."""
     first = leaves(element)[0]
     if first.dtype.is_complex:
         first = tf.math.real(first)
@@ -166,7 +164,7 @@ def fold_grow(state, element):
 
 
 def zipped(Dataset, element):
-    """The windows of an element side by side."""
+    """The windows of an element, zipped."""
     windows = [part for part in tf.nest.flatten(element) if hasattr(part, "element_spec")]
     return windows[0] if len(windows) == 1 else Dataset.zip(tuple(windows))
 
@@ -246,7 +244,7 @@ MAPS = [
         asserts,
     )
 ]
-#: Maps whose results have None in them, or dimensions of length 0.
+#: Maps whose results contain None, or dimensions of length 0.
 NONES, EMPTIES = ["with_none", "to_float"], ["other_lengths"]
 PREDICATES = [
     Named(function) for function in (sum_is_even, sum_is_small, always, never, not_a_bool)

@@ -1,5 +1,4 @@
-"""What random pipelines start with, for hypothesis: sources of every kind. Their repr is what one
-would write."""
+"""Sources of random pipelines, for hypothesis. Their repr is Python source."""
 
 from __future__ import annotations
 
@@ -21,14 +20,14 @@ Pair = collections.namedtuple("Pair", "a b")
 
 @dataclasses.dataclass
 class Array:
-    """An array made of a seed, so that an example prints short."""
+    """An array described by a seed, for a short repr."""
 
     dtype: str
     shape: tuple[int, ...]
     seed: int
 
     def make(self) -> np.ndarray:
-        """Values of every kind that the dtype has, few enough of them that some are equal."""
+        """A few values of every kind of the dtype, some of them equal."""
         dtype, rng = np_dtype(self.dtype), np.random.default_rng(self.seed)
         few = rng.integers(-2, 4, self.shape)
         if dtype.kind == "b":
@@ -89,7 +88,7 @@ class Chain:
 
 
 def resolve(value: Any, Dataset: Any) -> Any:
-    """Arguments with what they stand for: arrays made, pipelines built."""
+    """Resolves arguments: makes arrays, builds pipelines."""
     if isinstance(value, Array | Rows):
         return value.make()
     if isinstance(value, Chain):
@@ -107,11 +106,11 @@ def resolve(value: Any, Dataset: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What may be in the elements of a pipeline."""
+    """Permitted components of a pipeline's elements."""
 
-    #: None, in the place of a tensor. tf.data gets lost where a window holds it.
+    #: None in place of a tensor. tf.data fails if a window holds it.
     none: bool = False
-    #: Dimensions of length 0. tf.data ends the process where it unbatches them.
+    #: Dimensions of length 0. tf.data aborts the process when it unbatches them.
     empty: bool = False
 
 
@@ -121,13 +120,13 @@ dtypes = st.sampled_from(NAMES)
 
 
 def arrays(kind: Kind, *rows: int) -> st.SearchStrategy[Array]:
-    """Arrays of all dtypes and small shapes behind the number of rows."""
+    """Arrays of all dtypes, with a number of rows and a small row shape."""
     shapes = st.lists(st.integers(0 if kind.empty else 1, 3), max_size=3)
     return st.builds(Array, dtypes, shapes.map(lambda shape: (*rows, *shape)), seeds)
 
 
 def nested(leaves: st.SearchStrategy[Any], none: bool) -> st.SearchStrategy[Any]:
-    """Structures around leaves, of at least one; maybe with None in them."""
+    """Structures of at least one leaf, possibly with None."""
 
     def around(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return st.one_of(
@@ -142,7 +141,7 @@ def nested(leaves: st.SearchStrategy[Any], none: bool) -> st.SearchStrategy[Any]
 
 @functools.cache
 def sources(kind: Kind) -> st.SearchStrategy[Chain]:
-    """All of the below, the one that there are most of the most often."""
+    """All of the sources below, weighted by their variety."""
     return st.one_of(*[slices(kind)] * 3, tensors(kind), lists(kind), ranges(), generators(kind))
 
 
@@ -174,7 +173,7 @@ def ranges(draw: st.DrawFn) -> Chain:
         | st.tuples(number, number)
         | st.tuples(number, number, st.sampled_from([-3, -1, 1, 2, 5]))
     )
-    # Only of dtypes that hold the numbers: tf.data wraps the others.
+    # Only dtypes that hold the numbers: tf.data wraps the others.
     kwargs = draw(
         st.just({})
         | st.fixed_dictionaries(
@@ -188,7 +187,7 @@ def ranges(draw: st.DrawFn) -> Chain:
 def generators(draw: st.DrawFn, kind: Kind) -> Chain:
     generated = draw(
         nested(arrays(kind, draw(st.integers(0, 5))), none=False)
-    )  # tf.data's signatures have no None
+    )  # signatures of tf.data have no None
 
     def known(array: Array) -> tf.TensorSpec:
         dims = [dim if draw(booleans) else None for dim in array.shape[1:]]

@@ -24,7 +24,7 @@ from tests.support.pipeline_sources import Chain, Kind, booleans, sources
 
 
 class Draw:
-    """hypothesis' `draw`, and what may be in the pipeline that is drawn."""
+    """hypothesis' `draw`, and the permitted components of the drawn pipeline."""
 
     def __init__(self, draw: st.DrawFn, kind: Kind) -> None:
         self.draw, self.kind = draw, kind
@@ -39,7 +39,7 @@ positive = st.integers(1, 5)
 
 Stage = Callable[[Draw, Chain], Chain]
 
-#: Stages that any elements go through, windows among them.
+#: Stages for all elements, including windows.
 SIMPLE: dict[str, Stage] = {
     "take": lambda draw, chain: chain.then("take", draw(counts)),
     "skip": lambda draw, chain: chain.then("skip", draw(counts)),
@@ -79,7 +79,7 @@ SIMPLE: dict[str, Stage] = {
     ),
 }
 
-#: Stages of elements that are tensors.
+#: Stages for elements of tensors.
 TENSORS: dict[str, Stage] = {
     "batch": lambda draw, chain: chain.then("batch", draw(positive), draw(booleans)),
     "batch, large": lambda draw, chain: chain.then("batch", 100, drop_remainder=draw(booleans)),
@@ -106,7 +106,7 @@ TENSORS: dict[str, Stage] = {
     ),
 }
 
-#: Stages that make tensors of windows.
+#: Stages from windows to tensors.
 FLATTEN: dict[str, Stage] = {
     "flat_map of windows": lambda draw, chain: chain.then(
         "flat_map", draw(st.sampled_from(WINDOWS))
@@ -119,8 +119,8 @@ FLATTEN: dict[str, Stage] = {
     ),
 }
 
-# Stages that may not end where there is no end, that take long to, or that count on what is
-# repeated for ever to have elements.
+# Stages that may run for ever or for long on endless input, or expect elements of an endless
+# repetition.
 SEARCHES = {
     "batch, large",
     "choose_from_datasets",
@@ -142,7 +142,7 @@ def maps(kind: Kind) -> st.SearchStrategy[Any]:
 
 
 def stages(kind: Kind, windows: int, endless: bool) -> list[str]:
-    """The names of those that may come next, where elements are windows of so many levels."""
+    """The names of the stages that may follow, given the nesting of windows."""
     names = [*SIMPLE, *list(FLATTEN) * 5] if windows else [*SIMPLE, *TENSORS, *TENSORS]
     left_out = {
         *(SEARCHES if endless else ()),
@@ -154,7 +154,7 @@ def stages(kind: Kind, windows: int, endless: bool) -> list[str]:
 
 @st.composite
 def chains(draw: st.DrawFn, max_stages: int = 6) -> Chain:
-    """A source and stages. Where elements are windows, stages that need tensors are left out."""
+    """A source and stages, without stages for tensors after windows."""
     kind = draw(
         st.sampled_from([Kind(), Kind(empty=True), Kind(none=True), Kind(none=True, empty=True)])
     )

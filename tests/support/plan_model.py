@@ -1,7 +1,7 @@
-"""An independent model of plans: what their elements are, epoch by epoch, in plain Python lists.
+"""An independent model of plans: their elements in each epoch, as Python lists.
 
-Nothing here is the library's. The permutations are the programs of docs/shuffle.md, read from the
-page and run.
+It shares no code with the library. The permutations are the programs of docs/shuffle.md, extracted
+and run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ mix, random, order, order_in_blocks = (
 
 
 def child(epoch: int, turn: int) -> int:
-    """The epoch of a round of ``repeat``, and of the dataset that a function makes of element
+    """The epoch of repetition ``turn``, or of the dataset that a function makes from element
     ``turn``.
     """
     return turn if epoch == 0 else mix(epoch ^ mix(turn + 1))
@@ -38,7 +38,7 @@ def child(epoch: int, turn: int) -> int:
 
 @dataclass
 class Plan:
-    """A stage over others. Elements are numbers, lists of them (batches) and pairs."""
+    """A stage over others. Elements are numbers, lists of numbers (batches) and pairs."""
 
     name: str
     inputs: list[Plan] = field(default_factory=list)
@@ -111,7 +111,7 @@ STAGES: dict[str, Callable[[Plan, int], list[Any]]] = {
     "cache": lambda plan, epoch: _first(plan, 0),
     "prefetch": _first,
 }
-#: Stages whose elements come one after the other.
+#: Sequential stages.
 STREAMED = {"filter", "take_while", "twice", "unique"}
 
 
@@ -121,6 +121,6 @@ def _take_while(before: list[Any]) -> list[Any]:
 
 
 def left_over(rows: list[Any], positions: list[int]) -> list[Any]:
-    """What is left of rows that were dealt out to so many shards, each of which has come so far."""
+    """The remaining rows, given the position of each shard."""
     shards = len(positions)
     return [row for at, row in enumerate(rows) if at // shards >= positions[at % shards]]

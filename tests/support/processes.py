@@ -1,4 +1,4 @@
-"""Programs of their own, for what might end or hang the process that runs the tests."""
+"""Programs in new processes, for code that may end or hang its process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Mapping
 
-# What every program of its own starts with: a function that takes its time, and a source for it.
+# The start of such programs: a slow function, a source, and a count of threads.
 PROGRAM = """
 import gc, os, signal, sys, threading, time
 import numpy as np, tensorferry as tfy
@@ -65,8 +65,9 @@ LIMITED = """
 def run_python(
     code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None
 ) -> str:
-    """Runs code in a process of its own, in this environment and more of it, and returns what it
-    printed; an abort there fails this test alone."""
+    """Runs code in a new process, with additions to this environment, and returns its output. An
+    abort of the process fails this test only.
+    """
     process = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
@@ -82,5 +83,5 @@ def run_python(
 
 
 def program(code: str, timeout: float = 120) -> str:
-    """Runs code after `PROGRAM` in a process of its own."""
+    """Runs code after `PROGRAM` in a new process."""
     return run_python(PROGRAM + textwrap.dedent(code), timeout=timeout)

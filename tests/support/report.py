@@ -1,4 +1,4 @@
-"""What `tensorferry inspect` reports, as JSON and as a page."""
+"""The reports of `tensorferry inspect`, as JSON and as HTML."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""One pipeline, built and iterated in tensorferry and in the real tf.data, and where the two
-differ.
+"""Differences between one pipeline in tensorferry and in the real tf.data.
 
-A pipeline is written once, as a function of the `Dataset` class it is built with. Nothing in what
-is compared is rounded: values are compared bit by bit.
+A pipeline is a function of the `Dataset` class that it uses. Values are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ import tensorflow as tf
 
 INFINITE, UNKNOWN = tf.data.INFINITE_CARDINALITY, tf.data.UNKNOWN_CARDINALITY
 
-#: Elements that are looked at, of a window and of a dataset: endless ones are compared up to here.
+#: The number of elements compared, of a window and of an endless dataset.
 LIMIT = 30
 
 
 def kind(error: BaseException) -> str:
-    """The kind of an error: which builtin `except` catches it. TensorFlow's own classes are sorted
-    in by what they say.
+    """The kind of an error: the builtin that catches it. TensorFlow's classes are mapped by
+    meaning.
     """
     if isinstance(
         error,
@@ -39,21 +37,21 @@ def kind(error: BaseException) -> str:
 
 @dataclasses.dataclass
 class Run:
-    """What one library made of a pipeline."""
+    """The result of a pipeline in one library."""
 
-    #: Why there is no dataset.
+    #: The error, if no dataset was made.
     refused: BaseException | None = None
     dataset: Any = None
-    #: The first elements, their leaves as `leaf` has them.
+    #: The first elements, with leaves as returned by `leaf`.
     elements: list[Any] = dataclasses.field(default_factory=list)
-    #: What ended the iteration early.
+    #: The error that ended the iteration early.
     failed: BaseException | None = None
     #: Whether the iteration came to its end.
     ended: bool = False
 
 
 def bits(array: Any) -> Any:
-    """dtype, shape and the elements' bytes; any NaN is like any other."""
+    """dtype, shape and the bytes of the elements, with equal bytes for every NaN."""
     array = np.asarray(array)
     if array.dtype.kind in "fcV":
         array = np.where(array != array, np.array(np.nan, array.dtype), array)
@@ -66,7 +64,7 @@ def bits(array: Any) -> Any:
 
 
 def tensor(value: Any) -> Any:
-    """A leaf of what iterating gives. A window is the list of its elements."""
+    """A leaf of an iterated element. A window is the list of its elements."""
     if isinstance(value, tfy.Dataset | tf.data.Dataset):
         return [plain(element) for element in itertools.islice(value, LIMIT)]
     assert isinstance(value, tf.Tensor), f"a {type(value).__name__} where tf.data has tensors"
@@ -74,12 +72,12 @@ def tensor(value: Any) -> Any:
 
 
 def array(value: Any) -> Any:
-    """A leaf of what `as_numpy_iterator` gives: an array or a scalar."""
+    """A leaf from `as_numpy_iterator`: an array or a scalar."""
     return type(value), bits(value)
 
 
 def plain(element: Any, leaf: Callable[[Any], Any] = tensor) -> Any:
-    """An element to compare: its containers by their types, its leaves bit by bit."""
+    """An element for comparison: containers by type, leaves bit by bit."""
     if element is None:
         return None
     if isinstance(element, dict):
@@ -90,7 +88,7 @@ def plain(element: Any, leaf: Callable[[Any], Any] = tensor) -> Any:
 
 
 def run(build: Callable[[Any], Any], Dataset: Any) -> Run:
-    """Builds and iterates."""
+    """Builds and iterates a pipeline."""
     result = Run()
     try:
         result.dataset = build(Dataset)
@@ -121,53 +119,52 @@ def iterate(result: Run, iterator: Any, shown: Callable[[Any], Any]) -> None:
         result.elements.append(shown(element))
 
 
-#: What tf.data alone refuses, by its words. Pipelines that it refuses so are not compared.
+#: Messages of refusals by tf.data alone. Such pipelines are not compared.
 THEIRS_ALONE = (
     "`tf.data.Dataset.unique` does not support type",  # tensorferry compares values of every dtype
-    # tf.data forgets that None has no component, where a dataset holds windows of it
+    # tf.data miscounts the components of None in windows
     "Number of components does not match",
     "`padded_batch` is only supported for datasets that produce tensor elements but type spec of "
     "elements in the input dataset is not a "
     "subclass of TensorSpec: `NoneTensorSpec()`",  # None pads to None
-    # of reduce, before it calls the function; of no elements it is never called
+    # from reduce, before it calls the function
     "The element types for the new state must match",
 )
 
-#: What tensorferry refuses when the pipeline is built, by its words.
+#: Messages of refusals by tensorferry when the pipeline is built.
 REFUSED_EARLY = (
-    # tf.data batches windows, too, into something that can only be unbatched
+    # tf.data also batches windows, into values that can only be unbatched
     "holds datasets, not tensors",
-    # tf.data notices at the first element, if another stage is not wrong, too
+    # tf.data reports it at the first element, unless another stage fails
     "unbatch: the components have different numbers of rows",
 )
 
-#: What tensorferry alone refuses while iterating, by its words.
+#: Messages of refusals by tensorferry alone while iterating.
 OURS_ALONE = (
-    # tf.data takes the bytes of a row of another shape, if they are as many.
+    # tf.data accepts a row of another shape with as many bytes.
     r"rebatch: element \d+: component .+: shape",
 )
 
 
 def assert_agree(build: Callable[[Any], Any]) -> None:
-    """Fails where tensorferry does not do with a pipeline as tf.data does."""
+    """Fails if a pipeline differs between tensorferry and tf.data."""
     ours, theirs = run(build, tfy.Dataset), run(build, tf.data.Dataset)
     if any(words in str(theirs.refused or theirs.failed) for words in THEIRS_ALONE):
         return
     if theirs.refused and not ours.refused and re.search(r"(skip|shard).*reduce", repr(build)):
-        return  # as below: an element that tf.data computes, and skips, has failed
+        return  # as below: a skipped element failed in tf.data
     if ours.refused or theirs.refused:
         assert_refused_alike(ours, theirs)
         return
     if any(re.search(words, str(ours.failed)) for words in OURS_ALONE):
         assert ours.elements == theirs.elements[: len(ours.elements)]
         return
-    if not isinstance(theirs.dataset, tf.data.Dataset):  # what `reduce` makes
+    if not isinstance(theirs.dataset, tf.data.Dataset):  # the result of `reduce`
         assert plain(ours.dataset) == plain(theirs.dataset)
         return
     assert_specs_agree(ours.dataset.element_spec, theirs.dataset.element_spec)
     if theirs.failed and not ours.failed and re.search("skip|shard", repr(build)):
-        # Elements that are skipped are not computed where they need not be, so that they cannot
-        # fail.
+        # tensorferry does not compute skipped elements, so they cannot fail.
         assert theirs.elements == ours.elements[: len(theirs.elements)]
         return
     assert ours.elements == theirs.elements
@@ -184,10 +181,10 @@ def assert_agree(build: Callable[[Any], Any]) -> None:
 
 
 def assert_refused_alike(ours: Run, theirs: Run) -> None:
-    """What cannot work is refused with the same kind of error.
+    """Invalid pipelines are refused with the same kind of error.
 
-    tf.data finds some of it while iterating only; there tensorferry may refuse it when the pipeline
-    is built.
+    tf.data finds some errors only while iterating; tensorferry may find them when the pipeline is
+    built.
     """
     if any(words in str(ours.refused) for words in REFUSED_EARLY):
         return
@@ -198,19 +195,16 @@ def assert_refused_alike(ours: Run, theirs: Run) -> None:
 
 
 def assert_specs_agree(ours: Any, theirs: Any) -> None:
-    """The same structure of the same specifications: static shapes included."""
+    """Equal structures of equal specifications, with static shapes."""
     assert str(ours) == str(theirs)
     assert ours == theirs
 
 
 def assert_cardinalities_agree(ours: Run, theirs: Run) -> None:
-    """Equal, or tensorferry knows what tf.data calls unknown: then the elements have to bear it
-    out.
-    """
+    """Equal, or known only to tensorferry and confirmed by the elements."""
     known, expected = int(ours.dataset.cardinality()), theirs.dataset.cardinality().numpy()
     if known != expected:
-        # What tf.data calls endless is empty where what it repeats has no elements, and it does not
-        # know that.
+        # tf.data reports an endless repetition of an empty dataset as infinite.
         assert expected == UNKNOWN or (expected == INFINITE and ours.ended and not ours.elements)
         assert known == (len(ours.elements) if ours.ended else INFINITE) or (
             not ours.ended and known > LIMIT
@@ -225,7 +219,7 @@ def assert_cardinalities_agree(ours: Run, theirs: Run) -> None:
 
 
 def assert_numpy_iterators_agree(ours: Any, theirs: Any) -> None:
-    """`as_numpy_iterator` gives the same arrays and scalars, or refuses windows alike."""
+    """`as_numpy_iterator` yields the same arrays and scalars, or refuses windows alike."""
     runs = []
     for dataset in (ours, theirs):
         result = Run()

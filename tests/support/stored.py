@@ -1,5 +1,4 @@
-"""Files of every format with the same two arrays, and how to read all of one: what the tests of
-faults damage."""
+"""Files of every format with the same two arrays, and functions to open and compare them."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ ROWS = 40
 X = (np.arange(ROWS * 50).reshape(ROWS, 50) % 251).astype(np.uint8)
 Y = np.arange(ROWS, dtype=np.int64) * 7 - 3
 
-# Names of files, by what has to be said of damage there: whether every byte of an array is under
-# a checksum.
+# File names, and whether a checksum covers every byte of an array.
 FORMATS = {
     "a.npy": False,
     "stored.npz": False,
@@ -30,7 +28,7 @@ Read = dict[str, np.ndarray]
 
 
 def write(path: Path) -> Read:
-    """Writes a file of that name, and returns what it holds."""
+    """Writes a file of that name, and returns its content."""
     arrays: Read = {"x": X, "y": Y}
     if path.suffix in (".npy", ".bin"):
         tfy.save(path, X)
@@ -48,7 +46,7 @@ def open_all(path: Path, mode: Any) -> dict[str, tfy.Array]:
 
 
 def read(opened: dict[str, tfy.Array], order: np.random.Generator | None = None) -> Read:
-    """All rows of each array; in an order of their own and by way of batches, if there is one."""
+    """All rows of each array. With `order`, they are read in batches of random order."""
     if order is None:
         return {name: array[:].numpy() for name, array in opened.items()}
     found = {}
@@ -63,7 +61,7 @@ def read(opened: dict[str, tfy.Array], order: np.random.Generator | None = None)
 
 
 def equal(found: Read, expected: Read) -> bool:
-    """Whether the arrays are the same, dtypes and all."""
+    """Whether the arrays are equal, with their dtypes."""
     try:
         assert found.keys() == expected.keys()
         for name, array in expected.items():
@@ -74,7 +72,7 @@ def equal(found: Read, expected: Read) -> bool:
 
 
 def prefix(found: Read, expected: Read) -> bool:
-    """Whether the arrays are the first rows of what was expected."""
+    """Whether the arrays are the first rows of the expected ones."""
     lengths = {len(array) for array in found.values()}
     return len(lengths) == 1 and equal(
         found, {name: expected[name][: min(lengths)] for name in found}
@@ -82,7 +80,7 @@ def prefix(found: Read, expected: Read) -> bool:
 
 
 def check(arrays, expected) -> None:
-    """Several opened arrays hold what is expected, looked up by name and in order."""
+    """Checks opened arrays, by name and in order."""
     assert set(arrays) == set(expected)
     assert len(arrays) == len(expected)
     for name, value in expected.items():

@@ -1,5 +1,6 @@
-"""Iterators inside tf.data, saved by tf.train.Checkpoint and restored in another process, another
-dataset, another epoch."""
+"""Iterators inside tf.data, saved by tf.train.Checkpoint and restored in other processes, datasets
+and epochs.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def restored(tf, dataset, path):
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
-def test_it_goes_on_exactly_in_the_middle_of_any_epoch(tf, tmp_path, name) -> None:
+def test_it_resumes_exactly_in_the_middle_of_any_epoch(tf, tmp_path, name) -> None:
     for epoch, position in ((0, 1), (1, 4), (2, 6)):
         real = PLANS[name]().to_tf_data()
         for _ in range(epoch):
@@ -70,7 +71,7 @@ def test_epochs_after_a_restored_one_follow_it(tf, tmp_path) -> None:
     assert [numbers(again) for _ in range(2)] == following
 
 
-def test_rounds_of_tf_datas_own_repeat_go_on(tf, tmp_path) -> None:
+def test_repetitions_by_tf_data_continue(tf, tmp_path) -> None:
     def make():
         return PLANS["shuffled"]().to_tf_data().repeat(3).prefetch(1)
 
@@ -96,7 +97,7 @@ def test_a_state_of_another_plan_is_refused_with_the_difference(tf, tmp_path, so
         next(restored(tf, source.batch(4).to_tf_data(), path))
 
 
-def test_a_checkpoint_is_small_whatever_the_dataset(tf, tmp_path) -> None:
+def test_a_checkpoint_is_small_for_any_dataset(tf, tmp_path) -> None:
     iterator = iter(tfy.Dataset.range(1_000_000_000).shuffle(seed=3).to_tf_data())
     next(iterator)
     path = saved(tf, iterator, tmp_path)
@@ -106,7 +107,7 @@ def test_a_checkpoint_is_small_whatever_the_dataset(tf, tmp_path) -> None:
     ) == int(next(iterator))
 
 
-def test_tf_data_says_that_it_cannot_save_a_stream(tf, tmp_path) -> None:
+def test_tf_data_reports_that_it_cannot_save_a_stream(tf, tmp_path) -> None:
     numbers = tfy.Dataset.range(20).with_format("numpy")
     streams = {
         "GeneratorDataset does not support checkpointing": numbers.filter(lambda x: x % 2 == 0),
@@ -125,7 +126,7 @@ def test_tf_data_says_that_it_cannot_save_a_stream(tf, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_another_process_goes_on(tf, tmp_path) -> None:
+def test_another_process_resumes(tf, tmp_path) -> None:
     array = tmp_path / "array.npy"
     np.save(array, np.arange(100))
     script = f"""
@@ -156,9 +157,8 @@ def symbolic(tf, dataset):
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
-def test_a_symbolic_checkpoint_goes_on_exactly_or_is_refused(tf, tmp_path, name) -> None:
-    """It holds a position, and begins the pass anew: where that is another order, no element is
-    handed out."""
+def test_a_symbolic_checkpoint_resumes_exactly_or_is_refused(tf, tmp_path, name) -> None:
+    """It holds a position and restarts the pass. If the order differs, it yields nothing."""
     iterator = iter(symbolic(tf, PLANS[name]().to_tf_data()))
     for _ in range(3):
         next(iterator)
@@ -174,9 +174,7 @@ def test_a_symbolic_checkpoint_goes_on_exactly_or_is_refused(tf, tmp_path, name)
             next(resumed)
 
 
-def test_a_symbolic_checkpoint_of_an_order_that_does_not_change_goes_on_exactly(
-    tf, tmp_path
-) -> None:
+def test_a_symbolic_checkpoint_of_a_fixed_order_resumes_exactly(tf, tmp_path) -> None:
     def make():
         return symbolic(
             tf, tfy.Dataset.range(20).shuffle(seed=3, reshuffle_each_iteration=False).to_tf_data()
@@ -190,7 +188,7 @@ def test_a_symbolic_checkpoint_of_an_order_that_does_not_change_goes_on_exactly(
     assert numbers(resumed) == numbers(iterator)
 
 
-def test_a_new_pass_may_be_looked_at_from_the_middle_on(tf) -> None:
+def test_a_new_pass_may_start_in_the_middle(tf) -> None:
     order = [int(x) for x in tfy.Dataset.range(20).shuffle(seed=3).with_format("numpy")]
     for part, expected in [
         (lambda real: real.skip(3), order[3:]),

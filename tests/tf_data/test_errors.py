@@ -1,5 +1,6 @@
-"""What goes wrong inside tf.data: TensorFlow's class of error, our message, at the element where it
-happens, and the iteration goes on."""
+"""Errors inside tf.data: TensorFlow's class, tensorferry's message, raised at the failing element;
+iteration continues.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ NUMBER = tfy.TensorSpec((), "int64")
 
 
 def walk(real) -> list:
-    """The elements, an error in the place of each that failed."""
+    """The elements, with an error in place of each that failed."""
     elements, iterator = [], iter(real)
     while True:
         try:
@@ -73,7 +74,7 @@ NATIVE = {
 
 
 @pytest.mark.parametrize("name", sorted(NATIVE))
-def test_a_wrong_value_is_an_error_at_its_element_and_costs_only_it(tf, name) -> None:
+def test_a_wrong_value_is_an_error_at_its_element_only(tf, name) -> None:
     change, values, message = NATIVE[name]
     first, error, last = walk(change(tfy.Dataset.from_tensor_slices(np.array(values))).to_tf_data())
     right = change(tfy.Dataset.from_tensor_slices(np.array([1, 2])))
@@ -84,7 +85,7 @@ def test_a_wrong_value_is_an_error_at_its_element_and_costs_only_it(tf, name) ->
 
 
 @pytest.mark.parametrize("plan", [indexed, streamed])
-def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan) -> None:
+def test_an_exception_of_a_function_has_the_class_of_tensorflow_and_a_traceback(tf, plan) -> None:
     classes = {
         ValueError("two"): tf.errors.InvalidArgumentError,
         TypeError("two"): tf.errors.InvalidArgumentError,
@@ -95,7 +96,7 @@ def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan
         OSError(5, "two"): tf.errors.DataLossError,
         KeyError("two"): tf.errors.UnknownError,
         tf.errors.AbortedError(None, None, "two"): tf.errors.AbortedError,
-        # Neither may end the dataset as if there were no more elements.
+        # Neither may end the dataset as if it were exhausted.
         StopIteration("two"): tf.errors.UnknownError,
         tf.errors.OutOfRangeError(None, None, "two"): tf.errors.InvalidArgumentError,
     }
@@ -108,7 +109,7 @@ def test_what_a_function_raises_has_tensorflows_class_and_its_traceback(tf, plan
         assert "raise error" in str(error)
 
 
-def test_errors_can_be_left_out_by_tf_data(tf) -> None:
+def test_tf_data_can_ignore_errors(tf) -> None:
     for plan in (indexed, streamed):
         assert [int(x) for x in plan(failing(ValueError())).to_tf_data().ignore_errors()] == [
             0,
@@ -124,13 +125,13 @@ def test_errors_can_be_left_out_by_tf_data(tf) -> None:
         (sums.repeat(2).take(6), 4),
     ):
         real = plan.to_tf_data()
-        # As many as there are, errors and all: tf.data compares at the end.
+        # The cardinality counts errors: tf.data compares it at the end.
         assert len(real) == len(plan)
         for _ in range(2):
             assert sum(1 for _ in real.ignore_errors()) == left
 
 
-def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
+def test_a_generator_that_violates_its_signature_is_an_error(tf) -> None:
     def wrong():
         yield 1
         yield 300
@@ -147,7 +148,7 @@ def test_a_generator_that_breaks_its_promise_is_an_error(tf) -> None:
     )
 
 
-def test_a_file_that_is_not_what_it_should_be_is_a_data_loss(tf, tmp_path) -> None:
+def test_a_changed_file_is_a_data_loss_error(tf, tmp_path) -> None:
     path = tmp_path / "a.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00")
     *_, error, last = walk(indexed(lambda x: tfy.open_npy(path) if x == 2 else x).to_tf_data())
@@ -160,15 +161,14 @@ def handle(dataset):
 
 
 def begun(handle):
-    """A pass as a checkpoint restores it, as an op names it: such a one may be asked for any
-    element first."""
+    """A pass as an op names it after a checkpoint, which may start with any element."""
     (state,) = _ops.apply("TensorferryEpoch", {"handle": handle}, {}, 1)
     for _ in range(2):
         (pass_,) = _ops.apply("TensorferryBegin", {"handle": handle, "state": state}, {}, 1)
     return pass_
 
 
-def test_a_handle_that_names_nothing_is_an_error_and_no_crash(tf) -> None:
+def test_a_dangling_handle_is_an_error(tf) -> None:
     calls = {
         "TensorferryElement": ("handle", {"index": tf.constant(0, tf.int64)}, {"T": [9]}),
         "TensorferryEpoch": ("handle", {}, {}),
@@ -199,7 +199,7 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
             .tolist()
         )
 
-    # In any order, a second time, from the middle on.
+    # In any order, repeatedly, and from the middle.
     assert [element(numbers, index) for index in (2, 0, 1, 2, 2)] == [2, 0, 1, 2, 2]
     assert element(rows, 1) == [2]
     for index in (-1, 3, 2**62):
@@ -244,7 +244,7 @@ def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
                 "TensorferryElement", {"handle": pass_, "index": index}, {"T": [9]}, 1
             )[0]
 
-        expected = [x.tolist() for x in plan.with_format("numpy")]  # its first epoch too
+        expected = [x.tolist() for x in plan.with_format("numpy")]  # its first epoch, too
         for order in (range(167), reversed(range(167))):
             indices = tf.data.Dataset.from_tensor_slices(np.array(list(order)))
             asked = indices.map(
@@ -254,7 +254,7 @@ def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
             assert found == (expected if order == range(167) else expected[::-1])
 
 
-def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:
+def test_an_edited_state_is_an_error(tf) -> None:
     mixed = handle(tfy.Dataset.range(1000).shuffle(seed=1).batch(7))
     (state,) = _ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
     whole = state.numpy()
@@ -276,9 +276,7 @@ def test_a_state_that_was_tampered_with_is_an_error(tf) -> None:
             tf.errors.DataLossError,
         ):
             continue
-        assert len(damaged) == len(
-            whole
-        )  # a number in it became another: of an epoch or a position
+        assert len(damaged) == len(whole)  # an edited epoch or position
 
 
 @pytest.mark.parametrize(
@@ -290,7 +288,7 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
     monkeypatch.setattr(tf, "__version__", version)
     monkeypatch.setattr(
         _ops, "_registered", _ops._registered.__wrapped__
-    )  # as if nothing had asked for the ops yet
+    )  # as before the first use of the ops
     dataset = tfy.Dataset.range(3)
     doors = {
         "to_tf_data": dataset.to_tf_data,
@@ -309,7 +307,7 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
             door()
         assert (
             name == "traced" or refused.value.code == "unsupported_tensorflow"
-        )  # AutoGraph makes the error anew, of its words
+        )  # AutoGraph rebuilds the error from its message
     assert [int(x) for x in dataset] == [0, 1, 2]
     assert tfy.convert_to_tensor(np.array([1, 2]), "uint8").dtype == tf.uint8
 

@@ -1,5 +1,4 @@
-"""Where a ``tf.data.Dataset`` is asked for: Keras, tf.distribute and tf.data take what
-``to_tf_data()`` returns, and errors say so."""
+"""Keras, tf.distribute and tf.data accept the result of ``to_tf_data()``, and errors name it."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ def strategy() -> Any:
     return tf.distribute.MirroredStrategy(["CPU:0"])
 
 
-#: What is given a dataset of ours, or the real one.
+#: Calls that take a tf.data.Dataset.
 TAKERS: dict[str, Call] = {
     "fit": lambda ds: model().fit(ds, verbose=0, shuffle=False),
     "evaluate": lambda ds: model().evaluate(ds, verbose=0),
@@ -63,7 +62,7 @@ TAKERS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("taker", TAKERS)
-def test_what_refuses_our_dataset_names_the_way(taker: str) -> None:
+def test_refusals_of_a_tensorferry_dataset_name_to_tf_data(taker: str) -> None:
     with pytest.raises((ValueError, TypeError, AttributeError), match=r"to_tf_data\(\)"):
         TAKERS[taker](pairs())
 
@@ -81,7 +80,7 @@ def test_what_refuses_our_dataset_names_the_way(taker: str) -> None:
         "flat_map",
     ],
 )
-def test_it_takes_the_real_one(taker: str) -> None:
+def test_the_result_of_to_tf_data_is_accepted(taker: str) -> None:
     TAKERS[taker](pairs().to_tf_data())
 
 
@@ -121,7 +120,7 @@ def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
         ("counter", "range"),
     ],
 )
-def test_a_method_of_tf_data_that_is_missing_names_what_there_is(method: str, way: str) -> None:
+def test_a_missing_method_of_tf_data_names_the_alternative(method: str, way: str) -> None:
     with pytest.raises(
         AttributeError, match=rf"'Dataset' object has no attribute '{method}'.*{way}"
     ):
@@ -130,7 +129,7 @@ def test_a_method_of_tf_data_that_is_missing_names_what_there_is(method: str, wa
     assert not hasattr(pairs(), "no_such_thing")
 
 
-def test_every_method_of_tf_data_is_there_or_says_what_to_write() -> None:
+def test_every_method_of_tf_data_exists_or_names_the_alternative() -> None:
     from tensorferry._dataset_base import _WAYS
 
     theirs = {name for name in dir(tf.data.Dataset) if not name.startswith("_")}
@@ -138,14 +137,14 @@ def test_every_method_of_tf_data_is_there_or_says_what_to_write() -> None:
     assert not set(_WAYS) & set(dir(tfy.Dataset))
 
 
-def test_an_iterator_says_how_it_is_saved() -> None:
+def test_an_iterator_names_the_way_to_save_it() -> None:
     iterator = iter(pairs())
     with pytest.raises(ValueError, match=r"state_dict\(\).*to_tf_data\(\)"):
         tf.train.Checkpoint(iterator=iterator)
     tf.train.Checkpoint(iterator=iter(pairs().to_tf_data()))
 
 
-def test_the_class_is_itself_for_python() -> None:
+def test_the_class_equals_itself() -> None:
     import copy
     import pickle
 

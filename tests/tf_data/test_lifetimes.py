@@ -1,5 +1,6 @@
-"""Datasets inside TensorFlow live as long as it can read them, and no longer; and a graph that
-leaves them behind says so."""
+"""Datasets inside TensorFlow live exactly as long as it can read them; a graph without them reports
+that.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ NUMBER = tfy.TensorSpec((), "int64")
 
 
 class Array(np.ndarray):
-    """An array that can be referred to weakly."""
+    """An array with weak references."""
 
 
 def source(length: int = 10_000):
@@ -30,11 +31,11 @@ def source(length: int = 10_000):
 
 def settle(tf) -> None:
     gc.collect()
-    tf.constant(0)  # applies references that were given up on other threads
+    tf.constant(0)  # applies drops of other threads
 
 
 def comes_true(tf, what) -> bool:
-    """Whether it does: TensorFlow's threads give up what they hold when they get to it."""
+    """Waits for a condition: TensorFlow's threads drop references with a delay."""
     deadline = time.monotonic() + 60
     while not what():
         if time.monotonic() > deadline:
@@ -45,7 +46,7 @@ def comes_true(tf, what) -> bool:
 
 
 def handles_left(tf) -> int:
-    """How many handles earlier tests left in use, when no more of them are given up."""
+    """The number of handles that earlier tests left in use, once it is stable."""
     before, still = -1, 0
     while still < 5:
         settle(tf)
@@ -116,7 +117,7 @@ def test_a_function_that_was_traced_with_it_keeps_it(tf, kind) -> None:
     assert comes_true(tf, lambda: alive() is None)
 
 
-def test_an_iterator_is_given_up_in_the_middle_of_a_function_of_the_users(tf) -> None:
+def test_an_iterator_is_dropped_inside_a_user_function(tf) -> None:
     before = handles_left(tf)
 
     def slow():
@@ -146,7 +147,7 @@ def resident() -> int:
 def test_thousands_of_datasets_leave_nothing_behind(tf) -> None:
     def make(count: int) -> None:
         for _ in range(count):
-            # 800 kB each: a quarter of them kept would show.
+            # 800 kB each, so that leaks of a quarter are visible.
             tfy.Dataset.from_tensor_slices(np.ones(100_000)).batch(50_000).to_tf_data()
 
     plan = tfy.Dataset.from_tensor_slices(np.ones(100_000))._plan
@@ -162,7 +163,7 @@ def test_thousands_of_datasets_leave_nothing_behind(tf) -> None:
     assert comes_true(tf, lambda: resident() - memory < 100 << 20)
 
 
-def test_a_saved_model_that_reads_a_dataset_is_refused_or_says_what_it_lacks(tf, tmp_path) -> None:
+def test_a_saved_model_that_reads_a_dataset_is_refused_or_names_it(tf, tmp_path) -> None:
     class Reader(tf.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -184,7 +185,7 @@ def test_a_saved_model_that_reads_a_dataset_is_refused_or_says_what_it_lacks(tf,
 
 
 @pytest.mark.slow
-def test_another_process_loads_casts_and_says_that_datasets_are_not_there(tf, tmp_path) -> None:
+def test_another_process_loads_casts_and_reports_missing_datasets(tf, tmp_path) -> None:
     class Caster(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
         def narrow(self, x):
@@ -247,8 +248,8 @@ def function(x):
 """
 
 
-def test_what_tensorflow_drops_while_python_runs_for_us_is_released_without_the_gil() -> None:
-    # TensorFlow gives the GIL up before it drops a tensor, here inside a function that we call.
+def test_drops_by_tensorflow_inside_a_user_function_need_no_gil() -> None:
+    # TensorFlow releases the GIL before it drops a tensor, here inside a user function.
     script = """
     def left_behind():
         for plan in (numbers, tfy.Dataset.range(7, 9).with_format("numpy").prefetch(4)):
@@ -275,7 +276,7 @@ def test_what_tensorflow_drops_while_python_runs_for_us_is_released_without_the_
 
 
 def test_a_function_may_read_a_dataset_inside_tensorflow_that_calls_functions() -> None:
-    # TensorFlow gives the GIL up, and computes the element in the thread that asks.
+    # TensorFlow releases the GIL, and computes the element in the calling thread.
     script = """
     real = numbers.map(function, output_signature=number).batch(3).to_tf_data()
     failing = (

@@ -1,5 +1,6 @@
-"""Datasets of ours under tf.distribute: each row reaches one replica, once. Each strategy runs in
-processes of its own."""
+"""Datasets under tf.distribute: each row reaches one replica, once. Each strategy runs in new
+processes.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ print(json.dumps(history.history))
 """
 
 
-def test_a_mirrored_strategy_deals_it_out_and_fits_on_it() -> None:
+def test_a_mirrored_strategy_distributes_and_fits() -> None:
     seen, history = (json.loads(line) for line in run_python(MIRRORED).splitlines())
     for name, epochs in seen.items():
         for batches in epochs:
@@ -103,7 +104,7 @@ print(json.dumps(seen))
 """
 
 
-def test_two_workers_share_the_rows_as_the_auto_shard_policy_says() -> None:
+def test_two_workers_share_the_rows_by_the_auto_shard_policy() -> None:
     places = [socket.socket() for _ in range(2)]
     for place in places:
         place.bind(("127.0.0.1", 0))

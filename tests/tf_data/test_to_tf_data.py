@@ -1,4 +1,4 @@
-"""Datasets of ours as real tf.data.Datasets: what the rest of TensorFlow makes of them."""
+"""Datasets as real tf.data.Datasets, in the rest of TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batches():
 
 
 def stream():
-    """Numbers that come one after the other, not by their index."""
+    """Numbers as a stream, without random access."""
     return tfy.Dataset.range(12).with_format("numpy").filter(lambda x: x % 3 != 0)
 
 
@@ -59,7 +59,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
-def test_every_kind_of_plan_gives_what_iterating_gives(name) -> None:
+def test_every_kind_of_plan_yields_the_iterated_elements(name) -> None:
     real, ours = PLANS[name]().to_tf_data(), PLANS[name]().with_format("tensorflow")
     assert real.element_spec == ours.element_spec
     assert real.cardinality().numpy() == ours.cardinality()
@@ -67,7 +67,7 @@ def test_every_kind_of_plan_gives_what_iterating_gives(name) -> None:
         assert_same_elements(real.take(20), itertools.islice(ours, 20))
 
 
-def test_batch_dimensions_are_known_just_where_they_are(tf) -> None:
+def test_batch_dimensions_are_known_only_if_fixed(tf) -> None:
     rows = tfy.Dataset.from_tensor_slices(np.zeros((10, 3)))
     assert rows.batch(4).to_tf_data().element_spec.shape.as_list() == [None, 3]
     assert rows.batch(4, drop_remainder=True).to_tf_data().element_spec.shape.as_list() == [4, 3]
@@ -80,7 +80,7 @@ def test_batch_dimensions_are_known_just_where_they_are(tf) -> None:
     assert seen == [[4, 3]]
 
 
-def test_tf_datas_own_stages_take_it(tf) -> None:
+def test_stages_of_tf_data_accept_it(tf) -> None:
     real = batches().to_tf_data()
     mixed = (
         tf.data.Dataset.zip((real.map(lambda e: e["y"] * 2), real.unbatch().batch(4)))
@@ -98,7 +98,7 @@ def test_tf_datas_own_stages_take_it(tf) -> None:
 
 
 @pytest.mark.parametrize("name", ["indexed", "shuffled", "stream"])
-def test_it_may_be_nested_in_tf_datas_own_datasets(tf, name) -> None:
+def test_it_may_be_nested_in_datasets_of_tf_data(tf, name) -> None:
     real = PLANS[name]().to_tf_data()
     rounds = [int(x) for x in tf.data.Dataset.range(2).flat_map(lambda _: real)]
     both = PLANS[name]().with_format("numpy")
@@ -111,7 +111,7 @@ def test_it_may_be_nested_in_tf_datas_own_datasets(tf, name) -> None:
     assert sorted(seen) == [x + 100 * i for i in range(4) for x in each]
 
 
-def test_what_tf_data_saves_of_it_needs_it_no_longer(tf, tmp_path) -> None:
+def test_saves_by_tf_data_are_independent_of_it(tf, tmp_path) -> None:
     real = tfy.Dataset.range(10).shuffle(seed=1).batch(3).to_tf_data()
     ours = tfy.Dataset.range(10).shuffle(seed=1).batch(3)
     real.save(str(tmp_path / "saved"))
@@ -140,13 +140,13 @@ def test_it_works_inside_tf_function(tf) -> None:
     ]
 
 
-def test_a_function_of_the_users_is_called_in_order_one_call_at_a_time() -> None:
+def test_a_user_function_is_called_in_order_one_call_at_a_time() -> None:
     calls, together, lock = [], [], threading.Semaphore(1)
 
     def note(x):
         together.append(not lock.acquire(blocking=False))
         calls.append(int(x))
-        threading.Event().wait(0.001)  # time for another call to begin, if one could
+        threading.Event().wait(0.001)  # time for another call to begin
         if not together[-1]:
             lock.release()
         return x
@@ -193,7 +193,7 @@ def test_a_keras_model_is_fitted_on_it_as_on_the_same_batches(tf) -> None:
     assert len(fitted.history["val_loss"]) == 3
 
 
-def test_steps_per_epoch_go_on_through_an_endless_dataset(tf) -> None:
+def test_steps_per_epoch_continue_through_an_endless_dataset(tf) -> None:
     x, y = np.zeros((6, 3), np.float32), np.arange(6) % 2
     seen = tf.Variable(tf.zeros([0], tf.int64), shape=[None])
 
@@ -211,9 +211,9 @@ def test_steps_per_epoch_go_on_through_an_endless_dataset(tf) -> None:
 
 
 @pytest.mark.slow
-def test_batches_flow_while_another_thread_holds_the_gil() -> None:
-    # `read` through PyDLL keeps the GIL until the hundredth batch has written to the pipe: with a
-    # GIL in the loop it never would.
+def test_batches_are_computed_while_another_thread_holds_the_gil() -> None:
+    # `read` through PyDLL keeps the GIL until the hundredth batch writes to the pipe. A loop that
+    # needs the GIL would deadlock.
     script = """
     import ctypes, os, sys
     import numpy as np, tensorflow as tf, tensorferry as tfy

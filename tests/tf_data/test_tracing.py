@@ -1,5 +1,6 @@
-"""Inside ``tf.function`` a dataset is not read: what was read while TensorFlow traces would be the
-same in every call."""
+"""Reading a dataset inside ``tf.function`` is refused: elements read while tracing would be the
+same in every call.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def refused():
     return pytest.raises(errors.RuntimeError, match=ADVICE)
 
 
-# What reads a dataset. Each is given one and an iterator of one.
+# Calls that read a dataset or its iterator.
 READING = {
     "a loop": lambda dataset, iterator: list(dataset),
     "iter": lambda dataset, iterator: iter(dataset),
@@ -86,7 +87,7 @@ def test_a_tf_data_map_and_a_keras_train_step_are_refused(tf):
     assert int(next(iterator)) == 0
 
 
-def test_what_runs_eagerly_may_read(tf):
+def test_eager_code_may_read(tf):
     iterator = iter(rows())
 
     @tf.function
@@ -117,7 +118,7 @@ def test_what_runs_eagerly_may_read(tf):
         tf.config.run_functions_eagerly(False)
 
 
-def test_to_tf_data_is_what_works_there(tf):
+def test_to_tf_data_works_while_tracing(tf):
     dataset = rows().shuffle(seed=1)
 
     @tf.function
@@ -131,8 +132,7 @@ def test_to_tf_data_is_what_works_there(tf):
 
 
 def test_functions_of_a_plan_may_read_other_datasets(tf):
-    """They are called eagerly, also where TensorFlow first traces them to find out what they
-    return."""
+    """They are called eagerly, also if TensorFlow traces them first."""
     table = rows().map(lambda x: x * 10)
     iterator = iter(table.repeat())
     dataset = rows().map(lambda x: x + tf.add_n(list(table)))
@@ -161,7 +161,7 @@ def test_a_plan_can_be_made_while_tensorflow_traces(tf):
     def step(x):
         made = (
             rows().with_format("numpy").map(lambda y: y + int(y))
-        )  # which is called to find out what it returns
+        )  # called once to find its results
         for element in made.to_tf_data():
             x = x + element
         return x
