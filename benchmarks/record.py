@@ -38,8 +38,7 @@ def write(rows: list[Row], skipped: dict[str, str]) -> Path:
 
 
 def update_readme(rows: list[Row], record: Path) -> None:
-    """Put the table, what bounds the missed targets, and the plot between the README's two
-    marks."""
+    """Put the table, the bounds of missed targets and the plot between the README's two marks."""
     text = README.read_text()
     if not SECTION.search(text):
         raise SystemExit(f"{README.name} has no '<!-- bench:start -->' and '<!-- bench:end -->'")
