@@ -1,10 +1,11 @@
-/* Operations on files, and threads, that fail when they are told to: preloaded, so that the calls of a real run meet them.
+/* A preloaded library that makes file operations and thread creation of a process fail.
  *
- * fault_arm(which, after, error): of the calls of that kind, the one that comes after `after` others fails with `error`, once; with
- * error 0, every one reads or writes less than it was asked for. Of threads all fail that are started after `after` others. fault_disarm()
- * says how many calls there were. Counts are of the whole process: arm around the call that is tested. Where the environment has
- * FAULT_THREADS, no more than so many threads are ever started; where it has FAULT_RING, there is no io_uring; and where it has
- * FAULT_UNLINK, the process is killed when it is about to remove a file whose name ends so. */
+ * fault_arm(which, after, error): after `after` calls of kind `which`, one call fails with `error`;
+ * with error 0, every call reads or writes less than requested. Of threads, every creation after
+ * `after` others fails. fault_disarm() returns the number of calls. Counts are per process, so arm
+ * only around the tested call. Environment variables: FAULT_THREADS is the maximum number of
+ * threads; FAULT_RING disables io_uring; FAULT_UNLINK kills the process before it removes a file
+ * whose name has that suffix. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -73,7 +74,9 @@ int unlink(const char *path) {
     static int (*real)(const char *);
     if (!real) real = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
     const char *end = getenv("FAULT_UNLINK");
-    if (end && strlen(path) >= strlen(end) && strcmp(path + strlen(path) - strlen(end), end) == 0) kill(getpid(), SIGKILL);
+    size_t length = strlen(path), suffix = end ? strlen(end) : 0;
+    if (end && length >= suffix && strcmp(path + length - suffix, end) == 0)
+        kill(getpid(), SIGKILL);
     return real(path);
 }
 
@@ -82,9 +85,12 @@ __attribute__((constructor)) static void arm_threads(void) {
     if (most) fault_arm(THREAD, atol(most), EAGAIN);
 }
 
-int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
-    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    if (!real) real = (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(RTLD_NEXT, "pthread_create");
+typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                   void *argument) {
+    static create *real;
+    if (!real) real = (create *)dlsym(RTLD_NEXT, "pthread_create");
     if (armed == THREAD) {
         calls++;
         if (left-- <= 0) return number;
