@@ -87,9 +87,9 @@ def test_files_named_like_its_temporary_files_are_left_alone(tmp_path, source, p
 @pytest.mark.parametrize("place", [place for place in JOURNALS if "partial" not in place])
 def test_a_file_that_is_not_a_journal_is_neither_emptied_nor_removed(tmp_path, source, place):
     name, options, out = JOURNALS[place]
-    (tmp_path / name).write_text("dear\nto somebody\n")
+    (tmp_path / name).write_text("valuable\ndata\n")
     assert "is none" in refused("convert", source, tmp_path / out, *options, status=2)
-    assert (tmp_path / name).read_text() == "dear\nto somebody\n"
+    assert (tmp_path / name).read_text() == "valuable\ndata\n"
 
 
 def test_a_pipe_does_not_block_a_signal(tmp_path, source):

@@ -73,7 +73,7 @@ def test_a_conversion_killed_after_its_end_resumes_as_finished(tmp_path, faults,
     was = out.stat()
     assert "of it from before" in run(*arguments).stdout
     assert (out.stat().st_ino, out.stat().st_mtime_ns) == (was.st_ino, was.st_mtime_ns), (
-        "nothing was written anew"
+        "a finished shard was written again"
     )
     assert names(tmp_path) == ["a.npy", out.name]
     assert out.read_bytes().endswith(array.astype(np.int16).tobytes())
@@ -165,7 +165,7 @@ def test_killed_at_any_time_shards_are_whole_or_absent_and_resuming_is_exact(tmp
                 again = False
                 run(*resume)
             assert all(paths[at].stat().st_ino == inode for at, inode in inodes.items()), (
-                "what was finished was written anew"
+                "a finished shard was written again"
             )
             kept += len(inodes)
         whole_or_nothing(paths, expected)

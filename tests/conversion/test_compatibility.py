@@ -308,9 +308,9 @@ def test_objects_with_an_array_protocol(tf):
 def test_a_masked_array_is_refused_naming_the_way_out(tf):
     masked = np.ma.array([1, 2], mask=[False, True])
     assert tf.convert_to_tensor(masked).numpy().tolist() == [1, 2]  # TensorFlow drops the mask
-    for door in (convert_to_tensor, tensorferry.tensor):
+    for function in (convert_to_tensor, tensorferry.tensor):
         with pytest.raises(TypeError, match=r"\.filled\(") as refused:
-            door(masked)
+            function(masked)
         assert refused.value.code == "masked_array"
     same(convert_to_tensor(masked.filled(0)).numpy(), np.array([1, 0]))
 

@@ -42,7 +42,7 @@ def one_hot(dtype):
 
 
 #: Every function that takes a dtype, and the name of the dtype of its result.
-DOORS = {
+FUNCTIONS = {
     "convert_to_tensor": lambda dtype, _: tfy.convert_to_tensor(VALUES, dtype).dtype.name,
     "convert_to_tensor of a list": lambda dtype, _: tfy.convert_to_tensor([0, 1], dtype).dtype.name,
     "convert_to_tensor of a tensor": lambda dtype, _: (
@@ -95,37 +95,37 @@ MEANINGS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("dtype", MEANINGS, ids=str)
-def test_a_dtype_means_the_same_everywhere(door, dtype, tmp_path):
-    assert DOORS[door](dtype, tmp_path) == MEANINGS[dtype]
+def test_a_dtype_means_the_same_everywhere(function, dtype, tmp_path):
+    assert FUNCTIONS[function](dtype, tmp_path) == MEANINGS[dtype]
 
 
-@pytest.mark.parametrize("door", NUMBERS_ONLY)
+@pytest.mark.parametrize("function", NUMBERS_ONLY)
 @pytest.mark.parametrize(
     "dtype",
     [float, int, "float", "int", "half", "i8", np.float16, tf.int32, "torch.int16"],
     ids=str,
 )
-def test_a_numeric_dtype_means_the_same_everywhere(door, dtype, tmp_path):
-    assert NUMBERS_ONLY[door](dtype, tmp_path) == MEANINGS.get(dtype, "int32")
+def test_a_numeric_dtype_means_the_same_everywhere(function, dtype, tmp_path):
+    assert NUMBERS_ONLY[function](dtype, tmp_path) == MEANINGS.get(dtype, "int32")
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_jax_dtypes_everywhere(door, jax, tmp_path):
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_jax_dtypes_everywhere(function, jax, tmp_path):
     for name in ("int8", "uint64", "float32", "bfloat16"):
-        assert DOORS[door](getattr(jax.numpy, name), tmp_path) == name
+        assert FUNCTIONS[function](getattr(jax.numpy, name), tmp_path) == name
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("door", DOORS)
-def test_torch_dtypes_everywhere(door, torch, tmp_path):
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_torch_dtypes_everywhere(function, torch, tmp_path):
     for name in NAMES:
         dtype = getattr(torch, name)
-        assert DOORS[door](dtype, tmp_path) == name
-    assert DOORS[door](torch.long, tmp_path) == "int64"
-    assert DOORS[door](torch.int, tmp_path) == "int32"
-    assert DOORS[door](torch.half, tmp_path) == "float16"
+        assert FUNCTIONS[function](dtype, tmp_path) == name
+    assert FUNCTIONS[function](torch.long, tmp_path) == "int64"
+    assert FUNCTIONS[function](torch.int, tmp_path) == "int32"
+    assert FUNCTIONS[function](torch.half, tmp_path) == "float16"
 
 
 @pytest.mark.torch
@@ -139,8 +139,8 @@ def test_every_dtype_converts_to_torch(torch, tmp_path):
     "name", ["float", "double", "half", "bool", "bfloat16", "int32", "uint64", "complex64"]
 )
 def test_names_that_tensorflow_knows_mean_the_same(name, tmp_path):
-    for door in DOORS.values():
-        assert door(name, tmp_path) == tf.as_dtype(name).name
+    for function in FUNCTIONS.values():
+        assert function(name, tmp_path) == tf.as_dtype(name).name
 
 
 def test_python_types_mean_the_dtypes_of_tensorflow():
@@ -151,30 +151,30 @@ def test_python_types_mean_the_dtypes_of_tensorflow():
 
 
 @pytest.mark.parametrize(
-    "door", [door for door in DOORS if not door.startswith("convert_to_tensor")]
+    "function", [function for function in FUNCTIONS if not function.startswith("convert_to_tensor")]
 )
 @pytest.mark.parametrize(
     "dtype",
     [str, object, "S3", "M8[s]", "f4,i4", np.longdouble, tf.string, tf.qint8, "float8_e4m3fn"],
     ids=str,
 )
-def test_a_dtype_without_numbers_is_refused_everywhere(door, dtype, tmp_path):
+def test_a_dtype_without_numbers_is_refused_everywhere(function, dtype, tmp_path):
     with pytest.raises((errors.TypeError, errors.ValueError), match="dtype"):
-        DOORS[door](dtype, tmp_path)
+        FUNCTIONS[function](dtype, tmp_path)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     "dtype",
     ["nonsense", 1.5, object(), "torch.nonsense"],
     ids=["text", "number", "object", "torch"],
 )
-def test_invalid_dtypes_are_refused_with_one_message(door, dtype, tmp_path):
+def test_invalid_dtypes_are_refused_with_one_message(function, dtype, tmp_path):
     with pytest.raises(
         errors.TypeError,
         match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\.",
     ):
-        DOORS[door](dtype, tmp_path)
+        FUNCTIONS[function](dtype, tmp_path)
 
 
 def test_numpy_keeps_its_own_meaning_of_float():

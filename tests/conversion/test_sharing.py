@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.support.arrays import NAMES, address, at_offset, freeze, np_dtype, same
 from tests.support.processes import run_python
 
-DOORS = [lambda value, **options: tensorferry.tensor(value, **options).numpy()]
-DOORS += [lambda value, **options: np.asarray(tensorferry.convert_to_tensor(value, **options))]
-doors = pytest.mark.parametrize("door", DOORS, ids=["tensor", "convert_to_tensor"])
+FUNCTIONS = [lambda value, **options: tensorferry.tensor(value, **options).numpy()]
+FUNCTIONS += [lambda value, **options: np.asarray(tensorferry.convert_to_tensor(value, **options))]
+functions = pytest.mark.parametrize("function", FUNCTIONS, ids=["tensor", "convert_to_tensor"])
 
 
 class Owner(np.ndarray):
@@ -28,49 +28,49 @@ def owned(values) -> np.ndarray:
     return at_offset(values, 0).view(Owner)
 
 
-@doors
-def test_a_writable_array_is_copied(door):
+@functions
+def test_a_writable_array_is_copied(function):
     array = at_offset(np.arange(100), 0)
-    taken = door(array)
+    taken = function(array)
     assert address(taken) != address(array)
     array[:] = -1
     same(taken, np.arange(100))
 
 
-@doors
-def test_a_frozen_array_is_shared(door):
+@functions
+def test_a_frozen_array_is_shared(function):
     array = freeze(at_offset(np.arange(100), 0))
-    assert address(door(array)) == address(array)
+    assert address(function(array)) == address(array)
 
 
-@doors
-def test_a_read_only_view_of_a_writable_array_is_copied(door):
+@functions
+def test_a_read_only_view_of_a_writable_array_is_copied(function):
     array = at_offset(np.arange(100), 0)
     view = array[:]
     view.flags.writeable = False
-    taken = door(view)
+    taken = function(view)
     assert address(taken) != address(array)
     array[:] = -1
     same(taken, np.arange(100))
 
 
-@doors
-def test_a_read_only_view_three_views_deep_is_judged_by_its_owner(door):
+@functions
+def test_a_read_only_view_three_views_deep_is_judged_by_its_owner(function):
     array = tensorferry.empty((64,), "int64")
     array[:] = 5
     view = array[:][:].reshape(8, 8)
     view.flags.writeable = False
-    taken = door(view)
+    taken = function(view)
     array[:] = -1
     same(taken, np.full((8, 8), 5))
 
 
-@doors
-def test_a_read_only_view_of_foreign_writable_memory_is_copied(door):
+@functions
+def test_a_read_only_view_of_foreign_writable_memory_is_copied(function):
     memory = bytearray(np.arange(100).tobytes())
     view = np.frombuffer(memory, np.int64)
     view.flags.writeable = False
-    taken = door(view)
+    taken = function(view)
     memory[:8] = b"\xff" * 8
     same(taken, np.arange(100))
 
@@ -85,32 +85,32 @@ def test_a_read_only_memory_map_is_shared_and_a_writable_one_is_not(tmp_path):
     np.save(path, np.arange(1000))
     read_only = np.load(path, mmap_mode="r")
     assert address(read_only) % 64 == 0
-    for door in DOORS:
-        assert address(door(read_only)) == address(read_only)
+    for function in FUNCTIONS:
+        assert address(function(read_only)) == address(read_only)
     writable = np.load(path, mmap_mode="r+")
-    for door in DOORS:
-        assert address(door(writable)) != address(writable)
+    for function in FUNCTIONS:
+        assert address(function(writable)) != address(writable)
     private = np.load(path, mmap_mode="c")
     assert address(tensorferry.tensor(private).numpy()) != address(private)
 
 
-@doors
-def test_tensors_of_tensorferry_are_shared(door):
+@functions
+def test_tensors_of_tensorferry_are_shared(function):
     tensor = tensorferry.tensor(np.arange(100))
-    assert address(door(tensor)) == address(tensor.numpy())
-    assert address(door(tensor, copy=True)) != address(tensor.numpy())
+    assert address(function(tensor)) == address(tensor.numpy())
+    assert address(function(tensor, copy=True)) != address(tensor.numpy())
 
 
-@doors
-def test_copy_false_shares_a_writable_aligned_array(door):
+@functions
+def test_copy_false_shares_a_writable_aligned_array(function):
     array = tensorferry.empty((100,), "int64")
-    assert address(door(array, copy=False)) == address(array)
+    assert address(function(array, copy=False)) == address(array)
 
 
-@doors
-def test_copy_true_copies_shareable_memory(door):
+@functions
+def test_copy_true_copies_shareable_memory(function):
     array = freeze(at_offset(np.arange(100), 0))
-    taken = door(array, copy=True)
+    taken = function(array, copy=True)
     assert address(taken) != address(array)
     same(taken, np.arange(100))
 
@@ -152,11 +152,11 @@ def test_copy_false_raises_with_the_reason(which):
     assert "copy" in str(refused.value)
 
 
-@doors
-def test_a_shared_tensor_outlives_its_array_and_then_releases_it(door):
+@functions
+def test_a_shared_tensor_outlives_its_array_and_then_releases_it(function):
     array = owned(np.arange(1000))
     watch = weakref.ref(array)
-    taken = door(array, copy=False)
+    taken = function(array, copy=False)
     where = address(array)
     del array
     gc.collect()

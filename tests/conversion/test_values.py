@@ -120,19 +120,19 @@ EXACT = [
 ]
 
 
-@pytest.mark.parametrize("door", TYPED)
+@pytest.mark.parametrize("function", TYPED)
 @pytest.mark.parametrize(("value", "dtype"), EXACT, ids=repr)
-def test_every_value_is_exact(door, value, dtype):
-    made = TYPED[door](value, dtype)
+def test_every_value_is_exact(function, value, dtype):
+    made = TYPED[function](value, dtype)
     assert np.asarray(made).dtype == dtype
     assert np.asarray(made).reshape(-1).tolist() == leaves(value)
     assert tfy.can_convert(value, dtype)
 
 
-@pytest.mark.parametrize("door", TYPED)
-def test_every_value_is_exact_in_jax(door, jax):
+@pytest.mark.parametrize("function", TYPED)
+def test_every_value_is_exact_in_jax(function, jax):
     value = [jax.numpy.array([1, 2]), [2**40, 4]]
-    assert np.asarray(TYPED[door](value, "int64")).tolist() == [[1, 2], [2**40, 4]]
+    assert np.asarray(TYPED[function](value, "int64")).tolist() == [[1, 2], [2**40, 4]]
 
 
 def leaves(value):
@@ -160,17 +160,17 @@ MISFITS = [
 ]
 
 
-@pytest.mark.parametrize("door", [door for door in TYPED if door != "convert_into"])
+@pytest.mark.parametrize("function", [function for function in TYPED if function != "convert_into"])
 @pytest.mark.parametrize(("value", "dtype", "where"), MISFITS, ids=repr)
-def test_a_value_that_does_not_fit_is_named_with_its_index(door, value, dtype, where):
+def test_a_value_that_does_not_fit_is_named_with_its_index(function, value, dtype, where):
     with pytest.raises(OverflowError, match=rf"(?i)1 of \d values? does not fit \(first: {where};"):
-        TYPED[door](value, dtype)
+        TYPED[function](value, dtype)
     assert not tfy.can_convert(value, dtype)
 
 
-@pytest.mark.parametrize("door", ["convert_to_tensor", "tensor"])
-def test_casting_and_copy_are_obeyed(door):
-    make = getattr(tfy, door)
+@pytest.mark.parametrize("function", ["convert_to_tensor", "tensor"])
+def test_casting_and_copy_are_obeyed(function):
+    make = getattr(tfy, function)
     for value in ([300, -1.5, True], np.array([300, -1.5, True], object)):
         assert np.asarray(make(value, "uint8", casting="saturate")).tolist() == [255, 0, 1]
         with pytest.raises(
@@ -194,39 +194,49 @@ def test_a_list_of_a_million_numbers_is_exact():
 ARRAYS = {
     "PIL": [PICTURE, PICTURE],
     "ours": [tfy.tensor(np.full((2, 3), 7, np.uint8))] * 2,
-    "ours beside numbers": [tfy.tensor(np.full((2, 3), 7, np.uint8)), [[7, 7, 7], [7, 7, 7]]],
+    "tensors beside numbers": [tfy.tensor(np.full((2, 3), 7, np.uint8)), [[7, 7, 7], [7, 7, 7]]],
 }
 
 
-@pytest.mark.parametrize("door", PLAIN)
+@pytest.mark.parametrize("function", PLAIN)
 @pytest.mark.parametrize("which", ARRAYS)
-def test_lists_of_tensors_keep_their_dtype_everywhere(door, which, tmp_path):
-    made = PLAIN[door](ARRAYS[which], tmp_path)
+def test_lists_of_tensors_keep_their_dtype_everywhere(function, which, tmp_path):
+    made = PLAIN[function](ARRAYS[which], tmp_path)
     assert made.dtype == np.uint8
     assert made.tolist() == [[[7] * 3] * 2] * 2
 
 
-@pytest.mark.parametrize("door", PLAIN)
-def test_lists_of_jax_arrays(door, jax, tmp_path):
-    made = PLAIN[door]([jax.numpy.full((2, 3), 7, jax.numpy.uint8)] * 2, tmp_path)
+@pytest.mark.parametrize("function", PLAIN)
+def test_lists_of_jax_arrays(function, jax, tmp_path):
+    made = PLAIN[function]([jax.numpy.full((2, 3), 7, jax.numpy.uint8)] * 2, tmp_path)
     assert made.dtype == np.uint8
     assert made.tolist() == [[[7] * 3] * 2] * 2
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("door", PLAIN)
-def test_lists_of_torch_tensors_and_opened_arrays(door, torch, tmp_path):
-    assert PLAIN[door]([torch.tensor([1, 2], dtype=torch.int16)] * 2, tmp_path).dtype == np.int16
+@pytest.mark.parametrize("function", PLAIN)
+def test_lists_of_torch_tensors_and_opened_arrays(function, torch, tmp_path):
+    assert (
+        PLAIN[function]([torch.tensor([1, 2], dtype=torch.int16)] * 2, tmp_path).dtype == np.int16
+    )
     np.save(tmp_path / "one.npy", np.array([1, 2], np.int16))
-    assert PLAIN[door]([tfy.open(tmp_path / "one.npy")] * 2, tmp_path).tolist() == [[1, 2], [1, 2]]
+    assert PLAIN[function]([tfy.open(tmp_path / "one.npy")] * 2, tmp_path).tolist() == [
+        [1, 2],
+        [1, 2],
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "door", [door for door in PLAIN if door not in ("convert_to_tensor", "save", "save by name")]
+    "function",
+    [
+        function
+        for function in PLAIN
+        if function not in ("convert_to_tensor", "save", "save by name")
+    ],
 )
-def test_lists_of_arrays_keep_their_dtype(door, name, tmp_path):
-    made = PLAIN[door]([np.array([0, 1], np_dtype(name))] * 2, tmp_path)
+def test_lists_of_arrays_keep_their_dtype(function, name, tmp_path):
+    made = PLAIN[function]([np.array([0, 1], np_dtype(name))] * 2, tmp_path)
     assert made.dtype == np_dtype(name)
 
 
@@ -241,8 +251,8 @@ def test_lists_of_arrays_keep_their_dtype(door, name, tmp_path):
 )
 def test_numpy_scalars_of_several_dtypes_get_the_dtype_of_tensorflow(value, tmp_path):
     due = tf.convert_to_tensor(value).numpy()
-    for door in ("convert_to_tensor", "tensor", "save", "save by name", "from_tensors"):
-        made = PLAIN[door](value, tmp_path)
+    for function in ("convert_to_tensor", "tensor", "save", "save by name", "from_tensors"):
+        made = PLAIN[function](value, tmp_path)
         assert (made.dtype, made.tolist()) == (due.dtype, due.tolist())
 
 
@@ -259,37 +269,41 @@ OBJECTS = np.empty(2, object)
 OBJECTS[:] = [SET, EMPTY]
 
 
-@pytest.mark.parametrize("door", PLAIN)
+@pytest.mark.parametrize("function", PLAIN)
 @pytest.mark.parametrize("which", MASKED)
-def test_a_set_mask_is_an_error_everywhere(door, which, tmp_path):
+def test_a_set_mask_is_an_error_everywhere(function, which, tmp_path):
     with pytest.raises(TypeError, match=r"\.filled\(") as refused:
-        PLAIN[door](MASKED[which], tmp_path)
+        PLAIN[function](MASKED[which], tmp_path)
     assert refused.value.code == "masked_array"
 
 
-@pytest.mark.parametrize("door", TYPED)
+@pytest.mark.parametrize("function", TYPED)
 @pytest.mark.parametrize("which", [*MASKED, "objects"])
-def test_a_set_mask_is_an_error_with_a_dtype_too(door, which):
+def test_a_set_mask_is_an_error_with_a_dtype_too(function, which):
     with pytest.raises(TypeError, match=r"\.filled\("):
-        TYPED[door](MASKED.get(which, OBJECTS), "float32")
+        TYPED[function](MASKED.get(which, OBJECTS), "float32")
 
 
-@pytest.mark.parametrize("door", PLAIN)
+@pytest.mark.parametrize("function", PLAIN)
 @pytest.mark.parametrize(
     "value",
     [EMPTY, np.ma.array([1.0, 2.0], mask=[False, False]), [EMPTY, EMPTY]],
     ids=["none", "clear", "list"],
 )
-def test_an_empty_mask_is_fine_everywhere(door, value, tmp_path):
-    assert np.asarray(PLAIN[door](value, tmp_path)).tolist() == np.asarray(value).tolist()
+def test_an_empty_mask_is_fine_everywhere(function, value, tmp_path):
+    assert np.asarray(PLAIN[function](value, tmp_path)).tolist() == np.asarray(value).tolist()
 
 
 def test_masks_in_the_other_functions():
-    for door in (tfy.value_range, tfy.smallest_dtype, lambda value: tfy.can_convert(value, "int8")):
+    for function in (
+        tfy.value_range,
+        tfy.smallest_dtype,
+        lambda value: tfy.can_convert(value, "int8"),
+    ):
         for value in (SET, [SET], [1, np.ma.masked]):
             with pytest.raises(TypeError, match=r"\.filled\("):
-                door(value)
-        door(EMPTY)
+                function(value)
+        function(EMPTY)
     with pytest.raises(TypeError, match=r"\.filled\("):
         tfy.convert_into([1.0, 2.0], SET.copy())
     slices = tfy.Dataset.from_tensor_slices({"a": EMPTY, "b": [1, 2]})
@@ -366,12 +380,12 @@ DATASETS = {
 IN_STRUCTURES = ("None", "SparseTensorValue")
 
 
-@pytest.mark.parametrize("door", [*TOLD, *DATASETS])
+@pytest.mark.parametrize("function", [*TOLD, *DATASETS])
 @pytest.mark.parametrize("kind", [*KINDS, *STRINGS])
-def test_values_without_numbers_are_named_with_the_way_out(door, kind):
-    if (door in DATASETS or door == "from_generator") and kind in IN_STRUCTURES:
+def test_values_without_numbers_are_named_with_the_way_out(function, kind):
+    if (function in DATASETS or function == "from_generator") and kind in IN_STRUCTURES:
         pytest.skip("it is part of a structure there")
-    if kind == "objects" and door not in (
+    if kind == "objects" and function not in (
         "tensor",
         "value_range",
         "smallest_dtype",
@@ -382,10 +396,10 @@ def test_values_without_numbers_are_named_with_the_way_out(door, kind):
     ):
         pytest.skip("objects are looked at one by one there")
     make, words = (KINDS | STRINGS)[kind]
-    if (door, kind) in (("value_range", "objects"), ("smallest_dtype", "objects")):
+    if (function, kind) in (("value_range", "objects"), ("smallest_dtype", "objects")):
         return
     with pytest.raises((errors.ValueError, errors.TypeError), match=f"(?s){words}"):
-        (TOLD | DATASETS)[door](make())
+        (TOLD | DATASETS)[function](make())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -417,7 +431,7 @@ def test_kinds_of_torch(torch):
         (quantized(torch), "quantized.*dequantize"),
         (torch.zeros(2, dtype=torch.float8_e4m3fn), "torch.float32"),
     ):
-        for door in (
+        for function in (
             tfy.tensor,
             tfy.value_range,
             tfy.convert_to_tensor,
@@ -425,12 +439,12 @@ def test_kinds_of_torch(torch):
             lambda value: tfy.tensor([value]),
         ):
             with pytest.raises(errors.ValueError, match=words):
-                door(value)
+                function(value)
 
 
 def test_a_list_that_contains_itself_is_an_error():
     loop = []
     loop.append(loop)
-    for door in (tfy.tensor, tfy.convert_to_tensor, tfy.value_range, DATASETS["from_tensors"]):
+    for function in (tfy.tensor, tfy.convert_to_tensor, tfy.value_range, DATASETS["from_tensors"]):
         with pytest.raises(errors.ValueError, match="64"):
-            door(loop)
+            function(loop)

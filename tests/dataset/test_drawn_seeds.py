@@ -53,9 +53,9 @@ DRAWING = {
     "random_crop": lambda: tfy.Dataset.from_tensor_slices(IMAGES).random_crop((2, 2)),
     "flip": lambda: tfy.Dataset.from_tensor_slices(IMAGES).flip(0),
     "random": lambda: tfy.Dataset.random().take(20),
-    "random anew": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(20),
+    "random reseeded": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(20),
     "sample_from_datasets": lambda: tfy.Dataset.sample_from_datasets([rows(20), rows(40).skip(20)]),
-    "sample anew": lambda: tfy.Dataset.sample_from_datasets(
+    "sample reseeded": lambda: tfy.Dataset.sample_from_datasets(
         [rows(20), rows(40).skip(20)], rerandomize_each_iteration=True
     ),
     "flat_map": lambda: rows(5).flat_map(shuffled_three),

@@ -51,7 +51,7 @@ LAYOUTS = {
     "a packed field": packed_field,
     "has __array__": lambda: HasArray(GRID),
     "has __dlpack__": lambda: HasDlpack(GRID.copy()),
-    "a tensor of ours": lambda: tfy.tensor(GRID),
+    "a tensor": lambda: tfy.tensor(GRID),
     "a tensor of TensorFlow's": lambda: tf.constant(GRID),
     "a variable": lambda: tf.Variable(GRID),
     "a list of arrays": lambda: list(GRID),

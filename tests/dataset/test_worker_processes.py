@@ -60,7 +60,7 @@ DRAWING = {
     "sample_from_datasets": lambda: tfy.Dataset.sample_from_datasets(
         [rows().take(20), rows().skip(20)]
     ),
-    "sample anew": lambda: tfy.Dataset.sample_from_datasets(
+    "sample reseeded": lambda: tfy.Dataset.sample_from_datasets(
         [rows().take(20), rows().skip(20)], rerandomize_each_iteration=True
     ),
     "flat_map": lambda: rows().take(8).flat_map(shuffled_sixes),
@@ -75,7 +75,7 @@ DRAWING = {
 # Stages that draw values instead of an order: workers must draw the same ones.
 VALUES = {
     "random": lambda: tfy.Dataset.random().take(COUNT),
-    "random anew": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(COUNT),
+    "random reseeded": lambda: tfy.Dataset.random(rerandomize_each_iteration=True).take(COUNT),
     "crops": lambda: (
         tfy.Dataset.from_tensor_slices(np.arange(COUNT * 9).reshape(COUNT, 9))
         .random_crop(1)

@@ -200,7 +200,7 @@ def test_features_may_choose_around_text(tmp_path, caplog):
         tfy.open(tmp_path / "a.npz", features={"text": tfy.TensorSpec((), "int64")})
 
 
-DOORS = {
+FUNCTIONS = {
     "convert_to_tensor": tfy.convert_to_tensor,
     "tensor": tfy.tensor,
     "asarray": np.asarray,
@@ -214,11 +214,11 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_arrays_by_name_are_not_iterated_as_names(tmp_path, door):
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_arrays_by_name_are_not_iterated_as_names(tmp_path, function):
     np.savez(tmp_path / "m.npz", w=np.arange(3), b=np.arange(3))
     with pytest.raises((TypeError, ValueError), match=r"arrays\['w'\]"):
-        DOORS[door](tfy.open(tmp_path / "m.npz"))
+        FUNCTIONS[function](tfy.open(tmp_path / "m.npz"))
 
 
 def test_a_wrong_name_is_refused_with_the_existing_ones(tmp_path):

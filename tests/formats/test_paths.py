@@ -191,21 +191,21 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("door", OPEN)
-def test_an_open_file_object_is_refused(tmp_path, door):
+@pytest.mark.parametrize("function", OPEN)
+def test_an_open_file_object_is_refused(tmp_path, function):
     save(tmp_path, "a.npy")
     says = rf"not an open file .*Pass its path, '{re.escape(str(tmp_path / 'a.npy'))}'"
     with (tmp_path / "a.npy").open("rb") as file, pytest.raises(TypeError, match=says):
-        OPEN[door](file)
+        OPEN[function](file)
     for wrong in (io.BytesIO(b"x"), io.StringIO("x")):
         with pytest.raises(TypeError, match=r"not an open file .*Write it to a file"):
-            OPEN[door](wrong)
+            OPEN[function](wrong)
     for wrong in (None, 3, {"a.npy": 1}, [3], [None], np.arange(3)):
         with pytest.raises(errors.TypeError, match=r"a path was expected"):
-            OPEN[door](wrong)
+            OPEN[function](wrong)
 
 
-@pytest.mark.parametrize("door", OPEN)
+@pytest.mark.parametrize("function", OPEN)
 @pytest.mark.parametrize(
     ("path", "says"),
     [
@@ -216,12 +216,12 @@ def test_an_open_file_object_is_refused(tmp_path, door):
         ("~/nowhere/a.npy", "expanduser"),
     ],
 )
-def test_urls_and_the_home_folder_are_refused_by_name(door, path, says, tmp_path, monkeypatch):
+def test_urls_and_the_home_folder_are_refused_by_name(function, path, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=says):
-        OPEN[door](path)
+        OPEN[function](path)
     with pytest.raises(FileNotFoundError, match=says):
-        OPEN[door](pathlib.PurePosixPath(path) if "://" not in path else path)
+        OPEN[function](pathlib.PurePosixPath(path) if "://" not in path else path)
 
 
 COMPRESSED = {

@@ -347,7 +347,7 @@ LYING = {
 LIARS = """
 import sys, tensorferry
 
-door = getattr(tensorferry, sys.argv[1])
+convert = getattr(tensorferry, sys.argv[1])
 for name, changes in eval(sys.argv[2]).items():
 
     class Liar:
@@ -358,7 +358,7 @@ for name, changes in eval(sys.argv[2]).items():
         )
 
     try:
-        print(name, door(Liar()))
+        print(name, convert(Liar()))
     except (TypeError, ValueError, MemoryError, BufferError) as error:
         print("refused:", type(error).__name__)
 """

@@ -24,7 +24,7 @@ VALUES = {
     "int4": "tf.cast(tf.constant([1, 2]), tf.dtypes.experimental.int4)",
 }
 #: Calls on a value. Each ends in an error, or returns TensorFlow's own tensor.
-DOORS = {
+FUNCTIONS = {
     "tensor": "tfy.tensor(value)",
     "tensor of a dtype": "tfy.tensor(value, 'int32')",
     "convert_to_tensor": "tfy.convert_to_tensor(value)",
@@ -72,11 +72,11 @@ PROGRAM = """
     D = tfy.Dataset
     value = eval(sys.argv[1])
     numbers = D.range(2)
-    for name, door in [line.split("\\t") for line in sys.argv[2].splitlines()]:
+    for name, function in [line.split("\\t") for line in sys.argv[2].splitlines()]:
         for format in ("numpy", "tensorflow"):
             numbers = D.range(2).with_format(format)
             try:
-                found = eval(door)
+                found = eval(function)
             except Exception as error:
                 words = str(error)
                 assert "bug in tensorferry" not in words, (name, words)
@@ -97,20 +97,20 @@ QUICK = ("string", "variant", "resource")
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VALUES],
 )
 def test_no_exporter_ends_the_process(tf, name):
-    doors = {key: code for key, code in DOORS.items() if key != "torch"}
+    functions = {key: code for key, code in FUNCTIONS.items() if key != "torch"}
     printed = run_python(
         PROGRAM,
         VALUES[name],
-        "\n".join(f"{key}\t{code}" for key, code in doors.items()),
+        "\n".join(f"{key}\t{code}" for key, code in functions.items()),
         timeout=300,
     )
-    assert set(printed.splitlines()) == set(doors)
+    assert set(printed.splitlines()) == set(functions)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", QUICK)
 def test_no_exporter_of_pytorch_ends_the_process(tf, torch, name):
-    assert run_python(PROGRAM, VALUES[name], f"torch\t{DOORS['torch']}", timeout=300)
+    assert run_python(PROGRAM, VALUES[name], f"torch\t{FUNCTIONS['torch']}", timeout=300)
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -92,7 +92,7 @@ VALUES = {
 NAMED = ["int64", "uint64", "bool", "float64", "int8"]
 
 
-def doors(value):
+def functions(value):
     """The results of each function that keeps the dtype, as arrays."""
     slices = tfy.Dataset.from_tensor_slices(value).batch(100)
     yield tfy.tensor(value)
@@ -112,7 +112,7 @@ def test_a_column_keeps_its_dtype_and_every_value(tf, tmp_path, kind, dtype):
     value, expected = column(kind, VALUES[dtype], dtype), np.array(VALUES[dtype], dtype)
     if kind == "object" and dtype == "int8":
         expected = expected.astype(np.int64)  # Python integers
-    for found in doors(value):
+    for found in functions(value):
         same(np.asarray(found), expected)
     same(tfy.convert_to_tensor(value).numpy(), expected)
     path = os.path.join(tmp_path, "column.npy")
@@ -171,7 +171,7 @@ def frames(columns: dict):
 def test_a_table_of_one_dtype_is_two_dimensional(tf):
     expected = np.array([[BIG, 1], [2, 3]])
     for frame in frames({"id": [BIG, 2], "y": [1, 3]}):
-        for found in doors(frame):
+        for found in functions(frame):
             same(np.asarray(found), expected)
         same(tfy.convert_to_tensor(frame).numpy(), expected)
         same(tfy.tensor(frame, "float64", casting="saturate").numpy(), expected.astype(float))

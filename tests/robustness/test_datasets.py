@@ -26,7 +26,7 @@ sys.lingers = Lingers()
 
 
 @pytest.mark.parametrize(
-    ("function", "end"), [(0.05, 0.5), (1.3, 1.5)], ids=["that returns", "that goes on"]
+    ("function", "end"), [(0.05, 0.5), (1.3, 1.5)], ids=["that returns", "that continues"]
 )
 def test_an_interpreter_ends_while_threads_are_in_a_function(function, end):
     out = program(

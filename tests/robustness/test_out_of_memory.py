@@ -181,10 +181,10 @@ def test_a_list_larger_than_memory_is_a_memory_error(which):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
     to_int64 = lambda x: tfy.tensor(x, "int64")
-    doors = tfy.tensor, to_int64, tfy.smallest_dtype, tfy.Dataset.from_tensors
-    for door in doors if {which!r} != "masked" else doors[:2]:
+    functions = tfy.tensor, to_int64, tfy.smallest_dtype, tfy.Dataset.from_tensors
+    for function in functions if {which!r} != "masked" else functions[:2]:
         try:
-            door(value)
+            function(value)
             raise SystemExit("no error")
         except MemoryError:
             pass

@@ -290,7 +290,7 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
         _ops, "_registered", _ops._registered.__wrapped__
     )  # as before the first use of the ops
     dataset = tfy.Dataset.range(3)
-    doors = {
+    calls = {
         "to_tf_data": dataset.to_tf_data,
         "of a stream": tfy.Dataset.from_tensor_slices([1, 2, 1]).unique().to_tf_data,
         "traced": tf.function(
@@ -299,12 +299,12 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
         "checked_cast": lambda: checked_cast(tf.constant([1]), tf.uint8),
         "register_ops": register_ops,
     }
-    for name, door in doors.items():
+    for name, call in calls.items():
         with pytest.raises(
             errors.Error,
             match=rf"ops work with TensorFlow 2\.16 to 2\.21 on Linux; this is {version}",
         ) as refused:
-            door()
+            call()
         assert (
             name == "traced" or refused.value.code == "unsupported_tensorflow"
         )  # AutoGraph rebuilds the error from its message
