@@ -50,6 +50,11 @@ class Plan:
 
     @property
     def indexed(self) -> bool:
+        if self.name == "unbatch" and self.inputs[0].name == "shuffle":
+            # A partial batch may be anywhere: rows have no index unless it is dropped.
+            _, drop = self.inputs[0].inputs[0].given
+            if not drop:
+                return False
         return self.name not in STREAMED and all(each.indexed for each in self.inputs)
 
 
@@ -78,6 +83,8 @@ def _batch(plan: Plan, epoch: int) -> list[Any]:
 
 
 def _repeat(plan: Plan, epoch: int) -> list[Any]:
+    if plan.given[0] == 1:  # one repetition is the input itself, in its own epoch
+        return plan.inputs[0].rows(epoch)
     return [row for turn in range(plan.given[0]) for row in plan.inputs[0].rows(child(epoch, turn))]
 
 
