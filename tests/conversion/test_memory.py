@@ -247,24 +247,21 @@ def test_repeated_conversion_does_not_grow():
                 int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
             )
 
+        def convert():
+            tensorferry.tensor(source, "int32")
+            tensorferry.tensor(source)
+            tensorferry.empty(3_000_000)
+            try:
+                tensorferry.tensor(source * 2**40, "int32")
+            except OverflowError:
+                pass
+
         source = np.ones(2_000_000, np.int64)
-        for round in range(20):
-            tensorferry.tensor(source, "int32")
-            tensorferry.tensor(source)
-            tensorferry.empty(3_000_000)
-            try:
-                tensorferry.tensor(source * 2**40, "int32")
-            except OverflowError:
-                pass
+        for _ in range(20):
+            convert()
         base = resident()
-        for round in range(50):
-            tensorferry.tensor(source, "int32")
-            tensorferry.tensor(source)
-            tensorferry.empty(3_000_000)
-            try:
-                tensorferry.tensor(source * 2**40, "int32")
-            except OverflowError:
-                pass
+        for _ in range(50):
+            convert()
         print(resident() - base)
         """
     )

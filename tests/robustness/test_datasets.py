@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 
-from tests.support.processes import PROGRAM, program
+from tests.support.processes import COUNTING, PROGRAM, program
 
 # An interpreter that ends slowly, while other threads return to it.
 ENDS_SLOWLY = """
@@ -298,11 +298,7 @@ def test_workers_of_a_data_loader_share_a_dataset(torch, tmp_path, context):
 
 
 def test_native_plans_release_the_gil():
-    """With a huge switch interval, the other thread counts only while the main thread has released
-    the GIL by itself.
-    """
-    program(
-        """
+    made = """
 rows = (
     tfy.Dataset.from_tensor_slices(np.ones((1000, 10_000)))
     .with_format("numpy")
@@ -318,25 +314,16 @@ plans = {
     "stream": distinct,
 }
 iterators = {name: iter(plan) for name, plan in plans.items()}
-count, stop, started = 0, False, threading.Event()
-
-def count_up():
-    global count
-    started.set()
-    while not stop:
-        count += 1
-        time.sleep(0)  # releases the GIL
-
-sys.setswitchinterval(1000)
-thread = threading.Thread(target=count_up)
-thread.start()
-started.wait()
+"""
+    program(
+        made
+        + COUNTING
+        + """
 counted = {}
 for name, iterator in iterators.items():
     before = count
-    for _ in range(
-        10**5
-    ):  # on a busy machine an element may be there before the other thread is awake
+    # On a busy machine an element may be ready before the other thread is awake.
+    for _ in range(10**5):
         next(iterator)
         if count > before:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pytest
 import tensorferry
 
 from tests.support.arrays import same
-from tests.support.processes import run_python
+from tests.support.processes import COUNTING, run_python
 
 
 def test_many_threads_convert_and_drop():
@@ -47,29 +48,18 @@ def test_many_threads_share_one_array_and_the_last_one_releases_it(tf):
 
 
 def test_another_thread_runs_during_a_big_conversion():
-    """With a huge switch interval, the other thread counts only while the main thread has released
-    the GIL by itself.
-    """
-    run_python(
-        """
-        import sys, threading, time, numpy as np, tensorferry
-        source = np.ones(20_000_000, np.int64)
-        out = np.zeros(source.size, np.int32)
-        count, stop, started = 0, False, threading.Event()
-        def count_up():
-            global count
-            started.set()
-            while not stop:
-                count += 1
-                time.sleep(0)  # releases the GIL
-        sys.setswitchinterval(1000)
-        thread = threading.Thread(target=count_up)
-        thread.start()
-        started.wait()
+    made = """
+import numpy as np, tensorferry
+
+source = np.ones(20_000_000, np.int64)
+out = np.zeros(source.size, np.int32)
+"""
+    measured = """
         def counted_during(work):
             before = count
             work()
             return count - before
+
         assert counted_during(lambda: sum(range(1_000_000))) == 0  # work that holds the GIL
         results = {
             "convert_into": counted_during(lambda: tensorferry.convert_into(source, out)),
@@ -83,7 +73,7 @@ def test_another_thread_runs_during_a_big_conversion():
         thread.join()
         assert all(results.values()), results
         """
-    )
+    run_python(made + COUNTING + textwrap.dedent(measured))
 
 
 def test_tensors_dropped_by_tensorflows_threads(tf):

@@ -61,6 +61,26 @@ LIMITED = """
         resource.setrlimit(which, (used + more, used + more if most is None else most))
 """
 
+# A thread that counts up. With a huge switch interval it counts only while the main thread has
+# released the GIL by itself.
+COUNTING = """
+import sys, threading, time
+
+count, stop, started = 0, False, threading.Event()
+
+def count_up():
+    global count
+    started.set()
+    while not stop:
+        count += 1
+        time.sleep(0)  # releases the GIL
+
+sys.setswitchinterval(1000)
+thread = threading.Thread(target=count_up)
+thread.start()
+started.wait()
+"""
+
 
 def run_python(
     code: str, *arguments: str, timeout: float = 120, environment: Mapping[str, str] | None = None
