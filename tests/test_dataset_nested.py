@@ -12,7 +12,7 @@ import tensorferry as tfy
 from conftest import run_python
 from dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 from tensorferry import errors
-from tensorferry._tracing import StandIn
+from tensorferry.dataset._functions.tracing import StandIn
 
 GRID = np.arange(12, dtype=np.int32).reshape(4, 3)
 PAIRS = {"x": np.arange(6.0).reshape(3, 2), "y": np.arange(3, dtype=np.uint8)}

@@ -131,7 +131,7 @@ def test_a_method_of_tf_data_that_is_missing_names_what_there_is(method: str, wa
 
 
 def test_every_method_of_tf_data_is_there_or_says_what_to_write() -> None:
-    from tensorferry._dataset_base import _WAYS
+    from tensorferry.dataset._base import _WAYS
 
     theirs = {name for name in dir(tf.data.Dataset) if not name.startswith("_")}
     assert theirs - set(dir(tfy.Dataset)) <= set(_WAYS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 
 from tensorferry import errors
-from tensorferry._dataset_base import Options
+from tensorferry._files.opened import Arrays, open, open_raw, save
 from tensorferry._internal import (
     Array,
     Tensor,
@@ -27,9 +27,9 @@ from tensorferry._internal import (
     value_range,
 )
 from tensorferry._memory import aligned_memory
-from tensorferry._opened import Arrays, open, open_raw, save
-from tensorferry._spec import DatasetSpec, TensorSpec
+from tensorferry._nest.specs import DatasetSpec, TensorSpec
 from tensorferry.dataset import Dataset
+from tensorferry.dataset._base import Options
 from tensorferry.errors import Error
 
 __all__ = [

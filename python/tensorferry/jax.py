@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorferry import _frameworks, _internal, errors
+from tensorferry import _internal, errors
+from tensorferry._frameworks import installed
 from tensorferry._internal import Tensor
 from tensorferry._typing import Casting
 
@@ -12,7 +13,7 @@ try:
     import jax
     import jax.dlpack
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "jax", "tensorferry.jax") from None
+    raise installed.missing(error, "jax", "tensorferry.jax") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 

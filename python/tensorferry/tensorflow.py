@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _foreign, _frameworks, _internal, _kinds, errors
+from tensorferry import _internal, errors
+from tensorferry._convert import foreign, kinds
+from tensorferry._frameworks import installed
+from tensorferry._frameworks.ops import checked_cast, register_ops
 from tensorferry._internal import Tensor
-from tensorferry._ops import checked_cast, register_ops
 
 try:
     import tensorflow as tf
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "tensorflow", "tensorferry.tensorflow") from None
+    raise installed.missing(error, "tensorflow", "tensorferry.tensorflow") from None
 
 __all__ = ["checked_cast", "from_tensor", "register_ops"]
 
@@ -97,7 +99,7 @@ def _foreign_numbers(value: Any, dtype: Any, options: dict[str, Any]) -> tf.Tens
     """What a table holds, or an array in another library's file; None of anything else."""
     target = None if dtype is None else tf.as_dtype(dtype)
     try:
-        read = _foreign.read(value, target and target.name, options["casting"], options["copy"])
+        read = foreign.read(value, target and target.name, options["casting"], options["copy"])
     except errors.ValueError as error:
         texts = (
             _texts(value)
@@ -212,7 +214,7 @@ def _foreign_array(array: np.ndarray[Any, Any], dtype: Any, options: dict[str, A
     those no tensor has."""
     if array.dtype.kind in "OSUT":
         if _is_ours(dtype):
-            raise _kinds.error(array)
+            raise kinds.error(array)
         return _theirs(array, dtype, options)
     target = None if dtype is None else tf.as_dtype(dtype)
     if (
@@ -230,7 +232,7 @@ def _foreign_array(array: np.ndarray[Any, Any], dtype: Any, options: dict[str, A
     try:
         known = tf.as_dtype(array.dtype)
     except TypeError:
-        raise _kinds.error(array) from None
+        raise kinds.error(array) from None
     if target is None or target == known:
         return _theirs(array, None, options)
     # float8 and int4 values are all exactly representable in float32, whence the check knows the

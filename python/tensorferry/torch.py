@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorferry import _frameworks, _internal
+from tensorferry import _internal
+from tensorferry._frameworks import installed
 from tensorferry._internal import Tensor
 from tensorferry._typing import Casting
 
@@ -12,7 +13,7 @@ try:
     import torch
     import torch.utils.dlpack
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "torch", "tensorferry.torch") from None
+    raise installed.missing(error, "torch", "tensorferry.torch") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 

@@ -246,7 +246,9 @@ impl PyArray {
     /// Pickled as its files' names: whoever unpickles it opens them again.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        slf.py().import("tensorferry._opened")?.call_method1("reduce", (slf, &slf.get().recipe))
+        slf.py()
+            .import("tensorferry._files.opened")?
+            .call_method1("reduce", (slf, &slf.get().recipe))
     }
 }
 

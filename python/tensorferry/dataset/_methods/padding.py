@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tensorferry import _arguments, _internal, _spec, _structure, errors
-from tensorferry._structure import Structure
+from tensorferry import _arguments, _internal, errors
+from tensorferry._convert import reading
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import Structure
 
 #: The Python numbers that stand for a value of each kind of dtype.
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -20,7 +22,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def shapes(
-    structure: Structure, spec: list[_spec.Part], given: Any, stage: str
+    structure: Structure, spec: list[specs.Part], given: Any, stage: str
 ) -> list[list[int | None]]:
     """The dimensions to which each component is padded; None for that of the longest of a batch."""
     if any(isinstance(part, list) for part in spec):
@@ -30,12 +32,12 @@ def shapes(
         )
     if given is not None:
         what = f"{stage}: padded_shapes"
-        places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
+        places = [f"{what}: component {name}" for name in structures.names(structure)] or [what]
         return [
             _dimensions(shape, place)
             for shape, place in zip(_up_to(structure, given, what), places, strict=True)
         ]
-    for name, (_, dims) in zip(_structure.names(structure) or ["0"], spec, strict=True):
+    for name, (_, dims) in zip(structures.names(structure) or ["0"], spec, strict=True):
         if dims is None:
             raise errors.make(
                 "argument",
@@ -44,11 +46,11 @@ def shapes(
     return [list(dims) for _, dims in spec]
 
 
-def values(structure: Structure, spec: list[_spec.Part], given: Any, stage: str) -> list[Any]:
+def values(structure: Structure, spec: list[specs.Part], given: Any, stage: str) -> list[Any]:
     """What each component is padded with; None for 0. One number is meant for all."""
     what = f"{stage}: padding_values"
-    flat = _up_to(structure, given, what) if _structure.is_container(given) else [given] * len(spec)
-    places = [f"{what}: component {name}" for name in _structure.names(structure)] or [what]
+    flat = _up_to(structure, given, what) if structures.is_container(given) else [given] * len(spec)
+    places = [f"{what}: component {name}" for name in structures.names(structure)] or [what]
     each = zip(flat, spec, places, strict=True)
     return [
         None if value is None else _value(value, name, place) for value, (name, _), place in each
@@ -60,11 +62,11 @@ def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
     part is meant for all that is in it."""
     if structure is None:
         return []
-    if not _structure.is_container(structure):
+    if not structures.is_container(structure):
         return [given]
     if given is None:
-        return [None] * len(_structure.flatten(structure))
-    due = _structure.describe(structure)
+        return [None] * len(structures.flatten(structure))
+    due = structures.describe(structure)
     same = (
         isinstance(given, Mapping)
         if isinstance(structure, Mapping)
@@ -77,7 +79,7 @@ def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
         )
     if isinstance(structure, Mapping) and set(given) != set(structure):
         raise errors.make("argument", f"{what} has the keys {list(given)}; the elements are {due}")
-    outer, inner = _structure.parts(structure), _structure.parts(given)
+    outer, inner = structures.parts(structure), structures.parts(given)
     if len(outer) != len(inner):
         raise errors.make(
             "argument",
@@ -118,7 +120,7 @@ def _value(value: Any, dtype: str, what: str) -> Any:
                 "dtype_mismatch", f"{what}: {value!r} is no value of a component of dtype {dtype}"
             )
         return _internal.tensor(value, dtype)
-    array = _arguments.source(value, what)[0]
+    array = reading.source(value, what)[0]
     name, rank = _internal.describe(array)
     if rank != 0:
         raise errors.make(

@@ -7,7 +7,7 @@ import functools
 from types import FunctionType, MethodType, NoneType
 from typing import Any
 
-from tensorferry._dataset_base import Base
+from tensorferry.dataset._base import Base
 
 #: What is compared by value. Everything else is the same only if it is the same object.
 _VALUES = (bool, int, float, complex, str, bytes, NoneType)

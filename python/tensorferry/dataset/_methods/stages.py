@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _seeds, _spec, _structure, errors
-from tensorferry._dataset_base import INFINITE, UNKNOWN, Base, recorded
-from tensorferry._structure import LEAF, Nested
+from tensorferry import _arguments, errors
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Nested
+from tensorferry.dataset import _seeds
+from tensorferry.dataset._base import INFINITE, UNKNOWN, Base, recorded
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -238,7 +240,7 @@ class Stages(Base):
         plan = self._plan.window(
             length, apart, step, _arguments.flag(drop_remainder, "window", "drop_remainder")
         )
-        return self._with(plan, _structure.map_structure(Nested, self._structure))
+        return self._with(plan, structures.map_structure(Nested, self._structure))
 
     def to_tf_data(self) -> Any:
         """A real ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op: no
@@ -246,9 +248,9 @@ class Stages(Base):
 
         Each pass over it is the next epoch. The arrays live as long as TensorFlow can read them.
         """
-        from tensorferry import _tf_data
+        from tensorferry._frameworks import tf_data
 
-        return _tf_data.to_tf_data(self)  # type: ignore[arg-type]
+        return tf_data.to_tf_data(self)  # type: ignore[arg-type]
 
 
 def check(dataset: Any, stage: str, name: str) -> Base:
@@ -265,16 +267,16 @@ def same_elements(datasets: Sequence[Base], stage: str) -> None:
     """Refuses datasets whose elements differ in structure or dtype."""
     first = datasets[0]
     for other in datasets[1:]:
-        if not _structure.equal(first._structure, other._structure) or _dtypes(
+        if not structures.equal(first._structure, other._structure) or _dtypes(
             first._plan.spec
         ) != _dtypes(other._plan.spec):
             raise errors.make(
                 "dtype_mismatch",
                 f"{stage}: the datasets need elements of one structure and the same dtypes; they are "
-                f"{_spec.element_spec(first._structure, first._plan.spec, False)} and "
-                f"{_spec.element_spec(other._structure, other._plan.spec, False)}. Cast or map one of them.",
+                f"{specs.element_spec(first._structure, first._plan.spec, False)} and "
+                f"{specs.element_spec(other._structure, other._plan.spec, False)}. Cast or map one of them.",
             )
 
 
-def _dtypes(spec: list[_spec.Part]) -> list[Any]:
+def _dtypes(spec: list[specs.Part]) -> list[Any]:
     return [_dtypes(part) if isinstance(part, list) else part[0] for part in spec]

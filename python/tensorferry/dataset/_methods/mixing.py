@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _arguments, _internal, _seeds, errors
-from tensorferry._dataset_base import Base, recorded
-from tensorferry._dataset_stages import check, same_elements
-from tensorferry._structure import LEAF
+from tensorferry import _arguments, _internal, errors
+from tensorferry._nest.structures import LEAF
+from tensorferry.dataset import _seeds
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods.stages import check, same_elements
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from tensorferry import errors
-from tensorferry._opened import Arrays
+from tensorferry._files.opened import Arrays
 
 #: A structure: a leaf (:data:`LEAF` or :class:`Nested`), None, or a container of structures.
 Structure: TypeAlias = Any

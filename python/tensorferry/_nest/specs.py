@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tensorferry import _arguments, _internal, errors
-from tensorferry._structure import (
+from tensorferry._nest.structures import (
     LEAF,
     Nested,
     Structure,

@@ -8,13 +8,15 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _frameworks, _internal, _ops, _spec, _structure, errors
-from tensorferry._structure import Nested
+from tensorferry import _internal, errors
+from tensorferry._frameworks import installed, ops
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import Nested
 
 try:
     import tensorflow as tf
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "tensorflow", "to_tf_data()") from None
+    raise installed.missing(error, "tensorflow", "to_tf_data()") from None
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -29,13 +31,13 @@ class _Source:
         self.plan = dataset._plan
         self.options = dataset._options
         self.structure = dataset._structure
-        if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self.structure)):
+        if any(isinstance(leaf, Nested) for leaf in structures.flatten(self.structure)):
             raise errors.make(
                 "argument",
                 "to_tf_data: elements hold datasets, not tensors. Flatten them first: "
                 "flat_map(lambda window: window.batch(n)).",
             )
-        self.spec = _spec.element_spec(self.structure, self.plan.spec, tensorflow=True)
+        self.spec = specs.element_spec(self.structure, self.plan.spec, tensorflow=True)
         self.leaves = [
             tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name)) for name, dims in self.plan.spec
         ]
@@ -61,21 +63,21 @@ class _Source:
     def call(self, op: str, inputs: dict[str, Any]) -> Any:
         """The components of an element, nested, with their static shapes."""
         types = [spec.dtype.as_datatype_enum for spec in self.leaves]
-        parts = _ops.apply(op, inputs, {"T": types}, len(types))
+        parts = ops.apply(op, inputs, {"T": types}, len(types))
         for part, spec in zip(parts, self.leaves, strict=True):
             part.set_shape(spec.shape)
-        return _structure.pack(self.structure, iter(parts))
+        return structures.pack(self.structure, iter(parts))
 
     def word(self, op: str, inputs: dict[str, Any], shape: list[int | None]) -> tf.Tensor:
         """What an op says that has one output."""
-        (word,) = _ops.apply(op, inputs, {}, 1)
+        (word,) = ops.apply(op, inputs, {}, 1)
         word.set_shape(shape)
         return word
 
 
 def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
     """See :meth:`tensorferry.Dataset.to_tf_data`."""
-    _ops.register_ops()  # refused here rather than in what tf.data traces
+    ops.register_ops()  # refused here rather than in what tf.data traces
     source = _Source(dataset)
     if source.plan.is_indexed:
         return _indexed(source)

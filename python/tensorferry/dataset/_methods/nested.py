@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import (
-    _arguments,
-    _buckets,
-    _functions,
-    _identity,
-    _internal,
-    _seeds,
-    _spec,
-    errors,
-)
-from tensorferry._dataset_base import Base, packer, recorded
-from tensorferry._structure import LEAF, Nested
+from tensorferry import _arguments, _internal, errors
+from tensorferry._nest import specs
+from tensorferry._nest.structures import LEAF, Nested
+from tensorferry.dataset import _seeds
+from tensorferry.dataset._base import Base, packer, recorded
+from tensorferry.dataset._functions import calls, identity
+from tensorferry.dataset._methods.buckets import STAGE, Buckets
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -62,11 +57,11 @@ class DatasetFunctions(Base):
         >>> [batch.tolist() for batch in tfy.Dataset.range(4).window(3, shift=1).flat_map(lambda w: w.batch(3)).as_numpy_iterator()]
         [[0, 1, 2], [1, 2, 3], [2, 3], [3]]
         """
-        _functions.check_callable(map_func, "flat_map", "map_func")
-        structure, spec = _functions.datasets_of(self, map_func, output_signature, "flat_map")
-        made = _functions.plan_maker(map_func, structure, "flat_map")
+        calls.check_callable(map_func, "flat_map", "map_func")
+        structure, spec = calls.datasets_of(self, map_func, output_signature, "flat_map")
+        made = calls.plan_maker(map_func, structure, "flat_map")
         plan = _internal.flat_map(
-            self._plan, _identity.known_as(map_func), made, self._packed(), spec
+            self._plan, identity.known_as(map_func), made, self._packed(), spec
         )
         return self._with(_seeds.seeded(plan), structure)
 
@@ -106,7 +101,7 @@ class DatasetFunctions(Base):
         >>> [int(x) for x in threes]
         [1, 1, 2, 2, 1, 2, 3, 3, 3]
         """
-        _functions.check_callable(map_func, "interleave", "map_func")
+        calls.check_callable(map_func, "interleave", "map_func")
         turn = (
             1
             if block_length is None
@@ -120,10 +115,10 @@ class DatasetFunctions(Base):
         if cycle == _arguments.AUTOTUNE:
             cycle = CYCLE_LENGTH
         cycle = _arguments.positive(cycle, "interleave", "cycle_length")
-        structure, spec = _functions.datasets_of(self, map_func, output_signature, "interleave")
+        structure, spec = calls.datasets_of(self, map_func, output_signature, "interleave")
         made, called = (
-            _functions.plan_maker(map_func, structure, "interleave"),
-            _identity.known_as(map_func),
+            calls.plan_maker(map_func, structure, "interleave"),
+            identity.known_as(map_func),
         )
         plan = _internal.interleave(self._plan, called, made, self._packed(), spec, (cycle, turn))
         return self._with(_seeds.seeded(plan), structure)
@@ -164,25 +159,25 @@ class DatasetFunctions(Base):
         [[0, 2], [1, 3], [4], [5]]
         """
         stage = "group_by_window"
-        _functions.check_callable(key_func, stage, "key_func")
-        _functions.check_callable(reduce_func, stage, "reduce_func")
+        calls.check_callable(key_func, stage, "key_func")
+        calls.check_callable(reduce_func, stage, "reduce_func")
         if (window_size is None) == (window_size_func is None):
             raise errors.make("argument", f"{stage}: pass either window_size= or window_size_func=")
         if window_size_func is None:
             size = _arguments.positive(window_size, stage, "window_size")
             sizes: tuple[tuple[str, int], Callable[[Any], Any]] = ((str(size), 0), lambda key: size)
         else:
-            _functions.check_callable(window_size_func, stage, "window_size_func")
-            sizes = (_identity.known_as(window_size_func), window_size_func)
+            calls.check_callable(window_size_func, stage, "window_size_func")
+            sizes = (identity.known_as(window_size_func), window_size_func)
         if output_signature is None:
-            structure, spec = _functions.groups_of(self, key_func, reduce_func, stage)
+            structure, spec = calls.groups_of(self, key_func, reduce_func, stage)
         else:
-            structure, spec = _spec.parse(output_signature, f"{stage}: output_signature")
+            structure, spec = specs.parse(output_signature, f"{stage}: output_signature")
         reduce = (
-            _identity.known_as(reduce_func),
-            _functions.plan_maker(reduce_func, structure, stage),
+            identity.known_as(reduce_func),
+            calls.plan_maker(reduce_func, structure, stage),
         )
-        key = (_identity.known_as(key_func), key_func)
+        key = (identity.known_as(key_func), key_func)
         packers = (
             self._packed(),
             packer(LEAF, self._format),
@@ -228,13 +223,11 @@ class DatasetFunctions(Base):
         [[1, 0], [2, 2]]
         [[4, 4, 4, 4], [3, 3, 3, 0]]
         """
-        _functions.check_callable(element_length_func, _buckets.STAGE, "element_length_func")
-        drop = _arguments.flag(drop_remainder, _buckets.STAGE, "drop_remainder")
-        to_boundary = _arguments.flag(
-            pad_to_bucket_boundary, _buckets.STAGE, "pad_to_bucket_boundary"
-        )
-        buckets = _buckets.Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, drop)
-        if _arguments.flag(no_padding, _buckets.STAGE, "no_padding"):
+        calls.check_callable(element_length_func, STAGE, "element_length_func")
+        drop = _arguments.flag(drop_remainder, STAGE, "drop_remainder")
+        to_boundary = _arguments.flag(pad_to_bucket_boundary, STAGE, "pad_to_bucket_boundary")
+        buckets = Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, drop)
+        if _arguments.flag(no_padding, STAGE, "no_padding"):
             spec = self._plan.batch(1, False).spec
         else:
             spec = buckets.pad(

@@ -7,13 +7,14 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from tensorferry import _frameworks, _internal, errors
+from tensorferry import _internal, errors
+from tensorferry._frameworks import installed
 from tensorferry._typing import Casting
 
 try:
     import tensorflow as tf
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "tensorflow", "a TensorFlow op") from None
+    raise installed.missing(error, "tensorflow", "a TensorFlow op") from None
 
 __all__ = ["apply", "checked_cast", "register_ops"]
 

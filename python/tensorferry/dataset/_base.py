@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
-from tensorferry import _arguments, _frameworks, _internal, _spec, _structure, errors
-from tensorferry._structure import LEAF, Nested, Structure
+from tensorferry import _arguments, _internal, errors
+from tensorferry._frameworks import installed
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Nested, Structure
 
 if TYPE_CHECKING:
-    from tensorferry._progress import Progress
     from tensorferry.dataset import Dataset
+    from tensorferry.dataset._progress import Progress
 
 _P = ParamSpec("_P")
 Format: TypeAlias = Literal["tensorflow", "torch", "jax", "numpy", "tensorferry"]
@@ -201,7 +203,7 @@ class Base(metaclass=_Kind):
 
     def _called(self, plan: _internal.Plan) -> _internal.Plan:
         """A plan of this structure, whose errors call the components what the structure does."""
-        names = _structure.names(self._structure)
+        names = structures.names(self._structure)
         return plan.named(names) if names else plan
 
     def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
@@ -282,14 +284,14 @@ class Base(metaclass=_Kind):
         """The structure of the elements, with a ``tf.TensorSpec`` for each tensor in the format
         "tensorflow", else a :class:`tensorferry.TensorSpec`. Dtypes are those of what is handed
         out: JAX has no 64-bit ones while ``jax_enable_x64`` is off."""
-        return _spec.element_spec(self._structure, self._shown(), self._format == "tensorflow")
+        return specs.element_spec(self._structure, self._shown(), self._format == "tensorflow")
 
-    def _shown(self) -> list[_spec.Part]:
+    def _shown(self) -> list[specs.Part]:
         """The components as the format hands them out."""
-        return _spec.in_jax(self._plan.spec) if self._format == "jax" else self._plan.spec
+        return specs.in_jax(self._plan.spec) if self._format == "jax" else self._plan.spec
 
     def __repr__(self) -> str:
-        spec = _spec.element_spec(self._structure, self._shown(), tensorflow=False)
+        spec = specs.element_spec(self._structure, self._shown(), tensorflow=False)
         return f"<tensorferry.Dataset element_spec={spec!r} plan={self._plan}>"
 
     def __str__(self) -> str:
@@ -319,9 +321,9 @@ class Base(metaclass=_Kind):
         return self.__copy__()  # a plan never changes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from tensorferry import _pickle
+        from tensorferry.dataset import _pickling
 
-        return _pickle.reduce_dataset(self._recipe, self._plan.progress())
+        return _pickling.reduce_dataset(self._recipe, self._plan.progress())
 
     def with_format(self, format: Format) -> Dataset:
         """The same dataset, handing out elements as tensors of another framework.
@@ -340,7 +342,7 @@ class Base(metaclass=_Kind):
                 f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"',
             )
         if format in ("torch", "jax"):
-            _frameworks.need(format, f'with_format("{format}")')
+            installed.need(format, f'with_format("{format}")')
         made = self._of(self._plan.copy(), self._structure, format, self._options, self._family)
         made._recipe = ("with_format", (self, format), {})
         return made
@@ -352,8 +354,8 @@ class Base(metaclass=_Kind):
         >>> list(tfy.Dataset.from_tensor_slices([[1, 2], [3, 4]]).as_numpy_iterator())
         [array([1, 2], dtype=int32), array([3, 4], dtype=int32)]
         """
-        packer = _internal.Packer(_structure.skeleton(self._structure), "numpy", _no_datasets)
-        if any(isinstance(leaf, Nested) for leaf in _structure.flatten(self._structure)):
+        packer = _internal.Packer(structures.skeleton(self._structure), "numpy", _no_datasets)
+        if any(isinstance(leaf, Nested) for leaf in structures.flatten(self._structure)):
             _no_datasets(0, self._plan)
         return self._iterate(packer)
 
@@ -382,7 +384,7 @@ class Base(metaclass=_Kind):
         >>> progress.bar.n
         3
         """
-        from tensorferry._progress import Progress
+        from tensorferry.dataset._progress import Progress
 
         return Progress(self, desc, tqdm)
 
@@ -437,16 +439,16 @@ def _no_datasets(at: int, plan: _internal.Plan) -> Any:
 
 def tensors_only(structure: Structure) -> Structure:
     """The structure with tensors in the place of nested datasets."""
-    return _structure.map_structure(lambda leaf: LEAF, structure)
+    return structures.map_structure(lambda leaf: LEAF, structure)
 
 
 def packer(structure: Structure, format: Format, options: Options = DEFAULT) -> _internal.Packer:
     """What nests elements of this structure, nested datasets as datasets of the same format."""
-    leaves = _structure.flatten(structure)
+    leaves = structures.flatten(structure)
 
     def nest(at: int, plan: _internal.Plan) -> Dataset:
         from tensorferry.dataset import Dataset
 
         return Dataset._of(plan, leaves[at].structure, format, options)
 
-    return _internal.Packer(_structure.skeleton(structure), format, nest)
+    return _internal.Packer(structures.skeleton(structure), format, nest)

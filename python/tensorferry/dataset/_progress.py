@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from tensorferry._dataset_base import Base
+    from tensorferry.dataset._base import Base
 
 #: Seconds from one line of a log to the next, and to the first.
 LINES = 30.0

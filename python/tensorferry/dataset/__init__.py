@@ -7,27 +7,21 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from tensorferry import (
-    _arguments,
-    _functions,
-    _identity,
-    _internal,
-    _opened,
-    _seeds,
-    _spec,
-    _structure,
-    _tracing,
-    errors,
-)
-from tensorferry._dataset_augment import Augment
-from tensorferry._dataset_base import recorded
-from tensorferry._dataset_batches import Batches
-from tensorferry._dataset_files import Files
-from tensorferry._dataset_functions import Functions
-from tensorferry._dataset_mixing import Mixing
-from tensorferry._dataset_nested import DatasetFunctions
-from tensorferry._dataset_stages import Stages, check
-from tensorferry._structure import LEAF
+from tensorferry import _arguments, _internal, errors
+from tensorferry._convert import reading
+from tensorferry._files import opened
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF
+from tensorferry.dataset import _seeds
+from tensorferry.dataset._base import recorded
+from tensorferry.dataset._functions import calls, identity, tracing
+from tensorferry.dataset._methods.augment import Augment
+from tensorferry.dataset._methods.batches import Batches
+from tensorferry.dataset._methods.files import Files
+from tensorferry.dataset._methods.functions import Functions
+from tensorferry.dataset._methods.mixing import Mixing
+from tensorferry.dataset._methods.nested import DatasetFunctions
+from tensorferry.dataset._methods.stages import Stages, check
 
 __all__ = ["Dataset"]
 
@@ -70,14 +64,14 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_tensor_slices(([1, 2], [3.0, 4.0])).with_format("numpy"))
         [(np.int32(1), np.float32(3.0)), (np.int32(2), np.float32(4.0))]
         """
-        tensors = _opened.opened(tensors)
-        leaves, structure = _structure.flatten(tensors), _structure.structure_of(tensors)
-        plan = _tracing.placeholder(leaves, True, "from_tensor_slices")
+        tensors = opened.opened(tensors)
+        leaves, structure = structures.flatten(tensors), structures.structure_of(tensors)
+        plan = tracing.placeholder(leaves, True, "from_tensor_slices")
         if plan is None:
-            names = _structure.names(structure)
+            names = structures.names(structure)
             with _arguments.named("from_tensor_slices"):
                 plan = _internal.from_tensor_slices(
-                    _arguments.sources(leaves, names, "from_tensor_slices"), names
+                    reading.sources(leaves, names, "from_tensor_slices"), names
                 )
         return Dataset._of(plan, structure, "tensorflow")
 
@@ -90,16 +84,14 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_tensors([1, 2]).as_numpy_iterator())
         [array([1, 2], dtype=int32)]
         """
-        tensors = _opened.opened(tensors, rows=False)
-        leaves, structure = _structure.flatten(tensors), _structure.structure_of(tensors)
-        plan = _tracing.placeholder(leaves, False, "from_tensors")
+        tensors = opened.opened(tensors, rows=False)
+        leaves, structure = structures.flatten(tensors), structures.structure_of(tensors)
+        plan = tracing.placeholder(leaves, False, "from_tensors")
         if plan is None:
-            names = _structure.names(structure)
+            names = structures.names(structure)
             with _arguments.named("from_tensors"):
-                plan = _internal.from_tensors(
-                    _arguments.sources(leaves, names, "from_tensors"), names
-                )
-        _spec.check_some(plan.spec, "from_tensors")
+                plan = _internal.from_tensors(reading.sources(leaves, names, "from_tensors"), names)
+        specs.check_some(plan.spec, "from_tensors")
         return Dataset._of(plan, structure, "tensorflow")
 
     @staticmethod
@@ -140,7 +132,7 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> tfy.Dataset.token_windows(text, 5, stride=1).shuffle(seed=1).batch(4).with_format("numpy").element_spec
         (TensorSpec(shape=(None, 5), dtype=int64), TensorSpec(shape=(None, 5), dtype=int64))
         """
-        source = _arguments.source(tokens, "token_windows")
+        source = reading.source(tokens, "token_windows")
         size = _arguments.positive(length, "token_windows", "length")
         step = None if stride is None else _arguments.positive(stride, "token_windows", "stride")
         ahead = _arguments.at_least(shift, 0, "token_windows", "shift")
@@ -217,14 +209,14 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
                 "zip: elements have no structure that a list could stand for. Pass the datasets "
                 "one by one, zip(a, b), or in a tuple.",
             )
-        places = _structure.names(_structure.structure_of(nested)) or ["0"]
+        places = structures.names(structures.structure_of(nested)) or ["0"]
         leaves = [
             check(leaf, "zip", f"argument {at}")
-            for at, leaf in zip(places, _structure.flatten(nested), strict=False)
+            for at, leaf in zip(places, structures.flatten(nested), strict=False)
         ]
         if not leaves:
             raise errors.make("argument", "zip: no datasets were given")
-        structure = _structure.map_structure(operator.attrgetter("_structure"), nested)
+        structure = structures.map_structure(operator.attrgetter("_structure"), nested)
         return leaves[0]._with(_internal.zip([leaf._plan for leaf in leaves]), structure)
 
     @staticmethod
@@ -256,20 +248,20 @@ class Dataset(Stages, Batches, Functions, DatasetFunctions, Mixing, Augment, Fil
         >>> list(tfy.Dataset.from_generator(squares, output_signature=tfy.TensorSpec((), "uint8")).as_numpy_iterator())
         [np.uint8(0), np.uint8(1), np.uint8(4)]
         """
-        _functions.check_callable(generator, "from_generator", "generator")
+        calls.check_callable(generator, "from_generator", "generator")
         if (output_signature is None) == (output_types is None):
             raise errors.make(
                 "wrong_type", "from_generator: pass output_signature=, or else output_types="
             )
         if output_signature is None:
-            structure, spec = _spec.from_types(output_types, output_shapes)
+            structure, spec = specs.from_types(output_types, output_shapes)
         else:
-            structure, spec = _spec.parse(output_signature, "from_generator: output_signature")
-        _spec.check_some(spec, "from_generator")
-        flat = _functions.generator(generator, tuple(args or ()), (structure, spec))
+            structure, spec = specs.parse(output_signature, "from_generator: output_signature")
+        specs.check_some(spec, "from_generator")
+        flat = calls.generator(generator, tuple(args or ()), (structure, spec))
         return Dataset._of(
             _internal.from_generator(
-                _identity.known_as(generator), flat, spec, _structure.names(structure)
+                identity.known_as(generator), flat, spec, structures.names(structure)
             ),
             structure,
             "tensorflow",

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _arguments, _internal, _remembered, _spec, _structure, _tracing, errors
-from tensorferry._dataset_base import Base, packer
-from tensorferry._structure import LEAF, Nested, Structure
-from tensorferry._tracing import Result
+from tensorferry import _arguments, _internal, errors
+from tensorferry._convert import reading
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Nested, Structure
+from tensorferry.dataset._base import Base, packer
+from tensorferry.dataset._functions import remembered, tracing
+from tensorferry.dataset._functions.tracing import Result
 
 
 def check_callable(function: Any, stage: str, name: str) -> None:
@@ -40,8 +43,8 @@ def flattener(
     can read. The first ``state`` of them have to be of the dtype that the specification says.
     Tuples where a tensor is due are stacked into one if it ``stacks``."""
     structure, spec = result
-    leaves = _structure.flatten(structure)
-    names = _structure.names(structure)
+    leaves = structures.flatten(structure)
+    names = structures.names(structure)
     stages = [f"{stage}: component {name}" for name in names] or [stage]
     what = f"{stage}: what the function returned"
 
@@ -56,7 +59,7 @@ def flattener(
         )
 
     def nested(returned: Any) -> list[Any]:
-        values = _structure.flatten_as(structure, returned, what, stacks)
+        values = structures.flatten_as(structure, returned, what, stacks)
         for value, (name, _), where in zip(
             values[:state], spec[:state], stages[:state], strict=True
         ):
@@ -84,7 +87,7 @@ def plan_maker(
 ) -> Callable[..., _internal.Plan]:
     """A function that returns the plan of the dataset, of elements of this structure, that
     ``function`` returns."""
-    return _remembered.inside(lambda *args: dataset_plan(function(*args), structure, stage))
+    return remembered.inside(lambda *args: dataset_plan(function(*args), structure, stage))
 
 
 def generator(
@@ -124,17 +127,17 @@ def _value(value: Any, stage: str, exact: bool = True) -> Any:
     if isinstance(value, list) and not exact:
         with _arguments.named(f"{stage}: a list in what the function returned"):
             return _internal.stacked(value, True)
-    return _arguments.source(value, stage, exact)[0]
+    return reading.source(value, stage, exact)[0]
 
 
 def dataset_plan(value: Any, structure: Structure, stage: str) -> _internal.Plan:
     """The plan of a dataset that a function returned, of elements of this structure."""
     dataset = returned_dataset(value, stage)
-    if not _structure.equal(dataset._structure, structure):
+    if not structures.equal(dataset._structure, structure):
         raise errors.make(
             "element_mismatch",
-            f"{stage}: the function returned a dataset of elements {_structure.describe(dataset._structure)} where the dataset's "
-            f"element_spec says {_structure.describe(structure)}. Let it return datasets of one structure.",
+            f"{stage}: the function returned a dataset of elements {structures.describe(dataset._structure)} where the dataset's "
+            f"element_spec says {structures.describe(structure)}. Let it return datasets of one structure.",
         )
     return dataset._plan
 
@@ -159,17 +162,17 @@ def returned_dataset(value: Any, stage: str) -> Base:
 
 def signature(value: Any, stage: str) -> Result:
     """Structure and components of a function's result, lengths unknown: as one result tells it."""
-    spec: list[_spec.Part] = []
+    spec: list[specs.Part] = []
 
     def leaf(value: Any) -> Any:
         if isinstance(value, Base):
-            spec.append(_spec.ranks(value._plan.spec))
+            spec.append(specs.ranks(value._plan.spec))
             return Nested(value._structure)
         name, rank = _internal.describe(_value(value, stage, exact=False))
         spec.append((name, (None,) * rank))
         return LEAF
 
-    return _structure.map_structure(leaf, value), spec
+    return structures.map_structure(leaf, value), spec
 
 
 def inferred(
@@ -178,11 +181,11 @@ def inferred(
     """What ``function`` returns: as ``output_signature`` says, else as TensorFlow finds by tracing
     it, else as it returns for the first element."""
     if output_signature is not None:
-        return _spec.parse(output_signature, f"{stage}: output_signature")
-    result = _tracing.result(dataset, function)
+        return specs.parse(output_signature, f"{stage}: output_signature")
+    result = tracing.result(dataset, function)
     if result is None:
         result = signature(outermost(first_result(dataset, function, stage)), stage)
-    _spec.check_some(result[1], stage)
+    specs.check_some(result[1], stage)
     return result
 
 
@@ -192,22 +195,22 @@ def datasets_of(
     """What the elements of the datasets that ``function`` returns are, found out in the same
     order."""
     if output_signature is not None:
-        return _spec.parse(output_signature, f"{stage}: output_signature")
-    traced = _tracing.returned(dataset, function)
+        return specs.parse(output_signature, f"{stage}: output_signature")
+    traced = tracing.returned(dataset, function)
     if traced is not None:
         made = returned_dataset(traced, stage)
         return made._structure, made._plan.spec
     made = returned_dataset(first_result(dataset, function, stage), stage)
-    return made._structure, _spec.ranks(made._plan.spec)
+    return made._structure, specs.ranks(made._plan.spec)
 
 
 def groups_of(
     dataset: Base, key_func: Callable[..., Any], reduce_func: Callable[..., Any], stage: str
 ) -> Result:
     """What the elements of the datasets that ``reduce_func`` returns for a key and a group are."""
-    spec: list[_spec.Part] = [("int64", ()), dataset._plan.spec]
+    spec: list[specs.Part] = [("int64", ()), dataset._plan.spec]
     both = dataset._with(_internal.placeholder(spec), (LEAF, Nested(dataset._structure)))
-    traced = _tracing.returned(both, reduce_func)
+    traced = tracing.returned(both, reduce_func)
     if traced is not None:
         made = returned_dataset(traced, stage)
         return made._structure, made._plan.spec
@@ -218,7 +221,7 @@ def groups_of(
     made = returned_dataset(
         reduce_func(packer(LEAF, dataset._format).pack([np.asarray(key, np.int64)]), group), stage
     )
-    return made._structure, _spec.ranks(made._plan.spec)
+    return made._structure, specs.ranks(made._plan.spec)
 
 
 def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any:
@@ -237,7 +240,7 @@ def first_result(dataset: Base, function: Callable[..., Any], stage: str) -> Any
         ) from error
 
 
-def _zeros(spec: list[_spec.Part]) -> list[Any]:
+def _zeros(spec: list[specs.Part]) -> list[Any]:
     """Flat components of an element of zeros; a length that is not known is 1, a dataset is
     empty."""
     flat: list[Any] = []
@@ -257,10 +260,10 @@ def _zeros(spec: list[_spec.Part]) -> list[Any]:
 def check_predicate(dataset: Base, function: Callable[..., Any], stage: str) -> None:
     """Refuses a function that is no predicate, if tracing it tells."""
     check_callable(function, stage, "predicate")
-    traced = _tracing.result(dataset, function)
+    traced = tracing.result(dataset, function)
     if traced is None or (traced[0] is LEAF and traced[1][0] in (("bool", None), ("bool", ()))):
         return
-    returned = _spec.element_spec(*traced, tensorflow=False)
+    returned = specs.element_spec(*traced, tensorflow=False)
     raise errors.make(
         "argument",
         f"{stage}: the predicate has to return one bool, not {returned}. Compare, and reduce with all() or any().",
@@ -274,13 +277,13 @@ class State:
     def __init__(self, initial: Any, format: str, stage: str) -> None:
         self.structure, described = signature(initial, stage)
         #: What errors call each part.
-        self.names = _structure.names(self.structure)
-        _spec.check_some(described, stage)
-        self.flat = [_value(leaf, stage, exact=False) for leaf in _structure.flatten(initial)]
+        self.names = structures.names(self.structure)
+        specs.check_some(described, stage)
+        self.flat = [_value(leaf, stage, exact=False) for leaf in structures.flatten(initial)]
         self.spec = [
             (name, None) for name, _ in described
         ]  # the dtypes stay what they are, the shapes need not
-        self.packer = _internal.Packer(_structure.skeleton(self.structure), format, _no_datasets)
+        self.packer = _internal.Packer(structures.skeleton(self.structure), format, _no_datasets)
         # : How many components of the next state have to come in the dtype of the first, and are
         # not converted to it.
         self.fixed = len(self.spec) if format == "tensorflow" else 0
@@ -302,8 +305,8 @@ def scanned(
 ) -> Result:
     """What the elements of ``scan`` are."""
     if output_signature is not None:
-        return _spec.parse(output_signature, "scan: output_signature")
-    traced = _tracing.scanned(dataset, state.known(), function)
+        return specs.parse(output_signature, "scan: output_signature")
+    traced = tracing.scanned(dataset, state.known(), function)
     if traced is not None:
         _check_dtypes(traced[1], state)
         return _scanned(traced, state)
@@ -323,19 +326,19 @@ def _scanned(result: Result, state: State) -> Result:
     if not isinstance(structure, tuple) or len(structure) != 2:
         raise errors.make(
             "wrong_type",
-            f"scan: the function has to return the next state and an element, not {_structure.describe(structure)}",
+            f"scan: the function has to return the next state and an element, not {structures.describe(structure)}",
         )
-    if not _structure.equal(structure[0], state.structure):
+    if not structures.equal(structure[0], state.structure):
         raise errors.make(
             "wrong_type",
-            f"scan: the next state has to be structured as the initial one, {_structure.describe(state.structure)}, not as "
-            f"{_structure.describe(structure[0])}",
+            f"scan: the next state has to be structured as the initial one, {structures.describe(state.structure)}, not as "
+            f"{structures.describe(structure[0])}",
         )
-    _spec.check_some(spec[len(state.spec) :], "scan")
+    specs.check_some(spec[len(state.spec) :], "scan")
     return structure[1], spec[len(state.spec) :]
 
 
-def _check_dtypes(spec: list[_spec.Part], state: State) -> None:
+def _check_dtypes(spec: list[specs.Part], state: State) -> None:
     names = state.names or [""]
     for (before, _), (after, _), name in zip(
         state.spec, spec[: len(state.spec)], names, strict=True

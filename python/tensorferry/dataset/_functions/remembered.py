@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 
-from tensorferry import _structure
-from tensorferry._dataset_base import Base
+from tensorferry._nest import structures
+from tensorferry.dataset._base import Base
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -46,7 +46,7 @@ def once(what: str, dataset: Base, function: Callable[..., Any], find: Callable[
     parts = _parts(function)
     key = (what, dataset._format, repr(dataset._plan.spec), *map(id, parts))
     before = known.get(key)
-    if before is not None and _structure.equal(before[1], dataset._structure):
+    if before is not None and structures.equal(before[1], dataset._structure):
         return before[2]  # type: ignore[no-any-return]
     found = find()
     if len(known) >= _LIMIT:

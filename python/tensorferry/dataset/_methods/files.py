@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _internal, _opened, _spec, _stored, _structure, errors
-from tensorferry._dataset_base import Base, recorded
+from tensorferry import _internal, errors
+from tensorferry._files import opened
+from tensorferry._nest import specs, structures
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods import saved_structure
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -50,7 +53,7 @@ class Files(Base):
         """
         from tensorferry.dataset import Dataset
 
-        return Dataset.from_tensor_slices(_opened.open(paths, format, mode, features=features))
+        return Dataset.from_tensor_slices(opened.open(paths, format, mode, features=features))
 
     @staticmethod
     @recorded
@@ -108,7 +111,7 @@ class Files(Base):
         )
         _internal.check_eager("save")
         options = self._options
-        structure = _stored.dumps(self._structure)
+        structure = saved_structure.dumps(self._structure)
         _internal.save_dataset(
             self._plan, path, structure, options.threads, options.memory_limit, options.read_ahead
         )
@@ -145,7 +148,7 @@ class Files(Base):
                 "wait for",
             )
         plan, text = _internal.load_dataset(path)
-        structure = _stored.loads(text, len(plan.spec), path)
+        structure = saved_structure.loads(text, len(plan.spec), path)
         if element_spec is not None:
             _check(structure, plan.spec, element_spec, path)
         from tensorferry.dataset import Dataset
@@ -166,21 +169,21 @@ def _none(value: Any, stage: str, name: str, why: str) -> None:
         raise errors.make("argument", f"{stage}: {name} has to be None: {why}")
 
 
-def _check(structure: Any, spec: list[_spec.Part], element_spec: Any, path: Any) -> None:
+def _check(structure: Any, spec: list[specs.Part], element_spec: Any, path: Any) -> None:
     """Refuses elements that are not as the user says."""
-    asked, parts = _spec.parse(element_spec, "load: element_spec")
-    if _structure.equal(structure, asked) and all(
+    asked, parts = specs.parse(element_spec, "load: element_spec")
+    if structures.equal(structure, asked) and all(
         _is(one, other) for one, other in zip(spec, parts, strict=True)
     ):
         return
-    found = _spec.element_spec(structure, spec, tensorflow=False)
+    found = specs.element_spec(structure, spec, tensorflow=False)
     raise errors.make(
         "element_mismatch",
         f"load: the elements of {path} are {found}, not as element_spec says, {element_spec}",
     )
 
 
-def _is(part: _spec.Part, asked: _spec.Part) -> bool:
+def _is(part: specs.Part, asked: specs.Part) -> bool:
     """Whether a component is of a dtype, and of a shape that says no less."""
     if not isinstance(asked, tuple) or part[0] != asked[0]:
         return False

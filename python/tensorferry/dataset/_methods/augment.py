@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _internal, _seeds
-from tensorferry._dataset_base import recorded
-from tensorferry._dataset_native import Native
+from tensorferry import _arguments, _internal
+from tensorferry._convert import reading
+from tensorferry.dataset import _seeds
+from tensorferry.dataset._base import recorded
+from tensorferry.dataset._methods.native import Native
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -94,5 +96,5 @@ class Augment(Native):
                [ 3,  4, -1]], dtype=int32)]
         """
         lens = _arguments.lengths(shape, 0, "pad_to", "shape")
-        number, _ = _arguments.source(value, "pad_to", exact=True)
+        number, _ = reading.source(value, "pad_to", exact=True)
         return self._with(_internal.pad_to(self._plan, lens, number, self._which(which, "pad_to")))

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorferry import _array_likes, _internal, _tables, errors
+from tensorferry import _internal, errors
+from tensorferry._convert import array_likes, tables
 from tensorferry._typing import Casting
 
 
@@ -16,15 +17,15 @@ def read(
 ) -> Any:
     """The numbers of a table or of an array that is read when it is asked for, in memory; None of
     anything else."""
-    if _tables.is_table(value):
-        return _tables.read(value, dtype, casting, copy)
-    if _array_likes.is_array_like(value):
+    if tables.is_table(value):
+        return tables.read(value, dtype, casting, copy)
+    if array_likes.is_array_like(value):
         if copy is False:
             raise errors.make(
                 "not_shareable",
-                f"cannot share without a copy: a {_array_likes.kind(value)} is read into memory. Allow a copy with copy=None.",
+                f"cannot share without a copy: a {array_likes.kind(value)} is read into memory. Allow a copy with copy=None.",
             )
-        return _array_likes.whole(value)
+        return array_likes.whole(value)
     return None
 
 
@@ -34,11 +35,11 @@ def source(value: Any) -> tuple[Any, bool] | None:
 
     Rows of an array-like are read when they are asked for.
     """
-    if _tables.is_table(value):
-        made = _tables.read(value)
+    if tables.is_table(value):
+        made = tables.read(value)
         return made, isinstance(made, _internal.Tensor)
-    if _array_likes.is_array_like(value):
-        return _array_likes.opened(value), True
+    if array_likes.is_array_like(value):
+        return array_likes.opened(value), True
     return None
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _functions, _identity, _internal, _structure
-from tensorferry._dataset_base import Base, recorded
+from tensorferry import _internal
+from tensorferry._nest import structures
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._functions import calls, identity
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -45,16 +47,16 @@ class Functions(Base):
         >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
         [0, 10, 20, 30]
         """
-        _functions.check_callable(map_func, "map", "map_func")
-        result = _functions.inferred(self, map_func, output_signature, "map")
-        flat = _functions.flattener(map_func, result, "map")
+        calls.check_callable(map_func, "map", "map_func")
+        result = calls.inferred(self, map_func, output_signature, "map")
+        flat = calls.flattener(map_func, result, "map")
         plan = _internal.map(
             self._plan,
-            _identity.known_as(map_func),
+            identity.known_as(map_func),
             flat,
             self._packed(),
             result[1],
-            _structure.names(result[0]),
+            structures.names(result[0]),
         )
         return self._with(plan, result[0])
 
@@ -70,9 +72,9 @@ class Functions(Base):
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
         [1, 3, 5]
         """
-        _functions.check_predicate(self, predicate, "filter")
+        calls.check_predicate(self, predicate, "filter")
         return self._with(
-            _internal.filter(self._plan, _identity.known_as(predicate), predicate, self._packed())
+            _internal.filter(self._plan, identity.known_as(predicate), predicate, self._packed())
         )
 
     @recorded
@@ -83,10 +85,10 @@ class Functions(Base):
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").take_while(lambda x: x < 3)]
         [0, 1, 2]
         """
-        _functions.check_predicate(self, predicate, "take_while")
+        calls.check_predicate(self, predicate, "take_while")
         return self._with(
             _internal.take_while(
-                self._plan, _identity.known_as(predicate), predicate, self._packed()
+                self._plan, identity.known_as(predicate), predicate, self._packed()
             )
         )
 
@@ -112,16 +114,16 @@ class Functions(Base):
         >>> [int(x) for x in sums]
         [0, 1, 3, 6, 10]
         """
-        _functions.check_callable(scan_func, "scan", "scan_func")
-        state = _functions.State(initial_state, self._format, "scan")
-        result = _functions.scanned(self, state, scan_func, output_signature)
+        calls.check_callable(scan_func, "scan", "scan_func")
+        state = calls.State(initial_state, self._format, "scan")
+        result = calls.scanned(self, state, scan_func, output_signature)
         structure = (state.structure, result[0])
-        flat = _functions.flattener(
+        flat = calls.flattener(
             scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed
         )
         packers = (state.packer, self._packed())
-        called = _identity.known_as(scan_func)
-        names = state.names, _structure.names(result[0])
+        called = identity.known_as(scan_func)
+        names = state.names, structures.names(result[0])
         return self._with(
             _internal.scan(
                 self._plan, state.flat, called, flat, packers, (state.spec, result[1]), names
@@ -143,14 +145,14 @@ class Functions(Base):
         >>> int(tfy.Dataset.range(5).with_format("numpy").reduce(np.int64(0), lambda state, x: state + x))
         10
         """
-        _functions.check_callable(reduce_func, "reduce", "reduce_func")
+        calls.check_callable(reduce_func, "reduce", "reduce_func")
         _internal.check_eager("reduce")
-        state = _functions.State(initial_state, self._format, "reduce")
-        flat = _functions.flattener(
+        state = calls.State(initial_state, self._format, "reduce")
+        flat = calls.flattener(
             reduce_func, (state.structure, state.spec), "reduce", state=state.fixed
         )
         packers = (state.packer, self._packed())
-        called = _identity.known_as(reduce_func)
+        called = identity.known_as(reduce_func)
         return _internal.fold(
             self._plan, state.flat, called, flat, packers, state.spec, state.names
         )

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from tensorferry import _internal, _remembered, _spec, _structure, errors
-from tensorferry._dataset_base import Base
-from tensorferry._structure import LEAF, Nested, Structure
+from tensorferry import _internal, errors
+from tensorferry._convert import reading
+from tensorferry._nest import specs, structures
+from tensorferry._nest.structures import LEAF, Nested, Structure
+from tensorferry.dataset._base import Base
+from tensorferry.dataset._functions import remembered
 
 # : Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of
 # elements.
@@ -24,7 +27,7 @@ class StandIn:
 
     __slots__ = ("part",)
 
-    def __init__(self, part: _spec.Part) -> None:
+    def __init__(self, part: specs.Part) -> None:
         self.part = part
 
     def _unknown(self, *args: Any) -> NoReturn:
@@ -36,7 +39,7 @@ class StandIn:
 
 
 #: What is known of a function's result: its structure and components.
-Result = tuple[Structure, list[_spec.Part]]
+Result = tuple[Structure, list[specs.Part]]
 #: What makes a function's arguments of an element, and of the tensors before it.
 Arguments = Callable[..., tuple[Any, ...]]
 
@@ -47,7 +50,7 @@ def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
 
     Of a function of datasets only datasets are known so: a loop over one is over nothing here.
     """
-    return _remembered.once(
+    return remembered.once(
         "result", dataset, function, lambda: _result(dataset, [], _unpacked, function)
     )
 
@@ -59,27 +62,27 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
 
     def arguments(*args: Any) -> tuple[Any, ...]:
         *tensors, element = args
-        return _structure.pack(structure, iter(tensors)), element
+        return structures.pack(structure, iter(tensors)), element
 
     while True:
         found = _result(dataset, spec, arguments, function)
         if found is None or len(found[1]) < len(spec):
             return found
-        wider = _spec.relaxed(spec, found[1][: len(spec)])
+        wider = specs.relaxed(spec, found[1][: len(spec)])
         if wider == spec:
             return found
         spec = wider
 
 
 def _result(
-    dataset: Base, first: list[_spec.Part], arguments: Arguments, function: Callable[..., Any]
+    dataset: Base, first: list[specs.Part], arguments: Arguments, function: Callable[..., Any]
 ) -> Result | None:
     """What a function returns for the arguments made of tensors of the specifications ``first`` and
     an element."""
-    datasets = any(isinstance(leaf, Nested) for leaf in _structure.flatten(dataset._structure))
+    datasets = any(isinstance(leaf, Nested) for leaf in structures.flatten(dataset._structure))
     if not datasets and not _traces(dataset):
         return None
-    spec: list[_spec.Part] = []
+    spec: list[specs.Part] = []
 
     def leaf(value: Any) -> Any:
         if isinstance(value, Base):
@@ -87,12 +90,12 @@ def _result(
             return Nested(value._structure)
         if datasets:
             raise TypeError("not a dataset")
-        spec.append((_internal.dtype_name(value.dtype), _spec.shape_of(value.shape)))
+        spec.append((_internal.dtype_name(value.dtype), specs.shape_of(value.shape)))
         return LEAF
 
     try:
         value = _called(dataset, first, arguments, function, rewrite=True)
-        return _structure.map_structure(leaf, value), spec
+        return structures.map_structure(leaf, value), spec
     # whatever a function of the user's does when it meets stand-ins; run on values it may well work
     except Exception:
         return None
@@ -107,12 +110,12 @@ def returned(dataset: Base, function: Callable[..., Any]) -> Any:
         except Exception:  # as above
             return None
 
-    return _remembered.once("returned", dataset, function, find)
+    return remembered.once("returned", dataset, function, find)
 
 
 def _called(
     dataset: Base,
-    first: list[_spec.Part],
+    first: list[specs.Part],
     arguments: Arguments,
     function: Callable[..., Any],
     rewrite: bool = False,
@@ -121,7 +124,7 @@ def _called(
     :class:`StandIn`, and datasets that cannot be iterated. A list is a tuple if it is outermost,
     and else stacked. With ``rewrite``, a function that TensorFlow cannot trace for Python's if and
     while is rewritten, as tf.data does it, which takes long."""
-    leaves = zip(_structure.flatten(dataset._structure), dataset._plan.spec, strict=True)
+    leaves = zip(structures.flatten(dataset._structure), dataset._plan.spec, strict=True)
     tensors = [*first, *(part for leaf, part in leaves if leaf is LEAF)]
 
     def call(function: Callable[..., Any], *values: Any) -> Any:
@@ -150,7 +153,7 @@ def _traces(dataset: Base) -> bool:
     return dataset._format == "tensorflow" and "tensorflow" in sys.modules
 
 
-def _traced(function: Callable[..., Any], spec: list[_spec.Part]) -> Any:
+def _traced(function: Callable[..., Any], spec: list[specs.Part]) -> Any:
     """What the function returns for symbolic tensors; numbers and lists as tensors."""
     import tensorflow as tf
 
@@ -159,7 +162,7 @@ def _traced(function: Callable[..., Any], spec: list[_spec.Part]) -> Any:
     def graph(*tensors: Any) -> None:
         value = function(*tensors)
         found.append(
-            _structure.map_structure(
+            structures.map_structure(
                 lambda leaf: leaf if _is_dataset(leaf) else tf.convert_to_tensor(leaf), value
             )
         )
@@ -195,14 +198,13 @@ def _is_symbol(value: Any) -> bool:
     )
 
 
-def _part(leaf: Any, stage: str) -> _spec.Part:
+def _part(leaf: Any, stage: str) -> specs.Part:
     if isinstance(leaf, StandIn):
         return leaf.part
     if _is_symbol(leaf):
-        return _internal.dtype_name(leaf.dtype), _spec.shape_of(leaf.shape)
-    from tensorferry import _arguments
+        return _internal.dtype_name(leaf.dtype), specs.shape_of(leaf.shape)
 
-    return _internal.from_tensors([_arguments.source(leaf, stage)], []).spec[0]
+    return _internal.from_tensors([reading.source(leaf, stage)], []).spec[0]
 
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
@@ -218,7 +220,7 @@ def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
             else dataset._with(_internal.placeholder(part), leaf.structure)
         )
 
-    return _structure.map_structure(leaf, dataset._structure)
+    return structures.map_structure(leaf, dataset._structure)
 
 
 def _unpacked(element: Any) -> tuple[Any, ...]:

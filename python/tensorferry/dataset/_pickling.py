@@ -1,46 +1,20 @@
-"""How tensors and datasets are pickled.
-
-A tensor as dtype, shape and elements, which protocol 5 can carry out of band; a dataset as the
-method calls that made it.
-"""
+"""How a dataset is pickled: as the method calls that made it."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from tensorferry import _array_likes, _internal, errors
-from tensorferry._structure import flatten, map_structure
+from tensorferry import errors
+from tensorferry._convert import array_likes
+from tensorferry._nest.structures import flatten, map_structure
 
-if TYPE_CHECKING:
-    from tensorferry import Tensor
-    from tensorferry._dataset_base import Recipe
-
-
-def reduce(tensor: Tensor, protocol: int) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
-    """The recipe that ``Tensor.__reduce_ex__`` returns."""
-    array = np.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
-    raw = array.reshape(-1).view(np.uint8)
-    data = pickle.PickleBuffer(raw.data) if protocol >= 5 else raw.tobytes()
-    dtype = tensor.dtype.name if tensor.dtype.isbuiltin == 2 else tensor.dtype.str
-    return rebuild, (data, dtype, tensor.shape)
-
-
-def rebuild(data: Any, dtype: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor that :func:`reduce` described."""
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        array = np.frombuffer(data, dtype=ml_dtypes.bfloat16)
-    else:
-        array = np.frombuffer(data, dtype=dtype)
-    return _internal.tensor(array.reshape(shape))
-
-
+#: A method's name and arguments, a dataset's own first.
+Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 # : The epoch of the next pass, the one that ``set_epoch`` said, and the seed that the last stage
 # drew.
 Progress = tuple[int, int | None, int | None]
@@ -61,7 +35,7 @@ def reduce_dataset(
                 f"{name}: a lambda cannot be pickled. Define the function with def at the top of a module.",
             )
     for leaf in _structure_leaves((*args, *kwargs.values())):
-        if _array_likes.is_array_like(leaf):
+        if array_likes.is_array_like(leaf):
             _check_picklable(name, leaf)
     return rebuild_dataset, (name, _by_file(args), _by_file(kwargs), progress)
 
@@ -77,7 +51,7 @@ def _check_picklable(name: str, array: Any) -> None:
     except Exception as error:
         raise errors.make(
             "not_picklable",
-            f"{name}: a {_array_likes.kind(array)} cannot be pickled ({error}). Open the file where the dataset is unpickled, and make it "
+            f"{name}: a {array_likes.kind(array)} cannot be pickled ({error}). Open the file where the dataset is unpickled, and make it "
             "there.",
         ) from error
 

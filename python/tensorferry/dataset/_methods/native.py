@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorferry import _arguments, _internal, _structure, errors
-from tensorferry._dataset_base import Base, recorded
+from tensorferry import _arguments, _internal, errors
+from tensorferry._convert import reading
+from tensorferry._nest import structures
 from tensorferry._typing import Casting
+from tensorferry.dataset._base import Base, recorded
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -27,8 +29,8 @@ class Native(Base):
         def spread(structure: Any, given: Any) -> None:
             if structure is None:
                 return
-            if given is None or not _structure.is_container(structure):
-                flat.extend([given] * len(_structure.flatten(structure)))
+            if given is None or not structures.is_container(structure):
+                flat.extend([given] * len(structures.flatten(structure)))
                 return
             if type(given) is not type(structure) and not (
                 isinstance(given, dict) and isinstance(structure, dict)
@@ -38,7 +40,7 @@ class Native(Base):
                 if set(given) - set(structure):
                     raise self._differs(given, stage, name)
                 given = {key: given.get(key) for key in structure}
-            inner, outer = _structure.parts(given), _structure.parts(structure)
+            inner, outer = structures.parts(given), structures.parts(structure)
             if len(inner) != len(outer):
                 raise self._differs(given, stage, name)
             for part, value in zip(outer, inner, strict=True):
@@ -48,7 +50,7 @@ class Native(Base):
         return flat
 
     def _differs(self, given: Any, stage: str, name: str) -> errors.Error:
-        structure = _structure.describe(self._structure)
+        structure = structures.describe(self._structure)
         return errors.make(
             "argument", f"{stage}: {name}={given!r} does not nest like the elements, {structure}"
         )
@@ -79,10 +81,10 @@ class Native(Base):
         >>> images.cast({"image": "float32"}).with_format("numpy").element_spec
         {'image': TensorSpec(shape=(3,), dtype=float32), 'label': TensorSpec(shape=(), dtype=int64)}
         """
-        count = len(_structure.flatten(self._structure))
+        count = len(structures.flatten(self._structure))
         dtypes = (
             self._parts(dtype, "cast", "dtype")
-            if _structure.is_container(dtype)
+            if structures.is_container(dtype)
             else [dtype] * count
         )
         return self._with(_internal.cast(self._plan, dtypes or [], casting))
@@ -119,5 +121,5 @@ class Native(Base):
         >>> list(tfy.Dataset.from_tensor_slices([2, 0]).lookup(np.array([10, 20, 30])).as_numpy_iterator())
         [np.int64(30), np.int64(10)]
         """
-        rows, _ = _arguments.source(table, "lookup")
+        rows, _ = reading.source(table, "lookup")
         return self._with(_internal.lookup(self._plan, rows, self._which(which, "lookup")))

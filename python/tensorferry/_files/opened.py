@@ -183,7 +183,7 @@ def _absolute(paths: list[Path]) -> list[str]:
 
 def _features(features: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[str, Any]]:
     """Names, and what ``_internal`` knows a specification as."""
-    from tensorferry import _spec
+    from tensorferry._nest import specs
 
     if features is None:
         return []
@@ -198,7 +198,7 @@ def _features(features: Mapping[str, Any] | Iterable[str] | None) -> list[tuple[
     odd = next((name for name, _ in given if not isinstance(name, str)), None)
     if odd is not None:
         raise errors.make("wrong_type", f"open: features=: names are strings, not {odd!r:.80}")
-    parse = _spec.parse
+    parse = specs.parse
     return [
         (name, None if spec is None else parse(spec, f"open: feature {name!r}")[1][0])
         for name, spec in given

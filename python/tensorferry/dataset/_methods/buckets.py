@@ -7,8 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-from tensorferry import _arguments, _identity, _internal, _padding, _spec, errors
-from tensorferry._structure import Structure
+from tensorferry import _arguments, _internal, errors
+from tensorferry._nest import specs
+from tensorferry._nest.structures import Structure
+from tensorferry.dataset._functions import identity
+from tensorferry.dataset._methods import padding
 
 STAGE = "bucket_by_sequence_length"
 _T = TypeVar("_T")
@@ -48,11 +51,11 @@ class Buckets:
         shapes: Any,
         values: Any,
         to_boundary: bool,
-    ) -> list[_spec.Part]:
+    ) -> list[specs.Part]:
         """Has batches padded, and says what they are."""
         spec = plan.spec
-        common = _padding.shapes(structure, spec, shapes, STAGE)
-        self.values = _padding.values(structure, spec, values, STAGE)
+        common = padding.shapes(structure, spec, shapes, STAGE)
+        self.values = padding.values(structure, spec, values, STAGE)
         self.to_boundary = to_boundary
         self._check(plan, common)
         for boundary in [*self.boundaries, None]:
@@ -117,10 +120,10 @@ class Buckets:
         are."""
         padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
         batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
-        name, identity = _identity.known_as(self.length)
+        name, number = identity.known_as(self.length)
         key = f"{STAGE}({name}, {self.boundaries})"
         return (
-            ((key, identity), self.key),
+            ((key, number), self.key),
             ((batch, 0), self.batch),
             ((str(self.sizes), 0), self.size),
         )

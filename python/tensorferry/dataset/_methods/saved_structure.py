@@ -13,8 +13,9 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from tensorferry import _structure, errors
-from tensorferry._structure import LEAF, Structure
+from tensorferry import errors
+from tensorferry._nest import structures
+from tensorferry._nest.structures import LEAF, Structure
 
 _TENSOR = "tensor"
 _DICTS: dict[str, Any] = {"dict": dict, "OrderedDict": collections.OrderedDict}
@@ -32,10 +33,10 @@ def dumps(structure: Structure) -> str:
 def _described(structure: Structure) -> Any:
     if structure is None:
         return None
-    if not _structure.is_container(structure):
+    if not structures.is_container(structure):
         return _TENSOR
     kind = type(structure)
-    inner = [_described(part) for part in _structure.parts(structure)]
+    inner = [_described(part) for part in structures.parts(structure)]
     if kind is tuple:
         return {"tuple": inner}
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
@@ -72,7 +73,7 @@ def loads(text: str | None, components: int, path: Any) -> Structure:
         structure = _made(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, f"it describes no structure of elements: {error}") from None
-    found = len(_structure.flatten(structure))
+    found = len(structures.flatten(structure))
     if found != components:
         raise _damaged(path, f"the structure holds {found} tensors, the dataset {components}")
     return structure

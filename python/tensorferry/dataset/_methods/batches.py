@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorferry import _arguments, _padding, errors
-from tensorferry._dataset_base import Base, recorded
+from tensorferry import _arguments, errors
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods import padding
 
 if TYPE_CHECKING:
     from tensorferry.dataset import Dataset
@@ -54,8 +55,8 @@ class Batches(Base):
         """
         size = _arguments.positive(batch_size, "padded_batch", "batch_size")
         spec = self._plan.spec
-        shapes = _padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
-        values = _padding.values(self._structure, spec, padding_values, "padded_batch")
+        shapes = padding.shapes(self._structure, spec, padded_shapes, "padded_batch")
+        values = padding.values(self._structure, spec, padding_values, "padded_batch")
         return self._with(
             self._plan.padded_batch(
                 size,
