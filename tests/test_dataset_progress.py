@@ -127,7 +127,7 @@ def test_a_plain_iterator_takes_over_from_it_and_the_other_way_round():
 
 def test_a_state_of_another_plan_is_refused():
     state = dataset(10).progress(disable=True).state_dict()
-    with pytest.raises(errors.ValueError, match="plan"):
+    with pytest.raises(errors.InvalidArgumentError, match="plan"):
         dataset(11).progress(disable=True).load_state_dict(state)
 
 

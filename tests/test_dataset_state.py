@@ -148,7 +148,7 @@ def test_a_state_of_another_plan_is_refused_by_naming_what_differs(plan, other):
     if mine == others:
         assert values(resumed(built(other), state)) == values(built(plan))
     else:
-        with pytest.raises(errors.ValueError, match="of another plan"):
+        with pytest.raises(errors.InvalidArgumentError, match="of another plan"):
             resumed(built(other), state)
 
 
@@ -165,7 +165,7 @@ def test_damaged_states_are_errors(data):
         at = data.draw(st.integers(0, len(raw) - 1))
         raw[at] ^= 1 << data.draw(st.integers(0, 7))
     damaged = {**STATE, "data": base64.b64encode(bytes(raw)).decode()}
-    with pytest.raises(errors.ValueError, match="state_dict"):
+    with pytest.raises(errors.InvalidArgumentError, match="state_dict"):
         iter(generated(9).filter(is_kept).shuffle(4, seed=1).batch(2)).load_state_dict(damaged)
 
 
@@ -182,7 +182,7 @@ anything = (
     st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything
 )
 def test_what_is_no_state_is_an_error(state):
-    with pytest.raises(errors.ValueError, match="state_dict"):
+    with pytest.raises(errors.InvalidArgumentError, match="state_dict"):
         iter(numbers(3)).load_state_dict(state)
 
 
@@ -238,7 +238,7 @@ def test_shards_of_several_epochs_in_one_plan_go_on_on_as_many_shards_only():
         lambda d: d.repeat().batch(2),
     ):
         state = advanced(shard(2, 0, stages), 3).state_dict()
-        with pytest.raises(errors.ValueError, match="repeat"):
+        with pytest.raises(errors.InvalidArgumentError, match="repeat"):
             resumed(shard(3, 0, stages), state)
     before = advanced(numbers(20).shuffle(seed=3).repeat(2).shard(2, 0).batch(2), 3).state_dict()
     rest = [
@@ -328,7 +328,7 @@ def test_states_that_do_not_go_together_are_refused():
         (state(2, 0)["data"], "a dict, or a list of them"),
     ]:
         iterator = iter(numbers(20).shard(3, 0).batch(2))
-        with pytest.raises(errors.ValueError, match=message):
+        with pytest.raises(errors.InvalidArgumentError, match=message):
             iterator.load_state_dict(states)
         assert [batch.tolist() for batch in iterator] == [
             batch.tolist() for batch in numbers(20).shard(3, 0).batch(2)

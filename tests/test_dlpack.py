@@ -242,7 +242,7 @@ def test_what_a_writable_producer_changes_later_is_not_seen():
 def test_a_capsule_used_twice():
     producer = Producer(np.arange(6).__dlpack__())
     same(tensorferry.tensor(producer).numpy(), np.arange(6))
-    with pytest.raises(errors.BufferError, match="taken") as refused:
+    with pytest.raises(errors.NotShareableError, match="taken") as refused:
         tensorferry.tensor(producer)
     assert refused.value.code == "dlpack"
     own = Producer(tensorferry.tensor([1, 2]).__dlpack__(max_version=(1, 0)))
@@ -310,7 +310,7 @@ def test_a_producer_that_returns_no_capsule(what):
 
 def test_a_capsule_of_another_name():
     managed = Managed()
-    with pytest.raises(errors.BufferError):
+    with pytest.raises(errors.NotShareableError):
         tensorferry.tensor(Producer(new_capsule(ctypes.addressof(managed), b"something")))
 
 

@@ -491,7 +491,9 @@ def test_stages_over_nothing_are_as_in_tf_data(source, method):
 
 def test_a_function_that_zeros_do_not_suit_asks_for_an_output_signature():
     nothing = tfy.Dataset.range(0).with_format("numpy")
-    with pytest.raises(tfy.errors.ValueError, match=r"map: .*ZeroDivisionError.*output_signature="):
+    with pytest.raises(
+        tfy.errors.InvalidArgumentError, match=r"map: .*ZeroDivisionError.*output_signature="
+    ):
         nothing.map(lambda x: 1 // int(x))
     assert list(nothing.map(lambda x: 1 // int(x), output_signature=SCALAR)) == []
 

@@ -158,7 +158,7 @@ def test_pythons_types_are_what_tensorflow_makes_of_their_values():
     ids=str,
 )
 def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tmp_path):
-    with pytest.raises((errors.TypeError, errors.ValueError), match="dtype"):
+    with pytest.raises((errors.InvalidTypeError, errors.InvalidArgumentError), match="dtype"):
         DOORS[door](dtype, tmp_path)
 
 
@@ -170,7 +170,7 @@ def test_a_dtype_that_is_not_of_numbers_is_refused_at_every_door(door, dtype, tm
 )
 def test_what_is_not_a_dtype_is_refused_in_one_message(door, dtype, tmp_path):
     with pytest.raises(
-        errors.TypeError,
+        errors.InvalidTypeError,
         match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\.",
     ):
         DOORS[door](dtype, tmp_path)

@@ -200,7 +200,7 @@ def test_an_open_file_is_not_taken_for_a_list_of_its_lines(tmp_path, door):
         with pytest.raises(TypeError, match=r"not an open file .*Write it to a file"):
             OPEN[door](wrong)
     for wrong in (None, 3, {"a.npy": 1}, [3], [None], np.arange(3)):
-        with pytest.raises(errors.TypeError, match=r"a path was expected"):
+        with pytest.raises(errors.InvalidTypeError, match=r"a path was expected"):
             OPEN[door](wrong)
 
 
@@ -251,7 +251,9 @@ def test_what_is_compressed_as_a_whole_says_to_decompress_it(tmp_path, extension
     with pytest.raises(errors.FileFormatError, match="Decompress it first"):
         tfy.open_raw(tmp_path / f"a.npy.{extension}", "int8")
     for options in ({}, {"format": "npy"}):
-        with pytest.raises(errors.ValueError, match=r"not compressed as a whole.*compress=True"):
+        with pytest.raises(
+            errors.InvalidArgumentError, match=r"not compressed as a whole.*compress=True"
+        ):
             tfy.save(tmp_path / f"b.npy.{extension}", np.arange(3), **options)
     assert not (tmp_path / f"b.npy.{extension}").exists()
 
@@ -267,7 +269,7 @@ def test_a_zip_archive_is_read_if_it_holds_arrays_and_named_if_not(tmp_path):
     with pytest.raises(errors.FileFormatError, match="Unpack it first"):
         tfy.open_raw(tmp_path / "b.zip", "int8")
     tfy.save(tmp_path / "c.zip", {"x": np.arange(3)}, "npz")
-    with pytest.raises(errors.ValueError, match="not compressed as a whole"):
+    with pytest.raises(errors.InvalidArgumentError, match="not compressed as a whole"):
         tfy.save(tmp_path / "d.zip", np.arange(3), "npy")
 
 

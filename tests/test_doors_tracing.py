@@ -16,7 +16,7 @@ def rows(n: int = 4):
 
 
 def refused():
-    return pytest.raises(errors.RuntimeError, match=ADVICE)
+    return pytest.raises(errors.FailedPreconditionError, match=ADVICE)
 
 
 # What reads a dataset. Each is given one and an iterator of one.

@@ -104,7 +104,7 @@ def test_an_archive_may_hold_other_things(tmp_path):
     same(arrays["x"][:], np.arange(3))
     for name in ["objects", "text"]:
         with pytest.raises(
-            errors.ValueError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"
+            errors.InvalidArgumentError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"
         ):
             arrays[name]
     with pytest.raises(KeyError):
@@ -152,7 +152,8 @@ def test_dtypes_that_tensors_do_not_have_are_named_and_the_others_read(tmp_path)
     arrays = tfy.open(tmp_path / "a.safetensors")
     same(arrays["b"][:], np.array([1, 2], np.int16))
     with pytest.raises(
-        errors.ValueError, match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none"
+        errors.InvalidArgumentError,
+        match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none",
     ):
         arrays["a"]
 
@@ -253,10 +254,10 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         ("ids", tfy.TensorSpec((5,), "int64"), "is no"),
         ("other", tfy.TensorSpec((5,), "int64"), 'no feature "other"'),
     ]:
-        with pytest.raises(errors.ValueError, match=said):
+        with pytest.raises(errors.InvalidArgumentError, match=said):
             tfy.open(tmp_path / "a.tfrecord", features={name: spec})
     np.save(tmp_path / "a.npy", ids)
-    with pytest.raises(errors.ValueError, match="npy files hold no features"):
+    with pytest.raises(errors.InvalidArgumentError, match="npy files hold no features"):
         tfy.open(tmp_path / "a.npy", features=features)
 
 
@@ -315,7 +316,7 @@ def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
 def test_records_that_are_not_alike_are_named(tmp_path, tf):
     path = tmp_path / "a.tfrecord"
     write_records(tf, path, [b"abc", b"abcd"])
-    with pytest.raises(errors.ValueError, match=r"record 1 has 4"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"record 1 has 4"):
         tfy.open(path)
     for other, said in [
         (

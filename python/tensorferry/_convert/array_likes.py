@@ -1,9 +1,9 @@
-"""Arrays that other libraries read when they are asked for: of h5py, zarr, netCDF4, TensorStore,
-dask, and what is like them.
+"""Arrays that other libraries read on request: of h5py, zarr, netCDF4, TensorStore, dask, and
+similar ones.
 
-Rationale: rows are asked for a batch at a time, in order and without repetition, as few selections
-as the library is quick with. One thread at a time reads: the C library under h5py and netCDF4 is
-not thread-safe, and of others nothing is known.
+Rationale: rows are requested a batch at a time, in order and without repetition, in the few
+selections that the library reads fast. One thread at a time reads: the C library under h5py and
+netCDF4 is not thread-safe, and others make no promise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from tensorferry import _internal, errors
 
-#: Held while one of these arrays is looked at.
+#: Held while one of these arrays is read.
 _lock = threading.RLock()
 
 
@@ -26,20 +26,18 @@ def _new_lock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent's may have held it
+    os.register_at_fork(after_in_child=_new_lock)  # a thread of the parent may hold it
 
-# : Libraries whose arrays take a list of increasing row numbers, and read what they need of each
-# once.
+#: Libraries whose arrays take a list of increasing row numbers, and read each part once.
 _LISTS = ("h5py", "zarr", "netCDF4", "dask")
-#: Rows that are nearer than so many bytes to one another are read as one piece.
+#: Rows closer than this many bytes are read as one piece.
 _GAP = 16 << 10
-# : Where there are no more pieces than this, each is a slice: libraries are quicker with those than
-# with lists.
+#: Up to this many pieces, each is read as a slice, which is faster than a list.
 _PIECES = 8
 
 
 def kind(value: Any) -> str:
-    """The class, as its users write it."""
+    """The class of a value, as its library writes it."""
     return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
 
 
@@ -48,7 +46,7 @@ def _library(value: Any) -> str:
 
 
 def is_array_like(value: Any) -> bool:
-    """Whether a value has a shape, a dtype and items, but no memory that could be shared."""
+    """Whether a value has a shape, a dtype and items, but no memory to share."""
     cls = type(value)
     if cls.__module__ == "builtins" or isinstance(
         value, np.ndarray | np.generic | _internal.Array | _internal.Tensor
@@ -67,7 +65,7 @@ def is_array_like(value: Any) -> bool:
     shape = getattr(value, "shape", None)
     if not isinstance(shape, tuple) or not all(isinstance(dim, int | np.integer) for dim in shape):
         return False
-    # A sparse matrix has items too, and no array of them.
+    # A sparse matrix has items too, but is not an array of them.
     return _dtype(value) is not None and not hasattr(value, "nnz")
 
 
@@ -88,7 +86,7 @@ def _name(value: Any) -> str:
 
 
 def whole(value: Any) -> Any:
-    """All of it in memory."""
+    """The whole array in memory."""
     with _lock:
         read = (
             value[...] if _library(value) in ("h5py", "zarr", "netCDF4") else np.asanyarray(value)
@@ -97,13 +95,13 @@ def whole(value: Any) -> Any:
     if array.shape != tuple(value.shape):
         raise _changed(value, tuple(value.shape), array.shape)
     if array is not value and array.base is None:
-        array.flags.writeable = False  # nobody else has it
+        array.flags.writeable = False  # no other reference exists
     return array
 
 
 def opened(value: Any) -> Any:
-    """A :class:`tensorferry.Array` whose rows are read when they are asked for; all of it in memory
-    if it has no rows.
+    """A :class:`tensorferry.Array` whose rows are read on request; the whole array in memory if it
+    has no rows.
     """
     shape = tuple(int(dim) for dim in value.shape)
     if not shape:
@@ -122,8 +120,8 @@ class _Reader:
         self.row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
     def _found(self) -> np.dtype[Any]:
-        """The dtype of what is read: netCDF4 scales numbers as their variable says, which its dtype
-        does not tell.
+        """The dtype of the rows as they are read. netCDF4 scales numbers, and its dtype does not
+        show that.
         """
         dtype = _dtype(self.value)
         if _library(self.value) not in ("h5py", "zarr") and self.shape[0]:
@@ -132,12 +130,13 @@ class _Reader:
         if dtype is None or (dtype.kind not in "biufc" and dtype.name != "bfloat16"):
             raise errors.make(
                 "unsupported_dtype",
-                f"{_name(self.value)} is of dtype {dtype}, which holds no numbers that tensors have. Read and encode it first.",
+                f"{_name(self.value)} is of dtype {dtype}, which holds no numbers that tensors "
+                "have. Read and encode it first.",
             )
         return dtype
 
     def read(self, rows: list[int]) -> Any:
-        """Rows of these numbers, which increase, as an ndarray."""
+        """The rows of these increasing numbers, as an ndarray."""
         with _lock:
             if tuple(self.value.shape) != self.shape:
                 raise _changed(self.value, self.shape, tuple(self.value.shape))
@@ -148,7 +147,7 @@ class _Reader:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _pieces(self, rows: list[int]) -> list[list[int]]:
-        """The rows in groups that lie together."""
+        """The rows in groups of neighbours."""
         numbers = np.asarray(rows)
         near = 1 + _GAP // max(self.row, 1)
         ends = np.flatnonzero(np.diff(numbers) > near) + 1
@@ -167,21 +166,23 @@ class _Reader:
         if array.shape != (count, *self.shape[1:]) or array.dtype != self.dtype:
             raise errors.make(
                 "file_changed",
-                f"{_name(self.value)}: {count} rows of {self.dtype} and shape {self.shape[1:]} were asked for, and "
-                f"{array.dtype} of shape {array.shape} came back. It has changed since the dataset was made.",
+                f"{_name(self.value)}: {count} rows of {self.dtype} and shape "
+                f"{self.shape[1:]} were requested, and {array.dtype} of shape {array.shape} "
+                "came back. It has changed since the dataset was made. Make the dataset anew.",
             )
         return array
 
 
 def _plain(value: Any, read: Any) -> Any:
-    """What was read as an ndarray; an error if it is masked."""
+    """The values read, as an ndarray; an error if any is masked."""
     if isinstance(read, np.ma.MaskedArray):
         if np.ma.is_masked(read):
             count = int(np.ma.getmaskarray(read).sum())
             raise errors.make(
                 "masked_array",
-                f"{_name(value)}: {count} of the values read are missing (masked), and a tensor has none missing. Fill them first, or "
-                "have them read as they are: variable.set_auto_mask(False).",
+                f"{_name(value)}: {count} of the values read are missing (masked), and a tensor "
+                "has none missing. Fill them first, or read them unmasked: "
+                "variable.set_auto_mask(False).",
             )
         return read.data
     return np.asarray(read)
@@ -190,5 +191,6 @@ def _plain(value: Any, read: Any) -> Any:
 def _changed(value: Any, was: tuple[int, ...], now: tuple[int, ...]) -> errors.Error:
     return errors.make(
         "file_changed",
-        f"{_name(value)}: its shape was {was} when the dataset was made, and is {now} now. Make the dataset anew.",
+        f"{_name(value)}: its shape was {was} when the dataset was made, and is {now} now. "
+        "Make the dataset anew.",
     )

@@ -1,7 +1,7 @@
-"""What other libraries make of DLPack that its specification does not say.
+"""How PyTorch deviates from the DLPack specification.
 
-Limitations: a frame tells who asks. A library that wraps PyTorch's functions in C, and names
-``__dlpack__`` in Python, is not told from one that looks at the read-only flag.
+Limitations: the calling frame identifies the consumer. A library that wraps PyTorch's functions in
+C, and names ``__dlpack__`` in Python, looks like one that respects the read-only flag.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tensorferry import errors
 
 
 def may_write() -> bool:
-    """Whether whoever asks for a capsule, without a word on copies, may be PyTorch: it ignores the
-    flag that says read-only.
+    """Whether the consumer of a capsule, which did not pass ``copy=``, may be PyTorch: it ignores
+    the read-only flag.
 
-    NumPy and JAX name ``copy=``. PyTorch asks from its function ``from_dlpack``, or in C, from a
+    NumPy and JAX pass ``copy=``. PyTorch calls from its function ``from_dlpack``, or in C, from a
     frame that does not name ``__dlpack__``.
     """
     if "torch" not in sys.modules:
@@ -27,8 +27,8 @@ def may_write() -> bool:
 
 
 def exportable(tensor: Any) -> Any:
-    """The tensor of PyTorch's, as its exporter gives the right numbers: views that negate or
-    conjugate lazily do so first.
+    """A PyTorch tensor whose exporter gives the right numbers: lazy negation and conjugation are
+    resolved.
     """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(tensor, torch.Tensor):

@@ -1,5 +1,6 @@
-"""Containers of other libraries: which of them hold numbers, and how they are read. None of those
-libraries is imported here."""
+"""Containers of other libraries: which of them hold numbers, and how they are read. Imports none of
+those libraries.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +16,27 @@ from tensorferry._typing import Casting
 def read(
     value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None
 ) -> Any:
-    """The numbers of a table or of an array that is read when it is asked for, in memory; None of
-    anything else."""
+    """The numbers of a table or of an array that is read on request, in memory; None for any other
+    value.
+    """
     if tables.is_table(value):
         return tables.read(value, dtype, casting, copy)
     if array_likes.is_array_like(value):
         if copy is False:
             raise errors.make(
                 "not_shareable",
-                f"cannot share without a copy: a {array_likes.kind(value)} is read into memory. Allow a copy with copy=None.",
+                f"cannot share without a copy: a {array_likes.kind(value)} is read into memory. "
+                "Allow a copy with copy=None.",
             )
         return array_likes.whole(value)
     return None
 
 
 def source(value: Any) -> tuple[Any, bool] | None:
-    """What a dataset reads of a table or an array-like, and whether nothing can change it; None of
-    anything else.
+    """What a dataset reads of a table or an array-like, and whether nothing can change it; None for
+    any other value.
 
-    Rows of an array-like are read when they are asked for.
+    Rows of an array-like are read on request.
     """
     if tables.is_table(value):
         made = tables.read(value)
@@ -44,7 +47,7 @@ def source(value: Any) -> tuple[Any, bool] | None:
 
 
 def rows(values: Any) -> Any:
-    """A list with the numbers of tables and array-likes in their places; anything else as it is."""
+    """A list with the numbers of tables and array-likes in their places; other values unchanged."""
     if not isinstance(values, list | tuple) or all(
         kind.__module__ == "builtins" for kind in set(map(type, values))
     ):

@@ -1,5 +1,4 @@
-"""Values that are no arrays of numbers: what kind of thing each is, and the way that works for it.
-One table for all doors."""
+"""Why a value is not an array of numbers, and how to make it one: one table for all functions."""
 
 from __future__ import annotations
 
@@ -32,14 +31,14 @@ _LETTERS: dict[str, str] = {
     "numpy.unique(return_inverse=True)",
     "m": "holds time spans, which no tensor does. Count seconds: "
     'array.astype("timedelta64[s]").astype("int64")',
-    "O": "holds Python objects, which say nothing of a dtype. Pass dtype=, with which each is "
+    "O": "holds Python objects, which have no common dtype. Pass dtype=, with which each is "
     "checked, or array.astype(...)",
     "f": 'is of extended precision, which no tensor has. Round it: array.astype("float64")',
     "c": 'is of extended precision, which no tensor has. Round it: array.astype("complex128")',
-    "V": "holds bytes without a meaning. Give them one: array.view(dtype)",
+    "V": "holds bytes without a dtype. Give them one: array.view(dtype)",
 }
 
-#: Sparse and ragged tensors of TensorFlow: several arrays that stand for one.
+#: Sparse and ragged tensors of TensorFlow: several arrays that represent one.
 _COMPOSITES: dict[str, str] = {
     "SparseTensor": "is sparse. Make it dense: tf.sparse.to_dense(x)",
     "SparseTensorValue": "is sparse. Make it dense: "
@@ -93,23 +92,23 @@ _TYPES: list[tuple[Any, str]] = [
     (Set, "is a set, which has no order. Pass sorted(x)"),
     (
         Iterator,
-        "can be read once and does not say how long it is. Pass list(x), or use "
+        "can be read once and does not tell its length. Pass list(x), or use "
         "Dataset.from_generator",
     ),
-    (collections.abc.Iterable, "is no array and no list. Pass list(x)"),
+    (collections.abc.Iterable, "is neither an array nor a list. Pass list(x)"),
     (type | Callable, "is a class or a function, not its result. Call it"),
 ]
 
 
 def error(value: Any, index: Sequence[int] = ()) -> errors.Error:
-    """The error of a value, found at ``index`` in a list, that no tensor can be made of."""
+    """The error for a value, found at ``index`` in a list, that cannot become a tensor."""
     kind, what = _described(value)
     where = f" at {list(index)}" if index else ""
     return errors.make("unsupported_dtype", f"{kind}{where} {what}.")
 
 
 def _described(value: Any) -> tuple[str, str]:
-    """What a value is called, and what is said of it."""
+    """The name of a value, and why it is not an array of numbers."""
     name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     composite = _composite(value)
     if composite is not None:
@@ -130,9 +129,8 @@ def _described(value: Any) -> tuple[str, str]:
             shown = repr(value)
             return (shown if len(shown) <= 40 and not isinstance(value, type) else _a(name)), what
     return _a(name), (
-        "is no array of numbers. Pass an array, a number or a nested list of numbers; objects "
-        "can be numbered: "
-        "numpy.unique(return_inverse=True)"
+        "is not an array of numbers. Pass an array, a number or a nested list of numbers; objects "
+        "can be numbered: numpy.unique(return_inverse=True)"
     )
 
 
@@ -150,16 +148,17 @@ def _numpys(dtype: np.dtype[Any], name: str) -> tuple[str, str]:
         first = dtype.names[0]
         return (
             kind,
-            f"has fields. Take one, array[{first!r}]; or pass a dict of them, {{{first!r}: array[{first!r}], ...}}, to save and datasets",
+            f"has fields. Take one, array[{first!r}]; or pass a dict of them, "
+            f"{{{first!r}: array[{first!r}], ...}}, to save and datasets",
         )
-    if dtype.kind == "V" and dtype.type is not np.void:  # ml_dtypes'
+    if dtype.kind == "V" and dtype.type is not np.void:  # of ml_dtypes
         wide = "int8" if dtype.name.startswith(("int", "uint")) else "float32"
         return (
             kind,
             f'is of a dtype that tensorferry does not check. Widen it: array.astype("{wide}")',
         )
     return kind, _LETTERS.get(
-        dtype.kind, "has a dtype of which tensors know nothing. Convert it with array.astype first"
+        dtype.kind, "has a dtype that tensors do not have. Convert it with array.astype first"
     )
 
 
@@ -189,24 +188,23 @@ def _tensorflows(value: Any, name: str) -> tuple[str, str]:
     if dtype == "string":
         return kind, _STRINGS
     if dtype in ("variant", "resource"):
-        return kind, "is a handle of TensorFlow's, without numbers. Use it inside TensorFlow"
+        return kind, "is a TensorFlow handle, without numbers. Use it inside TensorFlow"
     wide = "int8" if "int" in dtype else "float32"
     if dtype:
         return (
             kind,
             f"is of a dtype that tensorferry does not check. Widen it: tf.cast(x, tf.{wide})",
         )
-    return kind, "is no array of numbers. Make it a tensor first: tf.convert_to_tensor(x)"
+    return kind, "is not an array of numbers. Make it a tensor first: tf.convert_to_tensor(x)"
 
 
 def is_composite(value: Any) -> bool:
-    """Whether a value is sparse or ragged: several arrays that stand for one, and look like
-    others."""
+    """Whether a value is sparse or ragged: several arrays that represent one."""
     return _composite(value) is not None
 
 
 def _composite(value: Any) -> str | None:
-    """What is said of a sparse or ragged value; None of any other."""
+    """The words for a sparse or ragged value; None for any other."""
     for base in type(value).__mro__:
         root, _, rest = base.__module__.partition(".")
         if root == "tensorflow" and base.__name__ in _COMPOSITES:
@@ -217,8 +215,9 @@ def _composite(value: Any) -> str | None:
 
 
 def is_tensorflows(value: Any, tensors: bool) -> bool:
-    """Whether TensorFlow has its own way with a value in a list: a tensor that stands for others in
-    a graph; with ``tensors``, all that it makes a tensor of."""
+    """Whether TensorFlow has to convert a value in a list: a symbolic tensor; with ``tensors``, any
+    value that it converts.
+    """
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return False
@@ -230,7 +229,7 @@ def is_tensorflows(value: Any, tensors: bool) -> bool:
 
 
 def is_list_like(value: Any) -> bool:
-    """Whether a value is a sequence that stands for a list of its parts."""
+    """Whether a value is a sequence that is read as a list."""
     return (
         not isinstance(value, str | bytes | Mapping | type)
         and hasattr(value, "__len__")
@@ -239,7 +238,7 @@ def is_list_like(value: Any) -> bool:
 
 
 def exact_float(value: Any) -> float | None:
-    """The float64 that a long double is; None of anything else."""
+    """The float64 equal to a long double; None for any other value."""
     if isinstance(value, np.longdouble):
         number = float(value)
         return number if number == value or number != number else None
@@ -247,8 +246,7 @@ def exact_float(value: Any) -> float | None:
 
 
 def at(error: BaseException, index: Sequence[int]) -> BaseException:
-    """The error with the ``index`` in the list in its message; an error of another library gets a
-    note."""
+    """The error with ``index`` in its message; an error of another library gets a note."""
     if isinstance(error, errors.Error):
         return errors.make(error.code, f"at {list(index)}: {error}")
     error.add_note(f"at {list(index)} of a list")

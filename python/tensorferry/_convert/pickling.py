@@ -1,4 +1,4 @@
-"""How a tensor is pickled: dtype, shape and elements, which protocol 5 can carry out of band."""
+"""Pickling of tensors: dtype, shape and elements, which protocol 5 can carry out of band."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tensorferry._internal import Tensor
 
 
 def reduce(tensor: Tensor, protocol: int) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
-    """The recipe that ``Tensor.__reduce_ex__`` returns."""
+    """The value of ``Tensor.__reduce_ex__``."""
     array = np.ascontiguousarray(tensor.numpy()).reshape(tensor.shape)
     raw = array.reshape(-1).view(np.uint8)
     data = pickle.PickleBuffer(raw.data) if protocol >= 5 else raw.tobytes()

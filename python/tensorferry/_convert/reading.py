@@ -1,4 +1,4 @@
-"""Arrays of numbers that ``_internal`` can read, made of what tf.data takes."""
+"""Values that tf.data takes, as arrays of numbers that ``_internal`` can read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ import numpy as np
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import foreign
 
+#: The kinds of NumPy dtypes that are numbers; those of ml_dtypes are of kind V.
+_NUMBERS = "biufcV"
+_PLAIN = (bool, int, float, complex, list, tuple, range, np.generic)
+_PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
+
 
 def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
-    """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's
-    numbers get the dtype that TensorFlow gives them; where they are to be ``exact``, because their
-    dtype is known, they stay what they are."""
+    """An array of numbers that ``_internal`` can read, and whether nothing can change it.
+
+    Python's numbers get the dtype that TensorFlow gives them. With ``exact``, because their dtype
+    is known, they stay as they are.
+    """
     if isinstance(value, _internal.Array | _internal.Tensor):
         return value, True
     if isinstance(value, np.ndarray):
@@ -24,8 +31,9 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
     if type(value).__name__ == "SparseTensorValue":
         raise errors.make(
             "wrong_type",
-            f"{stage}: a SparseTensorValue is one sparse tensor, and tensorferry's datasets carry dense ones. Make it dense: "
-            "tf.sparse.to_dense(tf.SparseTensor.from_value(x)); or keep it in tf.data.",
+            f"{stage}: a SparseTensorValue is one sparse tensor, and tensorferry's datasets carry "
+            "dense ones. Make it dense: tf.sparse.to_dense(tf.SparseTensor.from_value(x)); or "
+            "keep it in tf.data.",
         )
     if isinstance(value, _PLAIN):
         return (value if exact else _read(value, stage)), True
@@ -37,24 +45,18 @@ def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
             memoryview(value)
         except TypeError:
             return _read(value, stage), True
-        return source(np.asarray(value), stage, exact)  # over memory that others may write
+        return source(np.asarray(value), stage, exact)  # shares memory that others may write
     return value, is_immutable(value)
 
 
 def sources(values: list[Any], names: list[str], stage: str) -> list[tuple[Any, bool]]:
-    """As :func:`source`, of each part of a structure, which errors call by its name."""
+    """:func:`source` of each part of a structure. Errors name the part."""
     if not names:
         return [source(value, stage) for value in values]
     return [
         source(value, f"{stage}: component {name}")
         for value, name in zip(values, names, strict=True)
     ]
-
-
-#: The kinds of NumPy dtypes that are numbers; ml_dtypes' are of kind V.
-_NUMBERS = "biufcV"
-_PLAIN = (bool, int, float, complex, list, tuple, range, np.generic)
-_PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
 
 
 def _read(value: Any, stage: str) -> _internal.Tensor:

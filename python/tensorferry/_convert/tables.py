@@ -1,8 +1,8 @@
-"""Tables and their columns, of pandas, polars and Arrow: column by column, so that no integer goes
-by way of a float.
+"""Tables and their columns, of pandas, polars and Arrow, read column by column, so that no integer
+passes through a float.
 
-A library is known by its module among those that are loaded: what nobody has imported cannot have
-made the value.
+A library is looked up among the loaded modules: a library that is not loaded cannot have made the
+value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tensorferry._typing import Casting
 
 #: The kinds of NumPy dtypes that are numbers.
 _NUMBERS = "biufc"
-#: What makes the numbers of a column, given the words that name it.
+#: Reads the numbers of a column; takes the words that name it in messages.
 Reader = Callable[[Any, str], Any]
 
 
@@ -41,7 +41,7 @@ def _is_frame(value: Any) -> bool:
 
 
 def _column_reader(value: Any) -> Reader | None:
-    """What reads a column; None if the value is none."""
+    """The reader of a column; None if the value is not a column."""
     if _is(value, "pandas", "Series", "Index") or _is(
         value, "pandas.api.extensions", "ExtensionArray"
     ):
@@ -54,13 +54,13 @@ def _column_reader(value: Any) -> Reader | None:
 
 
 def is_table(value: Any) -> bool:
-    """Whether a value is a table or a column of one."""
+    """Whether a value is a table or a column."""
     return _is_frame(value) or _column_reader(value) is not None or _is_exporter(value)
 
 
 def _is_exporter(value: Any) -> bool:
-    """Whether a value hands out Arrow's data, and a library that takes it is loaded."""
-    # An image of Pillow's exports its pixels too, without their shape: NumPy's interface has it.
+    """Whether a value exports Arrow data, and pyarrow is loaded."""
+    # A Pillow image exports its pixels without their shape; NumPy's interface has the shape.
     image = hasattr(type(value), "__array_interface__")
     exports = not image and (
         hasattr(type(value), "__arrow_c_stream__") or hasattr(type(value), "__arrow_c_array__")
@@ -71,15 +71,17 @@ def _is_exporter(value: Any) -> bool:
 def read(
     value: Any, dtype: str | None = None, casting: Casting = "checked", copy: bool | None = None
 ) -> Any:
-    """The numbers of a table, an ndarray or a tensor of two dimensions, or of a column, of one.
+    """The numbers of a table (two dimensions) or a column (one), as an ndarray or a tensor.
 
-    Columns of a table become ``dtype``, each as ``casting`` says. Without one they become the dtype
-    that NumPy finds common to theirs, if that holds every value.
+    Columns of a table become ``dtype``, each as ``casting`` says. Without ``dtype`` they become
+    NumPy's common dtype of the columns, if it holds every value.
 
     Raises:
-        tensorferry.errors.ValueError: a null, or something that is not a number; the message names the column.
-        tensorferry.errors.OverflowError: a value that the dtype does not hold.
-        tensorferry.errors.BufferError: ``copy=False``, and the numbers do not lie in memory as a tensor has them.
+        tensorferry.errors.InvalidArgumentError: a null, or a value that is not a number; the
+            message names the column.
+        tensorferry.errors.ValueOverflowError: a value that the dtype does not hold.
+        tensorferry.errors.NotShareableError: ``copy=False``, and the memory is not laid out as a
+            tensor's.
     """
     reader = _column_reader(value)
     if reader is None and not _is_frame(value):
@@ -94,7 +96,7 @@ def read(
 
 
 def _imported(value: Any) -> tuple[Any, Reader | None]:
-    """Arrow's table or column of what exports one."""
+    """The Arrow table or column of a value that exports one."""
     pyarrow = sys.modules["pyarrow"]
     if hasattr(type(value), "__arrow_c_stream__"):
         found = pyarrow.chunked_array(value) if not _has_columns(value) else pyarrow.table(value)
@@ -126,8 +128,8 @@ def _frame(value: Any, dtype: str | None, casting: Casting, copy: bool | None) -
         if array.ndim != 1:
             raise errors.make(
                 "unequal_shapes",
-                f"{what} holds {array.ndim - 1}-dimensional rows, which do not fit beside other columns. Pass the columns: "
-                "a dict of them.",
+                f"{what} holds {array.ndim - 1}-dimensional rows, which do not fit beside other "
+                "columns. Pass the columns: a dict of them.",
             )
     given = dtype is not None
     common = (
@@ -143,7 +145,8 @@ def _frame(value: Any, dtype: str | None, casting: Casting, copy: bool | None) -
             way = (
                 ""
                 if given
-                else f" {common} is the dtype that the columns share. Give dtype=, or pass the columns: a dict of them."
+                else f" {common} is the dtype that the columns share. Give dtype=, or pass the "
+                "columns: a dict of them."
             )
             raise errors.make(error.code, f"{what}: {error}{way}") from None
     out.flags.writeable = False
@@ -151,7 +154,7 @@ def _frame(value: Any, dtype: str | None, casting: Casting, copy: bool | None) -
 
 
 def _columns(value: Any) -> list[tuple[Any, Any, Reader]]:
-    """Names, columns, and what reads them."""
+    """Names, columns, and their readers."""
     if _is(value, "pandas", "DataFrame"):
         return [(name, value.iloc[:, at], _pandas) for at, name in enumerate(value.columns)]
     if _is(value, "polars", "LazyFrame"):
@@ -164,14 +167,14 @@ def _columns(value: Any) -> list[tuple[Any, Any, Reader]]:
 
 
 def _block(value: Any, columns: list[tuple[Any, Any, Reader]], dtype: str | None) -> Any:
-    """The array that pandas has of columns of one dtype of NumPy's; None of any other table."""
+    """The array that pandas keeps for columns of one NumPy dtype; None for any other table."""
     if not columns or not _is(value, "pandas", "DataFrame"):
         return None
     dtypes = {column.dtype for _, column, _ in columns}
     (first,) = dtypes if len(dtypes) == 1 else (None,)
     if not isinstance(first, np.dtype) or first.kind not in _NUMBERS:
         return None
-    # One that is to be converted is so column by column, so that an error names the column.
+    # A conversion goes column by column, so that an error names the column.
     return value.to_numpy() if dtype in (None, first.name) else None
 
 
@@ -182,7 +185,7 @@ def _lies_in(array: Any, columns: list[tuple[Any, Any, Reader]]) -> bool:
 
 
 def _shared(array: Any, value: Any) -> Any:
-    """The array, if it is over the column's own memory: its library makes the same again."""
+    """The array, if it shares the column's memory: its library returns the same memory again."""
     again = _column_reader(value)
     if array.size and (again is None or not np.shares_memory(array, again(value, ""))):
         raise _not_shared(value)
@@ -192,8 +195,8 @@ def _shared(array: Any, value: Any) -> Any:
 def _not_shared(value: Any) -> errors.Error:
     return errors.make(
         "not_shareable",
-        f"cannot share without a copy: the numbers of this {type(value).__name__} do not lie in memory as a tensor has them. "
-        "Allow a copy with copy=None.",
+        f"cannot share without a copy: the numbers of this {type(value).__name__} do not lie in "
+        "memory as a tensor has them. Allow a copy with copy=None.",
     )
 
 
@@ -274,7 +277,7 @@ def _arrow(array: Any, what: str) -> Any:
 
 
 def _arrow_extension(array: Any, what: str) -> Any:
-    """A type that is built upon another, as tensors of a fixed shape and bools of a byte are."""
+    """A type built upon another, such as tensors of a fixed shape and bools of one byte."""
     pyarrow = sys.modules["pyarrow"]
     kind, chunks = array.type, array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
     stored = _arrow(
@@ -294,7 +297,7 @@ def _numbers(values: Any, what: str, dtype: Any) -> Any:
 
 
 def _objects(values: Any, what: str) -> Any:
-    """Python's numbers in a column of objects, each exactly."""
+    """Python numbers in a column of objects, each exactly."""
     numbers = values.tolist()
     for at, number in enumerate(numbers):
         if number is None or type(number).__name__ in ("NAType", "NaTType"):
@@ -307,15 +310,13 @@ def _objects(values: Any, what: str) -> Any:
     if made is None:
         raise errors.make(
             "values_do_not_fit",
-            f"{what}: no dtype holds all of its numbers exactly. Give it one: column.astype(dtype).",
+            f"{what}: no dtype holds all of its numbers exactly. Choose one: column.astype(dtype).",
         )
     return made
 
 
 def _exact(numbers: list[Any]) -> Any:
-    """The array of numbers, of the widest dtype of their kind; None if it does not hold them
-    all.
-    """
+    """The array of numbers, of the widest dtype of their kind; None if it does not hold all."""
     integers = all(isinstance(number, bool | int | np.integer | np.bool_) for number in numbers)
     if integers and not all(isinstance(number, bool | np.bool_) for number in numbers):
         low, high = min(map(int, numbers)), max(map(int, numbers))
@@ -347,12 +348,14 @@ def _null(what: str, dtype: Any, count: int, first: int, way: str) -> errors.Err
     nulls = "a null" if count == 1 else f"{count} nulls"
     return errors.make(
         "null_values",
-        f"{what} ({dtype}) has {nulls} (first: row {first}), and a tensor has none. Fill them ({way}), or drop those rows.",
+        f"{what} ({dtype}) has {nulls} (first: row {first}), and a tensor has none. Fill them "
+        f"({way}), or drop those rows.",
     )
 
 
 def _no_numbers(what: str, dtype: Any) -> errors.Error:
     return errors.make(
         "unsupported_dtype",
-        f"{what} is of dtype {dtype}, which holds no numbers that tensors have. Cast or encode it first, or leave it out.",
+        f"{what} is of dtype {dtype}, which holds no numbers that tensors have. Cast or encode it "
+        "first, or leave it out.",
     )

@@ -1,23 +1,23 @@
-"""Frameworks that are not installed."""
+"""Errors for frameworks that are not installed."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 
-#: What pip knows a framework as.
+#: The package of each framework.
 _PACKAGES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
 
 
 def missing(error: ModuleNotFoundError, framework: str, who: str) -> ModuleNotFoundError:
-    """The error of an import, saying what to install if it is the framework that is missing."""
+    """The error of an import; if the framework is missing, it says what to install."""
     if error.name != framework:
         return error
     return _not_there(framework, who)
 
 
 def need(framework: str, who: str) -> None:
-    """Refuses what needs a framework that is not installed, without importing it.
+    """Checks that a framework is installed, without importing it.
 
     Raises:
         ModuleNotFoundError: it is not installed.

@@ -1,5 +1,4 @@
-"""TensorFlow ops written in Rust, registered with the TensorFlow that is installed when the first
-is used."""
+"""TensorFlow ops written in Rust, registered with the installed TensorFlow at first use."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 
 from tensorferry import _internal, errors
 from tensorferry._frameworks import installed
-from tensorferry._typing import Casting
+from tensorferry._typing import Casting, DTypeLike, TensorLike
 
 try:
     import tensorflow as tf
@@ -18,11 +17,10 @@ except ModuleNotFoundError as error:
 
 __all__ = ["apply", "checked_cast", "register_ops"]
 
-#: The versions whose C API the ops are known to work with.
+#: The range of TensorFlow versions that the ops are tested with.
 OLDEST, NEWEST = (2, 16), (2, 21)
 
-
-#: The dtypes that are TensorFlow's and ours.
+#: The dtypes that TensorFlow and tensorferry have in common.
 _NUMBERS = frozenset(
     tf.as_dtype(name)
     for name in (
@@ -47,8 +45,9 @@ def _registered() -> _Runtime:
     if not OLDEST <= version <= NEWEST:
         raise errors.make(
             "unsupported_tensorflow",
-            f"tensorferry's ops work with TensorFlow {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} on Linux; "
-            f"this is {tf.__version__}. Iterating a Dataset and convert_to_tensor work with any.",
+            f"tensorferry's ops work with TensorFlow {OLDEST[0]}.{OLDEST[1]} to "
+            f"{NEWEST[0]}.{NEWEST[1]} on Linux; this is {tf.__version__}. Iterating a Dataset and "
+            "convert_to_tensor work with any.",
         )
     library = Path(tf.sysconfig.get_lib()) / "libtensorflow_framework.so.2"
     try:
@@ -63,13 +62,13 @@ def _registered() -> _Runtime:
 
 
 def register_ops() -> None:
-    """Tells TensorFlow of the ops of tensorferry: before a graph is loaded that has them, such as a
-    SavedModel with ``checked_cast``.
+    """Registers tensorferry's ops with TensorFlow. Call it before loading a graph that contains
+    them, such as a SavedModel with ``checked_cast``.
 
-    Whatever makes such an op registers them by itself.
+    Functions that create these ops register them automatically.
 
     Raises:
-        tensorferry.errors.Error: this TensorFlow is none whose ops can be extended.
+        tensorferry.errors.Error: this version of TensorFlow is not supported.
 
     >>> import tensorferry.tensorflow
     >>> tensorferry.tensorflow.register_ops()
@@ -87,13 +86,13 @@ def apply(
     inferred: dict[str, Any] | None = None,
     name: str | None = None,
 ) -> list[tf.Tensor]:
-    """The outputs of one of our ops, run now or added to the graph that is being built.
+    """The outputs of an op of tensorferry, run now or added to the current graph.
 
     Args:
-        op: its name.
+        op: the name of the op.
         inputs: tensors by the names of the op's definition, in its order.
-        attributes: what the inputs do not tell.
-        outputs: how many there are.
+        attributes: attributes that do not follow from the inputs.
+        outputs: the number of outputs.
         inferred: attributes that a graph infers from the inputs, and eager execution does not.
         name: the name of the node.
     """
@@ -114,24 +113,27 @@ def apply(
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def checked_cast(
-    x: Any, dtype: Any, *, casting: Casting = "checked", name: str | None = None
+    x: TensorLike, dtype: DTypeLike, *, casting: Casting = "checked", name: str | None = None
 ) -> tf.Tensor:
-    """``tf.cast`` that checks every value: in eager code, inside ``tf.function``, in Keras models,
-    on the CPU.
+    """``tf.cast`` that checks every value: in eager code, inside ``tf.function`` and in Keras
+    models, on the CPU.
 
     Its gradient is ``tf.cast``'s: between floats and complex numbers the gradient is cast back,
     through integers there is none. XLA has no kernel for it: inside ``jit_compile=True`` it is an
     error, in Keras too (pass ``jit_compile=False`` on a GPU).
 
     Args:
-        x: a tensor, or what ``tf.convert_to_tensor`` takes.
-        dtype: the dtype to cast to.
-        casting: what happens to values that the dtype cannot hold: ``"checked"`` raises, ``"saturate"`` clamps, ``"wrap"`` keeps the low bits.
+        x: a tensor, or any value that ``tf.convert_to_tensor`` takes.
+        dtype: the target dtype.
+        casting: for values that the dtype cannot hold, ``"checked"`` raises, ``"saturate"`` clamps
+            and ``"wrap"`` keeps the low bits.
         name: the name of the operation.
 
     Raises:
-        tf.errors.InvalidArgumentError: values do not fit, or the cast has no meaning (complex to real).
-        tensorferry.errors.ValueError: a dtype that is no number's, or no casting of these names.
+        tf.errors.InvalidArgumentError: values do not fit, or the cast is not defined (complex to
+            real).
+        tensorferry.errors.InvalidArgumentError: a dtype that does not hold numbers, or an unknown
+            ``casting``.
 
     >>> import tensorflow as tf
     >>> from tensorferry.tensorflow import checked_cast
@@ -143,24 +145,26 @@ def checked_cast(
         if isinstance(dtype, tf.DType)
         else tf.as_dtype(_internal.dtype_name(dtype))
     )
-    x = tf.convert_to_tensor(x)
-    for each in (x.dtype, target):
+    source = tf.convert_to_tensor(x)
+    for each in (source.dtype, target):
         if each.base_dtype not in _NUMBERS:
             raise errors.make(
                 "unsupported_dtype",
-                f"checked_cast: {x.dtype.name} -> {target.name}: {each.name} is no dtype of ours",
+                f"checked_cast: {source.dtype.name} -> {target.name}: tensorferry does not check "
+                f"values of dtype {each.name}. Use tf.cast.",
             )
     if casting not in get_args(Casting):
         raise errors.make(
             "unknown_casting",
             f"checked_cast: casting has to be one of {get_args(Casting)}, not {casting!r}",
         )
-    if x.dtype == target:
-        return tf.identity(x, name=name)
+    if source.dtype == target:
+        return tf.identity(source, name=name)
     with tf.device("CPU:0"):
         attributes = {"D": target.as_datatype_enum, "casting": casting}
-        inferred = {"S": x.dtype.base_dtype.as_datatype_enum}
-        return apply("TensorferryCast", {"x": x}, attributes, 1, inferred=inferred, name=name)[0]
+        inferred = {"S": source.dtype.base_dtype.as_datatype_enum}
+        inputs = {"x": source}
+        return apply("TensorferryCast", inputs, attributes, 1, inferred=inferred, name=name)[0]
 
 
 @tf.RegisterGradient("TensorferryCast")  # type: ignore[untyped-decorator]

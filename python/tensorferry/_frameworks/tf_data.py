@@ -1,36 +1,32 @@
-"""A dataset as a real ``tf.data.Dataset``: its elements come from the engine through TensorFlow ops
-of ours, without Python.
-"""
+"""A dataset as a ``tf.data.Dataset`` of native TensorFlow ops."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from tensorferry import _internal, errors
+from tensorferry._arguments import INFINITE, UNKNOWN
 from tensorferry._frameworks import installed, ops
 from tensorferry._nest import specs, structures
-from tensorferry._nest.structures import Nested
+from tensorferry._nest.structures import Nested, Structure
 
 try:
     import tensorflow as tf
 except ModuleNotFoundError as error:
     raise installed.missing(error, "tensorflow", "to_tf_data()") from None
 
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
-
-INFINITE, UNKNOWN = -1, -2
+#: Threads, memory limit and readahead of an iteration; None for the default.
+Limits: TypeAlias = tuple[int | None, int | None, int | None]
 
 
 class _Source:
-    """What the functions that tf.data traces need of a dataset."""
+    """A dataset as the functions that tf.data traces need it."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.plan = dataset._plan
-        self.options = dataset._options
-        self.structure = dataset._structure
+    def __init__(self, plan: _internal.Plan, structure: Structure, limits: Limits) -> None:
+        self.plan = plan
+        self.structure = structure
         if any(isinstance(leaf, Nested) for leaf in structures.flatten(self.structure)):
             raise errors.make(
                 "argument",
@@ -41,13 +37,13 @@ class _Source:
         self.leaves = [
             tf.TensorSpec(shape=dims, dtype=tf.as_dtype(name)) for name, dims in self.plan.spec
         ]
-        self.handle = self._handle()
+        self.handle = self._handle(limits)
 
-    def _handle(self) -> tf.Tensor:
-        """A tensor whose memory keeps the plan alive. A graph captures it: it has too many elements
-        to be copied into one.
+    def _handle(self, limits: Limits) -> tf.Tensor:
+        """A tensor whose memory keeps the plan alive. A graph captures it, because it has too many
+        elements to be copied into a constant.
         """
-        # also inside tf.function, where it would become a constant, a copy that keeps nothing alive
+        # Inside tf.function it would become a constant, a copy that does not keep the plan alive.
         with tf.init_scope():
             if not tf.executing_eagerly():
                 raise errors.make(
@@ -55,10 +51,7 @@ class _Source:
                     "to_tf_data: a tf.Graph has no place for a dataset's arrays. Call it in "
                     "eager code or inside tf.function.",
                 )
-            options = self.options
-            return _internal.convert_to_tensor(
-                self.plan.handle(options.threads, options.memory_limit, options.read_ahead)
-            )
+            return _internal.convert_to_tensor(self.plan.handle(*limits))
 
     def call(self, op: str, inputs: dict[str, Any]) -> Any:
         """The components of an element, nested, with their static shapes."""
@@ -69,16 +62,16 @@ class _Source:
         return structures.pack(self.structure, iter(parts))
 
     def word(self, op: str, inputs: dict[str, Any], shape: list[int | None]) -> tf.Tensor:
-        """What an op says that has one output."""
+        """The output of an op that has one."""
         (word,) = ops.apply(op, inputs, {}, 1)
         word.set_shape(shape)
         return word
 
 
-def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
+def to_tf_data(plan: _internal.Plan, structure: Structure, limits: Limits) -> tf.data.Dataset:
     """See :meth:`tensorferry.Dataset.to_tf_data`."""
-    ops.register_ops()  # refused here rather than in what tf.data traces
-    source = _Source(dataset)
+    ops.register_ops()  # an unsupported TensorFlow is an error here, not inside a traced function
+    source = _Source(plan, structure, limits)
     if source.plan.is_indexed:
         return _indexed(source)
     known = source.plan.cardinality != UNKNOWN and not source.plan.may_end_early
@@ -86,12 +79,10 @@ def to_tf_data(dataset: Dataset) -> tf.data.Dataset:
 
 
 def _indexed(source: _Source) -> tf.data.Dataset:
-    """Element ``i`` of a pass is asked for by its index: from the first on, or from where a
-    checkpoint says.
-    """
+    """Requests each element of a pass by its index, from the first or from a checkpoint's."""
 
-    # The state of a pass is an element, and not a value inside the function, so that a checkpoint
-    # holds it.
+    # The state of a pass is an element, not a value inside the function, so that a checkpoint
+    # contains it.
     def state(_: tf.Tensor) -> tf.Tensor:
         return source.word("TensorferryEpoch", {"handle": source.handle}, [None])
 
@@ -107,7 +98,7 @@ def _indexed(source: _Source) -> tf.data.Dataset:
 
 
 def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
-    """A pass is opened, and asked for as many elements as it has: one call at a time, and not to be
+    """Opens a pass and requests as many elements as it has, one call at a time. Cannot be
     checkpointed.
     """
 
@@ -121,11 +112,10 @@ def _stream_of_known_length(source: _Source) -> tf.data.Dataset:
 
 
 def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) -> tf.data.Dataset:
-    """The elements of a pass for each of ``starts``, of which there is one each time the dataset is
-    iterated.
+    """The elements of a pass for each of ``starts``, of which each iteration has one.
 
-    That there are so many is asserted of their numbers, and not of the elements: one that is an
-    error would be missing.
+    The cardinality is asserted of the elements' numbers: of the elements, one that raises would be
+    counted as missing.
     """
     cardinality = source.plan.cardinality
     numbers = tf.data.Dataset.range(tf.int64.max if cardinality == INFINITE else cardinality)
@@ -140,22 +130,21 @@ def _passes(source: _Source, starts: tf.data.Dataset, begin: Any, element: Any) 
 
 
 def _mapped(dataset: tf.data.Dataset, function: Any) -> tf.data.Dataset:
-    """What ``function`` makes of the elements, in order, one at a time, in the thread that asks:
-    one op needs no pool of threads.
+    """``dataset.map(function)``, in order, one element at a time, in the calling thread: one op
+    needs no thread pool.
     """
     kind = _private("map_op", "_MapDataset")
     if "force_synchronous" in inspect.signature(kind.__init__).parameters:
         return kind(
             dataset, _untouched(function), force_synchronous=True, use_inter_op_parallelism=False
         )
-    # Before TensorFlow 2.18 this alone kept tf.data from calling the function for several elements
-    # at once.
+    # Before TensorFlow 2.18 only this keeps tf.data from calling the function concurrently.
     return dataset.map(_untouched(function), num_parallel_calls=1, deterministic=True)
 
 
 def _streamed(source: _Source) -> tf.data.Dataset:
-    """A pass is opened, and asked for its next element until there is none: one call at a time, and
-    not to be checkpointed.
+    """Opens a pass and requests elements until it ends, one call at a time. Cannot be
+    checkpointed.
     """
     kind = _private("from_generator_op", "_GeneratorDataset")
 
@@ -166,13 +155,13 @@ def _streamed(source: _Source) -> tf.data.Dataset:
         return source.call("TensorferryNext", {"iterator": iterator})
 
     def end(iterator: tf.Tensor) -> tf.Tensor:
-        return tf.constant(0)  # the pass ends with the tensor that names it
+        return tf.constant(0)  # the pass ends when its tensor is destroyed
 
     return kind(source.handle, *map(_untouched, (begin, advance, end)), source.spec)
 
 
 def _private(module: str, name: str) -> Any:
-    """A class that tf.data has for itself."""
+    """A private class of tf.data."""
     try:
         return getattr(importlib.import_module(f"tensorflow.python.data.ops.{module}"), name)
     except (ImportError, AttributeError) as error:
@@ -182,5 +171,5 @@ def _private(module: str, name: str) -> Any:
 
 
 def _untouched(function: Any) -> Any:
-    """A function that AutoGraph leaves as it is."""
+    """A function that AutoGraph does not convert."""
     return tf.autograph.experimental.do_not_convert(function)

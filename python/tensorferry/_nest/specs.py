@@ -1,9 +1,9 @@
-"""What the elements of a dataset are: ``element_spec``, in the words of the dataset's format."""
+"""Specifications of elements: ``element_spec``, in the terms of the dataset's format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
@@ -17,15 +17,16 @@ from tensorferry._nest.structures import (
     parts,
     rebuilt,
 )
+from tensorferry._typing import DTypeLike, Nest, Signature
 
-# : One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components
-# for a nested dataset.
+#: One component as ``_internal`` knows it: ``(dtype name, dimensions)``, or a list of components
+#: for a nested dataset.
 Part: TypeAlias = Any
 
 
 class TensorSpec:
-    """dtype and shape of a tensor in a dataset's elements. ``shape`` is None where even the number
-    of dimensions is unknown, and has None for every unknown length.
+    """dtype and shape of a tensor in a dataset's elements. ``shape`` has None for every unknown
+    length, and is None if the number of dimensions is unknown.
 
     Args:
         shape: a sequence of ints and Nones, or None.
@@ -36,19 +37,24 @@ class TensorSpec:
     TensorSpec(shape=(None, 3), dtype=int32)
     """
 
+    __module__ = "tensorferry"
     __slots__ = ("_name", "shape")
 
     shape: tuple[int | None, ...] | None
     _name: str
 
-    def __init__(self, shape: Iterable[int | None] | None, dtype: Any = "float32") -> None:
+    def __init__(
+        self,
+        shape: Iterable[SupportsIndex | None] | SupportsIndex | None,
+        dtype: DTypeLike = "float32",
+    ) -> None:
         dims = _dimensions(shape)
         object.__setattr__(self, "shape", dims)
         object.__setattr__(self, "_name", _internal.dtype_name(dtype))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The ``numpy.dtype``; that of bfloat16 needs the package ml_dtypes."""
+        """The ``numpy.dtype``; bfloat16 needs the package ml_dtypes."""
         return _internal.numpy_dtype(self._name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -70,7 +76,7 @@ class TensorSpec:
 
 
 def _dimensions(shape: Any) -> tuple[int | None, ...] | None:
-    """The shape of a specification: lengths, None for those that are unknown."""
+    """The lengths of a shape, None for unknown ones."""
     if shape is None or getattr(shape, "rank", 0) is None:
         return None
     if isinstance(shape, str | bytes):
@@ -97,23 +103,24 @@ def _dimensions(shape: Any) -> tuple[int | None, ...] | None:
 
 
 class DatasetSpec:
-    """A dataset as part of the elements of another, as ``window`` makes them.
+    """A dataset inside the elements of another, as ``window`` makes them.
 
     Args:
         element_spec: the structure of its own elements.
     """
 
+    __module__ = "tensorferry"
     __slots__ = ("element_spec",)
 
-    def __init__(self, element_spec: Any) -> None:
+    element_spec: Any
+
+    def __init__(self, element_spec: Signature) -> None:
         self.element_spec = element_spec
 
     def __eq__(self, other: object) -> bool:
-        return (
-            self.element_spec == other.element_spec
-            if isinstance(other, DatasetSpec)
-            else NotImplemented
-        )
+        if not isinstance(other, DatasetSpec):
+            return NotImplemented
+        return bool(self.element_spec == other.element_spec)
 
     def __hash__(self) -> int:
         return hash(repr(self.element_spec))
@@ -132,7 +139,7 @@ def element_spec(structure: Structure, spec: list[Part], tensorflow: bool) -> An
 
 
 def in_jax(spec: list[Part]) -> list[Part]:
-    """The components as JAX has them: while ``jax_enable_x64`` is off, it has no 64-bit dtypes."""
+    """The components as JAX has them: it has no 64-bit dtypes while ``jax_enable_x64`` is off."""
     try:
         import jax
     except ImportError:  # then there are no elements to describe
@@ -179,9 +186,10 @@ def check_some(spec: list[Part], stage: str) -> None:
         )
 
 
-def parse(signature: Any, what: str) -> tuple[Structure, list[Part]]:
-    """The structure and components of a specification that the user gives: of ``TensorSpec`` s,
-    ours or TensorFlow's."""
+def parse(signature: Signature, what: str) -> tuple[Structure, list[Part]]:
+    """The structure and components of a signature: ``TensorSpec`` s of tensorferry or TensorFlow,
+    nested.
+    """
     flat: list[Part] = []
 
     def leaf(spec: Any) -> Any:
@@ -212,19 +220,19 @@ def _parse_leaf(spec: Any, what: str) -> tuple[Any, Part]:
         structure, components = parse(inner, what)
         return Nested(structure), components
     if not hasattr(spec, "shape") or not hasattr(spec, "dtype"):
-        raise errors.make("wrong_type", f"{what}: {spec!r} is no TensorSpec(shape, dtype)")
+        raise errors.make("wrong_type", f"{what}: {spec!r} is not a TensorSpec(shape, dtype)")
     return LEAF, (_internal.dtype_name(spec.dtype), shape_of(spec.shape))
 
 
 def shape_of(shape: Any, stage: str = "TensorSpec") -> tuple[int | None, ...] | None:
-    """Dimensions as a tuple, of a ``tf.TensorShape`` or a sequence."""
+    """The dimensions of a ``tf.TensorShape`` or a sequence."""
     if shape is None or getattr(shape, "rank", 0) is None:
         return None
     return tuple(_arguments.lengths(shape, 0, stage, "every length of a shape"))
 
 
 def relaxed(a: list[Part], b: list[Part]) -> list[Part]:
-    """What two specifications of one structure agree on; the dtypes have to be the same."""
+    """What two specifications of one structure agree on. Their dtypes have to be the same."""
     return [_relaxed_part(x, y) for x, y in zip(a, b, strict=True)]
 
 
@@ -238,8 +246,7 @@ def _relaxed_part(a: Part, b: Part) -> Part:
 
 
 def ranks(spec: list[Part]) -> list[Part]:
-    """What is known of components of which one element is an example: dtype and number of
-    dimensions."""
+    """What one example element tells of components: dtype and number of dimensions."""
     return [
         ranks(part)
         if isinstance(part, list)
@@ -248,8 +255,8 @@ def ranks(spec: list[Part]) -> list[Part]:
     ]
 
 
-def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
-    """Structure and components of dtypes, and of shapes nested like them if there are any."""
+def from_types(types: Nest[DTypeLike], shapes: Any) -> tuple[Structure, list[Part]]:
+    """The structure and components of nested dtypes, and of shapes nested like them, if given."""
     flat: list[Part] = []
 
     def walk(types: Any, shapes: Any) -> Structure:
@@ -268,12 +275,14 @@ def from_types(types: Any, shapes: Any) -> tuple[Structure, list[Part]]:
         else:
             raise errors.make(
                 "wrong_type",
-                f"from_generator: output_shapes has {_arguments.shown(shapes)} where output_types nests",
+                f"from_generator: output_shapes has {_arguments.shown(shapes)} where "
+                "output_types nests",
             )
         if len(given) != len(inner):
             raise errors.make(
                 "argument",
-                f"from_generator: output_shapes has {len(given)} parts where output_types has {len(inner)}",
+                f"from_generator: output_shapes has {len(given)} parts where output_types has "
+                f"{len(inner)}",
             )
         return rebuilt(types, [walk(one, shape) for one, shape in zip(inner, given, strict=True)])
 

@@ -1,15 +1,18 @@
-"""Nested structures: tuples, dicts, namedtuples (and attrs classes) around leaves, taken apart in
-tf.data's order."""
+"""Nested structures: tuples, dicts, namedtuples and attrs classes around leaves, flattened in
+tf.data's order.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from tensorferry import errors
-from tensorferry._files.opened import Arrays
+
+_K = TypeVar("_K")
+_V_co = TypeVar("_V_co", covariant=True)
 
 #: A structure: a leaf (:data:`LEAF` or :class:`Nested`), None, or a container of structures.
 Structure: TypeAlias = Any
@@ -28,8 +31,14 @@ class _Leaf:
 LEAF = _Leaf()
 
 
+class LeafMapping(Mapping[_K, _V_co]):
+    """A mapping that is one leaf of a structure, not a container."""
+
+    __slots__ = ()
+
+
 class Nested:
-    """The place of a dataset in a structure: its own elements are of ``structure``."""
+    """A dataset's place in a structure. Its own elements are of ``structure``."""
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
@@ -49,12 +58,13 @@ def _is_attrs(value: Any) -> bool:
 
 
 def _keys(value: Mapping[Any, Any]) -> list[Any]:
-    """A dict's keys in the order in which its parts are flattened."""
+    """The keys of a dict in the order of flattening."""
     try:
         return sorted(value)
     except TypeError:
         raise TypeError(
-            f"a dict in an element needs keys that can be sorted, not {list(value)!r}: parts are taken in that order"
+            "a dict in an element needs keys that can be sorted, which is the order of its parts, "
+            f"not {list(value)!r}"
         ) from None
 
 
@@ -62,22 +72,21 @@ def _names(value: Any) -> list[str]:
     return [attribute.name for attribute in type(value).__attrs_attrs__]
 
 
-#: Tuples that TensorFlow takes for one tensor each.
+#: Tuples that TensorFlow reads as one tensor each.
 _SPARSE = frozenset({"SparseTensorValue"})
 
 
 def is_container(value: Any) -> bool:
-    """Whether a value nests others. A list does not: it is stacked into one tensor. Nor do arrays
-    in files, which know where they are."""
+    """Whether a value nests others. A list does not: it is stacked into one tensor."""
     if isinstance(value, tuple):
         return not (
             type(value).__name__ in _SPARSE and type(value).__module__.startswith("tensorflow.")
         )
-    return (isinstance(value, Mapping) and not isinstance(value, Arrays)) or _is_attrs(value)
+    return (isinstance(value, Mapping) and not isinstance(value, LeafMapping)) or _is_attrs(value)
 
 
 def parts(value: Any) -> list[Any]:
-    """What a container holds, in the order of flattening."""
+    """The parts of a container, in the order of flattening."""
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):
@@ -86,7 +95,7 @@ def parts(value: Any) -> list[Any]:
 
 
 def rebuilt(value: Any, new: list[Any]) -> Any:
-    """A container like ``value`` of other parts, which stand in the order of flattening."""
+    """A container like ``value`` with other parts, given in the order of flattening."""
     if type(value) is tuple:
         return tuple(new)
     if _is_namedtuple(value):
@@ -107,7 +116,7 @@ def _like_mapping(value: Mapping[Any, Any], pairs: list[tuple[Any, Any]]) -> Any
 
 
 def flatten(value: Any) -> list[Any]:
-    """The leaves; None has no place among them."""
+    """The leaves, without None."""
     if value is None:
         return []
     if not is_container(value):
@@ -116,8 +125,9 @@ def flatten(value: Any) -> list[Any]:
 
 
 def names(structure: Structure) -> list[str]:
-    """What errors call each leaf: ``"label"``, ``["x"]["y"]``, ``[0]["label"]``, ``.field``; a part
-    of a tuple by its number alone. None where there is but one tensor, and nothing around it."""
+    """The name of each leaf in errors: ``"label"``, ``["x"]["y"]``, ``[0]["label"]``, ``.field``;
+    for a part of a tuple its number. Empty for a single leaf.
+    """
     return [_name(path) for path in _paths(structure, ())] if is_container(structure) else []
 
 
@@ -148,8 +158,9 @@ def _name(path: tuple[str, ...]) -> str:
 
 
 def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = None) -> Any:
-    """The same structure with ``function(leaf)`` in the place of each leaf, called in the order of
-    flattening, and ``nothing`` in the place of None."""
+    """The structure with ``function(leaf)`` in the place of each leaf, called in the order of
+    flattening, and ``nothing`` in the place of None.
+    """
     if value is None:
         return nothing
     if not is_container(value):
@@ -158,15 +169,11 @@ def map_structure(function: Callable[[Any], Any], value: Any, nothing: Any = Non
 
 
 def structure_of(value: Any) -> Structure:
-    """The structure of a value, tensors in its leaves.
+    """The structure of a value whose leaves are tensors.
 
     Raises:
-        tensorferry.errors.TypeError: a container that elements cannot be held in.
+        tensorferry.errors.InvalidTypeError: a container that cannot hold the parts of elements.
     """
-    return _checked(value)
-
-
-def _checked(value: Any) -> Structure:
     if value is None:
         return None
     if not is_container(value):
@@ -180,7 +187,7 @@ def _checked(value: Any) -> Structure:
                 "TensorFlow does not nest dataclasses either. Pass vars(x), a dict of its fields",
             )
         return LEAF
-    inner = [_checked(part) for part in parts(value)]
+    inner = [structure_of(part) for part in parts(value)]
     if type(value) in (tuple, dict):
         return rebuilt(value, inner)
     try:
@@ -189,11 +196,11 @@ def _checked(value: Any) -> Structure:
             not isinstance(value, Mapping)
             or all(a is b for a, b in zip(parts(made), inner, strict=True))
         )
-    except Exception:  # whatever the class raises
+    except Exception:  # the class may raise anything
         whole = False
     if not whole:
         raise _no_container(
-            value, "it cannot be made again of other parts. Pass a tuple, a namedtuple or a dict"
+            value, "it cannot be rebuilt from other parts. Pass a tuple, a namedtuple or a dict"
         )
     return made
 
@@ -209,7 +216,7 @@ def _no_container(value: Any, way: str) -> errors.Error:
 
 
 def pack(structure: Structure, flat: Iterator[Any]) -> Any:
-    """The structure with the next of ``flat`` in the place of each leaf."""
+    """The structure with the next value of ``flat`` in the place of each leaf."""
     return map_structure(lambda leaf: next(flat), structure)
 
 
@@ -218,7 +225,7 @@ def _kind(value: Any) -> Any:
 
 
 def equal(a: Structure, b: Structure) -> bool:
-    """Whether two structures nest alike."""
+    """Whether two structures nest in the same way."""
     if a is None or b is None:
         return a is b
     if not is_container(a) or not is_container(b):
@@ -232,8 +239,11 @@ def equal(a: Structure, b: Structure) -> bool:
 
 
 def flatten_as(structure: Structure, value: Any, what: str, stacks: bool = False) -> list[Any]:
-    """The leaves of a value that has to nest as ``structure`` does. Lists count as tuples where a
-    tuple is due, and, if it ``stacks``, tuples as lists where a tensor is due."""
+    """The leaves of a value that has to nest as ``structure`` does.
+
+    Where a tuple is due, lists count as tuples. With ``stacks``, where a tensor is due, tuples
+    count as lists.
+    """
     flat: list[Any] = []
     _collect(structure, value, what, flat, stacks)
     return flat
@@ -296,8 +306,9 @@ def describe(structure: Structure) -> str:
 
 
 def skeleton(structure: Structure) -> Any:
-    """What ``_internal.Packer`` takes: a number for each leaf, and ``[make, parts]`` for what is
-    neither tuple nor dict."""
+    """The structure as ``_internal.Packer`` takes it: a number for each leaf, and ``[make, parts]``
+    for a container that is neither tuple nor dict.
+    """
     numbers = iter(range(len(flatten(structure))))
     return _skeleton(structure, numbers)
 

@@ -1,5 +1,6 @@
-"""What every dataset is: a plan of ``_internal``, the structure of its elements, a format, and the
-recipe it was made by."""
+"""What every dataset has: a plan of ``_internal``, the structure of its elements, a format, and the
+recipe that made it.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +10,25 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeVar
 
 from tensorferry import _arguments, _internal, errors
+from tensorferry._arguments import INFINITE, UNKNOWN
 from tensorferry._frameworks import installed
 from tensorferry._nest import specs, structures
-from tensorferry._nest.structures import LEAF, Nested, Structure
+from tensorferry._nest.structures import Nested, Structure
+from tensorferry._typing import ElementFormat, ThreadingOptions
+from tensorferry.dataset import _pickling
+from tensorferry.dataset._options import DEFAULT, Options, limits
+from tensorferry.dataset._pickling import Recipe
+from tensorferry.dataset._progress import Progress
 
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
-    from tensorferry.dataset._progress import Progress
-
-_P = ParamSpec("_P")
-Format: TypeAlias = Literal["tensorflow", "torch", "jax", "numpy", "tensorferry"]
-#: A method's name and arguments, a dataset's own first.
-Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
-
-INFINITE = -1
-UNKNOWN = -2
-#: As many threads as a system lets a process have, and more than any machine has processors.
-MOST_THREADS = 2**15
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_Result = TypeVar("_Result", bound="Base")
 
 
-def recorded(method: Callable[_P, Dataset]) -> Callable[_P, Dataset]:
-    """Has the dataset that a method makes remember how: that is how it is pickled."""
-
+def recorded(method: _Method) -> _Method:
+    """Records in the dataset that a method returns how it was made, for pickling."""
     parameters = inspect.signature(method).parameters
     positional = [
         name
@@ -41,20 +36,21 @@ def recorded(method: Callable[_P, Dataset]) -> Callable[_P, Dataset]:
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     at = positional.index("name") if "name" in positional else sys.maxsize
+    first = 1 if positional[:1] == ["cls"] else 0
 
     @functools.wraps(method)
-    def made(*args: _P.args, **kwargs: _P.kwargs) -> Dataset:
+    def made(*args: Any, **kwargs: Any) -> Any:
         if len(args) > at or "name" in kwargs:
             _arguments.check_name(args[at] if len(args) > at else kwargs["name"], method.__name__)
         dataset = method(*args, **kwargs)
-        dataset._recipe = (method.__name__, args, kwargs)
+        dataset._recipe = (method.__name__, args[first:], kwargs)
         return dataset
 
-    return made
+    return made  # type: ignore[return-value]
 
 
 class Cardinality(int):
-    """A number of elements: -1 where there is no end, -2 where only iterating tells."""
+    """A number of elements: -1 for infinitely many, -2 if only iterating tells."""
 
     def numpy(self) -> int:
         """The number, as the scalar tensor that tf.data returns has it."""
@@ -65,52 +61,9 @@ class Cardinality(int):
         return words.get(self, int.__repr__(self))
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How an iteration spends the machine. The elements and their order are the same whatever is
-    chosen.
-
-    Args:
-        threads: how many threads compute elements ahead; None for as many as the process may use.
-        memory_limit: bytes of memory that an iteration takes, at most: elements that are computed and not yet handed out, the one that was
-            handed out last, the groups of ``shuffle(buffer_size, block=)`` over files that are read, and, of files that are opened with
-            ``mode="direct"``, 4 MiB for each thread that reads and each array that is read in order. Where it is little, fewer threads read,
-            and fewer groups are held. One element is always allowed, and one thread's reads; a group that does not fit is a ValueError of the
-            first elements. None for 256 MiB of elements alone.
-        read_ahead: how many elements to compute ahead, 0 for none; None for what ``prefetch`` says.
-    """
-
-    threads: int | None = None
-    memory_limit: int | None = None
-    read_ahead: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least, most in (
-            ("threads", 1, MOST_THREADS),
-            ("memory_limit", 0, None),
-            ("read_ahead", 0, None),
-        ):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, str):
-                way = "an int, as 2**30" if name == "memory_limit" else "an int"
-                raise errors.make(
-                    "wrong_type", f"Options: {name} has to be a whole number, {way}, not {value!r}"
-                )
-            number = _arguments.at_least(value, least, "Options", name)
-            if most is not None and number > most:
-                raise errors.make(
-                    "argument", f"Options: {name} has to be at most {most}, not {number}"
-                )
-            object.__setattr__(self, name, number)
-
-
-DEFAULT = Options()
 _FAMILIES = itertools.count(1)
 
-
-#: What TensorFlow asks a tf.data.Dataset for.
+#: Attributes that TensorFlow reads of a tf.data.Dataset.
 _TF_DATA = frozenset(
     {
         "_variant_tensor",
@@ -121,10 +74,10 @@ _TF_DATA = frozenset(
         "_shape_invariant_to_type_spec",
     }
 )
-#: Methods of tf.data.Dataset that there are not, and what to write.
+#: Methods of tf.data.Dataset that Dataset does not have, and their replacements.
 _WAYS = {
-    "list_files": 'Dataset.from_files("part-*.npy") opens what a pattern matches.',
-    "snapshot": "dataset.save(path) writes elements, and Dataset.load(path) has them by index.",
+    "list_files": 'Dataset.from_files("part-*.npy") opens the files that match a pattern.',
+    "snapshot": "dataset.save(path) writes elements, and Dataset.load(path) reads them by index.",
     "ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
     "dataset.to_tf_data().ragged_batch(n).",
     "dense_to_ragged_batch": "dataset.padded_batch(n) pads; for ragged batches write "
@@ -133,8 +86,8 @@ _WAYS = {
     "rejection_resample": "For it write dataset.to_tf_data().rejection_resample(...), or mix "
     "with sample_from_datasets.",
     "get_single_element": "For the only element write next(iter(dataset)).",
-    "ignore_errors": "An element that fails raises, and the iterator goes on with the next: "
-    "catch it in the loop.",
+    "ignore_errors": "An element that fails raises, and the iterator continues with the next: "
+    "catch the error in the loop.",
     "fingerprint": "For it write dataset.to_tf_data().fingerprint().",
     "counter": "Dataset.range(start, 2**63 - 1, step) counts.",
     "make_one_shot_iterator": "Write iter(dataset).",
@@ -143,15 +96,19 @@ _WAYS = {
 
 
 class _Kind(type):
-    """The class of dataset classes. Keras and tf.data write the class of an argument that they
-    refuse: it says what they take."""
+    """The class of dataset classes. Keras and tf.data print the class of an argument that they
+    refuse: its ``repr`` says what they take.
+    """
 
     def __repr__(cls) -> str:
-        return f"<class '{cls.__module__}.{cls.__qualname__}': Keras and tf.data take what its to_tf_data() returns>"
+        return (
+            f"<class '{cls.__module__}.{cls.__qualname__}': "
+            "Keras and tf.data take what its to_tf_data() returns>"
+        )
 
 
 class Base(metaclass=_Kind):
-    """The parts of a dataset, and how others are made of them."""
+    """The parts of a dataset, and how other datasets are made from them."""
 
     __slots__ = (
         "__weakref__",
@@ -166,15 +123,15 @@ class Base(metaclass=_Kind):
 
     _plan: _internal.Plan
     _structure: Structure
-    _format: Format
+    _format: ElementFormat
     _options: Options
-    # : A copy's own, and that of all that is made of it: they count their epochs apart from the
-    # original's.
+    #: A number for each copy and the datasets made from it, which count epochs apart from the
+    #: original's.
     _family: int
     _recipe: Recipe
     _packer: _internal.Packer | None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Base:
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
         raise TypeError(
             "a Dataset is made by its methods: Dataset.from_tensor_slices(array), "
             "Dataset.range(10), Dataset.from_generator(...)"
@@ -185,12 +142,12 @@ class Base(metaclass=_Kind):
         cls,
         plan: _internal.Plan,
         structure: Structure,
-        format: Format,
+        format: ElementFormat = "tensorflow",
         options: Options = DEFAULT,
         family: int = 0,
-    ) -> Dataset:
+    ) -> Self:
         plan.check_depth()
-        dataset: Any = object.__new__(cls)
+        dataset = object.__new__(cls)
         dataset._structure = structure
         dataset._family = family
         dataset._plan = dataset._called(plan)
@@ -199,16 +156,17 @@ class Base(metaclass=_Kind):
         dataset._options = options
         dataset._packer = None
         dataset._recipe = ("", (), {})
-        return dataset  # type: ignore[no-any-return]
+        return dataset
 
     def _called(self, plan: _internal.Plan) -> _internal.Plan:
-        """A plan of this structure, whose errors call the components what the structure does."""
+        """The plan with the names of this structure's components, for error messages."""
         names = structures.names(self._structure)
         return plan.named(names) if names else plan
 
-    def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Dataset:
-        """The dataset of another plan, of the same structure if none is given, in the same
-        format."""
+    def _with(self, plan: _internal.Plan, structure: Structure | None = None) -> Self:
+        """The dataset of another plan, in the same format. Without ``structure``, elements have the
+        same structure.
+        """
         return self._of(
             plan,
             self._structure if structure is None else structure,
@@ -218,27 +176,26 @@ class Base(metaclass=_Kind):
         )
 
     def _packed(self) -> _internal.Packer:
-        """What nests this dataset's elements."""
+        """The packer of this dataset's elements."""
         if self._packer is None:
-            self._packer = packer(self._structure, self._format, self._options)
+            self._packer = packer(type(self), self._structure, self._format, self._options)
         return self._packer
 
     def __iter__(self) -> _internal.DatasetIterator:
-        """The elements of the next epoch: every iteration of a dataset is one."""
+        """The elements of the next epoch. Each iteration of a dataset is one epoch."""
         return self._iterate(self._packed())
 
     def _iterate(self, packer: _internal.Packer) -> _internal.DatasetIterator:
         _internal.check_eager("iteration")
-        options = self._options
-        return self._plan.iterate(packer, options.threads, options.memory_limit, options.read_ahead)
+        return self._plan.iterate(packer, *limits(self._options))
 
-    def set_epoch(self, epoch: Any) -> None:
-        """Says which epoch the next pass is: over this dataset, and over all that are made of it,
+    def set_epoch(self, epoch: SupportsIndex) -> None:
+        """Sets the epoch of the next pass, over this dataset and over all datasets made from it,
         before or after. For training that counts its epochs itself: each worker process is told the
-        epoch, or a run goes on with ``fit(initial_epoch=k)``.
+        epoch, or a run resumes with ``fit(initial_epoch=k)``.
 
-        Iterators that are under way are left as they are, and so are other datasets over the same
-        arrays. See docs/epochs.md.
+        Iterators that already run are not changed, nor are other datasets over the same arrays. See
+        docs/epochs.md.
 
         Args:
             epoch: a whole number of at least 0.
@@ -254,13 +211,15 @@ class Base(metaclass=_Kind):
         if not 0 <= number <= _arguments.GREATEST:
             raise errors.make(
                 "argument",
-                f"set_epoch: epoch has to be at least 0 and less than 2**63, not {_arguments.shown(number)}",
+                "set_epoch: epoch has to be at least 0 and less than 2**63, not "
+                f"{_arguments.shown(number)}",
             )
         self._plan.set_epoch(number)
 
     def cardinality(self) -> Cardinality:
-        """The number of elements, an int: -1 for infinitely many, -2 where only iterating tells
-        (filter, from_generator ...)."""
+        """The number of elements, an int: -1 for infinitely many, -2 if only iterating tells
+        (filter, from_generator ...).
+        """
         return Cardinality(self._plan.cardinality)
 
     def __len__(self) -> int:
@@ -282,8 +241,9 @@ class Base(metaclass=_Kind):
     @property
     def element_spec(self) -> Any:
         """The structure of the elements, with a ``tf.TensorSpec`` for each tensor in the format
-        "tensorflow", else a :class:`tensorferry.TensorSpec`. Dtypes are those of what is handed
-        out: JAX has no 64-bit ones while ``jax_enable_x64`` is off."""
+        "tensorflow", else a :class:`tensorferry.TensorSpec`. Dtypes are those of the elements as
+        they are handed out: JAX has no 64-bit dtypes while ``jax_enable_x64`` is off.
+        """
         return specs.element_spec(self._structure, self._shown(), self._format == "tensorflow")
 
     def _shown(self) -> list[specs.Part]:
@@ -295,7 +255,7 @@ class Base(metaclass=_Kind):
         return f"<tensorferry.Dataset element_spec={spec!r} plan={self._plan}>"
 
     def __str__(self) -> str:
-        # What Keras and tf.data write of an argument that they do not take.
+        # Keras and tf.data print this for an argument that they refuse.
         return f"{self!r} (Keras and tf.data take what its to_tf_data() returns)"
 
     def __getattr__(self, name: str) -> Any:
@@ -308,7 +268,7 @@ class Base(metaclass=_Kind):
             f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self
         )
 
-    def __copy__(self) -> Dataset:
+    def __copy__(self) -> Self:
         copy = self._of(
             self._plan.copy(), self._structure, self._format, self._options, next(_FAMILIES)
         )
@@ -317,20 +277,19 @@ class Base(metaclass=_Kind):
         copy._recipe = self._recipe
         return copy
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Dataset:
-        return self.__copy__()  # a plan never changes
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self.__copy__()  # a plan is immutable
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from tensorferry.dataset import _pickling
+        return _pickling.reduce_dataset(type(self), self._recipe, self._plan.progress())
 
-        return _pickling.reduce_dataset(self._recipe, self._plan.progress())
-
-    def with_format(self, format: Format) -> Dataset:
-        """The same dataset, handing out elements as tensors of another framework.
+    def with_format(self, format: ElementFormat) -> Self:
+        """The same dataset, with elements as tensors of another framework.
 
         Args:
-            format: "tensorflow" (the default), "torch", "jax", "numpy" (read-only arrays) or "tensorferry" (:class:`Tensor`).
-                Functions given to ``map``, ``filter`` ... are called with what the format of their dataset is.
+            format: "tensorflow" (the default), "torch", "jax", "numpy" (read-only arrays) or
+                "tensorferry" (:class:`Tensor`). Functions given to ``map``, ``filter`` ... are
+                called with tensors in the format of their dataset.
 
         >>> import tensorferry as tfy
         >>> list(tfy.Dataset.from_tensor_slices([1, 2, 3]).batch(2).with_format("numpy"))
@@ -339,7 +298,8 @@ class Base(metaclass=_Kind):
         if format not in ("tensorflow", "torch", "jax", "numpy", "tensorferry"):
             raise errors.make(
                 "argument",
-                f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and "tensorferry"',
+                f'with_format: {format!r} is none of "tensorflow", "torch", "jax", "numpy" and '
+                '"tensorferry"',
             )
         if format in ("torch", "jax"):
             installed.need(format, f'with_format("{format}")')
@@ -359,18 +319,19 @@ class Base(metaclass=_Kind):
             _no_datasets(0, self._plan)
         return self._iterate(packer)
 
-    def progress(self, desc: str | None = None, **tqdm: Any) -> Progress:
-        """The elements of the next epoch, as iterating gives them, and how far it has come: rate,
-        position in the epoch, time left.
+    def progress(self, desc: str | None = None, **tqdm: object) -> Progress:
+        """The elements of the next epoch, with a progress bar: rate, position in the epoch, time
+        left.
 
-        In a terminal or a notebook that is a bar of tqdm's (``pip install tqdm``) on stderr;
-        elsewhere, as in a log, a line every half minute. What is returned has ``state_dict`` and
-        ``load_state_dict``, after which the bar stands where the iteration does.
+        In a terminal or a notebook it is a tqdm bar (``pip install tqdm``) on stderr; elsewhere,
+        such as in a log, a line every half minute. The result has ``state_dict`` and
+        ``load_state_dict``, which moves the bar to the position of the iteration.
 
         Args:
-            desc: stands before the bar.
-            tqdm: whatever ``tqdm.tqdm`` takes. ``unit="row", unit_scale=32`` counts the rows of batches of 32; ``mininterval`` is the
-                number of seconds between updates; ``disable=True`` shows nothing.
+            desc: the text before the bar.
+            tqdm: arguments of ``tqdm.tqdm``. ``unit="row", unit_scale=32`` counts the rows of
+                batches of 32; ``mininterval`` is the number of seconds between updates;
+                ``disable=True`` shows nothing.
 
         Raises:
             ModuleNotFoundError: tqdm is not installed.
@@ -384,21 +345,18 @@ class Base(metaclass=_Kind):
         >>> progress.bar.n
         3
         """
-        from tensorferry.dataset._progress import Progress
-
         return Progress(self, desc, tqdm)
 
     def options(self) -> Options:
-        """How iterations of this dataset spend the machine."""
+        """Threads and memory of this dataset's iterations."""
         return self._options
 
-    def with_options(self, options: Any, name: str | None = None) -> Dataset:
-        """The same dataset, iterated as ``options`` says.
+    def with_options(self, options: Options | ThreadingOptions, name: str | None = None) -> Self:
+        """The same dataset with other threads and memory for its iterations.
 
         Args:
-            options: a :class:`tensorferry.Options`, of which None leaves things as they are; or a ``tf.data.Options``, of which
-                only
-                the size of the thread pool has a meaning here.
+            options: a :class:`tensorferry.Options`, of which None leaves an option unchanged; or a
+                ``tf.data.Options``, of which only the size of the thread pool has an effect.
         """
         if isinstance(options, Options):
             given = {
@@ -419,7 +377,7 @@ class Base(metaclass=_Kind):
         made._recipe = ("with_options", (self, merged), {})
         return made
 
-    def apply(self, transformation_func: Callable[[Any], Any]) -> Any:
+    def apply(self, transformation_func: Callable[[Self], _Result]) -> _Result:
         """``transformation_func(self)``, which has to return a dataset: for chains of methods."""
         made = transformation_func(self)
         if not isinstance(made, Base):
@@ -432,23 +390,18 @@ class Base(metaclass=_Kind):
 def _no_datasets(at: int, plan: _internal.Plan) -> Any:
     raise errors.make(
         "wrong_type",
-        "as_numpy_iterator: elements hold datasets, which are no arrays. Flatten them first: "
+        "as_numpy_iterator: elements hold datasets, which are not arrays. Flatten them first: "
         "flat_map(lambda window: window.batch(n)).",
     )
 
 
-def tensors_only(structure: Structure) -> Structure:
-    """The structure with tensors in the place of nested datasets."""
-    return structures.map_structure(lambda leaf: LEAF, structure)
-
-
-def packer(structure: Structure, format: Format, options: Options = DEFAULT) -> _internal.Packer:
-    """What nests elements of this structure, nested datasets as datasets of the same format."""
+def packer(
+    cls: type[Base], structure: Structure, format: ElementFormat, options: Options = DEFAULT
+) -> _internal.Packer:
+    """Nests the components of elements of this structure; nested datasets become ``cls``."""
     leaves = structures.flatten(structure)
 
-    def nest(at: int, plan: _internal.Plan) -> Dataset:
-        from tensorferry.dataset import Dataset
-
-        return Dataset._of(plan, leaves[at].structure, format, options)
+    def nest(at: int, plan: _internal.Plan) -> Base:
+        return cls._of(plan, leaves[at].structure, format, options)
 
     return _internal.Packer(structures.skeleton(structure), format, nest)

@@ -1,4 +1,4 @@
-"""How a dataset is pickled: as the method calls that made it."""
+"""Pickling of datasets, as the method calls that made them."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from tensorferry._nest.structures import flatten, map_structure
 
 #: A method's name and arguments, a dataset's own first.
 Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
-# : The epoch of the next pass, the one that ``set_epoch`` said, and the seed that the last stage
-# drew.
-Progress = tuple[int, int | None, int | None]
+#: The epoch of the next pass, the epoch that ``set_epoch`` set, and the seed that the last stage
+#: drew.
+Progress: TypeAlias = tuple[int, int | None, int | None]
 
 
 def reduce_dataset(
-    recipe: Recipe, progress: Progress
+    cls: type, recipe: Recipe, progress: Progress
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The recipe that ``Dataset.__reduce__`` returns. Memory-mapped arrays go by their file;
-    functions as pickle takes them. What was drawn goes along, and the epoch of the next pass: all
-    who unpickle it have the same order, and count for themselves.
+    """The value of ``Dataset.__reduce__``.
+
+    Memory-mapped arrays are pickled as their file, functions as pickle does it. Drawn seeds and the
+    epoch of the next pass travel too, so that all copies have the same order, and each counts its
+    own epochs.
     """
     name, args, kwargs = recipe
     for argument in (*args, *kwargs.values()):
         if isinstance(argument, FunctionType) and argument.__name__ == "<lambda>":
             raise errors.make(
                 "not_picklable",
-                f"{name}: a lambda cannot be pickled. Define the function with def at the top of a module.",
+                f"{name}: a lambda cannot be pickled. Define the function with def at the top of a "
+                "module.",
             )
     for leaf in _structure_leaves((*args, *kwargs.values())):
         if array_likes.is_array_like(leaf):
             _check_picklable(name, leaf)
-    return rebuild_dataset, (name, _by_file(args), _by_file(kwargs), progress)
+    return rebuild_dataset, (cls, name, _by_file(args), _by_file(kwargs), progress)
 
 
 def _structure_leaves(arguments: tuple[Any, ...]) -> list[Any]:
@@ -45,24 +48,22 @@ def _structure_leaves(arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def _check_picklable(name: str, array: Any) -> None:
-    """Says of an array of another library's that it does not pickle, and what does."""
+    """Refuses an array of another library that cannot be pickled."""
     try:
         pickle.dumps(array)
     except Exception as error:
         raise errors.make(
             "not_picklable",
-            f"{name}: a {array_likes.kind(array)} cannot be pickled ({error}). Open the file where the dataset is unpickled, and make it "
-            "there.",
+            f"{name}: a {array_likes.kind(array)} cannot be pickled ({error}). Open the file where "
+            "the dataset is unpickled, and make it there.",
         ) from error
 
 
 def rebuild_dataset(
-    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress
+    cls: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress
 ) -> Any:
     """The dataset that :func:`reduce_dataset` described."""
-    from tensorferry.dataset import Dataset
-
-    made = getattr(Dataset, name)(*args, **kwargs)
+    made = getattr(cls, name)(*args, **kwargs)
     epoch, said, seed = progress
     if seed is not None:
         made._plan = made._called(made._plan.with_drawn_seed(seed, []))
@@ -71,7 +72,7 @@ def rebuild_dataset(
 
 
 class _File:
-    """An array in a file, to be mapped again."""
+    """An array in a file, memory-mapped again when unpickled."""
 
     def __init__(self, array: np.memmap[Any, Any], offset: int) -> None:
         mode = "r" if not array.flags.writeable else "r+"
@@ -83,7 +84,7 @@ class _File:
 
 def _by_file(value: Any) -> Any:
     if isinstance(value, np.memmap):
-        return _mapped(value)
+        return _file_of(value)
     if isinstance(value, list):
         return [_by_file(part) for part in value]
     return map_structure(
@@ -91,10 +92,8 @@ def _by_file(value: Any) -> Any:
     )
 
 
-def _mapped(array: np.memmap[Any, Any]) -> Any:
-    """A file in the place of an array that is one whole, in C order, or a piece of it; the array
-    itself otherwise.
-    """
+def _file_of(array: np.memmap[Any, Any]) -> Any:
+    """The file of an array that is all or a contiguous part of one, in C order; else the array."""
     if array.filename is None or not array.flags.c_contiguous or array.dtype.hasobject:
         return array
     whole: Any = array

@@ -1,33 +1,39 @@
-"""How far an iteration has come, shown by tqdm."""
+"""Progress of an iteration, shown by tqdm."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
-if TYPE_CHECKING:
-    from tensorferry.dataset._base import Base
+from tensorferry import _internal
 
-#: Seconds from one line of a log to the next, and to the first.
+#: Seconds between lines of a log, and before the first.
 LINES = 30.0
 
 
-class Progress:
-    """One pass over a dataset that shows how far it has come: what
-    :meth:`tensorferry.Dataset.progress` returns.
+class Passes(Protocol):
+    """What :class:`Progress` needs of a dataset."""
 
-    ``bar`` is the bar, a ``tqdm.tqdm``. It is closed when the pass or the loop over it ends,
-    however it ends.
+    def __iter__(self) -> _internal.DatasetIterator: ...
+    def __len__(self) -> int: ...
+    def cardinality(self) -> int: ...
+
+
+class Progress:
+    """One pass over a dataset with a progress bar, from :meth:`tensorferry.Dataset.progress`.
+
+    ``bar`` is the bar, a ``tqdm.tqdm``. It is closed when the pass ends, and when the loop over it
+    ends in any way.
     """
 
     __slots__ = ("_dataset", "_iterator", "bar")
 
     bar: Any
 
-    def __init__(self, dataset: Base, desc: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, dataset: Passes, desc: str | None, options: dict[str, Any]) -> None:
         self._dataset = dataset
         self.bar = _bar({"desc": desc, "total": max(dataset.cardinality(), 0) or None, **options})
         self._iterator = iter(dataset)
@@ -50,7 +56,7 @@ class Progress:
             self.close()
             raise
         except Exception:
-            self.bar.update()  # an element that cannot be computed has its place, too
+            self.bar.update()  # an element that fails counts too
             raise
         self.bar.update()
         return element
@@ -62,12 +68,12 @@ class Progress:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the iteration has come to, as the iterator of a dataset says it."""
+        """The position of the iteration: ``state_dict`` of the dataset's iterator."""
         return self._iterator.state_dict()
 
-    def load_state_dict(self, state: Any) -> None:
-        """Goes to where ``state_dict`` was called, and the bar with it: rate and time left are
-        those from here on.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resumes where ``state_dict`` was called, and moves the bar there. Rate and time left
+        count from now on.
         """
         self._iterator.load_state_dict(state)
         bar, position = self.bar, self._iterator.state_dict()["position"]
@@ -77,15 +83,15 @@ class Progress:
             bar.refresh()
 
     def set_description(self, desc: str | None = None) -> None:
-        """Changes what stands before the bar, when it is next drawn."""
+        """Changes the text before the bar, at its next update."""
         self.bar.set_description(desc, refresh=False)
 
-    def set_postfix(self, **values: Any) -> None:
-        """Has values stand after the bar, when it is next drawn: ``set_postfix(loss=loss)``."""
+    def set_postfix(self, **values: object) -> None:
+        """Shows values after the bar, at its next update: ``set_postfix(loss=loss)``."""
         self.bar.set_postfix(refresh=False, **values)
 
     def close(self) -> None:
-        """Leaves the bar as it is. The iteration can go on without it."""
+        """Stops updating the bar. The iteration can continue."""
         self.bar.close()
 
     def __enter__(self) -> Self:
@@ -101,9 +107,7 @@ class Progress:
 
 
 def _bar(options: dict[str, Any]) -> Any:
-    """A bar where somebody looks at it, in a terminal or a notebook; elsewhere now and then a
-    line.
-    """
+    """A bar in a terminal or a notebook; elsewhere a line every ``LINES`` seconds."""
     try:
         from tqdm.auto import tqdm
     except ModuleNotFoundError as error:
@@ -125,7 +129,7 @@ def _bar(options: dict[str, Any]) -> Any:
 
 
 class _Lines:
-    """A file into which each state of a bar is written as a line of its own."""
+    """A file to which each state of a bar is written as a line."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

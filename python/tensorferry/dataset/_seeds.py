@@ -1,4 +1,4 @@
-"""Seeds of stages to which none is given."""
+"""Seeds of stages that are made without a ``seed``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from tensorferry import _internal
 
 
 def seeded(plan: _internal.Plan, *inputs: _internal.Plan) -> _internal.Plan:
-    """The plan of a stage that was just made. If it drew a seed and ``tf.random.set_seed`` was
-    called, the seed follows from that: each stage has another, and calling it again gives the same
-    ones again. ``inputs`` are the plans that the stage may have left as it is."""
+    """The plan of a new stage. If the stage drew a seed and ``tf.random.set_seed`` was called, the
+    seed follows from TensorFlow's: each stage gets another, and the same ones after another call.
+
+    ``inputs`` are the plans that the stage may have returned unchanged.
+    """
     seed = _of_tensorflow()
     return plan if seed is None else plan.with_drawn_seed(seed, list(inputs))
 
 
 def _of_tensorflow() -> int | None:
-    """A seed that follows from TensorFlow's global one, in the way of its operations; None if there
-    is none."""
+    """A seed that follows from TensorFlow's global seed, as for its own operations; None without
+    one.
+    """
     tensorflow: Any = sys.modules.get("tensorflow")
     try:
         words = tensorflow.compat.v1.random.get_seed(None)
-    except AttributeError:  # not imported, or just being
+    except AttributeError:  # not imported, or still being imported
         return None
     if None in words:
         return None

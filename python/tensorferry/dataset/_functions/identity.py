@@ -1,5 +1,4 @@
-"""What tells functions apart that a plan calls by one name: whether a plan that is written again is
-the same."""
+"""Identity of functions: whether a plan that is written again is the same plan."""
 
 from __future__ import annotations
 
@@ -9,21 +8,22 @@ from typing import Any
 
 from tensorferry.dataset._base import Base
 
-#: What is compared by value. Everything else is the same only if it is the same object.
+#: Compared by value. Other objects are equal only if they are the same object.
 _VALUES = (bool, int, float, complex, str, bytes, NoneType)
-#: Functions in functions, partials of partials: beyond this depth objects are compared as a whole.
+#: Nested functions and partials are compared by their parts up to this depth.
 _DEEPEST = 8
 
 
 def name_of(function: Any) -> str:
-    """What a plan calls a function: a saved state knows its plan by it."""
+    """The name of a function in a plan, by which a saved state recognizes its plan."""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return str(name).replace("|", "_")
 
 
 def known_as(function: Any) -> tuple[str, int]:
-    """What a plan calls a function, and a number that is the same for functions of the same code,
-    defaults and closure."""
+    """The name of a function in a plan, and a number that is equal for functions of the same code,
+    defaults and closure.
+    """
     return name_of(function), identity(function)
 
 
@@ -33,7 +33,7 @@ def identity(function: Any) -> int:
 
 
 def _part(value: Any, depth: int) -> Any:
-    """What an object that a function is made of is compared by."""
+    """What a part of a function is compared by."""
     if isinstance(value, _VALUES):
         return type(value), value
     if depth < _DEEPEST:

@@ -1,5 +1,4 @@
-"""What is found out about functions inside a function that makes one dataset after the other: once,
-not for each dataset again."""
+"""Cached results of tracing, for functions that make one dataset after the other."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ from tensorferry.dataset._base import Base
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-#: What was found out inside the function that runs; None outside of any.
+#: The cache of the function that runs; None outside of any.
 _known: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar(
     "_known", default=None
 )
 
-#: How many findings one function keeps.
+#: The most entries of a cache.
 _LIMIT = 32
 
 
 def inside(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function, inside of which findings are kept from one call to the next."""
+    """The function, with a cache that lives from one call to the next."""
     known: dict[Any, Any] = {}
 
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -38,8 +37,9 @@ def inside(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def once(what: str, dataset: Base, function: Callable[..., Any], find: Callable[[], _T]) -> _T:
-    """What ``find`` finds out about a function of such elements, unless it was found out before. A
-    function is the same if its code and all that it closes over are."""
+    """The result of ``find`` for a function of the dataset's elements, from the cache if present.
+    Two functions are the same if their code and closures are.
+    """
     known = _known.get()
     if known is None:
         return find()
@@ -51,17 +51,13 @@ def once(what: str, dataset: Base, function: Callable[..., Any], find: Callable[
     found = find()
     if len(known) >= _LIMIT:
         known.clear()
-    known[key] = (
-        parts,
-        dataset._structure,
-        found,
-    )  # the parts are held, so that their ids stay theirs
+    # The entry holds the parts, so that their ids are not reused.
+    known[key] = (parts, dataset._structure, found)
     return found
 
 
 def _parts(function: Any) -> list[Any]:
-    """The objects that make a function what it is: a lambda is made anew each time, they are
-    not."""
+    """The objects that identify a function, also a lambda, which is a new object each time."""
     if isinstance(function, MethodType):
         return [function.__func__, function.__self__]
     if not isinstance(function, FunctionType):

@@ -1,5 +1,4 @@
-"""Calling the user's functions with stand-ins, to find out what they return before there are
-elements."""
+"""Calling functions with stand-ins for elements, to infer the specification of their results."""
 
 from __future__ import annotations
 
@@ -16,14 +15,15 @@ from tensorferry._nest.structures import LEAF, Nested, Structure
 from tensorferry.dataset._base import Base
 from tensorferry.dataset._functions import remembered
 
-# : Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of
-# elements.
+#: Whether symbolic tensors stand for elements now: then a dataset of them stands for a dataset of
+#: elements.
 _standing_in = contextvars.ContextVar("_standing_in", default=False)
 
 
 class StandIn:
-    """Stands for a tensor of an element. Nothing can be done with it but to make a dataset of it:
-    what does not look at a tensor's values does the same for all of them."""
+    """Stands for a tensor of an element. A function can only make a dataset of it, which does the
+    same for any values of the tensor.
+    """
 
     __slots__ = ("part",)
 
@@ -38,17 +38,18 @@ class StandIn:
     ) = _unknown
 
 
-#: What is known of a function's result: its structure and components.
+#: The structure and components of a function's result.
 Result = tuple[Structure, list[specs.Part]]
-#: What makes a function's arguments of an element, and of the tensors before it.
+#: Makes a function's arguments of an element and of the tensors before it.
 Arguments = Callable[..., tuple[Any, ...]]
 
 
 def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
-    """Structure and components of what the function returns, as TensorFlow gets them by tracing it,
-    as tf.data does; None if it cannot.
+    """Structure and components of the function's result, from tracing it with TensorFlow as tf.data
+    does; None if that fails.
 
-    Of a function of datasets only datasets are known so: a loop over one is over nothing here.
+    For a function of datasets, only results that are datasets can be inferred: a loop over a
+    dataset has no elements here.
     """
     return remembered.once(
         "result", dataset, function, lambda: _result(dataset, [], _unpacked, function)
@@ -56,8 +57,9 @@ def result(dataset: Base, function: Callable[..., Any]) -> Result | None:
 
 
 def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Result | None:
-    """As :func:`result`, of a function of a state and an element, which returns the next state and
-    something else. The state is of whatever shape the function makes of it again and again."""
+    """As :func:`result`, for a function of a state and an element, which returns the next state and
+    an element. The shape of the state is widened until the function no longer changes it.
+    """
     structure, spec = state
 
     def arguments(*args: Any) -> tuple[Any, ...]:
@@ -77,8 +79,9 @@ def scanned(dataset: Base, state: Result, function: Callable[..., Any]) -> Resul
 def _result(
     dataset: Base, first: list[specs.Part], arguments: Arguments, function: Callable[..., Any]
 ) -> Result | None:
-    """What a function returns for the arguments made of tensors of the specifications ``first`` and
-    an element."""
+    """The result of a function for the arguments made of tensors of the specifications ``first``
+    and an element.
+    """
     datasets = any(isinstance(leaf, Nested) for leaf in structures.flatten(dataset._structure))
     if not datasets and not _traces(dataset):
         return None
@@ -96,13 +99,12 @@ def _result(
     try:
         value = _called(dataset, first, arguments, function, rewrite=True)
         return structures.map_structure(leaf, value), spec
-    # whatever a function of the user's does when it meets stand-ins; run on values it may well work
-    except Exception:
+    except Exception:  # with stand-ins the function may raise anything; with values it may work
         return None
 
 
 def returned(dataset: Base, function: Callable[..., Any]) -> Any:
-    """What the function, which is to return a dataset, returns for stand-ins; None if it fails."""
+    """The result for stand-ins of a function that returns a dataset; None if it fails."""
 
     def find() -> Any:
         try:
@@ -120,10 +122,12 @@ def _called(
     function: Callable[..., Any],
     rewrite: bool = False,
 ) -> Any:
-    """What the function returns for stand-ins: symbolic tensors in the format "tensorflow", else
-    :class:`StandIn`, and datasets that cannot be iterated. A list is a tuple if it is outermost,
-    and else stacked. With ``rewrite``, a function that TensorFlow cannot trace for Python's if and
-    while is rewritten, as tf.data does it, which takes long."""
+    """The result of the function for stand-ins: symbolic tensors in the format "tensorflow", else
+    :class:`StandIn`, and datasets that cannot be iterated.
+
+    An outermost list is a tuple, an inner list is stacked. With ``rewrite``, AutoGraph rewrites a
+    function with Python's if and while, as in tf.data, which is slow.
+    """
     leaves = zip(structures.flatten(dataset._structure), dataset._plan.spec, strict=True)
     tensors = [*first, *(part for leaf, part in leaves if leaf is LEAF)]
 
@@ -154,7 +158,7 @@ def _traces(dataset: Base) -> bool:
 
 
 def _traced(function: Callable[..., Any], spec: list[specs.Part]) -> Any:
-    """What the function returns for symbolic tensors; numbers and lists as tensors."""
+    """The result of the function for symbolic tensors, with numbers and lists as tensors."""
     import tensorflow as tf
 
     found: list[Any] = []
@@ -174,13 +178,14 @@ def _traced(function: Callable[..., Any], spec: list[specs.Part]) -> Any:
 
 
 def _is_dataset(value: Any) -> bool:
-    """Whether a value is a dataset, ours or TensorFlow's."""
+    """Whether a value is a dataset, of tensorferry or TensorFlow."""
     return isinstance(value, Base) or hasattr(value, "element_spec")
 
 
 def placeholder(leaves: list[Any], sliced: bool, stage: str) -> _internal.Plan | None:
-    """What stands for the dataset of these arrays, or of their rows if ``sliced``; None unless one
-    of them is a stand-in."""
+    """A placeholder for the dataset of these arrays, or of their rows if ``sliced``; None unless
+    one of them is a stand-in.
+    """
     if not any(isinstance(leaf, StandIn) or _is_symbol(leaf) for leaf in leaves):
         return None
     spec = [_part(leaf, stage) for leaf in leaves]
@@ -209,7 +214,8 @@ def _part(leaf: Any, stage: str) -> specs.Part:
 
 def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
     """An element with the next of ``tensors`` in the place of each tensor, and a placeholder for
-    each dataset."""
+    each dataset.
+    """
     spec = iter(dataset._plan.spec)
 
     def leaf(leaf: Any) -> Any:
@@ -224,5 +230,5 @@ def _stand_ins(dataset: Base, tensors: Iterator[Any]) -> Any:
 
 
 def _unpacked(element: Any) -> tuple[Any, ...]:
-    """The arguments of a function that is called with the element."""
+    """The arguments of a call with the element."""
     return element if type(element) is tuple else (element,)

@@ -1,50 +1,52 @@
-"""Stages that make batches of elements, and elements of batches, beside ``batch``."""
+"""Methods that make batches of elements, and elements of batches, except ``batch``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Self, SupportsIndex
 
 import numpy as np
 
 from tensorferry import _arguments, errors
+from tensorferry._typing import Indices, Nest, ShapeLike, TensorLike
 from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._methods import padding
 
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
-
 
 class Batches(Base):
-    """The methods that pad batches, take them apart and cut them anew."""
+    """The methods that pad, split and resize batches."""
 
     __slots__ = ()
 
     @recorded
     def padded_batch(
         self,
-        batch_size: Any,
-        padded_shapes: Any = None,
-        padding_values: Any = None,
+        batch_size: SupportsIndex,
+        padded_shapes: Nest[ShapeLike] = None,
+        padding_values: Nest[TensorLike] = None,
         drop_remainder: bool = False,
         name: str | None = None,
-    ) -> Dataset:
-        """Stacks ``batch_size`` consecutive elements, whose shapes may differ, each padded at the
-        ends of its dimensions.
+    ) -> Self:
+        """Stacks ``batch_size`` consecutive elements, whose shapes may differ, after padding each
+        at the ends of its dimensions.
 
         Args:
-            batch_size: how many; at least 1.
-            padded_shapes: for each part of an element the shape to pad it to, nested like the element: a sequence of lengths, None
-                (or -1) for the longest of the batch. Without it, the lengths that ``element_spec`` knows, and the longest of the batch
-                in the others.
-            padding_values: for each part of an element the number to pad with, None for 0 (False); or one number for all. A Python number
-                is taken to be of the part's dtype; others have to be of that dtype.
+            batch_size: elements of a batch; at least 1.
+            padded_shapes: for each part of an element the shape to pad it to, nested like the
+                element: a sequence of lengths, None (or -1) for the longest of the batch. By
+                default the known lengths of ``element_spec``, and the longest of the batch for the
+                others.
+            padding_values: for each part of an element the number to pad with, None for 0 (False);
+                or one number for all. A Python number becomes the part's dtype; other values have
+                to be of that dtype.
             drop_remainder: leaves out a last batch that is not full.
-            name: accepted for tf.data's sake.
+            name: accepted for compatibility with tf.data.
 
         Raises:
-            tensorferry.errors.ValueError: ``batch_size`` is less than 1, or ``padded_shapes`` does not fit the elements' shapes; or,
-                while iterating, an element is larger than the shape to pad it to.
-            tensorferry.errors.TypeError: a padding value is of another dtype than its part, or elements hold datasets.
+            tensorferry.errors.InvalidArgumentError: ``batch_size`` is less than 1, or
+                ``padded_shapes`` does not fit the elements' shapes; or, while iterating, an
+                element is larger than the shape to pad it to.
+            tensorferry.errors.InvalidTypeError: a padding value is of another dtype than its
+                part, or elements hold datasets.
 
         >>> import numpy as np, tensorferry as tfy
         >>> lengths = tfy.Dataset.range(1, 4).with_format("numpy")
@@ -67,14 +69,15 @@ class Batches(Base):
         )
 
     @recorded
-    def unbatch(self, name: str | None = None) -> Dataset:
-        """The rows of each element, one by one: what ``batch`` has stacked comes apart again.
+    def unbatch(self, name: str | None = None) -> Self:
+        """The rows of each element, one by one: the inverse of ``batch``.
 
-        Where each element's number of rows is known, so is that of the result, also of batches of
-        which the last is not full; tf.data calls that unknown.
+        If each element's number of rows is known, so is the cardinality of the result, even if the
+        last batch is not full; in tf.data it is unknown.
 
         Raises:
-            tensorferry.errors.ValueError: a part of the elements is a number or a dataset, or the parts have different numbers of rows.
+            tensorferry.errors.InvalidArgumentError: a part of the elements is a number or a
+                dataset, or the parts have different numbers of rows.
 
         >>> import tensorferry as tfy
         >>> rows = tfy.Dataset.from_tensor_slices([[1, 2], [3, 4]]).unbatch()
@@ -85,29 +88,33 @@ class Batches(Base):
 
     @recorded
     def rebatch(
-        self, batch_size: Any, drop_remainder: bool = False, name: str | None = None
-    ) -> Dataset:
+        self, batch_size: Indices, drop_remainder: bool = False, name: str | None = None
+    ) -> Self:
         """The rows of each element, stacked into batches of another size:
         ``unbatch().batch(batch_size)``.
 
-        ``cardinality`` knows how many where ``unbatch`` does; tf.data calls that unknown.
+        ``cardinality`` is known if that of ``unbatch`` is; in tf.data it is unknown.
 
         Args:
-            batch_size: how many rows, or a list of numbers to cycle through. A 0 among them makes a batch without rows.
+            batch_size: rows of a batch, or a list of numbers to cycle through. A 0 among them
+                makes a batch without rows.
             drop_remainder: leaves out a last batch that is not full.
-            name: accepted for tf.data's sake.
+            name: accepted for compatibility with tf.data.
 
         Raises:
-            tensorferry.errors.ValueError: a size is negative, all are 0, or the elements cannot be unbatched.
+            tensorferry.errors.InvalidArgumentError: a size is negative, all are 0, or the
+                elements cannot be unbatched.
 
         >>> import tensorferry as tfy
-        >>> [batch.tolist() for batch in tfy.Dataset.range(8).batch(4).rebatch([3, 1]).as_numpy_iterator()]
+        >>> batches = tfy.Dataset.range(8).batch(4).rebatch([3, 1])
+        >>> [batch.tolist() for batch in batches.as_numpy_iterator()]
         [[0, 1, 2], [3], [4, 5, 6], [7]]
         """
         if any(np.ndim(size) for size in _arguments.several(batch_size)):
             raise errors.make(
                 "argument",
-                f"rebatch: batch_size has to be a number or a list of numbers, not {_arguments.shown(batch_size)}",
+                "rebatch: batch_size has to be a number or a list of numbers, not "
+                f"{_arguments.shown(batch_size)}",
             )
         each = [
             _arguments.at_least(size, 0, "rebatch", "batch_size")
@@ -116,7 +123,8 @@ class Batches(Base):
         if not any(each):
             raise errors.make(
                 "argument",
-                f"rebatch: batch_size has to be at least 1, or numbers of which one is, not {_arguments.shown(batch_size)}",
+                "rebatch: batch_size has to be at least 1, or numbers of which one is, not "
+                f"{_arguments.shown(batch_size)}",
             )
         return self._with(
             self._plan.rebatch(each, _arguments.flag(drop_remainder, "rebatch", "drop_remainder"))

@@ -1,5 +1,6 @@
-"""What ``bucket_by_sequence_length`` is made of: a key for each element, and a batch of each full
-bucket."""
+"""The parts of ``bucket_by_sequence_length``: a key for each element, and a batch of each full
+bucket.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from tensorferry.dataset._methods import padding
 
 STAGE = "bucket_by_sequence_length"
 _T = TypeVar("_T")
-#: A function, and what a plan knows it by.
+#: The name and identity of a function in a plan, and the function.
 _Named: TypeAlias = tuple[tuple[str, int], Callable[..., _T]]
 
 
 class Buckets:
-    """Ranges of lengths, how many elements of each make a batch, and how it is made."""
+    """Ranges of lengths, the batch size of each, and how batches are padded."""
 
     def __init__(
         self, length: Callable[..., Any], boundaries: Any, sizes: Any, drop_remainder: bool
@@ -36,10 +37,10 @@ class Buckets:
         if len(self.sizes) != count:
             raise errors.make(
                 "argument",
-                f"{STAGE}: {count - 1} bucket_boundaries make {count} buckets, but bucket_batch_sizes are {len(self.sizes)}",
+                f"{STAGE}: {count - 1} bucket_boundaries make {count} buckets, but "
+                f"bucket_batch_sizes are {len(self.sizes)}",
             )
-        # : For each bucket the dimensions that its elements are padded to; empty if they are not
-        # padded.
+        #: For each bucket the dimensions that its elements are padded to; empty without padding.
         self.shapes: list[list[list[int | None]]] = []
         self.values: list[Any] = []
         self.to_boundary = False
@@ -52,7 +53,7 @@ class Buckets:
         values: Any,
         to_boundary: bool,
     ) -> list[specs.Part]:
-        """Has batches padded, and says what they are."""
+        """Pads batches from now on, and returns their components."""
         spec = plan.spec
         common = padding.shapes(structure, spec, shapes, STAGE)
         self.values = padding.values(structure, spec, values, STAGE)
@@ -73,7 +74,7 @@ class Buckets:
         return [(name, (None, *dims)) for (name, _), dims in zip(spec, common, strict=True)]
 
     def _check(self, plan: _internal.Plan, shapes: list[list[int | None]]) -> None:
-        """Refuses shapes that elements do not fit in, before there is a bucket."""
+        """Refuses shapes that elements do not fit in, when the dataset is made."""
         try:
             plan.padded_batch(1, shapes, self.values, False)
         except errors.Error as error:
@@ -82,7 +83,7 @@ class Buckets:
             ) from None
 
     def key(self, *element: Any) -> int:
-        """The number of the bucket that an element belongs to."""
+        """The number of an element's bucket."""
         length = _arguments.whole(
             self.length(*element), STAGE, "the length that element_length_func returns"
         )
@@ -95,13 +96,13 @@ class Buckets:
         if self.to_boundary and at == len(self.boundaries):
             raise errors.make(
                 "argument",
-                f"{STAGE}: an element of length {length}; with pad_to_bucket_boundary=True every length has to be less than the last of "
-                f"bucket_boundaries={self.boundaries}",
+                f"{STAGE}: an element of length {length}; with pad_to_bucket_boundary=True every "
+                f"length has to be less than the last of bucket_boundaries={self.boundaries}",
             )
         return at
 
     def size(self, key: Any) -> int:
-        """How many elements of a bucket make a batch."""
+        """The batch size of a bucket."""
         return self.sizes[int(key)]
 
     def batch(self, key: Any, window: Any) -> _internal.Plan:
@@ -116,8 +117,7 @@ class Buckets:
     def functions(
         self,
     ) -> tuple[_Named[int], _Named[_internal.Plan], _Named[int]]:
-        """Key, batch and size, with what the plan calls them: everything that changes what elements
-        are."""
+        """Key, batch and size, with names that contain everything that changes the elements."""
         padding = f"{self.shapes}, {self.values}" if self.shapes else "no_padding"
         batch = f"{padding}, drop_remainder" if self.drop_remainder else padding
         name, number = identity.known_as(self.length)

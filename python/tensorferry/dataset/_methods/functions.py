@@ -1,23 +1,22 @@
-"""Stages that call a function of the user's for each element, in order."""
+"""Methods that call a Python function for each element, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self, SupportsIndex
 
 from tensorferry import _internal
 from tensorferry._nest import structures
+from tensorferry._typing import Nest, Signature, TensorLike
 from tensorferry.dataset._base import Base, recorded
 from tensorferry.dataset._functions import calls, identity
 
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
-
 
 class Functions(Base):
-    """The methods that take a function. It is called with what iteration would hand out, in the
-    dataset's format; a tuple is unpacked into arguments. What it raises surfaces at its element,
-    and the iteration can go on after it."""
+    """The methods that take a function. It is called with elements in the dataset's format; a tuple
+    is unpacked into arguments. An exception surfaces at its element, after which the iteration can
+    continue.
+    """
 
     __slots__ = ()
 
@@ -25,23 +24,25 @@ class Functions(Base):
     def map(
         self,
         map_func: Callable[..., Any],
-        num_parallel_calls: Any = None,
+        num_parallel_calls: SupportsIndex | None = None,
         deterministic: bool | None = None,
         synchronous: bool | None = None,
         use_unbounded_threadpool: bool = False,
         name: str | None = None,
         *,
-        output_signature: Any = None,
-    ) -> Dataset:
-        """What ``map_func`` makes of each element.
+        output_signature: Signature | None = None,
+    ) -> Self:
+        """The results of ``map_func`` for each element.
 
         Args:
-            map_func: called with each element, in order; returns a tensor, array, number, or a tuple or dict of them. A
-                list is a tuple if it is outermost, and else stacked into one tensor.
-            num_parallel_calls, deterministic, synchronous, use_unbounded_threadpool, name: accepted for tf.data's sake.
-            output_signature: what it returns, as ``TensorSpec`` s. Without it, a function in the format "tensorflow" is traced, as
-                tf.data does it; where that fails, and in other formats, it is called once with the first element when the dataset is
-                made, and dtype and number of dimensions of what it returns then are those of all.
+            map_func: called with each element, in order; returns a tensor, array, number, or a
+                tuple or dict of them. An outermost list is a tuple; an inner list is stacked into
+                one tensor.
+            num_parallel_calls: accepted for compatibility with tf.data, like the other flags.
+            output_signature: the specification of the results, as ``TensorSpec`` s. By default a
+                function in the format "tensorflow" is traced, as in tf.data; if that fails, and in
+                other formats, it is called with the first element when the dataset is made, and all
+                results have to have the dtype and number of dimensions of that one.
 
         >>> import tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
@@ -61,12 +62,14 @@ class Functions(Base):
         return self._with(plan, result[0])
 
     @recorded
-    def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
+    def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Self:
         """The elements for which ``predicate`` returns true.
 
         Args:
-            predicate: called with each element; has to return one bool. A function that does not is refused when the dataset is made,
-                if TensorFlow finds it out by tracing it, else at its element.
+            predicate: called with each element; has to return one bool. Any other result is an
+                error when the dataset is made, if TensorFlow can trace the function, else at its
+                element.
+            name: accepted for compatibility with tf.data.
 
         >>> import tensorferry as tfy
         >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
@@ -78,7 +81,7 @@ class Functions(Base):
         )
 
     @recorded
-    def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
+    def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Self:
         """The elements before the first for which ``predicate`` returns false.
 
         >>> import tensorferry as tfy
@@ -95,22 +98,25 @@ class Functions(Base):
     @recorded
     def scan(
         self,
-        initial_state: Any,
+        initial_state: Nest[TensorLike],
         scan_func: Callable[..., Any],
         name: str | None = None,
         *,
-        output_signature: Any = None,
-    ) -> Dataset:
-        """Elements that ``scan_func`` makes of a running state and each element.
+        output_signature: Signature | None = None,
+    ) -> Self:
+        """Elements that ``scan_func`` computes from a running state and each element.
 
         Args:
-            initial_state: the state at first: a tensor, number, or structure of them. Its dtypes never change: a next state of another
-                is an error in the format "tensorflow", as it is for tf.data, and converted, every value checked, in the others.
+            initial_state: the first state: a tensor, number, or structure of them. Its dtypes never
+                change: a next state of another dtype is an error in the format "tensorflow", as in
+                tf.data, and is converted, every value checked, in the others.
             scan_func: called with the state and the element; returns the next state and an element.
-            output_signature: what the elements are. Without it, it is found out as by ``map``.
+            name: accepted for compatibility with tf.data.
+            output_signature: the specification of the elements. By default inferred as by ``map``.
 
         >>> import numpy as np, tensorferry as tfy
-        >>> sums = tfy.Dataset.range(5).with_format("numpy").scan(np.int64(0), lambda state, x: (state + x, state + x))
+        >>> numbers = tfy.Dataset.range(5).with_format("numpy")
+        >>> sums = numbers.scan(np.int64(0), lambda state, x: (state + x, state + x))
         >>> [int(x) for x in sums]
         [0, 1, 3, 6, 10]
         """
@@ -132,17 +138,22 @@ class Functions(Base):
         )
 
     def reduce(
-        self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None
+        self,
+        initial_state: Nest[TensorLike],
+        reduce_func: Callable[..., Any],
+        name: str | None = None,
     ) -> Any:
-        """All elements made into one: ``reduce_func`` is called with the state so far and each
-        element, and returns the next state.
+        """The last state: ``reduce_func`` is called with the state and each element, and returns
+        the next state.
 
         Args:
-            initial_state: the state at first. Its dtypes never change, as those of ``scan``.
+            initial_state: the first state. Its dtypes never change, as for ``scan``.
             reduce_func: called with the state and the element.
+            name: accepted for compatibility with tf.data.
 
         >>> import numpy as np, tensorferry as tfy
-        >>> int(tfy.Dataset.range(5).with_format("numpy").reduce(np.int64(0), lambda state, x: state + x))
+        >>> numbers = tfy.Dataset.range(5).with_format("numpy")
+        >>> int(numbers.reduce(np.int64(0), lambda state, x: state + x))
         10
         """
         calls.check_callable(reduce_func, "reduce", "reduce_func")

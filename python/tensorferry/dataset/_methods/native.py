@@ -1,28 +1,27 @@
-"""Stages that change values natively, inside the pass that gathers a batch."""
+"""Methods that change values natively, inside the pass that gathers a batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self, SupportsIndex
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._convert import reading
 from tensorferry._nest import structures
-from tensorferry._typing import Casting
+from tensorferry._typing import Casting, DTypeLike, Nest, TensorLike
 from tensorferry.dataset._base import Base, recorded
-
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
 
 
 class Native(Base):
-    """The methods that tf.data does not have. ``which`` says of each part of an element whether it
-    is meant: a structure of bools like the element's; without it, every part is."""
+    """Methods that tf.data does not have. ``which`` selects parts of an element: a structure of
+    bools like the element's. None selects every part.
+    """
 
     __slots__ = ()
 
     def _parts(self, given: Any, stage: str, name: str) -> list[Any] | None:
         """One value for each component, of a structure like the element's; None leaves a part
-        alone."""
+        unchanged.
+        """
         structure = self._structure
         flat: list[Any] = []
 
@@ -64,22 +63,24 @@ class Native(Base):
         ]
 
     @recorded
-    def cast(self, dtype: Any, casting: Casting = "checked") -> Dataset:
+    def cast(self, dtype: Nest[DTypeLike], casting: Casting = "checked") -> Self:
         """Elements in another dtype, every value checked.
 
         Args:
-            dtype: one dtype for all parts, or a structure of dtypes like the element's, None leaving a part alone.
-            casting: what happens to values that the dtype cannot hold: ``"checked"`` raises, ``"saturate"`` clamps, ``"wrap"``
-                keeps
-                the low bits.
+            dtype: one dtype for all parts, or a structure of dtypes like the element's, with None
+                for a part to leave unchanged.
+            casting: for values that the dtype cannot hold, ``"checked"`` raises, ``"saturate"``
+                clamps and ``"wrap"`` keeps the low bits.
 
         Raises:
-            tensorferry.errors.OverflowError: while iterating, at the element whose values do not fit.
+            tensorferry.errors.ValueOverflowError: while iterating, at the element whose
+                values do not fit.
 
         >>> import numpy as np, tensorferry as tfy
-        >>> images = tfy.Dataset.from_tensor_slices({"image": np.zeros((2, 3), np.uint8), "label": np.arange(2)})
-        >>> images.cast({"image": "float32"}).with_format("numpy").element_spec
-        {'image': TensorSpec(shape=(3,), dtype=float32), 'label': TensorSpec(shape=(), dtype=int64)}
+        >>> rows = {"image": np.zeros((2, 3), np.uint8), "label": np.arange(2)}
+        >>> images = tfy.Dataset.from_tensor_slices(rows).cast({"image": "float32"})
+        >>> images.with_format("numpy").element_spec["image"]
+        TensorSpec(shape=(3,), dtype=float32)
         """
         count = len(structures.flatten(self._structure))
         dtypes = (
@@ -90,21 +91,24 @@ class Native(Base):
         return self._with(_internal.cast(self._plan, dtypes or [], casting))
 
     @recorded
-    def scale(self, mul: float = 1.0, add: float = 0.0, which: Any = None) -> Dataset:
-        """``x * mul + add`` in float32: product and sum rounded one after the other, the same on
-        every machine.
+    def scale(self, mul: float = 1.0, add: float = 0.0, which: Nest[bool] = None) -> Self:
+        """``x * mul + add`` in float32. Product and sum are rounded separately, with the same
+        result on every machine.
 
         >>> import numpy as np, tensorferry as tfy
-        >>> list(tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8)).scale(1 / 255, -0.5).as_numpy_iterator())
+        >>> pixels = tfy.Dataset.from_tensor_slices(np.array([0, 255], np.uint8))
+        >>> list(pixels.scale(1 / 255, -0.5).as_numpy_iterator())
         [np.float32(-0.5), np.float32(0.5)]
         """
         factors = _arguments.number(mul, "scale", "mul"), _arguments.number(add, "scale", "add")
         return self._with(_internal.scale(self._plan, *factors, self._which(which, "scale")))
 
     @recorded
-    def one_hot(self, depth: Any, dtype: Any = "float32", which: Any = None) -> Dataset:
-        """Integers as vectors of length ``depth``: one at the integer's place, else zero. An
-        integer outside is an error.
+    def one_hot(
+        self, depth: SupportsIndex, dtype: DTypeLike = "float32", which: Nest[bool] = None
+    ) -> Self:
+        """Integers as vectors of length ``depth``: one at the integer's position, else zero. An
+        integer outside ``range(depth)`` is an error.
 
         >>> import tensorferry as tfy
         >>> list(tfy.Dataset.from_tensor_slices([2, 0]).one_hot(3).as_numpy_iterator())
@@ -114,11 +118,12 @@ class Native(Base):
         return self._with(_internal.one_hot(self._plan, size, dtype, self._which(which, "one_hot")))
 
     @recorded
-    def lookup(self, table: Any, which: Any = None) -> Dataset:
-        """Rows of ``table`` in the place of the integers that number them.
+    def lookup(self, table: TensorLike, which: Nest[bool] = None) -> Self:
+        """Rows of ``table`` in the place of their indices.
 
         >>> import numpy as np, tensorferry as tfy
-        >>> list(tfy.Dataset.from_tensor_slices([2, 0]).lookup(np.array([10, 20, 30])).as_numpy_iterator())
+        >>> indices = tfy.Dataset.from_tensor_slices([2, 0])
+        >>> list(indices.lookup(np.array([10, 20, 30])).as_numpy_iterator())
         [np.int64(30), np.int64(10)]
         """
         rows, _ = reading.source(table, "lookup")

@@ -1,4 +1,4 @@
-"""What ``padded_batch`` pads each component to, and with what."""
+"""Shapes and values of the padding in ``padded_batch``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tensorferry._convert import reading
 from tensorferry._nest import specs, structures
 from tensorferry._nest.structures import Structure
 
-#: The Python numbers that stand for a value of each kind of dtype.
+#: The Python numbers that are values of each kind of dtype.
 _KINDS: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),
@@ -24,11 +24,12 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def shapes(
     structure: Structure, spec: list[specs.Part], given: Any, stage: str
 ) -> list[list[int | None]]:
-    """The dimensions to which each component is padded; None for that of the longest of a batch."""
+    """The dimensions to which each component is padded; None for the longest of a batch."""
     if any(isinstance(part, list) for part in spec):
         raise errors.make(
             "wrong_type",
-            f"{stage}: elements hold datasets, not tensors. Flatten them first: flat_map(lambda window: window.padded_batch(n)).",
+            f"{stage}: elements hold datasets, not tensors. Flatten them first: "
+            "flat_map(lambda window: window.padded_batch(n)).",
         )
     if given is not None:
         what = f"{stage}: padded_shapes"
@@ -41,13 +42,14 @@ def shapes(
         if dims is None:
             raise errors.make(
                 "argument",
-                f"{stage}: component {name} has an unknown number of dimensions: say with padded_shapes= what to pad it to",
+                f"{stage}: component {name} has an unknown number of dimensions. Pass "
+                "padded_shapes=.",
             )
     return [list(dims) for _, dims in spec]
 
 
 def values(structure: Structure, spec: list[specs.Part], given: Any, stage: str) -> list[Any]:
-    """What each component is padded with; None for 0. One number is meant for all."""
+    """The padding value of each component; None for 0. One number applies to all."""
     what = f"{stage}: padding_values"
     flat = _up_to(structure, given, what) if structures.is_container(given) else [given] * len(spec)
     places = [f"{what}: component {name}" for name in structures.names(structure)] or [what]
@@ -58,8 +60,9 @@ def values(structure: Structure, spec: list[specs.Part], given: Any, stage: str)
 
 
 def _up_to(structure: Structure, given: Any, what: str) -> list[Any]:
-    """What is given for each component, nested like the elements; a None in the place of a whole
-    part is meant for all that is in it."""
+    """The value given for each component, nested like the elements. A None in the place of a part
+    applies to all its components.
+    """
     if structure is None:
         return []
     if not structures.is_container(structure):
@@ -94,7 +97,8 @@ def _dimensions(shape: Any, what: str) -> list[int | None]:
     if shape is None or getattr(shape, "rank", 0) is None:
         raise errors.make(
             "argument",
-            f"{what} has to say how many dimensions there are, None or -1 for unknown lengths; not {shape}",
+            f"{what} has to have a length for each dimension, None or -1 for unknown ones, "
+            f"not {shape}",
         )
     if not isinstance(shape, Iterable) or getattr(shape, "shape", None) == ():
         return [_length(_arguments.whole(shape, what, "a shape"), what)]
@@ -111,13 +115,15 @@ def _length(dim: int, what: str) -> int:
 
 
 def _value(value: Any, dtype: str, what: str) -> Any:
-    """A padding value that ``_internal`` can read. A Python number is of the component's dtype,
-    other values have to be."""
+    """A padding value that ``_internal`` can read. A Python number becomes the component's dtype;
+    other values have to be of that dtype.
+    """
     if isinstance(value, bool | int | float | complex):
         kinds = _KINDS[dtype.rstrip("0123456789")]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise errors.make(
-                "dtype_mismatch", f"{what}: {value!r} is no value of a component of dtype {dtype}"
+                "dtype_mismatch",
+                f"{what}: {value!r} is not a value of dtype {dtype}, its component's",
             )
         return _internal.tensor(value, dtype)
     array = reading.source(value, what)[0]

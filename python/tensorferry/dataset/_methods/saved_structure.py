@@ -1,4 +1,4 @@
-"""The structure of elements in the words of a saved dataset's ``dataset.json``.
+"""The structure of elements in the ``dataset.json`` of a saved dataset.
 
 A tensor is ``"tensor"``; None is null; ``{"tuple": [...]}``, ``{"dict": [[key, part], ...]}``,
 ``{"OrderedDict": ...}`` and ``{"namedtuple": name, "fields": [[field, part], ...]}`` hold others.
@@ -25,7 +25,8 @@ def dumps(structure: Structure) -> str:
     """The structure as JSON.
 
     Raises:
-        tensorferry.errors.TypeError: it has a class or a key that could not be had again.
+        tensorferry.errors.InvalidTypeError: it has a class or a key that cannot be loaded
+            again.
     """
     return json.dumps(_described(structure))
 
@@ -55,24 +56,25 @@ def _described(structure: Structure) -> Any:
         return {kind.__name__: [[key, part] for key, part in by_key.items()]}
     raise errors.make(
         "wrong_type",
-        f"save: elements are held in a {kind.__module__}.{kind.__qualname__}, which could not be had again. Map them to tuples, "
-        "namedtuples or dicts.",
+        f"save: elements are held in a {kind.__module__}.{kind.__qualname__}, which cannot be "
+        "loaded again. Map them to tuples, namedtuples or dicts.",
     )
 
 
 def loads(text: str | None, components: int, path: Any) -> Structure:
-    """The structure that :func:`dumps` described; a tuple of all components, or the only one, where
-    nobody described it.
+    """The structure that :func:`dumps` wrote; without ``text``, a tuple of all components, or the
+    only one.
 
     Raises:
-        tensorferry.errors.FileFormatError: it describes none, or one of another number of components.
+        tensorferry.errors.FileFormatError: the text is not a structure, or is one of another number
+            of components.
     """
     if text is None:
         return LEAF if components == 1 else (LEAF,) * components
     try:
         structure = _made(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(path, f"it describes no structure of elements: {error}") from None
+        raise _damaged(path, f"it is not a structure of elements: {error}") from None
     found = len(structures.flatten(structure))
     if found != components:
         raise _damaged(path, f"the structure holds {found} tensors, the dataset {components}")
@@ -103,8 +105,9 @@ def _namedtuple(name: str, fields: Iterable[str]) -> Any:
 
 @functools.cache
 def _cached_namedtuple(name: str, fields: tuple[str, ...]) -> Any:
-    """One class for all that is loaded, so that two loaded datasets have elements of one type. It
-    has no module to be pickled by."""
+    """One class for all loaded datasets, so that their elements have one type. It cannot be
+    pickled, because it has no module.
+    """
     return collections.namedtuple(name, fields)
 
 

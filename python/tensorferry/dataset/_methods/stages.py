@@ -1,48 +1,49 @@
-"""Stages that take, order and group elements."""
+"""Methods that select, order and group elements."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Self, SupportsIndex
 
 from tensorferry import _arguments, errors
-from tensorferry._nest import specs, structures
+from tensorferry._arguments import INFINITE, UNKNOWN
+from tensorferry._nest import structures
 from tensorferry._nest.structures import LEAF, Nested
 from tensorferry.dataset import _seeds
-from tensorferry.dataset._base import INFINITE, UNKNOWN, Base, recorded
-
-if TYPE_CHECKING:
-    from tensorferry.dataset import Dataset
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._methods.checks import check, same_elements
+from tensorferry.dataset._options import limits
 
 
 class Stages(Base):
-    """The methods that need no function of the user's."""
+    """The methods of tf.data that take no function."""
 
     __slots__ = ()
 
     @recorded
     def batch(
         self,
-        batch_size: Any,
+        batch_size: SupportsIndex,
         drop_remainder: bool = False,
-        num_parallel_calls: Any = None,
+        num_parallel_calls: SupportsIndex | None = None,
         deterministic: bool | None = None,
         name: str | None = None,
-    ) -> Dataset:
+    ) -> Self:
         """Stacks ``batch_size`` consecutive elements along a new first dimension. The last batch
-        holds what is left.
+        holds the remainder.
 
         Args:
-            batch_size: how many; at least 1.
+            batch_size: elements of a batch; at least 1.
             drop_remainder: leaves out a last batch that is not full, so that all have one shape.
-            num_parallel_calls, deterministic, name: accepted for tf.data's sake. Batches are always in order, and made in parallel.
+            num_parallel_calls: accepted for compatibility with tf.data, like ``deterministic`` and
+                ``name``. Batches are always in order, and made in parallel.
 
         Raises:
-            tensorferry.errors.ValueError: ``batch_size`` is less than 1; or, while iterating, elements of one batch differ in
-                shape.
+            tensorferry.errors.InvalidArgumentError: ``batch_size`` is less than 1; or, while
+                iterating, elements of one batch differ in shape.
 
         >>> import tensorferry as tfy
-        >>> [batch.tolist() for batch in tfy.Dataset.from_tensor_slices([1, 2, 3]).batch(2).as_numpy_iterator()]
+        >>> batches = tfy.Dataset.from_tensor_slices([1, 2, 3]).batch(2)
+        >>> [batch.tolist() for batch in batches.as_numpy_iterator()]
         [[1, 2], [3]]
         """
         size = _arguments.positive(batch_size, "batch", "batch_size")
@@ -51,29 +52,32 @@ class Stages(Base):
         )
 
     @recorded
-    def take(self, count: Any, name: str | None = None) -> Dataset:
-        """At most the first ``count`` elements; all of them if it is negative."""
+    def take(self, count: SupportsIndex, name: str | None = None) -> Self:
+        """At most the first ``count`` elements; all elements if ``count`` is negative."""
         return self._with(self._plan.take(_arguments.count(count, "take")))
 
     @recorded
-    def skip(self, count: Any, name: str | None = None) -> Dataset:
-        """The elements after the first ``count``; none if it is negative. What is skipped is not
-        computed where it need not be.
+    def skip(self, count: SupportsIndex, name: str | None = None) -> Self:
+        """The elements after the first ``count``; none if ``count`` is negative. Skipped elements
+        are not computed if the dataset can be indexed.
         """
         return self._with(self._plan.skip(_arguments.count(count, "skip")))
 
     @recorded
-    def repeat(self, count: Any = None, name: str | None = None) -> Dataset:
-        """The dataset ``count`` times over; endlessly if it is None or negative."""
+    def repeat(self, count: SupportsIndex | None = None, name: str | None = None) -> Self:
+        """The dataset ``count`` times; without end if ``count`` is None or negative."""
         return self._with(self._plan.repeat(_arguments.count(count, "repeat")))
 
     @recorded
-    def shard(self, num_shards: Any, index: Any, name: str | None = None) -> Dataset:
+    def shard(
+        self, num_shards: SupportsIndex, index: SupportsIndex, name: str | None = None
+    ) -> Self:
         """Every ``num_shards``-th element, from ``index`` on: the part of one of several workers.
-        Shuffle before, batch after.
+        Shuffle before ``shard``, and batch after it.
 
         Raises:
-            tensorferry.errors.ValueError: ``index`` is not at least 0 and less than ``num_shards``.
+            tensorferry.errors.InvalidArgumentError: ``index`` is not in
+                ``range(num_shards)``.
 
         >>> import tensorferry as tfy
         >>> list(tfy.Dataset.range(10).shard(3, 1).as_numpy_iterator())
@@ -91,7 +95,7 @@ class Stages(Base):
         return self._with(self._plan.shard(shards, at))
 
     @recorded
-    def enumerate(self, start: Any = 0, name: str | None = None) -> Dataset:
+    def enumerate(self, start: SupportsIndex = 0, name: str | None = None) -> Self:
         """Pairs of a number, counted from ``start``, and an element."""
         return self._with(
             self._plan.enumerate(_arguments.whole(start, "enumerate", "start")),
@@ -99,73 +103,75 @@ class Stages(Base):
         )
 
     @recorded
-    def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
-        """The elements of this dataset, then those of the other, which have the same structure and
-        dtypes.
+    def concatenate(self, dataset: Self, name: str | None = None) -> Self:
+        """The elements of this dataset, then those of another with the same structure and dtypes.
 
         Raises:
-            tensorferry.errors.TypeError: structures or dtypes differ.
+            tensorferry.errors.InvalidTypeError: structures or dtypes differ.
         """
         other = check(dataset, "concatenate", "dataset")
         same_elements([self, other], "concatenate")
         return self._with(self._plan.concatenate(other._plan))
 
     @recorded
-    def prefetch(self, buffer_size: Any, name: str | None = None) -> Dataset:
-        """Computes ``buffer_size`` elements ahead on other threads; -1 (AUTOTUNE) lets the engine
-        choose. No element changes.
+    def prefetch(self, buffer_size: SupportsIndex, name: str | None = None) -> Self:
+        """Computes ``buffer_size`` elements ahead on other threads; -1 (AUTOTUNE) chooses a number.
+        The elements stay the same.
         """
         size = _arguments.whole(buffer_size, "prefetch", "buffer_size")
         if size < -1:
             raise errors.make(
                 "argument",
-                f"prefetch: buffer_size has to be at least 0, or -1 to have it chosen, not {size}",
+                f"prefetch: buffer_size has to be at least 0, or -1 to choose a number, not {size}",
             )
         return self._with(self._plan.prefetch(None if size == -1 else size))
 
     @recorded
-    def unique(self, name: str | None = None) -> Dataset:
-        """The elements without those that were there before. Elements are single tensors; all that
-        were seen are remembered.
+    def unique(self, name: str | None = None) -> Self:
+        """The elements without repetitions. Elements have to be single tensors; memory grows with
+        the number of different elements.
         """
         return self._with(self._plan.unique())
 
     @recorded
     def shuffle(
         self,
-        buffer_size: Any = None,
-        seed: Any = None,
+        buffer_size: SupportsIndex | None = None,
+        seed: SupportsIndex | None = None,
         reshuffle_each_iteration: bool | None = True,
         name: str | None = None,
-        block: Any = None,
-    ) -> Dataset:
-        """The elements in random order, another one in each iteration.
+        block: SupportsIndex | None = None,
+    ) -> Self:
+        """The elements in random order, another order in each iteration.
 
-        Over arrays, ranges and all that can be indexed, the order is an exact permutation of
-        everything, computed element by element in constant memory; ``buffer_size`` is then only a
+        Of datasets that can be indexed (arrays, ranges ...), the order is an exact permutation of
+        all elements, computed element by element in constant memory; ``buffer_size`` is then only a
         hint and may be left out. Streams (filter, from_generator ...) and endless datasets are
-        shuffled in a buffer of so many elements, as tf.data does.
+        shuffled in a buffer of ``buffer_size`` elements, as in tf.data.
 
-        With ``block``, of what can be indexed, ``block`` neighbouring elements are read together:
-        the blocks are put in a random order, and elements are put in a random order within groups
-        of as many blocks as ``buffer_size`` elements hold. It is as exact, and goes on from a state
+        With ``block``, ``block`` neighbouring elements of a dataset that can be indexed are read
+        together: the blocks are shuffled, and elements are shuffled within groups of the blocks
+        that ``buffer_size`` elements fill. The order is still an exact permutation, and resuming is
         as fast. For files whose rows are too small to be read one by one (``mode="direct"``, hard
         disks, network file systems). While files are read, up to three groups are in memory.
 
         Args:
-            buffer_size: elements of the buffer, where one is needed; with ``block``, elements of a group; if None, 64 blocks, or as many
-                as have 64 MiB. 1 keeps the order; ``tf.data.UNKNOWN_CARDINALITY`` shuffles everything, of a stream in a buffer that
-                holds all of it.
-            seed: the same seed gives the same orders, in every version. None draws one, which ``state_dict`` remembers.
-            reshuffle_each_iteration: False gives every iteration the first one's order.
-            block: elements of a block, at most ``buffer_size``. None shuffles element by element.
+            buffer_size: elements of the buffer, if there is one; with ``block``, elements of a
+                group, None for 64 blocks or 64 MiB. 1 keeps the order;
+                ``tf.data.UNKNOWN_CARDINALITY`` shuffles all elements, of a stream in a buffer that
+                holds all of them.
+            seed: the same seed gives the same orders, in every version. None draws a seed, which
+                ``state_dict`` keeps.
+            reshuffle_each_iteration: False gives every iteration the order of the first.
+            name: accepted for compatibility with tf.data.
+            block: elements of a block, at most ``buffer_size``. None shuffles single elements.
 
         >>> import tensorferry as tfy
         >>> numbers = tfy.Dataset.range(5).shuffle(seed=7).with_format("numpy")
         >>> sorted(int(x) for x in numbers)
         [0, 1, 2, 3, 4]
-        >>> numbers = tfy.Dataset.range(6).shuffle(buffer_size=2, seed=7, block=2).with_format("numpy")
-        >>> [int(x) for x in numbers]
+        >>> numbers = tfy.Dataset.range(6).shuffle(buffer_size=2, seed=7, block=2)
+        >>> [int(x) for x in numbers.as_numpy_iterator()]
         [2, 3, 4, 5, 1, 0]
         """
         size = self._buffer(buffer_size)
@@ -179,7 +185,7 @@ class Stages(Base):
         return self._with(_seeds.seeded(plan, self._plan))
 
     def _buffer(self, buffer_size: Any) -> int | None:
-        """Elements of a shuffle's buffer; None to have it chosen."""
+        """Elements of a shuffle's buffer; None for the default."""
         size = (
             None if buffer_size is None else _arguments.whole(buffer_size, "shuffle", "buffer_size")
         )
@@ -193,17 +199,16 @@ class Stages(Base):
             raise errors.make(
                 "argument",
                 "shuffle: buffer_size=tf.data.UNKNOWN_CARDINALITY shuffles all elements, of "
-                "which this dataset has no end. Shuffle "
-                "before repeat, or give a number.",
+                "which this dataset has no end. Shuffle before repeat, or give a number.",
             )
         return None if self._plan.is_indexed else _arguments.GREATEST
 
     @recorded
-    def cache(self, filename: Any = "", name: str | None = None) -> Dataset:
-        """The same elements in the same order in every iteration: those of the first.
+    def cache(self, filename: Literal[""] = "", name: str | None = None) -> Self:
+        """The elements of the first iteration, in the same order, in every iteration.
 
-        Functions and generators before it are run once, and their elements kept in memory; of
-        arrays and native stages nothing needs to be kept.
+        Functions and generators before ``cache`` run once, and their elements stay in memory.
+        Arrays and native stages are not cached, because they always give the same elements.
         """
         if filename:
             raise errors.make(
@@ -214,22 +219,25 @@ class Stages(Base):
     @recorded
     def window(
         self,
-        size: Any,
-        shift: Any = None,
-        stride: Any = 1,
+        size: SupportsIndex,
+        shift: SupportsIndex | None = None,
+        stride: SupportsIndex = 1,
         drop_remainder: bool = False,
         name: str | None = None,
-    ) -> Dataset:
-        """Windows over the elements: each is one dataset for every component.
+    ) -> Self:
+        """Windows over the elements, each a dataset for every component.
 
         Args:
             size: elements of a window.
-            shift: elements from the start of one to the start of the next; by default ``size``.
-            stride: elements from one of a window to the next of it.
+            shift: elements from the start of one window to the start of the next; by default
+                ``size``.
+            stride: elements from one element of a window to the next.
             drop_remainder: leaves out windows that are not full.
+            name: accepted for compatibility with tf.data.
 
         >>> import tensorferry as tfy
-        >>> [[int(x) for x in window] for window in tfy.Dataset.range(7).with_format("numpy").window(3, shift=2)]
+        >>> numbers = tfy.Dataset.range(7).with_format("numpy")
+        >>> [[int(x) for x in window] for window in numbers.window(3, shift=2)]
         [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6]]
         """
         apart = None if shift is None else _arguments.positive(shift, "window", "shift")
@@ -243,40 +251,11 @@ class Stages(Base):
         return self._with(plan, structures.map_structure(Nested, self._structure))
 
     def to_tf_data(self) -> Any:
-        """A real ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op: no
-        Python, and no GIL, in the loop.
+        """A ``tf.data.Dataset`` of the same elements, computed by a native TensorFlow op, without
+        Python and the GIL.
 
         Each pass over it is the next epoch. The arrays live as long as TensorFlow can read them.
         """
         from tensorferry._frameworks import tf_data
 
-        return tf_data.to_tf_data(self)  # type: ignore[arg-type]
-
-
-def check(dataset: Any, stage: str, name: str) -> Base:
-    """Refuses what is no dataset of ours."""
-    if not isinstance(dataset, Base):
-        raise errors.make(
-            "wrong_type",
-            f"{stage}: {name} has to be a tensorferry.Dataset, not a {type(dataset).__module__}.{type(dataset).__name__}",
-        )
-    return dataset
-
-
-def same_elements(datasets: Sequence[Base], stage: str) -> None:
-    """Refuses datasets whose elements differ in structure or dtype."""
-    first = datasets[0]
-    for other in datasets[1:]:
-        if not structures.equal(first._structure, other._structure) or _dtypes(
-            first._plan.spec
-        ) != _dtypes(other._plan.spec):
-            raise errors.make(
-                "dtype_mismatch",
-                f"{stage}: the datasets need elements of one structure and the same dtypes; they are "
-                f"{specs.element_spec(first._structure, first._plan.spec, False)} and "
-                f"{specs.element_spec(other._structure, other._plan.spec, False)}. Cast or map one of them.",
-            )
-
-
-def _dtypes(spec: list[specs.Part]) -> list[Any]:
-    return [_dtypes(part) if isinstance(part, list) else part[0] for part in spec]
+        return tf_data.to_tf_data(self._plan, self._structure, limits(self._options))
