@@ -10,7 +10,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable
-from typing import Any, Self, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
 
 from tensorferry import _arguments, _internal, errors
 from tensorferry._arguments import INFINITE, UNKNOWN
@@ -258,15 +258,19 @@ class Base(metaclass=_Kind):
         # Keras and tf.data print this for an argument that they refuse.
         return f"{self!r} (Keras and tf.data take what its to_tf_data() returns)"
 
-    def __getattr__(self, name: str) -> Any:
-        way = ""
-        if name in _TF_DATA:
-            way = ". It is not a tf.data.Dataset; dataset.to_tf_data() returns one."
-        elif name in _WAYS:
-            way = f". {_WAYS[name]}"
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{way}", name=name, obj=self
-        )
+    if not TYPE_CHECKING:  # with it, type checkers would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            way = ""
+            if name in _TF_DATA:
+                way = ". It is not a tf.data.Dataset; dataset.to_tf_data() returns one."
+            elif name in _WAYS:
+                way = f". {_WAYS[name]}"
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{way}",
+                name=name,
+                obj=self,
+            )
 
     def __copy__(self) -> Self:
         copy = self._of(

@@ -83,7 +83,7 @@ class Native(Base):
         TensorSpec(shape=(3,), dtype=float32)
         """
         count = len(structures.flatten(self._structure))
-        dtypes = (
+        dtypes: list[Any] | None = (
             self._parts(dtype, "cast", "dtype")
             if structures.is_container(dtype)
             else [dtype] * count
