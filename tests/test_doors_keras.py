@@ -116,7 +116,7 @@ def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
         ("sparse_batch", r"to_tf_data\(\)"),
         ("rejection_resample", "sample_from_datasets"),
         ("get_single_element", "next"),
-        ("ignore_errors", "goes on"),
+        ("ignore_errors", "continues"),
         ("fingerprint", r"to_tf_data\(\)"),
         ("counter", "range"),
     ],

@@ -328,7 +328,7 @@ KINDS = {
     "date": (lambda: datetime.datetime(2020, 1, 1), "date.*timestamp"),
     "generator": (lambda: (x for x in [1]), "once.*list"),
     "objects": (lambda: np.array([1, 2], object), "dtype=.*astype"),
-    "object": (object, "no array of numbers"),
+    "object": (object, "not an array of numbers"),
     "float8 in a list": (lambda: [ml_dtypes.float8_e4m3fn(1)], 'astype."float32"'),
 }
 #: What TensorFlow makes a tensor of, and others do not.
