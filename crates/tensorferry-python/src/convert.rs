@@ -27,8 +27,10 @@ use tensorferry::{Casting, Scalar, ViewMut};
 ///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
 ///
 /// Raises:
-///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and ValueError).
-///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
 ///     tensorferry.errors.InvalidArgumentError: a dtype that tensors do not share.
 ///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///
@@ -215,7 +217,8 @@ pub(crate) fn value_range<'py>(
 /// bool stays bool; an array without elements is uint8; floats must all be integers.
 ///
 /// Raises:
-///     tensorferry.errors.ValueOverflowError: a float is not integral, or no integer dtype holds it.
+///     tensorferry.errors.ValueOverflowError: a float is not integral, or no integer dtype holds
+///         it.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.smallest_dtype(np.array([3, -1, 200]))

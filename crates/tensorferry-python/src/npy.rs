@@ -18,8 +18,10 @@ use std::path::PathBuf;
 ///
 /// Raises:
 ///     OSError: the file cannot be opened.
-///     tensorferry.errors.FileFormatError: it is no `.npy` file, or shorter than its header promises.
-///     tensorferry.errors.InvalidArgumentError: its dtype is none that tensors share (strings, objects, structures).
+///     tensorferry.errors.FileFormatError: it is no `.npy` file, or shorter than its header
+///         promises.
+///     tensorferry.errors.InvalidArgumentError: its dtype is none that tensors share (strings,
+///         objects, structures).
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")

@@ -111,8 +111,10 @@ impl Runtime {
 ///     name: the name of the constant inside `tf.function`.
 ///
 /// Raises:
-///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and ValueError).
-///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
 ///     tensorferry.errors.InvalidArgumentError: a dtype that TensorFlow does not have.
 ///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///

@@ -60,7 +60,7 @@ _CLASSES: dict[tuple[str, str], str] = {
     (
         "builtins",
         "NoneType",
-    ): "is no number. Leave it out, or say what stands for it (numpy.nan, 0)",
+    ): "is not a number. Leave it out, or choose a value for it (numpy.nan, 0)",
     ("tensorferry", "Arrays"): 'is several arrays by name. Choose one: x["name"]',
     ("pandas", "NAType"): "is a missing value. Fill it first (fillna), or leave it out",
     ("pandas", "NaTType"): "is a missing date. Fill it first (fillna), or leave it out",
