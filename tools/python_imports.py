@@ -128,8 +128,8 @@ def main(package: Path) -> int:
     for problem in problems:
         print(problem)
     if not problems:
-        edges = sum(map(len, graph.values()))
-        print(f"{len(graph)} modules, {edges} imports of each other, no cycle")
+        count = sum(map(len, graph.values()))
+        print(f"{len(graph)} modules, {count} imports of each other, no cycle")
     return 1 if problems else 0
 
 

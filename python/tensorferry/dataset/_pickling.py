@@ -17,11 +17,11 @@ from tensorferry._nest.structures import flatten, map_structure
 Recipe: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 #: The epoch of the next pass, the epoch that ``set_epoch`` set, and the seed that the last stage
 #: drew.
-Progress: TypeAlias = tuple[int, int | None, int | None]
+Epochs: TypeAlias = tuple[int, int | None, int | None]
 
 
 def reduce_dataset(
-    cls: type, recipe: Recipe, progress: Progress
+    cls: type, recipe: Recipe, epochs: Epochs
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The value of ``Dataset.__reduce__``.
 
@@ -40,7 +40,7 @@ def reduce_dataset(
     for leaf in _structure_leaves((*args, *kwargs.values())):
         if array_likes.is_array_like(leaf):
             _check_picklable(name, leaf)
-    return rebuild_dataset, (cls, name, _by_file(args), _by_file(kwargs), progress)
+    return rebuild_dataset, (cls, name, _by_file(args), _by_file(kwargs), epochs)
 
 
 def _structure_leaves(arguments: tuple[Any, ...]) -> list[Any]:
@@ -60,11 +60,11 @@ def _check_picklable(name: str, array: Any) -> None:
 
 
 def rebuild_dataset(
-    cls: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Progress
+    cls: type, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], epochs: Epochs
 ) -> Any:
     """The dataset that :func:`reduce_dataset` described."""
     made = getattr(cls, name)(*args, **kwargs)
-    epoch, said, seed = progress
+    epoch, said, seed = epochs
     if seed is not None:
         made._plan = made._called(made._plan.with_drawn_seed(seed, []))
     made._plan.count_like(epoch, said)
