@@ -90,6 +90,7 @@ lint: build $(call have,lint frameworks test)
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(FEATURES) --no-deps --quiet
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) tools/python_imports.py
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) docs/conversion.py --check

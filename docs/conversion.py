@@ -97,9 +97,9 @@ def cell(source: str, target: str, casting: str) -> str:
         array = np.array(value)
         try:
             result = tensorferry.tensor(array, target, casting=casting).numpy()[()]
-        except tensorferry.errors.OverflowError:
+        except tensorferry.errors.ValueOverflowError:
             refused += 1
-        except tensorferry.errors.TypeError:
+        except tensorferry.errors.InvalidTypeError:
             return "-"
         else:
             kept = exact(result) == exact(array[()])

@@ -1,17 +1,14 @@
-"""NumPy arrays to TensorFlow, PyTorch and JAX tensors: checked, without copies where that is sound,
-fast.
+"""Fast, checked conversion of NumPy arrays to TensorFlow, PyTorch and JAX tensors, without copies
+where sharing memory is sound.
 
 >>> import numpy as np, tensorferry
 >>> tensorferry.tensor(np.array([1, 2, 3]), "int32")
 tensorferry.Tensor([1, 2, 3], shape=(3,), dtype=int32)
 """
 
-from __future__ import annotations
-
-import atexit
-
-from tensorferry import errors
-from tensorferry._dataset_base import Options
+from tensorferry import _lifetime, errors
+from tensorferry._files.opened import Arrays, open, open_raw
+from tensorferry._files.save import save
 from tensorferry._internal import (
     Array,
     Tensor,
@@ -19,7 +16,6 @@ from tensorferry._internal import (
     convert_into,
     convert_to_tensor,
     empty,
-    interpreter_exits,
     open_npy,
     save_npy,
     smallest_dtype,
@@ -27,9 +23,10 @@ from tensorferry._internal import (
     value_range,
 )
 from tensorferry._memory import aligned_memory
-from tensorferry._opened import Arrays, open, open_raw, save
-from tensorferry._spec import DatasetSpec, TensorSpec
+from tensorferry._nest.specs import DatasetSpec, TensorSpec
+from tensorferry._version import __version__ as __version__
 from tensorferry.dataset import Dataset
+from tensorferry.dataset._options import Options
 from tensorferry.errors import Error
 
 __all__ = [
@@ -57,8 +54,4 @@ __all__ = [
     "value_range",
 ]
 
-__version__ = "0.1.0"
-
-# A tensor may be dropped by a framework's thread after the interpreter is gone; from now on such
-# drops leave Python alone.
-atexit.register(interpreter_exits)
+_lifetime.register()

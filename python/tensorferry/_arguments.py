@@ -1,62 +1,60 @@
-"""Arguments as tf.data takes them: Python's, NumPy's and TensorFlow's numbers alike."""
+"""Arguments as tf.data takes them: numbers of Python, NumPy and TensorFlow alike."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import operator
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tensorferry import _foreign, _internal, errors
+from tensorferry import errors
 
 #: tf.data.AUTOTUNE: "choose for me".
 AUTOTUNE = -1
-
-
-#: The greatest number of elements, and the least whole number, that 64 bits hold with a sign.
+#: Cardinalities: no end, and known only from iterating.
+INFINITE, UNKNOWN = -1, -2
+#: The greatest and the least int64.
 GREATEST, LEAST = 2**63 - 1, -(2**63)
 
 
 def shown(value: Any) -> str:
-    """A value as a message has it: whole numbers of thousands of digits, and long texts, in
-    short."""
+    """A value in a message. Long integers and long texts are shortened."""
     if isinstance(value, int) and value.bit_length() > 256:
         return f"{'-' if value < 0 else ''}2**{value.bit_length() - 1} and more"
     try:
         text = repr(value)
-    except Exception:  # of a class of the user's
+    except Exception:  # `__repr__` may raise anything
         text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def index(value: Any, stage: str, name: str) -> int:
+    """A whole number of any size: a Python or NumPy int, or a tensor of one."""
     if not isinstance(value, bool):
         try:
             return operator.index(value)
-        except Exception:  # TypeError, and what frameworks raise of tensors without a number
+        except Exception:  # TypeError, and what frameworks raise for tensors without a value
             pass
     raise errors.make("wrong_type", f"{stage}: {name} has to be a whole number, not {shown(value)}")
 
 
 def whole(value: Any, stage: str, name: str) -> int:
-    """An argument that has to be a whole number of 64 bits: a Python or NumPy int, or a tensor of
-    one."""
+    """A whole number of 64 bits: a Python or NumPy int, or a tensor of one."""
     number = index(value, stage, name)
     if not LEAST <= number <= GREATEST:
         raise errors.make(
             "values_do_not_fit",
-            f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, not {shown(number)}",
+            f"{stage}: {name} has to be at least {LEAST} and at most {GREATEST}, "
+            f"not {shown(number)}",
         )
     return number
 
 
 def flag(value: Any, stage: str, name: str) -> bool:
-    """An argument that has to be True or False: Python's, NumPy's or a tensor of one. 0, 1 and None
-    count, as for tf.data."""
+    """True or False, of Python, NumPy or a tensor. Accepts 0, 1 and None, as tf.data does."""
     if (
         value is None
         or isinstance(value, bool | np.bool_)
@@ -72,19 +70,19 @@ def flag(value: Any, stage: str, name: str) -> bool:
 
 
 def number(value: Any, stage: str, name: str) -> float:
-    """An argument that has to be a real number."""
+    """A real number."""
     try:
         if not isinstance(value, str | bytes):
             return float(value)
     except (
         Exception
-    ):  # TypeError, ValueError, and what frameworks raise of tensors without a number
+    ):  # TypeError, ValueError, and what frameworks raise for tensors without a value
         pass
     raise errors.make("wrong_type", f"{stage}: {name} has to be a number, not {shown(value)}")
 
 
 def shape(value: Any, stage: str) -> list[int]:
-    """A shape all of whose lengths are known: a sequence of them, or one."""
+    """A shape whose lengths are all known: a sequence of lengths, or one length."""
     if isinstance(value, str | bytes):
         raise errors.make(
             "wrong_type",
@@ -94,14 +92,15 @@ def shape(value: Any, stage: str) -> list[int]:
 
 
 def check_name(value: Any, stage: str) -> None:
-    """Refuses a ``name`` that is none: most often a second array, or a second dataset."""
+    """Refuses a ``name`` that is not a str: most often a second array, or a second dataset."""
     if value is None or isinstance(value, str):
         return
     if stage in ("from_tensor_slices", "from_tensors"):
         raise errors.make(
             "wrong_type",
-            f"{stage}: takes one structure of arrays; the second argument is a name, a str, not a {type(value).__name__}. For two "
-            f"arrays side by side pass a tuple: {stage}((x, y)).",
+            f"{stage}: takes one structure of arrays; the second argument is a name, a str, not "
+            f"a {type(value).__name__}. For two arrays side by side pass a tuple: "
+            f"{stage}((x, y)).",
         )
     raise errors.make("wrong_type", f"{stage}: name has to be a str, not {shown(value)}")
 
@@ -112,7 +111,7 @@ def positive(value: Any, stage: str, name: str) -> int:
 
 
 def at_least(value: Any, least: int, stage: str, name: str) -> int:
-    """A whole number that is not less than another."""
+    """A whole number of at least ``least``."""
     number = whole(value, stage, name)
     if number < least:
         raise errors.make(
@@ -127,8 +126,7 @@ def wholes(value: Any, stage: str, name: str) -> list[int]:
 
 
 def lengths(value: Any, least: int, stage: str, name: str) -> list[int | None]:
-    """Lengths of dimensions: a sequence of them, or one; None, as -1, in it stands for what an
-    element has."""
+    """Lengths of dimensions: a sequence of them, or one. None and -1 mean an unknown length."""
     if value is None:
         raise errors.make(
             "wrong_type", f"{stage}: {name} has to be a length for each dimension, not None"
@@ -140,24 +138,27 @@ def lengths(value: Any, least: int, stage: str, name: str) -> list[int | None]:
 
 
 def is_unknown(length: Any) -> bool:
-    """Whether a length is one that only elements tell: None, or -1."""
+    """Whether a length is unknown before there are elements: None, or -1."""
     return length is None or (isinstance(length, int | np.integer) and length == -1)
 
 
 def several(value: Any) -> list[Any]:
-    """The parts of a sequence; of what is none, it alone."""
+    """The parts of a sequence; any other value alone."""
     if isinstance(value, str | bytes):
         return [value]
     try:
         return list(value)
-    except Exception:  # TypeError, and what frameworks raise of tensors without dimensions
+    except Exception:  # TypeError, and what frameworks raise for tensors without dimensions
         return [value]
 
 
 def seed(value: Any, stage: str) -> int | None:
-    """The 64 bits of a seed; None where one is to be drawn. A seed from 0 to 2^64 - 1 is taken as
-    it is; any other is hashed, all of it (BLAKE2b of its two's complement, little-endian, in as
-    many bytes as it needs), so that none stands for another."""
+    """The 64 bits of a seed; None to draw one.
+
+    A seed from 0 to 2^64 - 1 stays as it is. Any other is hashed as a whole (BLAKE2b of its
+    two's complement, little-endian, in as many bytes as it needs), so that different seeds do not
+    collide.
+    """
     if value is None:
         return None
     number = index(value, stage, "seed")
@@ -170,62 +171,11 @@ def seed(value: Any, stage: str) -> int | None:
 
 
 def count(value: Any, stage: str, name: str = "count") -> int | None:
-    """A number of elements; None, as for tf.data any negative number, stands for all of them."""
+    """A number of elements; None, or as in tf.data any negative number, means all of them."""
     if value is None:
         return None
     number = index(value, stage, name)
-    return None if number < 0 else min(number, GREATEST)  # as good as all that there can be
-
-
-def source(value: Any, stage: str, exact: bool = False) -> tuple[Any, bool]:
-    """An array of numbers that ``_internal`` can read, and whether nothing can change it. Python's
-    numbers get the dtype that TensorFlow gives them; where they are to be ``exact``, because their
-    dtype is known, they stay what they are."""
-    if isinstance(value, _internal.Array | _internal.Tensor):
-        return value, True
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in _NUMBERS and not value.dtype.names:
-            return value, False
-        return (value, False) if exact and value.dtype.kind == "O" else (_read(value, stage), True)
-    if type(value).__name__ == "SparseTensorValue":
-        raise errors.make(
-            "wrong_type",
-            f"{stage}: a SparseTensorValue is one sparse tensor, and tensorferry's datasets carry dense ones. Make it dense: "
-            "tf.sparse.to_dense(tf.SparseTensor.from_value(x)); or keep it in tf.data.",
-        )
-    if isinstance(value, _PLAIN):
-        return (value if exact else _read(value, stage)), True
-    foreign = _foreign.source(value)
-    if foreign is not None:
-        return foreign
-    if not any(hasattr(value, protocol) for protocol in _PROTOCOLS):
-        try:
-            memoryview(value)
-        except TypeError:
-            return _read(value, stage), True
-        return source(np.asarray(value), stage, exact)  # over memory that others may write
-    return value, is_immutable(value)
-
-
-def sources(values: list[Any], names: list[str], stage: str) -> list[tuple[Any, bool]]:
-    """As :func:`source`, of each part of a structure, which errors call by its name."""
-    if not names:
-        return [source(value, stage) for value in values]
-    return [
-        source(value, f"{stage}: component {name}")
-        for value, name in zip(values, names, strict=True)
-    ]
-
-
-#: The kinds of NumPy dtypes that are numbers; ml_dtypes' are of kind V.
-_NUMBERS = "biufcV"
-_PLAIN = (bool, int, float, complex, list, tuple, range, np.generic)
-_PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
-
-
-def _read(value: Any, stage: str) -> _internal.Tensor:
-    with named(stage):
-        return _internal.stacked(value, False)
+    return None if number < 0 else min(number, GREATEST)  # no dataset has more
 
 
 @contextlib.contextmanager
@@ -237,12 +187,3 @@ def named(stage: str) -> Iterator[None]:
         if str(error).startswith(f"{stage}:"):
             raise
         raise errors.make(error.code, f"{stage}: {error}") from None
-
-
-def is_immutable(value: Any) -> bool:
-    """Whether a framework promises that its tensor never changes."""
-    tensorflow, jax = sys.modules.get("tensorflow"), sys.modules.get("jax")
-    return bool(
-        (tensorflow is not None and isinstance(value, tensorflow.Tensor))
-        or (jax is not None and isinstance(value, jax.Array))
-    )

@@ -10,13 +10,12 @@ from tensorferry import _internal
 
 
 class aligned_memory(contextlib.ContextDecorator):
-    """Inside this context, every array that NumPy makes is aligned to 64 bytes, in recycled,
-    huge-page-backed memory.
+    """A context in which NumPy allocates arrays aligned to 64 bytes, in recycled, huge-page-backed
+    memory. Also a decorator.
 
-    Such arrays can be handed to TensorFlow without a copy, and large ones are made without the cost
-    of fresh pages. It is a NumPy memory handler (NEP 49). Like ``numpy.errstate`` it holds for the
-    current thread (in fact the current :mod:`contextvars` context) and nests; arrays made inside
-    live on after it. Also a decorator.
+    TensorFlow can share such arrays without a copy, and large ones avoid the cost of fresh pages.
+    It is a NumPy memory handler (NEP 49). Like ``numpy.errstate`` it applies to the current
+    :mod:`contextvars` context, and nests; arrays made inside stay valid after it.
 
     >>> import numpy as np, tensorferry
     >>> with tensorferry.aligned_memory():
@@ -24,6 +23,8 @@ class aligned_memory(contextlib.ContextDecorator):
     >>> array.ctypes.data % 64
     0
     """
+
+    __module__ = "tensorferry"
 
     def __init__(self) -> None:
         self._before: list[Any] = []

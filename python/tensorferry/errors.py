@@ -1,28 +1,30 @@
-"""What tensorferry raises.
+"""Exceptions.
 
-Every exception here is an :class:`Error` with a stable ``.code``, and at the same time the builtin
-exception that NumPy's and TensorFlow's users expect, so ``except OverflowError`` catches
-:class:`OverflowError`. A file that the system refuses raises a plain ``OSError``
+Every exception is an :class:`Error` with a stable ``.code``, and also the builtin exception that
+users of NumPy and TensorFlow expect: ``except OverflowError`` catches
+:class:`ValueOverflowError`. A file that the system refuses raises a plain ``OSError``
 (``FileNotFoundError``, ``PermissionError`` ...).
 """
 
 from __future__ import annotations
 
-import builtins
-
 __all__ = [
     "CODES",
-    "BufferError",
+    "AllocationError",
     "Error",
+    "FailedPreconditionError",
     "FileFormatError",
-    "IndexError",
-    "MemoryError",
-    "OverflowError",
-    "RecursionError",
-    "RuntimeError",
-    "TypeError",
-    "ValueError",
+    "InvalidArgumentError",
+    "InvalidIndexError",
+    "InvalidTypeError",
+    "NotShareableError",
+    "PlanTooDeepError",
+    "ValueOverflowError",
 ]
+
+#: The class of each code. Each class below lists its own codes, its default first; codes of errors
+#: that Rust raises are ``tensorferry::Error::code``.
+CODES: dict[str, type[Error]] = {}
 
 
 class Error(Exception):
@@ -32,118 +34,78 @@ class Error(Exception):
 
     code: str = ""
 
-    # AutoGraph raises an error of traced code anew, as the same class, only if the class is made
-    # the plain way.
+    # AutoGraph raises an error of traced code anew, as the same class, only if the class inherits
+    # `Exception.__init__` itself.
     __init__ = Exception.__init__
 
+    def __init_subclass__(cls, *, codes: str = "") -> None:
+        for code in codes.split():
+            CODES[code] = cls
+        if codes:
+            cls.code = codes.partition(" ")[0]
 
-class OverflowError(Error, builtins.OverflowError, builtins.ValueError):
+
+class ValueOverflowError(Error, OverflowError, ValueError, codes="values_do_not_fit"):
     """Values do not fit the target dtype: out of range, not integral, not finite or not exactly
     representable.
     """
 
-    code = "values_do_not_fit"
 
-
-class ValueError(Error, builtins.ValueError):
+class InvalidArgumentError(
+    Error,
+    ValueError,
+    codes="argument element_mismatch no_elements not_writable null_values out_of_bounds "
+    "shape_mismatch size_overflow source_changed state strides_mismatch too_many_dimensions "
+    "unequal_shapes unknown_casting unsupported_dtype",
+):
     """An argument has an impossible value: shapes that differ, a dtype that tensors do not have."""
 
 
-class TypeError(Error, builtins.TypeError):
+class InvalidTypeError(
+    Error,
+    TypeError,
+    codes="wrong_type cast_not_defined dtype_mismatch masked_array not_an_index not_picklable "
+    "unknown_dtype",
+):
     """An argument is of a kind that has no meaning here: a masked array, complex to real."""
 
 
-class BufferError(Error, builtins.BufferError, builtins.ValueError):
-    """Memory cannot be shared as asked: ``copy=False`` where a copy is needed, a DLPack tensor that
-    cannot be taken.
+class NotShareableError(Error, BufferError, ValueError, codes="not_shareable not_viewable dlpack"):
+    """Memory cannot be shared as requested: ``copy=False`` where a copy is needed, a DLPack tensor
+    that cannot be imported.
     """
 
-    code = "not_shareable"
+
+class InvalidIndexError(Error, IndexError, codes="index_out_of_range too_many_indices"):
+    """An index is outside a tensor."""
 
 
-class IndexError(Error, builtins.IndexError):
-    """An index outside a tensor."""
-
-    code = "index_out_of_range"
+class AllocationError(Error, MemoryError, codes="allocation"):
+    """There is not enough memory for the result."""
 
 
-class MemoryError(Error, builtins.MemoryError):
-    """No memory for the result."""
-
-    code = "allocation"
-
-
-class RuntimeError(Error, builtins.RuntimeError):
-    """What cannot be done here and now: reading a dataset while TensorFlow traces the function that
-    does it, or going on, in a forked process, with an iterator whose elements a thread of its
-    parent computes.
+class FailedPreconditionError(Error, RuntimeError, codes="inside_function forked"):
+    """An operation is not possible in the current state: reading a dataset while TensorFlow traces
+    the function that reads it, or resuming, in a forked process, an iterator whose elements a
+    thread of the parent computes.
     """
 
-    code = "inside_function"
+
+class PlanTooDeepError(Error, RecursionError, codes="too_deep"):
+    """A dataset has more stages than the limit, or a function returns ever deeper datasets."""
 
 
-class RecursionError(Error, builtins.RecursionError):
-    """A dataset of more stages than there may be, or one that a function makes of itself for
-    ever.
-    """
-
-    code = "too_deep"
-
-
-class FileFormatError(Error, builtins.ValueError):
-    """A file is not what it should be: truncated, malformed, damaged, lying about its size, or
+class FileFormatError(
+    Error, ValueError, codes="malformed checksum file_changed short_read wrong_length"
+):
+    """A file does not hold what it should: truncated, malformed, damaged, of a wrong length, or
     changed since it was opened.
     """
 
-    code = "malformed"
 
-
-#: The class of each code.
-CODES: dict[str, type[Error]] = {
-    # Codes of the library, the same in Rust (``tensorferry::Error::code``).
-    "values_do_not_fit": OverflowError,
-    "cast_not_defined": TypeError,
-    "source_changed": ValueError,
-    "shape_mismatch": ValueError,
-    "dtype_mismatch": TypeError,
-    "too_many_dimensions": ValueError,
-    "strides_mismatch": ValueError,
-    "size_overflow": ValueError,
-    "out_of_bounds": ValueError,
-    "allocation": MemoryError,
-    "too_many_indices": IndexError,
-    "index_out_of_range": IndexError,
-    "not_shareable": BufferError,
-    "not_viewable": BufferError,
-    "dlpack": BufferError,
-    "unsupported_dtype": ValueError,
-    "malformed": FileFormatError,
-    "wrong_length": FileFormatError,
-    "short_read": FileFormatError,
-    "file_changed": FileFormatError,
-    "checksum": FileFormatError,
-    "argument": ValueError,
-    "unequal_shapes": ValueError,
-    "element_mismatch": ValueError,
-    "function": Error,  # of a saved state; else the function's own exception is raised
-    "state": ValueError,
-    "too_deep": RecursionError,
-    "forked": RuntimeError,
-    "stopped": Error,
-    "io": Error,  # never raised: files that the system refuses raise OSError
-    # Codes that only Python can meet.
-    "wrong_type": TypeError,
-    "unknown_dtype": TypeError,
-    "unknown_casting": ValueError,
-    "masked_array": TypeError,
-    "null_values": ValueError,
-    "not_writable": ValueError,
-    "not_picklable": TypeError,
-    "not_an_index": TypeError,
-    "no_elements": ValueError,
-    "inside_function": RuntimeError,
-    "unsupported_tensorflow": Error,
-}
+# "function" is raised only for a saved state; otherwise the function's own exception is raised.
+# "io" is never raised: files that the system refuses raise OSError.
+CODES.update(dict.fromkeys("function io stopped unsupported_tensorflow".split(), Error))
 
 
 def make(code: str, message: str) -> Error:

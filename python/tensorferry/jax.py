@@ -1,51 +1,57 @@
-"""The door to JAX. Imported when first used."""
+"""Conversion to JAX arrays. Imported on first use."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tensorferry import _frameworks, _internal, errors
+from tensorferry import _internal, errors
+from tensorferry._frameworks import installed
 from tensorferry._internal import Tensor
-from tensorferry._typing import Casting
+from tensorferry._typing import Casting, DTypeLike, TensorLike
 
 try:
     import jax
     import jax.dlpack
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "jax", "tensorferry.jax") from None
+    raise installed.missing(error, "jax", "tensorferry.jax") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 
 
 def convert_to_tensor(
-    value: Any, dtype: Any = None, *, casting: Casting = "checked", copy: bool | None = None
+    value: TensorLike,
+    dtype: DTypeLike | None = None,
+    *,
+    casting: Casting = "checked",
+    copy: bool | None = None,
 ) -> jax.Array:
     """A ``jax.Array`` of the values, shared where that is sound, else converted in one pass.
 
-    While ``jax_enable_x64`` is off JAX has no 64-bit dtypes and would wrap such values silently;
-    here they become the 32-bit dtype, as ``casting`` says.
+    While ``jax_enable_x64`` is off, JAX has no 64-bit dtypes and wraps such values silently. Here
+    they become the 32-bit dtype, as ``casting`` says.
 
     Args:
-        value: an array, or anything :func:`tensorferry.tensor` takes.
+        value: an array, or any value that :func:`tensorferry.tensor` takes.
         dtype: a ``numpy.dtype``, type or name; None keeps the source's.
         casting: ``"checked"``, ``"saturate"`` or ``"wrap"``.
-        copy: None shares what cannot change, False shares or raises, True copies.
+        copy: None shares memory that cannot change, False shares or raises, True copies.
 
     Raises:
-        tensorferry.errors.OverflowError: values do not fit.
-        tensorferry.errors.BufferError: ``copy=False``, and a copy is needed: for a 32-bit dtype, for example.
+        tensorferry.errors.ValueOverflowError: values do not fit.
+        tensorferry.errors.NotShareableError: ``copy=False``, and a copy is needed: for a 32-bit
+            dtype, for example.
     """
     kept = None if dtype is None else _kept(_internal.numpy_dtype(_internal.dtype_name(dtype)))
     tensor = _internal.tensor(value, kept, casting=casting, copy=copy)
     if kept is None:
         tensor = _narrowed(tensor, casting, copy)
-    # What was copied already, because copy=True asks for it, is nobody else's.
+    # With copy=True the tensor is a copy already, with no other reference: share it.
     return jax.dlpack.from_dlpack(_Shared(tensor, False if copy is False else None))
 
 
 class _Shared:
-    """A tensor's memory as JAX takes it: JAX arrays are immutable, so a capsule without the
-    read-only flag is sound.
+    """Exports a tensor to JAX without the read-only flag, which is sound because JAX arrays are
+    immutable.
     """
 
     def __init__(self, tensor: Tensor, copy: bool | None = None) -> None:
@@ -60,7 +66,8 @@ class _Shared:
 
 
 def from_tensor(tensor: Tensor, casting: Casting = "checked") -> jax.Array:
-    """A ``jax.Array`` of a :class:`tensorferry.Tensor`, sharing its memory where JAX can take it.
+    """A ``jax.Array`` of a :class:`tensorferry.Tensor`, which shares its memory where JAX can
+    import it.
 
     While ``jax_enable_x64`` is off, a 64-bit tensor becomes the 32-bit dtype that JAX has for it,
     as ``casting`` says.
@@ -69,7 +76,7 @@ def from_tensor(tensor: Tensor, casting: Casting = "checked") -> jax.Array:
 
 
 def _kept(dtype: Any) -> Any:
-    """The dtype that JAX has for a dtype."""
+    """The dtype that JAX uses in the place of a dtype."""
     return jax.dtypes.canonicalize_dtype(dtype)
 
 
@@ -81,7 +88,7 @@ def _narrowed(tensor: Tensor, casting: Casting, copy: bool | None) -> Tensor:
     if copy is False:
         raise errors.make(
             "not_shareable",
-            f"cannot share without a copy: JAX has no {tensor.dtype} while jax_enable_x64 is off, and {kept} is another dtype. "
-            "Turn it on, or allow a copy with copy=None.",
+            f"cannot share without a copy: JAX has no {tensor.dtype} while jax_enable_x64 is off, "
+            f"and {kept} is another dtype. Turn it on, or allow a copy with copy=None.",
         )
     return tensor.astype(kept, casting)

@@ -1,33 +1,32 @@
-"""The door to PyTorch. Imported when first used."""
+"""Conversion to PyTorch tensors. Imported on first use."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tensorferry import _frameworks, _internal
+from tensorferry import _internal
+from tensorferry._frameworks import installed
 from tensorferry._internal import Tensor
-from tensorferry._typing import Casting
+from tensorferry._typing import Casting, DTypeLike, TensorLike
 
 try:
     import torch
     import torch.utils.dlpack
 except ModuleNotFoundError as error:
-    raise _frameworks.missing(error, "torch", "tensorferry.torch") from None
+    raise installed.missing(error, "torch", "tensorferry.torch") from None
 
 __all__ = ["convert_to_tensor", "from_tensor"]
 
 
 def convert_to_tensor(
-    value: Any, dtype: Any = None, *, casting: Casting = "checked"
+    value: TensorLike, dtype: DTypeLike | None = None, *, casting: Casting = "checked"
 ) -> torch.Tensor:
     """A ``torch.Tensor`` of the values, in memory of its own.
 
     PyTorch has no read-only tensors, and writing to a shared read-only mapping would crash the
-    process, so the values are always copied, in the same pass that checks and converts them. Where
-    writes are wanted in the source, use ``torch.from_numpy``.
+    process. The values are therefore always copied, in the same pass that checks and converts them.
+    To write through to the source, use ``torch.from_numpy``.
 
     Args:
-        value: an array, or anything :func:`tensorferry.tensor` takes.
+        value: an array, or any value that :func:`tensorferry.tensor` takes.
         dtype: a ``torch.dtype``, ``numpy.dtype``, type or name; None keeps the source's.
         casting: ``"checked"``, ``"saturate"`` or ``"wrap"``.
     """

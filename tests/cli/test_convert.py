@@ -130,7 +130,11 @@ def test_values_equal_those_that_the_library_converts(tmp_path, seed):
     ]
     try:
         expected = tfy.tensor(array, target, casting=casting)
-    except (tfy.errors.OverflowError, tfy.errors.ValueError, tfy.errors.TypeError):
+    except (
+        tfy.errors.ValueOverflowError,
+        tfy.errors.InvalidArgumentError,
+        tfy.errors.InvalidTypeError,
+    ):
         refused(*arguments)
         assert names(tmp_path) == ["a.npy"]
     else:

@@ -159,7 +159,7 @@ def test_python_types_mean_the_dtypes_of_tensorflow():
     ids=str,
 )
 def test_a_dtype_without_numbers_is_refused_everywhere(function, dtype, tmp_path):
-    with pytest.raises((errors.TypeError, errors.ValueError), match="dtype"):
+    with pytest.raises((errors.InvalidTypeError, errors.InvalidArgumentError), match="dtype"):
         FUNCTIONS[function](dtype, tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_a_dtype_without_numbers_is_refused_everywhere(function, dtype, tmp_path
 )
 def test_invalid_dtypes_are_refused_with_one_message(function, dtype, tmp_path):
     with pytest.raises(
-        errors.TypeError,
+        errors.InvalidTypeError,
         match=r"is not a dtype\. Pass a tf\.DType, torch\.dtype, numpy\.dtype, type or name\.",
     ):
         FUNCTIONS[function](dtype, tmp_path)

@@ -86,7 +86,7 @@ def test_other_indices_are_refused(index):
 
 
 def test_an_index_error_has_a_code():
-    with pytest.raises(errors.IndexError) as refused:
+    with pytest.raises(errors.InvalidIndexError) as refused:
         tensorferry.tensor([1, 2])[2]
     assert refused.value.code == "index_out_of_range"
 

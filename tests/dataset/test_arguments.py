@@ -181,7 +181,7 @@ def test_a_flag_is_true_or_false(flag: Any) -> None:
         lambda: tfy.Dataset.random(1, flag),
         lambda: numbers().one_hot(6, which=flag),
     ):
-        with pytest.raises(errors.TypeError, match=r"has to be True or False, not"):
+        with pytest.raises(errors.InvalidTypeError, match=r"has to be True or False, not"):
             call()
     assert numbers().batch(4, np.True_).cardinality() == 1
     assert numbers().batch(4, tf.constant(True)).cardinality() == 1
@@ -195,7 +195,7 @@ def test_a_number_is_a_number(factor: Any) -> None:
         lambda: rows().flip(0, factor),
     ):
         with pytest.raises(
-            (errors.TypeError, errors.ValueError),
+            (errors.InvalidTypeError, errors.InvalidArgumentError),
             match=r"^(scale|flip): (mul|add|probability) has to be",
         ):
             call()
@@ -204,9 +204,9 @@ def test_a_number_is_a_number(factor: Any) -> None:
 def test_a_second_array_is_not_taken_for_the_name() -> None:
     x, y = np.zeros((4, 2)), np.zeros(4)
     for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
-        with pytest.raises(errors.TypeError, match=rf"{stage.__name__}\(\(x, y\)\)"):
+        with pytest.raises(errors.InvalidTypeError, match=rf"{stage.__name__}\(\(x, y\)\)"):
             stage(x, y)
-    with pytest.raises(errors.TypeError, match="take: name has to be a str, not 5"):
+    with pytest.raises(errors.InvalidTypeError, match="take: name has to be a str, not 5"):
         numbers().take(3, 5)
     assert (
         len(tfy.Dataset.from_tensor_slices(x, "rows"))
@@ -216,10 +216,10 @@ def test_a_second_array_is_not_taken_for_the_name() -> None:
 
 
 def test_datasets_to_zip_are_passed_one_by_one_or_in_a_tuple() -> None:
-    with pytest.raises(errors.TypeError, match=r"zip\(a, b\)"):
+    with pytest.raises(errors.InvalidTypeError, match=r"zip\(a, b\)"):
         tfy.Dataset.zip([numbers(), numbers()])
     with pytest.raises(
-        errors.TypeError,
+        errors.InvalidTypeError,
         match=r'zip: argument "y" has to be a tensorferry.Dataset, not a builtins.int',
     ):
         tfy.Dataset.zip({"x": numbers(), "y": 3})
@@ -230,7 +230,7 @@ def test_datasets_to_zip_are_passed_one_by_one_or_in_a_tuple() -> None:
 @pytest.mark.parametrize("limit", ["1G", True, -1, 1.5, 2**70])
 def test_options_are_checked_on_construction(limit: Any) -> None:
     with pytest.raises(
-        (errors.TypeError, errors.ValueError, errors.OverflowError),
+        (errors.InvalidTypeError, errors.InvalidArgumentError, errors.ValueOverflowError),
         match=r"^Options: memory_limit has to be",
     ):
         tfy.Options(memory_limit=limit)
@@ -302,5 +302,5 @@ def test_a_buffer_of_one_element_keeps_the_order_and_an_unknown_size_takes_all()
         assert any(
             shuffled.index(x) < 100 for x in range(400, 500)
         )  # not the order of a small buffer
-    with pytest.raises(errors.ValueError, match="has no end"):
+    with pytest.raises(errors.InvalidArgumentError, match="has no end"):
         numbers().repeat().shuffle(tf.data.UNKNOWN_CARDINALITY)

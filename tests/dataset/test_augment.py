@@ -275,7 +275,7 @@ def test_an_element_that_does_not_fit_is_an_error_and_the_next_one_follows():
     cropped = iter(ragged.random_crop(2))
     assert next(cropped).shape == (2,)
     with pytest.raises(
-        errors.ValueError,
+        errors.InvalidArgumentError,
         match=r"random_crop: element 1: component 0, of shape \[1\]: it is smaller than the "
         r"crop, \[2\]",
     ):
@@ -284,7 +284,8 @@ def test_an_element_that_does_not_fit_is_an_error_and_the_next_one_follows():
     padded = iter(ragged.pad_to([3]))
     assert next(padded).shape == next(padded).shape == (3,)
     with pytest.raises(
-        errors.ValueError, match=r"pad_to: element 2: component 0, of shape \[4\]: it is larger"
+        errors.InvalidArgumentError,
+        match=r"pad_to: element 2: component 0, of shape \[4\]: it is larger",
     ):
         next(padded)
 
@@ -294,89 +295,101 @@ def test_an_element_that_does_not_fit_is_an_error_and_the_next_one_follows():
     [
         (
             lambda ds: ds.random_crop((5, 3)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             r"component 0 \(uint8\[4, 6, 3\]\): it is smaller than the crop",
         ),
         (
             lambda ds: ds.random_crop((2, 2)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             r"component 1 \(int64\[\]\): it has fewer dimensions",
         ),
-        (lambda ds: ds.random_crop((0, 2)), errors.ValueError, "size has to be at least 1, not 0"),
-        (lambda ds: ds.random_crop(()), errors.ValueError, "at least 1"),
-        (lambda ds: ds.random_crop((1.5,)), errors.TypeError, "size has to be a whole number"),
-        (lambda ds: ds.random_crop(None), errors.TypeError, "a length for each dimension"),
+        (
+            lambda ds: ds.random_crop((0, 2)),
+            errors.InvalidArgumentError,
+            "size has to be at least 1, not 0",
+        ),
+        (lambda ds: ds.random_crop(()), errors.InvalidArgumentError, "at least 1"),
+        (
+            lambda ds: ds.random_crop((1.5,)),
+            errors.InvalidTypeError,
+            "size has to be a whole number",
+        ),
+        (lambda ds: ds.random_crop(None), errors.InvalidTypeError, "a length for each dimension"),
         (
             lambda ds: ds.random_crop((2,), seed="a"),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "seed has to be a whole number",
         ),
         (
             lambda ds: ds.random_crop((2,), which=(True,)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "does not nest like the elements",
         ),
         (
             lambda ds: ds.flip(3, which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "it has 3 dimensions, none of them 3",
         ),
-        (lambda ds: ds.flip(0), errors.ValueError, r"component 1 \(int64\[\]\)"),
+        (lambda ds: ds.flip(0), errors.InvalidArgumentError, r"component 1 \(int64\[\]\)"),
         (
             lambda ds: ds.flip((0, -3), which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "axis -3 is named twice",
         ),
-        (lambda ds: ds.flip((), which=(True, False)), errors.ValueError, "no axis"),
+        (lambda ds: ds.flip((), which=(True, False)), errors.InvalidArgumentError, "no axis"),
         (
             lambda ds: ds.flip("x", which=(True, False)),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "axis has to be a whole number",
         ),
         (
             lambda ds: ds.flip(0, 1.5, which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "at least 0 and at most 1, not 1.5",
         ),
-        (lambda ds: ds.flip(0, float("nan"), which=(True, False)), errors.ValueError, "not NaN"),
+        (
+            lambda ds: ds.flip(0, float("nan"), which=(True, False)),
+            errors.InvalidArgumentError,
+            "not NaN",
+        ),
         (
             lambda ds: ds.flip(0, "often", which=(True, False)),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "probability has to be a number",
         ),
         (
             lambda ds: ds.pad_to((4, 5, 3), which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "it is larger than the shape to pad to",
         ),
         (
             lambda ds: ds.pad_to((9, 9), which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "it has 3 dimensions, the shape to pad to",
         ),
         (
             lambda ds: ds.pad_to((9, 9, 3), value=256, which=(True, False)),
-            errors.OverflowError,
+            errors.ValueOverflowError,
             "256",
         ),
         (
             lambda ds: ds.pad_to((9, 9, 3), value=0.5, which=(True, False)),
-            errors.OverflowError,
+            errors.ValueOverflowError,
             "0.5",
         ),
         (
             lambda ds: ds.pad_to((9, 9, 3), value=1j, which=(True, False)),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "complex128 -> uint8",
         ),
         (
             lambda ds: ds.pad_to((9, 9, 3), value=[1], which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "value has to be a scalar",
         ),
         (
             lambda ds: ds.pad_to((9, -2, 3), which=(True, False)),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "shape has to be at least 0, not -2",
         ),
     ],
@@ -390,7 +403,7 @@ def test_impossible_arguments_are_refused_when_the_stage_is_made(call, error, me
 def test_parts_of_different_sizes_have_no_common_place():
     dataset = slices((np.zeros((2, 4, 6)), np.zeros((2, 4, 8))))
     with pytest.raises(
-        errors.ValueError,
+        errors.InvalidArgumentError,
         match="components 0 and 1 are cropped at the same place, but their dimensions 1 differ: "
         "6 and 8",
     ):
@@ -400,5 +413,5 @@ def test_parts_of_different_sizes_have_no_common_place():
 
 def test_a_state_of_another_augmentation_is_refused():
     state = iter(pipeline(7)).state_dict()
-    with pytest.raises(errors.ValueError, match="plan"):
+    with pytest.raises(errors.InvalidArgumentError, match="plan"):
         iter(pipeline(8)).load_state_dict(state)

@@ -198,7 +198,7 @@ def test_results_of_a_function_are_named_by_key(structure: str) -> None:
         tfy.Dataset.from_generator(lambda: iter([nest(1, 300)]), output_signature=spec),
     ):
         with pytest.raises(
-            errors.OverflowError, match=rf"component {re.escape(name)}: int64 -> int8"
+            errors.ValueOverflowError, match=rf"component {re.escape(name)}: int64 -> int8"
         ):
             list(dataset)
         with pytest.raises(
@@ -226,13 +226,17 @@ def test_components_of_a_scan_state_are_named_by_key(structure: str) -> None:
     numbers = tfy.Dataset.range(3).with_format("numpy")
     out = tfy.TensorSpec((), "int64")
     scanned = numbers.scan(first, lambda state, x: (nest(x, x + 300), x), output_signature=out)
-    with pytest.raises(errors.OverflowError, match=rf"component {re.escape(name)}: int64 -> int8"):
+    with pytest.raises(
+        errors.ValueOverflowError, match=rf"component {re.escape(name)}: int64 -> int8"
+    ):
         list(scanned)
-    with pytest.raises(errors.OverflowError, match=rf"component {re.escape(name)}: int64 -> int8"):
+    with pytest.raises(
+        errors.ValueOverflowError, match=rf"component {re.escape(name)}: int64 -> int8"
+    ):
         numbers.reduce(first, lambda state, x: nest(x, x + 300))
     theirs = tfy.Dataset.range(3)
     with pytest.raises(
-        errors.TypeError,
+        errors.InvalidTypeError,
         match=rf"scan: component {re.escape(name)}: the state is int8, "
         "but the function returns int64",
     ):
@@ -300,6 +304,6 @@ def test_names_travel_through_states_and_pickles() -> None:
     resumed = iter(dataset)
     resumed.load_state_dict(state)
     next(resumed)
-    with pytest.raises(errors.OverflowError, match='cast: element 2: component "label"'):
+    with pytest.raises(errors.ValueOverflowError, match='cast: element 2: component "label"'):
         next(resumed)
     assert "label" not in str(dataset._plan)  # not part of the plan's fingerprint

@@ -68,7 +68,7 @@ def test_a_changed_position_that_cannot_be_obeyed_is_refused(name, change):
     iter(dataset)
     iterator = advanced(dataset, 2)
     state = iterator.state_dict()
-    with pytest.raises(errors.ValueError, match="a state cannot be moved"):
+    with pytest.raises(errors.InvalidArgumentError, match="a state cannot be moved"):
         resumed(dataset, {**state, **change})
     assert listed(resumed(dataset, dict(state))) == listed(iterator)
 
@@ -78,11 +78,12 @@ def test_a_changed_position_that_cannot_be_obeyed_is_refused(name, change):
 @pytest.mark.parametrize("value", [-1, 2**64, 1.5, "1", None, True, [1], np.float64(2)])
 def test_a_position_or_epoch_must_be_an_integer(make, name, value):
     state = advanced(make(), 2).state_dict()
-    with pytest.raises(errors.ValueError, match=f"{name} has to be a whole number"):
+    with pytest.raises(errors.InvalidArgumentError, match=f"{name} has to be a whole number"):
         resumed(make(), {**state, name: value})
     del state[name]
     with pytest.raises(
-        errors.ValueError, match=f"{name} has to be a whole number of at least 0, and is missing"
+        errors.InvalidArgumentError,
+        match=f"{name} has to be a whole number of at least 0, and is missing",
     ):
         resumed(make(), state)
 
@@ -91,7 +92,7 @@ def test_a_position_past_the_end_is_refused_and_the_iterator_is_unchanged():
     dataset = rows(5)
     state = advanced(dataset, 2).state_dict()
     iterator = dataset.as_numpy_iterator()
-    with pytest.raises(errors.ValueError, match=r"element 6 of 5"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"element 6 of 5"):
         iterator.load_state_dict({**state, "position": 6})
     assert listed(iterator) == [0, 1, 2, 3, 4]
     assert listed(resumed(dataset, {**state, "position": 5})) == []
@@ -100,7 +101,7 @@ def test_a_position_past_the_end_is_refused_and_the_iterator_is_unchanged():
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version_is_refused(version):
     state = advanced(rows(), 2).state_dict()
-    with pytest.raises(errors.ValueError, match="version"):
+    with pytest.raises(errors.InvalidArgumentError, match="version"):
         resumed(rows(), {**state, "version": version})
 
 
@@ -153,7 +154,7 @@ def test_one_state_of_many_shards_never_repeats_a_row(name, n):
                     iterators = [
                         resumed(shard(n, new, index, stages), state) for index in range(new)
                     ]
-                except errors.ValueError as error:
+                except errors.InvalidArgumentError as error:
                     refused = str(error)
                     assert state is not states
                     assert "Load the list of the states of all shards" in refused
@@ -174,7 +175,7 @@ def test_rows_of_ended_shards_are_not_repeated():
 
     for index in (1, 2):
         with pytest.raises(
-            errors.ValueError,
+            errors.InvalidArgumentError,
             match=r"shard \d of 3 had ended after 2 elements, and shard 0 has more",
         ):
             resumed(rows(7).shard(1, 0), ended(index))

@@ -178,9 +178,9 @@ def test_set_epoch_does_not_affect_running_iterators():
 
 @pytest.mark.parametrize("epoch", [-1, 2**63, 2**70])
 def test_an_invalid_epoch_is_refused(epoch):
-    with pytest.raises(errors.ValueError, match="set_epoch: epoch has to be"):
+    with pytest.raises(errors.InvalidArgumentError, match="set_epoch: epoch has to be"):
         base().set_epoch(epoch)
-    with pytest.raises(errors.TypeError, match="set_epoch"):
+    with pytest.raises(errors.InvalidTypeError, match="set_epoch"):
         base().set_epoch(1.5)
 
 

@@ -119,10 +119,10 @@ def test_a_predicate_returns_one_bool_or_is_refused(stage, predicate) -> None:
 
 @pytest.mark.parametrize("stage", ["filter", "take_while"])
 def test_a_function_without_a_bool_result_is_refused_when_the_stage_is_made(stage) -> None:
-    with pytest.raises(errors.ValueError, match=f"{stage}: the predicate has to return one bool"):
+    with pytest.raises(errors.InvalidArgumentError, match=f"{stage}: the predicate has to return one bool"):
         getattr(tfy.Dataset.range(3), stage)(lambda x: x)
     late = getattr(tfy.Dataset.range(3).with_format("numpy"), stage)(lambda x: x)
-    with pytest.raises(errors.ValueError, match="one bool"):
+    with pytest.raises(errors.InvalidArgumentError, match="one bool"):
         list(late)
 
 
@@ -178,11 +178,11 @@ def test_reduce_of_no_elements_is_the_initial_state(name) -> None:
 def test_a_state_of_another_structure_is_a_type_error() -> None:
     """tf.data raises an InvalidArgumentError while iterating."""
     numbers = tfy.Dataset.range(3)
-    with pytest.raises(errors.TypeError, match="structured"):
+    with pytest.raises(errors.InvalidTypeError, match="structured"):
         numbers.scan(0, lambda state, x: ((state, state), x))
     with pytest.raises(TypeError, match="a tuple where a tensor is due"):
         numbers.reduce(0, lambda state, x: (state, state))
-    with pytest.raises(errors.ValueError, match="one bool"):
+    with pytest.raises(errors.InvalidArgumentError, match="one bool"):
         numbers.filter(lambda x: (x > 2, x > 3))
 
 

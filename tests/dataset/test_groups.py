@@ -139,7 +139,9 @@ def test_a_key_must_be_an_integer() -> None:
     numbers = tfy.Dataset.range(5).with_format("numpy")
     iterator = iter(numbers.group_by_window(lambda x: keys[x], pairs, 2))
     for at in (1, 2, 3):
-        with pytest.raises(errors.TypeError, match="key_func has to return one integer") as raised:
+        with pytest.raises(
+            errors.InvalidTypeError, match="key_func has to return one integer"
+        ) as raised:
             next(iterator)
         assert f"in group_by_window, at its element {at}" in raised.value.__notes__
     assert next(iterator).tolist() == [0, 4]
@@ -152,7 +154,8 @@ def test_a_window_size_of_zero_is_an_error_at_its_element() -> None:
     )
     for _ in range(2):
         with pytest.raises(
-            errors.ValueError, match=r"group_by_window: element \d: .*the window size of key"
+            errors.InvalidArgumentError,
+            match=r"group_by_window: element \d: .*the window size of key",
         ):
             next(iterator)
     assert next(iterator).tolist() == [2]
@@ -190,7 +193,7 @@ def test_groups_of_datasets_have_no_state() -> None:
     )
     iterator = iter(groups)
     assert next(iterator).tolist() == [0, 1]
-    with pytest.raises(errors.ValueError, match="group_by_window"):
+    with pytest.raises(errors.InvalidArgumentError, match="group_by_window"):
         iterator.state_dict()
     assert [x.tolist() for x in iterator] == [[2, 3], [4, 5], [6, 7]]
 
@@ -285,7 +288,7 @@ def test_a_length_beyond_the_last_boundary_is_an_error_at_its_element(tf) -> Non
     with pytest.raises(tf.errors.OpError, match="bucket_boundaries"):
         list(make(Theirs(tf)))
     iterator = iter(make(tfy))
-    with pytest.raises(errors.ValueError, match="length 9") as raised:
+    with pytest.raises(errors.InvalidArgumentError, match="length 9") as raised:
         next(iterator)
     assert "in group_by_window, at its element 1" in raised.value.__notes__
     assert [x.numpy().tolist() for x in iterator] == [[[0, 0], [2, 2]], [[3, 0]]]
@@ -354,7 +357,7 @@ def test_a_state_of_other_buckets_is_refused() -> None:
         make([3], drop_remainder=True),
         make([3], no_padding=True),
     ):
-        with pytest.raises(errors.ValueError, match="bucket_by_sequence_length"):
+        with pytest.raises(errors.InvalidArgumentError, match="bucket_by_sequence_length"):
             other.load_state_dict(state)
 
 

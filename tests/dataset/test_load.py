@@ -113,11 +113,11 @@ MANIFESTS = [
     ({"components": [{"dtype": "int64", "shape": [-1]}]}, "a length was expected, not -1"),
     ({"components": [{"dtype": "int64", "shape": "x"}]}, "a shape was expected"),
     ({"structure": {"tuple": ["tensor"]}}, "the structure holds 1 tensors, the dataset 2"),
-    ({"structure": {"list": []}}, "it describes no structure"),
-    ({"structure": {"dict": [["a"]]}}, "it describes no structure"),
-    ({"structure": {"dict": [[["a"], "tensor"]]}}, "it describes no structure"),
-    ({"structure": {"namedtuple": "a b", "fields": []}}, "it describes no structure"),
-    ({"structure": 7}, "it describes no structure"),
+    ({"structure": {"list": []}}, "it is not a structure of elements"),
+    ({"structure": {"dict": [["a"]]}}, "it is not a structure of elements"),
+    ({"structure": {"dict": [[["a"], "tensor"]]}}, "it is not a structure of elements"),
+    ({"structure": {"namedtuple": "a b", "fields": []}}, "it is not a structure of elements"),
+    ({"structure": 7}, "it is not a structure of elements"),
 ]
 
 
@@ -171,5 +171,5 @@ def test_element_spec_is_compared(tmp_path):
         {"at": tf.TensorSpec((1,), tf.int64), "tokens": tf.TensorSpec((None,), tf.int32)},
         (tf.TensorSpec((), tf.int64), tf.TensorSpec((None,), tf.int32)),
     ):
-        with pytest.raises(errors.ValueError, match="not as element_spec says"):
+        with pytest.raises(errors.InvalidArgumentError, match="does not match element_spec"):
             load(path, element_spec=bad)

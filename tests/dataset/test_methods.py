@@ -165,5 +165,5 @@ def test_options_of_tf_data_are_accepted() -> None:
     assert dataset.options() == tfy.Options(threads=2)
     assert numbers(dataset) == [0, 1, 2]
     assert dataset.with_options(tf.data.Options()).options() == tfy.Options(threads=2)
-    with pytest.raises(errors.TypeError, match="with_options"):
+    with pytest.raises(errors.InvalidTypeError, match="with_options"):
         dataset.with_options(3)

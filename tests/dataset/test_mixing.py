@@ -237,7 +237,7 @@ def test_a_state_of_another_mix_is_refused():
         sample(tens(tfy, 5, 5), [0.5, 0.5], seed=2),
         sample(tens(tfy, 5, 6), [0.5, 0.5], seed=1),
     ):
-        with pytest.raises(errors.ValueError, match="plan"):
+        with pytest.raises(errors.InvalidArgumentError, match="plan"):
             iter(other).load_state_dict(state)
 
 
@@ -260,9 +260,13 @@ def test_a_bad_choice_is_an_error_at_its_element():
     turns = tfy.Dataset.from_tensor_slices(np.array([0, 2, -1, 1]))
     iterator = iter(choose(tens(tfy, 3, 3), turns).with_format("numpy"))
     assert next(iterator) == 0
-    with pytest.raises(errors.ValueError, match="element 1: choice_dataset names dataset 2 of 2"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match="element 1: choice_dataset names dataset 2 of 2"
+    ):
         next(iterator)
-    with pytest.raises(errors.ValueError, match="element 2: choice_dataset names dataset -1 of 2"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match="element 2: choice_dataset names dataset -1 of 2"
+    ):
         next(iterator)
     assert next(iterator) == 10
 
@@ -301,34 +305,42 @@ def test_arguments_refused_by_tf_data_are_the_same_kind_of_error(ours, theirs):
     [
         (
             (tfy.Dataset.range(3),),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "datasets has to be a list of datasets, not a Dataset",
         ),
         (
             ([tfy.Dataset.range(3), 5],),
-            errors.TypeError,
+            errors.InvalidTypeError,
             r"datasets\[1\] has to be a tensorferry.Dataset, not a builtins.int",
         ),
-        (([tfy.Dataset.range(3)] * 2, [1.0, -1.0]), errors.ValueError, "finite and not negative"),
-        (([tfy.Dataset.range(3)] * 2, [1.0, np.nan]), errors.ValueError, "finite and not negative"),
+        (
+            ([tfy.Dataset.range(3)] * 2, [1.0, -1.0]),
+            errors.InvalidArgumentError,
+            "finite and not negative",
+        ),
+        (
+            ([tfy.Dataset.range(3)] * 2, [1.0, np.nan]),
+            errors.InvalidArgumentError,
+            "finite and not negative",
+        ),
         (
             ([tfy.Dataset.range(3)] * 2, "ab"),
-            errors.ValueError,
+            errors.InvalidArgumentError,
             "weights has to be a list of numbers",
         ),
         (
             ([tfy.Dataset.range(3)] * 2, tfy.Dataset.range(3)),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "choose_from_datasets",
         ),
         (
             ([tfy.Dataset.range(3)] * 2, tf.data.Dataset.range(3)),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "choose_from_datasets",
         ),
         (
             ([tfy.Dataset.range(3)] * 2, None, 1.5),
-            errors.TypeError,
+            errors.InvalidTypeError,
             "seed has to be a whole number",
         ),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorferry as tfy
 from tensorferry import errors
-from tensorferry._tracing import StandIn
+from tensorferry.dataset._functions.tracing import StandIn
 
 from tests.support.dataset_checks import Theirs, assert_agree, assert_everywhere, assert_resumes
 from tests.support.processes import run_python
@@ -173,7 +173,7 @@ def test_a_function_must_return_a_dataset(method, wrong) -> None:
 
 @pytest.mark.parametrize("method", ["flat_map", "interleave"])
 def test_a_dataset_of_tf_data_is_refused_with_the_way_out(tf, method) -> None:
-    with pytest.raises(errors.TypeError, match=rf"to_tf_data\(\)\.{method}"):
+    with pytest.raises(errors.InvalidTypeError, match=rf"to_tf_data\(\)\.{method}"):
         getattr(tfy.Dataset.range(3), method)(lambda x: tf.data.Dataset.range(3))
 
 
@@ -311,12 +311,14 @@ def test_a_dataset_with_another_spec_is_an_error_at_its_element() -> None:
     ]
     iterator = iter(tfy.Dataset.range(4).with_format("numpy").flat_map(lambda x: made[x]))
     assert int(next(iterator)) == 0
-    with pytest.raises(errors.ValueError, match=r"flat_map: element 1: .*int32\[\].*int64\[\]"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match=r"flat_map: element 1: .*int32\[\].*int64\[\]"
+    ):
         next(iterator)
-    with pytest.raises(errors.ValueError, match=r"\(\*, \*\)") as raised:
+    with pytest.raises(errors.InvalidArgumentError, match=r"\(\*, \*\)") as raised:
         next(iterator)
     assert "in flat_map, at its element 2" in raised.value.__notes__
-    with pytest.raises(errors.ValueError, match="flat_map: element 3: "):
+    with pytest.raises(errors.InvalidArgumentError, match="flat_map: element 3: "):
         next(iterator)
     with pytest.raises(StopIteration):
         next(iterator)
@@ -337,7 +339,9 @@ def test_datasets_inside_may_differ_in_length() -> None:
     assert maps.element_spec == tfy.DatasetSpec(tfy.TensorSpec((None,), "int64"))
     assert [x.tolist() for dataset in maps for x in dataset] == [[0], [2, 4, 6], [1, 3]]
     other = rows.map(lambda row: tfy.Dataset.from_tensors(row if row[0] else row[0]))
-    with pytest.raises(errors.ValueError, match=r"map: element 1: .*int64\[3\].*int64\[\]"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match=r"map: element 1: .*int64\[3\].*int64\[\]"
+    ):
         list(other)
 
 

@@ -127,7 +127,7 @@ def test_its_states_and_those_of_plain_iterators_are_interchangeable():
 
 def test_a_state_of_another_plan_is_refused():
     state = dataset(10).progress(disable=True).state_dict()
-    with pytest.raises(errors.ValueError, match="plan"):
+    with pytest.raises(errors.InvalidArgumentError, match="plan"):
         dataset(11).progress(disable=True).load_state_dict(state)
 
 

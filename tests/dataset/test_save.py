@@ -274,7 +274,7 @@ def test_a_failing_element_keeps_the_old_dataset(tmp_path):
     for path in (tmp_path / "saved", tmp_path / "new"):
         with pytest.raises(LookupError):
             slices(np.arange(9)).map(halve).save(path)
-        with pytest.raises(errors.OverflowError, match="element 5"):
+        with pytest.raises(errors.ValueOverflowError, match="element 5"):
             slices(np.array([1, 2, 3, 4, 5, 300])).cast("uint8").save(path)
     assert os.listdir(tmp_path) == ["saved"]
     assert plain(load(tmp_path / "saved")) == [0, 1, 2]
@@ -353,7 +353,7 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path):
     ],
 )
 def test_unsupported_arguments_are_refused_before_writing(tmp_path, save, message):
-    with pytest.raises(errors.ValueError, match=message):
+    with pytest.raises(errors.InvalidArgumentError, match=message):
         slices(np.arange(3)).save(tmp_path / "saved", **save)
     assert os.listdir(tmp_path) == []
 
@@ -361,7 +361,7 @@ def test_unsupported_arguments_are_refused_before_writing(tmp_path, save, messag
 def test_unsupported_arguments_of_load_are_refused(tmp_path):
     slices(np.arange(3)).save(tmp_path / "saved", "NONE")
     for arguments in ({"compression": "GZIP"}, {"reader_func": lambda x: x}, {"wait": True}):
-        with pytest.raises(errors.ValueError, match=next(iter(arguments))):
+        with pytest.raises(errors.InvalidArgumentError, match=next(iter(arguments))):
             load(tmp_path / "saved", **arguments)
     assert plain(load(tmp_path / "saved", compression="NONE")) == [0, 1, 2]
 
@@ -373,15 +373,19 @@ class Strange(dict):
 @pytest.mark.parametrize(
     ("dataset", "error", "message"),
     [
-        (tfy.Dataset.range(3).repeat(), errors.ValueError, "no end"),
-        (tfy.Dataset.range(3).window(2), errors.ValueError, "datasets"),
-        (slices({(1, 2): np.arange(3)}), errors.TypeError, r"key \(1, 2\)"),
+        (tfy.Dataset.range(3).repeat(), errors.InvalidArgumentError, "no end"),
+        (tfy.Dataset.range(3).window(2), errors.InvalidArgumentError, "datasets"),
+        (slices({(1, 2): np.arange(3)}), errors.InvalidTypeError, r"key \(1, 2\)"),
         (
             slices(Strange(a=np.arange(3))),
-            errors.TypeError,
-            "Strange, which could not be had again",
+            errors.InvalidTypeError,
+            "Strange, which cannot be loaded again",
         ),
-        (slices(collections.defaultdict(int, a=np.arange(3))), errors.TypeError, "defaultdict"),
+        (
+            slices(collections.defaultdict(int, a=np.arange(3))),
+            errors.InvalidTypeError,
+            "defaultdict",
+        ),
     ],
 )
 def test_structures_that_cannot_be_loaded_are_refused(tmp_path, dataset, error, message):

@@ -85,13 +85,14 @@ def test_a_shuffle_in_blocks_checks_its_arguments() -> None:
         ((None, None, None, None, -3), "block has to be at least 1, not -3"),
         ((0, None, None, None, 3), "does not fit in a buffer_size of 0"),
     ]:
-        with pytest.raises(tfy.errors.ValueError, match=words):
+        with pytest.raises(tfy.errors.InvalidArgumentError, match=words):
             numbers.shuffle(*arguments)
     with pytest.raises(TypeError, match="block"):
         numbers.shuffle(None, block=1.5)
-    with pytest.raises(tfy.errors.ValueError, match="Shuffle before repeat"):
+    with pytest.raises(tfy.errors.InvalidArgumentError, match="Shuffle before repeat"):
         numbers.repeat().shuffle(block=3)
     with pytest.raises(
-        tfy.errors.ValueError, match="Shuffle before that stage, or give a buffer_size and no block"
+        tfy.errors.InvalidArgumentError,
+        match="Shuffle before that stage, or give a buffer_size and no block",
     ):
         numbers.filter(lambda x: x > 3).shuffle(100, block=3)

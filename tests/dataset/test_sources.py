@@ -100,12 +100,12 @@ def test_memory_mapped_arrays_are_sources(tmp_path, mode) -> None:
 )
 def test_values_without_numbers_are_refused_with_the_way_out(value) -> None:
     for make in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
-        with pytest.raises(errors.ValueError, match=r"unique\(return_inverse=True\)"):
+        with pytest.raises(errors.InvalidArgumentError, match=r"unique\(return_inverse=True\)"):
             make(value)
 
 
 def test_a_masked_array_is_refused_with_the_way_out() -> None:
-    with pytest.raises(errors.TypeError, match="filled"):
+    with pytest.raises(errors.InvalidTypeError, match="filled"):
         tfy.Dataset.from_tensor_slices(np.ma.masked_array([1, 2], [True, False]))
 
 

@@ -142,7 +142,7 @@ def test_a_state_of_another_plan_is_refused_with_the_difference(plan, other):
         # A generator's arguments are not part of its plan: the elements are those of `other`.
         assert values(resumed(built(other), state)) == values(built(other))
     else:
-        with pytest.raises(errors.ValueError, match="of another plan"):
+        with pytest.raises(errors.InvalidArgumentError, match="of another plan"):
             resumed(built(other), state)
 
 
@@ -159,7 +159,7 @@ def test_damaged_states_are_errors(data):
         at = data.draw(st.integers(0, len(raw) - 1))
         raw[at] ^= 1 << data.draw(st.integers(0, 7))
     damaged = {**STATE, "data": base64.b64encode(bytes(raw)).decode()}
-    with pytest.raises(errors.ValueError, match="state_dict"):
+    with pytest.raises(errors.InvalidArgumentError, match="state_dict"):
         iter(generated(9).filter(is_kept).shuffle(4, seed=1).batch(2)).load_state_dict(damaged)
 
 
@@ -176,7 +176,7 @@ anything = (
     st.dictionaries(st.sampled_from(["version", "epoch", "position", "data"]), anything) | anything
 )
 def test_other_values_are_not_states(state):
-    with pytest.raises(errors.ValueError, match="state_dict"):
+    with pytest.raises(errors.InvalidArgumentError, match="state_dict"):
         iter(numbers(3)).load_state_dict(state)
 
 
@@ -232,7 +232,7 @@ def test_shards_of_several_epochs_resume_on_as_many_shards_only():
         lambda d: d.repeat().batch(2),
     ):
         state = advanced(shard(2, 0, stages), 3).state_dict()
-        with pytest.raises(errors.ValueError, match="repeat"):
+        with pytest.raises(errors.InvalidArgumentError, match="repeat"):
             resumed(shard(3, 0, stages), state)
     before = advanced(numbers(20).shuffle(seed=3).repeat(2).shard(2, 0).batch(2), 3).state_dict()
     rest = [
@@ -321,7 +321,7 @@ def test_states_of_different_runs_are_refused():
         (state(2, 0)["data"], "a dict, or a list of them"),
     ]:
         iterator = iter(numbers(20).shard(3, 0).batch(2))
-        with pytest.raises(errors.ValueError, match=message):
+        with pytest.raises(errors.InvalidArgumentError, match=message):
             iterator.load_state_dict(states)
         assert [batch.tolist() for batch in iterator] == [
             batch.tolist() for batch in numbers(20).shard(3, 0).batch(2)

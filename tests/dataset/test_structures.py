@@ -98,7 +98,7 @@ def test_a_container_that_cannot_be_rebuilt_is_refused(name: str) -> None:
     value, words = REFUSED[name]
     for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
         for nested in (value, (value, A), {"k": value}):
-            with pytest.raises(errors.TypeError, match=words):
+            with pytest.raises(errors.InvalidTypeError, match=words):
                 stage(nested)
 
 
@@ -113,7 +113,7 @@ def test_a_sparse_tensor_value_is_one_tensor_and_refused_by_name() -> None:
     for value in (sparse, (A, sparse), {"k": sparse}, Pair(sparse, A)):
         for stage in (tfy.Dataset.from_tensor_slices, tfy.Dataset.from_tensors):
             with pytest.raises(
-                errors.TypeError,
+                errors.InvalidTypeError,
                 match=r"a SparseTensorValue is one sparse tensor.*tf\.sparse\.to_dense",
             ):
                 stage(value)
@@ -122,7 +122,7 @@ def test_a_sparse_tensor_value_is_one_tensor_and_refused_by_name() -> None:
         tfy.Dataset.from_generator(lambda: iter([sparse]), output_signature=spec),
         tfy.Dataset.range(1).with_format("numpy").map(lambda x: sparse, output_signature=spec),
     ):
-        with pytest.raises(errors.TypeError, match="SparseTensorValue"):
+        with pytest.raises(errors.InvalidTypeError, match="SparseTensorValue"):
             list(dataset)
 
 
@@ -160,7 +160,7 @@ def test_a_batch_of_size_0_has_no_rows(sizes: list[int], drop: bool) -> None:
 @pytest.mark.parametrize("sizes", [0, [0], [0, 0], []], ids=repr)
 def test_batches_without_any_row_are_refused(sizes: Any) -> None:
     with pytest.raises(
-        errors.ValueError,
+        errors.InvalidArgumentError,
         match="rebatch: batch_size has to be at least 1, or numbers of which one is",
     ):
         tfy.Dataset.range(8).batch(4).rebatch(sizes)

@@ -130,7 +130,7 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
     assert next(iterator)[0].tolist() == [1, 2]
     assert next(iterator)[0].tolist() == [3, 4]
     with pytest.raises(
-        errors.OverflowError, match=r"token_windows: element 2: int64 -> uint8.*300"
+        errors.ValueOverflowError, match=r"token_windows: element 2: int64 -> uint8.*300"
     ):
         next(iterator)
     assert next(iterator)[0].tolist() == [7, 8]
@@ -139,17 +139,29 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((np.zeros((3, 4)), 2), errors.ValueError, r"one dimension, not of shape \[3, 4\]"),
-        ((np.arange(5), 5), errors.ValueError, "5 tokens are fewer than the 5 of a window and 1"),
-        ((np.arange(0), 1), errors.ValueError, "0 tokens are fewer"),
-        ((np.arange(5), 0), errors.ValueError, "length has to be at least 1, not 0"),
-        ((np.arange(5), 2, 0), errors.ValueError, "stride has to be at least 1, not 0"),
-        ((np.arange(5), 2, 1, -1), errors.ValueError, "shift has to be at least 0, not -1"),
-        ((np.arange(5), 2.0), errors.TypeError, "length has to be a whole number, not 2.0"),
-        ((np.arange(5), 2, None, 1, "datetime64[s]"), errors.ValueError, "datetime64"),
-        ((np.arange(5) * 1j, 2), errors.TypeError, "complex128 -> int64"),
-        ((np.array(["a", "b"]), 1), errors.ValueError, "carry numbers"),
-        (({"a": np.arange(5)}, 2), errors.ValueError, "carry numbers"),
+        (
+            (np.zeros((3, 4)), 2),
+            errors.InvalidArgumentError,
+            r"one dimension, not of shape \[3, 4\]",
+        ),
+        (
+            (np.arange(5), 5),
+            errors.InvalidArgumentError,
+            "5 tokens are fewer than the 5 of a window and 1",
+        ),
+        ((np.arange(0), 1), errors.InvalidArgumentError, "0 tokens are fewer"),
+        ((np.arange(5), 0), errors.InvalidArgumentError, "length has to be at least 1, not 0"),
+        ((np.arange(5), 2, 0), errors.InvalidArgumentError, "stride has to be at least 1, not 0"),
+        (
+            (np.arange(5), 2, 1, -1),
+            errors.InvalidArgumentError,
+            "shift has to be at least 0, not -1",
+        ),
+        ((np.arange(5), 2.0), errors.InvalidTypeError, "length has to be a whole number, not 2.0"),
+        ((np.arange(5), 2, None, 1, "datetime64[s]"), errors.InvalidArgumentError, "datetime64"),
+        ((np.arange(5) * 1j, 2), errors.InvalidTypeError, "complex128 -> int64"),
+        ((np.array(["a", "b"]), 1), errors.InvalidArgumentError, "carry numbers"),
+        (({"a": np.arange(5)}, 2), errors.InvalidArgumentError, "carry numbers"),
     ],
 )
 def test_impossible_arguments_are_refused_when_the_stage_is_made(arguments, error, message):

@@ -128,7 +128,7 @@ def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, c
     assert set(arrays.left_out) == {"text", "when", "meta"}
     assert all("dtype" in why for why in arrays.left_out.values())
     for name in arrays.left_out:
-        with pytest.raises(errors.ValueError, match=name):
+        with pytest.raises(errors.InvalidArgumentError, match=name):
             arrays[name]
     with caplog.at_level(logging.WARNING, "tensorferry"):
         for dataset in (
@@ -141,7 +141,7 @@ def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, c
     assert all(f"left out: '{name}'" in caplog.text for name in ("text", "step", "when", "meta"))
     (one,) = tfy.Dataset.from_tensors(arrays).with_format("numpy")
     assert set(one) == {"x", "step", "y"}
-    with pytest.raises(errors.ValueError, match="text"):  # not lost silently
+    with pytest.raises(errors.InvalidArgumentError, match="text"):  # not lost silently
         tfy.save(tmp_path / "b.npz", arrays)
     damaged = bytearray((tmp_path / "a.npz").read_bytes())
     at = damaged.index(b"a\0\0\0b" if not compress else b"PK\3\4", 60)
@@ -154,7 +154,7 @@ def test_a_text_or_scalar_member_does_not_block_the_others(tmp_path, compress, c
 
 def test_an_archive_without_rows_is_reported(tmp_path):
     np.savez(tmp_path / "a.npz", text=np.array(["a"]), step=np.int64(7))
-    with pytest.raises(errors.ValueError, match=r"no array of rows.*'text'.*'step'"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"no array of rows.*'text'.*'step'"):
         tfy.Dataset.from_files(tmp_path / "a.npz")
 
 
@@ -184,10 +184,10 @@ def test_features_choose_arrays_by_name(tmp_path, extension):
         ({"x": spec((3,), "int32")}, "whose rows are not"),
         ({"x": spec((3, 2), "int32")}, "whose rows are not"),
     ]:
-        with pytest.raises(errors.ValueError, match=says):
+        with pytest.raises(errors.InvalidArgumentError, match=says):
             tfy.open(path, features=features)
     for features in ("x", 3, [3], {3: None}):
-        with pytest.raises(errors.TypeError, match="features="):
+        with pytest.raises(errors.InvalidTypeError, match="features="):
             tfy.open(path, features=features)
 
 
@@ -196,7 +196,7 @@ def test_features_may_choose_around_text(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "tensorferry"):
         assert len(tfy.Dataset.from_files(tmp_path / "a.npz", features=["x"])) == 3
     assert not caplog.records
-    with pytest.raises(errors.ValueError, match="text"):
+    with pytest.raises(errors.InvalidArgumentError, match="text"):
         tfy.open(tmp_path / "a.npz", features={"text": tfy.TensorSpec((), "int64")})
 
 
@@ -324,12 +324,12 @@ def test_metadata_that_a_format_cannot_hold_is_reported_as_left_out(tmp_path, ca
     with caplog.at_level(logging.WARNING, "tensorferry"):
         tfy.save(tmp_path / "a.npz", tfy.open(tmp_path / "a.safetensors"))
     assert "left out: the metadata" in caplog.text
-    with pytest.raises(errors.ValueError, match="npz files have no place for metadata"):
+    with pytest.raises(errors.InvalidArgumentError, match="npz files have no place for metadata"):
         tfy.save(tmp_path / "b.npz", {"x": np.arange(3)}, metadata={"step": "1"})
-    with pytest.raises(errors.ValueError, match="metadata= is for arrays by name"):
+    with pytest.raises(errors.InvalidArgumentError, match="metadata= is for arrays by name"):
         tfy.save(tmp_path / "b.npy", np.arange(3), metadata={"step": "1"})
     for wrong in ({"step": 1}, {1: "step"}):
-        with pytest.raises(errors.TypeError, match="strings by name"):
+        with pytest.raises(errors.InvalidTypeError, match="strings by name"):
             tfy.save(tmp_path / "b.safetensors", {"x": np.arange(3)}, metadata=wrong)
     tfy.save(tmp_path / "s-1.safetensors", {"x": np.arange(3)}, metadata={"a": "1", "part": "1"})
     tfy.save(tmp_path / "s-2.safetensors", {"x": np.arange(3)}, metadata={"a": "1", "part": "2"})
@@ -378,12 +378,13 @@ def test_the_second_half_of_a_sequence_example_is_not_dropped(tmp_path, tf):
     )
     for call in (tfy.open, tfy.Dataset.from_files):
         with pytest.raises(
-            errors.ValueError, match=r"SequenceExamples.*features=.*parse_sequence_example"
+            errors.InvalidArgumentError,
+            match=r"SequenceExamples.*features=.*parse_sequence_example",
         ):
             call(path)
     same(tfy.open(path, features=["label"])["label"][:], np.arange(3))
     assert tfy.open(path, "tfrecord_bytes").shape[0] == 3
-    with pytest.raises(errors.ValueError, match="SequenceExamples"):
+    with pytest.raises(errors.InvalidArgumentError, match="SequenceExamples"):
         tfy.open(records(tf, tmp_path / "b.tfrecord", sequence(tf, {"tokens": [1]})))
     later = tfy.open(
         records(

@@ -81,7 +81,7 @@ def test_an_archive_may_hold_other_members(tmp_path):
     same(arrays["x"][:], np.arange(3))
     for name in ["objects", "text"]:
         with pytest.raises(
-            errors.ValueError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"
+            errors.InvalidArgumentError, match=rf"a\.npz/{name}\.npy: .*none of bool, the integers"
         ):
             arrays[name]
     with pytest.raises(KeyError):
@@ -132,7 +132,8 @@ def test_dtypes_that_tensors_lack_are_named_and_the_others_read(tmp_path):
     arrays = tfy.open(tmp_path / "a.safetensors")
     same(arrays["b"][:], np.array([1, 2], np.int16))
     with pytest.raises(
-        errors.ValueError, match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none"
+        errors.InvalidArgumentError,
+        match=r"a\.safetensors: safetensors header: dtype F8_E4M3 is none",
     ):
         arrays["a"]
 

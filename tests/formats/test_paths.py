@@ -201,7 +201,7 @@ def test_an_open_file_object_is_refused(tmp_path, function):
         with pytest.raises(TypeError, match=r"not an open file .*Write it to a file"):
             OPEN[function](wrong)
     for wrong in (None, 3, {"a.npy": 1}, [3], [None], np.arange(3)):
-        with pytest.raises(errors.TypeError, match=r"a path was expected"):
+        with pytest.raises(errors.InvalidTypeError, match=r"a path was expected"):
             OPEN[function](wrong)
 
 
@@ -252,7 +252,9 @@ def test_compressed_files_are_refused_with_the_way_out(tmp_path, extension):
     with pytest.raises(errors.FileFormatError, match="Decompress it first"):
         tfy.open_raw(tmp_path / f"a.npy.{extension}", "int8")
     for options in ({}, {"format": "npy"}):
-        with pytest.raises(errors.ValueError, match=r"not compressed as a whole.*compress=True"):
+        with pytest.raises(
+            errors.InvalidArgumentError, match=r"not compressed as a whole.*compress=True"
+        ):
             tfy.save(tmp_path / f"b.npy.{extension}", np.arange(3), **options)
     assert not (tmp_path / f"b.npy.{extension}").exists()
 
@@ -268,7 +270,7 @@ def test_a_zip_archive_is_read_if_it_holds_arrays(tmp_path):
     with pytest.raises(errors.FileFormatError, match="Unpack it first"):
         tfy.open_raw(tmp_path / "b.zip", "int8")
     tfy.save(tmp_path / "c.zip", {"x": np.arange(3)}, "npz")
-    with pytest.raises(errors.ValueError, match="not compressed as a whole"):
+    with pytest.raises(errors.InvalidArgumentError, match="not compressed as a whole"):
         tfy.save(tmp_path / "d.zip", np.arange(3), "npy")
 
 

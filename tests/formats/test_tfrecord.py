@@ -105,10 +105,10 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         ("ids", tfy.TensorSpec((5,), "int64"), "is no"),
         ("other", tfy.TensorSpec((5,), "int64"), 'no feature "other"'),
     ]:
-        with pytest.raises(errors.ValueError, match=said):
+        with pytest.raises(errors.InvalidArgumentError, match=said):
             tfy.open(tmp_path / "a.tfrecord", features={name: spec})
     np.save(tmp_path / "a.npy", ids)
-    with pytest.raises(errors.ValueError, match="npy files hold no features"):
+    with pytest.raises(errors.InvalidArgumentError, match="npy files hold no features"):
         tfy.open(tmp_path / "a.npy", features=features)
 
 
@@ -167,7 +167,7 @@ def test_records_of_bytes_are_the_rows_of_one_array(tmp_path, tf):
 def test_records_that_differ_are_named(tmp_path, tf):
     path = tmp_path / "a.tfrecord"
     write_records(tf, path, [b"abc", b"abcd"])
-    with pytest.raises(errors.ValueError, match=r"record 1 has 4"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"record 1 has 4"):
         tfy.open(path)
     for other, said in [
         (

@@ -243,7 +243,7 @@ def test_later_writes_of_a_producer_are_not_visible():
 def test_a_capsule_used_twice():
     producer = Producer(np.arange(6).__dlpack__())
     same(tensorferry.tensor(producer).numpy(), np.arange(6))
-    with pytest.raises(errors.BufferError, match="taken") as refused:
+    with pytest.raises(errors.NotShareableError, match="taken") as refused:
         tensorferry.tensor(producer)
     assert refused.value.code == "dlpack"
     own = Producer(tensorferry.tensor([1, 2]).__dlpack__(max_version=(1, 0)))
@@ -311,7 +311,7 @@ def test_a_producer_must_return_a_capsule(what):
 
 def test_a_capsule_of_another_name():
     managed = Managed()
-    with pytest.raises(errors.BufferError):
+    with pytest.raises(errors.NotShareableError):
         tensorferry.tensor(Producer(new_capsule(ctypes.addressof(managed), b"something")))
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorferry as tfy
-from tensorferry import _internal, _ops, errors
+from tensorferry import _internal, errors
+from tensorferry._frameworks import ops
 from tensorferry.tensorflow import checked_cast, register_ops
 
 NUMBER = tfy.TensorSpec((), "int64")
@@ -162,9 +163,9 @@ def handle(dataset):
 
 def begun(handle):
     """A pass as an op names it after a checkpoint, which may start with any element."""
-    (state,) = _ops.apply("TensorferryEpoch", {"handle": handle}, {}, 1)
+    (state,) = ops.apply("TensorferryEpoch", {"handle": handle}, {}, 1)
     for _ in range(2):
-        (pass_,) = _ops.apply("TensorferryBegin", {"handle": handle, "state": state}, {}, 1)
+        (pass_,) = ops.apply("TensorferryBegin", {"handle": handle, "state": state}, {}, 1)
     return pass_
 
 
@@ -182,9 +183,9 @@ def test_a_dangling_handle_is_an_error(tf) -> None:
             with pytest.raises(
                 tf.errors.FailedPreconditionError, match="is not in this process, or is gone"
             ):
-                _ops.apply(op, {name: tf.constant(forged, tf.int64), **inputs}, attributes, 1)
+                ops.apply(op, {name: tf.constant(forged, tf.int64), **inputs}, attributes, 1)
         with pytest.raises(tf.errors.InvalidArgumentError, match="an int64 tensor was expected"):
-            _ops.apply(op, {name: tf.zeros([0], tf.int64), **inputs}, attributes, 1)
+            ops.apply(op, {name: tf.zeros([0], tf.int64), **inputs}, attributes, 1)
 
 
 def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) -> None:
@@ -194,7 +195,7 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
     def element(handle, index=0, types=(9,)):
         inputs = {"handle": handle, "index": tf.constant(index, tf.int64)}
         return (
-            _ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0]
+            ops.apply("TensorferryElement", inputs, {"T": list(types)}, len(types))[0]
             .numpy()
             .tolist()
         )
@@ -222,14 +223,14 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="the handle names a dataset, not a pass"
     ):
-        _ops.apply("TensorferryNext", {"iterator": plan}, {"T": [9]}, 1)
+        ops.apply("TensorferryNext", {"iterator": plan}, {"T": [9]}, 1)
     epoch = begun(mixed)
     assert sorted(element(epoch, i) for i in range(3)) == [0, 1, 2]
     with pytest.raises(
         tf.errors.InvalidArgumentError,
         match="the handle names an epoch of a dataset, not a dataset",
     ):
-        _ops.apply("TensorferryOpen", {"handle": epoch}, {}, 1)
+        ops.apply("TensorferryOpen", {"handle": epoch}, {}, 1)
 
 
 def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
@@ -240,7 +241,7 @@ def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
         pass_ = begun(handle(plan))
 
         def element(index, pass_=pass_):
-            return _ops.apply(
+            return ops.apply(
                 "TensorferryElement", {"handle": pass_, "index": index}, {"T": [9]}, 1
             )[0]
 
@@ -256,7 +257,7 @@ def test_the_op_may_be_called_in_parallel_and_in_any_order(tf) -> None:
 
 def test_an_edited_state_is_an_error(tf) -> None:
     mixed = handle(tfy.Dataset.range(1000).shuffle(seed=1).batch(7))
-    (state,) = _ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
+    (state,) = ops.apply("TensorferryEpoch", {"handle": mixed}, {}, 1)
     whole = state.numpy()
     rng = np.random.default_rng(0)
     for _ in range(300):
@@ -264,7 +265,7 @@ def test_an_edited_state_is_an_error(tf) -> None:
         if len(damaged):
             damaged[rng.integers(len(damaged))] ^= rng.integers(1, 256, dtype=np.uint8)
         try:
-            _ops.apply(
+            ops.apply(
                 "TensorferryBegin",
                 {"handle": mixed, "state": tf.constant(damaged, tf.uint8)},
                 {},
@@ -287,7 +288,7 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
 ) -> None:
     monkeypatch.setattr(tf, "__version__", version)
     monkeypatch.setattr(
-        _ops, "_registered", _ops._registered.__wrapped__
+        ops, "_registered", ops._registered.__wrapped__
     )  # as before the first use of the ops
     dataset = tfy.Dataset.range(3)
     calls = {
@@ -317,5 +318,5 @@ def test_other_versions_of_tensorflow_are_refused_and_the_rest_works_with_them(
 )
 def test_these_versions_are_not_refused(tf, monkeypatch, version) -> None:
     monkeypatch.setattr(tf, "__version__", version)
-    monkeypatch.setattr(_ops, "_registered", _ops._registered.__wrapped__)
+    monkeypatch.setattr(ops, "_registered", ops._registered.__wrapped__)
     assert [int(x) for x in tfy.Dataset.range(3).to_tf_data()] == [0, 1, 2]

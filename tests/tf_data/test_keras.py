@@ -115,7 +115,7 @@ def test_each_epoch_of_fit_is_the_next_one_of_the_dataset() -> None:
         ("sparse_batch", r"to_tf_data\(\)"),
         ("rejection_resample", "sample_from_datasets"),
         ("get_single_element", "next"),
-        ("ignore_errors", "goes on"),
+        ("ignore_errors", "continues"),
         ("fingerprint", r"to_tf_data\(\)"),
         ("counter", "range"),
     ],
@@ -130,7 +130,7 @@ def test_a_missing_method_of_tf_data_names_the_alternative(method: str, way: str
 
 
 def test_every_method_of_tf_data_exists_or_names_the_alternative() -> None:
-    from tensorferry._dataset_base import _WAYS
+    from tensorferry.dataset._base import _WAYS
 
     theirs = {name for name in dir(tf.data.Dataset) if not name.startswith("_")}
     assert theirs - set(dir(tfy.Dataset)) <= set(_WAYS)

@@ -17,7 +17,7 @@ def rows(n: int = 4):
 
 
 def refused():
-    return pytest.raises(errors.RuntimeError, match=ADVICE)
+    return pytest.raises(errors.FailedPreconditionError, match=ADVICE)
 
 
 # Calls that read a dataset or its iterator.

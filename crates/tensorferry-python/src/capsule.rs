@@ -86,7 +86,8 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     check_exportable(object)?;
     let resolved;
     let object = if object.hasattr(intern!(py, "resolve_neg"))? {
-        resolved = py.import("tensorferry._consumers")?.call_method1("exportable", (object,))?;
+        resolved =
+            py.import("tensorferry._convert.dlpack")?.call_method1("exportable", (object,))?;
         &resolved
     } else {
         object

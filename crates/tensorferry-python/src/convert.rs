@@ -27,10 +27,12 @@ use tensorferry::{Casting, Scalar, ViewMut};
 ///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
-///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
-///     tensorferry.errors.ValueError: a dtype that tensors do not share.
-///     tensorferry.errors.TypeError: a masked array, or complex to real.
+///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
+///     tensorferry.errors.InvalidArgumentError: a dtype that tensors do not share.
+///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.tensor(np.array([[1, 2], [3, 4]]), "uint8")
@@ -84,8 +86,8 @@ pub(crate) fn writable_capsule<'py>(
 ///     casting: `"checked"`, `"saturate"` or `"wrap"`.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: values do not fit.
-///     tensorferry.errors.ValueError: the shapes differ, or `out` cannot be written.
+///     tensorferry.errors.ValueOverflowError: values do not fit.
+///     tensorferry.errors.InvalidArgumentError: the shapes differ, or `out` cannot be written.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> out = np.empty(3, np.int16)
@@ -183,9 +185,9 @@ pub(crate) fn can_convert(
 /// The least and greatest value, as Python numbers; NaN if a float is NaN, as NumPy's min and max.
 ///
 /// Raises:
-///     tensorferry.errors.ValueError: there are no elements.
-///     tensorferry.errors.TypeError: complex numbers have no order.
-///     tensorferry.errors.OverflowError: a list holds an integer of more than 127 bits.
+///     tensorferry.errors.InvalidArgumentError: there are no elements.
+///     tensorferry.errors.InvalidTypeError: complex numbers have no order.
+///     tensorferry.errors.ValueOverflowError: a list holds an integer of more than 127 bits.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.value_range(np.array([3, -1, 2]))
@@ -215,7 +217,8 @@ pub(crate) fn value_range<'py>(
 /// bool stays bool; an array without elements is uint8; floats must all be integers.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: a float is not integral, or no integer dtype holds it.
+///     tensorferry.errors.ValueOverflowError: a float is not integral, or no integer dtype holds
+///         it.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.smallest_dtype(np.array([3, -1, 200]))

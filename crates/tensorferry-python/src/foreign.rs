@@ -1,5 +1,5 @@
 //! Containers of other libraries: tables, and arrays that are read when they are asked for.
-//! `tensorferry._foreign` knows them.
+//! `tensorferry._convert.foreign` knows them.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -23,7 +23,7 @@ pub(crate) fn read<'py>(
         return Ok(None);
     }
     let read = READ.get_or_try_init(py, || {
-        py.import("tensorferry._foreign")?.getattr(intern!(py, "read")).map(Bound::unbind)
+        py.import("tensorferry._convert.foreign")?.getattr(intern!(py, "read")).map(Bound::unbind)
     })?;
     let (dtype, casting) =
         to.map_or((None, Casting::Checked), |(dtype, casting)| (Some(dtype.name()), casting));

@@ -1,5 +1,5 @@
 //! Values that are no arrays of numbers, and those that need a look before another library exports
-//! them: see `tensorferry._kinds`.
+//! them: see `tensorferry._convert.kinds`.
 
 use crate::dtype;
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -10,7 +10,9 @@ use pyo3::types::{PyMemoryView, PyModule};
 
 fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    Ok(MODULE.get_or_try_init(py, || py.import("tensorferry._kinds").map(Bound::unbind))?.bind(py))
+    Ok(MODULE
+        .get_or_try_init(py, || py.import("tensorferry._convert.kinds").map(Bound::unbind))?
+        .bind(py))
 }
 
 /// The error of a value, found at `index` of a list, that no tensor can be made of: it names its

@@ -18,8 +18,10 @@ use std::path::PathBuf;
 ///
 /// Raises:
 ///     OSError: the file cannot be opened.
-///     tensorferry.errors.FileFormatError: it is no `.npy` file, or shorter than its header promises.
-///     tensorferry.errors.ValueError: its dtype is none that tensors share (strings, objects, structures).
+///     tensorferry.errors.FileFormatError: it is no `.npy` file, or shorter than its header
+///         promises.
+///     tensorferry.errors.InvalidArgumentError: its dtype is none that tensors share (strings,
+///         objects, structures).
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
@@ -43,7 +45,7 @@ pub(crate) fn open_npy<'py>(
 ///
 /// Raises:
 ///     OSError: the file cannot be written; an old file of that name is untouched.
-///     tensorferry.errors.ValueError: a dtype that `.npy` files do not have (bfloat16).
+///     tensorferry.errors.InvalidArgumentError: a dtype that `.npy` files do not have (bfloat16).
 #[pyfunction]
 pub(crate) fn save_npy(
     py: Python<'_>,

@@ -140,7 +140,8 @@ impl PyArray {
     /// dtype says the file's byte order.
     ///
     /// Raises:
-    ///     tensorferry.errors.BufferError: the array is not mapped, or lies in several files; `numpy.asarray(array)` reads all of it.
+    ///     tensorferry.errors.NotShareableError: the array is not mapped, or lies in several files;
+    ///         `numpy.asarray(array)` reads all of it.
     fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         let Ok(tensor) = self.inner.tensor() else {
@@ -170,7 +171,8 @@ impl PyArray {
     ///         keeps the low bits.
     ///
     /// Raises:
-    ///     tensorferry.errors.TypeError: no conversion is defined, of complex to real numbers for example.
+    ///     tensorferry.errors.InvalidTypeError: no conversion is defined, of complex to real
+    ///         numbers for example.
     ///
     /// >>> import numpy as np, os, tempfile, tensorferry
     /// >>> path = os.path.join(tempfile.mkdtemp(), "squares.npy")
@@ -246,7 +248,9 @@ impl PyArray {
     /// Pickled as its files' names: whoever unpickles it opens them again.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        slf.py().import("tensorferry._opened")?.call_method1("reduce", (slf, &slf.get().recipe))
+        slf.py()
+            .import("tensorferry._files.opened")?
+            .call_method1("reduce", (slf, &slf.get().recipe))
     }
 }
 

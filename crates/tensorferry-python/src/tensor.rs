@@ -239,7 +239,7 @@ impl PyTensor {
         }
         if max_version.is_some_and(|(major, _)| major >= 1) {
             let writes =
-                || py.import("tensorferry._consumers")?.call_method0("may_write")?.is_truthy();
+                || py.import("tensorferry._convert.dlpack")?.call_method0("may_write")?.is_truthy();
             let shared = copy != Some(true) && shareable && !(unnamed && writes()?);
             return match shared {
                 true => capsule::versioned(py, self.inner.clone(), FLAG_READ_ONLY),
@@ -329,7 +329,7 @@ impl PyTensor {
     fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, protocol: u32) -> PyResult<Bound<'py, PyTuple>> {
         guard();
         let py = slf.py();
-        let rebuild = py.import("tensorferry._pickle")?;
+        let rebuild = py.import("tensorferry._convert.pickling")?;
         rebuild.call_method1("reduce", (slf, protocol))?.cast_into().map_err(PyErr::from)
     }
 }

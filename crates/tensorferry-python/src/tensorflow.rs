@@ -111,10 +111,12 @@ impl Runtime {
 ///     name: the name of the constant inside `tf.function`.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
-///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
-///     tensorferry.errors.ValueError: a dtype that TensorFlow does not have.
-///     tensorferry.errors.TypeError: a masked array, or complex to real.
+///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
+///     tensorferry.errors.InvalidArgumentError: a dtype that TensorFlow does not have.
+///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.convert_to_tensor(np.array([1, 2, 3]), dtype="int32").dtype

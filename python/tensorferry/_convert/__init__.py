@@ -1,0 +1,1 @@
+"""Values of Python and of other libraries, read as arrays of numbers."""

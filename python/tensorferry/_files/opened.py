@@ -1,0 +1,336 @@
+"""``open`` and ``open_raw``: arrays in files of any size, opened without loading."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from typing import Any, Literal, NoReturn, SupportsIndex, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from tensorferry import _arguments, _internal, errors
+from tensorferry._files import paths
+from tensorferry._internal import Array
+from tensorferry._nest import specs
+from tensorferry._nest.structures import LeafMapping
+from tensorferry._typing import DTypeLike, FileFormat, Mode, Path, ShapeLike, TensorSpecLike
+
+_log = logging.getLogger("tensorferry")
+
+#: Names of arrays, each with the specification of its rows if given.
+Features: TypeAlias = Mapping[str, TensorSpecLike | None] | Iterable[str]
+#: A function's name and arguments, or another recipe and the name of one of its arrays.
+Recipe: TypeAlias = tuple[Any, ...]
+
+
+class Arrays(LeafMapping[str, Array]):
+    """Arrays by name, as ``.npz``, ``.safetensors`` and TFRecord files hold them. Made by
+    :func:`open`.
+
+    A mapping whose arrays are read on request. Arrays of a compressed ``.npz`` are decompressed at
+    every access; :meth:`items` and :meth:`values` decompress on all cores, and leave out members
+    that are not arrays of numbers, which :attr:`left_out` lists.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> path = os.path.join(tempfile.mkdtemp(), "train.npz")
+    >>> np.savez(path, x=np.zeros((4, 2), np.float32), y=np.arange(4))
+    >>> train = tensorferry.open(path)
+    >>> list(train)
+    ['x', 'y']
+    >>> train["y"][1:3]
+    tensorferry.Tensor([1, 2], shape=(2,), dtype=int64)
+    """
+
+    __module__ = "tensorferry"
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: _internal.OpenedArrays) -> None:
+        self._inner = inner
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The files."""
+        return self._inner.paths()
+
+    @property
+    def mode(self) -> str:
+        """How arrays are read that are stored uncompressed: "map", "read" or "direct"."""
+        return self._inner.mode()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The ``__metadata__`` of ``.safetensors`` files. :func:`save` keeps it."""
+        return self._inner.metadata()
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The members that are not arrays of numbers, by name, and why: text, objects, other files
+        of an archive.
+        """
+        return dict(self._inner.left_out())
+
+    def verify(self) -> None:
+        """Reads everything and compares it with the checksums of ``.npz`` and TFRecord files.
+
+        Raises:
+            tensorferry.errors.FileFormatError: the file is damaged; the message says where.
+        """
+        self._inner.verify()
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self:
+            raise KeyError(self._no_such(name))
+        return self._inner.get(name)
+
+    def _no_such(self, name: object) -> str:
+        names = ", ".join(map(repr, list(self)[:20])) + (", ..." if len(self) > 20 else "")
+        why = self.left_out.get(name) if isinstance(name, str) else None
+        return (
+            f"{name!r} is {why}; the arrays are {names}"
+            if why
+            else f"no array has the name {name!r}; there are {names}"
+        )
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> NoReturn:
+        names = list(self)
+        first = names[0] if names else "name"
+        raise errors.make(
+            "wrong_type",
+            f"these are arrays by name ({', '.join(map(repr, names[:20]))}), not one array. "
+            f"Choose one: arrays[{first!r}].",
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._inner.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner.names())
+
+    def __len__(self) -> int:
+        return len(self._inner.names())
+
+    def items(self) -> ItemsView[str, Array]:
+        """Pairs of a name and its array, without those in :attr:`left_out`."""
+        return dict(self._inner.get_all(True)).items()
+
+    def values(self) -> ValuesView[Array]:
+        """The arrays, without those in :attr:`left_out`."""
+        return dict(self._inner.get_all(True)).values()
+
+    def __repr__(self) -> str:
+        files = self.paths
+        where = repr(str(files[0])) if len(files) == 1 else f"{len(files)} files"
+        return f"<tensorferry.Arrays {list(self)} mode={self.mode}, {where}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reopen, (self._inner.recipe(), None)
+
+
+@overload
+def open(
+    path: Path | Iterable[Path],
+    format: Literal["npy", "tfrecord_bytes"],
+    mode: Mode = "auto",
+    *,
+    features: None = None,
+) -> Array: ...
+@overload
+def open(
+    path: Path | Iterable[Path],
+    format: Literal["npz", "safetensors"],
+    mode: Mode = "auto",
+    *,
+    features: Features | None = None,
+) -> Arrays: ...
+@overload
+def open(
+    path: Path | Iterable[Path],
+    format: FileFormat | None = None,
+    mode: Mode = "auto",
+    *,
+    features: Features | None = None,
+) -> Array | Arrays: ...
+def open(
+    path: Path | Iterable[Path],
+    format: FileFormat | None = None,
+    mode: Mode = "auto",
+    *,
+    features: Features | None = None,
+) -> Array | Arrays:
+    """Opens a file, or many files as one: an :class:`Array`, or :class:`Arrays` if the files hold
+    arrays by name.
+
+    Reads only headers. (Of TFRecord files, the length of every record, once.)
+
+    Args:
+        path: a str, bytes or PathLike; a pattern (``"part-*.npy"``), which stands for the files
+            that Python's ``glob`` finds (hidden ones only if the pattern starts with a dot too) in
+            numeric order, ``part-2`` before ``part-10``; or a list of those, in the order of the
+            list. Files whose rows have one dtype and shape are one array. Files of arrays by name
+            are shards of each array if all have the same names, and are merged if no two have a
+            name in common.
+        format: ``"npy"``, ``"npz"``, ``"safetensors"``, ``"tfrecord"`` (each feature of
+            ``tf.train.Example`` records is an array; the bytes of other records are the rows of
+            one array) or ``"tfrecord_bytes"`` (the bytes of all records are the rows of one
+            array). None to detect it from the first bytes of the file, else from its extension.
+        mode: ``"map"``: memory-mapped, read on access; truncating the file meanwhile ends the
+            process (SIGBUS). ``"read"``: rows are read on request; a file that changes meanwhile
+            raises. ``"direct"``: the same, bypassing the page cache where the system supports it.
+            ``"auto"`` maps files that fit in memory and reads others.
+        features: the arrays to open, of arrays by name: a list of names, or a dict of names, each
+            with None or a ``TensorSpec`` (tensorferry's or TensorFlow's) of one row, which the
+            file has to match. In a ``tf.train.Example`` a byte string can hold elements of any
+            dtype, little-endian. None for all arrays, as they are.
+
+    Raises:
+        OSError: a file cannot be opened, or a pattern matches none (``FileNotFoundError``).
+        tensorferry.errors.FileFormatError: a file is malformed; the message says where.
+        tensorferry.errors.InvalidArgumentError: files that do not fit together, of an unknown
+            format, or of a dtype that tensors do not have.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "part-2.npy"), np.array([[1, 2]]))
+    >>> np.save(os.path.join(folder, "part-10.npy"), np.array([[3, 4], [5, 6]]))
+    >>> array = tensorferry.open(os.path.join(folder, "part-*.npy"))
+    >>> array.shape
+    (3, 2)
+    >>> array[1]
+    tensorferry.Tensor([3, 4], shape=(2,), dtype=int64)
+    """
+    return _open(paths.several(path, "open"), format, mode, _features(features))
+
+
+def _open(
+    files: list[Path], format: FileFormat | None, mode: Mode, features: list[tuple[str, Any]]
+) -> Array | Arrays:
+    recipe = ("open", (paths.absolute(files), format, mode, features))
+    opened = _internal.open(files, format, mode, features, recipe)
+    return opened if isinstance(opened, Array) else Arrays(opened)
+
+
+def _features(features: Features | None) -> list[tuple[str, Any]]:
+    """Names, and specifications as ``_internal`` takes them."""
+    if features is None:
+        return []
+    if isinstance(features, str | bytes) or not isinstance(features, Iterable):
+        raise errors.make(
+            "wrong_type",
+            "open: features= is a list of names or a dict of names and specifications, not "
+            f"{features!r:.80}",
+        )
+    given: list[tuple[str, TensorSpecLike | None]] = (
+        list(features.items())
+        if isinstance(features, Mapping)
+        else [(name, None) for name in features]
+    )
+    names: list[object] = [name for name, _ in given]
+    odd = next((name for name in names if not isinstance(name, str)), None)
+    if odd is not None:
+        raise errors.make("wrong_type", f"open: features=: names are strings, not {odd!r:.80}")
+    return [
+        (name, None if spec is None else specs.parse(spec, f"open: feature {name!r}")[1][0])
+        for name, spec in given
+    ]
+
+
+def open_raw(
+    path: Path | Iterable[Path],
+    dtype: DTypeLike,
+    shape: ShapeLike | None = None,
+    offset: SupportsIndex = 0,
+    mode: Mode = "auto",
+) -> Array:
+    """Opens a file that holds only elements, such as a ``.bin`` file of tokens for training a
+    language model.
+
+    Args:
+        path: as for :func:`open`.
+        dtype: a ``numpy.dtype`` (of either byte order), ``tf.DType``, type or name.
+        shape: of the array in each file, row-major; None or -1 as the first length computes it
+            from the file's length. None alone for one dimension.
+        offset: bytes before the first element.
+        mode: as for :func:`open`.
+
+    Raises:
+        OSError: a file cannot be opened.
+        tensorferry.errors.FileFormatError: a file is too short, or does not hold a whole number of
+            rows.
+
+    >>> import numpy as np, os, tempfile, tensorferry
+    >>> path = os.path.join(tempfile.mkdtemp(), "tokens.bin")
+    >>> np.arange(6, dtype="uint16").tofile(path)
+    >>> tensorferry.open_raw(path, "uint16", (-1, 2)).shape
+    (3, 2)
+    """
+    files = paths.several(path, "open_raw")
+    dims = (
+        None if shape is None else _arguments.lengths(shape, 0, "open_raw", "every length of shape")
+    )
+    start = _arguments.at_least(offset, 0, "open_raw", "offset")
+    kept = dtype if isinstance(dtype, np.dtype | str) else _internal.dtype_name(dtype)
+    recipe = ("open_raw", (paths.absolute(files), kept, dims, start, mode))
+    return _internal.open_raw(files, dtype, dims, start, mode, recipe)
+
+
+def opened(value: Any, rows: bool = True) -> Any:
+    """A structure with dicts of arrays in the place of :class:`Arrays`. With ``rows``, of the
+    arrays that have rows.
+    """
+    if isinstance(value, Arrays):
+        return _dict(value, rows)
+    if type(value) is tuple:
+        return tuple(opened(part, rows) for part in value)
+    if type(value) is dict:
+        return {key: opened(part, rows) for key, part in value.items()}
+    return value
+
+
+def _dict(arrays: Arrays, rows: bool) -> dict[str, Array]:
+    found = dict(arrays.items())
+    left = {name: why for name, why in arrays.left_out.items() if name in arrays}
+    scalars = {
+        name: "no dimension, and so no rows"
+        for name, array in found.items()
+        if rows and not array.shape
+    }
+    left.update(scalars)
+    kept = {name: array for name, array in found.items() if name not in scalars}
+    where = arrays.paths[0]
+    if left and not kept:
+        raise errors.make(
+            "argument",
+            f"{where}: there is no array of rows: "
+            + "; ".join(f"{name!r}: {why}" for name, why in left.items()),
+        )
+    for name, why in left.items():
+        _log.warning("%s: left out: %r: %s. Choose arrays with features=.", where, name, why)
+    return kept
+
+
+def reduce(array: Array, recipe: Recipe) -> tuple[Any, ...]:
+    """The recipe that ``Array.__reduce__`` returns."""
+    return reopen, (recipe, (array.shape, array.dtype.name))
+
+
+def reopen(recipe: Recipe, expected: tuple[tuple[int, ...], str] | None) -> Array | Arrays:
+    """Opens a recipe again, and checks that shape and dtype are the same."""
+    first, second = recipe
+    if isinstance(first, tuple):
+        made: Any = reopen(first, None)[second]  # one of the arrays of a file
+    elif first == "astype":
+        inner, dtype, casting = second
+        opened: Any = reopen(inner, None)
+        made = opened.astype(dtype, casting)
+    else:
+        made = _open(*second) if first == "open" else open_raw(*second)
+    if expected is not None and (made.shape, made.dtype.name) != expected:
+        shape, name = expected
+        raise errors.make(
+            "file_changed",
+            f"{', '.join(map(str, made.paths[:3]))}: held {name} of shape {shape} when the array "
+            f"was pickled, and now {made.dtype.name} of shape {made.shape}",
+        )
+    return made  # type: ignore[no-any-return]

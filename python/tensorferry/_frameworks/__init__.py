@@ -1,0 +1,1 @@
+"""What several framework modules share. Modules here may import a framework."""

@@ -1,0 +1,1 @@
+"""Nested structures of tensors, and the specifications of their leaves."""

@@ -1,0 +1,1 @@
+"""The methods of ``Dataset``, one mixin per file, and their helpers."""

@@ -1,0 +1,169 @@
+"""Methods that call a Python function for each element, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self, SupportsIndex
+
+from tensorferry import _internal
+from tensorferry._nest import structures
+from tensorferry._typing import Nest, Signature, TensorLike
+from tensorferry.dataset._base import Base, recorded
+from tensorferry.dataset._functions import calls, identity
+
+
+class Functions(Base):
+    """The methods that take a function. It is called with elements in the dataset's format; a tuple
+    is unpacked into arguments. An exception surfaces at its element, after which the iteration can
+    continue.
+    """
+
+    __slots__ = ()
+
+    @recorded
+    def map(
+        self,
+        map_func: Callable[..., Any],
+        num_parallel_calls: SupportsIndex | None = None,
+        deterministic: bool | None = None,
+        synchronous: bool | None = None,
+        use_unbounded_threadpool: bool = False,
+        name: str | None = None,
+        *,
+        output_signature: Signature | None = None,
+    ) -> Self:
+        """The results of ``map_func`` for each element.
+
+        Args:
+            map_func: called with each element, in order; returns a tensor, array, number, or a
+                tuple or dict of them. An outermost list is a tuple; an inner list is stacked into
+                one tensor.
+            num_parallel_calls: accepted for compatibility with tf.data, like the other flags.
+            output_signature: the specification of the results, as ``TensorSpec`` s. By default a
+                function in the format "tensorflow" is traced, as in tf.data; if that fails, and in
+                other formats, it is called with the first element when the dataset is made, and all
+                results have to have the dtype and number of dimensions of that one.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(4).with_format("numpy").map(lambda x: x * 10)]
+        [0, 10, 20, 30]
+        """
+        calls.check_callable(map_func, "map", "map_func")
+        result = calls.inferred(self, map_func, output_signature, "map")
+        flat = calls.flattener(map_func, result, "map")
+        plan = _internal.map(
+            self._plan,
+            identity.known_as(map_func),
+            flat,
+            self._packed(),
+            result[1],
+            structures.names(result[0]),
+        )
+        return self._with(plan, result[0])
+
+    @recorded
+    def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Self:
+        """The elements for which ``predicate`` returns true.
+
+        Args:
+            predicate: called with each element; has to return one bool. Any other result is an
+                error when the dataset is made, if TensorFlow can trace the function, else at its
+                element.
+            name: accepted for compatibility with tf.data.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").filter(lambda x: x % 2 == 1)]
+        [1, 3, 5]
+        """
+        calls.check_predicate(self, predicate, "filter")
+        return self._with(
+            _internal.filter(self._plan, identity.known_as(predicate), predicate, self._packed())
+        )
+
+    @recorded
+    def take_while(self, predicate: Callable[..., Any], name: str | None = None) -> Self:
+        """The elements before the first for which ``predicate`` returns false.
+
+        >>> import tensorferry as tfy
+        >>> [int(x) for x in tfy.Dataset.range(6).with_format("numpy").take_while(lambda x: x < 3)]
+        [0, 1, 2]
+        """
+        calls.check_predicate(self, predicate, "take_while")
+        return self._with(
+            _internal.take_while(
+                self._plan, identity.known_as(predicate), predicate, self._packed()
+            )
+        )
+
+    @recorded
+    def scan(
+        self,
+        initial_state: Nest[TensorLike],
+        scan_func: Callable[..., Any],
+        name: str | None = None,
+        *,
+        output_signature: Signature | None = None,
+    ) -> Self:
+        """Elements that ``scan_func`` computes from a running state and each element.
+
+        Args:
+            initial_state: the first state: a tensor, number, or structure of them. Its dtypes never
+                change: a next state of another dtype is an error in the format "tensorflow", as in
+                tf.data, and is converted, every value checked, in the others.
+            scan_func: called with the state and the element; returns the next state and an element.
+            name: accepted for compatibility with tf.data.
+            output_signature: the specification of the elements. By default inferred as by ``map``.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> numbers = tfy.Dataset.range(5).with_format("numpy")
+        >>> sums = numbers.scan(np.int64(0), lambda state, x: (state + x, state + x))
+        >>> [int(x) for x in sums]
+        [0, 1, 3, 6, 10]
+        """
+        calls.check_callable(scan_func, "scan", "scan_func")
+        state = calls.State(initial_state, self._format, "scan")
+        result = calls.scanned(self, state, scan_func, output_signature)
+        structure = (state.structure, result[0])
+        flat = calls.flattener(
+            scan_func, (structure, [*state.spec, *result[1]]), "scan", state=state.fixed
+        )
+        packers = (state.packer, self._packed())
+        called = identity.known_as(scan_func)
+        names = state.names, structures.names(result[0])
+        return self._with(
+            _internal.scan(
+                self._plan, state.flat, called, flat, packers, (state.spec, result[1]), names
+            ),
+            result[0],
+        )
+
+    def reduce(
+        self,
+        initial_state: Nest[TensorLike],
+        reduce_func: Callable[..., Any],
+        name: str | None = None,
+    ) -> Any:
+        """The last state: ``reduce_func`` is called with the state and each element, and returns
+        the next state.
+
+        Args:
+            initial_state: the first state. Its dtypes never change, as for ``scan``.
+            reduce_func: called with the state and the element.
+            name: accepted for compatibility with tf.data.
+
+        >>> import numpy as np, tensorferry as tfy
+        >>> numbers = tfy.Dataset.range(5).with_format("numpy")
+        >>> int(numbers.reduce(np.int64(0), lambda state, x: state + x))
+        10
+        """
+        calls.check_callable(reduce_func, "reduce", "reduce_func")
+        _internal.check_eager("reduce")
+        state = calls.State(initial_state, self._format, "reduce")
+        flat = calls.flattener(
+            reduce_func, (state.structure, state.spec), "reduce", state=state.fixed
+        )
+        packers = (state.packer, self._packed())
+        called = identity.known_as(reduce_func)
+        return _internal.fold(
+            self._plan, state.flat, called, flat, packers, state.spec, state.names
+        )
