@@ -1,27 +1,19 @@
 //! The `tensorferry` command: what it does, apart from being a process. Each subcommand is a file.
 #![forbid(unsafe_code)]
 
-mod check;
-mod completions;
+mod arguments;
+mod commands;
 mod convert;
-mod dtype;
-mod inspect;
 mod interrupt;
-mod journal;
 mod outcome;
-mod plan;
 mod progress;
 mod report;
-mod select;
-mod size;
-mod source;
-mod stream;
 mod summary;
 mod usage;
 mod warnings;
 mod words;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
@@ -29,11 +21,11 @@ use std::io::{BufWriter, Write};
 #[derive(Parser)]
 #[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
 enum Command {
-    Inspect(inspect::Inspect),
-    Check(check::Check),
-    Convert(convert::Convert),
-    Stream(stream::Stream),
-    Completions(completions::Completions),
+    Inspect(commands::Inspect),
+    Check(commands::Check),
+    Convert(commands::Convert),
+    Stream(commands::Stream),
+    Completions(commands::Completions),
 }
 
 /// Does what the arguments say, the first of which is the command's name, and returns the exit
@@ -52,7 +44,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Command::Check(check) => check.run(&mut out, &stop),
         Command::Convert(convert) => convert.run(&mut out, &stop),
         Command::Stream(stream) => stream.run(&mut out, &stop),
-        Command::Completions(completions) => completions.run(&mut out),
+        Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };
     // What was written before a failure is to be seen before it.
     let flushed = out.flush();

@@ -5,6 +5,7 @@ use crate::words::printable;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use tensorferry::{Error, Format, Misfits};
 
 /// The exit statuses, as `--help` tells them.
@@ -51,6 +52,11 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
+}
+
+/// The library's error of a failed operation on a file.
+pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Io { action, path: path.to_owned(), source }
 }
 
 pub(crate) fn wrong(what: impl Into<String>) -> Failure {

@@ -1,19 +1,18 @@
 //! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of
 //! files.
 
-use crate::journal::Journal;
-use crate::outcome::{self, Failure, Outcome, complain, misfits, wrong};
-use crate::plan::{Plan, Request, within};
+use crate::arguments::open::{All, OpenArgs};
+use crate::arguments::select::DTypes;
+use crate::arguments::size::Size;
+use crate::convert::{Journal, Target, TargetOptions, already_exists, exists, within};
+use crate::outcome::{self, Failure, Outcome, complain, misfits};
 use crate::progress::{Unit, shown};
-use crate::select::DTypes;
-use crate::size::Size;
-use crate::source::{All, OpenArgs};
 use crate::words::printable;
 use indicatif::{BinaryBytes, HumanCount};
 use serde_json::json;
 use std::io::Write;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use tensorferry::dataset::Stop;
 use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
@@ -29,21 +28,21 @@ pub(crate) struct Convert {
     sources: Vec<PathBuf>,
     /// File to write; its extension says the format: .npy .npz .safetensors .tfrecord .bin
     #[arg(value_name = "DST")]
-    target: PathBuf,
+    destination: PathBuf,
     /// Format to write, where the extension of DST does not say it
-    #[arg(long, value_name = "FORMAT", value_parser = crate::source::formats())]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::arguments::open::formats())]
     to: Option<Format>,
     /// dtype to convert to, of all arrays or of the one of a name
-    #[arg(long, value_name = "[NAME=]DTYPE", long_help = DTYPE_HELP)]
+    #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::arguments::select::DTYPE_HELP)]
     dtype: Vec<String>,
     /// What to do with a value that the dtype cannot hold: checked stops
-    #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
+    #[arg(long, default_value = "checked", value_parser = crate::arguments::open::castings())]
     casting: Casting,
     /// Name of a lone array in a format of arrays by name [default: the one that it has, or arr_0]
     #[arg(long)]
     name: Option<String>,
     /// Write several files of so many rows each: out.npy becomes out-00000-of-00012.npy and so on
-    #[arg(long, value_name = "ROWS", value_parser = crate::size::rows)]
+    #[arg(long, value_name = "ROWS", value_parser = crate::arguments::size::rows)]
     shard_rows: Option<NonZero<usize>>,
     /// Compress the arrays of an .npz
     #[arg(long)]
@@ -57,7 +56,7 @@ pub(crate) struct Convert {
     #[arg(long)]
     resume: bool,
     /// Memory for the data under way, at most, such as 64M
-    #[arg(long, value_name = "BYTES", value_parser = crate::size::parse)]
+    #[arg(long, value_name = "BYTES", value_parser = crate::arguments::size::parse)]
     memory_limit: Option<Size>,
     /// Print the result as JSON, and what went wrong too
     #[arg(long)]
@@ -68,12 +67,6 @@ pub(crate) struct Convert {
     #[command(flatten)]
     open: OpenArgs,
 }
-
-/// What `--help` says of `--dtype`.
-pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a \
-    name\n\nA name (int32), or NumPy's for it (i4, \
-                                     half, double). As for TensorFlow, float is float32 and int \
-                                     is int32.";
 
 /// Of the names in `--json`.
 const VERSION: u32 = 1;
@@ -97,9 +90,9 @@ impl Convert {
             self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
         let arrays = within(arrays, self.memory_limit)?;
         let arrays = DTypes::parse(&self.dtype)?.cast(arrays, self.casting)?;
-        let plan = Plan::new(Request {
+        let target = Target::new(TargetOptions {
             arrays,
-            target: &self.target,
+            target: &self.destination,
             format: self.to,
             name: self.name.as_deref(),
             shard_rows: self.shard_rows,
@@ -107,14 +100,14 @@ impl Convert {
             memory: self.memory_limit,
             metadata,
         })?;
-        let done = if plan.is_sharded() {
-            self.shards(&plan, out, stop)
+        let done = if target.is_sharded() {
+            self.shards(&target, out, stop)
         } else {
-            self.single(&plan, out, stop)
+            self.single(&target, out, stop)
         };
         match done {
             Err(Failure::Library(error)) if is_uncounted(&error) => {
-                Err(self.counted(error, &plan, stop))
+                Err(self.counted(error, &target, stop))
             }
             done => done,
         }
@@ -122,10 +115,10 @@ impl Convert {
 
     /// What is to be said of a value that does not fit, at which writing stopped: how many there
     /// are of all.
-    fn counted(&self, stopped_at: Error, plan: &Plan, stop: &Stop) -> Failure {
+    fn counted(&self, stopped_at: Error, target: &Target, stop: &Stop) -> Failure {
         let progress = Progress::default();
         let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
-            plan.check_values(&progress, stop)
+            target.check_values(&progress, stop)
         });
         match looked {
             Ok(said) if !said.is_empty() => Failure::Misfits(said),
@@ -139,104 +132,107 @@ impl Convert {
         }
     }
 
-    fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        if self.resume && plan.can_go_on() {
-            return self.continued(plan, out, stop);
+    fn single(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        if self.resume && target.can_go_on() {
+            return self.continued(target, out, stop);
         }
-        let path = plan.path(0);
+        let path = target.path(0);
         if exists(&path) && !self.force {
-            return Err(there_already(&path, ""));
+            return Err(already_exists(&path, ""));
         }
         remove_leftovers(&path)?;
         Journal::forget_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
-        shown(Unit::Bytes, Some(plan.nbytes()), &|| progress.bytes(), self.quiet, || {
-            plan.write(0, &progress, stop)
+        shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
+            target.write(0, &progress, stop)
         })?;
-        self.report(plan, 0, began, out)
+        self.report(target, 0, began, out)
     }
 
     /// One file that is gone on with, now or by the next who does.
-    fn continued(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        let path = plan.path(0);
+    fn continued(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        let path = target.path(0);
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
-            return Err(there_already(&path, ""));
+            return Err(already_exists(&path, ""));
         }
         let mut journal = Journal::of_file(
             &path,
-            &plan.describe(self.casting, &self.open.describe())?,
+            &target.describe(self.casting, &self.open.describe())?,
             self.force,
         )?;
-        if journal.is_whole(&path) && plan.holds(0)? {
+        if journal.is_whole(&path) && target.holds(0)? {
             // The process was killed when all was done.
             let (kept, began) = (journal.reached(), Instant::now());
             journal.remove()?;
             remove_leftovers(&path)?;
-            return self.report(plan, usize::try_from(kept).unwrap_or(usize::MAX), began, out);
+            return self.report(target, usize::try_from(kept).unwrap_or(usize::MAX), began, out);
         }
         if exists(&path) && !journal.may_replace() {
             if journal.reached() == 0 {
                 journal.remove()?;
             }
-            return Err(there_already(&path, ""));
+            return Err(already_exists(&path, ""));
         }
         let (began, progress, kept) = (Instant::now(), Progress::default(), journal.reached());
-        let left = plan.nbytes().saturating_sub(kept);
+        let left = target.nbytes().saturating_sub(kept);
         let written = shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || {
-            plan.go_on(&progress, stop, &mut journal)
+            target.go_on(&progress, stop, &mut journal)
         });
         if written.is_ok() || journal.reached() == 0 {
             journal.remove()?;
             remove_leftovers(&path)?;
         }
         written?;
-        self.report(plan, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
+        self.report(target, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
-    fn shards(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        plan.check_shards()?;
-        let described = plan.describe(self.casting, &self.open.describe())?;
-        let mut journal = match Journal::open(&self.target, &described, self.resume, self.force)? {
-            Some(journal) => journal,
-            None => {
-                if let Some(path) = plan.paths().find(|path| exists(path)).filter(|_| !self.force) {
-                    return Err(there_already(&path, ""));
+    fn shards(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+        target.check_shards()?;
+        let described = target.describe(self.casting, &self.open.describe())?;
+        let mut journal =
+            match Journal::open(&self.destination, &described, self.resume, self.force)? {
+                Some(journal) => journal,
+                None => {
+                    if let Some(path) =
+                        target.paths().find(|path| exists(path)).filter(|_| !self.force)
+                    {
+                        return Err(already_exists(&path, ""));
+                    }
+                    Journal::begin(&self.destination, &described, self.force)?
                 }
-                Journal::begin(&self.target, &described, self.force)?
-            }
-        };
-        let finished = plan.finished(&journal)?;
+            };
+        let finished = target.finished(&journal)?;
         let (began, progress) = (Instant::now(), Progress::default());
-        let left = (0..plan.len()).filter(|at| !finished.contains(at));
-        let total = left.clone().map(|at| plan.nbytes_of(at)).sum();
+        let left = (0..target.len()).filter(|at| !finished.contains(at));
+        let total = left.clone().map(|at| target.nbytes_of(at)).sum();
         let written = shown(Unit::Bytes, Some(total), &|| progress.bytes(), self.quiet, || {
             left.into_iter().try_for_each(|at| -> Outcome {
-                remove_leftovers(plan.path(at))?;
-                plan.write(at, &progress, stop)?;
-                journal.add(at, &plan.path(at))
+                remove_leftovers(target.path(at))?;
+                target.write(at, &progress, stop)?;
+                journal.add(at, &target.path(at))
             })
         });
         if written.is_ok() || journal.finished().is_empty() {
             journal.remove()?;
         }
         written?;
-        self.report(plan, finished.len(), began, out)
+        self.report(target, finished.len(), began, out)
     }
 
     /// What was written, in a line.
-    fn report(&self, plan: &Plan, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
+    fn report(&self, target: &Target, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
         let seconds = began.elapsed().as_secs_f64();
         let bytes =
-            plan.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+            target.paths().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
         if self.json {
-            let files: Vec<_> = plan.paths().map(|path| path.display().to_string()).collect();
+            let files: Vec<_> = target.paths().map(|path| path.display().to_string()).collect();
             let (files_before, bytes_before) =
-                if plan.is_sharded() { (kept, 0) } else { (0, kept) };
+                if target.is_sharded() { (kept, 0) } else { (0, kept) };
             let said = json!({
                 "version": VERSION,
                 "files": files,
-                "format": plan.format().name(),
-                "arrays": plan.arrays_json(),
+                "format": target.format().name(),
+                "arrays": target.arrays_json(),
                 "bytes": bytes,
                 "files_from_before": files_before,
                 "bytes_from_before": bytes_before,
@@ -248,18 +244,18 @@ impl Convert {
         if self.quiet {
             return Ok(());
         }
-        let files = match plan.len() {
-            1 => plan.path(0).display().to_string(),
-            len => format!("{} and {} more", plan.path(0).display(), HumanCount(len as u64 - 1)),
+        let files = match target.len() {
+            1 => target.path(0).display().to_string(),
+            len => format!("{} and {} more", target.path(0).display(), HumanCount(len as u64 - 1)),
         };
         let kept = match kept {
             0 => String::new(),
-            _ if plan.is_sharded() => format!(", {kept} of them from before"),
+            _ if target.is_sharded() => format!(", {kept} of them from before"),
             _ => format!(", {} of it from before", BinaryBytes(kept as u64)),
         };
         let line = format!(
             "{files}{kept}: {}, {}, in {seconds:.2} s",
-            plan.contents(),
+            target.contents(),
             BinaryBytes(bytes)
         );
         writeln!(out, "{}", printable(&line))?;
@@ -270,12 +266,4 @@ impl Convert {
 /// Whether an error says of a value that it does not fit, and not how many there are.
 fn is_uncounted(error: &Error) -> bool {
     misfits(error).is_some_and(|misfits| misfits.total == 0)
-}
-
-pub(crate) fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
-pub(crate) fn there_already(path: &Path, why: &str) -> Failure {
-    wrong(format!("{} is there already{why}. --force replaces it.", path.display()))
 }

@@ -1,9 +1,10 @@
 //! Tables: the columns of an array, and some of its rows.
 
-use super::{escaped, histogram};
-use crate::inspect::Inspected;
-use crate::inspect::text::mean_words;
+use super::histogram;
+use super::html::table;
 use crate::outcome::Outcome;
+use crate::report::Inspected;
+use crate::report::inspected::mean_words;
 use crate::words::{bytes, grouped, rounded};
 use tensorferry::convert::scalar;
 use tensorferry::{Array, ByteOrder, DType, Kind, Scalar};
@@ -14,26 +15,6 @@ const ELEMENTS: usize = 12;
 const DIGITS: usize = 6;
 /// Rows of more bytes are not read again to be shown.
 const LONGEST: usize = 16 << 20;
-
-/// A table, in a box that scrolls where it is too wide, by the keyboard too.
-pub(super) fn table<'a>(title: &str, head: &[&str], rows: impl Iterator<Item = &'a str>) -> String {
-    let class = if head.len() < 3 { "wide narrow" } else { "wide" };
-    let title = escaped(title);
-    let mut html = format!(
-        "<div class=\"{class}\" role=\"region\" aria-label=\"{title}\" \
-        tabindex=\"0\"><table>\n<thead><tr>"
-    );
-    for (at, name) in head.iter().enumerate() {
-        let class = if at == 0 { " class=\"name\"" } else { "" };
-        html += &format!("<th{class} scope=\"col\">{}</th>", escaped(name));
-    }
-    html += "</tr></thead>\n<tbody>\n";
-    for row in rows {
-        html += row;
-        html.push('\n');
-    }
-    html + "</tbody>\n</table></div>\n"
-}
 
 /// What is known of the columns of an array of two dimensions.
 pub(super) fn columns(array: &Inspected) -> String {

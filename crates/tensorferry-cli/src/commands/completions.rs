@@ -1,7 +1,6 @@
 //! `tensorferry completions`: what a shell completes.
 
 use crate::outcome::Outcome;
-use clap::CommandFactory;
 use clap_complete::Shell;
 use std::io::Write;
 
@@ -16,15 +15,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, out: &mut dyn Write) -> Outcome {
+    pub(crate) fn run(&self, mut command: clap::Command, out: &mut dyn Write) -> Outcome {
         // The generator ends the process where it cannot write: memory takes everything.
         let mut script = Vec::new();
-        clap_complete::generate(
-            self.shell,
-            &mut crate::Command::command(),
-            "tensorferry",
-            &mut script,
-        );
+        clap_complete::generate(self.shell, &mut command, "tensorferry", &mut script);
         if self.shell == Shell::Bash {
             script = with_files(&String::from_utf8_lossy(&script)).into_bytes();
         }

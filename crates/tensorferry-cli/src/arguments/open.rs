@@ -1,8 +1,8 @@
 //! Opening what a command is given: the options that say how, the same for all.
 
+use crate::arguments::select::Named;
+use crate::arguments::size::Size;
 use crate::outcome::{Failure, Outcome, wrong};
-use crate::select::Named;
-use crate::size::Size;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ pub(crate) struct FileArgs {
     format: Option<Format>,
     /// dtype of what raw files hold, as a name (int32) or as NumPy's, which may say a byte order
     /// (>i4)
-    #[arg(long, value_name = "DTYPE", value_parser = crate::dtype::stored)]
+    #[arg(long, value_name = "DTYPE", value_parser = crate::arguments::dtype::stored)]
     raw_dtype: Option<(DType, ByteOrder)>,
     /// Shape of what each raw file holds; -1, first, for as many rows as there are [default: -1]
     #[arg(long, value_name = "N,N,...", value_parser = shape, allow_hyphen_values = true, requires = "raw_dtype")]

@@ -1,12 +1,11 @@
 //! `tensorferry stream`: runs a pipeline over files, and measures it.
 
-use crate::journal::io;
-use crate::outcome::{Outcome, wrong};
+use crate::arguments::open::OpenArgs;
+use crate::arguments::select::{DTypes, Named};
+use crate::arguments::size::Size;
+use crate::outcome::{Outcome, io, wrong};
 use crate::progress::{Unit, shown};
-use crate::report::{Measured, Report, Threads};
-use crate::select::{DTypes, Named};
-use crate::size::Size;
-use crate::source::OpenArgs;
+use crate::report::stream::{Measured, Report, Threads};
 use crate::usage;
 use std::hint::black_box;
 use std::io::Write;
@@ -32,7 +31,7 @@ pub(crate) struct Stream {
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
     /// Rows of a batch
-    #[arg(long, default_value = "1024", value_name = "ROWS", value_parser = crate::size::rows)]
+    #[arg(long, default_value = "1024", value_name = "ROWS", value_parser = crate::arguments::size::rows)]
     batch: NonZero<usize>,
     /// Leave out a last batch of fewer rows
     #[arg(long)]
@@ -44,22 +43,22 @@ pub(crate) struct Stream {
     #[arg(long, requires = "shuffle")]
     seed: Option<u64>,
     /// dtype to convert to, of all arrays or of the one of a name
-    #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::convert::DTYPE_HELP)]
+    #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::arguments::select::DTYPE_HELP)]
     dtype: Vec<String>,
     /// What to do with a value that the dtype cannot hold: checked stops
-    #[arg(long, default_value = "checked", value_parser = crate::source::castings())]
+    #[arg(long, default_value = "checked", value_parser = crate::arguments::open::castings())]
     casting: Casting,
     /// Passes over the rows [default: 1, or as many as --steps needs]
-    #[arg(long, value_name = "PASSES", value_parser = crate::size::many)]
+    #[arg(long, value_name = "PASSES", value_parser = crate::arguments::size::many)]
     epochs: Option<NonZero<u64>>,
     /// Batches after which to stop
-    #[arg(long, value_name = "BATCHES", value_parser = crate::size::many)]
+    #[arg(long, value_name = "BATCHES", value_parser = crate::arguments::size::many)]
     steps: Option<NonZero<u64>>,
     /// Threads that read and convert [default: as many as there are processors]
-    #[arg(long, value_name = "N", value_parser = crate::size::rows)]
+    #[arg(long, value_name = "N", value_parser = crate::arguments::size::rows)]
     threads: Option<NonZero<usize>>,
     /// Memory for batches that wait or are being made, at most, such as 64M
-    #[arg(long, value_name = "BYTES", value_parser = crate::size::parse)]
+    #[arg(long, value_name = "BYTES", value_parser = crate::arguments::size::parse)]
     memory_limit: Option<Size>,
     /// Have the system forget the files first, so that they are read from the device
     #[arg(long)]

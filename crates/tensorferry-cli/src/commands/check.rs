@@ -1,7 +1,7 @@
 //! `tensorferry check`: whether files are whole.
 
+use crate::arguments::open::FileArgs;
 use crate::outcome::{self, Failure, Outcome};
-use crate::source::FileArgs;
 use crate::words::{bytes, grouped, printable};
 use serde_json::{Value, json};
 use std::io::Write;

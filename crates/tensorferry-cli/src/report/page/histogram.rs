@@ -1,7 +1,7 @@
 //! Histograms, drawn. Words stand beside the drawing and not in it: they keep their size where the
 //! page is narrow.
 
-use super::{escaped, tables};
+use super::html::{escaped, table};
 use crate::summary::{Bars, Summary};
 use crate::words::{digits, float, grouped, labels, rounded};
 use std::fmt::Write;
@@ -55,7 +55,7 @@ pub(super) fn drawn(summary: &Summary, title: &str) -> String {
             )
         })
         .collect();
-    let table = tables::table("Counts", &["values", "count"], rows.iter().map(String::as_str));
+    let table = table("Counts", &["values", "count"], rows.iter().map(String::as_str));
     html + "<details><summary>Counts in numbers</summary>\n" + &table + "</details>\n"
 }
 

@@ -1,16 +1,13 @@
 //! `tensorferry inspect`: what arrays are, and what is in them.
 
-mod json;
-mod page;
-mod text;
-
+use crate::arguments::open::OpenArgs;
 use crate::outcome::{self, Failure, Outcome};
-use crate::source::OpenArgs;
+use crate::report::{Inspected, json, page, text};
 use crate::summary::{Summary, Wanted, summarize, summarize_together};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
-use tensorferry::{Array, Arrays, DType, Error, Format, Opened, Stored, can_replace};
+use tensorferry::{Array, Arrays, Error, Format, Opened, can_replace};
 
 /// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the
 /// values, a histogram
@@ -42,42 +39,6 @@ fn html(path: &str) -> Result<PathBuf, String> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let page = ["html", "htm"].iter().any(|known| extension.eq_ignore_ascii_case(known));
     if page { Ok(path) } else { Err("its name has to end in .html".into()) }
-}
-
-/// An array, and what is known of it.
-#[derive(Debug)]
-pub(crate) struct Inspected {
-    /// The file, or the pattern of files.
-    pub(crate) path: PathBuf,
-    /// How many files it is in.
-    pub(crate) files: usize,
-    pub(crate) format: Format,
-    /// Its name in the file, if it has one.
-    pub(crate) name: Option<String>,
-    pub(crate) dtype: DType,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) stored: Option<Stored>,
-    pub(crate) summary: Summary,
-}
-
-impl Inspected {
-    /// How many elements.
-    pub(crate) fn count(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Bytes of the elements, in a dtype.
-    pub(crate) fn bytes_in(&self, dtype: DType) -> usize {
-        self.count() * dtype.size()
-    }
-
-    /// What to call it.
-    pub(crate) fn title(&self) -> String {
-        match &self.name {
-            Some(name) => format!("{}: {name}", self.path.display()),
-            None => self.path.display().to_string(),
-        }
-    }
 }
 
 impl Inspect {

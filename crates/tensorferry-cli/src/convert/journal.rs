@@ -5,14 +5,14 @@
 //! whoever goes on compares the first line, and length and time of modification of the files. It is
 //! locked while somebody writes it.
 
-use crate::outcome::{Failure, Outcome, wrong};
+use crate::outcome::{Failure, Outcome, io, wrong};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use tensorferry::{Error, open_beside};
+use tensorferry::open_beside;
 
 /// What stands for the whole of a file that is written alone, in the place of a number of a file.
 const WHOLE: usize = 1;
@@ -279,8 +279,4 @@ fn busy(target: &Path) -> Failure {
 /// Whether a file is a journal, of which perhaps no more than the start was written.
 fn is_journal(text: &str) -> bool {
     text.starts_with(MAGIC) || MAGIC.starts_with(text)
-}
-
-pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
-    move |source| Error::Io { action, path: path.to_owned(), source }
 }

@@ -1,10 +1,9 @@
 //! What is written where.
 
-use crate::convert::{exists, there_already};
-use crate::journal::{Journal, Stamp, io};
-use crate::outcome::{Outcome, misfits, wrong};
-use crate::select::Named;
-use crate::size::Size;
+use super::journal::{Journal, Stamp};
+use crate::arguments::select::Named;
+use crate::arguments::size::Size;
+use crate::outcome::{Failure, Outcome, io, misfits, wrong};
 use crate::warnings::warn;
 use crate::words::shape;
 use indicatif::BinaryBytes;
@@ -30,7 +29,7 @@ const SYNC: u64 = 64 << 20;
 
 /// What is asked for.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct TargetOptions<'a> {
     pub(crate) arrays: Vec<Named>,
     pub(crate) target: &'a Path,
     pub(crate) format: Option<Format>,
@@ -44,7 +43,7 @@ pub(crate) struct Request<'a> {
 
 /// One file or several, and the arrays that are to be in them.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Target {
     target: PathBuf,
     format: Format,
     compress: bool,
@@ -61,10 +60,18 @@ enum Content {
     ByName(Vec<(String, Array)>),
 }
 
-impl Plan {
-    pub(crate) fn new(request: Request<'_>) -> Outcome<Self> {
-        let Request { arrays, target, format, name, shard_rows, compress, memory, mut metadata } =
-            request;
+impl Target {
+    pub(crate) fn new(request: TargetOptions<'_>) -> Outcome<Self> {
+        let TargetOptions {
+            arrays,
+            target,
+            format,
+            name,
+            shard_rows,
+            compress,
+            memory,
+            mut metadata,
+        } = request;
         let Some(format) = format.or_else(|| Format::of_extension(target)) else {
             let all = Format::ALL.map(Format::name).join(", ");
             return Err(wrong(format!(
@@ -258,7 +265,7 @@ impl Plan {
             if Stamp::of(&path).is_ok_and(|now| now == *stamp) && self.holds(at)? {
                 finished.insert(at);
             } else if exists(&path) && !force {
-                return Err(there_already(&path, ", and another than the one that was written"));
+                return Err(already_exists(&path, ", and another than the one that was written"));
             }
         }
         // The process may have been killed when a file had its name and was not yet noted: there is
@@ -268,7 +275,7 @@ impl Plan {
         let ours = (0..self.len()).find(|at| !journal.finished().contains_key(at));
         match others.find(|at| Some(*at) != ours && !force) {
             Some(at) => {
-                Err(there_already(&self.path(at), ", and this conversion did not write it"))
+                Err(already_exists(&self.path(at), ", and this conversion did not write it"))
             }
             None => Ok(finished),
         }
@@ -343,6 +350,14 @@ impl Plan {
             many => format!("{}, {many} arrays", self.format),
         }
     }
+}
+
+pub(crate) fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+pub(crate) fn already_exists(path: &Path, why: &str) -> Failure {
+    wrong(format!("{} is there already{why}. --force replaces it.", path.display()))
 }
 
 /// Whether what follows the name says that a file is one of several: `-00002-of-00010`.

@@ -10,13 +10,13 @@ use tensorferry::{ByteOrder, Scalar};
 const VERSION: u32 = 1;
 
 /// Writes all arrays as one document.
-pub(super) fn write(out: &mut dyn Write, arrays: Vec<Value>) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, arrays: Vec<Value>) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &json!({ "version": VERSION, "arrays": arrays }))?;
     writeln!(out)
 }
 
 /// An array. What is not known, or is no number that JSON has, is null.
-pub(super) fn of(array: &Inspected) -> Value {
+pub(crate) fn of(array: &Inspected) -> Value {
     let summary = &array.summary;
     let (low, high) =
         summary.range.map_or((Value::Null, Value::Null), |(low, high)| (number(low), number(high)));

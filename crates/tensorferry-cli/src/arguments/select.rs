@@ -3,6 +3,12 @@
 use crate::outcome::{Outcome, wrong};
 use tensorferry::{Array, Casting, DType};
 
+/// What `--help` says of `--dtype`.
+pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a \
+    name\n\nA name (int32), or NumPy's for it (i4, \
+                                     half, double). As for TensorFlow, float is float32 and int \
+                                     is int32.";
+
 /// An array, and its name where it has one.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -27,7 +33,7 @@ impl DTypes {
                 Some((name, dtype)) => (Some(name), dtype),
                 None => (None, text.as_str()),
             };
-            let dtype = crate::dtype::wanted(dtype)
+            let dtype = crate::arguments::dtype::wanted(dtype)
                 .map_err(|why| wrong(format!("--dtype {text}: {why}")))?;
             let again = match name {
                 None => dtypes.all.replace(dtype).is_some(),

@@ -1,7 +1,7 @@
 //! What `tensorferry stream` measured, in words and as JSON.
 
+use crate::arguments::select::Named;
 use crate::outcome::{Outcome, wrong};
-use crate::select::Named;
 use crate::usage::{Memory, Usage};
 use hdrhistogram::Histogram;
 use indicatif::{BinaryBytes, HumanCount};

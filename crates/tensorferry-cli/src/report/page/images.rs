@@ -1,7 +1,7 @@
 //! Rows that look like images, drawn.
 
-use crate::inspect::Inspected;
 use crate::outcome::Outcome;
+use crate::report::Inspected;
 use crate::words::{float, grouped, rounded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
 //! Values of an array of one dimension, in their order.
 
-use super::escaped;
-use crate::inspect::Inspected;
+use super::html::escaped;
 use crate::outcome::Outcome;
+use crate::report::Inspected;
 use crate::words::{float, grouped, rounded};
 use std::fmt::Write;
 use tensorferry::convert::scalar;

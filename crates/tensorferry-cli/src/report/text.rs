@@ -1,13 +1,14 @@
 //! What `tensorferry inspect` prints for a person.
 
 use super::Inspected;
-use crate::words::{bytes, grouped, labels, printable, rounded, shape};
+use super::inspected::{byte_order, mean_words, memory_order, smallest_parts};
+use crate::words::{bytes, grouped, labels, printable, shape};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use tensorferry::{ByteOrder, DType, Kind, Scalar};
+use tensorferry::{Kind, Scalar};
 
 /// What is printed on.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     width: usize,
     /// Whether bars are drawn with blocks, eight to a character, or with what every program can
     /// read.
@@ -16,7 +17,7 @@ pub(super) struct Screen {
 
 impl Screen {
     /// stdout.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
         let width = terminal_size::terminal_size()
             .filter(|_| terminal)
@@ -46,7 +47,7 @@ fn steps(count: f64) -> usize {
     count as usize
 }
 
-pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
     let summary = &array.summary;
     writeln!(out, "{}", printable(&array.title()))?;
     let mut line = |name: &str, what: String| writeln!(out, "  {name:<9} {what}");
@@ -88,55 +89,8 @@ pub(super) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> 
 }
 
 /// A file that holds no arrays.
-pub(super) fn write_empty(out: &mut dyn Write, path: &Path) -> io::Result<()> {
+pub(crate) fn write_empty(out: &mut dyn Write, path: &Path) -> io::Result<()> {
     writeln!(out, "{}\n  no arrays\n", printable(&path.display().to_string()))
-}
-
-/// A mean, or another number that was computed: rounded.
-pub(super) fn mean_words(mean: Scalar) -> String {
-    match mean {
-        Scalar::Float64(mean) => rounded(mean, 6),
-        Scalar::Complex(re, im) => {
-            format!(
-                "{}{}{}j",
-                rounded(re, 6),
-                if im.is_sign_negative() { "-" } else { "+" },
-                rounded(im.abs(), 6)
-            )
-        }
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn byte_order(array: &Inspected) -> &'static str {
-    match array.stored.filter(|_| array.dtype.size() > 1) {
-        Some(stored) if (stored.order == ByteOrder::Native) == cfg!(target_endian = "little") => {
-            ", little-endian"
-        }
-        Some(_) => ", big-endian",
-        None => "",
-    }
-}
-
-pub(super) fn memory_order(array: &Inspected) -> &'static str {
-    match array.stored.filter(|_| array.shape.len() > 1) {
-        Some(stored) if stored.column_major => ", column-major",
-        Some(_) => ", row-major",
-        None => "",
-    }
-}
-
-/// The smallest dtype, and what it saves if that is another.
-pub(super) fn smallest_parts(array: &Inspected) -> (DType, Option<String>) {
-    let now = array.bytes_in(array.dtype);
-    match array.summary.smallest.filter(|dtype| dtype.size() < array.dtype.size()) {
-        Some(dtype) => {
-            let then = array.bytes_in(dtype);
-            let percent = 100.0 * (now - then) as f64 / now as f64;
-            (dtype, Some(format!("{}, {} % less", bytes(then), rounded(percent, 3))))
-        }
-        None => (array.dtype, None),
-    }
 }
 
 fn histogram(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> io::Result<()> {
