@@ -1,8 +1,8 @@
 //! The library's errors as Python exceptions: `tensorferry.errors` maps each code to a class.
 
-use crate::ending::attached;
-use crate::release::Keep;
-use crate::unwinding::guard;
+use crate::runtime::attach::attached;
+use crate::runtime::deferred_drop::Keep;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};

@@ -2,7 +2,7 @@
 //!
 //! A plan is a graph of Rust's in which a stage may hold functions; a function may hold the plan:
 //! `self.ds = ds.map(self.f)`. So what a stage holds of Python's lies in a [`Captured`], and one
-//! Python object, its [`Cell`], reports it to the collector. Each [`Plan`] holds, and reports, the
+//! Python object, its [`Cell`], reports it to the collector. Each [`super::plan::Plan`] holds, and reports, the
 //! cells of all its stages.
 //!
 //! # Rationale
@@ -18,10 +18,8 @@
 //! A cycle through a plan that is pinned, or through TensorFlow, is not collected before the pass,
 //! or the tensor, is gone.
 
-use super::packer::Packer;
-use super::plan::Plan;
-use crate::release::Keep;
-use crate::unwinding::guard;
+use crate::runtime::deferred_drop::Keep;
+use crate::runtime::unwinding::guard;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -55,7 +53,8 @@ struct Shared {
 #[derive(Default)]
 struct Contents {
     function: Option<Keep>,
-    packers: Option<Keep<Vec<Py<Packer>>>>,
+    /// Objects that calls of the function need besides it.
+    others: Option<Keep<Vec<Py<PyAny>>>>,
     /// Iterators that the function returned, and that are in use; by number.
     running: Vec<(u64, Keep)>,
     started: u64,
@@ -75,10 +74,10 @@ impl Contents {
 }
 
 impl Captured {
-    pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Arc<Self> {
+    pub(crate) fn new(function: Py<PyAny>, others: Vec<Py<PyAny>>) -> Arc<Self> {
         let contents = Contents {
             function: Some(Keep::new(function)),
-            packers: Some(Keep::new(packers)),
+            others: Some(Keep::new(others)),
             ..Contents::default()
         };
         let shared = Shared { contents: Mutex::new(contents), pins: AtomicUsize::new(0) };
@@ -155,10 +154,10 @@ impl Drop for Open<'_> {
 }
 
 impl<'py> Open<'py> {
-    /// What nests argument `at`.
-    pub(crate) fn packer(&self, at: usize) -> Option<Bound<'py, Packer>> {
+    /// Object number `at` of those that were captured besides the function.
+    pub(crate) fn other(&self, at: usize) -> Option<Bound<'py, PyAny>> {
         let contents = self.shared.lock();
-        Some(contents.packers.as_ref()?.get()?.get(at)?.bind(self.function.py()).clone())
+        Some(contents.others.as_ref()?.get()?.get(at)?.bind(self.function.py()).clone())
     }
 
     /// Holds an iterator that the function returned.
@@ -231,8 +230,8 @@ impl Cell {
         if let Some(function) = contents.function.as_ref().and_then(Keep::get) {
             visit.call(function)?;
         }
-        for packer in contents.packers.as_ref().and_then(Keep::get).into_iter().flatten() {
-            visit.call(packer)?;
+        for other in contents.others.as_ref().and_then(Keep::get).into_iter().flatten() {
+            visit.call(other)?;
         }
         contents
             .running
@@ -246,7 +245,7 @@ impl Cell {
         let Some(shared) = self.shared() else { return };
         let mut contents = shared.lock();
         let taken =
-            (contents.function.take(), contents.packers.take(), mem::take(&mut contents.running));
+            (contents.function.take(), contents.others.take(), mem::take(&mut contents.running));
         drop(contents);
         drop(taken); // may run any code
     }
@@ -262,9 +261,8 @@ pub(crate) fn cells(py: Python<'_>, dataset: &Dataset) -> Vec<Py<Cell>> {
     shared(dataset.captures()).filter_map(|shared| shared.cell(py).ok().flatten()).collect()
 }
 
-/// The dataset of a plan, to be held by Rust alone.
-pub(crate) fn pinned(plan: &Plan) -> Dataset {
-    let dataset = plan.dataset();
+/// A dataset that Rust alone holds: what it has captured is pinned.
+pub(crate) fn pinned(dataset: Dataset) -> Dataset {
     if dataset.captures().is_empty() { dataset } else { dataset.keeping(pin(dataset.captures())) }
 }
 

@@ -1,9 +1,9 @@
 //! Where TensorFlow traces Python code: what is read there would be the same in every call of the
 //! graph.
 
-use crate::ending;
 use crate::errors::raise;
-use crate::unwinding::guard;
+use crate::runtime::attach;
+use crate::runtime::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -59,7 +59,7 @@ impl TensorFlow {
         {
             return Ok(false);
         }
-        let says = |function: &Py<PyAny>| ending::call(function.bind(py), ())?.is_truthy();
+        let says = |function: &Py<PyAny>| attach::call(function.bind(py), ())?.is_truthy();
         Ok(!says(&self.executing_eagerly)? && says(&self.inside_function)?)
     }
 }

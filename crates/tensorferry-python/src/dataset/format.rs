@@ -1,11 +1,11 @@
 //! What a component becomes when it is handed out: a tensor of a framework, or an array.
 
-use crate::capsule;
-use crate::ending;
 use crate::errors::{OrRaise, raise};
-use crate::source::{GIL_BYTES, framework_obstacle};
-use crate::tensor::PyTensor;
-use crate::tensorflow::Door;
+use crate::frameworks::tensorflow::Door;
+use crate::interop::capsule;
+use crate::interop::source::{GIL_BYTES, framework_obstacle};
+use crate::runtime::attach;
+use crate::tensor::object::PyTensor;
 use numpy::npyffi::PY_ARRAY_API;
 use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
@@ -103,9 +103,9 @@ impl<'py> Opened<'py> {
         match self {
             Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
             Self::Torch(from_dlpack) => {
-                ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
+                attach::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
             }
-            Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::object(py, tensor)?,)),
+            Self::Jax(from_tensor) => attach::call(from_tensor, (PyTensor::object(py, tensor)?,)),
             Self::NumPy => numpy(py, tensor),
             Self::Tensorferry => Ok(PyTensor::object(py, normal(py, tensor)?)?.into_any()),
         }

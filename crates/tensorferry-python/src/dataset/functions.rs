@@ -3,12 +3,13 @@
 
 use super::callee::{self, Callee, Returned, attached};
 use super::captured::Running;
-use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
-use crate::ending;
+use super::value;
 use crate::errors::{OrRaise, to_py};
-use crate::unwinding::guard;
+use crate::runtime::attach;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -35,7 +36,7 @@ fn predicate(
 ) -> Function<Element, bool> {
     let callee = Callee::new(function, vec![packer]);
     let captured = callee.captured();
-    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+    named(name, move |element| callee.call(element, |kept| value::truth(&kept, stage)))
         .capturing(captured)
 }
 
@@ -114,7 +115,7 @@ impl Iterator for Elements {
         let next = attached(|py| {
             let (_open, iterator) = self.iterator.open(py).ok_or_else(callee::gone)?;
             let next = iterator.getattr(intern!(py, "__next__"))?;
-            let flat = match ending::call(&next, ()) {
+            let flat = match attach::call(&next, ()) {
                 Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
                 flat => flat?,
             };

@@ -3,11 +3,12 @@
 //! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait
 //! without the GIL, in short steps between which they look for signals, so that Ctrl-C is answered.
 
+use super::eager;
 use super::packer::Packer;
 use super::plan::Plan;
-use super::{eager, interrupt};
 use crate::errors::{OrRaise, raise};
-use crate::unwinding::guard;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -7,16 +7,17 @@ mod captured;
 mod eager;
 mod format;
 mod functions;
-pub(crate) mod interrupt;
 mod iterator;
 mod native;
 mod nested;
 mod packer;
 mod plan;
+mod plan_methods;
 mod rows;
 mod sources;
 pub(crate) mod spec;
 mod stored;
+mod value;
 
 use pyo3::prelude::*;
 
@@ -34,7 +35,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::random, module)?)?;
     module.add_function(wrap_pyfunction!(sources::sample_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(sources::choose_from_datasets, module)?)?;
-    module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
+    module.add_function(wrap_pyfunction!(value::describe, module)?)?;
     module.add_function(wrap_pyfunction!(eager::check_eager, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;

@@ -1,14 +1,14 @@
 //! Stages that change values inside the gather.
 
-use super::interrupt;
 use super::plan::Plan;
 use super::sources::is_in_files;
-use crate::dtype;
 use crate::errors::OrRaise;
-use crate::nested::Input;
-use crate::opened::array_of;
-use crate::source::{Sharing, Source};
-use crate::unwinding::guard;
+use crate::files::save::array_of;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::interop::source::Sharing;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::{Casting, DType};
 
@@ -74,7 +74,7 @@ pub(crate) fn lookup(
         return Ok(made.or_raise(py)?.into());
     }
     let sharing = Sharing { copy: None, framework: false };
-    let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    let table = Input::source(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
     Ok(plan.get().dataset().lookup(table, which.as_deref()).or_raise(py)?.into())
 }
 

@@ -1,14 +1,13 @@
 //! Stages whose Python functions return datasets: they are given functions that return a `Plan`,
 //! and what the elements of it are.
 
-use super::callee::{self, Callee};
-use super::captured;
+use super::callee::Callee;
 use super::functions::{Name, named};
 use super::packer::Packer;
 use super::plan::Plan;
-use super::spec;
+use super::{spec, value};
 use crate::errors::OrRaise;
-use crate::unwinding::guard;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::Tensor;
 use tensorferry::dataset::{Dataset, Element, Function, Value};
@@ -22,7 +21,7 @@ fn maker(name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Elemen
 
 /// The dataset of a plan that a function returned.
 fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    Ok(captured::pinned(plan.cast::<Plan>()?.get()))
+    Ok(plan.cast::<Plan>()?.get().pinned())
 }
 
 /// What stands for a dataset of such elements while a function is asked what it makes of one.
@@ -85,14 +84,14 @@ pub(crate) fn group_by_window(
     let callee = Callee::new(key.1, vec![elements]);
     let captured = callee.captured();
     let key = named(key.0, move |element| {
-        callee.call(element, |key| callee::integer(&key, "group_by_window: key_func"))
+        callee.call(element, |key| value::integer(&key, "group_by_window: key_func"))
     })
     .capturing(captured);
     let callee = Callee::new(window_size.1, vec![sizes]);
     let captured = callee.captured();
     let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
-            let size = callee::integer(&size, "group_by_window: window_size_func")?;
+            let size = value::integer(&size, "group_by_window: window_size_func")?;
             Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
         })
     })

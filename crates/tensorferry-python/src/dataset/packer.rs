@@ -1,10 +1,10 @@
 //! Flat components to the nested structure that the user knows, in the user's format.
 
-use super::callee;
 use super::format::{Format, Opened};
 use super::plan::Plan;
-use crate::ending;
-use crate::unwinding::guard;
+use super::value;
+use crate::runtime::attach;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -59,7 +59,7 @@ impl Packer {
         values: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
+        let element = values.iter().map(|value| Ok(Value::Tensor(value::tensor(value, None)?)));
         self.pack(py, element.collect::<PyResult<_>>()?)
     }
 }
@@ -171,7 +171,7 @@ impl Packer {
     ) -> PyResult<Bound<'py, PyAny>> {
         match value {
             Value::Tensor(tensor) => opened.hand_out(py, tensor),
-            Value::Dataset(dataset) => ending::call(self.nest.bind(py), (at, Plan::from(dataset))),
+            Value::Dataset(dataset) => attach::call(self.nest.bind(py), (at, Plan::from(dataset))),
         }
     }
 }
@@ -203,7 +203,7 @@ fn fill<'py>(
         Template::Made(make, parts) => {
             let parts =
                 parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
-            ending::call(make.bind(py), (PyList::new(py, parts)?,))?
+            attach::call(make.bind(py), (PyList::new(py, parts)?,))?
         }
     })
 }

@@ -2,11 +2,11 @@
 //! rows.
 
 use super::callee::Callee;
-use crate::dtype;
 use crate::errors::{OrRaise, raise};
-use crate::opened::PyArray;
-use crate::source::Source;
-use crate::unwinding::guard;
+use crate::files::array::PyArray;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::{Array, Casting, DType, RowReader, ViewMut};
@@ -25,7 +25,7 @@ impl RowReader for Called {
             let py = read.py();
             let shape: Vec<usize> =
                 std::iter::once(rows.len()).chain(self.dims.iter().copied()).collect();
-            let source = Source::of_ours(&read)?;
+            let source = Input::source(&read)?;
             let view = source.view();
             if (view.dtype(), view.layout().shape()) != (self.dtype, &shape[..]) {
                 let message = format!(

@@ -1,11 +1,12 @@
 //! Datasets over what the user has in memory.
 
 use super::plan::Plan;
-use crate::dtype;
 use crate::errors::{OrRaise, in_component};
-use crate::opened::{PyArray, array_of};
-use crate::source::Source;
-use crate::unwinding::guard;
+use crate::files::array::PyArray;
+use crate::files::save::array_of;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
@@ -14,7 +15,7 @@ use tensorferry::dataset::{self, Dataset};
 /// A source of a dataset: its memory is shared; what may change is copied element by element.
 /// `immutable` says that nothing can change it, although it may not look so.
 fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult<dataset::Source> {
-    let (tensor, frozen) = Source::of_ours(value)?.shared().or_raise(py)?;
+    let (tensor, frozen) = Input::source(value)?.shared().or_raise(py)?;
     Ok(dataset::Source { tensor, frozen: frozen || immutable })
 }
 

@@ -2,8 +2,8 @@
 
 use super::plan::Plan;
 use crate::errors::OrRaise;
-use crate::npy::fs_path;
-use crate::unwinding::guard;
+use crate::files::path::fs_path;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::time::Duration;
 use tensorferry::dataset::{Dataset, Options};

@@ -1,0 +1,260 @@
+//! Conversion functions that need no framework.
+
+use crate::errors::{self, OrRaise, raise};
+use crate::files::array::read_for;
+use crate::interop::array;
+use crate::interop::capsule;
+use crate::interop::dtype;
+use crate::interop::exports;
+use crate::interop::masked;
+use crate::interop::nested::{Input, Rule};
+use crate::interop::source::{GIL_BYTES, Sharing, Source};
+use crate::runtime::unwinding::guard;
+use crate::tensor::object::PyTensor;
+use numpy::PyUntypedArray;
+use pyo3::prelude::*;
+use tensorferry::{Casting, Scalar, ViewMut};
+
+/// An immutable `Tensor` of the values: shared where that is sound, else copied and converted in
+/// one pass.
+///
+/// Args:
+///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__` or the buffer protocol, a number, a
+///         nested list of numbers, a table or a column of pandas, polars or Arrow, an array of h5py, zarr or netCDF4.
+///     dtype: a `numpy.dtype`, `tf.DType`, `torch.dtype`, type or name; None keeps the source's. Python's numbers get one that holds them.
+///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
+///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
+///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
+///
+/// Raises:
+///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
+///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.ValueError: a dtype that tensors do not share.
+///     tensorferry.errors.TypeError: a masked array, or complex to real.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> tensorferry.tensor(np.array([[1, 2], [3, 4]]), "uint8")
+/// tensorferry.Tensor([[1, 2],
+///                     [3, 4]], shape=(2, 2), dtype=uint8)
+#[pyfunction]
+#[pyo3(signature = (value, dtype = None, *, casting = "checked", copy = None))]
+pub(crate) fn tensor<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    casting: &str,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyTensor>> {
+    guard();
+    let casting = dtype::parse_casting(py, casting)?;
+    let target = dtype::parse_ours(dtype)?;
+    let read = read_for(value, target, casting, copy)?;
+    let input = Input::wanted(read.as_ref().unwrap_or(value), target, casting, copy)?;
+    PyTensor::object(py, input.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
+}
+
+/// A capsule over a fresh copy of the values: a framework may write to it.
+#[pyfunction]
+#[pyo3(signature = (value, dtype = None, casting = "checked"))]
+pub(crate) fn writable_capsule<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    casting: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard();
+    let casting = dtype::parse_casting(py, casting)?;
+    let target = dtype::parse_ours(dtype)?;
+    let input = Input::wanted(value, target, casting, None)?;
+    capsule::legacy(
+        py,
+        input.to_tensor(py, target, casting, Sharing { copy: Some(true), framework: true })?,
+    )
+}
+
+/// Converts the values of `src` into the array `out`, of the same shape, which the caller owns.
+/// Allocates nothing.
+///
+/// If values do not fit, `out` is left with unspecified values. Where the two overlap, the source
+/// is copied first.
+///
+/// Args:
+///     src: as `tensor` takes it.
+///     out: a writeable ndarray of the same shape, in any dtype, strides, byte order.
+///     casting: `"checked"`, `"saturate"` or `"wrap"`.
+///
+/// Raises:
+///     tensorferry.errors.OverflowError: values do not fit.
+///     tensorferry.errors.ValueError: the shapes differ, or `out` cannot be written.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> out = np.empty(3, np.int16)
+/// >>> tensorferry.convert_into(np.array([1, 2, 3]), out)
+/// >>> out
+/// array([1, 2, 3], dtype=int16)
+#[pyfunction]
+#[pyo3(signature = (src, out, *, casting = "checked"))]
+pub(crate) fn convert_into(
+    py: Python<'_>,
+    src: &Bound<'_, PyAny>,
+    out: &Bound<'_, PyAny>,
+    casting: &str,
+) -> PyResult<()> {
+    guard();
+    let casting = dtype::parse_casting(py, casting)?;
+    let Ok(array) = out.cast::<PyUntypedArray>() else {
+        let message =
+            format!("out must be a NumPy array to write into, not {}", out.get_type().name()?);
+        return Err(raise(py, "not_writable", message));
+    };
+    if !array::is_writeable(array) {
+        return Err(raise(py, "not_writable", "out is read-only".to_owned()));
+    }
+    let unmasked = masked::data(array)?;
+    let array = unmasked.as_ref().unwrap_or(array);
+    let Some(parts) = array::parts(array)? else {
+        let message =
+            format!("out has dtype {}, which is none that tensors share", out.getattr("dtype")?);
+        return Err(raise(py, "unsupported_dtype", message));
+    };
+    if array::overlaps_itself(&parts.layout) {
+        let message =
+            "elements of out share memory (a broadcast array?): write to an array of its own"
+                .to_owned();
+        return Err(raise(py, "not_writable", message));
+    }
+    let _held = exports::hold(array);
+    let source = match Input::wanted(src, Some(parts.dtype), casting, None)? {
+        Input::Elements(source) => source,
+        // Value by value into the dtype of `out`; what is left is a copy.
+        Input::Values(values) => {
+            let tensor = values.to_tensor(py, Some(parts.dtype), casting, None, Rule::Own)?;
+            Source::Tensor { tensor, frozen: true }
+        }
+    };
+    let copied;
+    let mut view = source.view();
+    let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
+    if array::overlap((view.as_ptr(), view.layout()), (parts.data, &parts.layout)) {
+        // As NumPy does: through a copy, so that no element is overwritten before it is read.
+        copied = source.to_tensor(
+            py,
+            None,
+            Casting::Checked,
+            Sharing { copy: Some(true), framework: false },
+        )?;
+        view = copied.as_view();
+    }
+    // SAFETY: NumPy vouches for the array's fields, `array` keeps it alive, it is writeable, its
+    // elements do not overlap one another nor the source. That no other thread touches it meanwhile
+    // is the caller's affair, as with every NumPy function that releases the GIL.
+    let mut target =
+        unsafe { ViewMut::from_raw(parts.dtype, parts.order, parts.layout, parts.data) };
+    if big {
+        py.detach(|| tensorferry::convert_into(&view, &mut target, casting)).or_raise(py)
+    } else {
+        tensorferry::convert_into(&view, &mut target, casting).or_raise(py)
+    }
+}
+
+/// Whether every value can become `dtype` under `casting="checked"`, found without converting.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> tensorferry.can_convert(np.array([1, 300]), "uint8")
+/// False
+#[pyfunction]
+pub(crate) fn can_convert(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    dtype: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    guard();
+    let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
+    let source = match Input::wanted(value, Some(target), Casting::Checked, None) {
+        Err(error) if errors::has_code(&error, py, "values_do_not_fit") => return Ok(false),
+        Err(error) => return Err(error),
+        Ok(Input::Elements(source)) => source,
+        Ok(Input::Values(values)) => return Ok(values.fits(py, target)),
+    };
+    let view = source.view();
+    Ok(py.detach(|| tensorferry::can_convert(&view, target, Casting::Checked)))
+}
+
+/// The least and greatest value, as Python numbers; NaN if a float is NaN, as NumPy's min and max.
+///
+/// Raises:
+///     tensorferry.errors.ValueError: there are no elements.
+///     tensorferry.errors.TypeError: complex numbers have no order.
+///     tensorferry.errors.OverflowError: a list holds an integer of more than 127 bits.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> tensorferry.value_range(np.array([3, -1, 2]))
+/// (-1, 3)
+#[pyfunction]
+pub(crate) fn value_range<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    guard();
+    let range = match Input::read(value)? {
+        Input::Elements(source) => {
+            let view = source.view();
+            py.detach(|| tensorferry::value_range(&view)).or_raise(py)?
+        }
+        Input::Values(values) => values.range(py)?,
+    };
+    match range {
+        Some((low, high)) => Ok((scalar(py, low)?, scalar(py, high)?)),
+        None => Err(raise(py, "no_elements", "an array without elements has no range".to_owned())),
+    }
+}
+
+/// The narrowest integer dtype that holds the values: unsigned if none is negative, as
+/// `numpy.min_scalar_type`.
+///
+/// bool stays bool; an array without elements is uint8; floats must all be integers.
+///
+/// Raises:
+///     tensorferry.errors.OverflowError: a float is not integral, or no integer dtype holds it.
+///
+/// >>> import numpy as np, tensorferry
+/// >>> tensorferry.smallest_dtype(np.array([3, -1, 200]))
+/// dtype('int16')
+#[pyfunction]
+pub(crate) fn smallest_dtype<'py>(
+    py: Python<'py>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard();
+    let smallest = match Input::read(value)? {
+        Input::Elements(source) => {
+            let view = source.view();
+            py.detach(|| tensorferry::smallest_dtype(&view)).or_raise(py)?
+        }
+        Input::Values(values) => values.smallest_dtype(py)?,
+    };
+    dtype::to_numpy(py, smallest, tensorferry::ByteOrder::Native)
+}
+
+fn scalar<'py>(py: Python<'py>, value: Scalar) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        Scalar::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
+        Scalar::Int(value) => value.into_pyobject(py)?.into_any(),
+        Scalar::Float32(value) => f64::from(value).into_pyobject(py)?.into_any(),
+        Scalar::Float64(value) => value.into_pyobject(py)?.into_any(),
+        Scalar::Complex(re, im) => pyo3::types::PyComplex::from_doubles(py, re, im).into_any(),
+    })
+}
+
+/// A capsule of this tensor's own memory where a framework can take it; of a copy where not, if
+/// `copy` allows one.
+#[pyfunction]
+#[pyo3(signature = (tensor, copy = None))]
+pub(crate) fn framework_capsule<'py>(
+    py: Python<'py>,
+    tensor: &Bound<'py, PyTensor>,
+    copy: Option<bool>,
+) -> PyResult<Bound<'py, PyAny>> {
+    guard();
+    tensor.get().framework_capsule(py, copy)
+}
