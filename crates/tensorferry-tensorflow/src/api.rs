@@ -1,11 +1,10 @@
-//! The functions of TensorFlow's C API that are used here
+//! The functions that this crate uses of TensorFlow's C API
 //! (`tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h`).
 
-use crate::status::Classify;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
-/// Types of TensorFlow's that are only ever seen behind a pointer.
+/// TensorFlow's types, which are only seen behind a pointer.
 macro_rules! opaque {
     ($($name:ident)*) => {
         $(#[repr(C)]
@@ -24,7 +23,7 @@ type Compute = unsafe extern "C" fn(*mut c_void, *mut KernelContext);
 type Delete = unsafe extern "C" fn(*mut c_void);
 type Deallocate = unsafe extern "C" fn(*mut c_void, usize, *mut c_void);
 
-/// Declares [`Api`] and how it is looked up: one line for each function, its C name and its type.
+/// Declares [`Api`] and its lookup: a line for each function has its C name and its type.
 macro_rules! functions {
     ($($field:ident = $symbol:literal: $type:ty;)*) => {
         /// The functions, looked up.
@@ -43,7 +42,7 @@ macro_rules! functions {
                         // string.
                         let symbol = unsafe { libc::dlsym(library, $symbol.as_ptr()) };
                         if symbol.is_null() {
-                            return Err(format!("it has no {}", $symbol.to_string_lossy()));
+                            return Err(format!("no function {}", $symbol.to_string_lossy()));
                         }
                         // SAFETY: the C API's header declares the function of this name with this
                         // type, and the API is stable.
@@ -96,23 +95,12 @@ functions! {
 
 static API: OnceLock<Api> = OnceLock::new();
 
-static CLASSIFY: OnceLock<Classify> = OnceLock::new();
-
-/// What tells the errors of users' functions apart, once it was given.
-pub(crate) fn classify() -> Option<Classify> {
-    CLASSIFY.get().copied()
-}
-
-pub(crate) fn set_classify(classify: Classify) {
-    CLASSIFY.get_or_init(|| classify);
-}
-
-/// The functions, if [`load`] has found them: always so inside an op.
+/// The functions, once [`load`] has found them; always so inside an op.
 pub(crate) fn api() -> Option<&'static Api> {
     API.get()
 }
 
-/// Looks the functions up in the library at `path`, which the process has loaded already.
+/// Looks up the functions in the library at `path`, which the process has already loaded.
 pub(crate) fn load(path: &CStr) -> Result<&'static Api, String> {
     if let Some(api) = API.get() {
         return Ok(api);
