@@ -85,7 +85,7 @@ def test_what_has_the_name_of_a_file_of_its_own_is_left_alone(tmp_path, source, 
 def test_a_file_that_is_no_journal_is_neither_emptied_nor_removed(tmp_path, source, place):
     name, options, out = JOURNALS[place]
     (tmp_path / name).write_text("dear\nto somebody\n")
-    assert "is none" in refused("convert", source, tmp_path / out, *options, status=2)
+    assert "is not a journal" in refused("convert", source, tmp_path / out, *options, status=2)
     assert (tmp_path / name).read_text() == "dear\nto somebody\n"
 
 
@@ -151,7 +151,7 @@ def test_dtypes_have_numpys_names(tmp_path, said, dtype):
 def test_what_is_no_dtype_is_told_with_those_that_are(tmp_path, source):
     for said in ("int4", "i3", "U4", "O", "float128", "", "string"):
         assert "int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", said, status=2)
-    assert "Say int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2)
+    assert "Pass int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2)
     said = run("convert", "--help").stdout
     assert "float is float32 and int is int32" in " ".join(said.split())
 

@@ -1,4 +1,4 @@
-//! The `tensorferry` command: what it does, apart from being a process. Each subcommand is a file.
+//! The `tensorferry` command as a library. Each subcommand is a file in `commands`.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -17,7 +17,7 @@ use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
-/// Arrays in files of any size: .npy, .npz, .safetensors, TFRecord, and raw ones.
+/// Work with arrays in files of any size: .npy, .npz, .safetensors, TFRecord and raw files.
 #[derive(Parser)]
 #[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
 enum Command {
@@ -28,8 +28,8 @@ enum Command {
     Completions(commands::Completions),
 }
 
-/// Does what the arguments say, the first of which is the command's name, and returns the exit
-/// status.
+/// Runs the command with these arguments, the first of which is its name. Prints errors on stderr,
+/// and returns the exit status.
 pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> u8 {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
@@ -46,7 +46,7 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Command::Stream(stream) => stream.run(&mut out, &stop),
         Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };
-    // What was written before a failure is to be seen before it.
+    // Output appears before the error.
     let flushed = out.flush();
     outcome::status(done.and_then(|()| Ok(flushed?)))
 }

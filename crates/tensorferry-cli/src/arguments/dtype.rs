@@ -1,8 +1,8 @@
-//! dtypes as people write them: the library's names, and NumPy's.
+//! Names of dtypes: the library's, and NumPy's.
 
 use tensorferry::{ByteOrder, DType};
 
-/// NumPy's other names, on 64-bit Unix.
+/// NumPy's other names, as on 64-bit Unix.
 const OTHER: [(&str, DType); 34] = [
     ("float", DType::Float32),
     ("int", DType::Int32),
@@ -40,7 +40,7 @@ const OTHER: [(&str, DType); 34] = [
     ("bf16", DType::BFloat16),
 ];
 
-/// More of NumPy's codes of one letter.
+/// NumPy's further one-letter codes.
 const LETTERS: [(&str, DType); 6] = [
     ("l", DType::Int64),
     ("L", DType::UInt64),
@@ -50,7 +50,7 @@ const LETTERS: [(&str, DType); 6] = [
     ("D", DType::Complex128),
 ];
 
-/// The dtype of a name, and the byte order if the name says one.
+/// The dtype of a name, and its byte order if the name has one.
 pub(crate) fn stored(name: &str) -> Result<(DType, ByteOrder), String> {
     let native = |dtype| (dtype, ByteOrder::Native);
     let other = || {
@@ -73,7 +73,7 @@ pub(crate) fn stored(name: &str) -> Result<(DType, ByteOrder), String> {
     };
     found.or_else(ordered).ok_or_else(|| {
         format!(
-            "{name:?} is none of {}, nor a name that NumPy has for one of them (i4, f8, <u2)",
+            "{name:?} is not one of {}, nor NumPy's name of one (i4, f8, <u2)",
             DType::ALL.map(DType::name).join(", ")
         )
     })
@@ -84,8 +84,8 @@ pub(crate) fn wanted(name: &str) -> Result<DType, String> {
     match stored(name)? {
         (dtype, ByteOrder::Native) => Ok(dtype),
         (dtype, ByteOrder::Swapped) => Err(format!(
-            "{name:?} has the byte order that is not this machine's, in which files are written. \
-            Say {dtype}."
+            "{name:?} has another byte order than this machine's, which all files are written in. \
+            Pass {dtype}."
         )),
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         for name in ["int4", "i3", "U4", "O", "float8", "", "<", "float80", "xi4", "f16"] {
             assert!(wanted(name).is_err(), "{name}");
         }
-        assert!(wanted(">i4").is_err_and(|why| why.contains("Say int32")));
+        assert!(wanted(">i4").is_err_and(|why| why.contains("Pass int32")));
         assert_eq!(stored(">i4"), Ok((DType::Int32, ByteOrder::Swapped)));
         assert_eq!(stored(">d"), Ok((DType::Float64, ByteOrder::Swapped)));
         assert_eq!(stored(">u1"), Ok((DType::UInt8, ByteOrder::Native)));

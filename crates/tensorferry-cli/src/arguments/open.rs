@@ -1,4 +1,4 @@
-//! Opening what a command is given: the options that say how, the same for all.
+//! Opening the files of a command, by options that all commands share.
 
 use crate::arguments::select::Named;
 use crate::arguments::size::Size;
@@ -20,39 +20,44 @@ pub(crate) struct OpenArgs {
     /// How they are read [default: auto]
     #[arg(long, value_parser = modes())]
     mode: Option<Mode>,
-    /// The array of this name, of files that hold several; may be given several times
+    /// Array to take from files that hold several; may be given several times
     #[arg(long, value_name = "NAME")]
     array: Vec<String>,
 }
 
-/// All that files hold, of what was asked for.
+/// The arrays asked for, and the metadata of their files.
 #[derive(Debug)]
 pub(crate) struct All {
     pub(crate) arrays: Vec<Named>,
-    /// What `.safetensors` files say besides.
+    /// The metadata of `.safetensors` files.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// What files are.
+/// What files hold.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Opening files")]
 pub(crate) struct FileArgs {
-    /// Format of the files [default: what their first bytes say]
+    /// Format of the files [default: detected from their first bytes]
     #[arg(long, value_parser = formats())]
     format: Option<Format>,
-    /// dtype of what raw files hold, as a name (int32) or as NumPy's, which may say a byte order
-    /// (>i4)
+    /// dtype of raw files: a name (int32), or NumPy's code, which may have a byte order (>i4)
     #[arg(long, value_name = "DTYPE", value_parser = crate::arguments::dtype::stored)]
     raw_dtype: Option<(DType, ByteOrder)>,
-    /// Shape of what each raw file holds; -1, first, for as many rows as there are [default: -1]
-    #[arg(long, value_name = "N,N,...", value_parser = shape, allow_hyphen_values = true, requires = "raw_dtype")]
+    /// Shape of each raw file; a first length of -1 stands for all rows in the file [default: -1]
+    #[arg(
+        long,
+        value_name = "N,N,...",
+        value_parser = shape,
+        allow_hyphen_values = true,
+        requires = "raw_dtype"
+    )]
     raw_shape: Option<Shape>,
     /// Bytes before the elements of raw files [default: 0]
     #[arg(long, value_name = "BYTES", requires = "raw_dtype")]
     raw_offset: Option<u64>,
 }
 
-/// One of some names, which shells complete.
+/// Parses one of these names, which shells complete.
 fn named<T: Clone + Send + Sync + 'static>(
     all: Vec<(&'static str, T)>,
 ) -> impl TypedValueParser<Value = T> {
@@ -81,14 +86,14 @@ pub(crate) fn castings() -> impl TypedValueParser<Value = Casting> {
 fn shape(text: &str) -> Result<Shape, String> {
     let dims = text.split(',').map(str::trim).enumerate().map(|(at, dim)| match dim {
         "-1" if at == 0 => Ok(None),
-        "-1" => Err("only the first length can be left to the file's".to_owned()),
-        _ => dim.parse::<usize>().map(Some).map_err(|_| format!("{dim:?} is no length")),
+        "-1" => Err("only the first length can be -1".to_owned()),
+        _ => dim.parse::<usize>().map(Some).map_err(|_| format!("{dim:?} is not a length")),
     });
     Ok(Shape::new(dims.collect::<Result<Vec<_>, _>>()?))
 }
 
 impl OpenArgs {
-    /// Opens files, several as one: what is opened can be stopped.
+    /// Opens files, several as one; reading them is cancellable.
     pub(crate) fn open(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Opened> {
         self.open_within(paths, self.mode.unwrap_or_default(), None, stop)
     }
@@ -101,9 +106,7 @@ impl OpenArgs {
         stop: &Stop,
     ) -> Outcome<Opened> {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
-            return Err(wrong(
-                "-: arrays are read where they lie in files, not from stdin. Name a file.",
-            ));
+            return Err(wrong("-: arrays are read from files, not from stdin. Name a file."));
         }
         if let Some(raw) = self.file.raw()? {
             return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
@@ -118,7 +121,7 @@ impl OpenArgs {
         &self.array
     }
 
-    /// The format that files were opened in, the first of which is this.
+    /// The format of files that are open; `first` is one of them.
     pub(crate) fn format_of(&self, first: Option<&Path>) -> Outcome<Format> {
         match (self.file.raw_dtype, self.file.format, first) {
             (None, Some(format), _) => Ok(format),
@@ -127,9 +130,10 @@ impl OpenArgs {
         }
     }
 
-    /// The arrays asked for, or all, each with its name if it has one. If no mode was asked for,
-    /// what fits in half of the memory is read as `fitting` says, and what does not is read
-    /// directly.
+    /// The arrays asked for, or all, each with its name if it has one.
+    ///
+    /// Without `--mode`, files that fit in half of the memory are read in the mode `fitting`,
+    /// larger ones with direct I/O.
     pub(crate) fn open_all(
         &self,
         paths: &[PathBuf],
@@ -158,7 +162,7 @@ impl OpenArgs {
         match (opened, self.array.as_slice()) {
             (Opened::Array(array), []) => Ok(vec![Named { name: None, array }]),
             (Opened::Array(_), [name, ..]) => Err(wrong(format!(
-                "--array {name}: {} holds one array, without a name",
+                "--array {name}: {} holds one array without a name",
                 shown(paths)
             ))),
             (Opened::Arrays(arrays), []) => Ok(arrays
@@ -173,7 +177,7 @@ impl OpenArgs {
         }
     }
 
-    /// What decides which elements are found, in words to be compared.
+    /// The options that decide which elements are found, as text to compare.
     pub(crate) fn describe(&self) -> String {
         let FileArgs { format, raw_dtype, raw_shape, raw_offset } = &self.file;
         format!("{format:?} {raw_dtype:?} {raw_shape:?} {raw_offset:?}")
@@ -181,16 +185,17 @@ impl OpenArgs {
 }
 
 impl FileArgs {
-    /// What a raw file holds, if it is said to be one.
+    /// The contents of raw files, if the options describe any.
     fn raw(&self) -> Outcome<Option<Raw>> {
         match (self.raw_dtype, self.format) {
             (None, Some(Format::Raw)) => Err(wrong(
-                "a raw file does not say what it holds. Pass --raw-dtype, and --raw-shape if it \
+                "a raw file does not say its dtype or shape. Pass --raw-dtype, and --raw-shape if \
+                it \
                 is not flat.",
             )),
             (None, _) => Ok(None),
             (Some(_), Some(format)) if format != Format::Raw => {
-                Err(wrong(format!("--raw-dtype is for raw files, --format {format} is another")))
+                Err(wrong(format!("--raw-dtype is for raw files, but --format is {format}")))
             }
             (Some((dtype, order)), _) => {
                 let shape = self.raw_shape.clone().unwrap_or_else(|| Shape::new([None]));
@@ -199,13 +204,13 @@ impl FileArgs {
         }
     }
 
-    /// What files are verified as.
+    /// The format to verify files as, and the contents of raw ones.
     pub(crate) fn to_verify(&self) -> Outcome<(Option<Format>, Option<Raw>)> {
         Ok((self.format, self.raw()?))
     }
 }
 
-/// A pattern that matches nothing is a mistake in the arguments.
+/// A pattern that matches no file is an error in the arguments.
 fn unmatched(error: Error) -> Failure {
     match error {
         Error::Io { path, source, .. } if source.to_string().starts_with("no file matches") => {
@@ -221,7 +226,7 @@ fn len(path: &Path) -> u64 {
 
 fn shown(paths: &[PathBuf]) -> String {
     match paths {
-        [first, _, ..] => format!("{} and the files after it", first.display()),
+        [first, _, ..] => format!("{} and further files", first.display()),
         [only] => only.display().to_string(),
         [] => String::new(),
     }

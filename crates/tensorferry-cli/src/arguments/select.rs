@@ -1,13 +1,12 @@
-//! Arrays, and in which dtypes they are wanted.
+//! Named arrays, and the dtypes to convert them to.
 
 use crate::outcome::{Outcome, wrong};
 use tensorferry::{Array, Casting, DType};
 
-/// What `--help` says of `--dtype`.
-pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of the one of a \
-    name\n\nA name (int32), or NumPy's for it (i4, \
-                                     half, double). As for TensorFlow, float is float32 and int \
-                                     is int32.";
+/// The long help of `--dtype`.
+pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of one\n\nA name \
+    (int32), or NumPy's for it (i4, half, double). As in TensorFlow, float is float32 and int is \
+    int32.";
 
 /// An array, and its name where it has one.
 #[derive(Debug)]
@@ -16,7 +15,7 @@ pub(crate) struct Named {
     pub(crate) array: Array,
 }
 
-/// What `--dtype` says: one for all arrays, or some by name.
+/// The values of `--dtype`: one for all arrays, or some by name.
 #[derive(Debug, Default)]
 pub(crate) struct DTypes {
     all: Option<DType>,
@@ -44,13 +43,13 @@ impl DTypes {
                 }
             };
             if again {
-                return Err(wrong(format!("--dtype {text}: a dtype was given before")));
+                return Err(wrong(format!("--dtype {text}: the dtype was already given")));
             }
         }
         Ok(dtypes)
     }
 
-    /// The dtype for each of the arrays, if it is to have one.
+    /// The dtype to convert each array to, if any.
     pub(crate) fn of(&self, arrays: &[Named]) -> Outcome<Vec<Option<DType>>> {
         let has = |name: &str| arrays.iter().any(|array| array.name.as_deref() == Some(name));
         if let Some((name, dtype)) = self.by_name.iter().find(|(name, _)| !has(name)) {
@@ -63,7 +62,7 @@ impl DTypes {
         Ok(arrays.iter().map(of).collect())
     }
 
-    /// The arrays in their dtypes.
+    /// The arrays, converted when they are read.
     pub(crate) fn cast(&self, arrays: Vec<Named>, casting: Casting) -> Outcome<Vec<Named>> {
         let dtypes = self.of(&arrays)?;
         let cast = |(Named { name, array }, dtype): (Named, Option<DType>)| {

@@ -1,17 +1,17 @@
-//! Numbers of bytes as people write them.
+//! Sizes and counts in arguments.
 
 use std::num::{IntErrorKind, NonZero};
 
-/// So many bytes.
+/// A number of bytes.
 pub(crate) type Size = usize;
 
-/// `4096`, `64K`, `1.5M`, `2G`, `2GiB`: K, M, G and T are 1024 of the one before.
+/// Parses `4096`, `64K`, `1.5M`, `2G`, `2GiB`: K, M, G and T are powers of 1024.
 pub(crate) fn parse(text: &str) -> Result<Size, String> {
     let end =
         text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     if number.is_empty() {
-        return Err(format!("{text:?} is no number of bytes, such as 64M"));
+        return Err(format!("{text:?} is not a number of bytes, such as 64M"));
     }
     let power = match unit
         .trim()
@@ -25,32 +25,30 @@ pub(crate) fn parse(text: &str) -> Result<Size, String> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
-        _ => return Err(format!("{unit:?} is none of K, M, G, T")),
+        _ => return Err(format!("{unit:?} is not one of K, M, G, T")),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits: u128 = format!("{whole}{fraction}")
         .parse()
-        .map_err(|_| format!("{text:?} is no number of bytes, such as 64M"))?;
+        .map_err(|_| format!("{text:?} is not a number of bytes, such as 64M"))?;
     let scale = u32::try_from(fraction.len()).ok().and_then(|places| 10_u128.checked_pow(places));
     let bytes = scale.and_then(|scale| Some(digits.checked_mul(1 << power)? / scale));
     bytes
         .and_then(|bytes| usize::try_from(bytes).ok())
-        .ok_or_else(|| format!("{text} is more memory than there can be"))
+        .ok_or_else(|| format!("{text} is more memory than this machine can address"))
 }
 
-/// A number of rows or threads, of which there has to be one.
+/// Parses a number of rows or threads: at least 1.
 pub(crate) fn rows(text: &str) -> Result<NonZero<usize>, String> {
-    many(text).and_then(|number| number.try_into().map_err(|_| "more than there can be".to_owned()))
+    many(text).and_then(|number| number.try_into().map_err(|_| "too large".to_owned()))
 }
 
-/// A number of things, of which there has to be one.
+/// Parses a count: at least 1.
 pub(crate) fn many(text: &str) -> Result<NonZero<u64>, String> {
     match text.parse::<u64>() {
-        Ok(number) => NonZero::new(number).ok_or_else(|| "at least 1 is needed".to_owned()),
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => {
-            Err("more than there can be".to_owned())
-        }
-        Err(_) => Err("no whole number".to_owned()),
+        Ok(number) => NonZero::new(number).ok_or_else(|| "it has to be at least 1".to_owned()),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("too large".to_owned()),
+        Err(_) => Err("not a whole number".to_owned()),
     }
 }
 
@@ -66,7 +64,7 @@ mod tests {
             ("-1", "whole"),
             ("1.5", "whole"),
             ("", "whole"),
-            ("99999999999999999999", "more than"),
+            ("99999999999999999999", "too large"),
         ] {
             assert!(rows(text).is_err_and(|error| error.contains(says)), "{text}");
         }

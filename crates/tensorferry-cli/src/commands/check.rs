@@ -1,4 +1,4 @@
-//! `tensorferry check`: whether files are whole.
+//! `tensorferry check`: verifies files.
 
 use crate::arguments::open::FileArgs;
 use crate::outcome::{self, Failure, Outcome};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
 use tensorferry::{Error, Format, Verified, matching_files, verify};
 
-/// Check that files are whole: headers, lengths, checksums, every byte read
+/// Verify files: headers, lengths and checksums, reading every byte
 ///
-/// Prints a line for each file, and goes on after a damaged one. The exit status is 1 if any is
+/// Prints a line for each file, also after a damaged one. The exit status is 1 if a file is
 /// damaged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
@@ -25,7 +25,7 @@ pub(crate) struct Check {
     file: FileArgs,
 }
 
-/// Of the names in `--json`.
+/// The version of the `--json` document.
 const VERSION: u32 = 1;
 
 impl Check {
@@ -56,15 +56,15 @@ impl Check {
         if self.json {
             writeln!(out, "{:#}", json!({"version": VERSION, "files": all}))?;
         }
-        if worst == 0 { Ok(()) } else { Err(Failure::Said(worst)) }
+        if worst == 0 { Ok(()) } else { Err(Failure::Reported(worst)) }
     }
 }
 
-/// What was found of a file.
+/// The result for one file.
 struct Found<'a> {
     path: &'a Path,
     verified: Result<Verified, Failure>,
-    /// Whether the file is not as it should be, or could not be looked at.
+    /// Whether the file is damaged; else a failure means that it was not checked.
     damaged: bool,
 }
 
@@ -78,14 +78,13 @@ impl<'a> Found<'a> {
         self.verified.as_ref().err().map_or(0, outcome::status_of_failure)
     }
 
-    /// In words.
+    /// The result as a line of text.
     fn line(&self) -> String {
         let name = printable(&self.path.display().to_string());
         match &self.verified {
             Ok(verified) => format!("{name}: ok: {}", words(verified)),
             Err(failure) => {
-                // The library's words begin with the file's name, where it is the file that is
-                // wrong.
+                // Errors of a file begin with its name.
                 let words = printable(&failure.to_string());
                 let words = words
                     .strip_prefix(&name)
@@ -118,7 +117,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What was verified, and what could not be.
+/// What was verified, and what was not.
 fn words(verified: &Verified) -> String {
     let parts = match verified.format {
         Format::TfRecord | Format::TfRecordBytes => "record",
@@ -135,7 +134,7 @@ fn words(verified: &Verified) -> String {
     };
     let trailing = match verified.trailing {
         0 => String::new(),
-        count => format!("; {count} bytes after the array belong to nothing"),
+        count => format!("; {count} unused bytes after the array"),
     };
     let size = bytes(usize::try_from(verified.bytes).unwrap_or(usize::MAX));
     format!("{}, {parts}, {size}; {sums}{trailing}", verified.format)

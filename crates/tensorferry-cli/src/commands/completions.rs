@@ -1,22 +1,22 @@
-//! `tensorferry completions`: what a shell completes.
+//! `tensorferry completions`: completion scripts for shells.
 
 use crate::outcome::Outcome;
 use clap_complete::Shell;
 use std::io::Write;
 
-/// Print the completions of a shell
+/// Print the completion script of a shell
 ///
 /// For example: tensorferry completions bash >
 /// ~/.local/share/bash-completion/completions/tensorferry
 #[derive(Debug, clap::Args)]
 pub(crate) struct Completions {
-    /// Whose
+    /// The shell
     shell: Shell,
 }
 
 impl Completions {
     pub(crate) fn run(&self, mut command: clap::Command, out: &mut dyn Write) -> Outcome {
-        // The generator ends the process where it cannot write: memory takes everything.
+        // Written to memory first: the generator aborts if a write fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "tensorferry", &mut script);
         if self.shell == Shell::Bash {
@@ -26,7 +26,7 @@ impl Completions {
     }
 }
 
-/// Completes file names in bash, quoted where they need it.
+/// Completes file names in bash, quoted where needed.
 const FILES: &str = r#"_tensorferry_files() {
     local file
     COMPREPLY=()
@@ -38,11 +38,11 @@ const FILES: &str = r#"_tensorferry_files() {
 
 "#;
 
-/// The subcommands whose arguments are files.
+/// Subcommands whose arguments are files.
 const TAKE_FILES: [&str; 4] = ["inspect", "check", "convert", "stream"];
 
-/// What the generator writes for bash offers options alone where files are wanted, too: after a
-/// subcommand that takes files, what does not begin with a dash is one.
+/// Adds file names to the bash script: the generator completes only options. After a subcommand
+/// that takes files, a word without a leading dash is a file.
 fn with_files(script: &str) -> String {
     let mut out = String::from(FILES);
     let mut files = false;
@@ -56,7 +56,7 @@ fn with_files(script: &str) -> String {
             "if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then" if files => {
                 out.push_str(&format!("{indent}if [[ ${{cur}} == -* ]] ; then"));
             }
-            // Of the two, the one that is not inside of the `if`.
+            // The second of two such lines, outside the `if`.
             r#"COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )"#
                 if files && indent.len() == 12 =>
             {

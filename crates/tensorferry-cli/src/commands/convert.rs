@@ -1,5 +1,4 @@
-//! `tensorferry convert`: arrays from files into other files, in another format, dtype or number of
-//! files.
+//! `tensorferry convert`: writes arrays to files of another format, dtype or number.
 
 use crate::arguments::open::{All, OpenArgs};
 use crate::arguments::select::DTypes;
@@ -19,56 +18,55 @@ use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
 ///
-/// DST appears when it is whole: it is written under a temporary name beside it, brought to the
-/// disk and renamed. Whatever fails before, an old DST stays as it was.
+/// DST is written atomically: under a temporary name in its folder, flushed to the disk, then
+/// renamed. If the conversion fails, an existing DST is unchanged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Convert {
     /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// File to write; its extension says the format: .npy .npz .safetensors .tfrecord .bin
+    /// File to write; its extension sets the format: .npy .npz .safetensors .tfrecord .bin
     #[arg(value_name = "DST")]
     destination: PathBuf,
-    /// Format to write, where the extension of DST does not say it
+    /// Format to write [default: that of the extension of DST]
     #[arg(long, value_name = "FORMAT", value_parser = crate::arguments::open::formats())]
     to: Option<Format>,
-    /// dtype to convert to, of all arrays or of the one of a name
+    /// dtype to convert to, of all arrays or of one
     #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::arguments::select::DTYPE_HELP)]
     dtype: Vec<String>,
-    /// What to do with a value that the dtype cannot hold: checked stops
+    /// What to do with a value that the dtype cannot hold; checked stops
     #[arg(long, default_value = "checked", value_parser = crate::arguments::open::castings())]
     casting: Casting,
-    /// Name of a lone array in a format of arrays by name [default: the one that it has, or arr_0]
+    /// Name of a single array, in a format that has names [default: its name, or arr_0]
     #[arg(long)]
     name: Option<String>,
-    /// Write several files of so many rows each: out.npy becomes out-00000-of-00012.npy and so on
+    /// Write files of this many rows: out.npy becomes out-00000-of-00012.npy and so on
     #[arg(long, value_name = "ROWS", value_parser = crate::arguments::size::rows)]
     shard_rows: Option<NonZero<usize>>,
     /// Compress the arrays of an .npz
     #[arg(long)]
     compress: bool,
-    /// Replace files that there are already
+    /// Replace existing files
     #[arg(long)]
     force: bool,
-    /// Go on with a conversion that was interrupted: of shards with those that are finished, of one
-    /// file that was begun with --resume, too, with what is on the disk (.npy, .bin and
-    /// .safetensors)
+    /// Resume an interrupted conversion: keep finished shards, or the part of a single file that
+    /// is on the disk if it was begun with --resume (.npy, .bin and .safetensors)
     #[arg(long)]
     resume: bool,
-    /// Memory for the data under way, at most, such as 64M
+    /// Limit of memory for data in flight, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = crate::arguments::size::parse)]
     memory_limit: Option<Size>,
-    /// Print the result as JSON, and what went wrong too
+    /// Print the result, or the error, as JSON
     #[arg(long)]
     json: bool,
-    /// Show neither progress nor result
+    /// Print neither progress nor result
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     open: OpenArgs,
 }
 
-/// Of the names in `--json`.
+/// The version of the `--json` document.
 const VERSION: u32 = 1;
 
 impl Convert {
@@ -84,8 +82,7 @@ impl Convert {
     }
 
     fn convert(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the
-        // process.
+        // Reading is as fast as mmap here, and survives a file that is truncated meanwhile.
         let All { arrays, metadata } =
             self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
         let arrays = within(arrays, self.memory_limit)?;
@@ -113,35 +110,34 @@ impl Convert {
         }
     }
 
-    /// What is to be said of a value that does not fit, at which writing stopped: how many there
-    /// are of all.
+    /// The error of a value that does not fit, with the number of all values that do not.
     fn counted(&self, stopped_at: Error, target: &Target, stop: &Stop) -> Failure {
         let progress = Progress::default();
-        let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
+        let counted = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
             target.check_values(&progress, stop)
         });
-        match looked {
-            Ok(said) if !said.is_empty() => Failure::Misfits(said),
-            // Whoever does not wait for the count knows at least that there is one.
+        match counted {
+            Ok(misfits) if !misfits.is_empty() => Failure::Misfits(misfits),
+            // Interrupted while counting: the first value is known.
             Err(Error::Stopped) => {
                 complain(Failure::Library(stopped_at));
                 Error::Stopped.into()
             }
-            // What is written to meanwhile fits now, or cannot be read.
+            // The source has changed meanwhile.
             _ => stopped_at.into(),
         }
     }
 
     fn single(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
-        if self.resume && target.can_go_on() {
-            return self.continued(target, out, stop);
+        if self.resume && target.is_resumable() {
+            return self.resumable(target, out, stop);
         }
         let path = target.path(0);
         if exists(&path) && !self.force {
             return Err(already_exists(&path, ""));
         }
         remove_leftovers(&path)?;
-        Journal::forget_file(&path)?;
+        Journal::remove_of_file(&path)?;
         let (began, progress) = (Instant::now(), Progress::default());
         shown(Unit::Bytes, Some(target.nbytes()), &|| progress.bytes(), self.quiet, || {
             target.write(0, &progress, stop)
@@ -149,8 +145,8 @@ impl Convert {
         self.report(target, 0, began, out)
     }
 
-    /// One file that is gone on with, now or by the next who does.
-    fn continued(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    /// Writes one file that can be resumed, from where an interrupted conversion stopped.
+    fn resumable(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
         let path = target.path(0);
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
             return Err(already_exists(&path, ""));
@@ -161,7 +157,7 @@ impl Convert {
             self.force,
         )?;
         if journal.is_whole(&path) && target.holds(0)? {
-            // The process was killed when all was done.
+            // The earlier process was killed after renaming.
             let (kept, began) = (journal.reached(), Instant::now());
             journal.remove()?;
             remove_leftovers(&path)?;
@@ -176,7 +172,7 @@ impl Convert {
         let (began, progress, kept) = (Instant::now(), Progress::default(), journal.reached());
         let left = target.nbytes().saturating_sub(kept);
         let written = shown(Unit::Bytes, Some(left), &|| progress.bytes(), self.quiet, || {
-            target.go_on(&progress, stop, &mut journal)
+            target.resume(&progress, stop, &mut journal)
         });
         if written.is_ok() || journal.reached() == 0 {
             journal.remove()?;
@@ -219,7 +215,7 @@ impl Convert {
         self.report(target, finished.len(), began, out)
     }
 
-    /// What was written, in a line.
+    /// Prints what was written.
     fn report(&self, target: &Target, kept: usize, began: Instant, out: &mut dyn Write) -> Outcome {
         let seconds = began.elapsed().as_secs_f64();
         let bytes =
@@ -228,7 +224,7 @@ impl Convert {
             let files: Vec<_> = target.paths().map(|path| path.display().to_string()).collect();
             let (files_before, bytes_before) =
                 if target.is_sharded() { (kept, 0) } else { (0, kept) };
-            let said = json!({
+            let document = json!({
                 "version": VERSION,
                 "files": files,
                 "format": target.format().name(),
@@ -239,7 +235,7 @@ impl Convert {
                 "seconds": seconds,
                 "error": null,
             });
-            return Ok(writeln!(out, "{said:#}")?);
+            return Ok(writeln!(out, "{document:#}")?);
         }
         if self.quiet {
             return Ok(());
@@ -263,7 +259,7 @@ impl Convert {
     }
 }
 
-/// Whether an error says of a value that it does not fit, and not how many there are.
+/// Whether an error names a value that does not fit, without a count of all.
 fn is_uncounted(error: &Error) -> bool {
     misfits(error).is_some_and(|misfits| misfits.total == 0)
 }

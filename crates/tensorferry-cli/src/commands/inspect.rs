@@ -1,4 +1,4 @@
-//! `tensorferry inspect`: what arrays are, and what is in them.
+//! `tensorferry inspect`: shows arrays and a summary of their values.
 
 use crate::arguments::open::OpenArgs;
 use crate::outcome::{self, Failure, Outcome};
@@ -9,31 +9,35 @@ use std::path::{Path, PathBuf};
 use tensorferry::dataset::Stop;
 use tensorferry::{Array, Arrays, Error, Format, Opened, can_replace};
 
-/// Show what arrays are and what is in them: shape, dtype, range, the smallest dtype that holds the
-/// values, a histogram
+/// Show arrays: shape, dtype, range of values, the smallest dtype that holds them, a histogram
 ///
-/// Each file is looked at by itself; a quoted pattern ('part-*.npy') is one array of many files.
-/// All of an array is read, once, a few MiB at a time.
+/// Each file is inspected by itself; a quoted pattern ('part-*.npy') is one array of many files.
+/// Each array is read once, completely, a few MiB at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// The files
+    /// Files, or quoted patterns such as 'part-*.npy'
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Intervals of the histogram, at most
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=2048))]
+    /// Number of intervals of the histogram, at most
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=2048)
+    )]
     bins: u16,
-    /// Write a page with tables, histograms, columns, rows and images, in one file that loads
-    /// nothing
+    /// Write an HTML page of tables, histograms, columns, rows and images: one file that loads
+    /// nothing else
     #[arg(long, value_name = "FILE.html", value_parser = html)]
     report: Option<PathBuf>,
     #[command(flatten)]
     open: OpenArgs,
 }
 
-/// A path whose extension says that it is a page: whatever has that name is replaced.
+/// Parses the path of a page. Its extension has to be .html, as the file is replaced.
 fn html(path: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(path);
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -44,7 +48,7 @@ fn html(path: &str) -> Result<PathBuf, String> {
 impl Inspect {
     pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
         if let Some(report) = &self.report {
-            // Before much is read in vain.
+            // Checked first: reading may take long.
             can_replace(report)?;
         }
         let mut worst = 0;
@@ -52,7 +56,7 @@ impl Inspect {
         let screen = text::Screen::new();
         for path in &self.files {
             let mut shown = 0;
-            let looked = self.file(path, stop, &mut |array, inspected| {
+            let inspected = self.file(path, stop, &mut |array, inspected| {
                 shown += 1;
                 if self.report.is_some() {
                     page.add(&array, &inspected)?;
@@ -65,13 +69,13 @@ impl Inspect {
                 }
                 Ok(())
             });
-            match looked {
+            match inspected {
                 Ok(0) if shown == 0 && !self.json => text::write_empty(out, path)?,
                 Ok(status) => worst = outcome::worse(worst, status),
                 Err(failure @ (Failure::Library(Error::Stopped) | Failure::Output(_))) => {
                     return Err(failure);
                 }
-                // The others are looked at nevertheless.
+                // The other files are still inspected.
                 Err(failure) if self.files.len() > 1 => {
                     worst = outcome::worse(worst, outcome::status(Err(failure)))
                 }
@@ -84,10 +88,10 @@ impl Inspect {
         if let Some(path) = self.report.as_ref().filter(|_| !page.is_empty()) {
             page.write(path)?;
         }
-        if worst == 0 { Ok(()) } else { Err(Failure::Said(worst)) }
+        if worst == 0 { Ok(()) } else { Err(Failure::Reported(worst)) }
     }
 
-    /// Looks at each array of a file, and says how it went with those that could not be looked at.
+    /// Inspects each array of a file. Returns the worst exit status of those that failed.
     fn file(
         &self,
         path: &Path,
@@ -113,7 +117,7 @@ impl Inspect {
         };
         let arrays = match self.open.open(&[path.to_owned()], stop)? {
             Opened::Array(_) if !self.open.arrays().is_empty() => {
-                let what = format!("--array: {} holds one array, without a name", path.display());
+                let what = format!("--array: {} holds one array without a name", path.display());
                 return Err(outcome::wrong(what));
             }
             Opened::Array(array) => {
@@ -137,13 +141,13 @@ impl Inspect {
         }
         let mut worst = 0;
         for name in names {
-            // One at a time: those that are compressed are in memory.
-            let looked = arrays.get(&name).map_err(Failure::from).and_then(|array| {
+            // One at a time: compressed arrays are held in memory.
+            let inspected = arrays.get(&name).map_err(Failure::from).and_then(|array| {
                 let array = array.stopped_by(stop);
                 let summary = summarize(&array, wanted)?;
                 found(Some(name.clone()), array, format, summary)
             });
-            match looked {
+            match inspected {
                 Ok(()) => {}
                 Err(Failure::Library(error))
                     if !matches!(error, Error::Stopped) && arrays.len() > 1 =>
@@ -159,9 +163,8 @@ impl Inspect {
     }
 }
 
-/// The arrays of these names, and what they are like, where all are columns of the same records:
-/// these are read once. `None` where arrays lie apart, or one of them cannot be read, which then is
-/// found when each is looked at by itself.
+/// Summaries of arrays that are columns of the same records, which are read once for all. `None`
+/// for other arrays, and if one cannot be read: inspecting each by itself then finds the error.
 fn together(
     arrays: &Arrays,
     names: &[String],

@@ -1,4 +1,4 @@
-//! `tensorferry stream`: runs a pipeline over files, and measures it.
+//! `tensorferry stream`: runs a dataset over files, and measures it.
 
 use crate::arguments::open::OpenArgs;
 use crate::arguments::select::{DTypes, Named};
@@ -17,63 +17,66 @@ use std::time::{Duration, Instant};
 use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop, Times};
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
-/// How long to wait for a batch before looking for signals.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long to wait for a batch before checking for signals.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Stream files as batches, as a training run would, and say how fast that was and where the time
-/// went
+/// Stream files as batches, as a training run does, and report the speed and where the time went
 ///
-/// Every byte of every batch is read once by the thread that receives it, as little as any consumer
-/// can do.
+/// The consuming thread reads every byte of every batch once, the least that any consumer does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stream {
     /// Files, or quoted patterns such as 'part-*.npy'; several are the shards of one array
     #[arg(required = true, value_name = "SRC")]
     sources: Vec<PathBuf>,
-    /// Rows of a batch
-    #[arg(long, default_value = "1024", value_name = "ROWS", value_parser = crate::arguments::size::rows)]
+    /// Rows per batch
+    #[arg(
+        long,
+        value_name = "ROWS",
+        default_value = "1024",
+        value_parser = crate::arguments::size::rows
+    )]
     batch: NonZero<usize>,
-    /// Leave out a last batch of fewer rows
+    /// Drop a last batch of fewer rows
     #[arg(long)]
     drop_remainder: bool,
-    /// All rows in a random order, another one in each epoch
+    /// Shuffle all rows, in another order in each epoch
     #[arg(long)]
     shuffle: bool,
-    /// What the order follows from [default: drawn]
+    /// Seed of the order [default: random]
     #[arg(long, requires = "shuffle")]
     seed: Option<u64>,
-    /// dtype to convert to, of all arrays or of the one of a name
+    /// dtype to convert to, of all arrays or of one
     #[arg(long, value_name = "[NAME=]DTYPE", long_help = crate::arguments::select::DTYPE_HELP)]
     dtype: Vec<String>,
-    /// What to do with a value that the dtype cannot hold: checked stops
+    /// What to do with a value that the dtype cannot hold; checked stops
     #[arg(long, default_value = "checked", value_parser = crate::arguments::open::castings())]
     casting: Casting,
-    /// Passes over the rows [default: 1, or as many as --steps needs]
-    #[arg(long, value_name = "PASSES", value_parser = crate::arguments::size::many)]
+    /// Number of epochs [default: 1, or as many as --steps needs]
+    #[arg(long, value_name = "EPOCHS", value_parser = crate::arguments::size::many)]
     epochs: Option<NonZero<u64>>,
-    /// Batches after which to stop
+    /// Stop after this many batches
     #[arg(long, value_name = "BATCHES", value_parser = crate::arguments::size::many)]
     steps: Option<NonZero<u64>>,
-    /// Threads that read and convert [default: as many as there are processors]
+    /// Threads that read and convert [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = crate::arguments::size::rows)]
     threads: Option<NonZero<usize>>,
-    /// Memory for batches that wait or are being made, at most, such as 64M
+    /// Limit of memory for batches in flight, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = crate::arguments::size::parse)]
     memory_limit: Option<Size>,
-    /// Have the system forget the files first, so that they are read from the device
+    /// Drop the files from the page cache first, so that they are read from the device
     #[arg(long)]
     cold: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// Show no progress
+    /// Print no progress
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     open: OpenArgs,
 }
 
-/// What is counted while the batches come.
+/// Totals of the batches received.
 #[derive(Default)]
 struct Counted {
     batches: u64,
@@ -89,19 +92,19 @@ impl Stream {
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
             return Err(wrong(format!(
-                "{name} has no dimension, and so no rows; choose others with --array"
+                "{name} has no dimension, and so no rows. Choose other arrays with --array."
             )));
         }
         if self.cold {
             for path in arrays.iter().flat_map(|array| array.array.paths()) {
-                usage::forget(path).map_err(io("forget what is in memory of", path))?;
+                usage::drop_cached(path).map_err(io("drop from the page cache", path))?;
             }
         }
         let progress = Progress::default();
         let dataset = self.dataset(&arrays, &progress)?;
         let mut report = Report::new(&dataset, &arrays)?;
         let ended = self.measure(&dataset, &progress, &mut report, stop);
-        // What was measured until it was interrupted was measured, too.
+        // An interrupted run is reported too.
         if ended.is_ok() || matches!(ended, Err(Error::Stopped)) {
             match self.json {
                 true => writeln!(out, "{:#}", report.json())?,
@@ -124,7 +127,7 @@ impl Stream {
         Ok(dataset.batch(self.batch.get(), self.drop_remainder)?.prefetch(None))
     }
 
-    /// Batches to come, if that is known.
+    /// The number of batches, if it is known.
     fn total(&self, dataset: &Dataset) -> Option<u64> {
         let each = match dataset.cardinality() {
             Cardinality::Finite(batches) => Some(batches),
@@ -136,7 +139,7 @@ impl Stream {
         all.into_iter().chain(self.steps.map(NonZero::get)).min()
     }
 
-    /// Runs the pipeline, and tells the report what it measured.
+    /// Iterates over the dataset, and adds the measurements to the report.
     fn measure(
         &self,
         dataset: &Dataset,
@@ -160,7 +163,7 @@ impl Stream {
                         (&mut counted, report),
                         (&times, stop),
                     )?;
-                    // Nothing more is wanted, or nothing more comes.
+                    // All batches were received, or an epoch had none.
                     if total == Some(counted.batches) || so_far == counted.batches {
                         break;
                     }
@@ -198,13 +201,13 @@ impl Stream {
         };
         let asked = Instant::now();
         let mut iter = dataset.iter_timed(epoch, &options, times);
-        // the first waits for the threads to begin, too
+        // The first wait includes the start of threads.
         let mut asked = Some(asked).filter(|_| counted.batches == 0);
         while total != Some(counted.batches) {
             let since = asked.take().unwrap_or_else(Instant::now);
             let batch = loop {
                 stop.check()?;
-                if let Poll::Ready(batch) = iter.next_within(LOOK) {
+                if let Poll::Ready(batch) = iter.next_within(POLL) {
                     break batch;
                 }
             };
@@ -224,7 +227,7 @@ impl Stream {
     }
 }
 
-/// Reads every byte of a batch: how many rows and bytes it has.
+/// Reads every byte of a batch; returns its numbers of rows and bytes.
 fn consume(batch: &Element) -> Result<(u64, u64), Error> {
     let (mut rows, mut bytes) = (0, 0);
     for component in batch {

@@ -1,9 +1,9 @@
-//! What a conversion to several files has finished: a file beside them, for as long as it takes.
+//! The journal of a conversion: a file beside the target that records what is finished.
 //!
-//! The first line says what is converted to what, the second whether files that there are may be
-//! replaced; each further one is a file that has its name. A process that was killed leaves it, and
-//! whoever goes on compares the first line, and length and time of modification of the files. It is
-//! locked while somebody writes it.
+//! The first line describes the conversion, the second says whether existing files may be replaced.
+//! Each further line is a finished file: its number, length and time of modification. A killed
+//! process leaves the journal behind. Resuming compares the first line, and each file with its
+//! record. The journal is locked while a process writes it.
 
 use crate::outcome::{Failure, Outcome, io, wrong};
 use serde_json::{Value, json};
@@ -14,16 +14,16 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use tensorferry::open_beside;
 
-/// What stands for the whole of a file that is written alone, in the place of a number of a file.
+/// The number that a finished single file has in place of a shard's.
 const WHOLE: usize = 1;
 
-/// What a journal begins with: the first name of a conversion's description.
+/// The first bytes of every journal: the first name of a description.
 const MAGIC: &str = "{\"tensorferry\":";
 
-/// No journal is longer.
+/// The longest journal that is read.
 const LONGEST: u64 = 1 << 28;
 
-/// The line that says that files may be replaced.
+/// The line of a journal whose conversion may replace files.
 const FORCE: &str = "true\n";
 
 #[derive(Debug)]
@@ -31,11 +31,11 @@ pub(crate) struct Journal {
     file: File,
     path: PathBuf,
     finished: BTreeMap<usize, Stamp>,
-    /// Files that there are may be replaced.
+    /// Existing files may be replaced.
     force: bool,
 }
 
-/// What tells a file from one that was written later.
+/// Length and time of modification: they tell a file from one written later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     bytes: u64,
@@ -66,16 +66,17 @@ impl Stamp {
 }
 
 impl Journal {
-    /// The journal that an interrupted conversion to the same target left, if there is one to go on
-    /// with. Unless it is to be gone on with (`resume`), one that finished files is refused, or
-    /// with `force` removed; one that finished none is removed.
+    /// The journal that an interrupted conversion to the same target left, to be resumed.
+    ///
+    /// Without `resume`, a journal of finished files is an error, or removed with `force`; one
+    /// without finished files is removed.
     pub(crate) fn open(
         target: &Path,
-        plan: &Value,
+        description: &Value,
         resume: bool,
         force: bool,
     ) -> Outcome<Option<Self>> {
-        let Some((journal, differs)) = Self::read(target, plan)? else { return Ok(None) };
+        let Some((journal, differs)) = Self::read(target, description)? else { return Ok(None) };
         if (force && !resume) || (journal.finished.is_empty() && (!resume || differs.is_some())) {
             journal.remove()?;
             return Ok(None);
@@ -83,23 +84,18 @@ impl Journal {
         let shown = target.display();
         let count = journal.finished.len();
         if !resume {
-            let what = format!(
-                "a conversion to {shown} was interrupted when it had finished {count} files"
-            );
-            return Err(wrong(format!("{what}: go on with --resume, or start over with --force")));
+            let what = format!("a conversion to {shown} was interrupted (finished files: {count})");
+            return Err(wrong(format!("{what}. Pass --resume, or start over with --force.")));
         }
         if let Some(differs) = differs {
-            let what =
-                format!("the conversion to {shown} that was interrupted was another ({differs})");
-            return Err(wrong(format!(
-                "{what}: it cannot be gone on with. Start over with --force, without --resume."
-            )));
+            let what = format!("the conversion to {shown} cannot be resumed: {differs}");
+            return Err(wrong(format!("{what}. Start over with --force, without --resume.")));
         }
         Ok(Some(Self { force: force || journal.force, ..journal }))
     }
 
-    /// What is there, locked, and in what it differs from a plan.
-    fn read(target: &Path, plan: &Value) -> Outcome<Option<(Self, Option<String>)>> {
+    /// An existing journal, locked, and how its description differs from this one.
+    fn read(target: &Path, description: &Value) -> Outcome<Option<(Self, Option<String>)>> {
         let path = path(target);
         let mut file = match open_beside(&path, false) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -110,14 +106,10 @@ impl Journal {
         (&mut file).take(LONGEST).read_to_end(&mut text).map_err(io("read", &path))?;
         let text = String::from_utf8(text).ok().filter(|text| is_journal(text));
         let Some(text) = text else {
-            let what = format!(
-                "{} has the name of a journal of this command, and is none",
-                path.display()
-            );
+            let what = format!("{} is not a journal, but has the name of one", path.display());
             return Err(wrong(format!("{what}. Move it away, or write to another name.")));
         };
-        // A process that was killed may have written half of the last line: what follows it would
-        // be lost with it.
+        // A killed process may have written half of the last line: it is cut off.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(io("write", &path))?;
         file.seek(SeekFrom::End(0)).map_err(io("write", &path))?;
@@ -125,66 +117,65 @@ impl Journal {
         let before: Option<Value> = lines.next().and_then(|line| serde_json::from_str(line).ok());
         let force = lines.next() == Some(FORCE);
         let finished = lines.filter_map(entry).collect();
-        Ok(Some((Self { file, path, finished, force }, difference(before.as_ref(), plan))))
+        Ok(Some((Self { file, path, finished, force }, difference(before.as_ref(), description))))
     }
 
-    /// The journal of the one file at `target`, which says how far it is written; one of another
-    /// conversion to it is forgotten.
-    pub(crate) fn of_file(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
+    /// The journal of a single file, which records how far it is written. A journal of another
+    /// conversion to the same target is removed.
+    pub(crate) fn of_file(target: &Path, description: &Value, force: bool) -> Outcome<Self> {
         let target = of_one(target);
-        match Self::read(&target, plan)? {
+        match Self::read(&target, description)? {
             Some((journal, None)) => return Ok(Self { force: force || journal.force, ..journal }),
             Some((other, _)) => other.remove()?,
             None => {}
         }
-        Self::begin(&target, plan, force)
+        Self::begin(&target, description, force)
     }
 
-    /// Where [`Journal::of_file`] is.
+    /// The path of [`Journal::of_file`].
     pub(crate) fn path_of_file(target: &Path) -> PathBuf {
         path(&of_one(target))
     }
 
-    /// Removes what [`Journal::of_file`] left.
-    pub(crate) fn forget_file(target: &Path) -> Outcome {
+    /// Removes the journal of a single file, if there is one.
+    pub(crate) fn remove_of_file(target: &Path) -> Outcome {
         match Self::read(&of_one(target), &Value::Null)? {
             Some((journal, _)) => journal.remove(),
             None => Ok(()),
         }
     }
 
-    /// How many bytes of the file are on the disk.
+    /// The number of bytes of the single file that are on the disk.
     pub(crate) fn reached(&self) -> u64 {
         self.finished.get(&0).map_or(0, |stamp| stamp.bytes)
     }
 
-    /// Notes how many bytes of the file are on the disk.
+    /// Records how many bytes of the single file are on the disk.
     pub(crate) fn note(&mut self, bytes: u64) -> tensorferry::Result<()> {
         self.line(&format!("[0,{bytes},0]\n"))?;
         self.finished.insert(0, Stamp { bytes, modified: 0 });
         Ok(())
     }
 
-    /// Notes that the file is whole, which is just to take its name.
+    /// Records that the single file is whole, just before it is renamed.
     pub(crate) fn note_whole(&mut self, file: &Metadata) -> tensorferry::Result<()> {
-        let stamp = Stamp::of_file(file).map_err(io("look at", &self.path))?;
+        let stamp = Stamp::of_file(file).map_err(io("read the metadata of", &self.path))?;
         self.line(&format!("[{WHOLE},{},{}]\n", stamp.bytes, stamp.modified))?;
         self.finished.insert(WHOLE, stamp);
         Ok(())
     }
 
-    /// Whether the one file is whole and has its name: then nothing was left to do but to remove
-    /// the journal.
+    /// Whether the single file is whole and renamed, so that only the journal is left to remove.
     pub(crate) fn is_whole(&self, path: &Path) -> bool {
         self.finished
             .get(&WHOLE)
             .is_some_and(|stamp| Stamp::of(path).is_ok_and(|now| now == *stamp))
     }
 
-    /// The journal of a conversion that begins.
-    pub(crate) fn begin(target: &Path, plan: &Value, force: bool) -> Outcome<Self> {
+    /// A new journal.
+    pub(crate) fn begin(target: &Path, description: &Value, force: bool) -> Outcome<Self> {
         let path = path(target);
-        // One that was left has been read and removed: whatever has the name now is another's.
+        // A left journal was removed before: a file of this name is another process's.
         let file = match File::create_new(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(busy(target)),
             other => other.map_err(io("create", &path))?,
@@ -192,7 +183,7 @@ impl Journal {
         lock(&file, target)?;
         let mut journal = Self { file, path, finished: BTreeMap::new(), force };
         let rest = if force { FORCE } else { "false\n" };
-        journal.line(&format!("{plan}\n{rest}"))?;
+        journal.line(&format!("{description}\n{rest}"))?;
         Ok(journal)
     }
 
@@ -201,21 +192,21 @@ impl Journal {
         &self.finished
     }
 
-    /// Whether files that there are may be replaced, by the word of whoever began or of whoever
-    /// goes on.
+    /// Whether existing files may be replaced: `--force` was passed now or when the conversion
+    /// began.
     pub(crate) fn may_replace(&self) -> bool {
         self.force
     }
 
-    /// Notes that a file has its name.
+    /// Records that a file is finished.
     pub(crate) fn add(&mut self, at: usize, file: &Path) -> Outcome {
-        let stamp = Stamp::of(file).map_err(io("look at", file))?;
+        let stamp = Stamp::of(file).map_err(io("read the metadata of", file))?;
         self.line(&format!("[{at},{},{}]\n", stamp.bytes, stamp.modified))?;
         self.finished.insert(at, stamp);
         Ok(())
     }
 
-    /// Removes it: all is done, or nothing.
+    /// Removes the journal: all files are finished, or none.
     pub(crate) fn remove(self) -> Outcome {
         Ok(fs::remove_file(&self.path).map_err(io("remove", &self.path))?)
     }
@@ -231,7 +222,7 @@ fn entry(line: &str) -> Option<(usize, Stamp)> {
     Some((at, Stamp::read(&json!([value.get(1)?, value.get(2)?]))?))
 }
 
-/// The first thing in which two descriptions differ.
+/// The first difference between two descriptions.
 fn difference(before: Option<&Value>, now: &Value) -> Option<String> {
     let Some(before) = before else { return Some("its journal cannot be read".into()) };
     if before == now {
@@ -250,7 +241,7 @@ fn difference(before: Option<&Value>, now: &Value) -> Option<String> {
     })
 }
 
-/// What stands for a file that is written alone, beside those that are one of several.
+/// The name that the journal of a single file is derived from.
 fn of_one(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push("-resume");
@@ -273,10 +264,10 @@ fn lock(file: &File, target: &Path) -> Outcome {
 }
 
 fn busy(target: &Path) -> Failure {
-    wrong(format!("another process is just converting to {}", target.display()))
+    wrong(format!("another process is converting to {}", target.display()))
 }
 
-/// Whether a file is a journal, of which perhaps no more than the start was written.
+/// Whether text begins like a journal, perhaps one cut short.
 fn is_journal(text: &str) -> bool {
     text.starts_with(MAGIC) || MAGIC.starts_with(text)
 }

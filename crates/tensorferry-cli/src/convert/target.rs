@@ -1,4 +1,4 @@
-//! What is written where.
+//! The files that a conversion writes, and the arrays in them.
 
 use super::journal::{Journal, Stamp};
 use crate::arguments::select::Named;
@@ -20,14 +20,14 @@ use tensorferry::{
 
 /// Bytes read at a time, unless memory is short.
 const CHUNK: usize = 4 << 20;
-/// What of the memory limit is read at a time: a chunk is being read, one waits, one is being
-/// written, and formats add their own.
+/// The memory limit divided by the bytes of a chunk. One chunk is read, one waits, one is written,
+/// and formats use memory too.
 const PART: usize = 8;
 
-/// After how many bytes a file that is to be gone on with is brought to the disk.
+/// A resumable file is flushed to the disk after this many bytes.
 const SYNC: u64 = 64 << 20;
 
-/// What is asked for.
+/// What to write, and where.
 #[derive(Debug)]
 pub(crate) struct TargetOptions<'a> {
     pub(crate) arrays: Vec<Named>,
@@ -37,20 +37,20 @@ pub(crate) struct TargetOptions<'a> {
     pub(crate) shard_rows: Option<NonZero<usize>>,
     pub(crate) compress: bool,
     pub(crate) memory: Option<Size>,
-    /// What `.safetensors` sources say besides their arrays.
+    /// The metadata of `.safetensors` sources.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// One file or several, and the arrays that are to be in them.
+/// One file or several shards, and the arrays in them.
 #[derive(Debug)]
 pub(crate) struct Target {
     target: PathBuf,
     format: Format,
     compress: bool,
     arrays: Content,
-    /// Rows of a file, and of all, if there are to be several.
+    /// Rows per shard, and of all, if there are shards.
     shards: Option<(usize, usize)>,
-    /// What is to be said besides the arrays.
+    /// Metadata to write beside the arrays.
     metadata: BTreeMap<String, String>,
 }
 
@@ -75,14 +75,12 @@ impl Target {
         let Some(format) = format.or_else(|| Format::of_extension(target)) else {
             let all = Format::ALL.map(Format::name).join(", ");
             return Err(wrong(format!(
-                "{}: its extension does not tell the format: say --to, one of {all}",
+                "{}: its extension does not name a format. Pass --to, one of {all}.",
                 target.display()
             )));
         };
         if compress && format != Format::Npz {
-            return Err(wrong(format!(
-                "--compress: {format} files are not compressed, npz can be"
-            )));
+            return Err(wrong(format!("--compress is for npz files, not for {format}")));
         }
         let arrays = Content::new(within(arrays, memory)?, format, name)?;
         let shards = match shard_rows {
@@ -92,7 +90,7 @@ impl Target {
         if format != Format::SafeTensors && !metadata.is_empty() {
             let names = metadata.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
             warn(&format!(
-                "{}: left out: the metadata ({names}), for which {format} files have no place",
+                "{}: the metadata ({names}) is left out: {format} files hold none",
                 target.display()
             ));
             metadata.clear();
@@ -104,12 +102,12 @@ impl Target {
         self.shards.is_some()
     }
 
-    /// How many files.
+    /// The number of files.
     pub(crate) fn len(&self) -> usize {
         self.shards.map_or(1, |(rows, all)| all.div_ceil(rows).max(1))
     }
 
-    /// The name of a file.
+    /// The path of a file.
     pub(crate) fn path(&self, at: usize) -> PathBuf {
         if self.shards.is_none() {
             return self.target.clone();
@@ -127,7 +125,7 @@ impl Target {
         (0..self.len()).map(|at| self.path(at))
     }
 
-    /// What is to be in a file.
+    /// The arrays of a file.
     fn content(&self, at: usize) -> tensorferry::Result<Content> {
         let Some((rows, all)) = self.shards else {
             return self.arrays.map(|array| Ok(array.clone()));
@@ -164,36 +162,41 @@ impl Target {
         }?)
     }
 
-    /// Looks at all values, and says of each array what does not fit and how much.
+    /// Checks all values. Returns an error message for each array with values that do not fit.
     pub(crate) fn check_values(
         &self,
         progress: &Progress,
         stop: &Stop,
     ) -> tensorferry::Result<Vec<String>> {
-        let mut said = Vec::new();
+        let mut messages = Vec::new();
         for (name, array) in self.arrays.named() {
             match array.counted_by(progress).stopped_by(stop).check_values() {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
-                    said.push(
+                    messages.push(
                         name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")),
                     );
                 }
                 other => other?,
             }
         }
-        Ok(said)
+        Ok(messages)
     }
 
-    /// Whether a file can be gone on with: every byte of it follows from the arrays, in their
+    /// Whether the conversion can be resumed within a file: its bytes are those of the arrays, in
     /// order.
-    pub(crate) fn can_go_on(&self) -> bool {
+    pub(crate) fn is_resumable(&self) -> bool {
         self.shards.is_none()
             && matches!(self.format, Format::Npy | Format::Raw | Format::SafeTensors)
     }
 
-    /// Writes the one file, of which so many bytes are on the disk already, and tells how many are.
-    pub(crate) fn go_on(&self, progress: &Progress, stop: &Stop, journal: &mut Journal) -> Outcome {
+    /// Writes the single file from where the journal stands, and records progress in it.
+    pub(crate) fn resume(
+        &self,
+        progress: &Progress,
+        stop: &Stop,
+        journal: &mut Journal,
+    ) -> Outcome {
         let arrays = self.arrays.named().map(|(name, array)| {
             (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop))
         });
@@ -210,8 +213,8 @@ impl Target {
         Ok(save_continued(&self.target, &arrays, self.format, how)?)
     }
 
-    /// Refuses what would overwrite a source before all of it is read, or leave files that a
-    /// pattern takes together and nobody wrote together.
+    /// Refuses shards that would replace a source before it is read, or that would stand beside
+    /// shards of another conversion, which one pattern would match together.
     pub(crate) fn check_shards(&self) -> Outcome {
         let sources: BTreeSet<PathBuf> = self
             .arrays
@@ -223,7 +226,7 @@ impl Target {
             self.paths().find(|path| path.canonicalize().is_ok_and(|path| sources.contains(&path)))
         {
             let what = format!(
-                "{} is a source, and would be replaced while others are still read",
+                "{} is a source, and would be replaced before all are read",
                 path.display()
             );
             return Err(wrong(format!("{what}. Write to another name.")));
@@ -248,15 +251,15 @@ impl Target {
                     self.target.display()
                 );
                 return Err(wrong(format!(
-                    "{what}: a pattern would take both together. Remove its files first, or write \
-                    to another name."
+                    "{what}: one pattern would match both. Remove its files first, or write to \
+                    another name."
                 )));
             }
         }
         Ok(())
     }
 
-    /// The files that a journal says are finished, once each is found to be what it was.
+    /// The finished files of a journal, each compared with its record.
     pub(crate) fn finished(&self, journal: &Journal) -> Outcome<BTreeSet<usize>> {
         let force = journal.may_replace();
         let mut finished = BTreeSet::new();
@@ -265,11 +268,10 @@ impl Target {
             if Stamp::of(&path).is_ok_and(|now| now == *stamp) && self.holds(at)? {
                 finished.insert(at);
             } else if exists(&path) && !force {
-                return Err(already_exists(&path, ", and another than the one that was written"));
+                return Err(already_exists(&path, ", and differs from the file that was written"));
             }
         }
-        // The process may have been killed when a file had its name and was not yet noted: there is
-        // one at most.
+        // The killed process may have renamed one more file than it recorded.
         let mut others = (0..self.len())
             .filter(|at| !journal.finished().contains_key(at) && exists(&self.path(*at)));
         let ours = (0..self.len()).find(|at| !journal.finished().contains_key(at));
@@ -281,10 +283,10 @@ impl Target {
         }
     }
 
-    /// Whether a file says that it holds what it is to hold.
+    /// Whether a file's header describes the arrays that it is to hold.
     pub(crate) fn holds(&self, at: usize) -> Outcome<bool> {
         if !matches!(self.format, Format::Npy | Format::Npz | Format::SafeTensors) {
-            return Ok(true); // its length and time say it
+            return Ok(true); // its length and time are compared
         }
         let same = |one: &Array, other: &Array| {
             one.dtype() == other.dtype() && one.shape() == other.shape()
@@ -303,14 +305,17 @@ impl Target {
         })
     }
 
-    /// What makes the files what they are, to be compared by whoever goes on with them.
+    /// A description of the conversion, compared when it is resumed.
     pub(crate) fn describe(&self, casting: Casting, opened: &str) -> Outcome<Value> {
         let mut paths: Vec<&Path> = self.arrays.all().flat_map(Array::paths).collect();
         paths.sort_unstable();
         paths.dedup();
         let source = |path: &Path| -> Outcome<Value> {
-            let whole = std::path::absolute(path).map_err(io("look at", path))?;
-            Ok(json!([whole, Stamp::of(path).map_err(io("look at", path))?.describe()]))
+            let whole = std::path::absolute(path).map_err(io("read the metadata of", path))?;
+            Ok(json!([
+                whole,
+                Stamp::of(path).map_err(io("read the metadata of", path))?.describe()
+            ]))
         };
         let array = |(name, array): (Option<&str>, &Array)| {
             json!([name, array.dtype().name(), array.shape()])
@@ -331,13 +336,16 @@ impl Target {
         self.format
     }
 
-    /// The arrays of all files together, for `--json`.
+    /// The arrays of all files, for `--json`.
     pub(crate) fn arrays_json(&self) -> Value {
-        let array = |(name, array): (Option<&str>, &Array)| json!({"name": name, "dtype": array.dtype().name(), "shape": array.shape(), "bytes": array.nbytes()});
+        let array = |(name, array): (Option<&str>, &Array)| {
+            let (dtype, shape) = (array.dtype().name(), array.shape());
+            json!({"name": name, "dtype": dtype, "shape": shape, "bytes": array.nbytes()})
+        };
         self.arrays.named().map(array).collect()
     }
 
-    /// In words: `npy, int32 (1000, 3)`.
+    /// The contents as text: `npy, int32 (1000, 3)`.
     pub(crate) fn contents(&self) -> String {
         let named = self.arrays.named();
         let words = named.map(|(name, array)| {
@@ -357,17 +365,17 @@ pub(crate) fn exists(path: &Path) -> bool {
 }
 
 pub(crate) fn already_exists(path: &Path, why: &str) -> Failure {
-    wrong(format!("{} is there already{why}. --force replaces it.", path.display()))
+    wrong(format!("{} already exists{why}. --force replaces it.", path.display()))
 }
 
-/// Whether what follows the name says that a file is one of several: `-00002-of-00010`.
+/// Whether the rest of a file's stem is that of a shard: `-00002-of-00010`.
 fn is_shard(rest: &str) -> bool {
     let number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     let parts = rest.strip_prefix('-').and_then(|rest| rest.split_once("-of-"));
     parts.is_some_and(|(at, of)| number(at) && number(of))
 }
 
-/// The arrays read in pieces that leave the rest of the memory for the others.
+/// The arrays, read in chunks that keep the conversion within the memory limit.
 pub(crate) fn within(arrays: Vec<Named>, memory: Option<Size>) -> Outcome<Vec<Named>> {
     let Some(memory) = memory else { return Ok(arrays) };
     let chunk = memory / PART;
@@ -376,7 +384,7 @@ pub(crate) fn within(arrays: Vec<Named>, memory: Option<Size>) -> Outcome<Vec<Na
         if row > chunk {
             let needed = BinaryBytes(row.saturating_mul(PART) as u64);
             return Err(wrong(format!(
-                "--memory-limit: rows of {row} bytes need {needed} of memory"
+                "--memory-limit: rows of {row} bytes need at least {needed}"
             )));
         }
         Ok(Named { name, array: array.in_chunks_of(chunk.min(CHUNK)) })
@@ -392,14 +400,14 @@ impl Content {
                 [array] => array.name = Some(name.to_owned()),
                 _ => {
                     return Err(wrong(format!(
-                        "--name {name}: there are {} arrays, which have their own",
+                        "--name {name}: there are {} arrays, which have names of their own",
                         arrays.len()
                     )));
                 }
             }
         }
         let by_name = match format {
-            // Records of bytes would say neither shape nor dtype: those are tfrecord_bytes.
+            // Records of bytes, without shape and dtype, are tfrecord_bytes.
             Format::Npz | Format::SafeTensors | Format::TfRecord => true,
             _ => false,
         };
@@ -422,7 +430,7 @@ impl Content {
                     .take(20)
                     .collect();
                 Err(wrong(format!(
-                    "a {format} file holds one array; choose one with --array: {}",
+                    "a {format} file holds one array. Choose one with --array: {}",
                     names.join(", ")
                 )))
             }
@@ -456,7 +464,7 @@ impl Content {
         })
     }
 
-    /// How many rows each array has.
+    /// The number of rows, the same of all arrays.
     fn rows(&self) -> Outcome<usize> {
         let mut rows = None;
         for (name, array) in self.named() {
@@ -470,7 +478,7 @@ impl Content {
                 Some((other, first)) if first != len => {
                     let what = format!("--shard-rows: {other} has {first} rows, {name} has {len}");
                     return Err(wrong(format!(
-                        "{what}: the files of several arrays have the same rows of each"
+                        "{what}. Each shard has the same rows of all arrays."
                     )));
                 }
                 _ => rows = Some((name, len)),
@@ -480,10 +488,9 @@ impl Content {
     }
 }
 
-/// The dtype in which a format holds an array, where it is another.
+/// The array in the dtype that the format stores it in.
 fn for_format(array: Array, format: Format) -> Outcome<Array> {
-    // An Example would refuse the same values, and name them by their place in the file that is
-    // written.
+    // Converted here, an error names a value by its place in the source.
     if format == Format::TfRecord && array.dtype() == DType::UInt64 {
         return Ok(array.cast(DType::Int64, Casting::Checked)?);
     }
@@ -492,8 +499,8 @@ fn for_format(array: Array, format: Format) -> Outcome<Array> {
         let dtype = array.dtype();
         let what = format!("a tf.train.Example holds float32, int64 and bytes, not {dtype}");
         return Err(wrong(format!(
-            "{what}: convert with --dtype float32, or write records of bytes with --to \
-            tfrecord_bytes"
+            "{what}. Convert with --dtype float32, or write records of bytes with --to \
+            tfrecord_bytes."
         )));
     }
     Ok(array)

@@ -1,16 +1,16 @@
-//! An array that was inspected, and words for what was found.
+//! An inspected array, and text for what was found.
 
 use crate::summary::Summary;
 use crate::words::{bytes, rounded};
 use std::path::PathBuf;
 use tensorferry::{ByteOrder, DType, Format, Scalar, Stored};
 
-/// An array, and what is known of it.
+/// An array and its summary.
 #[derive(Debug)]
 pub(crate) struct Inspected {
     /// The file, or the pattern of files.
     pub(crate) path: PathBuf,
-    /// How many files it is in.
+    /// The number of its files.
     pub(crate) files: usize,
     pub(crate) format: Format,
     /// Its name in the file, if it has one.
@@ -22,7 +22,7 @@ pub(crate) struct Inspected {
 }
 
 impl Inspected {
-    /// How many elements.
+    /// The number of elements.
     pub(crate) fn count(&self) -> usize {
         self.shape.iter().product()
     }
@@ -32,7 +32,7 @@ impl Inspected {
         self.count() * dtype.size()
     }
 
-    /// What to call it.
+    /// The file, and the name in it.
     pub(crate) fn title(&self) -> String {
         match &self.name {
             Some(name) => format!("{}: {name}", self.path.display()),
@@ -41,7 +41,7 @@ impl Inspected {
     }
 }
 
-/// A mean, or another number that was computed: rounded.
+/// A computed number, rounded.
 pub(super) fn mean_words(mean: Scalar) -> String {
     match mean {
         Scalar::Float64(mean) => rounded(mean, 6),
@@ -75,7 +75,7 @@ pub(super) fn memory_order(array: &Inspected) -> &'static str {
     }
 }
 
-/// The smallest dtype, and what it saves if that is another.
+/// The smallest dtype, and the bytes that it saves if it is another.
 pub(super) fn smallest_parts(array: &Inspected) -> (DType, Option<String>) {
     let now = array.bytes_in(array.dtype);
     match array.summary.smallest.filter(|dtype| dtype.size() < array.dtype.size()) {

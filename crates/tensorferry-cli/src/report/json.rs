@@ -1,4 +1,4 @@
-//! What `tensorferry inspect --json` prints: the names in it stay what they are.
+//! The output of `tensorferry inspect --json`.
 
 use super::Inspected;
 use crate::summary::Bars;
@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use std::io::{self, Write};
 use tensorferry::{ByteOrder, Scalar};
 
-/// The version of what is printed: another when a name changes its meaning or goes away.
+/// The version of the document: it changes if a name changes its meaning or is removed.
 const VERSION: u32 = 1;
 
 /// Writes all arrays as one document.
@@ -15,7 +15,7 @@ pub(crate) fn write(out: &mut dyn Write, arrays: Vec<Value>) -> io::Result<()> {
     writeln!(out)
 }
 
-/// An array. What is not known, or is no number that JSON has, is null.
+/// An array. Values that are unknown, or that JSON cannot hold, are null.
 pub(crate) fn of(array: &Inspected) -> Value {
     let summary = &array.summary;
     let (low, high) =
@@ -45,7 +45,7 @@ pub(crate) fn of(array: &Inspected) -> Value {
     })
 }
 
-/// `"little"` or `"big"`; null of elements of one byte, or where it is not stored as it is.
+/// `"little"` or `"big"`; null for one-byte elements, and if the array is not stored as such.
 fn byte_order(array: &Inspected) -> Option<&'static str> {
     let order = array.stored.filter(|_| array.dtype.size() > 1)?.order;
     Some(if (order == ByteOrder::Native) == cfg!(target_endian = "little") {
@@ -67,7 +67,7 @@ fn number(value: Scalar) -> Value {
     let float = |value: f64| Number::from_f64(value).map_or(Value::Null, Value::Number);
     match value {
         Scalar::Bool(value) => value.into(),
-        // Edges of 64 bits can be one past them: powers of two, which an f64 holds.
+        // An edge can be 2^64, which an f64 holds.
         Scalar::Int(value) => {
             Number::from_i128(value).map_or_else(|| float(value as f64), Value::Number)
         }

@@ -1,4 +1,4 @@
-//! What `tensorferry stream` measured, in words and as JSON.
+//! The measurements of `tensorferry stream`, as text and JSON.
 
 use crate::arguments::select::Named;
 use crate::outcome::{Outcome, wrong};
@@ -11,13 +11,13 @@ use std::num::NonZero;
 use std::time::Duration;
 use tensorferry::dataset::Dataset;
 
-/// Nanoseconds that a histogram of times reaches to: an hour.
+/// The greatest time that the histogram records, in nanoseconds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
 
 pub(crate) struct Report {
     plan: String,
     mode: &'static str,
-    /// Batch by batch, in nanoseconds.
+    /// The wait for each batch, in nanoseconds.
     waits: Histogram<u64>,
     first: Option<Duration>,
     pub(crate) measured: Measured,
@@ -30,32 +30,32 @@ pub(crate) struct Measured {
     /// Bytes of the batches.
     pub(crate) bytes: u64,
     pub(crate) seconds: Duration,
-    /// Time in which the consumer waited for a batch.
+    /// Time that the consumer waited for batches.
     pub(crate) waited: Duration,
-    /// Time in which it read batches.
+    /// Time that the consumer read batches.
     pub(crate) consumed: Duration,
     pub(crate) threads: Threads,
     pub(crate) usage: Usage,
     pub(crate) memory: Memory,
 }
 
-/// What threads did, the times of all together.
+/// Times of all threads, added up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Threads {
-    /// Computing batches, of which reading and converting are parts.
+    /// Computing batches, including reading and converting.
     pub(crate) computing: Duration,
     /// Bytes of rows that were read.
     pub(crate) read: u64,
     pub(crate) reading: Duration,
     pub(crate) converting: Duration,
-    /// The part of computing that the consumer did while it waited.
+    /// Computing by the consumer, while it would have waited.
     pub(crate) helping: Duration,
-    /// Having nothing to do, there being enough ahead.
+    /// Idle, with enough batches ready.
     pub(crate) waiting: Duration,
 }
 
 impl Threads {
-    /// What is neither: putting rows together, and those of mapped files are loaded meanwhile.
+    /// The rest of computing: copying rows into batches, and page faults of mmapped files.
     fn gathering(self) -> Duration {
         self.computing.saturating_sub(self.reading + self.converting)
     }
@@ -75,7 +75,7 @@ impl Report {
         })
     }
 
-    /// A batch came after so long.
+    /// Records the wait for a batch.
     pub(crate) fn waited(&mut self, took: Duration) {
         self.first.get_or_insert(took);
         self.waits.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -85,7 +85,7 @@ impl Report {
         Duration::from_nanos(self.waits.value_at_quantile(quantile))
     }
 
-    /// How many of so much there were in each second.
+    /// The rate per second of a count.
     fn rate(&self, count: u64) -> f64 {
         count as f64 / self.measured.seconds.as_secs_f64().max(1e-9)
     }
@@ -133,8 +133,7 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", self.plan);
         for (name, value) in self.lines() {
-            // Writing to a String does not fail.
-            let _written = writeln!(text, "{name:>10}  {value}");
+            let _infallible = writeln!(text, "{name:>10}  {value}");
         }
         text
     }
@@ -226,7 +225,7 @@ impl Report {
             lines.push((
                 "memory",
                 format!(
-                    "{} at most, mapped files included; {} at the end without them",
+                    "{} at most, mmapped files included; {} at the end without them",
                     BinaryBytes(peak),
                     BinaryBytes(own)
                 ),

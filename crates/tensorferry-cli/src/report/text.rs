@@ -1,4 +1,4 @@
-//! What `tensorferry inspect` prints for a person.
+//! The text output of `tensorferry inspect`.
 
 use super::Inspected;
 use super::inspected::{byte_order, mean_words, memory_order, smallest_parts};
@@ -7,16 +7,15 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use tensorferry::{Kind, Scalar};
 
-/// What is printed on.
+/// The terminal or file that stdout is.
 pub(crate) struct Screen {
     width: usize,
-    /// Whether bars are drawn with blocks, eight to a character, or with what every program can
-    /// read.
+    /// Whether bars are drawn with block characters, in eighths, or with ASCII.
     blocks: bool,
 }
 
 impl Screen {
-    /// stdout.
+    /// The screen of stdout.
     pub(crate) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
         let width = terminal_size::terminal_size()
@@ -25,13 +24,13 @@ impl Screen {
         Self { width: width.clamp(40, 160), blocks: terminal }
     }
 
-    /// A bar of this part of `width` characters.
+    /// A bar that fills a part of `width` characters.
     fn bar(&self, part: f64, width: usize) -> String {
         let full = part * width as f64;
         if !self.blocks {
             return "#".repeat(steps(full.ceil()).min(width));
         }
-        // Whatever is there is seen, be it an eighth.
+        // Rounded up: every count is visible.
         let eighths = steps((full * 8.0).ceil()).min(width * 8);
         let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
         "█".repeat(eighths / 8) + rest
@@ -88,7 +87,7 @@ pub(crate) fn write(out: &mut dyn Write, screen: &Screen, array: &Inspected) -> 
     writeln!(out)
 }
 
-/// A file that holds no arrays.
+/// Prints that a file holds no arrays.
 pub(crate) fn write_empty(out: &mut dyn Write, path: &Path) -> io::Result<()> {
     writeln!(out, "{}\n  no arrays\n", printable(&path.display().to_string()))
 }

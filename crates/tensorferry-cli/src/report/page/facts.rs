@@ -1,4 +1,4 @@
-//! Facts of an array: its lines in the overview and in its section.
+//! Facts of an array, in the overview and in its section.
 
 use super::html::escaped;
 use crate::report::Inspected;
@@ -7,19 +7,20 @@ use crate::words::{bytes, grouped, rounded, shape};
 use std::fmt::Display;
 use tensorferry::{Kind, Scalar};
 
-/// Letters of a fact that takes the room of two.
+/// Characters of a fact above which it spans two columns.
 const LONG: usize = 24;
-/// Letters of a title: those in the middle of a longer one are left out.
+/// Characters of a title; the middle of a longer one is left out.
 const LETTERS: usize = 200;
 
-/// A line of the overview, and a link to the section of this number.
+/// A line of the overview, with a link to a section.
 pub(super) fn overview_row(section: Option<usize>, array: &Inspected) -> String {
     let (smallest, _) = smallest_parts(array);
     let title = escaped(&shortened(&array.title()));
     let title =
         section.map_or(title.clone(), |number| format!("<a href=\"#array-{number}\">{title}</a>"));
     format!(
-        "<tr><td class=\"name\">{title}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{smallest}</td></tr>",
+        "<tr><td class=\"name\">{title}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+        <td>{smallest}</td></tr>",
         array.dtype,
         shape(&array.shape),
         bytes(array.bytes_in(array.dtype)),
@@ -27,7 +28,7 @@ pub(super) fn overview_row(section: Option<usize>, array: &Inspected) -> String 
     )
 }
 
-/// A name that fits on a page.
+/// A name, without its middle if it is long.
 pub(super) fn shortened(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= LETTERS {
@@ -37,7 +38,7 @@ pub(super) fn shortened(name: &str) -> String {
     begin.iter().chain(&['…']).chain(end).collect()
 }
 
-/// The range in words.
+/// The range as text.
 fn range(array: &Inspected) -> String {
     let value = |value: Scalar| {
         if array.dtype.kind() == Kind::Complex { mean_words(value) } else { value.to_string() }

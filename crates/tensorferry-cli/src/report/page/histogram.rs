@@ -1,5 +1,5 @@
-//! Histograms, drawn. Words stand beside the drawing and not in it: they keep their size where the
-//! page is narrow.
+//! Drawings of histograms. Text stands beside a drawing, so that it keeps its size on a narrow
+//! page.
 
 use super::html::{escaped, table};
 use crate::summary::{Bars, Summary};
@@ -7,13 +7,13 @@ use crate::words::{digits, float, grouped, labels, rounded};
 use std::fmt::Write;
 use tensorferry::Scalar;
 
-/// Units of the height of a drawing, whatever they are on the screen.
+/// The height of a drawing, in its own units.
 const HEIGHT: f64 = 100.0;
-/// Bars of which half are less than this part of the highest are drawn once more, by the logarithms
-/// of their counts.
-const UNSEEN: u64 = 50;
+/// If the median bar is lower than the highest by this factor, a second drawing has a logarithmic
+/// scale.
+const FLAT: u64 = 50;
 
-/// The histogram of an array; nothing if there are no values.
+/// The histogram of an array; empty if there are no values.
 pub(super) fn drawn(summary: &Summary, title: &str) -> String {
     let bars = &summary.fine;
     let (Some(most), Some(range)) = (bars.counts.iter().max(), summary.range) else {
@@ -30,7 +30,7 @@ pub(super) fn drawn(summary: &Summary, title: &str) -> String {
     let labels = labels(bars, range);
     let mut along = along(bars, range);
     if along.is_empty() {
-        // Numbers so large that no round ones are between them.
+        // There are no round numbers between huge ones.
         along = [(0.0, range.0), (1.0, range.1)].map(|(at, value)| (at, value.to_string())).into();
     }
     let mut html = format!(
@@ -39,7 +39,7 @@ pub(super) fn drawn(summary: &Summary, title: &str) -> String {
     );
     let mut counts: Vec<u64> = bars.counts.iter().copied().filter(|count| *count > 0).collect();
     counts.sort_unstable();
-    if counts.get(counts.len() / 2).is_some_and(|middle| middle * UNSEEN < *most) {
+    if counts.get(counts.len() / 2).is_some_and(|middle| middle * FLAT < *most) {
         let label = format!("Histogram of {title}, logarithms of counts");
         html += "<h3>Histogram, counts on a logarithmic scale</h3>\n";
         html += &chart(bars, &labels, &along, &Scale::logarithmic(*most), &label);
@@ -59,7 +59,7 @@ pub(super) fn drawn(summary: &Summary, title: &str) -> String {
     html + "<details><summary>Counts in numbers</summary>\n" + &table + "</details>\n"
 }
 
-/// How high bars are, and what is written beside them.
+/// The vertical scale: heights of bars, and ticks.
 struct Scale {
     height: Box<dyn Fn(f64) -> f64>,
     ticks: Vec<f64>,
@@ -71,7 +71,7 @@ impl Scale {
         Self { height: Box::new(move |count| count / most), ticks: ticks(0.0, most, 4.0, true) }
     }
 
-    /// From a half, so that one is seen.
+    /// Starts at one half, so that a count of 1 is visible.
     fn logarithmic(most: u64) -> Self {
         let decades = (2.0 * most as f64).log10();
         let each = (decades / 4.0).ceil().max(1.0);
@@ -81,7 +81,7 @@ impl Scale {
     }
 }
 
-/// Where what is written below the bars: the part of the width, and the words.
+/// The labels below the bars: position as a part of the width, and text.
 fn along(bars: &Bars, range: (Scalar, Scalar)) -> Vec<(f64, String)> {
     let (Some(first), Some(last)) = (bars.edges.first(), bars.edges.last()) else {
         return Vec::new();
@@ -91,7 +91,7 @@ fn along(bars: &Bars, range: (Scalar, Scalar)) -> Vec<(f64, String)> {
     }
     let whole = matches!(range.0, Scalar::Int(_));
     let (first, last) = (float(*first), float(*last));
-    // A bar of one integer has its number in the middle.
+    // The label of a bar of one integer is centred.
     let single = whole && last - first <= bars.counts.len() as f64;
     let (middle, end) = if single { (0.5, last - 1.0) } else { (0.0, last) };
     let ticks = ticks(first, end, 5.0, whole);
@@ -103,7 +103,7 @@ fn along(bars: &Bars, range: (Scalar, Scalar)) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Round numbers from `low` to `high`, some `count` of them.
+/// About `count` round numbers from `low` to `high`.
 fn ticks(low: f64, high: f64, count: f64, whole: bool) -> Vec<f64> {
     let least = (high - low) / count;
     let power = 10.0_f64.powf(least.log10().floor());
@@ -114,7 +114,7 @@ fn ticks(low: f64, high: f64, count: f64, whole: bool) -> Vec<f64> {
         .unwrap_or(least);
     let step = if whole { step.max(1.0) } else { step };
     let first = (low / step).ceil();
-    // A step that is lost to rounding would have no end.
+    // A step that rounding loses would loop forever.
     if !(step.is_finite() && step > 0.0) || first.abs() > 1e15 {
         return Vec::new();
     }
@@ -151,7 +151,7 @@ fn chart(
     for (at, (count, label)) in
         bars.counts.iter().zip(labels).enumerate().filter(|(_, (count, _))| **count > 0)
     {
-        // Whatever is there is seen.
+        // Every count is visible.
         let height = ((scale.height)(*count as f64) * HEIGHT).max(0.5);
         let _written = writeln!(
             html,
@@ -177,7 +177,7 @@ fn rounded_count(count: f64) -> String {
     grouped(count.round() as u64)
 }
 
-/// A small one, without words.
+/// A small drawing without labels.
 pub(super) fn small(bars: &Bars) -> String {
     let Some(most) = bars.counts.iter().max() else { return String::new() };
     let each = 96.0 / bars.counts.len() as f64;

@@ -1,6 +1,6 @@
 //! HTML that all sections use.
 
-/// Text inside of an element or of a quoted attribute.
+/// Text, escaped for an element or a quoted attribute.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -10,7 +10,7 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => safe += "&gt;",
             '"' => safe += "&quot;",
             '\'' => safe += "&#39;",
-            // What no page may hold.
+            // Not allowed in HTML.
             letter if letter.is_control() => safe.push('\u{fffd}'),
             letter => safe.push(letter),
         }
@@ -18,7 +18,7 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// A table, in a box that scrolls where it is too wide, by the keyboard too.
+/// A table in a box that scrolls, also by keyboard.
 pub(super) fn table<'a>(title: &str, head: &[&str], rows: impl Iterator<Item = &'a str>) -> String {
     let class = if head.len() < 3 { "wide narrow" } else { "wide" };
     let title = escaped(title);

@@ -1,4 +1,4 @@
-//! Rows that look like images, drawn.
+//! Pictures of rows that look like images.
 
 use crate::outcome::Outcome;
 use crate::report::Inspected;
@@ -9,17 +9,17 @@ use png::{BitDepth, ColorType, Encoder};
 use tensorferry::convert::scalar;
 use tensorferry::{Array, ByteOrder, Kind, Tensor};
 
-/// How many are drawn.
+/// The greatest number of images drawn.
 const MOST: usize = 32;
-/// Pixels of a side above which only some are drawn.
+/// Longer sides are drawn with fewer pixels.
 const SIDE: usize = 256;
-/// Sides that an image may have.
+/// Lengths that a side of an image may have.
 const SIDES: std::ops::RangeInclusive<usize> = 4..=4096;
 
 /// Images of more bytes are not drawn.
 const LONGEST: usize = 64 << 20;
 
-/// How rows are images.
+/// How elements of an array are pixels.
 #[derive(Clone, Copy)]
 struct Form {
     height: usize,
@@ -29,14 +29,14 @@ struct Form {
     planes: bool,
     /// The array is one image: `(H, W, C)`.
     alone: bool,
-    /// What is black, and what has the greatest brightness.
+    /// The values that are drawn black and white.
     black: f64,
     white: f64,
 }
 
-/// Some images from all over the array, if its rows look like images: `(N, H, W)`, `(N, H, W, C)`
-/// or `(N, C, H, W)` of 1, 3 or 4 channels, or the whole of it: `(H, W, 3 or 4)`; integers up to
-/// 255, floats from 0 to 1 or from -1 to 1, or bools.
+/// Images spread over the array, if its rows look like images: `(N, H, W)`, `(N, H, W, C)` or
+/// `(N, C, H, W)` of 1, 3 or 4 channels. The array itself may be one: `(H, W, 3 or 4)`. Values are
+/// integers up to 255, floats from 0 to 1 or from -1 to 1, or bools.
 pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let Some(form) = form(inspected) else { return Ok(String::new()) };
     let len = if form.alone { 1 } else { array.len() };
@@ -44,7 +44,7 @@ pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
         return Ok(String::new());
     }
     let count = len.min(MOST);
-    // Of a large image every so many pixels.
+    // A large image is drawn with fewer pixels.
     let step = form.height.max(form.width).div_ceil(SIDE);
     let mut html = String::new();
     for at in (0..count).map(|at| at * len / count) {
@@ -55,7 +55,7 @@ pub(super) fn shown(array: &Array, inspected: &Inspected) -> Outcome<String> {
             return Ok(String::new());
         };
         let picture = STANDARD.encode(file);
-        // A small image is drawn larger, by whole pixels.
+        // A small image is enlarged by an integer.
         let scale = (96 / width.max(height)).clamp(1, 8);
         let (wide, high, number) = (width * scale, height * scale, grouped(at as u64));
         html += &format!(
@@ -100,7 +100,7 @@ fn form(array: &Inspected) -> Option<Form> {
         Kind::Float if low >= 0.0 && high <= 255.0 => (0.0, 255.0),
         _ => return None,
     };
-    // Of values that never come near the greatest there would be little to see.
+    // Small values are brightened: otherwise the image would be dark.
     let white = if least == 0.0 && high > 0.0 && high <= full / 2.0 { high } else { full };
     (sides && array.count() > 0).then_some(Form {
         height,
@@ -113,8 +113,7 @@ fn form(array: &Inspected) -> Option<Form> {
     })
 }
 
-/// The width, the height and the bytes of a picture of every so many pixels; `None` if it cannot be
-/// made.
+/// Width, height and bytes of a PNG of every `step`-th pixel; `None` if encoding fails.
 fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>)> {
     let (view, dtype, size) = (row.as_view(), row.dtype(), row.dtype().size());
     let bytes = view.as_bytes()?;
@@ -122,7 +121,7 @@ fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>
     let lines: Vec<usize> = (0..height).step_by(step).collect();
     let mut pixels = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        // Of an image that is the whole array only these lines were read.
+        // If the array is one image, only these lines were read.
         let y = if alone { at } else { *line };
         for x in (0..width).step_by(step) {
             for channel in 0..channels {
@@ -146,11 +145,7 @@ fn drawn(row: &Tensor, form: Form, step: usize) -> Option<(usize, usize, Vec<u8>
     encoded(width, height, color, &pixels).map(|file| (width, height, file))
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped; what is not a number is black"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped; NaN is black")]
 fn bright(part: f64) -> u8 {
     (part.clamp(0.0, 1.0) * 255.0).round() as u8
 }

@@ -1,5 +1,5 @@
-//! `tensorferry inspect --report`: a page for people. It loads nothing: pictures are in it, and
-//! there are no scripts.
+//! The HTML page of `tensorferry inspect --report`: one file with embedded pictures, without
+//! scripts.
 
 mod facts;
 mod histogram;
@@ -21,33 +21,33 @@ use tensorferry::{Array, remove_leftovers, replace_file};
 
 const STYLE: &str = include_str!("style.css");
 
-/// How many columns of an array of two dimensions are looked at.
+/// The greatest number of columns that are summarized.
 pub(crate) const COLUMNS: usize = 64;
 
-/// Once the sections are so many bytes, further arrays are in the overview only.
+/// Bytes of sections after which further arrays are only in the overview.
 const LENGTH: usize = 24 << 20;
-/// Arrays in the overview.
+/// The greatest number of arrays in the overview.
 const OVERVIEW: usize = 10_000;
 
-/// A page that is being written.
+/// A page in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     sections: Vec<String>,
     /// A line for each array.
     overview: Vec<String>,
     bytes: usize,
-    /// How many arrays there are.
+    /// The number of arrays.
     count: usize,
-    /// The name of the first.
+    /// The name of the first array.
     first: String,
     /// Bytes of all sections.
     length: usize,
-    /// The files that are shown, which the page may not replace.
+    /// The inspected files, which the page must not replace.
     sources: HashSet<PathBuf>,
 }
 
 impl Page {
-    /// Adds what is known of an array, and some of what is in it.
+    /// Adds a section for an array.
     pub(crate) fn add(&mut self, array: &Array, inspected: &Inspected) -> Outcome {
         self.sources.extend(array.paths().filter_map(|path| fs::canonicalize(path).ok()));
         self.bytes += inspected.bytes_in(inspected.dtype);
@@ -77,16 +77,16 @@ impl Page {
         Ok(())
     }
 
-    /// Whether there is nothing on it.
+    /// Whether the page has no sections.
     pub(crate) fn is_empty(&self) -> bool {
         self.sections.is_empty()
     }
 
-    /// Writes the page, so that its name stands for a whole one.
+    /// Writes the page atomically.
     pub(crate) fn write(&self, path: &Path) -> Outcome {
         if fs::canonicalize(path).is_ok_and(|path| self.sources.contains(&path)) {
             return Err(wrong(format!(
-                "--report: {} is one of the files to be looked at",
+                "--report: {} is one of the files to inspect. Write to another name.",
                 path.display()
             )));
         }
@@ -133,7 +133,7 @@ impl Page {
             "<footer>Written by tensorferry {}</footer>\n</main>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION")
         );
-        // Of processes that were killed.
+        // Left by killed processes.
         remove_leftovers(path)?;
         Ok(replace_file(path, |file| file.write_all(page.as_bytes()))?)
     }

@@ -1,4 +1,4 @@
-//! Values of an array of one dimension, in their order.
+//! A drawing of the values of a one-dimensional array, in order.
 
 use super::html::escaped;
 use crate::outcome::Outcome;
@@ -8,14 +8,13 @@ use std::fmt::Write;
 use tensorferry::convert::scalar;
 use tensorferry::{Array, Kind};
 
-/// How many values are drawn.
+/// The greatest number of values drawn.
 const MOST: usize = 480;
 
-/// Of an array of more bytes, one value of many is drawn.
+/// Larger arrays, in bytes, are sampled.
 const LONGEST: usize = 16 << 20;
 
-/// A line through some values from all over an array of floats of one dimension, which may be a
-/// signal.
+/// A line through the values of a one-dimensional array of floats, which may be a signal.
 pub(super) fn drawn(array: &Array, inspected: &Inspected, title: &str) -> Outcome<String> {
     let (dtype, len) = (inspected.dtype, array.len());
     let Some((low, high)) = inspected.summary.range.map(|(low, high)| (float(low), float(high)))
@@ -26,14 +25,13 @@ pub(super) fn drawn(array: &Array, inspected: &Inspected, title: &str) -> Outcom
         return Ok(String::new());
     }
     let every = len.div_ceil(MOST);
-    // Of an array that is not large all values are looked at: one of many could tell of a wave that
-    // is not there.
+    // All values of a small array are read: samples could show a wave that is an alias.
     let whole = array.nbytes() <= LONGEST;
     let rows: Vec<usize> = (0..len).step_by(every).collect();
     let (tensor, together) = if whole { (array.read()?, every) } else { (array.rows(&rows)?, 1) };
     let (view, order) = (tensor.as_view(), tensor.byte_order());
     let value = |one: &[u8]| float(scalar::read(dtype, order, one).to_scalar(dtype));
-    // Halves, whose difference is finite.
+    // Halved first: the difference stays finite.
     let high_up = |value: f64| 100.0 * (1.0 - (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0));
     let (mut path, mut pen) = (String::new(), 'M');
     for (at, part) in
@@ -50,7 +48,7 @@ pub(super) fn drawn(array: &Array, inspected: &Inspected, title: &str) -> Outcom
         if least < most {
             let _written = write!(path, "L{at} {:.2}", high_up(most));
         }
-        // The line has a gap.
+        // A gap for values that are not finite.
         pen = if values().all(f64::is_finite) { pen } else { 'M' };
     }
     let which = match (every, whole) {

@@ -1,4 +1,4 @@
-//! Tables: the columns of an array, and some of its rows.
+//! Tables of the columns of an array, and of some rows.
 
 use super::histogram;
 use super::html::table;
@@ -9,14 +9,14 @@ use crate::words::{bytes, grouped, rounded};
 use tensorferry::convert::scalar;
 use tensorferry::{Array, ByteOrder, DType, Kind, Scalar};
 
-/// Elements of a row that are shown.
+/// Elements shown of a row.
 const ELEMENTS: usize = 12;
-/// Digits of a float of a row.
+/// Digits shown of a float.
 const DIGITS: usize = 6;
-/// Rows of more bytes are not read again to be shown.
+/// Rows of more bytes are not shown.
 const LONGEST: usize = 16 << 20;
 
-/// What is known of the columns of an array of two dimensions.
+/// Summaries of the columns of a two-dimensional array.
 pub(super) fn columns(array: &Inspected) -> String {
     let columns = &array.summary.columns;
     let all = array.shape.get(1).copied().unwrap_or(0);
@@ -41,8 +41,8 @@ pub(super) fn columns(array: &Inspected) -> String {
         };
         let smallest = column.smallest.map_or_else(String::new, |dtype| dtype.to_string());
         rows.push(format!(
-            "<tr><th class=\"name\" \
-            scope=\"row\">{at}</th><td>{low}</td><td>{high}</td><td>{mean}</td>{nan}<td>{smallest}</td><td>{}</td></tr>",
+            "<tr><th class=\"name\" scope=\"row\">{at}</th><td>{low}</td><td>{high}</td>\
+            <td>{mean}</td>{nan}<td>{smallest}</td><td>{}</td></tr>",
             histogram::small(&column.fine)
         ));
     }
@@ -63,7 +63,7 @@ pub(super) fn columns(array: &Inspected) -> String {
     )
 }
 
-/// Some rows from the beginning, the middle and the end.
+/// Rows from the start, the middle and the end.
 pub(super) fn rows(array: &Array, inspected: &Inspected) -> Outcome<String> {
     let (len, row) = (array.len(), array.nbytes().checked_div(array.len()).unwrap_or(0));
     let Some(inner) = inspected.shape.get(1..).filter(|_| len > 0 && row > 0) else {
@@ -106,7 +106,7 @@ pub(super) fn rows(array: &Array, inspected: &Inspected) -> Outcome<String> {
     Ok(format!("<h3>Rows{note}</h3>\n{}", table("Rows", &head, html.iter().map(String::as_str))))
 }
 
-/// Where an element is in its row, whose dimensions these are.
+/// The index of an element within a row of this shape.
 fn index(at: usize, inner: &[usize]) -> String {
     let mut rest = at;
     let mut parts: Vec<String> = Vec::new();
@@ -118,7 +118,7 @@ fn index(at: usize, inner: &[usize]) -> String {
     if parts.is_empty() { "value".into() } else { parts.join(", ") }
 }
 
-/// One element in words.
+/// One element as text.
 fn value(dtype: DType, element: &[u8]) -> String {
     let value = scalar::read(dtype, ByteOrder::Native, element).to_scalar(dtype);
     match value {
@@ -129,7 +129,7 @@ fn value(dtype: DType, element: &[u8]) -> String {
     }
 }
 
-/// The numbers of the rows shown.
+/// The indices of the rows shown.
 fn sampled(len: usize) -> Vec<usize> {
     if len <= 14 {
         return (0..len).collect();
