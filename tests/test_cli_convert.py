@@ -160,7 +160,7 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
     assert "npz, a\\u{1b}[2J int64 (4,), " in said
     run("convert", tmp_path / "label.npy", tmp_path / "d.npz", "--force")
     assert np.load(tmp_path / "d.npz").files == ["arr_0"]
-    assert "choose one with --array: image, label" in refused(
+    assert "Choose one with --array: image, label" in refused(
         "convert", tmp_path / "a.npz", tmp_path / "e.npy"
     )
     assert "'x'" in refused(

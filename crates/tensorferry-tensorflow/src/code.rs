@@ -31,7 +31,8 @@ impl Code {
     pub const DATA_LOSS: Self = Self(15);
 }
 
-/// Maps the error of a user's function to a TensorFlow code, and returns text to add to its message.
+/// Maps the error of a user's function to a TensorFlow code, and returns text to add to its
+/// message.
 pub type Classify = fn(&(dyn std::error::Error + Send + Sync + 'static)) -> (Code, String);
 
 static CLASSIFY: OnceLock<Classify> = OnceLock::new();

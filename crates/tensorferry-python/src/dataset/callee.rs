@@ -14,27 +14,26 @@ use std::sync::Arc;
 use tensorferry::Result;
 use tensorferry::dataset::{Component, Element, Value, check, check_running, failed};
 
-/// A Python function and how its arguments are nested. What it returns is a flat list of values, or
-/// a single value where `call` says so.
+/// A Python function, with packers for its arguments. It returns a flat list of values, or a single
+/// value.
 pub(crate) struct Callee {
     captured: Arc<Captured>,
 }
 
 impl Callee {
-    /// `packers` nest the arguments: the elements that the function is called with, one after the
-    /// other.
+    /// `packers` nest the elements that are the arguments, one for each.
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
         let packers = packers.into_iter().map(Py::into_any).collect();
         Self { captured: Captured::new(function, packers) }
     }
 
-    /// What the function of a stage that calls this has captured.
+    /// The captured function, for the stage that calls it.
     pub(crate) fn captured(&self) -> Arc<Captured> {
         Arc::clone(&self.captured)
     }
 
-    /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it
-    /// returns.
+    /// Calls the function with an element (a tuple becomes several arguments), and reads the
+    /// result.
     pub(crate) fn call<T>(
         &self,
         element: Element,
@@ -46,7 +45,7 @@ impl Callee {
         })
     }
 
-    /// Calls the function with one argument, and reads what it returns.
+    /// Calls the function with one argument, and reads the result.
     pub(crate) fn call_with<A, T>(
         &self,
         argument: A,
@@ -58,14 +57,14 @@ impl Callee {
         self.with(|_, open| read(attach::call(&open.function, (argument,))?))
     }
 
-    /// Calls the function, which takes nothing, and iterates over what it returns.
+    /// Calls the function without arguments, and iterates over the result.
     pub(crate) fn iterate(&self) -> Result<Running> {
         self.with(|_, open| {
             Ok(open.run(attach::call(&open.function, ())?.try_iter()?.into_any().unbind()))
         })
     }
 
-    /// Calls the function with elements, each one argument, and reads what it returns.
+    /// Calls the function with two elements, each as one argument, and reads the result.
     pub(crate) fn call_each<T>(
         &self,
         elements: [Element; 2],
@@ -79,32 +78,31 @@ impl Callee {
         })
     }
 
-    /// Does something with the function, as part of the computation of an element: an exception
-    /// becomes the element's error.
+    /// Runs code with the function, as part of computing an element. An exception becomes the
+    /// element's error.
     fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
         attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
     }
 }
 
-/// What nests argument `at` of the function.
+/// The packer of argument `at`.
 fn packer<'py>(open: &Open<'py>, at: usize) -> PyResult<Bound<'py, Packer>> {
     Ok(open.other(at).ok_or_else(gone)?.cast_into()?)
 }
 
-/// What a pass that goes on although its plan was collected as garbage meets.
+/// The error of a pass whose dataset was garbage collected.
 pub(crate) fn gone() -> PyErr {
-    PyRuntimeError::new_err("the dataset was collected as garbage, and its functions with it")
+    PyRuntimeError::new_err("the dataset and its functions were garbage collected")
 }
 
-/// Runs Python code as part of the computation of an element: an exception becomes the element's
-/// error, or interrupts it.
+/// Runs Python code as part of computing an element. An exception becomes the element's error, or
+/// interrupts the iteration.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     let ran = attach::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
-    ran.unwrap_or_else(|ending| Err(failed(Raised::new(ending))))
+    ran.unwrap_or_else(|exiting| Err(failed(Raised::new(exiting))))
 }
 
-/// What a function has to return: components, and what the user calls them, for errors. No names
-/// where only numbers are known.
+/// The components that a function has to return, and their names for errors, if they have any.
 #[derive(Clone)]
 pub(crate) struct Returned {
     pub(crate) spec: Vec<Component>,
@@ -119,19 +117,19 @@ impl Returned {
         })
     }
 
-    /// The element, if its shapes are as promised.
+    /// The element, if its shapes match the components.
     pub(crate) fn checked(&self, element: Element) -> Result<Element> {
         check(&element, &self.spec).map_err(|error| error.named(&self.names))?;
         Ok(element)
     }
 
-    /// As [`Returned::checked`], of the running state of `scan` and `reduce`.
+    /// As [`Returned::checked`], for the state of `scan` and `reduce`.
     pub(crate) fn checked_state(&self, state: Element) -> Result<Element> {
         check_running(&state, &self.spec).map_err(|error| error.named(&self.names))?;
         Ok(state)
     }
 
-    /// The values of a flat list, which have to be as the components say.
+    /// The values of a flat list, which have to match the components.
     pub(crate) fn element(&self, values: &Bound<'_, PyAny>) -> PyResult<Element> {
         let py = values.py();
         let one = |(at, (part, value)): (usize, (&Component, Bound<'_, PyAny>))| {
@@ -141,7 +139,7 @@ impl Returned {
     }
 }
 
-/// One value as its component says.
+/// One value, as its component says.
 pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<Value> {
     match part {
         Component::Tensor(spec) => Ok(value::tensor(value, Some(spec.dtype))?.into()),

@@ -1,5 +1,5 @@
-//! Stages that call Python functions. They are given the function, what nests its arguments, and
-//! what it returns when flattened.
+//! Stages that call Python functions. Each takes the function, packers for its arguments, and the
+//! components of its flattened result.
 
 use super::callee::{self, Callee, Returned, attached};
 use super::captured::Running;
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{Dataset, Element, Function, Generator, Stop};
 
-/// What a plan calls a function, and what tells it from others of that name.
+/// The name of a function, and a number that tells it from others of that name.
 pub(crate) type Name = (String, u64);
 
 /// A function that is called in the order of the elements.
@@ -102,7 +102,7 @@ pub(crate) fn from_generator(
     Ok(Dataset::from_generator(named(name, make).capturing(captured), spec).into())
 }
 
-/// What a Python iterator gives, until it ends or raises.
+/// The elements of a Python iterator, until it ends or raises.
 struct Elements {
     iterator: Running,
     returned: Returned,

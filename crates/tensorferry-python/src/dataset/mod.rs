@@ -1,6 +1,5 @@
-//! Datasets: plans, their iterators, and what carries elements between Rust and Python. Structures
-//! are Python's affair; here elements are flat lists of components, and a `Packer` knows how to
-//! nest them.
+//! Datasets: plans, their iterators, and the conversion of elements between Rust and Python.
+//! Elements here are flat lists of components; a `Packer` nests them into Python structures.
 
 mod callee;
 mod captured;
@@ -21,7 +20,7 @@ mod value;
 
 use pyo3::prelude::*;
 
-/// Adds what this module has to `_internal`.
+/// Adds the classes and functions of this module to `_internal`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::Plan>()?;
     module.add_class::<packer::Packer>()?;

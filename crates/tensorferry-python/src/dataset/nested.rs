@@ -1,5 +1,5 @@
-//! Stages whose Python functions return datasets: they are given functions that return a `Plan`,
-//! and what the elements of it are.
+//! Stages whose Python functions return datasets. Each takes a function that returns a `Plan`, and
+//! the components of its elements.
 
 use super::callee::Callee;
 use super::functions::{Name, named};
@@ -24,14 +24,14 @@ fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
     Ok(plan.cast::<Plan>()?.get().pinned())
 }
 
-/// What stands for a dataset of such elements while a function is asked what it makes of one.
+/// A placeholder dataset, which a function is called with to find the components of its result.
 #[pyfunction]
 pub(crate) fn placeholder(spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
     guard();
     Ok(Dataset::placeholder(spec::from_python(spec)?).into())
 }
 
-/// The elements of the datasets that a function makes of each element, one dataset after the other.
+/// The elements of the datasets that a function makes of each element, in order.
 #[pyfunction]
 pub(crate) fn flat_map(
     plan: &Bound<'_, Plan>,
@@ -45,7 +45,7 @@ pub(crate) fn flat_map(
     Ok(plan.get().dataset().flat_map(maker(name, function, packer), spec).into())
 }
 
-/// As `flat_map`, of several datasets in turn.
+/// As `flat_map`, taking turns with several datasets.
 #[pyfunction]
 pub(crate) fn interleave(
     plan: &Bound<'_, Plan>,
@@ -66,9 +66,8 @@ pub(crate) fn interleave(
     Ok(made.or_raise(plan.py())?.into())
 }
 
-/// Elements gathered by a key, and the elements of the datasets that a function makes of each full
-/// group. Functions come with their names; the packers nest an element, a key, and a group, which
-/// is a dataset.
+/// Groups elements by key; a function makes a dataset of each full group. Functions come with their
+/// names; the packers nest an element, a key, and a group, which is a dataset.
 #[pyfunction]
 pub(crate) fn group_by_window(
     plan: &Bound<'_, Plan>,
@@ -92,7 +91,7 @@ pub(crate) fn group_by_window(
     let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
             let size = value::integer(&size, "group_by_window: window_size_func")?;
-            Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
+            Ok(u64::try_from(size).unwrap_or(0)) // the stage refuses a size of 0
         })
     })
     .capturing(captured);

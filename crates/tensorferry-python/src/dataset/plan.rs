@@ -8,15 +8,14 @@ use tensorferry::dataset::{Dataset, Epoch, Iter, Passes};
 /// A plan, and the passes over it.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Plan {
-    /// The plan as it was written. What is read, and what other plans are made of, is
-    /// [`Plan::dataset`].
+    /// The plan as it was made. Reading, and deriving other plans, uses [`Plan::dataset`].
     pub(crate) inner: Dataset,
     pub(super) passes: Passes,
-    /// What its functions hold, for the garbage collector.
+    /// The objects of its functions, for the garbage collector.
     pub(super) cells: Vec<Py<Cell>>,
 }
 
-/// Of threads that hold the GIL.
+/// For threads that hold the GIL.
 impl From<Dataset> for Plan {
     fn from(dataset: Dataset) -> Self {
         let inner = dataset.keeping_nothing();
@@ -34,27 +33,27 @@ impl Plan {
         Self { inner, passes, cells }
     }
 
-    /// The plan, with the seeds of a state that was loaded.
+    /// The plan, with the seeds of a loaded checkpoint.
     pub(crate) fn dataset(&self) -> Dataset {
         self.passes.dataset()
     }
 
-    /// The plan, for Rust alone to hold.
+    /// The plan, pinned, for Rust to own.
     pub(crate) fn pinned(&self) -> Dataset {
         captured::pinned(self.dataset())
     }
 
-    /// Whether it is iterated only to find out what its elements are.
+    /// Whether it is iterated only to find the components of its elements.
     pub(crate) fn is_alone(&self) -> bool {
         self.passes.is_alone()
     }
 
-    /// The number of this pass over the plan.
+    /// The epoch of this pass over the plan.
     pub(crate) fn next_epoch(&self) -> Epoch {
         self.passes.next()
     }
 
-    /// Has the next pass be the one after that of an iteration, with the seeds of it.
+    /// Makes the next pass follow that of an iteration, with its seeds.
     pub(crate) fn resumed(&self, iter: &Iter) {
         self.passes.resumed(iter);
     }

@@ -26,7 +26,7 @@ impl Plan {
         spec::to_python(py, self.inner.spec())
     }
 
-    /// As tf.data writes it: -1 infinite, -2 unknown.
+    /// The number of elements; -1 if infinite, -2 if unknown, as in tf.data.
     #[getter]
     fn cardinality(&self) -> i64 {
         guard();
@@ -44,23 +44,23 @@ impl Plan {
         self.inner.is_indexed()
     }
 
-    /// Whether every epoch's elements are others, or in another order.
+    /// Whether elements, or their order, differ by epoch.
     #[getter]
     fn depends_on_epoch(&self) -> bool {
         guard();
         self.inner.depends_on_epoch()
     }
 
-    /// Whether elements have to be computed in order, one at a time: a function of the user's is
-    /// called for them.
+    /// Whether elements have to be computed in order, one at a time, as a user's function is
+    /// called.
     #[getter]
     fn is_sequential(&self) -> bool {
         guard();
         self.inner.is_sequential()
     }
 
-    /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes
-    /// are counted with those of Python.
+    /// A tensor that names the plan to the ops for TensorFlow, and keeps it alive. Their passes are
+    /// counted with those of Python.
     #[pyo3(signature = (threads = None, memory_limit = None, read_ahead = None))]
     fn handle<'py>(
         &self,
@@ -80,7 +80,7 @@ impl Plan {
         self.inner.to_string()
     }
 
-    /// The same plan, its components called so in errors, its epochs counted with these.
+    /// The same plan with these component names for errors; epochs are counted together.
     fn named(&self, names: Vec<String>) -> Self {
         guard();
         let inner = self.dataset().with_names(names);
@@ -94,28 +94,27 @@ impl Plan {
         Self::of(inner.clone(), self.passes.like(inner))
     }
 
-    /// The same plan, its epochs counted from 0 and with no others.
+    /// The same plan, its epochs counted from 0 and separately.
     fn alone(&self) -> Self {
         guard();
         let inner = self.dataset();
         Self::of(inner.clone(), Passes::alone(inner))
     }
 
-    /// Which epoch the next pass is, over this plan and all that are made of it.
+    /// Sets the epoch of the next pass over this plan and all that derive from it.
     fn set_epoch(&self, epoch: u64) {
         guard();
         self.passes.set(epoch);
     }
 
-    /// The epoch of the next pass, the one that `set_epoch` said of this plan, and the seed that
-    /// its last stage drew: what a pickle of its recipe takes along.
+    /// The epoch of the next pass, the last epoch that `set_epoch` set on this plan, and the seed
+    /// that its last stage drew. Pickled with its recipe.
     fn progress(&self) -> (u64, Option<u64>, Option<u64>) {
         guard();
         (self.passes.upcoming().0, self.passes.last_set(), self.inner.drawn_seed())
     }
 
-    /// Goes on where `progress` says of another plan that its passes are: which epoch is next, and
-    /// what `set_epoch` said.
+    /// Counts passes from the `progress` of another plan: its next epoch, and the one set.
     #[pyo3(signature = (epoch, set))]
     fn count_like(&self, epoch: u64, set: Option<u64>) {
         guard();
@@ -127,14 +126,13 @@ impl Plan {
         }
     }
 
-    /// Has passes be counted apart from those of other marks; `set_epoch` reaches all of a family.
+    /// Counts passes separately for each mark; `set_epoch` applies to all marks of a family.
     fn mark(&self, mark: u64, family: u64) {
         guard();
         self.passes.mark(mark, family);
     }
 
-    /// The same plan with another seed for its last stage, if that drew one and is none of
-    /// `inputs`.
+    /// The same plan with another seed for its last stage, if that drew one and is not in `inputs`.
     fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
         guard();
         let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
@@ -149,14 +147,14 @@ impl Plan {
         self.inner.may_end_early()
     }
 
-    /// A number that is the same for plans that count their epochs together, in this process.
+    /// A number that plans share if they count epochs together, in this process.
     #[getter]
     fn key(&self) -> u64 {
         guard();
         self.passes.key()
     }
 
-    /// Refuses a plan of more stages than there may be.
+    /// Refuses a plan of too many stages.
     fn check_depth(&self, py: Python<'_>) -> PyResult<()> {
         guard();
         self.inner.check_depth().or_raise(py)
@@ -273,8 +271,8 @@ impl Plan {
         Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
     }
 
-    /// `shapes` has the dimensions of each component, None where the longest of the batch decides;
-    /// `values` what to pad with, None for 0.
+    /// `shapes` has the dimensions of each component, None for the longest of a batch; `values` has
+    /// the padding, None for 0.
     fn padded_batch(
         &self,
         py: Python<'_>,

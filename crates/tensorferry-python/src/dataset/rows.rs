@@ -1,5 +1,4 @@
-//! Arrays of other libraries that are read when they are asked for: a Python function reads their
-//! rows.
+//! Lazily read arrays of other libraries: a Python function reads their rows.
 
 use super::callee::Callee;
 use crate::errors::{OrRaise, raise};
@@ -11,7 +10,7 @@ use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::{Array, Casting, DType, RowReader, ViewMut};
 
-/// Reads rows by a Python function of a list of numbers, which increase.
+/// Reads rows by a Python function, called with an increasing list of row numbers.
 struct Called {
     read: Callee,
     dtype: DType,
@@ -29,7 +28,7 @@ impl RowReader for Called {
             let view = source.view();
             if (view.dtype(), view.layout().shape()) != (self.dtype, &shape[..]) {
                 let message = format!(
-                    "{} of shape {:?} was read where {} of shape {shape:?} was asked for",
+                    "{} of shape {:?} was read, but {} of shape {shape:?} was requested",
                     view.dtype(),
                     view.layout().shape(),
                     self.dtype

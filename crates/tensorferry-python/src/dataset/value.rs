@@ -1,4 +1,4 @@
-//! What Python functions and users pass as an element's values.
+//! Values that Python functions return, and that users pass.
 
 use crate::errors::{OrRaise, raise, to_py};
 use crate::interop::nested::Input;
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 use tensorferry::{Casting, DType, Error, Tensor};
 
-/// A value as a tensor that nothing can change. Its values are checked, not wrapped.
+/// A value as an immutable tensor. Casting is checked.
 pub(crate) fn tensor(value: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
     let py = value.py();
     let input = Input::wanted(value, dtype, Casting::Checked, None)?;

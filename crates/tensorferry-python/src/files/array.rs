@@ -6,15 +6,15 @@ use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
 use tensorferry::{Array, ByteOrder, Casting, DType, Tensor};
 
-/// What is read at once without another thread, that Ctrl-C could end, is no more than this.
+/// Larger reads run in another thread, so that Ctrl-C interrupts them.
 pub(super) const AT_ONCE: usize = 8 << 20;
 
 /// An array in files, opened and not loaded: its shape and dtype are known, and elements are read
-/// when they are asked for.
+/// on access.
 ///
-/// Made by `open()`, `open_raw()` and `Dataset.from_files()`. Indexing gives a `Tensor` of the rows
-/// asked for: shared where the file is mapped, else read. A whole array goes to `tensor()`,
-/// `convert_to_tensor()`, `numpy.asarray()`, `Dataset.from_tensor_slices()`.
+/// Made by `open()`, `open_raw()` and `Dataset.from_files()`. Indexing returns a `Tensor` of the
+/// rows: shared if the file is mmapped, else read. To use all rows, pass the array to `tensor()`,
+/// `convert_to_tensor()`, `numpy.asarray()` or `Dataset.from_tensor_slices()`.
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "squares.npy")
@@ -25,7 +25,7 @@ pub(super) const AT_ONCE: usize = 8 << 20;
 #[pyclass(frozen, name = "Array", module = "tensorferry")]
 pub(crate) struct PyArray {
     pub(crate) inner: Array,
-    /// How it was opened, for pickle: what `_opened.reopen` takes.
+    /// How it was opened, for pickle.
     pub(super) recipe: Py<PyAny>,
 }
 
@@ -34,7 +34,7 @@ impl PyArray {
         Self { inner, recipe }
     }
 
-    /// All of it in memory, in a dtype if one is given: shared where it lies there, else read.
+    /// All elements, in a dtype if given: shared if they are in memory, else read.
     pub(crate) fn read(&self, py: Python<'_>, to: Option<(DType, Casting)>) -> PyResult<Tensor> {
         if let Ok(tensor) = self.inner.tensor()
             && to.is_none_or(|(dtype, _)| {
@@ -50,7 +50,7 @@ impl PyArray {
         self.run(py, self.inner.nbytes(), read)
     }
 
-    /// Reads so many bytes of the array.
+    /// Reads this many bytes of the array.
     pub(crate) fn run(
         &self,
         py: Python<'_>,
@@ -64,11 +64,11 @@ impl PyArray {
     }
 }
 
-/// An opened array that is not in memory, read and converted for a conversion that allows a copy;
-/// `None` of anything else.
+/// Reads and converts an opened array that is not in memory, if a copy is allowed; `None` for other
+/// values.
 ///
 /// # Errors
-/// With `copy=False`, that it cannot be shared.
+/// `copy=False`: the array cannot be shared.
 pub(crate) fn read_for<'py>(
     value: &Bound<'py, PyAny>,
     dtype: Option<DType>,

@@ -22,7 +22,7 @@ impl PyArray {
         PyTuple::new(py, self.inner.shape())
     }
 
-    /// The `numpy.dtype` of the elements, in this machine's byte order, whatever the file's is.
+    /// The `numpy.dtype` of the elements, in this machine's byte order.
     #[getter]
     fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard();
@@ -71,41 +71,42 @@ impl PyArray {
         self.inner.paths().map(Into::into).collect()
     }
 
-    /// All elements as a read-only NumPy array over the mapped file: nothing is read or copied. Its
-    /// dtype says the file's byte order.
+    /// All elements as a read-only NumPy array over the mmapped file, without reading or copying.
+    /// Its dtype has the file's byte order.
     ///
     /// Raises:
-    ///     tensorferry.errors.BufferError: the array is not mapped, or lies in several files; `numpy.asarray(array)` reads all of it.
+    ///     tensorferry.errors.BufferError: the array is not mmapped, or is in several files;
+    ///         `numpy.asarray(array)` reads all of it.
     fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         let Ok(tensor) = self.inner.tensor() else {
             let why = match self.inner.mode() {
-                Mode::Map => "it lies in several files",
-                _ => "it is not mapped. Open it with mode=\"map\"",
+                Mode::Map => "it is in several files",
+                _ => "it is not mmapped. Open it with mode=\"map\"",
             };
             let message = format!(
-                "there is no NumPy array over this array: {why}. Take rows, array[:100], or read \
-                all with numpy.asarray(array)."
+                "this array cannot be viewed as a NumPy array: {why}. Take rows, array[:100], or \
+                read all with numpy.asarray(array)."
             );
             return Err(raise(py, "not_shareable", message));
         };
         PyTensor::numpy(&PyTensor::object(py, tensor)?)
     }
 
-    /// The same array in another dtype: nothing is read, and elements are converted whenever they
-    /// are.
+    /// The same array in another dtype: nothing is read now, and elements are converted when they
+    /// are read.
     ///
-    /// Saved, it makes a file of the other dtype, of any size: `save("narrow.npy",
+    /// Saving it makes a file of the other dtype, of any size: `save("narrow.npy",
     /// open("wide.npy").astype("int32"))`. To read all of it into memory, `tensor(array, dtype)`
-    /// does the same and shares what needs no conversion; a dataset has `Dataset.cast`.
+    /// does the same, and shares memory if no conversion is needed; a dataset has `Dataset.cast`.
     ///
     /// Args:
     ///     dtype: a `numpy.dtype`, `tf.DType`, type or name.
-    ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises when they are read, `"saturate"` clamps, `"wrap"`
-    ///         keeps the low bits.
+    ///     casting: what happens to values that the dtype cannot hold: `"checked"` raises on
+    ///         reading, `"saturate"` clamps, `"wrap"` keeps the low bits.
     ///
     /// Raises:
-    ///     tensorferry.errors.TypeError: no conversion is defined, of complex to real numbers for example.
+    ///     tensorferry.errors.TypeError: the conversion is not defined (complex to real).
     ///
     /// >>> import numpy as np, os, tempfile, tensorferry
     /// >>> path = os.path.join(tempfile.mkdtemp(), "squares.npy")
@@ -146,8 +147,8 @@ impl PyArray {
             .ok_or_else(|| PyTypeError::new_err("len() of a 0-d array"))
     }
 
-    /// The rows asked for, as a `Tensor`: by a number, a slice, a list or array of numbers, a mask.
-    /// What follows in the brackets indexes the rows.
+    /// Rows as a `Tensor`, by a number, a slice, a list or array of numbers, or a mask. Further
+    /// indices apply within the rows.
     fn __getitem__<'py>(
         &self,
         py: Python<'py>,
@@ -178,19 +179,19 @@ impl PyArray {
         Ok(format!("<tensorferry.Array shape={shape} dtype={dtype} mode={mode}{files}>"))
     }
 
-    /// Pickled as its files' names: whoever unpickles it opens them again.
+    /// Pickled as the names of its files, which unpickling opens again.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         slf.py().import("tensorferry._opened")?.call_method1("reduce", (slf, &slf.get().recipe))
     }
 }
 
-/// Iterates over the rows of an array, reading some MiB at a time.
+/// Iterates over the rows of an array, reading a few MiB at a time.
 #[pyclass]
 pub(crate) struct RowIterator {
     array: Py<PyArray>,
     next: usize,
-    /// Rows read ahead, and the first of them.
+    /// A block of rows, and the number of its first row.
     block: Option<(usize, Tensor)>,
 }
 

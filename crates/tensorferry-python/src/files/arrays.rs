@@ -34,13 +34,13 @@ impl OpenedArrays {
         self.inner.mode().name()
     }
 
-    /// What `.safetensors` files say besides their arrays.
+    /// The metadata of `.safetensors` files.
     fn metadata(&self) -> BTreeMap<String, String> {
         guard();
         self.inner.metadata().clone()
     }
 
-    /// What is no array, and why.
+    /// Members that are not arrays, and why.
     fn left_out(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
         guard();
         py.detach(|| self.inner.left_out()).or_raise(py)
@@ -52,8 +52,8 @@ impl OpenedArrays {
         self.member(py, name, array)
     }
 
-    /// All arrays, those that are compressed decompressed on the machine's cores. Those of a dtype
-    /// that tensors do not have are an error, or left out.
+    /// All arrays; compressed ones are decompressed on all cores. Arrays of an unsupported dtype
+    /// are an error, or left out if `readable`.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
         guard();
         let get =

@@ -18,7 +18,7 @@ pub(super) fn parse_format(py: Python<'_>, format: Option<&str>) -> PyResult<Opt
     }
 }
 
-/// The format that a file of that name is to have, if that is known.
+/// The format to write a file in, by its extension or `format`; None if neither says it.
 #[pyfunction]
 pub(crate) fn format_for(
     py: Python<'_>,

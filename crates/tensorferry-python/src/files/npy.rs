@@ -7,19 +7,19 @@ use crate::runtime::unwinding::guard;
 use crate::tensor::object::PyTensor;
 use pyo3::prelude::*;
 
-/// A `Tensor` over a read-only memory map of a `.npy` file: nothing is read until it is used.
+/// A `Tensor` over a read-only memory map of a `.npy` file: elements are read on access.
 ///
-/// The header is checked, and the file's length against it, before the file is mapped. Truncating a
-/// file while it is mapped kills the process that reads it (SIGBUS), as with `numpy.memmap`;
-/// replace files by renaming, as `save_npy` does.
+/// The header, and the file's length, are checked before the file is mmapped. Truncating an mmapped
+/// file kills a process that reads it (SIGBUS), as with `numpy.memmap`. Replace files by renaming,
+/// as `save_npy` does.
 ///
 /// Args:
 ///     path: a str, bytes or PathLike.
 ///
 /// Raises:
 ///     OSError: the file cannot be opened.
-///     tensorferry.errors.FileFormatError: it is no `.npy` file, or shorter than its header promises.
-///     tensorferry.errors.ValueError: its dtype is none that tensors share (strings, objects, structures).
+///     tensorferry.errors.FileFormatError: it is not a `.npy` file, or is truncated.
+///     tensorferry.errors.ValueError: its dtype is not supported (strings, objects, structures).
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")
@@ -38,11 +38,11 @@ pub(crate) fn open_npy<'py>(
 
 /// Writes the values as a `.npy` file that `numpy.load` and `open_npy` read.
 ///
-/// Written under a temporary name in the same folder, flushed to the disk, then renamed: a file of
-/// the old name stays whole until the new one is.
+/// The write is atomic: under a temporary name in the same folder, flushed to the disk, then
+/// renamed.
 ///
 /// Raises:
-///     OSError: the file cannot be written; an old file of that name is untouched.
+///     OSError: the file cannot be written; an existing file is unchanged.
 ///     tensorferry.errors.ValueError: a dtype that `.npy` files do not have (bfloat16).
 #[pyfunction]
 pub(crate) fn save_npy(

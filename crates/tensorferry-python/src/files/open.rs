@@ -25,7 +25,7 @@ fn fs_paths(paths: &[Bound<'_, PyAny>]) -> PyResult<Vec<PathBuf>> {
     paths.iter().map(fs_path).collect()
 }
 
-/// Opens files: an `Array`, or `OpenedArrays`. `recipe` is what pickle is to know.
+/// Opens files as an `Array` or `OpenedArrays`. `recipe` is pickled in their place.
 #[pyfunction]
 pub(crate) fn open<'py>(
     py: Python<'py>,
@@ -46,7 +46,7 @@ pub(crate) fn open<'py>(
         None => Ok((name.clone(), None)),
         Some(Component::Tensor(spec)) => Ok((name.clone(), Some(spec))),
         Some(Component::Dataset(_)) => {
-            Err(raise(py, "wrong_type", format!("feature {name:?} is no dataset")))
+            Err(raise(py, "wrong_type", format!("feature {name:?} cannot be a dataset")))
         }
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! Paths of files, as Python passes them.
+//! Paths of files.
 
 use pyo3::prelude::*;
 use std::path::PathBuf;

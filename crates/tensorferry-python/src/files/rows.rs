@@ -1,4 +1,4 @@
-//! `array[index]` of an opened array: which rows to read, and what to take of them.
+//! `array[index]` of an opened array: the rows to read, and the index within them.
 
 use crate::errors::{OrRaise, raise};
 use crate::files::array::PyArray;
@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyEllipsis, PySlice, PyTuple};
 use tensorferry::{Index, Tensor};
 
-/// What stands between the brackets: first of all, which rows.
+/// A parsed index.
 pub(crate) struct Rows<'py> {
     which: Which,
-    /// What is taken of the rows, read and stacked.
+    /// The index within the stacked rows.
     rest: Vec<Bound<'py, PyAny>>,
 }
 
@@ -22,7 +22,7 @@ enum Which {
 }
 
 impl<'py> Rows<'py> {
-    /// Reads the expression between the brackets.
+    /// Parses the expression between the brackets.
     pub(crate) fn parse(array: &PyArray, index: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = index.py();
         let shape = array.inner.shape();
@@ -38,7 +38,7 @@ impl<'py> Rows<'py> {
             return Err(tensorferry::Error::TooManyIndices { ndim: shape.len(), given: consumed })
                 .or_raise(py);
         }
-        // New dimensions in front, and an ellipsis, index all rows.
+        // A leading new dimension or ellipsis indexes all rows.
         let first =
             parts.first().filter(|first| !first.is_none() && !first.is_instance_of::<PyEllipsis>());
         let Some(first) = first.cloned() else {

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use tensorferry::Array;
 use tensorferry::dataset::{self, Stop};
 
-/// Any array as one to save or to read rows from: an opened one, or one in memory; `immutable` says
-/// that nothing can change it.
+/// An opened array, or one in memory, to save or to read rows from. `immutable` promises that it
+/// does not change.
 pub(crate) fn array_of(
     py: Python<'_>,
     value: &Bound<'_, PyAny>,
@@ -37,8 +37,7 @@ pub(crate) fn save(
 ) -> PyResult<()> {
     guard();
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
-    // That nobody writes to it meanwhile is the caller's affair, as with every NumPy function that
-    // releases the GIL.
+    // The caller has to prevent writes, as with every NumPy function that releases the GIL.
     let array = array_of(py, value, true)?;
     interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?
         .or_raise(py)

@@ -1,4 +1,4 @@
-//! What TensorFlow calls, and what calls TensorFlow.
+//! TensorFlow: conversion to its tensors, and the registration of ops.
 
 pub(crate) mod ops;
 pub(crate) mod tensorflow;

@@ -1,4 +1,4 @@
-//! TensorFlow ops of ours: registering them, and what they know of Python.
+//! Registers TensorFlow ops, and maps Python exceptions to TensorFlow's errors.
 
 use crate::errors::{Raised, raise};
 use crate::runtime::attach::attached;
@@ -12,8 +12,7 @@ use std::error::Error;
 use std::ffi::CString;
 use tensorferry_tensorflow::Code;
 
-/// Registers the ops with the TensorFlow whose framework library, which has to be loaded, lies at
-/// `path`.
+/// Registers the ops with the TensorFlow whose framework library at `path` is loaded.
 #[pyfunction]
 pub(crate) fn register_ops(py: Python<'_>, path: &str) -> PyResult<()> {
     guard();
@@ -22,14 +21,14 @@ pub(crate) fn register_ops(py: Python<'_>, path: &str) -> PyResult<()> {
         .map_err(|what| raise(py, "unsupported_tensorflow", what))
 }
 
-/// How many datasets, epochs and passes TensorFlow can reach.
+/// The number of datasets and passes that TensorFlow can reach.
 #[pyfunction]
 pub(crate) fn live_handles() -> usize {
     guard();
     tensorferry_tensorflow::live_handles()
 }
 
-/// What a Python exception is in TensorFlow, and its traceback.
+/// The TensorFlow code of a Python exception, and its traceback.
 fn classify(error: &(dyn Error + Send + Sync + 'static)) -> (Code, String) {
     let Some(raised) = error.downcast_ref().and_then(Raised::get) else {
         return (Code::UNKNOWN, String::new());
@@ -38,11 +37,11 @@ fn classify(error: &(dyn Error + Send + Sync + 'static)) -> (Code, String) {
         .unwrap_or((Code::CANCELLED, String::new()))
 }
 
-/// Codes of ours that say of a file that it is not what it was, or should be.
+/// The library's codes for damaged or changed files.
 const DATA_LOSS: [&str; 5] =
     ["malformed", "wrong_length", "short_read", "file_changed", "checksum"];
 
-/// As `tf.py_function` has it; an exception of TensorFlow's own keeps its code. That of
+/// The code that `tf.py_function` uses; TensorFlow's own exceptions keep theirs. That of
 /// StopIteration would end the dataset.
 fn code(py: Python<'_>, raised: &PyErr) -> Code {
     let number = raised.value(py).getattr("error_code").and_then(|code| code.extract());

@@ -1,8 +1,7 @@
-//! The road to TensorFlow: a DLPack capsule handed to the eager runtime, with no Python in between
-//! where nothing needs it.
+//! Conversion to TensorFlow: a DLPack capsule passed to the eager runtime, without Python in
+//! between in the common case.
 //!
-//! What is not an array of ours (strings, tensors, lists ...), graphs and device scopes go through
-//! `tensorferry.tensorflow`.
+//! Strings, tensors, graphs and device scopes go through `tensorferry.tensorflow`.
 
 use crate::files::array::read_for;
 use crate::interop::capsule;
@@ -18,13 +17,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyModule, PyString, PyTuple};
 use tensorferry::{DType, Tensor};
 
-/// What one call of the fast road needs, looked up once.
+/// The parts of TensorFlow that the fast path uses, looked up once.
 struct Runtime {
     /// `tensorflow.python.eager.context`, whose `_context` is the current context.
     module: Py<PyAny>,
-    /// The context that the rest belongs to.
+    /// The context of the other parts.
     context: Py<PyAny>,
-    /// Per-thread state of the context, of which `device_name` is the scope of `tf.device`.
+    /// Per-thread state of the context; its `device_name` is the scope of `tf.device`.
     thread: Py<PyAny>,
     /// The context's list of devices if the CPU is the only one, else another object.
     only_device: Py<PyAny>,
@@ -44,7 +43,7 @@ fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
         .bind(py))
 }
 
-/// The fast road, `None` where this TensorFlow's private parts are not the ones we know.
+/// The fast path; `None` if this TensorFlow's private parts are not the expected ones.
 fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
     static RUNTIME: PyOnceLock<Option<Runtime>> = PyOnceLock::new();
     let runtime = RUNTIME.get_or_try_init(py, || {
@@ -69,17 +68,17 @@ fn runtime(py: Python<'_>) -> PyResult<Option<&'static Runtime>> {
 }
 
 impl Runtime {
-    /// Hands over a tensor that a framework can take.
+    /// Hands over a tensor that frameworks accept.
     fn pass<'py>(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         attach::call(self.from_capsule.bind(py), (capsule::legacy(py, tensor)?, &self.handle))
     }
 
     /// Whether a tensor made now belongs on the CPU of this context, outside any graph.
     ///
-    /// `is_eager` and `device_name` would answer that alone, but as C++ properties each costs a
-    /// fifth of the whole call. No graph being built, in a program that has not turned eager
-    /// execution off, says as much as the first; and where the CPU is the only device (the context
-    /// replaces the list when it finds another), no scope leads elsewhere.
+    /// `is_eager` and `device_name` would tell, but each, a C++ property, takes a fifth of the
+    /// whole call. Instead of `is_eager`: no graph is being built, and eager execution is not
+    /// turned off. Instead of `device_name`: the CPU is the only device. (The context replaces the
+    /// list when it finds another.)
     fn is_plain_eager(&self, py: Python<'_>) -> PyResult<bool> {
         let (module, context) = (self.module.bind(py), self.context.bind(py));
         Ok(module.getattr(intern!(py, "_context"))?.is(context)
@@ -95,23 +94,27 @@ impl Runtime {
     }
 }
 
-/// A `tf.Tensor` of the values: as `tf.convert_to_tensor`, but shared where that is sound, and
-/// never with a wrong number.
+/// A `tf.Tensor` of the values, as `tf.convert_to_tensor`, but without a copy where that is sound,
+/// and never with a wrong number.
 ///
-/// What is not numeric (strings, tensors, variables, ragged and composite tensors) goes to
-/// TensorFlow untouched. Inside `tf.function` the result is a constant of the graph.
+/// Other values (strings, tensors, variables, ragged and composite tensors) are passed to
+/// TensorFlow unchanged. Inside `tf.function` the result is a constant of the graph.
 ///
 /// Args:
-///     value: an array, a number, a nested list of numbers, or anything `tf.convert_to_tensor` takes.
+///     value: an array, a number, a nested list of numbers, or any value that
+///         `tf.convert_to_tensor` takes.
 ///     dtype: a `tf.DType`, `numpy.dtype`, type or name; None infers it as TensorFlow does.
-///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
-///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
-///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
+///     casting: what happens to values that the dtype cannot hold: `"checked"` raises,
+///         `"saturate"` clamps, `"wrap"` keeps the low bits.
+///     copy: None shares memory that cannot change (arrays that are read-only down to the owner of
+///         the memory, files mmapped read-only, tensors), False shares or raises, True copies.
+///         Marking an array read-only is a promise: earlier views of it can still be written.
 ///         Memory not aligned to 64 bytes is always copied: TensorFlow would abort the process.
 ///     name: the name of the constant inside `tf.function`.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
+///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
 ///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
 ///     tensorferry.errors.ValueError: a dtype that TensorFlow does not have.
 ///     tensorferry.errors.TypeError: a masked array, or complex to real.
@@ -164,16 +167,14 @@ pub(crate) fn convert_to_tensor<'py>(
     }
 }
 
-/// The numbers of a value that is none of our arrays; `None` where TensorFlow, or another way, is
-/// to make a tensor of it.
+/// The numbers of a value that is not an array of this library; `None` if TensorFlow converts it.
 fn numbers<'py>(
     py: Python<'py>,
     value: &Bound<'py, PyAny>,
     target: Option<DType>,
     array: bool,
 ) -> PyResult<Option<Nested<'py>>> {
-    // An array of another dtype is one of objects, which are looked at one by one; without a dtype
-    // they are TensorFlow's.
+    // An object array is read value by value; without a dtype, TensorFlow converts it.
     let objects = array
         && target.is_some()
         && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));
@@ -189,7 +190,7 @@ fn numbers<'py>(
     }
 }
 
-/// Converts a value that is neither an array that is read directly nor a number.
+/// Converts a value that is neither a directly read array nor a number.
 fn theirs<'py>(
     value: &Bound<'py, PyAny>,
     dtype: Option<&Bound<'py, PyAny>>,
@@ -203,7 +204,7 @@ fn theirs<'py>(
     python(py)?.getattr("convert_other")?.call((value, dtype), Some(&options))
 }
 
-/// Hands a tensor over where the fast road does not lead.
+/// Hands over a tensor without the fast path.
 fn place<'py>(
     py: Python<'py>,
     tensor: Tensor,
@@ -216,7 +217,7 @@ fn place<'py>(
     python(py)?.getattr("place")?.call((PyTensor::object(py, tensor)?,), Some(&options))
 }
 
-/// The way to TensorFlow for several tensors, looked up once: it holds as long as no graph or
+/// The path to TensorFlow for several tensors, looked up once. It stays valid until a graph or
 /// device scope is entered or left.
 pub(crate) struct Door<'py> {
     road: Option<&'py Runtime>,
@@ -231,7 +232,7 @@ impl<'py> Door<'py> {
         Ok(Self { road })
     }
 
-    /// A `tf.Tensor` of a tensor that a framework can take, see
+    /// A `tf.Tensor` of a tensor that frameworks accept, see
     /// [`crate::interop::source::framework_obstacle`].
     pub(crate) fn pass(&self, py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
         match self.road {

@@ -1,4 +1,4 @@
-//! NumPy arrays: what they hold, whether they can change, and arrays over memory of ours.
+//! NumPy arrays: their elements, and new arrays over existing memory.
 
 use crate::errors::OrRaise;
 use crate::interop::dtype;
@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use tensorferry::{ByteOrder, DType, Layout};
 
-/// What an array holds and where.
+/// The fields of an array.
 pub(crate) struct Parts {
     pub(crate) dtype: DType,
     pub(crate) order: ByteOrder,
@@ -18,7 +18,7 @@ pub(crate) struct Parts {
     pub(crate) data: *mut u8,
 }
 
-/// Reads an array's fields; `None` if its dtype is not one of ours.
+/// The fields of an array; `None` if its dtype is not supported.
 pub(crate) fn parts(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Parts>> {
     let Some((dtype, order)) = dtype::from_descr(&array.dtype()) else { return Ok(None) };
     let layout =
@@ -29,14 +29,14 @@ pub(crate) fn parts(array: &Bound<'_, PyUntypedArray>) -> PyResult<Option<Parts>
     Ok(Some(Parts { dtype, order, layout, data }))
 }
 
-/// Whether NumPy lets the array be written.
+/// Whether the array is writeable.
 pub(crate) fn is_writeable(array: &Bound<'_, PyUntypedArray>) -> bool {
     // SAFETY: `array` is a live ndarray, so its fields may be read.
     let flags = unsafe { (*array.as_array_ptr()).fields.flags };
     flags & NPY_ARRAY_WRITEABLE != 0
 }
 
-/// What the array is a view of; `None` if it owns its memory.
+/// The object that the array is a view of; `None` if it owns its memory.
 pub(crate) fn base_of<'py>(array: &Bound<'py, PyUntypedArray>) -> Option<Bound<'py, PyAny>> {
     // SAFETY: `array` is a live ndarray, so its fields may be read.
     let base = unsafe { (*array.as_array_ptr()).fields.base };
@@ -102,8 +102,8 @@ pub(crate) fn overlap(a: (*const u8, &Layout), b: (*const u8, &Layout)) -> bool 
     a.start < b.end && b.start < a.end
 }
 
-/// Whether two indices of the layout may name the same byte: judged by strides, erring towards yes
-/// for interleaved layouts.
+/// Whether two elements may share a byte. Judged by strides; `true` for some interleaved layouts
+/// whose elements do not.
 pub(crate) fn overlaps_itself(layout: &Layout) -> bool {
     if layout.is_empty() || layout.is_c_contiguous() {
         return false;
@@ -124,8 +124,8 @@ pub(crate) fn overlaps_itself(layout: &Layout) -> bool {
     })
 }
 
-/// What `__array__(dtype, copy)` gives where NumPy has the elements. NumPy 1 knows no `copy=None`,
-/// and copies where it may not.
+/// The result of `__array__(dtype, copy)` for an ndarray of the elements. NumPy 1 does not know
+/// `copy=None`, and copies with `copy=False`.
 pub(crate) fn as_asked<'py>(
     elements: Bound<'py, PyAny>,
     dtype: Option<&Bound<'py, PyAny>>,

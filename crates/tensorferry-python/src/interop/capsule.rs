@@ -1,5 +1,5 @@
-//! DLPack capsules: the Python side of the exchange (dlpack.h 1.0; data-apis.org/array-api
-//! `__dlpack__`).
+//! DLPack capsules: the Python side of the exchange (dlpack.h 1.0, and `__dlpack__` of
+//! data-apis.org/array-api).
 
 use crate::errors::{OrRaise, raise};
 use crate::runtime::attach::keywords;
@@ -18,8 +18,7 @@ const LEGACY_USED: &CStr = c"used_dltensor";
 const VERSIONED: &CStr = c"dltensor_versioned";
 const VERSIONED_USED: &CStr = c"used_dltensor_versioned";
 
-/// A capsule without a version, which cannot say that the memory is read-only. TensorFlow takes no
-/// other.
+/// An unversioned capsule, which cannot mark the memory as read-only. TensorFlow accepts no other.
 pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py, PyAny>> {
     let managed = dlpack::export(tensor).or_raise(py)?;
     // SAFETY: the name is static, and `drop_legacy` frees the tensor unless a consumer has taken
@@ -27,14 +26,14 @@ pub(crate) fn legacy<'py>(py: Python<'py>, tensor: Tensor) -> PyResult<Bound<'py
     let capsule =
         unsafe { ffi::PyCapsule_New(managed.as_ptr().cast(), LEGACY.as_ptr(), Some(drop_legacy)) };
     if capsule.is_null() {
-        // SAFETY: the capsule was not made, so the tensor is still ours.
+        // SAFETY: the capsule was not made, so this function still owns the tensor.
         unsafe { dlpack::delete(managed) };
     }
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, capsule) }
 }
 
-/// A capsule of DLPack 1.0; `flags` says whether the memory is read-only or a copy.
+/// A DLPack 1.0 capsule; `flags` mark the memory as read-only, or as a copy.
 pub(crate) fn versioned<'py>(
     py: Python<'py>,
     tensor: Tensor,
@@ -47,14 +46,14 @@ pub(crate) fn versioned<'py>(
         ffi::PyCapsule_New(managed.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned))
     };
     if capsule.is_null() {
-        // SAFETY: the capsule was not made, so the tensor is still ours.
+        // SAFETY: the capsule was not made, so this function still owns the tensor.
         unsafe { dlpack::delete_versioned(managed) };
     }
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, capsule) }
 }
 
-/// What a capsule of this name holds; `None` if it has another name, as one that was consumed does.
+/// The tensor in a capsule of this name; `None` for another name, as a consumed capsule has.
 unsafe fn untaken(capsule: *mut ffi::PyObject, name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: the caller passes a live capsule.
     if unsafe { ffi::PyCapsule_IsValid(capsule, name.as_ptr()) } == 0 {
@@ -67,7 +66,7 @@ unsafe fn untaken(capsule: *mut ffi::PyObject, name: &CStr) -> Option<NonNull<c_
 unsafe extern "C" fn drop_legacy(capsule: *mut ffi::PyObject) {
     // SAFETY: Python calls this with the dying capsule.
     if let Some(managed) = unsafe { untaken(capsule, LEGACY) } {
-        // SAFETY: nobody has taken the tensor out of the capsule, so it is still ours to free.
+        // SAFETY: no consumer took the tensor, so the capsule still owns it.
         unsafe { dlpack::delete(managed.cast()) };
     }
 }
@@ -75,12 +74,12 @@ unsafe extern "C" fn drop_legacy(capsule: *mut ffi::PyObject) {
 unsafe extern "C" fn drop_versioned(capsule: *mut ffi::PyObject) {
     // SAFETY: Python calls this with the dying capsule.
     if let Some(managed) = unsafe { untaken(capsule, VERSIONED) } {
-        // SAFETY: nobody has taken the tensor out of the capsule, so it is still ours to free.
+        // SAFETY: no consumer took the tensor, so the capsule still owns it.
         unsafe { dlpack::delete_versioned(managed.cast()) };
     }
 }
 
-/// The tensor behind an object's `__dlpack__`, and whether nobody may write it.
+/// The tensor behind an object's `__dlpack__`, and whether it is read-only.
 pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     let py = object.py();
     check_exportable(object)?;
@@ -95,7 +94,7 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
         let (kind, _): (i64, i64) = device.extract()?;
         if kind != 1 {
             let message = format!(
-                "the array lies on a device of DLPack type {kind}, not in main memory. Move it to \
+                "the array is on a device of DLPack type {kind}, not in main memory. Move it to \
                 the CPU first."
             );
             return Err(raise(py, "dlpack", message));
@@ -103,7 +102,7 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     }
     let keywords = keywords(py, "max_version", (1, 0))?;
     let capsule = match object.call_method(intern!(py, "__dlpack__"), (), Some(&keywords)) {
-        // A producer older than DLPack 1.0 does not know the argument.
+        // Producers older than DLPack 1.0 do not know the argument.
         Err(error) if error.is_instance_of::<PyTypeError>(py) => {
             object.call_method0(intern!(py, "__dlpack__"))?
         }
@@ -112,7 +111,7 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     take(&capsule)
 }
 
-/// Refuses what TensorFlow's exporter ends the process for.
+/// Refuses dtypes for which TensorFlow's exporter aborts the process.
 fn check_exportable(object: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = object.py();
     let Some(dtype) = object.getattr_opt(intern!(py, "dtype"))? else { return Ok(()) };
@@ -129,7 +128,7 @@ fn check_exportable(object: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Takes the tensor out of a capsule, which cannot be used again.
+/// Takes the tensor out of a capsule, which is used up.
 fn take(capsule: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     let py = capsule.py();
     if !capsule.is_instance_of::<PyCapsule>() {
@@ -152,7 +151,7 @@ fn take(capsule: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
         return Err(raise(
             py,
             "dlpack",
-            "the capsule holds no tensor, or one that was already taken".to_owned(),
+            "the capsule holds no tensor, or its tensor was already taken".to_owned(),
         ));
     };
     imported.map(|imported| (imported.tensor, imported.read_only)).or_raise(py)

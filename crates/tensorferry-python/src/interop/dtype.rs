@@ -1,4 +1,4 @@
-//! dtypes as Python knows them: `numpy.dtype`, `tf.DType`, types and names, to and from ours.
+//! dtypes of Python (`numpy.dtype`, `tf.DType`, types and names), to and from the library's.
 
 use crate::errors::raise;
 use crate::runtime::unwinding::guard;
@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyFloat, PyInt, PyString, PyType};
 use tensorferry::{ByteOrder, Casting, DType};
 
-/// Our dtype for a NumPy dtype; `None` for those that tensors do not share (strings, datetimes,
+/// The dtype for a NumPy dtype; `None` if tensors do not support it (strings, datetimes,
 /// structures, float8 ...).
 pub(crate) fn from_descr(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, ByteOrder)> {
     let dtype = match (descr.kind(), descr.itemsize()) {
@@ -36,7 +36,7 @@ pub(crate) fn from_descr(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, Byte
     Some((dtype, if swapped { ByteOrder::Swapped } else { ByteOrder::Native }))
 }
 
-/// dtypes registered with NumPy by others: bfloat16 of ml_dtypes is the one we share.
+/// Extension dtypes of NumPy: bfloat16 of ml_dtypes is supported.
 fn user_dtype(descr: &Bound<'_, PyArrayDescr>) -> Option<(DType, ByteOrder)> {
     let name = descr.typeobj().name().ok()?;
     (descr.itemsize() == 2 && name == "bfloat16").then_some((DType::BFloat16, ByteOrder::Native))
@@ -63,21 +63,21 @@ pub(crate) fn to_numpy<'py>(
     }
 }
 
-/// What a user's `dtype=` asks for.
+/// The value of a `dtype=` argument.
 pub(crate) enum Asked {
-    /// Nothing: keep the source's.
+    /// None: the source's dtype.
     Inferred,
-    /// One of ours.
+    /// A dtype of the library.
     Ours(DType),
-    /// Something else (a string, float8 ...): not ours to convert.
+    /// Another dtype (a string, float8 ...), which is left to TensorFlow.
     Other,
 }
 
-/// Reads a `dtype=` argument: a `tf.DType`, `torch.dtype`, `numpy.dtype`, type or name. Every door
-/// that takes a dtype reads it here.
+/// Reads a `dtype=` argument: a `tf.DType`, `torch.dtype`, `numpy.dtype`, type or name, the
+/// same for all functions.
 ///
-/// Python's own types mean what TensorFlow makes of their values: float is float32, int is int32.
-/// Other names are NumPy's.
+/// Python types mean what TensorFlow makes of their values: float is float32, int is int32. Other
+/// names are NumPy's.
 pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
     let Some(dtype) = dtype else { return Ok(Asked::Inferred) };
     let py = dtype.py();
@@ -111,8 +111,8 @@ pub(crate) fn parse(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Asked> {
     }
 }
 
-/// The dtype of a name that NumPy does not know, or knows as another: ours, TensorFlow's and
-/// PyTorch's.
+/// The dtype of a name that NumPy does not know, or knows as another: the library's, TensorFlow's
+/// and PyTorch's names.
 fn named(name: &str) -> Option<DType> {
     match name {
         "float" => Some(DType::Float32),
@@ -121,8 +121,8 @@ fn named(name: &str) -> Option<DType> {
     }
 }
 
-/// What a `tf.DType` or `torch.dtype` is here: the outer `None` if it is neither, the inner if
-/// tensors do not share it.
+/// The dtype for a `tf.DType` or `torch.dtype`. The outer `None` means neither, the inner one an
+/// unsupported dtype.
 pub(crate) fn frameworks(dtype: &Bound<'_, PyAny>) -> PyResult<Option<Option<DType>>> {
     let py = dtype.py();
     if dtype.is_instance_of::<PyString>() {
@@ -144,7 +144,7 @@ fn asked(descr: &Bound<'_, PyArrayDescr>) -> Asked {
     from_descr(descr).map_or(Asked::Other, |(dtype, _)| Asked::Ours(dtype))
 }
 
-/// The dtype asked for, where only ours will do.
+/// Reads a `dtype=` argument that has to be a dtype of the library.
 pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DType>> {
     match (parse(dtype)?, dtype) {
         (Asked::Ours(dtype), _) => Ok(Some(dtype)),
@@ -159,7 +159,7 @@ pub(crate) fn parse_ours(dtype: Option<&Bound<'_, PyAny>>) -> PyResult<Option<DT
     }
 }
 
-/// The dtype and byte order of elements in a file, where only ours will do.
+/// Reads a dtype and byte order of elements in a file.
 pub(crate) fn parse_stored(dtype: &Bound<'_, PyAny>) -> PyResult<(DType, ByteOrder)> {
     let ours = parse_ours(Some(dtype))?.unwrap_or(DType::UInt8);
     let described = PyArrayDescr::new(dtype.py(), dtype).ok().and_then(|descr| from_descr(&descr));
@@ -176,7 +176,7 @@ pub(crate) fn parse_casting(py: Python<'_>, casting: &str) -> PyResult<Casting> 
         .map_err(|error| raise(py, "unknown_casting", format!("casting={casting:?}: {error}")))
 }
 
-/// The name of a dtype of ours.
+/// The name of a dtype of the library.
 #[pyfunction]
 pub(crate) fn dtype_name(dtype: &Bound<'_, PyAny>) -> PyResult<&'static str> {
     guard();

@@ -1,14 +1,13 @@
-//! Memory that others own, and how they are kept from giving it up.
+//! Buffer exports, which keep the owner of borrowed memory from freeing it.
 //!
-//! An array is often a view of memory that something else owns, and may close or move: a mapping, a
-//! bytearray, shared memory. NumPy gives the buffer of such an owner back as soon as the array is
-//! made. So what is read or shared here takes an export of its own from the owner: `close()`,
-//! `release()` and `resize()` raise `BufferError` while it lasts.
+//! An array is often a view of memory that another object owns, and may close or move: a memory
+//! map, a bytearray, shared memory. NumPy releases the owner's buffer as soon as the array is made.
+//! So arrays that are read or shared here take their own export from the owner. While it lasts,
+//! `close()`, `release()` and `resize()` raise `BufferError`.
 //!
 //! # Limitations
 //! An owner that exports no buffer, or does not count its exports
-//! (`ndarray.resize(refcheck=False)`, `ctypes.resize`), is kept alive, and that is all that can be
-//! done.
+//! (`ndarray.resize(refcheck=False)`, `ctypes.resize`), is only kept alive.
 
 use crate::interop::array::base_of;
 use crate::interop::memory::Block;
@@ -21,21 +20,20 @@ use pyo3::types::{PyBytes, PyCapsule};
 use std::any::Any;
 use std::sync::Arc;
 
-/// An array, and the export that keeps the memory where it is.
+/// An array, and an export that keeps its memory in place.
 pub(crate) struct Held {
-    // Given back in this order: the export first.
+    // Dropped in this order: the export first.
     _export: Option<PyUntypedBuffer>,
-    /// What the memory belongs to, which some versions of NumPy let an array exchange (`array.data
-    /// = ...`).
+    /// The owner of the memory, which `array.data = ...` can replace in some versions of NumPy.
     _owner: Py<PyAny>,
     _array: Py<PyUntypedArray>,
 }
 
-/// Keeps the owner of an array's memory from giving it up; `None` if that is the array itself, or
-/// never gives it up.
+/// Keeps the owner of an array's memory from freeing it; `None` if that is the array itself, or an
+/// owner that never frees it.
 pub(crate) fn hold(array: &Bound<'_, PyUntypedArray>) -> Option<Arc<Keep<Held>>> {
     let owner = owner(array).filter(exports)?;
-    // A refusal is no error here: then the owner is kept alive.
+    // If the owner refuses, it is only kept alive.
     let export = PyUntypedBuffer::get(&owner).ok();
     Some(Arc::new(Keep::new(Held {
         _export: export,
@@ -44,7 +42,7 @@ pub(crate) fn hold(array: &Bound<'_, PyUntypedArray>) -> Option<Arc<Keep<Held>>>
     })))
 }
 
-/// Keeps an array alive, and its memory where it is.
+/// Keeps an array alive, and its memory in place.
 pub(crate) fn keep(
     array: &Bound<'_, PyUntypedArray>,
     held: Option<&Arc<Keep<Held>>>,
@@ -55,7 +53,7 @@ pub(crate) fn keep(
     }
 }
 
-/// What the memory of an array belongs to, if not to an array.
+/// The owner of an array's memory, if it is not an array.
 fn owner<'py>(array: &Bound<'py, PyUntypedArray>) -> Option<Bound<'py, PyAny>> {
     let mut base = base_of(array)?;
     loop {
@@ -66,7 +64,7 @@ fn owner<'py>(array: &Bound<'py, PyUntypedArray>) -> Option<Bound<'py, PyAny>> {
     }
 }
 
-/// Whether an owner may have a buffer to export and could give it up otherwise.
+/// Whether an owner may export a buffer, and could free its memory without that.
 fn exports(owner: &Bound<'_, PyAny>) -> bool {
     !(owner.is_instance_of::<Block>()
         || owner.is_instance_of::<PyTensor>()

@@ -1,4 +1,4 @@
-//! Containers of other libraries: tables, and arrays that are read when they are asked for.
+//! Containers of other libraries: tables, and lazily read arrays.
 //! `tensorferry._foreign` knows them.
 
 use pyo3::intern;
@@ -7,11 +7,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyComplex, PyFloat, PyInt, PyList, PyTuple};
 use tensorferry::{Casting, DType};
 
-/// The numbers of a table or an array in another library's file, as an ndarray or a tensor; `None`
-/// of anything else.
+/// The numbers of a table, or of an array in another library's file, as an ndarray or a tensor;
+/// `None` for other values.
 ///
-/// A table becomes the dtype that is given, column by column, as `casting` says; without one, the
-/// dtype that its columns share, if that holds every value.
+/// A table is converted to the given dtype column by column, as `casting` says. Without a dtype, it
+/// becomes the one that its columns share, if that holds every value.
 pub(crate) fn read<'py>(
     value: &Bound<'py, PyAny>,
     to: Option<(DType, Casting)>,
@@ -31,8 +31,8 @@ pub(crate) fn read<'py>(
     Ok((!found.is_none()).then_some(found))
 }
 
-/// Whether a value is one of Python's or of a framework, as most are: asking Python would take
-/// longer than reading it.
+/// Whether a value is a Python number, a list or a framework's tensor: a fast check for the common
+/// case.
 fn is_known(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let numbers = value.is_exact_instance_of::<PyInt>()
@@ -40,7 +40,7 @@ fn is_known(value: &Bound<'_, PyAny>) -> PyResult<bool> {
         || value.is_exact_instance_of::<PyComplex>()
         || value.is_exact_instance_of::<PyList>()
         || value.is_exact_instance_of::<PyTuple>();
-    // Arrow's arrays have DLPack too, for some of their types.
+    // Arrow's arrays of some types have DLPack too.
     Ok(numbers
         || (value.hasattr(intern!(py, "__dlpack__"))?
             && !value.hasattr(intern!(py, "__arrow_c_array__"))?))

@@ -8,11 +8,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-/// Whether nothing can change the array's elements: it is read-only, and so is everything it is a
+/// Whether the array's elements cannot change: it is read-only, and so is everything that it is a
 /// view of.
 ///
-/// An array that owns its memory counts as unchanging when its `writeable` flag is off, although
-/// its owner could set it again.
+/// An array that owns its memory counts as frozen if its `writeable` flag is off, although the flag
+/// can be set again.
 pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
     let mut array = array.clone();
     loop {
@@ -27,9 +27,9 @@ pub(crate) fn is_frozen(array: &Bound<'_, PyUntypedArray>) -> bool {
     }
 }
 
-/// Whether an object that owns memory, but is no array, guards it from change.
+/// Whether an object that owns memory and is not an array protects it from change.
 fn is_frozen_owner(owner: &Bound<'_, PyAny>) -> bool {
-    // A block has one array over it, found read-only on the way here.
+    // The only array over a block was found to be read-only before.
     if owner.is_instance_of::<PyBytes>()
         || owner.is_instance_of::<PyTensor>()
         || owner.is_instance_of::<Block>()
@@ -40,8 +40,8 @@ fn is_frozen_owner(owner: &Bound<'_, PyAny>) -> bool {
     if owner.is_instance_of::<PyMemoryView>() {
         return owner.getattr(intern!(py, "obj")).is_ok_and(|obj| is_frozen_owner(&obj));
     }
-    // A file mapped with ACCESS_READ: the mapping exports a read-only buffer. Others that do may
-    // still change underneath.
+    // A file mmapped with ACCESS_READ exports a read-only buffer. Other read-only exporters may
+    // still change their memory.
     let is_map = owner.get_type().fully_qualified_name().is_ok_and(|name| name == "mmap.mmap");
     is_map
         && PyMemoryView::from(owner)

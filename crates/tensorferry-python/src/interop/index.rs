@@ -1,4 +1,4 @@
-//! `tensor[index]`: Python's index expressions as ours.
+//! `tensor[index]`: reading Python's index expressions.
 
 use crate::errors::raise;
 use pyo3::prelude::*;
@@ -22,8 +22,7 @@ pub(crate) fn parse(index: &Bound<'_, PyAny>, layout: &Layout) -> PyResult<Vec<I
             out.push(Index::Ellipsis);
             axis += layout.ndim().saturating_sub(consumed);
         } else {
-            // Past the last dimension the length does not matter: Layout::index refuses the whole
-            // index.
+            // Beyond the last dimension the length is unused: Layout::index refuses the index.
             out.push(one(part, layout.shape().get(axis).copied().unwrap_or(0))?);
             axis += 1;
         }

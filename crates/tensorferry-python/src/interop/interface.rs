@@ -1,7 +1,7 @@
-//! Objects with `__array_interface__`: NumPy believes what they say of their buffer; here it is
-//! held against the buffer's length.
+//! `__array_interface__`, compared with the length of the buffer, which NumPy does not check.
 //!
-//! An interface that gives a bare address cannot be checked.
+//! # Limitations
+//! An interface with a plain address cannot be checked.
 
 use crate::errors::OrRaise;
 use pyo3::intern;
@@ -9,8 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView, PyTuple};
 use tensorferry::{Error, Layout};
 
-/// Refuses an interface whose elements reach outside its buffer. What is malformed is left for
-/// NumPy to refuse.
+/// Refuses an interface whose elements reach outside its buffer. NumPy refuses malformed ones.
 pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = value.py();
     let Some(interface) = value.getattr_opt(intern!(py, "__array_interface__"))? else {
@@ -39,7 +38,7 @@ pub(crate) fn check(value: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// The layout and offset that an interface describes; `None` if it describes none.
+/// The layout and offset of an interface; `None` if it has none.
 fn described(
     interface: &Bound<'_, PyDict>,
 ) -> PyResult<Option<(tensorferry::Result<Layout>, i64)>> {

@@ -1,5 +1,5 @@
-//! Values that are no arrays of numbers, and those that need a look before another library exports
-//! them: see `tensorferry._kinds`.
+//! Values that are not arrays of numbers, and values that another library must not export: see
+//! `tensorferry._kinds`.
 
 use crate::interop::dtype;
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -13,15 +13,15 @@ fn python(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     Ok(MODULE.get_or_try_init(py, || py.import("tensorferry._kinds").map(Bound::unbind))?.bind(py))
 }
 
-/// The error of a value, found at `index` of a list, that no tensor can be made of: it names its
-/// kind, and the way that works.
+/// The error for a value at `index` of a list that cannot become a tensor. It names the kind of
+/// value, and a way that works.
 pub(crate) fn unsupported(value: &Bound<'_, PyAny>, index: &[usize]) -> PyErr {
     let made =
         python(value.py()).and_then(|kinds| kinds.getattr("error")?.call1((value, index.to_vec())));
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// An error that says where in a list it is.
+/// The error, with an index in a list added.
 pub(crate) fn at(py: Python<'_>, error: PyErr, index: &[usize]) -> PyErr {
     let made =
         python(py).and_then(|kinds| kinds.getattr("at")?.call1((error.value(py), index.to_vec())));
@@ -33,7 +33,7 @@ pub(crate) fn is_composite(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     python(value.py())?.getattr("is_composite")?.call1((value,))?.is_truthy()
 }
 
-/// Whether a value in a list is left to TensorFlow: with `tensors`, every tensor of its own.
+/// Whether a value in a list is left to TensorFlow; with `tensors`, so is every TensorFlow tensor.
 pub(crate) fn is_tensorflows(value: &Bound<'_, PyAny>, tensors: bool) -> PyResult<bool> {
     python(value.py())?.getattr("is_tensorflows")?.call1((value, tensors))?.is_truthy()
 }
@@ -43,12 +43,12 @@ pub(crate) fn is_list_like(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     python(value.py())?.getattr("is_list_like")?.call1((value,))?.is_truthy()
 }
 
-/// The float64 that a long double is.
+/// The float64 equal to a long double, if there is one.
 pub(crate) fn exact_float(value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     python(value.py())?.getattr("exact_float")?.call1((value,))?.extract()
 }
 
-/// What NumPy makes of a value.
+/// The value as `numpy.asarray` converts it.
 pub(crate) fn as_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     value
         .py()
@@ -56,8 +56,7 @@ pub(crate) fn as_array<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
         .call_method1(intern!(value.py(), "asarray"), (value,))
 }
 
-/// Whether a value offers memory and says nothing else of it: a bytearray, a memoryview, an
-/// `array.array`.
+/// Whether a value has only the buffer protocol: a bytearray, a memoryview, an `array.array`.
 pub(crate) fn is_buffer(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(!value.hasattr(intern!(value.py(), "dtype"))?
         && !speaks_array(value)?
@@ -71,18 +70,18 @@ fn speaks_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
         || value.hasattr(intern!(py, "__array_struct__"))?)
 }
 
-/// Whether NumPy finds an array in a value, and not only a list of parts or an object.
+/// Whether NumPy reads a value as an array, not as a list or an object.
 pub(crate) fn is_array_like(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(speaks_array(value)? || PyMemoryView::from(value).is_ok())
 }
 
-/// Whether a value's dtype, or its layout, is known to be none that tensors share. Asked before a
-/// value goes to another library's exporter: TensorFlow ends the process over some.
+/// Whether a value's dtype or layout is known not to be supported. Checked before another library
+/// exports the value: TensorFlow aborts the process for some dtypes.
 pub(crate) fn is_foreign(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     let Some(dtype) = value.getattr_opt(intern!(py, "dtype"))? else { return Ok(false) };
     if let Ok(descr) = dtype.cast::<PyArrayDescr>() {
-        // An object array's objects are looked at one by one.
+        // The elements of an object array are read one by one.
         return Ok(dtype::from_descr(descr).is_none()
             && descr.kind() != b'O'
             && !value.is_instance_of::<PyUntypedArray>());

@@ -1,4 +1,4 @@
-//! Masked arrays: a mask says which values are not there, which a tensor cannot.
+//! Masked arrays: a tensor cannot mark values as missing.
 
 use crate::errors::raise;
 use numpy::PyUntypedArray;
@@ -8,11 +8,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// The elements of a masked array in which nothing is masked; `None` of an array that is not
-/// masked.
+/// The elements of a masked array without masked values; `None` for an array without a mask.
 ///
 /// # Errors
-/// Something is masked.
+/// A value is masked.
 pub(crate) fn data<'py>(
     array: &Bound<'py, PyUntypedArray>,
 ) -> PyResult<Option<Bound<'py, PyUntypedArray>>> {
@@ -28,7 +27,7 @@ pub(crate) fn data<'py>(
     }
     let mask =
         py.import(intern!(py, "numpy.ma"))?.call_method1(intern!(py, "getmaskarray"), (array,))?;
-    // The mask of a structured array is one itself, a bool for each field.
+    // The mask of a structured array is structured, with a bool for each field.
     let bytes = mask.call_method0(intern!(py, "tobytes"))?;
     let set = bytes.len()? - bytes.call_method1(intern!(py, "count"), (0,))?.extract::<usize>()?;
     if set == 0 {

@@ -1,4 +1,4 @@
-//! Memory that can always be shared: `empty`, and NumPy's memory handler (NEP 49).
+//! Memory that frameworks can share: `empty`, and a memory handler for NumPy (NEP 49).
 
 use crate::errors::OrRaise;
 use crate::interop::array;
@@ -18,8 +18,8 @@ use tensorferry::{ByteOrder, DType, Layout};
 /// A block of recycled memory that a NumPy array writes to and keeps alive.
 #[pyclass(frozen)]
 pub(crate) struct Block {
-    /// Only held, never read: NumPy has the address.
-    #[expect(dead_code, reason = "dropping it gives the memory back")]
+    /// Only owned: NumPy has the address.
+    #[expect(dead_code, reason = "dropping it frees the memory")]
     memory: Mutex<PoolBuffer>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn empty<'py>(
         Ok(length) => vec![length],
         Err(_) => match shape.extract() {
             Ok(lengths) if !shape.is_instance_of::<PyString>() => lengths,
-            // What is wrong with it is said in one place for all shapes.
+            // Makes the error, the same for all functions that take a shape.
             _ => py
                 .import("tensorferry._arguments")?
                 .getattr("shape")?

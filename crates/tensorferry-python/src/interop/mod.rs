@@ -1,5 +1,4 @@
-//! Values of other libraries: NumPy, DLPack, the buffer protocol, lists, and what else stands for
-//! an array.
+//! Values of Python and other libraries: arrays, DLPack, buffers, numbers and nested lists.
 
 pub(crate) mod array;
 pub(crate) mod capsule;

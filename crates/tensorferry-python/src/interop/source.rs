@@ -1,4 +1,4 @@
-//! Any Python value as elements to read: an ndarray, a tensor, or what NumPy or DLPack make of it.
+//! Python values as elements to read: ndarrays, tensors, and values that NumPy or DLPack convert.
 
 use crate::errors::OrRaise;
 use crate::files::array::PyArray;
@@ -19,14 +19,14 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use tensorferry::{ALIGNMENT, Buffer, ByteOrder, Casting, DType, Error, Tensor, View};
 
-/// Work on more bytes than this is done without the GIL.
+/// The GIL is released for work on more bytes than this.
 pub(crate) const GIL_BYTES: usize = 64 << 10;
 
 /// Elements to read, and what keeps them alive.
 pub(crate) enum Source<'py> {
-    /// An ndarray, and what keeps memory that it does not own where it is.
+    /// An ndarray, and the export of memory that it does not own.
     Array(Bound<'py, PyUntypedArray>, Parts, Option<Arc<Keep<Held>>>),
-    /// A tensor of ours, or one imported through DLPack; `frozen` if nobody can change it.
+    /// A tensor of this library or of DLPack; `frozen` if it cannot change.
     Tensor { tensor: Tensor, frozen: bool },
 }
 
@@ -41,18 +41,18 @@ pub(crate) struct Sharing {
     pub(crate) framework: bool,
 }
 
-/// What a value holds.
+/// The elements of a value.
 pub(crate) enum Elements<'py> {
     Source(Source<'py>),
-    /// An array of Python's objects.
+    /// An array of Python objects.
     Objects(Bound<'py, PyUntypedArray>),
 }
 
 impl<'py> Source<'py> {
-    /// Reads a value that is an array itself, not a Python list or number; `None` if it is not one,
-    /// or its dtype is not supported.
+    /// Reads an array, not a Python list or number; `None` for other values, and if the dtype is
+    /// not supported.
     ///
-    /// A table becomes the dtype `to` column by column, if one is given.
+    /// A table is converted to the dtype `to`, if given, column by column.
     pub(crate) fn read(
         value: &Bound<'py, PyAny>,
         to: Option<(DType, Casting)>,
@@ -88,8 +88,8 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// Reads an ndarray or a tensor of ours: the outer `None` if it is neither, the inner if its
-    /// dtype is not one of ours.
+    /// Reads an ndarray, or a tensor or array of this library. The outer `None` means neither, the
+    /// inner one an unsupported dtype.
     pub(crate) fn known(value: &Bound<'py, PyAny>) -> PyResult<Option<Option<Self>>> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             let unmasked = masked::data(array)?;
@@ -131,9 +131,9 @@ impl<'py> Source<'py> {
     /// The elements.
     pub(crate) fn view(&self) -> View<'_> {
         match self {
-            // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. That
-            // no other thread writes the elements meanwhile is the caller's affair, as with every
-            // NumPy function that releases the GIL.
+            // SAFETY: NumPy vouches for the array's fields, and `self` keeps the array alive. The
+            // caller has to prevent writes by other threads, as with every NumPy function that
+            // releases the GIL.
             Self::Array(_, parts, _) => unsafe {
                 View::from_raw(parts.dtype, parts.order, parts.layout.clone(), parts.data)
             },
@@ -166,8 +166,7 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// Why the elements cannot be shared, if so. A dtype that was `named` is one in this machine's
-    /// byte order.
+    /// Why the elements cannot be shared, if so. A `named` dtype has this machine's byte order.
     fn obstacle(&self, dtype: DType, named: bool, sharing: Sharing) -> Option<&'static str> {
         if dtype != self.dtype() {
             return Some(
@@ -186,7 +185,7 @@ impl<'py> Source<'py> {
             return Some(why);
         }
         if sharing.copy == Some(false) {
-            return None; // the user has said that sharing what may change is what they want
+            return None; // the user asked to share memory that may change
         }
         (!self.is_frozen()).then_some("the source may change")
     }
@@ -198,10 +197,10 @@ impl<'py> Source<'py> {
         }
     }
 
-    /// A tensor of the elements where they are, and whether nothing can change them.
+    /// A tensor that shares the elements, and whether they cannot change.
     ///
-    /// The tensor of an array that may change is read only while the caller's user could be reading
-    /// the array too.
+    /// The caller reads the tensor of an array that may change only while its user could read the
+    /// array.
     pub(crate) fn shared(&self) -> tensorferry::Result<(Tensor, bool)> {
         Ok((self.share()?, self.is_frozen()))
     }
@@ -215,8 +214,7 @@ impl<'py> Source<'py> {
                     .unwrap_or(NonNull::dangling());
                 let owner = exports::keep(array, held.as_ref());
                 // SAFETY: the array, which the owner keeps alive, vouches for the bytes its layout
-                // spans. Nobody writes them: the array is frozen, or the user said copy=False and
-                // thereby that they will not.
+                // spans. They are not written: the array is frozen, or copy=False promises that.
                 let buffer =
                     unsafe { Buffer::from_raw_parts(start, span.end.abs_diff(span.start), owner) };
                 Tensor::new(

@@ -1,11 +1,10 @@
-//! The GIL, for threads that do not hold it: those of the library, and of TensorFlow.
+//! The GIL, for threads of the library and of TensorFlow that do not hold it.
 //!
 //! # Rationale
-//! `PyGILState_Ensure` makes a thread state where a thread has none, under a lock of the
-//! interpreter and without the GIL. Another thread may fork meanwhile. Python 3.11 takes that lock
-//! in the child, which then waits for ever for a thread that it lacks. So thread states are made
-//! here, and a fork waits until none is being made. They are ended with the GIL, which a thread
-//! that forks holds.
+//! `PyGILState_Ensure` creates a thread state for a thread without one, under a lock of the
+//! interpreter and without the GIL. If another thread forks meanwhile, Python 3.11 takes that lock
+//! in the child, which deadlocks. So thread states are created here, and a fork waits until none is
+//! being created. They are destroyed with the GIL, which a forking thread holds.
 
 use super::unwinding::guard;
 use pyo3::ffi;
@@ -17,10 +16,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 static INTERPRETER: AtomicPtr<ffi::PyInterpreterState> = AtomicPtr::new(null_mut());
-/// A thread state is being made, or the process is being forked.
+/// A thread state is being created, or the process is forking.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// Notes the interpreter, and has forks wait.
+/// Stores the interpreter, and makes forks wait.
 pub(crate) fn start(_: Python<'_>) {
     // SAFETY: this thread holds the GIL, so there is an interpreter.
     let interpreter = unsafe { ffi::PyInterpreterState_Get() };
@@ -34,13 +33,13 @@ pub(crate) fn start(_: Python<'_>) {
         }
         // SAFETY: the handlers only use an atomic flag, and live as long as the process.
         if unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after)) } != 0 {
-            return; // as without any of this
+            return; // forks do not wait
         }
     }
     INTERPRETER.store(interpreter, Ordering::Release);
 }
 
-/// Waits for a moment: whoever has it waits for nothing that the thread which forks may hold.
+/// Spins briefly: the holder needs nothing that a forking thread may hold.
 fn lock() {
     while BUSY.swap(true, Ordering::Acquire) {
         std::thread::yield_now();
@@ -51,7 +50,7 @@ fn unlock() {
     BUSY.store(false, Ordering::Release);
 }
 
-/// The GIL, taken by a thread that does not hold it, whatever PyO3 believes of that thread.
+/// The GIL, held; unlike PyO3, acquires it also for a thread that lost it inside PyO3's scope.
 pub(crate) struct Gil(Option<ffi::PyGILState_STATE>);
 
 impl Gil {
@@ -74,7 +73,7 @@ impl Gil {
     }
 }
 
-/// Makes a thread state, if this thread has none.
+/// Creates a thread state, if this thread has none.
 fn make_state() -> bool {
     // SAFETY: there is an interpreter.
     let has_one = unsafe { !ffi::PyGILState_GetThisThreadState().is_null() };
@@ -105,9 +104,9 @@ pub(crate) fn holding<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
     Python::attach(run)
 }
 
-/// `PyThreadState_GetUnchecked`: this thread's state if it holds the GIL, else null (in Python
-/// 3.11: the state of whichever thread holds it). Not part of the stable ABI, so looked up by name:
-/// public since Python 3.13, underscored before.
+/// `PyThreadState_GetUnchecked`: this thread's state if it holds the GIL, else null. In Python 3.11
+/// it is the state of the thread that holds the GIL. It is not part of the stable ABI, so it is
+/// looked up by name: public since Python 3.13, underscored before.
 type CurrentThread = unsafe extern "C" fn() -> *mut ffi::PyThreadState;
 
 fn current_thread() -> Option<CurrentThread> {
@@ -127,7 +126,7 @@ fn current_thread() -> Option<CurrentThread> {
     })
 }
 
-/// Whether this thread holds the GIL; `false` if that cannot be known.
+/// Whether this thread holds the GIL; `false` if that is unknown.
 pub(crate) fn holds_gil() -> bool {
     let Some(current_thread) = current_thread() else { return false };
     // SAFETY: may be called with or without the GIL while an interpreter exists: it is not ending.

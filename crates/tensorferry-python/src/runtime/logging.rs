@@ -1,9 +1,8 @@
-//! What the library says about its work, for Python's `logging`: the logger named "tensorferry".
+//! Log messages of the library, forwarded to Python's logger "tensorferry".
 //!
-//! A thread of the library's never waits for the GIL to say something: whoever holds it may be
-//! waiting for that thread, or be ending the interpreter. So a message is kept, and a pending call,
-//! which the main thread makes soon, hands it on. What is said when the interpreter exits is handed
-//! on there.
+//! A thread of the library must not wait for the GIL to log: the thread that holds it may wait for
+//! that thread, or be ending the interpreter. So messages are queued, and a pending call in the
+//! main thread forwards them. At interpreter exit, `atexit` forwards the rest.
 
 use super::brief_lock::brief_lock;
 use super::exit::is_exiting;
@@ -15,10 +14,10 @@ use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::sync::Mutex;
 
-/// More than these are not kept: the oldest are forgotten.
-const MOST: usize = 256;
+/// The greatest number of queued messages; the oldest are dropped.
+const LIMIT: usize = 256;
 
-static KEPT: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+static QUEUE: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
 struct Messages;
 
@@ -32,15 +31,15 @@ impl Log for Messages {
             return;
         }
         let message = record.args().to_string();
-        let Some(mut kept) = brief_lock(&KEPT) else { return };
-        if kept.len() == MOST {
-            kept.remove(0);
+        let Some(mut queue) = brief_lock(&QUEUE) else { return };
+        if queue.len() == LIMIT {
+            queue.remove(0);
         }
-        kept.push((record.level(), message));
-        drop(kept);
-        // Refused where too many calls are pending: then the next message, or the exit, hands on
-        // this one too. SAFETY: may be called from any thread, with or without the GIL, while an
-        // interpreter exists: it is not ending. `flush` is a callback that ignores its argument.
+        queue.push((record.level(), message));
+        drop(queue);
+        // SAFETY: may be called from any thread, with or without the GIL, while an interpreter
+        // exists, and it is not exiting. `flush` ignores its argument.
+        // If the queue of calls is full, the next message, or the exit, forwards this one too.
         let _refused = unsafe { ffi::Py_AddPendingCall(Some(flush), std::ptr::null_mut()) };
     }
 
@@ -57,14 +56,15 @@ extern "C" fn flush(_: *mut c_void) -> c_int {
     })
 }
 
-/// Hands on what was said, in a thread that holds the GIL. What a handler of messages raises goes
-/// nowhere, unless it is Ctrl-C or the like.
+/// Forwards the queued messages, in a thread that holds the GIL. An `Exception` that a log handler
+/// raises is reported as unraisable; others, such as Ctrl-C, are raised.
 pub(crate) fn forward(py: Python<'_>) -> PyResult<()> {
-    let messages = brief_lock(&KEPT).map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default();
+    let messages =
+        brief_lock(&QUEUE).map(|mut queue| std::mem::take(&mut *queue)).unwrap_or_default();
     if messages.is_empty() {
         return Ok(());
     }
-    match tell(py, messages) {
+    match write(py, messages) {
         Err(raised) if raised.is_instance_of::<PyException>(py) => {
             raised.write_unraisable(py, None)
         }
@@ -73,7 +73,7 @@ pub(crate) fn forward(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn tell(py: Python<'_>, messages: Vec<(Level, String)>) -> PyResult<()> {
+fn write(py: Python<'_>, messages: Vec<(Level, String)>) -> PyResult<()> {
     let logger = py.import("logging")?.call_method1("getLogger", ("tensorferry",))?;
     for (level, message) in messages {
         let level = match level {
@@ -82,15 +82,15 @@ fn tell(py: Python<'_>, messages: Vec<(Level, String)>) -> PyResult<()> {
             Level::Info => 20,
             Level::Debug | Level::Trace => 10,
         };
-        // As an argument: a file's name may hold a percent sign.
+        // The message is an argument: a file name may contain a percent sign.
         logger.call_method1("log", (level, "%s", message))?;
     }
     Ok(())
 }
 
-/// From now on.
+/// Starts forwarding.
 pub(crate) fn start() {
-    // Refused if there is one already: this one.
+    // Fails if a logger is set: this one, by an earlier import.
     if log::set_logger(&Messages).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }

@@ -1,20 +1,19 @@
-//! Threads that an ending interpreter unwinds.
+//! Threads that an exiting interpreter would unwind.
 //!
-//! Before Python 3.14 a thread that comes to take the GIL of an interpreter that is ending is ended
-//! by `pthread_exit`, wherever it is: in a function that Rust called, in a finalizer that a
-//! collection of garbage ran. glibc unwinds its stack then, and a stack with Rust's frames cannot
-//! be unwound so: the process would abort. Other systems' C libraries do not unwind, and need
-//! nothing of this.
+//! Before Python 3.14, a thread that takes the GIL of an exiting interpreter is ended by
+//! `pthread_exit`, wherever it is: in a function that Rust called, or in a finalizer that the
+//! garbage collector runs. glibc then unwinds its stack. Rust's frames cannot be unwound in this
+//! way: the process would abort. Other C libraries do not unwind, and need none of this.
 //!
-//! glibc calls the cleanup handlers of a thread before it unwinds the frames above them, and one
-//! that does not lie on the stack before it unwinds any. [`guard`] registers one for the calling
-//! thread: it holds the thread for ever, as Python 3.14 does, if there are frames of this library
-//! on its stack.
+//! glibc calls a thread's cleanup handlers before it unwinds the frames above them. A handler whose
+//! record is not on the stack is called before any frame is unwound. [`guard`] registers such a
+//! handler for the calling thread. It blocks the thread forever, as Python 3.14 does, if frames of
+//! this library are on its stack.
 //!
 //! # Rationale
-//! A handler costs nothing while nothing ends. To guard each call into Python instead, every
-//! function of CPython's would have to be declared anew as one that may unwind, those that PyO3's
-//! own frames call among them; and any allocation may collect garbage.
+//! A handler costs nothing until the exit. Guarding each call into Python instead would mean
+//! declaring every CPython function as one that may unwind, including those that PyO3 calls, as any
+//! allocation may run the garbage collector.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) use glibc::guard;
@@ -33,14 +32,14 @@ mod glibc {
     use std::time::Duration;
 
     thread_local! {
-        /// Whether the thread has its handler.
+        /// Whether the thread has a handler.
         static GUARDED: Cell<bool> = const { Cell::new(false) };
-        /// The handler's record, on the heap and thus not on the stack.
+        /// The handler's record, on the heap and not on the stack.
         static RECORD: OnceCell<Box<UnsafeCell<Record>>> = const { OnceCell::new() };
     }
 
-    /// Has the thread held, and not unwound, where the interpreter ends it under frames of this
-    /// library. Called on every way in.
+    /// Makes interpreter exit block this thread, not unwind it, under frames of this library. Every
+    /// entry from Python calls it.
     #[inline]
     pub(crate) fn guard() {
         if !GUARDED.get() {
@@ -60,7 +59,7 @@ mod glibc {
     type Push =
         unsafe extern "C" fn(*mut Record, unsafe extern "C-unwind" fn(*mut c_void), *mut c_void);
 
-    /// `_pthread_cleanup_push`, which is in every glibc, in a library of its own before 2.34.
+    /// `_pthread_cleanup_push`, which every glibc has; before 2.34 in libpthread.
     fn push() -> Option<Push> {
         static FOUND: OnceLock<Option<Push>> = OnceLock::new();
         *FOUND.get_or_init(|| {
@@ -83,8 +82,8 @@ mod glibc {
             cancel_type: 0,
             previous: ptr::null_mut(),
         };
-        // A thread whose locals are gone already is about to end by itself.
-        let _gone = RECORD.try_with(|cell| {
+        // A thread without its thread-locals is about to end by itself.
+        let _ending = RECORD.try_with(|cell| {
             let record = cell.get_or_init(|| Box::new(UnsafeCell::new(record))).get();
             // SAFETY: the record lives as long as the thread, glibc alone writes it, and `hold`
             // ignores its argument.
@@ -92,9 +91,9 @@ mod glibc {
         });
     }
 
-    /// The handler.
+    /// The handler: blocks while frames of this library are on the stack.
     unsafe extern "C-unwind" fn hold(_: *mut c_void) {
-        while is_under_us() {
+        while is_under_this_library() {
             thread::sleep(Duration::from_secs(3600));
         }
     }
@@ -107,17 +106,18 @@ mod glibc {
         fn _Unwind_GetIP(context: *mut c_void) -> usize;
     }
 
-    /// What was seen of a stack, from the last call to the first.
+    /// The result of a stack walk, from the innermost frame outwards.
     #[derive(Default)]
     #[repr(C)]
     struct Seen {
-        /// Whether the frames of the handler itself have been passed.
+        /// Whether the walk has left the frames of the handler.
         others: bool,
+        /// Whether it found further frames of this library.
         ours: bool,
     }
 
-    /// Whether frames of this library are on the stack, apart from the handler's.
-    fn is_under_us() -> bool {
+    /// Whether frames of this library, except the handler's, are on the stack.
+    fn is_under_this_library() -> bool {
         let mut seen = Seen::default();
         // SAFETY: `see` is called, before this returns, with a frame's context and with `seen`.
         unsafe { _Unwind_Backtrace(see, &raw mut seen) };
@@ -127,7 +127,7 @@ mod glibc {
     extern "C-unwind" fn see(context: *mut c_void, seen: *mut Seen) -> c_int {
         // SAFETY: the context is that of a frame.
         let at = unsafe { _Unwind_GetIP(context) };
-        // SAFETY: `is_under_us` passes its own, and waits.
+        // SAFETY: `is_under_this_library` passes its own, and waits.
         let seen = unsafe { &mut *seen };
         if library_of(at) != library_of(hold as *const () as usize) {
             seen.others = true;
@@ -137,7 +137,7 @@ mod glibc {
         0 // _URC_NO_REASON: the next frame
     }
 
-    /// Where the library that has this code begins.
+    /// The base address of the library that contains this code.
     fn library_of(address: usize) -> Option<usize> {
         let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
         // SAFETY: any address may be asked about, and `found` is one to fill.

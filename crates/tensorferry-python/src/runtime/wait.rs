@@ -1,4 +1,4 @@
-//! Long work without the GIL, that Ctrl-C ends.
+//! Long work without the GIL, which Ctrl-C interrupts.
 
 use crate::runtime::interrupt;
 use pyo3::exceptions::PyRuntimeError;
@@ -9,12 +9,12 @@ use std::thread;
 use std::time::Duration;
 use tensorferry::dataset::Stop;
 
-/// How often to look whether a signal came.
+/// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Does work in a thread of its own while this one waits for signals; one that raises stops the
-/// work, and is what is raised. If there is no thread to be had, this one does the work, and looks
-/// for signals where the work asks whether to stop.
+/// Runs `work` in a new thread while this one waits for signals. If a signal handler raises, the
+/// work is cancelled, and the exception is returned. If no thread can be started, this thread does
+/// the work, and checks for signals whenever the work checks for cancellation.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&Stop) -> T + Send,
@@ -28,8 +28,8 @@ pub(crate) fn interruptible<T: Send>(
         let take = &take;
         let run = move || {
             if let Some(work) = take() {
-                // Nobody waits any more only if this thread was told to stop.
-                let _unwanted = send.send(work(stop));
+                // The receiver is gone only if the work was cancelled.
+                let _cancelled = send.send(work(stop));
             }
         };
         if let Err(error) =
@@ -40,7 +40,7 @@ pub(crate) fn interruptible<T: Send>(
             return raised.map(|()| done);
         }
         loop {
-            // only an exclusive borrow may go where another thread could be
+            // A receiver is not Sync, but an exclusive borrow is Send.
             let waits = &mut receive;
             match py.detach(move || waits.recv_timeout(STEP)) {
                 Ok(done) => return Ok(done),
@@ -51,7 +51,7 @@ pub(crate) fn interruptible<T: Send>(
             }
             if let Err(raised) = py.check_signals() {
                 stop.stop();
-                // The scope waits for the thread, which needs no GIL; others may.
+                // The scope waits for the thread: without the GIL, which others may need.
                 let waits = &mut receive;
                 let _stopped = py.detach(move || waits.recv());
                 return Err(raised);

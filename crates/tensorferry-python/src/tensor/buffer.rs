@@ -1,9 +1,9 @@
-//! Tensors of one dimension, which have Python's buffer protocol besides what every tensor has.
+//! The buffer protocol, which only one-dimensional tensors have.
 //!
 //! # Rationale
-//! PyTorch's `asarray` takes the buffer of whatever type has one, and flattens it. So the type of
-//! tensors of other shapes has none, and PyTorch comes to DLPack; nor has it for elements that the
-//! protocol has no letter for, or that are in the other byte order.
+//! PyTorch's `asarray` prefers the buffer of any type that has one, and flattens it. So tensors of
+//! other shapes have no buffer, and PyTorch uses DLPack. Nor have tensors of dtypes without a
+//! format letter, or in swapped byte order.
 
 use super::object::{FlatTensor, PyTensor, format_of};
 use crate::errors::OrRaise;
@@ -25,8 +25,8 @@ impl FlatTensor {
         guard();
         let py = slf.py();
         let tensor = slf.into_super();
-        // PyTorch asks for bare bytes and writes them, whether it may or not. To others who ask so,
-        // a packed copy is the same.
+        // PyTorch requests plain bytes, and writes to them even if read-only. A packed copy serves
+        // all such requests.
         let bare = flags & (ffi::PyBUF_ND | ffi::PyBUF_FORMAT | ffi::PyBUF_WRITABLE) == 0;
         let inner = &tensor.get().inner;
         if bare && (!inner.layout().is_c_contiguous() || is_loaded(py, "torch")?) {
@@ -56,7 +56,7 @@ fn is_loaded(py: Python<'_>, module: &str) -> PyResult<bool> {
     py.import("sys")?.getattr("modules")?.contains(module)
 }
 
-/// What a filled `Py_buffer` points at.
+/// The memory that a filled `Py_buffer` points at.
 struct Exported {
     format: CString,
     shape: Vec<isize>,
@@ -73,7 +73,7 @@ unsafe fn fill_buffer(
     let asks = |flag: c_int| flags & flag == flag;
     let Some(format) = format_of(inner.dtype()) else {
         return Err(PyBufferError::new_err(
-            "the buffer protocol has no bfloat16: use tensor.numpy()",
+            "the buffer protocol has no bfloat16. Use tensor.numpy().",
         ));
     };
     if asks(ffi::PyBUF_WRITABLE) {
@@ -83,7 +83,7 @@ unsafe fn fill_buffer(
     let (c, f) = (layout.is_c_contiguous(), layout.is_f_contiguous());
     let needs_c = asks(ffi::PyBUF_C_CONTIGUOUS) || !asks(ffi::PyBUF_STRIDES);
     if (needs_c && !c) || (asks(ffi::PyBUF_F_CONTIGUOUS) && !f) {
-        return Err(PyBufferError::new_err("the tensor is not contiguous in the order asked for"));
+        return Err(PyBufferError::new_err("the tensor is not contiguous in the requested order"));
     }
     if asks(ffi::PyBUF_ANY_CONTIGUOUS) && !c && !f {
         return Err(PyBufferError::new_err("the tensor is not contiguous"));

@@ -19,15 +19,20 @@ use tensorferry::{Casting, Scalar, ViewMut};
 /// one pass.
 ///
 /// Args:
-///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__` or the buffer protocol, a number, a
-///         nested list of numbers, a table or a column of pandas, polars or Arrow, an array of h5py, zarr or netCDF4.
-///     dtype: a `numpy.dtype`, `tf.DType`, `torch.dtype`, type or name; None keeps the source's. Python's numbers get one that holds them.
-///     casting: what happens to values that the dtype cannot hold: `"checked"` raises, `"saturate"` clamps, `"wrap"` keeps the low bits.
-///     copy: None shares what cannot change (arrays that are read-only down to the owner of the memory, files mapped read-only, tensors),
-///         False shares or raises, True copies. Marking an array read-only is a promise: views made before it can still be written.
+///     value: an ndarray, a Tensor, an object with `__array__`, `__array_interface__`, `__dlpack__`
+///         or the buffer protocol, a number, a nested list of numbers, a table or a column of
+///         pandas, polars or Arrow, an array of h5py, zarr or netCDF4.
+///     dtype: a `numpy.dtype`, `tf.DType`, `torch.dtype`, type or name; None keeps the source's.
+///         Python numbers get a dtype that holds them.
+///     casting: what happens to values that the dtype cannot hold: `"checked"` raises,
+///         `"saturate"` clamps, `"wrap"` keeps the low bits.
+///     copy: None shares memory that cannot change (arrays that are read-only down to the owner of
+///         the memory, files mmapped read-only, tensors), False shares or raises, True copies.
+///         Marking an array read-only is a promise: earlier views of it can still be written.
 ///
 /// Raises:
-///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and ValueError).
+///     tensorferry.errors.OverflowError: values do not fit (also a builtin OverflowError and
+///         ValueError).
 ///     tensorferry.errors.BufferError: `copy=False`, and a copy is needed; the message says why.
 ///     tensorferry.errors.ValueError: a dtype that tensors do not share.
 ///     tensorferry.errors.TypeError: a masked array, or complex to real.
@@ -53,7 +58,7 @@ pub(crate) fn tensor<'py>(
     PyTensor::object(py, input.to_tensor(py, target, casting, Sharing { copy, framework: false })?)
 }
 
-/// A capsule over a fresh copy of the values: a framework may write to it.
+/// A capsule of a new copy of the values, which a framework may write to.
 #[pyfunction]
 #[pyo3(signature = (value, dtype = None, casting = "checked"))]
 pub(crate) fn writable_capsule<'py>(
@@ -72,15 +77,15 @@ pub(crate) fn writable_capsule<'py>(
     )
 }
 
-/// Converts the values of `src` into the array `out`, of the same shape, which the caller owns.
+/// Converts the values of `src` into the array `out` of the same shape, which the caller owns.
 /// Allocates nothing.
 ///
-/// If values do not fit, `out` is left with unspecified values. Where the two overlap, the source
-/// is copied first.
+/// If values do not fit, `out` is left with unspecified values. If the two overlap, `src` is copied
+/// first.
 ///
 /// Args:
 ///     src: as `tensor` takes it.
-///     out: a writeable ndarray of the same shape, in any dtype, strides, byte order.
+///     out: a writeable ndarray of the same shape, of any dtype, strides and byte order.
 ///     casting: `"checked"`, `"saturate"` or `"wrap"`.
 ///
 /// Raises:
@@ -114,19 +119,19 @@ pub(crate) fn convert_into(
     let array = unmasked.as_ref().unwrap_or(array);
     let Some(parts) = array::parts(array)? else {
         let message =
-            format!("out has dtype {}, which is none that tensors share", out.getattr("dtype")?);
+            format!("out has dtype {}, which tensors do not support", out.getattr("dtype")?);
         return Err(raise(py, "unsupported_dtype", message));
     };
     if array::overlaps_itself(&parts.layout) {
         let message =
-            "elements of out share memory (a broadcast array?): write to an array of its own"
+            "elements of out share memory (a broadcast array?). Pass an array without overlap."
                 .to_owned();
         return Err(raise(py, "not_writable", message));
     }
     let _held = exports::hold(array);
     let source = match Input::wanted(src, Some(parts.dtype), casting, None)? {
         Input::Elements(source) => source,
-        // Value by value into the dtype of `out`; what is left is a copy.
+        // Converted value by value to the dtype of `out`, then copied.
         Input::Values(values) => {
             let tensor = values.to_tensor(py, Some(parts.dtype), casting, None, Rule::Own)?;
             Source::Tensor { tensor, frozen: true }
@@ -136,7 +141,7 @@ pub(crate) fn convert_into(
     let mut view = source.view();
     let big = view.layout().nbytes().max(parts.layout.nbytes()) > GIL_BYTES;
     if array::overlap((view.as_ptr(), view.layout()), (parts.data, &parts.layout)) {
-        // As NumPy does: through a copy, so that no element is overwritten before it is read.
+        // A copy, as in NumPy: no element is overwritten before it is read.
         copied = source.to_tensor(
             py,
             None,
@@ -146,8 +151,8 @@ pub(crate) fn convert_into(
         view = copied.as_view();
     }
     // SAFETY: NumPy vouches for the array's fields, `array` keeps it alive, it is writeable, its
-    // elements do not overlap one another nor the source. That no other thread touches it meanwhile
-    // is the caller's affair, as with every NumPy function that releases the GIL.
+    // elements do not overlap one another nor the source. The caller has to prevent access by other
+    // threads, as with every NumPy function that releases the GIL.
     let mut target =
         unsafe { ViewMut::from_raw(parts.dtype, parts.order, parts.layout, parts.data) };
     if big {
@@ -157,7 +162,7 @@ pub(crate) fn convert_into(
     }
 }
 
-/// Whether every value can become `dtype` under `casting="checked"`, found without converting.
+/// Whether every value can become `dtype` with `casting="checked"`, without converting.
 ///
 /// >>> import numpy as np, tensorferry
 /// >>> tensorferry.can_convert(np.array([1, 300]), "uint8")
@@ -180,7 +185,7 @@ pub(crate) fn can_convert(
     Ok(py.detach(|| tensorferry::can_convert(&view, target, Casting::Checked)))
 }
 
-/// The least and greatest value, as Python numbers; NaN if a float is NaN, as NumPy's min and max.
+/// The least and greatest value, as Python numbers; NaN if a value is NaN, as in NumPy.
 ///
 /// Raises:
 ///     tensorferry.errors.ValueError: there are no elements.
@@ -246,8 +251,8 @@ fn scalar<'py>(py: Python<'py>, value: Scalar) -> PyResult<Bound<'py, PyAny>> {
     })
 }
 
-/// A capsule of this tensor's own memory where a framework can take it; of a copy where not, if
-/// `copy` allows one.
+/// A capsule of this tensor's memory, or, if frameworks do not accept that, of a copy if `copy`
+/// allows one.
 #[pyfunction]
 #[pyo3(signature = (tensor, copy = None))]
 pub(crate) fn framework_capsule<'py>(

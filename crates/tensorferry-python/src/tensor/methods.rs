@@ -1,4 +1,4 @@
-//! `tensorferry.Tensor`: an immutable array between frameworks.
+//! The methods of `tensorferry.Tensor`.
 
 use super::object::PyTensor;
 use crate::errors::{OrRaise, raise};
@@ -17,7 +17,7 @@ use tensorferry::dlpack::{FLAG_IS_COPIED, FLAG_READ_ONLY};
 use tensorferry::{ByteOrder, DType, Index, Tensor};
 
 impl PyTensor {
-    /// A C-contiguous copy that nobody else sees.
+    /// A C-contiguous copy that nothing else shares.
     fn copied(&self, py: Python<'_>) -> PyResult<Tensor> {
         let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
         source.to_tensor(
@@ -28,8 +28,8 @@ impl PyTensor {
         )
     }
 
-    /// A legacy capsule of this memory where a framework that does not write can take it; of a copy
-    /// where not, if `copy` allows one.
+    /// An unversioned capsule of this memory for a framework that does not write; of a copy, if
+    /// `copy` allows one, for memory that frameworks do not accept.
     pub(crate) fn framework_capsule<'py>(
         &self,
         py: Python<'py>,
@@ -154,14 +154,13 @@ impl PyTensor {
         as_asked(Self::numpy(slf)?, dtype, copy)
     }
 
-    /// NumPy's description of the memory. It has no word for bfloat16, of which NumPy asks
-    /// `__array__` then.
+    /// NumPy's description of the memory. It has no bfloat16, for which NumPy calls `__array__`.
     #[getter]
     fn __array_interface__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         guard();
         if slf.get().inner.dtype() == DType::BFloat16 {
             return Err(PyAttributeError::new_err(
-                "__array_interface__ has no bfloat16: use tensor.numpy()",
+                "__array_interface__ has no bfloat16. Use tensor.numpy().",
             ));
         }
         Self::numpy(slf)?.getattr("__array_interface__")
@@ -174,9 +173,11 @@ impl PyTensor {
     }
 
     /// A DLPack capsule. A versioned one (`max_version=(1, 0)` or higher) shares this memory and
-    /// says that it is read-only; one without a version cannot say so and holds a copy, as does one
-    /// for PyTorch, which does not look. `copy=False` accepts that the consumer could write.
-    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = CopyAsked::Unnamed))]
+    /// marks it as read-only. An unversioned one cannot, and holds a copy; so does one for PyTorch,
+    /// which ignores the mark. `copy=False` accepts that the consumer could write.
+    #[pyo3(signature = (
+        *, stream = None, max_version = None, dl_device = None, copy = CopyAsked::Unnamed
+    ))]
     fn __dlpack__<'py>(
         &self,
         py: Python<'py>,
@@ -186,7 +187,7 @@ impl PyTensor {
         copy: CopyAsked,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        // Read here, behind the guard: reading them may call user code.
+        // Extracted after the guard: extraction may run user code.
         let max_version = max_version.map(|version| version.extract::<(u32, u32)>()).transpose()?;
         let dl_device = dl_device.map(|device| device.extract::<(i32, i32)>()).transpose()?;
         let unnamed = copy == CopyAsked::Unnamed;
@@ -198,14 +199,14 @@ impl PyTensor {
             return Err(raise(
                 py,
                 "dlpack",
-                "stream= must be None: the tensor lies in main memory".to_owned(),
+                "stream= must be None: the tensor is in main memory".to_owned(),
             ));
         }
         if dl_device.is_some_and(|device| device != (1, 0)) {
             return Err(raise(
                 py,
                 "dlpack",
-                "dl_device= must be (1, 0): the tensor lies in main memory".to_owned(),
+                "dl_device= must be (1, 0): the tensor is in main memory".to_owned(),
             ));
         }
         let native = self.inner.byte_order() == ByteOrder::Native;
@@ -261,7 +262,7 @@ impl PyTensor {
         Ok(Rows { tensor: slf.get().inner.clone(), next: 0 })
     }
 
-    /// Elementwise, as NumPy's.
+    /// Elementwise, as in NumPy.
     fn __richcmp__<'py>(
         slf: &Bound<'py, Self>,
         other: &Bound<'py, PyAny>,
@@ -318,7 +319,7 @@ impl PyTensor {
     }
 }
 
-/// `copy=` of `__dlpack__`: who knows the argument knows of read-only memory too.
+/// The argument `copy=` of `__dlpack__`. A consumer that passes it also knows read-only memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CopyAsked {
     Unnamed,

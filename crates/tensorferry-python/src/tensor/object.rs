@@ -11,7 +11,7 @@ pub(crate) struct PyTensor {
 }
 
 impl PyTensor {
-    /// The object of a tensor.
+    /// The Python object for a tensor.
     pub(crate) fn object(py: Python<'_>, inner: Tensor) -> PyResult<Bound<'_, Self>> {
         let is_flat = has_buffer(&inner);
         let made = PyClassInitializer::from(Self { inner });
@@ -23,7 +23,7 @@ impl PyTensor {
     }
 }
 
-/// A tensor of one dimension. It is a `Tensor`, under the same name.
+/// A one-dimensional tensor, under the same name in Python.
 #[pyclass(frozen, extends = PyTensor, name = "Tensor", module = "tensorferry")]
 pub(crate) struct FlatTensor;
 

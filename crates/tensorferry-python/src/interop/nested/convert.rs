@@ -1,4 +1,4 @@
-//! The leaves of a list in one dtype, and the error that names the first which does not fit.
+//! Converting the leaves of a list to one dtype, with an error that names the first misfit.
 
 use super::number::Number;
 use super::walk::{Part, Walk};
@@ -13,11 +13,11 @@ use tensorferry::{
     ViewMut,
 };
 
-/// How numbers become another dtype.
+/// How numbers are converted.
 #[derive(Clone, Copy)]
 pub(crate) enum How {
     Cast(Casting),
-    /// As TensorFlow does where it infers the dtype: integers beside floats become the nearest.
+    /// As TensorFlow does for an inferred dtype: integers beside floats are rounded.
     Inferred,
 }
 
@@ -25,7 +25,7 @@ impl How {
     fn casting(self, from: DType, to: DType) -> Casting {
         match self {
             Self::Cast(casting) => casting,
-            // No integer dtype reaches beyond the wider floats.
+            // Wider floats reach beyond every integer dtype.
             Self::Inferred if from.is_integer() && is_inexact(to) && to != DType::Float16 => {
                 Casting::Saturate
             }
@@ -60,7 +60,7 @@ pub(crate) enum Failure {
         from: DType,
         value: Value,
     },
-    /// The conversion of the value at `at` has no meaning.
+    /// The conversion of the value at `at` is not defined.
     Undefined {
         at: usize,
         from: DType,
@@ -75,7 +75,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Leaves whose conversion needs no Python.
+/// Leaves whose conversion does not need the GIL.
 enum Leaves<'a> {
     Elements(View<'a>),
     Numbers(&'a [Number]),
@@ -155,7 +155,7 @@ impl Leaves<'_> {
     }
 }
 
-/// Refuses leaves that have no meaning in a dtype.
+/// Refuses leaves whose conversion to a dtype is not defined.
 fn undefined(
     part: &Leaves<'_>,
     at: usize,
@@ -175,7 +175,7 @@ fn undefined(
     first.map_or(Ok(()), |(first, from)| Err(Failure::Undefined { at: at + first, from, casting }))
 }
 
-/// Writes the elements of an array, the first of which is the list's at `at`.
+/// Writes the elements of an array, the first at `at` of the list.
 fn elements(
     view: &View<'_>,
     out: &mut [u8],
@@ -216,12 +216,12 @@ fn misfit(found: &mut Option<Failure>, more: usize, at: usize, from: DType, valu
     }
 }
 
-/// Where an index is in row-major order.
+/// The position of an index in row-major order.
 fn flat(index: &[usize], shape: &[usize]) -> usize {
     index.iter().zip(shape).fold(0, |at, (i, len)| at * len + i)
 }
 
-/// The index of what is at `at` in row-major order.
+/// The index of a position in row-major order.
 fn unflat(mut at: usize, shape: &[usize]) -> Vec<usize> {
     let mut index: Vec<_> = shape
         .iter()

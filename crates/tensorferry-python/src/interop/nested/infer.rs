@@ -1,12 +1,12 @@
-//! The dtype of a list without one: what TensorFlow makes of it.
+//! Inferring the dtype of a list, as TensorFlow does.
 
 use tensorferry::{DType, Kind as DTypeKind};
 
-/// What a number in a list is to TensorFlow.
+/// The kind of a number in a list, for TensorFlow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bool,
-    /// NumPy's bool, which TensorFlow takes for no number, as it does Python's.
+    /// NumPy's bool, which does not count as a number, like Python's.
     NumpyBool,
     Int,
     Half,
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Of the elements of an array.
+    /// The kind of an array's elements.
     pub(crate) fn of(dtype: DType) -> Self {
         match (dtype, dtype.kind()) {
             (_, DTypeKind::Bool) => Self::NumpyBool,
@@ -31,58 +31,53 @@ impl Kind {
     }
 }
 
-/// Whose dtype a list without one gets.
+/// The rule for the dtype of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// That of `tf.convert_to_tensor`: the dtypes of NumPy's arrays are lost, as those of its
-    /// scalars.
+    /// `tf.convert_to_tensor`: ignores the dtypes of NumPy's arrays and scalars.
     Eager,
-    /// That of tf.data: arrays of one dtype keep it.
+    /// tf.data: arrays of one dtype keep it.
     Data,
-    /// That of a list in what a function returned: arrays and NumPy's scalars have to be of one
-    /// dtype, and keep it.
+    /// A list in a function's result: arrays and NumPy scalars have to have one dtype, and keep it.
     Result,
-    /// As `Data`, but Python's own numbers get the dtypes that hold them: those of doors that
-    /// TensorFlow does not have.
+    /// As `Data`, but Python numbers get dtypes that hold them: for functions that TensorFlow does
+    /// not have.
     Own,
 }
 
-/// What a list is known to be, after some of its leaves.
+/// The state of inference after some leaves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inference {
-    /// The kind that the leaves so far are of together; the inner `None` if they do not go
-    /// together.
+    /// The common kind of the leaves so far; the inner `None` if they have none.
     kind: Option<Option<Kind>>,
-    /// The dtypes that arrays bring along, in the order of their first.
+    /// The dtypes of arrays, in the order of first use.
     arrays: Vec<DType>,
-    /// The same, of those that are tensors: a framework's, a `Tensor`, or anything else that is not
-    /// an ndarray.
+    /// The dtypes of tensors: a framework's, a `Tensor`, or any array that is not an ndarray.
     tensors: Vec<DType>,
     /// The dtypes of NumPy's scalars.
     scalars: Vec<DType>,
-    /// Whether there is a leaf that is no array.
+    /// Whether a leaf is not an array.
     others: bool,
-    /// The widest kind of Python's own numbers: bool, integer, float, complex.
+    /// The widest kind of Python numbers: bool, integer, float, complex.
     widest: Option<DType>,
 }
 
-/// What the leaves of a list are together.
+/// The result of inference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inferred {
     Dtype(DType),
-    /// Python's numbers, in the dtype that holds them: of integers uint64 if they are too large for
-    /// int64.
+    /// Python numbers, in a dtype that holds them; integers too large for int64 become uint64.
     Exact(DType),
     /// Integers: int32 if all fit, else int64.
     Integers,
-    /// Numbers that do not go together, such as bools and integers.
+    /// Numbers without a common kind, such as bools and integers.
     Mixed,
     /// Tensors of several dtypes.
     Several(Vec<DType>),
 }
 
 impl Inference {
-    /// A number, of a dtype if it is NumPy's.
+    /// Adds a number, with a dtype if it is NumPy's.
     pub(crate) fn scalar(&mut self, kind: Kind, dtype: Option<DType>) {
         self.others = true;
         self.observe(kind);
@@ -101,7 +96,7 @@ impl Inference {
         }
     }
 
-    /// Elements of an array without a dtype of its own: a buffer.
+    /// Adds the elements of a buffer, which has no dtype of its own.
     pub(crate) fn buffer(&mut self, dtype: DType, empty: bool) {
         self.others = true;
         if !empty {

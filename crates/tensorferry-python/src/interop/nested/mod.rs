@@ -1,10 +1,10 @@
-//! Python's numbers, nested lists of numbers and arrays, and arrays of objects: one rule for every
-//! door.
+//! Python numbers, nested lists of numbers and arrays, and arrays of objects, read the same way by
+//! all functions.
 //!
 //! # Rationale
-//! NumPy makes one dtype of a list before anything can be checked: float64 of `[2**63 + 1, 1.0]`,
-//! whose first number is then another. So leaves are read one by one, as what they are, and
-//! converted to the dtype asked for, or to the one that TensorFlow gives them.
+//! NumPy converts a list to one dtype before values can be checked: `[2**63 + 1, 1.0]` becomes
+//! float64, which changes the first number. So leaves are read one by one, exactly, and converted
+//! to the requested dtype, or to the one that TensorFlow infers.
 
 mod convert;
 mod infer;
@@ -27,7 +27,7 @@ use walk::{Part, Walk};
 pub(crate) use infer::Rule;
 pub(crate) use walk::{Leave, Stop, is_plain};
 
-/// What a door is given.
+/// An argument that stands for an array.
 pub(crate) enum Input<'py> {
     /// Elements of one dtype.
     Elements(Source<'py>),
@@ -41,20 +41,19 @@ impl<'py> Input<'py> {
         Self::wanted(value, None, Casting::Checked, None)
     }
 
-    /// Reads a value's elements, of the dtype that the value has or that TensorFlow gives it.
+    /// Reads a value as elements of the dtype that it has, or that TensorFlow infers.
     pub(crate) fn source(value: &Bound<'py, PyAny>) -> PyResult<Source<'py>> {
         Self::read(value)?.into_source(value.py())
     }
 
-    /// Reads a value that is to become `dtype`: columns of a table do so one by one, whatever dtype
-    /// they share.
+    /// Reads a value to be converted to `dtype`; columns of a table are converted one by one.
     pub(crate) fn wanted(
         value: &Bound<'py, PyAny>,
         dtype: Option<DType>,
         casting: Casting,
         copy: Option<bool>,
     ) -> PyResult<Self> {
-        // Most calls end here.
+        // The common case.
         if let Some(Some(known)) = Source::known(value)? {
             return Ok(Self::Elements(known));
         }
@@ -74,7 +73,7 @@ impl<'py> Input<'py> {
         Nested::read(value, Leave::Nothing).map(Self::Values).map_err(|stop| stop.raised(value))
     }
 
-    /// Elements of the dtype that the value has, or that TensorFlow gives it.
+    /// The elements, of the dtype that the value has or that TensorFlow infers.
     pub(crate) fn into_source(self, py: Python<'py>) -> PyResult<Source<'py>> {
         match self {
             Self::Elements(source) => Ok(source),
@@ -98,7 +97,7 @@ impl<'py> Input<'py> {
         }
     }
 
-    /// A tensor of one number of whatever dtype holds it exactly; of other values, in the dtype
+    /// A tensor of a single number in a dtype that holds it exactly; of other values, in the dtype
     /// that they have.
     pub(crate) fn to_exact(&self, py: Python<'py>, sharing: Sharing) -> PyResult<Tensor> {
         let dtype = match self {
@@ -112,7 +111,7 @@ impl<'py> Input<'py> {
 /// Numbers and arrays in the shape of one array.
 pub(crate) struct Nested<'py> {
     walk: Walk<'py>,
-    /// Whether it is an array of objects, whose dtype nothing tells.
+    /// Whether it is an array of objects, whose dtype cannot be inferred.
     objects: bool,
 }
 
@@ -126,7 +125,7 @@ impl<'py> Nested<'py> {
         Ok(Self { walk, objects })
     }
 
-    /// A tensor of the values in a dtype, or in the one that a rule gives them.
+    /// A tensor of the values in a dtype, or in the one that a rule infers.
     pub(crate) fn to_tensor(
         &self,
         py: Python<'py>,
@@ -136,7 +135,7 @@ impl<'py> Nested<'py> {
         rule: Rule,
     ) -> PyResult<Tensor> {
         if copy == Some(false) {
-            let why = "numbers of Python's are no array. Pass a NumPy array, or allow a copy with \
+            let why = "Python numbers are not an array. Pass a NumPy array, or allow a copy with \
                 copy=None.";
             return Err(Error::NotShareable { why }).or_raise(py);
         }
@@ -146,12 +145,11 @@ impl<'py> Nested<'py> {
         }
     }
 
-    /// A tensor in the dtype that a rule gives it.
+    /// A tensor of the values in the dtype that a rule infers.
     pub(crate) fn inferred(&self, py: Python<'py>, rule: Rule) -> PyResult<Tensor> {
         if self.objects {
-            let message = "an array of dtype object says nothing of the dtype of its values. Pass \
-                dtype=, with which each value is \
-                           checked, or convert it with array.astype first.";
+            let message = "an array of dtype object does not say the dtype of its values. Pass \
+                dtype=, with which each value is checked, or convert it with array.astype first.";
             return Err(raise(py, "unsupported_dtype", message.to_owned()));
         }
         match self.walk.inference.inferred(rule) {
@@ -167,9 +165,9 @@ impl<'py> Nested<'py> {
             }
             Inferred::Integers => self.convert(py, DType::Int64, How::Inferred),
             Inferred::Mixed => {
-                let message = "a list mixes bools, complex numbers and others, of which no dtype \
-                    follows. Pass dtype=, or \
-                               numpy.array(value, dtype).";
+                let message = "a list mixes bools, complex numbers and others, which have no \
+                    common \
+                    dtype. Pass dtype=, or numpy.array(value, dtype).";
                 Err(raise(py, "argument", message.to_owned()))
             }
             Inferred::Several(dtypes) => {
@@ -243,7 +241,7 @@ impl<'py> Nested<'py> {
     }
 }
 
-/// A list or number as a tensor of the dtype that tf.data gives it, or that a list in a function's
+/// A list or number as a tensor, of the dtype that tf.data infers, or that a list in a function's
 /// `result` has.
 #[pyfunction]
 pub(crate) fn stacked<'py>(

@@ -1,4 +1,4 @@
-//! One number of Python's or NumPy's, exactly: integers of any size, floats, complex numbers.
+//! A Python or NumPy number, held exactly: an integer of any size, a float or a complex number.
 
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 use tensorferry::convert::scalar::{self, Bytes, Value};
 use tensorferry::{Casting, DType, Kind};
 
-/// How many leading bits of a large integer are kept: more than twice those that any float has.
+/// The number of leading bits kept of a large integer: over twice those of any float.
 const LEADING: u64 = 110;
 
-/// An integer of more than 127 bits, as far as any dtype can tell it from others.
+/// An integer of more than 127 bits, with as many bits as any conversion needs.
 #[derive(Debug)]
 pub(crate) struct Big {
     negative: bool,
-    /// The leading bits of the magnitude. The last is set if any bit that was cut off is, so that
-    /// rounding goes the right way.
+    /// The leading bits of the magnitude. The last one is set if any dropped bit is, for correct
+    /// rounding.
     leading: i128,
-    /// How many bits were cut off.
+    /// The number of dropped bits.
     shift: i32,
-    /// The low bits of its two's complement.
+    /// The low bits of the two's complement.
     low: u64,
-    /// In digits, for errors.
+    /// The digits, for errors.
     text: String,
 }
 
@@ -52,7 +52,7 @@ impl Number {
             leading: leading | i128::from(!exact),
             shift: i32::try_from(shift).unwrap_or(i32::MAX),
             low: value.call_method1("__and__", (u64::MAX,))?.extract()?,
-            // Python refuses to write out integers of thousands of digits.
+            // Python refuses to convert integers of thousands of digits to text.
             text: if bits <= 1024 {
                 value.str()?.to_string()
             } else {
@@ -61,7 +61,7 @@ impl Number {
         })))
     }
 
-    /// Its bytes in a dtype; `None` if it does not fit, or if the conversion is not defined.
+    /// The bytes in a dtype; `None` if the number does not fit, or the conversion is not defined.
     pub(crate) fn convert(&self, to: DType, casting: Casting) -> Option<Bytes> {
         match self {
             Self::Value(value) => scalar::convert_scalar(*value, to, casting),
@@ -69,7 +69,7 @@ impl Number {
         }
     }
 
-    /// The dtype that an error names beside it.
+    /// The dtype that errors name for the number.
     pub(crate) fn told_as(&self) -> DType {
         match self {
             Self::Value(Value::Bool(_)) => DType::Bool,
@@ -84,12 +84,12 @@ impl Number {
         }
     }
 
-    /// Whether it has a meaning in a dtype at all.
+    /// Whether the conversion to a dtype is defined.
     pub(crate) fn is_defined(&self, to: DType, casting: Casting) -> bool {
         casting.is_defined(self.told_as(), to)
     }
 
-    /// The value; of a larger integer, the least or greatest of 128 bits.
+    /// The value; for a larger integer, the least or greatest of 128 bits.
     pub(crate) fn told(&self) -> Value {
         match self {
             Self::Value(value) => *value,
@@ -123,8 +123,7 @@ impl Big {
         }
     }
 
-    /// The nearest value of a float dtype: rounded at the width of the dtype, then moved up by
-    /// whole powers of two.
+    /// The nearest value of a float dtype: rounded to its width, then scaled by a power of two.
     fn to_float(&self, to: DType, casting: Casting) -> Option<f64> {
         let wide = if matches!(to, DType::Float16) { DType::Float32 } else { to };
         let rounded = scalar::convert_scalar(Value::Int(self.leading), wide, casting)?;
@@ -153,12 +152,12 @@ fn half_max() -> f32 {
     f32::from_bits(0x7f7f_0000)
 }
 
-/// The bytes of a value that a dtype holds.
+/// The bytes of a value in a dtype that holds it.
 fn bytes(value: Value, to: DType) -> Bytes {
     scalar::convert_scalar(value, to, Casting::Saturate).unwrap_or_default()
 }
 
-/// The order of two real numbers, exactly; `None` beside a NaN.
+/// The exact order of two real numbers; `None` if one is NaN.
 pub(crate) fn compare(a: Value, b: Value) -> Option<Ordering> {
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
@@ -183,13 +182,13 @@ fn float(value: Value) -> Option<f64> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "saturates, which is in order")]
+#[expect(clippy::cast_possible_truncation, reason = "saturating keeps the order")]
 fn compare_with_float(a: i128, b: f64) -> Option<Ordering> {
     if b.is_nan() {
         return None;
     }
     let truncated = b.trunc();
-    // Beyond 2^127 the cast saturates, and every integer here is smaller than that.
+    // The cast saturates beyond 2^127, where no integer here is.
     Some(
         a.cmp(&(truncated as i128))
             .then_with(|| 0.0_f64.partial_cmp(&(b - truncated)).unwrap_or(Ordering::Equal)),

@@ -1,4 +1,4 @@
-//! The least and greatest of the numbers in a list, compared exactly.
+//! The range of the numbers in a list, compared exactly.
 
 use super::convert::value_of;
 use super::number::{Number, compare};
@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use tensorferry::convert::scalar::Value;
 use tensorferry::{Casting, DType, Error, Result, Scalar, View, value_range};
 
-/// The least and greatest value; `None` if there are none. Both NaN if one is.
+/// The least and greatest value; `None` if there are none. Both are NaN if a value is.
 ///
 /// # Errors
 /// Complex numbers have no order. An integer of more than 128 bits counts as the least or greatest
@@ -53,7 +53,7 @@ fn merged(found: Option<(Value, Value)>, (low, high): (Value, Value)) -> (Value,
             if low_order == Ordering::Less { low } else { least },
             if high_order == Ordering::Greater { high } else { most },
         ),
-        // One is NaN: that of the list so far, or that of the part.
+        // The list so far, or the part, has a NaN.
         _ => {
             let nan = [least, low]
                 .into_iter()
@@ -78,7 +78,7 @@ pub(crate) fn is_negative(value: Scalar) -> bool {
     compare(value_of(value), Value::Int(0)) == Some(Ordering::Less)
 }
 
-/// Whether an integer dtype reaches from the one value to the other.
+/// Whether an integer dtype holds both values.
 pub(crate) fn holds(dtype: DType, low: Scalar, high: Scalar) -> bool {
     dtype.integer_range().is_some_and(|(least, most)| {
         compare(value_of(low), Value::Int(least)).is_some_and(Ordering::is_ge)

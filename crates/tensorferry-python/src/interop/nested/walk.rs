@@ -18,7 +18,7 @@ use tensorferry::buffers::make_room;
 use tensorferry::convert::scalar::Value;
 use tensorferry::{DType, MAX_NDIM};
 
-/// A run of numbers of one kind that is shorter than this is not worth a conversion of its own.
+/// Shorter runs of one kind are converted together with others.
 const SHORT_RUN: usize = 32;
 
 /// Consecutive leaves.
@@ -42,7 +42,7 @@ impl Part<'_> {
         }
     }
 
-    /// Whether it holds nothing but bools.
+    /// Whether all leaves are bools.
     pub(crate) fn is_bool(&self) -> bool {
         match self {
             Self::Bools(_) => true,
@@ -76,7 +76,7 @@ impl Part<'_> {
     }
 }
 
-/// Adds an item: a list may be long, and memory short.
+/// Adds an item; returns an error if memory runs out.
 fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Stop> {
     if list.len() == list.capacity() {
         make_room(list, 1).map_err(|error| gil::holding(|py| to_py(py, &error)))?;
@@ -87,7 +87,7 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Stop> {
 
 /// Why reading stopped.
 pub(crate) enum Stop {
-    /// A string, or a value that only TensorFlow has its way with.
+    /// A string, or a value that only TensorFlow converts.
     TensorFlows,
     Raised(PyErr),
 }
@@ -99,7 +99,7 @@ impl From<PyErr> for Stop {
 }
 
 impl Stop {
-    /// The error of a door that TensorFlow does not stand behind.
+    /// The error of a function without TensorFlow as a fallback.
     pub(crate) fn raised(self, value: &Bound<'_, PyAny>) -> PyErr {
         match self {
             Self::TensorFlows => kinds::unsupported(value, &[]),
@@ -108,24 +108,24 @@ impl Stop {
     }
 }
 
-/// What leaves are left to TensorFlow.
+/// Which leaves are left to TensorFlow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leave {
     Nothing,
-    /// Tensors that stand for others in a graph.
+    /// Symbolic tensors of a graph.
     Symbols,
-    /// All that TensorFlow makes tensors of in its own way: its tensors, and strings.
+    /// TensorFlow's tensors, and strings.
     Tensors,
 }
 
-/// The leaves that were read so far.
+/// The leaves read so far.
 pub(crate) struct Walk<'py> {
     pub(crate) shape: Vec<usize>,
     pub(crate) parts: Vec<Part<'py>>,
     pub(crate) inference: Inference,
-    /// Whether a leaf has been read, which says how many dimensions there are.
+    /// Whether a leaf has been read, which fixes the number of dimensions.
     settled: bool,
-    /// Where in the list this is.
+    /// The current index in the list.
     index: Vec<usize>,
     leave: Leave,
 }
@@ -208,7 +208,7 @@ impl<'py> Walk<'py> {
         Ok(())
     }
 
-    /// Begins a list of so many parts.
+    /// Begins a list of this length.
     fn enter(&mut self, len: usize) -> Result<(), Stop> {
         let depth = self.index.len();
         match self.shape.get(depth) {
@@ -231,7 +231,7 @@ impl<'py> Walk<'py> {
         }
     }
 
-    /// Ends the dimensions with a leaf of a shape.
+    /// Checks the shape of a leaf, or fixes it for all.
     fn settle(&mut self, leaf: &[usize]) -> Result<(), Stop> {
         let depth = self.index.len();
         if !self.settled && depth == self.shape.len() {
@@ -292,7 +292,7 @@ impl<'py> Walk<'py> {
         }
     }
 
-    /// What is none of Python's plain numbers and lists.
+    /// Reads a value that is not a plain Python number or list.
     fn other(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             return self.array(array, false);
@@ -341,7 +341,7 @@ impl<'py> Walk<'py> {
         }
     }
 
-    /// An ndarray, or what NumPy made of something else.
+    /// Reads an ndarray.
     fn array(&mut self, array: &Bound<'py, PyUntypedArray>, tensor: bool) -> Result<(), Stop> {
         match Source::read(array, None, None).map_err(|error| self.at(error, array.py()))? {
             Some(Elements::Source(source)) => self.source(source, true, tensor),
@@ -361,14 +361,14 @@ impl<'py> Walk<'py> {
         push(&mut self.parts, Part::Array(source))
     }
 
-    /// A number of NumPy's: those of ml_dtypes that have no meaning here and dates are none.
+    /// Reads a NumPy scalar that is a number of a supported dtype.
     fn numpy_scalar(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
         if let Ok(number) = value.cast::<PyFloat>() {
             return self.float(number.value(), Kind::Double, Some(DType::Float64));
         }
         let array = kinds::as_array(value)?;
         let Some(Elements::Source(source)) = Source::read(&array, None, None)? else {
-            // A long double that float64 holds is that number.
+            // A long double that equals a float64.
             if let Some(number) = kinds::exact_float(value)? {
                 return self.float(number, Kind::Single, Some(DType::Float64));
             }
@@ -389,7 +389,7 @@ impl<'py> Walk<'py> {
         Stop::Raised(kinds::unsupported(value, &self.index))
     }
 
-    /// An error of a leaf, saying where the leaf is.
+    /// An error of a leaf, with its index.
     fn at(&self, error: PyErr, py: Python<'_>) -> Stop {
         Stop::Raised(if self.index.is_empty() { error } else { kinds::at(py, error, &self.index) })
     }
@@ -411,13 +411,13 @@ impl<'py> Walk<'py> {
     }
 }
 
-/// `numpy.generic`, the class of NumPy's scalars.
+/// `numpy.generic`, the base class of NumPy's scalars.
 pub(crate) fn generic(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static GENERIC: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     GENERIC.import(py, "numpy", "generic")
 }
 
-/// Whether a value is a list or a number of Python's own, or a list of another class.
+/// Whether a value is a Python number, a list or a subclass of list.
 pub(crate) fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     value.is_instance_of::<PyList>()
         || value.is_instance_of::<PyTuple>()
@@ -428,7 +428,7 @@ pub(crate) fn is_plain(value: &Bound<'_, PyAny>) -> bool {
             && !is_numpys(value)
 }
 
-/// Whether it is a scalar of NumPy's, some of which are Python's floats and complex numbers too.
+/// Whether a value is a NumPy scalar; some are also Python floats and complex numbers.
 fn is_numpys(value: &Bound<'_, PyAny>) -> bool {
     let class = value.get_type();
     let py = value.py();
