@@ -277,9 +277,7 @@ def interrupted(tmp_path, *options):
 
 def test_only_the_same_conversion_is_gone_on_with(tmp_path):
     arguments = interrupted(tmp_path)
-    assert "(finished files: 1). Pass --resume, or start over with --force." in refused(
-        *arguments
-    )
+    assert "(finished files: 1). Pass --resume, or start over with --force." in refused(*arguments)
     for other, says in [
         (["--casting", "wrap"], 'casting was "checked", is "wrap"'),
         (["--dtype", "int8"], "arrays was"),

@@ -151,7 +151,9 @@ def test_dtypes_have_numpys_names(tmp_path, said, dtype):
 def test_what_is_no_dtype_is_told_with_those_that_are(tmp_path, source):
     for said in ("int4", "i3", "U4", "O", "float128", "", "string"):
         assert "int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", said, status=2)
-    assert "Pass int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2)
+    assert "Pass int32" in refused(
+        "convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2
+    )
     said = run("convert", "--help").stdout
     assert "float is float32 and int is int32" in " ".join(said.split())
 
