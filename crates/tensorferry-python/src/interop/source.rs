@@ -49,6 +49,11 @@ pub(crate) enum Elements<'py> {
 }
 
 impl<'py> Source<'py> {
+    /// A tensor that cannot change.
+    pub(crate) fn frozen(tensor: Tensor) -> Self {
+        Self::Tensor { tensor, frozen: true }
+    }
+
     /// Reads an array, not a Python list or number; `None` for other values, and if the dtype is
     /// not supported.
     ///
@@ -100,16 +105,10 @@ impl<'py> Source<'py> {
             ));
         }
         if let Ok(tensor) = value.cast::<PyTensor>() {
-            return Ok(Some(Some(Self::Tensor {
-                tensor: tensor.get().inner.clone(),
-                frozen: true,
-            })));
+            return Ok(Some(Some(Self::frozen(tensor.get().inner.clone()))));
         }
         if let Ok(array) = value.cast::<PyArray>() {
-            return Ok(Some(Some(Self::Tensor {
-                tensor: array.get().read(value.py(), None)?,
-                frozen: true,
-            })));
+            return Ok(Some(Some(Self::frozen(array.get().read(value.py(), None)?))));
         }
         Ok(None)
     }

@@ -134,7 +134,7 @@ pub(crate) fn convert_into(
         // Converted value by value to the dtype of `out`, then copied.
         Input::Values(values) => {
             let tensor = values.to_tensor(py, Some(parts.dtype), casting, None, Rule::Own)?;
-            Source::Tensor { tensor, frozen: true }
+            Source::frozen(tensor)
         }
     };
     let copied;

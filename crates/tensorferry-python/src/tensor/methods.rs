@@ -14,35 +14,22 @@ use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use tensorferry::dlpack::{FLAG_IS_COPIED, FLAG_READ_ONLY};
-use tensorferry::{ByteOrder, DType, Index, Tensor};
+use tensorferry::{ByteOrder, Casting, DType, Index, Tensor};
 
 impl PyTensor {
-    /// A C-contiguous copy that nothing else shares.
-    fn copied(&self, py: Python<'_>) -> PyResult<Tensor> {
-        let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
-        source.to_tensor(
-            py,
-            None,
-            tensorferry::Casting::Checked,
-            Sharing { copy: Some(true), framework: true },
-        )
+    /// The tensor if frameworks accept its memory; else, or with `copy=True`, a copy that they accept.
+    fn for_framework(&self, py: Python<'_>, copy: Option<bool>) -> PyResult<Tensor> {
+        let source = Source::frozen(self.inner.clone());
+        source.to_tensor(py, None, Casting::Checked, Sharing { copy, framework: true })
     }
 
-    /// An unversioned capsule of this memory for a framework that does not write; of a copy, if
-    /// `copy` allows one, for memory that frameworks do not accept.
+    /// An unversioned capsule for a framework that does not write to it.
     pub(crate) fn framework_capsule<'py>(
         &self,
         py: Python<'py>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let source = Source::Tensor { tensor: self.inner.clone(), frozen: true };
-        let tensor = source.to_tensor(
-            py,
-            None,
-            tensorferry::Casting::Checked,
-            Sharing { copy, framework: true },
-        )?;
-        capsule::legacy(py, tensor)
+        capsule::legacy(py, self.for_framework(py, copy)?)
     }
 }
 
@@ -118,7 +105,7 @@ impl PyTensor {
         let py = slf.py();
         let casting = dtype::parse_casting(py, casting)?;
         let target = dtype::parse_ours(Some(dtype))?;
-        let source = Source::Tensor { tensor: slf.get().inner.clone(), frozen: true };
+        let source = Source::frozen(slf.get().inner.clone());
         Self::object(
             py,
             source.to_tensor(py, target, casting, Sharing { copy: None, framework: false })?,
@@ -228,12 +215,14 @@ impl PyTensor {
             let shared = copy != Some(true) && shareable && !(unnamed && writes()?);
             return match shared {
                 true => capsule::versioned(py, self.inner.clone(), FLAG_READ_ONLY),
-                false => capsule::versioned(py, self.copied(py)?, FLAG_IS_COPIED),
+                false => {
+                    capsule::versioned(py, self.for_framework(py, Some(true))?, FLAG_IS_COPIED)
+                }
             };
         }
         match copy {
             Some(false) => capsule::legacy(py, self.inner.clone()),
-            _ => capsule::legacy(py, self.copied(py)?),
+            _ => capsule::legacy(py, self.for_framework(py, Some(true))?),
         }
     }
 

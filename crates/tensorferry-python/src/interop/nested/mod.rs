@@ -77,9 +77,7 @@ impl<'py> Input<'py> {
     pub(crate) fn into_source(self, py: Python<'py>) -> PyResult<Source<'py>> {
         match self {
             Self::Elements(source) => Ok(source),
-            Self::Values(values) => {
-                Ok(Source::Tensor { tensor: values.inferred(py, Rule::Own)?, frozen: true })
-            }
+            Self::Values(values) => values.inferred(py, Rule::Own).map(Source::frozen),
         }
     }
 
