@@ -93,6 +93,7 @@ lint: build $(call have,lint frameworks test)
 	$(VENV_PYTHON) tools/python_imports.py
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
+	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) docs/conversion.py --check
 
 # fio says what a device gives at most. W5 and W6 say so where it is missing.

@@ -131,7 +131,7 @@ def test_bytes_after_an_array_are_reported(tmp_path) -> None:
         file.write(b"12345")
     status, (line,) = checked(tmp_path / "a.npy")
     assert status == 0
-    assert "5 bytes after the array" in line
+    assert "5 unused bytes after the array" in line
 
 
 def test_a_missing_file_is_not_a_damaged_one(files, tmp_path) -> None:

@@ -174,7 +174,7 @@ def test_arrays_by_name_are_chosen_and_each_may_have_its_dtype(tmp_path, tf):
     assert "npz, a\\u{1b}[2J int64 (4,), " in said
     run("convert", tmp_path / "label.npy", tmp_path / "d.npz", "--force")
     assert np.load(tmp_path / "d.npz").files == ["arr_0"]
-    assert "choose one with --array: image, label" in refused(
+    assert "Choose one with --array: image, label" in refused(
         "convert", tmp_path / "a.npz", tmp_path / "e.npy"
     )
     assert "'x'" in refused(
@@ -257,7 +257,7 @@ def test_the_first_misfit_is_named_and_no_file_is_written(tmp_path, options):
         # Finished shards stay, so that `--resume` can use them. Nothing else stays.
         assert len(shards(tmp_path)) == 7
         said = refused("convert", tmp_path / "p-*.npy", out, "--dtype", "uint32", *options)
-        assert "had finished 7 files" in said
+        assert "finished files: 7" in said
         assert "--resume" in said
     else:
         assert names(tmp_path) == ["p-1.npy", "p-2.npy"]
@@ -342,7 +342,7 @@ def test_existing_files_are_replaced_only_with_force_even_the_source(tmp_path):
             *options,
             status=2,
         )
-        assert "a.npy is there already. --force replaces it." in said
+        assert "a.npy already exists. --force replaces it." in said
     same(np.load(tmp_path / "a.npy"), array)
     for mode in ["map", "read"]:
         dtype = {"map": "int16", "read": "int32"}[mode]
@@ -367,13 +367,13 @@ def test_existing_files_are_replaced_only_with_force_even_the_source(tmp_path):
         "--dtype",
         "int16",
     ]
-    assert "s-00000-of-00004.npy is there already" in refused(*again)
+    assert "s-00000-of-00004.npy already exists" in refused(*again)
     run(*again, "--force")
     assert np.load(tmp_path / "s-00003-of-00004.npy").dtype == np.int16
     said = refused(
         "convert", tmp_path / "s-*.npy", tmp_path / "s.npy", "--shard-rows", "300", "--force"
     )
-    assert "is a source, and would be replaced while others are still read" in said
+    assert "is a source, and would be replaced before all are read" in said
     said = refused(
         "convert", tmp_path / "a.npy", tmp_path / "s.npy", "--shard-rows", "500", "--force"
     )
@@ -385,7 +385,7 @@ def test_impossible_requests_are_refused_with_an_explanation(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(3))
     np.save(tmp_path / "c.npy", np.ones(3, complex))
     convert = ["convert", tmp_path / "a.npy"]
-    assert "its extension does not tell the format" in refused(*convert, tmp_path / "out")
+    assert "its extension does not name a format" in refused(*convert, tmp_path / "out")
     assert "--compress" in refused(*convert, tmp_path / "out.npy", "--compress")
     assert "npy files have no names" in refused(*convert, tmp_path / "out.npy", "--name", "x")
     assert "complex" in refused(

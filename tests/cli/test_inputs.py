@@ -88,7 +88,7 @@ def test_files_named_like_its_temporary_files_are_left_alone(tmp_path, source, p
 def test_a_file_that_is_not_a_journal_is_neither_emptied_nor_removed(tmp_path, source, place):
     name, options, out = JOURNALS[place]
     (tmp_path / name).write_text("valuable\ndata\n")
-    assert "is none" in refused("convert", source, tmp_path / out, *options, status=2)
+    assert "is not a journal" in refused("convert", source, tmp_path / out, *options, status=2)
     assert (tmp_path / name).read_text() == "valuable\ndata\n"
 
 
@@ -154,7 +154,9 @@ def test_dtypes_have_the_names_of_numpy(tmp_path, said, dtype):
 def test_an_unknown_dtype_is_refused_with_the_known_ones(tmp_path, source):
     for said in ("int4", "i3", "U4", "O", "float128", "", "string"):
         assert "int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", said, status=2)
-    assert "Say int32" in refused("convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2)
+    assert "Pass int32" in refused(
+        "convert", source, tmp_path / "b.npy", "--dtype", ">i4", status=2
+    )
     said = run("convert", "--help").stdout
     assert "float is float32 and int is int32" in " ".join(said.split())
 

@@ -77,7 +77,7 @@ def test_a_conversion_killed_after_its_end_resumes_as_finished(tmp_path, faults,
     )
     assert names(tmp_path) == ["a.npy", out.name]
     assert out.read_bytes().endswith(array.astype(np.int16).tobytes())
-    assert "is there already" in refused(*arguments)
+    assert "already exists" in refused(*arguments)
 
 
 def test_a_file_that_took_the_name_is_not_taken_for_finished(tmp_path, faults):
@@ -86,7 +86,7 @@ def test_a_file_that_took_the_name_is_not_taken_for_finished(tmp_path, faults):
     arguments = ["convert", tmp_path / "a.npy", out, "--dtype", "int32", "--resume"]
     killed_before_the_journal_is_removed(arguments, faults)
     np.save(out, np.arange(3))
-    assert "is there already" in refused(*arguments)
+    assert "already exists" in refused(*arguments)
     assert len(np.load(out)) == 3
 
 
@@ -230,7 +230,7 @@ def test_a_single_file_resumes_where_it_was_killed(tmp_path, format):
         case "safetensors":
             got = safetensors.numpy.load_file(out)["x"]
     assert np.array_equal(got, expected)
-    assert "is there already" in refused(*arguments)
+    assert "already exists" in refused(*arguments)
 
 
 def test_a_file_of_another_conversion_is_not_resumed(tmp_path):
@@ -267,9 +267,7 @@ def interrupted(tmp_path, *options):
 
 def test_only_the_same_conversion_is_resumed(tmp_path):
     arguments = interrupted(tmp_path)
-    assert "had finished 1 files: go on with --resume, or start over with --force" in refused(
-        *arguments
-    )
+    assert "(finished files: 1). Pass --resume, or start over with --force." in refused(*arguments)
     for other, says in [
         (["--casting", "wrap"], 'casting was "checked", is "wrap"'),
         (["--dtype", "int8"], "arrays was"),
@@ -297,8 +295,8 @@ def test_a_finished_shard_that_was_replaced_is_written_again(tmp_path):
     arguments = interrupted(tmp_path)
     [first] = shards(tmp_path)
     content = first.read_bytes()
-    first.write_bytes(content)  # the same bytes at another time: indistinguishable
-    assert "another than the one that was written" in refused(*arguments, "--resume")
+    first.write_bytes(content)  # the same, but at another time: indistinguishable
+    assert "differs from the file that was written" in refused(*arguments, "--resume")
     first.unlink()
     assert "700, 0" in refused(*arguments, "--resume")
     assert first.read_bytes() == content, "what is not there is written"
@@ -313,7 +311,7 @@ def test_two_processes_cannot_convert_to_one_name(tmp_path):
     with open(tmp_path / ".tensorferry-out.npy.journal") as journal:
         fcntl.flock(journal, fcntl.LOCK_EX)
         for option in ["--resume", "--force"]:
-            assert "another process is just converting" in refused(*arguments, option)
+            assert "another process is converting" in refused(*arguments, option)
 
 
 def test_a_half_written_journal_line_is_not_a_shard(tmp_path):
@@ -325,7 +323,7 @@ def test_a_half_written_journal_line_is_not_a_shard(tmp_path):
     for end in range(len(plan) - 30, len(lines)):
         journal.write_bytes(lines[:end])
         said = refused(*arguments, "--resume")
-        assert ("700, 0" if end >= len(plan) else "is there already") in said, end
+        assert ("700, 0" if end >= len(plan) else "already exists") in said, end
         assert len(shards(tmp_path)) == 1
         assert journal.exists() == (end >= len(plan))
 

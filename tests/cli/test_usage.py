@@ -41,7 +41,7 @@ def arguments(command, path):
             "text.dat: neither its first bytes nor its extension tell its format. Pass --format, "
             "one of npy, npz, ",
         ),
-        ("-", 2, "-: arrays are read where they lie in files, not from stdin."),
+        ("-", 2, "-: arrays are read from files, not from stdin."),
         ("p-*.npy", 2, "no file matches p-*.npy"),
         ("/dev/null", 3, "/dev/null: open: not a regular file"),
     ],
@@ -72,25 +72,25 @@ def test_missing_permission_is_reported(folder, command) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["stream", "a.npy", "--batch", "0"], "'--batch <ROWS>': at least 1 is needed"),
+        (["stream", "a.npy", "--batch", "0"], "'--batch <ROWS>': it has to be at least 1"),
         (["stream", "a.npy", "--threads", "-1"], "unexpected argument '-1'"),
-        (["stream", "a.npy", "--steps", "9" * 30], "'--steps <BATCHES>': more than there can be"),
+        (["stream", "a.npy", "--steps", "9" * 30], "'--steps <BATCHES>': too large"),
         (
             ["convert", "a.npy", "o.npy", "--shard-rows", "many"],
-            "'--shard-rows <ROWS>': no whole number",
+            "'--shard-rows <ROWS>': not a whole number",
         ),
         (
             ["convert", "a.npy", "o.npy", "--memory-limit", "lots"],
-            '"lots" is no number of bytes, such as 64M',
+            '"lots" is not a number of bytes, such as 64M',
         ),
         (
             ["convert", "a.npy", "o.npy", "--casting", "same_kind"],
             "[possible values: checked, saturate, wrap]",
         ),
-        (["convert", "a.npy", "o.npy", "--dtype", "int128"], '"int128" is none of bool, int8, '),
+        (["convert", "a.npy", "o.npy", "--dtype", "int128"], '"int128" is not one of bool, int8, '),
         (
             ["convert", "a.npy", "o.xyz"],
-            "o.xyz: its extension does not tell the format: say --to, one of npy, npz, ",
+            "o.xyz: its extension does not name a format. Pass --to, one of npy, npz, ",
         ),
         (["convert", "a.npy"], "<SRC>"),
         (["check", "a.npy", "--mode", "map"], "unexpected argument '--mode'"),

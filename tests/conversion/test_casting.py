@@ -263,7 +263,9 @@ def test_the_codes_of_rust_match_the_classes_of_python():
     for kind_of_error in errors.CODES.values():
         assert issubclass(kind_of_error, errors.Error)
         assert str(kind_of_error("words")) == "words"
-    assert errors.ValueOverflowError("words").code == "values_do_not_fit"  # as TensorFlow rebuilds it
+    assert (
+        errors.ValueOverflowError("words").code == "values_do_not_fit"
+    )  # as TensorFlow rebuilds it
 
 
 def test_an_error_survives_pickle():

@@ -398,7 +398,9 @@ def test_values_without_numbers_are_named_with_the_way_out(function, kind):
     make, words = (KINDS | STRINGS)[kind]
     if (function, kind) in (("value_range", "objects"), ("smallest_dtype", "objects")):
         return
-    with pytest.raises((errors.InvalidArgumentError, errors.InvalidTypeError), match=f"(?s){words}"):
+    with pytest.raises(
+        (errors.InvalidArgumentError, errors.InvalidTypeError), match=f"(?s){words}"
+    ):
         (TOLD | DATASETS)[function](make())
 
 

@@ -45,6 +45,8 @@ def test_stages_over_empty_datasets_equal_tf_data(source, method):
 
 def test_a_function_that_fails_for_zeros_needs_an_output_signature():
     nothing = tfy.Dataset.range(0).with_format("numpy")
-    with pytest.raises(tfy.errors.InvalidArgumentError, match=r"map: .*ZeroDivisionError.*output_signature="):
+    with pytest.raises(
+        tfy.errors.InvalidArgumentError, match=r"map: .*ZeroDivisionError.*output_signature="
+    ):
         nothing.map(lambda x: 1 // int(x))
     assert list(nothing.map(lambda x: 1 // int(x), output_signature=SCALAR)) == []

@@ -119,7 +119,9 @@ def test_a_predicate_returns_one_bool_or_is_refused(stage, predicate) -> None:
 
 @pytest.mark.parametrize("stage", ["filter", "take_while"])
 def test_a_function_without_a_bool_result_is_refused_when_the_stage_is_made(stage) -> None:
-    with pytest.raises(errors.InvalidArgumentError, match=f"{stage}: the predicate has to return one bool"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match=f"{stage}: the predicate has to return one bool"
+    ):
         getattr(tfy.Dataset.range(3), stage)(lambda x: x)
     late = getattr(tfy.Dataset.range(3).with_format("numpy"), stage)(lambda x: x)
     with pytest.raises(errors.InvalidArgumentError, match="one bool"):

@@ -243,9 +243,8 @@ def test_a_storm_of_a_thousand_exits():
 
 
 def test_every_function_that_python_calls_guards_its_thread():
-    """The lint for entries of Python threads. Rust's threads enter by ending.rs, which Clippy
-    checks.
-    """
+    """Every function that Python calls guards its thread. Rust's own threads enter by attach.rs and
+    gil.rs, as Clippy checks."""
     function = re.compile(r"^( *)(?:pub(?:\([a-z]+\))? )?(?:unsafe )?fn (\w+)")
     seen, unguarded = 0, []
     for path in SOURCES.rglob("*.rs"):
