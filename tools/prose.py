@@ -89,7 +89,7 @@ def of_python(text: str) -> Iterator[Block]:
         if token.type != kind or (kind == tokenize.COMMENT and token.start[0] > block[-1][0] + 1):
             yield block
             block, kind = [], token.type
-        is_raw = re.match(r'b?rb?(?!""")', token.string, re.IGNORECASE)
+        is_raw = re.match(r"""b?rb?(?:'|"(?!""))""", token.string, re.IGNORECASE)
         if kind == tokenize.COMMENT or (kind in STRINGS and not is_raw):
             words = token.string.strip("#\"'")
             block += enumerate(words.split("\n"), token.start[0])
