@@ -15,29 +15,31 @@ from pathlib import Path
 WIDTH = 100
 RECORDED = "benchmarks/record/"
 
-# A space stands for any white space: a phrase is also found across lines.
+# What to write, and what not. A space stands for any white space: a phrase is also found across
+# lines.
 RULES = {
-    name: re.compile(rf"\b(?:{pattern})\b".replace(" ", r"\s+"), re.IGNORECASE)
-    for name, pattern in {
-        "whoever": r"who(?:so)?ever|(?:no|some|any|every)body(?:'s)?",
-        "of ours": r"of (?:ours|yours|theirs)",
-        "of the user's": r"of the user's|of (?:the|an?) \w+'s(?=[.,;:)]| (?:that|which|is|are)\b)",
-        "go on with": r"(?:go|goes|going|gone|went) on (?:with|from|exactly|after|where)",
-        "is there already": r"(?:is|are|was|were) there (?:already|yet|too)",
-        "is no": r"(?<!there\s)(?:is|are|was|were) no "
+    instead: re.compile(rf"\b(?:{pattern})\b".replace(" ", r"\s+"), re.IGNORECASE)
+    for instead, pattern in {
+        "the role, as in `the caller`": r"who(?:so)?ever|(?:no|some|any|every)body(?:'s)?",
+        "the owner first, as in `your array`": r"of (?:ours|yours|theirs)|of the user's"
+        r"|of (?:the|an?) \w+'s(?=[.,;:)]| (?:that|which|is|are)\b)",
+        "continue, resume": r"(?:go|goes|going|gone|went) on (?:with|from|exactly|after|where)",
+        "already exists": r"(?:is|are|was|were) there (?:already|yet|too)",
+        "is not a": r"(?<!there\s)(?:is|are|was|were) no "
         r"(?!longer|more|less|fewer|other|\w+er than)\w+",
-        "what is ... is": r"what (?:is|are|was|were|has|lies|comes|fits|holds|needs) "
+        "the subject": r"what (?:is|are|was|were|has|lies|comes|fits|holds|needs) "
         r"(?:[^\s.,;:()?|]+ ){1,4}?(?:is|are|was|were)",
-        "that is what": r"(?:that|this|it) is what",
-        "has the system": r"(?:has|have|had|lets?) the (?:system|kernel|disk|compiler)",
-        "who wants": r"who wants|(?<=[.:;(]\s)who \w+s(?! [^.]*\?)",
-        "be had": r"be had",
-        "so many": r"so many(?! (?:\w+ ){1,5}that)",
-        "in no time": r"in no time|dear to|without a word",
+        "the purpose": r"(?:that|this|it) is what",
+        "make, ask": r"(?:has|have|had|lets?) the (?:system|kernel|disk|compiler)",
+        "the purpose, as in `To avoid this, ...`": r"who wants"
+        r"|(?<=[.:;(]\s)who \w+s(?! [^.]*\?)",
+        "available, accessible": r"be had",
+        "the number": r"so many(?! (?:\w+ ){1,5}that)",
+        "silently, quickly": r"in no time|dear to|without a word",
     }.items()
 }
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
-# URLs, tables in doc comments, and lines without a word.
+# URLs, tables in doc comments, and lines without letters.
 EXEMPT = re.compile(r"://|^\s*//[/!] \||^(?!.*[A-Za-z]{2})")
 
 RUST = re.compile(
@@ -104,10 +106,10 @@ def findings(text: str, suffix: str) -> Iterator[tuple[int, str]]:
     for block in READERS[suffix](text):
         prose = "\n".join(line for _, line in block)
         prose = CODE.sub(lambda code: re.sub(r"\S", "x", code[0]), prose)
-        for rule, pattern in RULES.items():
+        for instead, pattern in RULES.items():
             for found in pattern.finditer(prose):
                 number = block[prose.count("\n", 0, found.start())][0]
-                yield number, f"[{rule}] {' '.join(found[0].split())}"
+                yield number, f"{' '.join(found[0].split())} (write: {instead})"
     if suffix != ".md":
         yield from long_lines(text, suffix)
 
@@ -121,7 +123,7 @@ def long_lines(text: str, suffix: str) -> Iterator[tuple[int, str]]:
             exempt.update(range(first, first + token[0].count("\n") + 1))
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > WIDTH and number not in exempt and not EXEMPT.search(line):
-            yield number, f"[{WIDTH} columns] {len(line)}"
+            yield number, f"{len(line)} columns (at most: {WIDTH})"
 
 
 def main() -> None:

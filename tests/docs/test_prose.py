@@ -12,20 +12,30 @@ findings = runpy.run_path(str(CHECK))["findings"]
 
 # Raw strings: the check does not take them for prose.
 DIALECT = {
-    "whoever": [r"Whoever reads in order waits.", r"so that nobody waits", r"It is somebody's."],
-    "of ours": [r"a tensor of ours", r"It writes into memory of yours."],
-    "of the user's": [r"a function of the user's", r"The lock of the kernel's is held."],
-    "go on with": [r"It cannot be gone on with.", r"The pass goes on from there."],
-    "is there already": [r"out.npy is there already", r"The file was there already."],
-    "is no": [r"The value is no dataset.", r"These are no arrays."],
-    "what is ... is": [r"What is shared is held.", r"What lies so is read at once."],
-    "that is what": [r"That is what a lock is for."],
-    "has the system": [r"Has the system write the pages."],
-    "who wants": [r"Who wants wrapping says so.", r"It waits. Who reads goes first."],
-    "be had": [r"Elements can be had by their index."],
-    "so many": [r"A reader so many chunks ahead yields."],
-    "in no time": [r"stacked, in no time", r"It may be dear to a user."],
+    r"Whoever": r"Whoever reads in order waits.",
+    r"nobody": r"so that nobody waits",
+    r"somebody's": r"It is somebody's.",
+    r"of ours": r"a tensor of ours",
+    r"of yours": r"It writes into memory of yours.",
+    r"of the user's": r"a function of the user's",
+    r"of the kernel's": r"The lock of the kernel's is held.",
+    r"gone on with": r"It cannot be gone on with.",
+    r"goes on from": r"The pass goes on from there.",
+    r"is there already": r"out.npy is there already",
+    r"is no dataset": r"The value is no dataset.",
+    r"are no arrays": r"These are no arrays.",
+    r"What is shared is": r"What is shared is held.",
+    r"What lies so is": r"What lies so is read at once.",
+    r"That is what": r"That is what a lock is for.",
+    r"Has the system": r"Has the system write the pages.",
+    r"Who wants": r"Who wants wrapping says so.",
+    r"Who reads": r"It waits. Who reads goes first.",
+    r"be had": r"Elements can be had by their index.",
+    r"so many": r"A reader so many chunks ahead yields.",
+    r"in no time": r"stacked, in no time",
+    r"dear to": r"It may be dear to a user.",
 }
+FOUND = r"2: is no dataset (write: is not a)"
 PLAIN = [
     r"There is no dataset. It is no longer open, and is no larger than before.",
     r"The user's function runs here. The end of the array's first row is in memory.",
@@ -47,11 +57,10 @@ def checked(name: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("suffix", WRITTEN_AS)
 def test_each_rule_finds_its_dialect(suffix) -> None:
-    for rule, sentences in DIALECT.items():
-        for sentence in sentences:
-            found = checked(f"a.{suffix}", WRITTEN_AS[suffix].format(sentence))
-            assert len(found) == 1, (sentence, found)
-            assert f"[{rule}]" in found[0]
+    for words, sentence in DIALECT.items():
+        found = checked(f"a.{suffix}", WRITTEN_AS[suffix].format(sentence))
+        assert len(found) == 1, (sentence, found)
+        assert found[0].partition(": ")[2].startswith(f"{words} (write: ")
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_AS)
@@ -61,29 +70,29 @@ def test_plain_english_passes(suffix) -> None:
 
 
 def test_a_phrase_is_found_across_lines() -> None:
-    text = "first\nIt is\nno dataset.\n"
-    assert checked("a.md", text) == ["2: [is no] is no dataset"]
-    comments = "x = 1\n# It is\n# no dataset.\n"
-    assert checked("a.py", comments) == ["2: [is no] is no dataset"]
-    assert checked("a.rs", comments.replace("#", "///").replace("x = 1", "")) == [
-        "2: [is no] is no dataset"
-    ]
-    message = 'const A: char = \'"\';\nf("it is \\\n    no dataset");\n'
-    assert checked("a.rs", message) == ["2: [is no] is no dataset"]
-    parts = 'f(\n    "it is "\n    "no dataset"\n)\n'
-    assert checked("a.py", parts) == ["2: [is no] is no dataset"]
+    no_dataset = "no dataset"
+    text = f"first\nIt is\n{no_dataset}.\n"
+    assert checked("a.md", text) == [FOUND]
+    comments = f"x = 1\n# It is\n# {no_dataset}.\n"
+    assert checked("a.py", comments) == [FOUND]
+    assert checked("a.rs", comments.replace("#", "///").replace("x = 1", "")) == [FOUND]
+    message = f'const A: char = \'"\';\nf("it is \\\n    {no_dataset}");\n'
+    assert checked("a.rs", message) == [FOUND]
+    parts = f'f(\n    "it is "\n    "{no_dataset}"\n)\n'
+    assert checked("a.py", parts) == [FOUND]
 
 
 def test_code_is_not_prose() -> None:
-    assert checked("a.py", 'nobody = r"whoever"\n') == []
-    assert checked("a.rs", "fn nobody<'a>(somebody: &'a str) {}\n") == []
-    assert checked("a.md", "```python\nnobody = 1\n```\n") == []
+    name = "who" + "ever"
+    assert checked("a.py", f'{name} = r"{name}"\n') == []
+    assert checked("a.rs", f"fn {name}<'a>({name}: &'a str) {{}}\n") == []
+    assert checked("a.md", f"```python\n{name} = 1\n```\n") == []
 
 
 def test_long_lines_are_found_with_exceptions_for_what_cannot_be_wrapped() -> None:
     long = "a word " * 15
-    assert checked("a.rs", f"// short\n// {long}\n") == ["2: [100 columns] 108"]
-    assert checked("a.py", f"x = 1\n# {long}\n") == ["2: [100 columns] 107"]
+    assert checked("a.rs", f"// short\n// {long}\n") == ["2: 108 columns (at most: 100)"]
+    assert checked("a.py", f"x = 1\n# {long}\n") == ["2: 107 columns (at most: 100)"]
     assert checked("a.md", f"{long}\n") == []
     for line in (f"/// | {long} |", f"// https://{long}", "1, " * 40, f'r"{long}"'):
         assert checked("a.rs", line + "\n") == []
@@ -91,10 +100,10 @@ def test_long_lines_are_found_with_exceptions_for_what_cannot_be_wrapped() -> No
 
 def test_the_exit_status_says_whether_anything_was_found(tmp_path) -> None:
     (tmp_path / "a.md").write_text("It is a dataset.\n")
-    (tmp_path / "b.md").write_text("\nIt is no dataset.\n")
+    (tmp_path / "b.md").write_text(f"\nIt is {'no dataset'}.\n")
     for names, status, output in (
         (["a.md"], 0, ""),
-        (["a.md", "b.md"], 1, "b.md:2: [is no] is no dataset\n"),
+        (["a.md", "b.md"], 1, f"b.md:{FOUND}\n"),
     ):
         done = subprocess.run(
             [sys.executable, str(CHECK), *names],
