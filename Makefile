@@ -73,8 +73,8 @@ test: build $(call have,$(TEST_GROUPS))
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python
 # Without JAX, whose releases need NumPy 2. The demo and the README ask a tensor where it lies, which TensorFlow before 2.20 does not tell.
-TENSORFLOW_TESTS := -k 'not jax' --deselect 'tests/test_examples.py::test_an_example_shows_what_it_claims[demo]' \
-	--deselect 'tests/test_documents.py::test_python_sessions_print_what_a_document_shows[README.md]'
+TENSORFLOW_TESTS := -k 'not jax' --deselect 'tests/docs/test_examples.py::test_an_example_shows_what_it_claims[demo]' \
+	--deselect 'tests/docs/test_documents.py::test_python_sessions_print_what_a_document_shows[README.md]'
 
 test-tensorflow: build
 	@test -n "$(TENSORFLOW)" || { echo "Which one? make test-tensorflow TENSORFLOW=2.16" >&2; exit 1; }

@@ -1,7 +1,7 @@
-"""Generate docs/conversion.md from what the code does; with --check, fail if it is out of date.
+"""Write docs/conversion.md from the behaviour of the code. With --check, fail if the page differs.
 
-Converts the edge values of every dtype, one at a time, to every dtype under every casting, and
-compares the result exactly with the source value.
+Every dtype's edge values are converted, one at a time, to every dtype under every casting, and
+compared exactly with the input.
 """
 
 import itertools
@@ -43,7 +43,7 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def edge_values(name: str) -> np.ndarray:
-    """Both ends of the dtype, its neighbours of every power of two, halves, infinities, NaN."""
+    """Both ends of the dtype, the neighbours of every power of two, halves, infinities, NaN."""
     dtype = numpy_dtype(name)
     if dtype == np.bool_:
         return np.array([False, True])
@@ -81,7 +81,7 @@ def edge_values(name: str) -> np.ndarray:
 
 
 def exact(value: np.generic) -> tuple[Fraction | str, Fraction | str]:
-    """The exact real and imaginary parts of a number of any dtype."""
+    """The number as its real and imaginary part."""
     if np.issubdtype(value.dtype, np.complexfloating):
         return exact(value.real)[0], exact(value.imag)[0]
     if value.dtype.kind in "biu":
@@ -91,7 +91,7 @@ def exact(value: np.generic) -> tuple[Fraction | str, Fraction | str]:
 
 
 def cell(source: str, target: str, casting: str) -> str:
-    """The table's entry for conversion of the source's edge values."""
+    """The behaviour of the code for the source's edge values."""
     same = changed = refused = 0
     for value in edge_values(source):
         array = np.array(value)

@@ -117,7 +117,7 @@ impl TensorSpec {
         {
             return Ok(());
         }
-        let what = format!(
+        let what = alloc::format!(
             "{}{:?} where the dataset's element_spec says {self}",
             tensor.dtype(),
             tensor.shape()

@@ -10,8 +10,6 @@ pub mod format;
 pub mod gather;
 #[allow(unsafe_code, reason = "it owns memory")]
 pub mod memory;
-#[cfg(feature = "ndarray")]
-pub mod ndarray;
 pub mod open;
 pub mod storage;
 pub mod sync;

@@ -17,8 +17,6 @@ pub mod dataset {
 }
 
 pub use tensorferry_io::convert;
-#[cfg(feature = "ndarray")]
-pub use tensorferry_io::ndarray;
 pub use tensorferry_io::{
     Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
     Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
@@ -30,5 +28,5 @@ pub use tensorferry_core::*;
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}

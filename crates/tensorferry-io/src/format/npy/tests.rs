@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tensorferry_core::{Buffer, DType, Index, Kind, Layout};
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/npy")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/support/data/npy")
 }
 
 /// The elements in row-major order as complex numbers, read byte by byte: slow, and nothing of the
@@ -51,7 +51,7 @@ fn number(dtype: DType, order: ByteOrder, bytes: &[u8]) -> (f64, f64) {
     (value, 0.0)
 }
 
-/// Element `i` of every golden array, as tests/data/make_npy.py says.
+/// Element `i` of every golden array, as tests/support/data/make_npy.py says.
 fn expected(dtype: DType, i: usize) -> (f64, f64) {
     let n = i as f64;
     match dtype.kind() {
