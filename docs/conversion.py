@@ -22,16 +22,16 @@ DTYPES = (
 CASTINGS = {
     "checked": "The default: a value that the target cannot hold is an error.",
     "saturate": "A value that the target cannot hold becomes the nearest one that it can.",
-    "wrap": "Integers wrap in two's complement, as NumPy's `astype` and TensorFlow do.",
+    "wrap": "Integers wrap in two's complement, as in NumPy's `astype` and in TensorFlow.",
 }
 LEGEND = """\
 | cell | what happens to the values |
 |---|---|
-| same | every value of the source dtype arrives unchanged |
-| error | a value arrives unchanged or is an error |
-| round | nearest value of the target, ties to even; beyond its range infinite |
+| same | every value of the source dtype stays unchanged |
+| error | a value stays unchanged or is an error |
+| round | nearest value of the target, ties to even; infinite beyond its range |
 | round! | nearest value of the target; a finite value that would become infinite is an error |
-| clamp | fractions are cut off, what is out of range becomes the nearest bound, NaN becomes 0 |
+| clamp | fractions are truncated, values out of range become the nearest bound, NaN becomes 0 |
 | wrap | modulo 2 to the power of the target's bits |
 | != 0 | false for zero, true for everything else |
 | - | not defined: always an error |
@@ -125,8 +125,8 @@ def table(casting: str) -> str:
 
 def page() -> str:
     parts = [
-        "# What becomes of a value",
-        "Written by `make docs` from what the code does (docs/conversion.py).",
+        "# Conversion results",
+        "`make docs` generates this page from the behaviour of the code (docs/conversion.py).",
         LEGEND.strip(),
     ]
     for casting, meaning in CASTINGS.items():
@@ -137,9 +137,7 @@ def page() -> str:
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         if PAGE.read_text() != page():
-            raise SystemExit(
-                f"{PAGE.name} is not what the code does; run `make docs` and look at what changed"
-            )
+            raise SystemExit(f"{PAGE.name} is out of date. Run `make docs` and review the changes.")
     else:
         PAGE.write_text(page())
 
