@@ -73,8 +73,8 @@ test: build $(call have,$(TEST_GROUPS))
 # PYTHON has to be one that this TensorFlow has wheels for: PYTHON=python3.11 for all from 2.16 on.
 TENSORFLOW_PYTHON = .venv-tensorflow-$(TENSORFLOW)/bin/python
 # Without JAX, whose releases need NumPy 2. The demo and the README ask a tensor where it lies, which TensorFlow before 2.20 does not tell.
-TENSORFLOW_TESTS := -k 'not jax' --deselect 'tests/test_examples.py::test_an_example_shows_what_it_claims[demo]' \
-	--deselect 'tests/test_documents.py::test_python_sessions_print_what_a_document_shows[README.md]'
+TENSORFLOW_TESTS := -k 'not jax' --deselect 'tests/docs/test_examples.py::test_an_example_shows_what_it_claims[demo]' \
+	--deselect 'tests/docs/test_documents.py::test_python_sessions_print_what_a_document_shows[README.md]'
 
 test-tensorflow: build
 	@test -n "$(TENSORFLOW)" || { echo "Which one? make test-tensorflow TENSORFLOW=2.16" >&2; exit 1; }
@@ -93,6 +93,7 @@ lint: build $(call have,lint frameworks test)
 	$(VENV_PYTHON) tools/python_imports.py
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
+	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) docs/conversion.py --check
 
 # fio says what a device gives at most. W5 and W6 say so where it is missing.
@@ -113,7 +114,7 @@ sanitize: export RUST_MIN_STACK := 67108864
 sanitize:
 	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 	rustup component add rust-src --toolchain nightly
-	host=$$(rustc +nightly -vV | sed -n 's/^host: //p'); tests="-p tensorferry-core -p tensorferry --lib --target $$host"; \
+	host=$$(rustc +nightly -vV | sed -n 's/^host: //p'); tests="-p tensorferry-core -p tensorferry-io -p tensorferry-dataset --lib --target $$host"; \
 	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/address cargo +nightly test $$tests; \
 	RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=target/thread cargo +nightly test -Zbuild-std $$tests
 

@@ -1,11 +1,11 @@
-"""What a call allocates, counted from outside: run as a program, in a process of its own.
+"""The allocations of a call, counted from outside. Runs as a program in a new process.
 
-Rationale: "allocates nothing" is a statement about every allocator at once. With
-PYTHONMALLOC=malloc the interpreter asks the C library for each object, as Rust does anyway, and a
-preloaded shim counts the requests.
+Rationale: "allocates nothing" is a statement about every allocator. With PYTHONMALLOC=malloc,
+CPython requests each object from the C library, as Rust does by default, and a preloaded shim
+counts the requests.
 
-Limitations: glibc and a C compiler. CPython keeps a few free lists (floats, frames) that no
-allocator sees; what comes from them is recycled and costs no allocation.
+Limitations: it needs glibc and a C compiler. Objects from CPython's free lists (floats, frames) are
+recycled and not counted.
 """
 
 import ctypes
@@ -22,8 +22,8 @@ SHIM = Path(__file__).with_name("count_allocations.c")
 
 
 def requests_per_call(length: int) -> dict[str, float] | None:
-    """Requests for memory per call of ours and of np.copyto, or None where they cannot be counted
-    here.
+    """Requests for memory per call of convert_into and of np.copyto, or None if they cannot be
+    counted.
     """
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
@@ -59,7 +59,7 @@ def _count(length: int) -> None:
         for _ in range(100):
             call()
         before = requests()
-        for _ in itertools.repeat(None, CALLS):  # range would make an int for each
+        for _ in itertools.repeat(None, CALLS):  # range would allocate an int for each
             call()
         after = requests()
         print((after - before) / CALLS)

@@ -1,8 +1,8 @@
-"""C1: a small int32 array to a tf.Tensor, dtype kept, memory shared where that is sound.
+"""C1: a small int32 array to a tf.Tensor of the same dtype, shared if that is sound.
 
-The expert's idiom is `from_dlpack(a.__dlpack__())`. It works only on a writable array that happens
-to be aligned: NumPy exports no read-only array, and TensorFlow later aborts on less than 64-byte
-alignment. Ours decides both per call.
+The expert's idiom is `from_dlpack(a.__dlpack__())`. It works only on a writable, aligned array:
+NumPy exports no read-only array, and TensorFlow aborts on less than 64-byte alignment. tensorferry
+checks both per call.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ STATEMENTS = {
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for each length, beside the idiom and beside TensorFlow's default."""
+    """Rows for each length, against the idiom and against TensorFlow's default."""
     context.context().ensure_initialized()
     lengths = LENGTHS[1:2] if quick else LENGTHS
     return [row for length in lengths for row in _rows(length, repetitions=7 if quick else 15)]
@@ -51,7 +51,8 @@ def _rows(length: int, repetitions: int) -> list[Row]:
     samples = interleave(STATEMENTS, namespace, repetitions=repetitions)
     _check(read_only, writable)
     times = medians(samples)
-    bound = f"TensorFlow's own part, TFE_FromDlpackCapsule on NumPy's capsule, takes {quantity(times[FLOOR], 's')}"
+    floor = quantity(times[FLOOR], "s")
+    bound = f"TensorFlow's own part, TFE_FromDlpackCapsule on NumPy's capsule, takes {floor}"
     rows = []
     for name in list(STATEMENTS)[:3]:
         copied = name.startswith("copied")

@@ -1,4 +1,4 @@
-"""C2: the same for 1 GiB: the time must not grow with the array, and no memory may be added."""
+"""C2: as C1, for 1 GiB. The time must not grow with the array, and the memory must not grow."""
 
 import memory_growth
 import numpy as np
@@ -15,8 +15,7 @@ IDIOM = "aligned from_dlpack(a.__dlpack__())"
 DEFAULT = "tf.convert_to_tensor(a)"
 FEW = f"ours, {SMALL} elements"
 SLACK = 1 << 20
-"""A process's size moves by some pages whatever it does; less than this of 1 GiB counts as
-nothing."""
+"""The size of a process varies by some pages. Growth below this counts as none."""
 
 NAMES = {
     "default": DEFAULT,
@@ -26,7 +25,7 @@ NAMES = {
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for the time and for the peak of memory."""
+    """Rows for the time and for the peak memory."""
     nbytes = NBYTES // 8 if quick else NBYTES
     return _times(nbytes, 5 if quick else 7) + _growth(nbytes)
 
@@ -63,7 +62,10 @@ def _times(nbytes: int, repetitions: int) -> list[Row]:
             peer_name=peer,
             peer=times[peer],
             target=target,
-            bound=f"what a call costs whatever the array: with {SMALL} elements it takes {quantity(times[FEW], 's')}",
+            bound=(
+                f"what a call costs whatever the array: with {SMALL} elements it takes "
+                f"{quantity(times[FEW], 's')}"
+            ),
             samples={"ours": samples["ours"], "peer": samples[peer]},
         )
         for peer, target in targets.items()

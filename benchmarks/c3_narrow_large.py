@@ -1,8 +1,8 @@
 """C3: int64 to int32, 2^27 elements, every value checked.
 
-Memory is the limit here, so the bar is memcpy's bytes per second, read and written together: a
-conversion reads 8 bytes and writes 4 for an element. All work on the same source, and into the same
-warm memory where the callee lets the caller give it.
+Memory is the limit, so the bar is memcpy's bytes per second, read and written: a conversion reads 8
+bytes and writes 4 per element. All candidates use the same source and, if the caller can choose it,
+the same warm target.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ TENSOR = "convert_to_tensor(a, dtype='int32')"
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for a new tensor and for memory of the caller's, in time and in bytes per second."""
+    """Rows for a new tensor and for the caller's memory, in time and in bytes per second."""
     length = LENGTH // 8 if quick else LENGTH
     source, target = aligned(length, np.int64), aligned(length, np.int32)
     with ThreadPoolExecutor(machine.cores()) as pool:

@@ -1,9 +1,8 @@
-"""C4: every pair of integer dtypes, 4,096 elements, in cache: what checking costs where memory does
+"""C4: every pair of integer dtypes, 4,096 elements, in cache: the cost of checking when memory does
 not hide it.
 
-A call of either side has a fixed cost that 4,096 elements do not hide either. It is measured with
-one element and shown in rows of its own; the rows marked "per element" are what is left after
-taking it away.
+A call has a fixed cost that 4,096 elements do not hide. It is measured with one element and
+reported in separate rows; the rows marked "per element" exclude it.
 """
 
 import itertools
@@ -40,18 +39,16 @@ class Pair:
     times: dict[str, float]
 
     def ratio(self, peer: str) -> float:
-        """How many times as fast as the peer a whole call is."""
+        """The speed of a whole call relative to the peer."""
         return self.times[peer] / self.times["ours"]
 
     def per_element(self, name: str) -> float:
-        """Seconds that 4,096 elements take beyond what one element takes; at least one per cent of
-        the call.
-        """
+        """Seconds for 4,096 elements less those for one; at least one per cent of the call."""
         return max(self.times[name] - self.times[f"{name}, 1"], self.times[name] / 100)
 
 
 def run(*, quick: bool) -> list[Row]:
-    """The worst, the median and the geometric mean over all pairs, beside copyto and beside
+    """The worst, the median and the geometric mean over all pairs, against copyto and against
     astype.
     """
     names = INTEGERS[1::2] if quick else INTEGERS
@@ -85,9 +82,7 @@ def _measure(source_name: str, target_name: str, repetitions: int) -> Pair:
 
 
 def _values(source_name: str, target_name: str) -> np.ndarray:
-    """Values over the whole range that both dtypes hold, so that nothing is refused and every byte
-    varies.
-    """
+    """Values over the common range of both dtypes, so that all convert and every byte varies."""
     limits = [np.iinfo(name) for name in (source_name, target_name)]
     low, high = max(limit.min for limit in limits), min(limit.max for limit in limits)
     drawn = np.random.default_rng(4).integers(low, high, LENGTH, endpoint=True, dtype=source_name)
@@ -101,9 +96,12 @@ def _summary(pairs: list[Pair], peer: str) -> list[Row]:
     worst, middle = ranked[0], ranked[len(ranked) // 2]
     short = sum(pair.ratio(peer) < 1 for pair in pairs)
     bound = (
-        f"{short} of {len(pairs)} pairs are short of 1x; of the worst, {worst.name}, a call with 1 element takes "
-        f"{quantity(worst.times['ours, 1'], 's')} (the peer's {quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
-        f"{quantity(worst.per_element('ours'), 's')} (the peer's {quantity(worst.per_element(peer), 's')})"
+        f"{short} of {len(pairs)} pairs are short of 1x; of the worst, {worst.name}, a call with "
+        "1 element takes "
+        f"{quantity(worst.times['ours, 1'], 's')} (the peer's "
+        f"{quantity(worst.times[f'{peer}, 1'], 's')}) and the other elements "
+        f"{quantity(worst.per_element('ours'), 's')} (the peer's "
+        f"{quantity(worst.per_element(peer), 's')})"
     )
     spans = {
         f"{pair.name}, {side}": [pair.times[name]]

@@ -1,5 +1,4 @@
-"""C5: an array off the boundary that TensorFlow needs, 64 MiB, to a tensor: one copy into aligned,
-recycled memory."""
+"""C5: a misaligned array of 64 MiB to a tensor: one copy into aligned, recycled memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,7 @@
-"""C6: convert_into of 1,000 elements, call after call: the median, the tail, and what is allocated.
+"""C6: repeated convert_into of 1,000 elements: the median, the tail, and the allocations.
 
-Every call is timed on its own here, since a tail is what a mean hides; `clock_cost` says what the
-clock adds to each.
+Every call is timed separately, because a mean hides the tail; `clock_cost` is the overhead of the
+clock.
 """
 
 from functools import partial

@@ -1,8 +1,7 @@
-"""C7: `checked_cast` beside `tf.cast`, which checks nothing: int64 to int32, in eager code and
-inside a `tf.function`.
+"""C7: `checked_cast` against `tf.cast`, which checks nothing: int64 to int32, in eager code and in
+a `tf.function`.
 
-`tf.cast` works with all of TensorFlow's threads; what a call costs besides its elements shows in
-the smallest tensor.
+`tf.cast` uses all of TensorFlow's threads. The smallest tensor shows the overhead of a call.
 """
 
 import numpy as np

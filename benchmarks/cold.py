@@ -1,11 +1,10 @@
-"""A file that is not in memory, and what the device it is on gives at most.
+"""A file that is not in memory, and the maximum rate of its device.
 
-Rationale: a pass over a cold file warms it. So the file is forgotten before every single pass, ours
-and the peers' alike, and a pass ends when its time is over: by page faults alone, one over all of
-the file would take hours. What the device gives is asked of fio, for the same file and as long, in
-turns with everybody else.
+Rationale: a pass over a cold file warms it. So the file is dropped from the page cache before every
+pass of every candidate, and a pass ends after a fixed time: by page faults alone, the whole file
+would take hours. fio measures the device on the same file for as long, in turns with the others.
 
-Limitations: the host of a virtual machine has a cache of its own, which nobody here can drop.
+Limitations: the host of a virtual machine has its own cache, which cannot be dropped from here.
 """
 
 import json
@@ -26,20 +25,20 @@ HUGE_PAGES = Path("/proc/sys/vm/nr_overcommit_hugepages")
 ENOUGH = 32
 """Huge pages: 64 MiB, more than fio reads into."""
 WARM_UP = 0.1
-"""Seconds of each pass before any is timed: what is imported and allocated once."""
+"""Seconds of each untimed first pass, for imports and allocations."""
 
 COUNT, QUICK_COUNT = 8_000_000, 500_000
-"""Rows of the file, of 400 bytes."""
+"""The number of rows of the file, of 400 bytes each."""
 SECONDS, QUICK_SECONDS = 1.0, 0.5
-"""How long a pass may take."""
+"""Seconds of a pass."""
 
 Timed = Callable[[float], float]
-"""A pass that ends after so many seconds, and says how many rows or bytes a second it read."""
+"""A pass that ends after the given seconds and returns its rate in rows or bytes per second."""
 
 
 @contextmanager
 def cold_file(*, quick: bool) -> Iterator[tuple[Path, int, float]]:
-    """A file of rows, how many they are, and how long a pass over it may take."""
+    """A file of rows, their number, and the duration of a pass over it."""
     count, seconds = (QUICK_COUNT, QUICK_SECONDS) if quick else (COUNT, SECONDS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
@@ -48,7 +47,7 @@ def cold_file(*, quick: bool) -> Iterator[tuple[Path, int, float]]:
 
 
 def forgetting() -> str:
-    """How files are forgotten here, in words."""
+    """How files are dropped from the page cache, in words."""
     return (
         f"{DROP_CACHES} before each pass"
         if os.access(DROP_CACHES, os.W_OK)
@@ -57,7 +56,7 @@ def forgetting() -> str:
 
 
 def forget(path: Path) -> None:
-    """Drop what the page cache has of a file. (Pages that somebody has mapped stay.)"""
+    """Drop the pages of a file from the page cache. (Mapped pages stay.)"""
     if os.access(DROP_CACHES, os.W_OK):
         DROP_CACHES.write_text("1")
         return
@@ -68,9 +67,9 @@ def forget(path: Path) -> None:
 def rates(
     passes: Mapping[str, Timed], path: Path, *, seconds: float, repetitions: int
 ) -> dict[str, list[float]]:
-    """What each pass reads a second, one figure for each repetition, taken in turns."""
+    """The rate of each pass, one figure per repetition, taken in turns."""
     descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)  # what has still to be written is not dropped
+    os.fsync(descriptor)  # dirty pages are not dropped
     os.close(descriptor)
     for run in passes.values():
         run(WARM_UP)
@@ -83,8 +82,7 @@ def rates(
 
 
 def rows_a_second(batches: Callable[[], Iterable[object]]) -> Timed:
-    """The pass of a loader, from before it begins; `batches` makes what is iterated anew for
-    each."""
+    """The pass of a loader, including its start; `batches` makes a new iterable for each."""
 
     def run(seconds: float) -> float:
         start = time.perf_counter()
@@ -100,14 +98,14 @@ def rows_a_second(batches: Callable[[], Iterable[object]]) -> Timed:
 
 
 def bytes_a_second(batches: Callable[[], Iterable[object]], row: int) -> Timed:
-    """The same in bytes, of rows of so many."""
+    """The same in bytes, for rows of `row` bytes."""
     rows = rows_a_second(batches)
     return lambda seconds: row * rows(seconds)
 
 
 @cache
 def no_fio(path: Path) -> str:
-    """Why nothing here is beside fio, to be put into a line; empty if it is."""
+    """The reason for a missing comparison with fio; empty if fio is available."""
     if not shutil.which("fio"):
         return ", fio not installed"
     return "" if _reads_a_block(path) else ", fio refused io_uring or O_DIRECT"
@@ -131,11 +129,11 @@ def _fio(path: Path) -> list[str]:
 
 
 def fio(path: Path, field: str, *options: str) -> Timed:
-    """What fio reads a second: `iops` or `bw_bytes`, by io_uring and past the page cache."""
+    """The rate of fio: `iops` or `bw_bytes`, with io_uring and past the page cache."""
     command = [*_fio(path), "--time_based", "--output-format=json", *options]
 
     def run(seconds: float) -> float:
-        # It knows whole seconds of running only.
+        # fio accepts whole seconds only.
         ran = subprocess.run(
             [*command, f"--runtime={max(1, round(seconds))}"],
             capture_output=True,
@@ -157,8 +155,7 @@ def huge_pages_can_be_had(path: Path) -> bool:
 
 @contextmanager
 def huge_pages() -> Iterator[None]:
-    """Allows a peer to take huge pages: they are taken when it asks for them, and given back when
-    it ends."""
+    """Allows a peer to allocate huge pages, which the system takes back at its end."""
     before = HUGE_PAGES.read_text()
     HUGE_PAGES.write_text(str(max(ENOUGH, int(before))))
     try:
@@ -168,7 +165,7 @@ def huge_pages() -> Iterator[None]:
 
 
 def in_huge_pages(run: Timed) -> Timed:
-    """A pass that may take huge pages."""
+    """A pass that may use huge pages."""
 
     def run_in_them(seconds: float) -> float:
         with huge_pages():

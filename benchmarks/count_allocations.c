@@ -1,7 +1,7 @@
-/* Counts every request for memory that a process makes of the C library. Preloaded by allocations.py.
+/* Counts all requests of a process to the C library's allocator. Preloaded by allocations.py.
  *
- * Rust's default allocator and, with PYTHONMALLOC=malloc, CPython's all come through here, so a call during which the
- * count stands still has allocated nothing. */
+ * Rust's default allocator and, with PYTHONMALLOC=malloc, CPython's use it, so a call that leaves
+ * the count unchanged has allocated nothing. */
 #include <errno.h>
 #include <stddef.h>
 

@@ -1,11 +1,10 @@
 """Timing side by side.
 
-Rationale: a machine's speed drifts (clock, neighbours, memory layout), so two calls timed one after
-the other are not comparable; taken in turns (A B A B ...) the drift meets both alike. What is
-reported is the median of the repetitions.
+Rationale: a machine's speed drifts (clock, neighbours, memory layout), so calls timed one after the
+other are not comparable. Taken in turns (A B A B ...), the drift affects both alike. The median of
+the repetitions is reported.
 
-Limitations: the loop around a call is `timeit`'s and is part of every figure, ours and the peers'
-alike (about 10 ns).
+Limitations: the loop of `timeit` around a call is part of every figure (about 10 ns).
 """
 
 import time
@@ -15,13 +14,12 @@ from statistics import median
 from typing import Any
 
 Statement = str | Callable[[], object]
-"""What is timed. A string is compiled into the loop, so that no function call of ours is added to
-what it does.
+"""A timed statement. A string is compiled into the loop, without the overhead of a function call.
 """
 
 MINIMUM_REPETITIONS = 5
 SECONDS_PER_REPETITION = 0.01
-"""Long enough that the clock's own cost and resolution do not matter."""
+"""Long enough to make the cost and resolution of the clock negligible."""
 
 
 def interleave(
@@ -32,11 +30,11 @@ def interleave(
     inner: int | None = None,
     rest: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Seconds per execution of each statement, one figure for each repetition, taken in turns.
+    """Seconds per execution of each statement, one figure per repetition, taken in turns.
 
-    `inner` is how often a statement runs within one repetition; without it, as often as takes about
-    10 ms. `rest` is how many seconds to wait before each, for threads that the one before left
-    running (OpenMP's spin for a while, a loader's wind down).
+    `inner` is the number of executions per repetition; by default, as many as take about 10 ms.
+    `rest` is a pause in seconds before each, for threads that the previous one left running (OpenMP
+    threads spin, loaders wind down).
     """
     if repetitions < MINIMUM_REPETITIONS:
         raise ValueError(
@@ -46,8 +44,8 @@ def interleave(
         name: timeit.Timer(statement, globals=dict(namespace or {}))
         for name, statement in statements.items()
     }
-    # Every statement is run before any is timed: first touches of memory, caches and lazy imports
-    # are not its speed.
+    # Every statement runs before any is timed, to exclude first touches of memory, cold caches and
+    # lazy imports.
     counts = {name: inner or _executions(timer) for name, timer in timers.items()}
     for name, timer in timers.items():
         timer.timeit(counts[name])
@@ -60,8 +58,8 @@ def interleave(
 
 
 def _executions(timer: timeit.Timer) -> int:
-    """How many executions fill a repetition. Early calls say little, being cold, so the number
-    grows until time passes.
+    """The number of executions per repetition. Early calls are cold, so it grows until they take
+    long enough.
     """
     timer.timeit(2)
     count = 1
@@ -82,10 +80,9 @@ def latencies(
     blocks: int,
     calls_per_block: int,
 ) -> dict[str, list[int]]:
-    """Nanoseconds of every single call, sorted; blocks of calls are taken in turns.
+    """Nanoseconds of every call, sorted; blocks of calls are taken in turns.
 
-    The clock is read before and after each call, which adds the same to every figure (see
-    `clock_cost`).
+    The clock is read before and after each call, which adds `clock_cost` to every figure.
     """
     clock = time.perf_counter_ns
     taken: dict[str, list[int]] = {name: [] for name in calls}
@@ -102,9 +99,7 @@ def latencies(
 
 
 def clock_cost(reads: int = 10_000) -> float:
-    """Nanoseconds that `latencies` adds to every call: the median distance of two reads of the
-    clock.
-    """
+    """Nanoseconds that `latencies` adds to a call: the median between two reads of the clock."""
     clock = time.perf_counter_ns
     return float(median(-clock() + clock() for _ in range(reads)))
 

@@ -1,5 +1,4 @@
-"""How one feeds batches without tensorferry: by the frameworks' own loaders, and by what an expert
-writes by hand."""
+"""Batches without tensorferry: by the frameworks' loaders, and by hand-written loops."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 THREADS = 2
-"""PyTorch's, within one call. The bars were measured on two cores."""
+"""Threads of PyTorch within one call. The targets were measured on two cores."""
 
 torch.set_num_threads(THREADS)
 
@@ -20,8 +19,7 @@ def _as_is(batch: Any) -> Any:
 
 
 class TorchRows(torch.utils.data.Dataset):
-    """A tensor's rows for a `DataLoader`, many at a time: PyTorch calls `__getitems__` where there
-    is one."""
+    """A tensor's rows for a `DataLoader`, many at a time by `__getitems__`."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         self.rows = rows
@@ -37,8 +35,7 @@ class TorchRows(torch.utils.data.Dataset):
 
 
 class TorchOrder:
-    """A sampler whose items are whole batches of indices, which spares the loader a Python integer
-    for each row."""
+    """A sampler of whole batches of indices, which avoids a Python integer per row."""
 
     def __init__(self, count: int, size: int, *, shuffle: bool) -> None:
         self.count, self.size, self.shuffle = count, size, shuffle
@@ -52,14 +49,14 @@ class TorchOrder:
 
 
 def torch_loader(rows: torch.Tensor, size: int, *, shuffle: bool) -> Iterable[torch.Tensor]:
-    """`DataLoader(..., batch_size=size)` over rows that are fetched many at a time."""
+    """`DataLoader(..., batch_size=size)` over rows fetched many at a time."""
     return torch.utils.data.DataLoader(
         TorchRows(rows), batch_size=size, shuffle=shuffle, collate_fn=_as_is
     )
 
 
 def torch_batch_loader(rows: torch.Tensor, size: int, *, shuffle: bool) -> Iterable[torch.Tensor]:
-    """The same with a sampler of whole batches: the fastest that we know a `DataLoader` to be."""
+    """The same with a sampler of whole batches: the fastest known `DataLoader`."""
     order = TorchOrder(len(rows), size, shuffle=shuffle)
     return torch.utils.data.DataLoader(
         TorchRows(rows), sampler=order, batch_size=None, collate_fn=_as_is
@@ -81,8 +78,9 @@ def grain_batches(rows: NDArray, size: int, count: int) -> Callable[[], Iterable
 def take_into(
     rows: NDArray, size: int, *, order: NDArray[np.int64] | None = None
 ) -> Callable[[], None]:
-    """A pass of `np.take` into memory that each batch overwrites; the order is drawn in the pass
-    unless it is given."""
+    """A pass of `np.take` into memory that each batch overwrites. The pass draws the order unless
+    it is given.
+    """
     random = np.random.default_rng(0)
     out = np.empty((size, *rows.shape[1:]), rows.dtype)
 

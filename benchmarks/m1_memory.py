@@ -1,5 +1,6 @@
-"""M1: the memory it takes to stream a file eight times as large as a memory limit of 256 MiB, in
-shuffled batches of 1,024 rows."""
+"""M1: the memory for streaming a file eight times as large as a memory limit of 256 MiB, in
+shuffled batches of 1,024 rows.
+"""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ MEMORY = 12 << 30
 LIMIT = 256 << 20
 TIMES = 8
 KINDS = {"anonymous": "memory added at the peak", "mapped": "pages of the file mapped"}
-#: How the same file is read where it is not mapped, and as far ahead as without being told.
+#: Modes that read the same file without mapping it, with the default readahead.
 READING = ("direct", "read")
 NAMES = {
     "numpy": "np.load, rows[order[i:j]]",
@@ -23,7 +24,7 @@ NAMES = {
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for the memory of the process's own, and for the pages of the mapped file."""
+    """Rows for the private memory of the process, and for the pages of the mapped file."""
     limit = LIMIT // 8 if quick else LIMIT
     count = limit * TIMES // (WIDTH * 4)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The machine a figure was taken on, without anything that names the machine or its user."""
+"""The machine of a measurement, without anything that identifies it or its user."""
 
 import os
 import platform
@@ -28,8 +28,7 @@ def cores() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: what the kernel says, or less where a container's
-    limit is less."""
+    """Bytes available without swapping: the kernel's figure, or a container's limit if lower."""
     available = _meminfo("MemAvailable")
     limit, used = _text("/sys/fs/cgroup/memory.max"), _text("/sys/fs/cgroup/memory.current")
     if limit.isdigit() and used.isdigit():

@@ -1,10 +1,9 @@
-"""How far one call pushes a process's memory up: run as a program, in a process of its own.
+"""The growth of a process's memory in one call. Runs as a program in a new process.
 
-Rationale: the peak is a property of a whole process, so each candidate gets a fresh one. The
-kernel's high-water mark (VmHWM) is set back to the present size just before the call, so that
-imports and set-up do not count.
+Rationale: the peak is a property of a whole process, so each candidate gets a new one. The kernel's
+high-water mark (VmHWM) is reset just before the call, so that imports and set-up do not count.
 
-Limitations: Linux only, as it rests on /proc.
+Limitations: Linux only, because it reads /proc.
 """
 
 import os
@@ -46,7 +45,7 @@ def _measure(candidate: str, nbytes: int) -> int:
     for small in (
         frozen(4, np.int32),
         aligned(4, np.int32),
-    ):  # imports and set-up are not the call's memory
+    ):  # excludes imports and set-up
         tensorferry.convert_to_tensor(small)
         tf.convert_to_tensor(small)
     _from_dlpack(aligned(4, np.int32))

@@ -1,4 +1,4 @@
-"""What an expert writes by hand, and the memory that both sides work on."""
+"""Hand-written peers, and the memory that both sides use."""
 
 import ctypes
 import itertools
@@ -17,19 +17,17 @@ _libc.memcpy.restype = ctypes.c_void_p
 
 
 def address(array: NDArray) -> int:
-    """Where the array's first element is."""
+    """The address of the array's first element."""
     return array.__array_interface__["data"][0]
 
 
 def aligned(length: int, dtype: DTypeLike) -> NDArray:
-    """A one-dimensional array whose data starts on a 64-byte boundary, filled so that every page is
-    there."""
+    """A one-dimensional array aligned to 64 bytes, filled so that every page exists."""
     return at_offset(length, dtype, 0)
 
 
 def at_offset(length: int, dtype: DTypeLike, offset: int) -> NDArray:
-    """The same, `offset` bytes past a 64-byte boundary. NumPy's own large arrays are 16 past
-    one."""
+    """The same, `offset` bytes after a 64-byte boundary. NumPy's large arrays are at offset 16."""
     nbytes = length * np.dtype(dtype).itemsize
     memory = np.empty(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -address(memory) % ALIGNMENT + offset
@@ -39,7 +37,7 @@ def at_offset(length: int, dtype: DTypeLike, offset: int) -> NDArray:
 
 
 def frozen(length: int, dtype: DTypeLike) -> NDArray:
-    """An array that tensorferry may share: aligned, and read-only from its owner on."""
+    """An array that tensorferry may share: aligned, and read-only including its owner."""
     array = tensorferry.empty((length,), dtype)
     _fill(array)
     array.flags.writeable = False
@@ -47,7 +45,7 @@ def frozen(length: int, dtype: DTypeLike) -> NDArray:
 
 
 def _fill(array: NDArray) -> None:
-    """0 to 99, over and over, without a temporary array as large as this one."""
+    """0 to 99 repeatedly, without a temporary array of this size."""
     pattern = np.arange(100).astype(array.dtype)
     whole = len(array) // len(pattern) * len(pattern)
     array[:whole].reshape(-1, len(pattern))[...] = pattern
@@ -73,7 +71,7 @@ def memcpy_in_threads(
 
 
 def min_max_astype(array: NDArray, dtype: DTypeLike) -> NDArray:
-    """A checked conversion as one writes it in NumPy: three passes, and a new array."""
+    """A checked conversion in NumPy: three passes, and a new array."""
     limits = np.iinfo(dtype)
     if array.min() < limits.min or array.max() > limits.max:
         raise OverflowError("out of range")
@@ -81,13 +79,13 @@ def min_max_astype(array: NDArray, dtype: DTypeLike) -> NDArray:
 
 
 def is_shared(tensor: tf.Tensor, array: NDArray) -> bool:
-    """Whether the tensor stands on the array's own memory."""
+    """Whether the tensor shares the array's memory."""
     return np.frombuffer(memoryview(tensor), array.dtype).__array_interface__["data"][0] == address(
         array
     )
 
 
 def require_equal(found: object, expected: NDArray) -> None:
-    """Speed means nothing if the values are wrong."""
+    """Fails if the values are wrong."""
     if not np.array_equal(np.asarray(found), expected):
         raise AssertionError("the values differ")

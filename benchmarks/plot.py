@@ -1,5 +1,4 @@
-"""The plot: for each timed row with a target, how many times as fast as the peer, on a logarithmic
-scale."""
+"""The plot of speeds relative to peers, for timed rows with a target, on a logarithmic scale."""
 
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import matplotlib.pyplot as plt
 from rows import Row
 
 LONGEST = 30
-"""Where bars end: the figure beside one says how far it would go."""
+"""The end of the axis. A label gives the value of a longer bar."""
 TICKS = (0.5, 1, 2, 5, 10, 20)
 COLOURS = {True: "#2a7f4f", False: "#c2572b"}
 

@@ -1,8 +1,8 @@
-"""R1: going on with a shuffled pass over 10^9 rows from its millionth batch: the size of the state,
-and the time to the next batch.
+"""R1: resuming a shuffled pass over 10^9 rows at its millionth batch: the size of the state, and
+the time to the next batch.
 
-tf.data's way is a checkpoint of its iterator, which holds the shuffle's buffer: here 10,000 rows of
-4 KB.
+tf.data saves a checkpoint of its iterator, which holds the shuffle buffer: here 10,000 rows of 4
+KB.
 """
 
 import json
@@ -40,7 +40,7 @@ def run(*, quick: bool) -> list[Row]:
         restore, checkpoint = _tf_data(Path(folder))
         samples = interleave({"ours": resume, PEER: restore}, repetitions=5 if quick else 9)
     if not np.array_equal(resume(), expected):
-        raise AssertionError("the batch after resuming is not the one that would have come")
+        raise AssertionError("the batch after resuming is not the expected one")
     times = medians(samples)
     what = f"step {step:,} of {COUNT:,} rows shuffled, batches of {SIZE}"
     named = {"ours": samples["ours"], "peer": samples[PEER]}
@@ -65,7 +65,7 @@ def run(*, quick: bool) -> list[Row]:
 
 
 def _reach(dataset: Dataset, step: int) -> tuple[object, object]:
-    """The state after `step` batches, and the batch that comes next."""
+    """The state after `step` batches, and the next batch."""
     iterator = iter(dataset)
     for _ in range(step):
         next(iterator)
@@ -74,7 +74,7 @@ def _reach(dataset: Dataset, step: int) -> tuple[object, object]:
 
 
 def _tf_data(folder: Path) -> tuple[object, int]:
-    """What restores an iterator and takes its next batch, and the checkpoint's bytes."""
+    """A call that restores an iterator and takes its next batch, and the checkpoint's size."""
     rows = tf.data.Dataset.range(10 * BUFFER).map(lambda i: tf.fill([ROW // 8], i))
     dataset = rows.shuffle(BUFFER, seed=7).batch(SIZE)
     iterator = iter(dataset)

@@ -28,22 +28,27 @@ def write(rows: list[Row], skipped: dict[str, str]) -> Path:
         "rows": [row.to_json() for row in rows],
     }
     path.write_text(json.dumps(found, indent=1) + "\n")
-    title = f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {_setting()}: medians, both sides in turns in one process."
+    title = (
+        f"# Measured by `{COMMAND}`, {date.today().isoformat()}\n\nOn {_setting()}: medians, "
+        "both sides in turns in one process."
+    )
     path.with_suffix(".md").write_text(f"{title}\n\n{table(rows)}\n")
     plot.draw(rows, path.with_suffix(".svg"), _setting())
     return path
 
 
 def update_readme(rows: list[Row], record: Path) -> None:
-    """Put the table, what bounds the missed targets, and the plot between the README's two
-    marks."""
+    """Put the table, the bounds of missed targets and the plot between the README's two marks."""
     text = README.read_text()
     if not SECTION.search(text):
         raise SystemExit(f"{README.name} has no '<!-- bench:start -->' and '<!-- bench:end -->'")
     place = record.relative_to(README.parent).with_suffix("").as_posix()
     missed = bounds(rows)
     parts = [
-        f"Measured by `{COMMAND}` on {_setting()}, {date.today().isoformat()}: medians, both sides in turns in one process.",
+        (
+            f"Measured by `{COMMAND}` on {_setting()}, {date.today().isoformat()}: medians, both "
+            "sides in turns in one process."
+        ),
         f"![How many times as fast as each peer]({place}.svg)",
         "Of each measurement, the peer that comes nearest:",
         table(hardest(rows)),
@@ -59,6 +64,7 @@ def _setting() -> str:
     versions = found["versions"]
     tensorflow = versions.get("tensorflow-cpu") or versions.get("tensorflow", "?")
     return (
-        f"{found['cpu']}, {found['cores']} cores, {found['memory_GiB']} GiB; Python {found['python']}, "
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_GiB']} GiB; Python "
+        f"{found['python']}, "
         f"NumPy {versions.get('numpy', '?')}, TensorFlow {tensorflow}"
     )

@@ -1,8 +1,7 @@
-"""One row of the result: a figure of ours beside a peer's.
+"""One row of the result: a figure of tensorferry and one of a peer.
 
-The ratio always reads the same way: how many times as fast we are as the peer (2.0: half the time;
-0.5: twice the time). A target in time, such as "at most 1.5 times the peer's", becomes "at least
-0.67".
+The ratio is the speed relative to the peer (2.0: half the time; 0.5: twice the time). A target in
+time, such as "at most 1.5 times the peer's", becomes "at least 0.67".
 """
 
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ RATES = ("B/s", "rows/s", "batches/s")
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement of ours beside one peer's, in `unit`, with the target it is held against."""
+    """A measurement of tensorferry and of one peer, in `unit`, with its target."""
 
     workload: str
     """C1 to R1, as in the README's table."""
@@ -25,30 +24,28 @@ class Row:
     unit: str = "s"
     """"s", "B" and "requests" (less is better) or one of `RATES` (more is better)."""
     target: float | None = None
-    """The least ratio that reaches the target; None: the row is there to be seen, nothing is asked
-    of it.
-    """
+    """The least ratio that reaches the target; None for rows without a target."""
     target_least: float | None = None
-    """The smallest figure that reaches the target, where it is a rate whatever the peer's is."""
+    """The least figure that reaches the target, if it is a rate independent of the peer."""
     target_most: float | None = None
-    """The largest figure that reaches the target, where it is a number of bytes, requests or
-    seconds whatever the peer's is.
+    """The largest figure that reaches the target, if it is a number of bytes, requests or seconds
+    independent of the peer.
     """
     bound: str = ""
-    """What bounds a figure that is short of its target, with the measurement that shows it."""
+    """The bound of a figure that misses its target, with the measurement that shows it."""
     samples: dict[str, list[float]] = field(default_factory=dict)
     """Every repetition behind the medians, by name."""
 
     @property
     def ratio(self) -> float | None:
-        """How many times as fast as the peer we are; None where something is counted."""
+        """The speed relative to the peer; None for counts."""
         if self.unit not in ("s", *RATES) or self.ours <= 0 or self.peer <= 0:
             return None
         return self.ours / self.peer if self.unit in RATES else self.peer / self.ours
 
     @property
     def target_ratio(self) -> float | None:
-        """The ratio at which the target is reached, whichever way it is given."""
+        """The ratio at which the target is reached."""
         if self.ratio is None:
             return None
         if self.target_least is not None:
@@ -57,7 +54,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None where there is none."""
+        """Whether the target is reached; None without a target."""
         if self.target_most is not None:
             return self.ours <= self.target_most
         if self.target_least is not None:
@@ -76,8 +73,8 @@ class Row:
         return "" if self.target is None else f">= {self.target:.2g}x"
 
     def to_json(self) -> dict[str, Any]:
-        """The row as the record holds it: figures to four significant digits, which is more than
-        they are worth.
+        """The row for the record, with figures of four significant digits, more than they are
+        accurate to.
         """
         found = asdict(self) | {"ratio": self.ratio, "reached": self.reached}
         found["samples"] = {
@@ -118,7 +115,7 @@ def _digits(value: float) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as one Markdown table, which is also readable as it stands."""
+    """The rows as one Markdown table, readable as plain text."""
     heading = [
         "",
         "What",
@@ -151,8 +148,8 @@ def table(rows: list[Row]) -> str:
 
 
 def hardest(rows: list[Row]) -> list[Row]:
-    """Of the rows of one thing, those with targets, the one that is nearest to missing its own or
-    misses it most.
+    """For each measurement, the row with a target that comes nearest to missing it or misses it
+    most.
     """
     found: dict[tuple[str, str], Row] = {}
     for row in (row for row in rows if row.reached is not None):
@@ -163,16 +160,14 @@ def hardest(rows: list[Row]) -> list[Row]:
 
 
 def _margin(row: Row) -> float:
-    """How many times its target a row reaches; of targets without a peer, the peer's ratio."""
+    """The ratio of a row to its target; without a target, the ratio to the peer."""
     if row.ratio is None:
         return float("inf")
     return row.ratio / row.target if row.target is not None else row.ratio
 
 
 def bounds(rows: list[Row]) -> str:
-    """A line for each reason why a target is not reached: what bounds the figures, and which they
-    are.
-    """
+    """A line for each bound of figures that miss their target, with those figures."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reached is False:

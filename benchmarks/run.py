@@ -1,6 +1,6 @@
-"""Measure tensorferry beside its peers and print one table: `make bench`.
+"""Measure tensorferry and its peers and print one table: `make bench`.
 
-A benchmark is not a test: it never fails a build on a figure. It does stop on a wrong value.
+A benchmark never fails on a figure. It stops on a wrong value.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-# Read by TensorFlow when it is imported: without them it logs about its own build.
+# TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -38,7 +38,7 @@ WORKLOADS = {
 
 
 def main() -> None:
-    """Run what was asked for, print the table, and record a full run."""
+    """Run the requested workloads, print the table, and record a full run."""
     options = _options()
     rows: list[Row] = []
     skipped: dict[str, str] = {}
@@ -48,7 +48,8 @@ def main() -> None:
         available = machine.available_memory()
         if 0 < available < module.MEMORY:
             skipped[name] = (
-                f"needs {quantity(module.MEMORY, 'B')} of free memory, has {quantity(available, 'B')}"
+                f"needs {quantity(module.MEMORY, 'B')} of free memory, has "
+                f"{quantity(available, 'B')}"
             )
             print(f"{name}: skipped: {skipped[name]}")
             continue
@@ -78,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="less of everything, to see that it runs; nothing is recorded",
+        help="a short run of each workload; nothing is recorded",
     )
     parser.add_argument(
         "--update-readme", action="store_true", help="also rewrite the README's measured section"

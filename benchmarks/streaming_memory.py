@@ -1,13 +1,12 @@
-"""How much memory a process takes to stream a file in shuffled batches: run as a program, in a
-process of its own.
+"""The memory of a process that streams a file in shuffled batches. Runs as a program in a new
+process.
 
-Rationale: what counts is memory that the process has for itself (RssAnon): nobody can take it back
-while the process runs. The pages of a mapped file are the page cache's, which the kernel drops when
-somebody needs them; they are reported apart (RssFile).
+Rationale: private memory (RssAnon) cannot be reclaimed while the process runs. The pages of a
+mapped file belong to the page cache, which the kernel can drop; they are reported separately
+(RssFile).
 
-Limitations: Linux only, as it rests on /proc. The kernel keeps no high-water mark of RssAnon, so it
-is looked at after every batch, and every so often after a pause in which what is read ahead fills
-up.
+Limitations: Linux only, because it reads /proc. The kernel keeps no high-water mark of RssAnon, so
+it is sampled after every batch, and regularly after a pause in which readahead fills up.
 """
 
 import json
@@ -41,7 +40,7 @@ def _ours(path: str, limit: int) -> Callable[[], Iterable[object]]:
     import tensorferry
 
     def open_and_shuffle() -> Iterable[object]:
-        # Far more is asked to be read ahead than the limit allows.
+        # Requests far more readahead than the limit allows.
         rows = tensorferry.Dataset.from_tensor_slices(tensorferry.open_npy(path))
         dataset = rows.shuffle(seed=7).batch(BATCH).prefetch(1 << 20).with_format("numpy")
         return dataset.with_options(tensorferry.Options(memory_limit=limit))
@@ -56,7 +55,7 @@ def _reading(
         import tensorferry
 
         def open_and_shuffle() -> Iterable[object]:
-            # As far ahead as it is without being told.
+            # With the default readahead.
             rows = tensorferry.Dataset.from_tensor_slices(tensorferry.open(Path(path), mode=mode))
             dataset = rows.shuffle(seed=7).batch(BATCH).with_format("numpy")
             return dataset.with_options(tensorferry.Options(memory_limit=limit))
@@ -83,7 +82,7 @@ def _tensorflow(path: str, limit: int) -> Callable[[], Iterable[object]]:
 
     def slices() -> Iterable[object]:
         rows = np.load(path, mmap_mode="r")
-        # A buffer that the limit has room for; it is no shuffle of all the file.
+        # A buffer within the limit, so not a shuffle of the whole file.
         buffer = limit // 2 // rows[0].nbytes
         return tf.data.Dataset.from_tensor_slices(rows).shuffle(buffer).batch(BATCH).take(200)
 

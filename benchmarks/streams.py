@@ -1,11 +1,10 @@
-"""Loaders side by side: how many rows or batches a second each hands over.
+"""Loaders side by side: rows or batches per second.
 
-Rationale: what is timed is a pass from its first batch to its last, by a plain loop that keeps
-nothing. All that a loader does for a pass is in it: its iterator, its threads, and a new order
-where rows are shuffled.
+Rationale: a plain loop that keeps nothing times a pass from its first batch to its last. It
+includes all work of a loader for a pass: its iterator, its threads, and a new order if rows are
+shuffled.
 
-Limitations: a loader that is much slower than the others is timed on part of a pass (`Pass.count`
-says how much).
+Limitations: a much slower loader is timed on part of a pass, of `Pass.count` rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,11 +28,11 @@ class Pass:
 
     run: Callable[[], object]
     count: int
-    """How many rows (or batches) it hands over."""
+    """The number of rows (or batches) of a pass."""
 
 
 def over(batches: Callable[[], Iterable[object]], count: int) -> Pass:
-    """The pass of a loader that is iterated; `batches` makes what is iterated anew for each."""
+    """The pass of an iterable loader; `batches` makes a new iterable for each pass."""
 
     def run() -> None:
         for _ in batches():
@@ -43,7 +42,7 @@ def over(batches: Callable[[], Iterable[object]], count: int) -> Pass:
 
 
 def rates(passes: Mapping[str, Pass], *, repetitions: int) -> dict[str, list[float]]:
-    """Rows (or batches) a second of each loader, one figure for each repetition, taken in turns."""
+    """Rows (or batches) per second of each loader, one figure per repetition, taken in turns."""
     samples = interleave(
         {name: each.run for name, each in passes.items()},
         repetitions=repetitions,
@@ -66,8 +65,8 @@ def beside(
     target_least: float | None = None,
     bound: str = "",
 ) -> list[Row]:
-    """A row beside each peer; `peers` holds the least ratio asked for. `target_least` goes to those
-    of which none is asked.
+    """A row against each peer. `peers` holds the required ratio; rows without one get
+    `target_least`.
     """
     return [
         Row(
@@ -89,11 +88,11 @@ def beside(
 WIDTH = 100
 """Elements of a row: with int32 it is 400 bytes."""
 AT_ONCE = 1_000_000
-"""Rows written at once while a file is made."""
+"""Rows per write."""
 
 
 def numbered_rows(count: int) -> NDArray[np.int32]:
-    """Rows that say which they are: row i is 100 i, 100 i + 1, ..."""
+    """Numbered rows: row i is 100 i, 100 i + 1, ..."""
     return np.arange(count * WIDTH, dtype=np.int32).reshape(count, WIDTH)
 
 
@@ -115,23 +114,22 @@ def require_rows(
     of: int | None = None,
     look_at_every: int = 1,
 ) -> NDArray[np.int64]:
-    """Speed means nothing if the rows are wrong: each of `numbered_rows(count)` comes once, whole.
-    Their order is returned.
+    """Check that each of `numbered_rows(count)` comes once and is intact. Return their order.
 
-    With `of` they are `count` of the `numbered_rows(of)`, none of them twice. Of each row the first
-    element is looked at, of every `look_at_every`-th batch all of them.
+    With `of`, they are `count` distinct rows of `numbered_rows(of)`. The first element of each row
+    is checked, and all elements of every `look_at_every`-th batch.
     """
     columns = np.arange(WIDTH, dtype=np.int32)
     numbers = []
     for at, batch in enumerate(batches):
         array = np.asarray(batch)
         if at % look_at_every == 0 and not np.array_equal(array, array[:, :1] + columns):
-            raise AssertionError(f"batch {at} holds rows that are none of the source's")
+            raise AssertionError(f"batch {at} holds rows that are not in the source")
         numbers.append(array[:, 0] // WIDTH)
     order = np.concatenate(numbers).astype(np.int64)
     times = np.bincount(order, minlength=of or count)
     if len(order) != count or len(times) > (of or count) or np.any(times > 1):
-        raise AssertionError("a row is missing, or comes twice")
+        raise AssertionError("a row is missing or repeated")
     if np.array_equal(order, np.arange(count)) == shuffled:
         raise AssertionError(f"expected the rows {'shuffled' if shuffled else 'in order'}")
     return order

@@ -1,9 +1,8 @@
 """W1: an int32 array of 100,000 rows of 400 bytes in memory, in order, as batches of 32 and of
 1,024.
 
-A read-only source can be handed over without a copy, a writable one cannot: a batch already handed
-out must not change. The targets are asked of the read-only one; the bytes of the other have to be
-moved, which the copied slices have to do as well.
+A read-only source is shared without a copy. A writable one is copied, because an earlier batch must
+not change. The targets apply to the read-only source; the copied slices are the peer of the other.
 """
 
 from collections.abc import Callable
@@ -35,7 +34,7 @@ FLOOR = "TFE_FromDlpackCapsule of each slice"
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for each batch size, beside the frameworks' loaders and beside slices of the array."""
+    """Rows for each batch size, against the frameworks' loaders and against slices of the array."""
     context.context().ensure_initialized()
     return [row for size in TARGETS for row in _rows(size, repetitions=5 if quick else 9)]
 
@@ -66,7 +65,10 @@ def _rows(size: int, repetitions: int) -> list[Row]:
     for dataset in ours.values():
         require_rows(dataset, COUNT, shuffled=False)
     floor = quantity(median(found[FLOOR]), "rows/s")
-    bound = f"TensorFlow's own part for each batch, TFE_FromDlpackCapsule on NumPy's capsule of a slice, alone reaches {floor}"
+    bound = (
+        "TensorFlow's own part for each batch, TFE_FromDlpackCapsule on NumPy's capsule of a "
+        f"slice, alone reaches {floor}"
+    )
     frameworks = dict.fromkeys((DEFAULT, PREFETCHED, LOADER, BATCH_LOADER))
     rows = []
     for name in ours:

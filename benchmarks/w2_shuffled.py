@@ -1,5 +1,4 @@
-"""W2: the array of W1 in a new random order for each pass, over all its rows. Drawing the order is
-part of the pass."""
+"""W2: all rows of the array of W1 in a new random order per pass, drawn as part of the pass."""
 
 from statistics import median
 
@@ -18,7 +17,7 @@ SIZES = (32, 1024)
 FORMATS = {"numpy": "as numpy", "tensorflow": "as tf.Tensor"}
 PREFETCH = 4
 GRAIN_COUNT = 10_000
-"""Rows of a pass of grain's, which is the slowest."""
+"""Rows of a pass of grain, the slowest peer."""
 
 TAKE, SELECT = "permutation, np.take(out=)", "randperm, torch index_select(out=), 2 threads"
 DEFAULT = "tf.data shuffle(100000).batch"
@@ -32,7 +31,7 @@ LEAST = 1.2
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows for each batch size and format, beside the idioms and beside the frameworks' loaders."""
+    """Rows for each batch size and format, against the idioms and the frameworks' loaders."""
     return [row for size in SIZES for row in _rows(size, repetitions=5 if quick else 9)]
 
 

@@ -1,8 +1,8 @@
 """W3: 10,000,000 rows of 400 bytes in an .npy file that is mapped and in the page cache, in a new
 random order for each pass.
 
-The idioms are timed twice: drawing the order of a pass, as a new order needs it, and with an order
-that is there already, which asks of us to draw ours in no time at all.
+The idioms are timed twice: with a new order drawn in each pass, and with a given order, although
+tensorferry draws its order in each pass.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ LEAST = 1.2
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows beside the idioms and beside the frameworks' loaders."""
+    """Rows against the idioms and against the frameworks' loaders."""
     count = QUICK_COUNT if quick else COUNT
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
@@ -67,7 +67,10 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     }
     found = rates(passes, repetitions=repetitions)
     require_rows(ours, count, shuffled=True, look_at_every=16)
-    bound = f"memory that is not in order: np.take of {IN_ORDER} reaches {quantity(median(found[IN_ORDER]), 'rows/s')}"
+    bound = (
+        f"memory that is not in order: np.take of {IN_ORDER} reaches "
+        f"{quantity(median(found[IN_ORDER]), 'rows/s')}"
+    )
     peers = dict.fromkeys((TAKE, SELECT, DRAWN_TAKE, DRAWN_SELECT, LOADER, GRAIN), LEAST)
     return beside(
         found,
@@ -80,7 +83,7 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
 
 
 def _torch(rows: NDArray) -> torch.Tensor:
-    """A tensor on the same read-only memory. PyTorch warns of it; nothing here writes."""
+    """A tensor on the same read-only memory. PyTorch warns about it; nothing here writes."""
     import warnings
 
     with warnings.catch_warnings():

@@ -1,9 +1,8 @@
 """W4: windows of 1,024 at random places of 10^9 uint16 tokens in a file in the page cache: x and y
 as int64, 32 in a batch.
 
-As much work for the idioms as for us: x and y are arrays of their own, C-contiguous. With x and y
-as views of one array, which costs half as much and is not contiguous, the idiom is timed as well;
-nothing is asked of that row.
+The idioms do the same work: x and y are separate, C-contiguous arrays. A row without a target times
+the idiom with x and y as views of one array, which costs half as much and is not contiguous.
 """
 
 import tempfile
@@ -28,7 +27,7 @@ SIZE = 32
 VOCABULARY = 50_257
 PREFETCH = 4
 BATCHES = {"fast": 4000, "slow": 200}
-"""Batches of a pass: nanoGPT's way is twenty times slower than the others."""
+"""Batches of a pass. nanoGPT's loader is twenty times slower than the others."""
 
 NANO = "nanoGPT: torch.stack of astype(np.int64)"
 WINDOWS, VIEWS = (
@@ -41,7 +40,7 @@ LEAST = 1.2
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows beside nanoGPT's loader and beside the idioms of NumPy."""
+    """Rows against nanoGPT's loader and against the idioms of NumPy."""
     count = QUICK_COUNT if quick else COUNT
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokens.npy"
@@ -65,7 +64,10 @@ def _rows(path: Path, count: int, repetitions: int) -> list[Row]:
     }
     found = rates(passes, repetitions=repetitions)
     _check(ours)
-    bound = f"widening alone: {WIDEN} reaches {quantity(median(found[WIDEN]), 'batches/s')} on one thread"
+    bound = (
+        f"widening alone: {WIDEN} reaches {quantity(median(found[WIDEN]), 'batches/s')} on one "
+        "thread"
+    )
     peers = {NANO: LEAST, WINDOWS: LEAST, INTO: LEAST, SLICES: LEAST, VIEWS: None}
     what = f"{count:,} tokens, {SIZE} windows of {LENGTH:,}"
     return beside(found, "ours", peers, workload="W4", what=what, unit="batches/s", bound=bound)
@@ -80,7 +82,7 @@ def _times(call: Callable[[], object], count: int) -> Pass:
 
 
 def _nano_gpt(tokens: NDArray) -> Callable[[], object]:
-    """`get_batch` of nanoGPT's train.py, but for the map, which is opened once and not for every
+    """`get_batch` of nanoGPT's train.py, except that the map is opened once instead of for every
     batch.
     """
 
@@ -136,9 +138,7 @@ def _widen(tokens: NDArray) -> Callable[[], object]:
 
 
 def _write(path: Path, count: int) -> None:
-    """Tokens that go up by one, and from the vocabulary's end to 0, so that a window tells whether
-    it is one.
-    """
+    """Tokens that count up and wrap at the vocabulary's end, so that a window can be checked."""
     file = open_memmap(path, mode="w+", dtype=np.uint16, shape=(count,))
     part = np.resize(np.arange(VOCABULARY, dtype=np.uint16), 200 * VOCABULARY)
     for start in range(0, count, len(part)):

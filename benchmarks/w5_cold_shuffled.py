@@ -1,9 +1,9 @@
 """W5: 8,000,000 rows of 400 bytes in an .npy file that is not in memory, in a new random order for
 each pass.
 
-What bounds it is how many reads a device does in a second, so the last peers are fio's reads of 4
-KiB, which bring no row to anybody. A row counts as one read of ours, also the one in ten that lies
-across two blocks of 4 KiB.
+The bound is the number of reads per second of the device, so the last peers are fio's reads of 4
+KiB, which deliver no rows. A row counts as one read, also the one in ten that spans two blocks of 4
+KiB.
 """
 
 import mmap
@@ -23,7 +23,7 @@ SIZE = 1024
 BLOCK, BUFFER = 1024, 64 * 1024
 REPETITIONS = 5
 LOOKED_AT = 100
-"""Batches of the plain shuffle that are compared: all of them would take minutes."""
+"""Compared batches of the plain shuffle; all of them would take minutes."""
 
 MEMMAP, RANDOM = "np.memmap, rows[order], order drawn before", "the same after madvise(MADV_RANDOM)"
 BLOCKS = "np.memmap, slices of the blocks, np.concatenate, rows[permutation]"
@@ -88,7 +88,7 @@ def _opened(path: Path) -> Dataset:
 
 
 def _mapped(path: Path, advice: int | None) -> NDArray[np.int32]:
-    """The rows as an array on a new mapping: pages that are mapped are not dropped."""
+    """The rows as an array on a new mapping, because mapped pages are not dropped."""
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         np.lib.format.read_magic(file)

@@ -1,8 +1,7 @@
-"""W6: the same cold file in order: how much of what the device gives a pass hands over.
+"""W6: the same cold file in order: the share of the device's rate that a pass delivers.
 
-A device reads faster into large pages, because it is told of fewer places to write to. So fio is
-there twice: as it comes, and reading into huge pages (`--mem=mmaphuge`), which the system has to be
-told to allow.
+A device reads faster into large pages, because it needs fewer addresses. So fio appears twice: with
+default pages, and with huge pages (`--mem=mmaphuge`), which the system must allow.
 """
 
 import os
@@ -40,7 +39,7 @@ LEAST = 0.9
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows beside what reads through the page cache, and beside fio."""
+    """Rows against reads through the page cache, and against fio."""
     with cold_file(quick=quick) as found:
         return _rows(*found)
 
@@ -70,7 +69,10 @@ def _rows(path: Path, count: int, seconds: float) -> list[Row]:
     found = rates(passes, path, seconds=seconds, repetitions=REPETITIONS)
     for mode in ("direct", "read"):
         require_rows(in_order(mode), count, shuffled=False, look_at_every=16)
-    what = f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of {SIZE:,}{no_fio(path)}"
+    what = (
+        f"{count:,} rows of {ROW} bytes, cold ({forgetting()}), in order, batches of "
+        f"{SIZE:,}{no_fio(path)}"
+    )
     bound = (
         "what fio leaves out: copying each byte to its batch, and two threads that take "
         "turns, while fewer reads are under way"
@@ -92,7 +94,7 @@ def _mapped(path: Path) -> Callable[[], Iterator[NDArray[np.int32]]]:
     def batches() -> Iterator[NDArray[np.int32]]:
         rows = np.asarray(
             np.load(path, mmap_mode="r")
-        )  # mapped anew: pages that are mapped are not dropped
+        )  # mapped again, because mapped pages are not dropped
         return (np.array(rows[start : start + SIZE]) for start in range(0, len(rows), SIZE))
 
     return batches

@@ -1,9 +1,9 @@
 """W7: shuffled batches of 1,024 int32 rows of 400 bytes as a `tf.data.Dataset`, taken by a Python
 loop and inside a `tf.function`.
 
-The array holds 1,000,000 rows, so that a pass is long beside what tf.data needs to begin one. The
-slowest peer is timed on fewer. Whole batches in a file (FixedLengthRecord) are not shuffled: that
-peer shows what reading alone costs.
+The array holds 1,000,000 rows, so that the start of a pass of tf.data is negligible. The slowest
+peer is timed on fewer. Whole batches in a file (FixedLengthRecord) are not shuffled: that peer
+shows the cost of reading alone.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ MEMORY = 4 << 30
 COUNT = 1_000_000
 SIZE = 1024
 FEW = 100_000
-"""Rows of a pass of tf.data's own shuffle."""
+"""Rows of a pass of tf.data's shuffle."""
 TARGET = 15e6
 
 SLICES = f"from_tensor_slices.shuffle({FEW:,}).batch"
@@ -36,8 +36,8 @@ LOOPS = {"taken by a loop": "", "taken inside a tf.function": ", in a tf.functio
 
 
 def run(*, quick: bool) -> list[Row]:
-    """Rows beside tf.data's default and beside what an expert makes of tf.data, for each way to
-    take batches.
+    """Rows against tf.data's default and against tuned tf.data pipelines, for each way to take
+    batches.
     """
     array = aligned(COUNT * WIDTH, np.int32).reshape(COUNT, WIDTH)
     array[...] = numbered_rows(COUNT)
@@ -51,7 +51,7 @@ def run(*, quick: bool) -> list[Row]:
 
 
 def datasets(array: NDArray[np.int32], path: Path) -> dict[str, tf.data.Dataset]:
-    """Ours and the peers', each ready to be iterated."""
+    """The datasets of tensorferry and of the peers, ready for iteration."""
     few, tensor = array[:FEW], tf.constant(array)
     array[: COUNT // SIZE * SIZE].tofile(path)
     batches = -(-COUNT // SIZE)
@@ -85,7 +85,7 @@ def datasets(array: NDArray[np.int32], path: Path) -> dict[str, tf.data.Dataset]
 
 
 def _computed(tensor: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A batch whose rows a keyed permutation says, as our order is made."""
+    """A batch of rows by a keyed permutation, like tensorferry's order."""
 
     def batch(number: tf.Tensor) -> tf.Tensor:
         positions = tf.range(number * SIZE, tf.minimum((number + 1) * SIZE, COUNT))
@@ -129,7 +129,10 @@ def _passes(made: dict[str, tf.data.Dataset]) -> dict[str, Pass]:
 
 def _rows(found: dict[str, list[float]], what: str, loop: str) -> list[Row]:
     alone, mapped = (quantity(SIZE / median(found[name + loop]), "s") for name in (ALONE, MAPPED))
-    bound = f"tf.data's own part: a batch of nothing costs {alone} (range alone), through a map that does nothing {mapped}"
+    bound = (
+        f"tf.data's own part: a batch of nothing costs {alone} (range alone), through a map that "
+        f"does nothing {mapped}"
+    )
     peers = dict.fromkeys(name + loop for name in (SLICES, INDICES, COMPUTED, GENERATOR, RECORDS))
     return beside(
         found,

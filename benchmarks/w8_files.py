@@ -1,9 +1,9 @@
 """W8: files of whole arrays, written and read again: `.npz` that is deflated, `.npy`, TFRecord of
 `tf.train.Example`s.
 
-Files that we write are on the disk when they take their name. So `.npy`, which costs little else,
-is written by the peer with `os.fsync` too; its figure without is there to be seen. Reading is from
-the page cache, into memory: nothing is mapped.
+tensorferry's files are on the disk before they get their name. So the peer for `.npy` calls
+`os.fsync`, too; a row without a target shows it without. Files are read from the page cache into
+memory, without mapping.
 """
 
 import os
@@ -39,9 +39,7 @@ def run(*, quick: bool) -> list[Row]:
 
 
 def _images(count: int) -> NDArray[np.uint8]:
-    """Images that deflate as photographs with some noise do, by a third: neighbours differ
-    little.
-    """
+    """Images that deflate by a third, like noisy photographs: neighbours differ little."""
     steps = np.random.default_rng(0).integers(-2, 3, (count, 3072))
     return np.cumsum(steps, axis=1).astype(np.uint8)
 
@@ -93,7 +91,10 @@ def _npy(folder: Path, scale: int) -> list[Row]:
         replaced: lambda: _replace(theirs, array),
         lazy: lambda: np.save(theirs, array),
     }
-    bound = f"the disk, and giving back what is replaced: beside {replaced}, which promises what ours does, see its row"
+    bound = (
+        f"the disk, and giving back what is replaced: beside {replaced}, which promises what "
+        "ours does, see its row"
+    )
     rows = _rows(
         f"{what}: written", written, {synced: LEAST, replaced: None, lazy: None}, bound=bound
     )

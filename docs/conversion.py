@@ -1,8 +1,7 @@
-"""Write docs/conversion.md from what the code does; with --check, fail if the page says anything
-else.
+"""Write docs/conversion.md from the behaviour of the code. With --check, fail if the page differs.
 
 Every dtype's edge values are converted, one at a time, to every dtype under every casting, and
-compared exactly with what went in.
+compared exactly with the input.
 """
 
 import itertools
@@ -44,7 +43,7 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def edge_values(name: str) -> np.ndarray:
-    """Both ends of the dtype, its neighbours of every power of two, halves, infinities, NaN."""
+    """Both ends of the dtype, the neighbours of every power of two, halves, infinities, NaN."""
     dtype = numpy_dtype(name)
     if dtype == np.bool_:
         return np.array([False, True])
@@ -82,7 +81,7 @@ def edge_values(name: str) -> np.ndarray:
 
 
 def exact(value: np.generic) -> tuple[Fraction | str, Fraction | str]:
-    """The number itself, whatever its dtype: real and imaginary part."""
+    """The number as its real and imaginary part."""
     if np.issubdtype(value.dtype, np.complexfloating):
         return exact(value.real)[0], exact(value.imag)[0]
     if value.dtype.kind in "biu":
@@ -92,7 +91,7 @@ def exact(value: np.generic) -> tuple[Fraction | str, Fraction | str]:
 
 
 def cell(source: str, target: str, casting: str) -> str:
-    """What the code does with the source's edge values."""
+    """The behaviour of the code for the source's edge values."""
     same = changed = refused = 0
     for value in edge_values(source):
         array = np.array(value)

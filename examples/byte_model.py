@@ -1,8 +1,8 @@
 """A byte-level language model of Python source text, fed with windows of one long array of bytes.
 
-The text is Python's own library. ``token_windows`` hands out (x, y), y being x moved by one byte,
-widened from uint8 to int32 on the way into the batch; a shuffle over every possible window costs no
-memory. ``--short`` trains less.
+The text is Python's standard library. ``token_windows`` yields (x, y), where y is x shifted by one
+byte, widened from uint8 to int32 in the gather. A shuffle over every window takes no memory.
+``--short`` trains less.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import os
 import sysconfig
 from pathlib import Path
 
-# Read by TensorFlow when it is imported: without them it logs about its own build.
+# TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -20,18 +20,18 @@ import tensorferry as tfy
 
 LENGTH = 96  # bytes of a window
 BATCH = 32
-HELD_OUT = 1 << 18  # bytes at the end of the text that are never trained on
+HELD_OUT = 1 << 18  # held-out bytes at the end of the text
 
 
 def library_text(most: int = 4 << 20) -> np.ndarray:
-    """The source of Python's library, one file after the other, as bytes."""
+    """The concatenated source of Python's standard library, as bytes."""
     folder = Path(sysconfig.get_path("stdlib"))
     text = b""
     for path in sorted(folder.glob("*.py")):
         text += path.read_bytes()
         if len(text) >= most:
             break
-    return np.frombuffer(text[:most], np.uint8)  # read-only, so it is shared, never copied
+    return np.frombuffer(text[:most], np.uint8)  # read-only, so it is shared
 
 
 def windows(text: np.ndarray) -> tfy.Dataset:
@@ -44,7 +44,7 @@ def windows(text: np.ndarray) -> tfy.Dataset:
 
 
 def language_model() -> keras.Model:
-    """Causal convolutions that each look further back: the byte after those so far."""
+    """Causal convolutions of growing reach, which predict the next byte."""
     keras.utils.set_random_seed(1)
     bytes_so_far = keras.Input((LENGTH,), dtype="int32")
     x = keras.layers.Embedding(256, 64)(bytes_so_far)
@@ -62,13 +62,13 @@ def language_model() -> keras.Model:
 
 
 def bits_of_single_bytes(text: np.ndarray) -> float:
-    """Bits per byte when only the bytes' frequencies are known: what a model has to beat."""
+    """Bits per byte by the frequencies of bytes alone: the baseline for the model."""
     share = np.bincount(text, minlength=256) / len(text)
     return float(-np.sum(share[share > 0] * np.log2(share[share > 0])))
 
 
 def continued(model: keras.Model, beginning: bytes, count: int) -> str:
-    """``beginning``, and what the model makes of it: always the likeliest byte."""
+    """``beginning``, continued by the model with the likeliest bytes."""
     text = list(beginning.rjust(LENGTH, b"\n"))
     for _ in range(count):
         logits = model.predict_on_batch(tfy.convert_to_tensor(np.array([text[-LENGTH:]]), "int32"))
@@ -85,7 +85,7 @@ def main() -> None:
     train, test = windows(text[:-HELD_OUT]), windows(text[-HELD_OUT:])
     baseline = bits_of_single_bytes(text[:-HELD_OUT])
     print(f"{len(text):,} bytes of Python; {len(train):,} batches of {train.element_spec}")
-    print(f"knowing how frequent each byte is: {baseline:.2f} bits per byte")
+    print(f"by byte frequencies alone: {baseline:.2f} bits per byte")
 
     model = language_model()
     losses = []
@@ -96,10 +96,10 @@ def main() -> None:
 
     held_out = [model.test_on_batch(x, y) for x, y in test.take(20)]
     bits = float(np.mean(held_out) / np.log(2))
-    print(f"on text it never saw: {bits:.2f} bits per byte")
+    print(f"on held-out text: {bits:.2f} bits per byte")
     print(f"it writes: {continued(model, b'def __init__(self', 40)!r}")
     if bits > baseline - 1:
-        raise SystemExit("the model learnt nothing to speak of")
+        raise SystemExit("the model did not learn")
 
 
 if __name__ == "__main__":

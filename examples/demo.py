@@ -1,12 +1,13 @@
-"""The main job on real data: the 1,797 digit images that scikit-learn ships, from NumPy arrays to
-TensorFlow tensors."""
+"""Conversion of real data: the 1,797 digit images of scikit-learn, from NumPy arrays to TensorFlow
+tensors.
+"""
 
 import os
 import tempfile
 import timeit
 from pathlib import Path
 
-# Read by TensorFlow when it is imported: without them it logs about its own build.
+# TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -17,50 +18,55 @@ from sklearn.datasets import load_digits
 
 
 def microseconds(call) -> float:
-    """The median time of a call, after a first one that warms up."""
+    """The median time of a call, after a warm-up call."""
     call()
     times = sorted(timeit.repeat(call, number=20, repeat=9))
     return times[len(times) // 2] / 20 * 1e6
 
 
 def address(array: np.ndarray) -> int:
-    """Where in memory an array's first element is."""
+    """The address of an array's first element."""
     return array.__array_interface__["data"][0]
 
 
 def describe(array: np.ndarray) -> str:
-    return f"numpy {array.dtype} {array.shape}, {array.min()}..{array.max()}, first row {array[0, 0]}, {array.nbytes:,} bytes"
+    return (
+        f"numpy {array.dtype} {array.shape}, {array.min()}..{array.max()}, first row "
+        f"{array[0, 0]}, {array.nbytes:,} bytes"
+    )
 
 
 def tensor_address(tensor: tf.Tensor) -> int:
-    """Where in memory a tensor's first element is, by a view (``tensor.numpy()`` would be a
-    copy)."""
+    """The address of a tensor's first element, by a view (``tensor.numpy()`` would copy)."""
     return address(np.from_dlpack(tensor))
 
 
 def show(tensor: tf.Tensor, array: np.ndarray) -> None:
-    """What became of the array."""
+    """Prints the tensor, and whether it shares the array's memory."""
     if not np.array_equal(tensor.numpy(), array):
         raise SystemExit("the tensor's values are not the array's")
     kept = (
         "shared, not copied" if tensor_address(tensor) == address(array) else "copied in one pass"
     )
     print(
-        f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row {tensor[0, 0].numpy()}, {kept}, all values equal"
+        f"  tensor  tf.Tensor {tensor.dtype.name} {tuple(tensor.shape)}, first row "
+        f"{tensor[0, 0].numpy()}, {kept}, all values equal"
     )
 
 
 def race(ours, theirs, their_name: str) -> None:
-    """How long both ways take."""
+    """Prints the time of both calls."""
     print(
-        f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} {microseconds(theirs):.1f} us"
+        f"  time    tensorferry {microseconds(ours):.1f} us; {their_name} "
+        f"{microseconds(theirs):.1f} us"
     )
 
 
 def main() -> None:
     images = load_digits().images.astype(np.int64)
     print(
-        f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry {tensorferry.__version__}\n"
+        f"NumPy {np.__version__}, TensorFlow {tf.__version__}, tensorferry "
+        f"{tensorferry.__version__}\n"
     )
 
     print("1. By inference: tensorferry.convert_to_tensor(images)")
@@ -74,11 +80,11 @@ def main() -> None:
     )
 
     print(
-        "\n2. By an explicit dtype, every value checked on the way: convert_to_tensor(images, "
-        'dtype="int32")'
+        '\n2. By an explicit dtype, every value checked: convert_to_tensor(images, dtype="int32")'
     )
     print(
-        f"  array   {describe(images)}; the narrowest dtype for them is {tensorferry.smallest_dtype(images)}"
+        f"  array   {describe(images)}; the narrowest dtype for them is "
+        f"{tensorferry.smallest_dtype(images)}"
     )
     tensor = tensorferry.convert_to_tensor(images, dtype="int32")
     show(tensor, images)

@@ -1,15 +1,15 @@
-"""An image classifier: the 1,797 digits that scikit-learn ships, streamed in shuffled batches into
-a Keras model.
+"""An image classifier: the 1,797 digits of scikit-learn, streamed in shuffled batches into a Keras
+model.
 
-The pixels stay integers until a batch is gathered: they become float32 between 0 and 1 on the way
-into it. ``--short`` trains less.
+The pixels stay integers in memory. The gather of a batch converts them to float32 between 0 and 1.
+``--short`` trains less.
 """
 
 import argparse
 import json
 import os
 
-# Read by TensorFlow when it is imported: without them it logs about its own build.
+# TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -18,12 +18,12 @@ import numpy as np
 import tensorferry as tfy
 from sklearn.datasets import load_digits
 
-HELD_OUT = 360  # images that are never trained on
+HELD_OUT = 360  # held-out images
 REQUIRED = 0.97
 
 
 def images() -> dict[str, np.ndarray]:
-    """8 by 8 pixels of 0..16 and the digits they show, as small as they can be held."""
+    """8 by 8 pixels of 0..16 and their digits, in the smallest dtypes."""
     digits = load_digits()
     pixels = digits.images[..., None]
     return {
@@ -33,9 +33,7 @@ def images() -> dict[str, np.ndarray]:
 
 
 def batches(arrays: dict[str, np.ndarray], batch_size: int) -> tuple[tfy.Dataset, tfy.Dataset]:
-    """What to train on, in another order each epoch, and what to test with. Which images are held
-    out is drawn once.
-    """
+    """Training data, in a new order each epoch, and test data. The split is drawn once."""
     mixed = tfy.Dataset.from_tensor_slices(arrays).shuffle(seed=3, reshuffle_each_iteration=False)
     typed = mixed.scale(1 / 16, which={"image": True}).cast({"label": "int64"})
     train = typed.skip(HELD_OUT).shuffle(seed=7).batch(batch_size).prefetch(2)
@@ -61,7 +59,7 @@ def classifier() -> keras.Model:
 
 
 def resumes(dataset: tfy.Dataset) -> None:
-    """Shows that an epoch goes on after a restart just where it was left."""
+    """Shows that an epoch resumes exactly after a restart."""
     iterator = iter(dataset)
     for _ in range(5):
         next(iterator)
@@ -72,7 +70,8 @@ def resumes(dataset: tfy.Dataset) -> None:
     if not all(np.array_equal(a, b["label"].numpy()) for a, b in zip(left, again, strict=True)):
         raise SystemExit("the resumed epoch differs")
     print(
-        f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches left are the same"
+        f"resumed after batch 5 from a state of {len(state)} characters: the {len(left)} batches "
+        "left are the same"
     )
 
 
@@ -84,7 +83,8 @@ def main() -> None:
     arrays = images()
     train, test = batches(arrays, 64)
     print(
-        f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} bytes"
+        f"{arrays['image'].shape} pixels of {arrays['image'].dtype}, {arrays['image'].nbytes:,} "
+        "bytes"
     )
     print(f"{len(train)} batches of {train.element_spec}")
     resumes(train)

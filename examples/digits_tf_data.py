@@ -1,14 +1,13 @@
-"""The digits classifier, trained twice: by ``model.fit`` on ``to_tf_data()``, and on the same
-batches fed to it one by one.
+"""The digits classifier, trained twice: by ``model.fit`` on ``to_tf_data()``, and by a loop over
+the same batches.
 
-Same seed, same batches, same arithmetic: the losses of every epoch have to be the same. With
-``class_weight``, validation data and batches that are computed and shuffled by the engine while the
-model trains.
+The seed, batches and arithmetic are the same, so the losses of every epoch must be the same. It
+uses ``class_weight``, validation data, and batches computed while the model trains.
 """
 
 import os
 
-# Read by TensorFlow when it is imported: without them it logs about its own build.
+# TensorFlow reads these on import. They silence messages about its build.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -23,8 +22,8 @@ WEIGHTS = {digit: 2.0 if digit == 8 else 1.0 for digit in range(10)}  # eights a
 
 
 def datasets() -> tuple[tfy.Dataset, tfy.Dataset]:
-    """What to train on, shuffled anew in every epoch, and what to validate with: pixels of 0..16 as
-    float32 of 0..1, and digits.
+    """Training data, reshuffled every epoch, and validation data: pixels of 0..16 as float32 of
+    0..1, and digits.
     """
     digits = load_digits()
     rows = tfy.Dataset.from_tensor_slices((digits.data.astype(np.uint8), digits.target)).scale(
@@ -47,7 +46,7 @@ def classifier() -> keras.Model:
 
 
 def fitted() -> tuple[list[float], float]:
-    """The mean loss of each epoch of ``model.fit``, and the accuracy on the images held out."""
+    """The mean loss of each epoch of ``model.fit``, and the accuracy on the held-out images."""
     train, test = datasets()
     # No Python runs between the engine and the model: `fit` takes a real tf.data.Dataset.
     history = (
@@ -66,7 +65,7 @@ def fitted() -> tuple[list[float], float]:
 
 
 def by_hand() -> list[float]:
-    """The same of the same batches, taken by a Python loop."""
+    """The same, by a Python loop over the same batches."""
     train, _ = datasets()
     model, means = classifier(), []
     for _ in range(EPOCHS):
@@ -83,7 +82,8 @@ def main() -> None:
     (losses, accuracy), expected = fitted(), by_hand()
     for epoch, (loss, same) in enumerate(zip(losses, expected, strict=True), 1):
         print(
-            f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} by hand"
+            f"epoch {epoch}: mean loss {loss:.6f} by model.fit(train.to_tf_data()), {same:.6f} "
+            "by hand"
         )
     print(f"accuracy on {HELD_OUT} held-out images: {accuracy:.4f}")
     if not np.allclose(losses, expected, rtol=1e-6):

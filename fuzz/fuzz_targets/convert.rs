@@ -1,5 +1,5 @@
-//! Any values in any layout, byte order and alignment, from any dtype to any: what the oracle says,
-//! element by element, and no byte written that is not an element's.
+//! Any values in any layout, byte order and alignment, from any dtype to any: equal to the oracle
+//! for every element, and no other byte is written.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -14,7 +14,7 @@ const UNTOUCHED: u8 = 0xAB;
 struct Array {
     dtype: u8,
     swapped: bool,
-    /// Each dimension's stride, in multiples of what packed elements would have.
+    /// Each dimension's stride, in multiples of the contiguous stride.
     steps: [i8; 4],
     fortran: bool,
     /// Bytes between elements, and before the first.
@@ -31,7 +31,7 @@ struct Input {
     values: Vec<u8>,
 }
 
-/// An array's place in a memory of its own.
+/// An array's layout in a separate allocation.
 struct Place {
     dtype: DType,
     order: ByteOrder,
@@ -63,7 +63,7 @@ impl Place {
         Self { dtype, order, layout, start, len: start + span.end.unsigned_abs() + 7 }
     }
 
-    /// Where each element is in the memory, in row-major order.
+    /// The position of each element in the memory, in row-major order.
     fn elements(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         (0..self.layout.len()).map(|mut at| {
             let mut offset = 0;
@@ -91,7 +91,7 @@ fn index(mut at: usize, shape: &[usize]) -> Vec<usize> {
     index
 }
 
-/// Whether these are the same value; the bits of a NaN are left to the machine.
+/// Whether two values are equal; every NaN equals every other.
 fn same(dtype: DType, order: ByteOrder, actual: &[u8], expected: &[u8]) -> bool {
     let equal = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
     match (scalar::read(dtype, order, actual), scalar::read(dtype, ByteOrder::Native, expected)) {
@@ -118,7 +118,7 @@ fuzz_target!(|input: Input| {
             )
         })
         .collect();
-    // SAFETY: the place's memory has room for its span.
+    // SAFETY: the memory has room for the layout's span.
     let src = unsafe {
         View::from_raw(
             from.dtype,
@@ -128,7 +128,7 @@ fuzz_target!(|input: Input| {
         )
     };
     let can = can_convert(&src, to.dtype, casting);
-    // SAFETY: as above, and elements of such a place do not overlap.
+    // SAFETY: as above, and the elements of this layout do not overlap.
     let mut out = unsafe {
         ViewMut::from_raw(
             to.dtype,

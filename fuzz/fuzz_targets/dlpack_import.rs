@@ -1,5 +1,5 @@
-//! Any numbers in a DLPack structure: an error, or a tensor whose elements are where the numbers
-//! say; the deleter runs once.
+//! Any numbers in a DLPack structure: an error, or a tensor with elements at the given addresses.
+//! The deleter runs once.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -51,7 +51,7 @@ unsafe extern "C" fn count_versioned(managed: *mut DLManagedTensorVersioned) {
     unsafe { (*(*managed).manager_ctx.cast::<AtomicUsize>()).fetch_add(1, Ordering::SeqCst) };
 }
 
-/// Numbers small enough that elements often lie in the memory, unless the input asks for any.
+/// Small numbers, so that elements often lie in the memory, unless the input selects any.
 fn tame(numbers: &mut [i64], small: bool) {
     if small {
         numbers.iter_mut().for_each(|number| *number %= 9);
@@ -79,7 +79,7 @@ fuzz_target!(|input: Input| {
         tame(&mut strides, small);
         strides
     });
-    shape.resize(shape.len().max(64), 2); // a lie about ndim must not reach past our own arrays
+    shape.resize(shape.len().max(64), 2); // a false ndim must stay within these arrays
     if small {
         byte_offset %= 1024;
     }
@@ -103,8 +103,8 @@ fuzz_target!(|input: Input| {
     match version {
         None => {
             let mut managed = DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(count) };
-            // SAFETY: shape and strides have room for 64 dimensions; the elements are looked at
-            // only if they lie in the memory.
+            // SAFETY: shape and strides have room for 64 dimensions; elements are read only if
+            // they lie in the memory.
             let imported = unsafe { import(NonNull::from(&mut managed)) };
             look(imported.map(|imported| imported.tensor), &dl_tensor, &deleted);
         }

@@ -1,5 +1,4 @@
-//! Any bytes as a `.npy` file: an error or a header that holds together, and that survives being
-//! written and read.
+//! Any bytes as a `.npy` file: an error, or a consistent header that survives writing and reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     check(&framed(version % 3 + 1, &expand(dict)));
 });
 
-/// The bytes as the dict of a header, so that the fuzzer need not find the frame first.
+/// The bytes as the dict of a header, so that the fuzzer need not find the framing first.
 fn framed(version: u8, dict: &[u8]) -> Vec<u8> {
     let mut framed = b"\x93NUMPY".to_vec();
     framed.extend_from_slice(&[version, 0]);
@@ -22,7 +21,7 @@ fn framed(version: u8, dict: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Low bytes stand for the words of a header, so that whole dicts come up within seconds.
+/// Maps low bytes to words of a header, so that whole dicts appear within seconds.
 fn expand(bytes: &[u8]) -> Vec<u8> {
     const WORDS: [&str; 24] = [
         "{'descr':",

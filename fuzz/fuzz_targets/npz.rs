@@ -1,4 +1,4 @@
-//! Any bytes as a `.npz` file: an error, or arrays no larger than its bytes can stand for.
+//! Any bytes as a `.npz` file: an error, or arrays no larger than its bytes can encode.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,15 +7,15 @@ use tensorferry_fuzz::check;
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes, Format::Npz, bytes.len().saturating_mul(1032));
-    // A member of ours, so that the fuzzer need not find the archive first.
+    // A valid archive around the bytes, so that the fuzzer need not find one first.
     let Some((&method, member)) = bytes.split_first() else { return };
     check(&archive(method, member), Format::Npz, member.len().saturating_mul(1032));
 });
 
-/// An archive of one member `x.npy`, the bytes stored, or said to be deflated.
+/// An archive of one member `x.npy`: the bytes stored, or declared as deflated.
 fn archive(method: u8, member: &[u8]) -> Vec<u8> {
     let len = u32::try_from(member.len()).expect("fuzzers make short inputs").to_le_bytes();
-    // Of what is deflated the size is anybody's guess: the first bytes are one.
+    // The first bytes give the uncompressed size of a deflated member.
     let (method, size) = match (method % 2, member.first_chunk::<4>()) {
         (1, Some(guess)) => (8_u16, [guess[0], guess[1], guess[2] % 16, 0]),
         _ => (0, len),

@@ -1,4 +1,4 @@
-//! Any description of a raw file: an error or an array that lies in it.
+//! Any description of a raw file: an error, or an array within the file.
 #![no_main]
 
 use libfuzzer_sys::{arbitrary, fuzz_target};
@@ -32,9 +32,7 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(mapped.is_ok(), read.is_ok());
     let (Ok(mapped), Ok(read)) = (mapped, read) else { return };
     assert!(mapped.nbytes() <= input.bytes.len());
-    let (a, b) = (
-        mapped.read().expect("a file that nobody changes"),
-        read.read().expect("a file that nobody changes"),
-    );
+    let (a, b) =
+        (mapped.read().expect("an unchanged file"), read.read().expect("an unchanged file"));
     assert_eq!((a.shape(), elements(&a)), (b.shape(), elements(&b)));
 });

@@ -1,5 +1,5 @@
-//! Any bytes as a `.safetensors` file: an error or arrays that lie in it, and that survive being
-//! written and read.
+//! Any bytes as a `.safetensors` file: an error, or arrays within the file that survive writing and
+//! reading.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     check(bytes, Format::SafeTensors, bytes.len());
     let words = expand(bytes);
     for header in [bytes, &words] {
-        // Its length before it and some bytes after it, so that the fuzzer need not count.
+        // With its length before it and some bytes after it, so that the fuzzer need not count.
         for after in [0, 8, 24] {
             let mut framed = (header.len() as u64).to_le_bytes().to_vec();
             framed.extend_from_slice(header);
@@ -44,7 +44,7 @@ fn written_again(bytes: &[u8]) {
     }
 }
 
-/// Low bytes stand for the words of a header, so that whole ones come up within seconds.
+/// Maps low bytes to words of a header, so that whole headers appear within seconds.
 fn expand(bytes: &[u8]) -> Vec<u8> {
     const WORDS: [&str; 24] = [
         "{\"x\":{\"dtype\":\"I8\",\"shape\":[",

@@ -1,4 +1,4 @@
-//! Any bytes as a TFRecord file, and as the records of one: an error or rows that lie in it.
+//! Any bytes as a TFRecord file, and as its records: an error, or rows within the file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,8 +8,8 @@ use tensorferry_fuzz::{check, file};
 fuzz_target!(|bytes: &[u8]| {
     check(bytes, Format::TfRecord, bytes.len());
     check(bytes, Format::TfRecordBytes, bytes.len());
-    // Records of ours, so that the fuzzer need not guess checksums: several of one or of several
-    // lengths, and an Example in each.
+    // Valid records, so that the fuzzer need not guess checksums: several of one or more lengths,
+    // with an Example in each.
     let Some((&first, rest)) = bytes.split_first() else { return };
     let step = usize::from(first % 64) + 1;
     let records: Vec<&[u8]> = rest.chunks(step).collect();
@@ -22,15 +22,15 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn rows(records: &[&[u8]]) {
     let framed: Vec<u8> = records.iter().flat_map(|record| frame(record)).collect();
-    // Of an Example, a feature of no values has rows of no bytes, and one of numbers eight bytes
-    // for each of its own.
+    // A feature without values has rows of no bytes; a feature of numbers has eight bytes for each
+    // number.
     check(&framed, Format::TfRecord, framed.len() * 8);
     let equal = records.windows(2).all(|pair| pair[0].len() == pair[1].len());
     let array = open(&[file(&framed)], Some(Format::TfRecordBytes), Mode::Read)
         .and_then(|opened| opened.array());
     assert_eq!(array.is_ok(), equal);
     if let Ok(array) = array {
-        let read = array.read().expect("records of ours");
+        let read = array.read().expect("valid records");
         assert_eq!(read.as_view().as_bytes(), Some(records.concat().as_slice()));
     }
 }

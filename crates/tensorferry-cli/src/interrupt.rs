@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and the end of a terminal (SIGHUP): what is under way stops, and takes its
-//! temporary files away.
+//! Ctrl-C (SIGINT), SIGTERM and the end of a terminal (SIGHUP) cancel the work, which then removes
+//! its temporary files.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use tensorferry::dataset::Stop;
 
-/// The signal that came; 0 for none.
-static CAME: AtomicI32 = AtomicI32::new(0);
+/// The signal that was received; 0 for none.
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// What the first signal stops. A second one ends the process where it is.
+/// A token that the first signal cancels. A second signal ends the process at once.
 pub(crate) fn stop() -> Stop {
     let stop = Stop::default();
-    // A file that grows past the limit of the process is an error like others, and does not end it.
+    // A file larger than the process's limit is an I/O error, and does not end the process.
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-    // Where signals or threads are not to be had, a signal ends the process as it always does.
+    // If handlers or threads are unavailable, a signal ends the process as by default.
     let ignored = ignored();
     let wanted =
         [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
@@ -25,7 +25,7 @@ pub(crate) fn stop() -> Stop {
         let stop = stop.clone();
         let wait = move || {
             for signal in signals.forever() {
-                if CAME.swap(signal, Ordering::Relaxed) != 0 {
+                if RECEIVED.swap(signal, Ordering::Relaxed) != 0 {
                     let _ends_the_process = emulate_default_handler(signal);
                 }
                 stop.stop();
@@ -43,8 +43,8 @@ pub(crate) fn stop() -> Stop {
     stop
 }
 
-/// The signals that whoever started this process had it ignore, as nohup does, a bit for each: they
-/// stay ignored.
+/// The signals that are ignored since before the process started, as by nohup, a bit for each.
+/// They stay ignored.
 #[cfg(target_os = "linux")]
 fn ignored() -> u64 {
     procfs::process::Process::myself()
@@ -54,13 +54,13 @@ fn ignored() -> u64 {
 
 #[cfg(not(target_os = "linux"))]
 fn ignored() -> u64 {
-    // Nobody can be asked: a lost terminal ends the process as it always does.
+    // Unknown here: a lost terminal ends the process as by default.
     1 << (SIGHUP - 1)
 }
 
-/// The exit status of a process that a signal ended, as shells have it, if one came.
+/// The exit status for a received signal, as shells report it.
 pub(crate) fn status() -> Option<u8> {
-    match CAME.load(Ordering::Relaxed) {
+    match RECEIVED.load(Ordering::Relaxed) {
         0 => None,
         signal => u8::try_from(128 + signal).ok(),
     }

@@ -1,43 +1,35 @@
-//! The `tensorferry` command: what it does, apart from being a process. Each subcommand is a file.
+//! The `tensorferry` command as a library. Each subcommand is a file in `commands`.
 #![forbid(unsafe_code)]
 
-mod check;
-mod completions;
+mod arguments;
+mod commands;
 mod convert;
-mod dtype;
-mod inspect;
 mod interrupt;
-mod journal;
 mod outcome;
-mod plan;
 mod progress;
 mod report;
-mod select;
-mod size;
-mod source;
-mod stream;
 mod summary;
 mod usage;
 mod warnings;
 mod words;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 
-/// Arrays in files of any size: .npy, .npz, .safetensors, TFRecord, and raw ones.
+/// Work with arrays in files of any size: .npy, .npz, .safetensors, TFRecord and raw files.
 #[derive(Parser)]
 #[command(name = "tensorferry", bin_name = "tensorferry", version, after_help = outcome::STATUSES)]
 enum Command {
-    Inspect(inspect::Inspect),
-    Check(check::Check),
-    Convert(convert::Convert),
-    Stream(stream::Stream),
-    Completions(completions::Completions),
+    Inspect(commands::Inspect),
+    Check(commands::Check),
+    Convert(commands::Convert),
+    Stream(commands::Stream),
+    Completions(commands::Completions),
 }
 
-/// Does what the arguments say, the first of which is the command's name, and returns the exit
-/// status.
+/// Runs the command with these arguments, the first of which is its name. Prints errors on stderr,
+/// and returns the exit status.
 pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> u8 {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
@@ -52,9 +44,9 @@ pub fn run<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) ->
         Command::Check(check) => check.run(&mut out, &stop),
         Command::Convert(convert) => convert.run(&mut out, &stop),
         Command::Stream(stream) => stream.run(&mut out, &stop),
-        Command::Completions(completions) => completions.run(&mut out),
+        Command::Completions(completions) => completions.run(Command::command(), &mut out),
     };
-    // What was written before a failure is to be seen before it.
+    // Output appears before the error.
     let flushed = out.flush();
     outcome::status(done.and_then(|()| Ok(flushed?)))
 }

@@ -1,4 +1,4 @@
-//! How far something is: a bar on a terminal, a line every few seconds elsewhere. On stderr.
+//! Progress on stderr: a bar on a terminal, else a line every few seconds.
 
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -6,19 +6,19 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What is counted.
+/// The unit of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Bytes,
     Batches,
 }
 
-/// How often a bar is drawn.
+/// The interval between drawings of a bar.
 const FRAME: Duration = Duration::from_millis(100);
-/// How often a line is written.
+/// The interval between lines.
 const LINE: Duration = Duration::from_secs(5);
 
-/// Runs `work` in this thread, and shows meanwhile how much of `total` is `done`.
+/// Runs `work` in this thread, and shows the progress of `done` towards `total` meanwhile.
 pub(crate) fn shown<T>(
     unit: Unit,
     total: Option<u64>,
@@ -41,7 +41,7 @@ pub(crate) fn shown<T>(
                     Some(bar) => {
                         bar.set_position(done());
                         if Some(done()) == total {
-                            bar.set_message("until all is on the disk");
+                            bar.set_message("flushing to the disk");
                         }
                     }
                     None => say(&line(unit, done(), total, began.elapsed())),
@@ -51,7 +51,7 @@ pub(crate) fn shown<T>(
                 bar.finish_and_clear();
             }
         };
-        // Without the thread nothing is shown.
+        // If the thread cannot start, nothing is shown.
         let _shown = thread::Builder::new().name("progress".into()).spawn_scoped(scope, show);
         let result = work();
         drop(end);
@@ -89,12 +89,12 @@ fn line(unit: Unit, done: u64, total: Option<u64>, elapsed: Duration) -> String 
     match total {
         None => format!("{}, {rate}/s", amount(done)),
         Some(total) if done >= total => {
-            format!("100 % of {}, {rate}/s, until all is on the disk", amount(total))
+            format!("100 % of {}, {rate}/s, flushing to the disk", amount(total))
         }
         Some(total) => {
             let percent = u128::from(done) * 100 / u128::from(total);
             let left = match done {
-                0 => "no telling how long".into(),
+                0 => "time left unknown".into(),
                 _ => {
                     let left = elapsed.as_secs_f64() * (total - done) as f64 / done as f64;
                     let left = Duration::try_from_secs_f64(left.ceil()).unwrap_or(Duration::MAX);
@@ -107,8 +107,8 @@ fn line(unit: Unit, done: u64, total: Option<u64>, elapsed: Duration) -> String 
 }
 
 fn say(line: &str) {
-    // Who closed stderr does not want to know.
-    let _said = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    // Progress is optional: errors of stderr are ignored.
+    let _ignored = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]
@@ -125,11 +125,11 @@ mod tests {
         );
         assert_eq!(
             line(Unit::Bytes, 400 * mib, Some(400 * mib), after),
-            "100 % of 400.00 MiB, 200.00 MiB/s, until all is on the disk"
+            "100 % of 400.00 MiB, 200.00 MiB/s, flushing to the disk"
         );
         assert_eq!(
             line(Unit::Bytes, 0, Some(mib), after),
-            "0 % of 1.00 MiB, 0 B/s, no telling how long"
+            "0 % of 1.00 MiB, 0 B/s, time left unknown"
         );
         assert_eq!(line(Unit::Batches, 50, None, after), "50 batches, 25 batches/s");
         assert_eq!(
@@ -138,7 +138,7 @@ mod tests {
         );
         assert_eq!(
             line(Unit::Bytes, 0, Some(0), after),
-            "100 % of 0 B, 0 B/s, until all is on the disk"
+            "100 % of 0 B, 0 B/s, flushing to the disk"
         );
     }
 }

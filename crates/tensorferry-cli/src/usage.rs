@@ -1,38 +1,38 @@
-//! What the system counts for this process.
+//! Resources that the system counts for this process.
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{forget, now};
+pub(crate) use elsewhere::{drop_cached, now};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{forget, now};
+pub(crate) use linux::{drop_cached, now};
 
-/// What was used up so far; `None` where the system does not count it.
+/// Resources used so far; `None` if the system does not count them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// Seconds of processor time in the program itself, of all threads.
+    /// Seconds of processor time in user mode, of all threads.
     pub(crate) user: Option<f64>,
-    /// Seconds of processor time in the kernel on its behalf.
+    /// Seconds of processor time in the kernel.
     pub(crate) system: Option<f64>,
-    /// Seconds in which threads waited for a device.
+    /// Seconds that threads waited for devices.
     pub(crate) device_wait: Option<f64>,
-    /// Pages of memory that were found in memory when they were first touched.
+    /// Page faults that read no device.
     pub(crate) minor_faults: Option<u64>,
-    /// Pages for which a device was read.
+    /// Page faults that read a device.
     pub(crate) major_faults: Option<u64>,
-    /// Bytes that came from devices.
+    /// Bytes read from devices.
     pub(crate) device_bytes: Option<u64>,
 }
 
 /// Memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
-    /// The most that was resident, pages of mapped files included.
+    /// The peak of resident memory, including pages of mmapped files.
     pub(crate) peak: Option<u64>,
-    /// What is resident now and not of files.
+    /// Resident memory now, without pages of files.
     pub(crate) own: Option<u64>,
 }
 
 impl Usage {
-    /// What was used since an earlier moment.
+    /// The resources used since an earlier moment.
     pub(crate) fn since(self, before: Self) -> Self {
         let seconds = |now: Option<f64>, before: Option<f64>| Some((now? - before?).max(0.0));
         let count = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
@@ -81,11 +81,10 @@ mod linux {
         (usage, memory)
     }
 
-    /// Has the system forget what it holds in memory of a file, so that it is read from the device.
-    /// Pages that somebody maps stay.
-    pub(crate) fn forget(path: &Path) -> std::io::Result<()> {
+    /// Drops a file from the page cache, except pages that are mmapped.
+    pub(crate) fn drop_cached(path: &Path) -> std::io::Result<()> {
         let file = File::open(path)?;
-        // Only what is on the disk is forgotten.
+        // Only pages that are on the disk can be dropped.
         file.sync_data()?;
         Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
     }
@@ -100,7 +99,7 @@ mod elsewhere {
         Default::default()
     }
 
-    pub(crate) fn forget(_path: &Path) -> std::io::Result<()> {
+    pub(crate) fn drop_cached(_path: &Path) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 }

@@ -1,4 +1,4 @@
-//! What the library warns of, on stderr: each thing once.
+//! Warnings of the library, each printed once on stderr.
 
 use crate::words::printable;
 use log::{LevelFilter, Log, Metadata, Record};
@@ -6,23 +6,23 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-static WARNINGS: Warnings = Warnings { said: Mutex::new(None) };
+static WARNINGS: Warnings = Warnings { printed: Mutex::new(None) };
 
 struct Warnings {
-    said: Mutex<Option<HashSet<String>>>,
+    printed: Mutex<Option<HashSet<String>>>,
 }
 
-/// Has warnings said. Inside Python its `logging` says them.
+/// Prints warnings from now on; a logger that is already set, as in Python, keeps them.
 pub(crate) fn begin() {
     if log::set_logger(&WARNINGS).is_ok() {
         log::set_max_level(LevelFilter::Warn);
     }
 }
 
-/// Says a warning.
+/// Prints a warning.
 pub(crate) fn warn(what: &str) {
-    // In one piece: others may write there, too.
-    let _said = std::io::stderr()
+    // One write, so that lines of other processes do not mix in.
+    let _ignored = std::io::stderr()
         .write_all(format!("tensorferry: warning: {}\n", printable(what)).as_bytes());
 }
 
@@ -36,8 +36,8 @@ impl Log for Warnings {
             return;
         }
         let message = record.args().to_string();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.get_or_insert_default().insert(message.clone()) {
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        if printed.get_or_insert_default().insert(message.clone()) {
             warn(&message);
         }
     }

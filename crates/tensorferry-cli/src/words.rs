@@ -1,11 +1,10 @@
-//! Numbers as people read them.
+//! Numbers and names as text.
 
 use crate::summary::Bars;
 use indicatif::{BinaryBytes, HumanCount};
 use tensorferry::Scalar;
 
-/// Names as they are, but for characters that a terminal would take for commands: a file may hold
-/// any.
+/// Text with its control characters escaped, which a terminal would execute.
 pub(crate) fn printable(text: &str) -> String {
     let shown = |letter: char| {
         if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
@@ -13,7 +12,7 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// As NumPy writes one.
+/// A shape as NumPy writes it: `(3,)`.
 pub(crate) fn shape(dims: &[usize]) -> String {
     match dims {
         [only] => format!("({only},)"),
@@ -31,7 +30,7 @@ pub(crate) fn bytes(count: usize) -> String {
     BinaryBytes(count as u64).to_string()
 }
 
-/// A number of so many significant digits, without zeros at the end.
+/// A number with this many significant digits, without trailing zeros.
 pub(crate) fn rounded(value: f64, digits: usize) -> String {
     let value: f64 = format!("{value:.*e}", digits.max(1) - 1).parse().unwrap_or(value);
     if value == 0.0 {
@@ -40,7 +39,7 @@ pub(crate) fn rounded(value: f64, digits: usize) -> String {
     if (1e-4..1e15).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
 }
 
-/// What each interval of a histogram holds, whose values reach from `low` to `high`.
+/// The label of each interval of a histogram of values from `low` to `high`.
 pub(crate) fn labels(bars: &Bars, (low, high): (Scalar, Scalar)) -> Vec<String> {
     let pairs = || bars.edges.windows(2);
     match (low, high) {
@@ -53,7 +52,7 @@ pub(crate) fn labels(bars: &Bars, (low, high): (Scalar, Scalar)) -> Vec<String> 
         _ => {
             let greatest = bars.edges.iter().map(|edge| float(*edge).abs()).fold(0.0, f64::max);
             let width = pairs().next().map_or(1.0, |pair| float(pair[1]) - float(pair[0]));
-            // So many that neighbours differ.
+            // Enough that neighbouring edges differ.
             let digits = digits((greatest / width).log10().ceil() + 2.0);
             let edge = |edge: Scalar| rounded(float(edge), digits);
             pairs().map(|pair| format!("{} to {}", edge(pair[0]), edge(pair[1]))).collect()
@@ -61,7 +60,7 @@ pub(crate) fn labels(bars: &Bars, (low, high): (Scalar, Scalar)) -> Vec<String> 
     }
 }
 
-/// The integers from one edge to before the next, of those that there can be.
+/// The integers of an interval, within the range of the values.
 fn whole(edges: &[Scalar], low: i128, high: i128) -> String {
     let [Scalar::Int(from), Scalar::Int(to)] = *edges else { return String::new() };
     let (from, to) = (from.max(low), (to - 1).min(high));

@@ -1,16 +1,8 @@
 //! Shape and strides: which byte belongs to which element.
 
+use crate::dims::{Dims, MAX_NDIM, Strides};
 use crate::{Error, Result};
 use core::ops::Range;
-use smallvec::SmallVec;
-
-/// NumPy's limit on the number of dimensions (`NPY_MAXDIMS` since NumPy 2.0).
-pub const MAX_NDIM: usize = 64;
-
-/// A shape; up to six dimensions are stored in place.
-pub type Dims = SmallVec<[usize; 6]>;
-/// Strides in bytes; up to six are stored in place.
-pub type Strides = SmallVec<[isize; 6]>;
 
 /// Shape and strides (in bytes) of an array whose memory is elsewhere.
 ///

@@ -15,18 +15,24 @@ extern crate alloc;
 
 mod buffer;
 pub mod convert;
+mod dims;
 pub mod dlpack;
 mod dtype;
 mod error;
 mod layout;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 pub mod npy_header;
+mod spec;
 mod tensor;
 mod view;
 
 pub use buffer::{ALIGNMENT, Buffer, BufferMut};
 pub use convert::{Casting, can_convert, convert, convert_into, smallest_dtype, value_range};
+pub use dims::{Dims, MAX_NDIM, Strides};
 pub use dtype::{ByteOrder, DType, Element, Kind};
 pub use error::{ComponentId, Error, Misfits, Result, Scalar};
-pub use layout::{Dims, Index, Layout, MAX_NDIM, Strides};
+pub use layout::{Index, Layout};
+pub use spec::{Shape, TensorSpec};
 pub use tensor::{Tensor, TensorView};
 pub use view::{View, ViewMut};

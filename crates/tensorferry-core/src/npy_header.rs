@@ -12,14 +12,13 @@
 
 mod literal;
 
-use crate::{ByteOrder, DType, Dims, Error, Layout, Result};
+use crate::{ByteOrder, DType, Error, Layout, Result};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
-use literal::Parser;
+use literal::{FORMAT, Parser, malformed};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-const FORMAT: &str = "npy";
 
 /// Bytes at the start of a file from which [`length`] tells how long the whole header is.
 pub const PREFIX: usize = 12;
@@ -57,10 +56,6 @@ impl Header {
     pub fn file_len(&self) -> u64 {
         self.data_offset as u64 + self.layout.nbytes() as u64
     }
-}
-
-fn malformed(offset: usize, what: impl Into<String>) -> Error {
-    Error::Malformed { format: FORMAT, offset: offset as u64, what: what.into() }
 }
 
 fn truncated(expected: usize, actual: usize) -> Error {
@@ -193,14 +188,6 @@ fn tuple(shape: &[usize]) -> String {
     }
     text.push_str(if shape.len() == 1 { ",)" } else { ")" });
     text
-}
-
-/// The three entries of the dict.
-struct Fields {
-    descr: (DType, ByteOrder),
-    fortran: bool,
-    /// Where it stands, and what it is.
-    shape: (usize, Dims),
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The `tensorferry` command in a Python process.
 
-use crate::unwinding::guard;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::ffi::OsString;
 

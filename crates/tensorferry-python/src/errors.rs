@@ -1,8 +1,8 @@
-//! The library's errors as Python exceptions: `tensorferry.errors` maps each code to a class.
+//! The library's errors as Python exceptions. `tensorferry.errors` maps each code to a class.
 
-use crate::ending::attached;
-use crate::release::Keep;
-use crate::unwinding::guard;
+use crate::runtime::attach::attached;
+use crate::runtime::deferred_drop::Keep;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};
@@ -11,17 +11,16 @@ use std::path::Path;
 use std::sync::Arc;
 use tensorferry::Error;
 
-/// An exception of the class that `code` stands for.
+/// An exception of the class for `code`.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
     let make = py.import("tensorferry.errors").and_then(|errors| errors.getattr("make"));
     match make.and_then(|make| make.call1((code, &message))) {
         Ok(exception) => PyErr::from_value(exception),
-        Err(_) => PyRuntimeError::new_err(message), // only while the interpreter is being torn down
+        Err(_) => PyRuntimeError::new_err(message), // only during interpreter exit
     }
 }
 
-/// The exception, its message naming the component that it is about, after `stage`, if it is one of
-/// ours.
+/// Adds `stage` and the component's name to the message of one of this library's exceptions.
 pub(crate) fn in_component(
     py: Python<'_>,
     raised: PyErr,
@@ -49,7 +48,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     raise(py, error.code(), error.to_string())
 }
 
-/// What a function of the user's raised, as an error that any thread may drop or print.
+/// An exception of a user's function, as an error that any thread may drop or print.
 pub(crate) struct Raised(Keep<PyErr>);
 
 impl Raised {
@@ -64,8 +63,8 @@ impl Raised {
 
 impl fmt::Display for Raised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = attached(|_| Ok(self.get().map(PyErr::to_string)));
-        f.write_str(said.ok().flatten().as_deref().unwrap_or("an exception"))
+        let text = attached(|_| Ok(self.get().map(PyErr::to_string)));
+        f.write_str(text.ok().flatten().as_deref().unwrap_or("an exception"))
     }
 }
 
@@ -80,16 +79,16 @@ impl std::error::Error for Raised {}
 /// The stage and element that an error happened at.
 type Place = Option<(&'static str, u64)>;
 
-/// The exception that the error carries, and the stage and element it happened at: one that a
-/// user's Python function raised, or what the system refused, which is no error of ours.
+/// The exception inside an error, and the stage and element that it happened at: one that a user's
+/// function raised, or an `OSError`.
 fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     match error {
         Error::Function { source } => {
             Some((source.downcast_ref::<Raised>()?.get()?.clone_ref(py), None))
         }
-        Error::Io { action, path, source } => Some((refused(path, &action, source), None)),
+        Error::Io { action, path, source } => Some((os_error(path, &action, source), None)),
         Error::Read { path, offset, len, source } => {
-            Some((refused(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
+            Some((os_error(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
         }
         Error::InComponent { source, .. } => cause(py, source),
         Error::AtElement { stage, index, source } => {
@@ -99,45 +98,45 @@ fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     }
 }
 
-/// Whether an exception is one of ours with that code.
+/// Whether an exception is one of this library's with that code.
 pub(crate) fn has_code(error: &PyErr, py: Python<'_>, code: &str) -> bool {
     let named = error.value(py).getattr("code");
     named.and_then(|named| named.extract::<String>()).is_ok_and(|named| named == code)
 }
 
-/// What the system refused.
-fn refused(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
+/// The `OSError` for an I/O error.
+fn os_error(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
     let number = number(source);
-    // Python says the number itself, and opening is what everybody expects.
-    let said = source.to_string();
-    let said = number
-        .and_then(|number| said.strip_suffix(&format!(" (os error {number})")))
-        .unwrap_or(&said);
+    // Python adds the number itself. Opening a file is the expected action, so it is not named.
+    let text = source.to_string();
+    let text = number
+        .and_then(|number| text.strip_suffix(&format!(" (os error {number})")))
+        .unwrap_or(&text);
     let action = action.to_string();
-    let message = if action == "open" { said.to_owned() } else { format!("{action}: {said}") };
+    let message = if action == "open" { text.to_owned() } else { format!("{action}: {text}") };
     match number {
         Some(number) => PyOSError::new_err((number, message, path.as_os_str().to_owned())),
         None => PyOSError::new_err(format!("{}: {message}", path.display())),
     }
 }
 
-/// The exception itself, with a note of where it happened.
+/// The exception, with a note of where it happened.
 fn with_note(py: Python<'_>, raised: PyErr, at: Place) -> PyErr {
     if let Some((stage, index)) = at {
         let note = format!("in {stage}, at its element {index}");
-        // An exception that takes no note is raised without one.
+        // Exceptions that do not support notes are raised without one.
         let _noted = raised.value(py).call_method1("add_note", (note,));
     }
     if raised.is_instance_of::<PyStopIteration>(py) {
-        // Raised from __next__ it would end the loop as if there were no more elements.
-        let error = PyRuntimeError::new_err("a function of the pipeline raised StopIteration");
+        // Raised from __next__, it would end the loop silently.
+        let error = PyRuntimeError::new_err("a function of the dataset raised StopIteration");
         error.set_cause(py, Some(raised));
         return error;
     }
     raised
 }
 
-/// The system's error number, by its kind where another error wraps it and hides the number.
+/// The system's error number, or one for the error's kind if another error hides the number.
 fn number(error: &io::Error) -> Option<i32> {
     error.raw_os_error().or(match error.kind() {
         io::ErrorKind::NotFound => Some(libc::ENOENT),
@@ -150,7 +149,7 @@ fn number(error: &io::Error) -> Option<i32> {
     })
 }
 
-/// `?` on the library's results: `.or_raise(py)?`.
+/// `.or_raise(py)?` turns the library's errors into Python exceptions.
 pub(crate) trait OrRaise<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
@@ -161,7 +160,7 @@ impl<T> OrRaise<T> for tensorferry::Result<T> {
     }
 }
 
-/// Every code that the library's errors can have.
+/// All codes of the library's errors.
 #[pyfunction]
 pub(crate) fn error_codes() -> Vec<&'static str> {
     guard();

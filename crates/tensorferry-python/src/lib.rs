@@ -2,35 +2,20 @@
 
 use pyo3::prelude::*;
 
-mod array;
-mod capsule;
 mod command;
-mod convert;
 mod dataset;
-mod dtype;
-mod ending;
 mod errors;
-mod exports;
-mod flat;
-mod foreign;
-mod gil;
-mod index;
-mod interface;
-mod kinds;
-mod logging;
-mod masked;
-mod memory;
-mod nested;
-mod npy;
-mod opened;
-mod opened_index;
-mod ops;
-mod release;
-mod source;
+mod files;
+mod frameworks;
+mod interop;
+mod runtime;
 mod tensor;
-mod tensorflow;
-mod unwinding;
-mod wait;
+
+use files::{array, arrays, format, npy, open, save};
+use frameworks::{ops, tensorflow};
+use interop::{dtype, memory, nested};
+use runtime::{atexit, gil, logging};
+use tensor::{convert, object};
 
 /// No memory is a `MemoryError`, not the end of the process.
 #[global_allocator]
@@ -41,7 +26,7 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tensorferry::buffers::keep_spare();
     logging::start();
     gil::start(module.py());
-    module.add_class::<tensor::PyTensor>()?;
+    module.add_class::<object::PyTensor>()?;
     module.add_class::<memory::Block>()?;
     dataset::register(module)?;
     module.add_function(wrap_pyfunction!(convert::tensor, module)?)?;
@@ -60,16 +45,16 @@ fn _internal(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(npy::open_npy, module)?)?;
     module.add_function(wrap_pyfunction!(npy::save_npy, module)?)?;
     module.add_function(wrap_pyfunction!(ops::live_handles, module)?)?;
-    module.add_class::<opened::PyArray>()?;
-    module.add_class::<opened::OpenedArrays>()?;
-    module.add_function(wrap_pyfunction!(opened::open, module)?)?;
-    module.add_function(wrap_pyfunction!(opened::open_raw, module)?)?;
-    module.add_function(wrap_pyfunction!(opened::save, module)?)?;
-    module.add_function(wrap_pyfunction!(opened::save_arrays, module)?)?;
-    module.add_function(wrap_pyfunction!(opened::format_for, module)?)?;
+    module.add_class::<array::PyArray>()?;
+    module.add_class::<arrays::OpenedArrays>()?;
+    module.add_function(wrap_pyfunction!(open::open, module)?)?;
+    module.add_function(wrap_pyfunction!(open::open_raw, module)?)?;
+    module.add_function(wrap_pyfunction!(save::save, module)?)?;
+    module.add_function(wrap_pyfunction!(save::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(format::format_for, module)?)?;
     module.add_function(wrap_pyfunction!(command::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(ops::register_ops, module)?)?;
     module.add_function(wrap_pyfunction!(errors::error_codes, module)?)?;
-    module.add_function(wrap_pyfunction!(ending::interpreter_exits, module)?)?;
+    module.add_function(wrap_pyfunction!(atexit::interpreter_exits, module)?)?;
     Ok(())
 }

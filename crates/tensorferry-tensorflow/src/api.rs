@@ -1,11 +1,10 @@
-//! The functions of TensorFlow's C API that are used here
+//! The functions that this crate uses of TensorFlow's C API
 //! (`tensorflow/c/{ops,kernels,tf_tensor,tf_status}.h`).
 
-use crate::status::Classify;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
-/// Types of TensorFlow's that are only ever seen behind a pointer.
+/// TensorFlow's types, which are only seen behind a pointer.
 macro_rules! opaque {
     ($($name:ident)*) => {
         $(#[repr(C)]
@@ -24,7 +23,7 @@ type Compute = unsafe extern "C" fn(*mut c_void, *mut KernelContext);
 type Delete = unsafe extern "C" fn(*mut c_void);
 type Deallocate = unsafe extern "C" fn(*mut c_void, usize, *mut c_void);
 
-/// Declares [`Api`] and how it is looked up: one line for each function, its C name and its type.
+/// Declares [`Api`] and its lookup: a line for each function has its C name and its type.
 macro_rules! functions {
     ($($field:ident = $symbol:literal: $type:ty;)*) => {
         /// The functions, looked up.
@@ -43,7 +42,7 @@ macro_rules! functions {
                         // string.
                         let symbol = unsafe { libc::dlsym(library, $symbol.as_ptr()) };
                         if symbol.is_null() {
-                            return Err(format!("it has no {}", $symbol.to_string_lossy()));
+                            return Err(format!("no function {}", $symbol.to_string_lossy()));
                         }
                         // SAFETY: the C API's header declares the function of this name with this
                         // type, and the API is stable.
@@ -63,29 +62,46 @@ functions! {
     message = c"TF_Message": unsafe extern "C" fn(*const Status) -> *const c_char;
     new_op = c"TF_NewOpDefinitionBuilder": unsafe extern "C" fn(*const c_char) -> *mut OpBuilder;
     register_op = c"TF_RegisterOpDefinition": unsafe extern "C" fn(*mut OpBuilder, *mut Status);
-    add_attr = c"TF_OpDefinitionBuilderAddAttr": unsafe extern "C" fn(*mut OpBuilder, *const c_char);
-    add_input = c"TF_OpDefinitionBuilderAddInput": unsafe extern "C" fn(*mut OpBuilder, *const c_char);
-    add_output = c"TF_OpDefinitionBuilderAddOutput": unsafe extern "C" fn(*mut OpBuilder, *const c_char);
-    set_stateful = c"TF_OpDefinitionBuilderSetIsStateful": unsafe extern "C" fn(*mut OpBuilder, bool);
-    set_shapes = c"TF_OpDefinitionBuilderSetShapeInferenceFunction": unsafe extern "C" fn(*mut OpBuilder, InferShape);
-    unknown_shapes = c"TF_ShapeInferenceContextSetUnknownShape": unsafe extern "C" fn(*mut ShapeContext, *mut Status);
+    add_attr = c"TF_OpDefinitionBuilderAddAttr":
+        unsafe extern "C" fn(*mut OpBuilder, *const c_char);
+    add_input = c"TF_OpDefinitionBuilderAddInput":
+        unsafe extern "C" fn(*mut OpBuilder, *const c_char);
+    add_output = c"TF_OpDefinitionBuilderAddOutput":
+        unsafe extern "C" fn(*mut OpBuilder, *const c_char);
+    set_stateful = c"TF_OpDefinitionBuilderSetIsStateful":
+        unsafe extern "C" fn(*mut OpBuilder, bool);
+    set_shapes = c"TF_OpDefinitionBuilderSetShapeInferenceFunction":
+        unsafe extern "C" fn(*mut OpBuilder, InferShape);
+    unknown_shapes = c"TF_ShapeInferenceContextSetUnknownShape":
+        unsafe extern "C" fn(*mut ShapeContext, *mut Status);
     new_shape = c"TF_NewShapeHandle": unsafe extern "C" fn() -> *mut c_void;
     delete_shape = c"TF_DeleteShapeHandle": unsafe extern "C" fn(*mut c_void);
-    input_shape = c"TF_ShapeInferenceContextGetInput": unsafe extern "C" fn(*mut ShapeContext, c_int, *mut c_void, *mut Status);
-    output_shape = c"TF_ShapeInferenceContextSetOutput": unsafe extern "C" fn(*mut ShapeContext, c_int, *mut c_void, *mut Status);
+    input_shape = c"TF_ShapeInferenceContextGetInput":
+        unsafe extern "C" fn(*mut ShapeContext, c_int, *mut c_void, *mut Status);
+    output_shape = c"TF_ShapeInferenceContextSetOutput":
+        unsafe extern "C" fn(*mut ShapeContext, c_int, *mut c_void, *mut Status);
     new_kernel = c"TF_NewKernelBuilder":
-        unsafe extern "C" fn(*const c_char, *const c_char, Option<Create>, Compute, Option<Delete>) -> *mut KernelBuilder;
-    register_kernel = c"TF_RegisterKernelBuilder": unsafe extern "C" fn(*const c_char, *mut KernelBuilder, *mut Status);
+        unsafe extern "C" fn(
+            *const c_char, *const c_char, Option<Create>, Compute, Option<Delete>,
+        ) -> *mut KernelBuilder;
+    register_kernel = c"TF_RegisterKernelBuilder":
+        unsafe extern "C" fn(*const c_char, *mut KernelBuilder, *mut Status);
     get_string = c"TF_OpKernelConstruction_GetAttrString":
         unsafe extern "C" fn(*mut Construction, *const c_char, *mut c_char, usize, *mut Status);
-    fail_construction = c"TF_OpKernelConstruction_Failure": unsafe extern "C" fn(*mut Construction, *mut Status);
-    get_input = c"TF_GetInput": unsafe extern "C" fn(*mut KernelContext, c_int, *mut *mut TfTensor, *mut Status);
-    set_output = c"TF_SetOutput": unsafe extern "C" fn(*mut KernelContext, c_int, *const TfTensor, *mut Status);
+    fail_construction = c"TF_OpKernelConstruction_Failure":
+        unsafe extern "C" fn(*mut Construction, *mut Status);
+    get_input = c"TF_GetInput":
+        unsafe extern "C" fn(*mut KernelContext, c_int, *mut *mut TfTensor, *mut Status);
+    set_output = c"TF_SetOutput":
+        unsafe extern "C" fn(*mut KernelContext, c_int, *const TfTensor, *mut Status);
     num_outputs = c"TF_NumOutputs": unsafe extern "C" fn(*mut KernelContext) -> c_int;
-    output_type = c"TF_ExpectedOutputDataType": unsafe extern "C" fn(*mut KernelContext, c_int) -> c_int;
+    output_type = c"TF_ExpectedOutputDataType":
+        unsafe extern "C" fn(*mut KernelContext, c_int) -> c_int;
     fail = c"TF_OpKernelContext_Failure": unsafe extern "C" fn(*mut KernelContext, *mut Status);
     new_tensor = c"TF_NewTensor":
-        unsafe extern "C" fn(c_int, *const i64, c_int, *mut c_void, usize, Deallocate, *mut c_void) -> *mut TfTensor;
+        unsafe extern "C" fn(
+            c_int, *const i64, c_int, *mut c_void, usize, Deallocate, *mut c_void,
+        ) -> *mut TfTensor;
     delete_tensor = c"TF_DeleteTensor": unsafe extern "C" fn(*mut TfTensor);
     tensor_type = c"TF_TensorType": unsafe extern "C" fn(*const TfTensor) -> c_int;
     num_dims = c"TF_NumDims": unsafe extern "C" fn(*const TfTensor) -> c_int;
@@ -96,23 +112,12 @@ functions! {
 
 static API: OnceLock<Api> = OnceLock::new();
 
-static CLASSIFY: OnceLock<Classify> = OnceLock::new();
-
-/// What tells the errors of users' functions apart, once it was given.
-pub(crate) fn classify() -> Option<Classify> {
-    CLASSIFY.get().copied()
-}
-
-pub(crate) fn set_classify(classify: Classify) {
-    CLASSIFY.get_or_init(|| classify);
-}
-
-/// The functions, if [`load`] has found them: always so inside an op.
+/// The functions, once [`load`] has found them; always so inside an op.
 pub(crate) fn api() -> Option<&'static Api> {
     API.get()
 }
 
-/// Looks the functions up in the library at `path`, which the process has loaded already.
+/// Looks up the functions in the library at `path`, which the process has already loaded.
 pub(crate) fn load(path: &CStr) -> Result<&'static Api, String> {
     if let Some(api) = API.get() {
         return Ok(api);

@@ -1,29 +1,40 @@
 //! `TensorferryCast`: a cast that checks every value.
 
 use crate::api::Api;
+use crate::code::Code;
 use crate::kernel::{Call, Definition, Kernel, Node, register as register_kernel};
-use crate::status::{Code, Failure};
+use crate::status::Failure;
+use std::ffi::CStr;
 use tensorferry::{Casting, DType, convert};
 
-const NUMBERS: &std::ffi::CStr =
-    c"S: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, \
-        double, complex64, complex128}";
-const TARGETS: &std::ffi::CStr =
-    c"D: {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, bfloat16, float, \
-        double, complex64, complex128}";
+/// An attribute for any dtype that tensorferry has.
+macro_rules! any_dtype {
+    ($name:literal) => {
+        match CStr::from_bytes_with_nul(
+            concat!(
+                $name,
+                ": {bool, int8, int16, int32, int64, uint8, uint16, uint32, uint64, half, ",
+                "bfloat16, float, double, complex64, complex128}\0",
+            )
+            .as_bytes(),
+        ) {
+            Ok(attribute) => attribute,
+            Err(_) => c"",
+        }
+    };
+}
 
+#[derive(Default)]
 struct Cast {
     casting: Casting,
 }
 
 impl Kernel for Cast {
-    const NAME: &'static std::ffi::CStr = c"TensorferryCast";
+    const NAME: &'static CStr = c"TensorferryCast";
     const DEFINITION: Definition = Definition {
-        inputs: &[c"x: S"],
-        outputs: &[c"y: D"],
-        attributes: &[NUMBERS, TARGETS, c"casting: string = 'checked'"],
-        stateful: false,
+        attributes: &[any_dtype!("S"), any_dtype!("D"), c"casting: string = 'checked'"],
         elementwise: true,
+        ..Definition::new(&[c"x: S"], &[c"y: D"])
     };
 
     fn create(node: &Node) -> Result<Self, Failure> {
@@ -36,10 +47,7 @@ impl Kernel for Cast {
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let Some(dtype) = DType::from_tensorflow(call.output_type(0)) else {
-            return Err(Failure::new(
-                Code::UNIMPLEMENTED,
-                "a dtype that tensorferry does not have",
-            ));
+            return Err(Failure::new(Code::UNIMPLEMENTED, "the dtype to cast to is not supported"));
         };
         let input = call.input(0)?;
         let tensor = convert(&input.view()?, dtype, self.casting)?;

@@ -1,20 +1,21 @@
-//! The ops that read datasets: by index where the plan is indexed, else by passes.
+//! The ops that read datasets: by index where the dataset has random access, else in order.
 
 use crate::api::Api;
-use crate::handle::{self, Entry, Indexed};
-use crate::kernel::{Call, Definition, Kernel, Node, register as register_kernel};
-use crate::status::{Code, Failure};
+use crate::code::Code;
+use crate::handle::{self, Entry, IndexedPass};
+use crate::kernel::{Call, Definition, Kernel, register as register_kernel};
+use crate::status::Failure;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::Tensor;
 use tensorferry::dataset::{Element, Options, Saved};
 
-/// Hands an element's components over, shared where TensorFlow can take the memory.
+/// Hands over an element's components, without a copy where TensorFlow accepts the memory.
 fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
     let expected = call.output_count();
     if c_int::try_from(element.len()) != Ok(expected) {
         let message = format!(
-            "the element's components are {}, and the graph expects {expected}",
+            "the element has {} components, and the graph expects {expected}",
             element.len()
         );
         return Err(Failure::new(Code::INVALID_ARGUMENT, message));
@@ -23,24 +24,18 @@ fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
 }
 
 /// `TensorferryElement(handle, index)`: an element of one pass.
+#[derive(Default)]
 struct ElementAt;
 
 impl Kernel for ElementAt {
     const NAME: &'static std::ffi::CStr = c"TensorferryElement";
     const DEFINITION: Definition = Definition {
-        inputs: &[c"handle: int64", c"index: int64"],
-        outputs: &[c"components: T"],
         attributes: &[c"T: list(type) >= 1"],
-        stateful: false,
-        elementwise: false,
+        ..Definition::new(&[c"handle: int64", c"index: int64"], &[c"components: T"])
     };
 
-    fn create(_node: &Node) -> Result<Self, Failure> {
-        Ok(Self)
-    }
-
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let epoch = handle::find(call.input(0)?.int64()?)?.epoch()?;
+        let epoch = handle::find(call.input(0)?.int64()?)?.into_indexed_pass()?;
         let asked = call.input(1)?.int64()?;
         let index = match (u64::try_from(asked), epoch.len()) {
             (Ok(index), len) if len.is_none_or(|len| index < len) => index,
@@ -56,107 +51,79 @@ impl Kernel for ElementAt {
     }
 }
 
-/// `TensorferryEpoch(handle)`: the state of a pass that begins now.
+/// `TensorferryEpoch(handle)`: the state of a new pass.
 ///
-/// It counts, so that two calls differ; it is nevertheless no stateful op, for tf.data does not
-/// checkpoint around one. It stands in a function of its own, where there is no second call to
-/// merge it with, and takes a handle that no graph knows the value of, so that nothing can be
-/// folded.
+/// Each call counts an epoch, yet the op is not declared stateful: tf.data does not checkpoint
+/// around stateful ops. TensorFlow cannot merge its calls, as each is alone in its function, nor
+/// fold them, as no graph knows the value of the handle.
+#[derive(Default)]
 struct NextEpoch;
 
 impl Kernel for NextEpoch {
     const NAME: &'static std::ffi::CStr = c"TensorferryEpoch";
-    const DEFINITION: Definition = Definition {
-        inputs: &[c"handle: int64"],
-        outputs: &[c"state: uint8"],
-        attributes: &[],
-        stateful: false,
-        elementwise: false,
-    };
-
-    fn create(_node: &Node) -> Result<Self, Failure> {
-        Ok(Self)
-    }
+    const DEFINITION: Definition = Definition::new(&[c"handle: int64"], &[c"state: uint8"]);
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
-        let at_once = Options { read_ahead: Some(0), ..Options::default() };
-        let state = plan.dataset().iter_with(plan.count_epoch(), &at_once).save()?.to_bytes();
+        let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?;
+        let no_readahead = Options { read_ahead: Some(0), ..Options::default() };
+        let state =
+            dataset.dataset().iter_with(dataset.count_epoch(), &no_readahead).save()?.to_bytes();
         let len = state.len();
         call.output(0, &Tensor::from_vec(state, &[len])?)
     }
 }
 
-/// `TensorferryBegin(handle, state)`: a handle of one epoch. tf.data calls it when a pass begins,
-/// and again when one is restored from a checkpoint, with the state that the checkpoint holds.
+/// `TensorferryBegin(handle, state)`: a handle of one pass. tf.data calls it when a pass begins,
+/// and with a checkpoint's state when one is restored.
+#[derive(Default)]
 struct Begin;
 
 impl Kernel for Begin {
     const NAME: &'static std::ffi::CStr = c"TensorferryBegin";
-    const DEFINITION: Definition = Definition {
-        inputs: &[c"handle: int64", c"state: uint8"],
-        outputs: &[c"epoch: int64"],
-        attributes: &[],
-        stateful: false,
-        elementwise: false,
-    };
-
-    fn create(_node: &Node) -> Result<Self, Failure> {
-        Ok(Self)
-    }
+    const DEFINITION: Definition =
+        Definition::new(&[c"handle: int64", c"state: uint8"], &[c"epoch: int64"]);
 
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
+        let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?;
         let state = call.input(1)?;
         let saved = Saved::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
-        let epoch = Indexed::begin(&plan, saved)?;
-        call.output(0, &handle::keep(Entry::Epoch(Arc::new(epoch)))?)
+        let epoch = IndexedPass::begin(&dataset, saved)?;
+        call.output(0, &handle::keep(Entry::IndexedPass(Arc::new(epoch)))?)
     }
 }
 
 /// `TensorferryOpen(handle)`: a handle of a new pass.
+#[derive(Default)]
 struct Open;
 
 impl Kernel for Open {
     const NAME: &'static std::ffi::CStr = c"TensorferryOpen";
     const DEFINITION: Definition = Definition {
-        inputs: &[c"handle: int64"],
-        outputs: &[c"iterator: int64"],
-        attributes: &[],
         stateful: true,
-        elementwise: false,
+        ..Definition::new(&[c"handle: int64"], &[c"iterator: int64"])
     };
 
-    fn create(_node: &Node) -> Result<Self, Failure> {
-        Ok(Self)
-    }
-
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
-        let pass = plan.dataset().iter_with(plan.next_epoch(), &plan.options);
-        call.output(0, &handle::keep(Entry::Pass(Arc::new(Mutex::new(pass))))?)
+        let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?;
+        let pass = dataset.dataset().iter_with(dataset.next_epoch(), &dataset.options);
+        call.output(0, &handle::keep(Entry::StreamPass(Arc::new(Mutex::new(pass))))?)
     }
 }
 
 /// `TensorferryNext(iterator)`: the next element; OutOfRange at the end.
+#[derive(Default)]
 struct Next;
 
 impl Kernel for Next {
     const NAME: &'static std::ffi::CStr = c"TensorferryNext";
     const DEFINITION: Definition = Definition {
-        inputs: &[c"iterator: int64"],
-        outputs: &[c"components: T"],
         attributes: &[c"T: list(type) >= 1"],
         stateful: true,
-        elementwise: false,
+        ..Definition::new(&[c"iterator: int64"], &[c"components: T"])
     };
 
-    fn create(_node: &Node) -> Result<Self, Failure> {
-        Ok(Self)
-    }
-
     fn compute(&self, call: &Call) -> Result<(), Failure> {
-        let pass = handle::find(call.input(0)?.int64()?)?.into_pass()?;
+        let pass = handle::find(call.input(0)?.int64()?)?.into_stream_pass()?;
         let next = pass.lock().unwrap_or_else(PoisonError::into_inner).next();
         match next {
             Some(element) => deliver(call, &element?),

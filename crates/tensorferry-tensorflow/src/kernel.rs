@@ -1,37 +1,50 @@
-//! What every op shares: its definition, and the way from TensorFlow's calls to a method and back.
+//! What all ops share: the definition, and the callbacks that TensorFlow calls.
 
 use crate::api::{self, Api};
-use crate::status::{Code, Failure, Status};
+use crate::code::Code;
+use crate::status::{Failure, Status};
 use crate::tensor::{Input, hand_over};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use tensorferry::Tensor;
 
-/// How an op looks in a graph: lines of `OpDef` (`tensorflow/c/ops.h`).
+/// An op's signature in a graph: lines of `OpDef` (`tensorflow/c/ops.h`).
 pub(crate) struct Definition {
     pub(crate) inputs: &'static [&'static CStr],
     pub(crate) outputs: &'static [&'static CStr],
     pub(crate) attributes: &'static [&'static CStr],
-    /// Whether a call may give something else than an equal call before: then TensorFlow neither
-    /// merges, folds nor reorders calls.
+    /// Whether equal calls may have different results: TensorFlow then neither merges, folds nor
+    /// reorders calls.
     pub(crate) stateful: bool,
     /// Whether the one output has the shape of the one input; else shapes are unknown.
     pub(crate) elementwise: bool,
 }
 
+impl Definition {
+    /// A stateless op without attributes, its shapes unknown.
+    pub(crate) const fn new(
+        inputs: &'static [&'static CStr],
+        outputs: &'static [&'static CStr],
+    ) -> Self {
+        Self { inputs, outputs, attributes: &[], stateful: false, elementwise: false }
+    }
+}
+
 /// An op's implementation on the CPU: one value for each node of a graph.
-pub(crate) trait Kernel: Sized + Sync {
+pub(crate) trait Kernel: Default + Sync {
     const NAME: &'static CStr;
     const DEFINITION: Definition;
 
-    fn create(node: &Node) -> Result<Self, Failure>;
+    fn create(_node: &Node) -> Result<Self, Failure> {
+        Ok(Self::default())
+    }
 
-    /// May be called by several threads at once.
+    /// Several threads may call it at once.
     fn compute(&self, call: &Call) -> Result<(), Failure>;
 }
 
-/// The node of a graph for which a kernel is made.
+/// A node of a graph.
 pub(crate) struct Node {
     api: &'static Api,
     raw: *mut api::Construction,
@@ -61,8 +74,8 @@ impl Call {
     pub(crate) fn input(&self, at: c_int) -> Result<Input, Failure> {
         let status = Status::new(self.api);
         let mut tensor = ptr::null_mut();
-        // SAFETY: the context is live during `compute`; `tensor` receives a tensor that is ours to
-        // free.
+        // SAFETY: the context is live during `compute`; `tensor` receives a tensor that this
+        // call owns.
         unsafe { (self.api.get_input)(self.raw, at, &raw mut tensor, status.raw()) };
         status.check()?;
         // SAFETY: TF_GetInput passed ownership.
@@ -84,20 +97,20 @@ impl Call {
         if tensor.dtype().tensorflow() != self.output_type(at) {
             return Err(Failure::new(
                 Code::INVALID_ARGUMENT,
-                format!("output {at} is {}, not what the graph expects", tensor.dtype()),
+                format!("output {at} is {}, but the graph expects another dtype", tensor.dtype()),
             ));
         }
         let raw = hand_over(self.api, tensor)?;
         let status = Status::new(self.api);
         // SAFETY: context and tensor are live; TensorFlow takes a reference of its own.
         unsafe { (self.api.set_output)(self.raw, at, raw, status.raw()) };
-        // SAFETY: `hand_over` made it, and our reference ends here.
+        // SAFETY: `hand_over` made it, and this reference to it ends here.
         unsafe { (self.api.delete_tensor)(raw) };
         status.check()
     }
 }
 
-/// Runs what must not unwind into TensorFlow.
+/// Turns a panic, which must not unwind into TensorFlow, into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let what = panic
@@ -162,7 +175,7 @@ unsafe extern "C" fn any_shape(ctx: *mut api::ShapeContext, status: *mut api::St
     unsafe { (api.unknown_shapes)(ctx, status) };
 }
 
-/// Tells TensorFlow of an op and of its kernel for the CPU.
+/// Registers an op and its CPU kernel with TensorFlow.
 pub(crate) fn register<K: Kernel>(api: &'static Api) -> Result<(), String> {
     let status = Status::new(api);
     let named = |failure: Failure| format!("{}: {}", K::NAME.to_string_lossy(), failure.message);
@@ -182,7 +195,7 @@ pub(crate) fn register<K: Kernel>(api: &'static Api) -> Result<(), String> {
         unsafe { (api.add_output)(op, output.as_ptr()) };
     }
     if definition.stateful {
-        // Only then: TensorFlow makes the op stateful whatever the flag says.
+        // Only then: TensorFlow ignores the value of the flag.
         // SAFETY: as above.
         unsafe { (api.set_stateful)(op, true) };
     }

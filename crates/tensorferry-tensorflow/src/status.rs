@@ -1,39 +1,9 @@
-//! TensorFlow's status objects, and which of its codes each error of ours is.
+//! TensorFlow's status objects, and the code of each error.
 
 use crate::api::{self, Api};
-use std::ffi::{CStr, CString, c_int};
+use crate::code::{Code, classify};
+use std::ffi::{CStr, CString};
 use tensorferry::Error;
-
-/// `TF_Code` (`error_codes.proto`): which class of `tf.errors` an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(pub c_int);
-
-impl Code {
-    /// `tf.errors.CancelledError`.
-    pub const CANCELLED: Self = Self(1);
-    /// `tf.errors.UnknownError`.
-    pub const UNKNOWN: Self = Self(2);
-    /// `tf.errors.InvalidArgumentError`.
-    pub const INVALID_ARGUMENT: Self = Self(3);
-    /// `tf.errors.NotFoundError`.
-    pub const NOT_FOUND: Self = Self(5);
-    /// `tf.errors.PermissionDeniedError`.
-    pub const PERMISSION_DENIED: Self = Self(7);
-    /// `tf.errors.ResourceExhaustedError`.
-    pub const RESOURCE_EXHAUSTED: Self = Self(8);
-    /// `tf.errors.FailedPreconditionError`.
-    pub const FAILED_PRECONDITION: Self = Self(9);
-    /// `tf.errors.OutOfRangeError`, which ends a `tf.data.Dataset`: no error within an element is
-    /// one.
-    pub const OUT_OF_RANGE: Self = Self(11);
-    /// `tf.errors.UnimplementedError`.
-    pub const UNIMPLEMENTED: Self = Self(12);
-    /// `tf.errors.DataLossError`.
-    pub const DATA_LOSS: Self = Self(15);
-}
-
-/// Says of the error of a user's function what it is in TensorFlow, and what more there is to tell.
-pub type Classify = fn(&(dyn std::error::Error + Send + Sync + 'static)) -> (Code, String);
 
 /// Why an op fails.
 #[derive(Debug)]
@@ -59,7 +29,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The class of `tf.errors` that an error becomes.
+/// The code of an error; of a user's function, adds to the message.
 fn code_of(error: &Error, message: &mut String) -> Code {
     match error {
         Error::AtElement { source, .. }
@@ -79,8 +49,8 @@ fn code_of(error: &Error, message: &mut String) -> Code {
         Error::Allocation { .. } => Code::RESOURCE_EXHAUSTED,
         Error::Stopped => Code::CANCELLED,
         Error::Function { source } => {
-            let (code, more) = api::classify()
-                .map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
+            let (code, more) =
+                classify().map_or((Code::UNKNOWN, String::new()), |classify| classify(&**source));
             message.push_str(&more);
             code
         }
@@ -97,7 +67,7 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn new(api: &'static Api) -> Self {
-        // SAFETY: takes nothing, and returns a status of ours.
+        // SAFETY: takes nothing, and returns a status that this crate owns.
         let raw = unsafe { (api.new_status)() };
         Self { api, raw }
     }
@@ -118,7 +88,7 @@ impl Status {
         self.raw
     }
 
-    /// What a call that took this status said.
+    /// The outcome of the call that this status was passed to.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         // SAFETY: the status is live.
         let code = unsafe { (self.api.get_code)(self.raw) };

@@ -1,7 +1,8 @@
-//! Tensors of TensorFlow's to read, and tensors of ours to hand over.
+//! TensorFlow's tensors as views, and tensors handed over to TensorFlow.
 
 use crate::api::{Api, TfTensor};
-use crate::status::{Code, Failure};
+use crate::code::Code;
+use crate::status::Failure;
 use std::ffi::{c_int, c_void};
 use tensorferry::{ByteOrder, Casting, DType, Dims, Layout, Tensor, View};
 
@@ -13,7 +14,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// # Safety
-    /// `raw` is a tensor that is the caller's to free, as `TF_GetInput` gives it.
+    /// The caller owns `raw`, as returned by `TF_GetInput`, and passes ownership.
     pub(crate) unsafe fn new(api: &'static Api, raw: *mut TfTensor) -> Self {
         Self { api, raw }
     }
@@ -33,7 +34,7 @@ impl Input {
         // SAFETY: the tensor is live.
         let code = unsafe { (self.api.tensor_type)(self.raw) };
         let Some(dtype) = DType::from_tensorflow(code) else {
-            let message = format!("TensorFlow's dtype {code} is none that tensorferry has");
+            let message = format!("TensorFlow's dtype {code} is not supported");
             return Err(Failure::new(Code::UNIMPLEMENTED, message));
         };
         let layout = Layout::contiguous(&self.shape(), dtype.size())?;
@@ -42,7 +43,7 @@ impl Input {
         if len < layout.nbytes() {
             return Err(Failure::new(
                 Code::INVALID_ARGUMENT,
-                format!("a tensor of {len} bytes where its shape needs more"),
+                format!("a tensor has {len} bytes, fewer than its shape needs"),
             ));
         }
         // SAFETY: the tensor is live.
@@ -65,18 +66,18 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        // SAFETY: the tensor was the caller's of `new`, and nothing uses it any more.
+        // SAFETY: `new` took ownership, and nothing uses the tensor any more.
         unsafe { (self.api.delete_tensor)(self.raw) };
     }
 }
 
-/// Frees what a handed-over tensor kept alive.
+/// Drops the tensor whose memory was handed over.
 unsafe extern "C" fn release(_data: *mut c_void, _len: usize, owner: *mut c_void) {
     // SAFETY: `hand_over` passed a boxed tensor, and TensorFlow calls this once.
     drop(unsafe { Box::from_raw(owner.cast::<Tensor>()) });
 }
 
-/// A `TF_Tensor` over the memory of a tensor of ours, which it keeps alive; the caller frees it.
+/// A `TF_Tensor` over the memory of a tensor, which it keeps alive; the caller frees it.
 pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTensor, Failure> {
     let packed = tensor.byte_order() == ByteOrder::Native
         && tensor.layout().is_c_contiguous()
@@ -96,11 +97,11 @@ pub(crate) fn hand_over(api: &'static Api, tensor: &Tensor) -> Result<*mut TfTen
     // it. Ops do not write into tensors whose memory they do not own.
     let raw = unsafe { (api.new_tensor)(code, dims.as_ptr(), ndim, data, len, release, owner) };
     if raw.is_null() {
-        // Not with the sizes given, which agree. Whether TensorFlow has called `release` is not
-        // told, so the memory is left alone.
+        // The sizes agree, so this does not happen. TensorFlow may have called `release`, so the
+        // memory is leaked.
         return Err(Failure::new(
             Code::INVALID_ARGUMENT,
-            "TensorFlow does not take a tensor of this shape and size",
+            "TensorFlow refused a tensor of this shape and size",
         ));
     }
     Ok(raw)

@@ -2,28 +2,31 @@
 //!
 //! Everything of [`tensorferry_core`] is here too.
 
-pub mod buffers;
-pub mod convert;
-pub mod dataset;
-mod direct;
-mod format;
-#[cfg(feature = "ndarray")]
-pub mod ndarray;
-mod source;
+pub mod buffers {
+    //! Where memory comes from: recycled blocks and memory-mapped files.
+    pub use tensorferry_io::memory::arenas::spare_address_space;
+    pub use tensorferry_io::memory::pool;
+    pub use tensorferry_io::memory::spare::{SpareAllocator, keep_spare, make_room};
+    pub use tensorferry_io::sync::process::process_id;
+}
+pub mod dataset {
+    //! Datasets: arrays as batches, in any order, converted on the way, resumable.
+    pub use tensorferry_core::{Shape, TensorSpec};
+    pub use tensorferry_dataset::*;
+    pub use tensorferry_io::{Source, Stop, interrupt, interruptible};
+}
 
-pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::{
-    Continued, Format, Raw, Verified, can_replace, open_beside, open_npy, remove_leftovers,
-    replace_file, save, save_arrays, save_arrays_with, save_continued, save_npy, verify,
-};
-pub use source::{
-    Array, Arrays, Mode, OpenOptions, Opened, Progress, RowReader, Stored, matching_files, open,
-    open_raw, open_with,
+pub use tensorferry_io::convert;
+pub use tensorferry_io::{
+    Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
+    Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
+    open_raw, open_with, remove_leftovers, replace_file, save, save_arrays, save_arrays_with,
+    save_continued, save_npy, smallest_dtype, value_range, verify,
 };
 
 pub use tensorferry_core::*;
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}

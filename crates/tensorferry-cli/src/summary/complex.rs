@@ -1,16 +1,16 @@
-//! The summary of complex numbers: they have no order, but absolute values have.
+//! The summary of complex numbers, ordered by absolute value.
 
 use super::floats::{Compensated, Floats, is_float32};
 use num_complex::Complex;
 
-/// What is known of complex numbers seen so far.
+/// The summary of the complex numbers seen so far.
 #[derive(Clone, Debug)]
 pub(super) struct Complexes {
     /// Of the absolute values.
     pub(super) sizes: Floats,
     /// The sum of the finite values of each chunk, by its number.
     sums: Vec<(u64, Complex<f64>)>,
-    /// Whether complex64 holds all values without a change.
+    /// Whether complex64 holds all values exactly.
     pub(super) single: bool,
 }
 
@@ -40,7 +40,7 @@ impl Complexes {
         self.single &= other.single;
     }
 
-    /// The mean of the values both of whose parts are finite.
+    /// The mean of the values with two finite parts.
     pub(super) fn mean(&self) -> Option<(f64, f64)> {
         let mut sums = self.sums.clone();
         sums.sort_unstable_by_key(|(chunk, _)| *chunk);
@@ -54,7 +54,7 @@ impl Complexes {
     }
 }
 
-/// The absolute value: NaN if a part is, as `numpy.isnan` has it, and of finite parts finite.
+/// The absolute value: NaN if a part is NaN, as in `numpy.isnan`; finite if both parts are.
 fn size(value: &Complex<f64>) -> f64 {
     if value.re.is_nan() || value.im.is_nan() {
         return f64::NAN;

@@ -4,7 +4,7 @@ use super::histogram::Histogram;
 
 /// A float dtype's elements.
 pub(super) trait Float: Copy + PartialOrd {
-    /// Whether `f32` may not hold it.
+    /// Whether the type holds values that `f32` does not.
     const WIDE: bool;
     fn wide(self) -> f64;
 }
@@ -25,25 +25,25 @@ impl Float for f64 {
     }
 }
 
-/// What is known of floats seen so far.
+/// The summary of the floats seen so far.
 #[derive(Clone, Debug)]
 pub(super) struct Floats {
     /// The least and greatest finite value.
     pub(super) range: Option<(f64, f64)>,
-    /// The sum of the finite values of each chunk, by its number: added in the order of the chunks,
-    /// whichever thread saw them.
+    /// The sum of the finite values of each chunk, by its number. They are added in the order of
+    /// chunks, whichever thread saw them.
     sums: Vec<(u64, f64)>,
-    /// How many are finite.
+    /// The number of finite values.
     pub(super) finite: u64,
     pub(super) nan: u64,
     pub(super) positive_infinity: u64,
     pub(super) negative_infinity: u64,
-    /// What all values are exactly.
+    /// Which dtypes hold all values exactly.
     pub(super) exact: Exact,
     pub(super) histogram: Histogram,
 }
 
-/// Which dtypes hold all values without a change.
+/// Which dtypes hold all values exactly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
     /// Integers.
@@ -53,7 +53,7 @@ pub(super) struct Exact {
 }
 
 const BLOCK: usize = 2048;
-/// Sums and extremes are taken of as many at a time: the compiler makes vectors of them.
+/// Values added and compared at a time, so that the compiler vectorizes the loop.
 const LANES: usize = 8;
 
 impl Floats {
@@ -79,7 +79,7 @@ impl Floats {
                 total.add(sum);
                 self.finite_block(F::WIDE, (low, high), block.iter().map(|value| value.wide()));
             } else {
-                // Something is not finite, or the sum of what is overflows.
+                // A value is not finite, or the sum overflows.
                 let finite: Vec<f64> = block
                     .iter()
                     .map(|value| value.wide())
@@ -95,7 +95,7 @@ impl Floats {
         self.sums.push((chunk, total.value()));
     }
 
-    /// Counts what is not.
+    /// Whether a value is finite; counts it if not.
     fn is_finite(&mut self, value: f64) -> bool {
         if value.is_finite() {
             return true;
@@ -152,8 +152,7 @@ impl Floats {
     }
 }
 
-/// The least, the greatest and the sum of all, at least one; the sum is not finite if a value is
-/// not.
+/// The least value, the greatest and the sum. The sum is not finite if a value is not.
 fn extremes<F: Float>(values: &[F]) -> (f64, f64, f64) {
     let mut low = [f64::INFINITY; LANES];
     let mut high = [f64::NEG_INFINITY; LANES];
@@ -179,7 +178,7 @@ fn extremes<F: Float>(values: &[F]) -> (f64, f64, f64) {
     )
 }
 
-/// A sum that keeps what rounding takes away (Neumaier's).
+/// A compensated sum (Neumaier).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Compensated {
     sum: f64,
@@ -202,12 +201,12 @@ impl Compensated {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "what is larger than an i64 has no fraction")]
+#[allow(clippy::cast_possible_truncation, reason = "floats beyond i64 have no fraction")]
 fn is_whole(value: f64) -> bool {
     (value as i64) as f64 == value || value.abs() >= 9_007_199_254_740_992.0
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "asked is whether it changes")]
+#[allow(clippy::cast_possible_truncation, reason = "the question is whether the value changes")]
 pub(super) fn is_float32(value: f64) -> bool {
     f64::from(value as f32) == value
 }
@@ -228,8 +227,8 @@ mod tests {
 
     #[test]
     #[allow(clippy::cast_possible_truncation, reason = "float32 holds every float16")]
-    fn what_float16_holds_is_what_it_holds() {
-        // Every float16 there is, and its neighbours among what float32 holds.
+    fn every_float16_is_recognized_and_no_other_value() {
+        // Every finite float16, and its float32 neighbours.
         let finite = (0..0x7c00_u16).map(|bits| {
             let (exponent, fraction) = (i32::from(bits >> 10), f64::from(bits & 0x3ff));
             if exponent == 0 {
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_lose_nothing_to_large_numbers_that_cancel() {
+    fn sums_are_exact_where_large_numbers_cancel() {
         let mut sum = Compensated::default();
         [1e100, 1.0, -1e100, 1.0].into_iter().for_each(|value| sum.add(value));
         assert_eq!(sum.value(), 2.0);

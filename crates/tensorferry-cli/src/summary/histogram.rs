@@ -1,16 +1,16 @@
-//! A histogram of values whose range is not known before they have been seen.
+//! A histogram of values whose range is not known in advance.
 //!
 //! # Rationale
-//! Bins are as wide as a power of two, and start at multiples of it. When a value lies outside, the
-//! width is doubled until all bins there are reach it, and bins are merged in pairs: exactly, for a
-//! wide bin is two narrow ones. How wide they are in the end depends on the range of all values
-//! alone, not on their order, so that parts of an array can be counted apart and merged.
+//! The width of bins is a power of two, and bins start at its multiples. If a value lies outside,
+//! the width doubles until the bins reach it, and bins are merged in pairs, which is exact. The
+//! final width depends only on the range of all values, not on their order. So parts of an array
+//! can be counted separately and merged.
 
-/// How many bins there are at most.
+/// The greatest number of bins.
 const BINS: usize = 2048;
 const LAST: i64 = 2047;
 
-/// Counts in bins: bin `i` holds the values from `i * 2^power` to before `(i + 1) * 2^power`.
+/// Counts in bins: bin `i` holds the values in `[i * 2^power, (i + 1) * 2^power)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram {
     power: i32,
@@ -21,15 +21,15 @@ pub(crate) struct Histogram {
     used: Option<(i64, i64)>,
 }
 
-/// Where a value lies: the number of its bin, of those of a width.
+/// Values that fall into bins.
 pub(crate) trait Place: Copy {
-    /// The least power of two that bins of these values, up to the greatest of them, may be wide.
+    /// The least power of two that the width of bins may be, for values in this range.
     fn least_power(low: Self, high: Self) -> i32;
 
-    /// The greatest integer that is no greater than the value over `2^power`.
+    /// The number of the value's bin: the value over `2^power`, rounded down.
     fn bin(self, power: i32) -> i64;
 
-    /// Something to multiply or shift by that is the same for all values: see [`Place::bin_by`].
+    /// A factor or shift for all values: see [`Place::bin_by`].
     type Scale: Copy;
 
     /// The scale of a power.
@@ -63,7 +63,7 @@ impl Place for i64 {
 impl Place for f64 {
     type Scale = f64;
 
-    /// One by which no bin's number has more than 51 bits.
+    /// Limits the numbers of bins to 51 bits.
     fn least_power(low: Self, high: Self) -> i32 {
         let greatest = low.abs().max(high.abs());
         if greatest == 0.0 { LEAST } else { (exponent(greatest) - 49).max(LEAST) }
@@ -79,11 +79,10 @@ impl Place for f64 {
 
     #[inline]
     fn bin_by(self, scale: f64) -> i64 {
-        // -0.0 + 0.0 is 0.0: zero is in the bin that begins there, and a product of -0.0 is a
-        // negative number that vanished.
+        // -0.0 + 0.0 is 0.0, in bin 0. A product of -0.0 is an underflowed negative number.
         let scaled = (self + 0.0) * scale;
-        // Rounded to the nearest integer, and one less where that was up: without a branch, which
-        // half of all values would take.
+        // Rounds to nearest, and subtracts one if that was up: branch-free, as a branch would be
+        // taken for half of all values.
         let shifted = scaled + ROUNDS;
         let nearest = shifted - ROUNDS;
         let integer = shifted.to_bits().cast_signed() - ROUNDS.to_bits().cast_signed();
@@ -91,15 +90,14 @@ impl Place for f64 {
     }
 }
 
-/// A number of no more than 51 bits, added to this, is rounded to an integer, which is what the
-/// sum's bits say then.
+/// Adding a number of up to 51 bits to this rounds it to an integer, which the low bits of the sum
+/// then hold.
 const ROUNDS: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 
-/// The least power that numbers are divided by: by less, the divisor would not be finite.
+/// The least power: the inverse of a lesser one would not be finite.
 const LEAST: i32 = -1000;
 
-/// The greatest power of two that is no greater, as its exponent; of a subnormal number that of the
-/// least normal one.
+/// The exponent of a number; for a subnormal number, that of the least normal one.
 fn exponent(value: f64) -> i32 {
     let biased = (value.to_bits() >> 52) & 0x7ff;
     i32::try_from(biased).unwrap_or(0).max(1) - 1023
@@ -110,20 +108,20 @@ impl Histogram {
         Self { power: i32::MIN, first: 0, counts: vec![0; BINS], used: None }
     }
 
-    /// Counts values, the least and greatest of which are these.
+    /// Counts values in the range from `low` to `high`.
     pub(crate) fn add<P: Place>(&mut self, low: P, high: P, values: impl Iterator<Item = P>) {
         self.cover(low, high);
         let (scale, first, counts) = (P::scale(self.power), self.first, self.counts.as_mut_slice());
         for value in values {
             let at = usize::try_from(value.bin_by(scale).wrapping_sub(first)).unwrap_or(usize::MAX);
-            // It is inside: `low` and `high` are, and bins are in order.
+            // Always inside: bins are in order, and cover `low` and `high`.
             if let Some(count) = counts.get_mut(at) {
                 *count += 1;
             }
         }
     }
 
-    /// Makes the bins so wide that these values lie in them.
+    /// Widens the bins until they cover these values.
     fn cover<P: Place>(&mut self, low: P, high: P) {
         self.widen(self.power.max(P::least_power(low, high)));
         loop {
@@ -142,7 +140,7 @@ impl Histogram {
         }
     }
 
-    /// Makes bins `2^power` wide, which is no less than they are.
+    /// Widens the bins to `2^power`.
     fn widen(&mut self, power: i32) {
         let Some((least, most)) = self.used else {
             self.power = power;
@@ -160,7 +158,7 @@ impl Histogram {
         *self = Self { power, first, counts, used: Some((first, most >> by)) };
     }
 
-    /// Lets the first bin be another, from which all in use can be reached.
+    /// Moves the first bin; all bins in use have to stay in reach.
     fn move_to(&mut self, first: i64) {
         let mut counts = vec![0; BINS];
         for (at, count) in (self.first..).zip(&self.counts).filter(|(_, count)| **count > 0) {
@@ -198,14 +196,14 @@ impl Histogram {
         }
     }
 
-    /// At most `bars` bins that are equally wide and hold all values: the power of two of which
-    /// their edges are multiples, the edges, one more than there are counts, and the counts. None
-    /// if nothing was counted.
+    /// Merges into at most `bars` bins of equal width. Returns the power of two that edges are
+    /// multiples of, the edges (one more than counts), and the counts. All are empty if nothing was
+    /// counted.
     pub(crate) fn bars(&self, bars: usize) -> (i32, Vec<i128>, Vec<u64>) {
         let Some((least, most)) = self.used else { return (0, Vec::new(), Vec::new()) };
         let bars = i64::try_from(bars.clamp(1, BINS)).unwrap_or(1);
         let together = (most - least + 1 + bars - 1) / bars;
-        // Edges are multiples of the width, unless that makes it one bar too many.
+        // Edges are multiples of the width, unless that needs one bar more.
         let (start, end) = (least.div_euclid(together), most.div_euclid(together));
         let start = if end - start < bars { start * together } else { least };
         let count = index((most - start) / together) + 1;
@@ -251,7 +249,7 @@ mod tests {
         histogram
     }
 
-    /// The counts are those of looking at each value, and the bins are as narrow as they can be.
+    /// Checks counts against a direct count, and that the bins are as narrow as possible.
     fn check<P: Place + PartialOrd + std::fmt::Debug>(values: &[P], value: impl Fn(P) -> f64) {
         let whole = counted(&[values]);
         for cut in [1, values.len() / 3, values.len() / 2, values.len() - 1] {

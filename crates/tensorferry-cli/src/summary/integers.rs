@@ -2,9 +2,9 @@
 
 use super::histogram::Histogram;
 
-/// An integer dtype's elements, as `i64`s in the same order: those of `u64` less `2^63`.
+/// An integer dtype's elements as keys, `i64`s in the same order: a `u64` less `2^63`.
 pub(super) trait Integer: Copy + Ord {
-    /// What to add to a key to get the value.
+    /// The value less its key.
     const OFFSET: i128;
     /// The value less [`Integer::OFFSET`].
     fn key(self) -> i64;
@@ -29,19 +29,19 @@ impl Integer for u64 {
     }
 }
 
-/// What is known of integers seen so far.
+/// The summary of the integers seen so far.
 #[derive(Clone, Debug)]
 pub(super) struct Integers {
     pub(super) offset: i128,
     /// The least and greatest key.
     range: Option<(i64, i64)>,
-    /// Of the keys.
+    /// The sum of the keys.
     sum: i128,
     pub(super) count: u64,
     pub(super) histogram: Histogram,
 }
 
-/// Elements looked at in one go: they stay in the first cache from one look to the next.
+/// Elements of a block, which fits in the L1 cache.
 const BLOCK: usize = 4096;
 
 impl Integers {
@@ -59,7 +59,7 @@ impl Integers {
                 .fold((*first, *first), |(low, high), value| (low.min(*value), high.max(*value)));
             let (low, high) = (low.key(), high.key());
             self.range = Some(self.range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
-            // In halves, which do not overflow.
+            // Sums of halves do not overflow.
             let halves = |(above, below), value: &I| {
                 (above + (value.key() >> 32), below + (value.key() & 0xffff_ffff))
             };
@@ -87,7 +87,7 @@ impl Integers {
 
     pub(super) fn mean(&self) -> Option<f64> {
         let count = i128::from(self.count);
-        // The whole part exactly, so that a large mean loses nothing to rounding twice.
+        // The integer part is exact: a large mean is rounded once.
         let (whole, rest) =
             (self.sum.checked_div_euclid(count)?, self.sum.checked_rem_euclid(count)?);
         Some((whole + self.offset) as f64 + rest as f64 / count as f64)

@@ -1,10 +1,10 @@
-//! What the elements of an array are like: range, mean, smallest dtype, histogram. In one pass,
-//! from a fixed amount of memory.
+//! Summaries of arrays: range, mean, smallest dtype and histogram, in one pass and a fixed amount
+//! of memory.
 //!
 //! # Rationale
-//! The calling thread reads chunks in order, which is how files are read fastest, and the machine's
-//! other cores look at them. What they find does not depend on which of them looked at what: see
-//! [`histogram`] and `Floats::mean`.
+//! The calling thread reads chunks in order, which is fastest for files, and worker threads add
+//! them up. The result does not depend on which worker sees which chunk: see [`histogram`] and
+//! `Floats::mean`.
 
 mod complex;
 mod floats;
@@ -24,8 +24,8 @@ use tensorferry::{
     Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert,
 };
 
-/// What the elements of an array are like. Of complex numbers, range and histogram are those of
-/// their absolute values.
+/// A summary of the elements of an array. For complex numbers, range and histogram are those of
+/// the absolute values.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     /// The least and greatest finite value, if there is one.
@@ -38,52 +38,52 @@ pub(crate) struct Summary {
     /// The smallest dtype that holds all values as they are; `None` if there are none.
     pub(crate) smallest: Option<DType>,
     pub(crate) histogram: Bars,
-    /// The same, in up to [`FINE`] intervals.
+    /// The histogram in up to [`FINE`] intervals.
     pub(crate) fine: Bars,
-    /// Of the first columns of an array of two dimensions, if they were asked for.
+    /// Summaries of the first columns of a two-dimensional array, if asked for.
     pub(crate) columns: Vec<Summary>,
 }
 
-/// How many values there are in intervals of one width.
+/// Counts of values in intervals of equal width.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bars {
-    /// Where each begins, and where the last ends. A value at an edge is in the interval that
-    /// begins there.
+    /// The start of each interval, and the end of the last. A value at an edge is in the interval
+    /// that begins there.
     pub(crate) edges: Vec<Scalar>,
     pub(crate) counts: Vec<u64>,
 }
 
-/// Intervals of a histogram that is drawn.
+/// Intervals of a histogram on the page.
 const FINE: usize = 48;
 
-/// Bytes of rows of several arrays that are looked at together, and how many rows at most.
+/// Bytes of a batch of several arrays, and its greatest number of rows.
 const TOGETHER: usize = 4 << 20;
 const MOST_ROWS: usize = 1 << 16;
 
-/// What is to be found out besides.
+/// The details to compute.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    /// How many intervals the histogram has at most.
+    /// The greatest number of intervals of the histogram.
     pub(crate) bars: usize,
-    /// How many columns to look at of an array of two dimensions.
+    /// The number of columns to summarize of a two-dimensional array.
     pub(crate) columns: usize,
 }
 
-/// Looks at all elements.
+/// Summarizes an array.
 ///
 /// # Errors
-/// What reading fails with.
+/// Errors of reading.
 pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
     let chunks = (0..).zip(array.chunks()).map(|(number, rows)| rows.map(|rows| (0, number, rows)));
-    let mut summaries = look_at(std::slice::from_ref(array), wanted, chunks)?;
+    let mut summaries = tally_all(std::slice::from_ref(array), wanted, chunks)?;
     summaries.pop().ok_or(Error::Stopped) // there is one
 }
 
-/// Looks at all elements of arrays with the same number of rows, which are read together: once,
-/// where they are of one source.
+/// Summarizes arrays with the same number of rows, which are read together: once, if they have one
+/// source.
 ///
 /// # Errors
-/// As [`summarize`], of whichever array fails first.
+/// Errors of reading the arrays.
 pub(crate) fn summarize_together(
     arrays: &[Array],
     wanted: Wanted,
@@ -104,13 +104,13 @@ pub(crate) fn summarize_together(
             .map(move |(which, value)| Ok((which, number, value.into_tensor()?)));
         rows.chain(failed)
     });
-    look_at(arrays, wanted, parts)
+    tally_all(arrays, wanted, parts)
 }
 
 /// A part of an array: which array, the number of the part, its rows.
 type Part = (usize, u64, Tensor);
 
-fn look_at(
+fn tally_all(
     arrays: &[Array],
     wanted: Wanted,
     parts: impl Iterator<Item = Result<Part>>,
@@ -127,8 +127,8 @@ fn look_at(
         let mut workers = Vec::new();
         for _ in 0..threads {
             let (tallies, receive) = (whole.clone(), Arc::clone(&receive));
-            let named = thread::Builder::new().name("tensorferry-look".into());
-            match named.spawn_scoped(scope, move || look(tallies, &receive)) {
+            let named = thread::Builder::new().name("tensorferry-sum".into());
+            match named.spawn_scoped(scope, move || tally_parts(tallies, &receive)) {
                 Ok(worker) => workers.push(worker),
                 Err(_) => break,
             }
@@ -139,7 +139,7 @@ fn look_at(
             if workers.is_empty() {
                 add(&mut alone, &part?)?;
             } else if send.send(part?).is_err() {
-                break; // all have failed, and say why
+                break; // all workers have failed
             }
         }
         drop(send);
@@ -159,8 +159,8 @@ fn add(tallies: &mut [Tally], (which, number, rows): &Part) -> Result<()> {
     tallies.get_mut(*which).map_or(Ok(()), |tally| tally.add(*number, rows))
 }
 
-/// Looks at parts until there are no more.
-fn look(mut tallies: Vec<Tally>, receive: &Mutex<Receiver<Part>>) -> Result<Vec<Tally>> {
+/// Adds up parts until there are no more.
+fn tally_parts(mut tallies: Vec<Tally>, receive: &Mutex<Receiver<Part>>) -> Result<Vec<Tally>> {
     loop {
         let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(part) = next else { return Ok(tallies) };
@@ -168,7 +168,7 @@ fn look(mut tallies: Vec<Tally>, receive: &Mutex<Receiver<Part>>) -> Result<Vec<
     }
 }
 
-/// What is known of elements seen so far.
+/// The summary of the elements seen so far.
 #[derive(Clone, Debug)]
 struct Tally {
     dtype: DType,
@@ -266,7 +266,7 @@ impl Tally {
     }
 }
 
-/// The rows packed, in this machine's byte order: as they are, if they are.
+/// The rows packed and in native byte order; no copy if they already are.
 fn packed<T: Element>(rows: &Tensor) -> Result<Tensor> {
     let packed = rows.byte_order() == ByteOrder::Native
         && rows.view::<T>().is_ok_and(|view| view.as_slice().is_some());
@@ -306,7 +306,7 @@ impl Values {
 }
 
 impl Bars {
-    /// At most so many, whose edges `edge` makes of multiples of a power of two.
+    /// At most `bars` intervals; `edge` makes an edge of a multiple of a power of two.
     fn new(histogram: &Histogram, bars: usize, edge: impl Fn(i128, i32) -> Scalar) -> Self {
         let (power, edges, counts) = histogram.bars(bars);
         Self { edges: edges.into_iter().map(|at| edge(at, power)).collect(), counts }
@@ -317,7 +317,7 @@ fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
     let value = |value: i128| {
         if dtype == DType::Bool { Scalar::Bool(value != 0) } else { Scalar::Int(value) }
     };
-    // No edge is more than one interval outside of 64 bits.
+    // No edge is more than one interval beyond 64 bits.
     let edge = |edge: i128, power: i32| Scalar::Int((edge << power.clamp(0, 64)) + tally.offset);
     Summary {
         range: tally.range().map(|(low, high)| (value(low), value(high))),
@@ -336,13 +336,13 @@ fn of_integers(tally: &Integers, dtype: DType, bars: usize) -> Summary {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "back to the dtype that it came from")]
+#[allow(clippy::cast_possible_truncation, reason = "back to the original dtype")]
 fn of_floats(tally: &Floats, dtype: DType, bars: usize) -> Summary {
     let value = |value: f64| match dtype {
         DType::Float64 => Scalar::Float64(value),
         _ => Scalar::Float32(value as f32),
     };
-    // Of the greatest numbers the last interval ends past what there is.
+    // The last interval of the greatest numbers ends past f64::MAX.
     let edge = |edge: i128, power: i32| {
         Scalar::Float64((edge as f64 * 2.0_f64.powi(power)).clamp(f64::MIN, f64::MAX))
     };
@@ -368,7 +368,7 @@ fn narrowest((low, high): (i128, i128)) -> Option<DType> {
     DType::ALL.into_iter().filter(|dtype| dtype.kind() == kind).find(holds)
 }
 
-/// The smallest dtype that holds floats as they are; of two of one size, the one they are in.
+/// The smallest dtype that holds floats exactly; of two with one size, the current one.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "a float out of range saturates, which puts it out of every dtype's range"

@@ -153,10 +153,11 @@ impl<'a> Conversion<'a> {
         if native && packed && (cols >= SHORT_ROW || self.plan.ndim() == 1) {
             return self.plan.rows(|[s, d], n| {
                 let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
-                // SAFETY: a row of both arrays, packed and native at both ends.
                 if self.streams {
+                    // SAFETY: a row of both arrays, packed and native at both ends.
                     unsafe { self.run_streamed(src, dst, n) }
                 } else {
+                    // SAFETY: as above.
                     unsafe { self.kernel.run(src, dst, n) }
                 }
             });

@@ -1,6 +1,5 @@
 //! The Python dict literal of a `.npy` header.
 
-use super::{Fields, malformed};
 use crate::{ByteOrder, DType, Dims, Error, Result};
 use alloc::string::String;
 
@@ -8,6 +7,21 @@ use alloc::string::String;
 const MAX_DEPTH: usize = 32;
 /// Characters of an unsupported dtype that an error shows.
 const MAX_SHOWN: usize = 80;
+
+/// What errors call the format.
+pub(super) const FORMAT: &str = "npy";
+
+/// The three entries of the dict.
+pub(super) struct Fields {
+    pub(super) descr: (DType, ByteOrder),
+    pub(super) fortran: bool,
+    /// Where it stands, and what it is.
+    pub(super) shape: (usize, Dims),
+}
+
+pub(super) fn malformed(offset: usize, what: impl Into<String>) -> Error {
+    Error::Malformed { format: FORMAT, offset: offset as u64, what: what.into() }
+}
 
 /// Reads from `at` to the end of `bytes`; offsets in errors are those of `bytes`.
 pub(super) struct Parser<'a> {

@@ -1,54 +1,51 @@
 //! Python functions that a plan calls.
 
-use super::captured::{self, Captured, Open, Running};
-use super::interrupt::raised_in_function;
+use super::captured::{Captured, Open, Running};
 use super::packer::Packer;
 use super::plan::Plan;
-use super::spec;
-use crate::ending;
-use crate::errors::{OrRaise, Raised, in_component, raise};
-use crate::nested::Input;
-use crate::source::{Sharing, Source};
-use crate::unwinding::guard;
+use super::{spec, value};
+use crate::errors::{Raised, in_component};
+use crate::runtime::attach;
+use crate::runtime::interrupt::raised_in_function;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 use std::sync::Arc;
+use tensorferry::Result;
 use tensorferry::dataset::{Component, Element, Value, check, check_running, failed};
-use tensorferry::{Casting, DType, Error, Result, Tensor};
 
-/// A Python function and how its arguments are nested. What it returns is a flat list of values, or
-/// a single value where `call` says so.
+/// A Python function, with packers for its arguments. It returns a flat list of values, or a single
+/// value.
 pub(crate) struct Callee {
     captured: Arc<Captured>,
 }
 
 impl Callee {
-    /// `packers` nest the arguments: the elements that the function is called with, one after the
-    /// other.
+    /// `packers` nest the elements that are the arguments, one for each.
     pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Self {
+        let packers = packers.into_iter().map(Py::into_any).collect();
         Self { captured: Captured::new(function, packers) }
     }
 
-    /// What the function of a stage that calls this has captured.
+    /// The captured function, for the stage that calls it.
     pub(crate) fn captured(&self) -> Arc<Captured> {
         Arc::clone(&self.captured)
     }
 
-    /// Calls the function with an element (a tuple is unpacked into arguments), and reads what it
-    /// returns.
+    /// Calls the function with an element (a tuple becomes several arguments), and reads the
+    /// result.
     pub(crate) fn call<T>(
         &self,
         element: Element,
         read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Result<T> {
         self.with(|py, open| {
-            let packer = open.packer(0).ok_or_else(gone)?;
-            read(ending::call(&open.function, packer.get().arguments(py, element)?)?)
+            let packer = packer(open, 0)?;
+            read(attach::call(&open.function, packer.get().arguments(py, element)?)?)
         })
     }
 
-    /// Calls the function with one argument, and reads what it returns.
+    /// Calls the function with one argument, and reads the result.
     pub(crate) fn call_with<A, T>(
         &self,
         argument: A,
@@ -57,51 +54,55 @@ impl Callee {
     where
         A: for<'py> IntoPyObject<'py>,
     {
-        self.with(|_, open| read(ending::call(&open.function, (argument,))?))
+        self.with(|_, open| read(attach::call(&open.function, (argument,))?))
     }
 
-    /// Calls the function, which takes nothing, and iterates over what it returns.
+    /// Calls the function without arguments, and iterates over the result.
     pub(crate) fn iterate(&self) -> Result<Running> {
         self.with(|_, open| {
-            Ok(open.run(ending::call(&open.function, ())?.try_iter()?.into_any().unbind()))
+            Ok(open.run(attach::call(&open.function, ())?.try_iter()?.into_any().unbind()))
         })
     }
 
-    /// Calls the function with elements, each one argument, and reads what it returns.
+    /// Calls the function with two elements, each as one argument, and reads the result.
     pub(crate) fn call_each<T>(
         &self,
         elements: [Element; 2],
         read: impl FnOnce(Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Result<T> {
         self.with(|py, open| {
-            let packed = |(at, element)| open.packer(at).ok_or_else(gone)?.get().pack(py, element);
+            let packed = |(at, element)| packer(open, at)?.get().pack(py, element);
             let arguments =
                 elements.into_iter().enumerate().map(packed).collect::<PyResult<Vec<_>>>()?;
-            read(ending::call(&open.function, PyTuple::new(py, arguments)?)?)
+            read(attach::call(&open.function, PyTuple::new(py, arguments)?)?)
         })
     }
 
-    /// Does something with the function, as part of the computation of an element: an exception
-    /// becomes the element's error.
+    /// Runs code with the function, as part of computing an element. An exception becomes the
+    /// element's error.
     fn with<T>(&self, run: impl FnOnce(Python<'_>, &Open<'_>) -> PyResult<T>) -> Result<T> {
         attached(|py| run(py, &self.captured.open(py).ok_or_else(gone)?))
     }
 }
 
-/// What a pass that goes on although its plan was collected as garbage meets.
+/// The packer of argument `at`.
+fn packer<'py>(open: &Open<'py>, at: usize) -> PyResult<Bound<'py, Packer>> {
+    Ok(open.other(at).ok_or_else(gone)?.cast_into()?)
+}
+
+/// The error of a pass whose dataset was garbage collected.
 pub(crate) fn gone() -> PyErr {
-    PyRuntimeError::new_err("the dataset was collected as garbage, and its functions with it")
+    PyRuntimeError::new_err("the dataset and its functions were garbage collected")
 }
 
-/// Runs Python code as part of the computation of an element: an exception becomes the element's
-/// error, or interrupts it.
+/// Runs Python code as part of computing an element. An exception becomes the element's error, or
+/// interrupts the iteration.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-    let ran = ending::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
-    ran.unwrap_or_else(|ending| Err(failed(Raised::new(ending))))
+    let ran = attach::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
+    ran.unwrap_or_else(|exiting| Err(failed(Raised::new(exiting))))
 }
 
-/// What a function has to return: components, and what the user calls them, for errors. No names
-/// where only numbers are known.
+/// The components that a function has to return, and their names for errors, if they have any.
 #[derive(Clone)]
 pub(crate) struct Returned {
     pub(crate) spec: Vec<Component>,
@@ -116,19 +117,19 @@ impl Returned {
         })
     }
 
-    /// The element, if its shapes are as promised.
+    /// The element, if its shapes match the components.
     pub(crate) fn checked(&self, element: Element) -> Result<Element> {
         check(&element, &self.spec).map_err(|error| error.named(&self.names))?;
         Ok(element)
     }
 
-    /// As [`Returned::checked`], of the running state of `scan` and `reduce`.
+    /// As [`Returned::checked`], for the state of `scan` and `reduce`.
     pub(crate) fn checked_state(&self, state: Element) -> Result<Element> {
         check_running(&state, &self.spec).map_err(|error| error.named(&self.names))?;
         Ok(state)
     }
 
-    /// The values of a flat list, which have to be as the components say.
+    /// The values of a flat list, which have to match the components.
     pub(crate) fn element(&self, values: &Bound<'_, PyAny>) -> PyResult<Element> {
         let py = values.py();
         let one = |(at, (part, value)): (usize, (&Component, Bound<'_, PyAny>))| {
@@ -138,65 +139,10 @@ impl Returned {
     }
 }
 
-/// One value as its component says.
+/// One value, as its component says.
 pub(crate) fn component(value: &Bound<'_, PyAny>, part: &Component) -> PyResult<Value> {
     match part {
-        Component::Tensor(spec) => Ok(tensor(value, Some(spec.dtype))?.into()),
-        Component::Dataset(_) => Ok(Value::Dataset(captured::pinned(value.cast::<Plan>()?.get()))),
+        Component::Tensor(spec) => Ok(value::tensor(value, Some(spec.dtype))?.into()),
+        Component::Dataset(_) => Ok(Value::Dataset(value.cast::<Plan>()?.get().pinned())),
     }
-}
-
-/// A value as a tensor that nothing can change. Its values are checked, not wrapped.
-pub(crate) fn tensor(value: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Tensor> {
-    let py = value.py();
-    let input = Input::wanted(value, dtype, Casting::Checked, None)?;
-    input.to_tensor(py, dtype, Casting::Checked, Sharing { copy: None, framework: true })
-}
-
-/// A value that has to be one bool.
-pub(crate) fn truth(value: &Bound<'_, PyAny>, stage: &'static str) -> PyResult<bool> {
-    if let Ok(truth) = value.extract::<bool>() {
-        return Ok(truth); // Python's and NumPy's
-    }
-    let tensor = tensor(value, None)?;
-    if tensor.dtype() != DType::Bool || !tensor.shape().is_empty() {
-        let message = format!(
-            "{stage}: the predicate has to return one bool, not {} of shape {:?}. Compare, and \
-            reduce with all() or any().",
-            tensor.dtype(),
-            tensor.shape()
-        );
-        return Err(raise(value.py(), "argument", message));
-    }
-    let view =
-        tensor.view::<bool>().map_err(|error: Error| crate::errors::to_py(value.py(), &error))?;
-    Ok(view.get(&[]).unwrap_or(false))
-}
-
-/// A value that has to be one integer.
-pub(crate) fn integer(value: &Bound<'_, PyAny>, what: &'static str) -> PyResult<i64> {
-    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
-        return value.extract();
-    }
-    let tensor = tensor(value, None)?;
-    if !tensor.dtype().is_integer() || !tensor.shape().is_empty() {
-        let message = format!(
-            "{what} has to return one integer, not {} of shape {:?}",
-            tensor.dtype(),
-            tensor.shape()
-        );
-        return Err(raise(value.py(), "wrong_type", message));
-    }
-    let wide = tensorferry::convert(&tensor.as_view(), DType::Int64, Casting::Checked)
-        .or_raise(value.py())?;
-    let view = wide.view::<i64>().or_raise(value.py())?;
-    Ok(view.get(&[]).unwrap_or_default())
-}
-
-/// dtype and number of dimensions of a value.
-#[pyfunction]
-pub(crate) fn describe(value: &Bound<'_, PyAny>) -> PyResult<(&'static str, usize)> {
-    guard();
-    let source = Source::of_ours(value)?;
-    Ok((source.dtype().name(), source.view().layout().ndim()))
 }

@@ -1,27 +1,25 @@
-//! The Python objects that a stage holds, as Python's garbage collector sees them.
+//! Python objects that stages own, as the garbage collector sees them.
 //!
-//! A plan is a graph of Rust's in which a stage may hold functions; a function may hold the plan:
-//! `self.ds = ds.map(self.f)`. So what a stage holds of Python's lies in a [`Captured`], and one
-//! Python object, its [`Cell`], reports it to the collector. Each [`Plan`] holds, and reports, the
-//! cells of all its stages.
+//! A plan is a graph in Rust, whose stages may own functions, and a function may own the plan:
+//! `self.ds = ds.map(self.f)`. So the Python objects of a stage are in a [`Captured`], and one
+//! Python object, its [`Cell`], reports them to the collector. Each [`super::plan::Plan`] owns, and
+//! reports, the cells of all its stages.
 //!
 //! # Rationale
-//! The collector subtracts what is reported from what is counted: a reference that is reported
-//! twice makes it free what is in use, one that is not reported only keeps garbage alive. So each
-//! captured object is counted once, by its `Captured`, and reported once, by its cell. The
-//! `Captured` also holds the cell, which reports that reference to itself too: the cell is garbage
-//! when no plan of Python's is left. Where Rust alone holds a plan (TensorFlow's handles, a dataset
-//! that a function returned and that is being iterated), and while a function runs, what is
-//! captured is pinned: not reported.
+//! The collector subtracts reported references from reference counts. A reference that is reported
+//! twice frees an object in use; one that is not reported only leaks garbage. So each captured
+//! object is counted once, by its `Captured`, and reported once, by its cell. The `Captured` also
+//! owns the cell, which reports that reference to itself too: without a Python plan, the cell is
+//! garbage. What is captured is pinned (not reported) while only Rust owns a plan (TensorFlow's
+//! handles, a dataset that a function returned and that is being iterated), and while a function
+//! runs.
 //!
 //! # Limitations
-//! A cycle through a plan that is pinned, or through TensorFlow, is not collected before the pass,
-//! or the tensor, is gone.
+//! A cycle through a pinned plan, or through TensorFlow, is collected only after the pass, or the
+//! tensor, ends.
 
-use super::packer::Packer;
-use super::plan::Plan;
-use crate::release::Keep;
-use crate::unwinding::guard;
+use crate::runtime::deferred_drop::Keep;
+use crate::runtime::unwinding::guard;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -30,44 +28,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorferry::dataset::{Capture, Dataset};
 
-/// What one function of a stage holds of Python's, for as long as it is in a plan. Lets go of it
-/// with the GIL, as [`Keep`] does.
+/// The Python objects of one function of a stage. Dropped with the GIL, as by [`Keep`].
 pub(crate) struct Captured(Keep<Owned>);
 
 struct Owned(Arc<Shared>);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // Each holds the other.
+        // They own each other.
         let cell = self.0.lock().cell.take();
         drop(cell);
     }
 }
 
 struct Shared {
-    /// Locked for moments, by threads that hold the GIL and run no Python code meanwhile: the
-    /// collector never waits for it.
+    /// Locked briefly, by threads that hold the GIL and run no Python code meanwhile: the collector
+    /// never waits for it.
     contents: Mutex<Contents>,
-    /// How many have the contents in use, or hold the plan, without being objects of Python's.
+    /// The number of uses, and of owners of the plan, that are not Python objects.
     pins: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Contents {
     function: Option<Keep>,
-    packers: Option<Keep<Vec<Py<Packer>>>>,
-    /// Iterators that the function returned, and that are in use; by number.
+    /// Further objects that calls of the function need.
+    others: Option<Keep<Vec<Py<PyAny>>>>,
+    /// Iterators that the function returned and that are in use, by number.
     running: Vec<(u64, Keep)>,
     started: u64,
-    /// The object that reports all this, and a weak reference to it.
+    /// The object that reports these, and a weak reference to it.
     cell: Option<(Keep<Py<Cell>>, WeakCell)>,
 }
 
 type WeakCell = Keep<Py<PyWeakrefReference>>;
 
 impl Contents {
-    /// Whether the collector has found the cell to be garbage, or has had it before. It clears all
-    /// weak references to garbage before it touches any of it.
+    /// Whether the collector has found the cell to be garbage. It clears all weak references to
+    /// garbage before it clears objects.
     fn is_garbage(&self, py: Python<'_>) -> bool {
         let weak = self.cell.as_ref().and_then(|(_, weak)| weak.get());
         weak.is_some_and(|weak| weak.bind(py).upgrade().is_none())
@@ -75,10 +73,10 @@ impl Contents {
 }
 
 impl Captured {
-    pub(crate) fn new(function: Py<PyAny>, packers: Vec<Py<Packer>>) -> Arc<Self> {
+    pub(crate) fn new(function: Py<PyAny>, others: Vec<Py<PyAny>>) -> Arc<Self> {
         let contents = Contents {
             function: Some(Keep::new(function)),
-            packers: Some(Keep::new(packers)),
+            others: Some(Keep::new(others)),
             ..Contents::default()
         };
         let shared = Shared { contents: Mutex::new(contents), pins: AtomicUsize::new(0) };
@@ -89,7 +87,7 @@ impl Captured {
         self.0.get().map(|owned| &owned.0)
     }
 
-    /// Takes the contents into use; `None` once they are garbage.
+    /// Starts a use of the contents; `None` once they are garbage.
     pub(crate) fn open<'py>(&self, py: Python<'py>) -> Option<Open<'py>> {
         self.shared()?.open(py)
     }
@@ -104,7 +102,7 @@ impl Shared {
         self.pins.load(Ordering::Acquire) > 0
     }
 
-    /// A thread of the library's may come here while the collector takes the contents apart.
+    /// A thread of the library may call this while the collector clears the contents.
     fn open<'py>(self: &Arc<Self>, py: Python<'py>) -> Option<Open<'py>> {
         let contents = self.lock();
         if !self.is_pinned() && contents.is_garbage(py) {
@@ -115,7 +113,7 @@ impl Shared {
         Some(Open { shared: Arc::clone(self), function })
     }
 
-    /// The object that reports what is captured; `None` once that is garbage.
+    /// The object that reports the contents; `None` once they are garbage.
     fn cell(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<Cell>>> {
         let known = |contents: &Contents| match &contents.cell {
             Some((cell, _)) if self.is_pinned() || !contents.is_garbage(py) => {
@@ -128,8 +126,8 @@ impl Shared {
             return Ok(known(&contents));
         }
         drop(contents);
-        // Making objects may run any code, so not under the lock: another thread may have been
-        // faster.
+        // Creating objects may run any code, so it happens outside the lock. Another thread may
+        // have been faster.
         let cell = Bound::new(py, Cell { shared: OnceLock::new() })?;
         let weak = Keep::new(PyWeakrefReference::new(&cell)?.unbind());
         let mut contents = self.lock();
@@ -142,7 +140,7 @@ impl Shared {
     }
 }
 
-/// What is captured, in use: the collector leaves it alone.
+/// A use of the contents: they are pinned meanwhile.
 pub(crate) struct Open<'py> {
     shared: Arc<Shared>,
     pub(crate) function: Bound<'py, PyAny>,
@@ -155,13 +153,13 @@ impl Drop for Open<'_> {
 }
 
 impl<'py> Open<'py> {
-    /// What nests argument `at`.
-    pub(crate) fn packer(&self, at: usize) -> Option<Bound<'py, Packer>> {
+    /// Further object number `at`.
+    pub(crate) fn other(&self, at: usize) -> Option<Bound<'py, PyAny>> {
         let contents = self.shared.lock();
-        Some(contents.packers.as_ref()?.get()?.get(at)?.bind(self.function.py()).clone())
+        Some(contents.others.as_ref()?.get()?.get(at)?.bind(self.function.py()).clone())
     }
 
-    /// Holds an iterator that the function returned.
+    /// Owns an iterator that the function returned.
     pub(crate) fn run(&self, iterator: Py<PyAny>) -> Running {
         let mut contents = self.shared.lock();
         contents.started += 1;
@@ -182,7 +180,7 @@ impl<'py> Open<'py> {
 pub(crate) struct Running(Keep<Started>);
 
 impl Running {
-    /// Takes the iterator into use; `None` once it is garbage.
+    /// Starts a use of the iterator; `None` once it is garbage.
     pub(crate) fn open<'py>(&self, py: Python<'py>) -> Option<(Open<'py>, Bound<'py, PyAny>)> {
         let started = self.0.get()?;
         let open = started.shared.open(py)?;
@@ -191,7 +189,7 @@ impl Running {
     }
 }
 
-/// Takes the iterator out again when it is dropped, which [`Keep`] does with the GIL.
+/// Removes the iterator when dropped, which [`Keep`] does with the GIL.
 struct Started {
     shared: Arc<Shared>,
     number: u64,
@@ -207,14 +205,14 @@ impl Drop for Started {
     }
 }
 
-/// Reports what is captured to the garbage collector.
+/// Reports captured objects to the garbage collector.
 #[pyclass(frozen, weakref, module = "tensorferry._internal")]
 pub(crate) struct Cell {
     shared: OnceLock<Arc<Shared>>,
 }
 
 impl Cell {
-    /// What is to be reported.
+    /// The contents, unless they are pinned.
     fn shared(&self) -> Option<&Arc<Shared>> {
         self.shared.get().filter(|shared| !shared.is_pinned())
     }
@@ -231,8 +229,8 @@ impl Cell {
         if let Some(function) = contents.function.as_ref().and_then(Keep::get) {
             visit.call(function)?;
         }
-        for packer in contents.packers.as_ref().and_then(Keep::get).into_iter().flatten() {
-            visit.call(packer)?;
+        for other in contents.others.as_ref().and_then(Keep::get).into_iter().flatten() {
+            visit.call(other)?;
         }
         contents
             .running
@@ -246,7 +244,7 @@ impl Cell {
         let Some(shared) = self.shared() else { return };
         let mut contents = shared.lock();
         let taken =
-            (contents.function.take(), contents.packers.take(), mem::take(&mut contents.running));
+            (contents.function.take(), contents.others.take(), mem::take(&mut contents.running));
         drop(contents);
         drop(taken); // may run any code
     }
@@ -256,19 +254,18 @@ fn shared(captures: &[Capture]) -> impl Iterator<Item = &Arc<Shared>> {
     captures.iter().filter_map(|capture| capture.downcast_ref::<Captured>()?.shared())
 }
 
-/// The cells of all functions of a plan. Where there is no memory for one, its function is not
+/// The cells of all functions of a plan. If memory runs out for a cell, its function is not
 /// collected.
 pub(crate) fn cells(py: Python<'_>, dataset: &Dataset) -> Vec<Py<Cell>> {
     shared(dataset.captures()).filter_map(|shared| shared.cell(py).ok().flatten()).collect()
 }
 
-/// The dataset of a plan, to be held by Rust alone.
-pub(crate) fn pinned(plan: &Plan) -> Dataset {
-    let dataset = plan.dataset();
+/// A dataset that Rust alone holds: what it has captured is pinned.
+pub(crate) fn pinned(dataset: Dataset) -> Dataset {
     if dataset.captures().is_empty() { dataset } else { dataset.keeping(pin(dataset.captures())) }
 }
 
-/// Keeps the collector from taking functions for garbage.
+/// Pins the functions of a plan.
 struct Pin(Vec<Capture>);
 
 fn pin(captures: &[Capture]) -> Capture {

@@ -1,18 +1,16 @@
-//! Where TensorFlow traces Python code: what is read there would be the same in every call of the
-//! graph.
+//! Detects TensorFlow tracing: elements read while tracing would be constants of the graph.
 
-use crate::ending;
 use crate::errors::raise;
-use crate::unwinding::guard;
+use crate::runtime::attach;
+use crate::runtime::unwinding::guard;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
-/// What of TensorFlow tells whether a function is being traced.
+/// The parts of TensorFlow that tell whether a function is being traced.
 struct TensorFlow {
-    /// The thread's graphs that are being built, in `stack`: the quick way to see that there are
-    /// none.
+    /// The graphs that the thread builds, in `stack`: a fast check that there are none.
     graphs: Option<Py<PyAny>>,
     executing_eagerly: Py<PyAny>,
     inside_function: Py<PyAny>,
@@ -36,7 +34,7 @@ fn tensorflow(py: Python<'_>) -> PyResult<Option<&TensorFlow>> {
     ) else {
         return Ok(None);
     };
-    // While it is being imported, its modules are there and empty.
+    // During the import its modules exist, but are empty.
     let (Ok(eagerly), Ok(inside)) =
         (context.getattr("executing_eagerly"), ops.getattr("inside_function"))
     else {
@@ -59,12 +57,12 @@ impl TensorFlow {
         {
             return Ok(false);
         }
-        let says = |function: &Py<PyAny>| ending::call(function.bind(py), ())?.is_truthy();
+        let says = |function: &Py<PyAny>| attach::call(function.bind(py), ())?.is_truthy();
         Ok(!says(&self.executing_eagerly)? && says(&self.inside_function)?)
     }
 }
 
-/// Refuses to read a dataset inside of a function that TensorFlow traces.
+/// Refuses to read a dataset inside a function that TensorFlow traces.
 pub(crate) fn check(py: Python<'_>, what: &str) -> PyResult<()> {
     match tensorflow(py)? {
         Some(tensorflow) if tensorflow.is_tracing(py)? => {}
@@ -78,7 +76,7 @@ pub(crate) fn check(py: Python<'_>, what: &str) -> PyResult<()> {
     Err(raise(py, "inside_function", message))
 }
 
-/// `check` for Python.
+/// [`check`] for Python.
 #[pyfunction]
 pub(crate) fn check_eager(py: Python<'_>, what: &str) -> PyResult<()> {
     guard();

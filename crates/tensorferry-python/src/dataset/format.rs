@@ -1,11 +1,11 @@
-//! What a component becomes when it is handed out: a tensor of a framework, or an array.
+//! Formats: the tensors or arrays that components are returned as.
 
-use crate::capsule;
-use crate::ending;
 use crate::errors::{OrRaise, raise};
-use crate::source::{GIL_BYTES, framework_obstacle};
-use crate::tensor::PyTensor;
-use crate::tensorflow::Door;
+use crate::frameworks::tensorflow::Door;
+use crate::interop::capsule;
+use crate::interop::source::{GIL_BYTES, framework_obstacle};
+use crate::runtime::attach;
+use crate::tensor::object::PyTensor;
 use numpy::npyffi::PY_ARRAY_API;
 use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use pyo3::sync::PyOnceLock;
 use tensorferry::buffers::pool::PoolBuffer;
 use tensorferry::{Casting, Tensor};
 
-/// The kinds of tensors that iteration hands out.
+/// The kinds of tensors that iteration returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     TensorFlow,
@@ -41,7 +41,7 @@ impl Format {
         })
     }
 
-    /// What is looked up once for all components of an element.
+    /// Looks up the parts that all components of an element share.
     pub(crate) fn open(self, py: Python<'_>) -> PyResult<Opened<'_>> {
         Ok(match self {
             Self::TensorFlow => Opened::TensorFlow(
@@ -71,7 +71,7 @@ fn function<'py>(
     Ok(found.map_err(|error| missing(py, error, framework))?.bind(py))
 }
 
-/// Where a framework is not installed, the message says what can be done without it.
+/// Adds to the error of a missing framework the formats that work without it.
 fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
     let named = error
         .value(py)
@@ -88,7 +88,7 @@ fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
     ))
 }
 
-/// A format, ready to hand out components.
+/// A format, ready to convert components.
 pub(crate) enum Opened<'py> {
     TensorFlow(Door<'py>),
     Torch(&'py Bound<'py, PyAny>),
@@ -103,29 +103,28 @@ impl<'py> Opened<'py> {
         match self {
             Self::TensorFlow(door) => door.pass(py, aligned(py, tensor)?),
             Self::Torch(from_dlpack) => {
-                ending::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
+                attach::call(from_dlpack, (capsule::legacy(py, writable(py, tensor)?)?,))
             }
-            Self::Jax(from_tensor) => ending::call(from_tensor, (PyTensor::object(py, tensor)?,)),
+            Self::Jax(from_tensor) => attach::call(from_tensor, (PyTensor::object(py, tensor)?,)),
             Self::NumPy => numpy(py, tensor),
             Self::Tensorferry => Ok(PyTensor::object(py, normal(py, tensor)?)?.into_any()),
         }
     }
 }
 
-/// The tensor, or a copy where a framework cannot take its memory.
+/// The tensor, or a copy if frameworks do not accept its memory.
 fn aligned(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     if framework_obstacle(&tensor.as_view()).is_none() { Ok(tensor) } else { copied(py, &tensor) }
 }
 
-/// The tensor, or a copy if anybody else could see it being written to: PyTorch has no read-only
-/// tensors.
+/// The tensor, or a copy if its memory is shared: PyTorch has no read-only tensors.
 fn writable(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     let owner = tensor.buffer().owner();
     let ours = (**owner).is::<PoolBuffer>() && std::sync::Arc::strong_count(owner) == 1;
     if ours { aligned(py, tensor) } else { copied(py, &tensor) }
 }
 
-/// The tensor, or a copy where a bool in it is neither 0 nor 1.
+/// The tensor, or a copy if a bool is neither 0 nor 1.
 fn normal(py: Python<'_>, tensor: Tensor) -> PyResult<Tensor> {
     if tensor.as_view().has_normal_bools() { Ok(tensor) } else { copied(py, &tensor) }
 }
@@ -139,8 +138,8 @@ fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
     }
 }
 
-/// A read-only array over the tensor's memory; a NumPy scalar of a tensor without dimensions, as
-/// `as_numpy_iterator` gives.
+/// A read-only array over the tensor's memory; a NumPy scalar for a 0-d tensor, as from
+/// `as_numpy_iterator`.
 fn numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyAny>> {
     let scalar = tensor.shape().is_empty();
     let array = PyTensor::numpy(&PyTensor::object(py, normal(py, tensor)?)?)?;

@@ -1,21 +1,22 @@
-//! Stages that call Python functions. They are given the function, what nests its arguments, and
-//! what it returns when flattened.
+//! Stages that call Python functions. Each takes the function, packers for its arguments, and the
+//! components of its flattened result.
 
 use super::callee::{self, Callee, Returned, attached};
 use super::captured::Running;
-use super::interrupt;
 use super::packer::Packer;
 use super::plan::Plan;
-use crate::ending;
+use super::value;
 use crate::errors::{OrRaise, to_py};
-use crate::unwinding::guard;
+use crate::runtime::attach;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{Dataset, Element, Function, Generator, Stop};
 
-/// What a plan calls a function, and what tells it from others of that name.
+/// The name of a function, and a number that tells it from others of that name.
 pub(crate) type Name = (String, u64);
 
 /// A function that is called in the order of the elements.
@@ -35,7 +36,7 @@ fn predicate(
 ) -> Function<Element, bool> {
     let callee = Callee::new(function, vec![packer]);
     let captured = callee.captured();
-    named(name, move |element| callee.call(element, |kept| callee::truth(&kept, stage)))
+    named(name, move |element| callee.call(element, |kept| value::truth(&kept, stage)))
         .capturing(captured)
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn from_generator(
     Ok(Dataset::from_generator(named(name, make).capturing(captured), spec).into())
 }
 
-/// What a Python iterator gives, until it ends or raises.
+/// The elements of a Python iterator, until it ends or raises.
 struct Elements {
     iterator: Running,
     returned: Returned,
@@ -114,7 +115,7 @@ impl Iterator for Elements {
         let next = attached(|py| {
             let (_open, iterator) = self.iterator.open(py).ok_or_else(callee::gone)?;
             let next = iterator.getattr(intern!(py, "__next__"))?;
-            let flat = match ending::call(&next, ()) {
+            let flat = match attach::call(&next, ()) {
                 Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
                 flat => flat?,
             };

@@ -1,13 +1,14 @@
 //! `DatasetIterator`: one pass over a dataset, usable from several threads.
 //!
-//! Whoever asks for an element takes the iteration out of its slot and puts it back; others wait
-//! without the GIL, in short steps between which they look for signals, so that Ctrl-C is answered.
+//! A thread that computes an element takes the iteration out of its slot, and puts it back. Other
+//! threads wait without the GIL, and check for signals in short intervals, so that Ctrl-C works.
 
+use super::eager;
 use super::packer::Packer;
 use super::plan::Plan;
-use super::{eager, interrupt};
 use crate::errors::{OrRaise, raise};
-use crate::unwinding::guard;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -20,10 +21,9 @@ use std::time::Duration;
 use tensorferry::Error;
 use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
 
-/// How long to wait without looking for signals.
+/// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
-/// How often a forked process tries, a millisecond apart, to get a lock that is only ever held for
-/// a moment.
+/// How often a forked process tries, a millisecond apart, to take a lock that is held only briefly.
 const ATTEMPTS: u32 = 100;
 
 /// One pass over a dataset.
@@ -35,7 +35,7 @@ pub(crate) struct DatasetIterator {
     options: Options,
 }
 
-/// The iteration, or who has it.
+/// The iteration, or the thread that has it.
 struct Slot {
     state: Mutex<State>,
     free: Condvar,
@@ -45,20 +45,20 @@ struct Slot {
 
 struct State {
     holder: Holder,
-    /// How many wait for it: waking nobody is a call of the system's all the same, which takes
-    /// longer than a small element.
+    /// The number of waiting threads. Without any, no wake-up is sent: the system call takes longer
+    /// than a small element.
     waiting: usize,
 }
 
 enum Holder {
     Free(Box<Iter>),
-    /// The thread that has it, and what it is known by.
+    /// The thread that has it, and its identity.
     Taken(ThreadId, Stop),
 }
 
-/// Why the iteration is not to be had.
+/// Why the iteration cannot be taken.
 enum Busy {
-    /// This thread computes an element for it: to wait would be to wait for itself.
+    /// This thread has it: waiting would deadlock.
     Here,
     Elsewhere,
 }
@@ -80,12 +80,11 @@ impl Slot {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that could panic is done under the lock.
+        // No code under the lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock, in a process that may have been forked since it was last used: unless a thread
-    /// held it then.
+    /// Takes the lock, also in a process that was forked, unless a thread held it at the fork.
     fn lock_after_fork(&self) -> Option<MutexGuard<'_, State>> {
         if self.process.load(Ordering::Relaxed) == tensorferry::buffers::process_id() {
             return Some(self.lock());
@@ -94,15 +93,14 @@ impl Slot {
             match self.state.try_lock() {
                 Ok(state) => return Some(state),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                // Another thread of this process has it for a moment, or one of the parent has it
-                // for ever.
+                // A thread of this process holds it briefly, or one of the parent forever.
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
             }
         }
         None
     }
 
-    /// Has a forked process go on with what no thread of its parent was using.
+    /// Lets a forked process continue with an iteration that no thread of its parent was using.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -169,8 +167,7 @@ impl Slot {
     }
 
     fn put_back(&self, iter: Box<Iter>) {
-        // Where a function has forked, the child comes through here too; the iteration ends there
-        // if it cannot be put back.
+        // A child that a function forked gets here too. Its iteration ends if the lock is held.
         let Some(mut state) = self.lock_after_fork() else { return };
         state.holder = Holder::Free(iter);
         let waited_for = state.waiting > 0;
@@ -204,7 +201,7 @@ impl DatasetIterator {
     fn next(&self, py: Python<'_>) -> PyResult<Option<tensorferry::Result<Element>>> {
         let mut taken = self.slot.take(py)?;
         let iter = taken.iter()?;
-        // What is ready is had without letting go of the GIL.
+        // A ready element is taken without releasing the GIL.
         if let Some(element) = iter.next_at_hand() {
             return Ok(Some(element));
         }
@@ -226,7 +223,7 @@ impl DatasetIterator {
         let mut taken = self.slot.take(py)?;
         let iter = taken.iter()?;
         loop {
-            let iter = &mut *iter; // only an exclusive borrow may go where another thread could be
+            let iter = &mut *iter; // not Sync, but an exclusive borrow is Send
             if let Poll::Ready(saved) = py.detach(move || iter.save_within(STEP)) {
                 return saved.or_raise(py);
             }
@@ -261,8 +258,7 @@ impl DatasetIterator {
         if !self.plan.get().is_alone() {
             eager::check(py, "next")?;
         }
-        // First: opening a format may import a framework, which may be interrupted, or not be
-        // there.
+        // Before an element is taken: opening a format may import a framework, which can fail.
         let (packer, opened) = (self.packer.get(), self.packer.get().open(py)?);
         match self.next(py)? {
             Some(element) => Ok(Some(packer.pack_as(py, &opened, element.or_raise(py)?)?)),
@@ -270,13 +266,12 @@ impl DatasetIterator {
         }
     }
 
-    /// Where the iteration has come to: a dict of plain numbers and text, to be pickled or written
-    /// as JSON.
+    /// The position of the iteration: a dict of plain numbers and text, for pickle or JSON.
     ///
-    /// Of plans whose elements can be indexed it holds a position and a few hundred bytes. Other
-    /// stages add what they hold back, by value: a shuffle its buffer, `unique` the values seen,
-    /// `prefetch` what it has read ahead; `len(state["data"])` says how much. An element that a
-    /// function is being called for is waited for.
+    /// For a dataset with random access it has a few hundred bytes. Other stages add the values
+    /// that they hold: a shuffle its buffer, `unique` the values seen, `prefetch` its elements;
+    /// `len(state["data"])` is the size. If a function is being called for an element, this waits
+    /// for it.
     fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         guard();
         let saved = self.save(py)?;
@@ -297,13 +292,13 @@ impl DatasetIterator {
         Ok(state)
     }
 
-    /// Goes to where `state_dict` was called on an iterator of the same plan, in this process or
+    /// Continues from a `state_dict` of an iterator over the same dataset, in this process or
     /// another.
     ///
-    /// The plan may have another number of shards: then this one goes on with its part of the rows
-    /// not yet seen. With one state, all old shards have to have come as far as the one it is of,
-    /// or to their ends. Where they have not, `state` is a list of the states of all of them, in
-    /// any order; the state of this very shard, if it is in the list, is all that counts.
+    /// The dataset may have another number of shards; then this shard gets its part of the rows not
+    /// yet seen. With one state, all old shards have to be at the same position, or at their ends.
+    /// Else pass a list of the states of all old shards, in any order. If the list has the state of
+    /// this same shard, only that one is used.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         guard();
         let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
@@ -333,7 +328,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     let py = state.py();
     let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
     let Ok(state) = state.cast::<PyDict>() else {
-        return Err(wrong("what state_dict() returned was expected, a dict, or a list of them"));
+        return Err(wrong("the result of state_dict() was expected, a dict, or a list of them"));
     };
     let (version, data) = (state.get_item("version")?, state.get_item("data")?);
     if !version.is_some_and(|version| version.eq(VERSION).unwrap_or(false)) {
@@ -342,7 +337,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
     let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
     let bytes = match bytes {
         Some(Ok(bytes)) => bytes,
-        // Anything else is no fault of the data: there may be no memory for them.
+        // Other errors are not about the data, such as missing memory.
         Some(Err(error))
             if !error.is_instance_of::<PyValueError>(py)
                 && !error.is_instance_of::<PyTypeError>(py) =>
@@ -362,10 +357,10 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
             Some(Ok(number)) => Ok(number),
             _ => {
                 let is = value.map_or_else(|| "is missing".into(), |value| format!("is {value}"));
-                Err(wrong(&format!("{name} has to be a whole number of at least 0, and {is}")))
+                Err(wrong(&format!("{name} has to be an integer of at least 0, but {is}")))
             }
         }
     };
-    // A changed position or epoch is obeyed where that is a matter of arithmetic.
+    // A changed position or epoch is used if elements are computed from their index.
     saved.moved(Epoch(number("epoch")?), number("position")?).or_raise(py)
 }

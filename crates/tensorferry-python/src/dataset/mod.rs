@@ -1,26 +1,26 @@
-//! Datasets: plans, their iterators, and what carries elements between Rust and Python. Structures
-//! are Python's affair; here elements are flat lists of components, and a `Packer` knows how to
-//! nest them.
+//! Datasets: plans, their iterators, and the conversion of elements between Rust and Python.
+//! Elements here are flat lists of components; a `Packer` nests them into Python structures.
 
 mod callee;
 mod captured;
 mod eager;
 mod format;
 mod functions;
-pub(crate) mod interrupt;
 mod iterator;
 mod native;
 mod nested;
 mod packer;
 mod plan;
+mod plan_methods;
 mod rows;
 mod sources;
 pub(crate) mod spec;
 mod stored;
+mod value;
 
 use pyo3::prelude::*;
 
-/// Adds what this module has to `_internal`.
+/// Adds the classes and functions of this module to `_internal`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::Plan>()?;
     module.add_class::<packer::Packer>()?;
@@ -34,7 +34,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(sources::random, module)?)?;
     module.add_function(wrap_pyfunction!(sources::sample_from_datasets, module)?)?;
     module.add_function(wrap_pyfunction!(sources::choose_from_datasets, module)?)?;
-    module.add_function(wrap_pyfunction!(callee::describe, module)?)?;
+    module.add_function(wrap_pyfunction!(value::describe, module)?)?;
     module.add_function(wrap_pyfunction!(eager::check_eager, module)?)?;
     module.add_function(wrap_pyfunction!(functions::map, module)?)?;
     module.add_function(wrap_pyfunction!(functions::filter, module)?)?;

@@ -1,18 +1,18 @@
-//! Stages that change values inside the gather.
+//! Native per-row stages, which run while rows are gathered.
 
-use super::interrupt;
 use super::plan::Plan;
 use super::sources::is_in_files;
-use crate::dtype;
 use crate::errors::OrRaise;
-use crate::nested::Input;
-use crate::opened::array_of;
-use crate::source::{Sharing, Source};
-use crate::unwinding::guard;
+use crate::files::save::array_of;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::interop::source::Sharing;
+use crate::runtime::interrupt;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::{Casting, DType};
 
-/// Components in other dtypes, one for each, None leaving one alone.
+/// Components converted to dtypes; None leaves a component unchanged.
 #[pyfunction]
 pub(crate) fn cast(
     py: Python<'_>,
@@ -29,7 +29,7 @@ pub(crate) fn cast(
     Ok(plan.get().dataset().cast(&dtypes, casting).or_raise(py)?.into())
 }
 
-/// `x * mul + add` as float32, of the components that `which` says.
+/// `x * mul + add` as float32, for the components in `which`.
 #[pyfunction]
 pub(crate) fn scale(
     py: Python<'_>,
@@ -42,7 +42,7 @@ pub(crate) fn scale(
     Ok(plan.get().dataset().scale(mul, add, which.as_deref()).or_raise(py)?.into())
 }
 
-/// Integers as vectors with a one at their place.
+/// Integers as one-hot vectors.
 #[pyfunction]
 pub(crate) fn one_hot(
     py: Python<'_>,
@@ -56,7 +56,7 @@ pub(crate) fn one_hot(
     Ok(plan.get().dataset().one_hot(depth, dtype, which.as_deref()).or_raise(py)?.into())
 }
 
-/// Rows of a table in the place of their numbers.
+/// Integers replaced by rows of a table.
 #[pyfunction]
 pub(crate) fn lookup(
     py: Python<'_>,
@@ -74,11 +74,11 @@ pub(crate) fn lookup(
         return Ok(made.or_raise(py)?.into());
     }
     let sharing = Sharing { copy: None, framework: false };
-    let table = Source::of_ours(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
+    let table = Input::source(table)?.to_tensor(py, None, Casting::Checked, sharing)?;
     Ok(plan.get().dataset().lookup(table, which.as_deref()).or_raise(py)?.into())
 }
 
-/// A part of each element at a random place, None leaving a dimension whole.
+/// A random crop of each element; None keeps a dimension whole.
 #[pyfunction]
 pub(crate) fn random_crop(
     py: Python<'_>,
@@ -105,7 +105,7 @@ pub(crate) fn flip(
     Ok(plan.get().dataset().flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
 }
 
-/// Elements padded to a shape, None leaving a dimension as it is.
+/// Elements padded to a shape; None leaves a dimension unchanged.
 #[pyfunction]
 pub(crate) fn pad_to(
     py: Python<'_>,

@@ -1,14 +1,13 @@
-//! Stages whose Python functions return datasets: they are given functions that return a `Plan`,
-//! and what the elements of it are.
+//! Stages whose Python functions return datasets. Each takes a function that returns a `Plan`, and
+//! the components of its elements.
 
-use super::callee::{self, Callee};
-use super::captured;
+use super::callee::Callee;
 use super::functions::{Name, named};
 use super::packer::Packer;
 use super::plan::Plan;
-use super::spec;
+use super::{spec, value};
 use crate::errors::OrRaise;
-use crate::unwinding::guard;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::Tensor;
 use tensorferry::dataset::{Dataset, Element, Function, Value};
@@ -22,17 +21,17 @@ fn maker(name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Elemen
 
 /// The dataset of a plan that a function returned.
 fn made(plan: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    Ok(captured::pinned(plan.cast::<Plan>()?.get()))
+    Ok(plan.cast::<Plan>()?.get().pinned())
 }
 
-/// What stands for a dataset of such elements while a function is asked what it makes of one.
+/// A placeholder dataset, which a function is called with to find the components of its result.
 #[pyfunction]
 pub(crate) fn placeholder(spec: &Bound<'_, PyAny>) -> PyResult<Plan> {
     guard();
     Ok(Dataset::placeholder(spec::from_python(spec)?).into())
 }
 
-/// The elements of the datasets that a function makes of each element, one dataset after the other.
+/// The elements of the datasets that a function makes of each element, in order.
 #[pyfunction]
 pub(crate) fn flat_map(
     plan: &Bound<'_, Plan>,
@@ -46,7 +45,7 @@ pub(crate) fn flat_map(
     Ok(plan.get().dataset().flat_map(maker(name, function, packer), spec).into())
 }
 
-/// As `flat_map`, of several datasets in turn.
+/// As `flat_map`, taking turns with several datasets.
 #[pyfunction]
 pub(crate) fn interleave(
     plan: &Bound<'_, Plan>,
@@ -67,9 +66,8 @@ pub(crate) fn interleave(
     Ok(made.or_raise(plan.py())?.into())
 }
 
-/// Elements gathered by a key, and the elements of the datasets that a function makes of each full
-/// group. Functions come with their names; the packers nest an element, a key, and a group, which
-/// is a dataset.
+/// Groups elements by key; a function makes a dataset of each full group. Functions come with their
+/// names; the packers nest an element, a key, and a group, which is a dataset.
 #[pyfunction]
 pub(crate) fn group_by_window(
     plan: &Bound<'_, Plan>,
@@ -85,15 +83,15 @@ pub(crate) fn group_by_window(
     let callee = Callee::new(key.1, vec![elements]);
     let captured = callee.captured();
     let key = named(key.0, move |element| {
-        callee.call(element, |key| callee::integer(&key, "group_by_window: key_func"))
+        callee.call(element, |key| value::integer(&key, "group_by_window: key_func"))
     })
     .capturing(captured);
     let callee = Callee::new(window_size.1, vec![sizes]);
     let captured = callee.captured();
     let window_size = named(window_size.0, move |key| {
         callee.call(of_key(key)?, |size| {
-            let size = callee::integer(&size, "group_by_window: window_size_func")?;
-            Ok(u64::try_from(size).unwrap_or(0)) // of which the stage says that it is too small
+            let size = value::integer(&size, "group_by_window: window_size_func")?;
+            Ok(u64::try_from(size).unwrap_or(0)) // the stage refuses a size of 0
         })
     })
     .capturing(captured);

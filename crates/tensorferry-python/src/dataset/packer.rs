@@ -1,10 +1,10 @@
-//! Flat components to the nested structure that the user knows, in the user's format.
+//! Nests flat components into the user's structure, in the user's format.
 
-use super::callee;
 use super::format::{Format, Opened};
 use super::plan::Plan;
-use crate::ending;
-use crate::unwinding::guard;
+use super::value;
+use crate::runtime::attach;
+use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -13,31 +13,30 @@ use tensorferry::dataset::{Element, Value};
 
 /// How to nest components.
 enum Template {
-    /// Component number so and so.
+    /// The component of this number.
     Leaf(usize),
     /// A part without components.
     Nothing,
     Tuple(Vec<Template>),
     Dict(Vec<(Py<PyAny>, Template)>),
-    /// What a Python function makes of the list of its parts: namedtuples and other classes.
+    /// The result of a Python function of the list of parts: namedtuples and other classes.
     Made(Py<PyAny>, Vec<Template>),
 }
 
-/// Nests the components of elements and hands them out in a format.
+/// Nests the components of elements, in a format.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Packer {
     template: Template,
     len: usize,
     format: Format,
-    /// What makes the user's dataset of a nested plan: called with the component's number and the
-    /// plan.
+    /// Makes the user's dataset of a nested plan; called with the component's number and the plan.
     nest: Py<PyAny>,
 }
 
 #[pymethods]
 impl Packer {
-    /// `skeleton` is the structure with the number of a component in every leaf, None where there
-    /// is nothing, and `(function, parts)` in a list where `function(parts)` makes the object.
+    /// `skeleton` is the structure, with a component's number in each leaf, None for a part without
+    /// components, and the list `[function, parts]` for an object made by `function(parts)`.
     #[new]
     fn new(skeleton: &Bound<'_, PyAny>, format: &str, nest: Py<PyAny>) -> PyResult<Self> {
         guard();
@@ -59,7 +58,7 @@ impl Packer {
         values: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         guard();
-        let element = values.iter().map(|value| Ok(Value::Tensor(callee::tensor(value, None)?)));
+        let element = values.iter().map(|value| Ok(Value::Tensor(value::tensor(value, None)?)));
         self.pack(py, element.collect::<PyResult<_>>()?)
     }
 }
@@ -114,12 +113,12 @@ impl Packer {
         self.pack_as(py, &self.open(py)?, element)
     }
 
-    /// The format, ready to hand out elements.
+    /// The format, ready to convert elements.
     pub(crate) fn open<'py>(&self, py: Python<'py>) -> PyResult<Opened<'py>> {
         self.format.open(py)
     }
 
-    /// As [`Packer::pack`], in a format that is open.
+    /// As [`Packer::pack`], in an opened format.
     pub(crate) fn pack_as<'py>(
         &self,
         py: Python<'py>,
@@ -137,8 +136,7 @@ impl Packer {
         fill(py, &self.template, &values.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// The arguments of a function that is called with the element: a tuple is unpacked, as tf.data
-    /// does.
+    /// The element as arguments of a function: a tuple becomes several arguments, as in tf.data.
     pub(crate) fn arguments<'py>(
         &self,
         py: Python<'py>,
@@ -156,7 +154,7 @@ impl Packer {
             return Ok(());
         }
         Err(PyValueError::new_err(format!(
-            "an element of {} components where {} are nested",
+            "an element has {} components, but {} are nested",
             element.len(),
             self.len
         )))
@@ -171,7 +169,7 @@ impl Packer {
     ) -> PyResult<Bound<'py, PyAny>> {
         match value {
             Value::Tensor(tensor) => opened.hand_out(py, tensor),
-            Value::Dataset(dataset) => ending::call(self.nest.bind(py), (at, Plan::from(dataset))),
+            Value::Dataset(dataset) => attach::call(self.nest.bind(py), (at, Plan::from(dataset))),
         }
     }
 }
@@ -203,7 +201,7 @@ fn fill<'py>(
         Template::Made(make, parts) => {
             let parts =
                 parts.iter().map(|part| fill(py, part, values)).collect::<PyResult<Vec<_>>>()?;
-            ending::call(make.bind(py), (PyList::new(py, parts)?,))?
+            attach::call(make.bind(py), (PyList::new(py, parts)?,))?
         }
     })
 }

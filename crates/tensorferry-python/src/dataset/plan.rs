@@ -1,32 +1,21 @@
 //! `Plan`: a dataset whose elements are flat lists of components. `tensorferry.Dataset` nests them.
 
-use super::callee;
 use super::captured::{self, Cell};
-use super::iterator::DatasetIterator;
-use super::packer::Packer;
-use super::spec;
-use crate::ending;
-use crate::errors::OrRaise;
-use crate::tensor::PyTensor;
-use crate::unwinding::guard;
-use pyo3::gc::{PyTraverseError, PyVisit};
+use crate::runtime::gil;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
-use tensorferry::dataset::{Cardinality, Dataset, Epoch, Iter, Options, Passes, Shape};
-use tensorferry::{DType, Tensor};
+use tensorferry::dataset::{Dataset, Epoch, Iter, Passes};
 
 /// A plan, and the passes over it.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Plan {
-    /// The plan as it was written. What is read, and what other plans are made of, is
-    /// [`Plan::dataset`].
+    /// The plan as it was made. Reading, and deriving other plans, uses [`Plan::dataset`].
     pub(crate) inner: Dataset,
-    passes: Passes,
-    /// What its functions hold, for the garbage collector.
-    cells: Vec<Py<Cell>>,
+    pub(super) passes: Passes,
+    /// The objects of its functions, for the garbage collector.
+    pub(super) cells: Vec<Py<Cell>>,
 }
 
-/// Of threads that hold the GIL.
+/// For threads that hold the GIL.
 impl From<Dataset> for Plan {
     fn from(dataset: Dataset) -> Self {
         let inner = dataset.keeping_nothing();
@@ -35,323 +24,37 @@ impl From<Dataset> for Plan {
 }
 
 impl Plan {
-    fn of(inner: Dataset, passes: Passes) -> Self {
+    pub(super) fn of(inner: Dataset, passes: Passes) -> Self {
         let cells = if inner.captures().is_empty() {
             Vec::new()
         } else {
-            ending::here(|py| captured::cells(py, &inner))
+            gil::holding(|py| captured::cells(py, &inner))
         };
         Self { inner, passes, cells }
     }
 
-    /// The plan, with the seeds of a state that was loaded.
+    /// The plan, with the seeds of a loaded checkpoint.
     pub(crate) fn dataset(&self) -> Dataset {
         self.passes.dataset()
     }
 
-    /// Whether it is iterated only to find out what its elements are.
+    /// The plan, pinned, for Rust to own.
+    pub(crate) fn pinned(&self) -> Dataset {
+        captured::pinned(self.dataset())
+    }
+
+    /// Whether it is iterated only to find the components of its elements.
     pub(crate) fn is_alone(&self) -> bool {
         self.passes.is_alone()
     }
 
-    /// The number of this pass over the plan.
+    /// The epoch of this pass over the plan.
     pub(crate) fn next_epoch(&self) -> Epoch {
         self.passes.next()
     }
 
-    /// Has the next pass be the one after that of an iteration, with the seeds of it.
+    /// Makes the next pass follow that of an iteration, with its seeds.
     pub(crate) fn resumed(&self, iter: &Iter) {
         self.passes.resumed(iter);
-    }
-}
-
-#[pymethods]
-impl Plan {
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.cells.iter().try_for_each(|cell| visit.call(cell))
-    }
-
-    /// The components of each element: see `spec.rs`.
-    #[getter]
-    fn spec<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        guard();
-        spec::to_python(py, self.inner.spec())
-    }
-
-    /// As tf.data writes it: -1 infinite, -2 unknown.
-    #[getter]
-    fn cardinality(&self) -> i64 {
-        guard();
-        match self.inner.cardinality() {
-            Cardinality::Finite(n) => i64::try_from(n).unwrap_or(i64::MAX),
-            Cardinality::Infinite => -1,
-            Cardinality::Unknown => -2,
-        }
-    }
-
-    /// Whether an element can be computed from its index.
-    #[getter]
-    fn is_indexed(&self) -> bool {
-        guard();
-        self.inner.is_indexed()
-    }
-
-    /// Whether every epoch's elements are others, or in another order.
-    #[getter]
-    fn depends_on_epoch(&self) -> bool {
-        guard();
-        self.inner.depends_on_epoch()
-    }
-
-    /// Whether elements have to be computed in order, one at a time: a function of the user's is
-    /// called for them.
-    #[getter]
-    fn is_sequential(&self) -> bool {
-        guard();
-        self.inner.is_sequential()
-    }
-
-    /// A tensor that names the plan to the TensorFlow ops of ours, and keeps it alive. Their passes
-    /// are counted with those of Python.
-    #[pyo3(signature = (threads = None, memory_limit = None, read_ahead = None))]
-    fn handle<'py>(
-        &self,
-        py: Python<'py>,
-        threads: Option<usize>,
-        memory_limit: Option<usize>,
-        read_ahead: Option<usize>,
-    ) -> PyResult<Bound<'py, PyTensor>> {
-        guard();
-        let options = Options { threads, memory_limit, read_ahead };
-        let passes = self.passes.like(captured::pinned(self));
-        PyTensor::object(py, tensorferry_tensorflow::handle(&passes, options).or_raise(py)?)
-    }
-
-    fn __str__(&self) -> String {
-        guard();
-        self.inner.to_string()
-    }
-
-    /// The same plan, its components called so in errors, its epochs counted with these.
-    fn named(&self, names: Vec<String>) -> Self {
-        guard();
-        let inner = self.dataset().with_names(names);
-        Self::of(inner.clone(), self.passes.like(inner))
-    }
-
-    /// The same plan.
-    fn copy(&self) -> Self {
-        guard();
-        let inner = self.dataset();
-        Self::of(inner.clone(), self.passes.like(inner))
-    }
-
-    /// The same plan, its epochs counted from 0 and with no others.
-    fn alone(&self) -> Self {
-        guard();
-        let inner = self.dataset();
-        Self::of(inner.clone(), Passes::alone(inner))
-    }
-
-    /// Which epoch the next pass is, over this plan and all that are made of it.
-    fn set_epoch(&self, epoch: u64) {
-        guard();
-        self.passes.set(epoch);
-    }
-
-    /// The epoch of the next pass, the one that `set_epoch` said of this plan, and the seed that
-    /// its last stage drew: what a pickle of its recipe takes along.
-    fn progress(&self) -> (u64, Option<u64>, Option<u64>) {
-        guard();
-        (self.passes.upcoming().0, self.passes.last_set(), self.inner.drawn_seed())
-    }
-
-    /// Goes on where `progress` says of another plan that its passes are: which epoch is next, and
-    /// what `set_epoch` said.
-    #[pyo3(signature = (epoch, set))]
-    fn count_like(&self, epoch: u64, set: Option<u64>) {
-        guard();
-        if let Some(set) = set {
-            self.passes.set(set);
-        }
-        if self.passes.upcoming().0 != epoch {
-            self.passes.count_from(epoch);
-        }
-    }
-
-    /// Has passes be counted apart from those of other marks; `set_epoch` reaches all of a family.
-    fn mark(&self, mark: u64, family: u64) {
-        guard();
-        self.passes.mark(mark, family);
-    }
-
-    /// The same plan with another seed for its last stage, if that drew one and is none of
-    /// `inputs`.
-    fn with_drawn_seed(&self, py: Python<'_>, seed: u64, inputs: Vec<Py<Self>>) -> PyResult<Self> {
-        guard();
-        let inputs: Vec<Dataset> = inputs.iter().map(|input| input.get().dataset()).collect();
-        let inner = self.inner.with_drawn_seed(seed, &inputs).or_raise(py)?;
-        Ok(Self::of(inner.clone(), self.passes.like(inner)))
-    }
-
-    /// Whether there may be fewer elements than `cardinality` says.
-    #[getter]
-    fn may_end_early(&self) -> bool {
-        guard();
-        self.inner.may_end_early()
-    }
-
-    /// A number that is the same for plans that count their epochs together, in this process.
-    #[getter]
-    fn key(&self) -> u64 {
-        guard();
-        self.passes.key()
-    }
-
-    /// Refuses a plan of more stages than there may be.
-    fn check_depth(&self, py: Python<'_>) -> PyResult<()> {
-        guard();
-        self.inner.check_depth().or_raise(py)
-    }
-
-    /// One pass over the elements, nested by `packer`.
-    fn iterate(
-        slf: &Bound<'_, Self>,
-        packer: Py<Packer>,
-        threads: Option<usize>,
-        memory_limit: Option<usize>,
-        read_ahead: Option<usize>,
-    ) -> DatasetIterator {
-        guard();
-        DatasetIterator::new(
-            slf.clone().unbind(),
-            packer,
-            Options { threads, memory_limit, read_ahead },
-        )
-    }
-
-    fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().batch(batch_size, drop_remainder).or_raise(py)?.into())
-    }
-
-    fn take(&self, count: Option<u64>) -> Self {
-        guard();
-        self.dataset().take(count).into()
-    }
-
-    fn skip(&self, count: Option<u64>) -> Self {
-        guard();
-        self.dataset().skip(count).into()
-    }
-
-    fn shard(&self, py: Python<'_>, num_shards: u64, index: u64) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().shard(num_shards, index).or_raise(py)?.into())
-    }
-
-    fn shuffle(
-        &self,
-        py: Python<'_>,
-        buffer_size: Option<u64>,
-        seed: Option<u64>,
-        reshuffle: bool,
-    ) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
-    }
-
-    fn shuffle_blocks(
-        &self,
-        py: Python<'_>,
-        block: u64,
-        buffer_size: Option<u64>,
-        seed: Option<u64>,
-        reshuffle: bool,
-    ) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
-    }
-
-    fn cache(&self) -> Self {
-        guard();
-        self.dataset().cache().into()
-    }
-
-    fn window(
-        &self,
-        py: Python<'_>,
-        size: u64,
-        shift: Option<u64>,
-        stride: u64,
-        drop_remainder: bool,
-    ) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().window(size, shift, stride, drop_remainder).or_raise(py)?.into())
-    }
-
-    fn repeat(&self, count: Option<u64>) -> Self {
-        guard();
-        self.dataset().repeat(count).into()
-    }
-
-    fn enumerate(&self, start: i64) -> Self {
-        guard();
-        self.dataset().enumerate(start).into()
-    }
-
-    fn concatenate(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().concatenate(&other.get().dataset()).or_raise(py)?.into())
-    }
-
-    fn prefetch(&self, buffer_size: Option<usize>) -> Self {
-        guard();
-        self.dataset().prefetch(buffer_size).into()
-    }
-
-    fn unbatch(&self, py: Python<'_>) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().unbatch().or_raise(py)?.into())
-    }
-
-    fn rebatch(
-        &self,
-        py: Python<'_>,
-        batch_sizes: Vec<usize>,
-        drop_remainder: bool,
-    ) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
-    }
-
-    /// `shapes` has the dimensions of each component, None where the longest of the batch decides;
-    /// `values` what to pad with, None for 0.
-    fn padded_batch(
-        &self,
-        py: Python<'_>,
-        batch_size: usize,
-        shapes: Vec<Vec<Option<usize>>>,
-        values: Vec<Option<Bound<'_, PyAny>>>,
-        drop_remainder: bool,
-    ) -> PyResult<Self> {
-        guard();
-        let shapes = shapes.into_iter().map(Shape::new).collect();
-        let spec = self.inner.spec().iter().map(|part| part.tensor().map(|part| part.dtype));
-        let value = |(value, dtype): (&Option<Bound<'_, PyAny>>, Option<DType>)| {
-            value.as_ref().map(|value| callee::tensor(value, dtype)).transpose()
-        };
-        let values: Vec<Option<Tensor>> =
-            values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
-        Ok(self
-            .dataset()
-            .padded_batch(batch_size, Some(shapes), Some(values), drop_remainder)
-            .or_raise(py)?
-            .into())
-    }
-
-    fn unique(&self, py: Python<'_>) -> PyResult<Self> {
-        guard();
-        Ok(self.dataset().unique().or_raise(py)?.into())
     }
 }

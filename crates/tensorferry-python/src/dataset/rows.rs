@@ -1,17 +1,16 @@
-//! Arrays of other libraries that are read when they are asked for: a Python function reads their
-//! rows.
+//! Lazily read arrays of other libraries: a Python function reads their rows.
 
 use super::callee::Callee;
-use crate::dtype;
 use crate::errors::{OrRaise, raise};
-use crate::opened::PyArray;
-use crate::source::Source;
-use crate::unwinding::guard;
+use crate::files::array::PyArray;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::{Array, Casting, DType, RowReader, ViewMut};
 
-/// Reads rows by a Python function of a list of numbers, which increase.
+/// Reads rows by a Python function, called with an increasing list of row numbers.
 struct Called {
     read: Callee,
     dtype: DType,
@@ -25,11 +24,11 @@ impl RowReader for Called {
             let py = read.py();
             let shape: Vec<usize> =
                 std::iter::once(rows.len()).chain(self.dims.iter().copied()).collect();
-            let source = Source::of_ours(&read)?;
+            let source = Input::source(&read)?;
             let view = source.view();
             if (view.dtype(), view.layout().shape()) != (self.dtype, &shape[..]) {
                 let message = format!(
-                    "{} of shape {:?} was read where {} of shape {shape:?} was asked for",
+                    "{} of shape {:?} was read, but {} of shape {shape:?} was requested",
                     view.dtype(),
                     view.layout().shape(),
                     self.dtype

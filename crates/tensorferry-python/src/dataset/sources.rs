@@ -1,24 +1,25 @@
-//! Datasets over what the user has in memory.
+//! Datasets over arrays and other sources.
 
 use super::plan::Plan;
-use crate::dtype;
 use crate::errors::{OrRaise, in_component};
-use crate::opened::{PyArray, array_of};
-use crate::source::Source;
-use crate::unwinding::guard;
+use crate::files::array::PyArray;
+use crate::files::save::array_of;
+use crate::interop::dtype;
+use crate::interop::nested::Input;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
 use tensorferry::dataset::{self, Dataset};
 
-/// A source of a dataset: its memory is shared; what may change is copied element by element.
-/// `immutable` says that nothing can change it, although it may not look so.
+/// A source of a dataset. Memory that cannot change is shared; other memory is copied element by
+/// element. `immutable` promises that it does not change.
 fn source(py: Python<'_>, value: &Bound<'_, PyAny>, immutable: bool) -> PyResult<dataset::Source> {
-    let (tensor, frozen) = Source::of_ours(value)?.shared().or_raise(py)?;
+    let (tensor, frozen) = Input::source(value)?.shared().or_raise(py)?;
     Ok(dataset::Source { tensor, frozen: frozen || immutable })
 }
 
-/// The sources of a dataset, `names` being what the user calls them.
+/// The sources of a dataset, and their names for errors.
 fn sources(
     py: Python<'_>,
     arrays: &[(Bound<'_, PyAny>, bool)],
@@ -31,12 +32,12 @@ fn sources(
     arrays.iter().enumerate().map(one).collect()
 }
 
-/// Whether an array is an opened one that does not lie in memory.
+/// Whether an array is an opened one that is not in memory.
 pub(super) fn is_in_files(array: &Bound<'_, PyAny>) -> bool {
     array.cast::<PyArray>().is_ok_and(|array| array.get().inner.tensor().is_err())
 }
 
-/// The rows of arrays, each with whether nothing can change it.
+/// The rows of arrays; the bools promise that an array does not change.
 #[pyfunction]
 pub(crate) fn from_tensor_slices(
     py: Python<'_>,
@@ -91,7 +92,7 @@ pub(crate) fn range(
     Ok(Dataset::range(start, stop, step, dtype).or_raise(py)?.into())
 }
 
-/// Windows of a flat array of tokens, and what follows each token.
+/// Windows of a flat array of tokens, each with the tokens that follow.
 #[pyfunction]
 pub(crate) fn token_windows(
     py: Python<'_>,
@@ -120,7 +121,7 @@ pub(crate) fn random(seed: Option<u64>, rerandomize: bool) -> Plan {
     Dataset::random(seed, rerandomize).into()
 }
 
-/// Elements of one of each.
+/// Elements of several datasets together.
 #[pyfunction]
 pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
     guard();
@@ -128,7 +129,7 @@ pub(crate) fn zip(py: Python<'_>, plans: Vec<Py<Plan>>) -> PyResult<Plan> {
     Ok(Dataset::zip(datasets).or_raise(py)?.into())
 }
 
-/// Elements of one or another, drawn at random.
+/// Elements of datasets drawn at random.
 #[pyfunction]
 pub(crate) fn sample_from_datasets(
     py: Python<'_>,
@@ -145,7 +146,7 @@ pub(crate) fn sample_from_datasets(
         .into())
 }
 
-/// Elements of the one that another dataset names.
+/// Elements of the datasets that another dataset names.
 #[pyfunction]
 pub(crate) fn choose_from_datasets(
     py: Python<'_>,

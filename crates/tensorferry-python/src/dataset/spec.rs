@@ -1,6 +1,5 @@
-//! Specifications of components as Python sees them: `(dtype name, dimensions)`, dimensions None
-//! where their number is unknown, each None where its length is; a list of such for a nested
-//! dataset.
+//! Specifications of components in Python: `(dtype name, dimensions)`, or a list of such for a
+//! nested dataset. Dimensions are None if their number is unknown, each None if its length is.
 
 use crate::errors::raise;
 use pyo3::prelude::*;

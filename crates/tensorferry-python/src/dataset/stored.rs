@@ -1,18 +1,18 @@
-//! Datasets in files.
+//! Saved datasets.
 
 use super::plan::Plan;
 use crate::errors::OrRaise;
-use crate::npy::fs_path;
-use crate::unwinding::guard;
+use crate::files::path::fs_path;
+use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::time::Duration;
 use tensorferry::dataset::{Dataset, Options};
 
-/// How long to write without looking for signals.
+/// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Writes the elements of the next epoch to a directory; `structure` is JSON that `load_dataset`
-/// returns.
+/// Saves the elements of the next epoch to a directory. `load_dataset` returns `structure`, which
+/// is JSON.
 #[pyfunction]
 pub(crate) fn save_dataset(
     plan: &Bound<'_, Plan>,
@@ -33,7 +33,7 @@ pub(crate) fn save_dataset(
     py.detach(|| saving.finish()).or_raise(py)
 }
 
-/// The plan over a directory that `save_dataset` wrote, and its structure.
+/// The plan over a saved dataset, and its structure.
 #[pyfunction]
 pub(crate) fn load_dataset(
     py: Python<'_>,

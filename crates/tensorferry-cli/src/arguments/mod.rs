@@ -1,0 +1,6 @@
+//! Arguments that several commands take: files to open, dtypes, sizes.
+
+pub(crate) mod dtype;
+pub(crate) mod open;
+pub(crate) mod select;
+pub(crate) mod size;

@@ -1,0 +1,13 @@
+//! The subcommands: their arguments, and what each does with them.
+
+mod check;
+mod completions;
+mod convert;
+mod inspect;
+mod stream;
+
+pub(crate) use check::Check;
+pub(crate) use completions::Completions;
+pub(crate) use convert::Convert;
+pub(crate) use inspect::Inspect;
+pub(crate) use stream::Stream;

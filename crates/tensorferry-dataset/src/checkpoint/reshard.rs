@@ -1,0 +1,424 @@
+//! Going on with another number of shards.
+//!
+//! # Rationale
+//! What `shard` hands out is decided by positions alone, so where every shard had come to says
+//! which elements of its input nobody has seen; those are dealt out anew. A state knows where its
+//! shard had come to if only stages follow that take their input's elements one by one, or so many
+//! at a time.
+
+use crate::checkpoint::checkpoint::{Plan, Saved};
+use crate::checkpoint::state::Resharded;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::execute::options::Options;
+use crate::execute::{Iter, Start};
+use crate::shuffle::random;
+use crate::stage::Change;
+
+/// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) shards: u64,
+    pub(crate) index: u64,
+    pub(crate) whole: u64,
+}
+
+/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the
+/// last first.
+fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
+    let (mut stage, mut after) = (dataset.clone(), Vec::new());
+    while stage.node.sharding().is_none() {
+        let inputs = stage.node.inputs();
+        let [input] = inputs.as_slice() else { return None };
+        after.push(stage);
+        stage = input.clone();
+    }
+    Some((stage, after))
+}
+
+impl Part {
+    pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
+        let (shard, after) = sharded(dataset)?;
+        let (shards, index) = shard.node.sharding()?;
+        let mut words = shard.node.inputs().first().map(ToString::to_string).unwrap_or_default();
+        for stage in after.iter().rev() {
+            words.push_str(" | ");
+            words.push_str(&stage.node.describe());
+        }
+        Some(Self { shards, index, whole: random::hash(words.as_bytes()) })
+    }
+}
+
+impl Plan {
+    /// Whether a dataset is this plan but for its number of shards, or which of them it is.
+    pub(crate) fn is_other_part(&self, dataset: &Dataset) -> bool {
+        match (&self.part, Part::of(dataset)) {
+            (Some(old), Some(new)) => {
+                old.whole == new.whole && (old.shards, old.index) != (new.shards, new.index)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Saved {
+    /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
+    fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
+        let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
+        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
+        let mut part = self.shard_of(&input, index, shards)?;
+        for stage in after.iter().rev() {
+            part = stage.node.rebuild(vec![part], &mut Change::default())?;
+        }
+        Ok(part.cardinality().finite())
+    }
+
+    /// # Errors
+    /// [`Error::State`] if this shard had ended and another may have been further: one state does
+    /// not tell.
+    fn check_lockstep(&self, dataset: &Dataset, part: Part) -> Result<()> {
+        if self.len_of(dataset, part.index, part.shards)?.is_none_or(|len| self.position < len) {
+            return Ok(());
+        }
+        for index in 0..part.shards {
+            let len = self.len_of(dataset, index, part.shards)?;
+            if len.is_none_or(|len| len > self.position) {
+                let what = format!(
+                    "shard {} of {} had ended after {} elements, and shard {index} has more: one \
+                    state does not tell how far that one \
+                     had come. Load the list of the states of all shards.",
+                    part.index, part.shards, self.position
+                );
+                return Err(Error::State { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Shard `index` of the run over the input of all shards.
+    fn shard_of(&self, input: &Dataset, index: u64, shards: u64) -> Result<Dataset> {
+        let mut shard = input.shard(shards, index)?;
+        for origin in &self.origins {
+            shard = shard.rebuild(&mut self.change(Some(origin.clone())))?;
+        }
+        Ok(shard)
+    }
+
+    /// Where shard `index` of the run had come to if it was saved where this one was, counted in
+    /// elements that `shard` handed out.
+    fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
+        let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
+        let mut position = self.position;
+        for stage in &after {
+            let Some(consumed) = stage.node.consumed(position) else {
+                let what = format!(
+                    "how far a shard had come does not follow from what {} has handed out. Resume \
+                    on {shards} shards, or move shard behind it.",
+                    stage.node.describe()
+                );
+                return Err(Error::State { what });
+            };
+            position = consumed;
+        }
+        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
+        let old = self.shard_of(&input, index, shards)?;
+        Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
+    }
+
+    /// Goes on with `dataset`'s part of what is left when the old shards had come to `positions`.
+    fn resume_part(
+        &self,
+        dataset: &Dataset,
+        positions: Vec<u64>,
+        options: &Options,
+    ) -> Result<Iter> {
+        let mut origins = self.origins.clone();
+        origins.push(Resharded { positions });
+        let start = Self { origins: origins.clone(), ..self.clone() };
+        let mut iter = Iter::of(dataset.clone(), start.rebuilt(dataset)?, self.epoch, options);
+        iter.begin(Start { position: 0, stream: None, origins })?;
+        Ok(iter)
+    }
+}
+
+fn not_sharded() -> Error {
+    Error::State { what: "the plan has no shard between its source and its end".into() }
+}
+
+/// Shards whose positions are worth listing.
+const MOST_SHARDS: u64 = 1 << 20;
+
+impl Dataset {
+    /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where
+    /// this one was. One that has ended does not tell where longer ones were, and is refused.
+    pub(crate) fn resume_part(&self, saved: &Saved, options: &Options) -> Result<Iter> {
+        let Some(part) = saved.plan.part else { return Err(not_sharded()) };
+        if part.shards > MOST_SHARDS {
+            return Err(Error::State {
+                what: format!("a state of {} shards; it is damaged", part.shards),
+            });
+        }
+        self.check_reshards()?;
+        let dataset = saved.seeded(self)?;
+        saved.check_lockstep(&dataset, part)?;
+        let positions: Result<Vec<u64>> =
+            (0..part.shards).map(|index| saved.position_of(&dataset, index, part.shards)).collect();
+        saved.resume_part(self, positions?, options)
+    }
+
+    /// Goes on with this shard's part of what a run had not handed out, given the states of all its
+    /// shards, in any order.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Dataset, Options};
+    ///
+    /// let part = |shards, index| Dataset::range(0, 10, 1, DType::Int64)?.shard(shards, index);
+    /// let (mut even, mut odd) = (part(2, 0)?.iter(), part(2, 1)?.iter()); // 0, 2, 4, 6, 8 and 1, 3, 5, 7, 9
+    /// even.nth(2);
+    /// odd.next();
+    /// let all = part(1, 0)?.resume_all(&[even.save()?, odd.save()?], &Options::default())?;
+    /// assert_eq!(all.count(), 6); // 3, 5, 6, 7, 8, 9
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows
+    /// `shard` whose position does not tell where the shard was: only maps, `enumerate`,
+    /// `components`, `batch`, `padded_batch` and `prefetch` may.
+    pub fn resume_all(&self, saved: &[Saved], options: &Options) -> Result<Iter> {
+        if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
+            return self.resume(own, options);
+        }
+        let Some(first) = saved.first() else {
+            return Err(Error::State { what: "there are no states".into() });
+        };
+        if !first.plan.is_other_part(self) {
+            first.plan.check(self)?;
+        }
+        self.check_reshards()?;
+        let dataset = first.seeded(self)?;
+        let mut positions = vec![None; saved.len()];
+        for state in saved {
+            let part = state.of_run(first, saved.len())?;
+            let at = usize::try_from(part.index).unwrap_or(usize::MAX);
+            let Some(place @ None) = positions.get_mut(at) else {
+                return Err(Error::State {
+                    what: format!("there are two states of shard {}", part.index),
+                });
+            };
+            *place = Some(state.position_of(&dataset, part.index, part.shards)?);
+        }
+        first.resume_part(self, positions.into_iter().flatten().collect(), options)
+    }
+
+    /// # Errors
+    /// [`Error::State`] if more than a position would be needed to go on with other shards.
+    fn check_reshards(&self) -> Result<()> {
+        let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
+        let shards = shard.node.inputs().iter().map(shards_in).sum::<usize>();
+        let what = match () {
+            () if !self.is_indexed() => {
+                "only a plan whose elements can be indexed can go on with another number of shards"
+            }
+            () if shards > 0 => {
+                "a plan with shards inside of shards cannot go on with another number of them"
+            }
+            () => return Ok(()),
+        };
+        Err(Error::State { what: format!("{what}. Resume on as many shards as there were.") })
+    }
+}
+
+/// How many shards there are in a plan.
+fn shards_in(dataset: &Dataset) -> usize {
+    let inputs = dataset.node.inputs();
+    dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
+        + usize::from(dataset.node.sharding().is_some())
+}
+
+impl Saved {
+    /// The plan with the state's seeds, and no more.
+    fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
+        Self { origins: Vec::new(), ..self.clone() }.rebuilt(dataset)
+    }
+
+    /// Which part of the run this is of which `first` is a part too.
+    fn of_run(&self, first: &Self, states: usize) -> Result<Part> {
+        let differ = |what: &str| {
+            Err(Error::State { what: format!("the states are not of one run: {what}") })
+        };
+        let (Some(part), Some(other)) = (self.plan.part, first.plan.part) else {
+            return Err(not_sharded());
+        };
+        match () {
+            () if (part.whole, part.shards) != (other.whole, other.shards) => {
+                differ("their plans differ")
+            }
+            () if self.epoch != first.epoch => differ("they are of different epochs"),
+            () if self.seeds != first.seeds => {
+                differ("their seeds were drawn apart. Give every shuffle a seed")
+            }
+            () if self.origins != first.origins => differ("they took over from different shards"),
+            () if part.shards != states as u64 => {
+                differ(&format!("there are {states} of {} shards", part.shards))
+            }
+            () => Ok(part),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use tensorferry_core::DType;
+
+    fn root(n: i64) -> Dataset {
+        Dataset::range(0, n, 1, DType::Int64).unwrap()
+    }
+
+    fn part(n: i64, shards: u64, index: u64, batch: usize) -> Dataset {
+        root(n).shard(shards, index).unwrap().batch(batch, false).unwrap().prefetch(Some(2))
+    }
+
+    fn values(iter: impl Iterator<Item = Result<crate::stage::Element>>) -> Vec<i64> {
+        iter.flat_map(|batch| {
+            batch.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().iter().collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    fn reread(iter: &Iter) -> Saved {
+        Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap()
+    }
+
+    #[test]
+    fn on_another_number_of_shards_no_row_is_lost_or_repeated() {
+        let n = 53;
+        for (old, new, batches) in
+            [(2, 3, 0), (2, 3, 4), (3, 2, 3), (4, 1, 2), (1, 4, 5), (3, 3, 100)]
+        {
+            let mut seen = Vec::new();
+            let mut saved = None;
+            for index in 0..old {
+                let mut iter = part(n, old, index, 4).iter();
+                seen.extend(values(iter.by_ref().take(batches)));
+                saved = Some(reread(&iter));
+            }
+            for index in 0..new {
+                let now = part(n, new, index, 4);
+                let mut iter = now.resume(&saved.clone().unwrap(), &Options::default()).unwrap();
+                seen.extend(values(iter.by_ref().take(1)));
+                // A state of the run that took over resumes too.
+                let again = now.resume(&reread(&iter), &Options::default()).unwrap();
+                let rest = values(iter);
+                assert_eq!(values(again), rest);
+                seen.extend(rest);
+            }
+            let distinct: BTreeSet<i64> = seen.iter().copied().collect();
+            assert_eq!(
+                (seen.len(), distinct.len()),
+                (53, 53),
+                "{old} shards to {new} after {batches}"
+            );
+        }
+    }
+
+    #[test]
+    fn shards_that_were_not_at_the_same_place_go_on_from_all_their_states_and_twice() {
+        let mut seen = Vec::new();
+        let advance = |seen: &mut Vec<i64>, mut iter: Iter, batches: usize| {
+            seen.extend(values(iter.by_ref().take(batches)));
+            reread(&iter)
+        };
+        let first: Vec<Saved> = (0..3)
+            .rev()
+            .map(|i| {
+                advance(
+                    &mut seen,
+                    part(100, 3, i, 5).iter(),
+                    [1, 4, 0][usize::try_from(i).unwrap()],
+                )
+            })
+            .collect();
+        let options = Options::default();
+        let second: Vec<Saved> = (0..2_u64)
+            .map(|i| {
+                advance(
+                    &mut seen,
+                    part(100, 2, i, 5).resume_all(&first, &options).unwrap(),
+                    usize::try_from(i).unwrap() + 1,
+                )
+            })
+            .collect();
+        for i in 0..4 {
+            seen.extend(values(part(100, 4, i, 5).resume_all(&second, &options).unwrap()));
+        }
+        assert_eq!(seen.len(), 100);
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn states_that_do_not_go_together_are_refused() {
+        let options = Options::default();
+        let state = |shards, index| part(20, shards, index, 2).iter().save().unwrap();
+        let refused = |states: &[Saved]| match part(20, 3, 0, 2).resume_all(states, &options) {
+            Err(Error::State { what }) => what,
+            _ => panic!("they were taken"),
+        };
+        assert!(refused(&[]).contains("no states"));
+        assert!(refused(&[state(2, 0)]).contains("1 of 2 shards"));
+        assert!(refused(&[state(2, 0), state(2, 0)]).contains("two states of shard 0"));
+        assert!(refused(&[state(2, 0), state(4, 1)]).contains("plans differ"));
+        let other = part(20, 2, 1, 3).iter().save().unwrap();
+        assert!(refused(&[state(2, 0), other]).contains("plans differ"));
+    }
+
+    #[test]
+    fn a_shard_that_has_ended_does_not_speak_for_longer_ones() {
+        for batch in [1, 2, 3] {
+            let ended: Vec<Saved> = (0..3)
+                .map(|index| {
+                    let mut iter = part(7, 3, index, batch).iter();
+                    iter.by_ref().for_each(drop);
+                    reread(&iter)
+                })
+                .collect();
+            let whole = part(7, 1, 0, batch);
+            // Shard 0 has 3 rows, the others 2: in batches of 3 all are as long.
+            for (index, state) in ended.iter().enumerate() {
+                match whole.resume(state, &Options::default()) {
+                    Ok(rest) => assert!((index == 0 || batch == 3) && values(rest).is_empty()),
+                    Err(Error::State { what }) => {
+                        assert!(index > 0 && batch < 3 && what.contains("list"), "{what}")
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
+        }
+        // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
+        let dropping =
+            |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
+        let states: Vec<Saved> =
+            (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
+        assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
+        assert_eq!(
+            values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(),
+            6
+        );
+    }
+
+    #[test]
+    fn a_stage_after_shard_whose_position_does_not_tell_the_shards_is_named() {
+        let plan =
+            |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2, false).unwrap();
+        let saved = plan(2).iter().save().unwrap();
+        match plan(3).resume(&saved, &Options::default()) {
+            Err(Error::State { what }) => assert!(what.contains("skip"), "{what}"),
+            _ => panic!("it was resumed"),
+        }
+    }
+}

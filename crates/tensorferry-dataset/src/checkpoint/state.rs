@@ -1,0 +1,195 @@
+//! What an iteration saves and how it goes on from there.
+
+use crate::deep::grown;
+use crate::error::{Error, Result};
+use crate::spec::Component;
+use crate::stage::{Element, Value, check};
+use tensorferry_core::Tensor;
+
+/// The state of a stream, as nested plain data.
+#[derive(Debug)]
+pub enum State {
+    /// Nothing needs to be known.
+    Nothing,
+    /// A position or a count.
+    Int(u64),
+    /// Elements held back, by value.
+    Tensors(Vec<Tensor>),
+    /// A word, such as an error's message.
+    Text(String),
+    /// Parts.
+    List(Vec<State>),
+}
+
+// Stages nest lists in lists: neither copying nor dropping one may depend on the stack there is.
+impl Clone for State {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Int(number) => Self::Int(*number),
+            Self::Tensors(tensors) => Self::Tensors(tensors.clone()),
+            Self::Text(text) => Self::Text(text.clone()),
+            Self::List(parts) => Self::List(grown(|| parts.clone())),
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let Self::List(parts) = self else { return };
+        let mut left = std::mem::take(parts);
+        while let Some(mut part) = left.pop() {
+            if let Self::List(parts) = &mut part {
+                left.append(parts);
+            }
+        }
+    }
+}
+
+impl State {
+    /// The number.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub fn int(&self) -> Result<u64> {
+        match self {
+            Self::Int(value) => Ok(*value),
+            _ => Err(self.wrong("a number")),
+        }
+    }
+
+    /// The parts, of which there have to be `len`.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub fn list(&self, len: usize) -> Result<&[State]> {
+        match self {
+            Self::List(parts) if parts.len() == len => Ok(parts),
+            _ => Err(self.wrong("a list")),
+        }
+    }
+
+    /// The parts, however many.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub fn parts(&self) -> Result<&[State]> {
+        match self {
+            Self::List(parts) => Ok(parts),
+            _ => Err(self.wrong("a list")),
+        }
+    }
+
+    /// The tensors.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub fn tensors(&self) -> Result<&[Tensor]> {
+        match self {
+            Self::Tensors(tensors) => Ok(tensors),
+            _ => Err(self.wrong("tensors")),
+        }
+    }
+
+    /// The tensors, which have to be as `spec` says.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn tensors_as(&self, spec: &[Component]) -> Result<Vec<Tensor>> {
+        let tensors = self.tensors()?;
+        let element: Element = tensors.iter().cloned().map(Value::from).collect();
+        check(&element, spec).map_err(|error| Error::State {
+            what: format!("{error}; the state is damaged or not of this plan"),
+        })?;
+        Ok(tensors.to_vec())
+    }
+
+    /// What `read` makes of it, unless there is nothing.
+    pub(crate) fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<Option<T>> {
+        match self {
+            Self::Nothing => Ok(None),
+            some => read(some).map(Some),
+        }
+    }
+
+    /// An element by value.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it holds datasets.
+    pub(crate) fn of_element(element: &[Value]) -> Result<Self> {
+        let tensors: Result<Vec<Tensor>> =
+            element.iter().map(|value| value.tensor().cloned()).collect();
+        let what = "an element that holds datasets waits in the middle of the plan, and cannot be \
+            saved. Save after the next element.";
+        tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
+    }
+
+    /// What [`State::of_element`] saved, which has to be as `spec` says.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn element_as(&self, spec: &[Component]) -> Result<Element> {
+        Ok(self.tensors_as(spec)?.into_iter().map(Value::from).collect())
+    }
+
+    /// An element, or the error in its place.
+    pub(crate) fn of_result(element: &Result<Element>) -> Result<Self> {
+        match element {
+            Ok(element) => Self::of_element(element),
+            Err(error) => Ok(Self::of_error(error)),
+        }
+    }
+
+    /// What [`State::of_result`] saved.
+    ///
+    /// # Errors
+    /// As [`State::element_as`].
+    pub(crate) fn result_as(&self, spec: &[Component]) -> Result<Result<Element>> {
+        match self {
+            Self::Tensors(_) => self.element_as(spec).map(Ok),
+            error => error.error().map(Err),
+        }
+    }
+
+    /// An error, as its code and its words.
+    pub(crate) fn of_error(error: &Error) -> Self {
+        Self::List(vec![Self::Text(error.code().into()), Self::Text(error.to_string())])
+    }
+
+    /// What [`State::of_error`] saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] if it is something else.
+    pub(crate) fn error(&self) -> Result<Error> {
+        let [Self::Text(code), Self::Text(what)] = self.list(2)? else {
+            return Err(self.wrong("an error"));
+        };
+        let code = Error::CODES
+            .iter()
+            .find(|known| *known == code)
+            .ok_or_else(|| self.wrong("an error"))?;
+        Ok(Error::Saved { code, what: what.clone() })
+    }
+
+    fn wrong(&self, expected: &str) -> Error {
+        let found = match self {
+            Self::Nothing => "nothing".into(),
+            Self::Int(number) => format!("the number {number}"),
+            Self::Tensors(tensors) => format!("{} tensors", tensors.len()),
+            Self::Text(_) => "a text".into(),
+            Self::List(parts) => format!("a list of {}", parts.len()),
+        };
+        Error::State {
+            what: format!(
+                "{expected} was expected, not {found}; the state is damaged or not of this plan"
+            ),
+        }
+    }
+}
+
+/// Where the shards of a run had come to, when it goes on with another number of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resharded {
+    /// How many elements each old shard had handed out, in the order of their indices.
+    pub positions: Vec<u64>,
+}

@@ -1,0 +1,415 @@
+//! What an iteration holds in memory: the groups of its shuffles in blocks, and how much that
+//! leaves for batches.
+//!
+//! # Rationale
+//! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it
+//! is read, and until a quarter of a group was taken the one before, for threads that are behind.
+//! Two passes at different places have two tracks, so neither pushes out what the other needs. All
+//! groups together stay within what is set aside for them of the iteration's memory: where that is
+//! little, tracks are shorter, and what finds no room at all is read row by row, so nobody ever
+//! waits for memory.
+//!
+//! # Limitations
+//! A pass is known by its places: two that are some groups apart share a track until one was behind
+//! it for a while. What an abandoned pass held is dropped when another one begins later, or the
+//! iterator is dropped.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::execute::options::Options;
+use crate::shuffle::block_order::BlockOrder;
+use crate::shuffle::held_group::{HeldGroup, Kind};
+use crate::stage::Needs;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tensorferry_io::storage::local::direct::READER;
+use tensorferry_io::storage::local::direct::lend::briefly;
+
+/// Groups of a track.
+const MOST_GROUPS: usize = 3;
+/// Groups that a thread may be ahead of a track, or behind it, and still belong to it.
+const NEAR: u64 = 64;
+/// Of so many requests, those for groups that a track no longer has, after which another pass is
+/// behind it.
+const PATIENCE: u32 = 8;
+/// Requests of others, after which a track counts as abandoned.
+const STALE: u64 = 64;
+
+/// What one iteration may hold, and holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// What the user said; if nothing, groups take what they need, and nothing that reads is
+    /// counted.
+    limit: Option<usize>,
+    /// What batches and groups share.
+    shared: usize,
+    threads: usize,
+    /// Threads that the user wants, and arrays that are read past the system's cache.
+    wanted: (usize, usize),
+    /// Of what is shared, what groups may take, and what batches take.
+    set_aside: AtomicUsize,
+    in_flight: AtomicUsize,
+    tracks: Mutex<Tracks>,
+}
+
+#[derive(Debug)]
+struct Tracks {
+    process: u32,
+    all: Vec<Track>,
+    /// Bytes of groups that are alive, dropped tracks' included while somebody copies from them.
+    in_use: Arc<AtomicUsize>,
+    /// Counts requests.
+    now: u64,
+    warned: bool,
+}
+
+#[derive(Debug)]
+struct Track {
+    kind: Kind,
+    /// Sorted by number.
+    groups: VecDeque<Arc<HeldGroup>>,
+    /// Bytes of one.
+    bytes: usize,
+    touched: u64,
+    /// Requests of threads that are behind, since so many of all.
+    missed: u32,
+    since: u64,
+    is_over: bool,
+}
+
+impl Held {
+    /// For an iteration of a plan.
+    pub(crate) fn new(dataset: &Dataset, options: &Options) -> Self {
+        let Needs { windows, groups } = dataset.node.needs();
+        let wanted = (options.threads(), windows);
+        let (threads, shared) = match options.memory_limit {
+            Some(limit) => shares(limit, wanted),
+            None => (wanted.0, Options::counted(Options::MEMORY_LIMIT)),
+        };
+        let held = Self {
+            limit: options.memory_limit,
+            shared,
+            threads,
+            wanted,
+            set_aside: AtomicUsize::default(),
+            in_flight: AtomicUsize::default(),
+            tracks: Mutex::default(),
+        };
+        held.set_aside
+            .store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
+        held
+    }
+
+    /// How many threads may compute elements.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Bytes of elements that may be in flight.
+    pub(crate) fn for_batches(&self) -> usize {
+        self.shared.saturating_sub(if self.limit.is_some() {
+            self.set_aside.load(Ordering::Relaxed)
+        } else {
+            0
+        })
+    }
+
+    /// What elements in flight take by now, if more than the one that always may be.
+    pub(crate) fn note(&self, bytes: usize) {
+        self.in_flight.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The most that groups may ever take: a quarter is left for batches.
+    fn most(&self) -> usize {
+        self.limit.map_or(usize::MAX, |_| of_groups(self.shared))
+    }
+
+    /// Refuses a shuffle none of whose groups fits.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub(crate) fn check(&self, kind: &Kind, order: &BlockOrder) -> Result<()> {
+        let (bytes, most) = (kind.group_bytes(order), self.most());
+        let Some(limit) = self.limit.filter(|_| bytes > most) else { return Ok(()) };
+        let mut least = limit;
+        while of_groups(shares(least, self.wanted).1) < bytes && least < usize::MAX {
+            least = least.saturating_add(least / 64 + 1);
+        }
+        let what = format!(
+            "a group of {} rows takes {bytes} bytes of memory, and of a memory_limit of {limit} \
+            it may have {most}, beside batches and what reads \
+             files. Give a memory_limit of {least} or more, or a smaller buffer_size.",
+            order.group_len(),
+        );
+        Err(Error::Argument { stage: "shuffle", what })
+    }
+
+    /// The group of that number, of which nothing need be in memory; `None` if its rows are best
+    /// read one by one. A pass that `goes_on` may begin a track; it asks for so many groups
+    /// besides.
+    pub(crate) fn group(
+        &self,
+        kind: &Kind,
+        number: u64,
+        besides: u64,
+        goes_on: bool,
+        order: &BlockOrder,
+    ) -> Option<Arc<HeldGroup>> {
+        let mut tracks = self.tracks()?;
+        tracks.now += 1;
+        let now = tracks.now;
+        if let Some((track, at)) = tracks.find(kind, number) {
+            track.touched = now;
+            return track.groups.get(at).map(Arc::clone);
+        }
+        if !goes_on {
+            return None;
+        }
+        let same = || tracks.all.iter().enumerate().filter(|(_, track)| track.kind == *kind);
+        let goes_on = same()
+            .filter_map(|(at, track)| Some((track.distance(number)?, at)))
+            .filter(|(distance, _)| *distance <= NEAR + besides);
+        let goes_on = goes_on.min().map(|(_, at)| at);
+        let behind = same().find(|(_, track)| track.was_at(number)).map(|(at, _)| at);
+        let at = match (goes_on, behind) {
+            (Some(at), _) => at,
+            (None, Some(at)) if tracks.all[at].misses(now) < PATIENCE => return None,
+            _ => self.begin(&mut tracks, kind, order)?,
+        };
+        let depth = self.depth(&tracks);
+        let track = &mut tracks.all[at];
+        track.touched = now;
+        while track.groups.len() >= depth {
+            track.groups.pop_front();
+        }
+        self.add(&mut tracks, at, number, order)
+    }
+
+    /// The group after this one, to be read meanwhile, if there is room for it.
+    pub(crate) fn next(
+        &self,
+        group: &Arc<HeldGroup>,
+        order: &BlockOrder,
+    ) -> Option<Arc<HeldGroup>> {
+        let mut tracks = self.tracks()?;
+        let number = group.group().number + 1;
+        if let Some((track, at)) = tracks.find(group.kind(), number) {
+            return track.groups.get(at).map(Arc::clone);
+        }
+        let depth = self.depth(&tracks);
+        let at =
+            tracks.all.iter().position(|track| track.has(group) && track.groups.len() < depth)?;
+        self.add(&mut tracks, at, number, order)
+    }
+
+    /// Elements up to `end` of the order were taken, so many at a time, those before it from this
+    /// group.
+    pub(crate) fn taken(&self, group: &Arc<HeldGroup>, end: u64, step: u64, all: u64) {
+        let elements = &group.group().elements;
+        let (is_over, is_on) = (
+            end + step >= all,
+            end - elements.start >= (elements.end - elements.start).div_ceil(4),
+        );
+        if !is_over && !is_on {
+            return;
+        }
+        let Some(mut tracks) = self.tracks() else { return };
+        for track in tracks.all.iter_mut().filter(|track| track.has(group)) {
+            track.is_over |= is_over;
+            if is_on {
+                track.groups.retain(|other| other.group().number >= group.group().number);
+            }
+        }
+    }
+
+    /// The tracks of this process: in a forked one nobody reads what was under way.
+    fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
+        let mut tracks = briefly(&self.tracks)?;
+        if tracks.process != tensorferry_io::sync::process::process_id() {
+            *tracks = Tracks::default();
+        }
+        Some(tracks)
+    }
+
+    /// How many groups a track may have.
+    fn depth(&self, tracks: &Tracks) -> usize {
+        let room =
+            if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { usize::MAX };
+        room.checked_div(tracks.bytes()).unwrap_or(MOST_GROUPS).clamp(1, MOST_GROUPS)
+    }
+
+    /// A new track, if there is room for one group of each.
+    fn begin(&self, tracks: &mut Tracks, kind: &Kind, order: &BlockOrder) -> Option<usize> {
+        let (bytes, most, now) = (kind.group_bytes(order), self.most(), tracks.now);
+        tracks.all.retain(|track| {
+            now - track.touched < if track.is_over { PATIENCE.into() } else { STALE }
+        });
+        if tracks.bytes().saturating_add(bytes) > most {
+            if !std::mem::replace(&mut tracks.warned, true) {
+                log::warn!(
+                    "memory_limit has no room for a group of each pass over a shuffle in blocks: \
+                    rows are read one by one"
+                );
+            }
+            return None;
+        }
+        tracks.all.push(Track {
+            kind: kind.clone(),
+            groups: VecDeque::new(),
+            bytes,
+            touched: now,
+            missed: 0,
+            since: now,
+            is_over: false,
+        });
+        // More than the plan says it is of datasets that functions make.
+        let least = if self.set_aside.load(Ordering::Relaxed) == 0 {
+            bytes.saturating_mul(MOST_GROUPS)
+        } else {
+            tracks.bytes()
+        };
+        self.set_aside.fetch_max(least.min(most), Ordering::Relaxed);
+        Some(tracks.all.len() - 1)
+    }
+
+    /// Adds a group to a track, if there is room for it.
+    fn add(
+        &self,
+        tracks: &mut Tracks,
+        at: usize,
+        number: u64,
+        order: &BlockOrder,
+    ) -> Option<Arc<HeldGroup>> {
+        let bytes = tracks.all[at].bytes;
+        let has_room = |tracks: &Tracks| {
+            let used = tracks.in_use.load(Ordering::Relaxed).saturating_add(bytes);
+            // Batches may still have what was set aside just now.
+            let room = self.shared.saturating_sub(self.in_flight.load(Ordering::Relaxed));
+            self.limit.is_none() || used <= self.set_aside.load(Ordering::Relaxed).min(room)
+        };
+        if !has_room(tracks) {
+            tracks
+                .all
+                .iter_mut()
+                .filter(|track| track.is_over)
+                .for_each(|track| track.groups.clear());
+            if !has_room(tracks) {
+                return None;
+            }
+        }
+        let track = &mut tracks.all[at];
+        let group = Arc::new(HeldGroup::new(
+            track.kind.clone(),
+            order,
+            number,
+            Reserved::new(&tracks.in_use, track.bytes),
+        ));
+        let place = track.groups.partition_point(|other| other.group().number < number);
+        track.groups.insert(place, Arc::clone(&group));
+        Some(group)
+    }
+}
+
+/// How many threads compute elements, of those wanted, and what is left of a limit for batches and
+/// groups: as much as readers take, or more.
+fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
+    let counted = Options::counted(limit);
+    if windows == 0 {
+        return (threads, counted);
+    }
+    // The consumer reads too.
+    let threads = (counted / 2 / READER).saturating_sub(1 + windows).clamp(1, threads);
+    let readers = READER.saturating_mul((1 + windows).saturating_add(threads));
+    (threads, counted - readers.min(counted / 2))
+}
+
+/// The most that groups may have of what they share with batches.
+fn of_groups(shared: usize) -> usize {
+    shared / 4 * 3
+}
+
+impl Default for Tracks {
+    fn default() -> Self {
+        Self {
+            process: tensorferry_io::sync::process::process_id(),
+            all: Vec::new(),
+            in_use: Arc::default(),
+            now: 0,
+            warned: false,
+        }
+    }
+}
+
+impl Tracks {
+    /// The track that has a group, and where in it: of several the one that has least before it.
+    fn find(&mut self, kind: &Kind, number: u64) -> Option<(&mut Track, usize)> {
+        let tracks = self.all.iter_mut().filter(|track| track.kind == *kind);
+        let place =
+            |track: &Track| track.groups.iter().position(|group| group.group().number == number);
+        tracks.filter_map(|track| place(track).map(|at| (track, at))).min_by_key(|(_, at)| *at)
+    }
+
+    /// Bytes of one group of each pass that goes on.
+    fn bytes(&self) -> usize {
+        self.all
+            .iter()
+            .filter(|track| !track.is_over)
+            .fold(0, |sum, track| sum.saturating_add(track.bytes))
+    }
+}
+
+impl Track {
+    fn has(&self, group: &Arc<HeldGroup>) -> bool {
+        self.groups.iter().any(|other| Arc::ptr_eq(other, group))
+    }
+
+    /// After how many groups it comes to one.
+    fn distance(&self, number: u64) -> Option<u64> {
+        match (self.groups.front(), self.groups.back()) {
+            (Some(first), Some(last)) => {
+                (number >= first.group().number).then(|| number.saturating_sub(last.group().number))
+            }
+            _ => (!self.is_over).then_some(0),
+        }
+    }
+
+    /// Whether it had a group not long ago.
+    fn was_at(&self, number: u64) -> bool {
+        self.groups
+            .front()
+            .is_some_and(|first| (number..=number + NEAR).contains(&first.group().number))
+    }
+
+    /// How many requests were for groups that it no longer has, this one included.
+    fn misses(&mut self, now: u64) -> u32 {
+        if now - self.since > STALE {
+            (self.since, self.missed) = (now, 0);
+        }
+        self.missed += 1;
+        self.missed
+    }
+}
+
+/// Memory that is counted as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    in_use: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Reserved {
+    fn new(in_use: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        in_use.fetch_add(bytes, Ordering::Relaxed);
+        Self { in_use: Arc::clone(in_use), bytes }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.in_use.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! A stream that runs ahead on a thread of its own.
+//!
+//! # Rationale
+//! Streams of native stages may work for long inside one element (the next distinct value of an
+//! endless repetition): on a thread of their own, whoever waits can stop waiting. Streams that call
+//! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
+//! may have effects.
+
+use crate::checkpoint::state::State;
+use crate::error::{Error, Result};
+use crate::execute::workers::{GLANCE, element_bytes};
+use crate::execute::{advance, waiting_state};
+use crate::stage::{Context, Element, Stream};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// An element that takes longer to make than the thread to be woken, several times over.
+const WORTH_WAKING: Duration = Duration::from_micros(50);
+
+/// How far a stream may run ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    /// Elements.
+    pub(super) elements: usize,
+    /// Bytes of them, within what there is memory for; two elements are always allowed if
+    /// `elements` allows them.
+    pub(super) bytes: usize,
+}
+
+/// The consumer's end.
+pub(crate) struct Producer {
+    shared: Arc<Shared>,
+    /// The process in which the thread was started, once it was.
+    process: Option<u32>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// The thread may go on.
+    room: Condvar,
+    /// There is an element, or the thread has put the stream down.
+    ready: Condvar,
+    ahead: Ahead,
+    /// Functions of the user's are called.
+    is_sequential: bool,
+    cx: Context,
+}
+
+struct Queue {
+    elements: VecDeque<Result<Element>>,
+    bytes: usize,
+    /// Where it is unless the thread has it to compute an element.
+    stream: Option<Box<dyn Stream>>,
+    ended: bool,
+    /// What the last element took.
+    took: Duration,
+    consumer_waits: bool,
+    thread_waits: bool,
+    /// The thread is to put the stream down, to be saved.
+    paused: bool,
+    closed: bool,
+}
+
+impl Producer {
+    /// `waiting` elements come before those of the stream.
+    pub(super) fn new(
+        stream: Box<dyn Stream>,
+        waiting: VecDeque<Result<Element>>,
+        ahead: Ahead,
+        is_sequential: bool,
+        cx: Context,
+    ) -> Self {
+        let bytes = waiting.iter().map(bytes_of).sum();
+        let queue = Queue {
+            elements: waiting,
+            bytes,
+            stream: Some(stream),
+            ended: false,
+            took: Duration::ZERO,
+            consumer_waits: false,
+            thread_waits: false,
+            paused: false,
+            closed: false,
+        };
+        let shared = Shared {
+            queue: Mutex::new(queue),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+            ahead,
+            is_sequential,
+            cx,
+        };
+        Self { shared: Arc::new(shared), process: None }
+    }
+
+    /// Whether the thread runs in the process that this one was forked from. It may have held the
+    /// lock then, which is left alone.
+    pub(super) fn is_forked(&self) -> bool {
+        self.process.is_some_and(|process| process != tensorferry_io::sync::process::process_id())
+    }
+
+    /// # Errors
+    /// [`Error::Forked`].
+    fn check_process(&self) -> Result<()> {
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    /// The next element, if it is at hand.
+    pub(super) fn next_at_hand(&self) -> Option<Result<Element>> {
+        // Before there is a thread there is no element either, and of a forked one nothing is
+        // touched.
+        if self.process.is_none() || self.is_forked() { None } else { self.shared.next_at_hand() }
+    }
+
+    /// In the process it was handed out in.
+    pub(super) fn give_back(&self, element: Result<Element>) {
+        let mut queue = self.shared.lock();
+        queue.bytes += bytes_of(&element);
+        queue.elements.push_front(element);
+    }
+
+    /// The next element, waited for until `deadline`.
+    pub(super) fn next(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
+        if let Err(forked) = self.check_process() {
+            return Poll::Ready(Some(Err(forked)));
+        }
+        if self.process.is_none() {
+            let producer = Arc::clone(&self.shared);
+            match std::thread::Builder::new()
+                .name("tensorferry".into())
+                .spawn(move || producer.cx.stop.computing(|| producer.work()))
+            {
+                Ok(_) => self.process = Some(tensorferry_io::sync::process::process_id()),
+                Err(_) => return Poll::Ready(self.shared.next_here()),
+            }
+        }
+        self.shared.next(deadline)
+    }
+
+    /// The stream's state and the elements that wait; `None` if the thread is still computing one
+    /// at `deadline`.
+    pub(super) fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
+        match self.check_process() {
+            Err(forked) => Poll::Ready(Err(forked)),
+            Ok(()) => self.shared.save(deadline),
+        }
+    }
+}
+
+impl Drop for Producer {
+    /// Ends the thread, and does not wait for it: it may be in a function of the user's.
+    fn drop(&mut self) {
+        if !self.is_forked() {
+            self.shared.lock().closed = true;
+            self.shared.room.notify_all();
+        }
+    }
+}
+
+fn bytes_of(element: &Result<Element>) -> usize {
+    element.as_ref().map_or(0, |element| element_bytes(element))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ahead(&self) -> Ahead {
+        Ahead { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        while !queue.closed {
+            let stream = if queue.paused || !queue.has_room(self.ahead()) {
+                None
+            } else {
+                queue.stream.take()
+            };
+            let Some(mut stream) = stream else {
+                queue.thread_waits = true;
+                queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.thread_waits = false;
+                continue;
+            };
+            drop(queue);
+            let began = Instant::now();
+            let element = advance(stream.as_mut());
+            queue = self.lock();
+            queue.stream = Some(stream);
+            // A function is called when a prefetch says that it is: no matter how fast it is.
+            queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
+            // What was stopped goes on from there: later, or, if nobody waits any more, never.
+            if !matches!(element, Some(Err(Error::Stopped))) {
+                queue.put(element);
+            }
+            self.cx.note(if queue.elements.len() > 1 { queue.bytes } else { 0 });
+            if queue.consumer_waits {
+                self.ready.notify_one();
+            }
+            if queue.ended || self.cx.stop.is_stopped() {
+                return;
+            }
+        }
+    }
+
+    fn take(&self, queue: &mut Queue) -> Option<Result<Element>> {
+        let element = queue.take()?;
+        // Woken when half of what may wait is gone, the thread is not woken for every element,
+        // unless one is worth it.
+        if queue.thread_waits
+            && (queue.took > WORTH_WAKING || queue.elements.len() <= self.ahead.elements / 2)
+        {
+            self.room.notify_one();
+        }
+        Some(element)
+    }
+
+    fn next_at_hand(&self) -> Option<Result<Element>> {
+        match self.queue.try_lock() {
+            Ok(mut queue) => self.take(&mut queue),
+            Err(_) => None,
+        }
+    }
+
+    fn next(&self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(element) = self.take(&mut queue) {
+                return Poll::Ready(Some(element));
+            }
+            if queue.ended {
+                return Poll::Ready(None);
+            }
+            if self.cx.stop.check().is_err() {
+                return Poll::Ready(Some(Err(Error::Stopped)));
+            }
+            let Some(waited) = self.wait(queue, deadline) else { return Poll::Pending };
+            queue = waited;
+        }
+    }
+
+    /// Waits for the thread a little; `None` after the deadline.
+    fn wait<'a>(
+        &self,
+        mut queue: MutexGuard<'a, Queue>,
+        deadline: Option<Instant>,
+    ) -> Option<MutexGuard<'a, Queue>> {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return None;
+        }
+        queue.consumer_waits = true;
+        if queue.thread_waits {
+            self.room.notify_one();
+        }
+        let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
+        let (mut queue, _) =
+            self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+        queue.consumer_waits = false;
+        Some(queue)
+    }
+
+    /// The next element where there is no thread to be had.
+    fn next_here(&self) -> Option<Result<Element>> {
+        let mut queue = self.lock();
+        if queue.elements.is_empty() && !queue.ended {
+            match queue.stream.as_mut().and_then(|stream| advance(stream.as_mut())) {
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                element => queue.put(element),
+            }
+        }
+        queue.take()
+    }
+
+    fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
+        let mut queue = self.lock();
+        queue.paused = true;
+        self.cx.stop.pause();
+        let saved = loop {
+            if let Some(stream) = &queue.stream {
+                break Poll::Ready(
+                    stream.save().and_then(|stream| waiting_state(stream, &queue.elements)),
+                );
+            }
+            match self.wait(queue, deadline) {
+                Some(waited) => queue = waited,
+                None => {
+                    queue = self.lock();
+                    break Poll::Pending;
+                }
+            }
+        };
+        queue.paused = false;
+        self.cx.stop.go_on();
+        if queue.thread_waits {
+            self.room.notify_one();
+        }
+        saved
+    }
+}
+
+impl Queue {
+    fn has_room(&self, ahead: Ahead) -> bool {
+        match self.elements.len() {
+            _ if self.ended => false,
+            0 => ahead.elements > 0 || self.consumer_waits,
+            1 => ahead.elements > 1,
+            waiting => waiting < ahead.elements && self.bytes < ahead.bytes,
+        }
+    }
+
+    fn put(&mut self, element: Option<Result<Element>>) {
+        match element {
+            Some(element) => {
+                self.bytes += bytes_of(&element);
+                self.elements.push_back(element);
+            }
+            None => self.ended = true,
+        }
+    }
+
+    fn take(&mut self) -> Option<Result<Element>> {
+        let element = self.elements.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes_of(&element));
+        Some(element)
+    }
+}

@@ -1,0 +1,187 @@
+//! Where the time of an iteration goes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::{Duration, Instant};
+
+/// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
+/// see [`Dataset::iter_timed`]. Clones measure together. All times are those that clocks on the
+/// wall tell, of all threads together.
+///
+/// ```
+/// use tensorferry_core::{Casting, DType};
+/// use tensorferry_dataset::{Dataset, Epoch, Options, Times};
+///
+/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000, false)?;
+/// let times = Times::default();
+/// assert_eq!(numbers.iter_timed(Epoch(0), &Options::default(), &times).count(), 100);
+/// assert!(times.converting() <= times.computing());
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// [`Dataset::iter_timed`]: crate::dataset::Dataset::iter_timed
+#[derive(Clone, Debug, Default)]
+pub struct Times(Arc<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    computing: AtomicU64,
+    converting: AtomicU64,
+    helping: AtomicU64,
+    waits: Waits,
+}
+
+/// The length of spells, of which some have not ended.
+#[derive(Debug)]
+struct Waits {
+    base: Instant,
+    ended: AtomicU64,
+    /// How many have begun and not ended, and the sum of when they began.
+    under_way: AtomicI64,
+    began: AtomicI64,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { base: Instant::now(), ended: 0.into(), under_way: 0.into(), began: 0.into() }
+    }
+}
+
+impl Times {
+    /// Computing elements, from reading their rows until they are whole, in whichever thread: the
+    /// consumer's helps where that is quicker than to wait.
+    #[must_use]
+    pub fn computing(&self) -> Duration {
+        Duration::from_nanos(self.0.computing.load(Relaxed))
+    }
+
+    /// The part of it that [`cast`](crate::dataset::Dataset::cast) and the other native
+    /// maps took for rows that were gathered.
+    #[must_use]
+    pub fn converting(&self) -> Duration {
+        Duration::from_nanos(self.0.converting.load(Relaxed))
+    }
+
+    /// The part of computing that the consumer's thread did, while it waited.
+    #[must_use]
+    pub fn helping(&self) -> Duration {
+        Duration::from_nanos(self.0.helping.load(Relaxed))
+    }
+
+    /// Threads that had nothing to do: enough was computed ahead, and the consumer took none of it.
+    #[must_use]
+    pub fn waiting(&self) -> Duration {
+        let waits = &self.0.waits;
+        let under_way = waits
+            .under_way
+            .load(Relaxed)
+            .saturating_mul(waits.now())
+            .saturating_sub(waits.began.load(Relaxed));
+        Duration::from_nanos(waits.ended.load(Relaxed).saturating_add_signed(under_way.max(0)))
+    }
+}
+
+impl Waits {
+    fn now(&self) -> i64 {
+        i64::try_from(self.base.elapsed().as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Runs `run`, and counts its time as computing if that is wanted.
+pub(crate) fn computing<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
+    timed(times.map(|times| &times.0.computing), run)
+}
+
+/// The same of converting.
+pub(crate) fn converting<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
+    timed(times.map(|times| &times.0.converting), run)
+}
+
+fn timed<T>(spent: Option<&AtomicU64>, run: impl FnOnce() -> T) -> T {
+    let Some(spent) = spent else { return run() };
+    let began = Instant::now();
+    let done = run();
+    spent.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    done
+}
+
+/// The same of what the consumer computes.
+pub(crate) fn helping<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
+    timed(times.map(|times| &times.0.helping), run)
+}
+
+/// The same of waiting, which may still be under way when somebody looks.
+pub(crate) fn waiting<T>(times: Option<&Times>, wait: impl FnOnce() -> T) -> T {
+    let Some(Times(spent)) = times else { return wait() };
+    let waits = &spent.waits;
+    let began = waits.now();
+    waits.began.fetch_add(began, Relaxed);
+    waits.under_way.fetch_add(1, Relaxed);
+    let done = wait();
+    waits.under_way.fetch_sub(1, Relaxed);
+    waits.began.fetch_sub(began, Relaxed);
+    waits.ended.fetch_add(u64::try_from(waits.now() - began).unwrap_or(0), Relaxed);
+    done
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::execute::options::Options;
+    use crate::stage::Epoch;
+    use tensorferry_core::{Casting, DType};
+
+    #[test]
+    fn what_is_under_way_counts_too() {
+        let times = Times::default();
+        let pause = Duration::from_millis(5);
+        waiting(Some(&times), || {
+            std::thread::sleep(pause);
+            assert!(times.waiting() >= pause);
+        });
+        assert!(times.waiting() >= pause);
+        assert_eq!((times.computing(), times.converting()), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn maps_take_a_part_of_the_time_and_nothing_is_counted_unasked() {
+        let plan = Dataset::range(0, 1 << 18, 1, DType::Int64).unwrap();
+        let numbers = plan.batch(64, false).unwrap();
+        let cast = numbers.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap();
+        let batches =
+            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12, false).unwrap();
+        for (dataset, converts) in [(numbers, false), (cast, true), (batches, true)] {
+            for dataset in [dataset.clone(), dataset.prefetch(None)] {
+                let times = Times::default();
+                let options = Options { threads: Some(2), ..Options::default() };
+                let all = dataset.iter_timed(Epoch(0), &options, &times).count();
+                assert_eq!(all, dataset.iter().count());
+                assert!(times.computing() > Duration::ZERO);
+                assert_eq!(times.converting() > Duration::ZERO, converts, "{dataset}");
+                assert!(times.converting() <= times.computing());
+            }
+        }
+    }
+
+    #[test]
+    fn threads_wait_for_a_consumer_that_takes_nothing() {
+        let dataset = Dataset::range(0, 1 << 20, 1, DType::Int64)
+            .unwrap()
+            .batch(1 << 14, false)
+            .unwrap()
+            .prefetch(Some(1));
+        let times = Times::default();
+        let mut iter = dataset.iter_timed(
+            Epoch(0),
+            &Options { threads: Some(1), ..Options::default() },
+            &times,
+        );
+        while times.waiting() < Duration::from_millis(20) {
+            iter.next().unwrap().unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! Indexed plans, computed ahead by threads that take turns.
+//!
+//! # Rationale
+//! A ticket is a group of consecutive elements: as many as make the handing over cheap, one if they
+//! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
+//! order, so the result does not depend on who was faster. The consumer takes a whole group under
+//! the lock and hands out its elements without; where the group it needs is not done, it computes
+//! one that nobody has begun. Elements that cost less than handing them over never start a thread.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::execute::compute;
+use crate::execute::stats::{helping, waiting};
+use crate::stage::{Context, Element, Value};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tensorferry_core::Tensor;
+use tensorferry_io::memory::pool;
+
+/// Bytes of elements in a group, about.
+const GROUP_BYTES: usize = 192 << 10;
+/// Elements in a group, at most.
+const GROUP: usize = 64;
+/// What computing a group takes, about: its first element waits for its last.
+const GROUP_TIME: Duration = Duration::from_micros(200);
+/// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few
+/// are no work to speak of.
+const AHEAD_BYTES: usize = 1 << 20;
+/// Bytes that an element takes at the least, whose tensors have none.
+const LEAST_BYTES: usize = 64;
+/// An element that takes less is computed where it is asked for.
+const WORTH_A_THREAD: Duration = Duration::from_nanos(500);
+/// A group that takes longer is waited for, not computed by the consumer, which may have to look
+/// after signals meanwhile.
+pub(super) const LONG: Duration = Duration::from_millis(20);
+/// How long to wait before looking whether the iteration was stopped.
+pub(crate) const GLANCE: Duration = Duration::from_millis(50);
+
+type Group = Vec<Result<Element>>;
+
+/// The consumer's end.
+pub(crate) struct Workers {
+    plan: Plan,
+    /// Elements to hand out next.
+    local: std::vec::IntoIter<Result<Element>>,
+    team: Option<Team>,
+    /// Before there is a team: the next element to compute, what the last ones took, and how many
+    /// of them to compute at once.
+    next: u64,
+    cost: Cost,
+    strikes: u32,
+}
+
+/// What is computed.
+#[derive(Clone)]
+struct Plan {
+    dataset: Dataset,
+    cx: Context,
+    len: u64,
+    /// Elements to be ahead at least.
+    ahead: usize,
+}
+
+/// Threads, and the process they are in.
+struct Team {
+    shared: Arc<Shared>,
+    process: u32,
+}
+
+struct Shared {
+    plan: Plan,
+    queue: Mutex<Queue>,
+    /// There is room for another group.
+    room: Condvar,
+    /// The group that the consumer waits for is done.
+    ready: Condvar,
+}
+
+/// What elements were seen to need.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    /// Bytes of the largest so far.
+    bytes: usize,
+    /// What one of the last group took.
+    time: Duration,
+}
+
+struct Queue {
+    /// Groups that somebody has begun, in order.
+    groups: VecDeque<Slot>,
+    /// The ticket number of the first of them.
+    first: u64,
+    /// The first element that nobody has begun.
+    unclaimed: u64,
+    /// Elements begun and not handed out, and their bytes as expected when they were begun.
+    elements: usize,
+    bytes: usize,
+    /// Of these, what the consumer is handing out.
+    local: Ticket,
+    cost: Cost,
+    /// What the consumer began to compute itself, and was stopped in; with the elements before
+    /// that.
+    unfinished: Option<(Ticket, Group)>,
+    threads: usize,
+    idle: usize,
+    consumer_waits: bool,
+    closed: bool,
+}
+
+struct Slot {
+    ticket: Ticket,
+    done: Option<Group>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Ticket {
+    number: u64,
+    start: u64,
+    len: usize,
+    bytes: usize,
+}
+
+impl Workers {
+    pub(super) fn new(
+        dataset: Dataset,
+        cx: Context,
+        position: u64,
+        len: u64,
+        ahead: usize,
+    ) -> Self {
+        let plan = Plan { dataset, cx, len, ahead };
+        Self {
+            plan,
+            local: Vec::new().into_iter(),
+            team: None,
+            next: position,
+            cost: Cost::default(),
+            strikes: 0,
+        }
+    }
+
+    /// The next element if no lock and no computation stand before it.
+    pub(super) fn next_at_hand(&mut self) -> Option<Result<Element>> {
+        self.local.next()
+    }
+
+    pub(super) fn give_back(&mut self, element: Result<Element>) {
+        let local = std::mem::take(&mut self.local);
+        self.local = std::iter::once(element).chain(local).collect::<Vec<_>>().into_iter();
+    }
+
+    /// The next element, waited for until `deadline`. `position` is what was handed out.
+    pub(super) fn next(
+        &mut self,
+        position: u64,
+        deadline: Option<Instant>,
+    ) -> Poll<Option<Result<Element>>> {
+        if let Some(element) = self.local.next() {
+            return Poll::Ready(Some(element));
+        }
+        if self
+            .team
+            .as_ref()
+            .is_some_and(|team| team.process != tensorferry_io::sync::process::process_id())
+        {
+            // The threads are in the parent process, and one of them may have held the lock: both
+            // are left alone.
+            self.team = None;
+            self.next = position;
+        }
+        if self.team.is_none() && self.plan.dataset.node.reads_files() {
+            // Nobody knows what the first elements take: not the consumer's time.
+            let cost = Cost { time: LONG, ..self.cost };
+            self.team = Some(Team::start(&self.plan, self.next, cost));
+        }
+        match &self.team {
+            Some(team) => match team.shared.next_group(deadline) {
+                Poll::Ready(Some(group)) => self.local = group.into_iter(),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            },
+            None if self.next >= self.plan.len => return Poll::Ready(None),
+            None => self.compute_here(),
+        }
+        // There is an element to come: if there is none yet, computing it was stopped.
+        Poll::Ready(Some(self.local.next().unwrap_or(Err(Error::Stopped))))
+    }
+
+    /// Computes the next few elements, and starts threads if they take long.
+    fn compute_here(&mut self) {
+        let wanted = if self.cost.bytes == 0 { 1 } else { self.plan.group_len(&self.cost, 1) };
+        let len = usize::try_from(self.plan.len - self.next).unwrap_or(usize::MAX).min(wanted);
+        let (group, cost) = self.plan.compute(self.next, len);
+        self.next += group.len() as u64;
+        self.local = group.into_iter();
+        self.cost = Cost { bytes: self.cost.bytes.max(cost.bytes), time: cost.time };
+        // The first elements may find everything cold; what takes long twice will go on to.
+        self.strikes = if cost.time > WORTH_A_THREAD { self.strikes + 1 } else { 0 };
+        if self.strikes >= 2 && self.next < self.plan.len {
+            self.team = Some(Team::start(&self.plan, self.next, self.cost));
+        }
+    }
+}
+
+impl Plan {
+    /// How many elements make a group, for so many threads.
+    fn group_len(&self, cost: &Cost, threads: usize) -> usize {
+        let bytes = cost.bytes.max(1);
+        // Everybody is to have a group, and another to go on with.
+        let shares = (threads + 1) * 2;
+        let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
+        let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
+        (GROUP_BYTES / bytes)
+            .min(GROUP)
+            .min(room)
+            .min(usize::try_from(time).unwrap_or(GROUP))
+            .max(1)
+    }
+
+    /// How many elements may be begun and not handed out.
+    fn most_ahead(&self, cost: &Cost) -> usize {
+        self.ahead.max(AHEAD_BYTES / cost.bytes.max(LEAST_BYTES))
+    }
+
+    /// Elements in order: fewer than asked for if it was stopped.
+    fn compute(&self, start: u64, len: usize) -> (Group, Cost) {
+        let began = Instant::now();
+        let mut bytes = 0;
+        let mut group = Vec::with_capacity(len);
+        for index in start..start + len as u64 {
+            let element = compute(&self.dataset, index, &self.cx);
+            if matches!(element, Err(Error::Stopped)) {
+                break;
+            }
+            bytes = element.as_ref().map_or(0, |element| element_bytes(element)).max(bytes);
+            group.push(element);
+        }
+        let len = u32::try_from(len).unwrap_or(u32::MAX).max(1);
+        (group, Cost { bytes, time: began.elapsed() / len })
+    }
+}
+
+/// The memory of an element's tensors. (Those that share their source's have none of their own, but
+/// are counted all the same.)
+pub(crate) fn element_bytes(element: &[Value]) -> usize {
+    let bytes = |tensor: &Tensor| pool::footprint(tensor.layout().nbytes());
+    element
+        .iter()
+        .filter_map(|value| value.tensor().ok())
+        .fold(0, |sum, tensor| sum.saturating_add(bytes(tensor)))
+}
+
+impl Team {
+    /// Threads that compute from element `next` on; as many as the system lets us have, or none.
+    fn start(plan: &Plan, next: u64, cost: Cost) -> Self {
+        let queue = Queue {
+            groups: VecDeque::new(),
+            first: 0,
+            unclaimed: next,
+            elements: 0,
+            bytes: 0,
+            local: Ticket::default(),
+            cost,
+            unfinished: None,
+            threads: 0,
+            idle: 0,
+            consumer_waits: false,
+            closed: false,
+        };
+        let shared = Shared {
+            plan: plan.clone(),
+            queue: Mutex::new(queue),
+            room: Condvar::new(),
+            ready: Condvar::new(),
+        };
+        let shared = Arc::new(shared);
+        let left = usize::try_from(plan.len - next).unwrap_or(usize::MAX);
+        for _ in 0..plan.cx.threads().min(left) {
+            let worker = Arc::clone(&shared);
+            let thread =
+                std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work());
+            if thread.is_err() {
+                break;
+            }
+            shared.lock().threads += 1;
+        }
+        Self { shared, process: tensorferry_io::sync::process::process_id() }
+    }
+}
+
+impl Drop for Team {
+    /// Ends the threads, and does not wait for them.
+    fn drop(&mut self) {
+        if self.process != tensorferry_io::sync::process::process_id() {
+            return;
+        }
+        self.shared.lock().closed = true;
+        self.shared.room.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        while !queue.closed {
+            let Some(ticket) = queue.claim(&self.plan) else {
+                if queue.unclaimed >= self.plan.len {
+                    return;
+                }
+                queue.idle += 1;
+                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue))
+                    .unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
+                continue;
+            };
+            queue = self.compute(queue, ticket, Vec::new());
+        }
+    }
+
+    /// The elements after those that were handed out; `None` at the end.
+    ///
+    /// While they are under way the consumer computes what nobody has begun, rather than wait: to
+    /// go to sleep and be woken takes longer than most groups.
+    fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
+        let mut queue = self.lock();
+        queue.release_local();
+        queue.note(&self.plan);
+        let mut helped = false;
+        if let Some((ticket, begun)) = queue.unfinished.take() {
+            queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, begun));
+            helped = true;
+        }
+        loop {
+            if let Some(done) = queue.groups.front_mut().and_then(|slot| slot.done.take()) {
+                queue.take_first();
+                self.wake_one(&queue);
+                return Poll::Ready(Some(done));
+            }
+            if queue.groups.is_empty() && queue.unclaimed >= self.plan.len {
+                return Poll::Ready(None);
+            }
+            if queue.unfinished.is_some() || self.plan.cx.stop.is_stopped() {
+                return Poll::Ready(Some(Vec::new()));
+            }
+            let now = Instant::now();
+            let late = deadline.is_some_and(|deadline| deadline <= now);
+            if (queue.threads == 0 || queue.group_time(&self.plan) < LONG)
+                && !(late && helped)
+                && let Some(ticket) = queue.claim(&self.plan)
+            {
+                queue = helping(self.plan.cx.times.as_ref(), || {
+                    self.compute(queue, ticket, Vec::new())
+                });
+                helped = true;
+                continue;
+            }
+            if late {
+                return Poll::Pending;
+            }
+            self.wake_one(&queue);
+            let patience = deadline.map_or(GLANCE, |deadline| GLANCE.min(deadline - now));
+            queue.consumer_waits = true;
+            (queue, _) =
+                self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+            queue.consumer_waits = false;
+        }
+    }
+
+    /// Wakes a thread where there is work for it.
+    fn wake_one(&self, queue: &Queue) {
+        if queue.idle > 0 && queue.is_low(&self.plan) {
+            self.room.notify_one();
+        }
+    }
+
+    /// Computes a group, of which the first elements are there, and lays it into its slot.
+    fn compute<'a>(
+        &'a self,
+        queue: MutexGuard<'a, Queue>,
+        ticket: Ticket,
+        mut group: Group,
+    ) -> MutexGuard<'a, Queue> {
+        self.wake_one(&queue);
+        drop(queue);
+        let (rest, cost) =
+            self.plan.compute(ticket.start + group.len() as u64, ticket.len - group.len());
+        group.extend(rest);
+        let mut queue = self.lock();
+        queue.learn(cost);
+        if group.len() < ticket.len && !self.plan.cx.stop.is_stopped() {
+            queue.unfinished = Some((ticket, group));
+            return queue;
+        }
+        let at = usize::try_from(ticket.number - queue.first).unwrap_or(usize::MAX);
+        if let Some(slot) = queue.groups.get_mut(at) {
+            slot.done = Some(group);
+        }
+        if at == 0 && queue.consumer_waits {
+            self.ready.notify_one();
+        }
+        queue
+    }
+}
+
+impl Queue {
+    /// Whether elements may be begun, and how many.
+    fn room(&self, plan: &Plan) -> Option<usize> {
+        let left = usize::try_from(plan.len.saturating_sub(self.unclaimed)).unwrap_or(usize::MAX);
+        let mut len = plan.group_len(&self.cost, self.threads).min(left);
+        if len == 0 {
+            return None;
+        }
+        if self.elements == 0 {
+            return Some(len);
+        }
+        let most = plan.most_ahead(&self.cost);
+        if self.elements + len > most {
+            if self.elements >= plan.ahead {
+                return None;
+            }
+            len = most - self.elements;
+        }
+        let bytes = self.bytes.saturating_add(len.saturating_mul(self.cost.bytes));
+        (bytes <= plan.cx.for_batches()).then_some(len)
+    }
+
+    /// Whether a thread that sleeps is to go on: for small groups only once half of what may be
+    /// ahead is gone, as waking it takes longer than computing one.
+    fn is_low(&self, plan: &Plan) -> bool {
+        self.room(plan).is_some()
+            && (self.elements <= plan.most_ahead(&self.cost) / 2
+                || self.group_time(plan) > GROUP_TIME)
+    }
+
+    /// The next ticket, if there is room for it.
+    fn claim(&mut self, plan: &Plan) -> Option<Ticket> {
+        let len = self.room(plan)?;
+        let number = self.first + self.groups.len() as u64;
+        let ticket = Ticket {
+            number,
+            start: self.unclaimed,
+            len,
+            bytes: len.saturating_mul(self.cost.bytes),
+        };
+        self.unclaimed += len as u64;
+        self.elements += len;
+        self.bytes = self.bytes.saturating_add(ticket.bytes);
+        self.note(plan);
+        self.groups.push_back(Slot { ticket, done: None });
+        Some(ticket)
+    }
+
+    fn note(&self, plan: &Plan) {
+        plan.cx.note(if self.elements > 1 { self.bytes } else { 0 });
+    }
+
+    /// What was taken last was handed out, and is not used any more.
+    fn release_local(&mut self) {
+        let Ticket { len, bytes, .. } = std::mem::take(&mut self.local);
+        self.elements = self.elements.saturating_sub(len);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// The first group is the consumer's now.
+    fn take_first(&mut self) {
+        if let Some(slot) = self.groups.pop_front() {
+            self.first += 1;
+            self.hand_out(slot.ticket);
+        }
+    }
+
+    /// The consumer has these elements. It hands out the first now, and of the others we hear when
+    /// it comes back: so long their memory counts.
+    fn hand_out(&mut self, ticket: Ticket) {
+        self.local = ticket;
+        if ticket.len == 1 {
+            self.local.len = 0;
+            self.elements = self.elements.saturating_sub(1);
+        }
+    }
+
+    /// What a group will probably take.
+    fn group_time(&self, plan: &Plan) -> Duration {
+        let len = u32::try_from(plan.group_len(&self.cost, self.threads)).unwrap_or(u32::MAX);
+        self.cost.time.saturating_mul(len)
+    }
+
+    fn learn(&mut self, cost: Cost) {
+        self.cost = Cost { bytes: self.cost.bytes.max(cost.bytes), time: cost.time };
+    }
+}

@@ -1,0 +1,61 @@
+//! Datasets: arrays as batches, in any order, converted on the way, resumable.
+//!
+//! A [`Dataset`] is a plan: immutable, cheap to clone, and nothing is read until it is iterated.
+//! Elements are lists of components (tensors); whoever has nested structures flattens them.
+//!
+//! # Examples
+//! ```
+//! use tensorferry_core::Tensor;
+//! use tensorferry_dataset::Dataset;
+//!
+//! let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
+//! let dataset = Dataset::from_tensor_slices([tokens])?.take(Some(7)).batch(3, false)?;
+//! let mut shapes = Vec::new();
+//! for batch in &dataset {
+//!     shapes.push(batch?[0].tensor()?.shape().to_vec());
+//! }
+//! assert_eq!(shapes, [[3], [3], [1]]);
+//! # Ok::<(), tensorferry_core::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod all_ways;
+pub(crate) mod checkpoint;
+pub(crate) mod dataset;
+pub(crate) mod deep;
+pub(crate) mod element_iter;
+pub mod error;
+pub(crate) mod execute;
+pub(crate) mod materialize;
+pub(crate) mod names;
+#[cfg(test)]
+mod order_tests;
+pub(crate) mod passes;
+pub(crate) mod promise;
+pub(crate) mod shuffle;
+pub(crate) mod sources;
+pub(crate) mod spec;
+pub(crate) mod stage;
+#[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
+mod testing;
+pub(crate) mod transforms;
+pub(crate) mod user_fn;
+
+pub use crate::dataset::Dataset;
+pub use checkpoint::checkpoint::Saved;
+pub use checkpoint::state::{Resharded, State};
+pub use execute::Iter;
+pub use execute::options::Options;
+pub use execute::stats::Times;
+pub use materialize::save::Saving;
+pub use passes::Passes;
+pub use sources::generator::Generator;
+pub use spec::{Cardinality, Component};
+pub use stage::{Element, Epoch, Value, check};
+pub use transforms::map::scan::check_running;
+pub use transforms::select::prefetch::ReadAhead;
+pub use user_fn::captures::Capture;
+pub use user_fn::function::{Function, failed};

@@ -1,0 +1,223 @@
+//! A directory that gets its name when it is whole.
+
+use crate::error::Result;
+use crate::materialize::layout::{MANIFEST, Part};
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+use tempfile::{Builder, TempDir};
+use tensorferry_io::write::atomic::io;
+use tensorferry_io::write::atomic::sync_directory;
+
+/// A directory under a temporary name beside the one it is to get. Dropped, it is removed.
+#[derive(Debug)]
+pub(crate) struct Target {
+    directory: TempDir,
+    path: PathBuf,
+}
+
+/// What there is of the name.
+enum There {
+    Nothing,
+    Empty,
+    Dataset,
+}
+
+impl Target {
+    pub(crate) fn new(path: &Path) -> Result<Self> {
+        // What a symbolic link points to is replaced, not the link.
+        let path = if path.is_symlink() {
+            fs::canonicalize(path).map_err(io("follow", path))?
+        } else {
+            path.to_owned()
+        };
+        there(&path)?;
+        let parent = parent(&path);
+        fs::create_dir_all(parent).map_err(io("create the directory of", &path))?;
+        let directory = create(parent).map_err(io("create a temporary directory beside", &path))?;
+        Ok(Self { directory, path })
+    }
+
+    /// Where it is now.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Gives it the name. A dataset that had it is replaced in one step where the system can
+    /// exchange two names (Linux; not all of its file systems), else it is renamed first.
+    pub(crate) fn place(self) -> Result<()> {
+        let Self { directory, path } = self;
+        match there(&path)? {
+            There::Nothing | There::Empty => {
+                rename(directory, &path).map_err(io("rename to", &path))?
+            }
+            There::Dataset => replace(directory, &path, exchange)?,
+        }
+        sync(parent(&path))
+    }
+}
+
+/// Gives a directory the name of another, which is removed.
+fn replace(
+    new: TempDir,
+    path: &Path,
+    exchange: impl Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<()> {
+    let refused = || io("rename to", path);
+    let old = match exchange(new.path(), path) {
+        Ok(()) => new, // by its temporary name it is now the old one
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => {
+            let old = create(parent(path)).map_err(refused())?;
+            fs::rename(path, old.path()).map_err(refused())?;
+            if let Err(error) = rename(new, path) {
+                rename(old, path).map_err(refused())?;
+                return Err(refused()(error));
+            }
+            old
+        }
+        Err(error) => return Err(refused()(error)),
+    };
+    old.close().map_err(io("remove what was replaced by", path))
+}
+
+/// Gives a directory a name that is free, or an empty directory's.
+fn rename(directory: TempDir, path: &Path) -> std::io::Result<()> {
+    fs::rename(directory.path(), path)?;
+    let _it_is_no_longer_temporary = directory.keep();
+    Ok(())
+}
+
+/// Brings a directory's names to the disk.
+pub(crate) fn sync(directory: &Path) -> Result<()> {
+    sync_directory(directory).map_err(io("sync", directory))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn create(parent: &Path) -> std::io::Result<TempDir> {
+    let mut builder = Builder::new();
+    builder.prefix(".tensorferry-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // less the umask, which the system takes off
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(parent)
+}
+
+/// Looks at what is to be replaced, and refuses what is no dataset: it may be dear to somebody.
+fn there(path: &Path) -> Result<There> {
+    let refused = io("replace", path);
+    if path.file_name().is_none() {
+        return Err(refused(Error::new(
+            ErrorKind::InvalidInput,
+            "a path that ends with a name was expected",
+        )));
+    }
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
+        other => other.map_err(&refused)?,
+    };
+    if !metadata.is_dir() {
+        return Err(refused(Error::new(ErrorKind::NotADirectory, "there is a file of that name")));
+    }
+    let (mut whole, mut empty) = (false, true);
+    for entry in fs::read_dir(path).map_err(&refused)? {
+        let name = entry.map_err(&refused)?.file_name();
+        if !name.to_str().is_some_and(Part::is_name) {
+            let what = format!(
+                "it holds {}, which is no part of a saved dataset; choose another path",
+                name.display()
+            );
+            return Err(refused(Error::new(ErrorKind::DirectoryNotEmpty, what)));
+        }
+        (whole, empty) = (whole || name == MANIFEST, false);
+    }
+    match (whole, empty) {
+        (_, true) => Ok(There::Empty),
+        (true, _) => Ok(There::Dataset),
+        _ => Err(refused(Error::new(
+            ErrorKind::DirectoryNotEmpty,
+            format!("it holds files, but no {MANIFEST}; choose another path"),
+        ))),
+    }
+}
+
+/// Exchanges two names.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_one: &Path, _other: &Path) -> std::io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset(path: &Path, text: &str) -> std::io::Result<()> {
+        fs::create_dir(path)?;
+        fs::write(path.join(MANIFEST), text)
+    }
+
+    #[test]
+    fn a_dataset_is_replaced_whether_or_not_names_can_be_exchanged() -> std::io::Result<()> {
+        let unsupported = |_: &Path, _: &Path| Err(ErrorKind::Unsupported.into());
+        let refused = |_: &Path, _: &Path| Err(ErrorKind::PermissionDenied.into());
+        let home = tempfile::tempdir()?;
+        let path = home.path().join("saved");
+        let there = || fs::read_to_string(path.join(MANIFEST));
+        let new = |text: &str| -> std::io::Result<TempDir> {
+            let directory = create(home.path())?;
+            fs::write(directory.path().join(MANIFEST), text)?;
+            Ok(directory)
+        };
+        dataset(&path, "first")?;
+        assert!(replace(new("second")?, &path, unsupported).is_ok());
+        assert_eq!(there()?, "second");
+        assert!(replace(new("third")?, &path, exchange).is_ok());
+        assert_eq!(there()?, "third");
+        assert!(replace(new("fourth")?, &path, refused).is_err());
+        assert_eq!(there()?, "third");
+        assert_eq!(fs::read_dir(home.path())?.count(), 1, "nothing else is left");
+        Ok(())
+    }
+
+    #[test]
+    fn only_datasets_and_empty_directories_are_to_be_replaced() -> std::io::Result<()> {
+        let home = tempfile::tempdir()?;
+        let path = |name: &str| home.path().join(name);
+        dataset(&path("saved"), "")?;
+        for name in ["0.npy", "12.shapes.npy", "3.starts.npy"] {
+            fs::write(path("saved").join(name), "")?;
+        }
+        assert!(matches!(there(&path("saved")), Ok(There::Dataset)));
+        fs::create_dir(path("empty"))?;
+        assert!(matches!(there(&path("empty")), Ok(There::Empty)));
+        assert!(matches!(there(&path("nothing")), Ok(There::Nothing)));
+        for (at, name) in ["x.npy", ".npy", "1.npy.bak", "0.other.npy", "Dataset.json", "-1.npy"]
+            .into_iter()
+            .enumerate()
+        {
+            let directory = path(&at.to_string());
+            dataset(&directory, "")?;
+            fs::write(directory.join(name), "")?;
+            let error = there(&directory).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(name), "{error}");
+        }
+        fs::write(path("file"), "")?;
+        assert!(there(&path("file")).is_err());
+        assert!(there(&path("..")).is_err());
+        Ok(())
+    }
+}

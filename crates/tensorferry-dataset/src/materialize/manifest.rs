@@ -1,0 +1,115 @@
+//! `dataset.json`.
+
+use crate::error::{Error, Result};
+use crate::materialize::layout::{FORMAT, MANIFEST};
+use serde_json::{Value, json};
+use std::path::Path;
+use tensorferry_core::DType;
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::storage::local::file::DataFile;
+
+const MAGIC: &str = "tensorferry.dataset";
+const VERSION: u64 = 1;
+
+/// Nobody's structure is longer.
+const LONGEST: u64 = 64 << 20;
+
+/// What the files of a dataset are.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    pub(crate) cardinality: u64,
+    pub(crate) components: Vec<TensorSpec>,
+    /// How the components nest; `null` where nobody said.
+    pub(crate) structure: Value,
+}
+
+impl Manifest {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let component =
+            |spec: &TensorSpec| json!({"dtype": spec.dtype.name(), "shape": spec.shape.dims()});
+        let components: Vec<Value> = self.components.iter().map(component).collect();
+        let manifest = json!({
+            "format": MAGIC,
+            "version": VERSION,
+            "cardinality": self.cardinality,
+            "components": components,
+            "structure": self.structure,
+        });
+        format!("{manifest:#}\n").into_bytes()
+    }
+
+    /// # Errors
+    /// [`Error::Io`] if there is nothing of that name; [`Error::Malformed`], in the file, if it is
+    /// no dataset, or one of a later version.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(MANIFEST);
+        if directory.is_dir() && !path.exists() {
+            let what = format!("no saved dataset: a directory with a file {MANIFEST} was expected");
+            return Err(malformed(what).in_file(directory));
+        }
+        let file = DataFile::open(&path)?;
+        if file.len() > LONGEST {
+            return Err(malformed(format!("{} bytes; at most {LONGEST} are read", file.len()))
+                .in_file(&path));
+        }
+        let bytes = file.read_up_to(0, usize::try_from(file.len()).unwrap_or(usize::MAX))?;
+        Self::parse(&bytes).map_err(|what| malformed(what).in_file(&path))
+    }
+
+    fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let manifest: Value =
+            serde_json::from_slice(bytes).map_err(|error| format!("JSON was expected: {error}"))?;
+        if field(&manifest, "format").ok() != Some(&Value::from(MAGIC)) {
+            return Err(format!("no saved dataset: \"format\": \"{MAGIC}\" was expected"));
+        }
+        let version = number(&manifest, "version")?;
+        if version != VERSION {
+            return Err(format!("it is of version {version}; this one reads version {VERSION}"));
+        }
+        let cardinality = number(&manifest, "cardinality")?;
+        let components =
+            field(&manifest, "components")?.as_array().ok_or("\"components\" has to be a list")?;
+        let components =
+            components.iter().map(component).collect::<std::result::Result<Vec<_>, String>>()?;
+        if components.is_empty() {
+            return Err("\"components\" has to name one".into());
+        }
+        Ok(Self { cardinality, components, structure: field(&manifest, "structure")?.clone() })
+    }
+}
+
+fn malformed(what: String) -> Error {
+    Error::Malformed { format: FORMAT, offset: 0, what }
+}
+
+fn field<'a>(object: &'a Value, name: &str) -> std::result::Result<&'a Value, String> {
+    object.get(name).ok_or_else(|| format!("\"{name}\" is missing"))
+}
+
+fn number(object: &Value, name: &str) -> std::result::Result<u64, String> {
+    field(object, name)?.as_u64().ok_or_else(|| format!("\"{name}\" has to be a whole number"))
+}
+
+fn component(object: &Value) -> std::result::Result<TensorSpec, String> {
+    let dtype = field(object, "dtype")?;
+    let dtype = dtype
+        .as_str()
+        .and_then(DType::from_name)
+        .ok_or_else(|| format!("{dtype} is no dtype of tensors"))?;
+    let shape = match field(object, "shape")? {
+        Value::Null => Shape::unknown(),
+        Value::Array(dims) => {
+            Shape::new(dims.iter().map(dimension).collect::<std::result::Result<Vec<_>, _>>()?)
+        }
+        other => return Err(format!("a shape was expected, not {other}")),
+    };
+    Ok(TensorSpec::new(dtype, shape))
+}
+
+fn dimension(dim: &Value) -> std::result::Result<Option<usize>, String> {
+    if dim.is_null() {
+        return Ok(None);
+    }
+    let len = dim.as_u64().and_then(|len| usize::try_from(len).ok());
+    len.map(Some).ok_or_else(|| format!("a length was expected, not {dim}"))
+}

@@ -1,0 +1,147 @@
+//! Opening a saved dataset: its files are mapped, and nothing is read but what says where elements
+//! lie.
+
+use crate::error::{Error, Result};
+use crate::materialize::layout::{FORMAT, Part, stored};
+use crate::materialize::manifest::Manifest;
+use std::path::{Path, PathBuf};
+use tensorferry_core::{ByteOrder, DType, Dims, Index, Layout, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::format::npy::locate;
+use tensorferry_io::gather::rows_out::packed;
+use tensorferry_io::storage::local::file::DataFile;
+
+/// A component of all elements.
+#[derive(Clone, Debug)]
+pub(crate) enum Stored {
+    /// Elements of one shape, stacked.
+    Rows(Tensor),
+    Ragged(Box<Ragged>),
+}
+
+/// Elements of several shapes.
+#[derive(Clone, Debug)]
+pub(crate) struct Ragged {
+    values: Tensor,
+    shapes: Tensor,
+    starts: Tensor,
+    spec: TensorSpec,
+    /// The file that says where elements start.
+    path: PathBuf,
+}
+
+/// # Errors
+/// [`Error::Io`] if a file is missing or refused; [`Error::Malformed`] or [`Error::WrongLength`],
+/// in a file, if it is not what `dataset.json` says.
+pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Stored>)> {
+    let manifest = Manifest::read(directory)?;
+    let count = usize::try_from(manifest.cardinality).unwrap_or(usize::MAX);
+    let components = manifest
+        .components
+        .iter()
+        .enumerate()
+        .map(|(at, spec)| component(directory, at, spec, count));
+    let components = components.collect::<Result<_>>()?;
+    Ok((manifest, components))
+}
+
+fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Result<Stored> {
+    if let Some(row) = spec.shape.as_fixed() {
+        let rows = TensorSpec::new(spec.dtype, Shape::fixed(&row).batched(Some(count)));
+        return Ok(Stored::Rows(array(&Part::Values.path(directory, at), &rows)?));
+    }
+    let flat = |part: Part, dtype| {
+        array(&part.path(directory, at), &TensorSpec::new(dtype, Shape::new([None])))
+    };
+    let path = Part::Starts.path(directory, at);
+    let starts =
+        array(&path, &TensorSpec::new(DType::Int64, Shape::fixed(&[count.saturating_add(1), 2])))?;
+    let (values, shapes) = (flat(Part::Values, spec.dtype)?, flat(Part::Shapes, DType::Int64)?);
+    let ragged = Ragged { values, shapes, starts, spec: spec.clone(), path };
+    let ends = [ragged.values.shape()[0], ragged.shapes.shape()[0]];
+    if ragged.start(0)? != [0, 0] || ragged.start(count as u64)? != ends {
+        return Err(ragged.damaged(format!("the last element was expected to end at {ends:?}")));
+    }
+    Ok(Stored::Ragged(Box::new(ragged)))
+}
+
+/// Maps a file that has to hold an array of a specification.
+fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
+    let mut located = locate(&DataFile::open(path)?)?;
+    let found = TensorSpec::new(located.dtype, Shape::fixed(located.layout.shape()));
+    let expected = TensorSpec::new(stored(spec.dtype), spec.shape.clone());
+    if found.dtype != expected.dtype
+        || !expected.shape.admits(located.layout.shape())
+        || !located.layout.is_c_contiguous()
+    {
+        let what = format!("{found} where the dataset has {expected}");
+        return Err(Error::Malformed { format: FORMAT, offset: 0, what }.in_file(path));
+    }
+    located.dtype = spec.dtype;
+    located.map()
+}
+
+impl Ragged {
+    /// Where an element starts in `values` and in `shapes`.
+    fn start(&self, index: u64) -> Result<[usize; 2]> {
+        let row = isize::try_from(index).unwrap_or(isize::MAX);
+        let numbers = numbers(&self.starts.index(&[Index::At(row)])?)?;
+        match numbers.as_slice() {
+            &[value, shape] => Ok([value, shape]),
+            _ => Err(self.damaged(format!("row {index} says no place"))),
+        }
+    }
+
+    /// Element `index`, which there is.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], in a file, if the files do not say where it lies.
+    pub(crate) fn get(&self, index: u64) -> Result<Tensor> {
+        let ([from, dims_from], [to, dims_to]) = (self.start(index)?, self.start(index + 1)?);
+        let what = || {
+            format!("element {index} was expected to lie where rows {index} and {} say", index + 1)
+        };
+        let (Some(len), Some(rank)) = (to.checked_sub(from), dims_to.checked_sub(dims_from)) else {
+            return Err(self.damaged(what()));
+        };
+        if to > self.values.shape()[0] || dims_to > self.shapes.shape()[0] {
+            return Err(self.damaged(what()));
+        }
+        let shape: Dims = numbers(&self.shapes.index(&[Index::Slice {
+            start: dims_from,
+            step: 1,
+            len: rank,
+        }])?)?
+        .into();
+        let itemsize = self.spec.dtype.size();
+        let layout = Layout::contiguous(&shape, itemsize)
+            .map_err(|error| self.damaged(format!("element {index}: {error}")))?;
+        if layout.len() != len || !self.spec.shape.admits(&shape) {
+            return Err(self.damaged(format!(
+                "element {index}, of shape {shape:?}, was expected to have {len} values and be {}",
+                self.spec
+            )));
+        }
+        let offset = self.values.offset() + from * itemsize;
+        let tensor = Tensor::new(
+            self.spec.dtype,
+            self.values.byte_order(),
+            layout,
+            self.values.buffer().clone(),
+            offset,
+        )?;
+        if tensor.byte_order() == ByteOrder::Native { Ok(tensor) } else { packed(&tensor) }
+    }
+
+    fn damaged(&self, what: String) -> Error {
+        Error::Malformed { format: FORMAT, offset: 0, what }.in_file(&self.path)
+    }
+}
+
+/// Numbers that have to be places.
+fn numbers(tensor: &Tensor) -> Result<Vec<usize>> {
+    let native = packed(tensor)?;
+    // which is past every end
+    let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+    Ok(native.view::<i64>()?.iter().map(place).collect())
+}

@@ -1,0 +1,121 @@
+//! What the user calls the components, for errors.
+
+use crate::dataset::Dataset;
+use crate::error::Error;
+use std::sync::Arc;
+
+/// The names of a dataset's components; none where only their numbers are known. They change
+/// nothing about the elements.
+#[derive(Clone, Default)]
+pub(crate) struct Names(Option<Arc<[Arc<str>]>>);
+
+impl Names {
+    /// The error of a value of component `at`, which is named unless it is the only one and has no
+    /// name.
+    pub(crate) fn misfit(&self, at: usize, components: usize, error: Error) -> Error {
+        if components == 1 && self.0.is_none() {
+            error
+        } else {
+            self.explain(error.in_component(at))
+        }
+    }
+
+    /// The error, naming the component that it is about.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match &self.0 {
+            Some(names) => error.named(names),
+            None => error,
+        }
+    }
+}
+
+impl Dataset {
+    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
+    /// part of the plan, nor of a state.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let numbers = Tensor::from_vec(vec![1_u8, 2], &[2])?;
+    /// let dataset = Dataset::from_tensor_slices([numbers])?.with_names(["\"label\""]);
+    /// assert_eq!(
+    ///     dataset.unbatch().unwrap_err().to_string(),
+    ///     "unbatch: component \"label\" is a scalar, which has no rows. Batch first."
+    /// );
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        let names = Names(Some(names.into_iter().map(Into::into).collect()));
+        Self { names, ..self.clone() }
+    }
+
+    /// As [`Names::misfit`].
+    pub(crate) fn misfit(&self, at: usize, error: Error) -> Error {
+        self.names.misfit(at, self.spec().len(), error)
+    }
+
+    /// The error of a stage over this dataset, naming the component that it is about.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.names.explain(error)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::user_fn::function::failed;
+    use tensorferry_core::{Casting, DType, Tensor};
+
+    fn pairs() -> Dataset {
+        let numbers = |values: Vec<i64>| Tensor::from_vec(values, &[2]).unwrap();
+        Dataset::from_tensor_slices([numbers(vec![1, 2]), numbers(vec![1, 300])]).unwrap()
+    }
+
+    fn said(dataset: &Dataset) -> String {
+        let narrow = dataset.cast(&[None, Some(DType::UInt8)], Casting::Checked).unwrap();
+        narrow.get(1).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_names_a_component_and_without_names_its_number() {
+        assert!(said(&pairs()).starts_with("cast: element 1: component 1: int64 -> uint8"));
+        let named = pairs().with_names(["\"image\"", "\"label\""]);
+        assert!(said(&named).starts_with("cast: element 1: component \"label\": int64 -> uint8"));
+        assert_eq!(named.plan(), pairs().plan());
+    }
+
+    #[test]
+    fn a_stage_after_the_one_that_fails_changes_no_name() {
+        let named = pairs().with_names(["\"image\"", "\"label\""]);
+        let narrow = named.cast(&[None, Some(DType::UInt8)], Casting::Checked).unwrap();
+        let batched = narrow.with_names(["a", "b"]).batch(2, false).unwrap().with_names(["c", "d"]);
+        assert!(
+            batched
+                .get(0)
+                .unwrap_err()
+                .to_string()
+                .starts_with("cast: element 1: component \"label\": ")
+        );
+    }
+
+    #[test]
+    fn a_stage_is_named_once() {
+        let what = || Error::Argument { stage: "map", what: "no".into() };
+        for (error, words) in [
+            (what().at_element("map", 3), "map: element 3: no"),
+            (what().in_component(1).at_element("map", 3), "map: element 3: component 1: no"),
+            (what().at_element("filter", 3), "filter: element 3: map: no"),
+            (failed("TypeError: map: no").at_element("map", 3), "map: element 3: TypeError: no"),
+            (
+                failed("TypeError: a map: no").at_element("map", 3),
+                "map: element 3: TypeError: a map: no",
+            ),
+            (failed("no map").at_element("map", 3), "map: element 3: no map"),
+        ] {
+            assert_eq!(error.to_string(), words);
+        }
+    }
+}

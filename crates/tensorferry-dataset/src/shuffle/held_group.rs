@@ -1,0 +1,247 @@
+//! A group of blocks in memory, for a shuffle of blocks whose rows are slow to read one by one.
+//!
+//! # Rationale
+//! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input.
+//! Whoever needs rows of a group reads what nobody has begun of it and waits for the rest; then it
+//! reads as large a share of the next group as it took of this one. So nobody waits for a whole
+//! group but the first, and the threads that compute batches keep the device busy.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::execute::memory_budget::Reserved;
+use crate::shuffle::block_order::{BlockOrder, Group};
+use crate::stage::Context;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tensorferry_core::Buffer;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::memory::pool;
+
+/// Bytes of rows that are read at a time.
+const PART_BYTES: usize = 4 << 20;
+/// How long to wait before looking whether anybody still does.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Rows of which components of a shuffle are held, and of which of its orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// The number of the shuffle.
+    pub(crate) shuffle: u64,
+    pub(crate) round: u64,
+    pub(crate) which: Vec<usize>,
+    /// Bytes of a row of each of these.
+    pub(crate) rows: Vec<usize>,
+}
+
+/// A group that is in memory, or on its way there.
+#[derive(Debug)]
+pub(crate) struct HeldGroup {
+    kind: Kind,
+    group: Group,
+    /// Blocks of a part.
+    blocks: u64,
+    parts: Mutex<Vec<Part>>,
+    /// A part was read, or could not be.
+    changed: Condvar,
+    _reserved: Reserved,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Wanted,
+    /// Somebody reads it.
+    UnderWay,
+    /// The rows of each component.
+    There(Arc<[Buffer]>),
+}
+
+impl Kind {
+    /// Bytes of memory that a group takes.
+    pub(crate) fn group_bytes(&self, order: &BlockOrder) -> usize {
+        let (blocks, of_part) = (order.group_blocks(), self.part(order));
+        let (parts, rest) = (index(blocks / of_part), blocks % of_part);
+        let bytes = |blocks: u64| {
+            let part = |row: &usize| {
+                pool::footprint(index(blocks.saturating_mul(order.block())).saturating_mul(*row))
+            };
+            self.rows.iter().map(part).fold(0, usize::saturating_add)
+        };
+        parts.saturating_mul(bytes(of_part)).saturating_add(bytes(rest))
+    }
+
+    /// Blocks of a part.
+    fn part(&self, order: &BlockOrder) -> u64 {
+        let bytes = self.rows.iter().sum::<usize>().max(1) as u64;
+        (PART_BYTES as u64 / bytes / order.block()).max(1)
+    }
+}
+
+impl HeldGroup {
+    /// One of which nothing is in memory.
+    pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reserved) -> Self {
+        let (group, blocks) = (order.group(number), kind.part(order));
+        let parts = Mutex::new(vec![Part::Wanted; index(group.blocks.div_ceil(blocks))]);
+        Self { kind, group, blocks, parts, changed: Condvar::new(), _reserved: reserved }
+    }
+
+    /// Copies the rows of these elements of the order, which are of this group.
+    pub(crate) fn copy(
+        &self,
+        requests: &[Request],
+        out: &mut [Rows<'_>],
+        input: &Dataset,
+        order: &BlockOrder,
+        cx: &Context,
+    ) -> Result<()> {
+        let parts = self.whole(input, order, cx)?;
+        for request in requests {
+            let place = order.place(&self.group, request.index);
+            let part = &parts[index(place.block / self.blocks)];
+            let row = index(place.block % self.blocks * order.block() + place.element);
+            for ((rows, buffer), &len) in out.iter_mut().zip(part.iter()).zip(&self.kind.rows) {
+                rows.slot(request.slot)
+                    .copy_from_slice(&buffer.as_slice()[row * len..(row + 1) * len]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads as large a share of this group as element `end` ends of another.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(crate) fn keep_up(
+        &self,
+        other: &Self,
+        end: u64,
+        input: &Dataset,
+        order: &BlockOrder,
+        cx: &Context,
+    ) -> Result<()> {
+        let elements = &other.group.elements;
+        let (taken, all) = (
+            u128::from(end.saturating_sub(elements.start)),
+            u128::from(elements.end - elements.start).max(1),
+        );
+        loop {
+            let mut parts = self.lock();
+            let begun = parts.iter().filter(|part| !matches!(part, Part::Wanted)).count() as u128;
+            if begun * all >= taken * parts.len() as u128 {
+                return Ok(());
+            }
+            let Some(claim) = self.claim(&mut parts) else { return Ok(()) };
+            drop(parts);
+            match claim.read(input, order, cx) {
+                Ok(()) => {}
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                // Whoever needs these rows finds out.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// All parts, read by this thread as far as nobody else does.
+    fn whole(
+        &self,
+        input: &Dataset,
+        order: &BlockOrder,
+        cx: &Context,
+    ) -> Result<Vec<Arc<[Buffer]>>> {
+        let mut parts = self.lock();
+        loop {
+            if let Some(claim) = self.claim(&mut parts) {
+                drop(parts);
+                claim.read(input, order, cx)?;
+                parts = self.lock();
+                continue;
+            }
+            let there = |part: &Part| {
+                if let Part::There(rows) = part { Some(Arc::clone(rows)) } else { None }
+            };
+            if let Some(all) = parts.iter().map(there).collect() {
+                return Ok(all);
+            }
+            cx.stop.check()?;
+            (parts, _) =
+                self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part that nobody has begun.
+    fn claim(&self, parts: &mut [Part]) -> Option<Claim<'_>> {
+        let at = parts.iter().position(|part| matches!(part, Part::Wanted))?;
+        parts[at] = Part::UnderWay;
+        Some(Claim { held: self, at })
+    }
+}
+
+/// A part that this thread reads; if it does not, others may.
+struct Claim<'a> {
+    held: &'a HeldGroup,
+    at: usize,
+}
+
+impl Claim<'_> {
+    fn read(self, input: &Dataset, order: &BlockOrder, cx: &Context) -> Result<()> {
+        let HeldGroup { kind, group, blocks, .. } = self.held;
+        let first = self.at as u64 * blocks;
+        let slots = (group.blocks - first).min(*blocks) * order.block();
+        let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
+        let mut requests = Vec::with_capacity(slots);
+        for (block, start) in
+            (first..group.blocks.min(first + blocks)).zip((0..slots).step_by(index(order.block())))
+        {
+            requests.extend(
+                order
+                    .sources(group, block)
+                    .zip(start..)
+                    .map(|(index, slot)| Request { index, slot }),
+            );
+        }
+        let mut buffers = Vec::with_capacity(kind.rows.len());
+        for row in &kind.rows {
+            buffers.push(pool::take(
+                slots.checked_mul(*row).ok_or(Error::Allocation { bytes: usize::MAX })?,
+            )?);
+        }
+        let mut out: Vec<Rows<'_>> = buffers
+            .iter_mut()
+            .zip(&kind.rows)
+            .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
+            .collect();
+        input.node.gather_some(&kind.which, &mut requests, &mut out, cx)?;
+        drop(out);
+        self.held.lock()[self.at] =
+            Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());
+        Ok(())
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut parts = self.held.lock();
+        if matches!(parts[self.at], Part::UnderWay) {
+            parts[self.at] = Part::Wanted;
+        }
+        drop(parts);
+        self.held.changed.notify_all();
+    }
+}
+
+/// A number of something that is in memory.
+fn index(at: u64) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}

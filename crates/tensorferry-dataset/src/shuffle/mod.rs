@@ -1,0 +1,11 @@
+//! Orders: permutations, blocks, buffers, and the random numbers behind them.
+
+pub(crate) mod block_order;
+pub(crate) mod block_shuffle;
+pub(crate) mod buffer;
+pub(crate) mod held_group;
+pub(crate) mod orders;
+pub(crate) mod permutation;
+pub(crate) mod random;
+#[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
+pub(crate) mod shuffle;

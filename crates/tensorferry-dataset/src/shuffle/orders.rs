@@ -1,0 +1,26 @@
+//! What was computed for the last epochs or groups that were asked for.
+
+use tensorferry_io::sync::shared::Shared;
+
+/// The last two: where one ends and the next begins, threads ask for both.
+pub(crate) struct Orders<K, T>(Shared<[Option<(K, T)>; 2]>);
+
+impl<K, T> Default for Orders<K, T> {
+    fn default() -> Self {
+        Self(Shared::default())
+    }
+}
+
+impl<K: PartialEq, T: Clone> Orders<K, T> {
+    /// That of `key`, made if it is not there.
+    pub(crate) fn of(&self, key: K, make: impl FnOnce() -> T) -> T {
+        let mut orders = self.0.lock();
+        if let Some((_, order)) = orders.iter().flatten().find(|(of, _)| *of == key) {
+            return order.clone();
+        }
+        let order = make();
+        orders.rotate_right(1);
+        orders[0] = Some((key, order.clone()));
+        order
+    }
+}

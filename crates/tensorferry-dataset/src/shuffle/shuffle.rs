@@ -1,0 +1,337 @@
+//! Another order in every epoch.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::shuffle::buffer::{Positions, Values};
+use crate::shuffle::orders::Orders;
+use crate::shuffle::permutation::{LONGEST, Permutation};
+use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+
+struct Shuffle {
+    input: Dataset,
+    seed: Seed,
+    reshuffle_each_iteration: bool,
+    way: Way,
+}
+
+enum Way {
+    /// All `n` elements of an indexed input, in an order that is computed.
+    Whole { n: u64, orders: Box<Orders<u64, Permutation>> },
+    /// Through a buffer of so many elements.
+    Buffer(u64),
+}
+
+impl Dataset {
+    /// The elements in a random order that follows from `seed` and, with
+    /// `reshuffle_each_iteration`, from the epoch: each pass over the dataset, and each round of a
+    /// `repeat` after it, then has an order of its own. Without a seed one is drawn, which a saved
+    /// iteration remembers.
+    ///
+    /// Of an indexed input of known length the order is a whole permutation, computed for each
+    /// element as it is asked for, in constant memory; `buffer_size` changes nothing about it. Any
+    /// other input (a filter, a generator, something endless) is shuffled in a buffer of
+    /// `buffer_size` elements, as far as that reaches: a random one of them is handed out and the
+    /// next takes its place. A `buffer_size` of 1 keeps the order, of any input, as in tf.data.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let shuffled = Dataset::range(0, 5, 1, DType::Int64)?.shuffle(None, Some(7), true)?;
+    /// let mut numbers = Vec::new();
+    /// for element in &shuffled.repeat(Some(2)) {
+    ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
+    /// }
+    /// assert_eq!(numbers, [0, 2, 4, 3, 1, 2, 1, 4, 3, 0]);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more
+    /// than 2^63 elements.
+    pub fn shuffle(
+        &self,
+        buffer_size: Option<u64>,
+        seed: Option<u64>,
+        reshuffle_each_iteration: bool,
+    ) -> Result<Self> {
+        if buffer_size == Some(1) {
+            return Ok(self.clone());
+        }
+        Shuffle::over(self, buffer_size, Seed::new(seed), reshuffle_each_iteration)
+    }
+}
+
+impl Shuffle {
+    fn over(
+        input: &Dataset,
+        buffer_size: Option<u64>,
+        seed: Seed,
+        reshuffle_each_iteration: bool,
+    ) -> Result<Dataset> {
+        let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
+        let indexed = input.is_indexed();
+        let way = match (input.cardinality(), buffer_size) {
+            (_, Some(0)) => return Err(wrong("buffer_size has to be at least 1")),
+            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => {
+                Way::Whole { n, orders: Box::default() }
+            }
+            (Cardinality::Finite(_), _) if indexed => {
+                return Err(wrong("there are more than 2^63 elements. Take fewer."));
+            }
+            (_, Some(size)) => Way::Buffer(size),
+            (Cardinality::Infinite, None) => {
+                let what = "the dataset has no end, so no order of all its elements. Shuffle \
+                    before repeat, or give a buffer_size.";
+                return Err(wrong(what));
+            }
+            (_, None) => {
+                let what = "its elements come one after the other (filter, from_generator and the \
+                    like), so they are shuffled in a \
+                            buffer: give a buffer_size, or shuffle before that stage.";
+                return Err(wrong(what));
+            }
+        };
+        Ok(Dataset::of(Self { input: input.clone(), seed, reshuffle_each_iteration, way }))
+    }
+
+    /// The number of the order in an epoch.
+    fn round(&self, cx: &Context) -> u64 {
+        if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 }
+    }
+
+    /// The order of an epoch, of a whole shuffle.
+    fn order(&self, cx: &Context) -> Result<Permutation> {
+        match &self.way {
+            Way::Whole { n, orders } => {
+                let round = self.round(cx);
+                Ok(orders.of(round, || Permutation::new(*n, self.seed.value, round)))
+            }
+            Way::Buffer(_) => Err(not_indexed("shuffle")),
+        }
+    }
+}
+
+impl Node for Shuffle {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        let mut arguments = Vec::new();
+        if let Way::Buffer(size) = self.way {
+            arguments.push(format!("buffer_size={size}"));
+        }
+        arguments.extend(self.seed.describe());
+        if !self.reshuffle_each_iteration {
+            arguments.push("reshuffle_each_iteration=False".into());
+        }
+        format!("shuffle({})", arguments.join(", "))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let buffer_size = match self.way {
+            Way::Whole { .. } => None,
+            Way::Buffer(size) => Some(size),
+        };
+        Self::over(
+            &inputs[0],
+            buffer_size,
+            self.seed.rebuilt(change),
+            self.reshuffle_each_iteration,
+        )
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
+    }
+
+    fn depends_on_epoch(&self) -> bool {
+        self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
+    }
+
+    fn is_indexed(&self) -> bool {
+        matches!(self.way, Way::Whole { .. })
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        self.input.node.get(self.order(cx)?.get(index), cx)
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.order(cx)?.map(requests);
+        self.input.node.gather(requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        self.order(cx)?.map(requests);
+        self.input.node.gather_some(which, requests, out, cx)
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let Way::Buffer(size) = self.way else { return Err(not_indexed("shuffle")) };
+        let random = Random::new(Purpose::Buffer, self.seed.value, self.round(cx));
+        if self.input.is_indexed() {
+            return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
+        }
+        Ok(Box::new(Values::new(
+            self.input.stream(cx)?,
+            self.input.spec().to_vec(),
+            cx.clone(),
+            size,
+            random,
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::options::Options;
+    use crate::stage::Epoch;
+    use crate::testing::{
+        assert_rebuilds, assert_resumes, counting, even, first, range, rows, values,
+    };
+
+    fn shuffled(n: i64) -> Dataset {
+        range(n).shuffle(None, Some(7), true).unwrap()
+    }
+
+    fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
+        dataset
+            .iter_with(Epoch(epoch), &Options::default())
+            .map(|element| first(&element.unwrap()))
+            .collect()
+    }
+
+    fn sorted(mut values: Vec<i64>) -> Vec<i64> {
+        values.sort_unstable();
+        values
+    }
+
+    /// Orders that are promised for ever, one a line: how many elements, the epoch, the first ten
+    /// of `shuffle(seed=7)`.
+    #[test]
+    fn orders_are_those_of_every_version() {
+        let mut lines = String::new();
+        for n in [10, 100, 4096, 4097, 1_000_000] {
+            for round in 0..2 {
+                let all = epoch(&shuffled(n).take(Some(10)), round);
+                lines += &format!(
+                    "{n} {round}: {}\n",
+                    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                );
+            }
+        }
+        for n in [1 << 40, LONGEST] {
+            let order = Permutation::new(n, 7, 0);
+            lines += &format!(
+                "{n} 0: {}\n",
+                (0..10).map(|at| order.get(at).to_string()).collect::<Vec<_>>().join(" ")
+            );
+        }
+        assert_eq!(lines, include_str!("golden/shuffle.txt"));
+    }
+
+    #[test]
+    fn each_element_is_met_once_in_each_epoch_and_epochs_differ() {
+        for n in [0, 1, 2, 10, 5000] {
+            let all: Vec<i64> = (0..n).collect();
+            let [one, other] = [epoch(&shuffled(n), 0), epoch(&shuffled(n), 1)];
+            assert_eq!([sorted(one.clone()), sorted(other.clone())], [all.clone(), all]);
+            assert!(n < 10 || one != other);
+            let kept = range(n).shuffle(None, Some(7), false).unwrap();
+            assert_eq!([epoch(&kept, 0), epoch(&kept, 1)], [one.clone(), one]);
+        }
+    }
+
+    #[test]
+    fn rounds_of_a_repeat_are_the_epochs() {
+        let repeated = values(&shuffled(10).repeat(Some(3)));
+        assert_eq!(repeated, [0, 1, 2].map(|round| epoch(&shuffled(10), round)).concat());
+        let kept = range(10).shuffle(None, Some(7), false).unwrap();
+        assert_eq!(values(&kept.repeat(Some(2))), [values(&kept), values(&kept)].concat());
+    }
+
+    #[test]
+    fn batches_and_single_elements_agree() {
+        for n in [100, 5000] {
+            let dataset = shuffled(n).repeat(Some(2));
+            assert_eq!(rows(&dataset.batch(32, false).unwrap()).concat(), values(&dataset));
+            assert_eq!(values(&dataset.skip(Some(17)).take(Some(3))), values(&dataset)[17..20]);
+        }
+    }
+
+    #[test]
+    fn the_buffer_size_of_an_indexed_input_changes_nothing() {
+        let hinted = range(100).shuffle(Some(3), Some(7), true).unwrap();
+        assert_eq!(values(&hinted), values(&shuffled(100)));
+        assert_eq!(hinted.to_string(), shuffled(100).to_string());
+    }
+
+    #[test]
+    fn a_description_says_what_changes_the_order() {
+        let describe = |dataset: &Dataset| dataset.node.describe();
+        assert_eq!(describe(&shuffled(10)), "shuffle(seed=7)");
+        assert_eq!(
+            describe(&range(10).shuffle(None, None, false).unwrap()),
+            "shuffle(reshuffle_each_iteration=False)"
+        );
+        assert_eq!(
+            describe(&counting(9).shuffle(Some(4), Some(1), true).unwrap()),
+            "shuffle(buffer_size=4, seed=1)"
+        );
+    }
+
+    #[test]
+    fn a_drawn_seed_is_another_every_time_and_can_be_put_back() {
+        let [one, other] = [0, 1].map(|_| range(100).shuffle(None, None, true).unwrap());
+        assert_ne!(values(&one), values(&other));
+        assert_eq!(values(&one), values(&one));
+        let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
+        let rebuilt = other.rebuild(&mut change).unwrap();
+        assert_eq!(values(&rebuilt), values(&one));
+        assert_eq!(rebuilt.drawn_seeds(), one.drawn_seeds());
+        assert_eq!(shuffled(3).drawn_seeds(), [0_u64; 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_shuffled_whole_needs_a_buffer() {
+        let message = |dataset: Dataset, size| {
+            dataset.shuffle(size, Some(1), true).map(drop).unwrap_err().to_string()
+        };
+        assert!(message(range(3).repeat(None), None).contains("Shuffle before repeat"));
+        assert!(message(range(3).filter(even()), None).contains("give a buffer_size"));
+        assert!(message(counting(3), None).contains("give a buffer_size"));
+        assert!(message(range(3), Some(0)).contains("at least 1"));
+    }
+
+    #[test]
+    fn an_iteration_resumes_anywhere() {
+        assert_resumes(&shuffled(20).repeat(Some(2)).batch(3, false).unwrap());
+        assert_rebuilds(&shuffled(20));
+        assert_rebuilds(&counting(20).shuffle(Some(4), None, true).unwrap());
+    }
+}

@@ -1,0 +1,161 @@
+//! Elements that are in memory one by one, of any shapes.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, check};
+use std::sync::Arc;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::{Rows, write_row};
+
+struct Elements {
+    // Not a slice: that would be a copy of the list, and as much memory.
+    elements: Arc<Vec<Element>>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// These elements, in their order. `spec` says what they are, and may know less than is true of
+    /// those there are: shapes that differ from element to element are unknown in it.
+    ///
+    /// ```
+    /// use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
+    /// use tensorferry_dataset::{Component, Dataset};
+    ///
+    /// let words = [vec![1_i32, 2, 3], vec![4]];
+    /// let elements = words.map(|word| { let len = word.len(); Ok(vec![Tensor::from_vec(word, &[len])?.into()]) });
+    /// let elements: Result<Vec<_>, tensorferry_core::Error> = elements.into_iter().collect();
+    /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
+    /// let dataset = Dataset::from_elements(elements?, vec![spec])?;
+    /// assert_eq!(dataset.get(1)?[0].tensor()?.shape(), [1]);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ElementMismatch`], at its element, if one is not as `spec` says.
+    pub fn from_elements(elements: Vec<Element>, spec: Vec<Component>) -> Result<Self> {
+        for (index, element) in elements.iter().enumerate() {
+            check(element, &spec)
+                .map_err(|error| error.at_element("from_elements", index as u64))?;
+        }
+        Ok(Self::in_memory(elements, spec))
+    }
+
+    /// Elements that are known to be as `spec` says.
+    pub(crate) fn in_memory(elements: Vec<Element>, spec: Vec<Component>) -> Self {
+        Self::of(Elements { elements: Arc::new(elements), spec })
+    }
+}
+
+impl Elements {
+    fn at(&self, index: u64) -> Result<&Element> {
+        let at = usize::try_from(index).ok().and_then(|at| self.elements.get(at));
+        at.ok_or_else(|| Error::Argument {
+            stage: "from_elements",
+            what: format!("there is no element {index}"),
+        })
+    }
+}
+
+impl Node for Elements {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(self.elements.len() as u64)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn captures(&self) -> Vec<crate::user_fn::captures::Capture> {
+        if self.spec.iter().all(|part| part.tensor().is_some()) {
+            return Vec::new();
+        }
+        let nested = |value: &crate::stage::Value| match value {
+            crate::stage::Value::Dataset(dataset) => dataset.captures().to_vec(),
+            crate::stage::Value::Tensor(_) => Vec::new(),
+        };
+        self.elements.iter().flatten().flat_map(nested).collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("from_elements({} x {})", self.elements.len(), Component::list(&self.spec))
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::of(Self { elements: Arc::clone(&self.elements), spec: self.spec.clone() }))
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
+        self.at(index).cloned()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+        for request in requests {
+            for (value, rows) in self.at(request.index)?.iter().zip(out.iter_mut()) {
+                write_row(value.tensor()?, rows.slot(request.slot))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_rebuilds, assert_resumes, element, element_spec, rows, values};
+    use tensorferry_core::{DType, Tensor};
+    use tensorferry_core::{Shape, TensorSpec};
+
+    #[test]
+    fn elements_come_in_order_by_index_and_in_batches() {
+        let dataset =
+            Dataset::from_elements(vec![element(5), element(3), element(8)], element_spec())
+                .unwrap();
+        assert_eq!(values(&dataset), [5, 3, 8]);
+        assert_eq!(dataset.cardinality(), Cardinality::Finite(3));
+        assert_eq!(dataset.to_string(), "from_elements(3 x (int64[]))");
+        assert!(dataset.get(3).is_err());
+        assert_eq!(rows(&dataset.batch(2, false).unwrap()), [vec![5, 3], vec![8]]);
+        assert_resumes(&dataset);
+        assert_rebuilds(&dataset);
+    }
+
+    #[test]
+    fn an_element_that_is_not_as_promised_is_named() {
+        let pair = vec![Tensor::from_vec(vec![1_i64, 2], &[2]).unwrap().into()];
+        let error =
+            Dataset::from_elements(vec![element(1), pair], element_spec()).map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "from_elements: element 1: component 0: int64[2] where the dataset's element_spec \
+            says int64[]"
+        );
+        let nothing =
+            Dataset::from_elements(vec![Vec::new()], element_spec()).map(drop).unwrap_err();
+        assert!(
+            matches!(nothing, Error::AtElement { source, .. } if matches!(*source, Error::ElementMismatch { .. }))
+        );
+    }
+
+    #[test]
+    fn shapes_may_differ_where_the_specification_leaves_them_open() {
+        let any = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])))];
+        let row = |values: &[i64]| -> Element {
+            vec![Tensor::from_vec(values.to_vec(), &[values.len()]).unwrap().into()]
+        };
+        let dataset = Dataset::from_elements(vec![row(&[1, 2]), row(&[3])], any).unwrap();
+        assert_eq!(rows(&dataset), [vec![1, 2], vec![3]]);
+        assert!(matches!(
+            dataset.batch(2, false).unwrap().iter().next(),
+            Some(Err(Error::AtElement { .. }))
+        ));
+    }
+}

@@ -1,0 +1,296 @@
+//! Elements from a generator of the user's.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, check, not_indexed};
+use crate::user_fn::captures::Capture;
+use crate::user_fn::function::Function;
+use tensorferry_io::cancel::Stop;
+
+/// What a generator function returns: the elements of one pass, one after the other.
+pub type Generator = Box<dyn Iterator<Item = Result<Element>> + Send>;
+
+struct FromGenerator {
+    function: Function<(), Generator>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// The elements that a generator makes. `function` is called once for each pass, when its first
+    /// element is asked for, and what it returns is asked for elements until it ends.
+    ///
+    /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits.
+    /// One that is not is an error in its place, as is an `Err` that the generator gives; whether
+    /// there is more after it is the generator's affair.
+    ///
+    /// The state of an iteration is the number of elements taken. Restoring starts a new generator
+    /// and skips as many, so it takes as long as making them did, and needs a generator that makes
+    /// the same elements each time.
+    ///
+    /// ```
+    /// use tensorferry_core::{Shape, Tensor, TensorSpec};
+    /// use tensorferry_dataset::{Component, Dataset, Function, Generator};
+    ///
+    /// let squares = Function::new("squares", |()| {
+    ///     let each = (0_i32..3).map(|i| Ok(vec![Tensor::from_vec(vec![i * i], &[])?.into()]));
+    ///     Ok(Box::new(each) as Generator)
+    /// });
+    /// let spec = TensorSpec::new(tensorferry_core::DType::Int32, Shape::fixed(&[]));
+    /// let dataset = Dataset::from_generator(squares, vec![Component::Tensor(spec)]);
+    /// assert_eq!(dataset.iter().count(), 3);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_generator(function: Function<(), Generator>, spec: Vec<Component>) -> Self {
+        Self::of(FromGenerator { function, spec })
+    }
+}
+
+impl Node for FromGenerator {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Unknown
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("from_generator({}, {})", self.function.name(), Component::list(&self.spec))
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::from_generator(self.function.clone(), self.spec.clone()))
+    }
+
+    fn identity(&self) -> u64 {
+        self.function.identity()
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.function.is_sequential()
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed("from_generator"))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(GeneratorStream {
+            function: self.function.clone(),
+            spec: self.spec.clone(),
+            stop: cx.stop.clone(),
+            pass: Pass::NotStarted,
+            taken: 0,
+        }))
+    }
+}
+
+/// How far a pass has come.
+enum Pass {
+    /// The function is called when the first element is asked for, and what was taken before a
+    /// restore is skipped then.
+    NotStarted,
+    Running(Generator),
+    Ended,
+}
+
+struct GeneratorStream {
+    function: Function<(), Generator>,
+    spec: Vec<Component>,
+    stop: Stop,
+    pass: Pass,
+    taken: u64,
+}
+
+impl GeneratorStream {
+    /// A generator that is about to make element `taken`; `None` if there are not so many.
+    fn start(&self) -> Result<Option<Generator>> {
+        let mut generator = self.function.call(())?;
+        for _ in 0..self.taken {
+            self.stop.check()?;
+            match generator.next() {
+                None => return Ok(None),
+                Some(Err(Error::Stopped)) => return Err(Error::Stopped),
+                Some(_) => {}
+            }
+        }
+        Ok(Some(generator))
+    }
+
+    fn advance(&mut self) -> Option<Result<Element>> {
+        if let Pass::NotStarted = self.pass {
+            self.pass = match self.start() {
+                Ok(Some(generator)) => Pass::Running(generator),
+                Ok(None) => Pass::Ended,
+                Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+                Err(error) => {
+                    self.pass = Pass::Ended;
+                    return Some(Err(error));
+                }
+            };
+        }
+        let Pass::Running(generator) = &mut self.pass else { return None };
+        let next = generator.next();
+        match next {
+            None => self.pass = Pass::Ended,
+            // A generator that was stopped in an element cannot make it any more: another one can.
+            Some(Err(Error::Stopped)) => self.pass = Pass::NotStarted,
+            Some(_) => {}
+        }
+        next.map(|element| {
+            element.and_then(|element| check(&element, &self.spec).map(|()| element))
+        })
+    }
+}
+
+impl Stream for GeneratorStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        if let Err(stopped) = self.stop.check() {
+            return Some(Err(stopped));
+        }
+        let element = match self.advance()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
+        let index = self.taken;
+        self.taken = index.saturating_add(1);
+        Some(element.map_err(|error| error.at_element("from_generator", index)))
+    }
+
+    fn save(&self) -> Result<State> {
+        let ended = matches!(self.pass, Pass::Ended);
+        Ok(State::List(vec![State::Int(u64::from(ended)), State::Int(self.taken)]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.pass = if parts[0].int()? == 0 { Pass::NotStarted } else { Pass::Ended };
+        self.taken = parts[1].int()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec,
+        first, values,
+    };
+    use crate::user_fn::function::failed;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tensorferry_core::Tensor;
+
+    fn from(make: impl Fn() -> Vec<Result<Element>> + Send + Sync + 'static) -> Dataset {
+        Dataset::from_generator(
+            Function::new("made", move |()| Ok(Box::new(make().into_iter()) as Generator)),
+            element_spec(),
+        )
+    }
+
+    #[test]
+    fn each_pass_calls_the_function_anew_when_its_first_element_is_asked_for() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&calls);
+        let dataset = from(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            vec![Ok(element(4)), Ok(element(2))]
+        });
+        let mut iter = dataset.iter();
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        assert_eq!(iter.by_ref().count(), 2);
+        assert!(iter.next().is_none());
+        assert_eq!(values(&dataset), [4, 2]);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        assert_eq!(dataset.cardinality(), Cardinality::Unknown);
+        assert_eq!(dataset.to_string(), "from_generator(made, (int64[]))");
+        assert_rebuilds(&dataset);
+    }
+
+    #[test]
+    fn what_is_not_as_promised_and_what_fails_is_an_error_in_its_place() {
+        let dataset = from(|| {
+            let narrow = Tensor::from_vec(vec![7_i32], &[]).unwrap();
+            vec![
+                Ok(element(1)),
+                Ok(vec![narrow.into()]),
+                Err(failed("no luck")),
+                Ok(element(2)),
+                Ok(Vec::new()),
+            ]
+        });
+        let all: Vec<_> = dataset.iter().collect();
+        let message = |at: usize| all[at].as_ref().map(first).unwrap_err().to_string();
+        assert_eq!(
+            message(1),
+            "from_generator: element 1: component 0: int32[] where the dataset's element_spec \
+            says int64[]"
+        );
+        assert_eq!(message(2), "from_generator: element 2: no luck");
+        assert_eq!(first(all[3].as_ref().unwrap()), 2);
+        assert_eq!(
+            message(4),
+            "from_generator: element 4: 0 components where the dataset's element_spec has 1"
+        );
+        assert_eq!(all.len(), 5);
+        assert_resumes(&dataset);
+    }
+
+    #[test]
+    fn a_function_that_fails_is_one_error_and_the_end() {
+        let broken: Function<(), Generator> =
+            Function::new("broken", |()| Err(failed("cannot start")));
+        let dataset = Dataset::from_generator(broken, element_spec());
+        let all: Vec<_> = dataset.iter().collect();
+        assert!(matches!(
+            all.as_slice(),
+            [Err(Error::AtElement { stage: "from_generator", index: 0, .. })]
+        ));
+        assert_resumes(&dataset);
+    }
+
+    #[test]
+    fn resumes_at_every_element_and_never_beyond_the_end() {
+        assert_resumes(&counting(7));
+        assert_rejects_damage(&counting(7));
+        let mut short = crate::testing::stream(&counting(3));
+        short.restore(&State::List(vec![State::Int(0), State::Int(9)])).unwrap();
+        assert!(short.next().is_none());
+    }
+
+    #[test]
+    fn skipping_on_restore_stops_when_asked() {
+        let stop = Stop::default();
+        let cx = Context::new(crate::stage::Epoch(0), stop.clone());
+        let asked = stop.clone();
+        let endless = Function::new("endless", move |()| {
+            let asked = asked.clone();
+            let each = (0_i64..).map(move |i| {
+                if i == 1000 {
+                    asked.stop();
+                }
+                Ok(element(i))
+            });
+            Ok(Box::new(each) as Generator)
+        });
+        let mut stream = Dataset::from_generator(endless, element_spec()).stream(&cx).unwrap();
+        stream.restore(&State::List(vec![State::Int(0), State::Int(u64::MAX)])).unwrap();
+        assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
+    }
+}

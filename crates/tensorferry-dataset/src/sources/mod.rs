@@ -1,0 +1,10 @@
+//! Where elements come from.
+
+pub(crate) mod elements;
+pub(crate) mod generator;
+pub(crate) mod random_values;
+pub(crate) mod range;
+pub(crate) mod rows;
+pub(crate) mod slices;
+pub(crate) mod tensors;
+pub(crate) mod token_windows;

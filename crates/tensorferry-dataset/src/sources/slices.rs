@@ -1,0 +1,146 @@
+//! Elements that are the rows of arrays.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::shuffle::random;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node};
+use crate::transforms::batch::unbatch::{no_rows, unequal};
+use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::array::tensor_rows::Source;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+
+struct Slices {
+    sources: Vec<Source>,
+    spec: Vec<Component>,
+    len: u64,
+}
+
+impl Dataset {
+    /// The rows of arrays: element `i` is row `i` of each. Nothing is copied.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let images = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[3, 2])?;
+    /// let labels = Tensor::from_vec(vec![0_i64, 1, 0], &[3])?;
+    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2, false)?;
+    /// let batch = dataset.iter().next().unwrap()?;
+    /// assert_eq!(batch[0].tensor()?.shape(), [2, 2]);
+    /// assert_eq!(batch[1].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1][..]));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no array, if one has no dimension, or if their numbers of
+    /// rows differ.
+    pub fn from_tensor_slices<S: Into<Source>>(
+        sources: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
+        let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
+        let mut lens = Vec::new();
+        for (at, source) in sources.iter().enumerate() {
+            match source.tensor.shape().first() {
+                Some(len) => lens.push(*len),
+                None => return Err(no_rows("from_tensor_slices", at, "Use from_tensors.")),
+            }
+        }
+        let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
+        if let Some(other) = lens.iter().position(|other| *other != len) {
+            return Err(unequal("from_tensor_slices", (0, len), (other, lens[other])));
+        }
+        let spec = sources.iter().map(|source| {
+            let shape = Shape::fixed(&source.tensor.shape()[1..]);
+            Component::Tensor(TensorSpec::new(source.tensor.dtype(), shape))
+        });
+        let spec = spec.collect();
+        Ok(Self::of(Slices { sources, spec, len: len as u64 }))
+    }
+}
+
+/// Bytes up to which arrays that were written again are known by their values, and not by where
+/// they lie.
+const SMALL: usize = 1 << 16;
+
+/// As [`Node::identity`], of what these are read from.
+pub(crate) fn identities(sources: &[Source]) -> u64 {
+    let one = |source: &Source| match source.tensor.as_view().as_bytes() {
+        Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
+        Some(bytes) => bytes.as_ptr().addr() as u64,
+        None => 0,
+    };
+    sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
+}
+
+/// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of
+/// both.
+pub(crate) fn described(len: u64, spec: &[Component]) -> String {
+    let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
+    format!("from_tensor_slices({len} x ({}))", parts.join(", "))
+}
+
+impl Node for Slices {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(self.len)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        described(self.len, &self.spec)
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Dataset::from_tensor_slices(self.sources.clone())
+    }
+
+    fn identity(&self) -> u64 {
+        identities(&self.sources)
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
+        self.sources.iter().map(|source| Ok(source.row(index)?.into())).collect()
+    }
+
+    fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        let start = usize::try_from(start).ok()?;
+        let share = |source: &Source| {
+            if !source.frozen || source.tensor.byte_order() == ByteOrder::Swapped {
+                return None;
+            }
+            let rows = source.tensor.index(&[Index::Slice { start, step: 1, len }]).ok()?;
+            let plain =
+                rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+            (plain && rows.as_view().has_normal_bools()).then_some(rows)
+        };
+        self.sources.iter().map(share).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+        self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
+        which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))
+    }
+}

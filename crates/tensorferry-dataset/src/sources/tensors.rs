@@ -1,0 +1,239 @@
+//! A dataset of one element.
+
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Needs, Node};
+use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::array::array::Array;
+use tensorferry_io::array::tensor_rows::Source;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::{Rows, copy_view, filled};
+use tensorferry_io::storage::mode::Mode;
+
+struct Tensors {
+    sources: Vec<Source>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// One element: the arrays as they are, scalars among them. Arrays that somebody may still
+    /// write are copied whenever the element is asked for.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::{Cardinality, Dataset};
+    ///
+    /// let one = Dataset::from_tensors([Tensor::from_vec(vec![1_i32, 2], &[2])?]);
+    /// assert_eq!(one.cardinality(), Cardinality::Finite(1));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    pub fn from_tensors<S: Into<Source>>(sources: impl IntoIterator<Item = S>) -> Self {
+        let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
+        let spec = |source: &Source| {
+            Component::Tensor(TensorSpec::new(
+                source.tensor.dtype(),
+                Shape::fixed(source.tensor.shape()),
+            ))
+        };
+        let spec = sources.iter().map(spec).collect();
+        Self::of(Tensors { sources, spec })
+    }
+}
+
+/// Opened arrays, read when the element is made.
+struct Opened {
+    arrays: Vec<Array>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// As [`Dataset::from_tensors`], of opened arrays: they are read whenever the element is asked
+    /// for.
+    #[must_use]
+    pub fn from_whole_arrays(arrays: Vec<Array>) -> Self {
+        let spec = |array: &Array| {
+            Component::Tensor(TensorSpec::new(array.dtype(), Shape::fixed(array.shape())))
+        };
+        Self::of(Opened { spec: arrays.iter().map(spec).collect(), arrays })
+    }
+}
+
+impl Node for Opened {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(1)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        described(&self.spec)
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::from_whole_arrays(self.arrays.clone()))
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn reads_files(&self) -> bool {
+        self.arrays.iter().any(|array| array.mode() != Mode::Map)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(),
+            groups: 0,
+        }
+    }
+
+    fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
+        self.arrays.iter().map(|array| Ok(array.stopped_by(&cx.stop).read()?.into())).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let all: Vec<usize> = (0..self.arrays.len()).collect();
+        self.gather_some(&all, requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        for (&at, rows) in which.iter().zip(out) {
+            for request in requests.iter() {
+                self.arrays[at].fill(
+                    0,
+                    self.arrays[at].len(),
+                    rows.slot(request.slot),
+                    &cx.stop,
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same words wherever the arrays are: a state is of both.
+fn described(spec: &[Component]) -> String {
+    let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
+    format!("from_tensors({})", parts.join(", "))
+}
+
+impl Node for Tensors {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(1)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        described(&self.spec)
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::from_tensors(self.sources.clone()))
+    }
+
+    fn identity(&self) -> u64 {
+        crate::sources::slices::identities(&self.sources)
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        let value = |Source { tensor, frozen }: &Source| {
+            if *frozen
+                && tensor.byte_order() == ByteOrder::Native
+                && tensor.as_view().has_normal_bools()
+            {
+                return Ok(tensor.clone().into());
+            }
+            Ok(filled(tensor.dtype(), tensor.shape(), |out| copy_view(&tensor.as_view(), out))?
+                .into())
+        };
+        self.sources.iter().map(value).collect()
+    }
+
+    fn slice(&self, _start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
+        let share = |Source { tensor, frozen }: &Source| {
+            let whole = *frozen
+                && len == 1
+                && tensor.byte_order() == ByteOrder::Native
+                && tensor.layout().is_c_contiguous();
+            if !whole
+                || !tensor.as_ptr().addr().is_multiple_of(ALIGNMENT)
+                || !tensor.as_view().has_normal_bools()
+            {
+                return None;
+            }
+            tensor.index(&[Index::NewAxis]).ok()
+        };
+        self.sources.iter().map(share).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let all: Vec<usize> = (0..self.sources.len()).collect();
+        self.gather_some(&all, requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
+        for (&at, rows) in which.iter().zip(out) {
+            let view = self.sources[at].tensor.as_view();
+            requests.iter().try_for_each(|request| copy_view(&view, rows.slot(request.slot)))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_tensors_is_one_element_and_shares_what_nobody_writes() -> Result<()> {
+        let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
+        let address = tensor.as_ptr();
+        let open = Source { tensor: tensor.clone(), frozen: false };
+        let frozen = Source { tensor, frozen: true };
+        let element = Dataset::from_tensors([frozen, open]).get(0)?;
+        assert_eq!(element[0].tensor()?.as_ptr(), address);
+        assert_ne!(element[1].tensor()?.as_ptr(), address);
+        assert_eq!(element[1].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3][..]));
+        Ok(())
+    }
+
+    #[test]
+    fn from_tensors_repeated_and_batched_stacks_its_element() -> Result<()> {
+        let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
+        let batch = Dataset::from_tensors([tensor]).repeat(Some(2)).batch(2, true)?.get(0)?;
+        assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 1, 2, 3][..]));
+        Ok(())
+    }
+}

@@ -1,0 +1,501 @@
+//! Windows of one long array of tokens, and what follows each token: what a language model is
+//! trained on.
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use tensorferry_core::convert_into;
+use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::array::array::Array;
+use tensorferry_io::array::row_source::RowRun;
+use tensorferry_io::array::tensor_rows::{Source, plain_rows};
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::copy::load_ahead;
+use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::memory::pool;
+use tensorferry_io::storage::mode::Mode;
+
+struct TokenWindows {
+    tokens: Tokens,
+    length: usize,
+    stride: usize,
+    shift: usize,
+    dtype: DType,
+    count: usize,
+    spec: Vec<Component>,
+}
+
+/// Where the tokens are.
+#[derive(Clone)]
+enum Tokens {
+    Memory(Source),
+    /// In files, of which each gather reads what its windows need.
+    Opened(Array),
+}
+
+impl Tokens {
+    fn dtype(&self) -> DType {
+        match self {
+            Self::Memory(source) => source.tensor.dtype(),
+            Self::Opened(array) => array.dtype(),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Memory(source) => source.tensor.shape(),
+            Self::Opened(array) => array.shape(),
+        }
+    }
+}
+
+/// Bytes of tokens that are read at a time, or one window.
+const AT_ONCE: usize = 4 << 20;
+
+impl Dataset {
+    /// Elements `(x, y)` of a flat array of tokens: element `i` has as `x` the `length` tokens from
+    /// `i * stride` on, as `y` those from `i * stride + shift` on, both of shape `[length]` and in
+    /// `dtype`. There are as many as fit. Without `stride` windows follow each other without
+    /// overlap (`stride` is `length`); with a `stride` of 1 and a shuffle they are windows at
+    /// random places.
+    ///
+    /// ```
+    /// use tensorferry_core::{DType, Tensor};
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let tokens = Tensor::from_vec(vec![10_u16, 11, 12, 13, 14, 15, 16, 17], &[8])?;
+    /// let windows = Dataset::token_windows(tokens, 3, None, 1, DType::Int64)?;
+    /// let element = windows.get(1)?;
+    /// assert_eq!(element[0].tensor()?.view::<i64>()?.as_slice(), Some(&[13, 14, 15][..]));
+    /// assert_eq!(element[1].tensor()?.view::<i64>()?.as_slice(), Some(&[14, 15, 16][..]));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// Tokens are read as they are asked for, so the array may be a mapped file. One that `dtype`
+    /// does not hold is an error when its element is computed.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or
+    /// if `length` or `stride` is 0; [`Error::CastNotDefined`].
+    pub fn token_windows(
+        tokens: impl Into<Source>,
+        length: usize,
+        stride: Option<usize>,
+        shift: usize,
+        dtype: DType,
+    ) -> Result<Self> {
+        Self::windows_of(Tokens::Memory(tokens.into()), length, stride, shift, dtype)
+    }
+
+    /// As [`Dataset::token_windows`], of an opened array: a batch reads the tokens of its windows,
+    /// and nothing else is in memory.
+    ///
+    /// # Errors
+    /// As [`Dataset::token_windows`].
+    pub fn token_windows_from_rows(
+        tokens: Array,
+        length: usize,
+        stride: Option<usize>,
+        shift: usize,
+        dtype: DType,
+    ) -> Result<Self> {
+        match tokens.tensor() {
+            Ok(tensor) => Self::token_windows(tensor, length, stride, shift, dtype),
+            Err(_) => Self::windows_of(Tokens::Opened(tokens), length, stride, shift, dtype),
+        }
+    }
+
+    fn windows_of(
+        tokens: Tokens,
+        length: usize,
+        stride: Option<usize>,
+        shift: usize,
+        dtype: DType,
+    ) -> Result<Self> {
+        let stride = stride.unwrap_or(length);
+        let wrong = |what: String| Error::Argument { stage: "token_windows", what };
+        let &[len] = tokens.shape() else {
+            return Err(wrong(format!(
+                "the tokens have to be in one dimension, not of shape {:?}. Flatten them.",
+                tokens.shape()
+            )));
+        };
+        if length == 0 || stride == 0 {
+            return Err(wrong(format!(
+                "length={length} and stride={stride} have to be at least 1"
+            )));
+        }
+        let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed))
+        else {
+            let what = format!(
+                "{len} tokens are fewer than the {length} of a window and {shift} by which its \
+                targets are shifted"
+            );
+            return Err(wrong(what));
+        };
+        if !Casting::Checked.is_defined(tokens.dtype(), dtype) {
+            return Err(Error::CastNotDefined {
+                from: tokens.dtype(),
+                to: dtype,
+                casting: Casting::Checked,
+            });
+        }
+        let spec = vec![Component::Tensor(TensorSpec::new(dtype, Shape::fixed(&[length]))); 2];
+        Ok(Self::of(TokenWindows {
+            tokens,
+            length,
+            stride,
+            shift,
+            dtype,
+            count: room / stride + 1,
+            spec,
+        }))
+    }
+}
+
+/// How many windows ahead to begin to load one: windows at random places are waits for memory.
+const AHEAD: usize = 2;
+
+impl TokenWindows {
+    /// Begins to load the tokens of an element that there is.
+    fn load_ahead(&self, bytes: &[u8], index: u64) {
+        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
+        let size = self.tokens.dtype().size();
+        if let Some(rest) = bytes.get(start.saturating_mul(size)..) {
+            load_ahead(&rest[..rest.len().min(self.length * size)]);
+        }
+    }
+
+    /// Writes the `x` (component 0) or the `y` (1) of an element that there is.
+    fn write(
+        &self,
+        all: &View<'_>,
+        plain: Option<&[u8]>,
+        component: usize,
+        index: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        // Inside the array, so no product or sum is past it.
+        let start =
+            usize::try_from(index).unwrap_or(usize::MAX) * self.stride + component * self.shift;
+        let (from, shape) = (all.dtype(), [self.length]);
+        let window = match plain {
+            Some(bytes) => {
+                let bytes = &bytes[start * from.size()..(start + self.length) * from.size()];
+                View::from_bytes(from, ByteOrder::Native, bytes, &shape)?
+            }
+            None => all.index(&[Index::Slice { start, step: 1, len: self.length }])?,
+        };
+        self.convert(&window, index, out)
+    }
+}
+
+impl TokenWindows {
+    /// Reads the tokens of windows, some MiB at a time and all their ranges at once, and writes the
+    /// components.
+    fn gather_opened(
+        &self,
+        array: &Array,
+        which: &[usize],
+        requests: &[Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        let offsets = which.iter().map(|component| component * self.shift);
+        let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
+        if last - first > self.length {
+            // What lies between the two is not read.
+            for (at, rows) in out.iter_mut().enumerate() {
+                self.gather_opened(array, &which[at..=at], requests, &mut [rows.reborrow()], cx)?;
+            }
+            return Ok(());
+        }
+        let (source, column) = array.source();
+        let (from, span) = (array.dtype(), last - first + self.length);
+        let (size, most) = (from.size(), (AT_ONCE / from.size()).max(span));
+        let mut rest = requests;
+        while !rest.is_empty() {
+            cx.stop.check()?;
+            let (mut runs, mut places, mut total) = (Vec::<RowRun>::new(), Vec::new(), 0);
+            for request in rest {
+                // Inside the array, so no product or sum is past it.
+                let start = request.index * self.stride as u64 + first as u64;
+                match runs.last_mut() {
+                    // It begins where the last ends, or before: as windows in order do.
+                    Some(run) if (run.index..=run.index + run.len as u64).contains(&start) => {
+                        let at = usize::try_from(start - run.index).unwrap_or(usize::MAX);
+                        let more = (at + span).saturating_sub(run.len);
+                        if total + more > most {
+                            break;
+                        }
+                        places.push(run.slot + at);
+                        run.len += more;
+                        total += more;
+                    }
+                    _ if total > 0 && total + span > most => break,
+                    _ => {
+                        runs.push(RowRun { index: start, slot: total, len: span });
+                        places.push(total);
+                        total += span;
+                    }
+                }
+            }
+            let mut tokens = pool::take(total * size)?;
+            source.read_runs(
+                column,
+                &runs,
+                Rows { bytes: tokens.as_mut_slice(), row: size },
+                &cx.stop,
+            )?;
+            let (now, later) = rest.split_at(places.len());
+            for (request, place) in now.iter().zip(places) {
+                for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                    let start = place + component * self.shift - first;
+                    let window = &tokens.as_mut_slice()[start * size..(start + self.length) * size];
+                    let window = View::from_bytes(from, ByteOrder::Native, window, &[self.length])?;
+                    self.convert(&window, request.index, rows.slot(request.slot))?;
+                }
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Writes the tokens of a window of element `index`.
+    fn convert(&self, window: &View<'_>, index: u64, out: &mut [u8]) -> Result<()> {
+        let written = convert_into(
+            window,
+            &mut ViewMut::from_bytes(self.dtype, out, &[self.length])?,
+            Casting::Checked,
+        );
+        written.map_err(|error| error.at_element("token_windows", index))
+    }
+}
+
+impl Node for TokenWindows {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Finite(self.count as u64)
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        Vec::new()
+    }
+
+    fn describe(&self) -> String {
+        let (len, from) = (self.tokens.shape()[0], self.tokens.dtype());
+        let Self { length, stride, shift, dtype, .. } = self;
+        format!(
+            "token_windows({len} x {from}, length={length}, stride={stride}, shift={shift}, \
+            {dtype})"
+        )
+    }
+
+    fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Dataset::windows_of(
+            self.tokens.clone(),
+            self.length,
+            Some(self.stride),
+            self.shift,
+            self.dtype,
+        )
+    }
+
+    fn is_indexed(&self) -> bool {
+        true
+    }
+
+    fn reads_files(&self) -> bool {
+        matches!(&self.tokens, Tokens::Opened(array) if array.mode() != Mode::Map)
+    }
+
+    fn needs(&self) -> Needs {
+        let windows = usize::from(
+            matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct),
+        );
+        Needs { windows, groups: 0 }
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let Tokens::Memory(tokens) = &self.tokens else { return get_by_gather(self, index, cx) };
+        let all = tokens.tensor.as_view();
+        let plain = plain_rows(&all);
+        let part = |component| {
+            Ok(filled(self.dtype, &[self.length], |out| {
+                self.write(&all, plain, component, index, out)
+            })?
+            .into())
+        };
+        (0..2).map(part).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.gather_some(&[0, 1], requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        let tokens = match &self.tokens {
+            Tokens::Memory(tokens) => tokens,
+            Tokens::Opened(array) => return self.gather_opened(array, which, requests, out, cx),
+        };
+        let all = tokens.tensor.as_view();
+        let plain = plain_rows(&all);
+        for (at, request) in requests.iter().enumerate() {
+            cx.stop.check()?;
+            if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
+                self.load_ahead(bytes, later.index);
+            }
+            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                self.write(&all, plain, component, request.index, rows.slot(request.slot))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::all_ways::{all_ways, elements, small_numbers, values};
+    use tensorferry_core::Tensor;
+
+    fn windows(len: u16, length: usize, stride: Option<usize>, shift: usize) -> Result<Dataset> {
+        Dataset::token_windows(
+            Tensor::from_vec((0..len).collect(), &[len.into()])?,
+            length,
+            stride,
+            shift,
+            DType::Int64,
+        )
+    }
+
+    fn numbers(plain: &[u8]) -> Vec<i64> {
+        plain.as_chunks().0.iter().map(|bytes| i64::from_ne_bytes(*bytes)).collect()
+    }
+
+    #[test]
+    fn every_window_that_fits_is_an_element_and_no_other() {
+        for (len, length, stride, shift) in [
+            (10, 3, None, 1),
+            (10, 3, Some(1), 1),
+            (10, 3, Some(1), 0),
+            (7, 3, Some(2), 4),
+            (4, 3, None, 1),
+            (100, 1, Some(7), 9),
+            (3000, 1024, Some(5), 1),
+        ] {
+            let (step, end) = (stride.unwrap_or(length), usize::from(len));
+            let starts =
+                (0..).map(|at| at * step).take_while(|start| start + length + shift <= end);
+            let run = |start: usize| {
+                (start..start + length)
+                    .map(|token| i64::try_from(token).unwrap())
+                    .collect::<Vec<_>>()
+            };
+            let expected: Vec<_> = starts.map(|start| [run(start), run(start + shift)]).collect();
+            let found = elements(&windows(len, length, stride, shift).unwrap());
+            let found: Vec<_> = found
+                .iter()
+                .map(|element| [numbers(&element[0].2), numbers(&element[1].2)])
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn every_dtype_widens_to_int64_from_any_strides() {
+        for dtype in
+            DType::ALL.into_iter().filter(|dtype| Casting::Checked.is_defined(*dtype, DType::Int64))
+        {
+            let table = small_numbers(dtype, &[20, 3], 5);
+            let column = table
+                .index(&[Index::Slice { start: 19, step: -1, len: 20 }, Index::At(1)])
+                .unwrap();
+            let packed = tensorferry_io::gather::rows_out::packed(&column).unwrap();
+            let read = |tokens: Tensor| {
+                elements(&Dataset::token_windows(tokens, 4, Some(3), 2, DType::Int64).unwrap())
+            };
+            assert_eq!(read(column), read(packed));
+        }
+    }
+
+    #[test]
+    fn a_token_that_does_not_fit_is_an_error_at_each_of_its_elements() {
+        let tokens = Tensor::from_vec(vec![1_i64, 2, 3, 300, 5, 6, 7, 8], &[8]).unwrap();
+        let results =
+            all_ways(&Dataset::token_windows(tokens, 2, Some(1), 1, DType::UInt8).unwrap(), 0);
+        let failed: Vec<usize> = (0..results.len()).filter(|&at| results[at].is_err()).collect();
+        assert_eq!(failed, [1, 2, 3]);
+        assert!(
+            results[2]
+                .as_ref()
+                .is_err_and(|error| error.starts_with("token_windows: element 2: int64 -> uint8"))
+        );
+    }
+
+    #[test]
+    fn one_component_is_gathered_alone() {
+        let windows = windows(50, 5, Some(2), 3).unwrap();
+        let mut bytes = vec![0; 80];
+        let mut requests = [Request { index: 4, slot: 1 }, Request { index: 0, slot: 0 }];
+        let cx = crate::all_ways::context(0);
+        windows
+            .node
+            .gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx)
+            .unwrap();
+        assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn refused_when_it_is_built() {
+        assert_eq!(
+            windows(3, 3, None, 1).err().unwrap().to_string(),
+            "token_windows: 3 tokens are fewer than the 3 of a window and 1 by which its targets \
+            are shifted"
+        );
+        assert!(windows(9, 0, None, 1).is_err());
+        assert!(windows(9, 2, Some(0), 1).is_err());
+        assert!(windows(9, usize::MAX, Some(1), 1).is_err());
+        assert!(
+            Dataset::token_windows(
+                small_numbers(DType::UInt8, &[4, 4], 1),
+                2,
+                None,
+                1,
+                DType::Int64
+            )
+            .is_err()
+        );
+        assert!(
+            Dataset::token_windows(
+                small_numbers(DType::Complex64, &[4], 1),
+                2,
+                None,
+                1,
+                DType::Int64
+            )
+            .is_err()
+        );
+        assert_eq!(values(&elements(&windows(9, 1, Some(9), 8).unwrap())[0][1]).len(), 1);
+    }
+
+    #[test]
+    fn the_description_says_what_changes_the_result() {
+        assert_eq!(
+            windows(9, 2, None, 1).unwrap().to_string(),
+            "token_windows(9 x uint16, length=2, stride=2, shift=1, int64)"
+        );
+    }
+}

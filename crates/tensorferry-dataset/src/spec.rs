@@ -1,0 +1,89 @@
+//! What the elements of a dataset are: components, and how many elements there are.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use tensorferry_core::TensorSpec;
+
+/// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in
+/// order, by whoever has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// A tensor.
+    Tensor(TensorSpec),
+    /// A dataset of its own, as `window` makes them.
+    Dataset(Vec<Component>),
+}
+
+impl Component {
+    /// The specification of a tensor; `None` of a nested dataset.
+    #[must_use]
+    pub fn tensor(&self) -> Option<&TensorSpec> {
+        match self {
+            Self::Tensor(spec) => Some(spec),
+            Self::Dataset(_) => None,
+        }
+    }
+
+    /// Components as a description has them: `(int64[], uint8[28, 28])`.
+    pub(crate) fn list(parts: &[Self]) -> String {
+        let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+        format!("({})", parts.join(", "))
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor(spec) => spec.fmt(f),
+            Self::Dataset(parts) => write!(f, "dataset{}", Self::list(parts)),
+        }
+    }
+}
+
+/// The tensor specifications of a stage that cannot take nested datasets.
+///
+/// # Errors
+/// [`Error::Argument`] naming the stage if a component is a dataset.
+pub(crate) fn tensors<'a>(
+    spec: &'a [Component],
+    stage: &'static str,
+) -> Result<Vec<&'a TensorSpec>> {
+    let all: Option<Vec<_>> = spec.iter().map(Component::tensor).collect();
+    all.ok_or_else(|| Error::Argument {
+        stage,
+        what: "an element holds datasets, not tensors. Flatten them first: flat_map(lambda \
+            window: window.batch(n))."
+            .into(),
+    })
+}
+
+/// How many elements a dataset has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cardinality {
+    /// So many.
+    Finite(u64),
+    /// It never ends.
+    Infinite,
+    /// Only iterating tells.
+    Unknown,
+}
+
+impl Cardinality {
+    /// The number, if it is finite and known.
+    #[must_use]
+    pub fn finite(self) -> Option<u64> {
+        match self {
+            Self::Finite(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// Of the same elements, only so many, counting through `change` if they are finite.
+    #[must_use]
+    pub(crate) fn map(self, change: impl FnOnce(u64) -> u64) -> Self {
+        match self {
+            Self::Finite(n) => Self::Finite(change(n)),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Consecutive elements, stacked.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::spec;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use tensorferry_core::TensorSpec;
+use tensorferry_core::{ByteOrder, Layout, Tensor};
+use tensorferry_io::cancel::Stop;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::{Rows, filled, write_row};
+use tensorferry_io::memory::pool;
+use tensorferry_io::memory::room::{Room, collected};
+
+struct Batch {
+    input: Dataset,
+    size: usize,
+    drop_remainder: bool,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// Stacks each `size` consecutive elements along a new first dimension. The last batch holds
+    /// what is left, or is left out with `drop_remainder`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `size` is 0 or an element holds datasets.
+    pub fn batch(&self, size: usize, drop_remainder: bool) -> Result<Self> {
+        if size == 0 {
+            return Err(Error::Argument {
+                stage: "batch",
+                what: "batch_size has to be at least 1".into(),
+            });
+        }
+        // As in tf.data, the length of a batch is promised only on request, not where the dataset's
+        // length happens to give it.
+        let spec = spec::tensors(self.spec(), "batch")?
+            .into_iter()
+            .map(|part| {
+                Component::Tensor(TensorSpec::new(
+                    part.dtype,
+                    part.shape.batched(drop_remainder.then_some(size)),
+                ))
+            })
+            .collect();
+        Ok(Self::of(Batch { input: self.clone(), size, drop_remainder, spec }))
+    }
+}
+
+/// Stacks elements along a new first dimension. There is at least one. Without `stop` it is done in
+/// one go.
+pub(crate) fn stack(
+    elements: &[Element],
+    stage: &'static str,
+    stop: Option<&Stop>,
+) -> Result<Element> {
+    let Some(first) = elements.first() else {
+        return Err(Error::Argument { stage, what: "no elements to stack".into() });
+    };
+    let component = |at: usize| -> Result<Value> {
+        let model = first[at].tensor()?;
+        for element in elements {
+            let tensor = element[at].tensor()?;
+            if tensor.shape() != model.shape() {
+                let shapes = Box::new((model.shape().into(), tensor.shape().into()));
+                return Err(Error::UnequalShapes { stage, shapes }.in_component(at));
+            }
+        }
+        let shape: Vec<usize> =
+            std::iter::once(elements.len()).chain(model.shape().iter().copied()).collect();
+        let row = model.layout().nbytes();
+        let stacked = filled(model.dtype(), &shape, |bytes| {
+            elements.iter().enumerate().try_for_each(|(i, element)| {
+                stop.map_or(Ok(()), Stop::check)?;
+                write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])
+            })
+        })?;
+        Ok(stacked.into())
+    };
+    (0..first.len()).map(component).collect()
+}
+
+/// Whether there was no memory for an element: then the next ones find none either, and a batch of
+/// a million is not waited for.
+pub(crate) fn is_no_memory(error: &Error) -> bool {
+    error.code() == "allocation"
+}
+
+/// Elements of a stream on their way into one batch.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    elements: Vec<Element>,
+    failed: Option<Error>,
+    count: usize,
+}
+
+impl Gathered {
+    /// What was gathered already.
+    pub(crate) fn of(elements: Vec<Element>) -> Self {
+        Self { count: elements.len(), elements, failed: None }
+    }
+
+    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are
+    /// left. One that failed costs all of them, so that what follows stays where it would have
+    /// been. What was gathered when it is stopped is kept for the next time.
+    pub(crate) fn next(
+        &mut self,
+        input: &mut dyn Stream,
+        size: usize,
+        drop_remainder: bool,
+    ) -> Option<Result<Vec<Element>>> {
+        while self.count < size {
+            if let Err(error) = self.elements.make_room(1) {
+                return Some(Err(error));
+            }
+            match input.next() {
+                Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
+                Some(Ok(_)) => {}
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                Some(Err(error)) => {
+                    // The batch is lost, and its elements with it.
+                    self.elements = Vec::new();
+                    let no_memory = is_no_memory(&error);
+                    self.failed.get_or_insert(error);
+                    if no_memory {
+                        break;
+                    }
+                }
+                None => break,
+            }
+            self.count += 1;
+        }
+        let Self { elements, failed, count } = std::mem::take(self);
+        match failed {
+            // Also in the place of a batch that is dropped: it may be what ended the input.
+            Some(error) => Some(Err(error)),
+            None if count == 0 || (drop_remainder && count < size) => None,
+            None => Some(Ok(elements)),
+        }
+    }
+
+    /// What [`Gathered::restore`] needs: nothing, unless it was stopped.
+    pub(crate) fn save(&self) -> Result<State> {
+        if self.count == 0 {
+            return Ok(State::Nothing);
+        }
+        let elements = collected(self.elements.iter().map(|element| State::of_element(element)));
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(vec![State::Int(self.count as u64), State::List(elements?), failed]))
+    }
+
+    /// `spec` is that of the elements.
+    pub(crate) fn restore(&mut self, state: &State, spec: &[Component]) -> Result<()> {
+        *self = Self::default();
+        if let State::Nothing = state {
+            return Ok(());
+        }
+        let parts = state.list(3)?;
+        self.count = usize::try_from(parts[0].int()?).unwrap_or(usize::MAX);
+        self.elements =
+            collected(parts[1].parts()?.iter().map(|element| element.element_as(spec)))?;
+        self.failed = parts[2].optional(State::error)?;
+        // Those that failed count too.
+        if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
+            return Err(Error::State {
+                what: "a batch is said to have gathered fewer elements than it holds".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page
+/// faults included.
+const PART_BYTES: usize = 16 << 20;
+const PART_ROWS: usize = MADE_ROWS;
+
+/// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory,
+/// gathered where their shapes are known, else one by one.
+pub(crate) fn stacked(
+    input: &Dataset,
+    start: u64,
+    len: usize,
+    stage: &'static str,
+    cx: &Context,
+) -> Result<Element> {
+    if let Some(shared) = input.node.slice(start, len, cx) {
+        return Ok(shared.into_iter().map(Value::Tensor).collect());
+    }
+    let fixed: Option<Vec<_>> = input
+        .spec()
+        .iter()
+        .map(|part| part.tensor().and_then(|spec| Some((spec.dtype, spec.fixed()?))))
+        .collect();
+    let Some(parts) = fixed else {
+        let elements = (start..start + len as u64).map(|index| {
+            cx.stop.check()?;
+            input.node.get(index, cx)
+        });
+        return stack(&collected(elements)?, stage, Some(&cx.stop));
+    };
+    let mut buffers = Vec::with_capacity(parts.len());
+    for (dtype, (shape, row)) in &parts {
+        let shape: Vec<usize> = std::iter::once(len).chain(shape.iter().copied()).collect();
+        let layout = Layout::contiguous(&shape, dtype.size())?;
+        buffers.push((*dtype, *row, pool::take(layout.nbytes())?, layout));
+    }
+    let mut out: Vec<Rows<'_>> = buffers
+        .iter_mut()
+        .map(|(_, row, buffer, _)| Rows { bytes: buffer.as_mut_slice(), row: *row })
+        .collect();
+    let bytes: usize = out.iter().map(|rows| rows.row).sum();
+    let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
+    let mut requests = Vec::with_capacity(most.min(len));
+    for first in (0..len).step_by(most) {
+        cx.stop.check()?;
+        let part = first..len.min(first + most);
+        requests.clear();
+        requests.extend(part.map(|slot| Request { index: start + slot as u64, slot }));
+        input.node.gather(&mut requests, &mut out, cx)?;
+    }
+    drop(out);
+    let freeze = |(dtype, _, buffer, layout): (_, _, pool::PoolBuffer, _)| {
+        Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
+    };
+    buffers.into_iter().map(freeze).collect()
+}
+
+impl Node for Batch {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        let size = self.size as u64;
+        self.input
+            .cardinality()
+            .map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        format!("batch({}{})", self.size, if self.drop_remainder { ", drop_remainder" } else { "" })
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        inputs[0].batch(self.size, self.drop_remainder)
+    }
+
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position.saturating_mul(self.size as u64))
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let start = index.saturating_mul(self.size as u64);
+        let len = match self.input.cardinality() {
+            Cardinality::Finite(n) => {
+                usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size)
+            }
+            _ => self.size,
+        };
+        stacked(&self.input, start, len, "batch", cx)
+            .map_err(|error| self.input.explain(error).at_element("batch", index))
+    }
+
+    fn rows(&self) -> Option<Dataset> {
+        let size = self.size as u64;
+        let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
+        // Only of elements of one shape: of others, batches are errors.
+        let stackable = self
+            .input
+            .spec()
+            .iter()
+            .all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
+        (stackable && self.is_indexed())
+            .then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
+        let (size, drop_remainder, names) =
+            (self.size, self.drop_remainder, self.input.names.clone());
+        Ok(Box::new(BatchStream {
+            input,
+            spec,
+            names,
+            size,
+            drop_remainder,
+            gathered: Gathered::default(),
+            index: 0,
+        }))
+    }
+}
+
+struct BatchStream {
+    input: Box<dyn Stream>,
+    /// Of the input's elements.
+    spec: Vec<Component>,
+    names: Names,
+    gathered: Gathered,
+    size: usize,
+    drop_remainder: bool,
+    index: u64,
+}
+
+impl Stream for BatchStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        let batch = elements.and_then(|elements| stack(&elements, "batch", None));
+        Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index)))
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(3)?;
+        self.index = parts[0].int()?;
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.input.restore(&parts[2])
+    }
+}

@@ -1,0 +1,9 @@
+//! Elements together: batches, windows, and back.
+
+#[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
+pub(crate) mod batch;
+pub(crate) mod group_by_window;
+pub(crate) mod padded_batch;
+pub(crate) mod rebatch;
+pub(crate) mod unbatch;
+pub(crate) mod window;

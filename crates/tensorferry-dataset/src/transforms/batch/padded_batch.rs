@@ -1,0 +1,445 @@
+//! Consecutive elements of different shapes, padded to one and stacked.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::spec;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, Value};
+use crate::transforms::batch::batch::{Gathered, stacked};
+use crate::transforms::row_map::boxes::{fill, place};
+use std::sync::Arc;
+use tensorferry_core::{Dims, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::cancel::Stop;
+use tensorferry_io::gather::rows_out::{filled, packed};
+use tensorferry_io::memory::room::collected;
+
+/// How one component is padded.
+struct Padding {
+    /// To which lengths; `None`: to the longest of the batch.
+    shape: Vec<Option<usize>>,
+    /// The bytes of one padding value, and the value in words.
+    value: Vec<u8>,
+    name: String,
+}
+
+/// What is asked for, as the user said it.
+#[derive(Clone)]
+struct Asked {
+    size: usize,
+    shapes: Option<Vec<Shape>>,
+    values: Option<Vec<Option<Tensor>>>,
+    drop_remainder: bool,
+}
+
+struct PaddedBatch {
+    input: Dataset,
+    asked: Asked,
+    paddings: Arc<[Padding]>,
+    /// Whether all elements are known to be of the padded shape already.
+    even: bool,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// Stacks each `size` consecutive elements, whose shapes may differ, along a new first
+    /// dimension. Each is padded at its ends to `padded_shapes`, one for each component, whose
+    /// unknown dimensions are the longest of the batch; without them, to the dimensions that the
+    /// input's specification knows and the longest of the batch in the others. `padding_values` are
+    /// scalars, 0 or false where there is `None`.
+    ///
+    /// ```
+    /// use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
+    /// use tensorferry_dataset::{Component, Dataset};
+    ///
+    /// let words = [vec![1_i32, 2, 3], vec![4]];
+    /// let elements = words.map(|word| { let len = word.len(); Ok(vec![Tensor::from_vec(word, &[len])?.into()]) });
+    /// let elements: Result<Vec<_>, tensorferry_core::Error> = elements.into_iter().collect();
+    /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
+    /// let batch = Dataset::from_elements(elements?, vec![spec])?.padded_batch(2, None, None, false)?.get(0)?;
+    /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 4, 0, 0][..]));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `size` is 0, an element holds datasets or a component has an unknown
+    /// number of dimensions, or if the shapes are not one for each component, of its number of
+    /// dimensions, and no smaller than it is known to be; [`Error::ElementMismatch`] if a padding
+    /// value is of another dtype than its component. Of one component, in [`Error::InComponent`].
+    pub fn padded_batch(
+        &self,
+        size: usize,
+        padded_shapes: Option<Vec<Shape>>,
+        padding_values: Option<Vec<Option<Tensor>>>,
+        drop_remainder: bool,
+    ) -> Result<Self> {
+        let asked = Asked { size, shapes: padded_shapes, values: padding_values, drop_remainder };
+        Ok(Self::of(PaddedBatch::new(self.clone(), asked)?))
+    }
+}
+
+fn wrong(what: String) -> Error {
+    Error::Argument { stage: "padded_batch", what }
+}
+
+impl PaddedBatch {
+    fn new(input: Dataset, asked: Asked) -> Result<Self> {
+        if asked.size == 0 {
+            return Err(wrong("batch_size has to be at least 1".into()));
+        }
+        let parts = spec::tensors(input.spec(), "padded_batch")?;
+        let lens = [asked.shapes.as_ref().map(Vec::len), asked.values.as_ref().map(Vec::len)];
+        if let Some(len) = lens.into_iter().flatten().find(|len| *len != parts.len()) {
+            return Err(wrong(format!(
+                "{len} padded shapes or values were given for elements of {} components",
+                parts.len()
+            )));
+        }
+        let padding = |(at, part): (usize, &&TensorSpec)| {
+            let shape =
+                asked.shapes.as_ref().and_then(|shapes| shapes.get(at)).unwrap_or(&part.shape);
+            let value =
+                asked.values.as_ref().and_then(|values| values.get(at)).and_then(Option::as_ref);
+            Padding::new(at, part, shape, value).map_err(|error| input.explain(error))
+        };
+        let paddings: Vec<Padding> =
+            parts.iter().enumerate().map(padding).collect::<Result<_>>()?;
+        let even = parts.iter().zip(&paddings).all(|(part, padding)| {
+            part.shape.as_fixed().is_some_and(|dims| {
+                padding.shape.iter().zip(&dims).all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
+            })
+        });
+        let len = asked.drop_remainder.then_some(asked.size);
+        let spec = parts.iter().zip(&paddings).map(|(part, padding)| {
+            Component::Tensor(TensorSpec::new(
+                part.dtype,
+                Shape::new(padding.shape.iter().copied()).batched(len),
+            ))
+        });
+        let spec = spec.collect();
+        Ok(Self { input, asked, paddings: paddings.into(), even, spec })
+    }
+}
+
+impl Padding {
+    fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
+        let Some(dims) = shape.dims() else {
+            let what = "an unknown number of dimensions. Say to which shape to pad it.";
+            return Err(wrong(what.into()).in_component(at));
+        };
+        let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
+        let small = |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
+        if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
+            let what = format!("the padded shape {shape} has no room for shape {}", part.shape);
+            return Err(wrong(what).in_component(at));
+        }
+        let (value, name) = match value {
+            None => (vec![0; part.dtype.size()], "0".into()),
+            Some(value) => {
+                if value.dtype() != part.dtype
+                    || value.layout().len() != 1
+                    || value.layout().ndim() != 0
+                {
+                    let given = format!("{}{:?}", value.dtype(), value.shape());
+                    let what = format!(
+                        "the padding value is {given}, where it has to be {}[]",
+                        part.dtype
+                    );
+                    return Err(Error::ElementMismatch { what }.in_component(at));
+                }
+                let value = packed(value)?;
+                let view = value.as_view();
+                let bytes = view.as_bytes().unwrap_or_default().to_vec();
+                // Words for the description; complex numbers have no range, and are told apart by
+                // their bytes.
+                let name = match tensorferry_io::convert::value_range(&view) {
+                    Ok(Some((value, _))) => value.to_string(),
+                    _ => format!("{bytes:02x?}"),
+                };
+                (bytes, name)
+            }
+        };
+        Ok(Self { shape: dims.to_vec(), value, name })
+    }
+
+    /// One component of the elements, padded and stacked.
+    fn stack(&self, at: usize, elements: &[Element], stop: &Stop) -> Result<Value> {
+        let tensors: Vec<&Tensor> =
+            elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
+        let target = self.target(at, &tensors)?;
+        let Some(first) = tensors.first() else { return Err(wrong("no elements to stack".into())) };
+        let dtype = first.dtype();
+        let shape: Dims = std::iter::once(tensors.len()).chain(target.iter().copied()).collect();
+        let row = target.iter().fold(dtype.size(), |bytes, dim| bytes.saturating_mul(*dim));
+        let padded = filled(dtype, &shape, |out| {
+            if tensors.iter().any(|tensor| tensor.shape() != target.as_slice()) {
+                fill(out, &self.value, stop)?;
+            }
+            for (slot, tensor) in tensors.iter().enumerate() {
+                let tensor = packed(tensor)?;
+                let view = tensor.as_view();
+                let bytes = view.as_bytes().unwrap_or_default(); // packed: they are there
+                place(
+                    bytes,
+                    tensor.shape(),
+                    &mut out[slot * row..(slot + 1) * row],
+                    &target,
+                    dtype.size(),
+                );
+            }
+            Ok(())
+        });
+        Ok(padded?.into())
+    }
+
+    /// The shape to which all are padded.
+    fn target(&self, at: usize, tensors: &[&Tensor]) -> Result<Dims> {
+        let misfit = |tensor: &Tensor| {
+            let padded = Shape::new(self.shape.iter().copied());
+            let what = format!("it does not fit into the padded shape {padded}");
+            Error::ElementMismatch { what }
+                .about_component(at, format!(", of shape {:?}: ", tensor.shape()))
+        };
+        let mut target: Dims = self.shape.iter().map(|dim| dim.unwrap_or(0)).collect();
+        for tensor in tensors {
+            if tensor.shape().len() != target.len() {
+                return Err(misfit(tensor));
+            }
+            for ((longest, fixed), len) in target.iter_mut().zip(&self.shape).zip(tensor.shape()) {
+                match fixed {
+                    Some(fixed) if len > fixed => return Err(misfit(tensor)),
+                    Some(_) => {}
+                    None => *longest = (*longest).max(*len),
+                }
+            }
+        }
+        Ok(target)
+    }
+}
+
+fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Element> {
+    paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
+}
+
+impl Node for PaddedBatch {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        let size = self.asked.size as u64;
+        self.input
+            .cardinality()
+            .map(|n| if self.asked.drop_remainder { n / size } else { n.div_ceil(size) })
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        let padding = |padding: &Padding| {
+            format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
+        };
+        let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
+        let remainder = if self.asked.drop_remainder { ", drop_remainder" } else { "" };
+        format!("padded_batch({}, ({}){remainder})", self.asked.size, paddings.join(", "))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::of(Self::new(inputs[0].clone(), self.asked.clone())?))
+    }
+
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position.saturating_mul(self.asked.size as u64))
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let size = self.asked.size;
+        let start = index.saturating_mul(size as u64);
+        let left = self.input.cardinality().finite().map(|n| n.saturating_sub(start));
+        let len =
+            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        let batch = if self.even {
+            stacked(&self.input, start, len, "padded_batch", cx)
+        } else {
+            let element = |at| cx.stop.check().and_then(|()| self.input.node.get(start + at, cx));
+            collected((0..len as u64).map(element))
+                .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
+        };
+        batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
+        let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
+        let (spec, gathered, names) =
+            (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        Ok(Box::new(PaddedBatchStream {
+            input,
+            spec,
+            names,
+            gathered,
+            paddings,
+            size,
+            drop_remainder,
+            index: 0,
+            stop: cx.stop.clone(),
+        }))
+    }
+}
+
+struct PaddedBatchStream {
+    input: Box<dyn Stream>,
+    /// Of their elements.
+    spec: Vec<Component>,
+    names: Names,
+    gathered: Gathered,
+    paddings: Arc<[Padding]>,
+    size: usize,
+    drop_remainder: bool,
+    index: u64,
+    stop: Stop,
+}
+
+impl Stream for PaddedBatchStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
+        let batch =
+            match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
+                Ok((Err(Error::Stopped), elements)) => {
+                    self.gathered = Gathered::of(elements);
+                    return Some(Err(Error::Stopped));
+                }
+                Ok((batch, _)) => batch,
+                Err(error) => Err(error),
+            };
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(3)?;
+        self.index = parts[0].int()?;
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.input.restore(&parts[2])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::streamed;
+    use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
+    use tensorferry_core::DType;
+
+    /// Elements of shapes [n, 2] for each n, counting from 1.
+    fn ragged(lens: &[usize]) -> Result<Dataset> {
+        let element = |len: &usize| {
+            let values: Vec<i64> = (1..=2 * (*len).cast_signed() as i64).collect();
+            Ok(vec![Tensor::from_vec(values, &[*len, 2])?.into()])
+        };
+        let spec = Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None, Some(2)])));
+        Dataset::from_elements(lens.iter().map(element).collect::<Result<_>>()?, vec![spec])
+    }
+
+    fn batches(dataset: &Dataset) -> Result<Vec<(Vec<usize>, Vec<i64>)>> {
+        let batch = |element: Result<Element>| {
+            let element = element?;
+            let tensor = element[0].tensor()?;
+            Ok((tensor.shape().to_vec(), tensor.view::<i64>()?.iter().collect()))
+        };
+        dataset.iter().map(batch).collect()
+    }
+
+    #[test]
+    fn pads_to_the_longest_of_the_batch_or_to_the_shape_given() -> Result<()> {
+        for input in [ragged(&[1, 2, 0])?, streamed(&ragged(&[1, 2, 0])?)] {
+            let longest = input.padded_batch(2, None, None, false)?;
+            assert_eq!(
+                batches(&longest)?,
+                [(vec![2, 2, 2], vec![1, 2, 0, 0, 1, 2, 3, 4]), (vec![1, 0, 2], vec![])]
+            );
+            let seven = Some(vec![Some(Tensor::from_vec(vec![7_i64], &[])?)]);
+            let given =
+                input.padded_batch(2, Some(vec![Shape::new([None, Some(3)])]), seven, true)?;
+            assert_eq!(
+                batches(&given)?,
+                [(vec![2, 2, 3], vec![1, 2, 7, 7, 7, 7, 1, 2, 7, 3, 4, 7])]
+            );
+            assert_eq!(given.spec()[0].to_string(), "int64[2, ?, 3]");
+            assert!(
+                given.to_string().ends_with("padded_batch(2, ([?, 3] with 7), drop_remainder)"),
+                "{given}"
+            );
+            for dataset in [longest, given] {
+                assert_resumes(&dataset);
+                assert_rejects_damage(&dataset);
+                assert_rebuilds(&dataset);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_element_too_large_fails_its_batch_only() -> Result<()> {
+        let padded = ragged(&[1, 1, 3, 1, 1])?.padded_batch(
+            2,
+            Some(vec![Shape::fixed(&[2, 2])]),
+            None,
+            false,
+        )?;
+        let all: Vec<_> = padded.iter().collect();
+        assert!(all[0].is_ok() && all[2].is_ok());
+        assert!(
+            matches!(all[1], Err(Error::AtElement { stage: "padded_batch", index: 1, .. })),
+            "{:?}",
+            all[1]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_padded_is_refused_when_it_is_asked_for() -> Result<()> {
+        let input = ragged(&[1])?;
+        let shape = |dims: &[Option<usize>]| Some(vec![Shape::new(dims.iter().copied())]);
+        assert!(input.padded_batch(0, None, None, false).is_err());
+        assert!(input.padded_batch(2, shape(&[None]), None, false).is_err());
+        assert!(input.padded_batch(2, shape(&[None, Some(1)]), None, false).is_err());
+        assert!(input.padded_batch(2, Some(Vec::new()), None, false).is_err());
+        let float = Some(vec![Some(Tensor::from_vec(vec![0_f32], &[])?)]);
+        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false)
+        else {
+            panic!("it names no component")
+        };
+        assert!(matches!(*source, Error::ElementMismatch { .. }), "{source}");
+        let other = Dataset::from_tensors([Tensor::from_vec(vec![1_i64], &[1])?]);
+        assert!(input.concatenate(&other)?.padded_batch(2, None, None, false).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn elements_of_one_shape_are_batched_as_batch_does() -> Result<()> {
+        let padded = range(5).padded_batch(2, None, None, false)?;
+        assert_eq!(batches(&padded)?, batches(&range(5).batch(2, false)?)?);
+        let wider =
+            Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3, 4], &[2, 2])?])?;
+        let wider = wider.padded_batch(2, Some(vec![Shape::fixed(&[3])]), None, false)?;
+        assert_eq!(batches(&wider)?, [(vec![2, 3], vec![1, 2, 0, 3, 4, 0])]);
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Batches of other sizes from batches.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::spec;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::transforms::batch::batch::{Gathered, stack, stacked};
+use crate::transforms::batch::unbatch::no_rows;
+use std::sync::Arc;
+use tensorferry_core::TensorSpec;
+use tensorferry_io::gather::rows_out::filled;
+
+struct Rebatch {
+    input: Dataset,
+    /// The rows of the input's elements.
+    rows: Dataset,
+    sizes: Arc<[usize]>,
+    /// Rows in one cycle through the sizes.
+    cycle: u64,
+    drop_remainder: bool,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// The rows of the elements, stacked again into batches whose sizes cycle through `sizes`: as
+    /// `unbatch` and `batch` would, but for the cycle. It can be indexed where `unbatch` can. The
+    /// last batch may be smaller, or is left out with `drop_remainder`.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Cardinality, Dataset};
+    ///
+    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch(4, true)?;
+    /// assert_eq!(batches.rebatch(vec![3, 1], false)?.cardinality(), Cardinality::Finite(4));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is
+    /// a batch without rows.
+    pub fn rebatch(&self, sizes: Vec<usize>, drop_remainder: bool) -> Result<Self> {
+        let wrong = |what: String| Error::Argument { stage: "rebatch", what };
+        let cycle = sizes.iter().try_fold(0_u64, |all, size| all.checked_add(*size as u64));
+        let Some(cycle @ 1..) = cycle else {
+            return Err(wrong(format!(
+                "batch sizes have to be at least 0, and one of them at least 1; they are {sizes:?}"
+            )));
+        };
+        let parts = spec::tensors(self.spec(), "rebatch")?;
+        if let Some(at) =
+            parts.iter().position(|part| part.shape.dims().is_some_and(<[_]>::is_empty))
+        {
+            return Err(self.explain(no_rows("rebatch", at, "Batch first.")));
+        }
+        let rows = self.unbatch()?;
+        let size = sizes.first().copied().filter(|first| sizes.iter().all(|size| size == first));
+        let known = parts
+            .iter()
+            .find_map(|part| part.shape.dims().and_then(|dims| dims.first().copied().flatten()));
+        // All batches are of one length if the last is dropped when it is not, or if each of the
+        // input's is cut without a rest.
+        let len = size.filter(|&size| {
+            drop_remainder || known.is_some_and(|known| known.is_multiple_of(size))
+        });
+        let part = |part: &TensorSpec| {
+            Component::Tensor(TensorSpec::new(part.dtype, part.shape.batched(len)))
+        };
+        let spec = rows.spec().iter().filter_map(Component::tensor).map(part).collect();
+        Ok(Self::of(Rebatch {
+            input: self.clone(),
+            rows,
+            sizes: sizes.into(),
+            cycle,
+            drop_remainder,
+            spec,
+        }))
+    }
+}
+
+impl Rebatch {
+    /// The first row of a batch, and how many it would have if the rows did not end.
+    fn locate(&self, index: u64) -> (u64, usize) {
+        let count = self.sizes.len() as u64;
+        let place = usize::try_from(index % count).unwrap_or(0);
+        let before: u64 = self.sizes.iter().take(place).map(|size| *size as u64).sum();
+        let start = (index / count).saturating_mul(self.cycle).saturating_add(before);
+        (start, self.sizes[place])
+    }
+}
+
+/// A batch without rows, of elements of this specification; a length that is unknown is 0.
+fn empty(spec: &[Component]) -> Result<Element> {
+    let part = |part: &TensorSpec| {
+        let dims = part.shape.dims().ok_or_else(|| Error::ElementMismatch {
+            what: "a batch of size 0 of rows whose number of dimensions is unknown".into(),
+        })?;
+        let shape: Vec<usize> =
+            std::iter::once(0).chain(dims.iter().map(|dim| dim.unwrap_or(0))).collect();
+        Ok(filled(part.dtype, &shape, |_| Ok(()))?.into())
+    };
+    spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
+}
+
+impl Node for Rebatch {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.rows.cardinality().map(|n| {
+            let (mut batches, mut left) =
+                ((n / self.cycle).saturating_mul(self.sizes.len() as u64), n % self.cycle);
+            for size in self.sizes.iter().map(|size| *size as u64) {
+                if left < size {
+                    batches = batches.saturating_add(u64::from(left > 0 && !self.drop_remainder));
+                    break;
+                }
+                (batches, left) = (batches.saturating_add(1), left - size);
+            }
+            batches
+        })
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "rebatch({:?}{})",
+            self.sizes,
+            if self.drop_remainder { ", drop_remainder" } else { "" }
+        )
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        inputs[0].rebatch(self.sizes.to_vec(), self.drop_remainder)
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.rows.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let (start, size) = self.locate(index);
+        if size == 0 {
+            return empty(self.rows.spec()).map_err(|error| error.at_element("rebatch", index));
+        }
+        let left = self.rows.cardinality().finite().map(|n| n.saturating_sub(start));
+        let len =
+            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        stacked(&self.rows, start, len, "rebatch", cx)
+            .map_err(|error| self.input.explain(error).at_element("rebatch", index))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
+        let (spec, gathered, names) =
+            (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
+        Ok(Box::new(RebatchStream {
+            rows,
+            spec,
+            names,
+            gathered,
+            sizes,
+            drop_remainder: self.drop_remainder,
+            index: 0,
+        }))
+    }
+}
+
+struct RebatchStream {
+    rows: Box<dyn Stream>,
+    /// Of their elements.
+    spec: Vec<Component>,
+    names: Names,
+    gathered: Gathered,
+    sizes: Arc<[usize]>,
+    drop_remainder: bool,
+    index: u64,
+}
+
+impl Stream for RebatchStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
+        let (index, size) = (self.index, self.sizes[place]);
+        if size == 0 {
+            self.index = index.saturating_add(1);
+            return Some(empty(&self.spec).map_err(|error| error.at_element("rebatch", index)));
+        }
+        let elements = match self.gathered.next(&mut *self.rows, size, self.drop_remainder)? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            elements => elements,
+        };
+        // After the last rows there is no batch, not even one of size 0.
+        if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
+            self.index = index.saturating_add(1);
+        }
+        let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
+        Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index)))
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.rows.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(3)?;
+        self.index = parts[0].int()?;
+        self.gathered.restore(&parts[1], &self.spec)?;
+        self.rows.restore(&parts[2])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{rows, streamed};
+    use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
+
+    #[test]
+    fn rebatch_cycles_through_its_sizes() -> Result<()> {
+        for input in [
+            range(6).batch(4, false)?,
+            streamed(&range(6).batch(4, false)?),
+            range(6).batch(2, true)?,
+            streamed(&range(6)).batch(3, true)?,
+        ] {
+            let mixed = input.rebatch(vec![3, 1], false)?;
+            assert_eq!(rows(&mixed)?, [vec![0, 1, 2], vec![3], vec![4, 5]]);
+            assert_eq!(rows(&input.rebatch(vec![3, 1], true)?)?, [vec![0, 1, 2], vec![3]]);
+            assert_eq!(rows(&input.rebatch(vec![5], false)?)?, [vec![0, 1, 2, 3, 4], vec![5]]);
+            assert_resumes(&mixed);
+            assert_rejects_damage(&mixed);
+            assert_rebuilds(&mixed);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn there_are_as_many_batches_as_cardinality_says() -> Result<()> {
+        for n in 0..12 {
+            for sizes in [vec![1], vec![3], vec![3, 1], vec![1, 4, 2]] {
+                for drop in [false, true] {
+                    let batches = range(n).batch(2, false)?.rebatch(sizes.clone(), drop)?;
+                    assert_eq!(
+                        batches.cardinality(),
+                        Cardinality::Finite(batches.iter().count() as u64),
+                        "{batches}"
+                    );
+                    let stream =
+                        streamed(&range(n).batch(2, false)?).rebatch(sizes.clone(), drop)?;
+                    assert_eq!(rows(&stream)?, rows(&batches)?, "{batches}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_length_of_a_batch_is_promised_where_it_cannot_vary() -> Result<()> {
+        let batches = range(8).batch(4, true)?;
+        let spec = |sizes: &[usize], drop| {
+            Ok::<_, Error>(batches.rebatch(sizes.to_vec(), drop)?.spec()[0].to_string())
+        };
+        assert_eq!(spec(&[2, 2], false)?, "int64[2]");
+        assert_eq!(spec(&[3], false)?, "int64[?]");
+        assert_eq!(spec(&[3], true)?, "int64[3]");
+        assert_eq!(spec(&[3, 1], true)?, "int64[?]");
+        assert!(batches.rebatch(Vec::new(), false).is_err());
+        assert!(batches.rebatch(vec![0, 0], false).is_err());
+        assert!(range(8).rebatch(vec![2], false).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,418 @@
+//! The rows of each element, one by one.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::spec;
+use crate::spec::{Cardinality, Component};
+use crate::stage::Epoch;
+use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use tensorferry_core::{ALIGNMENT, Index, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::{Rows, write_row};
+use tensorferry_io::sync::shared::Shared;
+
+struct Unbatch {
+    input: Dataset,
+    /// The rows themselves, where the input is known to do nothing but stack them.
+    rows: Option<Dataset>,
+    /// How many rows each element has, where that is known.
+    each: Option<u64>,
+    spec: Vec<Component>,
+    /// The element of which a row was asked for last: its neighbours are likely to be next.
+    last: Shared<Option<(Epoch, u64, Element)>>,
+}
+
+impl Dataset {
+    /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
+    ///
+    /// The result is indexed where the input only stacks an indexed dataset's elements, or is
+    /// indexed and known to have so many rows in each element; else it is a stream.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Cardinality, Dataset};
+    ///
+    /// let range = Dataset::range(0, 7, 1, DType::Int64)?;
+    /// assert_eq!(range.batch(3, false)?.unbatch()?.cardinality(), Cardinality::Finite(7));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a component is a scalar or a dataset, or if the components are known
+    /// to have different numbers of rows.
+    pub fn unbatch(&self) -> Result<Self> {
+        let parts = spec::tensors(self.spec(), "unbatch")?;
+        let mut each: Option<(usize, usize)> = None;
+        for (at, part) in parts.iter().enumerate() {
+            let Some(dims) = part.shape.dims() else { continue };
+            match (dims.first(), each) {
+                (None, _) => return Err(self.explain(no_rows("unbatch", at, "Batch first."))),
+                (Some(Some(len)), Some(each)) if *len != each.1 => {
+                    return Err(self.explain(unequal("unbatch", each, (at, *len))));
+                }
+                (Some(len), _) => each = each.or(len.map(|len| (at, len))),
+            }
+        }
+        let all = parts.iter().all(|part| {
+            part.shape.dims().is_some_and(|dims| dims.first().is_some_and(Option::is_some))
+        });
+        let row = |part: &&TensorSpec| {
+            let shape = part
+                .shape
+                .dims()
+                .map_or_else(Shape::unknown, |dims| Shape::new(dims[1..].iter().copied()));
+            Component::Tensor(TensorSpec::new(part.dtype, shape))
+        };
+        Ok(Self::of(Unbatch {
+            input: self.clone(),
+            rows: self.node.rows(),
+            each: each.filter(|_| all).map(|(_, each)| each as u64),
+            spec: parts.iter().map(row).collect(),
+            last: Shared::default(),
+        }))
+    }
+}
+
+/// The error of a component that is a scalar.
+pub(crate) fn no_rows(stage: &'static str, at: usize, way_out: &str) -> Error {
+    let what = format!("is a scalar, which has no rows. {way_out}");
+    Error::Argument { stage, what }.about_component(at, " ".into())
+}
+
+/// The error of two components, by number, of different numbers of rows.
+pub(crate) fn unequal(stage: &'static str, first: (usize, usize), other: (usize, usize)) -> Error {
+    let parts = Box::new([first, other].map(|(at, len)| (at.into(), len)));
+    Error::UnequalLengths { stage, axis: None, parts }
+}
+
+/// How many rows an element has.
+fn count_rows(element: &Element) -> Result<usize> {
+    let lens: Result<Vec<usize>> = element
+        .iter()
+        .map(|value| Ok(value.tensor()?.shape().first().copied().unwrap_or(usize::MAX)))
+        .collect();
+    let lens = lens?;
+    if let Some(at) = lens.iter().position(|len| *len == usize::MAX) {
+        return Err(no_rows("unbatch", at, "Batch first."));
+    }
+    let Some(&len) = lens.first() else {
+        return Err(Error::ElementMismatch { what: "no components".into() });
+    };
+    match lens.iter().position(|other| *other != len) {
+        None => Ok(len),
+        Some(other) => Err(unequal("unbatch", (0, len), (other, lens[other]))),
+    }
+}
+
+fn row(element: &Element, at: u64) -> Result<Element> {
+    let at = isize::try_from(at).unwrap_or(isize::MAX);
+    element.iter().map(|value| Ok(value.tensor()?.index(&[Index::At(at)])?.into())).collect()
+}
+
+impl Unbatch {
+    /// An element of the input, which is indexed.
+    fn batch(&self, index: u64, cx: &Context) -> Result<Element> {
+        {
+            let last = self.last.lock();
+            if let Some((epoch, at, element)) = &*last
+                && (*epoch, *at) == (cx.epoch, index)
+            {
+                return Ok(element.clone());
+            }
+        }
+        let element = self.input.node.get(index, cx)?;
+        *self.last.lock() = Some((cx.epoch, index, element.clone()));
+        Ok(element)
+    }
+
+    /// Which element of the input a row is in, and which row of it it is.
+    fn split(&self, index: u64) -> Result<(u64, u64)> {
+        let each = self.each.filter(|each| *each > 0).ok_or_else(|| not_indexed("unbatch"))?;
+        Ok((index / each, index % each))
+    }
+}
+
+impl Node for Unbatch {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        match (&self.rows, self.each) {
+            (Some(rows), _) => rows.cardinality(),
+            (None, Some(0)) => Cardinality::Finite(0),
+            (None, Some(each)) => self.input.cardinality().map(|n| n.saturating_mul(each)),
+            (None, None) if self.input.cardinality() == Cardinality::Infinite => {
+                Cardinality::Infinite
+            }
+            (None, None) => Cardinality::Unknown,
+        }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        "unbatch()".into()
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        inputs[0].unbatch()
+    }
+
+    // A function of the user's is to be called once for each element, not for each row.
+    fn is_indexed(&self) -> bool {
+        self.rows.is_some()
+            || (self.each.is_some() && self.input.is_indexed() && !self.input.node.is_sequential())
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        if let Some(rows) = &self.rows {
+            return rows.node.get(index, cx);
+        }
+        let (batch, at) = self.split(index)?;
+        row(&self.batch(batch, cx)?, at)
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        if let Some(rows) = &self.rows {
+            return rows.node.slice(start, len, cx);
+        }
+        let (batch, first) = self.split(start).ok()?;
+        if first.checked_add(len as u64)? > self.each? {
+            return None;
+        }
+        let index = [Index::Slice { start: usize::try_from(first).ok()?, step: 1, len }];
+        let share = |value: &Value| {
+            let rows = value.tensor().ok()?.index(&index).ok()?;
+            (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT))
+                .then_some(rows)
+        };
+        self.batch(batch, cx).ok()?.iter().map(share).collect()
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        let all: Vec<usize> = (0..out.len()).collect();
+        self.gather_some(&all, requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        if let Some(rows) = &self.rows {
+            return rows.node.gather_some(which, requests, out, cx);
+        }
+        let each = self.each.unwrap_or(1).max(1);
+        // Of a shuffle, neighbours are of any batch; together, each batch is made once.
+        if !requests.is_sorted_by_key(|request| request.index / each) {
+            requests.sort_by_key(|request| request.index / each);
+        }
+        for run in requests.chunk_by(|a, b| a.index / each == b.index / each) {
+            cx.stop.check()?;
+            let batch = self.batch(run.first().map_or(0, |request| request.index / each), cx)?;
+            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                for request in run {
+                    let at = isize::try_from(request.index % each).unwrap_or(isize::MAX);
+                    write_row(
+                        &batch[component].tensor()?.index(&[Index::At(at)])?,
+                        rows.slot(request.slot),
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (input, names) = (self.input.stream(cx)?, self.input.names.clone());
+        Ok(Box::new(UnbatchStream {
+            input,
+            names,
+            before: None,
+            current: None,
+            index: 0,
+            cx: cx.clone(),
+        }))
+    }
+}
+
+struct UnbatchStream {
+    input: Box<dyn Stream>,
+    names: Names,
+    /// The input's state before the current element; `None` if it has none that can be saved, which
+    /// matters only to who saves.
+    before: Option<State>,
+    /// The current element, how many rows it has, and how many of them have been handed out.
+    current: Option<(Element, u64, u64)>,
+    /// How many elements the input has given.
+    index: u64,
+    cx: Context,
+}
+
+impl UnbatchStream {
+    /// Takes the next element of the input.
+    fn pull(&mut self) -> Option<Result<()>> {
+        self.before = self.input.save().ok();
+        let element = match self.input.next()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
+        let index = self.index;
+        self.index = index.saturating_add(1);
+        Some(element.and_then(|element| {
+            let len = count_rows(&element)
+                .map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
+            self.current = Some((element, len as u64, 0));
+            Ok(())
+        }))
+    }
+}
+
+impl Stream for UnbatchStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        loop {
+            if let Err(stopped) = self.cx.stop.check() {
+                return Some(Err(stopped));
+            }
+            if let Some((element, len, at)) = &mut self.current
+                && at < len
+            {
+                let row = row(element, *at);
+                *at += 1;
+                return Some(row);
+            }
+            self.current = None;
+            if let Err(error) = self.pull()? {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    fn save(&self) -> Result<State> {
+        let (at, index, input) = match (&self.current, &self.before) {
+            (Some((_, len, at)), Some(before)) if at < len => {
+                (*at, self.index.saturating_sub(1), before.clone())
+            }
+            (Some((_, len, at)), None) if at < len => {
+                return Err(Error::State {
+                    what: "what comes before unbatch cannot be saved within an element".into(),
+                });
+            }
+            _ => (0, self.index, self.input.save()?),
+        };
+        Ok(State::List(vec![State::Int(index), State::Int(at), input]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(3)?;
+        self.input.restore(&parts[2])?;
+        self.index = parts[0].int()?;
+        self.current = None;
+        let at = parts[1].int()?;
+        if at > 0 {
+            self.pull().unwrap_or(Ok(()))?;
+            match &mut self.current {
+                Some((_, len, now)) if at < *len => *now = at,
+                _ => {
+                    return Err(Error::State {
+                        what: format!("the element to go on in has no row {at}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{numbers, streamed};
+    use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
+    use crate::user_fn::function::Function;
+    use tensorferry_core::{Casting, DType};
+
+    #[test]
+    fn unbatch_undoes_batch_however_its_input_can_be_read() -> Result<()> {
+        let grid =
+            Dataset::from_tensor_slices([Tensor::from_vec((0_i64..12).collect(), &[4, 3])?])?;
+        let native = range(12)
+            .batch(3, true)?
+            .cast(&[Some(DType::Int32)], Casting::Checked)?
+            .cast(&[Some(DType::Int64)], Casting::Checked)?;
+        let identity = Function::sequential("identity", Ok);
+        let called = grid.map(identity, grid.spec().to_vec());
+        let inputs = [
+            (range(12).batch(5, false)?, true),
+            (grid.clone(), true),
+            (native, true),
+            (called, false),
+            (streamed(&grid), false),
+        ];
+        for (input, indexed) in inputs {
+            let rows = input.unbatch()?;
+            assert_eq!(rows.is_indexed(), indexed, "{rows}");
+            assert_eq!(numbers(&rows)?, (0..12).collect::<Vec<_>>(), "{rows}");
+            assert_eq!(numbers(&rows.batch(5, false)?)?, (0..12).collect::<Vec<_>>(), "{rows}");
+            assert_eq!(numbers(&rows.shard(5, 2)?.batch(3, false)?)?, [2, 7], "{rows}");
+            assert_resumes(&rows);
+            assert_rejects_damage(&rows);
+            assert_rebuilds(&rows);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_batched_remainder_that_was_dropped_stays_dropped() -> Result<()> {
+        assert_eq!(numbers(&range(7).batch(3, true)?.unbatch()?)?, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(
+            range(7).repeat(None).batch(3, true)?.unbatch()?.cardinality(),
+            Cardinality::Infinite
+        );
+        assert_eq!(
+            streamed(&range(7)).batch(3, true)?.unbatch()?.cardinality(),
+            Cardinality::Unknown
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn scalars_and_unequal_components_are_refused() -> Result<()> {
+        assert!(range(3).unbatch().is_err());
+        let of = |len: usize| Tensor::from_vec(vec![0_i64; len], &[len]);
+        assert!(Dataset::from_tensors([of(2)?, of(3)?]).unbatch().is_err());
+        let open = Component::Tensor(TensorSpec::new(DType::Int64, Shape::new([None])));
+        let elements = vec![
+            vec![of(2)?.into(), of(2)?.into()],
+            vec![of(1)?.into(), of(2)?.into()],
+            vec![of(1)?.into(), of(1)?.into()],
+        ];
+        let rows = Dataset::from_elements(elements, vec![open.clone(), open])?.unbatch()?;
+        let all: Vec<_> = rows.iter().collect();
+        assert_eq!(all.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true]);
+        assert!(
+            matches!(all[2], Err(Error::AtElement { stage: "unbatch", index: 1, .. })),
+            "{:?}",
+            all[2]
+        );
+        assert_resumes(&rows);
+        Ok(())
+    }
+
+    #[test]
+    fn elements_without_rows_are_passed_over() -> Result<()> {
+        let none = Dataset::from_tensor_slices([Tensor::from_vec(Vec::<i64>::new(), &[3, 0])?])?;
+        assert_eq!(none.unbatch()?.cardinality(), Cardinality::Finite(0));
+        assert_eq!(numbers(&none.unbatch()?)?, [0_i64; 0]);
+        assert_eq!(numbers(&streamed(&none).unbatch()?)?, [0_i64; 0]);
+        Ok(())
+    }
+}

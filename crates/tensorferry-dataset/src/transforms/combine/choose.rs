@@ -1,0 +1,360 @@
+//! Elements of several datasets, in the order in which another dataset names them.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::transforms::combine::concatenate::relaxed;
+use tensorferry_core::DType;
+
+struct Choose {
+    /// The datasets, and after them what chooses.
+    inputs: Vec<Dataset>,
+    stop_on_empty_dataset: bool,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// The next element of that of the `datasets` which each element of `choice`, an `int64`
+    /// scalar, names by its position. Ends with `choice`; and, with `stop_on_empty_dataset`, when
+    /// the dataset named has no more elements, which is else passed over.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
+    /// let chosen = Dataset::choose_from_datasets(vec![range(0, 3)?, range(10, 13)?], range(0, 2)?.repeat(None), true)?;
+    /// let mut numbers = Vec::new();
+    /// for element in &chosen {
+    ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
+    /// }
+    /// assert_eq!(numbers, [0, 10, 1, 11, 2, 12]);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are no `int64`
+    /// scalars; [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
+    /// A position that no dataset has is an error at its element.
+    pub fn choose_from_datasets(
+        datasets: Vec<Self>,
+        choice: Self,
+        stop_on_empty_dataset: bool,
+    ) -> Result<Self> {
+        let spec = common_spec(&datasets, STAGE)?;
+        let scalar = |part: &Component| {
+            part.tensor().is_some_and(|s| s.dtype == DType::Int64 && s.shape.admits(&[]))
+        };
+        if choice.spec().len() != 1 || !choice.spec().iter().all(scalar) {
+            let what = format!(
+                "the elements of choice_dataset have to be int64 scalars, not {}",
+                Component::list(choice.spec())
+            );
+            return Err(Error::Argument { stage: STAGE, what });
+        }
+        let mut inputs = datasets;
+        inputs.push(choice);
+        Ok(Self::of(Choose { inputs, stop_on_empty_dataset, spec }))
+    }
+}
+
+const STAGE: &str = "choose_from_datasets";
+
+/// What is known of elements that are of any of the datasets.
+pub(crate) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<Vec<Component>> {
+    let Some((first, others)) = datasets.split_first() else {
+        return Err(Error::Argument { stage, what: "no datasets were given".into() });
+    };
+    let mut spec = first.spec().to_vec();
+    for (at, other) in others.iter().enumerate() {
+        spec = relaxed(&spec, other.spec()).ok_or_else(|| {
+            let (first, other) = (Component::list(first.spec()), Component::list(other.spec()));
+            let at = at + 1;
+            let what = format!(
+                "{stage} needs datasets of the same components and dtypes; dataset 0 has {first}, \
+                dataset {at} {other}. Cast or map \
+                 one of them."
+            );
+            Error::ElementMismatch { what }
+        })?;
+    }
+    Ok(spec)
+}
+
+/// Passes over several datasets, some of which have come to their end.
+pub(crate) struct Streams {
+    streams: Vec<Option<Box<dyn Stream>>>,
+}
+
+impl Streams {
+    pub(crate) fn new(datasets: &[Dataset], cx: &Context) -> Result<Self> {
+        let streams: Result<_> =
+            datasets.iter().map(|dataset| dataset.stream(cx).map(Some)).collect();
+        Ok(Self { streams: streams? })
+    }
+
+    /// The next element of one that has not ended; `None` where it ends, and ever after.
+    pub(crate) fn next(&mut self, which: usize) -> Option<Result<Element>> {
+        let slot = self.streams.get_mut(which)?;
+        let element = slot.as_mut()?.next();
+        if element.is_none() {
+            *slot = None;
+        }
+        element
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.streams.iter_mut().for_each(|stream| *stream = None);
+    }
+
+    pub(crate) fn is_over(&self, which: usize) -> bool {
+        self.streams.get(which).is_none_or(Option::is_none)
+    }
+
+    pub(crate) fn all_over(&self) -> bool {
+        self.streams.iter().all(Option::is_none)
+    }
+
+    /// The state of each; `Nothing` in a list of its own is that of one that has ended.
+    pub(crate) fn save(&self) -> Result<State> {
+        let one = |stream: &Option<Box<dyn Stream>>| match stream {
+            Some(stream) => Ok(State::List(vec![stream.save()?])),
+            None => Ok(State::List(Vec::new())),
+        };
+        self.streams.iter().map(one).collect::<Result<_>>().map(State::List)
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(self.streams.len())?;
+        for (stream, part) in self.streams.iter_mut().zip(parts) {
+            match (part.parts()?, &mut *stream) {
+                ([], _) => *stream = None,
+                ([part], Some(stream)) => stream.restore(part)?,
+                _ => {
+                    return Err(Error::State {
+                        what: "one state was expected for each dataset that goes on".into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Choose {
+    fn datasets(&self) -> (&[Dataset], Option<&Dataset>) {
+        match self.inputs.split_last() {
+            Some((choice, datasets)) => (datasets, Some(choice)),
+            None => (&[], None),
+        }
+    }
+}
+
+impl Node for Choose {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    // tf.data says of every choice among datasets one of which has no end that it has none, also of
+    // choices that end.
+    fn cardinality(&self) -> Cardinality {
+        let endless = |dataset: &Dataset| dataset.cardinality() == Cardinality::Infinite;
+        let (datasets, choice) = self.datasets();
+        if choice.is_some_and(endless) && datasets.iter().all(endless) {
+            Cardinality::Infinite
+        } else {
+            Cardinality::Unknown
+        }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        self.inputs.clone()
+    }
+
+    fn describe(&self) -> String {
+        let arguments = if self.stop_on_empty_dataset { "" } else { "stop_on_empty_dataset=False" };
+        format!("{STAGE}({arguments})")
+    }
+
+    fn rebuild(&self, mut inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        let Some(choice) = inputs.pop() else { return Err(not_indexed(STAGE)) };
+        Dataset::choose_from_datasets(inputs, choice, self.stop_on_empty_dataset)
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed(STAGE))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let (datasets, Some(choice)) = self.datasets() else { return Err(not_indexed(STAGE)) };
+        Ok(Box::new(ChooseStream {
+            streams: Streams::new(datasets, cx)?,
+            choice: Counted::new(choice, cx)?,
+            stop_on_empty_dataset: self.stop_on_empty_dataset,
+            count: datasets.len(),
+        }))
+    }
+}
+
+struct ChooseStream {
+    streams: Streams,
+    choice: Counted,
+    stop_on_empty_dataset: bool,
+    count: usize,
+}
+
+impl ChooseStream {
+    fn chosen(&self, index: u64, element: &Element) -> Result<usize> {
+        let value = element
+            .first()
+            .map_or(Ok(None), |value| Ok(value.tensor()?.view::<i64>()?.iter().next()))?;
+        let value = value.unwrap_or(-1);
+        usize::try_from(value).ok().filter(|which| *which < self.count).ok_or_else(|| {
+            let what = format!("choice_dataset names dataset {value} of {}", self.count);
+            Error::ElementMismatch { what }.at_element(STAGE, index)
+        })
+    }
+}
+
+impl Stream for ChooseStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        // Of a choice without end, nothing more can come.
+        while !self.streams.all_over() {
+            let (index, choice) = match self.choice.next()? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
+            let which = match self.chosen(index, &choice) {
+                Ok(which) => which,
+                Err(error) => return Some(Err(error)),
+            };
+            match self.streams.next(which) {
+                Some(Err(Error::Stopped)) => return self.choice.stopped(choice),
+                Some(element) => return Some(element),
+                None => {}
+            }
+            if self.stop_on_empty_dataset {
+                self.streams.end();
+            }
+        }
+        None
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![self.streams.save()?, self.choice.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.streams.restore(&parts[0])?;
+        self.choice.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, ints, range, values,
+    };
+
+    fn chosen(choice: &[i64], stop: bool) -> Dataset {
+        let datasets = vec![range(2), counting(3).skip(Some(1)), ints(&[10, 11, 12])];
+        Dataset::choose_from_datasets(datasets, ints(choice), stop).unwrap()
+    }
+
+    #[test]
+    fn each_dataset_keeps_its_own_order() {
+        assert_eq!(values(&chosen(&[2, 0, 2, 1, 0, 2], true)), [10, 0, 11, 1, 1, 12]);
+        assert_eq!(values(&chosen(&[], true)), [0_i64; 0]);
+    }
+
+    #[test]
+    fn an_empty_dataset_ends_it_or_is_passed_over() {
+        assert_eq!(values(&chosen(&[0, 0, 0, 2], true)), [0, 1]);
+        assert_eq!(values(&chosen(&[0, 0, 0, 2], false)), [0, 1, 10]);
+    }
+
+    #[test]
+    fn an_endless_choice_ends_with_the_last_dataset() {
+        let choice = range(2).repeat(None);
+        let chosen = |stop| {
+            Dataset::choose_from_datasets(vec![range(1), range(3)], choice.clone(), stop).unwrap()
+        };
+        assert_eq!(values(&chosen(true)), [0, 0]);
+        assert_eq!(values(&chosen(false)), [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_position_that_no_dataset_has_is_an_error_at_its_element() {
+        let results: Vec<_> = chosen(&[0, 3, -1, 2], true)
+            .iter()
+            .map(|result| result.map_err(|e| e.to_string()))
+            .collect();
+        assert_eq!(
+            results[1].as_ref().unwrap_err(),
+            "choose_from_datasets: element 1: choice_dataset names dataset 3 of 3"
+        );
+        assert!(results[2].as_ref().unwrap_err().contains("dataset -1 of 3"));
+        assert!(results[3].is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_when_it_is_built() {
+        let built = |datasets, choice: Dataset| {
+            Dataset::choose_from_datasets(datasets, choice, true).map(drop)
+        };
+        assert!(matches!(built(Vec::new(), range(1)), Err(Error::Argument { .. })));
+        assert!(matches!(
+            built(vec![range(1)], range(2).batch(1, false).unwrap()),
+            Err(Error::Argument { .. })
+        ));
+        let other = Dataset::range(0, 3, 1, DType::Int32).unwrap();
+        assert!(matches!(built(vec![range(1)], other.clone()), Err(Error::Argument { .. })));
+        assert!(matches!(
+            built(vec![range(1), other], range(1)),
+            Err(Error::ElementMismatch { .. })
+        ));
+    }
+
+    #[test]
+    fn shapes_that_differ_are_unknown() {
+        let batches = |size| range(4).batch(size, true).unwrap();
+        let spec = |datasets| {
+            Dataset::choose_from_datasets(datasets, range(1), true).unwrap().spec()[0].to_string()
+        };
+        assert_eq!(spec(vec![batches(2), batches(2)]), "int64[2]");
+        assert_eq!(spec(vec![batches(2), batches(3)]), "int64[?]");
+        assert_eq!(spec(vec![batches(2), range(3)]), "int64[...]");
+    }
+
+    #[test]
+    fn only_a_choice_that_cannot_end_is_infinite() {
+        let endless = range(2).repeat(None);
+        let of = |datasets, choice| {
+            Dataset::choose_from_datasets(datasets, choice, false).unwrap().cardinality()
+        };
+        assert_eq!(
+            of(vec![endless.clone(), endless.clone()], endless.clone()),
+            Cardinality::Infinite
+        );
+        assert_eq!(of(vec![endless.clone(), endless.clone()], range(2)), Cardinality::Unknown);
+        assert_eq!(of(vec![range(2), range(3)], endless.clone()), Cardinality::Unknown);
+    }
+
+    #[test]
+    fn an_iteration_resumes_anywhere() {
+        for stop in [true, false] {
+            assert_resumes(&chosen(&[2, 0, 2, 1, 0, 0, 1, 5, 2, 1], stop));
+            assert_rejects_damage(&chosen(&[2, 0, 2, 1], stop));
+            assert_rebuilds(&chosen(&[2, 0, 2, 1, 0, 2], stop));
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The elements of datasets, one made of each element, one after the other.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::shuffle::random::Seed;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::transforms::combine::inner::{Made, Outer};
+use crate::user_fn::captures::Capture;
+use crate::user_fn::function::Function;
+
+struct FlatMap {
+    input: Dataset,
+    function: Function<Element, Dataset>,
+    spec: Vec<Component>,
+    seed: Seed,
+}
+
+impl Dataset {
+    /// The elements of the datasets that `function` makes of each element, one dataset after the
+    /// other. `spec` says what the elements of all of them are.
+    ///
+    /// A dataset that shuffles is in another order for each element it is made of, as it would be
+    /// in each round of a `repeat`. An element for which `function` fails is one error in the place
+    /// of its dataset.
+    ///
+    /// The state of an iteration holds where the input and the current dataset have come to.
+    /// Restoring calls `function` again on the current element: `function` has to return the same
+    /// dataset for the same element. Seeds that it lets its shuffles draw follow from one that this
+    /// stage draws, the element's index and the epoch. Of an input that is not indexed the state
+    /// holds the current element by value.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::{Dataset, Element, Function};
+    ///
+    /// let rows = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i32, 2, 3, 4], &[2, 2])?])?;
+    /// let cells = Function::new("cells", |row: Element| Dataset::from_tensor_slices([row[0].tensor()?.clone()]));
+    /// let spec = Dataset::from_tensor_slices([Tensor::from_vec(vec![0_i32], &[1])?])?.spec().to_vec();
+    /// assert_eq!(rows.flat_map(cells, spec).iter().count(), 4);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn flat_map(&self, function: Function<Element, Dataset>, spec: Vec<Component>) -> Self {
+        Self::of(FlatMap { input: self.clone(), function, spec, seed: Seed::new(None) })
+    }
+}
+
+impl Node for FlatMap {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Unknown
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("flat_map({}, {})", self.function.name(), Component::list(&self.spec))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let Self { function, spec, .. } = self;
+        let seed = self.seed.rebuilt(change);
+        Ok(Dataset::of(Self {
+            input: inputs[0].clone(),
+            function: function.clone(),
+            spec: spec.clone(),
+            seed,
+        }))
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    // The draw is not told apart: it counts for what the function makes, which is another for each
+    // element.
+    fn identity(&self) -> u64 {
+        self.function.identity()
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.function.is_sequential() || self.input.node.is_sequential()
+    }
+
+    // A dataset that the function makes may shuffle.
+    fn depends_on_epoch(&self) -> bool {
+        true
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed("flat_map"))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let outer =
+            Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
+        Ok(Box::new(FlatMapStream { outer, current: None }))
+    }
+}
+
+struct FlatMapStream {
+    outer: Outer,
+    current: Option<Made>,
+}
+
+impl Stream for FlatMapStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        loop {
+            if let Some(made) = &mut self.current {
+                if let Some(next) = self.outer.next_of(made) {
+                    return Some(next);
+                }
+                self.current = None;
+            }
+            match self.outer.next()? {
+                Ok(made) => self.current = Some(made),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn save(&self) -> Result<State> {
+        let current = self.current.as_ref().map_or(Ok(State::Nothing), Made::save)?;
+        Ok(State::List(vec![current, self.outer.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.current = match &parts[0] {
+            State::Nothing => None,
+            made => Some(self.outer.remake(made)?),
+        };
+        self.outer.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::stage::{Epoch, Value};
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
+        fails_at, first, ints, range, values,
+    };
+    use tensorferry_core::DType;
+    use tensorferry_core::{Shape, TensorSpec};
+    use tensorferry_io::cancel::Stop;
+
+    /// `n` times `n`; fails for `refused`.
+    fn times(refused: i64) -> Function<Element, Dataset> {
+        fails_at(refused, |element| {
+            Ok(ints(&vec![first(&element); usize::try_from(first(&element)).unwrap()]))
+        })
+    }
+
+    #[test]
+    fn gives_the_elements_of_each_dataset_in_order() {
+        let dataset = ints(&[2, 0, 1, 3]).flat_map(times(-1), element_spec());
+        assert_eq!(values(&dataset), [2, 2, 1, 3, 3, 3]);
+        assert_eq!(dataset.cardinality(), Cardinality::Unknown);
+        assert_rebuilds(&dataset);
+    }
+
+    #[test]
+    fn a_failing_function_costs_the_dataset_of_its_element() {
+        let all: Vec<_> = ints(&[2, 1, 2]).flat_map(times(1), element_spec()).iter().collect();
+        assert_eq!(all.len(), 5);
+        assert!(matches!(all[2], Err(Error::AtElement { stage: "flat_map", index: 1, .. })));
+    }
+
+    #[test]
+    fn a_dataset_that_is_not_as_promised_is_refused() {
+        let batches = Function::new("batches", |element: Element| {
+            ints(&[first(&element), 1]).batch(2, false)
+        });
+        let error = range(2).flat_map(batches, element_spec()).iter().next().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "flat_map: element 0: the function returned a dataset of (int64[?]) where the \
+            dataset's element_spec says (int64[])"
+        );
+        // Where only the elements tell, they are checked.
+        let batches = Function::new("batches", |element: Element| {
+            ints(&[first(&element), 1, 2]).batch(2, false)
+        });
+        let fixed = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[2])))];
+        let all: Vec<_> = range(1).flat_map(batches, fixed).iter().collect();
+        assert!(
+            matches!(
+                all.as_slice(),
+                [Ok(_), Err(Error::AtElement { stage: "flat_map", index: 0, .. })]
+            ),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn resumes_at_every_element_of_indexed_and_other_inputs() {
+        for input in [ints(&[2, 0, 1, 3]), counting(5), counting(7).filter(even())] {
+            let dataset = input.flat_map(times(1), element_spec());
+            assert_resumes(&dataset);
+            assert_rejects_damage(&dataset);
+            assert_resumes(&dataset.flat_map(times(-1), element_spec()));
+        }
+    }
+
+    /// Elements that hold datasets, from a stream.
+    #[test]
+    fn resumes_where_elements_hold_datasets() {
+        let inner = vec![Component::Dataset(element_spec())];
+        let windows = (0..4).map(|n| vec![Value::Dataset(range(n))]).collect();
+        let windows = Dataset::from_elements(windows, inner).unwrap();
+        let not_empty = Function::new("not_empty", |element: Element| match &element[0] {
+            Value::Dataset(window) => Ok(window.cardinality() != Cardinality::Finite(1)),
+            Value::Tensor(_) => Ok(false),
+        });
+        let open = Function::new("open", |element: Element| match element.into_iter().next() {
+            Some(Value::Dataset(window)) => Ok(window),
+            _ => Err(crate::user_fn::function::failed("not a window")),
+        });
+        let dataset = windows.filter(not_empty).flat_map(open, element_spec());
+        assert_eq!(values(&dataset), [0, 1, 0, 1, 2]);
+        assert_resumes(&dataset);
+        assert_rejects_damage(&dataset);
+    }
+
+    #[test]
+    fn the_state_over_an_indexed_input_is_positions() {
+        let dataset = ints(&[2, 3]).flat_map(times(-1), element_spec());
+        let mut stream = dataset.stream(&Context::new(Epoch(0), Stop::default())).unwrap();
+        (0..3).for_each(|_| drop(stream.next()));
+        let words = format!("{:?}", stream.save().unwrap());
+        assert_eq!(
+            words,
+            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), \
+            List([Nothing, List([Int(2), Nothing, Int(2)])])])"
+        );
+    }
+
+    /// Says in which epoch it is, and which seed it drew.
+    struct Tells {
+        seed: Seed,
+        spec: Vec<Component>,
+    }
+
+    impl Node for Tells {
+        fn spec(&self) -> &[Component] {
+            &self.spec
+        }
+        fn cardinality(&self) -> Cardinality {
+            Cardinality::Finite(2)
+        }
+        fn inputs(&self) -> Vec<Dataset> {
+            Vec::new()
+        }
+        fn describe(&self) -> String {
+            "tells()".into()
+        }
+        fn rebuild(&self, _inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+            Ok(Dataset::of(Self { seed: self.seed.rebuilt(change), spec: self.spec.clone() }))
+        }
+        fn drawn_seed(&self) -> Option<&Seed> {
+            self.seed.drawn()
+        }
+        fn is_indexed(&self) -> bool {
+            true
+        }
+        fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+            let value = cx.epoch.0 % 1000 * 1_000_000 + self.seed.value % 1000 * 1000 + index;
+            Ok(vec![tensorferry_core::Tensor::from_vec(vec![value.cast_signed()], &[])?.into()])
+        }
+    }
+
+    #[test]
+    fn each_dataset_is_in_an_epoch_of_its_own_and_keeps_the_seed_it_drew() {
+        let draw = Function::new("draw", move |_: Element| {
+            Ok(Dataset::of(Tells { seed: Seed::new(None), spec: element_spec() }))
+        });
+        let dataset = range(3).flat_map(draw, element_spec());
+        let epochs: Vec<i64> =
+            values(&dataset).into_iter().map(|value| value / 1_000_000).collect();
+        assert_eq!(epochs, [0, 0, 1, 1, 2, 2]);
+        // What it drew follows from the stage's seed and the element: in every pass over an epoch,
+        // and in every process, it is the same.
+        assert_eq!(values(&dataset), values(&dataset));
+        let seeds: Vec<i64> =
+            values(&dataset).into_iter().map(|value| value / 1000 % 1000).collect();
+        assert!(seeds[0] != seeds[2] || seeds[2] != seeds[4], "{seeds:?}");
+        let known = Seed::new(None);
+        let captured = Tells { seed: known.clone(), spec: element_spec() };
+        let captured = Dataset::of(captured);
+        let dataset_again = range(1).flat_map(
+            Function::new("known", move |_: Element| Ok(captured.clone())),
+            element_spec(),
+        );
+        assert_eq!(
+            values(&dataset_again)[0] / 1000 % 1000,
+            (known.value % 1000).cast_signed(),
+            "drawn before, it stays"
+        );
+        // After 3 elements, the second dataset is half done; made again, it has the seed it had.
+        let mut interrupted = crate::testing::stream(&dataset);
+        (0..3).for_each(|_| drop(interrupted.next()));
+        let mut resumed = crate::testing::stream(&dataset);
+        resumed.restore(&interrupted.save().unwrap()).unwrap();
+        let seed = |stream: &mut Box<dyn Stream>| first(&stream.next().unwrap().unwrap());
+        assert_eq!(seed(&mut resumed), seed(&mut interrupted));
+    }
+}

@@ -1,0 +1,325 @@
+//! Datasets that a function makes of elements, while they are iterated, and how they are made
+//! again.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::promise::keeps;
+use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::spec::Component;
+use crate::stage::Epoch;
+use crate::stage::{Change, Context, Element, Stream, Value, check};
+use crate::user_fn::function::Function;
+use std::collections::VecDeque;
+use tensorferry_core::Tensor;
+
+/// One pass over a dataset that a function returned.
+pub(crate) struct Inner {
+    stream: Box<dyn Stream>,
+    /// Seeds that the function drew. It draws others when it is called again, so a state has to
+    /// hold them.
+    seeds: Vec<u64>,
+    /// Of the dataset's components, for errors.
+    names: Names,
+    /// What was promised, if the dataset's own specification does not say that it is kept.
+    check: Option<Vec<Component>>,
+    /// Held for what it keeps alive.
+    _dataset: Dataset,
+}
+
+impl Inner {
+    /// # Errors
+    /// [`Error::ElementMismatch`] if the dataset's elements cannot be what `spec` promised.
+    pub(crate) fn open(dataset: &Dataset, spec: &[Component], cx: &Context) -> Result<Self> {
+        let kept = keeps(dataset.spec(), spec);
+        if kept == Some(false) {
+            return Err(dataset.explain(unlike(dataset.spec(), spec)));
+        }
+        let check = kept.is_none().then(|| spec.to_vec());
+        let (seeds, names) = (dataset.drawn_seeds(), dataset.names.clone());
+        Ok(Self {
+            stream: dataset.stream_inside(cx)?,
+            seeds,
+            names,
+            check,
+            _dataset: dataset.clone(),
+        })
+    }
+
+    /// As it was when it was saved, `dataset` being what the same function returned for the same
+    /// element.
+    pub(crate) fn reopen(
+        dataset: &Dataset,
+        spec: &[Component],
+        cx: &Context,
+        state: &State,
+    ) -> Result<Self> {
+        let parts = state.list(2)?;
+        let seeds = parts[0].parts()?.iter().map(State::int).collect::<Result<VecDeque<u64>>>()?;
+        if seeds.len() != dataset.drawn_seeds().len() {
+            return Err(Error::State {
+                what: "a function returned another dataset than when the state was saved".into(),
+            });
+        }
+        let mut inner = if seeds.is_empty() {
+            Self::open(dataset, spec, cx)?
+        } else {
+            Self::open(&dataset.rebuild(&mut Change { seeds, ..Change::default() })?, spec, cx)?
+        };
+        inner.stream.restore(&parts[1])?;
+        Ok(inner)
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Result<Element>> {
+        let next = self.stream.next()?;
+        Some(match &self.check {
+            None => next,
+            Some(spec) => next.and_then(|element| match check(&element, spec) {
+                Ok(()) => Ok(element),
+                Err(error) => Err(self.names.explain(error)),
+            }),
+        })
+    }
+
+    pub(crate) fn save(&self) -> Result<State> {
+        let seeds = self.seeds.iter().copied().map(State::Int).collect();
+        Ok(State::List(vec![State::List(seeds), self.stream.save()?]))
+    }
+}
+
+/// The dataset that a function makes, in which the seeds that it drew meanwhile follow from the
+/// stage's own seed and the element's epoch: every process that runs the plan has the same. Seeds
+/// that were drawn before are left as they are.
+pub(crate) fn with_seeds(
+    seed: u64,
+    epoch: Epoch,
+    make: impl FnOnce() -> Result<Dataset>,
+) -> Result<Dataset> {
+    let before = Seed::draws();
+    let dataset = make()?;
+    let draws = dataset.draws();
+    if draws.is_empty() {
+        return Ok(dataset);
+    }
+    let random = Random::new(Purpose::Inner, seed, epoch.0);
+    let mut numbers: Vec<u64> =
+        draws.iter().filter_map(Seed::number).filter(|number| *number >= before).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let value =
+        |seed: &Seed| match seed.number().and_then(|number| numbers.binary_search(&number).ok()) {
+            Some(at) => random.at(at as u64),
+            None => seed.value,
+        };
+    dataset.rebuild(&mut Change { seeds: draws.iter().map(value).collect(), ..Change::default() })
+}
+
+/// The error of a dataset whose elements cannot be what was promised, naming the first component
+/// that is not.
+fn unlike(is: &[Component], promised: &[Component]) -> Error {
+    let differs = |(a, b): (&Component, &Component)| {
+        keeps(std::slice::from_ref(a), std::slice::from_ref(b)) == Some(false)
+    };
+    let at = is
+        .iter()
+        .zip(promised)
+        .position(differs)
+        .filter(|_| is.len() == promised.len() && is.len() > 1);
+    let words = |is: String, promised: String| {
+        let what = format!(
+            "the function returned a dataset of {is} where the dataset's element_spec says \
+            {promised}"
+        );
+        Error::ElementMismatch { what }
+    };
+    match at {
+        Some(at) => words(is[at].to_string(), promised[at].to_string()).in_component(at),
+        None => words(Component::list(is), Component::list(promised)),
+    }
+}
+
+/// The input of a stage whose function makes a dataset of each element.
+pub(crate) struct Outer {
+    input: Counted,
+    input_spec: Vec<Component>,
+    function: Function<Element, Dataset>,
+    spec: Vec<Component>,
+    /// What the seeds of the datasets follow from.
+    seed: u64,
+    cx: Context,
+    /// As in [`Context`], of the datasets.
+    outside: usize,
+    stage: &'static str,
+    /// An element of which a dataset was to be made when it was stopped.
+    stopped: Option<(u64, Element, Origin)>,
+    /// Whether an element is made again by going back in the input. Of an indexed input that costs
+    /// nothing, and an element that holds datasets cannot be kept by value.
+    goes_back: bool,
+}
+
+/// A dataset made of an element of the input.
+pub(crate) struct Made {
+    /// The element's index.
+    index: u64,
+    origin: Origin,
+    inner: Inner,
+}
+
+/// Where an element comes from when its dataset has to be made again.
+enum Origin {
+    /// The input's state before it.
+    Before(State),
+    /// The element.
+    Element(Vec<Tensor>),
+}
+
+impl Outer {
+    pub(crate) fn new(
+        input: &Dataset,
+        function: &Function<Element, Dataset>,
+        spec: &[Component],
+        seed: u64,
+        cx: &Context,
+        stage: &'static str,
+    ) -> Result<Self> {
+        let goes_back =
+            input.is_indexed() || input.spec().iter().any(|part| part.tensor().is_none());
+        Ok(Self {
+            input: Counted::new(input, cx)?,
+            input_spec: input.spec().to_vec(),
+            function: function.clone(),
+            spec: spec.to_vec(),
+            seed,
+            cx: cx.clone(),
+            outside: cx.outside + input.depth + 1,
+            stage,
+            stopped: None,
+            goes_back,
+        })
+    }
+
+    /// The rounds of a shuffle inside a dataset made of an element are numbered by the element:
+    /// each is in an order of its own.
+    fn inner_cx(&self, index: u64) -> Context {
+        Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(index)) }
+    }
+
+    /// The dataset of the next element.
+    pub(crate) fn next(&mut self) -> Option<Result<Made>> {
+        let (index, element, origin) =
+            match self.stopped.take().map_or_else(|| self.take(), |again| Some(Ok(again)))? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
+        let cx = self.inner_cx(index);
+        let made = |element| with_seeds(self.seed, cx.epoch, || self.function.call(element));
+        let call = |element| Inner::open(&made(element)?, &self.spec, &cx);
+        match call(element.clone()) {
+            Ok(inner) => Some(Ok(Made { index, origin, inner })),
+            Err(Error::Stopped) => {
+                self.stopped = Some((index, element, origin));
+                Some(Err(Error::Stopped))
+            }
+            Err(error) => Some(Err(error.at_element(self.stage, index))),
+        }
+    }
+
+    /// The next element, and how it is had again.
+    fn take(&mut self) -> Option<Result<(u64, Element, Origin)>> {
+        let before = match self.goes_back.then(|| self.input.save()).transpose() {
+            Ok(before) => before,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.input.next()?.and_then(|(index, element)| {
+            let origin = match before {
+                Some(state) => Origin::Before(state),
+                None => Origin::Element(
+                    element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?,
+                ),
+            };
+            Ok((index, element, origin))
+        }))
+    }
+
+    /// The next element of a dataset that was made here.
+    pub(crate) fn next_of(&self, made: &mut Made) -> Option<Result<Element>> {
+        Some(made.inner.next()?.map_err(|error| error.at_element(self.stage, made.index)))
+    }
+
+    pub(crate) fn save(&self) -> Result<State> {
+        match &self.stopped {
+            Some((_, _, Origin::Before(state))) => {
+                Ok(State::List(vec![State::Nothing, state.clone()]))
+            }
+            Some((index, _, Origin::Element(element))) => {
+                let stopped =
+                    State::List(vec![State::Int(*index), State::Tensors(element.clone())]);
+                Ok(State::List(vec![stopped, self.input.save()?]))
+            }
+            None => Ok(State::List(vec![State::Nothing, self.input.save()?])),
+        }
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.stopped = parts[0].optional(|stopped| {
+            let parts = stopped.list(2)?;
+            let tensors = parts[1].tensors_as(&self.input_spec)?;
+            Ok((
+                parts[0].int()?,
+                tensors.iter().cloned().map(Value::from).collect(),
+                Origin::Element(tensors),
+            ))
+        })?;
+        self.input.restore(&parts[1])
+    }
+
+    /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards:
+    /// [`Outer::restore`] it then.
+    pub(crate) fn remake(&mut self, state: &State) -> Result<Made> {
+        let parts = state.list(3)?;
+        let index = parts[0].int()?;
+        let (origin, element) = match &parts[1] {
+            before @ State::List(_) if self.goes_back => {
+                (Origin::Before(before.clone()), self.read_again(index, before)?)
+            }
+            value if !self.goes_back => {
+                let tensors = value.tensors_as(&self.input_spec)?;
+                (Origin::Element(tensors.clone()), tensors.into_iter().map(Value::from).collect())
+            }
+            _ => return Err(damaged()),
+        };
+        let dataset =
+            self.function.call(element).map_err(|error| error.at_element(self.stage, index))?;
+        let inner = Inner::reopen(&dataset, &self.spec, &self.inner_cx(index), &parts[2])?;
+        Ok(Made { index, origin, inner })
+    }
+
+    fn read_again(&mut self, index: u64, before: &State) -> Result<Element> {
+        self.input.restore(before)?;
+        match self.input.next().transpose()? {
+            Some((at, element)) if at == index => Ok(element),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+impl Made {
+    pub(crate) fn save(&self) -> Result<State> {
+        let origin = match &self.origin {
+            Origin::Before(state) => state.clone(),
+            Origin::Element(tensors) => State::Tensors(tensors.clone()),
+        };
+        Ok(State::List(vec![State::Int(self.index), origin, self.inner.save()?]))
+    }
+}
+
+fn damaged() -> Error {
+    Error::State {
+        what: "the element that a dataset was made of is not there; the state is \
+        damaged or not of this plan"
+            .into(),
+    }
+}

@@ -1,0 +1,368 @@
+//! Elements of several datasets, mixed at random.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::transforms::combine::choose::{Streams, common_spec};
+use tensorferry_io::cancel::Stop;
+
+struct Sample {
+    datasets: Vec<Dataset>,
+    weights: Vec<f64>,
+    seed: Seed,
+    stop_on_empty_dataset: bool,
+    rerandomize_each_iteration: bool,
+    spec: Vec<Component>,
+}
+
+const STAGE: &str = "sample_from_datasets";
+
+impl Dataset {
+    /// The next element of a dataset drawn at random, again and again: each with a probability in
+    /// proportion to its weight, all alike without weights. Each dataset keeps its own order. Which
+    /// is drawn follows from `seed`, the position and, with `rerandomize_each_iteration`, the
+    /// epoch. Without a seed one is drawn, which a saved iteration remembers.
+    ///
+    /// A dataset that has no more elements takes no part any more; with `stop_on_empty_dataset`,
+    /// the whole ends when such a one is drawn, so that until then the proportions are as asked.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
+    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], Some(vec![0.7, 0.3]), Some(7), false, false)?;
+    /// let mut numbers = Vec::new();
+    /// for element in &mixed {
+    ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
+    /// }
+    /// assert_eq!(numbers, [10, 11, 12, 0, 1, 2]);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is
+    /// negative or not finite, or their sum is; [`Error::ElementMismatch`] if the datasets' numbers
+    /// of components or dtypes differ.
+    pub fn sample_from_datasets(
+        datasets: Vec<Self>,
+        weights: Option<Vec<f64>>,
+        seed: Option<u64>,
+        stop_on_empty_dataset: bool,
+        rerandomize_each_iteration: bool,
+    ) -> Result<Self> {
+        let wrong = |what: String| Error::Argument { stage: STAGE, what };
+        let weights = weights.unwrap_or_else(|| vec![1.0; datasets.len()]);
+        if weights.len() != datasets.len() {
+            return Err(wrong(format!(
+                "there are {} weights for {} datasets",
+                weights.len(),
+                datasets.len()
+            )));
+        }
+        if weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0)
+            || !weights.iter().sum::<f64>().is_finite()
+        {
+            return Err(wrong(format!("weights have to be finite and not negative: {weights:?}")));
+        }
+        // As in tf.data: what has no weight has no part, also not in the specification; without any
+        // weight nothing is left.
+        let (left, weights): (Vec<Self>, Vec<f64>) =
+            datasets.iter().cloned().zip(weights).filter(|(_, weight)| *weight > 0.0).unzip();
+        match (left.as_slice(), datasets.first()) {
+            ([], Some(first)) => return Ok(first.take(Some(0))),
+            ([only], _) => return Ok(only.clone()),
+            _ => {}
+        }
+        let spec = common_spec(&left, STAGE)?;
+        let seed = Seed::new(seed);
+        let sample = Sample {
+            datasets: left,
+            weights,
+            seed,
+            stop_on_empty_dataset,
+            rerandomize_each_iteration,
+            spec,
+        };
+        Ok(Self::of(sample))
+    }
+}
+
+impl Node for Sample {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes
+    // an end.
+    fn cardinality(&self) -> Cardinality {
+        let mut endless =
+            self.datasets.iter().map(|dataset| dataset.cardinality() == Cardinality::Infinite);
+        let infinite =
+            if self.stop_on_empty_dataset { endless.all(|is| is) } else { endless.any(|is| is) };
+        if infinite { Cardinality::Infinite } else { Cardinality::Unknown }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        self.datasets.clone()
+    }
+
+    fn describe(&self) -> String {
+        let mut arguments = vec![format!("weights={:?}", self.weights)];
+        arguments.extend(self.seed.describe());
+        if self.stop_on_empty_dataset {
+            arguments.push("stop_on_empty_dataset=True".into());
+        }
+        if self.rerandomize_each_iteration {
+            arguments.push("rerandomize_each_iteration=True".into());
+        }
+        format!("{STAGE}({})", arguments.join(", "))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::of(Self {
+            spec: common_spec(&inputs, STAGE)?,
+            datasets: inputs,
+            weights: self.weights.clone(),
+            seed: self.seed.rebuilt(change),
+            ..*self
+        }))
+    }
+
+    fn drawn_seed(&self) -> Option<&Seed> {
+        self.seed.drawn()
+    }
+
+    fn identity(&self) -> u64 {
+        self.seed.identity()
+    }
+
+    fn depends_on_epoch(&self) -> bool {
+        self.rerandomize_each_iteration || self.datasets.iter().any(Dataset::depends_on_epoch)
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed(STAGE))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
+        Ok(Box::new(SampleStream {
+            streams: Streams::new(&self.datasets, cx)?,
+            weights: self.weights.clone(),
+            random: Random::new(Purpose::Sample, self.seed.value, epoch),
+            step: 0,
+            stop_on_empty_dataset: self.stop_on_empty_dataset,
+            stop: cx.stop.clone(),
+        }))
+    }
+}
+
+struct SampleStream {
+    streams: Streams,
+    weights: Vec<f64>,
+    random: Random,
+    /// How often was drawn.
+    step: u64,
+    stop_on_empty_dataset: bool,
+    stop: Stop,
+}
+
+impl SampleStream {
+    /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would
+    /// come to the same, if in time.
+    fn drawn(&self, step: u64) -> usize {
+        let left =
+            || self.weights.iter().enumerate().filter(|(which, _)| !self.streams.is_over(*which));
+        let total: f64 = left().map(|(_, weight)| weight).sum();
+        let mut rest = self.random.unit(step) * total;
+        let mut drawn = 0;
+        for (which, weight) in left() {
+            drawn = which;
+            rest -= weight;
+            if rest < 0.0 {
+                break;
+            }
+        }
+        drawn
+    }
+}
+
+impl Stream for SampleStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        while !self.streams.all_over() {
+            if let Err(stopped) = self.stop.check() {
+                return Some(Err(stopped));
+            }
+            let which = self.drawn(self.step);
+            let element = self.streams.next(which);
+            if matches!(element, Some(Err(Error::Stopped))) {
+                return element;
+            }
+            self.step = self.step.wrapping_add(1);
+            if element.is_some() {
+                return element;
+            }
+            if self.stop_on_empty_dataset {
+                self.streams.end();
+            }
+        }
+        None
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.step), self.streams.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.step = parts[0].int()?;
+        self.streams.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::options::Options;
+    use crate::stage::Epoch;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, first, ints, range,
+        values,
+    };
+
+    fn mixed(datasets: Vec<Dataset>, weights: Option<Vec<f64>>, stop: bool) -> Dataset {
+        Dataset::sample_from_datasets(datasets, weights, Some(7), stop, false).unwrap()
+    }
+
+    fn two(stop: bool) -> Dataset {
+        mixed(vec![range(5), counting(9).skip(Some(5))], Some(vec![3.0, 1.0]), stop)
+    }
+
+    #[test]
+    fn every_element_is_met_in_its_dataset_s_order() {
+        let all = values(&two(false));
+        let of = |range: std::ops::Range<i64>| {
+            all.iter().copied().filter(|value| range.contains(value)).collect::<Vec<_>>()
+        };
+        assert_eq!([of(0..5), of(5..9)], [(0..5).collect::<Vec<_>>(), (5..9).collect()]);
+        assert_eq!(all.len(), 9);
+    }
+
+    #[test]
+    fn choices_are_those_of_every_version() {
+        let endless = |value| ints(&[value]).repeat(None);
+        let mixed = mixed(vec![endless(0), endless(1), endless(2)], None, false);
+        assert_eq!(values(&mixed.take(Some(12))), [2, 2, 2, 1, 2, 2, 1, 2, 0, 1, 0, 2]);
+    }
+
+    #[test]
+    fn proportions_are_those_of_the_weights() {
+        let endless = |value| ints(&[value]).repeat(None);
+        let datasets = vec![endless(0), endless(1), endless(2), endless(3)];
+        let mixed = mixed(datasets, Some(vec![5.0, 0.0, 3.0, 2.0]), false);
+        let mut counts = [0_u32; 4];
+        values(&mixed.take(Some(10_000)))
+            .iter()
+            .for_each(|&value| counts[usize::try_from(value).unwrap()] += 1);
+        assert_eq!(counts[1], 0);
+        // Deviation 50 at most.
+        for (count, expected) in counts.into_iter().zip([5000_u32, 0, 3000, 2000]) {
+            assert!(count.abs_diff(expected) <= 200, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn an_ended_dataset_makes_room_at_once_however_light_the_others_are() {
+        let mixed = mixed(vec![range(3), range(3)], Some(vec![1.0, 1e-300]), false);
+        assert_eq!(values(&mixed), [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn it_stops_when_an_ended_dataset_is_drawn_if_asked_to() {
+        let all = values(&two(false));
+        let stopped = values(&two(true));
+        assert!(stopped.len() < all.len());
+        assert_eq!(stopped, all[..stopped.len()]);
+        assert!(stopped.contains(&4) || stopped.contains(&8));
+    }
+
+    #[test]
+    fn a_dataset_without_weight_has_no_part() {
+        let other = Dataset::range(0, 3, 1, tensorferry_core::DType::Int32).unwrap();
+        let only = mixed(vec![range(3), other], Some(vec![1.0, 0.0]), false);
+        assert_eq!(only.to_string(), range(3).to_string());
+        let none = mixed(vec![range(3), range(4)], Some(vec![0.0, 0.0]), false);
+        assert_eq!(none.cardinality(), Cardinality::Finite(0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_when_it_is_built() {
+        let built = |datasets, weights| {
+            Dataset::sample_from_datasets(datasets, weights, None, false, false).map(drop)
+        };
+        assert!(matches!(built(Vec::new(), None), Err(Error::Argument { .. })));
+        let weights = [
+            vec![1.0],
+            vec![1.0, 2.0, 3.0],
+            vec![-1.0, 2.0],
+            vec![f64::NAN, 1.0],
+            vec![f64::MAX, f64::MAX],
+        ];
+        for weights in weights {
+            assert!(matches!(
+                built(vec![range(3), range(3)], Some(weights)),
+                Err(Error::Argument { .. })
+            ));
+        }
+        let other = Dataset::range(0, 3, 1, tensorferry_core::DType::Int32).unwrap();
+        assert!(matches!(built(vec![range(3), other], None), Err(Error::ElementMismatch { .. })));
+    }
+
+    #[test]
+    fn the_end_is_promised_only_where_there_is_one() {
+        let endless = || range(3).repeat(None);
+        let of = |datasets, stop| mixed(datasets, None, stop).cardinality();
+        assert_eq!(of(vec![range(3), range(4)], false), Cardinality::Unknown);
+        assert_eq!(of(vec![range(3), endless()], false), Cardinality::Infinite);
+        assert_eq!(of(vec![range(3), endless()], true), Cardinality::Unknown);
+        assert_eq!(of(vec![endless(), endless()], true), Cardinality::Infinite);
+        assert_eq!(of(vec![range(3)], false), Cardinality::Finite(3));
+    }
+
+    #[test]
+    fn epochs_differ_only_if_asked_to_and_drawn_seeds_can_be_put_back() {
+        let datasets = || vec![range(50), range(50)];
+        let epoch = |dataset: &Dataset, epoch| -> Vec<i64> {
+            dataset
+                .iter_with(Epoch(epoch), &Options::default())
+                .map(|element| first(&element.unwrap()))
+                .collect()
+        };
+        let [kept, fresh] = [false, true].map(|each| {
+            Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap()
+        });
+        assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
+        assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));
+        assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);
+        let mut change = Change { seeds: kept.drawn_seeds().into(), ..Change::default() };
+        assert_eq!(epoch(&fresh.rebuild(&mut change).unwrap(), 0), epoch(&kept, 0));
+        assert_eq!(kept.node.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
+    }
+
+    #[test]
+    fn an_iteration_resumes_anywhere() {
+        for stop in [true, false] {
+            assert_resumes(&two(stop));
+            assert_rejects_damage(&two(stop));
+            assert_rebuilds(&two(stop));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! All elements made into one.
+
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::execute::memory_budget::Held;
+use crate::execute::options::Options;
+use crate::spec::Cardinality;
+use crate::stage::Epoch;
+use crate::stage::{Context, Element, Value};
+use crate::transforms::map::scan::{check_running, running};
+use crate::user_fn::function::Function;
+use std::sync::Arc;
+use tensorferry_io::cancel::Stop;
+
+impl Dataset {
+    /// Calls `function` with a running state, `initial` at first, and each element in turn, and
+    /// returns the last state it gave. The state's dtypes never change, its shapes may. (tf.data
+    /// calls it `reduce`.)
+    ///
+    /// # Errors
+    /// The first error of an element or of `function`, which is named by its element;
+    /// [`Error::Argument`] if the dataset is infinite or `initial` holds datasets;
+    /// [`Error::Stopped`] once `stop` says so.
+    pub fn fold(
+        &self,
+        initial: Element,
+        function: &Function<(Element, Element), Element>,
+        stop: &Stop,
+    ) -> Result<Element> {
+        let wrong = |what: &str| Error::Argument { stage: "reduce", what: what.into() };
+        if self.cardinality() == Cardinality::Infinite {
+            return Err(wrong("the dataset is infinite. Take a part of it first: take(n)."));
+        }
+        let tensors = initial.iter().cloned().map(Value::into_tensor).collect::<Result<Vec<_>>>();
+        let running = running(
+            &tensors
+                .map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?,
+        );
+        let held = Some(Arc::new(Held::new(self, &Options::default())));
+        let mut input =
+            Counted::new(self, &Context { held, ..Context::new(Epoch(0), stop.clone()) })?;
+        let mut state = initial;
+        while let Some(next) = input.next() {
+            let (index, element) = next?;
+            let step = function
+                .call((state, element))
+                .and_then(|state| check_running(&state, &running).map(|()| state));
+            state = step.map_err(|error| error.at_element("reduce", index))?;
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{counting, element, fails_at, first, range};
+
+    fn sum() -> Function<(Element, Element), Element> {
+        Function::new("sum", |(state, next): (Element, Element)| {
+            Ok(element(first(&state) + first(&next)))
+        })
+    }
+
+    #[test]
+    fn folds_every_element_and_nothing_gives_the_initial_state() {
+        assert_eq!(first(&range(5).fold(element(100), &sum(), &Stop::default()).unwrap()), 110);
+        assert_eq!(first(&range(0).fold(element(100), &sum(), &Stop::default()).unwrap()), 100);
+    }
+
+    #[test]
+    fn ends_at_the_first_error() {
+        let input = range(5).filter(fails_at(3, |_| Ok(true)));
+        let error = input.fold(element(0), &sum(), &Stop::default()).unwrap_err();
+        assert!(matches!(error, Error::AtElement { stage: "filter", index: 3, .. }));
+        let narrow = Function::new("narrow", |_| {
+            Ok(vec![tensorferry_core::Tensor::from_vec(vec![1_i32], &[])?.into()])
+        });
+        let error = range(5).fold(element(0), &narrow, &Stop::default()).unwrap_err();
+        assert!(matches!(error, Error::AtElement { stage: "reduce", index: 0, .. }));
+    }
+
+    #[test]
+    fn stops_when_asked() {
+        let stop = Stop::default();
+        let asked = stop.clone();
+        let stops = Function::new("stops", move |(state, next): (Element, Element)| {
+            if first(&next) == 10 {
+                asked.stop();
+            }
+            Ok(state)
+        });
+        assert!(matches!(counting(1 << 40).fold(element(0), &stops, &stop), Err(Error::Stopped)));
+    }
+}

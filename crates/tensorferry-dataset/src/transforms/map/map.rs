@@ -1,0 +1,204 @@
+//! A function of the user's, applied to each element.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, check};
+use crate::user_fn::captures::Capture;
+use crate::user_fn::function::Function;
+use std::sync::Arc;
+
+#[derive(Clone)]
+struct Mapping {
+    function: Function<Element, Element>,
+    spec: Arc<[Component]>,
+}
+
+struct Map {
+    input: Dataset,
+    mapping: Mapping,
+}
+
+impl Dataset {
+    /// What `function` makes of each element: elements as `spec` says. Over an indexed input the
+    /// result is indexed too; a sequential function ([`Function::sequential`]) is nevertheless
+    /// called by one thread, in order, and what runs after it waits for it.
+    ///
+    /// An element for which it fails, or of which it makes something else than promised, is an
+    /// error in its place.
+    ///
+    /// ```
+    /// use tensorferry_core::{DType, Tensor};
+    /// use tensorferry_dataset::{Dataset, Element, Function};
+    ///
+    /// let numbers = Dataset::range(0, 5, 1, DType::Int64)?;
+    /// let square = Function::new("square", |element: Element| {
+    ///     let value = element[0].tensor()?.view::<i64>()?.get(&[]).unwrap_or(0);
+    ///     Ok(vec![Tensor::from_vec(vec![value * value], &[])?.into()])
+    /// });
+    /// let squares = numbers.map(square, numbers.spec().to_vec());
+    /// assert_eq!(squares.get(3)?[0].tensor()?.view::<i64>()?.get(&[]), Some(9));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn map(&self, function: Function<Element, Element>, spec: Vec<Component>) -> Self {
+        Self::of(Map { input: self.clone(), mapping: Mapping { function, spec: spec.into() } })
+    }
+}
+
+impl Mapping {
+    fn apply(&self, index: u64, element: Element) -> Result<Element> {
+        let checked = self.function.call(element).and_then(|result| {
+            check(&result, &self.spec)?;
+            Ok(result)
+        });
+        checked.map_err(|error| error.at_element("map", index))
+    }
+}
+
+impl Node for Map {
+    fn spec(&self) -> &[Component] {
+        &self.mapping.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.mapping.function.capture().into_iter().collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("map({}, {})", self.mapping.function.name(), Component::list(&self.mapping.spec))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(Dataset::of(Self { input: inputs[0].clone(), mapping: self.mapping.clone() }))
+    }
+
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
+    fn identity(&self) -> u64 {
+        self.mapping.function.identity()
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.mapping.function.is_sequential() || self.input.node.is_sequential()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        self.mapping.apply(index, self.input.node.get(index, cx)?)
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(MapStream {
+            input: Counted::new(&self.input, cx)?,
+            mapping: self.mapping.clone(),
+        }))
+    }
+}
+
+struct MapStream {
+    input: Counted,
+    mapping: Mapping,
+}
+
+impl Stream for MapStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let (index, element) = match self.input.next()? {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.mapping.apply(index, element.clone()) {
+            Err(Error::Stopped) => self.input.stopped(element),
+            mapped => Some(mapped),
+        }
+    }
+
+    fn save(&self) -> Result<State> {
+        self.input.save()
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        self.input.restore(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::order_tests::streamed;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, element, fails_at, first, range,
+        values,
+    };
+    use tensorferry_core::Tensor;
+
+    fn double() -> Function<Element, Element> {
+        Function::new("double", |value: Element| Ok(element(2 * first(&value))))
+    }
+
+    #[test]
+    fn map_applies_its_function_to_each_element() -> Result<()> {
+        for input in [range(4), streamed(&range(4))] {
+            let doubled = input.map(double(), input.spec().to_vec());
+            assert_eq!(values(&doubled), [0, 2, 4, 6]);
+            assert_eq!(doubled.is_indexed(), input.is_indexed());
+            assert_resumes(&doubled);
+            assert_rejects_damage(&doubled);
+            assert_rebuilds(&doubled);
+        }
+        let batch = range(4).map(double(), range(4).spec().to_vec()).batch(3, true)?.get(0)?;
+        assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 2, 4][..]));
+        Ok(())
+    }
+
+    #[test]
+    fn an_element_that_fails_is_named_and_costs_only_itself() {
+        for input in [range(4), streamed(&range(4))] {
+            let mapped = input.map(fails_at(1, Ok), input.spec().to_vec());
+            let all: Vec<_> = mapped.iter().collect();
+            assert_eq!(all.len(), 4);
+            assert!(
+                matches!(all[1], Err(Error::AtElement { stage: "map", index: 1, .. })),
+                "{:?}",
+                all[1]
+            );
+            assert!(all[2].is_ok());
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_not_as_promised_is_refused() -> Result<()> {
+        let wrong =
+            Function::new("wrong", |_| Ok(vec![Tensor::from_vec(vec![1_i32], &[])?.into()]));
+        let error = range(2).map(wrong, range(2).spec().to_vec()).get(1).unwrap_err();
+        assert!(
+            matches!(&error, Error::AtElement { index: 1, source, .. } if matches!(**source, Error::InComponent { .. })),
+            "{error}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_sequential_function_makes_all_that_follows_sequential() {
+        let identity = Function::sequential("identity", Ok);
+        let mapped = range(2).map(identity, range(2).spec().to_vec()).skip(Some(1));
+        assert!(mapped.is_indexed() && mapped.node.is_sequential());
+        assert!(!range(2).map(double(), range(2).spec().to_vec()).node.is_sequential());
+    }
+}

@@ -1,0 +1,6 @@
+//! Functions over elements.
+
+pub(crate) mod fold;
+#[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
+pub(crate) mod map;
+pub(crate) mod scan;

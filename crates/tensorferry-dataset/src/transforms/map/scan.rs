@@ -1,0 +1,269 @@
+//! Elements made from each element and from what was made before.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, Value, check, not_indexed};
+use crate::user_fn::captures::Capture;
+use crate::user_fn::function::Function;
+use tensorferry_core::Tensor;
+use tensorferry_core::{Shape, TensorSpec};
+
+struct Scan {
+    input: Dataset,
+    initial: Vec<Tensor>,
+    /// The dtypes of the running state; its shapes may change.
+    running: Vec<Component>,
+    function: Function<(Element, Element), (Element, Element)>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// Calls `function` with a running state and each element in turn. It returns the new state and
+    /// the element to hand out, which has to be as `spec` says. The first state is `initial`; the
+    /// dtypes of a state never change, its shapes may.
+    ///
+    /// An element for which `function` fails is an error in its place; the next is computed with
+    /// the state there was.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::{Dataset, Element, Function};
+    ///
+    /// let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3], &[3])?])?;
+    /// let number = |element: &Element| Ok::<_, tensorferry_core::Error>(element[0].tensor()?.view::<i64>()?.iter().sum::<i64>());
+    /// let sums = Function::sequential("sums", move |(state, element): (Element, Element)| {
+    ///     let sum = vec![Tensor::from_vec(vec![number(&state)? + number(&element)?], &[])?.into()];
+    ///     Ok((sum.clone(), sum))
+    /// });
+    /// let zero = vec![Tensor::from_vec(vec![0_i64], &[])?.into()];
+    /// let last = input.scan(zero, sums, input.spec().to_vec())?.iter().last().unwrap()?;
+    /// assert_eq!(number(&last)?, 6);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `initial` holds datasets.
+    pub fn scan(
+        &self,
+        initial: Element,
+        function: Function<(Element, Element), (Element, Element)>,
+        spec: Vec<Component>,
+    ) -> Result<Self> {
+        let initial = initial.into_iter().map(Value::into_tensor).collect::<Result<Vec<_>>>();
+        let Ok(initial) = initial else {
+            return Err(Error::Argument {
+                stage: "scan",
+                what: "the initial state holds a dataset; it has to be tensors".into(),
+            });
+        };
+        let running = running(&initial);
+        Ok(Self::of(Scan { input: self.clone(), initial, running, function, spec }))
+    }
+}
+
+/// What a running state has to stay: its dtypes.
+pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
+    initial
+        .iter()
+        .map(|tensor| Component::Tensor(TensorSpec::new(tensor.dtype(), Shape::unknown())))
+        .collect()
+}
+
+impl Node for Scan {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn captures(&self) -> Vec<Capture> {
+        self.function.capture().into_iter().collect()
+    }
+
+    fn describe(&self) -> String {
+        format!("scan({}, {})", self.function.name(), Component::list(&self.spec))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        let initial = self.initial.iter().cloned().map(Value::from).collect();
+        inputs[0].scan(initial, self.function.clone(), self.spec.clone())
+    }
+
+    fn identity(&self) -> u64 {
+        self.function.identity()
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn is_sequential(&self) -> bool {
+        self.function.is_sequential() || self.input.node.is_sequential()
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed("scan"))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(ScanStream {
+            input: Counted::new(&self.input, cx)?,
+            state: self.initial.clone(),
+            running: self.running.clone(),
+            function: self.function.clone(),
+            spec: self.spec.clone(),
+        }))
+    }
+}
+
+struct ScanStream {
+    input: Counted,
+    state: Vec<Tensor>,
+    running: Vec<Component>,
+    function: Function<(Element, Element), (Element, Element)>,
+    spec: Vec<Component>,
+}
+
+impl ScanStream {
+    fn step(&mut self, element: Element) -> Result<Element> {
+        let state = self.state.iter().cloned().map(Value::from).collect();
+        let (state, output) = self.function.call((state, element))?;
+        check_running(&state, &self.running)?;
+        check(&output, &self.spec)?;
+        self.state = state.into_iter().map(Value::into_tensor).collect::<Result<_>>()?;
+        Ok(output)
+    }
+}
+
+/// Checks that a running state stayed what it was.
+///
+/// # Errors
+/// [`Error::ElementMismatch`], naming the component that differs.
+pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
+    check(state, running).map_err(|error| match error {
+        Error::InComponent { component, about, source } => {
+            let what = format!("the new state is not what the initial one is: {source}");
+            Error::InComponent {
+                component,
+                about,
+                source: Box::new(Error::ElementMismatch { what }),
+            }
+        }
+        other => other,
+    })
+}
+
+impl Stream for ScanStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let (index, element) = match self.input.next()? {
+            Ok(next) => next,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.step(element.clone()) {
+            Err(Error::Stopped) => self.input.stopped(element),
+            output => Some(output.map_err(|error| error.at_element("scan", index))),
+        }
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Tensors(self.state.clone()), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.state = parts[0].tensors_as(&self.running)?;
+        self.input.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element, element_spec,
+        even, first, range, values,
+    };
+    use crate::user_fn::function::failed;
+
+    /// Hands out the sum of all elements before each; fails for the number `refused`.
+    fn sums(refused: i64) -> Function<(Element, Element), (Element, Element)> {
+        Function::new("sums", move |(state, next): (Element, Element)| match first(&next) {
+            value if value == refused => Err(failed("refused")),
+            value => Ok((element(first(&state) + value), state)),
+        })
+    }
+
+    #[test]
+    fn hands_out_the_outputs_and_carries_the_state() {
+        let dataset = range(5).scan(element(100), sums(-1), element_spec()).unwrap();
+        assert_eq!(values(&dataset), [100, 100, 101, 103, 106]);
+        assert_eq!(dataset.cardinality(), Cardinality::Finite(5));
+        assert_eq!(
+            dataset.to_string(),
+            "from_tensor_slices(5 x (int64[])) | scan(sums, (int64[]))"
+        );
+        assert_rebuilds(&dataset);
+    }
+
+    #[test]
+    fn a_failing_function_leaves_the_state_as_it_was() {
+        let dataset = range(5).scan(element(0), sums(2), element_spec()).unwrap();
+        let all: Vec<_> = dataset.iter().collect();
+        assert!(matches!(all[2], Err(Error::AtElement { stage: "scan", index: 2, .. })));
+        assert_eq!(first(all[4].as_ref().unwrap()), 4);
+    }
+
+    #[test]
+    fn neither_state_nor_output_may_change_dtype() {
+        let narrow = || -> Element { vec![Tensor::from_vec(vec![1_i32], &[]).unwrap().into()] };
+        let state = Function::new("state", move |(_, next)| Ok((narrow(), next)));
+        let output = Function::new("output", move |(state, _)| Ok((state, narrow())));
+        for (function, words) in [
+            (state, "component 0: the new state is not what the initial one is: int32"),
+            (output, "component 0: int32"),
+        ] {
+            let dataset = range(2).scan(element(0), function, element_spec()).unwrap();
+            let error = dataset.iter().next().unwrap().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("scan: element 0: {words}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_states_shape_may_change() {
+        let grow = Function::new("grow", |(state, next): (Element, Element)| {
+            let len = state[0].tensor()?.shape()[0] + 1;
+            Ok((vec![Tensor::from_vec(vec![0_u8; len], &[len])?.into()], vec![next[0].clone()]))
+        });
+        let empty = vec![Tensor::from_vec(Vec::<u8>::new(), &[0]).unwrap().into()];
+        let dataset = range(4).scan(empty, grow, element_spec()).unwrap();
+        assert_eq!(values(&dataset), [0, 1, 2, 3]);
+        assert_resumes(&dataset);
+    }
+
+    #[test]
+    fn resumes_at_every_element() {
+        for input in [range(6), counting(6).filter(even())] {
+            let dataset = input.scan(element(1), sums(2), element_spec()).unwrap();
+            assert_resumes(&dataset);
+            assert_rejects_damage(&dataset);
+        }
+    }
+
+    #[test]
+    fn a_state_of_datasets_is_refused() {
+        let initial = vec![Value::Dataset(range(1))];
+        assert!(matches!(
+            range(2).scan(initial, sums(0), element_spec()),
+            Err(Error::Argument { stage: "scan", .. })
+        ));
+    }
+}

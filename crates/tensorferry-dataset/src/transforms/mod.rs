@@ -1,0 +1,7 @@
+//! What becomes of elements.
+
+pub(crate) mod batch;
+pub(crate) mod combine;
+pub(crate) mod map;
+pub(crate) mod row_map;
+pub(crate) mod select;

@@ -1,0 +1,84 @@
+//! Boxes of packed arrays, on their way out of larger ones and into them.
+
+use crate::error::Result;
+use std::ops::Range;
+use tensorferry_core::Shape;
+use tensorferry_io::cancel::Stop;
+
+/// Copies packed elements of one shape to the front corner of a packed array of a shape that is
+/// nowhere smaller.
+pub(crate) fn place(
+    from: &[u8],
+    shape: &[usize],
+    to: &mut [u8],
+    target: &[usize],
+    itemsize: usize,
+) {
+    let (Some((_, inner)), Some((_, outer))) = (shape.split_first(), target.split_first()) else {
+        return to.copy_from_slice(from);
+    };
+    if inner == outer {
+        return to[..from.len()].copy_from_slice(from);
+    }
+    let bytes = |dims: &[usize]| dims.iter().product::<usize>() * itemsize;
+    let (step, stride) = (bytes(inner), bytes(outer));
+    if step > 0 {
+        for (from, to) in from.chunks_exact(step).zip(to.chunks_exact_mut(stride)) {
+            place(from, inner, to, outer, itemsize);
+        }
+    }
+}
+
+/// Copies a box out of packed elements of a shape: of each of the leading dimensions, those in its
+/// range.
+pub(crate) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mut [u8]) {
+    let (Some((len, inner)), Some((range, rest))) = (shape.split_first(), ranges.split_first())
+    else {
+        return to.copy_from_slice(from);
+    };
+    if to.is_empty() {
+        return;
+    }
+    // Not empty, so neither are the range and the dimension.
+    let (stride, step) = (from.len() / len, to.len() / range.len());
+    let from = &from[range.start * stride..range.end * stride];
+    let whole = rest.iter().zip(inner).all(|(range, len)| range.len() == *len);
+    if whole {
+        return to.copy_from_slice(from);
+    }
+    for (from, to) in from.chunks_exact(stride).zip(to.chunks_exact_mut(step)) {
+        cut(from, inner, rest, to);
+    }
+}
+
+/// Bytes that are written before asking whether to stop.
+const AT_ONCE: usize = 16 << 20;
+
+/// Writes one value everywhere.
+///
+/// # Errors
+/// [`tensorferry_core::Error::Stopped`].
+pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &Stop) -> Result<()> {
+    let at_once = AT_ONCE / value.len().max(1) * value.len().max(1);
+    for part in out.chunks_mut(at_once) {
+        if part.len() == at_once {
+            stop.check()?;
+        }
+        if value.iter().all(|byte| *byte == 0) {
+            part.fill(0);
+        } else {
+            part.chunks_exact_mut(value.len()).for_each(|element| element.copy_from_slice(value));
+        }
+    }
+    Ok(())
+}
+
+/// Lengths as a user writes them.
+pub(crate) fn words(lens: &[Option<usize>]) -> String {
+    Shape::new(lens.iter().copied()).to_string().replace('?', "None")
+}
+
+/// A shape of which everything is known.
+pub(crate) fn known(shape: &[usize]) -> Vec<Option<usize>> {
+    shape.iter().copied().map(Some).collect()
+}

@@ -1,0 +1,13 @@
+//! Native maps: each row of a batch is changed while it is gathered.
+
+pub(crate) mod boxes;
+pub(crate) mod cast;
+pub(crate) mod flip;
+pub(crate) mod lookup;
+pub(crate) mod one_hot;
+pub(crate) mod pad_to;
+pub(crate) mod positions;
+pub(crate) mod random_crop;
+#[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
+pub(crate) mod row_map;
+pub(crate) mod scale;

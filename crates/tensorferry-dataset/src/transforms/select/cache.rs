@@ -1,0 +1,330 @@
+//! The elements of the first pass, again.
+//!
+//! # Rationale
+//! What a cache promises is the same elements in the same order in every pass. Where an element is
+//! arithmetic on indices and native work, that needs no memory: every pass computes epoch 0. Memory
+//! is spent where computing again would call the user's functions again (each element is then kept
+//! once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen
+//! them all).
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::Epoch;
+use crate::stage::{Change, Context, Element, Node, Stream, gather_each, write_some};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tensorferry_core::Tensor;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::memory::room::Room;
+use tensorferry_io::sync::shared::Shared;
+
+/// What is kept of the input, for all iterations of the plan.
+#[derive(Clone)]
+enum Kept {
+    Nothing,
+    Each(Arc<Shared<HashMap<u64, Element>>>),
+    All(Arc<Shared<Option<Arc<Vec<Element>>>>>),
+}
+
+struct Cache {
+    input: Dataset,
+    kept: Kept,
+}
+
+impl Dataset {
+    /// The same elements in the same order in every pass: those of the first. Functions and streams
+    /// before the cache are run once; their elements are then in memory, without a limit, as long
+    /// as the plan is. Elements of arrays and native stages need not be held: they are computed
+    /// again, in the order of the first pass.
+    ///
+    /// Of a stream only a pass that came to its end without an error is kept.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let once = Dataset::range(0, 3, 1, DType::Int64)?.cache().repeat(Some(2));
+    /// assert_eq!(once.iter().count(), 6);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn cache(&self) -> Self {
+        let kept = match (self.is_indexed(), self.node.is_sequential()) {
+            (true, false) => Kept::Nothing,
+            (true, true) => Kept::Each(Arc::default()),
+            (false, _) => Kept::All(Arc::default()),
+        };
+        Self::of(Cache { input: self.clone(), kept })
+    }
+}
+
+fn first_pass(cx: &Context) -> Context {
+    cx.at(Epoch(0))
+}
+
+impl Node for Cache {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        "cache()".into()
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        let input = inputs[0].clone();
+        // Of the same elements, what is kept stays good.
+        let same = input.to_string() == self.input.to_string()
+            && input.drawn_seeds() == self.input.drawn_seeds();
+        Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
+    }
+
+    fn depends_on_epoch(&self) -> bool {
+        false
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let Kept::Each(kept) = &self.kept else {
+            return self.input.node.get(index, &first_pass(cx));
+        };
+        if let Some(element) = kept.lock().get(&index) {
+            return Ok(element.clone());
+        }
+        kept.lock().make_room(1)?;
+        let element = self.input.node.get(index, &first_pass(cx))?;
+        let mut kept = kept.lock();
+        kept.make_room(1)?;
+        kept.insert(index, element.clone());
+        Ok(element)
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        self.input.node.slice(start, len, &first_pass(cx))
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        if let Kept::Nothing = self.kept {
+            return self.input.node.gather(requests, out, &first_pass(cx));
+        }
+        gather_each(self, requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        if let Kept::Nothing = self.kept {
+            return self.input.node.gather_some(which, requests, out, &first_pass(cx));
+        }
+        write_some(self, which, requests, out, cx)
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let kept = match &self.kept {
+            Kept::All(kept) => Arc::clone(kept),
+            _ => Arc::default(),
+        };
+        let pass = Pass::begin(&kept, &self.input, cx)?;
+        Ok(Box::new(CacheStream {
+            input: self.input.clone(),
+            cx: cx.clone(),
+            kept,
+            pass,
+            position: 0,
+        }))
+    }
+}
+
+enum Pass {
+    /// Over what is kept.
+    Kept(Arc<Vec<Element>>),
+    /// Over the input, with its elements so far; without them where some are not known, so that the
+    /// pass cannot be kept.
+    Input(Box<dyn Stream>, Option<Vec<Element>>),
+}
+
+impl Pass {
+    fn begin(
+        kept: &Shared<Option<Arc<Vec<Element>>>>,
+        input: &Dataset,
+        cx: &Context,
+    ) -> Result<Self> {
+        match &*kept.lock() {
+            Some(all) => Ok(Self::Kept(Arc::clone(all))),
+            None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
+        }
+    }
+}
+
+struct CacheStream {
+    input: Dataset,
+    cx: Context,
+    kept: Arc<Shared<Option<Arc<Vec<Element>>>>>,
+    pass: Pass,
+    position: u64,
+}
+
+impl Stream for CacheStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        // Before the element is asked for, so that it is not lost.
+        if let Pass::Input(_, Some(seen)) = &mut self.pass
+            && let Err(error) = self.cx.stop.check().and_then(|()| seen.make_room(1))
+        {
+            return Some(Err(error));
+        }
+        let element = match &mut self.pass {
+            Pass::Kept(all) => Ok(all.get(usize::try_from(self.position).ok()?)?.clone()),
+            Pass::Input(input, seen) => match (input.next(), seen) {
+                (Some(Ok(element)), Some(seen)) => {
+                    seen.push(element.clone());
+                    Ok(element)
+                }
+                (Some(Ok(element)), None) => Ok(element),
+                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
+                (Some(Err(error)), seen) => {
+                    *seen = None;
+                    Err(error)
+                }
+                (None, seen) => {
+                    if let Some(seen) = seen.take() {
+                        self.kept.lock().get_or_insert(Arc::new(seen));
+                    }
+                    return None;
+                }
+            },
+        };
+        self.position = self.position.saturating_add(1);
+        Some(element)
+    }
+
+    fn save(&self) -> Result<State> {
+        let input = match &self.pass {
+            Pass::Kept(_) => State::Nothing,
+            Pass::Input(input, _) => input.save()?,
+        };
+        Ok(State::List(vec![State::Int(self.position), input]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        let position = parts[0].int()?;
+        self.pass = Pass::begin(&self.kept, &self.input, &self.cx)?;
+        self.position = 0;
+        match (&mut self.pass, &parts[1]) {
+            (Pass::Kept(_), _) => self.position = position,
+            // It was kept where the state was saved, and is not here: the elements before have to
+            // be made once more.
+            (Pass::Input(..), State::Nothing) => {
+                while self.position < position {
+                    self.cx.stop.check()?;
+                    let Some(element) = self.next() else {
+                        let what = format!(
+                            "the cached stream has {} elements, not {position}",
+                            self.position
+                        );
+                        return Err(Error::State { what });
+                    };
+                    element?;
+                }
+            }
+            (Pass::Input(input, seen), state) => {
+                input.restore(state)?;
+                if position > 0 {
+                    *seen = None;
+                }
+                self.position = position;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::streamed;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, fails_at, range, values,
+    };
+    use crate::user_fn::function::Function;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// `0..n` through a function that counts its calls.
+    fn counted(n: i64) -> (Dataset, Arc<AtomicU64>) {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&calls);
+        let count = Function::sequential("count", move |element| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(element)
+        });
+        (range(n).map(count, range(1).spec().to_vec()), calls)
+    }
+
+    #[test]
+    fn functions_before_a_cache_are_called_once_for_each_element() -> Result<()> {
+        for stream in [false, true] {
+            let (mapped, calls) = counted(4);
+            let cached = if stream { streamed(&mapped) } else { mapped }.cache();
+            assert_eq!(values(&cached.repeat(Some(3))), [0, 1, 2, 3].repeat(3));
+            assert_eq!(values(&cached), [0, 1, 2, 3]);
+            assert_eq!(calls.load(Ordering::Relaxed), 4, "streamed: {stream}");
+            assert_eq!(values(&cached.rebuild(&mut Change::default())?), [0, 1, 2, 3]);
+            assert_eq!(calls.load(Ordering::Relaxed), 4, "rebuilt, streamed: {stream}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_pass_that_was_given_up_or_had_an_error_is_not_kept() {
+        let (mapped, calls) = counted(4);
+        let cached = streamed(&mapped).cache();
+        drop(cached.iter().take(2).collect::<Vec<_>>());
+        assert_eq!(values(&cached), [0, 1, 2, 3]);
+        assert_eq!(calls.load(Ordering::Relaxed), 6);
+        let failing = streamed(&range(4).map(fails_at(1, Ok), range(1).spec().to_vec())).cache();
+        for _ in 0..2 {
+            assert_eq!(
+                failing.iter().map(|element| element.is_ok()).collect::<Vec<_>>(),
+                [true, false, true, true]
+            );
+        }
+    }
+
+    #[test]
+    fn a_cache_resumes_whether_it_is_full_or_not() {
+        let full = streamed(&range(5)).cache();
+        assert_eq!(values(&full).len(), 5);
+        for cached in
+            [range(5).cache(), counted(5).0.cache(), streamed(&range(5)).cache(), full.clone()]
+        {
+            assert_resumes(&cached);
+            assert_rejects_damage(&streamed(&range(5)).cache());
+            assert_rebuilds(&cached);
+        }
+        let mut before = full.stream(&crate::order_tests::context()).unwrap();
+        before.next();
+        let state = before.save().unwrap();
+        let empty = streamed(&range(5)).cache();
+        let mut after = empty.stream(&crate::order_tests::context()).unwrap();
+        after.restore(&state).unwrap();
+        assert_eq!(std::iter::from_fn(|| after.next()).count(), 4);
+    }
+}

@@ -1,0 +1,158 @@
+//! Some components of each element.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream};
+use tensorferry_core::Tensor;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+
+struct Components {
+    input: Dataset,
+    which: Vec<usize>,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// Elements with the components `which` of this dataset's, in that order; the others are not
+    /// read where that can be avoided.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let element = Dataset::range(7, 9, 1, DType::Int32)?.enumerate(0).components(&[1, 0])?.get(1)?;
+    /// assert_eq!(element[0].tensor()?.view::<i32>()?.get(&[]), Some(8));
+    /// assert_eq!(element[1].tensor()?.view::<i64>()?.get(&[]), Some(1));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such component.
+    pub fn components(&self, which: &[usize]) -> Result<Self> {
+        let component = |&at: &usize| {
+            self.spec().get(at).cloned().ok_or_else(|| {
+                let what =
+                    format!("there is no component {at}; elements have {}", self.spec().len());
+                Error::Argument { stage: "components", what }
+            })
+        };
+        let spec = which.iter().map(component).collect::<Result<_>>()?;
+        Ok(Self::of(Components { input: self.clone(), which: which.to_vec(), spec }))
+    }
+}
+
+fn select<T: Clone>(all: &[T], which: &[usize]) -> Vec<T> {
+    which.iter().filter_map(|&at| all.get(at).cloned()).collect()
+}
+
+impl Node for Components {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        format!("components({:?})", self.which)
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        inputs[0].components(&self.which)
+    }
+
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        Ok(select(&self.input.node.get(index, cx)?, &self.which))
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        Some(select(&self.input.node.slice(start, len, cx)?, &self.which))
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.input.node.gather_some(&self.which, requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        self.input.node.gather_some(&select(&self.which, which), requests, out, cx)
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(ComponentsStream { input: self.input.stream(cx)?, which: self.which.clone() }))
+    }
+}
+
+struct ComponentsStream {
+    input: Box<dyn Stream>,
+    which: Vec<usize>,
+}
+
+impl Stream for ComponentsStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        Some(self.input.next()?.map(|element| select(&element, &self.which)))
+    }
+
+    fn save(&self) -> Result<State> {
+        self.input.save()
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        self.input.restore(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{rows, streamed};
+    use tensorferry_core::DType;
+
+    #[test]
+    fn components_selects_reorders_and_doubles() -> Result<()> {
+        let range = |start| Dataset::range(start, start + 3, 1, DType::Int64);
+        let wide = Dataset::zip(vec![range(0)?.enumerate(10), range(20)?])?;
+        for input in [
+            wide.clone(),
+            streamed(&wide),
+            wide.skip(Some(0)).shard(1, 0)?.repeat(Some(2)).take(Some(3)),
+        ] {
+            assert_eq!(rows(&input.components(&[2, 0])?)?, [[20, 10], [21, 11], [22, 12]]);
+            assert_eq!(rows(&input.components(&[1, 1])?)?, [[0, 0], [1, 1], [2, 2]]);
+            assert_eq!(rows(&input.components(&[2, 1, 0])?.components(&[0])?)?, [[20], [21], [22]]);
+        }
+        assert!(wide.components(&[3]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_component_that_is_not_wanted_need_not_be_gatherable() -> Result<()> {
+        let range = |n| Dataset::range(0, n, 1, DType::Int64);
+        let ragged = range(5)?.batch(2, false)?;
+        let batch =
+            Dataset::zip(vec![ragged, range(3)?])?.components(&[1])?.batch(3, true)?.get(0)?;
+        assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2][..]));
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Elements with their numbers.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use tensorferry_core::{DType, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::{Rows, filled};
+
+struct Enumerate {
+    input: Dataset,
+    start: i64,
+    spec: Vec<Component>,
+}
+
+impl Dataset {
+    /// Puts in front of each element a component with its number, an int64 scalar that counts from
+    /// `start`.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let element = Dataset::range(7, 9, 1, DType::Int32)?.enumerate(100).get(1)?;
+    /// assert_eq!(element[0].tensor()?.view::<i64>()?.get(&[]), Some(101));
+    /// assert_eq!(element[1].tensor()?.view::<i32>()?.get(&[]), Some(8));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn enumerate(&self, start: i64) -> Self {
+        let number = Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[])));
+        let spec = std::iter::once(number).chain(self.spec().iter().cloned()).collect();
+        Self::of(Enumerate { input: self.clone(), start, spec })
+    }
+}
+
+fn number(start: i64, index: u64) -> Result<i64> {
+    start.checked_add_unsigned(index).ok_or_else(|| {
+        let what = format!("the numbers from {start} on exceed int64; start lower");
+        Error::Argument { stage: "enumerate", what }.at_element("enumerate", index)
+    })
+}
+
+fn scalar(value: i64) -> Result<Value> {
+    let fill = |out: &mut [u8]| {
+        out.copy_from_slice(&value.to_ne_bytes());
+        Ok(())
+    };
+    Ok(filled(DType::Int64, &[], fill)?.into())
+}
+
+impl Enumerate {
+    fn write(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+        for request in requests {
+            rows.slot(request.slot)
+                .copy_from_slice(&number(self.start, request.index)?.to_ne_bytes());
+        }
+        Ok(())
+    }
+}
+
+impl Node for Enumerate {
+    fn spec(&self) -> &[Component] {
+        &self.spec
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        format!("enumerate({})", self.start)
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(inputs[0].enumerate(self.start))
+    }
+
+    fn consumed(&self, position: u64) -> Option<u64> {
+        Some(position)
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let mut element = self.input.node.get(index, cx)?;
+        element.insert(0, scalar(number(self.start, index)?)?);
+        Ok(element)
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        if len > MADE_ROWS {
+            return None;
+        }
+        let shared = self.input.node.slice(start, len, cx)?;
+        let numbers = filled(DType::Int64, &[len], |bytes| {
+            let requests: Vec<Request> =
+                (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
+            self.write(&requests, &mut Rows { bytes, row: DType::Int64.size() })
+        });
+        Some(std::iter::once(numbers.ok()?).chain(shared).collect())
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        if let Some((numbers, rest)) = out.split_first_mut() {
+            self.write(requests, numbers)?;
+            self.input.node.gather(requests, rest, cx)?;
+        }
+        Ok(())
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        let (mut inner, mut rest) = (Vec::new(), Vec::new());
+        for (&at, rows) in which.iter().zip(out) {
+            match at.checked_sub(1) {
+                None => self.write(requests, rows)?,
+                Some(at) => {
+                    inner.push(at);
+                    rest.push(rows.reborrow());
+                }
+            }
+        }
+        if inner.is_empty() {
+            Ok(())
+        } else {
+            self.input.node.gather_some(&inner, requests, &mut rest, cx)
+        }
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(EnumerateStream { input: self.input.stream(cx)?, start: self.start, index: 0 }))
+    }
+}
+
+struct EnumerateStream {
+    input: Box<dyn Stream>,
+    start: i64,
+    index: u64,
+}
+
+impl Stream for EnumerateStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let element = match self.input.next()? {
+            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
+            element => element,
+        };
+        let index = self.index;
+        self.index = self.index.saturating_add(1);
+        Some(element.and_then(|mut element| {
+            element.insert(0, scalar(number(self.start, index)?)?);
+            Ok(element)
+        }))
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.index = parts[0].int()?;
+        self.input.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{rows, streamed};
+
+    #[test]
+    fn enumerate_counts_from_its_start() -> Result<()> {
+        let range = Dataset::range(5, 8, 1, DType::Int64)?;
+        for input in [range.clone(), streamed(&range)] {
+            assert_eq!(rows(&input.enumerate(-1))?, [[-1, 5], [0, 6], [1, 7]]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn enumerate_says_where_its_numbers_end() -> Result<()> {
+        let range = Dataset::range(0, 2, 1, DType::Int64)?.enumerate(i64::MAX);
+        assert!(range.get(0).is_ok());
+        assert!(range.get(1).unwrap_err().to_string().contains("int64"));
+        Ok(())
+    }
+}

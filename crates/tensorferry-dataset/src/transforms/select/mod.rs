@@ -1,0 +1,13 @@
+//! Which elements, and in which order: none of these changes an element.
+
+pub(crate) mod cache;
+pub(crate) mod components;
+pub(crate) mod enumerate;
+pub(crate) mod filter;
+pub(crate) mod prefetch;
+pub(crate) mod repeat;
+pub(crate) mod shard;
+pub(crate) mod skip;
+pub(crate) mod take;
+pub(crate) mod take_while;
+pub(crate) mod unique;

@@ -1,0 +1,306 @@
+//! The same dataset several times over.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream};
+use tensorferry_core::Tensor;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+
+struct Repeat {
+    input: Dataset,
+    /// `None`: without end.
+    count: Option<u64>,
+}
+
+impl Dataset {
+    /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of
+    /// its own: a shuffle before the repeat gives it another order. No element of a round comes
+    /// before the last of the round before.
+    ///
+    /// As in tf.data, a round without elements counts as one of `count`, and ends what has no
+    /// `count`: a source that never has an element would be read for ever.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Cardinality, Dataset};
+    ///
+    /// let range = Dataset::range(0, 3, 1, DType::Int64)?;
+    /// assert_eq!(range.repeat(Some(2)).cardinality(), Cardinality::Finite(6));
+    /// assert_eq!(range.repeat(None).cardinality(), Cardinality::Infinite);
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn repeat(&self, count: Option<u64>) -> Self {
+        // One round is the input itself, whatever epoch it is in.
+        if count == Some(1) {
+            self.clone()
+        } else {
+            Self::of(Repeat { input: self.clone(), count })
+        }
+    }
+}
+
+impl Repeat {
+    /// Which round an element is in, and which of the input it is there.
+    fn split(&self, index: u64) -> (u64, u64) {
+        match self.input.cardinality() {
+            Cardinality::Finite(n @ 1..) => (index / n, index % n),
+            _ => (0, index),
+        }
+    }
+
+    /// Calls `gather` with the requests of each round, indices being those of the input.
+    fn by_round(
+        &self,
+        requests: &mut [Request],
+        cx: &Context,
+        mut gather: impl FnMut(&mut [Request], &Context) -> Result<()>,
+    ) -> Result<()> {
+        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one
+        // call each.
+        let round = |request: &Request| self.split(request.index).0;
+        if !requests.is_sorted_by_key(round) {
+            requests.sort_by_key(round);
+        }
+        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
+            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
+            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
+            gather(run, &cx)?;
+        }
+        Ok(())
+    }
+}
+
+impl Node for Repeat {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to
+    // be empty.
+    fn cardinality(&self) -> Cardinality {
+        match (self.input.cardinality(), self.count) {
+            (_, Some(0)) | (Cardinality::Finite(0), _) => Cardinality::Finite(0),
+            (_, None) => Cardinality::Infinite,
+            (input, Some(count)) => input.map(|n| n.saturating_mul(count)),
+        }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        self.count.map_or_else(|| "repeat()".into(), |count| format!("repeat({count})"))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(inputs[0].repeat(self.count))
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        let (round, index) = self.split(index);
+        self.input.node.get(index, &cx.at(cx.epoch.child(round)))
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        let (round, first) = self.split(start);
+        let (last_round, _) = self.split(start.checked_add(len.checked_sub(1)? as u64)?);
+        if round != last_round {
+            return None;
+        }
+        self.input.node.slice(first, len, &cx.at(cx.epoch.child(round)))
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
+    }
+
+    fn may_end_early(&self) -> bool {
+        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
+            || self.input.node.may_end_early()
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(RepeatStream {
+            repeated: self.input.clone(),
+            count: self.count,
+            cx: cx.clone(),
+            round: 0,
+            any: false,
+            ended: false,
+            input: None,
+        }))
+    }
+}
+
+struct RepeatStream {
+    repeated: Dataset,
+    count: Option<u64>,
+    cx: Context,
+    round: u64,
+    /// Whether this round has had an element: a round without one ends what is endless.
+    any: bool,
+    /// Whether there will be no more, although there are rounds left.
+    ended: bool,
+    /// The pass of this round, once it has begun.
+    input: Option<Box<dyn Stream>>,
+}
+
+impl RepeatStream {
+    fn pass(&self) -> Result<Box<dyn Stream>> {
+        self.repeated.stream(&self.cx.at(self.cx.epoch.child(self.round)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended || self.count.is_some_and(|count| self.round >= count)
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.input = None;
+    }
+}
+
+impl Stream for RepeatStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        while !self.is_over() {
+            let mut pass = match self.input.take().map_or_else(|| self.pass(), Ok) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    self.end();
+                    return Some(Err(error));
+                }
+            };
+            if let Some(element) = pass.next() {
+                self.input = Some(pass);
+                self.any |= !matches!(element, Err(Error::Stopped));
+                return Some(element);
+            }
+            if !self.any && self.count.is_none() {
+                self.end();
+                return None;
+            }
+            self.round = self.round.saturating_add(1);
+            self.any = false;
+            if let Err(stopped) = self.cx.stop.check() {
+                return Some(Err(stopped));
+            }
+        }
+        None
+    }
+
+    fn save(&self) -> Result<State> {
+        let input = self.input.as_ref().map_or(Ok(State::Nothing), |input| input.save())?;
+        Ok(State::List(vec![
+            State::Int(u64::from(self.ended)),
+            State::Int(self.round),
+            State::Int(u64::from(self.any)),
+            input,
+        ]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(4)?;
+        self.ended = parts[0].int()? != 0;
+        self.round = parts[1].int()?;
+        self.any = parts[2].int()? != 0;
+        self.input = match &parts[3] {
+            State::Nothing => None,
+            state => {
+                let mut pass = self.pass()?;
+                pass.restore(state)?;
+                Some(pass)
+            }
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{numbers, streamed};
+    use tensorferry_core::DType;
+
+    fn range(n: i64) -> Result<Dataset> {
+        Dataset::range(0, n, 1, DType::Int64)
+    }
+
+    #[test]
+    fn repeat_goes_round_as_often_as_asked() -> Result<()> {
+        for input in [range(3)?, streamed(&range(3)?)] {
+            assert_eq!(numbers(&input.repeat(Some(2)))?, [0, 1, 2, 0, 1, 2]);
+            assert_eq!(numbers(&input.repeat(Some(0)))?, [0_i64; 0]);
+            assert_eq!(numbers(&input.repeat(Some(1)))?, [0, 1, 2]);
+            assert_eq!(numbers(&input.repeat(None).take(Some(7)))?, [0, 1, 2, 0, 1, 2, 0]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn repeat_of_nothing_is_nothing_and_does_not_loop() -> Result<()> {
+        for input in [range(0)?, streamed(&range(0)?)] {
+            assert_eq!(numbers(&input.repeat(None))?, [0_i64; 0]);
+        }
+        assert_eq!(range(0)?.repeat(None).cardinality(), Cardinality::Finite(0));
+        assert_eq!(streamed(&range(0)?).repeat(None).cardinality(), Cardinality::Infinite);
+        Ok(())
+    }
+
+    #[test]
+    fn a_round_without_elements_is_one_of_those_asked_for_and_ends_what_is_endless() -> Result<()> {
+        // Every other round is empty.
+        let rounds = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let make = move |()| {
+            let round = rounds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let elements: Vec<_> =
+                (0..round % 2).map(|_| Ok(crate::testing::element(round))).collect();
+            Ok(Box::new(elements.into_iter()) as crate::sources::generator::Generator)
+        };
+        let source = Dataset::from_generator(
+            crate::user_fn::function::Function::new("odd", make),
+            crate::testing::element_spec(),
+        );
+        assert_eq!(numbers(&source.repeat(Some(6)))?, [1, 3, 5]);
+        assert_eq!(numbers(&source.repeat(Some(3)))?, [7]);
+        assert_eq!(numbers(&source.repeat(None))?, [9]);
+        assert_eq!(numbers(&source.repeat(None))?, [11]);
+        let endless = source.repeat(None);
+        assert_eq!((endless.cardinality(), endless.may_end_early()), (Cardinality::Infinite, true));
+        assert!(endless.take(Some(3)).may_end_early() && !range(3)?.repeat(None).may_end_early());
+        Ok(())
+    }
+
+    #[test]
+    fn repeat_cardinality_does_not_overflow() -> Result<()> {
+        let long = range(i64::MAX)?.repeat(Some(u64::MAX));
+        assert_eq!(long.cardinality(), Cardinality::Finite(u64::MAX));
+        assert_eq!(long.get(u64::MAX - 1)?[0].tensor()?.view::<i64>()?.get(&[]), Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_across_rounds_asks_each_round_once() -> Result<()> {
+        let batch = range(3)?.repeat(None).batch(7, true)?.get(1)?;
+        assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[1, 2, 0, 1, 2, 0, 1][..]));
+        Ok(())
+    }
+}

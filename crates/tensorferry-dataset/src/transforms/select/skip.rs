@@ -1,0 +1,204 @@
+//! All but the first elements.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::transforms::batch::batch::is_no_memory;
+use tensorferry_core::Tensor;
+use tensorferry_io::cancel::Stop;
+use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::rows_out::Rows;
+
+struct Skip {
+    input: Dataset,
+    /// `None` skips everything.
+    count: Option<u64>,
+}
+
+impl Dataset {
+    /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is
+    /// not computed where the input is indexed, and an error in it is nobody's, unless nothing
+    /// comes after it: then the input may have ended because of it.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Cardinality, Dataset};
+    ///
+    /// let tail = Dataset::range(0, 10, 1, DType::Int64)?.skip(Some(7));
+    /// assert_eq!(tail.cardinality(), Cardinality::Finite(3));
+    /// assert_eq!(tail.get(0)?[0].tensor()?.view::<i64>()?.get(&[]), Some(7));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn skip(&self, count: Option<u64>) -> Self {
+        Self::of(Skip { input: self.clone(), count })
+    }
+}
+
+impl Skip {
+    fn shift(&self, requests: &mut [Request]) {
+        let by = self.count.unwrap_or(0);
+        requests.iter_mut().for_each(|request| request.index = request.index.saturating_add(by));
+    }
+}
+
+impl Node for Skip {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        match (self.input.cardinality(), self.count) {
+            (Cardinality::Infinite, None) => Cardinality::Finite(0),
+            (input, count) => input.map(|n| count.map_or(0, |count| n.saturating_sub(count))),
+        }
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        self.count.map_or_else(|| "skip(all)".into(), |count| format!("skip({count})"))
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        Ok(inputs[0].skip(self.count))
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.input.node.is_indexed()
+    }
+
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        self.input.node.get(index.saturating_add(self.count.unwrap_or(0)), cx)
+    }
+
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        self.input.node.slice(start.checked_add(self.count?)?, len, cx)
+    }
+
+    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+        self.shift(requests);
+        self.input.node.gather(requests, out, cx)
+    }
+
+    fn gather_some(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        self.shift(requests);
+        self.input.node.gather_some(which, requests, out, cx)
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(SkipStream {
+            input: self.input.stream(cx)?,
+            left: self.count,
+            failed: None,
+            stop: cx.stop.clone(),
+        }))
+    }
+}
+
+struct SkipStream {
+    input: Box<dyn Stream>,
+    /// How many are still to be skipped; `None`: all.
+    left: Option<u64>,
+    /// The error of the element that was skipped last.
+    failed: Option<Error>,
+    stop: Stop,
+}
+
+impl Stream for SkipStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        let mut left = self.left?;
+        while left > 0 {
+            if let Err(stopped) = self.stop.check() {
+                return Some(Err(stopped));
+            }
+            match self.input.next() {
+                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
+                // The next ones find none either, and a million of them are not waited for.
+                Some(Err(error)) if is_no_memory(&error) => return Some(Err(error)),
+                Some(element) => self.failed = element.err(),
+                None => return self.failed.take().map(Err),
+            }
+            left -= 1;
+            self.left = Some(left);
+        }
+        match self.input.next() {
+            None => self.failed.take().map(Err),
+            Some(Err(Error::Stopped)) => Some(Err(Error::Stopped)),
+            element => {
+                self.failed = None;
+                element
+            }
+        }
+    }
+
+    fn save(&self) -> Result<State> {
+        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
+        Ok(State::List(vec![State::Int(self.left.unwrap_or(0)), failed, self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(3)?;
+        self.left = match self.left {
+            Some(_) => Some(parts[0].int()?),
+            None => None,
+        };
+        self.failed = parts[1].optional(State::error)?;
+        self.input.restore(&parts[2])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_tests::{numbers, streamed};
+    use crate::testing::{assert_resumes, dying, element_spec, fails_at, stream};
+    use tensorferry_core::DType;
+
+    #[test]
+    fn skip_drops_the_first_elements_and_all_of_them_without_a_count() -> Result<()> {
+        let range = Dataset::range(0, 7, 1, DType::Int64)?;
+        for input in [range.clone(), streamed(&range)] {
+            assert_eq!(numbers(&input.skip(Some(5)))?, [5, 6]);
+            assert_eq!(numbers(&input.skip(Some(9)))?, [0_i64; 0]);
+            assert_eq!(numbers(&input.skip(None))?, [0_i64; 0]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_that_ends_a_stream_within_what_is_skipped_is_told() -> Result<()> {
+        for count in [2, 3, 9] {
+            let mut stream = stream(&dying(2).skip(Some(count)));
+            assert!(matches!(stream.next(), Some(Err(_))), "{count}");
+            assert!(stream.next().is_none());
+        }
+        let failing =
+            streamed(&Dataset::range(0, 7, 1, DType::Int64)?.map(fails_at(2, Ok), element_spec()));
+        assert_eq!(numbers(&failing.skip(Some(3)))?, [3, 4, 5, 6]);
+        assert_resumes(&dying(2).skip(Some(9)));
+        Ok(())
+    }
+
+    #[test]
+    fn skip_knows_how_many_are_left() -> Result<()> {
+        let range = Dataset::range(0, 7, 1, DType::Int64)?;
+        assert_eq!(range.skip(Some(2)).cardinality(), Cardinality::Finite(5));
+        assert_eq!(range.skip(Some(u64::MAX)).cardinality(), Cardinality::Finite(0));
+        assert_eq!(range.skip(None).cardinality(), Cardinality::Finite(0));
+        assert_eq!(range.repeat(None).skip(Some(3)).cardinality(), Cardinality::Infinite);
+        assert_eq!(range.repeat(None).skip(None).cardinality(), Cardinality::Finite(0));
+        assert_eq!(streamed(&range).skip(Some(3)).cardinality(), Cardinality::Unknown);
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! Each value once.
+
+use crate::checkpoint::state::State;
+use crate::dataset::Dataset;
+use crate::element_iter::Counted;
+use crate::error::{Error, Result};
+use crate::spec;
+use crate::spec::{Cardinality, Component};
+use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use std::collections::HashSet;
+use tensorferry_core::TensorSpec;
+use tensorferry_core::{DType, Tensor};
+use tensorferry_io::gather::rows_out::packed;
+use tensorferry_io::memory::room::{Room, collected, copied};
+
+struct Unique {
+    input: Dataset,
+}
+
+impl Dataset {
+    /// Each value where it comes first, and never again. Values are equal if their shapes and bytes
+    /// are: a NaN is itself again, `0.0` is not `-0.0`.
+    ///
+    /// Memory grows with the number of distinct values, and so does the state of an iteration,
+    /// which holds them: for scalars of 8 bytes, these 8 for each distinct value.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the elements are not single tensors.
+    pub fn unique(&self) -> Result<Self> {
+        if spec::tensors(self.spec(), "unique")?.len() != 1 {
+            let what = format!(
+                "elements of {} components; it compares single tensors. Map to one component first.",
+                self.spec().len()
+            );
+            return Err(Error::Argument { stage: "unique", what });
+        }
+        Ok(Self::of(Unique { input: self.clone() }))
+    }
+}
+
+impl Node for Unique {
+    fn spec(&self) -> &[Component] {
+        self.input.spec()
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        Cardinality::Unknown
+    }
+
+    fn inputs(&self) -> Vec<Dataset> {
+        vec![self.input.clone()]
+    }
+
+    fn describe(&self) -> String {
+        "unique()".into()
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
+        inputs[0].unique()
+    }
+
+    fn is_indexed(&self) -> bool {
+        false
+    }
+
+    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
+        Err(not_indexed("unique"))
+    }
+
+    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+        let fixed =
+            self.input.spec().first().and_then(Component::tensor).and_then(TensorSpec::fixed);
+        let row = fixed.map(|(_, bytes)| bytes);
+        Ok(Box::new(UniqueStream {
+            input: Counted::new(&self.input, cx)?,
+            seen: HashSet::new(),
+            row,
+        }))
+    }
+}
+
+struct UniqueStream {
+    input: Counted,
+    seen: HashSet<Box<[u8]>>,
+    /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values
+    /// are equal.
+    row: Option<usize>,
+}
+
+impl UniqueStream {
+    /// What equal values have in common and no others. Where shapes may differ, dimensions follow
+    /// the bytes, and their number those.
+    fn key(&self, element: &Element) -> Result<Box<[u8]>> {
+        let Some(value) = element.first() else {
+            return Err(Error::ElementMismatch { what: "an element without components".into() });
+        };
+        let tensor = packed(value.tensor()?)?;
+        let bytes = tensor
+            .as_view()
+            .as_bytes()
+            .ok_or(Error::NotViewable { why: "the elements are not packed" })?;
+        if self.row.is_some() {
+            return Ok(copied(bytes)?.into());
+        }
+        let shape = tensor.shape().iter().copied().chain([tensor.shape().len()]);
+        let mut key = Vec::new();
+        key.make_room(bytes.len() + (tensor.shape().len() + 1) * size_of::<usize>())?;
+        key.extend_from_slice(bytes);
+        key.extend(shape.flat_map(usize::to_le_bytes));
+        Ok(key.into())
+    }
+
+    fn keys(&self, saved: &State) -> Result<HashSet<Box<[u8]>>> {
+        let damaged = || Error::State { what: "the values seen by unique() are damaged".into() };
+        let mut seen = HashSet::new();
+        let mut count = 0;
+        for tensor in saved.tensors()? {
+            seen.make_room(tensor.shape().first().copied().unwrap_or(1))?;
+            let view = tensor.as_view();
+            let Some(bytes) = view.as_bytes().filter(|_| tensor.dtype() == DType::UInt8) else {
+                return Err(damaged());
+            };
+            match (self.row, tensor.shape()) {
+                (Some(0), [n, 0]) => seen.extend((*n > 0).then(Box::default)),
+                (Some(row), [_, len]) if row == *len => {
+                    seen.extend(bytes.chunks_exact(row).map(Box::from))
+                }
+                (None, [_]) => drop(seen.insert(bytes.into())),
+                _ => return Err(damaged()),
+            }
+            count +=
+                if self.row.is_some() { tensor.shape().first().copied().unwrap_or(0) } else { 1 };
+        }
+        // None of them was seen twice.
+        if seen.len() == count { Ok(seen) } else { Err(damaged()) }
+    }
+}
+
+impl Stream for UniqueStream {
+    fn next(&mut self) -> Option<Result<Element>> {
+        loop {
+            let (index, element) = match self.input.next()? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
+            let seen = self
+                .seen
+                .make_room(1)
+                .and_then(|()| self.key(&element))
+                .map(|key| self.seen.insert(key));
+            match seen {
+                Err(error @ Error::Allocation { .. }) => {
+                    // The element is not lost: it comes when there is memory again.
+                    let _stopped: Option<Result<()>> = self.input.stopped(element);
+                    return Some(Err(error));
+                }
+                Ok(true) => return Some(Ok(element)),
+                Ok(false) => {}
+                Err(error) => return Some(Err(error.at_element("unique", index))),
+            }
+        }
+    }
+
+    /// The values, sorted, so that equal states are equal bytes: rows of one tensor where all are
+    /// of one size.
+    fn save(&self) -> Result<State> {
+        let mut seen: Vec<&[u8]> = collected(self.seen.iter().map(|key| Ok(key.as_ref())))?;
+        seen.sort_unstable();
+        let seen: Result<Vec<Tensor>> = match self.row {
+            Some(row) => {
+                let mut all = Vec::new();
+                all.make_room(seen.len().saturating_mul(row))?;
+                seen.iter().for_each(|key| all.extend_from_slice(key));
+                Tensor::from_vec(all, &[seen.len(), row]).map(|rows| vec![rows])
+            }
+            None => {
+                collected(seen.into_iter().map(|key| Tensor::from_vec(copied(key)?, &[key.len()])))
+            }
+        };
+        Ok(State::List(vec![State::Tensors(seen?), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.seen = self.keys(&parts[0])?;
+        self.input.restore(&parts[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{
+        assert_rebuilds, assert_rejects_damage, assert_resumes, ints, rows, values,
+    };
+    use tensorferry_core::Shape;
+
+    fn words(words: &[&[i64]]) -> Dataset {
+        let element = |word: &&[i64]| -> Element {
+            vec![Tensor::from_vec(word.to_vec(), &[word.len()]).unwrap().into()]
+        };
+        let spec = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::unknown()))];
+        Dataset::from_elements(words.iter().map(element).collect(), spec).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_first_of_each_value() {
+        let dataset = ints(&[3, 1, 3, 2, 1, 3, 0]).unique().unwrap();
+        assert_eq!(values(&dataset), [3, 1, 2, 0]);
+        assert_eq!(dataset.cardinality(), Cardinality::Unknown);
+        assert_resumes(&dataset);
+        assert_rejects_damage(&dataset);
+        assert_rebuilds(&dataset);
+    }
+
+    #[test]
+    fn values_of_other_shapes_are_other_values() {
+        let dataset = words(&[&[1, 2], &[], &[1], &[1, 2], &[2, 1], &[], &[1]]).unique().unwrap();
+        assert_eq!(rows(&dataset), [vec![1, 2], vec![], vec![1], vec![2, 1]]);
+        assert_resumes(&dataset);
+        assert_rejects_damage(&dataset);
+    }
+
+    #[test]
+    fn floats_are_compared_by_their_bytes() {
+        let floats = vec![0.0_f64, -0.0, f64::NAN, 0.0, f64::NAN];
+        let dataset =
+            Dataset::from_tensor_slices([Tensor::from_vec(floats, &[5]).unwrap()]).unwrap();
+        assert_eq!(dataset.unique().unwrap().iter().count(), 3);
+    }
+
+    #[test]
+    fn values_without_elements_are_all_one() {
+        let nothing = Tensor::from_vec(Vec::<i64>::new(), &[4, 0]).unwrap();
+        let dataset = Dataset::from_tensor_slices([nothing]).unwrap().unique().unwrap();
+        assert_eq!(dataset.iter().count(), 1);
+        assert_resumes(&dataset);
+    }
+
+    #[test]
+    fn elements_of_several_components_are_refused() {
+        let column = Tensor::from_vec(vec![1_i64, 2], &[2]).unwrap();
+        let pairs = Dataset::from_tensor_slices([column.clone(), column]).unwrap();
+        assert!(matches!(pairs.unique(), Err(Error::Argument { stage: "unique", .. })));
+    }
+}

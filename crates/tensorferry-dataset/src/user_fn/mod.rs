@@ -1,0 +1,5 @@
+//! Functions in a plan.
+
+pub(crate) mod captures;
+pub(crate) mod function;
+pub(crate) mod placeholder;

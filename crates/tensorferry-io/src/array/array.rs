@@ -1,0 +1,446 @@
+//! [`Array`]: an array that is opened, not loaded.
+
+use crate::array::in_memory::InMemory;
+use crate::array::progress::Progress;
+use crate::array::row_source::{RowSource, Stored};
+use crate::array::tensor_rows::Source;
+use crate::cancel::Stop;
+use crate::error::{Error, Result};
+use crate::gather::copy::Request;
+use crate::gather::rows_out::Rows;
+use crate::gather::rows_out::{filled, normalise_bools};
+use crate::storage::mode::Mode;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+
+/// How many rows are asked of a source at a time.
+const REQUESTS: usize = 64 << 10;
+/// Bytes of rows that are read at a time, unless the user says another number.
+const CHUNK: usize = 4 << 20;
+
+/// An array in files (or in memory): its shape and dtype are known, its elements are read when they
+/// are asked for.
+///
+/// Cloning shares what is open.
+///
+/// ```
+/// use tensorferry_core::Tensor;
+/// use tensorferry_io::{Mode, open, save_npy};
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("squares.npy");
+/// save_npy(&path, &Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?.as_view())?;
+///
+/// let squares = open(&[&path], None, Mode::Read)?.array()?;
+/// assert_eq!(squares.shape(), [4]);
+/// assert_eq!(squares.slice(1, 2)?.view::<i64>()?.as_slice(), Some(&[1, 4][..]));
+/// assert_eq!(squares.rows(&[3, 0])?.view::<i64>()?.as_slice(), Some(&[9, 0][..]));
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Array {
+    source: Arc<dyn RowSource>,
+    /// Which of the source's columns it is.
+    column: usize,
+    dtype: DType,
+    shape: Dims,
+    mode: Mode,
+    paths: Arc<[PathBuf]>,
+    chunk: usize,
+    stop: Stop,
+    progress: Progress,
+}
+
+impl Array {
+    /// A column of a source; of a `scalar`, the source's only row.
+    ///
+    /// # Errors
+    /// [`Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
+    pub(crate) fn new(
+        source: Arc<dyn RowSource>,
+        column: usize,
+        scalar: bool,
+        mode: Mode,
+        paths: Arc<[PathBuf]>,
+    ) -> Result<Self> {
+        let spec = &source.columns()[column];
+        let rows = usize::try_from(source.rows()).unwrap_or(usize::MAX);
+        let first = if scalar { None } else { Some(rows) };
+        let shape: Dims =
+            first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
+        let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
+        let (stop, progress) = (Stop::default(), Progress::default());
+        Ok(Self { source, column, dtype, shape, mode, paths, chunk: CHUNK, stop, progress })
+    }
+
+    /// An array of another source over the same files, read as this one is.
+    pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
+        let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
+        Ok(made.read_as(self))
+    }
+
+    /// The same array, stopped and counted as another is, and so many bytes at a time.
+    pub(crate) fn read_as(&self, other: &Self) -> Self {
+        Self {
+            chunk: other.chunk,
+            stop: other.stop.clone(),
+            progress: other.progress.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same array, whose reading another thread can stop: it then fails with
+    /// [`Error::Stopped`].
+    #[must_use]
+    pub fn stopped_by(&self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self.clone() }
+    }
+
+    /// The same array, whose reading is counted, by whatever reads it.
+    #[must_use]
+    pub fn counted_by(&self, progress: &Progress) -> Self {
+        Self { progress: progress.clone(), ..self.clone() }
+    }
+
+    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all
+    /// of it: [`Array::chunks`], [`crate::format::save`]. Saving takes some four times as much
+    /// memory. 4 MiB otherwise.
+    #[must_use]
+    pub fn in_chunks_of(&self, bytes: usize) -> Self {
+        Self { chunk: bytes, ..self.clone() }
+    }
+
+    /// Bytes that are read at a time.
+    pub(crate) fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    /// The dtype. What is read is in this machine's byte order, whatever the files' is.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Length of each dimension.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of rows: the length of the first dimension; 1 of an array without dimensions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of all elements.
+    #[must_use]
+    pub fn nbytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+
+    /// How it is read: [`Mode::Map`] if it lies in memory.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The files, in the order of their rows.
+    #[must_use]
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.paths.iter().map(PathBuf::as_path)
+    }
+
+    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it
+    /// is in no file.
+    #[must_use]
+    pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
+        let (path, row) = self.source.place(row as u64)?;
+        Some((path, usize::try_from(row).ok()?))
+    }
+
+    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in
+    /// another dtype.
+    ///
+    /// ```
+    /// use tensorferry_core::{ByteOrder, Tensor};
+    /// use tensorferry_io::Array;
+    ///
+    /// let stored = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?)?.stored();
+    /// assert!(stored.is_some_and(|stored| stored.order == ByteOrder::Native && !stored.column_major));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        self.source.stored(self.column)
+    }
+
+    /// The whole array where it lies in memory: nothing is read or copied. In another byte order
+    /// than this machine's if the file is.
+    ///
+    /// # Errors
+    /// [`Error::NotShareable`] if it does not lie in memory, or in more than one piece.
+    pub fn tensor(&self) -> Result<Tensor> {
+        let Some(tensor) = self.source.tensor(self.column) else {
+            return Err(Error::NotShareable {
+                why: match self.mode {
+                    Mode::Map => {
+                        "the array is made of several files, or converted as it is read. Take a \
+                        slice, or copy it into memory with read()."
+                    }
+                    _ => {
+                        "the array is not mapped. Open it with mode=\"map\", take a slice, or \
+                        copy it into memory with read()."
+                    }
+                },
+            });
+        };
+        if self.shape.is_empty() { tensor.index(&[Index::At(0)]) } else { Ok(tensor.clone()) }
+    }
+
+    /// The whole array in memory: shared where it lies there, else read.
+    ///
+    /// # Errors
+    /// As [`Array::slice`].
+    pub fn read(&self) -> Result<Tensor> {
+        let rows = self.slice(0, self.len())?;
+        if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
+    }
+
+    /// Rows `start..start + len`, stacked: shared where they lie in memory, else read. (An array
+    /// without dimensions has one row.)
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`]
+    /// what reading fails with: [`Error::Io`], [`Error::ShortRead`] if a file was truncated since
+    /// it was opened, [`Error::FileChanged`] if it was written to.
+    pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
+        self.check_rows(start, len)?;
+        let (shape, row) = self.stacked(len);
+        if let Some(shared) = self.source.share(self.column, start as u64, len) {
+            self.progress.add(len * row, Duration::ZERO);
+            let normal = shared.as_view().has_normal_bools();
+            return if normal {
+                Ok(shared)
+            } else {
+                crate::convert::convert(&shared.as_view(), self.dtype, Casting::Checked)
+            };
+        }
+        self.counting(len * row, || {
+            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop))
+        })
+    }
+
+    /// Writes rows `start..start + len`, which there are.
+    pub fn fill(&self, start: usize, len: usize, bytes: &mut [u8], stop: &Stop) -> Result<()> {
+        let (_, row) = self.stacked(len);
+        if row == 0 {
+            return Ok(()); // a header may promise any number of rows without elements
+        }
+        // Part by part: the list of requests stays short, however many rows there are.
+        for first in (0..len).step_by(REQUESTS) {
+            let rows = REQUESTS.min(len - first);
+            let mut requests: Vec<Request> = (0..rows)
+                .map(|slot| Request { index: (start + first + slot) as u64, slot })
+                .collect();
+            let bytes = &mut bytes[first * row..(first + rows) * row];
+            self.source.read_rows(
+                &[self.column],
+                &mut requests,
+                &mut [Rows { bytes, row }],
+                stop,
+            )?;
+        }
+        self.normalise(bytes);
+        Ok(())
+    }
+
+    fn normalise(&self, bytes: &mut [u8]) {
+        if self.dtype == DType::Bool {
+            normalise_bools(bytes);
+        }
+    }
+
+    /// What `read` reads, counted as so many bytes.
+    pub fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        let began = Instant::now();
+        let read = read()?;
+        self.progress.add(bytes, began.elapsed());
+        Ok(read)
+    }
+
+    /// # Errors
+    /// [`Error::IndexOutOfRange`] if there are no rows `start..start + len`.
+    pub(crate) fn check_rows(&self, start: usize, len: usize) -> Result<()> {
+        if start.checked_add(len).is_some_and(|end| end <= self.len()) {
+            return Ok(());
+        }
+        let last = start.saturating_add(len.saturating_sub(1));
+        Err(Error::IndexOutOfRange {
+            index: isize::try_from(last).unwrap_or(isize::MAX),
+            axis: 0,
+            len: self.len(),
+        })
+    }
+
+    /// The rows of these numbers, stacked.
+    ///
+    /// # Errors
+    /// As [`Array::slice`].
+    pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
+        let (shape, row) = self.stacked(indices.len());
+        let mut requests: Vec<Request> = indices
+            .iter()
+            .enumerate()
+            .map(|(slot, index)| Request { index: *index as u64, slot })
+            .collect();
+        self.counting(indices.len() * row, || {
+            filled(self.dtype, &shape, |bytes| {
+                self.source.read_rows(
+                    &[self.column],
+                    &mut requests,
+                    &mut [Rows { bytes, row }],
+                    &self.stop,
+                )?;
+                self.normalise(bytes);
+                Ok(())
+            })
+        })
+    }
+
+    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says),
+    /// at least one.
+    pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
+        let step = self.rows_at_a_time();
+        (0..self.len()).step_by(step).map(move |start| {
+            self.stop.check()?;
+            self.slice(start, step.min(self.len() - start))
+        })
+    }
+
+    /// Calls `work` with each of [`Array::chunks`], while another thread reads the next.
+    ///
+    /// # Errors
+    /// What reading or `work` fails with first.
+    pub(crate) fn each_chunk(&self, mut work: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+        let alone =
+            self.len() <= self.rows_at_a_time() || self.source.share(self.column, 0, 1).is_some();
+        thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(1);
+            let read = move || {
+                for rows in self.chunks() {
+                    let failed = rows.is_err();
+                    // Nobody receives any more once `work` has failed.
+                    if send.send(rows).is_err() || failed {
+                        return;
+                    }
+                }
+            };
+            if alone
+                || thread::Builder::new()
+                    .name("tensorferry-read".into())
+                    .spawn_scoped(scope, read)
+                    .is_err()
+            {
+                return self.chunks().try_for_each(|rows| work(rows?));
+            }
+            receive.into_iter().try_for_each(|rows| {
+                self.stop.check()?;
+                work(rows?)
+            })
+        })
+    }
+
+    /// What is done by whoever reads the elements in another way: counts so many bytes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the reading is to stop.
+    pub(crate) fn count(&self, bytes: usize) -> Result<()> {
+        self.progress.add(bytes, Duration::ZERO);
+        self.stop.check()
+    }
+
+    fn rows_at_a_time(&self) -> usize {
+        let row = self.nbytes().checked_div(self.len()).unwrap_or(0);
+        self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the
+    /// file.
+    pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
+        let Error::ValuesDoNotFit(mut misfits) = error else { return error };
+        let mut row = first;
+        match misfits.index.first_mut() {
+            // Read as its only row.
+            _ if self.shape.is_empty() => misfits.index.clear(),
+            Some(index) => {
+                *index += usize::try_from(first).unwrap_or(usize::MAX);
+                row = *index as u64;
+            }
+            None => {}
+        }
+        let error = Error::ValuesDoNotFit(misfits);
+        match self.source.place(row) {
+            Some((path, row)) if self.paths.len() > 1 => {
+                Error::AtRow { row, source: Box::new(error) }.in_file(path)
+            }
+            Some((path, _)) => error.in_file(path),
+            None => error,
+        }
+    }
+
+    /// The shape of so many rows, and the bytes of one.
+    fn stacked(&self, len: usize) -> (Vec<usize>, usize) {
+        let row = self.shape.get(1..).unwrap_or_default();
+        let shape = std::iter::once(len).chain(row.iter().copied()).collect();
+        (shape, row.iter().product::<usize>() * self.dtype.size())
+    }
+
+    /// What the rows are read from, and which of its columns.
+    pub fn source(&self) -> (&Arc<dyn RowSource>, usize) {
+        (&self.source, self.column)
+    }
+}
+
+impl TryFrom<Tensor> for Array {
+    type Error = Error;
+
+    /// An array that lies in memory.
+    ///
+    /// # Errors
+    /// None that a tensor can cause.
+    fn try_from(tensor: Tensor) -> Result<Self> {
+        Self::try_from(Source::from(tensor))
+    }
+}
+
+impl TryFrom<Source> for Array {
+    type Error = Error;
+
+    /// An array that lies in memory, and that somebody may write: then its rows are copied when
+    /// they are asked for.
+    ///
+    /// # Errors
+    /// None that a source can cause.
+    fn try_from(source: Source) -> Result<Self> {
+        let scalar = source.tensor.shape().is_empty();
+        let tensor = if scalar { source.tensor.index(&[Index::NewAxis])? } else { source.tensor };
+        let spec = TensorSpec::new(
+            tensor.dtype(),
+            Shape::fixed(tensor.shape().get(1..).unwrap_or_default()),
+        );
+        let rows =
+            InMemory::new(spec, vec![Source { tensor, frozen: source.frozen }], Arc::default())?;
+        Self::new(Arc::new(rows), 0, scalar, Mode::Map, Arc::default())
+    }
+}

@@ -1,0 +1,108 @@
+//! Rows that lie in memory: tensors and mapped files.
+
+use crate::array::packed::one_way;
+use crate::array::parts::Parts;
+use crate::array::row_source::{RowSource, Stored};
+use crate::array::tensor_rows::Source;
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::gather::copy::Request;
+use crate::gather::rows_out::Rows;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensorferry_core::TensorSpec;
+use tensorferry_core::{ByteOrder, Index, Tensor};
+
+/// Tensors of one dtype and row shape, as one array.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    spec: [TensorSpec; 1],
+    arrays: Vec<Source>,
+    parts: Parts,
+    /// The file that each array is in; none if they are in no files.
+    files: Arc<[PathBuf]>,
+}
+
+impl InMemory {
+    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its
+    /// file if there are any.
+    pub(crate) fn new(
+        spec: TensorSpec,
+        arrays: Vec<Source>,
+        files: Arc<[PathBuf]>,
+    ) -> Result<Self> {
+        let parts = Parts::new(
+            arrays.iter().map(|array| array.tensor.shape().first().map_or(1, |rows| *rows as u64)),
+        )?;
+        Ok(Self { spec: [spec], arrays, parts, files })
+    }
+}
+
+impl RowSource for InMemory {
+    fn columns(&self) -> &[TensorSpec] {
+        &self.spec
+    }
+
+    fn rows(&self) -> u64 {
+        self.parts.rows()
+    }
+
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
+        let Some(rows) = out.first_mut() else { return Ok(()) };
+        if let [array] = self.arrays.as_slice() {
+            return array.gather(requests, rows);
+        }
+        // Part by part, each of which gathers its rows with their loads under way.
+        requests.sort_unstable_by_key(|request| request.index);
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            stop.check()?;
+            let (part, row) = self.parts.find(first.index)?;
+            let before = first.index - row;
+            let last = rest.partition_point(|request| {
+                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
+            });
+            let (here, later) = rest.split_at_mut(last);
+            here.iter_mut().for_each(|request| request.index -= before);
+            self.arrays[part].gather(here, rows)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {
+        let (part, row) = if len == 0 { (0, 0) } else { self.parts.find(start).ok()? };
+        let array = self.arrays.get(part).filter(|array| array.frozen)?;
+        let rows = array
+            .tensor
+            .index(&[Index::Slice { start: usize::try_from(row).ok()?, step: 1, len }])
+            .ok()?;
+        (rows.byte_order() == ByteOrder::Native).then_some(rows)
+    }
+
+    fn tensor(&self, _column: usize) -> Option<&Tensor> {
+        match self.arrays.as_slice() {
+            [array] if array.frozen => Some(&array.tensor),
+            _ => None,
+        }
+    }
+
+    fn stored(&self, _column: usize) -> Option<Stored> {
+        one_way(
+            self.arrays
+                .iter()
+                .map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())),
+        )
+    }
+
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.parts.find(row).ok()?;
+        Some((self.files.get(part)?, row))
+    }
+}

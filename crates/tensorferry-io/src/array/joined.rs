@@ -1,0 +1,66 @@
+//! Several arrays as one, each read in its own way.
+
+use crate::array::array::Array;
+use crate::array::parts::Parts;
+use crate::array::row_source::RowSource;
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::gather::copy::Request;
+use crate::gather::rows_out::Rows;
+use std::path::Path;
+use tensorferry_core::TensorSpec;
+
+/// Arrays of one dtype and row shape, one after the other.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    spec: [TensorSpec; 1],
+    arrays: Vec<Array>,
+    parts: Parts,
+}
+
+impl Joined {
+    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
+    pub(crate) fn new(spec: TensorSpec, arrays: Vec<Array>) -> Result<Self> {
+        let parts = Parts::new(arrays.iter().map(|array| array.len() as u64))?;
+        Ok(Self { spec: [spec], arrays, parts })
+    }
+}
+
+impl RowSource for Joined {
+    fn columns(&self) -> &[TensorSpec] {
+        &self.spec
+    }
+
+    fn rows(&self) -> u64 {
+        self.parts.rows()
+    }
+
+    fn read_rows(
+        &self,
+        _which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
+        requests.sort_unstable_by_key(|request| request.index);
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            let (part, row) = self.parts.find(first.index)?;
+            let before = first.index - row;
+            let last = rest.partition_point(|request| {
+                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
+            });
+            let (here, later) = rest.split_at_mut(last);
+            here.iter_mut().for_each(|request| request.index -= before);
+            let (source, column) = self.arrays[part].source();
+            source.read_rows(&[column], here, out, stop)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.parts.find(row).ok()?;
+        self.arrays[part].source().0.place(row)
+    }
+}

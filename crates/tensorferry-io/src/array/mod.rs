@@ -1,0 +1,21 @@
+//! [`Array`](array::Array): an array that is opened, not loaded, and what its rows come from.
+
+#[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
+pub mod array;
+pub mod arrays;
+pub mod cast;
+pub mod convert;
+pub mod in_memory;
+pub mod inflating;
+pub mod joined;
+pub mod packed;
+pub mod part;
+pub mod parts;
+pub mod progress;
+pub mod reader;
+pub mod records;
+pub mod row_source;
+pub mod shards;
+pub mod tensor_rows;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Rows that lie in several parts, one after the other.
+
+use crate::array::row_source::RowRun;
+use crate::error::{Error, Result};
+use crate::gather::copy::Request;
+
+/// Which rows each part has.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// The first row after each part.
+    ends: Vec<u64>,
+}
+
+/// Consecutive rows of one part that go to consecutive slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) part: usize,
+    /// The first row, counted in the part.
+    pub(crate) row: u64,
+    pub(crate) slot: usize,
+    pub(crate) len: usize,
+}
+
+impl Parts {
+    /// Parts of so many rows each.
+    ///
+    /// # Errors
+    /// [`Error::SizeOverflow`] if there are more rows than can be counted.
+    pub(crate) fn new(rows: impl IntoIterator<Item = u64>) -> Result<Self> {
+        let mut end = 0_u64;
+        let mut ends = Vec::new();
+        for rows in rows {
+            end = end.checked_add(rows).filter(|end| isize::try_from(*end).is_ok()).ok_or_else(
+                || Error::SizeOverflow { shape: [usize::MAX].as_slice().into(), itemsize: 0 },
+            )?;
+            ends.push(end);
+        }
+        Ok(Self { ends })
+    }
+
+    /// Rows of all parts.
+    pub(crate) fn rows(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// The part that has a row, and the row's number in it.
+    ///
+    /// # Errors
+    /// [`Error::IndexOutOfRange`].
+    pub(crate) fn find(&self, row: u64) -> Result<(usize, u64)> {
+        let part = self.ends.partition_point(|end| *end <= row);
+        if part == self.ends.len() {
+            let len = usize::try_from(self.rows()).unwrap_or(usize::MAX);
+            return Err(Error::IndexOutOfRange {
+                index: isize::try_from(row).unwrap_or(isize::MAX),
+                axis: 0,
+                len,
+            });
+        }
+        Ok((part, row - self.first(part)))
+    }
+
+    /// The first row of a part, counted among all.
+    fn first(&self, part: usize) -> u64 {
+        if part == 0 { 0 } else { self.ends[part - 1] }
+    }
+
+    /// The requests as runs, in the order of slots.
+    ///
+    /// # Errors
+    /// As [`Parts::find`].
+    pub(crate) fn runs(&self, requests: &mut [Request]) -> Result<Vec<Run>> {
+        requests.sort_unstable_by_key(|request| request.slot);
+        let mut runs: Vec<Run> = Vec::new();
+        let mut end = None; // the row that would go on with the last run
+        for request in requests.iter() {
+            if let Some(last) = runs.last_mut()
+                && end == Some(request.index)
+                && last.slot.checked_add(last.len) == Some(request.slot)
+                && request.index < self.ends[last.part]
+            {
+                last.len += 1;
+            } else {
+                let (part, row) = self.find(request.index)?;
+                runs.push(Run { part, row, slot: request.slot, len: 1 });
+            }
+            end = request.index.checked_add(1);
+        }
+        Ok(runs)
+    }
+}
+
+impl Parts {
+    /// Runs cut where parts end.
+    ///
+    /// # Errors
+    /// As [`Parts::find`].
+    pub(crate) fn cut(&self, runs: &[RowRun]) -> Result<Vec<Run>> {
+        let mut all = Vec::with_capacity(runs.len());
+        for run in runs {
+            let mut done = 0;
+            while done < run.len {
+                let index = run.index.saturating_add(done as u64);
+                let (part, row) = self.find(index)?;
+                let len = usize::try_from(self.ends[part] - index)
+                    .unwrap_or(usize::MAX)
+                    .min(run.len - done);
+                all.push(Run { part, row, slot: run.slot + done, len });
+                done += len;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The bytes of each run's slots, for runs in the order of slots, none of which overlaps another.
+///
+/// # Errors
+/// [`Error::OutOfBounds`] for slots that there are not, or that were asked for twice.
+pub(crate) fn slots<'a>(
+    mut out: &'a mut [u8],
+    row: usize,
+    runs: &[Run],
+) -> Result<Vec<&'a mut [u8]>> {
+    let (len, mut done) = (out.len(), 0_usize);
+    let mut all = Vec::with_capacity(runs.len());
+    for run in runs {
+        let start = run.slot.checked_mul(row).and_then(|start| start.checked_sub(done));
+        let cut =
+            start.and_then(|start| Some((start, start.checked_add(run.len.checked_mul(row)?)?)));
+        let Some((start, end)) = cut.filter(|(_, end)| *end <= out.len()) else {
+            let start = run.slot as i128 * row as i128;
+            return Err(Error::OutOfBounds {
+                start,
+                end: start + run.len as i128 * row as i128,
+                len,
+            });
+        };
+        let (taken, rest) = out.split_at_mut(end);
+        all.push(&mut taken[start..]);
+        (out, done) = (rest, done + end);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(pairs: &[(u64, usize)]) -> Vec<Request> {
+        pairs.iter().map(|&(index, slot)| Request { index, slot }).collect()
+    }
+
+    #[test]
+    fn requests_become_runs_that_end_with_their_part() {
+        let parts = Parts::new([3, 0, 4]).unwrap();
+        assert_eq!(parts.rows(), 7);
+        let run = |part, row, slot, len| Run { part, row, slot, len };
+        let mut asked = requests(&[(1, 0), (2, 1), (3, 2), (4, 3), (6, 9), (0, 8)]);
+        let runs = parts.runs(&mut asked).unwrap();
+        assert_eq!(runs, [run(0, 1, 0, 2), run(2, 0, 2, 2), run(0, 0, 8, 1), run(2, 3, 9, 1)]);
+        let mut bytes: Vec<u8> = (0..20).collect();
+        let slots = slots(&mut bytes, 2, &runs).unwrap();
+        assert_eq!(slots, [&[0, 1, 2, 3][..], &[4, 5, 6, 7], &[16, 17], &[18, 19]]);
+        assert!(parts.runs(&mut requests(&[(7, 0)])).is_err());
+        assert!(parts.runs(&mut requests(&[(u64::MAX, 0), (0, 1)])).is_err());
+        assert!(Parts::new([]).unwrap().runs(&mut requests(&[(0, 0)])).is_err());
+        assert!(Parts::new([u64::MAX, 1]).is_err());
+    }
+
+    #[test]
+    fn runs_are_cut_where_parts_end() {
+        let parts = Parts::new([3, 0, 4]).unwrap();
+        let run = |part, row, slot, len| Run { part, row, slot, len };
+        let runs = [
+            RowRun { index: 1, slot: 0, len: 4 },
+            RowRun { index: 0, slot: 4, len: 0 },
+            RowRun { index: 6, slot: 4, len: 1 },
+        ];
+        assert_eq!(parts.cut(&runs).unwrap(), [run(0, 1, 0, 2), run(2, 0, 2, 2), run(2, 3, 4, 1)]);
+        assert!(parts.cut(&[RowRun { index: 5, slot: 0, len: 3 }]).is_err());
+    }
+
+    #[test]
+    fn slots_that_are_not_there_or_asked_for_twice_are_errors() {
+        let run = |slot, len| Run { part: 0, row: 0, slot, len };
+        let mut bytes = [0; 8];
+        assert!(slots(&mut bytes, 2, &[run(3, 2)]).is_err());
+        assert!(slots(&mut bytes, 2, &[run(1, 2), run(2, 1)]).is_err());
+        assert!(slots(&mut bytes, 2, &[run(usize::MAX, 1)]).is_err());
+        assert!(slots(&mut bytes, 2, &[run(0, usize::MAX)]).is_err());
+        assert_eq!(slots(&mut bytes, 0, &[run(7, 9)]).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,335 @@
+//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in
+//! them.
+
+use crate::array::array::Array;
+use crate::array::parts::Parts;
+use crate::array::row_source::RowSource;
+use crate::cancel::Stop;
+use crate::error::{Error, Result};
+use crate::format::example;
+use crate::format::example::{Feature, First};
+use crate::format::tfrecord;
+use crate::format::tfrecord::{Index, TAIL};
+use crate::gather::copy::Request;
+use crate::gather::rows_out::Rows;
+use crate::memory::pool;
+use crate::storage::local::engine::{Engine, Piece, engine};
+use crate::storage::local::file::DataFile;
+use crate::storage::mode::Mode;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
+use tensorferry_core::{Shape, TensorSpec};
+
+/// Bytes of records that are read at a time.
+const TOGETHER: u64 = 4 << 20;
+
+/// The records of files, one file after the other.
+#[derive(Debug)]
+struct Records {
+    files: Vec<RecordFile>,
+    parts: Parts,
+    engine: Arc<dyn Engine>,
+}
+
+#[derive(Debug)]
+struct RecordFile {
+    file: Arc<DataFile>,
+    index: Index,
+    /// All of it, if it is mapped.
+    mapped: Option<Tensor>,
+}
+
+/// Where a record is, and the slot that it was asked for.
+struct Asked {
+    part: usize,
+    /// Its number in its file.
+    record: u64,
+    start: u64,
+    len: u64,
+    slot: usize,
+}
+
+impl Records {
+    fn open(files: &[Arc<DataFile>], mode: Mode, stop: &Stop) -> Result<Self> {
+        let open = |file: &Arc<DataFile>| {
+            let index = Index::build(file, stop)?;
+            let mapped = if mode == Mode::Map { Some(whole(file)?) } else { None };
+            Ok(RecordFile { file: Arc::clone(file), index, mapped })
+        };
+        let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
+        let engine =
+            engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
+        Ok(Self { files, parts, engine })
+    }
+
+    fn find(&self, request: &Request) -> Result<Asked> {
+        let (part, record) = self.parts.find(request.index)?;
+        let (start, len) = self.files[part].index.record(record);
+        Ok(Asked { part, record, start, len, slot: request.slot })
+    }
+
+    /// Calls `each` with every record asked for, its checksum verified.
+    fn each(
+        &self,
+        requests: &[Request],
+        stop: &Stop,
+        mut each: impl FnMut(&Asked, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut asked =
+            requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
+        let mut verified = |asked: &Asked, bytes: &[u8]| {
+            let (record, sum) = bytes.split_at(bytes.len().saturating_sub(4));
+            let (expected, actual) = (
+                u32::from_le_bytes(sum.try_into().unwrap_or_default()),
+                tfrecord::masked_crc(record),
+            );
+            if expected != actual {
+                return Err(Error::Checksum {
+                    format: tfrecord::FORMAT,
+                    offset: asked.start,
+                    expected,
+                    actual,
+                });
+            }
+            each(asked, record)
+        };
+        let mut verified = |asked: &Asked, bytes: &[u8]| {
+            verified(asked, bytes)
+                .map_err(|error| error.in_file(self.files[asked.part].file.path()))
+        };
+        if self.files.iter().all(|file| file.mapped.is_some()) {
+            return asked.iter().try_for_each(|asked| {
+                stop.check()?;
+                let bytes = self.files[asked.part]
+                    .mapped
+                    .as_ref()
+                    .map_or(&[][..], |mapped| mapped.buffer().as_slice());
+                let (start, len) = (index(asked.start), index(asked.len + TAIL));
+                let bytes = start
+                    .checked_add(len)
+                    .and_then(|end| bytes.get(start..end))
+                    .unwrap_or_default();
+                verified(asked, bytes)
+            });
+        }
+        // Files are read in their order, whatever order the records were asked for in.
+        asked.sort_unstable_by_key(|asked| (asked.part, asked.start));
+        let mut rest = asked.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |asked: &&Asked| {
+                bytes += asked.len + TAIL;
+                bytes <= TOGETHER
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let mut memory = pool::take(index(now.iter().map(|asked| asked.len + TAIL).sum()))?;
+            let mut left = memory.as_mut_slice();
+            let mut pieces = Vec::with_capacity(now.len());
+            for asked in now {
+                let (out, rest) = std::mem::take(&mut left).split_at_mut(index(asked.len + TAIL));
+                left = rest;
+                pieces.push(Piece { file: &self.files[asked.part].file, offset: asked.start, out });
+            }
+            self.engine.read(&mut pieces, stop)?;
+            let mut left = &*memory.as_mut_slice();
+            for asked in now {
+                let (bytes, rest) = left.split_at(index(asked.len + TAIL));
+                left = rest;
+                verified(asked, bytes)?;
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+/// A place or size inside a file that was read or mapped: it fits.
+fn index(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
+    let layout = Layout::contiguous(&[index(file.len())], 1)?;
+    let format = tfrecord::FORMAT;
+    crate::storage::local::located::Located {
+        format,
+        file: Arc::clone(file),
+        offset: 0,
+        dtype: DType::UInt8,
+        order: ByteOrder::Native,
+        layout,
+    }
+    .map()
+}
+
+/// Records as rows: what a record's bytes become.
+#[derive(Debug)]
+struct RecordRows {
+    records: Records,
+    columns: Vec<TensorSpec>,
+    /// The features that the columns are; none if the one column is the record's bytes.
+    features: Vec<Feature>,
+    /// What every record may have, where the features were not chosen: more would be left out
+    /// without a word.
+    first: Option<First>,
+}
+
+impl RowSource for RecordRows {
+    fn columns(&self) -> &[TensorSpec] {
+        &self.columns
+    }
+
+    fn rows(&self) -> u64 {
+        self.records.parts.rows()
+    }
+
+    fn read_rows(
+        &self,
+        which: &[usize],
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        stop: &Stop,
+    ) -> Result<()> {
+        if self.features.is_empty() {
+            let Some(rows) = out.first_mut() else { return Ok(()) };
+            return self.records.each(requests, stop, |asked, record| {
+                rows.slot(asked.slot).copy_from_slice(record);
+                Ok(())
+            });
+        }
+        self.records.each(requests, stop, |asked, record| {
+            let wanted = which
+                .iter()
+                .zip(out.iter_mut())
+                .map(|(at, rows)| (&self.features[*at], rows.slot(asked.slot)));
+            example::read(record, wanted, self.first.as_ref())
+                .map_err(|wrong| example::in_record(wrong, asked.record, asked.start))
+        })
+    }
+
+    fn place(&self, row: u64) -> Option<(&Path, u64)> {
+        let (part, row) = self.records.parts.find(row).ok()?;
+        Some((self.records.files[part].file.path(), row))
+    }
+}
+
+/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked`
+/// for as they are to be or else all; or, of other records or if `bytes` are asked for, one array
+/// whose rows are the records' bytes.
+///
+/// # Errors
+/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a
+/// feature is not as it is to be.
+pub(crate) fn open(
+    files: &[Arc<DataFile>],
+    bytes: bool,
+    asked: &[(String, Option<TensorSpec>)],
+    mode: Mode,
+    stop: &Stop,
+) -> Result<RecordArrays> {
+    let records = Records::open(files, mode, stop)?;
+    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
+    let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
+    let first = if bytes { None } else { first_features(&records)? };
+    let wrong = |what: &str| {
+        Err(Error::Argument { stage: "open", what: format!("{}: {what}", paths[0].display()) })
+    };
+    let Some(first) = first else {
+        if !asked.is_empty() {
+            return wrong("its first record is no tf.train.Example, and has no features");
+        }
+        let len = equal_len(&records)?;
+        let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
+        let source = Arc::new(RecordRows { records, columns, features: Vec::new(), first: None });
+        return Ok(RecordArrays::Bytes(Array::new(source, 0, false, mode, paths)?));
+    };
+    if first.is_sequence && asked.is_empty() {
+        return wrong(
+            "its records are tf.train.SequenceExamples, and their feature_lists would be left \
+            out. Choose of the context with features=, or \
+             parse the records with tf.io.parse_sequence_example; format=\"tfrecord_bytes\" has \
+             the bytes of records of one length.",
+        );
+    }
+    let features =
+        if asked.is_empty() { first.features.clone() } else { chosen(&first.features, asked)? };
+    let left_out = first.left_out.clone();
+    let first = Some(first).filter(|_| asked.is_empty());
+    let columns = features.iter().map(|feature| feature.spec.clone()).collect();
+    let names: Vec<String> = features.iter().map(|feature| feature.name.clone()).collect();
+    let source: Arc<dyn RowSource> = Arc::new(RecordRows { records, columns, features, first });
+    let array = |(column, name)| {
+        Ok((name, Array::new(Arc::clone(&source), column, false, mode, Arc::clone(&paths))?))
+    };
+    Ok(RecordArrays::Examples {
+        arrays: names.into_iter().enumerate().map(array).collect::<Result<_>>()?,
+        left_out,
+    })
+}
+
+/// The features asked for, as they are to be.
+fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
+    let wrong = |what: String| Error::Argument { stage: "open", what };
+    let one = |(name, spec): &(String, Option<TensorSpec>)| {
+        let found = features.iter().find(|feature| feature.name == *name).ok_or_else(|| {
+            let names: Vec<&str> =
+                features.iter().map(|feature| feature.name.as_str()).take(20).collect();
+            wrong(format!(
+                "the first record has no feature {name:?} that could be an array's; it \
+                has {names:?}"
+            ))
+        })?;
+        spec.as_ref().map_or_else(|| Ok(found.clone()), |spec| found.of_spec(spec).map_err(wrong))
+    };
+    asked.iter().map(one).collect()
+}
+
+/// What [`open`] finds.
+#[derive(Debug)]
+pub(crate) enum RecordArrays {
+    Bytes(Array),
+    Examples {
+        arrays: Vec<(String, Array)>,
+        /// Features that are no arrays, and why.
+        left_out: Vec<(String, String)>,
+    },
+}
+
+/// The features of the first record, if it is an Example.
+fn first_features(records: &Records) -> Result<Option<First>> {
+    let mut features = None;
+    if records.parts.rows() > 0 {
+        records.each(&[Request { index: 0, slot: 0 }], &Stop::default(), |_, record| {
+            features = example::infer(record);
+            Ok(())
+        })?;
+    }
+    Ok(features)
+}
+
+/// The length that all records have.
+fn equal_len(records: &Records) -> Result<usize> {
+    let mut first: Option<(u64, &RecordFile)> = None;
+    for file in &records.files {
+        for record in 0..file.index.records() {
+            let (_, len) = file.index.record(record);
+            match first {
+                Some((other, named)) if other != len => {
+                    let (a, b) = (named.file.path().display(), file.file.path().display());
+                    let what = format!(
+                        "{a}: its first record has {other} bytes; {b}: record {record} has {len}. \
+                        Records are the rows of an array where they are of \
+                         one length, or tf.train.Examples."
+                    );
+                    return Err(Error::Argument { stage: "open", what });
+                }
+                Some(_) if matches!(file.index, Index::Equal { .. }) => break,
+                Some(_) => {}
+                None => first = Some((len, file)),
+            }
+        }
+    }
+    Ok(first.map_or(0, |(len, _)| index(len)))
+}

@@ -1,0 +1,67 @@
+//! The rows of a tensor.
+
+use crate::error::Result;
+use crate::gather::copy::{Request, gather};
+use crate::gather::rows_out::{Rows, copy_view, filled, normalise, run};
+use tensorferry_core::{ByteOrder, Index, Tensor, View};
+
+/// An array that a dataset reads.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The array: any strides and byte order.
+    pub tensor: Tensor,
+    /// Whether nobody writes it: then elements may share its memory, else every element is a copy
+    /// made when it is asked for.
+    pub frozen: bool,
+}
+
+impl From<Tensor> for Source {
+    fn from(tensor: Tensor) -> Self {
+        Self { tensor, frozen: true }
+    }
+}
+
+impl Source {
+    /// Copies the rows asked for.
+    pub fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+        let view = self.tensor.as_view();
+        match plain_rows(&view) {
+            Some(bytes) => {
+                gather(bytes, rows.row, requests, rows.bytes)?;
+                normalise(view.dtype(), requests, rows);
+            }
+            None => {
+                let mut rest = requests;
+                while let Some(first) = rest.first() {
+                    // Rows that follow one another in one go: converting one has a price of its
+                    // own.
+                    let (here, later) = rest.split_at(run(rest));
+                    let start = usize::try_from(first.index).unwrap_or(usize::MAX);
+                    let these = Index::Slice { start, step: 1, len: here.len() };
+                    let bytes = &mut rows.bytes
+                        [first.slot * rows.row..(first.slot + here.len()) * rows.row];
+                    copy_view(&view.index(&[these])?, bytes)?;
+                    rest = later;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Row `index`, which there is.
+    pub fn row(&self, index: u64) -> Result<Tensor> {
+        let at = isize::try_from(index).unwrap_or(isize::MAX);
+        let row = self.tensor.index(&[Index::At(at)])?;
+        if self.frozen && row.byte_order() == ByteOrder::Native && row.as_view().has_normal_bools()
+        {
+            return Ok(row);
+        }
+        filled(row.dtype(), row.shape(), |out| copy_view(&row.as_view(), out))
+    }
+}
+
+/// The bytes of a tensor whose rows can be copied as they are.
+pub fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
+    let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
+    if plain { view.as_bytes() } else { None }
+}

@@ -1,0 +1,3 @@
+//! What can go wrong.
+
+pub use tensorferry_core::{Error, Result};

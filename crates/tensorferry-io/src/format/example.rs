@@ -1,0 +1,516 @@
+//! `tf.train.Example`: named lists of numbers or byte strings, as TFRecord files usually hold them.
+//!
+//! The messages
+//! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
+//! are read where they lie, without a structure in between: what is wanted of a record goes
+//! straight into the row of an array.
+
+use crate::array::packed::swap;
+use crate::error::Error;
+use tensorferry_core::DType;
+use tensorferry_core::{Shape, TensorSpec};
+
+/// What is wrong with a record, and where in it.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    pub(crate) at: usize,
+    pub(crate) what: String,
+}
+
+fn wrong(at: usize, what: impl Into<String>) -> Wrong {
+    Wrong { at, what: what.into() }
+}
+
+/// What a list holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bytes,
+    Floats,
+    Ints,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes_list",
+            Self::Floats => "float_list",
+            Self::Ints => "int64_list",
+        }
+    }
+}
+
+/// A feature that is the column of an array: it has as many values in every record.
+#[derive(Clone, Debug)]
+pub(crate) struct Feature {
+    pub(crate) name: String,
+    kind: Kind,
+    /// How many values.
+    count: usize,
+    pub(crate) spec: TensorSpec,
+}
+
+/// A message, or the rest of one.
+#[derive(Clone, Copy, Debug)]
+struct Message<'a> {
+    bytes: &'a [u8],
+    /// Where it starts in the record.
+    at: usize,
+}
+
+/// One field of a message.
+enum Field<'a> {
+    Varint(u64),
+    Fixed32([u8; 4]),
+    /// A string, a message, or packed numbers.
+    Bytes(Message<'a>),
+    /// A 64-bit number: none of these messages has one.
+    Fixed64,
+}
+
+impl<'a> Message<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(len)?;
+        (self.bytes, self.at) = (rest, self.at + len);
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> std::result::Result<u64, Wrong> {
+        let start = self.at;
+        let mut value = 0_u64;
+        for (at, byte) in self.bytes.iter().take(10).enumerate() {
+            let bits = u64::from(byte & 0x7f);
+            if at == 9 && bits > 1 {
+                break;
+            }
+            value |= bits << (7 * at);
+            if byte & 0x80 == 0 {
+                self.take(at + 1);
+                return Ok(value);
+            }
+        }
+        Err(wrong(start, "a number does not end"))
+    }
+
+    /// The next field and its number; `None` at the end.
+    fn field(&mut self) -> std::result::Result<Option<(u64, Field<'a>)>, Wrong> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let start = self.at;
+        let short = || wrong(start, "a field is longer than what it is part of");
+        let tag = self.varint()?;
+        let field = match tag & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => self.take(8).map(|_| Field::Fixed64).ok_or_else(short)?,
+            2 => {
+                let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                let at = self.at;
+                Field::Bytes(Message { bytes: self.take(len).ok_or_else(short)?, at })
+            }
+            5 => Field::Fixed32(
+                self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?,
+            ),
+            _ => return Err(wrong(start, "no field of a protocol buffer")),
+        };
+        match tag >> 3 {
+            0 => Err(wrong(start, "no field of a protocol buffer")),
+            number => Ok(Some((number, field))),
+        }
+    }
+}
+
+/// The number of the field of an Example that says the shapes of its features, which the format has
+/// no place for: entries of a name and the lengths of the dimensions. Protocol buffers skip fields
+/// that they do not know, and TensorFlow's parsers of Examples do so too.
+pub(crate) const SHAPES: u64 = 1991;
+
+/// What a record has besides its features.
+#[derive(Clone, Copy, Debug, Default)]
+struct Besides<'a> {
+    /// `feature_lists`, which a `tf.train.SequenceExample` has.
+    lists: Option<Message<'a>>,
+    /// What the field [`SHAPES`] holds.
+    shapes: Option<Message<'a>>,
+}
+
+/// Calls `each` with the name and the value of every feature.
+fn features<'a>(
+    record: &'a [u8],
+    mut each: impl FnMut(&'a [u8], Message<'a>) -> std::result::Result<(), Wrong>,
+) -> std::result::Result<Besides<'a>, Wrong> {
+    let mut example = Message { bytes: record, at: 0 };
+    let mut besides = Besides::default();
+    while let Some((number, field)) = example.field()? {
+        match (number, field) {
+            (1, Field::Bytes(mut all)) => {
+                while let Some((number, field)) = all.field()? {
+                    let (1, Field::Bytes(entry)) = (number, field) else { continue };
+                    let (name, value) = self::entry(entry)?;
+                    each(name, value)?;
+                }
+            }
+            (2, Field::Bytes(lists)) => besides.lists = Some(lists),
+            (SHAPES, Field::Bytes(shapes)) => besides.shapes = Some(shapes),
+            _ => {}
+        }
+    }
+    Ok(besides)
+}
+
+/// The key and the value of an entry of a map.
+fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wrong> {
+    let (mut name, mut value) = (&[][..], Message { bytes: &[], at: entry.at });
+    while let Some((number, field)) = entry.field()? {
+        match (number, field) {
+            (1, Field::Bytes(key)) => name = key.bytes,
+            (2, Field::Bytes(feature)) => value = feature,
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
+/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated
+/// feature.
+fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
+    while let Some((number, field)) = lists.field()? {
+        let (1, Field::Bytes(entry)) = (number, field) else { return Ok(false) };
+        let (name, mut list) = self::entry(entry)?;
+        if std::str::from_utf8(name).is_err() {
+            return Ok(false);
+        }
+        while let Some((number, field)) = list.field()? {
+            let (1, Field::Bytes(feature)) = (number, field) else { return Ok(false) };
+            kind(feature)?;
+        }
+    }
+    Ok(true)
+}
+
+/// The shape that a record says a feature has.
+fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<Vec<usize>>, Wrong> {
+    while let Some((number, field)) = shapes.field()? {
+        let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
+        let (mut named, mut dims) = (false, Vec::new());
+        while let Some((number, field)) = entry.field()? {
+            match (number, field) {
+                (1, Field::Bytes(key)) => named = key.bytes == name.as_bytes(),
+                (2, Field::Varint(dim)) => dims.push(usize::try_from(dim).unwrap_or(usize::MAX)),
+                (2, Field::Bytes(mut packed)) => {
+                    while !packed.bytes.is_empty() {
+                        dims.push(usize::try_from(packed.varint()?).unwrap_or(usize::MAX));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if named {
+            return Ok(Some(dims));
+        }
+    }
+    Ok(None)
+}
+
+/// One value of a feature.
+enum Item<'a> {
+    Bytes(&'a [u8]),
+    Float([u8; 4]),
+    Int(u64),
+}
+
+/// The kind of a feature, which the last of its lists decides; `None` if it has none.
+fn kind(mut feature: Message<'_>) -> std::result::Result<Option<Kind>, Wrong> {
+    let mut kind = None;
+    while let Some((number, _)) = feature.field()? {
+        kind = match number {
+            1 => Some(Kind::Bytes),
+            2 => Some(Kind::Floats),
+            3 => Some(Kind::Ints),
+            _ => kind,
+        };
+    }
+    Ok(kind)
+}
+
+/// Calls `each` with the values of a feature's lists of that kind, packed or not.
+fn items<'a>(
+    mut feature: Message<'a>,
+    kind: Kind,
+    mut each: impl FnMut(Item<'a>) -> std::result::Result<(), Wrong>,
+) -> std::result::Result<(), Wrong> {
+    while let Some((number, field)) = feature.field()? {
+        let (Field::Bytes(mut list), true) = (field, number == kind as u64 + 1) else { continue };
+        while let Some((number, field)) = list.field()? {
+            match (kind, number, field) {
+                (Kind::Bytes, 1, Field::Bytes(value)) => each(Item::Bytes(value.bytes))?,
+                (Kind::Floats, 1, Field::Fixed32(value)) => each(Item::Float(value))?,
+                (Kind::Floats, 1, Field::Bytes(mut packed)) => {
+                    while let Some(value) = packed.take(4) {
+                        each(Item::Float(value.try_into().unwrap_or_default()))?;
+                    }
+                    if !packed.bytes.is_empty() {
+                        return Err(wrong(
+                            packed.at,
+                            "floats of 4 bytes that do not come out even",
+                        ));
+                    }
+                }
+                (Kind::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
+                (Kind::Ints, 1, Field::Bytes(mut packed)) => {
+                    while !packed.bytes.is_empty() {
+                        each(Item::Int(packed.varint()?))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first record: as it is all are to be.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// The features that are arrays, in the order of their names.
+    pub(crate) features: Vec<Feature>,
+    /// Those that are not, and why.
+    pub(crate) left_out: Vec<(String, String)>,
+    /// Whether it is a `tf.train.SequenceExample`, with lists of features besides.
+    pub(crate) is_sequence: bool,
+    /// What it says of shapes.
+    shapes: Vec<u8>,
+}
+
+/// What a record holds. `None` if it is no Example.
+pub(crate) fn infer(record: &[u8]) -> Option<First> {
+    let mut found: Vec<Feature> = Vec::new();
+    let mut left_out: Vec<(String, String)> = Vec::new();
+    let inferred = features(record, |name, value| {
+        let name = std::str::from_utf8(name)
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| wrong(0, "a name"))?;
+        // The last of a name counts.
+        found.retain(|other| other.name != name);
+        left_out.retain(|(other, _)| other != name);
+        let Some(kind) = kind(value)? else { return Ok(()) };
+        let (mut count, mut len, mut equal) = (0, None, true);
+        items(value, kind, |item| {
+            count += 1;
+            if let Item::Bytes(bytes) = item {
+                equal &= *len.get_or_insert(bytes.len()) == bytes.len();
+            }
+            Ok(())
+        })?;
+        let several = (count != 1).then_some(count);
+        let (dtype, dims) = match kind {
+            Kind::Bytes => (DType::UInt8, several.into_iter().chain(len).collect::<Vec<_>>()),
+            Kind::Floats => (DType::Float32, several.into_iter().collect()),
+            Kind::Ints => (DType::Int64, several.into_iter().collect()),
+        };
+        if equal {
+            found.push(Feature {
+                name: name.to_owned(),
+                kind,
+                count,
+                spec: TensorSpec::new(dtype, Shape::fixed(&dims)),
+            });
+        } else {
+            left_out.push((
+                name.to_owned(),
+                "byte strings of several lengths, which are not an array".into(),
+            ));
+        }
+        Ok(())
+    });
+    let besides = inferred.ok()?;
+    let is_sequence = besides.lists.is_some_and(|lists| are_lists(lists).unwrap_or(false));
+    if found.is_empty()
+        && left_out.is_empty()
+        && !(is_sequence && besides.lists.is_some_and(|lists| !lists.bytes.is_empty()))
+    {
+        return None;
+    }
+    if let Some(shapes) = besides.shapes {
+        for feature in &mut found {
+            let said = shape_of(shapes, &feature.name).ok()?;
+            let spec = said.map(|dims| TensorSpec::new(feature.spec.dtype, Shape::fixed(&dims)));
+            // One that another program changed the values of is as they are.
+            if let Some(spec) = spec.filter(|spec| same_bytes(spec, &feature.spec)) {
+                feature.spec = spec;
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let shapes = besides.shapes.map(|shapes| shapes.bytes.to_vec()).unwrap_or_default();
+    Some(First { features: found, left_out, is_sequence, shapes })
+}
+
+fn same_bytes(one: &TensorSpec, other: &TensorSpec) -> bool {
+    let bytes = |spec: &TensorSpec| spec.fixed().map(|(_, bytes)| bytes);
+    bytes(one).is_some() && bytes(one) == bytes(other)
+}
+
+impl First {
+    /// Compares what another record has besides the features that were found in it.
+    ///
+    /// # Errors
+    /// What would be left out of it.
+    fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
+        let known = self.features.iter().map(|feature| feature.name.as_str());
+        let known = known
+            .chain(self.left_out.iter().map(|(name, _)| name.as_str()))
+            .any(|known| known.as_bytes() == name);
+        if known {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(name);
+        Err(wrong(
+            0,
+            format!(
+                "feature {name:?} is in this record and not in the first, and would be left out. \
+                Choose those that all have with features="
+            ),
+        ))
+    }
+
+    fn check_besides(&self, besides: Besides<'_>) -> std::result::Result<(), Wrong> {
+        if let Some(lists) = besides.lists.filter(|_| !self.is_sequence)
+            && !lists.bytes.is_empty()
+            && are_lists(lists).unwrap_or(false)
+        {
+            let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
+                out. Choose of the others with features=";
+            return Err(wrong(lists.at, what));
+        }
+        match besides.shapes {
+            Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
+                Err(wrong(
+                    shapes.at,
+                    "its features have other shapes than those of the first record. Say theirs \
+                    with features=",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Feature {
+    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose
+    /// little-endian elements they are.
+    ///
+    /// # Errors
+    /// Why the feature is none such.
+    pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
+        if same_bytes(spec, &self.spec)
+            && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes)
+        {
+            return Ok(Self { spec: spec.clone(), ..self.clone() });
+        }
+        Err(format!(
+            "feature {:?} is no {spec}: the first record has {} of it, which are {}",
+            self.name,
+            self.describe(),
+            self.spec
+        ))
+    }
+
+    fn describe(&self) -> String {
+        let values = if self.count == 1 { "value" } else { "values" };
+        let bytes = self.spec.fixed().and_then(|(_, bytes)| bytes.checked_div(self.count));
+        let len = bytes
+            .filter(|_| self.kind == Kind::Bytes)
+            .map_or_else(String::new, |len| format!(" of length {len}"));
+        format!("{} {values}{len} in its {}", self.count, self.kind.name())
+    }
+}
+
+/// Writes the values of `wanted` features of a record, each into bytes that have room for just
+/// them, in this machine's byte order. If `first` is given, the record is not to have more than it.
+///
+/// # Errors
+/// A record that is no Example, lacks a feature, has one more, or has other values of it than the
+/// first record.
+pub(crate) fn read<'a>(
+    record: &[u8],
+    wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,
+    first: Option<&First>,
+) -> std::result::Result<(), Wrong> {
+    let mut wanted: Vec<(&Feature, &mut [u8], Option<Message<'_>>)> =
+        wanted.map(|(feature, out)| (feature, out, None)).collect();
+    let besides = features(record, |name, value| {
+        match wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
+            Some((_, _, found)) => *found = Some(value),
+            // One without values is as good as none.
+            None if kind(value)?.is_none() => {}
+            None => first.map_or(Ok(()), |first| first.check(name))?,
+        }
+        Ok(())
+    })?;
+    first.map_or(Ok(()), |first| first.check_besides(besides))?;
+    for (feature, out, found) in wanted {
+        let Some(value) = found else {
+            return Err(wrong(0, format!("feature {:?} is missing", feature.name)));
+        };
+        read_feature(feature, value, out)?;
+    }
+    Ok(())
+}
+
+fn read_feature(
+    feature: &Feature,
+    value: Message<'_>,
+    out: &mut [u8],
+) -> std::result::Result<(), Wrong> {
+    let found = kind(value)?;
+    let as_first = |what: String| {
+        let what = format!(
+            "feature {:?} has {what}, where the first record has {}",
+            feature.name,
+            feature.describe()
+        );
+        wrong(value.at, format!("{what}: features that are arrays are alike in every record"))
+    };
+    if found != Some(feature.kind) {
+        return Err(as_first(found.map_or("no list", Kind::name).to_owned()));
+    }
+    let size = out.len().checked_div(feature.count).unwrap_or(0);
+    let mut rest = &mut *out;
+    let mut count = 0;
+    items(value, feature.kind, |item| {
+        count += 1;
+        let Some((slot, later)) =
+            std::mem::take(&mut rest).split_at_mut_checked(size).filter(|_| count <= feature.count)
+        else {
+            return Ok(()); // more than there should be: they are still to be counted
+        };
+        rest = later;
+        match item {
+            Item::Bytes(bytes) if bytes.len() == size => slot.copy_from_slice(bytes),
+            Item::Bytes(bytes) => {
+                return Err(as_first(format!("a byte string of length {}", bytes.len())));
+            }
+            Item::Float(bytes) => slot.copy_from_slice(&f32::from_le_bytes(bytes).to_ne_bytes()),
+            Item::Int(value) => slot.copy_from_slice(&value.to_ne_bytes()),
+        }
+        Ok(())
+    })?;
+    if count != feature.count {
+        return Err(as_first(format!("{count} values")));
+    }
+    if feature.kind == Kind::Bytes && cfg!(target_endian = "big") {
+        swap(feature.spec.dtype, out);
+    }
+    Ok(())
+}
+
+/// The error of a record, whose bytes start at `start` of the file.
+pub(crate) fn in_record(wrong: Wrong, record: u64, start: u64) -> Error {
+    let what = format!("record {record}: {}", wrong.what);
+    Error::Malformed {
+        format: "tf.train.Example",
+        offset: start.saturating_add(wrong.at as u64),
+        what,
+    }
+}

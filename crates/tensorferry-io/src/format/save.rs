@@ -1,0 +1,146 @@
+//! Writing arrays to files of any format, so that the name always stands for a whole file.
+
+use crate::array::array::Array;
+use crate::error::{Error, Result};
+use crate::format::foreign::unwritable;
+use crate::format::sniff::Format;
+use crate::format::{blocks, npy, npz, safetensors, tfrecord};
+use crate::write::atomic::{io, replace};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
+/// Without a `format`, the extension says which.
+///
+/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
+/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
+/// opened array is read and written some MiB at a time.
+///
+/// ```
+/// use tensorferry_core::Tensor;
+/// use tensorferry_io::{Array, Mode, open, save};
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("squares.npy");
+/// save(&path, &Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?, None)?;
+/// assert_eq!(open(&[path], None, Mode::Auto)?.array()?.shape(), [4]);
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if the format is not said or
+/// holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
+pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
+    let path = path.as_ref();
+    let format = chosen(path, format)?;
+    replace(path, |file| {
+        let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
+        match format {
+            Format::Npy => npy::write(array, write),
+            Format::Raw => blocks::of_array(array, write),
+            Format::TfRecord | Format::TfRecordBytes => tfrecord::write(array, &mut write),
+            Format::Npz | Format::SafeTensors => {
+                let what = format!(
+                    "{format} files hold arrays by name. Give the array a name: save_arrays."
+                );
+                Err(Error::Argument { stage: "save", what })
+            }
+        }
+    })
+}
+
+/// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all
+/// arrays is a `tf.train.Example`. Without a `format`, the extension says which. `compress`
+/// deflates the members of an `.npz`.
+///
+/// The file is replaced as [`save`] does.
+///
+/// # Errors
+/// As [`save`]; [`Error::Argument`] for names that a format cannot have or that stand twice, for
+/// rows of TFRecord whose numbers differ, and if another format than `.npz` is to be compressed.
+pub fn save_arrays<N: AsRef<str>>(
+    path: impl AsRef<Path>,
+    arrays: &[(N, Array)],
+    format: Option<Format>,
+    compress: bool,
+) -> Result<()> {
+    save_arrays_with(path, arrays, format, compress, &BTreeMap::new())
+}
+
+/// As [`save_arrays`], with what a `.safetensors` file says besides its arrays.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tensorferry_core::Tensor;
+/// use tensorferry_io::{Array, Mode, open, save_arrays_with};
+///
+/// let path = tempfile::tempdir().unwrap().keep().join("model.safetensors");
+/// let weights = Array::try_from(Tensor::from_vec(vec![0.5_f32, 2.0], &[2])?)?;
+/// let metadata = BTreeMap::from([("step".to_owned(), "70000".to_owned())]);
+/// save_arrays_with(&path, &[("w", weights)], None, false, &metadata)?;
+/// assert_eq!(open(&[path], None, Mode::Auto)?.arrays()?.metadata(), &metadata);
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`save_arrays`]; [`Error::Argument`] for metadata in another format.
+pub fn save_arrays_with<N: AsRef<str>>(
+    path: impl AsRef<Path>,
+    arrays: &[(N, Array)],
+    format: Option<Format>,
+    compress: bool,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let format = chosen(path, format)?;
+    let arrays: Vec<(&str, &Array)> =
+        arrays.iter().map(|(name, array)| (name.as_ref(), array)).collect();
+    let wrong = |what: String| Err(Error::Argument { stage: "save", what });
+    let mut names: Vec<&str> = arrays.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return wrong(format!("two arrays have the name {:?}", twice[0]));
+    }
+    if compress && format != Format::Npz {
+        return wrong(format!("{format} files are not compressed; npz can be"));
+    }
+    if !metadata.is_empty() && format != Format::SafeTensors {
+        return wrong(format!("{format} files have no place for metadata; safetensors do"));
+    }
+    match format {
+        Format::Npz => replace(path, |file| npz::write(file, path, &arrays, compress)),
+        Format::SafeTensors => {
+            let (header, order) = safetensors::header(&arrays, metadata)?;
+            replace(path, |file| {
+                let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
+                write(&header)?;
+                order.into_iter().try_for_each(|at| safetensors::write(arrays[at].1, &mut write))
+            })
+        }
+        Format::TfRecord => {
+            let examples = crate::format::encode::Examples::new(&arrays)?;
+            replace(path, |file| {
+                examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
+            })
+        }
+        Format::Npy | Format::Raw | Format::TfRecordBytes => wrong(format!(
+            "{format} files hold one array, without a name. Save each to a file of its own, or to \
+            .npz."
+        )),
+    }
+}
+
+fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
+    if let Some(what) = unwritable(path, format) {
+        return Err(Error::Argument { stage: "save", what: format!("{}: {what}", path.display()) });
+    }
+    format.or_else(|| Format::of_extension(path)).ok_or_else(|| {
+        let what = format!(
+            "{}: its extension does not tell the format. Pass format=, one of {:?}.",
+            path.display(),
+            Format::ALL.map(Format::name)
+        );
+        Error::Argument { stage: "save", what }
+    })
+}

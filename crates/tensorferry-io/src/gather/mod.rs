@@ -1,0 +1,5 @@
+//! Rows that are wanted, and where they are written.
+
+#[allow(unsafe_code, reason = "a prefetch instruction")]
+pub mod copy;
+pub mod rows_out;

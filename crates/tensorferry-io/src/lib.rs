@@ -1,0 +1,35 @@
+//! Arrays in memory and in files, opened without loading.
+#![deny(unsafe_code)]
+
+pub mod array;
+pub mod cancel;
+#[allow(unsafe_code, reason = "it describes the memory of the pool to core")]
+pub mod convert;
+pub mod error;
+pub mod format;
+pub mod gather;
+#[allow(unsafe_code, reason = "it owns memory")]
+pub mod memory;
+pub mod open;
+pub mod storage;
+pub mod sync;
+pub mod write;
+
+pub use array::array::Array;
+pub use array::arrays::Arrays;
+pub use array::progress::Progress;
+pub use array::reader::RowReader;
+pub use array::row_source::Stored;
+pub use array::tensor_rows::Source;
+pub use cancel::{Stop, interrupt, interruptible};
+pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
+pub use format::npy::{open_npy, save_npy};
+pub use format::raw::Raw;
+pub use format::save::{save, save_arrays, save_arrays_with};
+pub use format::sniff::Format;
+pub use format::verify::{Verified, verify};
+pub use open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
+pub use storage::local::regular::open_beside;
+pub use storage::mode::Mode;
+pub use write::atomic::{can_replace, remove_leftovers, replace_file};
+pub use write::resumable::{Continued, save_continued};

@@ -1,0 +1,85 @@
+//! Room for one more element, or an error: what grows with the data must not end the process.
+
+use crate::error::{Error, Result};
+use crate::memory::spare;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, Hash};
+
+/// A collection that a stage holds elements in.
+pub trait Room {
+    /// Makes room for `more` items.
+    ///
+    /// # Errors
+    /// [`Error::Allocation`].
+    fn make_room(&mut self, more: usize) -> Result<()>;
+}
+
+/// There is no memory for so many items.
+fn no_memory<T>(items: usize) -> Error {
+    Error::Allocation { bytes: items.saturating_mul(size_of::<T>()) }
+}
+
+/// Items in a list, as `collect` has them.
+///
+/// # Errors
+/// The first error among them; [`Error::Allocation`].
+pub fn collected<T>(items: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for item in items {
+        all.make_room(1)?;
+        all.push(item?);
+    }
+    Ok(all)
+}
+
+/// A copy of these bytes.
+///
+/// # Errors
+/// [`Error::Allocation`].
+pub fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(items.len()).map_err(|_| no_memory::<T>(items.len()))?;
+    copy.extend_from_slice(items);
+    Ok(copy)
+}
+
+impl<T> Room for Vec<T> {
+    fn make_room(&mut self, more: usize) -> Result<()> {
+        spare::make_room(self, more)
+    }
+}
+
+impl<T> Room for VecDeque<T> {
+    fn make_room(&mut self, more: usize) -> Result<()> {
+        spare::check()?;
+        self.try_reserve(more).map_err(|_| no_memory::<T>(self.len().saturating_add(more)))
+    }
+}
+
+impl<K: Eq + Hash, V, S: BuildHasher> Room for HashMap<K, V, S> {
+    fn make_room(&mut self, more: usize) -> Result<()> {
+        spare::check()?;
+        self.try_reserve(more).map_err(|_| no_memory::<(K, V)>(self.len().saturating_add(more)))
+    }
+}
+
+impl<T: Eq + Hash, S: BuildHasher> Room for HashSet<T, S> {
+    fn make_room(&mut self, more: usize) -> Result<()> {
+        spare::check()?;
+        self.try_reserve(more).map_err(|_| no_memory::<T>(self.len().saturating_add(more)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_memory_holds_is_an_error() {
+        let most = isize::MAX.unsigned_abs();
+        assert!(matches!(Vec::<u64>::new().make_room(most), Err(Error::Allocation { .. })));
+        assert!(matches!(VecDeque::<u64>::new().make_room(most), Err(Error::Allocation { .. })));
+        assert!(matches!(HashSet::<u64>::new().make_room(most), Err(Error::Allocation { .. })));
+        assert!(Vec::<u64>::new().make_room(8).is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! Memory for hard times: an allocator that has a little left when the system has none.
+//!
+//! # Rationale
+//! Rust ends the process when a small allocation fails, and a list of a million elements is a
+//! million small allocations. What takes much memory asks for it in a way that can fail. For the
+//! rest [`keep_spare`] sets a few MiB aside; when an allocation fails they are given back to the
+//! system, which then serves it, and whatever next asks for memory in a way that can fail, or
+//! whether to stop, is told that there is none ([`Error::Allocation`]).
+//!
+//! # Limitations
+//! Of no use where the system promises memory that it does not have and ends the process when it is
+//! written to.
+
+use crate::error::{Error, Result};
+use crate::memory::pages;
+use crate::memory::pool;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// Bytes that are set aside.
+const SPARE: usize = 2 << 20;
+/// Larger allocations are not served from what is set aside.
+const SMALL: usize = 256 << 10;
+
+static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// In its place, where the system has nothing more to give but the allocator has: memory that was
+/// freed and is in pieces.
+static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// What was set aside had to be given back.
+static LOW: AtomicBool = AtomicBool::new(false);
+
+/// The system's allocator, with what [`keep_spare`] sets aside. For programs, as their
+/// `#[global_allocator]`.
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: tensorferry_io::memory::spare::SpareAllocator = tensorferry_io::memory::spare::SpareAllocator;
+///
+/// tensorferry_io::memory::spare::keep_spare();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpareAllocator;
+
+/// Sets memory aside for a [`SpareAllocator`]: 2 MiB of addresses, of which nothing is written.
+pub fn keep_spare() {
+    if BLOCK.load(Ordering::Relaxed).is_null()
+        && let Some(block) = pages::map(SPARE)
+        && BLOCK
+            .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+    {
+        // SAFETY: `map` made it just now, and it is nowhere else.
+        unsafe { pages::unmap(block, SPARE) };
+    }
+}
+
+/// Whether there was memory for everything until now, or is again.
+///
+/// # Errors
+/// [`Error::Allocation`].
+#[inline]
+pub(crate) fn check() -> Result<()> {
+    if LOW.load(Ordering::Relaxed) { recover() } else { Ok(()) }
+}
+
+/// Makes room for `more` items in a list.
+///
+/// # Errors
+/// [`Error::Allocation`].
+pub fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
+    check()?;
+    let bytes = list.len().saturating_add(more).saturating_mul(size_of::<T>());
+    list.try_reserve(more).map_err(|_| Error::Allocation { bytes })
+}
+
+#[cold]
+fn recover() -> Result<()> {
+    keep_spare();
+    if BLOCK.load(Ordering::Relaxed).is_null() {
+        pool::trim();
+        keep_spare();
+    }
+    if BLOCK.load(Ordering::Relaxed).is_null() && !keep_from_heap() {
+        return Err(Error::Allocation { bytes: SPARE });
+    }
+    LOW.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What [`HEAP`] is.
+fn heap_layout() -> Option<Layout> {
+    Layout::from_size_align(SPARE, align_of::<usize>()).ok()
+}
+
+/// Sets memory of the allocator's aside; false if there is none.
+fn keep_from_heap() -> bool {
+    if !HEAP.load(Ordering::Relaxed).is_null() {
+        return true;
+    }
+    let Some(layout) = heap_layout() else { return false };
+    // SAFETY: the size is not zero.
+    let Some(block) = NonNull::new(unsafe { System.alloc(layout) }) else { return false };
+    if HEAP
+        .compare_exchange(null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+        .is_err()
+    {
+        // SAFETY: `System` made it just now with this layout, and it is nowhere else.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+    }
+    true
+}
+
+/// Gives back what is set aside; false if there is nothing.
+fn give_back() -> bool {
+    if let (Some(block), Some(layout)) =
+        (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout())
+    {
+        LOW.store(true, Ordering::Relaxed);
+        // SAFETY: `System` made it with this layout, and whoever takes it out of HEAP is the only
+        // one who has it.
+        unsafe { System.dealloc(block.as_ptr(), layout) };
+        return true;
+    }
+    let Some(block) = NonNull::new(BLOCK.swap(null_mut(), Ordering::AcqRel)) else { return false };
+    LOW.store(true, Ordering::Relaxed);
+    // SAFETY: `map` made it, and whoever takes it out of BLOCK is the only one who has it.
+    unsafe { pages::unmap(block, SPARE) };
+    true
+}
+
+/// Allocates once more, if that can help.
+#[cold]
+fn again(size: usize, allocate: impl Fn() -> *mut u8) -> *mut u8 {
+    if size > SMALL {
+        return null_mut();
+    }
+    give_back();
+    // Another thread may have given it back just now.
+    allocate()
+}
+
+// SAFETY: every call goes to `System` with what it came with, and returns what that returns.
+unsafe impl GlobalAlloc for SpareAllocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise is `System`'s.
+        let block = unsafe { System.alloc(layout) };
+        if block.is_null() {
+            // SAFETY: as above.
+            again(layout.size(), || unsafe { System.alloc(layout) })
+        } else {
+            block
+        }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise is `System`'s.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        if block.is_null() {
+            // SAFETY: as above.
+            again(layout.size(), || unsafe { System.alloc_zeroed(layout) })
+        } else {
+            block
+        }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is `System`'s, which made the block.
+        unsafe { System.dealloc(block, layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise is `System`'s, which made the block.
+        let moved = unsafe { System.realloc(block, layout, size) };
+        if moved.is_null() {
+            // SAFETY: as above; after a failure the block is what it was.
+            again(size, || unsafe { System.realloc(block, layout, size) })
+        } else {
+            moved
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_is_given_back_once_and_set_aside_again() {
+        keep_spare();
+        assert!(give_back());
+        assert!(!give_back());
+        assert!(check().is_ok());
+        assert!(give_back());
+        assert!(keep_from_heap() && keep_from_heap());
+        assert!(give_back());
+        assert!(!give_back());
+        assert!(again(SMALL + 1, || NonNull::dangling().as_ptr()).is_null());
+        assert!(!again(SMALL, || NonNull::dangling().as_ptr()).is_null());
+        assert!(check().is_ok());
+    }
+}

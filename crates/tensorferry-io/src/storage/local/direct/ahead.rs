@@ -1,0 +1,310 @@
+//! Who reads in order, and whose turn it is with the window that goes ahead of them.
+//!
+//! # Rationale
+//! Batches that are asked for one after the other, be it by several threads, are noticed, and from
+//! then on a [`Window`] goes ahead of them. Whoever needs bytes takes the window, copies what it
+//! holds, sends for what comes next, and puts it back. What it does not have, or could not get, is
+//! read as if there were none; errors are found there.
+
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::storage::local::direct::extents::{Extents, Place};
+use crate::storage::local::direct::file::Files;
+use crate::storage::local::direct::fill::GLANCE;
+use crate::storage::local::direct::lend::{Lent, OwnThreads, briefly};
+use crate::storage::local::direct::queue::Shape;
+use crate::storage::local::direct::spans::Wanted;
+use crate::storage::local::direct::window::{BEHIND, Window};
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Runs whose ends are remembered: as many threads may take turns.
+const REMEMBERED: usize = 8;
+/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it
+/// spares, as threads take long to wake.
+const TOO_FAR: u64 = BEHIND / 2;
+/// Runs that follow another and are not in the window, after which the window goes where they are.
+const PATIENCE: u32 = 2;
+
+#[derive(Default)]
+pub(crate) struct Ahead {
+    turn: Mutex<Turn>,
+    put_back: Condvar,
+}
+
+struct Turn {
+    process: u32,
+    /// Where the last runs ended.
+    ends: [Option<Place>; REMEMBERED],
+    window: Holder,
+    /// The chunks that the window had when it was last seen.
+    there: Range<u64>,
+    /// The chunks that others wait for the window with.
+    waiting: Vec<u64>,
+    missed: u32,
+}
+
+#[derive(Default)]
+enum Holder {
+    #[default]
+    Nobody,
+    Free(Box<Window<Lent>>),
+    Taken,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            process: crate::sync::process::process_id(),
+            ends: [None; REMEMBERED],
+            window: Holder::Nobody,
+            there: 0..0,
+            waiting: Vec::new(),
+            missed: 0,
+        }
+    }
+}
+
+impl Ahead {
+    /// Copies all that is wanted, if it is read in order and the window has it or comes to it.
+    /// Whether it was.
+    ///
+    /// # Errors
+    /// [`tensorferry_core::Error::Stopped`].
+    pub(super) fn hand_out(
+        &self,
+        extents: &Extents,
+        files: &dyn Files,
+        threads: &OwnThreads,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<bool> {
+        let Some((start, end)) = extents.run(wanted) else { return Ok(false) };
+        let Some(number) = extents.number(start) else { return Ok(false) };
+        match self.take(extents, (start, end), number, threads, stop)? {
+            Some(window) => Held { ahead: self, extents, window: Some(window) }
+                .hand_out(files, wanted, out, stop),
+            None => Ok(false),
+        }
+    }
+
+    /// The window, if it has or will have the chunk of a run that follows another.
+    fn take(
+        &self,
+        extents: &Extents,
+        (start, end): (Place, Place),
+        number: u64,
+        threads: &OwnThreads,
+        stop: &Stop,
+    ) -> Result<Option<Box<Window<Lent>>>> {
+        let Some(mut turn) = briefly(&self.turn) else { return Ok(None) };
+        if turn.process != crate::sync::process::process_id() {
+            // The window is the parent's.
+            std::mem::forget(std::mem::take(&mut *turn));
+        }
+        let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
+        turn.ends.rotate_right(1);
+        turn.ends[0] = Some(end);
+        // What follows later may be there already: others have what lies between, and have not come
+        // yet.
+        if !in_order && !turn.there.contains(&number) {
+            return Ok(None);
+        }
+        loop {
+            match turn.next(number, in_order) {
+                Next::Window(window) => return Ok(Some(window)),
+                Next::New(old) => {
+                    drop(turn);
+                    // Dropping the old one may wait for what is under way.
+                    drop(old);
+                    return Ok(Some(Box::new(Window::new(
+                        Lent::new(threads, Shape::Long),
+                        number,
+                    ))));
+                }
+                Next::Without => return Ok(None),
+                Next::Wait => {}
+            }
+            turn.waiting.push(number);
+            (turn, _) =
+                self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = turn.waiting.iter().position(|other| *other == number) {
+                turn.waiting.swap_remove(at);
+            }
+            stop.check()?;
+        }
+    }
+}
+
+/// What to do for want of a chunk.
+enum Next {
+    Window(Box<Window<Lent>>),
+    /// A window of one's own, in the place of this one.
+    New(Holder),
+    Wait,
+    Without,
+}
+
+impl Turn {
+    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is
+    /// to be one.
+    fn next(&mut self, number: u64, in_order: bool) -> Next {
+        match std::mem::replace(&mut self.window, Holder::Taken) {
+            Holder::Taken => Next::Wait,
+            Holder::Free(window) if window.reaches(number) => {
+                // They would find what they wait for given up.
+                if self
+                    .waiting
+                    .iter()
+                    .any(|other| *other + TOO_FAR <= number && window.reaches(*other))
+                {
+                    self.window = Holder::Free(window);
+                    return Next::Wait;
+                }
+                self.missed = 0;
+                Next::Window(window)
+            }
+            other if !in_order => {
+                self.window = other;
+                Next::Without
+            }
+            Holder::Free(window) if self.missed < PATIENCE => {
+                self.missed += 1;
+                self.window = Holder::Free(window);
+                Next::Without
+            }
+            other => {
+                self.missed = 0;
+                self.there = number..number + 1;
+                Next::New(other)
+            }
+        }
+    }
+}
+
+/// A window, taken out of its place; dropping this puts it back.
+struct Held<'a> {
+    ahead: &'a Ahead,
+    extents: &'a Extents,
+    window: Option<Box<Window<Lent>>>,
+}
+
+impl Held<'_> {
+    fn hand_out(
+        &mut self,
+        files: &dyn Files,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<bool> {
+        self.window
+            .as_mut()
+            .map_or(Ok(false), |window| window.hand_out(self.extents, files, wanted, out, stop))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let (mut holder, mut there) = (Holder::Nobody, 0..0);
+        match self.window.take() {
+            Some(window) if window.is_over(self.extents) => {
+                if let Some(queue) = window.into_queue() {
+                    queue.give_back();
+                }
+            }
+            Some(window) => {
+                there = window.there();
+                holder = Holder::Free(window);
+            }
+            None => {}
+        }
+        let mut turn = self.ahead.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        (turn.window, turn.there) = (holder, there);
+        drop(turn);
+        self.ahead.put_back.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::local::direct::extents::CHUNK;
+    use crate::storage::local::direct::testing::{Written, read_into};
+
+    /// What three or more threads would do, one step after the other.
+    struct Turns {
+        written: Written,
+        extents: Extents,
+        ahead: Ahead,
+        threads: OwnThreads,
+    }
+
+    impl Turns {
+        fn new(chunks: usize) -> Self {
+            let written = Written::new(&std::env::temp_dir(), &[chunks * CHUNK]);
+            let extents = Extents::new(written.ranges());
+            Self { written, extents, ahead: Ahead::default(), threads: OwnThreads::default() }
+        }
+
+        /// Whether these chunks are handed out.
+        fn has(&self, chunks: Range<usize>) -> bool {
+            let wanted = [Wanted {
+                file: 0,
+                offset: (chunks.start * CHUNK) as u64,
+                len: chunks.len() * CHUNK,
+            }];
+            let mut has = false;
+            let found = read_into(&wanted, |out| {
+                has = self.ahead.hand_out(
+                    &self.extents,
+                    &self.written,
+                    &self.threads,
+                    &wanted,
+                    out,
+                    &Stop::default(),
+                )?;
+                Ok(())
+            });
+            assert!(!has || found.unwrap() == self.written.expected(&wanted));
+            has
+        }
+
+        fn wait_until_waiting(&self, count: usize) {
+            while self.ahead.turn.lock().unwrap().waiting.len() < count {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_before_others_whose_turn_it_was_finds_what_is_there() {
+        let turns = Turns::new(10);
+        let has = [0..1, 1..2, 3..4, 2..3, 4..5].map(|chunks| turns.has(chunks));
+        assert_eq!(has, [false, true, true, true, true]);
+    }
+
+    #[test]
+    fn who_waits_for_what_comes_first_is_not_overtaken() {
+        let turns = Turns::new(40);
+        assert!(!turns.has(0..1) && turns.has(1..2));
+        for start in (2..32).step_by(10) {
+            let place = |chunk: usize| Place { file: 0, offset: (chunk * CHUNK) as u64 };
+            let run = (place(start), place(start + 1));
+            let number = start as u64;
+            let window = turns
+                .ahead
+                .take(&turns.extents, run, number, &turns.threads, &Stop::default())
+                .unwrap();
+            let held = Held { ahead: &turns.ahead, extents: &turns.extents, window };
+            std::thread::scope(|scope| {
+                let later = scope.spawn(|| turns.has(start + 2..start + 10));
+                turns.wait_until_waiting(1);
+                let first = scope.spawn(|| turns.has(start..start + 2));
+                turns.wait_until_waiting(2);
+                drop(held);
+                assert!(first.join().unwrap() && later.join().unwrap());
+            });
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! All reads of a batch at once: as many under way as there are slots, each copied to where its
+//! bytes are wanted as it ends.
+
+use crate::cancel::Stop;
+use crate::error::{Error, Result};
+use crate::storage::local::direct::file::{DirectFile, Files};
+use crate::storage::local::direct::flight::{Flight, Step};
+use crate::storage::local::direct::queue::{DEPTH, Queue, Shape, Slots};
+use crate::storage::local::direct::spans::{Span, Wanted, spans};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before looking whether anybody still does.
+pub(crate) const GLANCE: Duration = Duration::from_millis(40);
+
+/// How often a file is opened anew where other threads have too many open, and after what time.
+const PATIENCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of
+/// [`Shape::Many`]. After an error reads may still be under way.
+///
+/// # Errors
+/// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before;
+/// [`Error::Stopped`].
+pub(crate) fn fill(
+    queue: &mut dyn Queue,
+    files: &dyn Files,
+    wanted: &[Wanted],
+    out: &mut [&mut [u8]],
+    stop: &Stop,
+) -> Result<()> {
+    let spans = spans(wanted, |file| files.alignment(file));
+    let mut fill = Fill {
+        queue,
+        files,
+        wanted,
+        out,
+        slots: Slots::all(Shape::Many),
+        under_way: [const { None }; DEPTH],
+        count: 0,
+    };
+    let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
+    loop {
+        stop.check()?;
+        while let Some(slot) = fill.slots.take() {
+            let Some(span) = later.take().or_else(|| left.next()) else {
+                fill.slots.put(slot);
+                break;
+            };
+            let file = match files.open(span.file) {
+                // Those that are read now, here or by other threads, are closed soon.
+                Err(error) if is_crowded(&error) && (fill.count > 0 || patience > 0) => {
+                    fill.slots.put(slot);
+                    later = Some(span);
+                    break;
+                }
+                other => other?,
+            };
+            patience = PATIENCE;
+            fill.begin(slot, span, file)?;
+        }
+        if fill.count == 0 && later.is_none() {
+            return Ok(());
+        }
+        if fill.count == 0 {
+            patience -= 1;
+            std::thread::sleep(PAUSE);
+            continue;
+        }
+        fill.take_in()?;
+    }
+}
+
+/// Whether a file was refused because too many are open.
+fn is_crowded(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if crate::storage::local::file::too_many_open(source))
+}
+
+struct Fill<'a, 'b> {
+    queue: &'a mut dyn Queue,
+    files: &'a dyn Files,
+    wanted: &'a [Wanted],
+    out: &'a mut [&'b mut [u8]],
+    slots: Slots,
+    under_way: [Option<(Span, Flight)>; DEPTH],
+    count: usize,
+}
+
+impl Fill<'_, '_> {
+    fn begin(&mut self, slot: usize, span: Span, file: Arc<DirectFile>) -> Result<()> {
+        let flight = Flight::new(file, span.start, span.len());
+        self.queue
+            .begin(slot, flight.read())
+            .map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
+        self.under_way[slot] = Some((span, flight));
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Waits a little for a read to end, and takes in what it brought.
+    fn take_in(&mut self) -> Result<()> {
+        let Some(done) =
+            self.queue.next(GLANCE).map_err(|error| self.files.refused(&self.wanted[0], error))?
+        else {
+            return Ok(());
+        };
+        let Some((span, flight)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
+        else {
+            return Ok(());
+        };
+        let first = &self.wanted[span.wanted.start];
+        match flight.ended(done.result) {
+            Step::Whole => {}
+            Step::Again => {
+                return self
+                    .queue
+                    .begin(done.slot, flight.read())
+                    .map_err(|error| self.files.refused(first, error));
+            }
+            Step::Failed(error) => return Err(self.files.refused(first, error)),
+            Step::Short => return Err(self.short(done.slot)),
+        }
+        let bytes = self.queue.bytes(done.slot);
+        for at in span.wanted.clone() {
+            if let Some((from, to)) = span.part(&self.wanted[at]) {
+                self.out[at][to].copy_from_slice(&bytes[from]);
+            }
+        }
+        self.under_way[done.slot] = None;
+        self.slots.put(done.slot);
+        self.count -= 1;
+        Ok(())
+    }
+
+    /// The error of a file that ends before the last byte that a slot was to bring.
+    fn short(&self, slot: usize) -> Error {
+        let Some((span, flight)) = &self.under_way[slot] else { return Error::Stopped };
+        // What other reads would find need not be known yet.
+        let len = flight.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let end = len.min(span.start + flight.done() as u64);
+        let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;
+        let one = self.wanted[span.wanted.clone()]
+            .iter()
+            .find(beyond)
+            .unwrap_or(&self.wanted[span.wanted.start]);
+        let actual = usize::try_from(end.saturating_sub(one.offset)).unwrap_or(usize::MAX);
+        Error::ShortRead { offset: one.offset, expected: one.len, actual }
+            .in_file(self.files.path(one.file))
+    }
+}

@@ -1,0 +1,100 @@
+//! One stretch of a file on its way into a slot, until all of it is there.
+
+use crate::storage::local::direct::file::DirectFile;
+use crate::storage::local::direct::queue::Read;
+use std::fs::File;
+use std::io;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// How often a read that the system broke off for reasons of its own is tried.
+const MOST_TRIES: u32 = 100;
+/// How often one that brings nothing new, or that the system says makes no sense, is tried.
+const FEW: u32 = 3;
+/// The number of `ECANCELED` where there is io_uring: the thread that began the read has ended.
+const CANCELED: i32 = 125;
+
+/// A stretch that begins at a multiple of its file's alignment.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    file: Arc<DirectFile>,
+    start: u64,
+    /// Bytes that are wanted, and that are there.
+    len: usize,
+    done: usize,
+    tries: u32,
+}
+
+/// What comes after a read.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// All is there.
+    Whole,
+    /// Another read, of what is missing.
+    Again,
+    /// The file has no more than [`Flight::done`] bytes from the start on.
+    Short,
+    Failed(io::Error),
+}
+
+impl Flight {
+    pub(super) fn new(file: Arc<DirectFile>, start: u64, len: usize) -> Self {
+        Self { file, start, len, done: 0, tries: 0 }
+    }
+
+    /// Bytes that are there.
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    pub(super) fn file(&self) -> &File {
+        self.file.file()
+    }
+
+    /// The next read: of what is missing, from the last multiple of the alignment on.
+    pub(super) fn read(&self) -> Read {
+        let skip = self.skip();
+        let len = self.len.next_multiple_of(self.alignment()) - skip;
+        Read { file: Arc::clone(&self.file), offset: self.start + skip as u64, skip, len }
+    }
+
+    fn skip(&self) -> usize {
+        self.done - self.done % self.alignment()
+    }
+
+    fn alignment(&self) -> usize {
+        usize::try_from(self.file.alignment()).unwrap_or(1) // at most a slot
+    }
+
+    /// Takes account of how the read ended.
+    pub(super) fn ended(&mut self, result: io::Result<usize>) -> Step {
+        match result {
+            Ok(read) => {
+                let there = (self.skip() + read).min(self.len);
+                if there <= self.done {
+                    // Where the file ends inside a block, what is there of it is read again;
+                    // anything else is tried again.
+                    self.tries += 1;
+                    self.done = if read == 0 { there } else { self.done };
+                    return if read == 0 || self.tries >= FEW { Step::Short } else { Step::Again };
+                }
+                self.done = there;
+                if there == self.len { Step::Whole } else { Step::Again }
+            }
+            Err(error) => {
+                self.tries += 1;
+                let again = match error.kind() {
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock => self.tries < MOST_TRIES,
+                    // A file system may refuse, for this file or this place in it, what it said it
+                    // would do.
+                    ErrorKind::InvalidInput if self.tries < FEW => {
+                        self.file.give_up_direct();
+                        true
+                    }
+                    _ => error.raw_os_error() == Some(CANCELED) && self.tries < MOST_TRIES,
+                };
+                if again { Step::Again } else { Step::Failed(error) }
+            }
+        }
+    }
+}

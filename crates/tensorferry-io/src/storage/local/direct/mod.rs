@@ -1,0 +1,124 @@
+//! Reading from files at the speed of the device, past the system's cache.
+//!
+//! # Rationale
+//! A row of a mapped file that is not in memory costs a page fault: one read, waited for before the
+//! next begins. Devices give their full speed only to those who ask for much at a time. So all rows
+//! of a batch are asked for together, `queue::DEPTH` reads under way, through io_uring or, where
+//! there is none, by threads; neighbours are read together; and what is read in order is under way
+//! before it is asked for. Rows larger than memory would only push each other out of the system's
+//! cache, so the reads go past it (`O_DIRECT`) where the file system allows that.
+//!
+//! # Limitations
+//! Each thread that reads has up to `queue::BYTES` under way, 4 MiB; a source that is read in
+//! order has as many more. A few rings of 4 MiB wait for the next reader. A file that is in the
+//! system's cache is read from the device all the same: such a file is better mapped.
+#![deny(unsafe_code)]
+
+mod ahead;
+mod extents;
+pub mod file;
+mod fill;
+mod flight;
+pub mod lend;
+pub mod queue;
+pub mod spans;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod threads;
+// The list is that of the dependency in Cargo.toml.
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "no_uring.rs"
+)]
+#[allow(unsafe_code, reason = "the kernel writes into memory")]
+mod uring;
+mod window;
+
+use crate::storage::local::direct::file::Files;
+use crate::storage::local::direct::spans::Wanted;
+
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::storage::local::direct::ahead::Ahead;
+use crate::storage::local::direct::extents::Extents;
+use crate::storage::local::direct::lend::{Lent, OwnThreads};
+use crate::storage::local::direct::queue::Shape;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of memory of each thread that reads, and of a window.
+pub const READER: usize = queue::BYTES;
+
+/// Reads the rows of one array, for many threads at once.
+pub(crate) struct Reader {
+    extents: Extents,
+    ahead: Ahead,
+    threads: OwnThreads,
+    said: AtomicBool,
+}
+
+impl Reader {
+    /// Of rows that lie in these bytes of each file, one file after the other.
+    pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
+        Self {
+            extents: Extents::new(rows),
+            ahead: Ahead::default(),
+            threads: OwnThreads::default(),
+            said: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads all that is wanted, which is sorted by file and offset, each into its part of `out`.
+    ///
+    /// # Errors
+    /// What [`Files::open`] fails with; [`tensorferry_core::Error::Read`];
+    /// [`tensorferry_core::Error::ShortRead`] if a file ends before;
+    /// [`tensorferry_core::Error::Stopped`].
+    pub(crate) fn read(
+        &self,
+        files: &dyn Files,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<()> {
+        let Some(first) = wanted.first() else { return Ok(()) };
+        if self.ahead.hand_out(&self.extents, files, &self.threads, wanted, out, stop)? {
+            return Ok(());
+        }
+        let mut queue = Lent::new(&self.threads, Shape::Many);
+        if !self.said.swap(true, Ordering::Relaxed) {
+            say(files, first.file, queue.means());
+        }
+        // Where it fails, reads may still be under way: then the queue is not used again.
+        fill::fill(&mut queue, files, wanted, out, stop)?;
+        queue.give_back();
+        Ok(())
+    }
+}
+
+fn say(files: &dyn Files, file: usize, means: &str) {
+    let direct = files.open(file).is_ok_and(|file| file.is_direct());
+    let how = if direct {
+        "past the system's cache"
+    } else {
+        "through the system's cache: the file system allows no other way"
+    };
+    log::info!("{}: read by {means}, {how}", files.path(file).display());
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("extents", &self.extents).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,271 @@
+//! Reads through io_uring: given to the kernel many at a time, without a thread for each.
+//!
+//! # Rationale
+//! The kernel writes into the memory of a read until it says that the read has ended, whatever
+//! becomes meanwhile of the thread that began it or of the ring. So that memory is freed only when
+//! nothing is under way in it. What does not end soon after nobody wants it any more, because a
+//! device hangs, is left to a thread that waits for nothing else.
+//!
+//! # Limitations
+//! Linux since 5.11, where nobody forbids it (containers often do): elsewhere [`ring`] fails.
+
+use crate::memory::pool;
+use crate::memory::pool::PoolBuffer;
+use crate::storage::local::direct::queue::{BYTES, DEPTH, Done, PAGE, Queue, Read, Shape};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode};
+use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
+use std::io;
+use std::io::ErrorKind;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// How long dropping a ring waits for what is under way.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// One of so many slots is waited for together with others, if as many are under way: each that is
+/// waited for alone costs a system call.
+const TOGETHER: usize = 8;
+
+/// A ring of the kernel's, and the memory that it reads into.
+struct Uring {
+    /// Taken out only by `drop`.
+    ring: Option<Ring>,
+}
+
+struct Ring {
+    ring: IoUring,
+    memory: ManuallyDrop<Memory>,
+    shape: Shape,
+    /// What is under way in each slot; keeps the file open.
+    under_way: [Option<Read>; DEPTH],
+    count: usize,
+}
+
+/// A ring with nothing under way.
+///
+/// # Errors
+/// What the system says where it has no io_uring, an old one, or forbids it.
+pub(crate) fn ring(shape: Shape) -> io::Result<Box<dyn Queue>> {
+    Ok(Box::new(Uring { ring: Some(Ring::new(shape)?) }))
+}
+
+impl Queue for Uring {
+    fn cut(&mut self, shape: Shape) {
+        if let Some(ring) = self.ring.as_mut().filter(|ring| ring.count == 0) {
+            ring.shape = shape;
+        }
+    }
+
+    fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
+        self.ring
+            .as_mut()
+            .map_or_else(|| Err(ErrorKind::InvalidInput.into()), |ring| ring.begin(slot, read))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.ring.as_mut().map_or(Ok(()), Ring::flush)
+    }
+
+    fn next(&mut self, patience: Duration) -> io::Result<Option<Done>> {
+        self.ring.as_mut().map_or(Ok(None), |ring| ring.next(patience))
+    }
+
+    fn bytes(&mut self, slot: usize) -> &[u8] {
+        self.ring.as_ref().map_or(&[], |ring| ring.bytes(slot))
+    }
+}
+
+impl Ring {
+    fn new(shape: Shape) -> io::Result<Self> {
+        let entries = u32::try_from(DEPTH).map_err(io::Error::other)?;
+        let ring = IoUring::builder().dontfork().build(entries)?;
+        let params = ring.params();
+        if !(params.is_feature_ext_arg()
+            && params.is_feature_nodrop()
+            && params.is_feature_submit_stable())
+        {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let memory = ManuallyDrop::new(Memory::new()?);
+        Ok(Self { ring, memory, shape, under_way: [const { None }; DEPTH], count: 0 })
+    }
+
+    fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
+        let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= self.shape.slot())
+            && slot < self.shape.slots();
+        let (Some(free @ None), true, Ok(len)) =
+            (self.under_way.get_mut(slot), inside, u32::try_from(read.len))
+        else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
+        let to = self.memory.slot(self.shape, slot).wrapping_add(read.skip);
+        let entry = opcode::Read::new(Fd(read.file.file().as_raw_fd()), to, len)
+            .offset(read.offset)
+            .build()
+            .user_data(slot as u64);
+        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes
+        // while it is in `under_way` (nor is the memory cut into others), and the memory lives
+        // until nothing is (`Ring::drop`). The file stays open as long.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        pushed.map_err(io::Error::other)?;
+        *free = Some(read);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        forgiven(self.ring.submit())
+    }
+
+    fn next(&mut self, patience: Duration) -> io::Result<Option<Done>> {
+        if let Some(done) = self.ended() {
+            return Ok(Some(done));
+        }
+        if self.count == 0 {
+            return Ok(None);
+        }
+        let timeout = Timespec::from(patience);
+        let arguments = SubmitArgs::new().timespec(&timeout);
+        forgiven(
+            self.ring
+                .submitter()
+                .submit_with_args((self.shape.slots() / TOGETHER).min(self.count), &arguments),
+        )?;
+        Ok(self.ended())
+    }
+
+    /// A read of which the kernel says that it has ended.
+    fn ended(&mut self) -> Option<Done> {
+        let entry = self.ring.completion().next()?;
+        let slot = usize::try_from(entry.user_data()).ok()?;
+        self.under_way.get_mut(slot)?.take()?;
+        self.count -= 1;
+        let result = usize::try_from(entry.result())
+            .map_err(|_| io::Error::from_raw_os_error(entry.result().wrapping_neg()));
+        Some(Done { slot, result })
+    }
+
+    fn bytes(&self, slot: usize) -> &[u8] {
+        match self.under_way.get(slot) {
+            // SAFETY: nothing is under way in the slot, and nothing begins while `self` is
+            // borrowed.
+            Some(None) if slot < self.shape.slots() => unsafe {
+                self.memory.bytes(self.shape, slot)
+            },
+            _ => &[],
+        }
+    }
+
+    /// Waits until nothing is under way, or `until`.
+    fn drain(&mut self, until: Option<Instant>) {
+        while self.count > 0 {
+            let now = Instant::now();
+            let left = until.map_or(PATIENCE, |until| until.saturating_duration_since(now));
+            if left.is_zero() || self.next(left).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Not an error: the time is over, a signal came, or the kernel wants what has ended to be looked
+/// at before it takes more.
+fn forgiven(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if !matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::TIME | Errno::INTR | Errno::AGAIN | Errno::BUSY)
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        let Some(mut ring) = self.ring.take() else { return };
+        ring.drain(Some(Instant::now() + PATIENCE));
+        if ring.count > 0 {
+            // A disk that others are busy with may take that long, too.
+            log::info!(
+                "{} reads that nobody wants any more take long: a thread waits for them",
+                ring.count
+            );
+            // If there is no thread to be had, the closure is dropped, and the ring with it.
+            let _thread = std::thread::Builder::new()
+                .name("tensorferry".into())
+                .spawn(move || ring.drain(None));
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.count == 0 {
+            // SAFETY: this is the only place that drops it, and it is not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
+        }
+        // Else the kernel may still write: the memory is lost.
+    }
+}
+
+/// The memory of all slots, left out of the memory of forked children: a page that both have is
+/// copied when either writes it, and what the kernel then reads into may be the other's.
+struct Memory {
+    /// Taken out only by `drop`.
+    pool: Option<PoolBuffer>,
+    base: NonNull<u8>,
+}
+
+// SAFETY: a Memory is the only way to its bytes.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    fn new() -> io::Result<Self> {
+        let mut pool = pool::take(BYTES).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+        let base = NonNull::new(pool.as_mut_ptr()).ok_or(ErrorKind::OutOfMemory)?;
+        if !base.as_ptr().addr().is_multiple_of(PAGE) {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let memory = Self { pool: Some(pool), base };
+        memory.advise(Advice::LinuxDontFork)?;
+        Ok(memory)
+    }
+
+    fn advise(&self, advice: Advice) -> io::Result<()> {
+        // SAFETY: whole pages that this Memory owns; whether children get them changes nothing
+        // here.
+        Ok(unsafe { madvise(self.base.as_ptr().cast(), BYTES, advice) }?)
+    }
+
+    /// Where a slot begins.
+    fn slot(&self, shape: Shape, slot: usize) -> *mut u8 {
+        self.base.as_ptr().wrapping_add(slot % shape.slots() * shape.slot())
+    }
+
+    /// The bytes of a slot.
+    ///
+    /// # Safety
+    /// Nobody writes them while they are borrowed.
+    unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
+        // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape),
+        // which was initialised when it was made and lives as long as `self`; the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.slot(shape, slot), shape.slot()) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // The block goes back to the pool as it was, or, as what comes from there may be used by
+        // children, not at all.
+        if self.advise(Advice::LinuxDoFork).is_err() {
+            std::mem::forget(self.pool.take());
+        }
+    }
+}

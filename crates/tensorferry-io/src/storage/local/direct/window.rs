@@ -1,0 +1,244 @@
+//! A window that goes ahead of whoever reads in order.
+
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::storage::local::direct::extents::{CHUNK, Extents, Place};
+use crate::storage::local::direct::file::Files;
+use crate::storage::local::direct::fill::GLANCE;
+use crate::storage::local::direct::flight::{Flight, Step};
+use crate::storage::local::direct::queue::{Queue, Shape, Slots};
+use crate::storage::local::direct::spans::Wanted;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Of the queue.
+const SHAPE: Shape = Shape::Long;
+/// Chunks begun together: handing them over costs a system call.
+const TOGETHER: usize = SHAPE.slots() / 8;
+/// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in
+/// order.
+pub(crate) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
+
+/// Consecutive chunks that are there or on their way.
+pub(crate) struct Window<Q> {
+    queue: Q,
+    slots: Slots,
+    chunks: VecDeque<Chunk>,
+    /// The number of the first of them.
+    first: u64,
+    /// The number of the chunk in each slot.
+    owners: [u64; SHAPE.slots()],
+    broken: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    flight: Option<Flight>,
+    state: State,
+    /// Where it begins in its file, and how many of its bytes are read.
+    start: u64,
+    len: usize,
+    /// Bytes that nobody has asked for yet.
+    left: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    UnderWay,
+    /// In this slot.
+    There(usize),
+    /// Handed out, given up, or not to be had.
+    Gone,
+}
+
+impl<Q: Queue> Window<Q> {
+    /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
+    pub(super) fn new(queue: Q, first: u64) -> Self {
+        Self {
+            queue,
+            slots: Slots::all(SHAPE),
+            chunks: VecDeque::new(),
+            first,
+            owners: [0; SHAPE.slots()],
+            broken: false,
+        }
+    }
+
+    /// The chunks that are there or on their way.
+    pub(super) fn there(&self) -> Range<u64> {
+        self.first..self.next()
+    }
+
+    /// Whether it has a chunk, or comes to it soon.
+    pub(super) fn reaches(&self, number: u64) -> bool {
+        !self.broken && (self.first..self.next() + BEHIND).contains(&number)
+    }
+
+    /// Whether it has come to the end.
+    pub(super) fn is_over(&self, extents: &Extents) -> bool {
+        self.broken || (self.chunks.is_empty() && self.next() >= extents.chunks())
+    }
+
+    /// The queue, if nothing is under way in it.
+    pub(super) fn into_queue(self) -> Option<Q> {
+        (!self.broken && self.slots.count() == SHAPE.slots()).then_some(self.queue)
+    }
+
+    /// The number of the first chunk that has not begun.
+    fn next(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    /// Copies all that is wanted, if it is there or on its way, and sends for what comes next.
+    /// Whether it was.
+    ///
+    /// # Errors
+    /// [`tensorferry_core::Error::Stopped`].
+    pub(super) fn hand_out(
+        &mut self,
+        extents: &Extents,
+        files: &dyn Files,
+        wanted: &[Wanted],
+        out: &mut [&mut [u8]],
+        stop: &Stop,
+    ) -> Result<bool> {
+        for (one, out) in wanted.iter().zip(out) {
+            let mut rest = &mut **out;
+            while !rest.is_empty() {
+                let place = Place { file: one.file, offset: one.end() - rest.len() as u64 };
+                let Some(number) = extents.number(place) else { return Ok(false) };
+                if !self.wait_for(number, extents, files, stop)? {
+                    return Ok(false);
+                }
+                let Some(copied) = self.copy(number, place.offset, rest) else { return Ok(false) };
+                rest = &mut rest[copied..];
+                self.send_ahead(number, extents, files);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for a chunk. Whether it is there then.
+    fn wait_for(
+        &mut self,
+        number: u64,
+        extents: &Extents,
+        files: &dyn Files,
+        stop: &Stop,
+    ) -> Result<bool> {
+        loop {
+            stop.check()?;
+            if self.broken || number < self.first {
+                return Ok(false);
+            }
+            if number >= self.next() {
+                while self.begin_next(extents, files) {}
+            }
+            match self.chunk(number).map(|chunk| chunk.state) {
+                Some(State::There(_)) => return Ok(true),
+                Some(State::Gone) => return Ok(false),
+                Some(State::UnderWay) => self.take_in(),
+                // There is no slot for it.
+                None => match self.chunks.front().map(|chunk| chunk.state) {
+                    Some(State::UnderWay) => self.take_in(),
+                    Some(_) => self.give_up_first(),
+                    None => return Ok(false),
+                },
+            }
+        }
+    }
+
+    fn chunk(&mut self, number: u64) -> Option<&mut Chunk> {
+        let at = number.checked_sub(self.first)?;
+        self.chunks.get_mut(usize::try_from(at).ok()?)
+    }
+
+    /// Copies bytes of a chunk that is there, from `offset` on: how many.
+    fn copy(&mut self, number: u64, offset: u64, out: &mut [u8]) -> Option<usize> {
+        let chunk = self.chunk(number)?;
+        let State::There(slot) = chunk.state else { return None };
+        let from = usize::try_from(offset.checked_sub(chunk.start)?).ok()?;
+        let len = out.len().min(chunk.len.checked_sub(from)?);
+        chunk.left = chunk.left.saturating_sub(len);
+        let used_up = chunk.left == 0;
+        out[..len].copy_from_slice(self.queue.bytes(slot).get(from..from + len)?);
+        if used_up {
+            self.set(slot, State::Gone);
+        }
+        (len > 0).then_some(len)
+    }
+
+    /// Begins chunks in the slots that are free, now that this one was asked for.
+    fn send_ahead(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
+        while let Some(first) = self.chunks.front() {
+            match first.state {
+                State::Gone => self.give_up_first(),
+                State::There(_) if self.first + BEHIND < number => self.give_up_first(),
+                _ => break,
+            }
+        }
+        if self.slots.count() >= TOGETHER {
+            while self.begin_next(extents, files) {}
+            self.broken |= self.queue.flush().is_err();
+        }
+    }
+
+    fn give_up_first(&mut self) {
+        if let Some(Chunk { state: State::There(slot), .. }) = self.chunks.pop_front() {
+            self.slots.put(slot);
+        }
+        self.first += 1;
+    }
+
+    /// Begins the next chunk, if there is one and a slot for it.
+    fn begin_next(&mut self, extents: &Extents, files: &dyn Files) -> bool {
+        let number = self.next();
+        let Some(chunk) = extents.chunk(number) else { return false };
+        let Some(slot) = self.slots.take() else { return false };
+        let rows = chunk.rows.end.saturating_sub(chunk.rows.start);
+        let (len, left) = (chunk.rows.end.saturating_sub(chunk.start), rows);
+        let (len, left) =
+            (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
+        let flight = files.open(chunk.file).ok().map(|file| Flight::new(file, chunk.start, len));
+        self.owners[slot] = number;
+        self.chunks.push_back(Chunk { flight, state: State::Gone, start: chunk.start, len, left });
+        self.begin(slot);
+        true
+    }
+
+    /// Begins a read of what is missing of the chunk in a slot.
+    fn begin(&mut self, slot: usize) {
+        let read =
+            self.chunk(self.owners[slot]).and_then(|chunk| chunk.flight.as_ref()).map(Flight::read);
+        let begun = read.is_some_and(|read| self.queue.begin(slot, read).is_ok());
+        self.set(slot, if begun { State::UnderWay } else { State::Gone });
+    }
+
+    fn set(&mut self, slot: usize, state: State) {
+        if let Some(chunk) = self.chunk(self.owners[slot]) {
+            chunk.state = state;
+        }
+        if state == State::Gone {
+            self.slots.put(slot);
+        }
+    }
+
+    /// Waits a little for a read to end.
+    fn take_in(&mut self) {
+        let done = match self.queue.next(GLANCE) {
+            Ok(Some(done)) => done,
+            Ok(None) => return,
+            Err(_) => {
+                self.broken = true;
+                return;
+            }
+        };
+        let flight = self.chunk(self.owners[done.slot]).and_then(|chunk| chunk.flight.as_mut());
+        match flight.map(|flight| flight.ended(done.result)) {
+            Some(Step::Whole) => self.set(done.slot, State::There(done.slot)),
+            Some(Step::Again) => self.begin(done.slot),
+            // Whoever needs it finds out why.
+            _ => self.set(done.slot, State::Gone),
+        }
+    }
+}

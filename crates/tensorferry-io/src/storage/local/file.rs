@@ -1,0 +1,457 @@
+//! A file that arrays are read from: how it was when it was opened, and reads that say so when it
+//! is so no longer.
+//!
+//! # Rationale
+//! An array may have more shards than a process may have open files. So a file is opened when it is
+//! read, and of those that are open the oldest is closed when there are too many; one that is
+//! opened again has to be the same. Locks are only tried, never waited for: a process that was
+//! forked while another thread held one goes on with a file of its own.
+
+use crate::error::{Error, Result};
+use crate::storage::local::direct::file::DirectFile;
+use crate::storage::local::regular::open_to_read;
+use crate::write::atomic::io;
+use std::collections::VecDeque;
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock, TryLockError, Weak};
+use std::time::{Duration, SystemTime};
+
+/// The most files kept open: a quarter of the 1024 that a process may usually have.
+const MOST_OPEN: usize = 256;
+
+/// How often a file is opened again where too many are open, and after what time.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Those that are open, the oldest first.
+static OPEN: Mutex<VecDeque<Weak<DataFile>>> = Mutex::new(VecDeque::new());
+
+/// A regular file, to be read at any offset.
+#[derive(Debug)]
+pub struct DataFile {
+    path: PathBuf,
+    opened_as: State,
+    handles: RwLock<Handles>,
+    /// What reads past the system's cache have to be multiples of; 0 until that is known.
+    alignment: AtomicU64,
+}
+
+/// The file as the system has it open.
+#[derive(Clone, Debug, Default)]
+struct Handles {
+    cached: Option<Arc<File>>,
+    direct: Option<Arc<DirectFile>>,
+}
+
+/// What tells whether a file has been written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// Device and number of the file, where the system has such: another file of the same name has
+    /// others.
+    identity: Option<(u64, u64)>,
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            identity: identity(metadata),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// The most files kept open by a process that may have so many.
+fn most_open() -> usize {
+    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that
+    /// it lacks.)
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let known = MOST.load(Ordering::Relaxed);
+    if known > 0 {
+        return known;
+    }
+    let few = |limit: u64| {
+        usize::try_from(limit / 4).map_or(MOST_OPEN, |limit| limit.clamp(1, MOST_OPEN))
+    };
+    let most = crate::memory::limits::open_files().map_or(MOST_OPEN, few);
+    MOST.store(most, Ordering::Relaxed);
+    most
+}
+
+/// Whether the system refuses because too many files are open.
+pub(crate) fn too_many_open(error: &std::io::Error) -> bool {
+    // ENFILE and EMFILE, everywhere.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Opens a file; where too many are open, once those that are kept are closed.
+fn open_file(path: &Path) -> std::io::Result<File> {
+    match open_to_read(path) {
+        Err(error) if too_many_open(&error) => {
+            close_kept();
+            open_to_read(path)
+        }
+        other => other,
+    }
+}
+
+/// As [`open_file`], of one that was open: other threads may be about to close theirs.
+fn open_again(path: &Path) -> std::io::Result<File> {
+    for _ in 0..ATTEMPTS {
+        match open_file(path) {
+            Err(error) if too_many_open(&error) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    open_file(path)
+}
+
+/// What a folder is, and what does open it.
+fn what_folder(path: &Path) -> &'static str {
+    let has = |name: &str| path.join(name).exists();
+    match () {
+        () if has("dataset.json") => {
+            "is a directory, of a saved dataset. Load it with Dataset.load."
+        }
+        () if has("dataset_spec.pb") => {
+            "is a directory, of a dataset that tf.data saved. Load it with tf.data.Dataset.load."
+        }
+        () if has("saved_model.pb") => {
+            "is a directory, of a SavedModel. Load it with tf.saved_model.load."
+        }
+        () if has(".zarray") || has(".zgroup") || has("zarr.json") => {
+            "is a directory, of a Zarr store. Open it with zarr."
+        }
+        () => {
+            "is a directory. Open its files by a pattern, such as DIRECTORY/*.npy, or by a list \
+            of them."
+        }
+    }
+}
+
+/// Closes all files that are only kept for the next read.
+fn close_kept() {
+    let Ok(mut open) = OPEN.try_lock() else { return };
+    let all = std::mem::take(&mut *open);
+    drop(open);
+    for file in all.iter().filter_map(Weak::upgrade) {
+        if let Ok(mut kept) = file.handles.try_write() {
+            *kept = Handles::default();
+        }
+    }
+}
+
+impl DataFile {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or is no regular file.
+    pub fn open(path: &Path) -> Result<Arc<Self>> {
+        let refused = io("open", path);
+        let handle = match open_file(path) {
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                return Err(refused(std::io::Error::new(error.kind(), what_folder(path))));
+            }
+            other => other.map_err(&refused)?,
+        };
+        let opened_as = State::of(&handle.metadata().map_err(&refused)?);
+        let file = Arc::new(Self {
+            path: path.to_owned(),
+            opened_as,
+            handles: RwLock::default(),
+            alignment: AtomicU64::new(0),
+        });
+        file.keep(|handles| handles.cached = Some(Arc::new(handle)));
+        Ok(file)
+    }
+
+    /// Its name.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length when it was opened.
+    #[allow(clippy::len_without_is_empty, reason = "a length in bytes, as a file has it")]
+    pub fn len(&self) -> u64 {
+        self.opened_as.len
+    }
+
+    /// The system's file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no
+    /// longer the same.
+    pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
+        self.handle_by(open_again)
+    }
+
+    fn handle_by(self: &Arc<Self>, open: fn(&Path) -> std::io::Result<File>) -> Result<Arc<File>> {
+        if let Some(handle) = self.kept().cached {
+            return Ok(handle);
+        }
+        let handle = Arc::new(open(&self.path).map_err(io("open", &self.path))?);
+        self.check_unchanged(&handle)?;
+        self.keep(|handles| handles.cached = Some(Arc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// The system's file, for reads past its cache. Where too many files are open it does not wait
+    /// for others: who reads many at a time has them itself.
+    ///
+    /// # Errors
+    /// As [`DataFile::handle`].
+    pub(crate) fn direct(self: &Arc<Self>) -> Result<Arc<DirectFile>> {
+        let kept = self.kept();
+        if let Some(handle) = kept.direct {
+            return Ok(handle);
+        }
+        // The file that is open may have another name by now, or none.
+        let cached = kept.cached.map_or_else(|| self.handle_by(open_file), Ok)?;
+        let again = match name_of(&cached).map(|name| DirectFile::open(&name)) {
+            Some(Err(error)) if too_many_open(&error) => return Err(io("open", &self.path)(error)),
+            other => other.and_then(std::result::Result::ok),
+        };
+        let handle = match again {
+            Some(same) => Arc::new(same),
+            None => {
+                let other = DirectFile::open(&self.path).map_err(io("open", &self.path))?;
+                self.check_unchanged(other.file())?;
+                Arc::new(other)
+            }
+        };
+        self.alignment.store(handle.alignment(), Ordering::Relaxed);
+        self.keep(|handles| handles.direct = Some(Arc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// What reads past the system's cache have to be multiples of; 1 if the file cannot be opened.
+    pub(crate) fn direct_alignment(self: &Arc<Self>) -> u64 {
+        match self.alignment.load(Ordering::Relaxed) {
+            0 => self.direct().map_or(1, |handle| handle.alignment()),
+            known => known,
+        }
+    }
+
+    fn kept(&self) -> Handles {
+        for _ in 0..1000 {
+            match self.handles.try_read() {
+                Ok(kept) => return kept.clone(),
+                Err(TryLockError::Poisoned(kept)) => return kept.into_inner().clone(),
+                // Held for a moment, or for ever: when the process was forked.
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        Handles::default()
+    }
+
+    /// Keeps a handle for the next read, and closes those of another file if there are too many.
+    fn keep(self: &Arc<Self>, put: impl FnOnce(&mut Handles)) {
+        let Ok(mut open) = OPEN.try_lock() else { return };
+        let Ok(mut kept) = self.handles.try_write() else { return };
+        let is_open = kept.cached.is_some() || kept.direct.is_some();
+        put(&mut kept);
+        drop(kept);
+        if is_open {
+            return; // it is among the open ones already
+        }
+        open.push_back(Arc::downgrade(self));
+        let most = most_open();
+        if open.len() > most {
+            open.retain(|file| file.strong_count() > 0);
+        }
+        let oldest =
+            if open.len() > most { open.pop_front().and_then(|file| file.upgrade()) } else { None };
+        drop(open);
+        if let Some(oldest) = oldest
+            && let Ok(mut kept) = oldest.handles.try_write()
+        {
+            *kept = Handles::default();
+        }
+    }
+
+    /// # Errors
+    /// [`Error::FileChanged`] if the file was written to since it was opened.
+    pub(crate) fn check_unchanged(&self, handle: &File) -> Result<()> {
+        self.compare(&handle.metadata().map_err(io("read", &self.path))?)
+    }
+
+    /// As [`DataFile::check_unchanged`], of the file as it is open, or as it is.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Io`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let Handles { cached, direct } = self.kept();
+        match (cached, direct) {
+            (Some(handle), _) => self.check_unchanged(&handle),
+            (None, Some(handle)) => self.check_unchanged(handle.file()),
+            (None, None) => {
+                self.compare(&std::fs::metadata(&self.path).map_err(io("read", &self.path))?)
+            }
+        }
+    }
+
+    fn compare(&self, metadata: &Metadata) -> Result<()> {
+        let now = State::of(metadata);
+        if now == self.opened_as {
+            return Ok(());
+        }
+        Err(Error::FileChanged { was: self.opened_as.len, is: now.len }.in_file(&self.path))
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it
+    /// was written to since it was opened.
+    pub(crate) fn read_exact_at(self: &Arc<Self>, offset: u64, out: &mut [u8]) -> Result<()> {
+        let handle = self.handle()?;
+        self.fill(&handle, offset, out)?;
+        self.check_unchanged(&handle)
+    }
+
+    /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file
+    /// was written to.
+    pub(crate) fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
+        let len = out.len();
+        let refused = |source| Error::Read { path: self.path.clone(), offset, len, source };
+        let actual = read_up_to(handle, offset, out).map_err(refused)?;
+        if actual == len {
+            return Ok(());
+        }
+        Err(Error::ShortRead { offset, expected: len, actual }.in_file(&self.path))
+    }
+
+    /// At most `len` bytes from `offset` on: fewer where the file ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn read_up_to(self: &Arc<Self>, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(left)];
+        let actual =
+            read_up_to(&*self.handle()?, offset, &mut bytes).map_err(io("read", &self.path))?;
+        bytes.truncate(actual);
+        Ok(bytes)
+    }
+}
+
+/// Reads until `out` is full or the file ends: how many bytes that were.
+fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
+    let mut done = 0;
+    while done < out.len() {
+        match read_at(handle, &mut out[done..], offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// A name that the system has for an open file, whatever became of the one that it was opened by.
+#[cfg(target_os = "linux")]
+fn name_of(handle: &File) -> Option<PathBuf> {
+    Some(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle)).into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name_of(_handle: &File) -> Option<PathBuf> {
+    None
+}
+
+#[cfg(unix)]
+fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(handle, out, offset)
+}
+
+#[cfg(windows)]
+fn read_at(handle: &File, out: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(handle, out, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        fs::write(&path, bytes).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused() {
+        let (directory, path) = written(b"");
+        assert!(matches!(DataFile::open(directory.path()), Err(Error::Io { .. })));
+        assert!(matches!(DataFile::open(&path.join("below a file")), Err(Error::Io { .. })));
+        assert_eq!(DataFile::open(&path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_truncated_file_is_a_short_read_with_offset_and_lengths() {
+        let (_directory, path) = written(&[7; 100]);
+        let file = DataFile::open(&path).unwrap();
+        let mut out = [0; 50];
+        file.read_exact_at(50, &mut out).unwrap();
+        assert_eq!(out, [7; 50]);
+        File::options().write(true).open(&path).unwrap().set_len(60).unwrap();
+        let error = file.read_exact_at(20, &mut out).unwrap_err();
+        assert_eq!(error.code(), "short_read");
+        let said = error.to_string();
+        assert!(
+            said.contains("data: at byte 20: 50 bytes were there") && said.contains("40 are left"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_is_no_longer_read() {
+        let (_directory, path) = written(&[7; 100]);
+        let file = DataFile::open(&path).unwrap();
+        let writer = File::options().append(true).open(&path).unwrap();
+        writer.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let error = file.read_exact_at(0, &mut [0; 10]).unwrap_err();
+        assert_eq!(error.code(), "file_changed");
+    }
+
+    #[test]
+    fn more_files_than_may_be_open_are_read_and_one_that_was_replaced_meanwhile_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |at: usize| directory.path().join(format!("{at}"));
+        let files: Vec<_> = (0..2 * MOST_OPEN + 10)
+            .map(|at| {
+                fs::write(name(at), at.to_string()).unwrap();
+                DataFile::open(&name(at)).unwrap()
+            })
+            .collect();
+        for (at, file) in files.iter().enumerate() {
+            assert_eq!(file.read_up_to(0, 10).unwrap(), at.to_string().into_bytes());
+        }
+        let kept =
+            files.iter().filter(|file| file.handles.read().unwrap().cached.is_some()).count();
+        assert!(kept <= MOST_OPEN, "{kept}");
+        let closed =
+            files.iter().position(|file| file.handles.read().unwrap().cached.is_none()).unwrap();
+        fs::write(name(closed), "another, longer").unwrap();
+        assert_eq!(files[closed].read_exact_at(0, &mut [0]).unwrap_err().code(), "file_changed");
+    }
+}

@@ -1,0 +1,321 @@
+//! Writing a file so that its name always stands for a whole one: the old or the new.
+//!
+//! # Rationale
+//! What is not whole yet is in a file beside it, whose name tells whose it is to be, and which is
+//! locked by whoever writes it. The system takes the lock off when that process ends, however it
+//! ends: a file that can be locked is nobody's any more.
+
+use crate::error::{Error, Result};
+use crate::format::foreign::not_a_path;
+use crate::storage::local::regular::open_beside;
+use crate::write::writeback::Flowing;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use tempfile::{Builder, NamedTempFile};
+
+/// Makes an error of a refused file operation.
+pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+    move |source| {
+        let source = plain(source);
+        let hint = if source.kind() == ErrorKind::NotFound { not_a_path(path) } else { None };
+        let source = hint.map_or(source, |hint| io::Error::new(ErrorKind::NotFound, hint));
+        Error::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// What the system said, where another error wraps it with a name that tells the user nothing.
+fn plain(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let said = error.to_string();
+    let number =
+        said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    number.map_or(error, io::Error::from_raw_os_error)
+}
+
+/// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames
+/// it to `path`. If anything fails before the renaming, whatever had that name keeps it, and the
+/// temporary file is removed.
+///
+/// The file gets the permissions of an ordinary new one. A symbolic link is followed: what it
+/// points to is replaced.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut Flowing<&File>) -> Result<()>,
+) -> Result<()> {
+    replace_as_it_is(path, |file| write(&mut Flowing::new(file)))
+}
+
+fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let target = target(path)?;
+    let directory = directory(&target);
+    let mut file = create(directory, target.file_name().unwrap_or_default())
+        .map_err(io("create a temporary file beside", path))?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all().map_err(io("sync", path))?;
+    file.persist(&target).map_err(|error| io("rename to", path)(error.error))?;
+    sync_directory(directory).map_err(io("sync the directory of", path))
+}
+
+/// Writes a file of any kind as [`crate::format::save`] does: `write` fills a temporary file
+/// beside it, which is brought to the disk and takes the name. If anything fails, whatever had the
+/// name keeps it.
+///
+/// ```
+/// use std::io::Write;
+/// use tensorferry_io::replace_file;
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("notes.txt");
+/// replace_file(&path, |file| file.write_all(b"whole or not at all"))?;
+/// assert_eq!(std::fs::read(&path).unwrap(), b"whole or not at all");
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn replace_file(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    replace_as_it_is(path, |file| write(file).map_err(io("write", path)))
+}
+
+/// Whether a file of that name could be written, as [`replace_file`] does: the folder is there, and
+/// files can be made in it.
+///
+/// # Errors
+/// [`Error::Io`] if not.
+pub fn can_replace(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let target = target(path)?;
+    let made = create(directory(&target), target.file_name().unwrap_or_default());
+    made.map(drop).map_err(io("create a temporary file beside", path))
+}
+
+/// What the renaming is to replace.
+pub(crate) fn target(path: &Path) -> Result<PathBuf> {
+    let target = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => {
+            fs::canonicalize(path).map_err(io("follow", path))?
+        }
+        _ => path.to_owned(),
+    };
+    match fs::metadata(&target) {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(io("replace", path)(ErrorKind::IsADirectory.into()))
+        }
+        // Renaming over /dev/null would remove it for everyone.
+        Ok(metadata) if !metadata.is_file() => {
+            Err(io("replace", path)(io::Error::new(ErrorKind::InvalidInput, "not a regular file")))
+        }
+        _ => Ok(target),
+    }
+}
+
+pub(crate) fn directory(target: &Path) -> &Path {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// What the names of temporary files start with that are to become the file of a name.
+fn prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".tensorferry-");
+    // A name has 255 bytes at most.
+    if name.len() <= 200 {
+        prefix.push(name);
+    } else {
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(name.as_encoded_bytes());
+        prefix.push(format!("{:08x}", hash.finalize()));
+    }
+    prefix.push("-");
+    prefix
+}
+
+/// How many random characters follow.
+const RANDOM: usize = 6;
+const SUFFIX: &str = ".part";
+
+/// A new file, locked, that is to become the file of a name.
+fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
+    let prefix = prefix(name);
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).rand_bytes(RANDOM).suffix(SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // less the umask, which the system takes off
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    loop {
+        let file = builder.tempfile_in(directory)?;
+        match file.as_file().try_lock() {
+            // Somebody who looks for leftovers was quicker, and removes it or has done so.
+            Err(TryLockError::WouldBlock) => {}
+            Ok(()) if !file.path().try_exists()? => {}
+            // Where there are no locks nobody takes it for a leftover.
+            _ => return Ok(file),
+        }
+    }
+}
+
+/// The file that is written in several goes before it becomes `target`, locked: what a process
+/// before has written of it is in it.
+pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
+    let mut name = prefix(target.file_name().unwrap_or_default());
+    name.push("resume"); // as long as what is random elsewhere, so that it is found as a leftover
+    name.push(SUFFIX);
+    let path = directory(target).join(name);
+    loop {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = open_beside(&path, true)
+            .map_err(|error| if error.raw_os_error().is_some() { error } else { named(error) })?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(ErrorKind::WouldBlock, "another process is writing it"));
+            }
+            // Somebody who looked for leftovers has just removed it.
+            Ok(()) if !path.try_exists()? => {}
+            _ => return Ok((path, file)),
+        }
+    }
+}
+
+/// Removes what processes that were killed while they wrote the file at `path` have left beside it,
+/// and says how many files that were. What another process is writing just now stays.
+///
+/// # Errors
+/// [`Error::Io`] if the directory cannot be read or a leftover not be removed.
+pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
+    let target = target(path.as_ref())?;
+    let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));
+    let refused = io("look for leftovers in", directory);
+    let mut removed = 0;
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(&refused)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(&refused)?;
+        let name = entry.file_name();
+        let random = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let random = random.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+        if random.is_none_or(|random| random.len() != RANDOM)
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
+            continue;
+        }
+        let path = entry.path();
+        let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+        let lock = match open_beside(&path, false) {
+            Err(error) if gone(&error) => continue,
+            // What took its place is another's.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => continue,
+            other => other.map_err(io("open", &path))?,
+        };
+        if lock.try_lock().is_ok() {
+            match fs::remove_file(&path) {
+                Err(error) if gone(&error) => {}
+                other => other.map(|()| removed += 1).map_err(io("remove", &path))?,
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Makes the renaming outlast a power cut.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(()); // directories cannot be opened there
+    }
+    match File::open(directory)?.sync_all() {
+        // Some network and FUSE filesystems have no such operation.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let names = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn leftovers_of_a_file_are_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let others = [
+            ".tensorferry-a.npy-x-aBc123.part",
+            ".tensorferry-a.npy-aBc123.part.npy",
+            ".tensorferry-a.npy-aBc12.part",
+            ".tensorferry-b.npy-aBc123.part",
+            "a.npy",
+            "b.npy",
+        ];
+        for name in others
+            .iter()
+            .chain(&[".tensorferry-a.npy-aBc123.part", ".tensorferry-a.npy-ABCDEF.part"])
+        {
+            fs::write(directory.path().join(name), "half").unwrap();
+        }
+        fs::create_dir(directory.path().join(".tensorferry-a.npy-folder.part")).unwrap();
+        assert_eq!(remove_leftovers(directory.path().join("a.npy")).unwrap(), 2);
+        fs::remove_dir(directory.path().join(".tensorferry-a.npy-folder.part")).unwrap();
+        let mut others = others.map(str::to_owned);
+        others.sort_unstable();
+        assert_eq!(names(directory.path()), others);
+        assert_eq!(remove_leftovers(directory.path().join("a.npy")).unwrap(), 0);
+        assert_eq!(remove_leftovers(directory.path().join("nowhere/a.npy")).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_being_written_is_no_leftover() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.npy".to_owned(), "long".repeat(60)] {
+            let path = directory.path().join(name);
+            replace(&path, |file| {
+                use std::io::Write;
+                file.write_all(b"half").unwrap();
+                assert_eq!(names(directory.path()).len(), 1);
+                assert_eq!(remove_leftovers(&path).unwrap(), 0);
+                assert_eq!(names(directory.path()).len(), 1);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"half");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn writers_and_those_who_look_for_leftovers_do_not_meet() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..300).for_each(|_| replace(&path, |_| Ok(())).unwrap()));
+            while !writer.is_finished() {
+                remove_leftovers(&path).unwrap();
+            }
+        });
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Files that are always whole: written under another name, then renamed.
+
+pub mod atomic;
+pub mod resumable;
+#[allow(unsafe_code, reason = "a system call that has no other name")]
+pub(crate) mod sync_range;
+pub mod writeback;

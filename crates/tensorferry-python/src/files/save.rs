@@ -1,0 +1,69 @@
+//! The functions that save arrays.
+
+use super::array::PyArray;
+use super::format::parse_format;
+use super::path::fs_path;
+use crate::errors::OrRaise;
+use crate::interop::nested::Input;
+use crate::runtime::unwinding::guard;
+use crate::runtime::wait::interruptible;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::collections::BTreeMap;
+use tensorferry::Array;
+use tensorferry::dataset::{self, Stop};
+
+/// An opened array, or one in memory, to save or to read rows from. `immutable` promises that it
+/// does not change.
+pub(crate) fn array_of(
+    py: Python<'_>,
+    value: &Bound<'_, PyAny>,
+    immutable: bool,
+) -> PyResult<Array> {
+    if let Ok(array) = value.cast::<PyArray>() {
+        return Ok(array.get().inner.clone());
+    }
+    let (tensor, frozen) = Input::source(value)?.shared().or_raise(py)?;
+    Array::try_from(dataset::Source { tensor, frozen: frozen || immutable }).or_raise(py)
+}
+
+/// Writes one array.
+#[pyfunction]
+pub(crate) fn save(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    format: Option<&str>,
+) -> PyResult<()> {
+    guard();
+    let (path, format) = (fs_path(path)?, parse_format(py, format)?);
+    // The caller has to prevent writes, as with every NumPy function that releases the GIL.
+    let array = array_of(py, value, true)?;
+    interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?
+        .or_raise(py)
+}
+
+/// Writes arrays by name: pairs of a name and an array.
+#[pyfunction]
+pub(crate) fn save_arrays(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    arrays: &Bound<'_, PyList>,
+    format: Option<&str>,
+    compress: bool,
+    metadata: BTreeMap<String, String>,
+) -> PyResult<()> {
+    guard();
+    let (path, format) = (fs_path(path)?, parse_format(py, format)?);
+    let pair = |pair: Bound<'_, PyAny>| {
+        let (name, value): (String, Bound<'_, PyAny>) = pair.extract()?;
+        Ok((name, array_of(py, &value, true)?))
+    };
+    let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
+    let write = |stop: &Stop| {
+        let arrays: Vec<_> =
+            arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
+        tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
+    };
+    interruptible(py, write)?.or_raise(py)
+}

@@ -1,0 +1,30 @@
+"""The examples run, in their short form if they have one. Each fails if a claim of its output is
+wrong.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_shows_what_it_claims(path, tmp_path) -> None:
+    short = ["--short"] if '"--short"' in path.read_text(encoding="utf-8") else []
+    command = [sys.executable, str(path), *short]
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-4000:]
+    assert ran.stdout
