@@ -144,7 +144,7 @@ def test_a_generator_that_violates_its_signature_is_an_error(tf) -> None:
     assert first == 1
     assert isinstance(error, tf.errors.InvalidArgumentError)
     assert (
-        "from_generator: element 1: OverflowError: int64 -> uint8: 1 of 1 value does not fit"
+        "from_generator: element 1: ValueOverflowError: int64 -> uint8: 1 of 1 value does not fit"
         in str(error)
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # A line that mypy has to refuse ends with `# E: ` and the code of the error; a revealed type ends
 # with `# R: ` and the type.
