@@ -93,7 +93,7 @@ def test_a_position_or_epoch_that_is_no_number_is_refused(make, name, value):
         resumed(make(), {**state, name: value})
     del state[name]
     with pytest.raises(
-        errors.ValueError, match=f"{name} has to be an integer of at least 0, but is missing"
+        errors.ValueError, match=f"{name} has to be a whole number of at least 0, and is missing"
     ):
         resumed(make(), state)
 
