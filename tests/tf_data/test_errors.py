@@ -213,7 +213,7 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
     ):
         element(plan)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="output 0 is int64, not what the graph expects"
+        tf.errors.InvalidArgumentError, match="output 0 is int64, but the graph expects another dtype"
     ):
         element(numbers, types=[1])
     with pytest.raises(

@@ -357,7 +357,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
             Some(Ok(number)) => Ok(number),
             _ => {
                 let is = value.map_or_else(|| "is missing".into(), |value| format!("is {value}"));
-                Err(wrong(&format!("{name} has to be an integer of at least 0, but {is}")))
+                Err(wrong(&format!("{name} has to be a whole number of at least 0, and {is}")))
             }
         }
     };
