@@ -133,7 +133,7 @@ def noted(folder):
 
 
 def conversion(folder, rows, *options):
-    """The arguments that convert `a.npy` to int16 in shards of so many rows."""
+    """The arguments that convert `a.npy` to int16 in shards of `rows` rows."""
     source, target = folder / "a.npy", folder / "out.npy"
     return ["convert", source, target, "--dtype", "int16", "--shard-rows", str(rows), *options]
 
@@ -209,7 +209,11 @@ def test_a_single_file_resumes_where_it_was_killed(tmp_path, format):
     journal = tmp_path / f".tensorferry-out.{format}-resume.journal"
     for reached in [1, 2]:
         process = start(*arguments)
-        until(lambda: journal.exists() and len(noted(tmp_path) or []) >= reached, process)  # noqa: B023
+        at_least = reached
+        until(
+            lambda n=at_least: journal.exists() and len(noted(tmp_path) or []) >= n,
+            process,
+        )
         process.send_signal(signal.SIGKILL if reached == 1 else signal.SIGINT)
         process.communicate()
         assert process.returncode in (-signal.SIGKILL, 130)
@@ -299,7 +303,7 @@ def test_a_finished_shard_that_was_replaced_is_written_again(tmp_path):
     assert "differs from the file that was written" in refused(*arguments, "--resume")
     first.unlink()
     assert "700, 0" in refused(*arguments, "--resume")
-    assert first.read_bytes() == content, "what is not there is written"
+    assert first.read_bytes() == content, "a missing file is written"
     second = tmp_path / "out-00002-of-00003.npy"
     second.write_bytes(b"mine")
     assert "this conversion did not write it" in refused(*arguments, "--resume")

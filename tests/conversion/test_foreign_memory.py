@@ -214,7 +214,9 @@ def test_a_table_holds_the_owner(owner):
 
 @pytest.mark.parametrize("owner", READ_ONLY, indirect=True)
 def test_a_batch_holds_the_owner(owner):
-    batch = lambda array: next(tfy.Dataset.from_tensor_slices(array).batch(N).as_numpy_iterator())  # noqa: E731
+    def batch(array):
+        return next(tfy.Dataset.from_tensor_slices(array).batch(N).as_numpy_iterator())
+
     _check(owner, batch, np.asarray)
 
 

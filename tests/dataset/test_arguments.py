@@ -22,7 +22,8 @@ RAW = re.compile(
     r"literal|too large to convert|can't convert"
 )
 WHOLE = re.compile(
-    r"size|count|num_|index|shift|stride|start|seed|depth|length|block|buffer|offset|threads|limit|ahead|shape|axis|boundar|stop|step"
+    r"size|count|num_|index|shift|stride|start|seed|depth|length|block|buffer|offset"
+    r"|threads|limit|ahead|shape|axis|boundar|stop|step"
 )
 WHOLE_NUMBERS = [2**63, 2**64, 2**70, -1, -(2**70), 10**5000, True, np.int64(3), tf.constant(3)]
 OTHERS = [

@@ -218,7 +218,7 @@ HOSTILE = {
         "{'descr': '<i8', 'fortran_order': False, 'shape': (-3,), }\n", bytes(24)
     ),
     "shape is a number": npy("{'descr': '<i8', 'fortran_order': False, 'shape': 3, }\n", bytes(24)),
-    "shape is no number": npy(
+    "shape of strings": npy(
         "{'descr': '<i8', 'fortran_order': False, 'shape': ('3',), }\n", bytes(24)
     ),
     "65 dimensions": npy(
@@ -230,7 +230,9 @@ HOSTILE = {
         version=2,
     ),
     "nested brackets": npy("(" * 60_000, bytes(24)),
-    "order is no bool": npy("{'descr': '<i8', 'fortran_order': 0, 'shape': (3,), }\n", bytes(24)),
+    "order is an integer": npy(
+        "{'descr': '<i8', 'fortran_order': 0, 'shape': (3,), }\n", bytes(24)
+    ),
     "missing key": npy("{'descr': '<i8', 'shape': (3,), }\n", bytes(24)),
     "extra key": npy(
         "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), 'more': 1, }\n", bytes(24)

@@ -339,7 +339,7 @@ LYING = {
     "no typestr": {"typestr": None},
     "object typestr": {"typestr": "|O"},
     "offset beyond its buffer": {"offset": 10**6},
-    "data that is no buffer": {"data": "text"},
+    "data that is a string": {"data": "text"},
     "no dictionary": None,
 }
 

@@ -103,7 +103,8 @@ assert [int(x) for x in resumed] == [2, 3, 4]
         "tfy.Dataset.range(100, "
         "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9)",
         "tfy.Dataset.range(100, "
-        "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9).prefetch(1)",
+        "output_type='int8').with_format('numpy').shuffle(seed=1).repeat().batch(10**9)"
+        ".prefetch(1)",
     ],
 )
 def test_ctrl_c_ends_endless_work_and_a_state_can_be_saved_then(pipeline):

@@ -213,7 +213,8 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
     ):
         element(plan)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="output 0 is int64, but the graph expects another dtype"
+        tf.errors.InvalidArgumentError,
+        match="output 0 is int64, but the graph expects another dtype",
     ):
         element(numbers, types=[1])
     with pytest.raises(

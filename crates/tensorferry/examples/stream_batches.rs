@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     }
     let bytes = iter.save()?.to_bytes();
     let left: Result<Vec<_>> = iter.map(|batch| labels(&batch?)).collect();
-    // ... and the next goes on from them with the sixth, in the same order.
+    // ... and the next resumes from them with the sixth, in the same order.
     let resumed = batches()?.resume(&Saved::from_bytes(&bytes)?, &Options::default())?;
     let again: Result<Vec<_>> = resumed.map(|batch| labels(&batch?)).collect();
     let left = left?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use tensorferry::open_beside;
 
-/// The number that a finished single file has in place of a shard's.
+/// The shard number of a finished single file.
 const WHOLE: usize = 1;
 
 /// The first bytes of every journal: the first name of a description.

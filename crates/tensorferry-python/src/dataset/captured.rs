@@ -10,7 +10,7 @@
 //! twice frees an object in use; one that is not reported only leaks garbage. So each captured
 //! object is counted once, by its `Captured`, and reported once, by its cell. The `Captured` also
 //! owns the cell, which reports that reference to itself too: without a Python plan, the cell is
-//! garbage. What is captured is pinned (not reported) while only Rust owns a plan (TensorFlow's
+//! garbage. Captured objects are pinned (not reported) while only Rust owns a plan (TensorFlow's
 //! handles, a dataset that a function returned and that is being iterated), and while a function
 //! runs.
 //!

@@ -19,7 +19,8 @@ use pyo3::prelude::*;
 /// Raises:
 ///     OSError: the file cannot be opened.
 ///     tensorferry.errors.FileFormatError: it is not a `.npy` file, or is truncated.
-///     tensorferry.errors.InvalidArgumentError: its dtype is not supported (strings, objects, structures).
+///     tensorferry.errors.InvalidArgumentError: its dtype is not supported (strings, objects,
+///         structures).
 ///
 /// >>> import numpy as np, os, tempfile, tensorferry
 /// >>> path = os.path.join(tempfile.mkdtemp(), "ids.npy")

@@ -115,7 +115,8 @@ impl Runtime {
 /// Raises:
 ///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
 ///         ValueError).
-///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
 ///     tensorferry.errors.InvalidArgumentError: a dtype that TensorFlow does not have.
 ///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///

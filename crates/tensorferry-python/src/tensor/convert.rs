@@ -33,7 +33,8 @@ use tensorferry::{Casting, Scalar, ViewMut};
 /// Raises:
 ///     tensorferry.errors.ValueOverflowError: values do not fit (also a builtin OverflowError and
 ///         ValueError).
-///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says why.
+///     tensorferry.errors.NotShareableError: `copy=False`, and a copy is needed; the message says
+///         why.
 ///     tensorferry.errors.InvalidArgumentError: a dtype that tensors do not share.
 ///     tensorferry.errors.InvalidTypeError: a masked array, or complex to real.
 ///

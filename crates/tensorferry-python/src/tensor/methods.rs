@@ -17,7 +17,7 @@ use tensorferry::dlpack::{FLAG_IS_COPIED, FLAG_READ_ONLY};
 use tensorferry::{ByteOrder, Casting, DType, Index, Tensor};
 
 impl PyTensor {
-    /// The tensor if frameworks accept its memory; else, or with `copy=True`, a copy that they accept.
+    /// The tensor if frameworks accept its memory; otherwise, or with `copy=True`, a copy.
     fn for_framework(&self, py: Python<'_>, copy: Option<bool>) -> PyResult<Tensor> {
         let source = Source::frozen(self.inner.clone());
         source.to_tensor(py, None, Casting::Checked, Sharing { copy, framework: true })

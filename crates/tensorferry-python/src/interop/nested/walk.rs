@@ -403,7 +403,7 @@ impl<'py> Walk<'py> {
         self.raise(
             "argument",
             format!(
-                "a list of rows of different lengths is no array of numbers: at {index:?} there \
+                "a list of rows of different lengths is not an array of numbers: at {index:?} there \
                 is {what}. Pad the rows to one \
                  length, or use tf.ragged.constant."
             ),
