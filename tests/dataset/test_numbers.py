@@ -103,7 +103,7 @@ def test_numbers_that_the_dtype_does_not_hold_are_refused(value) -> None:
 def test_a_list_that_tensorflow_truncates_is_refused() -> None:
     value = [[], [1]]
     assert next(iter(tf.data.Dataset.from_tensors(value))).shape == (2, 0)
-    with pytest.raises(ValueError, match="no array of numbers"):
+    with pytest.raises(ValueError, match="not an array of numbers"):
         tfy.Dataset.from_tensors(value)
 
 
