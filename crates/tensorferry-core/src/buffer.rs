@@ -1,4 +1,4 @@
-//! Memory and what keeps it alive: the one place that owns it.
+//! [`Buffer`] and [`BufferMut`]: memory and the owner that keeps it alive.
 
 use crate::{Error, Result};
 use alloc::alloc::{Layout as Block, alloc_zeroed, dealloc};
@@ -7,13 +7,13 @@ use core::any::Any;
 use core::fmt;
 use core::ptr::NonNull;
 
-/// Bytes to which every allocation here is aligned.
+/// The alignment of every allocation, in bytes.
 ///
-/// TensorFlow aborts the process when a tensor made from foreign memory is aligned to less (`Check
-/// failed: IsAligned()`).
+/// TensorFlow aborts the process if foreign memory of a tensor is aligned to less (`Check failed:
+/// IsAligned()`).
 pub const ALIGNMENT: usize = 64;
 
-/// Immutable bytes and the owner that keeps them alive. Cloning shares.
+/// Immutable bytes and the owner that keeps them alive. Clones share both.
 #[derive(Clone)]
 pub struct Buffer {
     ptr: NonNull<u8>,
@@ -21,17 +21,16 @@ pub struct Buffer {
     owner: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: the bytes are only read through a Buffer (`from_raw_parts` makes its caller promise that
-// nobody writes them), and the owner is Send + Sync by its bound, so a Buffer may be used and
-// dropped on any thread.
+// SAFETY: a Buffer only reads its bytes, which are not written by the contract of
+// `from_raw_parts`, and its owner is Send + Sync, so a Buffer may be used and dropped on any thread.
 unsafe impl Send for Buffer {}
-// SAFETY: as for Send: shared reads of bytes that nobody writes.
+// SAFETY: as for Send: shared reads of bytes that are not written.
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Takes the bytes of a value that owns them: a `Vec<u8>`, a memory map, `bytes::Bytes`.
+    /// The bytes of a value that owns them: a `Vec<u8>`, a memory map, `bytes::Bytes`.
     ///
-    /// `as_ref` is called once.
+    /// Calls `as_ref` once.
     pub fn from_owner(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         let owner = Arc::new(owner);
         let bytes: &[u8] = (*owner).as_ref();
@@ -39,15 +38,15 @@ impl Buffer {
         Self { ptr, len, owner }
     }
 
-    /// Takes the elements of a vector, without a copy.
+    /// The elements of a vector, without a copy.
     #[must_use]
     pub fn from_vec<T: crate::Element>(elements: alloc::vec::Vec<T>) -> Self {
         let (ptr, len) =
             (NonNull::from(elements.as_slice()).cast(), size_of_val(elements.as_slice()));
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(elements);
         // SAFETY: moving a Vec does not move its elements, which are initialised and have no
-        // padding (Element is sealed: numbers and pairs of numbers); nobody can reach the Vec to
-        // write them, and it lives in `owner`.
+        // padding (Element is sealed: numbers and pairs of numbers). The Vec lives in `owner`, out
+        // of reach of writers.
         unsafe { Self::from_raw_parts(ptr, len, owner) }
     }
 
@@ -71,13 +70,13 @@ impl Buffer {
         self.ptr.as_ptr()
     }
 
-    /// How many bytes.
+    /// The number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -86,12 +85,12 @@ impl Buffer {
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `ptr` and `len` describe initialised bytes that live as long as `owner`, which
-        // `self` holds, and that nobody writes.
+        // SAFETY: `ptr` and `len` describe initialised bytes that are not written and live as long
+        // as `owner`, which `self` holds.
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
-    /// What keeps the bytes alive.
+    /// The owner that keeps the bytes alive.
     #[must_use]
     pub fn owner(&self) -> &Arc<dyn Any + Send + Sync> {
         &self.owner
@@ -104,16 +103,16 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Freshly allocated bytes, aligned to [`ALIGNMENT`], that one owner may write;
+/// Freshly allocated bytes that one owner may write, aligned to [`ALIGNMENT`].
 /// [`BufferMut::freeze`] makes them a [`Buffer`].
 pub struct BufferMut {
     ptr: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: a BufferMut is the only way to its bytes.
+// SAFETY: a BufferMut has exclusive access to its bytes.
 unsafe impl Send for BufferMut {}
-// SAFETY: a shared BufferMut only hands out shared slices.
+// SAFETY: a shared BufferMut only gives out shared slices.
 unsafe impl Sync for BufferMut {}
 
 impl BufferMut {
@@ -136,7 +135,7 @@ impl BufferMut {
     /// The bytes, to read.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `len` bytes were allocated and zeroed at `ptr` and are only reachable through
+        // SAFETY: `len` bytes were allocated and zeroed at `ptr` and are reachable only through
         // `self`.
         unsafe { core::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
@@ -148,14 +147,20 @@ impl BufferMut {
         unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 
-    /// Ends writing: the same bytes, immutable and shareable.
+    /// The same bytes, immutable and shareable.
     #[must_use]
     pub fn freeze(self) -> Buffer {
         let (ptr, len) = (self.ptr, self.len);
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(self);
-        // SAFETY: the bytes live until the BufferMut, now the owner, is dropped, and it is out of
-        // reach for writing.
+        // SAFETY: the bytes live until the BufferMut is dropped, which the owner now holds out of
+        // reach of writers.
         unsafe { Buffer::from_raw_parts(ptr, len, owner) }
+    }
+}
+
+impl fmt::Debug for BufferMut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BufferMut({} bytes at {:p})", self.len, self.ptr)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Shapes and strides, as they are stored.
+//! The inline vectors that hold shapes and strides.
 
 use smallvec::SmallVec;
 
-/// NumPy's limit on the number of dimensions (`NPY_MAXDIMS` since NumPy 2.0).
+/// The maximum number of dimensions: NumPy's limit (`NPY_MAXDIMS` since NumPy 2.0).
 pub const MAX_NDIM: usize = 64;
 
-/// A shape; up to six dimensions are stored in place.
+/// A shape. Up to six dimensions are stored inline.
 pub type Dims = SmallVec<[usize; 6]>;
-/// Strides in bytes; up to six are stored in place.
+/// Strides in bytes. Up to six are stored inline.
 pub type Strides = SmallVec<[isize; 6]>;

@@ -1,32 +1,10 @@
-//! Every fixed-width NumPy dtype that tensors share, and what each system calls it.
+//! [`DType`]: the fifteen dtypes, with their NumPy, DLPack and TensorFlow codes in one table.
 
 use core::fmt;
 use half::{bf16, f16};
 use num_complex::Complex;
 
-/// The dtype of a tensor's elements, in native byte order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "the names are NumPy's")]
-pub enum DType {
-    Bool,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    UInt8,
-    UInt16,
-    UInt32,
-    UInt64,
-    Float16,
-    BFloat16,
-    Float32,
-    Float64,
-    Complex64,
-    Complex128,
-}
-
-/// What sort of number a dtype holds.
+/// The kind of number a dtype holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -37,17 +15,17 @@ pub enum Kind {
     Complex,
 }
 
-/// Whether the bytes of an element are in this machine's order or reversed.
+/// The order of the bytes within an element, relative to this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum ByteOrder {
-    /// The order of this machine.
+    /// This machine's order.
     #[default]
     Native,
-    /// The other one. One-byte elements are never `Swapped`.
+    /// The reverse of this machine's order. One-byte elements are never `Swapped`.
     Swapped,
 }
 
-/// What each system calls a dtype: one row per dtype, in the order of the enum.
+/// A dtype's names in NumPy, DLPack and TensorFlow.
 struct Row {
     dtype: DType,
     name: &'static str,
@@ -61,57 +39,71 @@ struct Row {
     tensorflow: i32,
 }
 
-const fn row(
-    dtype: DType,
-    name: &'static str,
-    size: usize,
-    kind: Kind,
-    numpy: Option<&'static str>,
-    dlpack: u8,
-    tensorflow: i32,
-) -> Row {
-    Row { dtype, name, size, kind, numpy, dlpack, tensorflow }
+/// Declares [`DType`], [`DType::ALL`], `TABLE` and the [`Element`] types from one row per dtype.
+macro_rules! dtypes {
+    ($(
+        $dtype:ident $rust:ty: $name:literal $kind:ident $numpy:expr, $dlpack:literal $tf:literal;
+    )*) => {
+        /// The dtype of a tensor's elements, in native byte order.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[allow(missing_docs, reason = "the names are NumPy's")]
+        pub enum DType {
+            $($dtype,)*
+        }
+
+        impl DType {
+            /// Every dtype, in the order of the enum.
+            pub const ALL: [Self; 15] = [$(Self::$dtype),*];
+        }
+
+        /// One row per dtype, in the order of the enum.
+        static TABLE: [Row; DType::ALL.len()] = [$(Row {
+            dtype: DType::$dtype,
+            name: $name,
+            size: size_of::<$rust>(),
+            kind: Kind::$kind,
+            numpy: $numpy,
+            dlpack: $dlpack,
+            tensorflow: $tf,
+        }),*];
+
+        $(
+            impl sealed::Sealed for $rust {}
+            impl Element for $rust {
+                const DTYPE: DType = DType::$dtype;
+            }
+        )*
+    };
 }
 
-#[rustfmt::skip]
-static TABLE: [Row; 15] = [
-    row(DType::Bool,       "bool",       1,  Kind::Bool,     Some("b1"),  6, 10),
-    row(DType::Int8,       "int8",       1,  Kind::Signed,   Some("i1"),  0, 6),
-    row(DType::Int16,      "int16",      2,  Kind::Signed,   Some("i2"),  0, 5),
-    row(DType::Int32,      "int32",      4,  Kind::Signed,   Some("i4"),  0, 3),
-    row(DType::Int64,      "int64",      8,  Kind::Signed,   Some("i8"),  0, 9),
-    row(DType::UInt8,      "uint8",      1,  Kind::Unsigned, Some("u1"),  1, 4),
-    row(DType::UInt16,     "uint16",     2,  Kind::Unsigned, Some("u2"),  1, 17),
-    row(DType::UInt32,     "uint32",     4,  Kind::Unsigned, Some("u4"),  1, 22),
-    row(DType::UInt64,     "uint64",     8,  Kind::Unsigned, Some("u8"),  1, 23),
-    row(DType::Float16,    "float16",    2,  Kind::Float,    Some("f2"),  2, 19),
-    row(DType::BFloat16,   "bfloat16",   2,  Kind::Float,    None,        4, 14),
-    row(DType::Float32,    "float32",    4,  Kind::Float,    Some("f4"),  2, 1),
-    row(DType::Float64,    "float64",    8,  Kind::Float,    Some("f8"),  2, 2),
-    row(DType::Complex64,  "complex64",  8,  Kind::Complex,  Some("c8"),  5, 8),
-    row(DType::Complex128, "complex128", 16, Kind::Complex,  Some("c16"), 5, 18),
-];
+// The columns: NumPy's name, kind, NumPy's typestr, DLPack's type code, TensorFlow's number.
+dtypes! {
+    Bool       bool:         "bool"       Bool     Some("b1"),  6 10;
+    Int8       i8:           "int8"       Signed   Some("i1"),  0 6;
+    Int16      i16:          "int16"      Signed   Some("i2"),  0 5;
+    Int32      i32:          "int32"      Signed   Some("i4"),  0 3;
+    Int64      i64:          "int64"      Signed   Some("i8"),  0 9;
+    UInt8      u8:           "uint8"      Unsigned Some("u1"),  1 4;
+    UInt16     u16:          "uint16"     Unsigned Some("u2"),  1 17;
+    UInt32     u32:          "uint32"     Unsigned Some("u4"),  1 22;
+    UInt64     u64:          "uint64"     Unsigned Some("u8"),  1 23;
+    Float16    f16:          "float16"    Float    Some("f2"),  2 19;
+    BFloat16   bf16:         "bfloat16"   Float    None,        4 14;
+    Float32    f32:          "float32"    Float    Some("f4"),  2 1;
+    Float64    f64:          "float64"    Float    Some("f8"),  2 2;
+    Complex64  Complex<f32>: "complex64"  Complex  Some("c8"),  5 8;
+    Complex128 Complex<f64>: "complex128" Complex  Some("c16"), 5 18;
+}
+
+impl ByteOrder {
+    /// The order that elements of `dtype` are in: one-byte elements are never `Swapped`.
+    pub(crate) fn of(self, dtype: DType) -> Self {
+        if dtype.size() == 1 { Self::Native } else { self }
+    }
+}
 
 impl DType {
-    /// Every dtype, in the order of the enum.
-    pub const ALL: [Self; 15] = [
-        Self::Bool,
-        Self::Int8,
-        Self::Int16,
-        Self::Int32,
-        Self::Int64,
-        Self::UInt8,
-        Self::UInt16,
-        Self::UInt32,
-        Self::UInt64,
-        Self::Float16,
-        Self::BFloat16,
-        Self::Float32,
-        Self::Float64,
-        Self::Complex64,
-        Self::Complex128,
-    ];
-
     fn row(self) -> &'static Row {
         &TABLE[self as usize]
     }
@@ -128,19 +120,19 @@ impl DType {
         self.row().size
     }
 
-    /// What sort of number it holds.
+    /// The kind of number it holds.
     #[must_use]
     pub fn kind(self) -> Kind {
         self.row().kind
     }
 
-    /// Whether it is one of the eight integer dtypes (bool is not).
+    /// Whether it is one of the eight integer dtypes. `Bool` is not.
     #[must_use]
     pub fn is_integer(self) -> bool {
         matches!(self.kind(), Kind::Signed | Kind::Unsigned)
     }
 
-    /// The least and greatest value of an integer dtype; 0 and 1 for bool; `None` for the others.
+    /// The least and greatest value of an integer dtype, 0 and 1 for `Bool`, else `None`.
     ///
     /// ```
     /// # use tensorferry_core::DType;
@@ -157,8 +149,17 @@ impl DType {
         }
     }
 
-    /// For a float dtype, the greatest n such that every integer from -n to n is exactly
-    /// representable; `None` for the others.
+    /// The dtype of a complex number's parts; a real dtype itself.
+    pub(crate) fn part(self) -> Self {
+        match self {
+            Self::Complex64 => Self::Float32,
+            Self::Complex128 => Self::Float64,
+            real => real,
+        }
+    }
+
+    /// For a float dtype, the greatest `n` such that every integer from `-n` to `n` is exactly
+    /// representable, else `None`.
     #[must_use]
     pub fn exact_integers(self) -> Option<u64> {
         match self {
@@ -170,14 +171,20 @@ impl DType {
         }
     }
 
-    /// The dtype of that name: `"int32"`.
+    /// The dtype with this name: `"int32"`.
+    ///
+    /// ```
+    /// # use tensorferry_core::DType;
+    /// assert_eq!(DType::from_name("bfloat16"), Some(DType::BFloat16));
+    /// assert_eq!(DType::from_name("object"), None);
+    /// ```
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.name == name).map(|row| row.dtype)
     }
 
-    /// The typestr of NumPy's array interface: `"<i4"`, `"|u1"`. `None` for bfloat16, which NumPy
-    /// does not have.
+    /// The typestr of NumPy's array interface, padded with zero bytes: `"<i4"`, `"|u1"`. `None` for
+    /// bfloat16, for which NumPy has no code.
     #[must_use]
     pub fn numpy_typestr(self, order: ByteOrder) -> Option<[u8; 4]> {
         let code = self.row().numpy?.as_bytes();
@@ -192,7 +199,8 @@ impl DType {
         Some(out)
     }
 
-    /// Reads a NumPy typestr: a byte order (`<`, `>`, `=`, `|` or none) and a code (`i4`, `?`).
+    /// Parses a NumPy typestr: a byte order (`<`, `>`, `=`, `|` or none) and a code (`i4`, `?`).
+    /// `None` if no dtype has the code.
     ///
     /// ```
     /// # use tensorferry_core::{ByteOrder, DType};
@@ -210,8 +218,8 @@ impl DType {
         };
         let code = if code == "?" { "b1" } else { code };
         let row = TABLE.iter().find(|row| row.numpy == Some(code))?;
-        let order = if swapped && row.size > 1 { ByteOrder::Swapped } else { ByteOrder::Native };
-        Some((row.dtype, order))
+        let order = if swapped { ByteOrder::Swapped } else { ByteOrder::Native };
+        Some((row.dtype, order.of(row.dtype)))
     }
 
     /// DLPack's type code and bits (`DLDataType` with one lane, dlpack.h version 1.0).
@@ -221,7 +229,7 @@ impl DType {
         (self.row().dlpack, (8 * self.size()) as u8)
     }
 
-    /// The dtype with DLPack's type code and bits, one lane.
+    /// The dtype with this DLPack type code and bits, one lane; `None` if there is none.
     #[must_use]
     pub fn from_dlpack(code: u8, bits: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|dtype| dtype.dlpack() == (code, bits))
@@ -233,7 +241,7 @@ impl DType {
         self.row().tensorflow
     }
 
-    /// The dtype with TensorFlow's `DataType` number.
+    /// The dtype with this TensorFlow `DataType` number; `None` if there is none.
     #[must_use]
     pub fn from_tensorflow(number: i32) -> Option<Self> {
         TABLE.iter().find(|row| row.tensorflow == number).map(|row| row.dtype)
@@ -250,27 +258,11 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that is the element of a tensor: `bool`, the integers, `half::f16`, `half::bf16`,
-/// floats, `num_complex::Complex`.
+/// The Rust types of tensor elements: `bool`, the integers up to 64 bits, `half::f16`,
+/// `half::bf16`, `f32`, `f64`, `num_complex::Complex` of either. Sealed.
 pub trait Element: Copy + PartialEq + Send + Sync + fmt::Debug + 'static + sealed::Sealed {
-    /// The dtype of which this is the Rust type.
+    /// The dtype of elements of this type.
     const DTYPE: DType;
-}
-
-macro_rules! elements {
-    ($($rust:ty => $dtype:ident),* $(,)?) => {$(
-        impl sealed::Sealed for $rust {}
-        impl Element for $rust {
-            const DTYPE: DType = DType::$dtype;
-        }
-    )*};
-}
-
-elements! {
-    bool => Bool, i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
-    u8 => UInt8, u16 => UInt16, u32 => UInt32, u64 => UInt64,
-    f16 => Float16, bf16 => BFloat16, f32 => Float32, f64 => Float64,
-    Complex<f32> => Complex64, Complex<f64> => Complex128,
 }
 
 #[cfg(test)]
@@ -278,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_is_in_the_order_of_the_enum_and_codes_are_unique() {
+    fn codes_are_unique_and_the_table_is_in_the_order_of_the_enum() {
         for (i, dtype) in DType::ALL.into_iter().enumerate() {
             assert_eq!(dtype as usize, i);
             assert_eq!(TABLE[i].dtype, dtype);

@@ -1,13 +1,13 @@
-//! Shape and strides: which byte belongs to which element.
+//! [`Layout`]: shape and strides, overflow-checked.
 
 use crate::dims::{Dims, MAX_NDIM, Strides};
 use crate::{Error, Result};
 use core::ops::Range;
 
-/// Shape and strides (in bytes) of an array whose memory is elsewhere.
+/// The shape and strides of an array, without its memory. Strides are in bytes.
 ///
-/// A layout holds no more than [`MAX_NDIM`] dimensions, and every size computed from it fits in an
-/// `isize`: constructors refuse others, so arithmetic on a layout cannot overflow.
+/// A layout has at most [`MAX_NDIM`] dimensions, and every size computed from it fits in an
+/// `isize`. Constructors check both, so arithmetic on a layout cannot overflow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Dims,
@@ -15,7 +15,7 @@ pub struct Layout {
     itemsize: usize,
 }
 
-// Derived, it would copy element by element, which on the way of a small array shows.
+// A derived `clone` copies element by element, which slows small arrays down measurably.
 impl Clone for Layout {
     fn clone(&self) -> Self {
         Self {
@@ -26,22 +26,22 @@ impl Clone for Layout {
     }
 }
 
-/// One part of a basic index: what stands between the commas of `a[3, 1:7:2, ..., None]`.
+/// One part of a basic index, such as those between the commas of `a[3, 1:7:2, ..., None]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
-    /// One position, counted from the end if negative. Removes the dimension.
+    /// A single position, counted from the end if negative. Removes the dimension.
     At(isize),
-    /// `start:stop:step` as NumPy resolves it (`slice.indices`): `len` elements from `start`,
+    /// `start:stop:step` as resolved by Python's `slice.indices`: `len` elements from `start`,
     /// `step` apart.
     Slice {
         /// The first position; any value if `len` is 0.
         start: usize,
-        /// Positions from one element to the next; may be negative.
+        /// The distance from one element to the next, in positions; may be negative.
         step: isize,
-        /// How many elements.
+        /// The number of elements.
         len: usize,
     },
-    /// As many whole dimensions as are left over. At most once.
+    /// All dimensions that no other part of the index consumes. At most once.
     Ellipsis,
     /// A new dimension of length 1.
     NewAxis,
@@ -58,7 +58,7 @@ impl Layout {
         let mut step = itemsize;
         for (stride, &dim) in strides.iter_mut().zip(shape).rev() {
             *stride = step.cast_signed();
-            // only strides of an array without elements can saturate
+            // Only strides of an empty array can saturate.
             step = step.saturating_mul(dim.max(1));
         }
         Ok(Self { shape: Dims::from_slice(shape), strides, itemsize })
@@ -76,11 +76,13 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Any layout, with strides in bytes: negative, zero (broadcast) or overlapping as they come.
+    /// A layout with the given strides in bytes, which may be negative, zero (broadcast) or
+    /// overlapping.
     ///
     /// # Errors
-    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the elements or the bytes they span
-    /// do not fit in an `isize`; [`Error::StridesMismatch`] if the numbers of dimensions differ.
+    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the bytes of the elements, packed or
+    /// as spanned by the strides, do not fit in an `isize`; [`Error::StridesMismatch`] if `shape` and
+    /// `strides` differ in length.
     pub fn strided(shape: &[usize], strides: &[isize], itemsize: usize) -> Result<Self> {
         if shape.len() != strides.len() {
             return Err(Error::StridesMismatch { ndim: shape.len(), strides: strides.len() });
@@ -97,31 +99,31 @@ impl Layout {
         }
     }
 
-    /// Length of each dimension.
+    /// The length of each dimension.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Bytes from one element to the next along each dimension.
+    /// The bytes from one element to the next along each dimension.
     #[must_use]
     pub fn strides(&self) -> &[isize] {
         &self.strides
     }
 
-    /// Bytes per element.
+    /// The bytes per element.
     #[must_use]
     pub fn itemsize(&self) -> usize {
         self.itemsize
     }
 
-    /// Number of dimensions.
+    /// The number of dimensions.
     #[must_use]
     pub fn ndim(&self) -> usize {
         self.shape.len()
     }
 
-    /// Number of elements.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -133,30 +135,31 @@ impl Layout {
         self.shape.contains(&0)
     }
 
-    /// Bytes of all elements, packed.
+    /// The bytes of all elements when packed.
     #[must_use]
     pub fn nbytes(&self) -> usize {
         self.len() * self.itemsize
     }
 
-    /// Whether the elements lie packed in row-major order. Strides of dimensions of length 1 do not
-    /// matter, nor any of an empty array.
+    /// Whether the elements are packed in row-major order. Strides of dimensions of length 1 do not
+    /// count, nor does any stride of an empty array.
     #[must_use]
     pub fn is_c_contiguous(&self) -> bool {
         self.is_empty() || packed(self.shape.iter().rev(), self.strides.iter().rev(), self.itemsize)
     }
 
-    /// Whether the elements lie packed in column-major order.
+    /// Whether the elements are packed in column-major order, as [`Layout::is_c_contiguous`].
     #[must_use]
     pub fn is_f_contiguous(&self) -> bool {
         self.is_empty() || packed(self.shape.iter(), self.strides.iter(), self.itemsize)
     }
 
-    /// The bytes that the elements reach, from the lowest to one past the highest, counted from
-    /// element `[0, 0, ...]`. Empty at 0 when there are no elements.
+    /// The bytes that the elements occupy, from the lowest to one past the highest, relative to
+    /// element `[0, 0, ...]`. `0..0` for an empty array.
     #[must_use]
     pub fn span(&self) -> Range<isize> {
-        self.checked_span().unwrap_or(0..0) // constructors refused layouts whose span overflows
+        // Constructors refuse layouts whose span overflows.
+        self.checked_span().unwrap_or(0..0)
     }
 
     fn checked_span(&self) -> Option<Range<isize>> {
@@ -177,7 +180,16 @@ impl Layout {
         Some(low..high)
     }
 
-    /// The layout of `self[index]` and the bytes from this layout's first element to its first.
+    /// The layout of `self[index]`, and the byte offset of its element `[0, 0, ...]` from this
+    /// layout's.
+    ///
+    /// ```
+    /// # use tensorferry_core::{Index, Layout};
+    /// let layout = Layout::contiguous(&[4, 3], 8)?;
+    /// let (row, offset) = layout.index(&[Index::At(-1)])?;
+    /// assert_eq!((row.shape(), offset), (&[3][..], 72));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::TooManyIndices`], [`Error::IndexOutOfRange`], [`Error::TooManyDimensions`].
@@ -219,8 +231,7 @@ impl Layout {
                         offset += start.cast_signed() * self.strides[axis];
                     }
                     shape.push(len);
-                    // A step past isize only occurs with fewer than two elements, where the stride
-                    // is not used.
+                    // The product overflows only with fewer than two elements, which use no stride.
                     strides.push(self.strides[axis].checked_mul(step).unwrap_or(0));
                     axis += 1;
                 }
@@ -228,6 +239,26 @@ impl Layout {
         }
         check_size(&shape, self.itemsize)?;
         Ok((Self { shape, strides, itemsize: self.itemsize }, offset))
+    }
+
+    /// The byte offsets of the elements from element `[0, 0, ...]`, in row-major order.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = isize> + '_ {
+        let (mut index, mut next) = (Dims::from_elem(0, self.ndim()), 0_isize);
+        (0..self.len()).map(move |_| {
+            let offset = next;
+            let dims = self.shape.iter().zip(&self.strides);
+            for (at, (&dim, &stride)) in index.iter_mut().zip(dims).rev() {
+                *at += 1;
+                // Wraps only past the last element of a dimension, from where it returns.
+                next = next.wrapping_add(stride);
+                if *at < dim {
+                    break;
+                }
+                *at = 0;
+                next = next.wrapping_sub(stride.wrapping_mul(dim.cast_signed()));
+            }
+            offset
+        })
     }
 
     fn position(&self, axis: usize, at: isize) -> Result<isize> {
@@ -249,17 +280,16 @@ fn packed<'a>(
     let mut step = itemsize.cast_signed();
     shape.zip(strides).filter(|&(&dim, _)| dim != 1).all(|(&dim, &stride)| {
         let fits = stride == step;
-        // cannot wrap while all() goes on: the bytes fit in an isize
+        // Cannot wrap before `all` stops, because the bytes fit in an `isize`.
         step = step.wrapping_mul(dim.cast_signed());
         fits
     })
 }
 
-/// The bytes of a packed array of this shape.
+/// Checks the number of dimensions and that the bytes of a packed array fit in an `isize`.
 ///
-/// Dimensions of length 0 do not excuse the others: NumPy too refuses a shape whose non-zero
-/// dimensions overflow.
-fn check_size(shape: &[usize], itemsize: usize) -> Result<usize> {
+/// Like NumPy, it refuses a shape whose non-zero dimensions overflow even if another dimension is 0.
+fn check_size(shape: &[usize], itemsize: usize) -> Result<()> {
     if shape.len() > MAX_NDIM {
         return Err(Error::TooManyDimensions { ndim: shape.len() });
     }
@@ -268,8 +298,8 @@ fn check_size(shape: &[usize], itemsize: usize) -> Result<usize> {
         .filter(|&&dim| dim != 0)
         .try_fold(itemsize, |bytes, &dim| bytes.checked_mul(dim))
         .filter(|&bytes| isize::try_from(bytes).is_ok());
-    let Some(bytes) = bytes else {
-        return Err(Error::SizeOverflow { shape: shape.into(), itemsize });
-    };
-    Ok(if shape.contains(&0) { 0 } else { bytes })
+    match bytes {
+        Some(_) => Ok(()),
+        None => Err(Error::SizeOverflow { shape: shape.into(), itemsize }),
+    }
 }

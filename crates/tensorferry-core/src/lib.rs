@@ -1,18 +1,20 @@
-//! What a tensor is and how a value changes dtype.
+//! Tensors and checked dtype conversion, without I/O, threads or `std`.
 //!
-//! This crate has no I/O and no threads and builds without `std`. Most programs depend on
-//! `tensorferry`, which re-exports all of it and adds recycled memory, files and work on several
-//! cores.
+//! Most programs depend on `tensorferry`, which adds recycled memory, files, datasets and
+//! conversion on several cores. Its `convert`, `convert_into`, `can_convert`, `smallest_dtype` and
+//! `value_range` return the same results as the functions of these names here.
 //!
 //! * [`DType`]: the fifteen dtypes, with their NumPy, DLPack and TensorFlow codes in one table.
 //! * [`Layout`]: shape and strides, overflow-checked.
 //! * [`Buffer`]: memory and the owner that keeps it alive.
-//! * [`View`], [`ViewMut`]: someone else's array, in any layout, byte order and alignment.
+//! * [`View`], [`ViewMut`]: borrowed arrays in any layout, byte order and alignment.
 //! * [`Tensor`]: an immutable array that keeps its memory alive.
+//! * [`convert`](mod@convert), [`dlpack`], [`npy_header`]: conversion, DLPack and the `.npy` header.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
+mod accessors;
 mod buffer;
 pub mod convert;
 mod dims;

@@ -1,4 +1,4 @@
-//! Tensors to and from `ndarray`, without a copy where memory allows. Feature `ndarray`.
+//! Conversions between tensors and `ndarray` arrays (feature `ndarray`), without a copy if packed.
 //!
 //! # Examples
 //! ```
@@ -14,13 +14,13 @@
 //! ```
 //!
 //! # Limitations
-//! A tensor whose elements are not packed (sliced with steps, reversed, broadcast) is not viewed in
-//! place. Convert it first.
+//! A tensor whose elements are not packed (sliced with steps, reversed, broadcast) cannot be viewed
+//! in place. Convert it first.
 
 use crate::{Buffer, ByteOrder, Element, Error, Layout, Result, Tensor};
 use ndarray::{Array, ArrayViewD, Dimension, IxDyn, ShapeBuilder};
 
-/// The elements of a tensor as an `ndarray` view, in the memory order of the tensor.
+/// The elements of a tensor as an `ndarray` view in the tensor's memory order.
 ///
 /// # Errors
 /// Those of [`Tensor::view`]; [`Error::NotViewable`] if the elements are not packed.
@@ -43,8 +43,8 @@ impl<'a, T: Element> TryFrom<&'a Tensor> for ArrayViewD<'a, T> {
     }
 }
 
-/// A tensor that owns the elements of an array: moved if they are packed, else copied in row-major
-/// order.
+/// A tensor that owns the elements of an array. They are moved if they are packed, else copied in
+/// row-major order.
 ///
 /// # Errors
 /// [`Error::TooManyDimensions`].

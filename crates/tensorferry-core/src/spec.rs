@@ -1,63 +1,62 @@
-//! [`TensorSpec`]: the dtype of a tensor and what is known of its shape before its elements are.
+//! [`TensorSpec`] and [`Shape`]: the dtype and the partly known shape of tensors to come.
 
 use crate::{ByteOrder, DType, Dims, Error, Result, Tensor};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A shape as far as it is known before the elements are.
+/// A shape of which dimensions, or their number, may be unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape(Option<Vec<Option<usize>>>);
 
 impl Shape {
-    /// Even the number of dimensions is unknown.
+    /// A shape of an unknown number of dimensions.
     #[must_use]
     pub fn unknown() -> Self {
         Self(None)
     }
 
-    /// A known number of dimensions, each of a known length or `None`.
+    /// A shape of a known number of dimensions. `None` is an unknown length.
     pub fn new(dims: impl IntoIterator<Item = Option<usize>>) -> Self {
         Self(Some(dims.into_iter().collect()))
     }
 
-    /// A shape known entirely.
+    /// A fully known shape.
     #[must_use]
     pub fn fixed(dims: &[usize]) -> Self {
         Self::new(dims.iter().copied().map(Some))
     }
 
-    /// The dimensions, `None` where even their number is unknown.
+    /// The dimensions, or `None` if their number is unknown.
     #[must_use]
     pub fn dims(&self) -> Option<&[Option<usize>]> {
         self.0.as_deref()
     }
 
-    /// The shape, if it is known entirely.
+    /// The shape if it is fully known, else `None`.
     #[must_use]
     pub fn as_fixed(&self) -> Option<Dims> {
         self.0.as_ref()?.iter().copied().collect()
     }
 
-    /// The shape with one more dimension in front: that of a batch.
+    /// The shape of a batch: `len` as a new first dimension.
     #[must_use]
     pub fn batched(&self, len: Option<usize>) -> Self {
-        Self(
-            self.0.as_ref().map(|dims| core::iter::once(len).chain(dims.iter().copied()).collect()),
-        )
+        let Some(dims) = self.dims() else { return Self::unknown() };
+        Self::new(core::iter::once(len).chain(dims.iter().copied()))
     }
 
-    /// The most that is known of both: where they differ, nothing.
+    /// The most specific shape that admits whatever either of the two admits.
     #[must_use]
     pub fn relaxed(&self, other: &Self) -> Self {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) if a.len() == b.len() => {
                 Self::new(a.iter().zip(b).map(|(a, b)| if a == b { *a } else { None }))
             }
-            _ => Self(None),
+            _ => Self::unknown(),
         }
     }
 
-    /// Whether a tensor of this shape is as promised.
+    /// Whether a tensor may have the shape `shape`.
     #[must_use]
     pub fn admits(&self, shape: &[usize]) -> bool {
         let Some(dims) = &self.0 else { return true };
@@ -81,23 +80,24 @@ impl fmt::Display for Shape {
     }
 }
 
-/// dtype and shape of one component of a dataset's elements.
+/// The dtype and shape of one component of a dataset's elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// The dtype, in native byte order.
     pub dtype: DType,
-    /// The shape, as far as it is known.
+    /// The shape, which may be partly known.
     pub shape: Shape,
 }
 
 impl TensorSpec {
-    /// A specification.
+    /// The specification of tensors of this dtype and shape.
     #[must_use]
     pub fn new(dtype: DType, shape: Shape) -> Self {
         Self { dtype, shape }
     }
 
-    /// The shape and the bytes of one tensor, if they are known.
+    /// The shape and the bytes of one tensor if the shape is fully known, else `None`. Also `None`
+    /// if the bytes overflow a `usize`.
     #[must_use]
     pub fn fixed(&self) -> Option<(Dims, usize)> {
         let shape = self.shape.as_fixed()?;
@@ -106,10 +106,10 @@ impl TensorSpec {
         Some((shape, bytes))
     }
 
-    /// Checks that a tensor is as promised.
+    /// Checks that a tensor has this dtype, in native byte order, and an admitted shape.
     ///
     /// # Errors
-    /// [`Error::ElementMismatch`], naming what differs.
+    /// [`Error::ElementMismatch`], which names both.
     pub fn check(&self, tensor: &Tensor) -> Result<()> {
         if tensor.dtype() == self.dtype
             && self.shape.admits(tensor.shape())

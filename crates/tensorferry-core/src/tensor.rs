@@ -1,25 +1,30 @@
-//! An immutable array that keeps its memory alive.
+//! [`Tensor`]: an immutable array that keeps its memory alive, and [`TensorView`], its elements.
 
+use crate::accessors::accessors;
 use crate::{Buffer, ByteOrder, DType, Element, Error, Index, Layout, Result, View};
 use core::marker::PhantomData;
 
-/// dtype + layout + memory. Immutable; cloning and slicing share the memory.
+/// A dtype, a byte order, a layout and the memory. Immutable; clones and slices share the memory.
+///
+/// Only tensors over foreign files are ever in the other byte order.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     dtype: DType,
     order: ByteOrder,
     layout: Layout,
     buffer: Buffer,
-    /// Byte of the buffer at which element `[0, 0, ...]` starts.
+    /// The byte of the buffer at which element `[0, 0, ...]` starts.
     offset: usize,
 }
 
 impl Tensor {
+    accessors!();
+
     /// An array in `buffer`, whose element `[0, 0, ...]` starts at byte `offset`.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`] if an element reaches outside the buffer; [`Error::SizeOverflow`] if
-    /// the layout is of another item size.
+    /// the layout's item size is not the dtype's.
     pub fn new(
         dtype: DType,
         order: ByteOrder,
@@ -38,11 +43,10 @@ impl Tensor {
         if start < 0 || end > len as i128 {
             return Err(Error::OutOfBounds { start, end, len });
         }
-        let order = if dtype.size() == 1 { ByteOrder::Native } else { order };
-        Ok(Self { dtype, order, layout, buffer, offset })
+        Ok(Self { dtype, order: order.of(dtype), layout, buffer, offset })
     }
 
-    /// A row-major tensor that owns the elements of a vector.
+    /// A row-major tensor that takes the elements of a vector, without a copy.
     ///
     /// ```
     /// # use tensorferry_core::Tensor;
@@ -52,35 +56,11 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] unless there are exactly as many elements as the shape says.
+    /// [`Error::OutOfBounds`] unless the vector has exactly as many elements as the shape; those of
+    /// [`Layout::contiguous`].
     pub fn from_vec<T: Element>(data: alloc::vec::Vec<T>, shape: &[usize]) -> Result<Self> {
         let layout = View::from_slice(&data, shape)?.layout().clone();
         Self::new(T::DTYPE, ByteOrder::Native, layout, Buffer::from_vec(data), 0)
-    }
-
-    /// The dtype, byte order aside.
-    #[must_use]
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// Whether elements are stored in this machine's byte order. Only tensors over foreign files
-    /// are ever `Swapped`.
-    #[must_use]
-    pub fn byte_order(&self) -> ByteOrder {
-        self.order
-    }
-
-    /// Shape and strides.
-    #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// Length of each dimension.
-    #[must_use]
-    pub fn shape(&self) -> &[usize] {
-        self.layout.shape()
     }
 
     /// The memory.
@@ -89,19 +69,19 @@ impl Tensor {
         &self.buffer
     }
 
-    /// Byte of [`Tensor::buffer`] at which element `[0, 0, ...]` starts.
+    /// The byte of [`Tensor::buffer`] at which element `[0, 0, ...]` starts.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Address of element `[0, 0, ...]`.
+    /// The address of element `[0, 0, ...]`.
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.buffer.as_ptr().wrapping_add(self.offset)
     }
 
-    /// The elements, dtype known at run time.
+    /// The elements, with the dtype known at run time.
     #[must_use]
     pub fn as_view(&self) -> View<'_> {
         // SAFETY: `new` checked that the layout's span lies in the buffer, whose bytes are
@@ -115,24 +95,24 @@ impl Tensor {
     /// Those of [`Layout::index`].
     pub fn index(&self, index: &[Index]) -> Result<Self> {
         let (layout, by) = self.layout.index(index)?;
-        // An empty result may point anywhere: it keeps the old start, which is inside the buffer.
+        // The start of an empty result may be outside the buffer, so it keeps the old start.
         let offset =
             if layout.is_empty() { self.offset } else { self.offset.wrapping_add_signed(by) };
         Self::new(self.dtype, self.order, layout, self.buffer.clone(), offset)
     }
 
-    /// The elements as Rust values, in any strides.
+    /// The elements as Rust values, with any strides.
     ///
     /// # Errors
-    /// [`Error::DTypeMismatch`]; [`Error::NotViewable`] if they are byte-swapped, misaligned for
-    /// `T`, or a `bool` is neither 0 nor 1.
+    /// [`Error::DTypeMismatch`]; [`Error::NotViewable`] if the elements are byte-swapped or
+    /// misaligned for `T`, or a `bool` is neither 0 nor 1.
     pub fn view<T: Element>(&self) -> Result<TensorView<'_, T>> {
         if T::DTYPE != self.dtype {
             return Err(Error::DTypeMismatch { actual: self.dtype, asked: T::DTYPE });
         }
         if self.order == ByteOrder::Swapped {
             return Err(Error::NotViewable {
-                why: "their byte order is not this machine's; convert the tensor first",
+                why: "their byte order is not this machine's. Convert the tensor first.",
             });
         }
         let strides =
@@ -142,16 +122,15 @@ impl Tensor {
             && strides.clone().all(|(_, stride)| stride.unsigned_abs().is_multiple_of(align));
         if !aligned && !self.layout.is_empty() {
             return Err(Error::NotViewable {
-                why: "they are not aligned for the type; convert the tensor first",
+                why: "they are not aligned for their type. Convert the tensor first.",
             });
         }
-        let view = TensorView { layout: &self.layout, data: self.as_ptr(), elements: PhantomData };
-        if T::DTYPE == DType::Bool && !view.bytes_are_bools() {
+        if !self.as_view().has_normal_bools() {
             return Err(Error::NotViewable {
-                why: "a bool is neither 0 nor 1; convert the tensor first",
+                why: "a bool is neither 0 nor 1. Convert the tensor first.",
             });
         }
-        Ok(view)
+        Ok(TensorView { layout: &self.layout, data: self.as_ptr(), elements: PhantomData })
     }
 }
 
@@ -163,95 +142,81 @@ pub struct TensorView<'a, T> {
     elements: PhantomData<&'a [T]>,
 }
 
-// SAFETY: a TensorView only reads elements that nobody writes while it lives, like the `&[T]` it
+// SAFETY: a TensorView only reads elements that are not written while it lives, like the `&[T]` it
 // stands for.
 unsafe impl<T: Sync> Send for TensorView<'_, T> {}
 // SAFETY: as for Send.
 unsafe impl<T: Sync> Sync for TensorView<'_, T> {}
 
 impl<'a, T: Element> TensorView<'a, T> {
-    /// Length of each dimension.
+    /// The length of each dimension.
     #[must_use]
     pub fn shape(&self) -> &'a [usize] {
         self.layout.shape()
     }
 
-    /// Bytes from one element to the next along each dimension.
+    /// The bytes from one element to the next along each dimension.
     #[must_use]
     pub fn strides(&self) -> &'a [isize] {
         self.layout.strides()
     }
 
-    /// Address of element `[0, 0, ...]`.
+    /// The address of element `[0, 0, ...]`.
     #[must_use]
     pub fn as_ptr(&self) -> *const T {
         self.data.cast()
     }
 
-    /// The element at an index, `None` outside the shape.
+    /// The element at an index, or `None` outside the shape.
     #[must_use]
     pub fn get(&self, index: &[usize]) -> Option<T> {
         let inside = index.len() == self.layout.ndim()
             && index.iter().zip(self.shape()).all(|(at, dim)| at < dim);
-        inside.then(|| self.at(index))
+        let steps = index.iter().zip(self.strides());
+        let offset = || steps.map(|(at, stride)| at.cast_signed() * stride).sum();
+        // SAFETY: the index is inside the shape.
+        inside.then(|| unsafe { self.at(offset()) })
     }
 
-    fn at(&self, index: &[usize]) -> T {
-        let offset: isize =
-            index.iter().zip(self.strides()).map(|(at, stride)| at.cast_signed() * stride).sum();
-        // SAFETY: the index is inside the shape, so the element is inside the memory that
-        // `Tensor::new` checked, aligned and a valid `T` as `Tensor::view` checked.
+    /// The element `offset` bytes from element `[0, 0, ...]`.
+    ///
+    /// # Safety
+    /// The offset is that of an index inside the shape.
+    unsafe fn at(&self, offset: isize) -> T {
+        // SAFETY: inside the memory that `Tensor::new` checked, aligned and a valid `T` as
+        // `Tensor::view` checked.
         unsafe { self.data.wrapping_offset(offset).cast::<T>().read() }
     }
 
-    /// All elements in row-major order as one slice, `None` if they are not C-contiguous.
+    /// All elements as one slice in row-major order, or `None` if they are not C-contiguous.
     #[must_use]
     pub fn as_slice(&self) -> Option<&'a [T]> {
-        if self.layout.is_empty() {
-            return Some(&[]);
-        }
-        // SAFETY: C-contiguous elements inside one memory, aligned and valid as `Tensor::view`
-        // checked, not written for 'a.
-        self.layout
-            .is_c_contiguous()
-            .then(|| unsafe { core::slice::from_raw_parts(self.data.cast(), self.layout.len()) })
+        // SAFETY: C-contiguous elements are packed.
+        self.layout.is_c_contiguous().then(|| unsafe { self.packed() })
     }
 
-    /// All elements in column-major order as one slice, `None` if they are not Fortran-contiguous.
+    /// All elements as one slice in column-major order, or `None` if they are not
+    /// Fortran-contiguous.
     #[must_use]
     pub fn as_column_major_slice(&self) -> Option<&'a [T]> {
+        // SAFETY: Fortran-contiguous elements are packed.
+        self.layout.is_f_contiguous().then(|| unsafe { self.packed() })
+    }
+
+    /// # Safety
+    /// The elements are packed, in any order of the dimensions.
+    unsafe fn packed(&self) -> &'a [T] {
         if self.layout.is_empty() {
-            return Some(&[]);
+            return &[];
         }
-        // SAFETY: Fortran-contiguous elements inside one memory, aligned and valid as
-        // `Tensor::view` checked, not written for 'a.
-        self.layout
-            .is_f_contiguous()
-            .then(|| unsafe { core::slice::from_raw_parts(self.data.cast(), self.layout.len()) })
+        // SAFETY: packed elements inside the memory that `Tensor::new` checked, aligned and valid
+        // as `Tensor::view` checked, not written for 'a.
+        unsafe { core::slice::from_raw_parts(self.data.cast(), self.layout.len()) }
     }
 
     /// The elements in row-major order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        let mut index = crate::Dims::from_elem(0, self.layout.ndim());
-        (0..self.layout.len()).map(move |_| {
-            let value = self.at(&index);
-            for (at, &dim) in index.iter_mut().zip(self.shape()).rev() {
-                *at += 1;
-                if *at < dim {
-                    break;
-                }
-                *at = 0;
-            }
-            value
-        })
-    }
-
-    fn bytes_are_bools(&self) -> bool {
-        let bytes =
-            TensorView::<u8> { layout: self.layout, data: self.data, elements: PhantomData };
-        match bytes.as_slice() {
-            Some(slice) => slice.iter().fold(0, |all, byte| all | byte) <= 1,
-            None => bytes.iter().all(|byte| byte <= 1),
-        }
+        // SAFETY: the offsets of the elements.
+        self.layout.offsets().map(|offset| unsafe { self.at(offset) })
     }
 }

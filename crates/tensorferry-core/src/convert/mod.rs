@@ -26,7 +26,6 @@ mod casting;
 mod dispatch;
 mod halves;
 mod lanes;
-mod plan;
 mod range;
 pub mod scalar;
 mod stream;
@@ -34,6 +33,7 @@ mod strided;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod traversal;
 
 pub use casting::Casting;
 #[doc(hidden)]

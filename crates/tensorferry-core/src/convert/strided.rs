@@ -7,10 +7,10 @@
 
 use super::Casting;
 use super::dispatch::{Kernel, kernel};
-use super::plan::{Plan, Tile, is_packed};
 use super::scalar;
 use super::stream;
 use super::transfer::{Swap, transfer};
+use super::traversal::{Tile, Traversal, is_packed};
 use crate::{ByteOrder, DType, Dims, Error, Misfits, Result, View, ViewMut};
 use alloc::boxed::Box;
 use core::marker::PhantomData;
@@ -74,7 +74,7 @@ impl End {
 /// ```
 #[derive(Debug)]
 pub struct Conversion<'a> {
-    plan: Plan,
+    traversal: Traversal,
     kernel: Kernel,
     from: End,
     to: End,
@@ -107,11 +107,11 @@ impl<'a> Conversion<'a> {
                 to: out.layout().shape().into(),
             });
         }
-        let plan = Plan::convert(src.layout(), out.layout());
+        let traversal = Traversal::convert(src.layout(), out.layout());
         let (from, to) = (End::new(from, src.byte_order()), End::new(to, out.byte_order()));
         let streams = stream::pays(out.layout().nbytes());
         Ok(Self {
-            plan,
+            traversal,
             kernel,
             from,
             to,
@@ -125,33 +125,33 @@ impl<'a> Conversion<'a> {
     /// Bytes read and written.
     #[must_use]
     pub fn nbytes(&self) -> usize {
-        self.plan.len().saturating_mul(self.from.size + self.to.size)
+        self.traversal.len().saturating_mul(self.from.size + self.to.size)
     }
 
     /// The positions that [`Conversion::split_at`] counts. Only of a conversion without elements
     /// can it be 0.
     #[must_use]
     pub fn splits(&self) -> usize {
-        self.plan.splits()
+        self.traversal.splits()
     }
 
     /// The part before position `at` and the rest.
     #[must_use]
     pub fn split_at(self, at: usize) -> (Self, Self) {
-        let (head, rest) = self.plan.split_at(at);
-        (Self { plan: head, ..self }, Self { plan: rest, ..self })
+        let (head, rest) = self.traversal.split_at(at);
+        (Self { traversal: head, ..self }, Self { traversal: rest, ..self })
     }
 
     /// Converts; whether all values fit. Where one does not, some elements of the destination are
     /// unspecified, and [`diagnose`] says which value it is.
     #[must_use]
     pub fn run(self) -> bool {
-        let (cols, strides) = self.plan.inner();
+        let (cols, strides) = self.traversal.inner();
         let native = self.from.swap == Swap::No && self.to.swap == Swap::No;
         let packed = is_packed([0, strides[0]], 1, cols, self.from.size)
             && is_packed([0, strides[1]], 1, cols, self.to.size);
-        if native && packed && (cols >= SHORT_ROW || self.plan.ndim() == 1) {
-            return self.plan.rows(|[s, d], n| {
+        if native && packed && (cols >= SHORT_ROW || self.traversal.ndim() == 1) {
+            return self.traversal.rows(|[s, d], n| {
                 let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
                 if self.streams {
                     // SAFETY: a row of both arrays, packed and native at both ends.
@@ -205,7 +205,7 @@ impl<'a> Conversion<'a> {
     fn run_tiles(&self) -> bool {
         let (mut gathered, mut converted) = (Block::new(), Block::new());
         let limit = BLOCK / self.from.size.max(self.to.size);
-        self.plan.tiles(limit, false, |[s, d], tile| {
+        self.traversal.tiles(limit, false, |[s, d], tile| {
             let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
             if self.kernel.is_copy {
                 let swap = if self.from.swap == self.to.swap {
@@ -281,15 +281,15 @@ pub(super) fn blocks(
     mut visit: impl FnMut(*const u8, usize) -> bool,
 ) -> Result<bool> {
     check_itemsize(src.layout(), src.dtype())?;
-    let plan = if order == Visit::Memory {
-        Plan::scan(src.layout())
+    let traversal = if order == Visit::Memory {
+        Traversal::scan(src.layout())
     } else {
-        Plan::row_major(src.layout())
+        Traversal::row_major(src.layout())
     };
     let end = End::new(src.dtype(), src.byte_order());
     let mut block = Block::new();
     let limit = BLOCK / end.size.max(other);
-    Ok(plan.tiles(limit, order == Visit::RowMajor, |[s, _], tile| {
+    Ok(traversal.tiles(limit, order == Visit::RowMajor, |[s, _], tile| {
         // SAFETY: a tile of the view, of at most `limit` elements.
         let packed = unsafe { gather(end, src.as_ptr().wrapping_offset(s), tile, &mut block) };
         visit(packed, tile.len())
@@ -320,7 +320,7 @@ pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> 
     if fits { Ok(()) } else { Err(diagnose(src, to, casting)) }
 }
 
-/// Converts without a plan what needs none: for a thousand elements making one takes as long as
+/// Converts without a traversal what needs none: for a thousand elements making one takes as long as
 /// converting them.
 fn run_packed(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Option<bool> {
     let (from, to) = (src.layout(), out.layout());

@@ -1,6 +1,6 @@
 //! Moves elements between any strides and byte orders, values untouched.
 
-use super::plan::Tile;
+use super::traversal::Tile;
 use crate::{ByteOrder, DType, Kind};
 
 /// Which bytes of an element trade places.

@@ -1,33 +1,33 @@
-//! The structures of `dlpack.h`, version 1.0, field by field.
+//! The structures of `dlpack.h`, version 1.0.
 
 use core::ffi::c_void;
 
-/// Writing to the memory is not allowed (`DLPACK_FLAG_BITMASK_READ_ONLY`).
+/// The memory must not be written (`DLPACK_FLAG_BITMASK_READ_ONLY`).
 pub const FLAG_READ_ONLY: u64 = 1;
 /// The producer made a copy for this consumer (`DLPACK_FLAG_BITMASK_IS_COPIED`).
 pub const FLAG_IS_COPIED: u64 = 2;
 
-/// The version of the structure that follows it. Another major version means another structure.
+/// The version of the structure that starts with it. Another major version is another structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DLPackVersion {
-    /// Changes when the structure does.
+    /// Changes when the structure changes.
     pub major: u32,
     /// Changes when values are added.
     pub minor: u32,
 }
 
-/// Where memory is.
+/// The device of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DLDevice {
     /// `DLDeviceType`; 1 is the CPU.
     pub device_type: i32,
-    /// Which device of that type.
+    /// The index of the device among those of its type.
     pub device_id: i32,
 }
 
-/// What an element is.
+/// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DLDataType {
@@ -35,7 +35,7 @@ pub struct DLDataType {
     pub code: u8,
     /// Bits per lane.
     pub bits: u8,
-    /// Values per element: 1 unless it is a vector type.
+    /// Values per element: 1 except for vector types.
     pub lanes: u16,
 }
 
@@ -43,45 +43,43 @@ pub struct DLDataType {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct DLTensor {
-    /// Element `[0, 0, ...]` is `byte_offset` bytes from here.
+    /// The memory. Element `[0, 0, ...]` is `byte_offset` bytes after it.
     pub data: *mut c_void,
-    /// Where the memory is.
+    /// The device of the memory.
     pub device: DLDevice,
-    /// Number of dimensions.
+    /// The number of dimensions.
     pub ndim: i32,
-    /// What an element is.
+    /// The type of an element.
     pub dtype: DLDataType,
     /// `ndim` lengths.
     pub shape: *mut i64,
-    /// `ndim` strides, in elements; null means packed in row-major order.
+    /// `ndim` strides in elements, or null for row-major order.
     pub strides: *mut i64,
-    /// Bytes from `data` to element `[0, 0, ...]`.
+    /// The bytes from `data` to element `[0, 0, ...]`.
     pub byte_offset: u64,
 }
 
-/// A tensor and the function that frees it.
+/// A tensor and its deleter: the legacy structure.
 #[derive(Debug)]
 #[repr(C)]
 pub struct DLManagedTensor {
     /// The tensor.
     pub dl_tensor: DLTensor,
-    /// The producer's own.
+    /// The producer's context.
     pub manager_ctx: *mut c_void,
-    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to
-    /// free.
+    /// Frees the memory and this structure. Called once, on any thread. May be null.
     pub deleter: Option<unsafe extern "C" fn(*mut Self)>,
 }
 
-/// A tensor, the function that frees it, and what the legacy structure could not say.
+/// A tensor, its deleter, its version and its flags: the structure of DLPack 1.0.
 #[derive(Debug)]
 #[repr(C)]
 pub struct DLManagedTensorVersioned {
-    /// What follows is known only if `major` is 1.
+    /// The fields after `deleter` have this meaning only if `major` is 1.
     pub version: DLPackVersion,
-    /// The producer's own.
+    /// The producer's context.
     pub manager_ctx: *mut c_void,
-    /// Frees everything, this structure included. Called once, on any thread. Null: nothing to
-    /// free.
+    /// Frees the memory and this structure. Called once, on any thread. May be null.
     pub deleter: Option<unsafe extern "C" fn(*mut Self)>,
     /// [`FLAG_READ_ONLY`], [`FLAG_IS_COPIED`].
     pub flags: u64,
@@ -89,12 +87,42 @@ pub struct DLManagedTensorVersioned {
     pub dl_tensor: DLTensor,
 }
 
+/// What the two managed structures have in common.
+pub(super) trait Managed: Sized {
+    /// The deleter of a structure.
+    ///
+    /// # Safety
+    /// `managed` points to a valid structure, of any version.
+    unsafe fn deleter(managed: *mut Self) -> Option<unsafe extern "C" fn(*mut Self)>;
+
+    /// The producer's context.
+    ///
+    /// # Safety
+    /// As [`Managed::deleter`].
+    unsafe fn context(managed: *mut Self) -> *mut c_void;
+}
+
+macro_rules! managed {
+    ($($managed:ty),*) => {$(impl Managed for $managed {
+        unsafe fn deleter(managed: *mut Self) -> Option<unsafe extern "C" fn(*mut Self)> {
+            // SAFETY: the caller's promise. Every version has the field at this offset.
+            unsafe { (*managed).deleter }
+        }
+
+        unsafe fn context(managed: *mut Self) -> *mut c_void {
+            // SAFETY: as in `deleter`.
+            unsafe { (*managed).manager_ctx }
+        }
+    })*};
+}
+managed!(DLManagedTensor, DLManagedTensorVersioned);
+
 #[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
     use core::mem::offset_of;
 
-    /// Figures from a C compiler's `sizeof` and `offsetof` on dlpack.h.
+    /// The figures of a C compiler's `sizeof` and `offsetof` on dlpack.h.
     #[test]
     fn structures_have_the_sizes_and_offsets_of_dlpack_h() {
         assert_eq!(

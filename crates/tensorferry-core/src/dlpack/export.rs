@@ -1,7 +1,8 @@
-//! Our tensors, described for others.
+//! Describes tensors for other libraries.
 
 use super::abi::{
     DLDataType, DLDevice, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor,
+    Managed,
 };
 use crate::{ALIGNMENT, ByteOrder, Error, Result, Tensor};
 use alloc::boxed::Box;
@@ -10,47 +11,49 @@ use core::mem::MaybeUninit;
 use core::ptr::{NonNull, without_provenance_mut};
 use smallvec::SmallVec;
 
-/// The one heap block behind an exported tensor. The managed structure comes first, and its
-/// `manager_ctx` points to the whole.
+/// The heap block of an exported tensor. The managed structure comes first, and its `manager_ctx`
+/// points to the block.
 #[repr(C)]
 struct Exported<M> {
     managed: MaybeUninit<M>,
-    /// The shape, then the strides; in place up to six dimensions.
+    /// The shape, then the strides. Inline up to six dimensions.
     dims: SmallVec<[i64; 12]>,
     /// Keeps the memory alive.
     tensor: Tensor,
 }
 
-/// The tensor as a legacy `DLManagedTensor`, whose deleter gives it up.
+/// The tensor as a legacy `DLManagedTensor`, whose deleter drops it.
 ///
-/// The data is at byte offset 0, and strides are always given. Nothing in the legacy structure
-/// forbids a consumer to write: hand it only to those that do not.
+/// The byte offset is 0 and the strides are never null. The legacy structure cannot forbid writing,
+/// so pass it only to consumers that do not write.
 ///
 /// ```
 /// use tensorferry_core::{Tensor, dlpack};
 ///
 /// let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
 /// let managed = dlpack::export(tensor)?;
-/// // SAFETY: `managed` comes from `export`, and goes nowhere else.
+/// // SAFETY: `managed` comes from `export` and is used only here.
 /// let back = unsafe { dlpack::import(managed) }?;
 /// assert_eq!(back.tensor.view::<i32>()?.as_slice(), Some(&[1, 2, 3][..]));
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::DLPack`] for what DLPack cannot express: swapped bytes, strides that are not whole
+/// [`Error::DLPack`] for what DLPack cannot describe: swapped bytes, and strides that are not whole
 /// elements.
 pub fn export(tensor: Tensor) -> Result<NonNull<DLManagedTensor>> {
     pack(tensor, |dl_tensor, manager_ctx| DLManagedTensor {
         dl_tensor,
         manager_ctx,
-        deleter: Some(delete_legacy),
+        deleter: Some(delete_exported),
     })
 }
 
-/// The tensor as a `DLManagedTensorVersioned` of DLPack 1.0, whose deleter gives it up. `flags` is
-/// passed on; tensors are immutable, so [`super::FLAG_READ_ONLY`] belongs in it unless the memory
-/// was made for this one consumer.
+/// The tensor as a `DLManagedTensorVersioned` of DLPack 1.0 with these flags, whose deleter drops
+/// it.
+///
+/// Tensors are immutable, so `flags` has to contain [`super::FLAG_READ_ONLY`] unless the consumer
+/// is the only user of the memory.
 ///
 /// # Errors
 /// As [`export`].
@@ -59,7 +62,7 @@ pub fn export_versioned(tensor: Tensor, flags: u64) -> Result<NonNull<DLManagedT
     pack(tensor, |dl_tensor, manager_ctx| DLManagedTensorVersioned {
         version,
         manager_ctx,
-        deleter: Some(delete_ours_versioned),
+        deleter: Some(delete_exported),
         flags,
         dl_tensor,
     })
@@ -68,48 +71,45 @@ pub fn export_versioned(tensor: Tensor, flags: u64) -> Result<NonNull<DLManagedT
 /// Calls a managed tensor's deleter, if it has one.
 ///
 /// # Safety
-/// `managed` points to a valid structure that nobody has freed and nobody uses any more.
+/// `managed` points to a valid structure that has not been freed and is not used any more.
 pub unsafe fn delete(managed: NonNull<DLManagedTensor>) {
     // SAFETY: the caller's promise.
-    let deleter = unsafe { (*managed.as_ptr()).deleter };
-    if let Some(deleter) = deleter {
-        // SAFETY: the caller's promise; the deleter wants its own structure.
-        unsafe { deleter(managed.as_ptr()) };
-    }
+    unsafe { call_deleter(managed) };
 }
 
 /// Calls a versioned managed tensor's deleter, if it has one.
 ///
 /// # Safety
-/// As for [`delete`]. (The version may be any: the deleter stands at the same place in all.)
+/// As for [`delete`]. The version may be any, because every version has the deleter at one offset.
 pub unsafe fn delete_versioned(managed: NonNull<DLManagedTensorVersioned>) {
     // SAFETY: the caller's promise.
-    let deleter = unsafe { (*managed.as_ptr()).deleter };
+    unsafe { call_deleter(managed) };
+}
+
+/// # Safety
+/// As for [`delete`].
+pub(super) unsafe fn call_deleter<M: Managed>(managed: NonNull<M>) {
+    // SAFETY: the caller's promise.
+    let deleter = unsafe { M::deleter(managed.as_ptr()) };
     if let Some(deleter) = deleter {
-        // SAFETY: the caller's promise; the deleter wants its own structure.
+        // SAFETY: the caller's promise; a deleter takes its own structure.
         unsafe { deleter(managed.as_ptr()) };
     }
 }
 
-unsafe extern "C" fn delete_legacy(managed: *mut DLManagedTensor) {
+/// The deleter of exported tensors.
+unsafe extern "C" fn delete_exported<M: Managed>(managed: *mut M) {
     // SAFETY: a deleter is called with its own structure, still valid.
-    let context = unsafe { (*managed).manager_ctx };
-    // SAFETY: `export` made the structure with its block as context, and a deleter is called once.
-    drop(unsafe { Box::from_raw(context.cast::<Exported<DLManagedTensor>>()) });
+    let context = unsafe { M::context(managed) };
+    // SAFETY: `pack` made the structure with its block as context, and a deleter is called once.
+    drop(unsafe { Box::from_raw(context.cast::<Exported<M>>()) });
 }
 
-unsafe extern "C" fn delete_ours_versioned(managed: *mut DLManagedTensorVersioned) {
-    // SAFETY: a deleter is called with its own structure, still valid.
-    let context = unsafe { (*managed).manager_ctx };
-    // SAFETY: `export_versioned` made the structure with its block as context, and a deleter is
-    // called once.
-    drop(unsafe { Box::from_raw(context.cast::<Exported<DLManagedTensorVersioned>>()) });
-}
-
+/// The structure that `wrap` makes of a description and a context, in a block with the tensor.
 fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Result<NonNull<M>> {
     let dims = dims(&tensor)?;
     let (ndim, (code, bits)) = (tensor.layout().ndim(), tensor.dtype().dlpack());
-    // Nothing is read of an empty tensor, but consumers look at the pointer.
+    // An empty tensor is not read, but consumers check the pointer.
     let data = if tensor.layout().is_empty() {
         without_provenance_mut(ALIGNMENT)
     } else {
@@ -117,8 +117,8 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
     };
     let block =
         Box::into_raw(Box::new(Exported { managed: MaybeUninit::<M>::uninit(), dims, tensor }));
-    // SAFETY: `block` is ours alone. The dims stay where they are: the block is not moved, and
-    // nothing touches them until it is freed.
+    // SAFETY: only this function has `block`. The dims keep their address, because neither the
+    // block nor its dims are moved or changed until it is freed.
     let shape = unsafe { (*block).dims.as_mut_ptr() };
     let dl_tensor = DLTensor {
         data: data.cast(),
@@ -130,7 +130,7 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
         byte_offset: 0,
     };
     let managed = block.cast::<M>(); // the first field of a repr(C) structure
-    // SAFETY: the place of `managed` in a block that is ours alone.
+    // SAFETY: the place of `managed` in a block that only this function has.
     unsafe { managed.write(wrap(dl_tensor, block.cast())) };
     // SAFETY: a Box is never null.
     Ok(unsafe { NonNull::new_unchecked(managed) })
@@ -140,21 +140,21 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
 fn dims(tensor: &Tensor) -> Result<SmallVec<[i64; 12]>> {
     if tensor.byte_order() == ByteOrder::Swapped {
         return Err(Error::DLPack {
-            what: "elements in the other byte order cannot be described; convert first. Bytes per \
-                element",
+            what: "convert the tensor first: DLPack has no byte order, and the elements are swapped \
+                within this many bytes",
             value: i128::try_from(tensor.dtype().size()).unwrap_or(0),
         });
     }
     let layout = tensor.layout();
     let itemsize = layout.itemsize().cast_signed();
     let mut dims = SmallVec::with_capacity(2 * layout.ndim());
-    // a layout's lengths fit in an isize
+    // The lengths of a layout fit in an `isize`.
     dims.extend(layout.shape().iter().map(|&dim| dim.cast_signed() as i64));
     for (&dim, &stride) in layout.shape().iter().zip(layout.strides()) {
         let unused = dim <= 1 || layout.is_empty();
         if stride % itemsize != 0 && !unused {
             return Err(Error::DLPack {
-                what: "a stride is not a whole number of elements; convert first. Bytes",
+                what: "convert the tensor first: DLPack strides are in elements, this one in bytes",
                 value: stride as i128,
             });
         }

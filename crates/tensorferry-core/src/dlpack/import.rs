@@ -1,9 +1,9 @@
-//! Others' tensors, checked before they are believed.
+//! Imports tensors of other libraries, after checking their descriptions.
 
 use super::abi::{
-    DLManagedTensor, DLManagedTensorVersioned, DLTensor, FLAG_IS_COPIED, FLAG_READ_ONLY,
+    DLManagedTensor, DLManagedTensorVersioned, DLTensor, FLAG_IS_COPIED, FLAG_READ_ONLY, Managed,
 };
-use super::export::{delete, delete_versioned};
+use super::export::call_deleter;
 use crate::{
     ALIGNMENT, Buffer, ByteOrder, DType, Dims, Error, Layout, MAX_NDIM, Result, Strides, Tensor,
 };
@@ -12,41 +12,40 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::ptr::{NonNull, without_provenance_mut};
 
-/// A tensor over the producer's memory, and what the producer said of it.
+/// A tensor over the producer's memory, and the producer's flags.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Imported {
-    /// The tensor. The producer's deleter runs when the last clone of its buffer drops, on whatever
-    /// thread that is.
+    /// The tensor. The producer's deleter runs when the last clone of its buffer is dropped, on the
+    /// thread that drops it.
     pub tensor: Tensor,
-    /// The producer forbids writing. Always false for a legacy structure, which cannot say so.
+    /// Whether the producer forbids writing. False for a legacy structure, which has no flags.
     pub read_only: bool,
-    /// The producer made a copy for us, so that nobody else writes it. Always false for a legacy
-    /// structure.
+    /// Whether the producer made a copy for this import, which has no other user. False for a legacy
+    /// structure, which has no flags.
     pub copied: bool,
 }
 
-/// Memory that the CPU reads like its own: ordinary, and host memory pinned for CUDA and ROCm
-/// (`kDLCPU`, `kDLCUDAHost`, `kDLROCMHost`). Managed memory (`kDLCUDAManaged`) is left out: a
-/// kernel may be writing it.
+/// The device types of memory that the CPU reads directly: ordinary memory, and host memory pinned
+/// for CUDA and ROCm (`kDLCPU`, `kDLCUDAHost`, `kDLROCMHost`). Managed memory (`kDLCUDAManaged`) is
+/// not among them, because a GPU kernel may be writing it.
 const READABLE: [i32; 3] = [super::CPU, 3, 11];
 
-/// Takes over a legacy `DLManagedTensor`.
+/// Takes ownership of a legacy `DLManagedTensor`.
 ///
-/// The structure is ours from the call on: its deleter runs when the last clone of the tensor's
-/// buffer drops, or before this returns if there is an error.
+/// Its deleter runs when the last clone of the tensor's buffer is dropped, or, if there is an
+/// error, before this function returns.
 ///
 /// # Errors
-/// [`Error::DLPack`] for a description that is wrong or of memory out of reach, with the offending
-/// number; [`Error::UnsupportedDType`]; those of [`Layout::strided`].
+/// [`Error::DLPack`] if the description is wrong or the CPU cannot read the memory, with the
+/// offending number; [`Error::UnsupportedDType`]; those of [`Layout::strided`].
 ///
 /// # Safety
-/// `managed` points to a valid structure that nobody else will free. If its numbers pass the
-/// checks, then `shape` and `strides` really have `ndim` entries, the elements they describe are
-/// readable, initialised and not written while the tensor lives, and the deleter may be called on
-/// any thread.
+/// `managed` points to a valid structure that only this function frees. If its numbers pass the
+/// checks, `shape` and `strides` have `ndim` entries, the elements they describe are readable,
+/// initialised and not written while the tensor lives, and the deleter may be called on any thread.
 pub unsafe fn import(managed: NonNull<DLManagedTensor>) -> Result<Imported> {
-    let owner = Owner::Legacy(managed);
+    let owner = Owner(managed);
     // SAFETY: the caller's promise: a valid structure.
     let tensor = unsafe { (*managed.as_ptr()).dl_tensor };
     // SAFETY: the caller's promise, passed on.
@@ -54,7 +53,7 @@ pub unsafe fn import(managed: NonNull<DLManagedTensor>) -> Result<Imported> {
     Ok(Imported { tensor, read_only: false, copied: false })
 }
 
-/// Takes over a `DLManagedTensorVersioned`.
+/// Takes ownership of a `DLManagedTensorVersioned`.
 ///
 /// # Errors
 /// As [`import`]; [`Error::DLPack`] also for a major version other than 1.
@@ -62,13 +61,13 @@ pub unsafe fn import(managed: NonNull<DLManagedTensor>) -> Result<Imported> {
 /// # Safety
 /// As for [`import`].
 pub unsafe fn import_versioned(managed: NonNull<DLManagedTensorVersioned>) -> Result<Imported> {
-    let owner = Owner::Versioned(managed);
-    // SAFETY: the caller's promise: a valid structure. Every version begins with its version.
+    let owner = Owner(managed);
+    // SAFETY: the caller's promise: a valid structure. Every version starts with this field.
     let version = unsafe { (*managed.as_ptr()).version };
     if version.major != 1 {
-        return Err(refused("the structure is of another major version than 1", version.major));
+        return Err(refused("the major version is not 1", version.major));
     }
-    // SAFETY: the caller's promise, and the version is the one that has this field.
+    // SAFETY: the caller's promise, and major version 1 has this field.
     let flags = unsafe { (*managed.as_ptr()).flags };
     // SAFETY: as above.
     let tensor = unsafe { (*managed.as_ptr()).dl_tensor };
@@ -82,26 +81,18 @@ pub unsafe fn import_versioned(managed: NonNull<DLManagedTensorVersioned>) -> Re
 }
 
 /// Calls the deleter when dropped.
-enum Owner {
-    Legacy(NonNull<DLManagedTensor>),
-    Versioned(NonNull<DLManagedTensorVersioned>),
-}
+struct Owner<M: Managed>(NonNull<M>);
 
-// SAFETY: an Owner is only dropped, and DLPack's deleters may be called on any thread, as `import`
-// makes its caller promise.
-unsafe impl Send for Owner {}
+// SAFETY: an Owner is only dropped, and `import` requires that the deleter may be called on any
+// thread.
+unsafe impl<M: Managed> Send for Owner<M> {}
 // SAFETY: a shared Owner does nothing.
-unsafe impl Sync for Owner {}
+unsafe impl<M: Managed> Sync for Owner<M> {}
 
-impl Drop for Owner {
+impl<M: Managed> Drop for Owner<M> {
     fn drop(&mut self) {
-        match *self {
-            // SAFETY: `import` took over a valid structure, whose deleter nobody else calls; its
-            // memory is no longer used.
-            Self::Legacy(managed) => unsafe { delete(managed) },
-            // SAFETY: as above.
-            Self::Versioned(managed) => unsafe { delete_versioned(managed) },
-        }
+        // SAFETY: `import` took ownership of a valid structure, and its memory is no longer used.
+        unsafe { call_deleter(self.0) };
     }
 }
 
@@ -110,26 +101,28 @@ fn refused(what: &'static str, value: impl Into<i128>) -> Error {
 }
 
 /// # Safety
-/// As for [`import`], of a structure of which `tensor` is the description and `owner` the owner.
-unsafe fn read(tensor: DLTensor, owner: Owner) -> Result<Tensor> {
+/// As for [`import`], of a structure with the description `tensor` and the owner `owner`.
+unsafe fn read<M: Managed + 'static>(tensor: DLTensor, owner: Owner<M>) -> Result<Tensor> {
     if !READABLE.contains(&tensor.device.device_type) {
         return Err(refused(
-            "the memory is on a device the CPU cannot read; copy it to the CPU first. Device type",
+            "copy the tensor to the CPU first: the CPU cannot read memory of device type",
             tensor.device.device_type,
         ));
     }
     let dtype = dtype(&tensor)?;
     let ndim = usize::try_from(tensor.ndim)
-        .map_err(|_| refused("a negative number of dimensions", tensor.ndim))?;
+        .map_err(|_| refused("the number of dimensions is negative", tensor.ndim))?;
     if ndim > MAX_NDIM {
         return Err(Error::TooManyDimensions { ndim });
     }
     // SAFETY: the caller's promise: `ndim` entries.
     let shape = unsafe { entries(tensor.shape, ndim) }
-        .ok_or_else(|| refused("the shape is null though there are dimensions", tensor.ndim))?;
+        .ok_or_else(|| refused("the shape is null, but there are dimensions", tensor.ndim))?;
     let shape: Dims = shape
         .iter()
-        .map(|&dim| usize::try_from(dim).map_err(|_| refused("a negative length", dim)))
+        .map(|&dim| {
+            usize::try_from(dim).map_err(|_| refused("a dimension has a negative length", dim))
+        })
         .collect::<Result<_>>()?;
     // SAFETY: the caller's promise: `ndim` entries.
     let layout = match unsafe { entries(tensor.strides, ndim) } {
@@ -140,8 +133,8 @@ unsafe fn read(tensor: DLTensor, owner: Owner) -> Result<Tensor> {
     };
     let (start, len, offset) = place(&tensor, &layout)?;
     let owner: Arc<dyn Any + Send + Sync> = Arc::new(owner);
-    // SAFETY: these are the bytes that the layout spans, which the caller promises are readable,
-    // initialised and not written until the deleter, now in `owner`, runs.
+    // SAFETY: the bytes of the layout's span, which the caller promises are readable, initialised
+    // and not written until `owner` runs the deleter.
     let buffer = unsafe { Buffer::from_raw_parts(start, len, owner) };
     Tensor::new(dtype, ByteOrder::Native, layout, buffer, offset)
 }
@@ -155,7 +148,7 @@ fn dtype(tensor: &DLTensor) -> Result<DType> {
     })
 }
 
-/// `None` if the pointer is null though entries are expected.
+/// The entries, or `None` if there are some but the pointer is null.
 ///
 /// # Safety
 /// If not null, `ptr` has `ndim` readable entries that do not change during `'a`.
@@ -174,29 +167,27 @@ fn in_bytes(strides: &[i64], shape: &[usize], itemsize: usize) -> Result<Strides
         .and_then(|bytes| isize::try_from(bytes).ok())
     {
         Some(bytes) => Ok(bytes),
-        None if empty || dim == 1 => Ok(0), // a stride that is never taken
-        None => Err(refused("a stride reaches past any memory", stride)),
+        None if empty || dim == 1 => Ok(0), // no element uses the stride
+        None => Err(refused("a stride exceeds the address space", stride)),
     };
     strides.iter().zip(shape).map(bytes).collect()
 }
 
-/// The first byte that the elements reach, how many bytes they reach, and where in these element
-/// `[0, 0, ...]` is.
+/// The first byte that the elements occupy, the number of bytes they span, and the offset of
+/// element `[0, 0, ...]` in them.
 fn place(tensor: &DLTensor, layout: &Layout) -> Result<(NonNull<u8>, usize, usize)> {
     if layout.is_empty() {
         let nowhere = NonNull::new(without_provenance_mut(ALIGNMENT));
-        return nowhere.map(|start| (start, 0, 0)).ok_or_else(|| refused("no address", 0));
+        return nowhere.map(|start| (start, 0, 0)).ok_or_else(|| refused("the address is null", 0));
     }
     if tensor.data.is_null() {
-        return Err(refused(
-            "the data is null though there are elements. Elements",
-            layout.len() as i128,
-        ));
+        return Err(refused("the data is null, but there are elements", layout.len() as i128));
     }
     let span = layout.span();
     let origin = tensor.data.addr() as i128 + i128::from(tensor.byte_offset);
     let (low, high) = (origin + span.start as i128, origin + span.end as i128);
-    let past = || refused("the elements reach past any memory. Byte offset", tensor.byte_offset);
+    let past =
+        || refused("the elements exceed the address space at byte offset", tensor.byte_offset);
     if low <= 0 || high > usize::MAX as i128 {
         return Err(past());
     }

@@ -1,14 +1,14 @@
-//! DLPack: tensors handed over between libraries in one process, without a copy.
+//! DLPack: exchanges tensors with other libraries in the same process, without a copy.
 //!
 //! # Rationale
-//! [`export`] describes our own memory, which is known to be sound; [`import`] reads a description
-//! written by somebody else, and checks everything in it that can be checked before believing it.
-//! Both the legacy structure (which TensorFlow takes) and the versioned one of DLPack 1.0 (which
-//! carries a read-only flag) are spoken. The layout is that of `dlpack.h`, version 1.0
+//! [`export`] describes the memory of a [`Tensor`](crate::Tensor), which is known to be sound.
+//! [`import`] reads a foreign description and checks all that can be checked before it uses it.
+//! Both support the legacy structure, which TensorFlow takes, and the versioned structure of DLPack
+//! 1.0, which has a read-only flag. The structures are those of `dlpack.h`, version 1.0
 //! (<https://github.com/dmlc/dlpack>).
 //!
 //! # Limitations
-//! Only memory that the CPU can read. A legacy structure cannot say that its memory is read-only.
+//! Only memory that the CPU can read is supported. A legacy structure has no read-only flag.
 
 mod abi;
 mod export;

@@ -1,5 +1,6 @@
-//! Round trips, liars, and how often deleters run.
+//! Round trips, wrong descriptions, and how often deleters run.
 
+use super::abi::Managed;
 use super::*;
 use crate::{Buffer, ByteOrder, DType, Error, Index, Layout, Tensor};
 use alloc::boxed::Box;
@@ -19,16 +20,9 @@ struct Foreign {
     deleted: Arc<AtomicUsize>,
 }
 
-unsafe extern "C" fn count(managed: *mut DLManagedTensor) {
+unsafe extern "C" fn count<M: Managed>(managed: *mut M) {
     // SAFETY: a deleter is called with its own structure.
-    let counter = unsafe { (*managed).manager_ctx }.cast::<AtomicUsize>();
-    // SAFETY: the context is the counter of a Foreign that outlives its tensors.
-    unsafe { counter.as_ref() }.unwrap().fetch_add(1, Ordering::SeqCst);
-}
-
-unsafe extern "C" fn count_versioned(managed: *mut DLManagedTensorVersioned) {
-    // SAFETY: a deleter is called with its own structure.
-    let counter = unsafe { (*managed).manager_ctx }.cast::<AtomicUsize>();
+    let counter = unsafe { M::context(managed) }.cast::<AtomicUsize>();
     // SAFETY: the context is the counter of a Foreign that outlives its tensors.
     unsafe { counter.as_ref() }.unwrap().fetch_add(1, Ordering::SeqCst);
 }
@@ -49,25 +43,24 @@ impl Foreign {
         let manager_ctx = Arc::as_ptr(&deleted).cast_mut().cast::<c_void>();
         let managed = Box::new(DLManagedTensor { dl_tensor, manager_ctx, deleter: Some(count) });
         let version = DLPackVersion { major: 1, minor: 3 };
-        let deleter = Some(count_versioned as unsafe extern "C" fn(_));
         let versioned = Box::new(DLManagedTensorVersioned {
             version,
             manager_ctx,
-            deleter,
+            deleter: Some(count),
             flags: 0,
             dl_tensor,
         });
         Self { managed, versioned, _shape: shape, _strides: owned, deleted }
     }
 
-    fn with(mut self, lie: impl FnOnce(&mut DLTensor)) -> Self {
-        lie(&mut self.managed.dl_tensor);
+    fn with(mut self, change: impl FnOnce(&mut DLTensor)) -> Self {
+        change(&mut self.managed.dl_tensor);
         self.versioned.dl_tensor = self.managed.dl_tensor;
         self
     }
 
     fn import(&mut self) -> crate::Result<Imported> {
-        // SAFETY: valid structures; what they say is the test's matter.
+        // SAFETY: valid structures. Descriptions that pass the checks are true.
         unsafe { import(NonNull::from(&mut *self.managed)) }
     }
 
@@ -82,7 +75,7 @@ impl Foreign {
 }
 
 fn back(tensor: Tensor) -> Tensor {
-    // SAFETY: a fresh export that goes nowhere else.
+    // SAFETY: a fresh export that is used only here.
     unsafe { import(export(tensor).unwrap()) }.unwrap().tensor
 }
 
@@ -130,12 +123,12 @@ fn zero_dimensions_sixty_four_and_no_elements_come_back() {
     // SAFETY: a fresh export.
     let data = unsafe { empty.as_ref() }.dl_tensor.data;
     assert_eq!((data.addr() % crate::ALIGNMENT, data.is_null()), (0, false));
-    // SAFETY: a fresh export that goes nowhere else.
+    // SAFETY: a fresh export that is used only here.
     assert_eq!(unsafe { import(empty) }.unwrap().tensor.shape(), &[0, 3]);
 }
 
 #[test]
-fn exporting_holds_the_memory_until_the_deleter_runs() {
+fn an_export_keeps_the_memory_until_the_deleter_runs() {
     let memory = Arc::new(vec![1_u8; 16]);
     struct Shared(Arc<Vec<u8>>);
     impl AsRef<[u8]> for Shared {
@@ -157,7 +150,7 @@ fn exporting_holds_the_memory_until_the_deleter_runs() {
     let legacy = export(tensor()).unwrap();
     let versioned = export_versioned(tensor(), FLAG_READ_ONLY).unwrap();
     assert_eq!(Arc::strong_count(&memory), 3);
-    // SAFETY: a fresh export, used no more.
+    // SAFETY: a fresh export that is not used any more.
     unsafe { delete(legacy) };
     assert_eq!(Arc::strong_count(&memory), 2);
     // SAFETY: as above.
@@ -168,7 +161,7 @@ fn exporting_holds_the_memory_until_the_deleter_runs() {
 }
 
 #[test]
-fn what_dlpack_cannot_say_is_refused() {
+fn swapped_bytes_and_partial_strides_are_refused() {
     let buffer = Buffer::from_owner(vec![0_u8; 16]);
     let swapped = Tensor::new(
         DType::Int32,
@@ -202,7 +195,7 @@ fn the_deleter_runs_once_after_the_last_clone() {
 }
 
 #[test]
-fn a_missing_deleter_is_nothing_to_do() {
+fn a_missing_deleter_is_allowed() {
     let data = [1];
     let mut foreign = Foreign::new(data.as_ptr(), &[1], None);
     foreign.managed.deleter = None;
@@ -210,7 +203,7 @@ fn a_missing_deleter_is_nothing_to_do() {
 }
 
 #[test]
-fn negative_zero_and_unused_strides_are_read() {
+fn negative_zero_and_unused_strides_are_supported() {
     let data = [1, 2, 3, 4, 5, 6];
     let last = data.as_ptr().wrapping_add(5);
     assert_eq!(
@@ -254,7 +247,7 @@ fn flags_are_reported() {
 }
 
 #[test]
-fn lies_are_refused_and_the_deleter_has_run() {
+fn wrong_descriptions_are_refused_after_running_the_deleter() {
     let data = [1, 2, 3, 4];
     let at = data.as_ptr();
     let plain = || Foreign::new(at, &[2, 2], None);
@@ -291,7 +284,7 @@ fn lies_are_refused_and_the_deleter_has_run() {
 }
 
 #[test]
-fn another_major_version_is_not_looked_into() {
+fn a_structure_of_another_major_version_is_refused_unread() {
     let mut foreign = Foreign::new(core::ptr::without_provenance(1), &[1], None)
         .with(|t| t.shape = core::ptr::without_provenance_mut(8));
     foreign.versioned.version.major = 2;

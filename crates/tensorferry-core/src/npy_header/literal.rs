@@ -1,21 +1,22 @@
-//! The Python dict literal of a `.npy` header.
+//! A parser for the Python dict literal of a `.npy` header.
 
 use crate::{ByteOrder, DType, Dims, Error, Result};
+use alloc::format;
 use alloc::string::String;
 
-/// Brackets within brackets of a structured dtype that are followed, to name it in an error.
+/// The deepest nesting of brackets in a structured dtype, which is parsed to name it in an error.
 const MAX_DEPTH: usize = 32;
-/// Characters of an unsupported dtype that an error shows.
+/// The most characters of an unsupported dtype that an error shows.
 const MAX_SHOWN: usize = 80;
 
-/// What errors call the format.
+/// The format's name in errors.
 pub(super) const FORMAT: &str = "npy";
 
 /// The three entries of the dict.
 pub(super) struct Fields {
     pub(super) descr: (DType, ByteOrder),
     pub(super) fortran: bool,
-    /// Where it stands, and what it is.
+    /// Its offset and its value.
     pub(super) shape: (usize, Dims),
 }
 
@@ -23,11 +24,11 @@ pub(super) fn malformed(offset: usize, what: impl Into<String>) -> Error {
     Error::Malformed { format: FORMAT, offset: offset as u64, what: what.into() }
 }
 
-/// Reads from `at` to the end of `bytes`; offsets in errors are those of `bytes`.
+/// Parses from `at` to the end of `bytes`. Offsets in errors count from the start of `bytes`.
 pub(super) struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Whether integers may end in `L`: files of Python 2 do, up to version 2.0 of the format.
+    /// Whether integers may end in `L`, as Python 2 writes them in versions 1.0 and 2.0.
     long_suffix: bool,
 }
 
@@ -36,7 +37,7 @@ impl<'a> Parser<'a> {
         Self { bytes, at, long_suffix }
     }
 
-    /// The whole header: the dict with exactly the three keys, and nothing but spaces after it.
+    /// The whole header: a dict with exactly the three keys, followed only by spaces.
     pub(super) fn fields(mut self) -> Result<Fields> {
         let start = self.at;
         let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -49,10 +50,10 @@ impl<'a> Parser<'a> {
                 b"descr" => descr.replace(self.descr()?).is_some(),
                 b"fortran_order" => fortran.replace(self.boolean()?).is_some(),
                 b"shape" => shape.replace((self.at, self.tuple()?)).is_some(),
-                _ => return Err(malformed(at, "a key other than descr, fortran_order and shape")),
+                _ => return Err(malformed(at, "the key is not descr, fortran_order or shape")),
             };
             if twice {
-                return Err(malformed(at, "a key that stands twice"));
+                return Err(malformed(at, "the key is a duplicate"));
             }
             if !self.eat(b',') && self.peek() != Some(b'}') {
                 return Err(self.expected("a comma or the end of the dict"));
@@ -61,7 +62,7 @@ impl<'a> Parser<'a> {
         if self.peek().is_some() {
             return Err(self.expected("nothing after the dict"));
         }
-        let missing = |key| move || malformed(start, alloc::format!("no key {key}"));
+        let missing = |key| move || malformed(start, format!("the key {key} is missing"));
         Ok(Fields {
             descr: descr.ok_or_else(missing("descr"))?,
             fortran: fortran.ok_or_else(missing("fortran_order"))?,
@@ -71,13 +72,13 @@ impl<'a> Parser<'a> {
 
     fn expected(&self, what: &str) -> Error {
         let found = match self.bytes.get(self.at) {
-            Some(&byte) => alloc::format!("{:?}", char::from(byte)),
+            Some(&byte) => format!("{:?}", char::from(byte)),
             None => String::from("the end of the header"),
         };
-        malformed(self.at, alloc::format!("expected {what}, found {found}"))
+        malformed(self.at, format!("expected {what}, found {found}"))
     }
 
-    /// The next byte that is not a space, without taking it.
+    /// Skips spaces; the next byte, which is not consumed.
     fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r' | b'\x0c') = self.bytes.get(self.at) {
             self.at += 1;
@@ -95,7 +96,7 @@ impl<'a> Parser<'a> {
         if self.eat(byte) { Ok(()) } else { Err(self.expected(what)) }
     }
 
-    /// A string without escapes: none of the keys and dtypes that are ours needs one.
+    /// A string without escapes, which no key and no supported dtype needs.
     fn string(&mut self, what: &str) -> Result<&'a [u8]> {
         self.peek();
         let prefixed = matches!(self.bytes.get(self.at..), Some([b'u', b'\'' | b'"', ..]));
@@ -127,7 +128,7 @@ impl<'a> Parser<'a> {
         known.ok_or_else(|| unsupported(descr))
     }
 
-    /// The error for a dtype with fields, naming it.
+    /// The error for a structured dtype, which names it.
     fn structured(&mut self) -> Error {
         let (start, mut depth) = (self.at, 0);
         while let Some(byte) = self.peek() {
@@ -139,7 +140,7 @@ impl<'a> Parser<'a> {
                     continue;
                 }
                 b'[' | b'(' if depth == MAX_DEPTH => {
-                    return self.expected("fewer brackets within brackets");
+                    return self.expected("fewer nested brackets");
                 }
                 b'[' | b'(' => depth += 1,
                 b']' | b')' => depth -= 1,
@@ -178,9 +179,9 @@ impl<'a> Parser<'a> {
             dims.push(self.integer()?);
             comma = self.eat(b',');
         }
-        // (3) is a number in Python, not a tuple.
+        // In Python, (3) is a number, not a tuple.
         if dims.len() == 1 && !comma {
-            Err(malformed(self.at - 1, "a tuple of one needs a comma"))
+            Err(malformed(self.at - 1, "a tuple of one length needs a comma"))
         } else {
             Ok(dims)
         }
@@ -188,7 +189,7 @@ impl<'a> Parser<'a> {
 
     fn integer(&mut self) -> Result<usize> {
         if self.peek() == Some(b'-') {
-            return Err(self.expected("a length that is not negative"));
+            return Err(self.expected("a non-negative length"));
         }
         let start = self.at;
         let mut value = 0_usize;
@@ -196,13 +197,14 @@ impl<'a> Parser<'a> {
             let next = value
                 .checked_mul(10)
                 .and_then(|value| value.checked_add(usize::from(digit - b'0')));
-            value = next.ok_or_else(|| malformed(start, "a length larger than any memory"))?;
+            value = next
+                .ok_or_else(|| malformed(start, "the length is larger than the address space"))?;
             self.at += 1;
         }
         match &self.bytes[start..self.at] {
             [] => return Err(self.expected("a length")),
             [b'0', rest @ ..] if rest.iter().any(|&digit| digit != b'0') => {
-                return Err(malformed(start, "a number that starts with 0"));
+                return Err(malformed(start, "the length starts with 0"));
             }
             _ => {}
         }
@@ -219,5 +221,5 @@ fn unsupported(descr: &[u8]) -> Error {
     if shown.len() < text.len() {
         shown.push_str("...");
     }
-    Error::UnsupportedDType { place: "npy header", descr: alloc::format!("'{shown}'") }
+    Error::UnsupportedDType { place: "npy header", descr: format!("'{shown}'") }
 }

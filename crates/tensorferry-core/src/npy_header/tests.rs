@@ -1,7 +1,9 @@
+//! Headers of every version and writer, and hostile ones.
+
 use super::*;
 use alloc::vec;
 
-/// A file of that version with that dict.
+/// A file of a version with a dict.
 fn file(version: u8, dict: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&[version, 0]);
@@ -16,7 +18,7 @@ fn read(dict: &str) -> Result<Header> {
 }
 
 #[test]
-fn what_numpy_and_others_write_is_read() {
+fn literals_of_numpy_and_other_writers_are_read() {
     for dict in [
         "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }          \n",
         "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3)}",
@@ -61,7 +63,7 @@ fn every_version_shape_and_order_is_read() {
 }
 
 #[test]
-fn what_is_written_is_read_again_and_aligned() {
+fn written_headers_are_aligned_and_read_back() {
     for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::BFloat16) {
         for (shape, fortran) in [
             (&[][..], false),
@@ -110,9 +112,9 @@ fn other_dtypes_are_named() {
     assert!(matches!(read(&long), Err(Error::UnsupportedDType { descr, .. }) if descr.len() < 100));
 }
 
-/// `"@"` stands where the error should point to.
+/// `"@"` marks the offset that the error has to name.
 #[test]
-fn hostile_dicts_are_refused_where_they_go_wrong() {
+fn hostile_dicts_are_refused_at_the_offset_of_the_mistake() {
     let nested = alloc::format!("{{'descr': {}@", "[".repeat(32)) + &"[".repeat(1000);
     for marked in [
         "@",
@@ -185,7 +187,7 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn other_files_versions_and_lengths_are_refused() {
+fn foreign_files_unknown_versions_and_wrong_lengths_are_refused() {
     let malformed: Vec<Vec<u8>> = vec![
         b"PK\x03\x04".to_vec(),
         b"\x93NUMPX\x01\x00\x10\x00".to_vec(),

@@ -1,18 +1,20 @@
-//! The header of a `.npy` file: bytes in, dtype and layout out; and the other way round.
+//! Reads and writes the header of `.npy` files.
 //!
+//! # Rationale
 //! Versions 1.0, 2.0 and 3.0 of the format
-//! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>). A header is a Python
-//! dict literal; what NumPy and others write of it is accepted (any order of keys, any spaces,
-//! either quote, trailing commas, the `L` that Python 2 put behind long integers), nothing else: no
-//! expression is evaluated, no Python object is ever read.
+//! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>) are supported. A
+//! header is a Python dict literal. The parser accepts the literals that NumPy and other writers
+//! produce: keys in any order, any spaces, either quote, trailing commas, and the `L` that Python 2
+//! appends to long integers. It evaluates no expressions and reads no Python objects.
 //!
 //! # Limitations
-//! Structured, object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. A key that
-//! stands twice is an error, where NumPy takes the last.
+//! Structured, object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. A duplicate
+//! key is an error; NumPy takes the last one.
 
 mod literal;
 
 use crate::{ByteOrder, DType, Error, Layout, Result};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -20,38 +22,36 @@ use literal::{FORMAT, Parser, malformed};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Bytes at the start of a file from which [`length`] tells how long the whole header is.
+/// The bytes at the start of a file that [`length`] needs.
 pub const PREFIX: usize = 12;
 
-/// The longest header accepted, without the prefix.
+/// The longest header accepted, in bytes, without the prefix.
 ///
-/// 64 dimensions of twenty digits need 1,500 bytes. Longer headers describe structured dtypes,
-/// which are not ours; but padding is legal, and 64 KiB is what version 1.0 can say. (NumPy itself
-/// stops at 10,000 bytes, for fear of Python's parser, which is not used here.)
+/// 64 dimensions of twenty digits need 1,500 bytes. Padding is legal, so the limit is 64 KiB, the
+/// longest header of version 1.0. (NumPy stops at 10,000 bytes to protect Python's parser.)
 pub const MAX_HEADER: usize = 64 << 10;
 
-/// Zeros and digits that NumPy leaves room for, so that the first dimension can grow without the
-/// data moving.
+/// The digits that NumPy leaves room for, so that a dimension can grow without moving the data.
 const GROWTH_DIGITS: usize = 21;
 
-/// What a `.npy` header says.
+/// The contents of a `.npy` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header {
-    /// The dtype, byte order aside.
+    /// The dtype, without the byte order.
     pub dtype: DType,
     /// The byte order.
     pub order: ByteOrder,
-    /// Packed, in row-major or column-major order.
+    /// The packed layout, in row-major or column-major order.
     pub layout: Layout,
-    /// Whether the order is column-major, as written (an array of one dimension is both).
+    /// The header's `fortran_order`. (Arrays of one dimension are in both orders.)
     pub fortran: bool,
-    /// Byte of the file at which the elements start.
+    /// The byte of the file at which the elements start.
     pub data_offset: usize,
 }
 
 impl Header {
-    /// Bytes of the whole file: header and elements.
+    /// The bytes of the whole file: header and elements.
     #[must_use]
     pub fn file_len(&self) -> u64 {
         self.data_offset as u64 + self.layout.nbytes() as u64
@@ -62,11 +62,11 @@ fn truncated(expected: usize, actual: usize) -> Error {
     Error::WrongLength { format: FORMAT, expected: expected as u64, actual: actual as u64 }
 }
 
-/// The version, where the dict starts, and where the elements start.
+/// The major version, the byte at which the dict starts, and the byte at which the elements start.
 fn frame(bytes: &[u8]) -> Result<(u8, usize, usize)> {
     let compared = bytes.len().min(MAGIC.len());
     if bytes[..compared] != MAGIC[..compared] {
-        return Err(malformed(0, "not a .npy file: it does not start with \\x93NUMPY"));
+        return Err(malformed(0, "this is not a .npy file: it does not start with \\x93NUMPY"));
     }
     let &[major, minor, low, high, ..] = bytes.get(MAGIC.len()..).unwrap_or(&[]) else {
         return Err(truncated(PREFIX, bytes.len()));
@@ -77,39 +77,33 @@ fn frame(bytes: &[u8]) -> Result<(u8, usize, usize)> {
             let &[third, fourth, ..] = bytes.get(10..).unwrap_or(&[]) else {
                 return Err(truncated(PREFIX, bytes.len()));
             };
-            (
-                12,
-                usize::try_from(u32::from_le_bytes([low, high, third, fourth]))
-                    .unwrap_or(usize::MAX),
-            )
+            let len = u32::from_le_bytes([low, high, third, fourth]);
+            (12, usize::try_from(len).unwrap_or(usize::MAX))
         }
         _ => {
-            return Err(malformed(
-                6,
-                alloc::format!("version {major}.{minor} of the format; 1.0, 2.0 and 3.0 are known"),
-            ));
+            let what =
+                format!("the format has version {major}.{minor}; 1.0, 2.0 and 3.0 are supported");
+            return Err(malformed(6, what));
         }
     };
     if len > MAX_HEADER {
-        return Err(malformed(
-            8,
-            alloc::format!("a header of {len} bytes; at most {MAX_HEADER} are read"),
-        ));
+        let what = format!("the header has {len} bytes; at most {MAX_HEADER} are accepted");
+        return Err(malformed(8, what));
     }
     Ok((major, start, start + len))
 }
 
-/// Bytes of the header, prefix included: where the elements start. Needs the first [`PREFIX`] bytes
-/// of the file.
+/// The bytes of the header with its prefix, which is where the elements start. Needs the first
+/// [`PREFIX`] bytes of the file.
 ///
 /// # Errors
-/// [`Error::Malformed`] if this is no `.npy` file, or its header is longer than [`MAX_HEADER`];
-/// [`Error::WrongLength`] if `bytes` are too few.
+/// [`Error::Malformed`] if this is not a `.npy` file, or its header is longer than [`MAX_HEADER`];
+/// [`Error::WrongLength`] if `bytes` is too short.
 pub fn length(bytes: &[u8]) -> Result<usize> {
     frame(bytes).map(|(_, _, end)| end)
 }
 
-/// Reads a header. `bytes` may go on after it.
+/// Parses a header. `bytes` may be longer than the header.
 ///
 /// ```
 /// use tensorferry_core::{DType, npy_header};
@@ -121,14 +115,14 @@ pub fn length(bytes: &[u8]) -> Result<usize> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Malformed`] with the offset of what is wrong; [`Error::WrongLength`] if `bytes` end
-/// before the header does; [`Error::UnsupportedDType`].
+/// [`Error::Malformed`] with the offset of the mistake; [`Error::WrongLength`] if `bytes` is
+/// shorter than the header; [`Error::UnsupportedDType`].
 pub fn parse(bytes: &[u8]) -> Result<Header> {
     let (version, start, end) = frame(bytes)?;
     let header = bytes.get(..end).ok_or_else(|| truncated(end, bytes.len()))?;
     if version == 3 {
         core::str::from_utf8(&header[start..])
-            .map_err(|error| malformed(start + error.valid_up_to(), "not UTF-8"))?;
+            .map_err(|error| malformed(start + error.valid_up_to(), "the header is not UTF-8"))?;
     }
     let fields = Parser::new(header, start, version < 3).fields()?;
     let (dtype, order) = fields.descr;
@@ -141,18 +135,17 @@ pub fn parse(bytes: &[u8]) -> Result<Header> {
     Ok(Header { dtype, order, layout, fortran: fields.fortran, data_offset: end })
 }
 
-/// Writes the header that NumPy writes for such an array: version 1.0, the elements starting at a
-/// multiple of 64 bytes.
+/// The header that NumPy writes for such an array: version 1.0, padded so that the elements start
+/// at a multiple of 64 bytes.
 ///
-/// Version 1.0 always suffices: it holds 65,535 bytes.
+/// Version 1.0 always suffices: [`crate::MAX_NDIM`] dimensions fit in its 65,535 bytes.
 ///
 /// # Errors
 /// [`Error::UnsupportedDType`] for bfloat16, for which NumPy has no code; those of
 /// [`Layout::contiguous`].
 pub fn write(dtype: DType, order: ByteOrder, shape: &[usize], fortran: bool) -> Result<Vec<u8>> {
     let Some(descr) = dtype.numpy_typestr(order) else {
-        let descr =
-            alloc::format!("{dtype} (NumPy has no code for it; float32 holds all its values)");
+        let descr = format!("{dtype} (NumPy has no code for it; float32 holds all its values)");
         return Err(Error::UnsupportedDType { place: "npy header", descr });
     };
     Layout::contiguous(shape, dtype.size())?;
@@ -161,17 +154,15 @@ pub fn write(dtype: DType, order: ByteOrder, shape: &[usize], fortran: bool) -> 
     let growing = if fortran { shape.last() } else { shape.first() };
     let spare = growing.map_or(0, |dim| GROWTH_DIGITS.saturating_sub(dim.to_string().len()));
     let order = if fortran { "True" } else { "False" };
-    let mut dict = alloc::format!(
-        "{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {}, }}",
-        tuple(shape)
-    );
+    let mut dict =
+        format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {}, }}", tuple(shape));
     dict.extend(core::iter::repeat_n(' ', spare));
-    // As NumPy: at least one space of padding, up to a multiple of 64, the last byte a newline.
+    // Like NumPy: at least one space of padding, a newline at the end, a multiple of 64 in all.
     let unpadded = 10 + dict.len() + 1;
     dict.extend(core::iter::repeat_n(' ', 64 - unpadded % 64));
     dict.push('\n');
     let len =
-        u16::try_from(dict.len()).map_err(|_| malformed(8, "a header too long for version 1.0"))?;
+        u16::try_from(dict.len()).map_err(|_| malformed(8, "the header exceeds version 1.0"))?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&[1, 0]);
     bytes.extend_from_slice(&len.to_le_bytes());

@@ -5,7 +5,7 @@ use crate::{Dims, Layout, Strides};
 
 /// Dimensions to visit, outermost first, with the bytes from one element to the next at either end.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct Traversal {
     shape: Dims,
     src: Strides,
     dst: Strides,
@@ -35,7 +35,7 @@ pub(super) fn is_packed(strides: [isize; 2], rows: usize, cols: usize, size: usi
     (cols == 1 || strides[1] == size.cast_signed()) && (rows == 1 || strides[0] == row)
 }
 
-impl Plan {
+impl Traversal {
     /// Visits the elements of two layouts of one shape in the order of the destination's memory.
     pub(super) fn convert(src: &Layout, dst: &Layout) -> Self {
         if src.is_c_contiguous() && dst.is_c_contiguous() {
@@ -49,11 +49,11 @@ impl Plan {
                 start: [0, 0],
             };
         }
-        let mut plan = Self::new(src.shape(), src.strides(), dst.strides());
-        plan.ascend();
-        plan.sort();
-        plan.merge();
-        plan
+        let mut traversal = Self::new(src.shape(), src.strides(), dst.strides());
+        traversal.ascend();
+        traversal.sort();
+        traversal.merge();
+        traversal
     }
 
     /// Visits the elements of a layout in the order of its memory, and each memory location once.
@@ -66,34 +66,34 @@ impl Plan {
             .collect();
         // The destination's strides decide about order: they are those of the source until it is
         // found.
-        let mut plan = Self::new(&shape, src.strides(), src.strides());
-        plan.ascend();
-        plan.sort();
-        plan.merge();
-        plan.dst.fill(0);
-        plan.start[1] = 0;
-        plan
+        let mut traversal = Self::new(&shape, src.strides(), src.strides());
+        traversal.ascend();
+        traversal.sort();
+        traversal.merge();
+        traversal.dst.fill(0);
+        traversal.start[1] = 0;
+        traversal
     }
 
     /// Visits the elements of a layout in row-major order.
     pub(super) fn row_major(src: &Layout) -> Self {
         let still = Strides::from_elem(0, src.ndim());
-        let mut plan = Self::new(src.shape(), src.strides(), &still);
-        plan.merge();
-        plan
+        let mut traversal = Self::new(src.shape(), src.strides(), &still);
+        traversal.merge();
+        traversal
     }
 
     fn new(shape: &[usize], src: &[isize], dst: &[isize]) -> Self {
-        let mut plan =
+        let mut traversal =
             Self { shape: Dims::new(), src: Strides::new(), dst: Strides::new(), start: [0, 0] };
         for ((&dim, &src), &dst) in shape.iter().zip(src).zip(dst) {
             if dim != 1 {
-                plan.shape.push(dim);
-                plan.src.push(src);
-                plan.dst.push(dst);
+                traversal.shape.push(dim);
+                traversal.src.push(src);
+                traversal.dst.push(dst);
             }
         }
-        plan
+        traversal
     }
 
     /// Turns dimensions round that run backwards in the destination.
@@ -178,7 +178,7 @@ impl Plan {
         self.shape[self.split_axis()]
     }
 
-    /// What comes before position `at` of those that [`Plan::splits`] counts, and the rest.
+    /// What comes before position `at` of those that [`Traversal::splits`] counts, and the rest.
     pub(super) fn split_at(mut self, at: usize) -> (Self, Self) {
         let axis = self.split_axis();
         let mut rest = self.clone();
