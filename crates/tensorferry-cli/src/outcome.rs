@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use tensorferry::{Error, Format, Misfits};
+use tensorferry::{Advice, Error, Format, Misfits};
 
 /// The exit statuses, for `--help`.
 pub(crate) const STATUSES: &str = "Exit status: 0 success; 1 the data are damaged or do not fit; 2 \
@@ -65,7 +65,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wrong(what) => f.write_str(what),
-            Self::Library(error) => f.write_str(&as_options(&error.to_string())),
+            Self::Library(error) => f.write_str(&message(error)),
             Self::Output(error) => write!(f, "stdout: {error}"),
             Self::Misfits(messages) => f.write_str(&as_options(&messages.join("; "))),
             Self::Reported(_) => Ok(()),
@@ -73,12 +73,32 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Advice in the options of the command.
+struct InOptions;
+
+impl Advice for InOptions {
+    fn misfits(&self, misfits: &Misfits) -> String {
+        let castings = misfits.possible_castings().iter();
+        let castings: Vec<String> =
+            castings.map(|casting| format!("--casting {casting}")).collect();
+        format!("Keep --dtype {}, or pass {}.", misfits.from, castings.join(" or "))
+    }
+
+    fn wrapped_float(&self) -> String {
+        "Pass --casting checked or --casting saturate.".into()
+    }
+}
+
+/// The library's message, with advice in the options of the command.
+pub(crate) fn message(error: &Error) -> String {
+    as_options(&error.message(&InOptions))
+}
+
 /// The library's message, with its arguments written as options of the command.
-pub(crate) fn as_options(words: &str) -> String {
+fn as_options(words: &str) -> String {
     let mut words = words
         .trim_start_matches("open: ")
         .trim_start_matches("open_raw: ")
-        .replace("Keep dtype=", "Keep --dtype ")
         .replace("Pass format=", "Pass --format");
     words = words.replace(
         &format!("{:?}", Format::ALL.map(Format::name)),
@@ -86,9 +106,6 @@ pub(crate) fn as_options(words: &str) -> String {
     );
     words = words.replace("or open it with open_raw", "or its dtype with --raw-dtype");
     words = words.replace("Use open_raw, with its dtype", "Pass --raw-dtype");
-    for casting in ["saturate", "wrap", "checked"] {
-        words = words.replace(&format!("casting=\"{casting}\""), &format!("--casting {casting}"));
-    }
     for mode in ["map", "read"] {
         words = words.replace(&format!("mode=\"{mode}\""), &format!("--mode {mode}"));
     }

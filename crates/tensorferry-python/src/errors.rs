@@ -9,7 +9,7 @@ use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry::Error;
+use tensorferry::{Advice, Error, Misfits};
 
 /// An exception of the class for `code`.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
@@ -40,12 +40,28 @@ pub(crate) fn in_component(
     }
 }
 
+/// Advice in the syntax of Python.
+struct InPython;
+
+impl Advice for InPython {
+    fn misfits(&self, misfits: &Misfits) -> String {
+        let castings = misfits.possible_castings().iter();
+        let castings: Vec<String> =
+            castings.map(|casting| format!("casting=\"{casting}\"")).collect();
+        format!("Keep dtype=\"{}\", or pass {}.", misfits.from, castings.join(" or "))
+    }
+
+    fn wrapped_float(&self) -> String {
+        "Pass casting=\"checked\" or casting=\"saturate\".".into()
+    }
+}
+
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     if let Some((raised, at)) = cause(py, error) {
         return with_note(py, raised, at);
     }
-    raise(py, error.code(), error.to_string())
+    raise(py, error.code(), error.message(&InPython))
 }
 
 /// An exception of a user's function, as an error that any thread may drop or print.
