@@ -4,7 +4,8 @@
 #   make build      the package, built into .venv, and the command, target/release/tensorferry
 #   make test       all tests, with TensorFlow and JAX; FRAMEWORKS=all adds PyTorch, a download of several GB
 #   make test-tensorflow TENSORFLOW=2.16   the tests with another TensorFlow, in an environment of its own
-#   make lint       formatting, lints, types, documents in step with the code
+#   make lint       formatting, lints, types, documents in step with the code, `make msrv`
+#   make msrv       whether the crates compile with the oldest Rust that their Cargo.toml names
 #   make bench      side by side with the peers; a table, and a record in benchmarks/record/
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
 #   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
@@ -17,7 +18,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint bench fuzz sanitize examples docs wheel clean
+.PHONY: help demo build test test-tensorflow lint msrv bench fuzz sanitize examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -83,7 +84,7 @@ test-tensorflow: build
 	$(TENSORFLOW_PYTHON) -m pip install --quiet --group test 'tensorflow-cpu==$(TENSORFLOW).*'
 	PYTHONPATH=$(CURDIR)/python $(TENSORFLOW_PYTHON) -m pytest $(TENSORFLOW_TESTS)
 
-lint: build $(call have,lint frameworks test)
+lint: build msrv $(call have,lint frameworks test)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 	cargo clippy -p tensorferry-core --no-default-features -- -D warnings
@@ -95,6 +96,16 @@ lint: build $(call have,lint frameworks test)
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) tools/rust_modules.py
 	$(VENV_PYTHON) docs/conversion.py --check
+
+# In a target folder of its own: two compilers that share one rebuild everything in turn.
+msrv: export CARGO_TARGET_DIR := $(CURDIR)/target/msrv
+msrv: $(VENV)/.made
+	check() { \
+		toolchain=$$(sed -n 's/^rust-version = "\(.*\)"/\1.0/p' "$$1"); \
+		rustup toolchain list | grep -q "^$$toolchain-" || rustup toolchain install "$$toolchain" --profile minimal; \
+		cargo "+$$toolchain" check --quiet "$${@:2}"; }; \
+	check Cargo.toml --workspace $(FEATURES); \
+	check crates/tensorferry-core/Cargo.toml -p tensorferry-core --no-default-features
 
 # fio says what a device gives at most. W5 and W6 say so where it is missing.
 bench: build $(call have,frameworks test benchmarks)

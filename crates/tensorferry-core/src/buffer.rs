@@ -21,8 +21,8 @@ pub struct Buffer {
     owner: Arc<dyn Any + Send + Sync>,
 }
 
-// SAFETY: a Buffer only reads its bytes, which are not written by the contract of
-// `from_raw_parts`, and its owner is Send + Sync, so a Buffer may be used and dropped on any thread.
+// SAFETY: a Buffer only reads its bytes, which are not written by the contract of `from_raw_parts`,
+// and its owner is Send + Sync, so a Buffer may be used and dropped on any thread.
 unsafe impl Send for Buffer {}
 // SAFETY: as for Send: shared reads of bytes that are not written.
 unsafe impl Sync for Buffer {}

@@ -80,9 +80,9 @@ impl Layout {
     /// overlapping.
     ///
     /// # Errors
-    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the bytes of the elements, packed or
-    /// as spanned by the strides, do not fit in an `isize`; [`Error::StridesMismatch`] if `shape` and
-    /// `strides` differ in length.
+    /// [`Error::TooManyDimensions`]; [`Error::SizeOverflow`] if the bytes of the elements, packed
+    /// or as spanned by the strides, do not fit in an `isize`; [`Error::StridesMismatch`] if
+    /// `shape` and `strides` differ in length.
     pub fn strided(shape: &[usize], strides: &[isize], itemsize: usize) -> Result<Self> {
         if shape.len() != strides.len() {
             return Err(Error::StridesMismatch { ndim: shape.len(), strides: strides.len() });
@@ -288,7 +288,8 @@ fn packed<'a>(
 
 /// Checks the number of dimensions and that the bytes of a packed array fit in an `isize`.
 ///
-/// Like NumPy, it refuses a shape whose non-zero dimensions overflow even if another dimension is 0.
+/// Like NumPy, it refuses a shape whose non-zero dimensions overflow even if another dimension is
+/// 0.
 fn check_size(shape: &[usize], itemsize: usize) -> Result<()> {
     if shape.len() > MAX_NDIM {
         return Err(Error::TooManyDimensions { ndim: shape.len() });

@@ -9,7 +9,8 @@
 //! * [`Buffer`]: memory and the owner that keeps it alive.
 //! * [`View`], [`ViewMut`]: borrowed arrays in any layout, byte order and alignment.
 //! * [`Tensor`]: an immutable array that keeps its memory alive.
-//! * [`convert`](mod@convert), [`dlpack`], [`npy_header`]: conversion, DLPack and the `.npy` header.
+//! * [`convert`](mod@convert), [`dlpack`], [`npy_header`]: conversion, DLPack and the `.npy`
+//!   header.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

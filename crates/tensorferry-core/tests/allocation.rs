@@ -1,5 +1,5 @@
-//! `convert_into` and `can_convert` leave the heap alone. The counter is each thread's own.
-#![allow(clippy::unwrap_used, reason = "a test stops where it is wrong")]
+//! `convert_into` and `can_convert` do not allocate. Each thread counts its own allocations.
+#![allow(clippy::unwrap_used, reason = "a test panics when it fails")]
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: passes everything on to the system's allocator.
+// SAFETY: every call goes to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, block: Block) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);

@@ -1,4 +1,4 @@
-//! Layouts, tensors, views: sizes that overflow, indices, memory kept alive.
+//! Layouts, tensors and views: overflow, indices, lifetime of memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensorferry_core::{
@@ -10,7 +10,7 @@ fn code<T>(result: tensorferry_core::Result<T>) -> &'static str {
 }
 
 #[test]
-fn sizes_that_no_memory_holds_are_refused() {
+fn sizes_that_overflow_are_refused() {
     assert_eq!(code(Layout::contiguous(&[usize::MAX, 2], 1)), "size_overflow");
     assert_eq!(code(Layout::contiguous(&[1 << 62], 4)), "size_overflow");
     assert_eq!(code(Layout::contiguous(&[0, usize::MAX, 3], 1)), "size_overflow");
@@ -33,7 +33,7 @@ fn contiguity_ignores_dimensions_of_length_one_and_empty_arrays() {
 }
 
 #[test]
-fn a_span_reaches_below_the_first_element_for_negative_strides() {
+fn a_span_starts_below_the_first_element_for_negative_strides() {
     assert_eq!(Layout::strided(&[3, 2], &[-8, 4], 4).unwrap().span(), -16..8);
     assert_eq!(Layout::contiguous(&[0], 4).unwrap().span(), 0..0);
 }
@@ -56,7 +56,7 @@ fn a_tensor_never_reaches_outside_its_memory() {
 }
 
 #[test]
-fn indexing_shares_memory_and_agrees_with_counting() {
+fn indexing_shares_memory_and_selects_the_right_elements() {
     let tensor = Tensor::from_vec((0..24_i16).collect(), &[2, 3, 4]).unwrap();
     let row = tensor
         .index(&[Index::At(-1), Index::Ellipsis, Index::Slice { start: 3, step: -2, len: 2 }])
@@ -69,7 +69,7 @@ fn indexing_shares_memory_and_agrees_with_counting() {
 }
 
 #[test]
-fn indices_outside_are_refused_and_empty_slices_are_not() {
+fn indices_out_of_range_are_refused_and_empty_slices_are_not() {
     let tensor = Tensor::from_vec(vec![1_u8, 2, 3], &[3]).unwrap();
     assert_eq!(code(tensor.index(&[Index::At(3)])), "index_out_of_range");
     assert_eq!(code(tensor.index(&[Index::At(-4)])), "index_out_of_range");
@@ -90,13 +90,22 @@ fn indices_outside_are_refused_and_empty_slices_are_not() {
 }
 
 #[test]
-fn a_typed_view_refuses_what_rust_could_not_read() {
+fn a_typed_view_refuses_swapped_misaligned_and_invalid_elements() {
     let bytes = |n| Buffer::from_owner(vec![2_u8; n]);
     let layout = |size| Layout::contiguous(&[2], size).unwrap();
     let swapped = Tensor::new(DType::Int32, ByteOrder::Swapped, layout(4), bytes(8), 0).unwrap();
     assert_eq!(code(swapped.view::<i32>()), "not_viewable");
     let bools = Tensor::new(DType::Bool, ByteOrder::Native, layout(1), bytes(2), 0).unwrap();
     assert_eq!(code(bools.view::<bool>()), "not_viewable");
+    let gaps = |bytes| {
+        let tensor = Tensor::from_vec::<u8>(bytes, &[2, 3]).unwrap();
+        let layout = Layout::strided(&[2, 2], &[3, -2], 1).unwrap();
+        Tensor::new(DType::Bool, ByteOrder::Native, layout, tensor.buffer().clone(), 2).unwrap()
+    };
+    let strided = gaps(vec![1, 9, 0, 0, 9, 1]);
+    let bools: Vec<bool> = strided.view::<bool>().unwrap().iter().collect();
+    assert_eq!(bools, [false, true, true, false]);
+    assert_eq!(code(gaps(vec![1, 9, 0, 2, 9, 1]).view::<bool>()), "not_viewable");
     let misaligned = Tensor::new(
         DType::Float64,
         ByteOrder::Native,

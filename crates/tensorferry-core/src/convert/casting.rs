@@ -1,35 +1,36 @@
-//! What happens to a value that the target dtype cannot hold.
+//! [`Casting`]: the rules for values that the target dtype cannot hold.
 
 use crate::{DType, Kind};
 use core::fmt;
 use core::str::FromStr;
 
-/// What happens to a value that the target dtype cannot hold.
+/// The treatment of values that the target dtype cannot hold.
 ///
-/// | casting | integer -> integer | float -> integer | integer -> float | float -> narrower float |
-/// |---|---|---|---|---|
-/// | `Checked` | error if out of range | error if not finite, not integral, or out of range | error if not exact | nearest; error if a finite value becomes infinite |
-/// | `Saturate` | clamp | truncate, clamp, NaN -> 0 | nearest | nearest |
-/// | `Wrap` | two's complement | error: not defined | nearest | nearest |
+/// | conversion | `Checked` | `Saturate` | `Wrap` |
+/// |---|---|---|---|
+/// | integer -> integer | error if out of range | clamp | two's complement |
+/// | float -> integer | error if not whole or out of range | truncate, clamp, NaN -> 0 | error |
+/// | integer -> float | error if not exact | nearest | nearest |
+/// | float -> narrower float | nearest; error if finite becomes infinite | nearest | nearest |
 ///
-/// bool -> number is 0 or 1. number -> bool is checked to be 0 or 1; under `Saturate` and `Wrap`
-/// non-zero is true. complex -> anything real is an error.
+/// bool -> number is 0 or 1. number -> bool is checked to be 0 or 1; with `Saturate` and `Wrap`,
+/// non-zero is true. complex -> real is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Casting {
-    /// An error that names the first misfit.
+    /// An error that names the first value that does not fit.
     #[default]
     Checked,
-    /// The nearest value the target holds.
+    /// The nearest value that the target holds.
     Saturate,
-    /// Two's complement: what NumPy's `astype` and TensorFlow do to integers.
+    /// Two's complement, like NumPy's `astype` and TensorFlow's `cast` of integers.
     Wrap,
 }
 
 impl Casting {
-    /// Every casting.
+    /// All castings.
     pub const ALL: [Self; 3] = [Self::Checked, Self::Saturate, Self::Wrap];
 
-    /// Whether values of `from` have a meaning in `to` at all under this casting.
+    /// Whether this casting defines the conversion of values of `from` to `to`.
     #[must_use]
     pub fn is_defined(self, from: DType, to: DType) -> bool {
         match (from.kind(), to.kind()) {
@@ -56,7 +57,7 @@ impl fmt::Display for Casting {
     }
 }
 
-/// A casting name that is none of `"checked"`, `"saturate"`, `"wrap"`.
+/// The error for a name other than `"checked"`, `"saturate"` and `"wrap"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownCasting;
 

@@ -1,14 +1,14 @@
-//! Which compiled kernel runs: the only file that looks at the CPU.
+//! The choice of the kernel, in the only file that detects the CPU.
 //!
 //! # Rationale
 //! A kernel is one plain loop, compiled once per pair of dtypes, casting and level of vector
-//! instructions. It is chosen once per conversion. [`table`] is the list of what exists: a pair
-//! stands in the row that says in which ways its values can fail to fit, and only the castings that
-//! differ there are compiled.
+//! instructions. It is chosen once per conversion. [`table`] lists all kernels. A pair is in the
+//! row that names the ways in which its values can fail to fit, and only the castings that differ
+//! there are compiled.
 //!
 //! # Limitations
-//! Complex targets made from real numbers are rare and bound by memory: they are compiled for the
-//! least CPU only.
+//! Conversions of real to complex numbers are rare and bound by memory, so they are compiled for
+//! [`Level::Base`] only.
 
 use super::Casting;
 use super::halves::{Brain, Half};
@@ -17,39 +17,39 @@ use crate::DType;
 #[cfg(target_arch = "x86_64")]
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// Reads `n` elements, writes `n`, neither overlapping nor necessarily aligned, in native order;
-/// whether all values fit.
+/// Converts `n` native elements, which may be unaligned but do not overlap, and returns whether all
+/// values fit.
 type Run = unsafe fn(*const u8, *mut u8, usize) -> bool;
 
-/// What turns packed elements of one dtype into packed elements of another.
+/// Converts packed elements of one dtype to packed elements of another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     run: Run,
-    /// Numbers per element: 2 where complex numbers are converted part by part.
+    /// The numbers per element: 2 if complex numbers are converted part by part.
     parts: usize,
-    /// Whether the elements' bytes are carried over as they are.
+    /// Whether the elements' bytes are copied unchanged.
     pub(super) is_copy: bool,
 }
 
 impl Kernel {
-    /// Converts `n` elements; whether all values fit. What is written for one that does not is
-    /// unspecified.
+    /// Converts `n` elements, and returns whether all values fit. The result for a value that does
+    /// not fit is unspecified.
     ///
     /// # Safety
     /// `n` elements of the source's dtype at `src` are readable and initialised, `n` of the
     /// target's at `dst` writable, and they do not overlap.
     #[inline]
     pub(super) unsafe fn run(&self, src: *const u8, dst: *mut u8, n: usize) -> bool {
-        // SAFETY: the caller's promise, with `parts` numbers in each element; `Kernel::at` took
-        // only a level that this CPU has.
+        // SAFETY: the caller's promise, with `parts` numbers in each element. `kernel` and
+        // `kernel_at` only use a level that this CPU has.
         unsafe { (self.run)(src, dst, n * self.parts) }
     }
 }
 
-/// Vector instructions that kernels are compiled for.
+/// The vector instructions that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// What the build's target promises.
+    /// Those of the build's target.
     Base,
     /// 256 bits: x86-64-v3.
     #[cfg(target_arch = "x86_64")]
@@ -69,7 +69,7 @@ macro_rules! has {
 }
 
 impl Level {
-    /// Every level this CPU has, least first.
+    /// The levels of this CPU, lowest first.
     #[cfg(test)]
     pub(super) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
@@ -79,10 +79,10 @@ impl Level {
         all.into_iter().filter(|&level| level <= Self::best())
     }
 
-    /// The best that this CPU has, found out once.
+    /// The highest level of this CPU, detected once.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn best() -> Self {
-        /// 0 until known, then the level and 1.
+        /// 0 until detected, then the level plus 1.
         static KNOWN: AtomicU8 = AtomicU8::new(0);
         match KNOWN.load(Ordering::Relaxed) {
             1 => Self::Base,
@@ -113,18 +113,17 @@ impl Level {
     }
 }
 
-/// Plain loops that are worth compiling for wider vectors than the build's target promises.
+/// Loops that are worth compiling for wider vectors than those of the build's target.
 pub trait Wide {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Does it. Has to be `#[inline(always)]`, like all it calls: only what is inlined is compiled
-    /// for each level.
+    /// Runs the loops. This function and all it calls have to be `#[inline(always)]`, because only
+    /// inlined code is compiled for each level.
     fn run(self) -> Self::Output;
 }
 
-/// Does the work with the vector instructions that this CPU has. What comes of it is the same with
-/// all of them.
+/// Runs the work with the vector instructions of this CPU. The result does not depend on them.
 pub fn widely<W: Wide>(work: W) -> W::Output {
     match Level::best() {
         // SAFETY: the CPU has the instructions of this level.
@@ -207,12 +206,12 @@ fn at<S: Lane, D, R: Rule<S, D>>(level: Level) -> Run {
     }
 }
 
-/// Every value fits: all castings agree.
+/// Conversions in which every value fits, so that all castings agree.
 fn total<S: Cast<D>, D>(level: Level, _: Casting) -> Option<Run> {
     Some(at::<S, D, Wrap>(level))
 }
 
-/// As `total`, for the least CPU only.
+/// Real to complex numbers, for [`Level::Base`] only.
 fn plain<S: Cast<D>, D>(_: Level, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(base::<S, D, Checked>),
@@ -229,7 +228,7 @@ fn narrow<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
     }
 }
 
-/// To floats and bools: what is not checked is rounded, in one way only.
+/// Numbers to floats and bools: `Saturate` and `Wrap` round in the same way.
 fn round<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(at::<S, D, Checked>(level)),
@@ -237,7 +236,7 @@ fn round<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
     }
 }
 
-/// Floats to integers: they do not wrap.
+/// Floats to integers, for which `Wrap` is not defined.
 fn truncate<S: Cast<D>, D>(level: Level, casting: Casting) -> Option<Run> {
     match casting {
         Casting::Checked => Some(at::<S, D, Checked>(level)),
@@ -259,12 +258,13 @@ macro_rules! table {
 
 table! {
     Bool Bit {
-        total: Bool Bit, Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64,
-            Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        total: Bool Bit, Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32,
+            UInt64 u64, Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
     }
     Int8 i8 {
-        total: Int16 i16, Int32 i32, Int64 i64, Float16 Half, BFloat16 Brain, Float32 f32, Float64 f64;
+        total: Int16 i16, Int32 i32, Int64 i64, Float16 Half, BFloat16 Brain, Float32 f32,
+            Float64 f64;
         narrow: UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
         round: Bool Bit;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
@@ -312,24 +312,28 @@ table! {
     }
     Float16 Half {
         total: BFloat16 Brain, Float32 f32, Float64 f64;
-        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32,
+            UInt64 u64;
         round: Bool Bit;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
     }
     BFloat16 Brain {
         total: Float32 f32, Float64 f64;
-        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32,
+            UInt64 u64;
         round: Bool Bit, Float16 Half;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
     }
     Float32 f32 {
         total: Float64 f64;
-        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32,
+            UInt64 u64;
         round: Bool Bit, Float16 Half, BFloat16 Brain;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
     }
     Float64 f64 {
-        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32, UInt64 u64;
+        truncate: Int8 i8, Int16 i16, Int32 i32, Int64 i64, UInt8 u8, UInt16 u16, UInt32 u32,
+            UInt64 u64;
         round: Bool Bit, Float16 Half, BFloat16 Brain, Float32 f32;
         plain: Complex64 Pair<f32>, Complex128 Pair<f64>;
     }
@@ -338,7 +342,7 @@ table! {
 /// # Safety
 /// As [`Kernel::run`], for elements of `SIZE` bytes.
 unsafe fn copy<const SIZE: usize>(src: *const u8, dst: *mut u8, n: usize) -> bool {
-    // SAFETY: the caller's promise: `n` elements at either end, which do not overlap.
+    // SAFETY: the caller's promise: `n` elements in both, which do not overlap.
     unsafe { src.copy_to_nonoverlapping(dst, n * SIZE) };
     true
 }
@@ -358,7 +362,7 @@ pub(super) fn kernel(from: DType, to: DType, casting: Casting) -> Option<Kernel>
     kernel_at(Level::best(), from, to, casting)
 }
 
-/// As [`kernel`], at a level that the CPU has.
+/// As [`kernel`], at a level of this CPU.
 pub(super) fn kernel_at(level: Level, from: DType, to: DType, casting: Casting) -> Option<Kernel> {
     if from == to && from != DType::Bool {
         return Some(Kernel { run: copy_of(from.size()), parts: 1, is_copy: true });

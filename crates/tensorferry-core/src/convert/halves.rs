@@ -1,37 +1,36 @@
-//! The two 16-bit floats in plain bit arithmetic without branches, which the compiler vectorises on
-//! every CPU.
+//! The two 16-bit floats in branch-free bit arithmetic, which the compiler vectorises on every CPU.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_lossless,
-    reason = "rounding to 16 bits is what this file is for"
+    reason = "this file rounds to 16 bits"
 )]
 
-/// An IEEE 754 binary16 as it lies in memory.
+/// An IEEE 754 binary16 as stored in memory.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Half(u16);
 
-/// A bfloat16 (the upper half of a binary32) as it lies in memory.
+/// A bfloat16 (the upper half of a binary32) as stored in memory.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Brain(u16);
 
 impl Half {
-    /// Exact.
+    /// The same value.
     #[inline(always)]
     pub(super) fn widen(self) -> f32 {
         const REBIAS: u32 = (127 - 15) << 23;
         let magnitude = ((self.0 & 0x7fff) as u32) << 13;
         let normal = magnitude + REBIAS;
         let special = normal + REBIAS; // the exponent of an infinity or NaN becomes 255
-        // A subnormal is a whole number of 2^-24: put it below a leading one and take that away.
+        // A subnormal is a multiple of 2^-24: add a leading one above it, then subtract that.
         let tiny = f32::from_bits(normal + (1 << 23)) - f32::from_bits(113 << 23);
         let bits = if magnitude >= 0x7c00 << 13 { special } else { normal };
         let bits = if magnitude < 0x0400 << 13 { tiny.to_bits() } else { bits };
         f32::from_bits(bits | ((self.0 & 0x8000) as u32) << 16)
     }
 
-    /// To nearest, ties to even.
+    /// The nearest value, ties to even.
     #[inline(always)]
     pub(super) fn nearest(value: f32) -> Self {
         const MAGIC: u32 = ((127 - 15) + (23 - 10) + 1) << 23; // 0.5, whose last bit weighs 2^-24
@@ -56,18 +55,18 @@ impl Half {
 }
 
 impl Brain {
-    /// Exact.
+    /// The same value.
     #[inline(always)]
     pub(super) fn widen(self) -> f32 {
         f32::from_bits((self.0 as u32) << 16)
     }
 
-    /// To nearest, ties to even.
+    /// The nearest value, ties to even.
     #[inline(always)]
     pub(super) fn nearest(value: f32) -> Self {
         let bits = value.to_bits();
         let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        // rounding could carry a NaN into an infinity, so it is only cut short
+        // Rounding could turn a NaN into an infinity, so a NaN is truncated.
         let nan = (bits >> 16) | 0x40;
         Self((if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) as u16)
     }
@@ -78,8 +77,8 @@ impl Brain {
     }
 }
 
-/// The `f32` towards zero, with its last bit set if anything was lost: rounding it once more, to
-/// fewer bits, gives what rounding `value` directly would (Boldo and Melquiond, "Emulation of FMA
+/// `value` rounded towards zero, with the last bit set if it is inexact. Rounding that again, to
+/// fewer bits, equals rounding `value` directly (Boldo and Melquiond, "Emulation of FMA
 /// and correctly rounded sums", 2008).
 #[inline(always)]
 pub(super) fn round_to_odd(value: f64) -> f32 {

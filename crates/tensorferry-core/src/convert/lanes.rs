@@ -1,31 +1,31 @@
-//! How one value becomes another, branch-free: what the compiler turns into vector code.
+//! Branch-free conversion of one value, which the compiler vectorises.
 //!
 //! # Rationale
-//! A lane never stops at a value that does not fit. It writes something and reports a mask; the
-//! loop ORs the masks together and asks once. Where a test is possible in the source's own width,
-//! the mask has that width, so that a vector holds as many masks as values.
+//! A lane does not stop at a value that does not fit. It returns an unspecified value and a mask,
+//! and the loop ORs the masks and tests them once. A mask has the source's width where possible, so
+//! that a vector holds as many masks as values.
 //!
 //! # Limitations
-//! Which value did not fit is not known afterwards: a second pass with the oracle finds out.
+//! The masks do not say which value does not fit. A second pass with the oracle finds it.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
     clippy::cast_lossless,
-    reason = "narrowing is what this file is for; each lane tests its own result"
+    reason = "this file converts by casts; each lane tests its result"
 )]
 
 use super::halves::{Brain, Half, round_to_odd};
 use core::ops::BitOrAssign;
 
-/// A value as it lies in memory; any bytes are one.
+/// A value as stored in memory. Any bytes are valid.
 pub(super) trait Lane: Copy {
-    /// Zero where the value fits.
+    /// Zero if the value fits.
     type Mask: Copy + Default + PartialEq + BitOrAssign;
 }
 
-/// A `bool` as it lies in memory: true unless 0, because foreign bytes are not always 0 or 1.
+/// A `bool` as stored in memory: true unless 0, because foreign bytes are not always 0 or 1.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Bit(u8);
@@ -37,7 +37,7 @@ impl Bit {
     }
 }
 
-/// A complex number made from a real one.
+/// A complex number.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Pair<T>(T, T);
@@ -52,7 +52,7 @@ impl<T: Copy> Lane for Pair<T> {
     type Mask = u8;
 }
 
-/// `Self` becomes `D` under each casting.
+/// The conversion of `Self` to `D` with each casting.
 pub(super) trait Cast<D>: Lane {
     fn wrap(self) -> D;
     fn saturate(self) -> D {
@@ -99,15 +99,17 @@ macro_rules! from_int {
         }
         #[inline(always)]
         fn saturate(self) -> $d {
-            const LOW: i128 = if (<$s>::MIN as i128) < <$d>::MIN as i128 { <$d>::MIN as i128 } else { <$s>::MIN as i128 };
-            const HIGH: i128 = if (<$s>::MAX as i128) > <$d>::MAX as i128 { <$d>::MAX as i128 } else { <$s>::MAX as i128 };
+            const S: [i128; 2] = [<$s>::MIN as i128, <$s>::MAX as i128];
+            const D: [i128; 2] = [<$d>::MIN as i128, <$d>::MAX as i128];
+            const LOW: i128 = if S[0] < D[0] { D[0] } else { S[0] };
+            const HIGH: i128 = if S[1] > D[1] { D[1] } else { S[1] };
             self.clamp(LOW as $s, HIGH as $s) as $d
         }
         #[inline(always)]
         fn checked(self) -> ($d, $us) {
-            // Where the signs differ, the top bit of the source is a value that the target, no
-            // wider, cannot hold.
-            const ALWAYS: bool = <$s>::MIN as i128 >= <$d>::MIN as i128 && <$s>::MAX as i128 <= <$d>::MAX as i128;
+            // If the signs differ, a target that is no wider cannot hold the source's top bit.
+            const ALWAYS: bool =
+                <$s>::MIN as i128 >= <$d>::MIN as i128 && <$s>::MAX as i128 <= <$d>::MAX as i128;
             const CROSS: bool = (<$s>::MIN == 0) != (<$d>::MIN == 0) && !ALWAYS;
             const TOP: $us = if CROSS { 1 << (<$us>::BITS - 1) } else { 0 };
             let out = self as $d;
@@ -134,22 +136,22 @@ from_int!(u16, u16: i8 i16 i32 i64 u8 u32 u64);
 from_int!(u32, u32: i8 i16 i32 i64 u8 u16 u64);
 from_int!(u64, u64: i8 i16 i32 i64 u8 u16 u32);
 
-/// Two to the number of value bits of an integer type: the least float too large for it.
+/// The least float too large for an integer type: 2 to the power of its value bits.
 macro_rules! bound {
     ($i:ty, $f:ty) => {
         (<$i>::MAX / 2 + 1) as $f * 2.0
     };
 }
 
-/// The whole part of a float, 0 where an integer type does not hold it, and whether it does. `as`
-/// saturates and does not vectorise.
+/// The whole part of a float, or 0 if it does not fit in an integer type, and whether it fits. A
+/// cast with `as` saturates, which does not vectorise.
 macro_rules! whole_part {
     ($x:expr, $f:ty, $i:ty) => {{
         let x: $f = $x;
         let inside = (x >= <$i>::MIN as $f) & (x < bound!($i, $f));
         let x: $f = if inside { x } else { 0.0 };
-        // SAFETY: 0, or at least the type's least value and less than the bound: finite, and its
-        // whole part is in range.
+        // SAFETY: 0, or at least the type's minimum and less than the bound: finite, with a whole
+        // part in range.
         (unsafe { x.to_int_unchecked::<$i>() }, inside)
     }};
 }
@@ -185,8 +187,12 @@ macro_rules! float_and_ints {
         }
     )*};
 }
-float_and_ints!(f32, u32: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64);
-float_and_ints!(f64, u64: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64);
+float_and_ints!(
+    f32, u32: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64
+);
+float_and_ints!(
+    f64, u64: i8, u8; i16, u16; i32, u32; i64, u64; u8, u8; u16, u16; u32, u32; u64, u64
+);
 
 macro_rules! float_to_bool {
     ($($f:ty, $mask:ty);*) => {$(impl Cast<Bit> for $f {
@@ -227,8 +233,7 @@ impl Cast<f32> for f64 {
     }
 }
 
-/// Half-width floats: widening to `f32` is exact, so everything that starts from one starts from
-/// there.
+/// The 16-bit floats. They convert by way of `f32`, which holds their values exactly.
 macro_rules! halves {
     ($($h:ty: $($d:ty)*);*) => {$(
         $(impl Cast<$d> for $h {
@@ -277,10 +282,13 @@ macro_rules! halves {
         }
     )*};
 }
-halves!(Half: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Brain; Brain: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Half);
+halves!(
+    Half: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Brain;
+    Brain: Bit i8 i16 i32 i64 u8 u16 u32 u64 f64 Half
+);
 
-/// Integers to half-width floats, by way of an `f32` that rounds no second time: exact, or rounded
-/// to odd.
+/// Integers to 16-bit floats, by way of an `f32` that is exact or rounded to odd, so that the
+/// result is rounded once.
 macro_rules! int_to_halves {
     (@ $h:ident $i:ty, $us:ty, $x:ident => $single:expr) => {
         impl Cast<$h> for $i {
@@ -310,8 +318,8 @@ int_to_halves!(
     u64, u64, x => round_to_odd(sticky(x))
 );
 
-/// A float that any rounding to far fewer than 52 bits treats like `magnitude`: the bits that `f64`
-/// cannot hold become one.
+/// A float that rounds like `magnitude` to any precision far below 52 bits: the bits that an `f64`
+/// cannot hold are replaced by one sticky bit.
 #[inline(always)]
 fn sticky(magnitude: u64) -> f64 {
     let squashed = (magnitude & !0xfff) | (((magnitude & 0xfff) != 0) as u64) << 12;
@@ -356,7 +364,10 @@ macro_rules! to_complex {
         }
     })*)*};
 }
-to_complex!(f32: Bit i8 i16 i32 i64 u8 u16 u32 u64 Half Brain f64; f64: Bit i8 i16 i32 i64 u8 u16 u32 u64 Half Brain f32);
+to_complex!(
+    f32: Bit i8 i16 i32 i64 u8 u16 u32 u64 Half Brain f64;
+    f64: Bit i8 i16 i32 i64 u8 u16 u32 u64 Half Brain f32
+);
 
 macro_rules! to_own_complex {
     ($($part:ty)*) => {$(impl Cast<Pair<$part>> for $part {

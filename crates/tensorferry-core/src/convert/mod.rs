@@ -1,4 +1,4 @@
-//! How a value changes dtype.
+//! Checked conversion between dtypes.
 //!
 //! # Examples
 //! ```
@@ -14,13 +14,15 @@
 //! ```
 //!
 //! # Rationale
-//! [`scalar`] says what is right, one value at a time. Kernels do the same to packed elements,
-//! branch-free, and only report whether all values fit; if not, a second pass with the oracle finds
-//! out which. So the check costs nothing where memory is the limit, and a conversion that succeeds
-//! reads its source once.
+//! [`scalar`] defines the right result, one value at a time. Kernels convert packed elements
+//! without branches and only report whether all values fit. If some do not, a second pass with the
+//! oracle finds them. So a successful conversion reads its source once, and the check costs nothing
+//! where memory is the limit.
 //!
 //! # Limitations
-//! This crate starts no threads: `tensorferry` splits a [`Conversion`] over the machine's cores.
+//! This crate starts no threads. `tensorferry` has functions of the same names as [`convert`],
+//! [`convert_into`], [`can_convert`], [`smallest_dtype`] and [`value_range`], which return the same
+//! results and use all cores for large arrays.
 
 mod casting;
 mod dispatch;
@@ -45,12 +47,14 @@ use crate::{BufferMut, ByteOrder, DType, Layout, Result, Tensor, View, ViewMut};
 
 /// A row-major tensor of the same values in another dtype, in native byte order.
 ///
+/// `tensorferry::convert` returns the same tensor and uses all cores.
+///
 /// # Errors
 /// Those of [`convert_into`]; [`crate::Error::Allocation`].
 pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     let layout = Layout::contiguous(src.layout().shape(), to.size())?;
     let mut buffer = BufferMut::zeroed(layout.nbytes())?;
-    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is accessed only through
     // `out` while `out` lives.
     let mut out = unsafe {
         ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_slice().as_mut_ptr())

@@ -1,11 +1,11 @@
-//! The least and greatest value, and the narrowest dtype that holds them.
+//! The least and greatest value of an array, and the narrowest dtype that holds its values.
 
 use super::Casting;
 use super::halves::{Brain, Half};
 use super::strided::{Visit, blocks, can_convert, diagnose};
 use crate::{DType, Error, Kind, Result, Scalar, View};
 
-/// A number that has a least and a greatest, or is NaN.
+/// A number with an order, or NaN.
 trait Ordered: Copy + PartialOrd {
     fn is_nan(self) -> bool {
         false
@@ -22,34 +22,27 @@ macro_rules! ordered_ints {
 }
 ordered_ints!(i8, i16, i32, i64, u8, u16, u32, u64);
 
-impl Ordered for f32 {
-    #[inline(always)]
-    fn is_nan(self) -> bool {
-        self.is_nan()
-    }
-    fn scalar(self) -> Scalar {
-        Scalar::Float32(self)
-    }
+macro_rules! ordered_floats {
+    ($($float:ident: $scalar:ident),*) => {$(impl Ordered for $float {
+        #[inline(always)]
+        fn is_nan(self) -> bool {
+            self.is_nan()
+        }
+        fn scalar(self) -> Scalar {
+            Scalar::$scalar(self)
+        }
+    })*};
 }
+ordered_floats!(f32: Float32, f64: Float64);
 
-impl Ordered for f64 {
-    #[inline(always)]
-    fn is_nan(self) -> bool {
-        self.is_nan()
-    }
-    fn scalar(self) -> Scalar {
-        Scalar::Float64(self)
-    }
-}
-
-/// `(least, greatest)` of the elements, both NaN if one is, as `numpy.min` has it.
+/// The least and greatest element, both NaN if one is, like `numpy.min`.
 fn extremes<S: Copy, T: Ordered>(
     src: &View<'_>,
     widen: impl Fn(S) -> T + Copy,
 ) -> Result<Option<(Scalar, Scalar)>> {
     let mut range: Option<(T, T)> = None;
     blocks(src, Visit::Memory, 1, |packed, n| {
-        // SAFETY: `blocks` hands out `n` initialised elements; any bytes are one.
+        // SAFETY: `blocks` passes `n` initialised elements, for which any bytes are valid.
         let (low, high, nan) = unsafe { block_extremes(packed.cast(), n, widen) };
         let (low, high) = nan.map_or((low, high), |nan| (nan, nan));
         range = Some(match range {
@@ -64,6 +57,8 @@ fn extremes<S: Copy, T: Ordered>(
     Ok(range.map(|(low, high)| (low.scalar(), high.scalar())))
 }
 
+/// The least and greatest of the numbers, and the first NaN.
+///
 /// # Safety
 /// `n` elements at `packed` are readable and initialised, and `n` is not 0. They may be unaligned.
 unsafe fn block_extremes<S: Copy, T: Ordered>(
@@ -71,7 +66,7 @@ unsafe fn block_extremes<S: Copy, T: Ordered>(
     n: usize,
     widen: impl Fn(S) -> T + Copy,
 ) -> (T, T, Option<T>) {
-    // SAFETY: the caller's promise: there is a first element.
+    // SAFETY: the caller's promise that there is a first element.
     let first = widen(unsafe { packed.read_unaligned() });
     let (mut low, mut high, mut nan) = (first, first, first.is_nan());
     for i in 1..n {
@@ -91,8 +86,10 @@ unsafe fn block_extremes<S: Copy, T: Ordered>(
     (low, high, found)
 }
 
-/// The least and greatest value, `None` if there are no elements. Of floats one of which is NaN,
-/// NaN and NaN, as `numpy.min` has it. Float dtypes narrower than `f32` answer with `f32`.
+/// The least and greatest value, or `None` if there are no elements. Both are NaN if any element
+/// is, like `numpy.min`. 16-bit floats are returned as `f32`.
+///
+/// `tensorferry::value_range` returns the same and uses all cores.
 ///
 /// ```
 /// # use tensorferry_core::{Scalar, View, value_range};
@@ -123,8 +120,7 @@ pub fn value_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
 }
 
 fn no_order(from: DType) -> Error {
-    let to = if from == DType::Complex64 { DType::Float32 } else { DType::Float64 };
-    Error::CastNotDefined { from, to, casting: Casting::Checked }
+    Error::CastNotDefined { from, to: from.part(), casting: Casting::Checked }
 }
 
 fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
@@ -133,8 +129,10 @@ fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
     Ok(range.map(|(low, high)| (truth(low), truth(high))))
 }
 
-/// The narrowest integer dtype that holds the values, unsigned if none is negative. Bools stay
-/// bool; of no elements it is `uint8`. Floats must all be whole numbers.
+/// The narrowest integer dtype that holds the values, unsigned if none is negative. `Bool` for
+/// bools, and `UInt8` if there are no elements. Floats have to be whole numbers.
+///
+/// `tensorferry::smallest_dtype` returns the same and uses all cores.
 ///
 /// ```
 /// # use tensorferry_core::{DType, View, smallest_dtype};
@@ -144,13 +142,13 @@ fn bool_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
 /// ```
 ///
 /// # Errors
-/// [`Error::ValuesDoNotFit`] if a float is not a whole number or beyond 64 bits;
+/// [`Error::ValuesDoNotFit`] if a float is not a whole number or exceeds 64 bits;
 /// [`Error::CastNotDefined`] for complex numbers.
 pub fn smallest_dtype(src: &View<'_>) -> Result<DType> {
     narrowest(src, value_range(src)?, can_convert)
 }
 
-/// [`smallest_dtype`] of values whose range is known, with the caller's way to look at them all.
+/// [`smallest_dtype`] of values with a known range. `can_convert` is the caller's [`can_convert`].
 ///
 /// # Errors
 /// As [`smallest_dtype`].
@@ -179,10 +177,10 @@ pub fn narrowest(
     }
 }
 
-/// The whole part, far out of every dtype's range if there is none so large.
+/// The whole part, saturated outside every dtype's range.
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "a float cast saturates, which puts it out of every dtype's range"
+    reason = "a float cast saturates, outside every dtype's range"
 )]
 fn whole(value: Scalar) -> i128 {
     match value {

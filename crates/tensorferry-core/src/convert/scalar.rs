@@ -1,10 +1,9 @@
-//! One value at a time, the obvious way: the oracle that every kernel is tested against, and what
-//! names the values of an error.
+//! Conversion of one value at a time: the oracle for tests of kernels, and the values in errors.
 //!
 //! # Rationale
-//! Everything here is exact integer arithmetic or one rounding step by step, so that it can be read
-//! against the table in [`Casting`]. Nothing here is fast; it runs only once something has already
-//! gone wrong, and in tests.
+//! The code is exact integer arithmetic and single rounding, step by step, so that it can be
+//! compared with the table in [`Casting`]. It is slow, and runs only in tests and after a kernel
+//! found a value that does not fit.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -16,7 +15,7 @@ use super::Casting;
 use crate::{ByteOrder, DType, Kind, Scalar};
 use half::{bf16, f16};
 
-/// One value of any dtype. Every float dtype widens to `f64` exactly.
+/// A value of any dtype. `f64` holds the values of all float dtypes exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Value {
@@ -26,7 +25,7 @@ pub enum Value {
     Complex(f64, f64),
 }
 
-/// The bytes of one element in native order, of which the first `dtype.size()` count.
+/// The bytes of one element in native order. Only the first `dtype.size()` are used.
 pub type Bytes = [u8; 16];
 
 fn first<const N: usize>(bytes: &Bytes) -> [u8; N] {
@@ -43,8 +42,10 @@ fn packed(parts: [&[u8]; 2]) -> Bytes {
     out
 }
 
-/// The value of an element's bytes, of which the first `dtype.size()` count. A `bool` is true
-/// unless its byte is 0.
+/// The value of an element's bytes. A `bool` is true unless its byte is 0.
+///
+/// # Panics
+/// If `element` has fewer than `dtype.size()` bytes.
 #[must_use]
 pub fn read(dtype: DType, order: ByteOrder, element: &[u8]) -> Value {
     let mut bytes = [0; 16];
@@ -86,33 +87,33 @@ pub fn read(dtype: DType, order: ByteOrder, element: &[u8]) -> Value {
 }
 
 impl Value {
-    /// As errors and summaries show a value of that dtype.
+    /// The value as errors and summaries show it for elements of `dtype`.
     #[must_use]
     pub fn to_scalar(self, dtype: DType) -> Scalar {
         match self {
             Self::Bool(value) => Scalar::Bool(value),
             Self::Int(value) => Scalar::Int(value),
             Self::Float(value) if dtype == DType::Float64 => Scalar::Float64(value),
-            // exact: the dtype is no wider than f32
+            // Exact, because the dtype is no wider than `f32`.
             Self::Float(value) => Scalar::Float32(value as f32),
             Self::Complex(re, im) => Scalar::Complex(re, im),
         }
     }
 }
 
-/// The bytes of `value` in `to`; `None` if it does not fit, or if the conversion is not defined
+/// The bytes of `value` in `to`, or `None` if it does not fit or the conversion is not defined
 /// ([`Casting::is_defined`]).
 #[must_use]
 pub fn convert_scalar(value: Value, to: DType, casting: Casting) -> Option<Bytes> {
     match (value, to.kind()) {
         (Value::Complex(re, im), Kind::Complex) => {
-            let part = component(to);
+            let part = to.part();
             Some(join(part, float_to_float(re, part, casting)?, float_to_float(im, part, casting)?))
         }
         (Value::Complex(..), _) => None,
         (Value::Bool(value), _) => convert_scalar(Value::Int(value.into()), to, casting),
         (_, Kind::Complex) => {
-            let part = component(to);
+            let part = to.part();
             Some(join(part, convert_scalar(value, part, casting)?, [0; 16]))
         }
         (Value::Int(value), Kind::Bool) => to_bool(value != 0, value == 0 || value == 1, casting),
@@ -126,10 +127,6 @@ pub fn convert_scalar(value: Value, to: DType, casting: Casting) -> Option<Bytes
     }
 }
 
-fn component(complex: DType) -> DType {
-    if complex == DType::Complex64 { DType::Float32 } else { DType::Float64 }
-}
-
 fn join(part: DType, re: Bytes, im: Bytes) -> Bytes {
     packed([&re[..part.size()], &im[..part.size()]])
 }
@@ -138,7 +135,7 @@ fn to_bool(truth: bool, fits: bool, casting: Casting) -> Option<Bytes> {
     (fits || casting != Casting::Checked).then(|| packed([&[u8::from(truth)], &[]]))
 }
 
-/// The low bytes of a value, which are its two's complement in any integer dtype.
+/// The low bytes of a value: its two's complement in an integer dtype.
 fn int_bytes(value: i128, to: DType) -> Bytes {
     let bits = value as u128;
     match to.size() {
@@ -159,7 +156,7 @@ fn int_to_int(value: i128, to: DType, casting: Casting) -> Option<Bytes> {
 }
 
 fn float_to_int(value: f64, to: DType, casting: Casting) -> Option<Bytes> {
-    let truncated = value as i128; // saturates far outside every dtype's range; NaN becomes 0
+    let truncated = value as i128; // saturates outside every dtype's range; NaN becomes 0
     match casting {
         Casting::Checked if !value.is_finite() || truncated as f64 != value => None,
         Casting::Checked | Casting::Saturate => int_to_int(truncated, to, casting),
@@ -167,7 +164,7 @@ fn float_to_int(value: f64, to: DType, casting: Casting) -> Option<Bytes> {
     }
 }
 
-/// Significant bits, least exponent of a normal number, greatest exponent.
+/// The significant bits, the least exponent of a normal number, and the greatest exponent.
 fn format(to: DType) -> (u32, i32, i32) {
     match to {
         DType::Float16 => (11, -14, 15),
@@ -177,7 +174,7 @@ fn format(to: DType) -> (u32, i32, i32) {
     }
 }
 
-/// 2 to the power `exponent`, which is that of a normal or subnormal `f64`.
+/// 2 to the power of `exponent`, which is that of a normal or subnormal `f64`.
 fn power_of_two(exponent: i32) -> f64 {
     if exponent >= -1022 {
         f64::from_bits(((exponent + 1023) as u64) << 52)
@@ -186,7 +183,7 @@ fn power_of_two(exponent: i32) -> f64 {
     }
 }
 
-/// The bytes of a value that `to` holds exactly, or of an infinity or a NaN.
+/// The bytes of an infinity, a NaN or a value that `to` holds exactly.
 fn float_bytes(value: f64, to: DType) -> Bytes {
     match to {
         DType::Float16 => packed([&f16::from_f64(value).to_ne_bytes(), &[]]),
@@ -212,7 +209,7 @@ fn int_to_float(value: i128, to: DType, casting: Casting) -> Option<Bytes> {
     if infinite && casting == Casting::Checked {
         return None;
     }
-    // exact: at most 53 significant bits
+    // Exact, because there are at most 53 significant bits.
     let rounded = if infinite { f64::INFINITY } else { rounded as f64 };
     Some(float_bytes(if value < 0 { -rounded } else { rounded }, to))
 }
@@ -223,11 +220,11 @@ fn float_to_float(value: f64, to: DType, casting: Casting) -> Option<Bytes> {
     }
     let (precision, least, greatest) = format(to);
     let exponent = ((value.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(least);
-    // The distance of two neighbours at this size. Dividing by a power of two is exact here: 2^-149
-    // is the least of them.
+    // The distance of two neighbours at this exponent. Division by it is exact: it is a power of
+    // two, at least 2^-149.
     let quantum = power_of_two(exponent - precision as i32 + 1);
-    // Adding and taking away 2^52 rounds to an integer, to even on a tie, because there neighbours
-    // are 1 apart.
+    // Adding and subtracting 2^52, where neighbours are 1 apart, rounds to an integer, ties to
+    // even.
     let steps = (value.abs() / quantum + power_of_two(52)) - power_of_two(52);
     let rounded = steps * quantum;
     let infinite = rounded >= power_of_two(greatest) * 2.0;

@@ -1,9 +1,9 @@
-//! The engine: any layout, byte order and alignment, in one pass and without the heap.
+//! Conversion of any layout, byte order and alignment, in one pass and without allocation.
 //!
 //! # Rationale
-//! Kernels know packed elements in native order only. Whatever lies so already goes straight to
-//! them; the rest passes through a block that stays in the first-level cache. An unusual layout so
-//! costs one more trip through that cache, not one through memory, and needs no kernels of its own.
+//! Kernels take packed elements in native order only. Elements that are packed go to them directly;
+//! others pass through a block that stays in the first-level cache. So an unusual layout costs one
+//! more pass through that cache, not through memory, and needs no kernels of its own.
 
 use super::Casting;
 use super::dispatch::{Kernel, kernel};
@@ -16,11 +16,11 @@ use alloc::boxed::Box;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-/// Bytes of a block. Two fit in any first-level cache with room for what is read and written beside
-/// them.
+/// The bytes of a block. Two blocks, and the elements read and written, fit in any first-level
+/// cache.
 const BLOCK: usize = 4096;
 
-/// Rows this short are gathered into a block: calling the kernel for each would cost more.
+/// Shorter rows are gathered into a block, which costs less than a kernel call for each.
 const SHORT_ROW: usize = 32;
 
 #[repr(align(64))]
@@ -36,11 +36,11 @@ impl Block {
     }
 }
 
-/// One end of a conversion: what the elements are.
+/// The elements of a conversion's source or destination.
 #[derive(Clone, Copy, Debug)]
 struct End {
     size: usize,
-    /// What makes the elements native.
+    /// The swap that makes the elements native.
     swap: Swap,
 }
 
@@ -58,7 +58,7 @@ impl End {
     }
 }
 
-/// A conversion made ready: it can be split and its parts run on different threads.
+/// A prepared conversion, which can be split to run its parts on different threads.
 ///
 /// ```
 /// use tensorferry_core::convert::Conversion;
@@ -80,22 +80,22 @@ pub struct Conversion<'a> {
     to: End,
     src: *const u8,
     dst: *mut u8,
-    /// Whether the whole result is too large for the caches.
+    /// Whether the result is too large for the caches.
     pub(super) streams: bool,
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
 
-// SAFETY: a Conversion reads and writes memory as the View and the ViewMut that it borrows do,
-// which are Send; parts made by `split_at` write different elements, and no two elements of a
-// ViewMut share a byte.
+// SAFETY: a Conversion accesses memory like the View and the ViewMut that it borrows, which are
+// Send. Parts made by `split_at` write different elements, and no two elements of a ViewMut share a
+// byte.
 unsafe impl Send for Conversion<'_> {}
 
 impl<'a> Conversion<'a> {
-    /// Chooses the kernel and the order of the work.
+    /// Chooses the kernel and the order of the elements.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::CastNotDefined`]; [`Error::SizeOverflow`] if a layout is
-    /// of another item size than its dtype.
+    /// [`Error::ShapeMismatch`], [`Error::CastNotDefined`]; [`Error::SizeOverflow`] if a layout's
+    /// item size is not that of its dtype.
     pub fn new(src: &'a View<'_>, out: &'a mut ViewMut<'_>, casting: Casting) -> Result<Self> {
         let (from, to) = (src.dtype(), out.dtype());
         let kernel = defined(from, to, casting)?;
@@ -122,28 +122,27 @@ impl<'a> Conversion<'a> {
         })
     }
 
-    /// Bytes read and written.
+    /// The bytes read and written.
     #[must_use]
     pub fn nbytes(&self) -> usize {
         self.traversal.len().saturating_mul(self.from.size + self.to.size)
     }
 
-    /// The positions that [`Conversion::split_at`] counts. Only of a conversion without elements
-    /// can it be 0.
+    /// The number of positions for [`Conversion::split_at`]. 0 only if there are no elements.
     #[must_use]
     pub fn splits(&self) -> usize {
         self.traversal.splits()
     }
 
-    /// The part before position `at` and the rest.
+    /// The part before position `at` of [`Conversion::splits`], and the rest.
     #[must_use]
     pub fn split_at(self, at: usize) -> (Self, Self) {
         let (head, rest) = self.traversal.split_at(at);
         (Self { traversal: head, ..self }, Self { traversal: rest, ..self })
     }
 
-    /// Converts; whether all values fit. Where one does not, some elements of the destination are
-    /// unspecified, and [`diagnose`] says which value it is.
+    /// Converts, and returns whether all values fit. If not, some elements of the destination are
+    /// unspecified, and [`diagnose`] returns the error.
     #[must_use]
     pub fn run(self) -> bool {
         let (cols, strides) = self.traversal.inner();
@@ -154,7 +153,7 @@ impl<'a> Conversion<'a> {
             return self.traversal.rows(|[s, d], n| {
                 let (src, dst) = (self.src.wrapping_offset(s), self.dst.wrapping_offset(d));
                 if self.streams {
-                    // SAFETY: a row of both arrays, packed and native at both ends.
+                    // SAFETY: a row of both arrays, packed and native in both.
                     unsafe { self.run_streamed(src, dst, n) }
                 } else {
                     // SAFETY: as above.
@@ -165,7 +164,7 @@ impl<'a> Conversion<'a> {
         self.run_tiles()
     }
 
-    /// The kernel, part by part, with the whole cache lines of the destination written past the
+    /// Runs the kernel part by part, and writes whole cache lines of the destination past the
     /// caches.
     ///
     /// # Safety
@@ -174,7 +173,7 @@ impl<'a> Conversion<'a> {
         let (from, to) = (self.from.size, self.to.size);
         let (part, gap) = (stream::PART / from.max(to), dst.align_offset(stream::LINE));
         let head = gap / to;
-        // A copy that large in one piece is memcpy's, which has ways of its own to the same end.
+        // memcpy bypasses the caches itself when it copies that much at once.
         if gap % to != 0 || n < head + part || (self.kernel.is_copy && stream::pays(n * to)) {
             // SAFETY: the caller's promise.
             return unsafe { self.kernel.run(src, dst, n) };
@@ -184,13 +183,13 @@ impl<'a> Conversion<'a> {
         let (mut block, mut at) = (Block::new(), head);
         while fits && at + part <= n {
             let mut packed = src.wrapping_add(at * from);
-            stream::look_ahead(packed, part * from);
+            stream::prefetch(packed, part * from);
             if !self.kernel.is_copy {
                 // SAFETY: elements of the caller's from `at`, and a block with room for them.
                 fits = unsafe { self.kernel.run(packed, block.as_mut_ptr(), part) };
                 packed = block.as_mut_ptr();
             }
-            // SAFETY: elements as the destination has them, as many as are whole lines of it.
+            // SAFETY: elements of the destination's dtype that fill whole lines of it.
             unsafe { stream::copy(packed, dst.wrapping_add(at * to), part * to / stream::LINE) };
             at += part;
         }
@@ -201,7 +200,7 @@ impl<'a> Conversion<'a> {
         }
     }
 
-    /// `run` for what is strided, byte-swapped or short.
+    /// [`Conversion::run`] for strided, byte-swapped or short rows.
     fn run_tiles(&self) -> bool {
         let (mut gathered, mut converted) = (Block::new(), Block::new());
         let limit = BLOCK / self.from.size.max(self.to.size);
@@ -213,14 +212,14 @@ impl<'a> Conversion<'a> {
                 } else {
                     self.from.swap.max(self.to.swap)
                 };
-                // SAFETY: a tile of both arrays, whose elements are of one size.
+                // SAFETY: a tile of both arrays, whose elements have one size.
                 unsafe { transfer(self.from.size, swap, src, dst, tile) };
                 return true;
             }
             // SAFETY: a tile of the source, and a block with room for it.
             let packed = unsafe { gather(self.from, src, tile, &mut gathered) };
             if self.to.is_packed(tile.dst, &tile) {
-                // SAFETY: the tile's elements, packed and native at both ends.
+                // SAFETY: the tile's elements, packed and native in both.
                 return unsafe { self.kernel.run(packed, dst, tile.len()) };
             }
             let block = converted.as_mut_ptr();
@@ -234,7 +233,7 @@ impl<'a> Conversion<'a> {
     }
 }
 
-/// The elements of a tile, packed and native: in place if they lie so, else in the block.
+/// The elements of a tile, packed and native: in place if they are so, else copied to the block.
 ///
 /// # Safety
 /// The tile at `src` is readable and initialised, and has no more than [`BLOCK`] bytes.
@@ -243,7 +242,7 @@ unsafe fn gather(end: End, src: *const u8, tile: Tile, block: &mut Block) -> *co
         return src;
     }
     let packed = Tile { dst: end.packed(tile.cols), ..tile };
-    // SAFETY: the caller's promise; a block is nobody else's memory.
+    // SAFETY: the caller's promise; the block has room for the tile and does not overlap it.
     unsafe { transfer(end.size, end.swap, src, block.as_mut_ptr(), packed) };
     block.as_mut_ptr()
 }
@@ -252,7 +251,7 @@ fn defined(from: DType, to: DType, casting: Casting) -> Result<Kernel> {
     kernel(from, to, casting).ok_or(Error::CastNotDefined { from, to, casting })
 }
 
-/// A View whose layout is of a smaller item size than its dtype would be read past its end.
+/// Checks the item size: a smaller one than the dtype's would let reads pass the end.
 fn check_itemsize(layout: &crate::Layout, dtype: DType) -> Result<()> {
     if layout.itemsize() == dtype.size() {
         return Ok(());
@@ -260,20 +259,20 @@ fn check_itemsize(layout: &crate::Layout, dtype: DType) -> Result<()> {
     Err(Error::SizeOverflow { shape: layout.shape().into(), itemsize: layout.itemsize() })
 }
 
-/// Which elements [`blocks`] visits.
+/// The elements that [`blocks`] visits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visit {
     /// All, in row-major order.
     RowMajor,
-    /// Every location once, in the order of the memory.
+    /// Every memory location once, in the order of the memory.
     Memory,
 }
 
-/// Hands out the elements packed and native, block by block, until `visit` returns false; whether
-/// it never did.
+/// Visits the elements, packed and native, block by block until `visit` returns false. Returns
+/// whether it never did.
 ///
-/// The pointer is to as many elements as the number says, which are initialised; no more than
-/// [`BLOCK`] bytes of elements of the greater of the dtype's size and `other` bytes.
+/// `visit` takes a pointer to initialised elements and their number. Elements of the dtype's size
+/// or of `other` bytes, whichever is greater, fill at most [`BLOCK`] bytes.
 pub(super) fn blocks(
     src: &View<'_>,
     order: Visit,
@@ -296,8 +295,10 @@ pub(super) fn blocks(
     }))
 }
 
-/// Converts `src` into memory that the caller owns. Allocates nothing, up to six dimensions and
-/// unless it fails.
+/// Converts `src` into memory that the caller owns. Allocates nothing unless it fails or there are
+/// more than six dimensions.
+///
+/// `tensorferry::convert_into` writes the same values and uses all cores.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, View, ViewMut, convert_into};
@@ -309,8 +310,8 @@ pub(super) fn blocks(
 /// ```
 ///
 /// # Errors
-/// Those of [`Conversion::new`]; [`Error::ValuesDoNotFit`], after which elements of `out` are
-/// unspecified; [`Error::SourceChanged`].
+/// Those of [`Conversion::new`]; [`Error::ValuesDoNotFit`], after which the elements of `out` are
+/// unspecified; [`Error::SourceChanged`] if another thread writes to the source.
 pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Result<()> {
     let to = out.dtype();
     let fits = match run_packed(src, out, casting) {
@@ -320,8 +321,8 @@ pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> 
     if fits { Ok(()) } else { Err(diagnose(src, to, casting)) }
 }
 
-/// Converts without a traversal what needs none: for a thousand elements making one takes as long as
-/// converting them.
+/// Converts packed native arrays without a traversal, which would take as long to make as a
+/// thousand elements to convert. `None` for other arrays.
 fn run_packed(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Option<bool> {
     let (from, to) = (src.layout(), out.layout());
     let native = src.byte_order() == ByteOrder::Native && out.byte_order() == ByteOrder::Native;
@@ -332,15 +333,17 @@ fn run_packed(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> Option
     }
     let (n, kernel) = (from.len(), kernel(src.dtype(), out.dtype(), casting)?);
     if n == 0 {
-        return Some(true); // of an empty layout the address may be anything
+        return Some(true); // the address of an empty layout may be any
     }
-    // SAFETY: two arrays of `n` elements of those dtypes, packed and native, that do not overlap
+    // SAFETY: two arrays of `n` packed native elements of those dtypes, which do not overlap
     // because one is borrowed exclusively.
     Some(unsafe { kernel.run(src.as_ptr(), out.as_mut_ptr(), n) })
 }
 
-/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit;
-/// allocates nothing.
+/// Whether [`convert_into`] memory of dtype `to` would succeed. Stops at the first value that does
+/// not fit, and allocates nothing.
+///
+/// `tensorferry::can_convert` returns the same and uses all cores.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, DType, View, can_convert};
@@ -357,14 +360,16 @@ pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     }
     let mut scratch = Block::new();
     let fits = blocks(src, Visit::Memory, to.size(), |packed, n| {
-        // SAFETY: `n` packed native elements, and a block with room for as many of `to`.
+        // SAFETY: `n` packed native elements, and a block with room for `n` of `to`.
         unsafe { kernel.run(packed, scratch.as_mut_ptr(), n) }
     });
     fits.unwrap_or(false)
 }
 
-/// Looks again at a source that did not fit: the error that names how many values, the first of
-/// them and where it stands.
+/// The error of a conversion whose values do not all fit. Reads the source again to count the
+/// values and to find the first one and its index.
+///
+/// [`Error::SourceChanged`] if all values fit now.
 #[must_use]
 pub fn diagnose(src: &View<'_>, to: DType, casting: Casting) -> Error {
     let from = src.dtype();
@@ -374,7 +379,7 @@ pub fn diagnose(src: &View<'_>, to: DType, casting: Casting) -> Error {
     };
     let (mut scratch, mut seen, mut count, mut first) = (Block::new(), 0, 0, None);
     let walked = blocks(src, Visit::RowMajor, to.size(), |packed, n| {
-        // SAFETY: `n` packed native elements, and a block with room for as many of `to`.
+        // SAFETY: `n` packed native elements, and a block with room for `n` of `to`.
         if !unsafe { kernel.run(packed, scratch.as_mut_ptr(), n) } {
             for i in 0..n {
                 let at = packed.wrapping_add(i * from.size());

@@ -1,9 +1,9 @@
-//! Every kernel on every level of CPU against the oracle, and the oracle against what the language
-//! and the `half` crate define.
+//! Every kernel on every level of CPU against the oracle, and the oracle against Rust and the crate
+//! `half`.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    reason = "test values are made by cutting bits"
+    reason = "test values are truncated bits"
 )]
 
 use super::Conversion;
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// Values at which some dtype changes its mind: bounds, powers of two and their neighbours, ties,
+/// Values at which some dtype's result changes: bounds, powers of two and their neighbours, ties,
 /// subnormals.
 fn edge_values() -> Vec<Value> {
     let mut values = Vec::new();
@@ -40,8 +40,7 @@ fn edge_values() -> Vec<Value> {
             ]);
         }
         for bits in [8, 11, 24] {
-            // An even and an odd last bit, each with half of it added, a little more and a little
-            // less.
+            // An even and an odd last bit, each with half of it added, and the neighbours of both.
             for odd in [0.0, 1.0] {
                 let step = 2.0 / f64::from(1 << bits);
                 let tie = 1.0 + odd * step + step / 2.0;
@@ -81,7 +80,7 @@ fn edge_values() -> Vec<Value> {
     values
 }
 
-/// Elements of a dtype: the edge values, as near as it has them, and random bytes.
+/// Elements of a dtype: the nearest to the edge values, and random bytes.
 fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
     let mut out: Vec<Bytes> = edge_values()
         .into_iter()
@@ -106,7 +105,7 @@ fn elements(dtype: DType, random: &mut Random) -> Vec<Bytes> {
     out
 }
 
-/// Equal, where one NaN is as good as another and 0.0 is not -0.0.
+/// Whether two elements are equal. All NaNs are equal, and 0.0 is not -0.0.
 pub(super) fn same(dtype: DType, left: &[u8], right: &[u8]) -> bool {
     let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
     match (read(dtype, ByteOrder::Native, left), read(dtype, ByteOrder::Native, right)) {
@@ -148,7 +147,7 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
             for element in &inputs[from as usize] {
                 let value = read(from, ByteOrder::Native, element);
                 let mut out = [0xa5; 16];
-                // SAFETY: one element at either end; 16 bytes hold one of any dtype.
+                // SAFETY: one element in both; 16 bytes hold one of any dtype.
                 let fits = unsafe { kernel.run(element.as_ptr(), out.as_mut_ptr(), 1) };
                 let expected = convert_scalar(value, to, casting);
                 assert_eq!(
@@ -171,7 +170,7 @@ fn every_kernel_agrees_with_the_oracle_value_by_value() {
 
 #[test]
 fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
-    const N: usize = 150; // several vectors of the widest kind, and a rest
+    const N: usize = 150; // several of the widest vectors, and a remainder
     let mut random = Random(2);
     let inputs: Vec<Vec<Bytes>> =
         DType::ALL.into_iter().map(|dtype| elements(dtype, &mut random)).collect();
@@ -190,7 +189,7 @@ fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
             for (i, element) in chosen.iter().enumerate() {
                 src[1 + i * from.size()..][..from.size()].copy_from_slice(&element[..from.size()]);
             }
-            // SAFETY: N elements at either end, one byte off any alignment.
+            // SAFETY: N elements in both, one byte off any alignment.
             assert!(unsafe {
                 kernel.run(src.as_ptr().wrapping_add(1), dst.as_mut_ptr().wrapping_add(1), N)
             });
@@ -224,57 +223,31 @@ fn every_kernel_converts_long_unaligned_runs_and_sees_a_misfit_anywhere() {
 }
 
 #[test]
-fn oracle_rounds_as_the_language_and_the_half_crate_do() {
+fn oracle_rounds_like_rust_and_the_half_crate() {
     let mut random = Random(3);
-    let nearest = |value, to| convert_scalar(value, to, Casting::Saturate).unwrap();
+    let check = |value: Value, to: DType, expected: &[u8]| {
+        let nearest = convert_scalar(value, to, Casting::Saturate).unwrap();
+        assert!(same(to, &nearest[..to.size()], expected), "{value:?} -> {to}");
+    };
     for _ in 0..20_000 {
         let bits = random.next();
         let (double, single) = (f64::from_bits(bits), f32::from_bits(bits as u32));
         let int = (bits as i64) >> (random.next() % 64);
-        assert!(same(
-            DType::Float32,
-            &nearest(Value::Float(double), DType::Float32),
-            &(double as f32).to_ne_bytes()
-        ));
         let near = f64::from(single) * (1.0 + 1e-9);
-        assert!(same(
-            DType::Float32,
-            &nearest(Value::Float(near), DType::Float32),
-            &(near as f32).to_ne_bytes()
-        ));
+        check(Value::Float(double), DType::Float32, &(double as f32).to_ne_bytes());
+        check(Value::Float(near), DType::Float32, &(near as f32).to_ne_bytes());
         let widened = Value::Float(single.into());
-        assert!(
-            same(
-                DType::Float16,
-                &nearest(widened, DType::Float16),
-                &f16::from_f32(single).to_ne_bytes()
-            ),
-            "{single:e}"
-        );
-        assert!(
-            same(
-                DType::BFloat16,
-                &nearest(widened, DType::BFloat16),
-                &bf16::from_f32(single).to_ne_bytes()
-            ),
-            "{single:e}"
-        );
-        assert_eq!(
-            nearest(Value::Int(int.into()), DType::Float32)[..4],
-            (int as f32).to_ne_bytes()
-        );
-        assert_eq!(
-            nearest(Value::Int(int.into()), DType::Float64)[..8],
-            (int as f64).to_ne_bytes()
-        );
-        assert_eq!(nearest(Value::Float(double), DType::Int32)[..4], (double as i32).to_ne_bytes());
+        check(widened, DType::Float16, &f16::from_f32(single).to_ne_bytes());
+        check(widened, DType::BFloat16, &bf16::from_f32(single).to_ne_bytes());
+        check(Value::Int(int.into()), DType::Float32, &(int as f32).to_ne_bytes());
+        check(Value::Int(int.into()), DType::Float64, &(int as f64).to_ne_bytes());
+        check(Value::Float(double), DType::Int32, &(double as i32).to_ne_bytes());
     }
 }
 
 #[test]
 fn rounding_happens_once() {
-    // Just above a tie of bfloat16 by less than f32 can hold: rounding by way of f32 would lose it
-    // and go down.
+    // Above a tie of bfloat16 by less than f32 can hold: rounding to f32 first would round down.
     let value = 1.0 + 2_f64.powi(-8) + 2_f64.powi(-40);
     let out = convert_scalar(Value::Float(value), DType::BFloat16, Casting::Checked).unwrap();
     assert_eq!(bf16::from_ne_bytes([out[0], out[1]]).to_f64(), 1.0 + 2_f64.powi(-7));
@@ -312,8 +285,7 @@ fn table_of_the_casting_rules() {
     assert!(convert_scalar(Value::Complex(0.0, 1e39), DType::Complex64, Checked).is_none());
 }
 
-/// What a conversion of `n` elements writes `offset` bytes into fresh memory, past the caches or
-/// not.
+/// The memory after a conversion of `n` elements to byte `offset` of it, past the caches or not.
 fn written(
     streams: bool,
     (from, to): (DType, DType),
@@ -333,7 +305,7 @@ fn written(
         )
     };
     let layout = Layout::contiguous(&shape, to.size()).unwrap();
-    // SAFETY: the memory has room for `n` elements from `start`, and is reached only through `out`
+    // SAFETY: the memory has room for `n` elements from `start`, and is accessed only through `out`
     // while `out` lives.
     let mut out = unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout, start) };
     let mut conversion = Conversion::new(&view, &mut out, Casting::Wrap).unwrap();

@@ -1,19 +1,19 @@
-//! Moves elements between any strides and byte orders, values untouched.
+//! Copies elements between any strides and byte orders.
 
 use super::traversal::Tile;
 use crate::{ByteOrder, DType, Kind};
 
-/// Which bytes of an element trade places.
+/// The bytes of an element to reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Swap {
     No,
     Whole,
-    /// Of a complex number: each part by itself.
+    /// Each part of a complex number by itself.
     Halves,
 }
 
 impl Swap {
-    /// What turns elements of one byte order into the other.
+    /// The swap that turns elements of byte order `from` into elements of byte order `to`.
     pub(super) fn between(dtype: DType, from: ByteOrder, to: ByteOrder) -> Self {
         match (from == to || dtype.size() == 1, dtype.kind()) {
             (true, _) => Self::No,
@@ -23,7 +23,7 @@ impl Swap {
     }
 }
 
-/// What happens to the bytes of an element on the way.
+/// A [`Swap`] as a type, so that a loop is compiled for each.
 trait Order<T> {
     fn apply(value: T) -> T;
 }
@@ -60,9 +60,8 @@ orders!(u16, u32, u64, u128);
 /// Copies a tile of elements of `size` bytes.
 ///
 /// # Safety
-/// At `src` and the tile's `src` strides lie elements that are readable and initialised, at `dst`
-/// and its `dst` strides such that are writable; the two do not overlap. `size` is 1, 2, 4, 8 or
-/// 16.
+/// The tile's elements at `src` are readable and initialised, those at `dst` are writable, and the
+/// two do not overlap. `size` is 1, 2, 4, 8 or 16.
 pub(super) unsafe fn transfer(size: usize, swap: Swap, src: *const u8, dst: *mut u8, tile: Tile) {
     let copy: unsafe fn(*const u8, *mut u8, Tile) = match (size, swap) {
         (1, _) => copy_tile::<u8, Keep>,
@@ -81,19 +80,19 @@ pub(super) unsafe fn transfer(size: usize, swap: Swap, src: *const u8, dst: *mut
 }
 
 /// # Safety
-/// As [`transfer`], with elements of the size of `T`.
+/// As [`transfer`], for elements of the size of `T`.
 unsafe fn copy_tile<T: Copy, O: Order<T>>(src: *const u8, dst: *mut u8, tile: Tile) {
     let Tile { rows, cols, src: s, dst: d } = tile;
-    // The dimension along which the source runs goes inside.
+    // The inner loop follows the dimension along which the source runs.
     let across = s[0].unsigned_abs() < s[1].unsigned_abs() && rows > 1;
     let (outer, inner, s, d) =
         if across { (cols, rows, [s[1], s[0]], [d[1], d[0]]) } else { (rows, cols, s, d) };
     let one = size_of::<T>().cast_signed();
     for i in 0..outer.cast_signed() {
         let (src, dst) = (src.wrapping_offset(i * s[0]), dst.wrapping_offset(i * d[0]));
-        // Strides known to the compiler let it vectorise.
+        // The compiler vectorises constant strides.
         match (s[1] == one, d[1] == one) {
-            // SAFETY: a line of the tile that the caller vouches for.
+            // SAFETY: a line of the caller's tile.
             (true, true) => unsafe { line::<T, O>(src, one, dst, one, inner) },
             // SAFETY: as above.
             (false, true) => unsafe { line::<T, O>(src, s[1], dst, one, inner) },

@@ -1,20 +1,18 @@
-//! In which order elements are visited: dimensions merged, sorted for the memory, and cut into
-//! tiles.
+//! The order in which elements are visited: dimensions sorted by memory, merged and cut into tiles.
 
 use crate::{Dims, Layout, Strides};
 
-/// Dimensions to visit, outermost first, with the bytes from one element to the next at either end.
+/// The dimensions to visit, outermost first, with their strides in the source and the destination.
 #[derive(Clone, Debug)]
 pub(super) struct Traversal {
     shape: Dims,
     src: Strides,
     dst: Strides,
-    /// Bytes from element `[0, 0, ...]` to the first one visited, at either end.
+    /// The bytes from element `[0, 0, ...]` to the first one visited, in source and destination.
     pub(super) start: [isize; 2],
 }
 
-/// Elements to visit at once: `rows` x `cols`, and the bytes from row to row and from column to
-/// column.
+/// Elements to visit at once: `rows` x `cols`, with the strides of the rows and of the columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     pub(super) rows: usize,
@@ -29,17 +27,18 @@ impl Tile {
     }
 }
 
-/// Whether `rows` x `cols` elements of that size lie one after the other.
+/// Whether `rows` x `cols` elements of `size` bytes are packed.
 pub(super) fn is_packed(strides: [isize; 2], rows: usize, cols: usize, size: usize) -> bool {
     let row = (cols * size).cast_signed();
     (cols == 1 || strides[1] == size.cast_signed()) && (rows == 1 || strides[0] == row)
 }
 
 impl Traversal {
-    /// Visits the elements of two layouts of one shape in the order of the destination's memory.
+    /// Visits the elements of two layouts of the same shape in the order of the destination's
+    /// memory.
     pub(super) fn convert(src: &Layout, dst: &Layout) -> Self {
         if src.is_c_contiguous() && dst.is_c_contiguous() {
-            // What merging would come to: most conversions, and small ones feel the difference.
+            // The result of merging, computed directly because it speeds up small conversions.
             let [from, to] =
                 [src, dst].map(|layout| Strides::from_slice(&[layout.itemsize().cast_signed()]));
             return Self {
@@ -50,13 +49,11 @@ impl Traversal {
             };
         }
         let mut traversal = Self::new(src.shape(), src.strides(), dst.strides());
-        traversal.ascend();
-        traversal.sort();
-        traversal.merge();
+        traversal.follow_destination();
         traversal
     }
 
-    /// Visits the elements of a layout in the order of its memory, and each memory location once.
+    /// Visits each memory location of a layout once, in the order of its memory.
     pub(super) fn scan(src: &Layout) -> Self {
         let shape: Dims = src
             .shape()
@@ -64,12 +61,9 @@ impl Traversal {
             .zip(src.strides())
             .map(|(&dim, &stride)| if stride == 0 { dim.min(1) } else { dim })
             .collect();
-        // The destination's strides decide about order: they are those of the source until it is
-        // found.
+        // The destination's strides determine the order, so they start as those of the source.
         let mut traversal = Self::new(&shape, src.strides(), src.strides());
-        traversal.ascend();
-        traversal.sort();
-        traversal.merge();
+        traversal.follow_destination();
         traversal.dst.fill(0);
         traversal.start[1] = 0;
         traversal
@@ -96,7 +90,14 @@ impl Traversal {
         traversal
     }
 
-    /// Turns dimensions round that run backwards in the destination.
+    /// Puts the dimensions in the order of the destination's memory.
+    fn follow_destination(&mut self) {
+        self.ascend();
+        self.sort();
+        self.merge();
+    }
+
+    /// Reverses the dimensions that run backwards in the destination.
     fn ascend(&mut self) {
         for axis in 0..self.shape.len() {
             if self.dst[axis] < 0 && self.shape[axis] > 0 {
@@ -109,7 +110,8 @@ impl Traversal {
         }
     }
 
-    /// Largest steps of the destination first. Few dimensions, mostly in order already: insertion.
+    /// Sorts by descending strides of the destination. Insertion sort, because dimensions are few
+    /// and mostly in order.
     fn sort(&mut self) {
         for end in 1..self.shape.len() {
             let mut at = end;
@@ -122,8 +124,8 @@ impl Traversal {
         }
     }
 
-    /// Makes one dimension of two wherever one step of the outer is a whole inner dimension, at
-    /// both ends.
+    /// Merges two dimensions wherever a stride of the outer one is the whole inner one, in source
+    /// and destination.
     fn merge(&mut self) {
         let mut kept = 0;
         for axis in 1..self.shape.len() {
@@ -163,7 +165,7 @@ impl Traversal {
         self.shape.len()
     }
 
-    /// The dimension along which to split work: the outermost, unless it is short.
+    /// The dimension along which to split work: the outermost, or the longest if that is short.
     fn split_axis(&self) -> usize {
         if self.shape[0] >= 16 {
             return 0;
@@ -173,12 +175,12 @@ impl Traversal {
             .unwrap_or(0)
     }
 
-    /// How many pieces it could be split into.
+    /// The number of pieces it can be split into.
     pub(super) fn splits(&self) -> usize {
         self.shape[self.split_axis()]
     }
 
-    /// What comes before position `at` of those that [`Traversal::splits`] counts, and the rest.
+    /// The parts before and from position `at`, of [`Traversal::splits`].
     pub(super) fn split_at(mut self, at: usize) -> (Self, Self) {
         let axis = self.split_axis();
         let mut rest = self.clone();
@@ -190,8 +192,7 @@ impl Traversal {
         (self, rest)
     }
 
-    /// Cuts rows of the innermost dimension, however long, out of the elements; stops when `visit`
-    /// returns false.
+    /// Visits whole rows of the innermost dimension until `visit` returns false.
     pub(super) fn rows(&self, mut visit: impl FnMut([isize; 2], usize) -> bool) -> bool {
         let last = self.shape.len() - 1;
         let cols = self.shape[last];
@@ -201,11 +202,11 @@ impl Traversal {
         self.outer([last, last], |start| visit(start, cols))
     }
 
-    /// Cuts tiles of at most `limit` elements out of the elements; stops when `visit` returns
-    /// false.
+    /// Visits tiles of at most `limit` elements until `visit` returns false.
     ///
-    /// With `in_order` they come in the order of the dimensions; else, where source and destination
-    /// run along different dimensions, tiles are square, so that both ends use whole cache lines.
+    /// With `in_order`, the elements come in the order of the dimensions. Without it, tiles are
+    /// square where source and destination run along different dimensions, so that both use whole
+    /// cache lines.
     pub(super) fn tiles(
         &self,
         limit: usize,
@@ -250,8 +251,7 @@ impl Traversal {
         })
     }
 
-    /// The dimension that makes a tile with the innermost one, and whether the source runs along
-    /// it.
+    /// The dimension that forms tiles with the innermost one, and whether the source runs along it.
     fn partner(&self) -> (usize, bool) {
         let last = self.shape.len() - 1;
         let step = |axis: usize| self.src[axis].unsigned_abs();
@@ -262,7 +262,7 @@ impl Traversal {
         }
     }
 
-    /// Visits the first element of every index of the dimensions that are not `inner`.
+    /// Visits the first element of every index of the dimensions other than `inner`.
     fn outer(&self, inner: [usize; 2], mut visit: impl FnMut([isize; 2]) -> bool) -> bool {
         let mut index = Dims::from_elem(0, self.shape.len());
         let mut at = self.start;

@@ -140,8 +140,7 @@ fn pack<M>(tensor: Tensor, wrap: impl FnOnce(DLTensor, *mut c_void) -> M) -> Res
 fn dims(tensor: &Tensor) -> Result<SmallVec<[i64; 12]>> {
     if tensor.byte_order() == ByteOrder::Swapped {
         return Err(Error::DLPack {
-            what: "convert the tensor first: DLPack has no byte order, and the elements are swapped \
-                within this many bytes",
+            what: "convert the tensor first: DLPack cannot describe swapped elements of size",
             value: i128::try_from(tensor.dtype().size()).unwrap_or(0),
         });
     }

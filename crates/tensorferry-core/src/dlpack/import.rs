@@ -21,8 +21,8 @@ pub struct Imported {
     pub tensor: Tensor,
     /// Whether the producer forbids writing. False for a legacy structure, which has no flags.
     pub read_only: bool,
-    /// Whether the producer made a copy for this import, which has no other user. False for a legacy
-    /// structure, which has no flags.
+    /// Whether the producer made a copy for this import, which has no other user. False for a
+    /// legacy structure, which has no flags.
     pub copied: bool,
 }
 

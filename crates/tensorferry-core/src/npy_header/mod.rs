@@ -8,8 +8,8 @@
 //! appends to long integers. It evaluates no expressions and reads no Python objects.
 //!
 //! # Limitations
-//! Structured, object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. A duplicate
-//! key is an error; NumPy takes the last one.
+//! Structured, object, string, datetime and void dtypes are [`Error::UnsupportedDType`]. A
+//! duplicate key is an error; NumPy takes the last one.
 
 mod literal;
 

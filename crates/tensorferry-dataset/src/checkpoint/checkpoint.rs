@@ -43,7 +43,8 @@ impl Plan {
     fn of(dataset: &Dataset) -> Self {
         let mut text = dataset.to_string();
         let hash = random::hash(text.as_bytes());
-        text.truncate(text.floor_char_boundary(KEPT));
+        let kept = (0..=KEPT.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(kept.unwrap_or(0));
         Self { text, hash, part: Part::of(dataset) }
     }
 

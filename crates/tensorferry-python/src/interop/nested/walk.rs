@@ -264,28 +264,26 @@ impl<'py> Walk<'py> {
     fn scalar(&mut self, kind: Kind, dtype: Option<DType>, number: Number) -> Result<(), Stop> {
         self.settle(&[])?;
         self.inference.scalar(kind, dtype);
-        match (self.parts.last_mut(), &number) {
-            (Some(Part::Ints(run)), Number::Value(Value::Int(value)))
-                if let Ok(value) = i64::try_from(*value) =>
-            {
-                push(run, value)
-            }
-            (Some(Part::Floats(run)), Number::Value(Value::Float(value))) => push(run, *value),
-            (Some(Part::Bools(run)), Number::Value(Value::Bool(value))) => push(run, *value),
-            (Some(Part::Numbers(run)), _) => push(run, number),
-            (last, _) => {
+        let int = match number {
+            Number::Value(Value::Int(value)) => i64::try_from(value).ok(),
+            _ => None,
+        };
+        match (self.parts.last_mut(), &number, int) {
+            (Some(Part::Ints(run)), _, Some(value)) => push(run, value),
+            (Some(Part::Floats(run)), Number::Value(Value::Float(value)), _) => push(run, *value),
+            (Some(Part::Bools(run)), Number::Value(Value::Bool(value)), _) => push(run, *value),
+            (Some(Part::Numbers(run)), ..) => push(run, number),
+            (last, ..) => {
                 if last.is_some_and(Part::widened)
                     && let Some(Part::Numbers(run)) = self.parts.last_mut()
                 {
                     return push(run, number);
                 }
-                let part = match number {
-                    Number::Value(Value::Bool(value)) => Part::Bools(vec![value]),
-                    Number::Value(Value::Float(value)) => Part::Floats(vec![value]),
-                    Number::Value(Value::Int(value)) if let Ok(value) = i64::try_from(value) => {
-                        Part::Ints(vec![value])
-                    }
-                    number => Part::Numbers(vec![number]),
+                let part = match (number, int) {
+                    (_, Some(value)) => Part::Ints(vec![value]),
+                    (Number::Value(Value::Bool(value)), _) => Part::Bools(vec![value]),
+                    (Number::Value(Value::Float(value)), _) => Part::Floats(vec![value]),
+                    (number, _) => Part::Numbers(vec![number]),
                 };
                 push(&mut self.parts, part)
             }
