@@ -67,7 +67,7 @@ impl fmt::Display for Failure {
             Self::Wrong(what) => f.write_str(what),
             Self::Library(error) => f.write_str(&message(error)),
             Self::Output(error) => write!(f, "stdout: {error}"),
-            Self::Misfits(messages) => f.write_str(&as_options(&messages.join("; "))),
+            Self::Misfits(messages) => f.write_str(&messages.join("; ")),
             Self::Reported(_) => Ok(()),
         }
     }
@@ -197,7 +197,7 @@ pub(crate) fn status(done: Outcome) -> u8 {
         // Interruptions and closed pipes are not errors to print.
         Failure::Reported(_) | Failure::Library(Error::Stopped) => {}
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Failure::Misfits(messages) => messages.iter().for_each(|one| complain(as_options(one))),
+        Failure::Misfits(messages) => messages.iter().for_each(|one| complain(one)),
         failure => complain(&failure),
     }
     status

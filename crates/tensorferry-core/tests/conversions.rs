@@ -31,8 +31,8 @@ fn message_names_the_value_its_index_and_the_ways_out() {
     assert_eq!(
         error.to_string(),
         "int64 -> int32: 3 of 1000000 values do not fit (first: [12, 7] = 4294967296; int32 holds \
-         -2147483648..2147483647). Keep dtype=\"int64\", or pass casting=\"saturate\" or \
-         casting=\"wrap\"."
+         -2147483648..2147483647). Keep int64, or convert with Casting::Saturate or \
+         Casting::Wrap."
     );
     assert_eq!(error.code(), "values_do_not_fit");
 }

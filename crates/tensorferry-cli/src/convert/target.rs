@@ -3,7 +3,7 @@
 use super::journal::{Journal, Stamp};
 use crate::arguments::select::Named;
 use crate::arguments::size::Size;
-use crate::outcome::{Failure, Outcome, io, misfits, wrong};
+use crate::outcome::{Failure, Outcome, io, message, misfits, wrong};
 use crate::warnings::warn;
 use crate::words::shape;
 use indicatif::BinaryBytes;
@@ -173,9 +173,10 @@ impl Target {
             match array.counted_by(progress).stopped_by(stop).check_values() {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
-                    messages.push(
-                        name.map_or_else(|| error.to_string(), |name| format!("{name}: {error}")),
-                    );
+                    messages.push(name.map_or_else(
+                        || message(&error),
+                        |name| format!("{name}: {}", message(&error)),
+                    ));
                 }
                 other => other?,
             }
