@@ -1,6 +1,7 @@
 //! Arrays to tensors: checked conversion, zero-copy sharing, recycled memory, memory-mapped files.
 //!
-//! Everything of [`tensorferry_core`] is here too.
+//! The public items of the layers, under one name: tensors and conversion ([`tensorferry_core`]),
+//! arrays in memory and files ([`tensorferry_io`]), and datasets ([`dataset`]).
 
 pub mod buffers {
     //! Where memory comes from: recycled blocks and memory-mapped files.
@@ -24,7 +25,11 @@ pub use tensorferry_io::{
     save_continued, save_npy, smallest_dtype, value_range, verify,
 };
 
-pub use tensorferry_core::*;
+pub use tensorferry_core::{
+    ALIGNMENT, Advice, Buffer, BufferMut, ByteOrder, Casting, ComponentId, DType, Dims, Element,
+    Error, Index, Kind, Layout, MAX_NDIM, Misfits, Result, Scalar, Shape, Strides, Tensor,
+    TensorSpec, TensorView, View, ViewMut, dlpack, npy_header,
+};
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]
