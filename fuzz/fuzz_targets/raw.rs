@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{arbitrary, fuzz_target};
-use tensorferry::dataset::Shape;
+use tensorferry::Shape;
 use tensorferry::{ByteOrder, DType, Mode, Raw, open_raw};
 use tensorferry_fuzz::{elements, file};
 
