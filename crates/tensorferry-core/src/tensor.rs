@@ -125,7 +125,7 @@ impl Tensor {
                 why: "they are not aligned for their type. Convert the tensor first.",
             });
         }
-        if !self.as_view().has_normal_bools() {
+        if T::DTYPE == DType::Bool && !self.as_view().has_normal_bools() {
             return Err(Error::NotViewable {
                 why: "a bool is neither 0 nor 1. Convert the tensor first.",
             });

@@ -1,13 +1,15 @@
-//! Conversion on the machine's cores: what [`tensorferry_core::convert()`] does, split over threads
-//! where that pays.
+//! Conversion on all cores.
+//!
+//! The functions return what the functions of the same names in [`tensorferry_core`] return, and
+//! split large arrays over threads.
 //!
 //! # Rationale
-//! Threads are started for one conversion and end with it. A pool would save some ten microseconds
-//! of a conversion that takes hundreds, and would not survive a fork. If a thread cannot be
-//! started, the calling one does its work.
+//! Threads start with a conversion and end with it. A pool would save some ten microseconds of a
+//! conversion that takes hundreds, and would not survive a fork. If a thread cannot be started, the
+//! calling thread does its work.
 //!
 //! # Limitations
-//! Finding the values of an error is done by the calling thread alone.
+//! The calling thread alone finds the values of an error.
 
 use crate::error::Result;
 use crate::memory::pool;
@@ -19,15 +21,15 @@ use tensorferry_core::{ByteOrder, Casting, DType, Layout, Scalar, Tensor, View, 
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
-/// Bytes read and written from which threads are started: some hundreds of microseconds of work for
-/// one.
+/// The bytes read and written from which threads are started: some hundreds of microseconds of work
+/// for one thread.
 const PARALLEL_BYTES: usize = 16 << 20;
 
-/// Bytes of a piece of work: few enough that threads end together, enough that taking one costs
-/// nothing.
+/// The bytes of a piece of work: few enough that threads end together, and enough that taking a
+/// piece costs nothing.
 const PIECE_BYTES: usize = 2 << 20;
 
-/// How many pieces to make of so many bytes, and how many threads are to take them.
+/// The number of pieces to make of `nbytes`, and the number of threads that take them.
 fn pieces(nbytes: usize) -> (usize, usize) {
     if nbytes < PARALLEL_BYTES {
         return (1, 1);
@@ -36,7 +38,7 @@ fn pieces(nbytes: usize) -> (usize, usize) {
     (pieces, thread::available_parallelism().map_or(1, NonZero::get).min(pieces))
 }
 
-/// Whether `work` is true of every piece; stops early when it is not.
+/// Whether `work` returns true for all pieces. Stops early if it does not.
 fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync) -> bool {
     let (queue, good) = (Mutex::new(pieces), AtomicBool::new(true));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -52,7 +54,7 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
         for _ in 1..threads {
             let named = thread::Builder::new().name("tensorferry-convert".into());
             if named.spawn_scoped(scope, take).is_err() {
-                break; // the queue is for those that run, at least this one
+                break; // the threads that run, at least this one, empty the queue
             }
         }
         take();
@@ -60,10 +62,11 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
     good.into_inner()
 }
 
-/// Converts `src` into memory that the caller owns, on the machine's cores if it is large.
+/// Converts `src` into memory that the caller owns, as [`tensorferry_core::convert_into`], and uses
+/// all cores if it is large.
 ///
-/// A small conversion (below some MiB) starts no thread, and allocates nothing up to six dimensions
-/// unless it fails.
+/// A conversion of less than 16 MiB, read and written, starts no thread. It allocates nothing unless
+/// it fails or there are more than six dimensions.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, View, ViewMut};
@@ -92,14 +95,14 @@ pub fn convert_into(src: &View<'_>, out: &mut ViewMut<'_>, casting: Casting) -> 
     if fits { Ok(()) } else { Err(diagnose(src, to, casting)) }
 }
 
-/// About `pieces` equal parts, last first.
+/// About `pieces` parts of equal size, last first.
 fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
     let splits = conversion.splits();
     let pieces = pieces.min(splits).max(1);
     let mut parts = Vec::with_capacity(pieces);
     let mut rest = conversion;
     for left in (2..=pieces).rev() {
-        // Whole cache lines of the destination where single elements are counted.
+        // Whole cache lines of the destination, if positions are single elements.
         let at = rest.splits() / left;
         let at = if at >= 1024 { at & !63 } else { at };
         let (head, tail) = rest.split_at(at);
@@ -111,8 +114,9 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
     parts
 }
 
-/// A row-major tensor of the same values in another dtype, in native byte order and recycled memory
-/// aligned to 64 bytes.
+/// A row-major tensor of the same values in another dtype and in native byte order, as
+/// [`tensorferry_core::convert()`], in recycled memory aligned to 64 bytes. Uses all cores if the
+/// array is large.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, DType, View};
@@ -127,7 +131,7 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
 pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     let layout = Layout::contiguous(src.layout().shape(), to.size())?;
     let mut buffer = pool::take(layout.nbytes())?;
-    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is accessed only through
     // `out` while `out` lives.
     let mut out =
         unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_ptr()) };
@@ -135,13 +139,12 @@ pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     Tensor::new(to, ByteOrder::Native, layout, buffer.freeze(), 0)
 }
 
-/// Parts of a view of about [`PIECE_BYTES`] each, and the threads to look at them; `None` if it is
-/// small.
+/// Parts of a view of about [`PIECE_BYTES`] each, and the number of threads for them. `None` if the
+/// view is small.
 fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     let (pieces, threads) = pieces(src.layout().nbytes());
     let dims = src.layout().shape().iter().zip(src.layout().strides()).enumerate();
-    // Along the dimension of the widest steps the parts lie apart; if it is short, along the
-    // longest.
+    // Split along the dimension of the widest stride, or along the longest if that is short.
     let (axis, len) = dims
         .max_by_key(|&(_, (&dim, stride))| (dim.min(pieces), stride.unsigned_abs()))
         .map(|(axis, (&dim, _))| (axis, dim))?;
@@ -159,7 +162,9 @@ fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     Some((parts, threads))
 }
 
-/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit.
+/// Whether [`convert_into`] memory of dtype `to` would succeed, as
+/// [`tensorferry_core::can_convert`]. Stops at the first value that does not fit. Uses all cores if
+/// the array is large.
 #[must_use]
 pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     let looks =
@@ -172,7 +177,8 @@ pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     }
 }
 
-/// The least and greatest value, as [`tensorferry_core::value_range`] has them.
+/// The least and greatest value, as [`tensorferry_core::value_range`]. Uses all cores if the array is
+/// large.
 ///
 /// # Errors
 /// [`tensorferry_core::Error::CastNotDefined`] for complex numbers, which have no order.
@@ -197,7 +203,7 @@ pub fn value_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
     whole.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lesser or the greater of two values of one dtype; NaN if either is.
+/// The lesser or the greater of two values of one dtype, or NaN if either is.
 fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
     let first = match (left, right) {
         (Scalar::Bool(a), Scalar::Bool(_)) => a != lesser,
@@ -213,8 +219,8 @@ fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
     if first { left } else { right }
 }
 
-/// The narrowest integer dtype that holds the values, as [`tensorferry_core::smallest_dtype`] finds
-/// it.
+/// The narrowest integer dtype that holds the values, as [`tensorferry_core::smallest_dtype`]. Uses
+/// all cores if the array is large.
 ///
 /// # Errors
 /// Those of [`tensorferry_core::smallest_dtype`].

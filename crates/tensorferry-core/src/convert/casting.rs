@@ -63,7 +63,7 @@ pub struct UnknownCasting;
 
 impl fmt::Display for UnknownCasting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("casting is \"checked\", \"saturate\" or \"wrap\"")
+        f.write_str("unknown casting. Pass \"checked\", \"saturate\" or \"wrap\".")
     }
 }
 
