@@ -417,6 +417,7 @@ pub(crate) fn open<'py>(
         features: features.clone(),
         memory_limit: None,
         stop: stop.clone(),
+        ..OpenOptions::default()
     };
     match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),

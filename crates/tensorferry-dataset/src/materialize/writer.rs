@@ -13,7 +13,7 @@ use tensorferry_core::TensorSpec;
 use tensorferry_core::npy_header;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::packed;
-use tensorferry_io::write::atomic::io;
+use tensorferry_io::storage::io_error::io;
 use tensorferry_io::write::writeback::Flowing;
 
 /// Bytes that wait to be written, of each file.

@@ -4,7 +4,7 @@ use crate::array::in_memory::InMemory;
 use crate::array::progress::Progress;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -51,8 +51,10 @@ pub struct Array {
     mode: Mode,
     paths: Arc<[PathBuf]>,
     chunk: usize,
-    stop: Stop,
+    cancel: CancelToken,
     progress: Progress,
+    /// The array that it is converted from as it is read, and how.
+    converted: Option<(Arc<Self>, Casting)>,
 }
 
 impl Array {
@@ -73,8 +75,19 @@ impl Array {
         let shape: Dims =
             first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
         let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
-        let (stop, progress) = (Stop::default(), Progress::default());
-        Ok(Self { source, column, dtype, shape, mode, paths, chunk: CHUNK, stop, progress })
+        let (cancel, progress) = (CancelToken::default(), Progress::default());
+        Ok(Self {
+            source,
+            column,
+            dtype,
+            shape,
+            mode,
+            paths,
+            chunk: CHUNK,
+            cancel,
+            progress,
+            converted: None,
+        })
     }
 
     /// An array of another source over the same files, read as this one is.
@@ -83,11 +96,21 @@ impl Array {
         Ok(made.read_as(self))
     }
 
-    /// The same array, stopped and counted as another is, and so many bytes at a time.
+    /// The same array, known to be converted from another as it is read.
+    pub(crate) fn converted_from(self, from: &Self, casting: Casting) -> Self {
+        Self { converted: Some((Arc::new(from.clone()), casting)), ..self }
+    }
+
+    /// The array that this one is converted from as it is read, and how.
+    pub(crate) fn converted(&self) -> Option<(&Self, Casting)> {
+        self.converted.as_ref().map(|(from, casting)| (&**from, *casting))
+    }
+
+    /// The same array, cancelled and counted as another is, and read in chunks as large.
     pub(crate) fn read_as(&self, other: &Self) -> Self {
         Self {
             chunk: other.chunk,
-            stop: other.stop.clone(),
+            cancel: other.cancel.clone(),
             progress: other.progress.clone(),
             ..self.clone()
         }
@@ -96,8 +119,14 @@ impl Array {
     /// The same array, whose reading another thread can stop: it then fails with
     /// [`Error::Stopped`].
     #[must_use]
-    pub fn stopped_by(&self, stop: &Stop) -> Self {
-        Self { stop: stop.clone(), ..self.clone() }
+    pub fn cancelled_by(&self, cancel: &CancelToken) -> Self {
+        Self { cancel: cancel.clone(), ..self.clone() }
+    }
+
+    #[allow(missing_docs, reason = "the old name, until its users are renamed")]
+    #[must_use]
+    pub fn stopped_by(&self, cancel: &CancelToken) -> Self {
+        self.cancelled_by(cancel)
     }
 
     /// The same array, whose reading is counted, by whatever reads it.
@@ -237,12 +266,18 @@ impl Array {
             };
         }
         self.counting(len * row, || {
-            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop))
+            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.cancel))
         })
     }
 
     /// Writes rows `start..start + len`, which there are.
-    pub fn fill(&self, start: usize, len: usize, bytes: &mut [u8], stop: &Stop) -> Result<()> {
+    pub fn fill(
+        &self,
+        start: usize,
+        len: usize,
+        bytes: &mut [u8],
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let (_, row) = self.stacked(len);
         if row == 0 {
             return Ok(()); // a header may promise any number of rows without elements
@@ -258,7 +293,7 @@ impl Array {
                 &[self.column],
                 &mut requests,
                 &mut [Rows { bytes, row }],
-                stop,
+                cancel,
             )?;
         }
         self.normalise(bytes);
@@ -310,7 +345,7 @@ impl Array {
                     &[self.column],
                     &mut requests,
                     &mut [Rows { bytes, row }],
-                    &self.stop,
+                    &self.cancel,
                 )?;
                 self.normalise(bytes);
                 Ok(())
@@ -323,7 +358,7 @@ impl Array {
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
-            self.stop.check()?;
+            self.cancel.check()?;
             self.slice(start, step.min(self.len() - start))
         })
     }
@@ -355,7 +390,7 @@ impl Array {
                 return self.chunks().try_for_each(|rows| work(rows?));
             }
             receive.into_iter().try_for_each(|rows| {
-                self.stop.check()?;
+                self.cancel.check()?;
                 work(rows?)
             })
         })
@@ -367,7 +402,7 @@ impl Array {
     /// [`Error::Stopped`] if the reading is to stop.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
         self.progress.add(bytes, Duration::ZERO);
-        self.stop.check()
+        self.cancel.check()
     }
 
     fn rows_at_a_time(&self) -> usize {

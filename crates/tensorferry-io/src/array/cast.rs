@@ -2,7 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource};
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -59,7 +59,8 @@ impl Array {
         }
         let (source, column) = self.source();
         let spec = [TensorSpec::new(dtype, source.columns()[column].shape.clone())];
-        self.over(Arc::new(Cast { from: self.clone(), spec, casting }))
+        let cast = self.over(Arc::new(Cast { from: self.clone(), spec, casting }))?;
+        Ok(cast.converted_from(self, casting))
     }
 }
 
@@ -106,7 +107,7 @@ impl RowSource for Cast {
         _which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(Rows { bytes, row: out_row }) = out.first_mut() else { return Ok(()) };
         let (source, column) = self.from.source();
@@ -120,7 +121,7 @@ impl RowSource for Cast {
         let mut block = None;
         let mut rest = &*requests;
         while let Some(first) = rest.first() {
-            stop.check()?;
+            cancel.check()?;
             let len = run(rest);
             if let Some(rows) = self.lying(first.index, len) {
                 self.convert(
@@ -142,7 +143,7 @@ impl RowSource for Cast {
                 .enumerate()
                 .map(|(slot, request)| Request { index: request.index, slot })
                 .collect();
-            source.read_rows(&[column], &mut asked, &mut [Rows { bytes: read, row }], stop)?;
+            source.read_rows(&[column], &mut asked, &mut [Rows { bytes: read, row }], cancel)?;
             let (mut left, mut read) = (now, &*read);
             while let Some(first) = left.first() {
                 let len = run(left);
@@ -161,7 +162,13 @@ impl RowSource for Cast {
         Ok(())
     }
 
-    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        _column: usize,
+        runs: &[RowRun],
+        out: Rows<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let (source, column) = self.from.source();
         let (dtype, dims) = (self.from.dtype(), self.spec[0].shape.as_fixed().unwrap_or_default());
         let row = dims.iter().product::<usize>() * dtype.size();
@@ -177,7 +184,7 @@ impl RowSource for Cast {
         });
         let mut cut = cut.peekable();
         while cut.peek().is_some() {
-            stop.check()?;
+            cancel.check()?;
             let (mut asked, mut places, mut total) = (Vec::new(), Vec::new(), 0);
             while let Some((index, slot, len)) =
                 cut.next_if(|(_, _, len)| total == 0 || total + len <= most)
@@ -187,7 +194,7 @@ impl RowSource for Cast {
                 total += len;
             }
             let mut block = pool::take(total * row)?;
-            source.read_runs(column, &asked, Rows { bytes: block.as_mut_slice(), row }, stop)?;
+            source.read_runs(column, &asked, Rows { bytes: block.as_mut_slice(), row }, cancel)?;
             for (run, slot) in asked.iter().zip(places) {
                 let shape: Vec<usize> =
                     std::iter::once(run.len).chain(dims.iter().copied()).collect();
@@ -201,10 +208,6 @@ impl RowSource for Cast {
             }
         }
         Ok(())
-    }
-
-    fn converted(&self) -> Option<(&Array, Casting)> {
-        Some((&self.from, self.casting))
     }
 
     fn is_sequential(&self) -> bool {
@@ -337,9 +340,9 @@ mod tests {
             );
             let saturated = whole.cast(DType::Int8, Casting::Saturate).unwrap();
             assert!(whole.check_values().is_ok() && saturated.check_values().is_ok());
-            let stop = Stop::default();
-            stop.stop();
-            assert!(matches!(cast.stopped_by(&stop).check_values(), Err(Error::Stopped)));
+            let cancel = CancelToken::default();
+            cancel.cancel();
+            assert!(matches!(cast.cancelled_by(&cancel).check_values(), Err(Error::Stopped)));
             assert_eq!(bytes(&cast.rows(&[1, 0]).unwrap()), [3, 4, 5, 0, 1, 2]);
             assert_eq!(
                 bytes(&whole.cast(DType::Int8, Casting::Saturate).unwrap().slice(999, 1).unwrap()),
@@ -362,10 +365,10 @@ mod tests {
                 } else {
                     ByteOrder::Native
                 };
-                let raw = crate::format::raw::Raw {
+                let raw = crate::format::file_format::Raw {
                     order,
                     shape: tensorferry_core::Shape::new(shape),
-                    ..crate::format::raw::Raw::new(DType::UInt16)
+                    ..crate::format::file_format::Raw::new(DType::UInt16)
                 };
                 let array = open_raw(&[&path], &raw, mode).unwrap();
                 assert_eq!(

@@ -73,7 +73,7 @@ impl Array {
     /// [`Error::ValuesDoNotFit`], with its file as [`Array::convert`] has it; what reading fails
     /// with; [`Error::Stopped`].
     pub fn check_values(&self) -> Result<()> {
-        let Some((from, casting)) = self.source().0.converted() else { return Ok(()) };
+        let Some((from, casting)) = self.converted() else { return Ok(()) };
         let from = from.read_as(self);
         from.check_values()?;
         let (mut misfits, mut start) = (Found::default(), 0);

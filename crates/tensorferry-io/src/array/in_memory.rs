@@ -1,10 +1,9 @@
 //! Rows that lie in memory: tensors and mapped files.
 
-use crate::array::packed::one_way;
 use crate::array::parts::Parts;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -52,7 +51,7 @@ impl RowSource for InMemory {
         _which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(rows) = out.first_mut() else { return Ok(()) };
         if let [array] = self.arrays.as_slice() {
@@ -62,7 +61,7 @@ impl RowSource for InMemory {
         requests.sort_unstable_by_key(|request| request.index);
         let mut rest = requests;
         while let Some(first) = rest.first() {
-            stop.check()?;
+            cancel.check()?;
             let (part, row) = self.parts.find(first.index)?;
             let before = first.index - row;
             let last = rest.partition_point(|request| {
@@ -94,7 +93,7 @@ impl RowSource for InMemory {
     }
 
     fn stored(&self, _column: usize) -> Option<Stored> {
-        one_way(
+        Stored::common(
             self.arrays
                 .iter()
                 .map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())),

@@ -3,7 +3,7 @@
 use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -40,7 +40,7 @@ impl RowSource for Joined {
         _which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         requests.sort_unstable_by_key(|request| request.index);
         let mut rest = requests;
@@ -53,7 +53,7 @@ impl RowSource for Joined {
             let (here, later) = rest.split_at_mut(last);
             here.iter_mut().for_each(|request| request.index -= before);
             let (source, column) = self.arrays[part].source();
-            source.read_rows(&[column], here, out, stop)?;
+            source.read_rows(&[column], here, out, cancel)?;
             rest = later;
         }
         Ok(())

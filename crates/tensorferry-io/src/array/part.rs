@@ -2,7 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource, Stored};
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -77,7 +77,7 @@ impl RowSource for Part {
         _which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         for request in requests.iter_mut() {
             if request.index >= self.len {
@@ -87,10 +87,16 @@ impl RowSource for Part {
             }
             request.index += self.start;
         }
-        self.source.read_rows(&[self.column], requests, out, stop)
+        self.source.read_rows(&[self.column], requests, out, cancel)
     }
 
-    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        _column: usize,
+        runs: &[RowRun],
+        out: Rows<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let mut moved = runs.to_vec();
         for run in &mut moved {
             let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
@@ -104,7 +110,7 @@ impl RowSource for Part {
             }
             run.index += self.start;
         }
-        self.source.read_runs(self.column, &moved, out, stop)
+        self.source.read_runs(self.column, &moved, out, cancel)
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {

@@ -2,7 +2,7 @@
 
 use crate::array::array::Array;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
@@ -136,7 +136,7 @@ impl RowSource for Read {
         _which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(out) = out.first_mut() else { return Ok(()) };
         requests.sort_unstable_by_key(|request| (request.index, request.slot));
@@ -147,7 +147,7 @@ impl RowSource for Read {
             return Ok(());
         }
         for part in requests.chunks((PART / self.row).max(1)) {
-            stop.check()?;
+            cancel.check()?;
             self.read_part(part, out)?;
         }
         Ok(())

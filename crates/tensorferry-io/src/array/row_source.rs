@@ -1,14 +1,13 @@
 //! Rows by index, wherever they are.
 
-use crate::array::array::Array;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::memory::room::Room;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Casting, Layout, Tensor};
+use tensorferry_core::{ByteOrder, Layout, Tensor};
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
 pub trait RowSource: Send + Sync + std::fmt::Debug {
@@ -30,7 +29,7 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
         which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()>;
 
     /// As [`RowSource::read_rows`], of one column: long runs of small rows cost no request for each
@@ -38,7 +37,13 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// As [`RowSource::read_rows`]; [`tensorferry_core::Error::Allocation`].
-    fn read_runs(&self, column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        column: usize,
+        runs: &[RowRun],
+        out: Rows<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let mut requests = Vec::new();
         requests.make_room(runs.iter().map(|run| run.len).sum())?;
         for run in runs {
@@ -47,7 +52,7 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
                     .map(|at| Request { index: run.index + at as u64, slot: run.slot + at }),
             );
         }
-        self.read_rows(&[column], &mut requests, &mut [out], stop)
+        self.read_rows(&[column], &mut requests, &mut [out], cancel)
     }
 
     /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie
@@ -71,11 +76,6 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     /// Whether one thread at a time may read.
     fn is_sequential(&self) -> bool {
         false
-    }
-
-    /// What is converted as it is read, if these rows are that, and how.
-    fn converted(&self) -> Option<(&Array, Casting)> {
-        None
     }
 
     /// The file that has a row, and the row's number in it.
@@ -111,5 +111,11 @@ impl Stored {
     #[must_use]
     pub fn of(order: ByteOrder, layout: &Layout) -> Self {
         Self { order, column_major: layout.is_f_contiguous() && !layout.is_c_contiguous() }
+    }
+
+    /// The way in which all are stored, if it is one.
+    pub(crate) fn common(mut all: impl Iterator<Item = Self>) -> Option<Self> {
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
     }
 }

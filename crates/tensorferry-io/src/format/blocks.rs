@@ -1,11 +1,9 @@
 //! The elements of an array as the bytes of a file: row-major, some at a time.
 
 use crate::array::array::Array;
-use crate::array::packed::swap;
 use crate::error::Result;
 use crate::memory::pool;
-use std::borrow::Cow;
-use tensorferry_core::{ByteOrder, Casting, DType, Index, Layout, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, Index, Layout, View, ViewMut};
 
 /// Bytes converted at a time when the elements cannot be written as they lie.
 const CHUNK: usize = 1 << 20;
@@ -14,16 +12,6 @@ const CHUNK: usize = 1 << 20;
 /// time.
 pub(crate) fn of_array(array: &Array, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     array.each_chunk(|rows| of_view(&rows.as_view(), &mut write))
-}
-
-/// The bytes of elements in little-endian order.
-pub(crate) fn little(dtype: DType, native: &[u8]) -> Cow<'_, [u8]> {
-    if cfg!(target_endian = "little") {
-        return Cow::Borrowed(native);
-    }
-    let mut bytes = native.to_vec();
-    swap(dtype, &mut bytes);
-    Cow::Owned(bytes)
 }
 
 /// Hands on the elements in row-major native order: all at once if they lie so, else at most

@@ -19,52 +19,113 @@
 //! tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
 
 use crate::array::array::Array;
+use crate::array::shards;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::blocks;
-use crate::format::sniff::Format;
-use crate::storage::local::file::DataFile;
-use crate::storage::local::located::Located;
-use crate::storage::section::{Section, ours};
-use crate::write::atomic::{io, replace};
+use crate::format::file_format::{
+    Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
+};
+use crate::storage::io_error::io;
+use crate::storage::located::Located;
+use crate::storage::read_at::ReadAt;
+use crate::storage::section::{Section, read_all, read_error};
+use crate::write::atomic::replace;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::npy_header;
 use tensorferry_core::npy_header::Header;
-use tensorferry_core::{ByteOrder, Tensor, View};
+use tensorferry_core::{ByteOrder, View};
 
-/// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked
-/// at.
-///
-/// Any dtype tensors share, format versions 1.0 to 3.0, row-major or column-major; big-endian files
-/// give tensors in swapped byte order. Bytes after the array are left alone, as `np.load` does:
-/// several arrays may be saved one after another.
-///
-/// The file must not be truncated or overwritten in place while the tensor lives: see the module's
-/// limitations. NumPy and [`save_npy`] pad the header so that the elements start at a multiple of
-/// 64 bytes; files by others may not.
-///
-/// # Errors
-/// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file;
-/// [`Error::InFile`] around what [`npy_header::parse`] says of the header, and around
-/// [`Error::WrongLength`] if the file is shorter than the header promises.
-pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
-    let file = DataFile::open(path.as_ref())?;
-    Format::Npy.check(&file)?;
-    locate(&file)?.map()
+/// The format.
+pub(crate) struct Npy;
+
+impl FileFormat for Npy {
+    fn format(&self) -> Format {
+        Format::Npy
+    }
+
+    fn name(&self) -> &'static str {
+        "npy"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["npy"]
+    }
+
+    fn begins(&self, start: &[u8]) -> bool {
+        start.starts_with(b"\x93NUMPY")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            one_array: true,
+            resumable: true,
+            self_describing: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
+        let located = request.sources.iter().map(locate).collect::<Result<Vec<_>>>()?;
+        for array in &located {
+            let trailing = trailing(array);
+            if trailing > 0 {
+                // Several arrays saved one after another in a file look like one.
+                log::warn!(
+                    "{}: left out: {trailing} bytes after the array, which belong to nothing",
+                    array.source.name().display()
+                );
+            }
+        }
+        Ok(Opened::Array(shards::array(located, request.mode)?))
+    }
+
+    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
+        replace(path, |file| write(array, |bytes| file.write_all(bytes).map_err(io("write", path))))
+    }
+
+    fn header_and_arrays<'a>(
+        &self,
+        arrays: &'a [(String, Array)],
+        _metadata: &BTreeMap<String, String>,
+    ) -> Result<Option<HeaderAndArrays<'a>>> {
+        let [(_, array)] = arrays else { return Ok(None) };
+        let header = npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?;
+        Ok(Some((header, vec![array])))
+    }
+
+    fn verify(
+        &self,
+        source: &Arc<dyn ReadAt>,
+        _raw: Option<&Raw>,
+        cancel: &CancelToken,
+    ) -> Result<Checked> {
+        let located = locate(source)?;
+        read_all(source, cancel)?;
+        Ok(Checked { parts: 1, checksum: None, trailing: trailing(&located) })
+    }
+}
+
+/// Bytes after the array.
+fn trailing(array: &Located) -> u64 {
+    let end = array.offset.saturating_add(array.layout.nbytes() as u64);
+    array.source.len().saturating_sub(end)
 }
 
 /// Where the elements of a `.npy` file lie.
 ///
 /// # Errors
-/// As [`open_npy`], less those of mapping.
-pub fn locate(file: &Arc<DataFile>) -> Result<Located> {
-    let header = read_header(&mut Section::whole(file), io("read", file.path()))
-        .map_err(|error| error.in_file(file.path()))?;
+/// What is wrong with the header, around it [`Error::InFile`]; [`Error::WrongLength`].
+pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
+    let header = read_header(&mut Section::whole(file), io("read", file.name()))
+        .map_err(|error| error.in_file(file.name()))?;
     let Header { dtype, order, layout, data_offset, .. } = header;
     Located {
         format: "npy",
-        file: Arc::clone(file),
+        source: Arc::clone(file),
         offset: data_offset as u64,
         dtype,
         order,
@@ -81,7 +142,7 @@ pub(crate) fn read_header(
     let mut bytes = Vec::with_capacity(128);
     let mut fill = |bytes: &mut Vec<u8>, len: usize| {
         let missing = len.saturating_sub(bytes.len());
-        stream.take(missing as u64).read_to_end(bytes).map_err(|error| ours(error, &other))
+        stream.take(missing as u64).read_to_end(bytes).map_err(|error| read_error(error, &other))
     };
     fill(&mut bytes, npy_header::PREFIX)?;
     if bytes.is_empty() {

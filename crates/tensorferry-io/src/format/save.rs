@@ -2,12 +2,9 @@
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
+use crate::format::file_format::Format;
 use crate::format::foreign::unwritable;
-use crate::format::sniff::Format;
-use crate::format::{blocks, npy, npz, safetensors, tfrecord};
-use crate::write::atomic::{io, replace};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
@@ -34,20 +31,7 @@ use std::path::Path;
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
-    replace(path, |file| {
-        let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
-        match format {
-            Format::Npy => npy::write(array, write),
-            Format::Raw => blocks::of_array(array, write),
-            Format::TfRecord | Format::TfRecordBytes => tfrecord::write(array, &mut write),
-            Format::Npz | Format::SafeTensors => {
-                let what = format!(
-                    "{format} files hold arrays by name. Give the array a name: save_arrays."
-                );
-                Err(Error::Argument { stage: "save", what })
-            }
-        }
-    })
+    format.file_format().save_array(path, array)
 }
 
 /// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all
@@ -102,37 +86,19 @@ pub fn save_arrays_with<N: AsRef<str>>(
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return wrong(format!("two arrays have the name {:?}", twice[0]));
     }
-    if compress && format != Format::Npz {
+    let can = format.capabilities();
+    if compress && !can.compression {
         return wrong(format!("{format} files are not compressed; npz can be"));
     }
-    if !metadata.is_empty() && format != Format::SafeTensors {
+    if !metadata.is_empty() && !can.metadata {
         return wrong(format!("{format} files have no place for metadata; safetensors do"));
     }
-    match format {
-        Format::Npz => replace(path, |file| npz::write(file, path, &arrays, compress)),
-        Format::SafeTensors => {
-            let (header, order) = safetensors::header(&arrays, metadata)?;
-            replace(path, |file| {
-                let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
-                write(&header)?;
-                order.into_iter().try_for_each(|at| safetensors::write(arrays[at].1, &mut write))
-            })
-        }
-        Format::TfRecord => {
-            let examples = crate::format::encode::Examples::new(&arrays)?;
-            replace(path, |file| {
-                examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
-            })
-        }
-        Format::Npy | Format::Raw | Format::TfRecordBytes => wrong(format!(
-            "{format} files hold one array, without a name. Save each to a file of its own, or to \
-            .npz."
-        )),
-    }
+    format.file_format().save_arrays(path, &arrays, compress, metadata)
 }
 
 fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
-    if let Some(what) = unwritable(path, format) {
+    if let Some(what) = unwritable(path, format.is_some_and(|format| format.capabilities().archive))
+    {
         return Err(Error::Argument { stage: "save", what: format!("{}: {what}", path.display()) });
     }
     format.or_else(|| Format::of_extension(path)).ok_or_else(|| {

@@ -1,5 +1,6 @@
 //! Rows that are wanted, and where they are written.
 
+pub mod byte_order;
 #[allow(unsafe_code, reason = "a prefetch instruction")]
 pub mod copy;
 pub mod rows_out;

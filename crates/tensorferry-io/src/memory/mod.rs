@@ -6,4 +6,5 @@ pub mod mmap;
 pub mod pages;
 pub mod pool;
 pub mod room;
+pub(crate) mod shelves;
 pub mod spare;

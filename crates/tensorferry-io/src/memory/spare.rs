@@ -13,7 +13,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::pages;
-use crate::memory::pool;
+use crate::memory::shelves;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -78,7 +78,7 @@ pub fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
 fn recover() -> Result<()> {
     keep_spare();
     if BLOCK.load(Ordering::Relaxed).is_null() {
-        pool::trim();
+        shelves::trim();
         keep_spare();
     }
     if BLOCK.load(Ordering::Relaxed).is_null() && !keep_from_heap() {

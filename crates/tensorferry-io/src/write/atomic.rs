@@ -5,8 +5,8 @@
 //! locked by whoever writes it. The system takes the lock off when that process ends, however it
 //! ends: a file that can be locked is nobody's any more.
 
-use crate::error::{Error, Result};
-use crate::format::foreign::not_a_path;
+use crate::error::Result;
+use crate::storage::io_error::io;
 use crate::storage::local::regular::open_beside;
 use crate::write::writeback::Flowing;
 use std::ffi::{OsStr, OsString};
@@ -16,27 +16,6 @@ use std::io;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
-
-/// Makes an error of a refused file operation.
-pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-    move |source| {
-        let source = plain(source);
-        let hint = if source.kind() == ErrorKind::NotFound { not_a_path(path) } else { None };
-        let source = hint.map_or(source, |hint| io::Error::new(ErrorKind::NotFound, hint));
-        Error::Io { action, path: path.to_owned(), source }
-    }
-}
-
-/// What the system said, where another error wraps it with a name that tells the user nothing.
-fn plain(error: io::Error) -> io::Error {
-    if error.raw_os_error().is_some() {
-        return error;
-    }
-    let said = error.to_string();
-    let number =
-        said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
-    number.map_or(error, io::Error::from_raw_os_error)
-}
 
 /// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames
 /// it to `path`. If anything fails before the renaming, whatever had that name keeps it, and the

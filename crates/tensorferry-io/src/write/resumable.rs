@@ -7,16 +7,16 @@
 use crate::array::array::Array;
 use crate::error::{Error, Result};
 use crate::format::blocks;
-use crate::format::safetensors;
-use crate::format::sniff::Format;
-use crate::write::atomic::{directory, io, partial, sync_directory, target};
+use crate::format::file_format::Format;
+use crate::gather::byte_order::little;
+use crate::storage::io_error::io;
+use crate::write::atomic::{directory, partial, sync_directory, target};
 use crate::write::writeback::Flowing;
 use std::collections::BTreeMap;
 use std::fs;
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use tensorferry_core::{ByteOrder, npy_header};
 
 /// How a file is written that is gone on with.
 pub struct Continued<'a> {
@@ -32,28 +32,6 @@ pub struct Continued<'a> {
     /// Called with what the system says of the whole file, just before it takes its name: a process
     /// that ends then leaves a file that can be told from others.
     pub whole: &'a mut dyn FnMut(&Metadata) -> Result<()>,
-}
-
-/// A header, and the arrays whose elements follow it.
-fn parts<'a>(
-    format: Format,
-    arrays: &'a [(String, Array)],
-    metadata: &BTreeMap<String, String>,
-) -> Result<Option<(Vec<u8>, Vec<&'a Array>)>> {
-    Ok(match (format, arrays) {
-        (Format::Npy, [(_, array)]) => Some((
-            npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?,
-            vec![array],
-        )),
-        (Format::Raw, [(_, array)]) => Some((Vec::new(), vec![array])),
-        (Format::SafeTensors, _) => {
-            let named: Vec<(&str, &Array)> =
-                arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-            let (header, order) = safetensors::header(&named, metadata)?;
-            Some((header, order.into_iter().map(|at| &arrays[at].1).collect()))
-        }
-        _ => None,
-    })
 }
 
 /// Writes arrays to a file as [`crate::format::save`] and
@@ -88,7 +66,8 @@ pub fn save_continued(
     how: Continued<'_>,
 ) -> Result<()> {
     let path = path.as_ref();
-    let Some((header, arrays)) = parts(format, arrays, how.metadata)? else {
+    let Some((header, arrays)) = format.file_format().header_and_arrays(arrays, how.metadata)?
+    else {
         let what = format!("a {format} file of {} arrays cannot be gone on with", arrays.len());
         return Err(Error::Argument { stage: "save", what });
     };
@@ -178,7 +157,7 @@ impl Synced<'_> {
 
     fn array(&mut self, array: &Array) -> Result<()> {
         let dtype = array.dtype();
-        blocks::of_array(array, |bytes| self.write(&blocks::little(dtype, bytes)))
+        blocks::of_array(array, |bytes| self.write(&little(dtype, bytes)))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

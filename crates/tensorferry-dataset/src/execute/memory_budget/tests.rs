@@ -57,7 +57,7 @@ impl Node for Counted {
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.read.fetch_add(requests.len() as u64, Ordering::Relaxed);
         if let Some(held) = &cx.held {
-            let in_use = held.tracks.lock().unwrap().in_use.load(Ordering::Relaxed);
+            let in_use = held.tracks.lock().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }
         self.numbers.node.gather(requests, out, cx)

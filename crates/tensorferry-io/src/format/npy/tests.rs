@@ -1,7 +1,9 @@
 use crate::format::npy::*;
+use crate::open::open_npy;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tensorferry_core::Tensor;
 use tensorferry_core::{Buffer, DType, Index, Kind, Layout};
 
 fn golden() -> PathBuf {

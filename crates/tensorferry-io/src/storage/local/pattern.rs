@@ -4,8 +4,8 @@
 //! a dot is matched only by a part of the pattern that does.
 
 use crate::error::Result;
+use crate::storage::io_error::io;
 use crate::storage::local::natural;
-use crate::write::atomic::io;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;

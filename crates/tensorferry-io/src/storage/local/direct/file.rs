@@ -23,6 +23,10 @@ pub(crate) trait Files {
     /// That of [`DirectFile::alignment`]; 1 if the file cannot be opened.
     fn alignment(&self, file: usize) -> u64;
 
+    /// # Errors
+    /// [`Error::FileChanged`] if a file is not what it was when it was opened; [`Error::Io`].
+    fn check(&self, file: usize) -> Result<()>;
+
     /// The error of a read that the system refused.
     fn refused(&self, wanted: &Wanted, source: io::Error) -> Error {
         Error::Read {

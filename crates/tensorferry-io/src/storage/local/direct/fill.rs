@@ -1,17 +1,15 @@
 //! All reads of a batch at once: as many under way as there are slots, each copied to where its
 //! bytes are wanted as it ends.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
+use crate::storage::io_error::too_many_open;
 use crate::storage::local::direct::file::{DirectFile, Files};
-use crate::storage::local::direct::flight::{Flight, Step};
-use crate::storage::local::direct::queue::{DEPTH, Queue, Shape, Slots};
+use crate::storage::local::direct::pending_read::{PendingRead, Step};
+use crate::storage::local::direct::queue::{DEPTH, POLL, Queue, Shape, Slots};
 use crate::storage::local::direct::spans::{Span, Wanted, spans};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long to wait before looking whether anybody still does.
-pub(crate) const GLANCE: Duration = Duration::from_millis(40);
 
 /// How often a file is opened anew where other threads have too many open, and after what time.
 const PATIENCE: u32 = 100;
@@ -28,7 +26,7 @@ pub(crate) fn fill(
     files: &dyn Files,
     wanted: &[Wanted],
     out: &mut [&mut [u8]],
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<()> {
     let spans = spans(wanted, |file| files.alignment(file));
     let mut fill = Fill {
@@ -42,7 +40,7 @@ pub(crate) fn fill(
     };
     let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
     loop {
-        stop.check()?;
+        cancel.check()?;
         while let Some(slot) = fill.slots.take() {
             let Some(span) = later.take().or_else(|| left.next()) else {
                 fill.slots.put(slot);
@@ -74,7 +72,7 @@ pub(crate) fn fill(
 
 /// Whether a file was refused because too many are open.
 fn is_crowded(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if crate::storage::local::file::too_many_open(source))
+    matches!(error, Error::Io { source, .. } if too_many_open(source))
 }
 
 struct Fill<'a, 'b> {
@@ -83,17 +81,17 @@ struct Fill<'a, 'b> {
     wanted: &'a [Wanted],
     out: &'a mut [&'b mut [u8]],
     slots: Slots,
-    under_way: [Option<(Span, Flight)>; DEPTH],
+    under_way: [Option<(Span, PendingRead)>; DEPTH],
     count: usize,
 }
 
 impl Fill<'_, '_> {
     fn begin(&mut self, slot: usize, span: Span, file: Arc<DirectFile>) -> Result<()> {
-        let flight = Flight::new(file, span.start, span.len());
+        let pending = PendingRead::new(file, span.start, span.len());
         self.queue
-            .begin(slot, flight.read())
+            .begin(slot, pending.read())
             .map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
-        self.under_way[slot] = Some((span, flight));
+        self.under_way[slot] = Some((span, pending));
         self.count += 1;
         Ok(())
     }
@@ -101,21 +99,21 @@ impl Fill<'_, '_> {
     /// Waits a little for a read to end, and takes in what it brought.
     fn take_in(&mut self) -> Result<()> {
         let Some(done) =
-            self.queue.next(GLANCE).map_err(|error| self.files.refused(&self.wanted[0], error))?
+            self.queue.next(POLL).map_err(|error| self.files.refused(&self.wanted[0], error))?
         else {
             return Ok(());
         };
-        let Some((span, flight)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
+        let Some((span, pending)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
         else {
             return Ok(());
         };
         let first = &self.wanted[span.wanted.start];
-        match flight.ended(done.result) {
+        match pending.ended(done.result) {
             Step::Whole => {}
             Step::Again => {
                 return self
                     .queue
-                    .begin(done.slot, flight.read())
+                    .begin(done.slot, pending.read())
                     .map_err(|error| self.files.refused(first, error));
             }
             Step::Failed(error) => return Err(self.files.refused(first, error)),
@@ -135,10 +133,10 @@ impl Fill<'_, '_> {
 
     /// The error of a file that ends before the last byte that a slot was to bring.
     fn short(&self, slot: usize) -> Error {
-        let Some((span, flight)) = &self.under_way[slot] else { return Error::Stopped };
+        let Some((span, pending)) = &self.under_way[slot] else { return Error::Stopped };
         // What other reads would find need not be known yet.
-        let len = flight.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
-        let end = len.min(span.start + flight.done() as u64);
+        let len = pending.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let end = len.min(span.start + pending.done() as u64);
         let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;
         let one = self.wanted[span.wanted.clone()]
             .iter()

@@ -14,13 +14,13 @@
 //! system's cache is read from the device all the same: such a file is better mapped.
 #![deny(unsafe_code)]
 
-mod ahead;
 mod extents;
 pub mod file;
 mod fill;
-mod flight;
-pub mod lend;
+mod pending_read;
 pub mod queue;
+pub mod queue_pool;
+mod readahead;
 pub mod spans;
 #[cfg(test)]
 mod testing;
@@ -48,12 +48,12 @@ mod window;
 use crate::storage::local::direct::file::Files;
 use crate::storage::local::direct::spans::Wanted;
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::storage::local::direct::ahead::Ahead;
 use crate::storage::local::direct::extents::Extents;
-use crate::storage::local::direct::lend::{Lent, OwnThreads};
 use crate::storage::local::direct::queue::Shape;
+use crate::storage::local::direct::queue_pool::{PooledQueue, ReaderThreads};
+use crate::storage::local::direct::readahead::Readahead;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,8 +63,8 @@ pub const READER: usize = queue::BYTES;
 /// Reads the rows of one array, for many threads at once.
 pub(crate) struct Reader {
     extents: Extents,
-    ahead: Ahead,
-    threads: OwnThreads,
+    readahead: Readahead,
+    threads: ReaderThreads,
     said: AtomicBool,
 }
 
@@ -73,8 +73,8 @@ impl Reader {
     pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
         Self {
             extents: Extents::new(rows),
-            ahead: Ahead::default(),
-            threads: OwnThreads::default(),
+            readahead: Readahead::default(),
+            threads: ReaderThreads::default(),
             said: AtomicBool::new(false),
         }
     }
@@ -90,18 +90,18 @@ impl Reader {
         files: &dyn Files,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(first) = wanted.first() else { return Ok(()) };
-        if self.ahead.hand_out(&self.extents, files, &self.threads, wanted, out, stop)? {
+        if self.readahead.copy_out(&self.extents, files, &self.threads, wanted, out, cancel)? {
             return Ok(());
         }
-        let mut queue = Lent::new(&self.threads, Shape::Many);
+        let mut queue = PooledQueue::new(&self.threads, Shape::Many);
         if !self.said.swap(true, Ordering::Relaxed) {
             say(files, first.file, queue.means());
         }
         // Where it fails, reads may still be under way: then the queue is not used again.
-        fill::fill(&mut queue, files, wanted, out, stop)?;
+        fill::fill(&mut queue, files, wanted, out, cancel)?;
         queue.give_back();
         Ok(())
     }

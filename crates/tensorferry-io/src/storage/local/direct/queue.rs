@@ -14,6 +14,9 @@ pub(crate) const DEPTH: usize = 64;
 /// Slots start at multiples of this in memory, which no disk asks more than.
 pub(crate) const PAGE: usize = 4096;
 
+/// How long to wait for a read before checking for cancellation again.
+pub(crate) const POLL: Duration = Duration::from_millis(40);
+
 /// How the memory is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {

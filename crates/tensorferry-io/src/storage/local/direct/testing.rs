@@ -118,6 +118,10 @@ impl Files for Written {
     fn alignment(&self, file: usize) -> u64 {
         self.files[file].alignment()
     }
+
+    fn check(&self, _file: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A queue that does everything a device may do to a read.

@@ -59,9 +59,9 @@ struct Ended {
 
 impl Threads {
     /// A queue of its own for these threads.
-    pub(super) fn queue(&self, shape: Shape) -> Pooled {
+    pub(super) fn queue(&self, shape: Shape) -> ThreadQueue {
         let (sender, ended) = channel();
-        Pooled {
+        ThreadQueue {
             shared: Arc::clone(&self.shared),
             shape,
             slots: slots(shape),
@@ -174,7 +174,7 @@ fn slots(shape: Shape) -> Vec<Option<Slot>> {
 }
 
 /// Slots whose reads are given to threads.
-pub(crate) struct Pooled {
+pub(crate) struct ThreadQueue {
     shared: Arc<Shared>,
     shape: Shape,
     /// `None` while a read is under way in it.
@@ -184,7 +184,7 @@ pub(crate) struct Pooled {
     under_way: usize,
 }
 
-impl Queue for Pooled {
+impl Queue for ThreadQueue {
     fn cut(&mut self, shape: Shape) {
         if self.under_way == 0 {
             self.shape = shape;

@@ -1,12 +1,11 @@
 //! A window that goes ahead of whoever reads in order.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::storage::local::direct::extents::{CHUNK, Extents, Place};
 use crate::storage::local::direct::file::Files;
-use crate::storage::local::direct::fill::GLANCE;
-use crate::storage::local::direct::flight::{Flight, Step};
-use crate::storage::local::direct::queue::{Queue, Shape, Slots};
+use crate::storage::local::direct::pending_read::{PendingRead, Step};
+use crate::storage::local::direct::queue::{POLL, Queue, Shape, Slots};
 use crate::storage::local::direct::spans::Wanted;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -33,7 +32,7 @@ pub(crate) struct Window<Q> {
 
 #[derive(Debug)]
 struct Chunk {
-    flight: Option<Flight>,
+    pending: Option<PendingRead>,
     state: State,
     /// Where it begins in its file, and how many of its bytes are read.
     start: u64,
@@ -94,20 +93,20 @@ impl<Q: Queue> Window<Q> {
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
-    pub(super) fn hand_out(
+    pub(super) fn copy_out(
         &mut self,
         extents: &Extents,
         files: &dyn Files,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         for (one, out) in wanted.iter().zip(out) {
             let mut rest = &mut **out;
             while !rest.is_empty() {
                 let place = Place { file: one.file, offset: one.end() - rest.len() as u64 };
                 let Some(number) = extents.number(place) else { return Ok(false) };
-                if !self.wait_for(number, extents, files, stop)? {
+                if !self.wait_for(number, extents, files, cancel)? {
                     return Ok(false);
                 }
                 let Some(copied) = self.copy(number, place.offset, rest) else { return Ok(false) };
@@ -124,10 +123,10 @@ impl<Q: Queue> Window<Q> {
         number: u64,
         extents: &Extents,
         files: &dyn Files,
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         loop {
-            stop.check()?;
+            cancel.check()?;
             if self.broken || number < self.first {
                 return Ok(false);
             }
@@ -199,17 +198,20 @@ impl<Q: Queue> Window<Q> {
         let (len, left) = (chunk.rows.end.saturating_sub(chunk.start), rows);
         let (len, left) =
             (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
-        let flight = files.open(chunk.file).ok().map(|file| Flight::new(file, chunk.start, len));
+        let pending =
+            files.open(chunk.file).ok().map(|file| PendingRead::new(file, chunk.start, len));
         self.owners[slot] = number;
-        self.chunks.push_back(Chunk { flight, state: State::Gone, start: chunk.start, len, left });
+        self.chunks.push_back(Chunk { pending, state: State::Gone, start: chunk.start, len, left });
         self.begin(slot);
         true
     }
 
     /// Begins a read of what is missing of the chunk in a slot.
     fn begin(&mut self, slot: usize) {
-        let read =
-            self.chunk(self.owners[slot]).and_then(|chunk| chunk.flight.as_ref()).map(Flight::read);
+        let read = self
+            .chunk(self.owners[slot])
+            .and_then(|chunk| chunk.pending.as_ref())
+            .map(PendingRead::read);
         let begun = read.is_some_and(|read| self.queue.begin(slot, read).is_ok());
         self.set(slot, if begun { State::UnderWay } else { State::Gone });
     }
@@ -225,7 +227,7 @@ impl<Q: Queue> Window<Q> {
 
     /// Waits a little for a read to end.
     fn take_in(&mut self) {
-        let done = match self.queue.next(GLANCE) {
+        let done = match self.queue.next(POLL) {
             Ok(Some(done)) => done,
             Ok(None) => return,
             Err(_) => {
@@ -233,8 +235,8 @@ impl<Q: Queue> Window<Q> {
                 return;
             }
         };
-        let flight = self.chunk(self.owners[done.slot]).and_then(|chunk| chunk.flight.as_mut());
-        match flight.map(|flight| flight.ended(done.result)) {
+        let pending = self.chunk(self.owners[done.slot]).and_then(|chunk| chunk.pending.as_mut());
+        match pending.map(|pending| pending.ended(done.result)) {
             Some(Step::Whole) => self.set(done.slot, State::There(done.slot)),
             Some(Step::Again) => self.begin(done.slot),
             // Whoever needs it finds out why.

@@ -10,7 +10,7 @@ use crate::array::array::Array;
 use crate::error::{Error, Result};
 use crate::format::npy;
 use crate::memory::spare;
-use crate::write::atomic::io;
+use crate::storage::io_error::io;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use rawzip::path::{EntryPath, ZipFilePath};
@@ -368,12 +368,12 @@ mod tests {
                     "{error}"
                 );
             }
-            let stop = crate::cancel::Stop::default();
-            stop.stop();
+            let cancel = crate::cancel::CancelToken::default();
+            cancel.cancel();
             let stopped = numbers
                 .cast(tensorferry_core::DType::Int32, tensorferry_core::Casting::Wrap)
                 .unwrap()
-                .stopped_by(&stop);
+                .cancelled_by(&cancel);
             let error = write(
                 &mut Vec::new(),
                 Path::new("a.npz"),

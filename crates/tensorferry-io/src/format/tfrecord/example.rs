@@ -5,124 +5,20 @@
 //! are read where they lie, without a structure in between: what is wanted of a record goes
 //! straight into the row of an array.
 
-use crate::array::packed::swap;
 use crate::error::Error;
-use tensorferry_core::DType;
+use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
+use crate::gather::byte_order::swap;
 use tensorferry_core::{Shape, TensorSpec};
-
-/// What is wrong with a record, and where in it.
-#[derive(Debug)]
-pub(crate) struct Wrong {
-    pub(crate) at: usize,
-    pub(crate) what: String,
-}
-
-fn wrong(at: usize, what: impl Into<String>) -> Wrong {
-    Wrong { at, what: what.into() }
-}
-
-/// What a list holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Bytes,
-    Floats,
-    Ints,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes_list",
-            Self::Floats => "float_list",
-            Self::Ints => "int64_list",
-        }
-    }
-}
 
 /// A feature that is the column of an array: it has as many values in every record.
 #[derive(Clone, Debug)]
 pub(crate) struct Feature {
     pub(crate) name: String,
-    kind: Kind,
+    kind: List,
     /// How many values.
     count: usize,
     pub(crate) spec: TensorSpec,
 }
-
-/// A message, or the rest of one.
-#[derive(Clone, Copy, Debug)]
-struct Message<'a> {
-    bytes: &'a [u8],
-    /// Where it starts in the record.
-    at: usize,
-}
-
-/// One field of a message.
-enum Field<'a> {
-    Varint(u64),
-    Fixed32([u8; 4]),
-    /// A string, a message, or packed numbers.
-    Bytes(Message<'a>),
-    /// A 64-bit number: none of these messages has one.
-    Fixed64,
-}
-
-impl<'a> Message<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(len)?;
-        (self.bytes, self.at) = (rest, self.at + len);
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> std::result::Result<u64, Wrong> {
-        let start = self.at;
-        let mut value = 0_u64;
-        for (at, byte) in self.bytes.iter().take(10).enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            if at == 9 && bits > 1 {
-                break;
-            }
-            value |= bits << (7 * at);
-            if byte & 0x80 == 0 {
-                self.take(at + 1);
-                return Ok(value);
-            }
-        }
-        Err(wrong(start, "a number does not end"))
-    }
-
-    /// The next field and its number; `None` at the end.
-    fn field(&mut self) -> std::result::Result<Option<(u64, Field<'a>)>, Wrong> {
-        if self.bytes.is_empty() {
-            return Ok(None);
-        }
-        let start = self.at;
-        let short = || wrong(start, "a field is longer than what it is part of");
-        let tag = self.varint()?;
-        let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Field::Fixed64).ok_or_else(short)?,
-            2 => {
-                let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-                let at = self.at;
-                Field::Bytes(Message { bytes: self.take(len).ok_or_else(short)?, at })
-            }
-            5 => Field::Fixed32(
-                self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?,
-            ),
-            _ => return Err(wrong(start, "no field of a protocol buffer")),
-        };
-        match tag >> 3 {
-            0 => Err(wrong(start, "no field of a protocol buffer")),
-            number => Ok(Some((number, field))),
-        }
-    }
-}
-
-/// The number of the field of an Example that says the shapes of its features, which the format has
-/// no place for: entries of a name and the lengths of the dimensions. Protocol buffers skip fields
-/// that they do not know, and TensorFlow's parsers of Examples do so too.
-pub(crate) const SHAPES: u64 = 1991;
 
 /// What a record has besides its features.
 #[derive(Clone, Copy, Debug, Default)]
@@ -219,15 +115,10 @@ enum Item<'a> {
 }
 
 /// The kind of a feature, which the last of its lists decides; `None` if it has none.
-fn kind(mut feature: Message<'_>) -> std::result::Result<Option<Kind>, Wrong> {
+fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
     let mut kind = None;
     while let Some((number, _)) = feature.field()? {
-        kind = match number {
-            1 => Some(Kind::Bytes),
-            2 => Some(Kind::Floats),
-            3 => Some(Kind::Ints),
-            _ => kind,
-        };
+        kind = List::of_number(number).or(kind);
     }
     Ok(kind)
 }
@@ -235,16 +126,16 @@ fn kind(mut feature: Message<'_>) -> std::result::Result<Option<Kind>, Wrong> {
 /// Calls `each` with the values of a feature's lists of that kind, packed or not.
 fn items<'a>(
     mut feature: Message<'a>,
-    kind: Kind,
+    kind: List,
     mut each: impl FnMut(Item<'a>) -> std::result::Result<(), Wrong>,
 ) -> std::result::Result<(), Wrong> {
     while let Some((number, field)) = feature.field()? {
-        let (Field::Bytes(mut list), true) = (field, number == kind as u64 + 1) else { continue };
+        let (Field::Bytes(mut list), true) = (field, number == kind as u64) else { continue };
         while let Some((number, field)) = list.field()? {
             match (kind, number, field) {
-                (Kind::Bytes, 1, Field::Bytes(value)) => each(Item::Bytes(value.bytes))?,
-                (Kind::Floats, 1, Field::Fixed32(value)) => each(Item::Float(value))?,
-                (Kind::Floats, 1, Field::Bytes(mut packed)) => {
+                (List::Bytes, 1, Field::Bytes(value)) => each(Item::Bytes(value.bytes))?,
+                (List::Floats, 1, Field::Fixed32(value)) => each(Item::Float(value))?,
+                (List::Floats, 1, Field::Bytes(mut packed)) => {
                     while let Some(value) = packed.take(4) {
                         each(Item::Float(value.try_into().unwrap_or_default()))?;
                     }
@@ -255,8 +146,8 @@ fn items<'a>(
                         ));
                     }
                 }
-                (Kind::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
-                (Kind::Ints, 1, Field::Bytes(mut packed)) => {
+                (List::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
+                (List::Ints, 1, Field::Bytes(mut packed)) => {
                     while !packed.bytes.is_empty() {
                         each(Item::Int(packed.varint()?))?;
                     }
@@ -303,17 +194,14 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
             Ok(())
         })?;
         let several = (count != 1).then_some(count);
-        let (dtype, dims) = match kind {
-            Kind::Bytes => (DType::UInt8, several.into_iter().chain(len).collect::<Vec<_>>()),
-            Kind::Floats => (DType::Float32, several.into_iter().collect()),
-            Kind::Ints => (DType::Int64, several.into_iter().collect()),
-        };
+        // Only byte strings have a length.
+        let dims = several.into_iter().chain(len).collect::<Vec<_>>();
         if equal {
             found.push(Feature {
                 name: name.to_owned(),
                 kind,
                 count,
-                spec: TensorSpec::new(dtype, Shape::fixed(&dims)),
+                spec: TensorSpec::new(kind.dtype(), Shape::fixed(&dims)),
             });
         } else {
             left_out.push((
@@ -404,7 +292,7 @@ impl Feature {
     /// Why the feature is none such.
     pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
         if same_bytes(spec, &self.spec)
-            && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes)
+            && (spec.dtype == self.spec.dtype || self.kind == List::Bytes)
         {
             return Ok(Self { spec: spec.clone(), ..self.clone() });
         }
@@ -420,7 +308,7 @@ impl Feature {
         let values = if self.count == 1 { "value" } else { "values" };
         let bytes = self.spec.fixed().and_then(|(_, bytes)| bytes.checked_div(self.count));
         let len = bytes
-            .filter(|_| self.kind == Kind::Bytes)
+            .filter(|_| self.kind == List::Bytes)
             .map_or_else(String::new, |len| format!(" of length {len}"));
         format!("{} {values}{len} in its {}", self.count, self.kind.name())
     }
@@ -473,7 +361,7 @@ fn read_feature(
         wrong(value.at, format!("{what}: features that are arrays are alike in every record"))
     };
     if found != Some(feature.kind) {
-        return Err(as_first(found.map_or("no list", Kind::name).to_owned()));
+        return Err(as_first(found.map_or("no list", List::name).to_owned()));
     }
     let size = out.len().checked_div(feature.count).unwrap_or(0);
     let mut rest = &mut *out;
@@ -499,7 +387,7 @@ fn read_feature(
     if count != feature.count {
         return Err(as_first(format!("{count} values")));
     }
-    if feature.kind == Kind::Bytes && cfg!(target_endian = "big") {
+    if feature.kind == List::Bytes && cfg!(target_endian = "big") {
         swap(feature.spec.dtype, out);
     }
     Ok(())

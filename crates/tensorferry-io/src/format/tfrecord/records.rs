@@ -4,18 +4,19 @@
 use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::example;
-use crate::format::example::{Feature, First};
-use crate::format::tfrecord;
-use crate::format::tfrecord::{Index, TAIL};
+use crate::format::tfrecord::example;
+use crate::format::tfrecord::example::{Feature, First};
+use crate::format::tfrecord::index::{FORMAT, Index, TAIL, masked_crc};
 use crate::gather::copy::Request;
 use crate::gather::rows_out::Rows;
 use crate::memory::pool;
-use crate::storage::local::engine::{Engine, Piece, engine};
-use crate::storage::local::file::DataFile;
+use crate::storage::engine::engine;
+use crate::storage::located::Located;
 use crate::storage::mode::Mode;
+use crate::storage::read_at::ReadAt;
+use crate::storage::read_at::{Extent, Piece, ReadEngine};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
@@ -29,12 +30,12 @@ const TOGETHER: u64 = 4 << 20;
 struct Records {
     files: Vec<RecordFile>,
     parts: Parts,
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn ReadEngine>,
 }
 
 #[derive(Debug)]
 struct RecordFile {
-    file: Arc<DataFile>,
+    file: Arc<dyn ReadAt>,
     index: Index,
     /// All of it, if it is mapped.
     mapped: Option<Tensor>,
@@ -51,16 +52,19 @@ struct Asked {
 }
 
 impl Records {
-    fn open(files: &[Arc<DataFile>], mode: Mode, stop: &Stop) -> Result<Self> {
-        let open = |file: &Arc<DataFile>| {
-            let index = Index::build(file, stop)?;
+    fn open(files: &[Arc<dyn ReadAt>], mode: Mode, cancel: &CancelToken) -> Result<Self> {
+        let open = |file: &Arc<dyn ReadAt>| {
+            let index = Index::build(file, cancel)?;
             let mapped = if mode == Mode::Map { Some(whole(file)?) } else { None };
             Ok(RecordFile { file: Arc::clone(file), index, mapped })
         };
         let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
-        let engine =
-            engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
+        let extent = |file: &RecordFile| Extent {
+            source: Arc::clone(&file.file),
+            bytes: 0..file.file.len(),
+        };
+        let engine = engine(mode, files.iter().map(extent).collect());
         Ok(Self { files, parts, engine })
     }
 
@@ -74,20 +78,18 @@ impl Records {
     fn each(
         &self,
         requests: &[Request],
-        stop: &Stop,
+        cancel: &CancelToken,
         mut each: impl FnMut(&Asked, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut asked =
             requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
         let mut verified = |asked: &Asked, bytes: &[u8]| {
             let (record, sum) = bytes.split_at(bytes.len().saturating_sub(4));
-            let (expected, actual) = (
-                u32::from_le_bytes(sum.try_into().unwrap_or_default()),
-                tfrecord::masked_crc(record),
-            );
+            let (expected, actual) =
+                (u32::from_le_bytes(sum.try_into().unwrap_or_default()), masked_crc(record));
             if expected != actual {
                 return Err(Error::Checksum {
-                    format: tfrecord::FORMAT,
+                    format: FORMAT,
                     offset: asked.start,
                     expected,
                     actual,
@@ -97,11 +99,11 @@ impl Records {
         };
         let mut verified = |asked: &Asked, bytes: &[u8]| {
             verified(asked, bytes)
-                .map_err(|error| error.in_file(self.files[asked.part].file.path()))
+                .map_err(|error| error.in_file(self.files[asked.part].file.name()))
         };
         if self.files.iter().all(|file| file.mapped.is_some()) {
             return asked.iter().try_for_each(|asked| {
-                stop.check()?;
+                cancel.check()?;
                 let bytes = self.files[asked.part]
                     .mapped
                     .as_ref()
@@ -130,9 +132,9 @@ impl Records {
             for asked in now {
                 let (out, rest) = std::mem::take(&mut left).split_at_mut(index(asked.len + TAIL));
                 left = rest;
-                pieces.push(Piece { file: &self.files[asked.part].file, offset: asked.start, out });
+                pieces.push(Piece { source: asked.part, offset: asked.start, out });
             }
-            self.engine.read(&mut pieces, stop)?;
+            self.engine.read(&mut pieces, cancel)?;
             let mut left = &*memory.as_mut_slice();
             for asked in now {
                 let (bytes, rest) = left.split_at(index(asked.len + TAIL));
@@ -150,12 +152,11 @@ fn index(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
+fn whole(file: &Arc<dyn ReadAt>) -> Result<Tensor> {
     let layout = Layout::contiguous(&[index(file.len())], 1)?;
-    let format = tfrecord::FORMAT;
-    crate::storage::local::located::Located {
-        format,
-        file: Arc::clone(file),
+    Located {
+        format: FORMAT,
+        source: Arc::clone(file),
         offset: 0,
         dtype: DType::UInt8,
         order: ByteOrder::Native,
@@ -190,16 +191,16 @@ impl RowSource for RecordRows {
         which: &[usize],
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         if self.features.is_empty() {
             let Some(rows) = out.first_mut() else { return Ok(()) };
-            return self.records.each(requests, stop, |asked, record| {
+            return self.records.each(requests, cancel, |asked, record| {
                 rows.slot(asked.slot).copy_from_slice(record);
                 Ok(())
             });
         }
-        self.records.each(requests, stop, |asked, record| {
+        self.records.each(requests, cancel, |asked, record| {
             let wanted = which
                 .iter()
                 .zip(out.iter_mut())
@@ -211,7 +212,7 @@ impl RowSource for RecordRows {
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         let (part, row) = self.records.parts.find(row).ok()?;
-        Some((self.records.files[part].file.path(), row))
+        Some((self.records.files[part].file.name(), row))
     }
 }
 
@@ -223,14 +224,14 @@ impl RowSource for RecordRows {
 /// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a
 /// feature is not as it is to be.
 pub(crate) fn open(
-    files: &[Arc<DataFile>],
+    files: &[Arc<dyn ReadAt>],
     bytes: bool,
     asked: &[(String, Option<TensorSpec>)],
     mode: Mode,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<RecordArrays> {
-    let records = Records::open(files, mode, stop)?;
-    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
+    let records = Records::open(files, mode, cancel)?;
+    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.name().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let first = if bytes { None } else { first_features(&records)? };
     let wrong = |what: &str| {
@@ -301,7 +302,7 @@ pub(crate) enum RecordArrays {
 fn first_features(records: &Records) -> Result<Option<First>> {
     let mut features = None;
     if records.parts.rows() > 0 {
-        records.each(&[Request { index: 0, slot: 0 }], &Stop::default(), |_, record| {
+        records.each(&[Request { index: 0, slot: 0 }], &CancelToken::default(), |_, record| {
             features = example::infer(record);
             Ok(())
         })?;
@@ -317,7 +318,7 @@ fn equal_len(records: &Records) -> Result<usize> {
             let (_, len) = file.index.record(record);
             match first {
                 Some((other, named)) if other != len => {
-                    let (a, b) = (named.file.path().display(), file.file.path().display());
+                    let (a, b) = (named.file.name().display(), file.file.name().display());
                     let what = format!(
                         "{a}: its first record has {other} bytes; {b}: record {record} has {len}. \
                         Records are the rows of an array where they are of \

@@ -16,7 +16,7 @@ const CANCELED: i32 = 125;
 
 /// A stretch that begins at a multiple of its file's alignment.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct PendingRead {
     file: Arc<DirectFile>,
     start: u64,
     /// Bytes that are wanted, and that are there.
@@ -32,12 +32,12 @@ pub(crate) enum Step {
     Whole,
     /// Another read, of what is missing.
     Again,
-    /// The file has no more than [`Flight::done`] bytes from the start on.
+    /// The file has no more than [`PendingRead::done`] bytes from the start on.
     Short,
     Failed(io::Error),
 }
 
-impl Flight {
+impl PendingRead {
     pub(super) fn new(file: Arc<DirectFile>, start: u64, len: usize) -> Self {
         Self { file, start, len, done: 0, tries: 0 }
     }
