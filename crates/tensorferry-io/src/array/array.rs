@@ -6,8 +6,8 @@ use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::{filled, normalise_bools};
 use crate::storage::mode::Mode;
 use std::path::{Path, PathBuf};
@@ -285,14 +285,14 @@ impl Array {
         // Part by part: the list of requests stays short, however many rows there are.
         for first in (0..len).step_by(REQUESTS) {
             let rows = REQUESTS.min(len - first);
-            let mut requests: Vec<Request> = (0..rows)
-                .map(|slot| Request { index: (start + first + slot) as u64, slot })
+            let mut requests: Vec<RowRequest> = (0..rows)
+                .map(|slot| RowRequest { index: (start + first + slot) as u64, slot })
                 .collect();
             let bytes = &mut bytes[first * row..(first + rows) * row];
             self.source.read_rows(
                 &[self.column],
                 &mut requests,
-                &mut [Rows { bytes, row }],
+                &mut [RowsOut { bytes, row }],
                 cancel,
             )?;
         }
@@ -321,11 +321,7 @@ impl Array {
             return Ok(());
         }
         let last = start.saturating_add(len.saturating_sub(1));
-        Err(Error::IndexOutOfRange {
-            index: isize::try_from(last).unwrap_or(isize::MAX),
-            axis: 0,
-            len: self.len(),
-        })
+        Err(no_row(last as u64, self.len() as u64))
     }
 
     /// The rows of these numbers, stacked.
@@ -334,17 +330,17 @@ impl Array {
     /// As [`Array::slice`].
     pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
         let (shape, row) = self.stacked(indices.len());
-        let mut requests: Vec<Request> = indices
+        let mut requests: Vec<RowRequest> = indices
             .iter()
             .enumerate()
-            .map(|(slot, index)| Request { index: *index as u64, slot })
+            .map(|(slot, index)| RowRequest { index: *index as u64, slot })
             .collect();
         self.counting(indices.len() * row, || {
             filled(self.dtype, &shape, |bytes| {
                 self.source.read_rows(
                     &[self.column],
                     &mut requests,
-                    &mut [Rows { bytes, row }],
+                    &mut [RowsOut { bytes, row }],
                     &self.cancel,
                 )?;
                 self.normalise(bytes);

@@ -4,9 +4,9 @@ use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource};
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
-use crate::gather::rows_out::run;
+use crate::gather::request::RowRequest;
+use crate::gather::request::run;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,11 +105,11 @@ impl RowSource for Cast {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
-        let Some(Rows { bytes, row: out_row }) = out.first_mut() else { return Ok(()) };
+        let Some(RowsOut { bytes, row: out_row }) = out.first_mut() else { return Ok(()) };
         let (source, column) = self.from.source();
         let (dtype, dims) = (self.from.dtype(), self.spec[0].shape.as_fixed().unwrap_or_default());
         let row = dims.iter().product::<usize>() * dtype.size();
@@ -138,12 +138,12 @@ impl RowSource for Cast {
                 none => none.insert(pool::take(now.len() * row)?),
             };
             let read = &mut block.as_mut_slice()[..now.len() * row];
-            let mut asked: Vec<Request> = now
+            let mut asked: Vec<RowRequest> = now
                 .iter()
                 .enumerate()
-                .map(|(slot, request)| Request { index: request.index, slot })
+                .map(|(slot, request)| RowRequest { index: request.index, slot })
                 .collect();
-            source.read_rows(&[column], &mut asked, &mut [Rows { bytes: read, row }], cancel)?;
+            source.read_rows(&[column], &mut asked, &mut [RowsOut { bytes: read, row }], cancel)?;
             let (mut left, mut read) = (now, &*read);
             while let Some(first) = left.first() {
                 let len = run(left);
@@ -166,7 +166,7 @@ impl RowSource for Cast {
         &self,
         _column: usize,
         runs: &[RowRun],
-        out: Rows<'_>,
+        out: RowsOut<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
         let (source, column) = self.from.source();
@@ -194,7 +194,12 @@ impl RowSource for Cast {
                 total += len;
             }
             let mut block = pool::take(total * row)?;
-            source.read_runs(column, &asked, Rows { bytes: block.as_mut_slice(), row }, cancel)?;
+            source.read_runs(
+                column,
+                &asked,
+                RowsOut { bytes: block.as_mut_slice(), row },
+                cancel,
+            )?;
             for (run, slot) in asked.iter().zip(places) {
                 let shape: Vec<usize> =
                     std::iter::once(run.len).chain(dims.iter().copied()).collect();

@@ -5,8 +5,8 @@ use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
 use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -49,30 +49,18 @@ impl RowSource for InMemory {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
         let Some(rows) = out.first_mut() else { return Ok(()) };
         if let [array] = self.arrays.as_slice() {
             return array.gather(requests, rows);
         }
-        // Part by part, each of which gathers its rows with their loads under way.
-        requests.sort_unstable_by_key(|request| request.index);
-        let mut rest = requests;
-        while let Some(first) = rest.first() {
+        self.parts.each_part(requests, |part, here| {
             cancel.check()?;
-            let (part, row) = self.parts.find(first.index)?;
-            let before = first.index - row;
-            let last = rest.partition_point(|request| {
-                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
-            });
-            let (here, later) = rest.split_at_mut(last);
-            here.iter_mut().for_each(|request| request.index -= before);
-            self.arrays[part].gather(here, rows)?;
-            rest = later;
-        }
-        Ok(())
+            self.arrays[part].gather(here, rows)
+        })
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {

@@ -5,8 +5,8 @@ use crate::array::row_source::{RowRun, RowSource, Stored};
 use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::gather::byte_order::swap;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::copy_view;
 use crate::memory::pool;
 use crate::storage::engine::engine;
@@ -133,11 +133,11 @@ impl RowSource for Packed {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
-        let Some(Rows { bytes, row }) = out.first_mut() else { return Ok(()) };
+        let Some(RowsOut { bytes, row }) = out.first_mut() else { return Ok(()) };
         self.read(&self.parts.runs(requests)?, bytes, *row, cancel)
     }
 
@@ -145,7 +145,7 @@ impl RowSource for Packed {
         &self,
         _column: usize,
         runs: &[RowRun],
-        out: Rows<'_>,
+        out: RowsOut<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
         self.read(&self.parts.cut(runs)?, out.bytes, out.row, cancel)

@@ -4,8 +4,8 @@ use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource, Stored};
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -75,15 +75,13 @@ impl RowSource for Part {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
         for request in requests.iter_mut() {
             if request.index >= self.len {
-                let index = isize::try_from(request.index).unwrap_or(isize::MAX);
-                let len = usize::try_from(self.len).unwrap_or(usize::MAX);
-                return Err(Error::IndexOutOfRange { index, axis: 0, len });
+                return Err(no_row(request.index, self.len));
             }
             request.index += self.start;
         }
@@ -94,19 +92,14 @@ impl RowSource for Part {
         &self,
         _column: usize,
         runs: &[RowRun],
-        out: Rows<'_>,
+        out: RowsOut<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
         let mut moved = runs.to_vec();
         for run in &mut moved {
             let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
             if run.len > 0 && last >= self.len {
-                let index = isize::try_from(last).unwrap_or(isize::MAX);
-                return Err(Error::IndexOutOfRange {
-                    index,
-                    axis: 0,
-                    len: usize::try_from(self.len).unwrap_or(usize::MAX),
-                });
+                return Err(no_row(last, self.len));
             }
             run.index += self.start;
         }

@@ -2,7 +2,7 @@
 
 use crate::array::row_source::RowRun;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
+use crate::gather::request::{RowRequest, no_row};
 
 /// Which rows each part has.
 #[derive(Clone, Debug)]
@@ -50,12 +50,7 @@ impl Parts {
     pub(crate) fn find(&self, row: u64) -> Result<(usize, u64)> {
         let part = self.ends.partition_point(|end| *end <= row);
         if part == self.ends.len() {
-            let len = usize::try_from(self.rows()).unwrap_or(usize::MAX);
-            return Err(Error::IndexOutOfRange {
-                index: isize::try_from(row).unwrap_or(isize::MAX),
-                axis: 0,
-                len,
-            });
+            return Err(no_row(row, self.rows()));
         }
         Ok((part, row - self.first(part)))
     }
@@ -65,11 +60,36 @@ impl Parts {
         if part == 0 { 0 } else { self.ends[part - 1] }
     }
 
+    /// Calls `read` with each part and the requests for its rows, which are then counted in the
+    /// part.
+    ///
+    /// # Errors
+    /// As [`Parts::find`]; those of `read`.
+    pub(crate) fn each_part(
+        &self,
+        requests: &mut [RowRequest],
+        mut read: impl FnMut(usize, &mut [RowRequest]) -> Result<()>,
+    ) -> Result<()> {
+        requests.sort_unstable_by_key(|request| request.index);
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            let (part, row) = self.find(first.index)?;
+            let before = first.index - row;
+            let end = self.ends[part];
+            let (here, later) =
+                rest.split_at_mut(rest.partition_point(|request| request.index < end));
+            here.iter_mut().for_each(|request| request.index -= before);
+            read(part, here)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
     /// The requests as runs, in the order of slots.
     ///
     /// # Errors
     /// As [`Parts::find`].
-    pub(crate) fn runs(&self, requests: &mut [Request]) -> Result<Vec<Run>> {
+    pub(crate) fn runs(&self, requests: &mut [RowRequest]) -> Result<Vec<Run>> {
         requests.sort_unstable_by_key(|request| request.slot);
         let mut runs: Vec<Run> = Vec::new();
         let mut end = None; // the row that would go on with the last run
@@ -147,8 +167,8 @@ pub(crate) fn slots<'a>(
 mod tests {
     use super::*;
 
-    fn requests(pairs: &[(u64, usize)]) -> Vec<Request> {
-        pairs.iter().map(|&(index, slot)| Request { index, slot }).collect()
+    fn requests(pairs: &[(u64, usize)]) -> Vec<RowRequest> {
+        pairs.iter().map(|&(index, slot)| RowRequest { index, slot }).collect()
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::array::array::Array;
 use crate::array::row_source::RowSource;
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use crate::storage::mode::Mode;
 use std::fmt;
@@ -84,20 +84,8 @@ impl Array {
 }
 
 impl Read {
-    fn check(&self, index: u64) -> Result<()> {
-        if index < self.rows {
-            return Ok(());
-        }
-        let len = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        Err(Error::IndexOutOfRange {
-            index: isize::try_from(index).unwrap_or(isize::MAX),
-            axis: 0,
-            len,
-        })
-    }
-
     /// Reads requests for one row after the other, each into the slot that it asks for.
-    fn read_part(&self, requests: &[Request], out: &mut Rows<'_>) -> Result<()> {
+    fn read_part(&self, requests: &[RowRequest], out: &mut RowsOut<'_>) -> Result<()> {
         let mut numbers: Vec<u64> = requests.iter().map(|request| request.index).collect();
         numbers.dedup();
         let in_place = numbers.len() == requests.len()
@@ -134,14 +122,14 @@ impl RowSource for Read {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
         let Some(out) = out.first_mut() else { return Ok(()) };
         requests.sort_unstable_by_key(|request| (request.index, request.slot));
-        if let Some(last) = requests.last() {
-            self.check(last.index)?;
+        if let Some(last) = requests.last().filter(|last| last.index >= self.rows) {
+            return Err(no_row(last.index, self.rows));
         }
         if self.row == 0 {
             return Ok(());

@@ -2,8 +2,8 @@
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::room::Room;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
@@ -17,7 +17,7 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     /// How many rows.
     fn rows(&self) -> u64;
 
-    /// Writes the rows asked for, of the columns `which`, one [`Rows`] for each: packed, in this
+    /// Writes the rows asked for, of the columns `which`, one [`RowsOut`] for each: packed, in this
     /// machine's byte order. No two requests have the same slot. The requests may be overwritten;
     /// after an error what `out` holds is unspecified.
     ///
@@ -27,8 +27,8 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     fn read_rows(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()>;
 
@@ -41,7 +41,7 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
         &self,
         column: usize,
         runs: &[RowRun],
-        out: Rows<'_>,
+        out: RowsOut<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
         let mut requests = Vec::new();
@@ -49,7 +49,7 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
         for run in runs {
             requests.extend(
                 (0..run.len)
-                    .map(|at| Request { index: run.index + at as u64, slot: run.slot + at }),
+                    .map(|at| RowRequest { index: run.index + at as u64, slot: run.slot + at }),
             );
         }
         self.read_rows(&[column], &mut requests, &mut [out], cancel)

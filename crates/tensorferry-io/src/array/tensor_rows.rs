@@ -1,8 +1,9 @@
 //! The rows of a tensor.
 
 use crate::error::Result;
-use crate::gather::copy::{Request, gather};
-use crate::gather::rows_out::{Rows, copy_view, filled, normalise, run};
+use crate::gather::copy::gather;
+use crate::gather::request::{RowRequest, run};
+use crate::gather::rows_out::{RowsOut, copy_view, filled, normalise};
 use tensorferry_core::{ByteOrder, Index, Tensor, View};
 
 /// An array that a dataset reads.
@@ -23,7 +24,7 @@ impl From<Tensor> for Source {
 
 impl Source {
     /// Copies the rows asked for.
-    pub fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+    pub fn gather(&self, requests: &[RowRequest], rows: &mut RowsOut<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
             Some(bytes) => {

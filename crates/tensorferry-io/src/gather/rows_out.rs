@@ -1,45 +1,37 @@
-//! Rows of a batch: where they are written, and what is written there.
+//! RowsOut of a batch: where they are written, and what is written there.
 
 use crate::convert::convert_into;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
+use crate::gather::request::RowRequest;
 use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Layout, Tensor, View, ViewMut};
 
-/// Where a gather writes one component: packed rows, native byte order, in the dtype of the
-/// node's spec.
+/// Where a gather writes the rows of one component: packed, in native byte order.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct RowsOut<'a> {
     /// All rows, one after the other.
     pub bytes: &'a mut [u8],
     /// Bytes of one row; may be 0.
     pub row: usize,
 }
 
-/// The first requests that ask for rows that follow one another, for slots that do so too: how
-/// many.
-pub fn run(requests: &[Request]) -> usize {
-    let follows = |pair: &&[Request]| {
-        pair[0].index.checked_add(1) == Some(pair[1].index)
-            && pair[0].slot.checked_add(1) == Some(pair[1].slot)
-    };
-    requests.windows(2).take_while(follows).count() + 1
-}
+pub use crate::gather::request::run;
+pub use RowsOut as Rows;
 
-impl Rows<'_> {
+impl RowsOut<'_> {
     /// The bytes of one row.
     pub fn slot(&mut self, slot: usize) -> &mut [u8] {
         &mut self.bytes[slot * self.row..(slot + 1) * self.row]
     }
 
-    /// The same rows, for a callee.
-    pub fn reborrow(&mut self) -> Rows<'_> {
-        Rows { bytes: self.bytes, row: self.row }
+    /// The same rows, reborrowed.
+    pub fn reborrow(&mut self) -> RowsOut<'_> {
+        RowsOut { bytes: self.bytes, row: self.row }
     }
 }
 
 /// Stores bools as 0 and 1, whatever the bytes were that they were copied from.
-pub fn normalise(dtype: tensorferry_core::DType, requests: &[Request], rows: &mut Rows<'_>) {
+pub fn normalise(dtype: tensorferry_core::DType, requests: &[RowRequest], rows: &mut RowsOut<'_>) {
     if dtype == tensorferry_core::DType::Bool {
         requests.iter().for_each(|request| normalise_bools(rows.slot(request.slot)));
     }

@@ -10,11 +10,11 @@
 
 use crate::array::row_source::RowSource;
 use crate::cancel::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::npz::member::{RowStream, ZipMember};
 use crate::gather::byte_order::swap;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
 use crate::sync::fork_safe::ForkSafe;
@@ -79,20 +79,15 @@ impl Inflating {
 
     fn fill(
         &self,
-        requests: &[Request],
-        out: &mut Rows<'_>,
+        requests: &[RowRequest],
+        out: &mut RowsOut<'_>,
         state: &mut State,
         cancel: &CancelToken,
     ) -> Result<()> {
         for request in requests {
             cancel.check()?;
             if request.index >= self.rows {
-                let (index, len) = (isize::try_from(request.index), usize::try_from(self.rows));
-                return Err(Error::IndexOutOfRange {
-                    index: index.unwrap_or(isize::MAX),
-                    axis: 0,
-                    len: len.unwrap_or(usize::MAX),
-                });
+                return Err(no_row(request.index, self.rows));
             }
             let at = request.index / self.block as u64;
             let start = usize::try_from(request.index % self.block as u64).unwrap_or(0) * self.row;
@@ -146,8 +141,8 @@ impl RowSource for Inflating {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
         let Some(out) = out.first_mut().filter(|_| self.row > 0) else { return Ok(()) };

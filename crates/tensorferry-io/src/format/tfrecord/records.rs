@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::format::tfrecord::example;
 use crate::format::tfrecord::example::{Feature, First};
 use crate::format::tfrecord::index::{FORMAT, Index, TAIL, masked_crc};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use crate::storage::engine::engine;
 use crate::storage::located::Located;
@@ -68,7 +68,7 @@ impl Records {
         Ok(Self { files, parts, engine })
     }
 
-    fn find(&self, request: &Request) -> Result<Asked> {
+    fn find(&self, request: &RowRequest) -> Result<Asked> {
         let (part, record) = self.parts.find(request.index)?;
         let (start, len) = self.files[part].index.record(record);
         Ok(Asked { part, record, start, len, slot: request.slot })
@@ -77,7 +77,7 @@ impl Records {
     /// Calls `each` with every record asked for, its checksum verified.
     fn each(
         &self,
-        requests: &[Request],
+        requests: &[RowRequest],
         cancel: &CancelToken,
         mut each: impl FnMut(&Asked, &[u8]) -> Result<()>,
     ) -> Result<()> {
@@ -189,8 +189,8 @@ impl RowSource for RecordRows {
     fn read_rows(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cancel: &CancelToken,
     ) -> Result<()> {
         if self.features.is_empty() {
@@ -302,10 +302,14 @@ pub(crate) enum RecordArrays {
 fn first_features(records: &Records) -> Result<Option<First>> {
     let mut features = None;
     if records.parts.rows() > 0 {
-        records.each(&[Request { index: 0, slot: 0 }], &CancelToken::default(), |_, record| {
-            features = example::infer(record);
-            Ok(())
-        })?;
+        records.each(
+            &[RowRequest { index: 0, slot: 0 }],
+            &CancelToken::default(),
+            |_, record| {
+                features = example::infer(record);
+                Ok(())
+            },
+        )?;
     }
     Ok(features)
 }
