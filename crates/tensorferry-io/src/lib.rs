@@ -1,4 +1,4 @@
-//! Arrays in memory and in files, opened without loading.
+//! Arrays in memory, files and other storage, opened without loading.
 #![deny(unsafe_code)]
 
 pub mod array;
@@ -33,5 +33,5 @@ pub use open::{matching_files, open, open_npy, open_raw, open_sources, open_with
 pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
 pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};
-pub use write::atomic::{can_replace, remove_leftovers, replace_file};
-pub use write::resumable::{Continued, save_continued};
+pub use write::atomic::{can_write, remove_leftovers, write_file};
+pub use write::resumable::{ResumableWrite, save_resumable};

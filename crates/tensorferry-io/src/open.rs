@@ -12,19 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 
-/// Opens a file, or several as one: nothing but headers is read (and, of TFRecord files, the length
-/// of each record).
+/// Opens a file, or several as one. Only headers are read, and of TFRecord files the length of each
+/// record.
 ///
-/// Files of one array each are one array together, if their rows are of one dtype and shape. Files
-/// of arrays by name are shards of each if all have the same names, and one whole if no two share
-/// one.
+/// Files of one array each become one array if their rows have one dtype and shape. Files of arrays
+/// by name are shards if all have the same names, and are merged if no two share a name.
 ///
-/// A path that is no file may be a pattern (`part-*.npy`), which stands for the files that match it
-/// in the order in which a person counts: `part-2` before `part-10`. Files are otherwise taken in
-/// the order given.
+/// A path may be a pattern (`part-*.npy`). It stands for the files that match, in natural order:
+/// `part-2` before `part-10`. Otherwise files keep the order given.
 ///
-/// Without a `format`, the first bytes of a file tell what it is, and its extension where they do
-/// not.
+/// Without a `format`, a file's first bytes tell its format, or else its extension.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -42,17 +39,17 @@ use tensorferry_core::Tensor;
 ///
 /// # Errors
 /// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one;
-/// [`Error::Argument`] if files do not go together, no file matches a pattern, or a format has to
-/// be said.
+/// [`Error::Argument`] if files do not go together, no file matches a pattern, or nothing tells the
+/// format.
 pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
     open_with(paths, &OpenOptions { format, mode, ..OpenOptions::default() })
 }
 
-/// As [`open`], with all there is to choose.
+/// As [`open`], with all options.
 ///
 /// # Errors
-/// As [`open`]; [`Error::Argument`] if features are not as they are to be, or the format has none;
-/// [`Error::Stopped`].
+/// As [`open`]; [`Error::Argument`] if a feature is missing or has another dtype or shape, or the
+/// format has no features; [`Error::Stopped`].
 pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Opened> {
     open_sources(&files(paths)?, options)
 }
@@ -72,8 +69,7 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
     };
     if !options.features.is_empty() && !format.capabilities().arrays_by_name {
         let what = format!(
-            "{format} files hold no features: they hold one array, without a name, of which \
-            features= chooses nothing"
+            "{format} files hold one array, without a name, and no features. Leave out features=."
         );
         return Err(Error::Argument { stage: "open", what });
     }
@@ -88,12 +84,12 @@ fn no_files() -> Error {
     Error::Argument { stage: "open", what: "no files were given".into() }
 }
 
-/// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked
-/// at.
+/// Opens a `.npy` file as a tensor over a read-only memory map. Pages are read when they are
+/// touched.
 ///
-/// Any dtype tensors share, format versions 1.0 to 3.0, row-major or column-major; big-endian files
-/// give tensors in swapped byte order. Bytes after the array are left alone, as `np.load` does:
-/// several arrays may be saved one after another.
+/// Supports every dtype of tensors, format versions 1.0 to 3.0, row-major and column-major order.
+/// Big-endian files give tensors in swapped byte order. Bytes after the array are ignored, as
+/// `np.load` does: several arrays may be saved one after another.
 ///
 /// The file must not be truncated or overwritten in place while the tensor lives: see the
 /// limitations of [`npy`]. NumPy and [`save_npy`](npy::save_npy) pad the header so that the elements start at a multiple of
@@ -109,7 +105,7 @@ pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     npy::locate(&file)?.map()
 }
 
-/// Opens a raw file, or several whose rows are one array: nothing is read.
+/// Opens a raw file, or several whose rows are one array. No elements are read.
 ///
 /// ```
 /// use tensorferry_core::DType;
@@ -148,8 +144,8 @@ fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<dyn ReadAt>>> {
     if all.is_empty() { Err(no_files()) } else { Ok(all) }
 }
 
-/// The path itself, or if there is nothing of that name, the files that it matches as a pattern, in
-/// the order in which [`open`] takes them.
+/// The path itself, or if nothing has that name, the files that match it as a pattern, in the order
+/// of [`open`].
 ///
 /// # Errors
 /// [`Error::Io`] if no file matches, or a folder cannot be read.

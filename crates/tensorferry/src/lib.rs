@@ -20,10 +20,16 @@ pub use tensorferry_io::convert;
 #[cfg(feature = "ndarray")]
 pub use tensorferry_io::ndarray;
 pub use tensorferry_io::{
-    Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
-    Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
-    open_raw, open_with, remove_leftovers, replace_file, save, save_arrays, save_arrays_with,
-    save_continued, save_npy, smallest_dtype, value_range, verify,
+    Array, Arrays, Capabilities, Format, Mmap, Mode, OpenOptions, Opened, Progress, Raw, ReadAt,
+    ReadRange, ResumableWrite, RowReader, Stored, Verified, Version, can_convert, can_write,
+    convert_into, matching_files, open, open_beside, open_npy, open_raw, open_sources, open_with,
+    remove_leftovers, save, save_arrays, save_arrays_with, save_npy, save_resumable,
+    smallest_dtype, value_range, verify, write_file,
+};
+// Names of the command line and the binding, until they are renamed there.
+pub use tensorferry_io::{
+    ResumableWrite as Continued, can_write as can_replace, save_resumable as save_continued,
+    write_file as replace_file,
 };
 
 pub use tensorferry_core::*;

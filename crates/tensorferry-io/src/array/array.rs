@@ -17,15 +17,14 @@ use std::time::{Duration, Instant};
 use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// How many rows are asked of a source at a time.
+/// Rows of one request to a source.
 const REQUESTS: usize = 64 << 10;
-/// Bytes of rows that are read at a time, unless the user says another number.
+/// Bytes of rows that are read at a time by default.
 const CHUNK: usize = 4 << 20;
 
-/// An array in files (or in memory): its shape and dtype are known, its elements are read when they
-/// are asked for.
+/// An array in files or in memory. Its shape and dtype are known; its elements are read on request.
 ///
-/// Cloning shares what is open.
+/// Clones share the open files.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -58,7 +57,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// A column of a source; of a `scalar`, the source's only row.
+    /// A column of a source; a `scalar` is the only row of its source.
     ///
     /// # Errors
     /// [`Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
@@ -90,7 +89,7 @@ impl Array {
         })
     }
 
-    /// An array of another source over the same files, read as this one is.
+    /// An array of another source over the same files, read in the same way.
     pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
         let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
         Ok(made.read_as(self))
@@ -116,8 +115,7 @@ impl Array {
         }
     }
 
-    /// The same array, whose reading another thread can stop: it then fails with
-    /// [`Error::Stopped`].
+    /// The same array, whose reading `cancel` ends with [`Error::Stopped`].
     #[must_use]
     pub fn cancelled_by(&self, cancel: &CancelToken) -> Self {
         Self { cancel: cancel.clone(), ..self.clone() }
@@ -129,15 +127,14 @@ impl Array {
         self.cancelled_by(cancel)
     }
 
-    /// The same array, whose reading is counted, by whatever reads it.
+    /// The same array, whose reads add to `progress`.
     #[must_use]
     pub fn counted_by(&self, progress: &Progress) -> Self {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all
-    /// of it: [`Array::chunks`], [`crate::format::save`]. Saving takes some four times as much
-    /// memory. 4 MiB otherwise.
+    /// The same array, read so many bytes at a time (at least one row) by [`Array::chunks`] and
+    /// [`crate::format::save`], which takes about four times as much memory. The default is 4 MiB.
     #[must_use]
     pub fn in_chunks_of(&self, bytes: usize) -> Self {
         Self { chunk: bytes, ..self.clone() }
@@ -148,7 +145,7 @@ impl Array {
         self.chunk
     }
 
-    /// The dtype. What is read is in this machine's byte order, whatever the files' is.
+    /// The dtype. Rows are read in this machine's byte order.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -160,7 +157,7 @@ impl Array {
         &self.shape
     }
 
-    /// Number of rows: the length of the first dimension; 1 of an array without dimensions.
+    /// Number of rows: the length of the first dimension, or 1 for an array without dimensions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
@@ -178,7 +175,7 @@ impl Array {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 
-    /// How it is read: [`Mode::Map`] if it lies in memory.
+    /// How it is read. An array in memory has [`Mode::Map`].
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
@@ -190,15 +187,15 @@ impl Array {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it
-    /// is in no file.
+    /// The file of a row, and the row's number in it. `None` if the row does not exist, or is not
+    /// in a file.
     #[must_use]
     pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
         let (path, row) = self.source.place(row as u64)?;
         Some((path, usize::try_from(row).ok()?))
     }
 
-    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in
+    /// How the elements are stored. `None` if files differ, and for elements in records or in
     /// another dtype.
     ///
     /// ```
@@ -214,11 +211,10 @@ impl Array {
         self.source.stored(self.column)
     }
 
-    /// The whole array where it lies in memory: nothing is read or copied. In another byte order
-    /// than this machine's if the file is.
+    /// The whole array without a copy, in the byte order of the file.
     ///
     /// # Errors
-    /// [`Error::NotShareable`] if it does not lie in memory, or in more than one piece.
+    /// [`Error::NotShareable`] if it is not in memory, or in more than one piece.
     pub fn tensor(&self) -> Result<Tensor> {
         let Some(tensor) = self.source.tensor(self.column) else {
             return Err(Error::NotShareable {
@@ -228,7 +224,7 @@ impl Array {
                         slice, or copy it into memory with read()."
                     }
                     _ => {
-                        "the array is not mapped. Open it with mode=\"map\", take a slice, or \
+                        "the array is not memory-mapped. Open it with mode=\"map\", take a slice, or \
                         copy it into memory with read()."
                     }
                 },
@@ -237,7 +233,7 @@ impl Array {
         if self.shape.is_empty() { tensor.index(&[Index::At(0)]) } else { Ok(tensor.clone()) }
     }
 
-    /// The whole array in memory: shared where it lies there, else read.
+    /// The whole array in memory: shared if it is there already, otherwise read.
     ///
     /// # Errors
     /// As [`Array::slice`].
@@ -246,7 +242,7 @@ impl Array {
         if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
     }
 
-    /// Rows `start..start + len`, stacked: shared where they lie in memory, else read. (An array
+    /// Rows `start..start + len`, stacked: shared if they are in memory, otherwise read. (An array
     /// without dimensions has one row.)
     ///
     /// # Errors
@@ -270,7 +266,7 @@ impl Array {
         })
     }
 
-    /// Writes rows `start..start + len`, which there are.
+    /// Writes rows `start..start + len`, which must exist.
     pub fn fill(
         &self,
         start: usize,
@@ -280,9 +276,9 @@ impl Array {
     ) -> Result<()> {
         let (_, row) = self.stacked(len);
         if row == 0 {
-            return Ok(()); // a header may promise any number of rows without elements
+            return Ok(()); // a header may claim any number of rows without elements
         }
-        // Part by part: the list of requests stays short, however many rows there are.
+        // In parts, so that the list of requests stays short.
         for first in (0..len).step_by(REQUESTS) {
             let rows = REQUESTS.min(len - first);
             let mut requests: Vec<RowRequest> = (0..rows)
@@ -306,7 +302,7 @@ impl Array {
         }
     }
 
-    /// What `read` reads, counted as so many bytes.
+    /// Runs `read` and adds so many bytes and its time to the progress.
     pub fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let read = read()?;
@@ -324,7 +320,7 @@ impl Array {
         Err(no_row(last as u64, self.len() as u64))
     }
 
-    /// The rows of these numbers, stacked.
+    /// The rows of these indices, stacked.
     ///
     /// # Errors
     /// As [`Array::slice`].
@@ -349,8 +345,8 @@ impl Array {
         })
     }
 
-    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says),
-    /// at least one.
+    /// All rows in order, as many at a time as fit in 4 MiB (see [`Array::in_chunks_of`]), at least
+    /// one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
@@ -371,7 +367,7 @@ impl Array {
             let read = move || {
                 for rows in self.chunks() {
                     let failed = rows.is_err();
-                    // Nobody receives any more once `work` has failed.
+                    // The receiver is gone once `work` has failed.
                     if send.send(rows).is_err() || failed {
                         return;
                     }
@@ -392,10 +388,10 @@ impl Array {
         })
     }
 
-    /// What is done by whoever reads the elements in another way: counts so many bytes.
+    /// Counts bytes that are read by other means.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the reading is to stop.
+    /// [`Error::Stopped`] once the reading is cancelled.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
         self.progress.add(bytes, Duration::ZERO);
         self.cancel.check()
@@ -406,13 +402,13 @@ impl Array {
         self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the
-    /// file.
+    /// Turns the error of converting rows from `first` on into one of the whole array that names
+    /// the file.
     pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
         let Error::ValuesDoNotFit(mut misfits) = error else { return error };
         let mut row = first;
         match misfits.index.first_mut() {
-            // Read as its only row.
+            // A scalar is read as the only row.
             _ if self.shape.is_empty() => misfits.index.clear(),
             Some(index) => {
                 *index += usize::try_from(first).unwrap_or(usize::MAX);
@@ -430,14 +426,14 @@ impl Array {
         }
     }
 
-    /// The shape of so many rows, and the bytes of one.
+    /// The shape of `len` rows, and the bytes of one.
     fn stacked(&self, len: usize) -> (Vec<usize>, usize) {
         let row = self.shape.get(1..).unwrap_or_default();
         let shape = std::iter::once(len).chain(row.iter().copied()).collect();
         (shape, row.iter().product::<usize>() * self.dtype.size())
     }
 
-    /// What the rows are read from, and which of its columns.
+    /// The source of the rows, and the column of it.
     pub fn source(&self) -> (&Arc<dyn RowSource>, usize) {
         (&self.source, self.column)
     }
@@ -446,7 +442,7 @@ impl Array {
 impl TryFrom<Tensor> for Array {
     type Error = Error;
 
-    /// An array that lies in memory.
+    /// An array in memory.
     ///
     /// # Errors
     /// None that a tensor can cause.
@@ -458,8 +454,7 @@ impl TryFrom<Tensor> for Array {
 impl TryFrom<Source> for Array {
     type Error = Error;
 
-    /// An array that lies in memory, and that somebody may write: then its rows are copied when
-    /// they are asked for.
+    /// An array in memory. If it is not frozen, rows are copied when they are read.
     ///
     /// # Errors
     /// None that a source can cause.

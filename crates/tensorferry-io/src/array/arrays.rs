@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry_core::{DType, Tensor};
 
-/// Arrays by name. None is read before it is asked for.
+/// Arrays by name. An array is opened by [`Arrays::get`].
 ///
 /// Cloning shares what is open.
 #[derive(Clone, Debug)]
@@ -24,13 +24,13 @@ pub struct Arrays {
 /// What files hold besides arrays.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// What is no array, and why: with `features` chosen, none of it was asked for.
+    /// The names of what is not an array, and why. Empty if `features` were chosen.
     pub(crate) left_out: Vec<(String, String)>,
-    /// What `.safetensors` files say in `__metadata__`.
+    /// The metadata of `.safetensors` files.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// What a name stands for: an array that is opened when it is asked for.
+/// What a name stands for: an array that can be opened.
 pub(crate) trait Member: fmt::Debug + Send + Sync {
     /// Bytes of memory that it is decompressed into; 0 if it is not compressed.
     fn decompressed(&self) -> u64 {
@@ -99,16 +99,16 @@ impl Arrays {
         Self { members: members.into(), notes: Arc::new(notes), mode, memory_limit, paths }
     }
 
-    /// What `.safetensors` files say besides their arrays, in `__metadata__`. Of several files,
-    /// what not two of them contradict.
+    /// The metadata of `.safetensors` files (`__metadata__`), without the keys in which files
+    /// contradict each other.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.notes.metadata
     }
 
-    /// What is in the files and cannot be read as an array, and why: members of an archive that are
-    /// none, arrays of a dtype that tensors do not have (which are among the [`Arrays::names`]). Of
-    /// compressed arrays the headers are decompressed to find out.
+    /// What the files hold and cannot be read as an array, and why: members of an archive that are
+    /// not arrays, and arrays of a dtype that tensors do not have (which are among
+    /// [`Arrays::names`]). Decompresses the headers of compressed arrays.
     ///
     /// # Errors
     /// [`Error::Io`] if a header cannot be read.
@@ -120,12 +120,12 @@ impl Arrays {
         Ok(found)
     }
 
-    /// The names, in the order in which the arrays lie in the files.
+    /// The names, in the order of the files.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.members.iter().map(|(name, _)| name.as_str())
     }
 
-    /// How many arrays.
+    /// The number of arrays.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
@@ -143,19 +143,19 @@ impl Arrays {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// How arrays are read that lie in a file as they are.
+    /// How uncompressed arrays are read.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Opens the array of a name. One that is compressed is decompressed into memory, anew each
-    /// time; or, if it does not fit in half of the memory, whenever rows are read: in order,
-    /// because other rows are found by starting over.
+    /// Opens the array of a name. A compressed array is decompressed into memory at each call. If it
+    /// does not fit in half of the memory, it is decompressed whenever rows are read; rows are then
+    /// best read in order, because a step back starts over.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is none of that name, or if the shards' do not go together;
-    /// what is wrong with the file.
+    /// [`Error::Argument`] if no array has the name, or its shards do not go together; what is wrong
+    /// with the file.
     pub fn get(&self, name: &str) -> Result<Array> {
         let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
         member.ok_or_else(|| self.no_such(name)).and_then(|member| member.open(&self.how([member])))
@@ -180,7 +180,7 @@ impl Arrays {
         OpenMember { mode: self.mode, fits, memory_limit: self.memory_limit }
     }
 
-    /// Opens all arrays; those that are compressed are decompressed on the machine's cores.
+    /// Opens all arrays, and decompresses those that are compressed on all cores.
     ///
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails.
@@ -191,8 +191,8 @@ impl Arrays {
             .collect()
     }
 
-    /// As [`Arrays::get_all`], without those of a dtype that tensors do not have:
-    /// [`Arrays::left_out`] names them.
+    /// As [`Arrays::get_all`], without arrays of a dtype that tensors do not have, which
+    /// [`Arrays::left_out`] names.
     ///
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails for another reason.
@@ -205,7 +205,7 @@ impl Arrays {
         self.on_all_cores(open).into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// Reads all arrays into memory, on the machine's cores.
+    /// Reads all arrays into memory, on all cores.
     ///
     /// # Errors
     /// As [`Arrays::get`] and [`Array::read`], of the first array that fails.
@@ -217,9 +217,8 @@ impl Arrays {
         self.on_all_cores(read).into_iter().collect()
     }
 
-    /// Reads all there is and compares it with the checksums in the files: those of `.npz` and of
-    /// TFRecord, which verifies them anyway. (`.safetensors` files have none.) Arrays of any dtype
-    /// are compared.
+    /// Reads everything and compares it with the checksums of `.npz` and TFRecord files.
+    /// (`.safetensors` files have none.) Includes arrays of every dtype.
     ///
     /// # Errors
     /// [`Error::Checksum`]; what reading fails with.
@@ -228,7 +227,7 @@ impl Arrays {
         self.on_all_cores(verify).into_iter().collect()
     }
 
-    /// What `work` makes of each member, by several threads.
+    /// Calls `work` with each member, on several threads.
     fn on_all_cores<T: Send>(
         &self,
         work: impl Fn(&(String, Box<dyn Member>)) -> T + Sync,
@@ -252,7 +251,7 @@ impl Arrays {
                     .spawn_scoped(scope, take)
                     .is_err()
                 {
-                    break; // the queue is for those that run, at least this one
+                    break; // the threads that run, at least this one, do the work
                 }
             }
             take();

@@ -13,10 +13,10 @@
 //! ```
 //!
 //! # Limitations
-//! What is opened is a mapping of the file, not a copy. The length is checked before mapping; what
-//! nobody can check is what happens to the file afterwards. If it is truncated while the tensor
-//! lives, reading beyond its new end ends the process (SIGBUS); if it is overwritten in place, the
-//! tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
+//! [`open_npy`](crate::open::open_npy) maps the file and does not copy it. Its length is checked
+//! before; later changes cannot be. If the file is truncated while the tensor lives, reading beyond
+//! its new end ends the process (SIGBUS); if it is overwritten in place, the tensor's values change.
+//! Atomic writes, such as [`save_npy`]'s, are safe.
 
 use crate::array::array::Array;
 use crate::array::shards;
@@ -30,7 +30,7 @@ use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::{Section, read_all, read_error};
-use crate::write::atomic::replace;
+use crate::write::atomic::atomic_write;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -75,7 +75,7 @@ impl FileFormat for Npy {
             if trailing > 0 {
                 // Several arrays saved one after another in a file look like one.
                 log::warn!(
-                    "{}: left out: {trailing} bytes after the array, which belong to nothing",
+                    "{}: left out: {trailing} bytes after the array",
                     array.source.name().display()
                 );
             }
@@ -84,7 +84,9 @@ impl FileFormat for Npy {
     }
 
     fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        replace(path, |file| write(array, |bytes| file.write_all(bytes).map_err(io("write", path))))
+        atomic_write(path, |file| {
+            write(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
+        })
     }
 
     fn header_and_arrays<'a>(
@@ -134,7 +136,7 @@ pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
     .checked()
 }
 
-/// Reads a header and no more; `other` makes an error of a failed read.
+/// Reads only a header. `other` makes the error of a failed decoder.
 pub(crate) fn read_header(
     stream: &mut dyn Read,
     other: impl Fn(std::io::Error) -> Error,
@@ -157,30 +159,31 @@ pub(crate) fn read_header(
     npy_header::parse(&bytes)
 }
 
-/// Writes an array to a `.npy` file, as `np.save` does, but so that the name always stands for a
-/// whole file.
+/// Writes an array to a `.npy` file as `np.save` does, but atomically.
 ///
-/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
-/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
-/// array that is packed in row-major or column-major order is written as it lies; any other is
-/// brought into row-major order, a megabyte at a time. Bytes are in this machine's order.
+/// The bytes go to a temporary file in the same directory, which is synced and renamed: a reader
+/// sees the old file or the new one, and on failure the old one stays. An array packed in row-major
+/// or column-major order keeps it; any other is written in row-major order, a megabyte at a time.
+/// Bytes are in this machine's order.
 ///
 /// # Errors
 /// [`Error::Io`] for what the system refuses; [`Error::UnsupportedDType`] for bfloat16, which
 /// `.npy` cannot say (convert to float32, which holds all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
-    replace(path, |file| write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path))))
+    atomic_write(path, |file| {
+        write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path)))
+    })
 }
 
-/// Writes an array as a `.npy` file, or as a part of another.
+/// Writes an array as a `.npy` file, or as a member of an archive.
 pub(crate) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if let Ok(tensor) = array.tensor()
         && is_column_major(&tensor.as_view())
         && tensor.as_view().has_normal_bools()
     {
         out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), true)?)?;
-        // As much at a time as is read at a time of others.
+        // In chunks as large as other arrays are read in.
         let view = tensor.as_view();
         let bytes = view.as_bytes().unwrap_or_default();
         return bytes.chunks(array.chunk().max(1)).try_for_each(|chunk| {
@@ -208,7 +211,7 @@ fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Resu
     }
 }
 
-/// Whether the elements lie packed in column-major order, and only so: such a file says that it is.
+/// Whether the elements are packed in column-major order, and not in row-major order as well.
 fn is_column_major(view: &View<'_>) -> bool {
     view.byte_order() == ByteOrder::Native
         && view.layout().is_f_contiguous()

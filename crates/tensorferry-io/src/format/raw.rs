@@ -12,7 +12,7 @@ use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::read_all;
-use crate::write::atomic::replace;
+use crate::write::atomic::atomic_write;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -56,7 +56,7 @@ impl FileFormat for RawFormat {
     }
 
     fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        replace(path, |file| {
+        atomic_write(path, |file| {
             blocks::of_array(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
         })
     }
@@ -137,12 +137,12 @@ fn rows(file: &Arc<dyn ReadAt>, offset: u64, row: usize) -> Result<usize> {
     match (bytes.checked_div(row as u64), bytes.checked_rem(row as u64)) {
         (Some(rows), Some(0)) => usize::try_from(rows).map_err(|_| wrong(format!("{rows} rows"))),
         (Some(_), Some(left)) => Err(wrong(format!(
-            "{bytes} bytes are no whole number of rows of {row} bytes: {left} are left over. \
+            "{bytes} bytes are not a whole number of rows of {row} bytes: {left} are left over. \
             Check dtype, shape and offset."
         ))),
         _ => Err(wrong(
-            "rows of no bytes: how many there are, their length does not tell. Pass \
-            the whole shape."
+            "rows of 0 bytes: the length of the file does not tell their number. Pass the whole \
+            shape."
                 .into(),
         )),
     }

@@ -17,7 +17,7 @@ use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::read_all;
-use crate::write::atomic::replace;
+use crate::write::atomic::atomic_write;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,7 @@ impl FileFormat for SafeTensors {
         })?;
         for key in contradicted {
             notes.metadata.remove(&key);
-            let why = "said in two ways by several files".into();
+            let why = "the files contradict each other".into();
             notes.left_out.push((format!("__metadata__: {key}"), why));
         }
         let boxed = |(name, parts)| (name, Box::new(Parts(parts)) as Box<dyn Member>);
@@ -101,7 +101,7 @@ impl FileFormat for SafeTensors {
         metadata: &BTreeMap<String, String>,
     ) -> Result<()> {
         let (header, order) = header(arrays, metadata)?;
-        replace(path, |file| {
+        atomic_write(path, |file| {
             let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
             out(&header)?;
             order.into_iter().try_for_each(|at| write(arrays[at].1, &mut out))
@@ -258,7 +258,7 @@ fn parse(header: &[u8]) -> Result<Metadata> {
         malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8")
     })?;
     if !text.starts_with('{') {
-        return Err(malformed(PREFIX, "no .safetensors file: its header is no JSON object"));
+        return Err(malformed(PREFIX, "not a .safetensors file: its header is not a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| {
         // A header is one line, and its columns are bytes; errors of meaning have no place.

@@ -1,4 +1,4 @@
-//! Writing arrays to files of any format, so that the name always stands for a whole file.
+//! Atomic writes of arrays to files of any format.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
-/// Without a `format`, the extension says which.
+/// Without a `format`, the extension tells it.
 ///
-/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
-/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
-/// opened array is read and written some MiB at a time.
+/// The bytes go to a temporary file in the same directory, which is synced and renamed: a reader
+/// sees the old file or the new one, and on failure the old one stays. An opened array is read and
+/// written a few MiB at a time.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -26,7 +26,7 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if the format is not said or
+/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if nothing tells the format, or it
 /// holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
@@ -35,14 +35,14 @@ pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Re
 }
 
 /// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all
-/// arrays is a `tf.train.Example`. Without a `format`, the extension says which. `compress`
-/// deflates the members of an `.npz`.
+/// arrays is a `tf.train.Example`. Without a `format`, the extension tells it. `compress` deflates
+/// the members of an `.npz`.
 ///
-/// The file is replaced as [`save`] does.
+/// The file is written atomically, as by [`save`].
 ///
 /// # Errors
-/// As [`save`]; [`Error::Argument`] for names that a format cannot have or that stand twice, for
-/// rows of TFRecord whose numbers differ, and if another format than `.npz` is to be compressed.
+/// As [`save`]; [`Error::Argument`] for duplicate names and names that the format cannot have, for
+/// arrays of different lengths in TFRecord, and for `compress` with a format other than `.npz`.
 pub fn save_arrays<N: AsRef<str>>(
     path: impl AsRef<Path>,
     arrays: &[(N, Array)],
@@ -52,7 +52,7 @@ pub fn save_arrays<N: AsRef<str>>(
     save_arrays_with(path, arrays, format, compress, &BTreeMap::new())
 }
 
-/// As [`save_arrays`], with what a `.safetensors` file says besides its arrays.
+/// As [`save_arrays`], with the metadata of a `.safetensors` file.
 ///
 /// ```
 /// use std::collections::BTreeMap;

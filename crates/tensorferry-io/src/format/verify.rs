@@ -1,31 +1,30 @@
-//! Whether a file is whole: all that it says of itself, compared with all that is in it.
+//! [`verify`]: whether a file is whole.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::format::file_format::{Checked, Format, Raw};
 use std::path::Path;
 
-/// What [`verify`] has looked at.
+/// What [`verify`] has checked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verified {
     /// The file's format.
     pub format: Format,
-    /// How many arrays it holds; records, of TFRecord.
+    /// The number of arrays; of TFRecord, of records.
     pub parts: u64,
     /// Its length, all of which was read.
     pub bytes: u64,
-    /// The checksum that its parts were compared with: `"CRC-32"`, `"CRC-32C"`. Where there is
-    /// none, another value looks like any.
+    /// The checksum of its parts: `"CRC-32"`, `"CRC-32C"`. `None`: the format has none, and changed
+    /// values go unnoticed.
     pub checksum: Option<&'static str>,
-    /// Bytes after the array of a `.npy` file, which belong to nothing: `numpy.load` leaves them
-    /// alone.
+    /// Bytes after the array of a `.npy` file. `numpy.load` ignores them.
     pub trailing: u64,
 }
 
-/// Reads a file from end to end, and compares it with what it says of itself: headers with lengths,
-/// and bytes with checksums, where the format has them. Arrays of dtypes that tensors do not share
-/// are looked at too, in formats that tell how long they are.
+/// Reads a file from end to end, and compares lengths with headers and bytes with checksums, where
+/// the format has them. Arrays of dtypes that tensors do not have are checked too, in formats that
+/// tell their length.
 ///
 /// ```
 /// use tensorferry_core::Tensor;

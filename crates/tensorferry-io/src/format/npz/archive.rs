@@ -54,8 +54,8 @@ fn directory(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
             return Err(malformed(
                 entry.start,
                 format!(
-                    "{name} is {how}; deflated and stored members are read. Save it again with \
-                    NumPy."
+                    "{name} is {how}; only deflated and stored members are read. Save it again \
+                    with NumPy."
                 ),
             ));
         }

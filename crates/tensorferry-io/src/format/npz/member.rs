@@ -118,7 +118,7 @@ impl ZipMember {
             Err(DecompressionError::BadData) => {
                 return Err(malformed(
                     self.entry.start,
-                    "the member cannot be inflated: it is no deflate stream",
+                    "the member cannot be inflated: it is not a deflate stream",
                 )
                 .in_file(&self.path()));
             }

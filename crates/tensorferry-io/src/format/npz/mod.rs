@@ -30,7 +30,7 @@ use crate::storage::io_error::io;
 use crate::storage::located::Located;
 use crate::storage::mode::Mode;
 use crate::storage::read_at::ReadAt;
-use crate::write::atomic::replace;
+use crate::write::atomic::atomic_write;
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl FileFormat for Npz {
         compress: bool,
         _metadata: &BTreeMap<String, String>,
     ) -> Result<()> {
-        replace(path, |file| write(file, path, arrays, compress))
+        atomic_write(path, |file| write(file, path, arrays, compress))
     }
 
     fn verify(
@@ -168,9 +168,9 @@ impl Parts {
         let limit = memory_limit.map_or_else(usable, |limit| limit as u64);
         let Some(first) = self.0.first().filter(|_| bytes > limit) else { return Ok(()) };
         let what = format!(
-            "a compressed array whose rows do not lie one after the other (column-major order) is \
-            decompressed as a whole: {bytes} bytes, and {limit} of memory may be taken. Give \
-            more, or store it uncompressed or row-major."
+            "a compressed array in column-major order is decompressed as a whole: it takes {bytes} \
+            bytes, and {limit} of memory may be taken. Allow more, or store it uncompressed or \
+            row-major."
         );
         Err(Error::Argument { stage: "open", what }.in_file(first.file()))
     }

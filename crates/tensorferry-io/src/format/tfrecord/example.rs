@@ -140,10 +140,7 @@ fn items<'a>(
                         each(Item::Float(value.try_into().unwrap_or_default()))?;
                     }
                     if !packed.bytes.is_empty() {
-                        return Err(wrong(
-                            packed.at,
-                            "floats of 4 bytes that do not come out even",
-                        ));
+                        return Err(wrong(packed.at, "not a whole number of floats of 4 bytes"));
                     }
                 }
                 (List::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
@@ -257,7 +254,7 @@ impl First {
             0,
             format!(
                 "feature {name:?} is in this record and not in the first, and would be left out. \
-                Choose those that all have with features="
+                Choose features that all records have, with features="
             ),
         ))
     }
@@ -268,15 +265,15 @@ impl First {
             && are_lists(lists).unwrap_or(false)
         {
             let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
-                out. Choose of the others with features=";
+                out. Choose other features with features=";
             return Err(wrong(lists.at, what));
         }
         match besides.shapes {
             Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
                 Err(wrong(
                     shapes.at,
-                    "its features have other shapes than those of the first record. Say theirs \
-                    with features=",
+                    "its features have other shapes than those of the first record. Pass their \
+                    shapes with features=",
                 ))
             }
             _ => Ok(()),
@@ -297,7 +294,7 @@ impl Feature {
             return Ok(Self { spec: spec.clone(), ..self.clone() });
         }
         Err(format!(
-            "feature {:?} is no {spec}: the first record has {} of it, which are {}",
+            "feature {:?} is not {spec}: the first record has {}, which are {}",
             self.name,
             self.describe(),
             self.spec
@@ -358,7 +355,7 @@ fn read_feature(
             feature.name,
             feature.describe()
         );
-        wrong(value.at, format!("{what}: features that are arrays are alike in every record"))
+        wrong(value.at, format!("{what}. A feature that is an array is the same in every record"))
     };
     if found != Some(feature.kind) {
         return Err(as_first(found.map_or("no list", List::name).to_owned()));

@@ -118,7 +118,7 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
             return Err(damaged(
                 index.records(),
                 at,
-                "has a length whose checksum is wrong: the file is damaged, or compressed, or no \
+                "has a length whose checksum is wrong: the file is damaged, compressed, or not a \
                 TFRecord file",
             ));
         };

@@ -27,7 +27,7 @@ use crate::gather::byte_order::little;
 use crate::storage::io_error::io;
 use crate::storage::read_at::ReadAt;
 use crate::storage::section::{Section, read_error};
-use crate::write::atomic::replace;
+use crate::write::atomic::atomic_write;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
 use std::path::Path;
@@ -84,7 +84,7 @@ impl FileFormat for TfRecord {
     }
 
     fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
-        replace(path, |file| {
+        atomic_write(path, |file| {
             write(array, &mut |bytes| file.write_all(bytes).map_err(io("write", path)))
         })
     }
@@ -100,7 +100,7 @@ impl FileFormat for TfRecord {
             return Err(no_names(self.name()));
         }
         let examples = Examples::new(arrays)?;
-        replace(path, |file| {
+        atomic_write(path, |file| {
             examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
         })
     }

@@ -239,7 +239,7 @@ pub(crate) fn open(
     };
     let Some(first) = first else {
         if !asked.is_empty() {
-            return wrong("its first record is no tf.train.Example, and has no features");
+            return wrong("its first record is not a tf.train.Example, and has no features");
         }
         let len = equal_len(&records)?;
         let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
@@ -278,8 +278,8 @@ fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Resul
             let names: Vec<&str> =
                 features.iter().map(|feature| feature.name.as_str()).take(20).collect();
             wrong(format!(
-                "the first record has no feature {name:?} that could be an array's; it \
-                has {names:?}"
+                "the first record has no feature {name:?} that can be an array; it has \
+                {names:?}"
             ))
         })?;
         spec.as_ref().map_or_else(|| Ok(found.clone()), |spec| found.of_spec(spec).map_err(wrong))

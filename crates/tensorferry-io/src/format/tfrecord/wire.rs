@@ -91,7 +91,7 @@ impl<'a> Message<'a> {
                 return Ok(value);
             }
         }
-        Err(wrong(start, "a number does not end"))
+        Err(wrong(start, "a number has no end"))
     }
 
     /// The next field and its number; `None` at the end.
@@ -113,10 +113,10 @@ impl<'a> Message<'a> {
             5 => Field::Fixed32(
                 self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?,
             ),
-            _ => return Err(wrong(start, "no field of a protocol buffer")),
+            _ => return Err(wrong(start, "not a field of a protocol buffer")),
         };
         match tag >> 3 {
-            0 => Err(wrong(start, "no field of a protocol buffer")),
+            0 => Err(wrong(start, "not a field of a protocol buffer")),
             number => Ok(Some((number, field))),
         }
     }

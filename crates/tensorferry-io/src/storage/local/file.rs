@@ -26,42 +26,41 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tensorferry_core::Buffer;
 
-/// The most files kept open: a quarter of the 1024 that a process may usually have.
+/// The most files kept open: a quarter of the usual limit of 1024.
 const MOST_OPEN: usize = 256;
 
-/// How often a file is opened again where too many are open, and after what time.
+/// Attempts to open a file again while too many are open, and the pause between them.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Those that are open, the oldest first.
+/// Open files, the oldest first.
 static OPEN: BriefLock<VecDeque<Weak<DataFile>>> = BriefLock::new(VecDeque::new());
 
-/// A regular file, to be read at any offset.
+/// A local regular file.
 #[derive(Debug)]
 pub struct DataFile {
     path: PathBuf,
     opened_as: State,
     handles: BriefLock<Handles>,
-    /// What reads past the system's cache have to be multiples of; 0 until that is known.
+    /// The alignment of direct reads; 0 until it is known.
     alignment: AtomicU64,
     /// Itself, for the list of open files.
     this: Weak<Self>,
 }
 
-/// The file as the system has it open.
+/// The open handles of a file.
 #[derive(Clone, Debug, Default)]
 struct Handles {
     cached: Option<Arc<File>>,
     direct: Option<Arc<DirectFile>>,
 }
 
-/// What tells whether a file has been written to.
+/// The state of a file, which changes when it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     len: u64,
     modified: Option<SystemTime>,
-    /// Device and number of the file, where the system has such: another file of the same name has
-    /// others.
+    /// Device and inode. Another file of the same name has others.
     identity: Option<(u64, u64)>,
 }
 
@@ -86,10 +85,10 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// The most files kept open by a process that may have so many.
+/// The most files that this process keeps open.
 fn most_open() -> usize {
-    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that
-    /// it lacks.)
+    /// 0 until it is known. (Not a OnceLock: a forked process could wait forever for the thread
+    /// that initializes it.)
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let known = MOST.load(Ordering::Relaxed);
     if known > 0 {
@@ -103,7 +102,7 @@ fn most_open() -> usize {
     most
 }
 
-/// Opens a file; where too many are open, once those that are kept are closed.
+/// Opens a file. If too many are open, closes the kept ones first.
 fn open_file(path: &Path) -> std::io::Result<File> {
     match open_to_read(path) {
         Err(error) if too_many_open(&error) => {
@@ -114,7 +113,7 @@ fn open_file(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// As [`open_file`], of one that was open: other threads may be about to close theirs.
+/// As [`open_file`], with retries: other threads may be about to close theirs.
 fn open_again(path: &Path) -> std::io::Result<File> {
     for _ in 0..ATTEMPTS {
         match open_file(path) {
@@ -125,7 +124,7 @@ fn open_again(path: &Path) -> std::io::Result<File> {
     open_file(path)
 }
 
-/// What a folder is, and what does open it.
+/// What a directory is, and what opens it.
 fn what_folder(path: &Path) -> &'static str {
     let has = |name: &str| path.join(name).exists();
     match () {
@@ -148,7 +147,7 @@ fn what_folder(path: &Path) -> &'static str {
     }
 }
 
-/// Closes all files that are only kept for the next read.
+/// Closes all files that are kept for a later read.
 fn close_kept() {
     let Some(mut open) = OPEN.lock() else { return };
     let all = std::mem::take(&mut *open);
@@ -160,7 +159,7 @@ impl DataFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or is no regular file.
+    /// [`Error::Io`] if it cannot be opened or is not a regular file.
     pub fn open(path: &Path) -> Result<Arc<Self>> {
         let refused = io("open", path);
         let handle = match open_file(path) {
@@ -184,8 +183,7 @@ impl DataFile {
     /// The system's file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no
-    /// longer the same.
+    /// [`Error::Io`] if it cannot be opened again; [`Error::FileChanged`].
     pub(crate) fn handle(&self) -> Result<Arc<File>> {
         self.handle_by(open_again)
     }
@@ -200,8 +198,8 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// The system's file, for reads past its cache. Where too many files are open it does not wait
-    /// for others: who reads many at a time has them itself.
+    /// The system's file, for direct reads. Fails at once if too many files are open: the caller
+    /// has them open itself, and closes some first.
     ///
     /// # Errors
     /// As [`DataFile::handle`].
@@ -210,7 +208,7 @@ impl DataFile {
         if let Some(handle) = kept.direct {
             return Ok(handle);
         }
-        // The file that is open may have another name by now, or none.
+        // The open file may have been renamed or removed.
         let cached = kept.cached.map_or_else(|| self.handle_by(open_file), Ok)?;
         let again = match name_of(&cached).map(|name| DirectFile::open(&name)) {
             Some(Err(error)) if too_many_open(&error) => return Err(io("open", &self.path)(error)),
@@ -229,7 +227,7 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// What reads past the system's cache have to be multiples of; 1 if the file cannot be opened.
+    /// The alignment of direct reads; 1 if the file cannot be opened.
     pub(crate) fn direct_alignment(&self) -> u64 {
         match self.alignment.load(Ordering::Relaxed) {
             0 => self.direct().map_or(1, |handle| handle.alignment()),
@@ -277,7 +275,7 @@ impl DataFile {
         self.compare(&handle.metadata().map_err(io("read", &self.path))?)
     }
 
-    /// As [`DataFile::check_unchanged`], of the file as it is open, or as it is.
+    /// As [`DataFile::check_unchanged`], by whichever handle is open, or by name.
     ///
     /// # Errors
     /// As there, and [`Error::Io`].
@@ -389,7 +387,7 @@ impl Mmap for DataFile {
     }
 }
 
-/// Reads until `out` is full or the file ends: how many bytes that were.
+/// Reads until `out` is full or the file ends. Returns the number of bytes.
 fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
     let mut done = 0;
     while done < out.len() {
@@ -403,7 +401,7 @@ fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usi
     Ok(done)
 }
 
-/// A name that the system has for an open file, whatever became of the one that it was opened by.
+/// A path to an open file that stays valid after it is renamed or removed.
 #[cfg(target_os = "linux")]
 fn name_of(handle: &File) -> Option<PathBuf> {
     Some(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle)).into())

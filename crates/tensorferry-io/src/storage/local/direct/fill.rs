@@ -1,5 +1,4 @@
-//! All reads of a batch at once: as many under way as there are slots, each copied to where its
-//! bytes are wanted as it ends.
+//! The reads of a batch: as many in flight as there are slots, each copied out as it ends.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -11,12 +10,12 @@ use crate::storage::local::direct::spans::{Span, Wanted, spans};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a file is opened anew where other threads have too many open, and after what time.
+/// Attempts to open a file while other threads have too many open, and the pause between them.
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of
-/// [`Shape::Many`]. After an error reads may still be under way.
+/// Reads the wanted ranges, sorted by file and offset, into `out`, by a queue of [`Shape::Many`].
+/// After an error reads may still be in flight.
 ///
 /// # Errors
 /// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before;
@@ -35,7 +34,7 @@ pub(crate) fn fill(
         wanted,
         out,
         slots: Slots::all(Shape::Many),
-        under_way: [const { None }; DEPTH],
+        in_flight: [const { None }; DEPTH],
         count: 0,
     };
     let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
@@ -47,7 +46,7 @@ pub(crate) fn fill(
                 break;
             };
             let file = match files.open(span.file) {
-                // Those that are read now, here or by other threads, are closed soon.
+                // Files that are being read, here or by other threads, are closed soon.
                 Err(error) if is_crowded(&error) && (fill.count > 0 || patience > 0) => {
                     fill.slots.put(slot);
                     later = Some(span);
@@ -66,7 +65,7 @@ pub(crate) fn fill(
             std::thread::sleep(PAUSE);
             continue;
         }
-        fill.take_in()?;
+        fill.wait_for_read()?;
     }
 }
 
@@ -81,7 +80,7 @@ struct Fill<'a, 'b> {
     wanted: &'a [Wanted],
     out: &'a mut [&'b mut [u8]],
     slots: Slots,
-    under_way: [Option<(Span, PendingRead)>; DEPTH],
+    in_flight: [Option<(Span, PendingRead)>; DEPTH],
     count: usize,
 }
 
@@ -91,19 +90,19 @@ impl Fill<'_, '_> {
         self.queue
             .begin(slot, pending.read())
             .map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
-        self.under_way[slot] = Some((span, pending));
+        self.in_flight[slot] = Some((span, pending));
         self.count += 1;
         Ok(())
     }
 
-    /// Waits a little for a read to end, and takes in what it brought.
-    fn take_in(&mut self) -> Result<()> {
+    /// Waits up to [`POLL`] for a read to end, and copies its bytes out.
+    fn wait_for_read(&mut self) -> Result<()> {
         let Some(done) =
             self.queue.next(POLL).map_err(|error| self.files.refused(&self.wanted[0], error))?
         else {
             return Ok(());
         };
-        let Some((span, pending)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
+        let Some((span, pending)) = self.in_flight.get_mut(done.slot).and_then(Option::as_mut)
         else {
             return Ok(());
         };
@@ -125,16 +124,16 @@ impl Fill<'_, '_> {
                 self.out[at][to].copy_from_slice(&bytes[from]);
             }
         }
-        self.under_way[done.slot] = None;
+        self.in_flight[done.slot] = None;
         self.slots.put(done.slot);
         self.count -= 1;
         Ok(())
     }
 
-    /// The error of a file that ends before the last byte that a slot was to bring.
+    /// The error of a file that ends before the last byte of a slot's read.
     fn short(&self, slot: usize) -> Error {
-        let Some((span, pending)) = &self.under_way[slot] else { return Error::Stopped };
-        // What other reads would find need not be known yet.
+        let Some((span, pending)) = &self.in_flight[slot] else { return Error::Stopped };
+        // Other reads may not have ended yet.
         let len = pending.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
         let end = len.min(span.start + pending.done() as u64);
         let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;

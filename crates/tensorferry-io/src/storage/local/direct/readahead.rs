@@ -17,12 +17,12 @@ use crate::sync::fork_safe::ForkSafe;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, PoisonError};
 
-/// Runs whose ends are remembered: as many threads may take turns.
+/// Ends of runs that are remembered, one for each thread that takes turns.
 const REMEMBERED: usize = 8;
-/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it
-/// spares, as threads take long to wake.
-const TOO_FAR: u64 = BEHIND / 2;
-/// Runs that follow another and are not in the window, after which the window goes where they are.
+/// A thread that is this many chunks ahead yields to waiting threads. Yielding earlier costs more
+/// than it saves, because threads wake slowly.
+const MAX_LEAD: u64 = BEHIND / 2;
+/// Sequential runs outside the window after which it moves to them.
 const PATIENCE: u32 = 2;
 
 pub(crate) struct Readahead {
@@ -41,9 +41,9 @@ struct Turn {
     /// Where the last runs ended.
     ends: [Option<Place>; REMEMBERED],
     window: Holder,
-    /// The chunks that the window had when it was last seen.
+    /// The chunks of the window when it was last put back.
     there: Range<u64>,
-    /// The chunks that others wait for the window with.
+    /// The chunks that other threads wait for.
     waiting: Vec<u64>,
     missed: u32,
 }
@@ -70,8 +70,8 @@ impl Default for Turn {
 }
 
 impl Readahead {
-    /// Copies all that is wanted, if it is read in order and the window has it or comes to it.
-    /// Whether it was.
+    /// Copies the wanted ranges if they are read sequentially and the window reaches them. False if
+    /// not.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
@@ -93,7 +93,7 @@ impl Readahead {
         }
     }
 
-    /// The window, if it has or will have the chunk of a run that follows another.
+    /// The window, if it reaches the chunk of a sequential run.
     fn take(
         &self,
         extents: &Extents,
@@ -106,8 +106,7 @@ impl Readahead {
         let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
         turn.ends.rotate_right(1);
         turn.ends[0] = Some(end);
-        // What follows later may be there already: others have what lies between, and have not come
-        // yet.
+        // A later chunk may be there already while other threads still read those before it.
         if !in_order && !turn.there.contains(&number) {
             return Ok(None);
         }
@@ -116,7 +115,7 @@ impl Readahead {
                 Next::Window(window) => return Ok(Some(window)),
                 Next::New(old) => {
                     drop(turn);
-                    // Dropping the old one may wait for what is under way.
+                    // Dropping the old window may wait for its reads.
                     drop(old);
                     return Ok(Some(Box::new(Window::new(
                         PooledQueue::new(threads, Shape::Long),
@@ -137,27 +136,26 @@ impl Readahead {
     }
 }
 
-/// What to do for want of a chunk.
+/// What a thread does to get a chunk.
 enum Next {
     Window(Box<Window<PooledQueue>>),
-    /// A window of one's own, in the place of this one.
+    /// Make a new window in place of this one.
     New(Holder),
     Wait,
     Without,
 }
 
 impl Turn {
-    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is
-    /// to be one.
+    /// What a thread that wants this chunk does. Marks the window as taken if it gets one.
     fn next(&mut self, number: u64, in_order: bool) -> Next {
         match std::mem::replace(&mut self.window, Holder::Taken) {
             Holder::Taken => Next::Wait,
             Holder::Free(window) if window.reaches(number) => {
-                // They would find what they wait for given up.
+                // Their chunks would be dropped before they wake.
                 if self
                     .waiting
                     .iter()
-                    .any(|other| *other + TOO_FAR <= number && window.reaches(*other))
+                    .any(|other| *other + MAX_LEAD <= number && window.reaches(*other))
                 {
                     self.window = Holder::Free(window);
                     return Next::Wait;
@@ -183,7 +181,7 @@ impl Turn {
     }
 }
 
-/// A window, taken out of its place; dropping this puts it back.
+/// A window that is taken; dropping this puts it back.
 struct Held<'a> {
     readahead: &'a Readahead,
     extents: &'a Extents,
@@ -233,7 +231,7 @@ mod tests {
     use crate::storage::local::direct::extents::CHUNK;
     use crate::storage::local::direct::testing::{Written, read_into};
 
-    /// What three or more threads would do, one step after the other.
+    /// The steps of three or more threads, one after the other.
     struct Turns {
         written: Written,
         extents: Extents,
@@ -253,7 +251,7 @@ mod tests {
             }
         }
 
-        /// Whether these chunks are handed out.
+        /// Whether these chunks are copied out.
         fn has(&self, chunks: Range<usize>) -> bool {
             let wanted = [Wanted {
                 file: 0,
@@ -284,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_before_others_whose_turn_it_was_finds_what_is_there() {
+    fn a_thread_that_comes_early_finds_its_chunk() {
         let turns = Turns::new(10);
         let has = [0..1, 1..2, 3..4, 2..3, 4..5].map(|chunks| turns.has(chunks));
         assert_eq!(has, [false, true, true, true, true]);
     }
 
     #[test]
-    fn who_waits_for_what_comes_first_is_not_overtaken() {
+    fn a_thread_that_waits_for_an_earlier_chunk_is_not_overtaken() {
         let turns = Turns::new(40);
         assert!(!turns.has(0..1) && turns.has(1..2));
         for start in (2..32).step_by(10) {

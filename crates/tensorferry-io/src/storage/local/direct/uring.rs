@@ -193,10 +193,7 @@ impl Drop for Uring {
         ring.drain(Some(Instant::now() + PATIENCE));
         if ring.count > 0 {
             // A disk that others are busy with may take that long, too.
-            log::info!(
-                "{} reads that nobody wants any more take long: a thread waits for them",
-                ring.count
-            );
+            log::info!("{} abandoned reads take long: a thread waits for them", ring.count);
             // If there is no thread to be had, the closure is dropped, and the ring with it.
             let _thread = std::thread::Builder::new()
                 .name("tensorferry".into())

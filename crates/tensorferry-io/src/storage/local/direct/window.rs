@@ -1,4 +1,4 @@
-//! A window that goes ahead of whoever reads in order.
+//! [`Window`]: consecutive chunks that are read ahead of sequential requests.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -12,13 +12,12 @@ use std::ops::Range;
 
 /// Of the queue.
 const SHAPE: Shape = Shape::Long;
-/// Chunks begun together: handing them over costs a system call.
+/// Chunks submitted together, because a submission costs a system call.
 const TOGETHER: usize = SHAPE.slots() / 8;
-/// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in
-/// order.
+/// Chunks that are kept behind the latest request: threads do not ask in exact order.
 pub(crate) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
 
-/// Consecutive chunks that are there or on their way.
+/// Consecutive chunks, read or in flight.
 pub(crate) struct Window<Q> {
     queue: Q,
     slots: Slots,
@@ -34,24 +33,24 @@ pub(crate) struct Window<Q> {
 struct Chunk {
     pending: Option<PendingRead>,
     state: State,
-    /// Where it begins in its file, and how many of its bytes are read.
+    /// Its first byte in the file, and its length.
     start: u64,
     len: usize,
-    /// Bytes that nobody has asked for yet.
+    /// Bytes that have not been copied out.
     left: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    UnderWay,
+    InFlight,
     /// In this slot.
     There(usize),
-    /// Handed out, given up, or not to be had.
+    /// Copied out, dropped, or unreadable.
     Gone,
 }
 
 impl<Q: Queue> Window<Q> {
-    /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
+    /// A window from chunk `first` on, with a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
         Self {
             queue,
@@ -63,22 +62,22 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    /// The chunks that are there or on their way.
+    /// The numbers of its chunks.
     pub(super) fn there(&self) -> Range<u64> {
         self.first..self.next()
     }
 
-    /// Whether it has a chunk, or comes to it soon.
+    /// Whether it has a chunk, or will soon.
     pub(super) fn reaches(&self, number: u64) -> bool {
         !self.broken && (self.first..self.next() + BEHIND).contains(&number)
     }
 
-    /// Whether it has come to the end.
+    /// Whether it has reached the end.
     pub(super) fn is_over(&self, extents: &Extents) -> bool {
         self.broken || (self.chunks.is_empty() && self.next() >= extents.chunks())
     }
 
-    /// The queue, if nothing is under way in it.
+    /// The queue, if no read is in flight.
     pub(super) fn into_queue(self) -> Option<Q> {
         (!self.broken && self.slots.count() == SHAPE.slots()).then_some(self.queue)
     }
@@ -88,8 +87,8 @@ impl<Q: Queue> Window<Q> {
         self.first + self.chunks.len() as u64
     }
 
-    /// Copies all that is wanted, if it is there or on its way, and sends for what comes next.
-    /// Whether it was.
+    /// Copies the wanted ranges if they are read or in flight, and begins the next reads. False if
+    /// they are not.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
@@ -111,13 +110,13 @@ impl<Q: Queue> Window<Q> {
                 }
                 let Some(copied) = self.copy(number, place.offset, rest) else { return Ok(false) };
                 rest = &mut rest[copied..];
-                self.send_ahead(number, extents, files);
+                self.begin_more(number, extents, files);
             }
         }
         Ok(true)
     }
 
-    /// Waits for a chunk. Whether it is there then.
+    /// Waits for a chunk. False if it cannot be read.
     fn wait_for(
         &mut self,
         number: u64,
@@ -136,11 +135,11 @@ impl<Q: Queue> Window<Q> {
             match self.chunk(number).map(|chunk| chunk.state) {
                 Some(State::There(_)) => return Ok(true),
                 Some(State::Gone) => return Ok(false),
-                Some(State::UnderWay) => self.take_in(),
-                // There is no slot for it.
+                Some(State::InFlight) => self.wait_for_read(),
+                // No slot is free for it.
                 None => match self.chunks.front().map(|chunk| chunk.state) {
-                    Some(State::UnderWay) => self.take_in(),
-                    Some(_) => self.give_up_first(),
+                    Some(State::InFlight) => self.wait_for_read(),
+                    Some(_) => self.drop_first(),
                     None => return Ok(false),
                 },
             }
@@ -152,7 +151,7 @@ impl<Q: Queue> Window<Q> {
         self.chunks.get_mut(usize::try_from(at).ok()?)
     }
 
-    /// Copies bytes of a chunk that is there, from `offset` on: how many.
+    /// Copies bytes of a chunk in memory, from `offset` on, and returns how many.
     fn copy(&mut self, number: u64, offset: u64, out: &mut [u8]) -> Option<usize> {
         let chunk = self.chunk(number)?;
         let State::There(slot) = chunk.state else { return None };
@@ -167,12 +166,12 @@ impl<Q: Queue> Window<Q> {
         (len > 0).then_some(len)
     }
 
-    /// Begins chunks in the slots that are free, now that this one was asked for.
-    fn send_ahead(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
+    /// Begins the next chunks in free slots, after a request for this one.
+    fn begin_more(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
         while let Some(first) = self.chunks.front() {
             match first.state {
-                State::Gone => self.give_up_first(),
-                State::There(_) if self.first + BEHIND < number => self.give_up_first(),
+                State::Gone => self.drop_first(),
+                State::There(_) if self.first + BEHIND < number => self.drop_first(),
                 _ => break,
             }
         }
@@ -182,14 +181,14 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    fn give_up_first(&mut self) {
+    fn drop_first(&mut self) {
         if let Some(Chunk { state: State::There(slot), .. }) = self.chunks.pop_front() {
             self.slots.put(slot);
         }
         self.first += 1;
     }
 
-    /// Begins the next chunk, if there is one and a slot for it.
+    /// Begins the next chunk, if there is one and a free slot.
     fn begin_next(&mut self, extents: &Extents, files: &dyn Files) -> bool {
         let number = self.next();
         let Some(chunk) = extents.chunk(number) else { return false };
@@ -206,14 +205,14 @@ impl<Q: Queue> Window<Q> {
         true
     }
 
-    /// Begins a read of what is missing of the chunk in a slot.
+    /// Begins a read of the missing bytes of the chunk in a slot.
     fn begin(&mut self, slot: usize) {
         let read = self
             .chunk(self.owners[slot])
             .and_then(|chunk| chunk.pending.as_ref())
             .map(PendingRead::read);
         let begun = read.is_some_and(|read| self.queue.begin(slot, read).is_ok());
-        self.set(slot, if begun { State::UnderWay } else { State::Gone });
+        self.set(slot, if begun { State::InFlight } else { State::Gone });
     }
 
     fn set(&mut self, slot: usize, state: State) {
@@ -225,8 +224,8 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    /// Waits a little for a read to end.
-    fn take_in(&mut self) {
+    /// Waits up to [`POLL`] for a read to end.
+    fn wait_for_read(&mut self) {
         let done = match self.queue.next(POLL) {
             Ok(Some(done)) => done,
             Ok(None) => return,
@@ -239,7 +238,7 @@ impl<Q: Queue> Window<Q> {
         match pending.map(|pending| pending.ended(done.result)) {
             Some(Step::Whole) => self.set(done.slot, State::There(done.slot)),
             Some(Step::Again) => self.begin(done.slot),
-            // Whoever needs it finds out why.
+            // A read without readahead reports why.
             _ => self.set(done.slot, State::Gone),
         }
     }
