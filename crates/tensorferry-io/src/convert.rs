@@ -1,13 +1,12 @@
-//! Conversion on the machine's cores: what [`tensorferry_core::convert()`] does, split over threads
-//! where that pays.
+//! Conversion on all cores: [`tensorferry_core::convert()`], split over threads where that pays.
 //!
 //! # Rationale
-//! Threads are started for one conversion and end with it. A pool would save some ten microseconds
+//! Threads are started for one conversion and end with it. A pool would save about ten microseconds
 //! of a conversion that takes hundreds, and would not survive a fork. If a thread cannot be
 //! started, the calling one does its work.
 //!
 //! # Limitations
-//! Finding the values of an error is done by the calling thread alone.
+//! The calling thread alone finds the values of an error.
 
 use crate::error::Result;
 use crate::memory::pool;
@@ -19,15 +18,14 @@ use tensorferry_core::{ByteOrder, Casting, DType, Layout, Scalar, Tensor, View, 
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
-/// Bytes read and written from which threads are started: some hundreds of microseconds of work for
-/// one.
+/// The least bytes read and written to start threads for: a few hundred microseconds of work.
 const PARALLEL_BYTES: usize = 16 << 20;
 
-/// Bytes of a piece of work: few enough that threads end together, enough that taking one costs
-/// nothing.
+/// Bytes of a piece of work: small enough that threads end together, large enough that taking one
+/// is cheap.
 const PIECE_BYTES: usize = 2 << 20;
 
-/// How many pieces to make of so many bytes, and how many threads are to take them.
+/// The numbers of pieces and of threads for so many bytes.
 fn pieces(nbytes: usize) -> (usize, usize) {
     if nbytes < PARALLEL_BYTES {
         return (1, 1);
@@ -36,7 +34,7 @@ fn pieces(nbytes: usize) -> (usize, usize) {
     (pieces, thread::available_parallelism().map_or(1, NonZero::get).min(pieces))
 }
 
-/// Whether `work` is true of every piece; stops early when it is not.
+/// Whether `work` returns true for every piece. Ends early if not.
 fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync) -> bool {
     let (queue, good) = (Mutex::new(pieces), AtomicBool::new(true));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -52,7 +50,7 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
         for _ in 1..threads {
             let named = thread::Builder::new().name("tensorferry-convert".into());
             if named.spawn_scoped(scope, take).is_err() {
-                break; // the queue is for those that run, at least this one
+                break; // the threads that run, at least this one, do the work
             }
         }
         take();
@@ -60,9 +58,9 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
     good.into_inner()
 }
 
-/// Converts `src` into memory that the caller owns, on the machine's cores if it is large.
+/// Converts `src` into the caller's memory, on all cores if it is large.
 ///
-/// A small conversion (below some MiB) starts no thread, and allocates nothing up to six dimensions
+/// A small conversion (below a few MiB) starts no threads. Up to six dimensions it does not allocate
 /// unless it fails.
 ///
 /// ```
@@ -127,7 +125,7 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
 pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     let layout = Layout::contiguous(src.layout().shape(), to.size())?;
     let mut buffer = pool::take(layout.nbytes())?;
-    // SAFETY: the buffer has the bytes of the layout, which is packed, and is reached only through
+    // SAFETY: the buffer has the bytes of the layout, which is packed, and is accessed only through
     // `out` while `out` lives.
     let mut out =
         unsafe { ViewMut::from_raw(to, ByteOrder::Native, layout.clone(), buffer.as_mut_ptr()) };
@@ -135,13 +133,12 @@ pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
     Tensor::new(to, ByteOrder::Native, layout, buffer.freeze(), 0)
 }
 
-/// Parts of a view of about [`PIECE_BYTES`] each, and the threads to look at them; `None` if it is
-/// small.
+/// Parts of a view of about [`PIECE_BYTES`] each, and the number of threads. `None` if it is small.
 fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     let (pieces, threads) = pieces(src.layout().nbytes());
     let dims = src.layout().shape().iter().zip(src.layout().strides()).enumerate();
-    // Along the dimension of the widest steps the parts lie apart; if it is short, along the
-    // longest.
+    // Parts along the dimension of the largest stride do not interleave. If it is short, the longest
+    // dimension is cut.
     let (axis, len) = dims
         .max_by_key(|&(_, (&dim, stride))| (dim.min(pieces), stride.unsigned_abs()))
         .map(|(axis, (&dim, _))| (axis, dim))?;
@@ -159,7 +156,7 @@ fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     Some((parts, threads))
 }
 
-/// Whether [`convert_into`] such a dtype would succeed. Stops at the first value that does not fit.
+/// Whether [`convert_into`] this dtype would succeed. Ends at the first value that does not fit.
 #[must_use]
 pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     let looks =
@@ -172,7 +169,7 @@ pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     }
 }
 
-/// The least and greatest value, as [`tensorferry_core::value_range`] has them.
+/// The least and greatest value: [`tensorferry_core::value_range`] on all cores.
 ///
 /// # Errors
 /// [`tensorferry_core::Error::CastNotDefined`] for complex numbers, which have no order.
@@ -197,7 +194,7 @@ pub fn value_range(src: &View<'_>) -> Result<Option<(Scalar, Scalar)>> {
     whole.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lesser or the greater of two values of one dtype; NaN if either is.
+/// The lesser or the greater of two values of one dtype, or NaN if one is NaN.
 fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
     let first = match (left, right) {
         (Scalar::Bool(a), Scalar::Bool(_)) => a != lesser,
@@ -208,13 +205,13 @@ fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
         (Scalar::Float64(a), Scalar::Float64(b)) => {
             a.is_nan() || (!b.is_nan() && (a < b) == lesser)
         }
-        _ => true, // one dtype has one sort of Scalar, and complex numbers were refused
+        _ => true, // a dtype has one kind of Scalar, and complex numbers were refused
     };
     if first { left } else { right }
 }
 
-/// The narrowest integer dtype that holds the values, as [`tensorferry_core::smallest_dtype`] finds
-/// it.
+/// The narrowest integer dtype that holds the values: [`tensorferry_core::smallest_dtype`] on all
+/// cores.
 ///
 /// # Errors
 /// Those of [`tensorferry_core::smallest_dtype`].

@@ -1,4 +1,4 @@
-//! Memory: recycled blocks, whole pages, mappings, and how much there may be.
+//! Memory: recycled blocks, pages, memory maps, and limits.
 
 pub mod arenas;
 pub mod limits;

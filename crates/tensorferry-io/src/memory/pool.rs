@@ -2,16 +2,15 @@
 //!
 //! # Rationale
 //! The hidden cost of a big conversion is first touch: the kernel faults in and clears every page
-//! of fresh memory. A block that comes back is kept and handed out again, its pages still there.
-//! The smallest blocks come from the allocator, which recycles well itself.
+//! of fresh memory. So a released block is kept and reused with its pages. The smallest blocks come
+//! from the allocator, which recycles well itself.
 //!
 //! # Limitations
 //! Blocks are kept by size class (eight to a power of two, so at most an eighth is wasted) and are
-//! not split or joined. Free blocks are kept up to `min(memory that the process may use / 8, 2
-//! GiB)`, or the bytes that the environment variable `TENSORFERRY_POOL_BYTES` says (read once, 0
-//! keeps none); beyond that the longest unused are given back to the system. [`trim`] gives back
-//! all. A process forked while another thread held the pool's lock never waits for it: it goes on
-//! with fresh memory.
+//! not split or joined. Free blocks are kept up to `min(usable memory / 8, 2 GiB)`, or the bytes in
+//! the environment variable `TENSORFERRY_POOL_BYTES` (read once, 0 keeps none); beyond that the
+//! least recently used go back to the system. [`trim`] returns all. A process that was forked while
+//! another thread held the pool's lock does not wait for it, and uses fresh memory.
 
 use crate::error::{Error, Result};
 use crate::memory::shelves::{Class, POOL, POOLED_FROM};
@@ -24,8 +23,8 @@ use tensorferry_core::{ALIGNMENT, Buffer};
 
 pub use crate::memory::shelves::{retained, trim};
 
-/// Writable bytes, aligned to [`ALIGNMENT`], that one owner may write; [`PoolBuffer::freeze`] makes
-/// them a [`Buffer`].
+/// Writable bytes, aligned to [`ALIGNMENT`], with one owner. [`PoolBuffer::freeze`] makes them a
+/// [`Buffer`].
 #[derive(Debug)]
 pub struct PoolBuffer {
     ptr: NonNull<u8>,
@@ -64,7 +63,7 @@ pub fn take(len: usize) -> Result<PoolBuffer> {
     ptr.map(|ptr| PoolBuffer { ptr, len }).ok_or(Error::Allocation { bytes: len })
 }
 
-/// Bytes of memory that [`take`] of so many bytes uses.
+/// Bytes of memory that [`take`] uses for `len` bytes.
 pub fn footprint(len: usize) -> usize {
     if len < POOLED_FROM { len } else { Class::holding(len).map_or(len, |class| class.bytes) }
 }
@@ -75,13 +74,13 @@ fn small(len: usize) -> Option<Layout> {
 }
 
 impl PoolBuffer {
-    /// The first byte. A zero-length buffer has an address too.
+    /// The address of the first byte, even of an empty buffer.
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.ptr.as_ptr()
     }
 
-    /// How many bytes.
+    /// The number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -118,7 +117,7 @@ impl Drop for PoolBuffer {
         if self.len >= POOLED_FROM {
             if let Some(class) = Class::holding(self.len) {
                 // SAFETY: `take` acquired the block with the class of the same length; blocks are
-                // initialised from birth and writing bytes keeps them so; nobody else reaches them.
+                // initialised from birth and writing bytes keeps them so; only this buffer reaches them.
                 unsafe { POOL.release(self.ptr, class) };
             }
         } else if let Some(layout) = small(self.len) {
@@ -128,11 +127,11 @@ impl Drop for PoolBuffer {
     }
 }
 
-/// What stands in the [`ALIGNMENT`] bytes before memory that [`allocate`] returned.
+/// The header in the [`ALIGNMENT`] bytes before memory of [`allocate`].
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Header {
-    /// Bytes asked for, header included: tells how the block was made and what it holds.
+    /// Requested bytes with the header: they determine how the block was allocated.
     total: usize,
 }
 
@@ -146,7 +145,7 @@ impl Header {
         unsafe { header.read() }
     }
 
-    /// How many bytes after the header the block has.
+    /// Bytes of the block after the header.
     fn capacity(self) -> usize {
         let block = if self.total < POOLED_FROM {
             self.total
@@ -160,7 +159,7 @@ impl Header {
 /// `size` bytes, aligned to [`ALIGNMENT`], for a foreign owner such as a NumPy memory handler (NEP
 /// 49); null if there is no memory.
 ///
-/// The block remembers its size: [`deallocate`] needs none. Without `zeroed` its contents must be
+/// The block stores its size, so [`deallocate`] needs none. Without `zeroed` its contents must be
 /// written before they are read.
 #[must_use]
 pub fn allocate(size: usize, zeroed: bool) -> *mut u8 {
@@ -178,14 +177,14 @@ pub fn allocate(size: usize, zeroed: bool) -> *mut u8 {
     } else {
         Class::holding(total).and_then(|class| POOL.acquire(class)).map(|(block, fresh)| {
             if zeroed && !fresh {
-                // SAFETY: the block has room for `total` bytes, and is ours alone.
+                // SAFETY: the block has room for `total` bytes, and has no other user.
                 unsafe { block.as_ptr().write_bytes(0, total) };
             }
             block
         })
     };
     let Some(block) = block else { return core::ptr::null_mut() };
-    // SAFETY: the block has at least ALIGNMENT bytes, is aligned to as many, and is ours alone.
+    // SAFETY: the block has at least ALIGNMENT bytes, is aligned to as many, and has no other user.
     unsafe { block.as_ptr().cast::<Header>().write(Header { total }) };
     block.as_ptr().wrapping_add(ALIGNMENT)
 }
@@ -221,7 +220,7 @@ pub unsafe fn reallocate(ptr: *mut u8, size: usize) -> *mut u8 {
 /// Takes back memory that [`allocate`] or [`reallocate`] returned. Null is ignored.
 ///
 /// # Safety
-/// As for [`reallocate`]; and nothing uses the memory any more.
+/// As for [`reallocate`]; and the memory is no longer used.
 pub unsafe fn deallocate(ptr: *mut u8) {
     let Some(block) =
         NonNull::new(ptr).and_then(|ptr| NonNull::new(ptr.as_ptr().wrapping_sub(ALIGNMENT)))
@@ -232,7 +231,7 @@ pub unsafe fn deallocate(ptr: *mut u8) {
     let Header { total } = unsafe { Header::of(ptr) };
     if total < POOLED_FROM {
         if let Some(layout) = small(total) {
-            // SAFETY: `allocate` made the block with this layout, and nothing uses it any more.
+            // SAFETY: `allocate` made the block with this layout, and it is no longer used.
             unsafe { dealloc(block.as_ptr(), layout) };
         }
     } else if let Some(class) = Class::holding(total) {

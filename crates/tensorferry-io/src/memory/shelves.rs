@@ -10,18 +10,17 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::VecDeque;
 use tensorferry_core::ALIGNMENT;
 
-/// Smaller blocks are left to the allocator: clearing them costs less than the pool's lock.
+/// Smaller blocks come from the allocator: clearing them costs less than the pool's lock.
 pub(super) const POOLED_FROM: usize = 1 << 10;
 /// Size classes to a power of two.
 const STEPS: usize = 8;
 const SMALLEST_CLASS_LOG2: u32 = POOLED_FROM.trailing_zeros();
 const CLASSES: usize = (usize::BITS - SMALLEST_CLASS_LOG2) as usize * STEPS + 1;
 const DEFAULT_LIMIT: usize = 2 << 30;
-/// From so many bytes on it is asked whether the process may use them: the system may promise more
-/// than it has.
+/// The least bytes to check against the usable memory: the system may promise more than it has.
 const WORTH_ASKING: usize = 1 << 30;
 
-/// A pooled block's size: one of a fixed series, so that blocks of about the same size are
+/// The size of a pooled block: one of a fixed series, so that blocks of similar size are
 /// interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Class {
@@ -62,10 +61,10 @@ impl Class {
         NonNull::new(unsafe { alloc_zeroed(block) })
     }
 
-    /// Gives a block back to the system.
+    /// Returns a block to the system.
     ///
     /// # Safety
-    /// `create` of this class returned `block`, and nothing uses it any more.
+    /// `create` of this class returned `block`, and it is no longer used.
     unsafe fn destroy(self, block: NonNull<u8>) {
         if self.is_mapped() {
             // SAFETY: the caller's promise: `map` made it with this size.
@@ -77,12 +76,12 @@ impl Class {
     }
 }
 
-/// A block that nobody uses: initialised, though with old bytes.
+/// A free block: initialised, with old bytes.
 #[derive(Debug)]
 struct Free {
     block: NonNull<u8>,
     class: Class,
-    /// Counts releases: the smallest is the longest unused.
+    /// The number of the release: the smallest is the least recently used.
     released: u64,
 }
 
@@ -96,7 +95,7 @@ impl Free {
     }
 }
 
-/// The free blocks, by class; in each the longest unused stands first.
+/// The free blocks by class, the least recently used first.
 pub(super) struct Shelves {
     classes: [VecDeque<Free>; CLASSES],
     retained: usize,
@@ -114,7 +113,7 @@ impl Shelves {
         Some(free)
     }
 
-    /// Keeps a block, and returns those that no longer fit under the limit.
+    /// Keeps a block, and returns the blocks that exceed the limit.
     fn put(&mut self, block: NonNull<u8>, class: Class, limit: usize) -> Vec<Free> {
         let mut evicted = Vec::new();
         let free = Free { block, class, released: self.releases };
@@ -149,14 +148,14 @@ impl Shelves {
     }
 }
 
-/// Free blocks and how many bytes of them are kept.
+/// Free blocks, and the limit of their bytes.
 pub(super) struct Pool {
     pub(super) shelves: BriefLock<Shelves>,
     limit: AtomicUsize,
 }
 
 pub(super) static POOL: Pool = Pool::new(UNKNOWN);
-/// No limit has been worked out yet.
+/// The limit is not computed yet.
 const UNKNOWN: usize = usize::MAX;
 
 impl Pool {
@@ -181,7 +180,7 @@ impl Pool {
         limit
     }
 
-    /// A block, and whether it is fresh, that is, zero.
+    /// A block, and whether it is fresh (all zeros).
     pub(super) fn acquire(&self, class: Class) -> Option<(NonNull<u8>, bool)> {
         let recycled = self.shelves.lock().and_then(|mut shelves| shelves.take(class));
         if let Some(free) = recycled {
@@ -191,7 +190,7 @@ impl Pool {
             return None;
         }
         let fresh = class.create().or_else(|| {
-            // What is kept for reuse is of other sizes.
+            // The kept blocks have other sizes.
             self.trim();
             class.create()
         });
@@ -209,7 +208,7 @@ impl Pool {
             Some(mut shelves) => shelves.put(block, class, limit),
             None => vec![Free { block, class, released: 0 }],
         };
-        // The lock is no longer held: giving memory back can take long.
+        // Without the lock, because returning memory can take long.
         evicted.into_iter().for_each(Free::destroy);
     }
 
@@ -229,7 +228,7 @@ impl Pool {
     }
 }
 
-/// Gives all free blocks back to the system.
+/// Returns all free blocks to the system.
 pub fn trim() {
     POOL.trim();
 }
