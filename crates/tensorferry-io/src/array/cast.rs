@@ -14,7 +14,7 @@ use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, Tensor, View, ViewMut};
 
-/// Bytes of rows that are read before they are converted: few enough to be still in a cache.
+/// Bytes of rows that are read before they are converted: few enough to stay in a cache.
 const BLOCK: usize = 1 << 20;
 
 /// The rows of another array in another dtype.
@@ -26,8 +26,7 @@ struct Cast {
 }
 
 impl Array {
-    /// The same array in another dtype: nothing is read, and elements are converted whenever they
-    /// are.
+    /// The same array in another dtype. Nothing is read; elements are converted when they are.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -47,9 +46,9 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is
-    /// [`Error::ValuesDoNotFit`], whose index is that in the whole array, and which counts none,
-    /// for only some are looked at (see [`Array::check_values`]); around it [`Error::InFile`] and,
-    /// of one file of many, [`Error::AtRow`].
+    /// [`Error::ValuesDoNotFit`], with the index in the whole array and without a count, because
+    /// only some values are checked (see [`Array::check_values`]); around it [`Error::InFile`] and,
+    /// for one file of several, [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
@@ -64,7 +63,7 @@ impl Array {
     }
 }
 
-/// A misfit of some rows of many: how many there are of all, nobody knows.
+/// Removes the count of a misfit that was found in some rows only.
 pub(crate) fn uncounted(mut error: Error) -> Error {
     if let Error::ValuesDoNotFit(misfits) = &mut error {
         (misfits.count, misfits.total) = (0, 0);
@@ -73,14 +72,14 @@ pub(crate) fn uncounted(mut error: Error) -> Error {
 }
 
 impl Cast {
-    /// Converts rows that follow one another, in the source and in `out`.
+    /// Converts rows that are consecutive in the source and in `out`.
     fn convert(&self, rows: &View<'_>, first: u64, out: &mut [u8]) -> Result<()> {
         let mut out = ViewMut::from_bytes(self.spec[0].dtype, out, rows.layout().shape())?;
         convert_into(rows, &mut out, self.casting)
             .map_err(|error| self.from.misfit_in(first, uncounted(error)))
     }
 
-    /// The rows from `start` on where they lie in memory, in whatever order and strides.
+    /// Zero-copy rows from `start` on, in any byte order and strides.
     fn lying(&self, start: u64, len: usize) -> Option<Tensor> {
         let (source, column) = self.from.source();
         if let Some(shared) = source.share(column, start, len) {
@@ -176,7 +175,7 @@ impl RowSource for Cast {
             return Ok(());
         }
         let most = (BLOCK / row).max(1);
-        // Pieces of runs, as many as fit in a block.
+        // The runs, cut into pieces that fit in a block.
         let cut = runs.iter().flat_map(|run| {
             (0..run.len)
                 .step_by(most)

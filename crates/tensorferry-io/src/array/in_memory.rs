@@ -1,4 +1,4 @@
-//! Rows that lie in memory: tensors and mapped files.
+//! Rows in memory: of tensors and memory-mapped files.
 
 use crate::array::parts::Parts;
 use crate::array::row_source::{RowSource, Stored};
@@ -18,13 +18,13 @@ pub(crate) struct InMemory {
     spec: [TensorSpec; 1],
     arrays: Vec<Source>,
     parts: Parts,
-    /// The file that each array is in; none if they are in no files.
+    /// The file of each array; empty if they are not in files.
     files: Arc<[PathBuf]>,
 }
 
 impl InMemory {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its
-    /// file if there are any.
+    /// Joins tensors of at least one dimension whose rows have this `spec`, each with its file if
+    /// there are any.
     pub(crate) fn new(
         spec: TensorSpec,
         arrays: Vec<Source>,

@@ -1,4 +1,4 @@
-//! Several arrays as one, each read in its own way.
+//! Several arrays of different sources as one.
 
 use crate::array::array::Array;
 use crate::array::parts::Parts;
@@ -19,7 +19,7 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
+    /// Joins arrays of at least one dimension whose rows have this `spec`.
     pub(crate) fn new(spec: TensorSpec, arrays: Vec<Array>) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| array.len() as u64))?;
         Ok(Self { spec: [spec], arrays, parts })

@@ -1,4 +1,4 @@
-//! Rows read from files that hold them as they are.
+//! Rows of uncompressed arrays, read from storage.
 
 use crate::array::parts::{Parts, Run, slots};
 use crate::array::row_source::{RowRun, RowSource, Stored};
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 
-/// Bytes of column-major rows that are brought together at a time.
+/// Bytes of column-major rows that are transposed at a time.
 const TOGETHER: usize = 4 << 20;
 
-/// Arrays of one dtype and row shape, each in a file, as one.
+/// Arrays of one dtype and row shape, each in a source, as one.
 #[derive(Debug)]
 pub(crate) struct Packed {
     spec: [TensorSpec; 1],
@@ -31,7 +31,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
+    /// Joins arrays of at least one dimension whose rows have this `spec`.
     pub(crate) fn new(spec: TensorSpec, arrays: Vec<Located>, mode: Mode) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| rows_of(&array.layout)))?;
         let engine = engine(mode, arrays.iter().map(Located::extent).collect());
@@ -43,8 +43,7 @@ impl Packed {
         self.engine.mode()
     }
 
-    /// Rows of a column-major array: each column's elements lie together, so they are read column
-    /// by column and transposed in memory.
+    /// Rows of a column-major array: read column by column and transposed in memory.
     fn read_columns(
         &self,
         run: Run,
@@ -55,7 +54,7 @@ impl Packed {
         let array = &self.arrays[run.part];
         let size = array.dtype.size();
         let shape = array.layout.shape();
-        let all = shape[0] as u64 * size as u64; // bytes of a column: no more than of the layout
+        let all = shape[0] as u64 * size as u64; // bytes of a column, less than of the layout
         let most = (TOGETHER / row).max(1);
         for (start, out) in (0..run.len).step_by(most).zip(out.chunks_mut(most * row)) {
             let len = most.min(run.len - start);

@@ -1,4 +1,4 @@
-//! Some rows of an array, as an array.
+//! Consecutive rows of an array as an array.
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource, Stored};
@@ -19,12 +19,12 @@ struct Part {
     spec: [TensorSpec; 1],
     start: u64,
     len: u64,
-    /// The rows, if the source lies in memory.
+    /// The rows, if the source is in memory.
     tensor: Option<Tensor>,
 }
 
 impl Array {
-    /// Rows `start..start + len` as an array: nothing is read.
+    /// Rows `start..start + len` as an array. Nothing is read.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -37,8 +37,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if there are not so many rows; [`Error::Argument`] for an array
-    /// without dimensions, which has none.
+    /// [`Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`] for an array without
+    /// dimensions.
     pub fn part(&self, start: usize, len: usize) -> Result<Self> {
         if self.shape().is_empty() {
             return Err(Error::Argument {

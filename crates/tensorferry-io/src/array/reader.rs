@@ -1,4 +1,4 @@
-//! Rows that something else reads: the caller's own storage, behind [`RowReader`].
+//! [`RowReader`]: rows that the caller's code reads.
 
 use crate::array::array::Array;
 use crate::array::row_source::RowSource;
@@ -13,17 +13,17 @@ use std::sync::Arc;
 use tensorferry_core::{DType, Layout};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// Storage of rows that this library does not know.
+/// Custom storage of rows.
 pub trait RowReader: Send + Sync {
-    /// Writes the rows of these numbers, packed, in this machine's byte order, one after the other.
-    /// The numbers increase, and all are less than the number of rows.
+    /// Writes the rows of these indices one after the other, packed and in this machine's byte
+    /// order. The indices increase, and all are less than the number of rows.
     ///
     /// # Errors
     /// What reading fails with; [`Error::Function`] holds an error of any kind.
     fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> Result<()>;
 }
 
-/// Bytes of rows that are asked of a reader at a time, at most, unless one row is more.
+/// The most bytes of rows in one call of a reader, unless one row is larger.
 const PART: usize = 64 << 20;
 
 struct Read {
@@ -43,8 +43,8 @@ impl fmt::Debug for Read {
 }
 
 impl Array {
-    /// An array whose rows a reader reads when they are asked for: the rows of a batch in one call,
-    /// in order, none twice.
+    /// An array whose rows a reader reads on request: the rows of a batch in one call, in order and
+    /// without duplicates.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Array {
 }
 
 impl Read {
-    /// Reads requests for one row after the other, each into the slot that it asks for.
+    /// Reads sorted requests, each into its slot.
     fn read_part(&self, requests: &[RowRequest], out: &mut RowsOut<'_>) -> Result<()> {
         let mut numbers: Vec<u64> = requests.iter().map(|request| request.index).collect();
         numbers.dedup();

@@ -1,4 +1,4 @@
-//! Many files as one array: every shard has to have rows of the same dtype and shape.
+//! Several files as one array. All shards have rows of one dtype and shape.
 
 use crate::array::array::Array;
 use crate::array::in_memory::InMemory;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tensorferry_core::{DType, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// One array of the arrays that lie in files, at least one.
+/// One array of located ones, at least one.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together; those of mapping.
@@ -44,7 +44,7 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     Array::new(Arc::new(packed), 0, scalar, mode, paths)
 }
 
-/// One array of tensors in memory that were read from files, at least one, and their files.
+/// One array of tensors that were read from these files, at least one.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together.
@@ -82,7 +82,7 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<A
 }
 
 /// # Errors
-/// [`Error::Argument`], naming both files, if two shards cannot be parts of one array.
+/// [`Error::Argument`], naming both files, if two shards differ in dtype or row shape.
 fn same_rows(first: &Located, other: &Located) -> Result<()> {
     let (ours, theirs) = (first.layout.shape(), other.layout.shape());
     let alone = std::ptr::eq(first, other);

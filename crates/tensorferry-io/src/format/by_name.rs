@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::{DType, TensorSpec};
 
-/// The arrays of a request, those of its `features` if it names any, and warns of what is left out.
+/// The arrays that a request opens, or only its `features`. Warns of what is left out.
 ///
 /// # Errors
-/// [`Error::Argument`] if a feature is missing, or its rows are not of the dtype and shape asked
-/// for.
+/// [`Error::Argument`] if a feature is missing, or its rows have another dtype or shape.
 pub(crate) fn opened(
     request: &OpenRequest<'_>,
     members: Members,
@@ -34,10 +33,10 @@ pub(crate) fn opened(
     Ok(Opened::Arrays(Arrays::new(members, notes, request.mode, limit, paths)))
 }
 
-/// The members of these names, in this order, each as it is to be; all if none is asked for.
+/// The members of the features, in this order, or all members if there are none.
 ///
 /// # Errors
-/// [`Error::Argument`] if there is none of a name, or it is not as it is to be.
+/// [`Error::Argument`] if a feature is missing, or has another dtype or shape.
 fn chosen(members: Members, asked: &[(String, Option<TensorSpec>)]) -> Result<Members> {
     if asked.is_empty() {
         return Ok(members);
@@ -70,8 +69,8 @@ fn check(member: &dyn Member, name: &str, spec: &TensorSpec) -> Result<()> {
     })
 }
 
-/// The members of several files by name: those that all files have are the shards of one array, and
-/// files that share no name are one whole together.
+/// The members of several files by name: names that all files have are shards of one array, and
+/// files that share no name are merged.
 ///
 /// # Errors
 /// [`Error::Argument`], naming both files, if they share some names and not others.
@@ -97,7 +96,7 @@ pub(crate) fn by_name<T>(
                 }
             }
         }
-        // Each file so far has all names, or names of its own.
+        // So far each file has all names, or only names of its own.
         let shards = shared == before && shared == count;
         let own = shared == 0 && all.iter().all(|(_, members)| members.len() == 1);
         if at > 0 && !shards && !own {

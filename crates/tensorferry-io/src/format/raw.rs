@@ -90,12 +90,11 @@ impl FileFormat for RawFormat {
     }
 }
 
-/// Where the elements of a raw file lie.
+/// Locates the elements of a raw file.
 ///
 /// # Errors
-/// [`Error::Argument`] for a shape of which more is unknown than the first length;
-/// [`Error::Malformed`] if that length does not come out even; [`Error::WrongLength`] if the file
-/// is too short.
+/// [`Error::Argument`] for a shape with unknown lengths other than the first; [`Error::Malformed`]
+/// if the file is not a whole number of rows; [`Error::WrongLength`] if it is too short.
 pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
     let size = raw.dtype.size();
     let dims: Vec<Option<usize>> = raw.shape.dims().unwrap_or(&[None]).to_vec();
@@ -126,7 +125,7 @@ pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
     .checked()
 }
 
-/// How many rows of `row` bytes there are from `offset` to the end.
+/// The number of rows of `row` bytes from `offset` to the end.
 fn rows(file: &Arc<dyn ReadAt>, offset: u64, row: usize) -> Result<usize> {
     let wrong =
         |what: String| Error::Malformed { format: "raw", offset, what }.in_file(file.name());

@@ -55,8 +55,8 @@ impl FileFormat for SafeTensors {
     }
 
     fn begins(&self, start: &[u8]) -> bool {
-        // A header of less than 16 MiB. Of a record, the checksum of its length may start with
-        // the same byte: a checksum that is right is the stronger sign.
+        // A header of less than 16 MiB. The checksum at the start of a TFRecord file may look the
+        // same, and is the stronger sign if it is right.
         matches!(start, [_, _, _, 0, 0, 0, 0, 0, b'{', ..]) && !index::begins(start)
     }
 
@@ -131,7 +131,7 @@ impl FileFormat for SafeTensors {
     }
 }
 
-/// Where an array lies, if tensors have its dtype.
+/// The place of an array, if tensors have its dtype.
 type Place = std::result::Result<Located, Foreign>;
 
 /// An array of a dtype that tensors do not have.
@@ -177,18 +177,17 @@ impl Member for Parts {
 
 /// What a file holds.
 struct Contents {
-    /// The names and where their arrays lie, in the order in which they lie. Arrays of dtypes that
-    /// tensors do not share are [`Foreign`].
+    /// Names and places of the arrays, in the order of the file.
     arrays: Vec<(String, Place)>,
-    /// What the header says besides: `__metadata__`.
+    /// The metadata of the header: `__metadata__`.
     metadata: BTreeMap<String, String>,
 }
 
-/// What a file holds, less the elements.
+/// Reads the header of a file.
 ///
 /// # Errors
-/// [`Error::Malformed`]; [`Error::WrongLength`] if the arrays are not all there, or are not all
-/// that is.
+/// [`Error::Malformed`]; [`Error::WrongLength`] if the file ends before the last array, or after
+/// it.
 fn locate(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     read(file).map_err(|error| error.in_file(file.name()))
 }
@@ -252,7 +251,7 @@ fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     Ok(Contents { arrays, metadata })
 }
 
-/// The header's text, every offset in it compared with shape and dtype.
+/// Parses the text of a header, and compares every offset with shape and dtype.
 fn parse(header: &[u8]) -> Result<Metadata> {
     let text = std::str::from_utf8(header).map_err(|error| {
         malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8")
@@ -261,13 +260,13 @@ fn parse(header: &[u8]) -> Result<Metadata> {
         return Err(malformed(PREFIX, "not a .safetensors file: its header is not a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| {
-        // A header is one line, and its columns are bytes; errors of meaning have no place.
+        // A header is one line, so columns are bytes. Semantic errors have no position.
         let column = if error.line() == 1 { error.column().saturating_sub(1) } else { 0 };
         malformed(PREFIX + column as u64, format!("the header is not valid: {error}"))
     })
 }
 
-/// The dtypes that both have, as each calls them.
+/// The dtypes that the format and tensors share.
 const DTYPES: [(Dtype, DType); 14] = [
     (Dtype::BOOL, DType::Bool),
     (Dtype::I8, DType::Int8),
@@ -285,11 +284,10 @@ const DTYPES: [(Dtype, DType); 14] = [
     (Dtype::C64, DType::Complex64),
 ];
 
-/// The start of a file of these arrays, and the order in which they are to follow it.
+/// The header of a file of these arrays, and the order of their elements after it.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a name that is not an
-/// array's.
+/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a reserved name.
 fn header(
     arrays: &[(&str, &Array)],
     metadata: &BTreeMap<String, String>,
@@ -309,8 +307,8 @@ fn header(
         };
         dtypes.push(*theirs);
     }
-    // As the reference implementation: the largest alignment first, so that all arrays are aligned
-    // for their dtype.
+    // The order of the reference implementation: the largest alignment first, so that all arrays
+    // are aligned for their dtype.
     order.sort_by(|&a, &b| dtypes[b].cmp(&dtypes[a]).then(arrays[a].0.cmp(arrays[b].0)));
     let (mut start, mut infos) = (0_usize, Vec::with_capacity(arrays.len()));
     for &at in &order {
@@ -331,7 +329,7 @@ fn header(
     let arrays = Metadata::new(None, infos).map_err(|error| wrong(error.to_string()))?;
     let mut text = serde_json::to_vec(&arrays).map_err(|error| wrong(error.to_string()))?;
     if !metadata.is_empty() {
-        // In the order of the keys: the same metadata make the same file.
+        // Sorted by key, so that equal metadata make equal files.
         let kept = serde_json::to_string(metadata).map_err(|error| wrong(error.to_string()))?;
         let comma = if infos_are_none { "" } else { "," };
         text.splice(1..1, format!("\"__metadata__\":{kept}{comma}").into_bytes());
@@ -342,8 +340,7 @@ fn header(
             )));
         }
     }
-    // The first array starts at a multiple of 64 bytes, as frameworks want it. Spaces are what a
-    // header may end with.
+    // Padded with spaces, which the format allows, so that the first array is aligned to 64 bytes.
     let padded = (text.len() + 8).next_multiple_of(ALIGNMENT) - 8;
     text.resize(padded, b' ');
     let mut header = (padded as u64).to_le_bytes().to_vec();

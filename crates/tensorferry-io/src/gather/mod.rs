@@ -1,4 +1,4 @@
-//! Rows that are wanted, and where they are written.
+//! Gathering rows: requests, outputs, and copies.
 
 pub mod byte_order;
 #[allow(unsafe_code, reason = "a prefetch instruction")]

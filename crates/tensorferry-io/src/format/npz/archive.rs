@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) struct Archive {
     /// Its arrays, in the order of its directory.
     pub(crate) members: Vec<ZipMember>,
-    /// The names of what is in it besides, and why it is no array.
+    /// The names of its other files, and why they are not arrays.
     pub(crate) left_out: Vec<(String, String)>,
 }
 

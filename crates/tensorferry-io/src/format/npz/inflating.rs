@@ -1,4 +1,4 @@
-//! Rows of a deflated member of an archive, inflated as they are asked for.
+//! Rows of a deflated member of an archive, inflated on request.
 //!
 //! # Rationale
 //! A deflated stream has one way to be read, from its start. So blocks of it are inflated in order,
@@ -6,7 +6,7 @@
 //! order they get the lock, find them there.
 //!
 //! # Limitations
-//! Rows further back are had by starting over. The checksum is compared when the last row is read.
+//! Rows further back restart the stream. The checksum is compared when the last row is read.
 
 use crate::array::row_source::RowSource;
 use crate::cancel::CancelToken;

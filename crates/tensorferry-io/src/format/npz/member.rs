@@ -18,15 +18,15 @@ use tensorferry_core::npy_header::Header;
 
 const FORMAT: &str = "npz";
 
-/// Bytes in the archive of the largest member that is read whole and inflated at once, which is
-/// faster than as a stream and takes these bytes of memory besides.
+/// The largest compressed size of a member that is inflated at once. That is faster than a stream,
+/// and takes as many bytes of memory.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
 /// One array in the archive.
 #[derive(Clone, Debug)]
 pub(crate) struct ZipMember {
     pub(super) source: Arc<dyn ReadAt>,
-    /// The array's name: the member's, without `.npy`.
+    /// The array's name: that of the member without `.npy`.
     pub(crate) name: String,
     pub(super) entry: Entry,
 }
@@ -37,12 +37,12 @@ impl ZipMember {
         self.source.name()
     }
 
-    /// The member's place, as errors name it: `archive.npz/x.npy`.
+    /// The path of the member in error messages: `archive.npz/x.npy`.
     fn path(&self) -> PathBuf {
         self.source.name().join(&self.entry.name)
     }
 
-    /// What the array's header says; only that much of it is read.
+    /// The array's header. Only that is read.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -50,7 +50,7 @@ impl ZipMember {
         self.header(&mut self.stream())
     }
 
-    /// Where the array lies, if it lies in the file as it is.
+    /// The place of the array, if it is not compressed.
     ///
     /// # Errors
     /// What is wrong with its header.

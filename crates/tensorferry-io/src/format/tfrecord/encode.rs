@@ -8,7 +8,7 @@ use crate::format::tfrecord::index::frame;
 use crate::format::tfrecord::wire::{List, SHAPES, reserve, varint};
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 
-/// Rows that are to be written as Examples.
+/// Rows to write as Examples.
 pub(crate) struct Examples<'a> {
     /// In the order of their names.
     columns: Vec<Column<'a>>,
@@ -76,7 +76,7 @@ impl<'a> Examples<'a> {
         Ok(())
     }
 
-    /// What a record says of the shapes of its features, where these are more than one dimension.
+    /// The field of a record with the shapes of features of more than one dimension.
     fn shapes(&self) -> Vec<u8> {
         let mut shapes = Vec::new();
         for column in &self.columns {

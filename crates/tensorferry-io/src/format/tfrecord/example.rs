@@ -2,25 +2,24 @@
 //!
 //! The messages
 //! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
-//! are read where they lie, without a structure in between: what is wanted of a record goes
-//! straight into the row of an array.
+//! are parsed in place: wanted values go straight into the rows of arrays.
 
 use crate::error::Error;
 use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
 use crate::gather::byte_order::swap;
 use tensorferry_core::{Shape, TensorSpec};
 
-/// A feature that is the column of an array: it has as many values in every record.
+/// A feature that is an array: it has the same number of values in every record.
 #[derive(Clone, Debug)]
 pub(crate) struct Feature {
     pub(crate) name: String,
     kind: List,
-    /// How many values.
+    /// The number of values.
     count: usize,
     pub(crate) spec: TensorSpec,
 }
 
-/// What a record has besides its features.
+/// The other fields of a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Besides<'a> {
     /// `feature_lists`, which a `tf.train.SequenceExample` has.
@@ -66,8 +65,7 @@ fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wr
     Ok((name, value))
 }
 
-/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated
-/// feature.
+/// Whether a message is a valid [`Besides::lists`]: lists of features by name.
 fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     while let Some((number, field)) = lists.field()? {
         let (1, Field::Bytes(entry)) = (number, field) else { return Ok(false) };
@@ -83,7 +81,7 @@ fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     Ok(true)
 }
 
-/// The shape that a record says a feature has.
+/// The shape of a feature according to its record.
 fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<Vec<usize>>, Wrong> {
     while let Some((number, field)) = shapes.field()? {
         let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
@@ -114,7 +112,7 @@ enum Item<'a> {
     Int(u64),
 }
 
-/// The kind of a feature, which the last of its lists decides; `None` if it has none.
+/// The kind of a feature: that of its last list. `None` if it has no list.
 fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
     let mut kind = None;
     while let Some((number, _)) = feature.field()? {
@@ -156,20 +154,20 @@ fn items<'a>(
     Ok(())
 }
 
-/// The first record: as it is all are to be.
+/// The first record, whose features all records must have.
 #[derive(Debug)]
 pub(crate) struct First {
     /// The features that are arrays, in the order of their names.
     pub(crate) features: Vec<Feature>,
-    /// Those that are not, and why.
+    /// The other features, and why they are not arrays.
     pub(crate) left_out: Vec<(String, String)>,
-    /// Whether it is a `tf.train.SequenceExample`, with lists of features besides.
+    /// Whether it is a `tf.train.SequenceExample`, which also has lists of features.
     pub(crate) is_sequence: bool,
-    /// What it says of shapes.
+    /// Its shapes.
     shapes: Vec<u8>,
 }
 
-/// What a record holds. `None` if it is no Example.
+/// Infers the features of a record. `None` if it is not an Example.
 pub(crate) fn infer(record: &[u8]) -> Option<First> {
     let mut found: Vec<Feature> = Vec::new();
     let mut left_out: Vec<(String, String)> = Vec::new();
@@ -220,7 +218,7 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
         for feature in &mut found {
             let said = shape_of(shapes, &feature.name).ok()?;
             let spec = said.map(|dims| TensorSpec::new(feature.spec.dtype, Shape::fixed(&dims)));
-            // One that another program changed the values of is as they are.
+            // A shape that does not match the values is ignored.
             if let Some(spec) = spec.filter(|spec| same_bytes(spec, &feature.spec)) {
                 feature.spec = spec;
             }
@@ -237,10 +235,10 @@ fn same_bytes(one: &TensorSpec, other: &TensorSpec) -> bool {
 }
 
 impl First {
-    /// Compares what another record has besides the features that were found in it.
+    /// Checks that a feature of another record is known.
     ///
     /// # Errors
-    /// What would be left out of it.
+    /// The feature would be left out.
     fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
         let known = self.features.iter().map(|feature| feature.name.as_str());
         let known = known
@@ -282,11 +280,11 @@ impl First {
 }
 
 impl Feature {
-    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose
-    /// little-endian elements they are.
+    /// The same feature as rows of another shape. Byte strings can be little-endian elements of
+    /// another dtype.
     ///
     /// # Errors
-    /// Why the feature is none such.
+    /// Why the feature does not match.
     pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
         if same_bytes(spec, &self.spec)
             && (spec.dtype == self.spec.dtype || self.kind == List::Bytes)
@@ -311,12 +309,11 @@ impl Feature {
     }
 }
 
-/// Writes the values of `wanted` features of a record, each into bytes that have room for just
-/// them, in this machine's byte order. If `first` is given, the record is not to have more than it.
+/// Writes the values of `wanted` features of a record, each into bytes of exactly their size, in
+/// this machine's byte order. If `first` is given, other features are errors.
 ///
 /// # Errors
-/// A record that is no Example, lacks a feature, has one more, or has other values of it than the
-/// first record.
+/// A record that is not an Example, or whose features differ from the first record's.
 pub(crate) fn read<'a>(
     record: &[u8],
     wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,
@@ -327,7 +324,7 @@ pub(crate) fn read<'a>(
     let besides = features(record, |name, value| {
         match wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
             Some((_, _, found)) => *found = Some(value),
-            // One without values is as good as none.
+            // A feature without values counts as missing.
             None if kind(value)?.is_none() => {}
             None => first.map_or(Ok(()), |first| first.check(name))?,
         }
@@ -368,7 +365,7 @@ fn read_feature(
         let Some((slot, later)) =
             std::mem::take(&mut rest).split_at_mut_checked(size).filter(|_| count <= feature.count)
         else {
-            return Ok(()); // more than there should be: they are still to be counted
+            return Ok(()); // too many values: only count the rest
         };
         rest = later;
         match item {

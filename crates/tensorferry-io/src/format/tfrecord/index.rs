@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 pub(crate) const FORMAT: &str = "tfrecord";
 
-/// Bytes before a record's own: its length and the checksum of that.
+/// Bytes before a record: its length and the checksum of the length.
 pub(crate) const HEAD: u64 = 12;
-/// Bytes after them: their checksum.
+/// Bytes after a record: its checksum.
 pub(crate) const TAIL: u64 = 4;
 
-/// Bytes read at a time while lengths are collected of records that are shorter.
+/// Bytes read at a time to collect the lengths of shorter records.
 pub(super) const BLOCK: usize = 256 << 10;
 
-/// TensorFlow's checksum: of data that hold checksums themselves a plain one says little.
+/// TensorFlow's masked checksum, which suits data that contain checksums.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
     masked(crc32c::crc32c(bytes))
 }
@@ -24,12 +24,12 @@ pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Whether a file starts as one of records does.
+/// Whether a file starts with a record.
 pub(crate) fn begins(start: &[u8]) -> bool {
     start.first_chunk().is_some_and(|head| length(head).is_some())
 }
 
-/// The length that a record starts with, if its checksum is right.
+/// The length at the start of a record, if its checksum is right.
 fn length(head: &[u8; 12]) -> Option<u64> {
     let [a, b, c, d, e, f, g, h, crc @ ..] = *head;
     let len = [a, b, c, d, e, f, g, h];
@@ -39,9 +39,9 @@ fn length(head: &[u8; 12]) -> Option<u64> {
 /// Where the records of a file are.
 #[derive(Clone, Debug)]
 pub(crate) enum Index {
-    /// So many, each of so many bytes.
+    /// `count` records of `len` bytes each.
     Equal { count: u64, len: u64 },
-    /// Where each starts, and where the last ends.
+    /// The start of each record, and the end of the last.
     Listed(Vec<u64>),
 }
 
@@ -49,7 +49,7 @@ impl Index {
     /// Reads the length of every record.
     ///
     /// # Errors
-    /// [`Error::Malformed`] at the first record that is damaged or not all there;
+    /// [`Error::Malformed`] at the first record that is damaged or truncated;
     /// [`Error::Stopped`].
     pub(crate) fn build(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Self> {
         scan(file, cancel).map_err(|error| error.in_file(file.name()))
@@ -62,7 +62,7 @@ impl Index {
         }
     }
 
-    /// Where the bytes of a record start, and how many they are. There is that record.
+    /// Start and length of the bytes of a record, which must exist.
     pub(crate) fn record(&self, at: u64) -> (u64, u64) {
         match self {
             Self::Equal { len, .. } => (at * (HEAD + len + TAIL) + HEAD, *len),
@@ -98,7 +98,7 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
         let place = usize::try_from(at - block_at).unwrap_or(usize::MAX);
         let Some(head) = block.get(place..).and_then(<[u8]>::first_chunk) else {
             cancel.check()?;
-            // Of long records only the lengths.
+            // Only the lengths of long records.
             let long = place > block.len() + BLOCK;
             block = file.read_up_to(at, if long { 12 } else { BLOCK })?;
             block_at = at;
@@ -143,7 +143,7 @@ fn damaged(record: u64, at: u64, what: impl std::fmt::Display) -> Error {
     Error::Malformed { format: FORMAT, offset: at, what: format!("record {record} {what}") }
 }
 
-/// Appends a record to what is to be written.
+/// Appends a record with length and checksums.
 pub(crate) fn frame(record: &[u8], out: &mut Vec<u8>) {
     let len = (record.len() as u64).to_le_bytes();
     out.extend_from_slice(&len);

@@ -1,5 +1,4 @@
-//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in
-//! them.
+//! Rows of TFRecord files: the bytes of records, or the features of Examples.
 
 use crate::array::array::Array;
 use crate::array::parts::Parts;
@@ -37,11 +36,11 @@ struct Records {
 struct RecordFile {
     file: Arc<dyn ReadAt>,
     index: Index,
-    /// All of it, if it is mapped.
-    mapped: Option<Tensor>,
+    /// The whole file, if it is memory-mmap.
+    mmap: Option<Tensor>,
 }
 
-/// Where a record is, and the slot that it was asked for.
+/// The place of a requested record, and its slot.
 struct Asked {
     part: usize,
     /// Its number in its file.
@@ -55,8 +54,8 @@ impl Records {
     fn open(files: &[Arc<dyn ReadAt>], mode: Mode, cancel: &CancelToken) -> Result<Self> {
         let open = |file: &Arc<dyn ReadAt>| {
             let index = Index::build(file, cancel)?;
-            let mapped = if mode == Mode::Map { Some(whole(file)?) } else { None };
-            Ok(RecordFile { file: Arc::clone(file), index, mapped })
+            let mmap = if mode == Mode::Map { Some(whole(file)?) } else { None };
+            Ok(RecordFile { file: Arc::clone(file), index, mmap })
         };
         let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
@@ -74,7 +73,7 @@ impl Records {
         Ok(Asked { part, record, start, len, slot: request.slot })
     }
 
-    /// Calls `each` with every record asked for, its checksum verified.
+    /// Calls `each` with every requested record, after comparing its checksum.
     fn each(
         &self,
         requests: &[RowRequest],
@@ -101,13 +100,13 @@ impl Records {
             verified(asked, bytes)
                 .map_err(|error| error.in_file(self.files[asked.part].file.name()))
         };
-        if self.files.iter().all(|file| file.mapped.is_some()) {
+        if self.files.iter().all(|file| file.mmap.is_some()) {
             return asked.iter().try_for_each(|asked| {
                 cancel.check()?;
                 let bytes = self.files[asked.part]
-                    .mapped
+                    .mmap
                     .as_ref()
-                    .map_or(&[][..], |mapped| mapped.buffer().as_slice());
+                    .map_or(&[][..], |mmap| mmap.buffer().as_slice());
                 let (start, len) = (index(asked.start), index(asked.len + TAIL));
                 let bytes = start
                     .checked_add(len)
@@ -116,7 +115,7 @@ impl Records {
                 verified(asked, bytes)
             });
         }
-        // Files are read in their order, whatever order the records were asked for in.
+        // Files are read in order, whatever the order of the requests.
         asked.sort_unstable_by_key(|asked| (asked.part, asked.start));
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
@@ -147,7 +146,7 @@ impl Records {
     }
 }
 
-/// A place or size inside a file that was read or mapped: it fits.
+/// A place or size inside a file in memory, which fits.
 fn index(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -165,15 +164,15 @@ fn whole(file: &Arc<dyn ReadAt>) -> Result<Tensor> {
     .map()
 }
 
-/// Records as rows: what a record's bytes become.
+/// Records as rows of columns.
 #[derive(Debug)]
 struct RecordRows {
     records: Records,
     columns: Vec<TensorSpec>,
-    /// The features that the columns are; none if the one column is the record's bytes.
+    /// The features of the columns; empty if the one column is the bytes of the record.
     features: Vec<Feature>,
-    /// What every record may have, where the features were not chosen: more would be left out
-    /// without a word.
+    /// The features that records may have, unless features were chosen: others would be lost
+    /// silently.
     first: Option<First>,
 }
 
@@ -216,13 +215,12 @@ impl RowSource for RecordRows {
     }
 }
 
-/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked`
-/// for as they are to be or else all; or, of other records or if `bytes` are asked for, one array
-/// whose rows are the records' bytes.
+/// Opens TFRecord files: arrays of the features of Examples by name, all or those `asked` for; or,
+/// for other records and with `bytes`, one array whose rows are the bytes of records.
 ///
 /// # Errors
-/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a
-/// feature is not as it is to be.
+/// Those of reading; [`Error::Argument`] if records of bytes differ in length, or a feature is
+/// missing or has another dtype or shape.
 pub(crate) fn open(
     files: &[Arc<dyn ReadAt>],
     bytes: bool,
@@ -270,7 +268,7 @@ pub(crate) fn open(
     })
 }
 
-/// The features asked for, as they are to be.
+/// The features asked for, with the dtypes and shapes asked for.
 fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
     let wrong = |what: String| Error::Argument { stage: "open", what };
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
@@ -287,13 +285,13 @@ fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Resul
     asked.iter().map(one).collect()
 }
 
-/// What [`open`] finds.
+/// The result of [`open`].
 #[derive(Debug)]
 pub(crate) enum RecordArrays {
     Bytes(Array),
     Examples {
         arrays: Vec<(String, Array)>,
-        /// Features that are no arrays, and why.
+        /// Features that are not arrays, and why.
         left_out: Vec<(String, String)>,
     },
 }

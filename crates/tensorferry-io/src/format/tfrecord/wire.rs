@@ -2,7 +2,7 @@
 
 use tensorferry_core::DType;
 
-/// What is wrong with a record, and where in it.
+/// What is wrong with a record, and at which byte.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) at: usize,
@@ -47,9 +47,9 @@ impl List {
     }
 }
 
-/// The number of the field of an Example that says the shapes of its features, which the format has
-/// no place for: entries of a name and the lengths of the dimensions. Protocol buffers skip fields
-/// that they do not know, and TensorFlow's parsers of Examples do so too.
+/// The number of an extra field of an Example with the shapes of its features: entries of a name and
+/// the lengths of the dimensions. TensorFlow's parsers skip it, as protocol buffers skip all unknown
+/// fields.
 pub(crate) const SHAPES: u64 = 1991;
 
 /// A message, or the rest of one.
@@ -66,7 +66,7 @@ pub(super) enum Field<'a> {
     Fixed32([u8; 4]),
     /// A string, a message, or packed numbers.
     Bytes(Message<'a>),
-    /// A 64-bit number: none of these messages has one.
+    /// A 64-bit number, which these messages do not use.
     Fixed64,
 }
 
