@@ -60,8 +60,8 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
 
 /// Converts `src` into the caller's memory, on all cores if it is large.
 ///
-/// A small conversion (below a few MiB) starts no threads. Up to six dimensions it does not allocate
-/// unless it fails.
+/// A small conversion (below a few MiB) starts no threads. Up to six dimensions it does not
+/// allocate unless it fails.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, View, ViewMut};
@@ -137,8 +137,8 @@ pub fn convert(src: &View<'_>, to: DType, casting: Casting) -> Result<Tensor> {
 fn parts<'a>(src: &View<'a>) -> Option<(Vec<View<'a>>, usize)> {
     let (pieces, threads) = pieces(src.layout().nbytes());
     let dims = src.layout().shape().iter().zip(src.layout().strides()).enumerate();
-    // Parts along the dimension of the largest stride do not interleave. If it is short, the longest
-    // dimension is cut.
+    // Parts along the dimension of the largest stride do not interleave. If it is short, the
+    // longest dimension is cut.
     let (axis, len) = dims
         .max_by_key(|&(_, (&dim, stride))| (dim.min(pieces), stride.unsigned_abs()))
         .map(|(axis, (&dim, _))| (axis, dim))?;

@@ -92,13 +92,13 @@ fn no_files() -> Error {
 /// `np.load` does: several arrays may be saved one after another.
 ///
 /// The file must not be truncated or overwritten in place while the tensor lives: see the
-/// limitations of [`npy`]. NumPy and [`save_npy`](npy::save_npy) pad the header so that the elements start at a multiple of
-/// 64 bytes; files by others may not.
+/// limitations of [`npy`]. NumPy and [`save_npy`](npy::save_npy) pad the header so that the
+/// elements start at a multiple of 64 bytes; files by others may not.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file;
-/// [`Error::InFile`] around what [`tensorferry_core::npy_header::parse`] says of the header, and around
-/// [`Error::WrongLength`] if the file is shorter than the header promises.
+/// [`Error::InFile`] around what [`tensorferry_core::npy_header::parse`] says of the header, and
+/// around [`Error::WrongLength`] if the file is shorter than the header promises.
 pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     let file = local::open(path.as_ref())?;
     Format::Npy.check(&*file)?;

@@ -149,13 +149,13 @@ impl Arrays {
         self.mode
     }
 
-    /// Opens the array of a name. A compressed array is decompressed into memory at each call. If it
-    /// does not fit in half of the memory, it is decompressed whenever rows are read; rows are then
-    /// best read in order, because a step back starts over.
+    /// Opens the array of a name. A compressed array is decompressed into memory at each call. If
+    /// it does not fit in half of the memory, it is decompressed whenever rows are read; rows are
+    /// then best read in order, because a step back starts over.
     ///
     /// # Errors
-    /// [`Error::Argument`] if no array has the name, or its shards do not go together; what is wrong
-    /// with the file.
+    /// [`Error::Argument`] if no array has the name, or its shards do not go together; what is
+    /// wrong with the file.
     pub fn get(&self, name: &str) -> Result<Array> {
         let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
         member.ok_or_else(|| self.no_such(name)).and_then(|member| member.open(&self.how([member])))

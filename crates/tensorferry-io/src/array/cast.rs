@@ -33,14 +33,15 @@ impl Array {
     /// use tensorferry_io::{Mode, open, save, save_npy};
     ///
     /// let directory = tempfile::tempdir().unwrap();
-    /// let (wide, narrow) = (directory.path().join("wide.npy"), directory.path().join("narrow.npy"));
+    /// let [wide, narrow] = ["wide.npy", "narrow.npy"].map(|name| directory.path().join(name));
     /// save_npy(&wide, &Tensor::from_vec(vec![3_i64, 300], &[2])?.as_view())?;
     /// let labels = open(&[&wide], None, Mode::Read)?.array()?;
     /// save(&narrow, &labels.cast(DType::UInt16, Casting::Checked)?, None)?;
     /// assert_eq!(open(&[&narrow], None, Mode::Read)?.array()?.nbytes(), 4);
     ///
     /// let error = save(&narrow, &labels.cast(DType::UInt8, Casting::Checked)?, None).unwrap_err();
-    /// assert!(error.to_string().contains("wide.npy: int64 -> uint8: not all values fit (first: [1] = 300"));
+    /// let expected = "wide.npy: int64 -> uint8: not all values fit (first: [1] = 300";
+    /// assert!(error.to_string().contains(expected));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///

@@ -8,8 +8,8 @@ use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Casting, DType, Layout, Misfits, Tensor, ViewMut};
 
 impl Array {
-    /// The whole array in memory, in a dtype: shared if it is there in this dtype, otherwise read and
-    /// converted a few MiB at a time.
+    /// The whole array in memory, in a dtype: shared if it is there in this dtype, otherwise read
+    /// and converted a few MiB at a time.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -25,8 +25,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert()`]. All misfits are counted, and the first is named with its
-    /// index and its file.
+    /// As [`Array::slice`] and [`convert()`]. All misfits are counted, and the first is named with
+    /// its index and its file.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;

@@ -37,8 +37,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`] for an array without
-    /// dimensions.
+    /// [`Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`] for an array
+    /// without dimensions.
     pub fn part(&self, start: usize, len: usize) -> Result<Self> {
         if self.shape().is_empty() {
             return Err(Error::Argument {

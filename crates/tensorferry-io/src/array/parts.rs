@@ -1,4 +1,4 @@
-//! [`Parts`]: rows in several parts, one after the other.
+//! `Parts`: rows in several parts, one after the other.
 
 use crate::array::row_source::RowRun;
 use crate::error::{Error, Result};

@@ -15,8 +15,8 @@
 //! # Limitations
 //! [`open_npy`](crate::open::open_npy) maps the file and does not copy it. Its length is checked
 //! before; later changes cannot be. If the file is truncated while the tensor lives, reading beyond
-//! its new end ends the process (SIGBUS); if it is overwritten in place, the tensor's values change.
-//! Atomic writes, such as [`save_npy`]'s, are safe.
+//! its new end ends the process (SIGBUS); if it is overwritten in place, the tensor's values
+//! change. Atomic writes, such as [`save_npy`]'s, are safe.
 
 use crate::array::array::Array;
 use crate::array::shards;

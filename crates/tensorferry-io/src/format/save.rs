@@ -26,8 +26,8 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if nothing tells the format, or it
-/// holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
+/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if nothing tells the format, or
+/// it holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;

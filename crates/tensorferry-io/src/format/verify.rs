@@ -36,14 +36,17 @@ pub struct Verified {
 /// assert_eq!(verify(&path, None, None, &CancelToken::default())?.bytes, 160);
 ///
 /// std::fs::File::options().write(true).open(&path).unwrap().set_len(150).unwrap();
-/// assert_eq!(verify(&path, None, None, &CancelToken::default()).unwrap_err().code(), "wrong_length");
+/// let error = verify(&path, None, None, &CancelToken::default()).unwrap_err();
+/// assert_eq!(error.code(), "wrong_length");
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
 /// # Errors
-/// What is wrong with the file: [`crate::error::Error::Malformed`], [`crate::error::Error::WrongLength`], [`crate::error::Error::Checksum`]
-/// and others, with the offset; [`crate::error::Error::Argument`] for a raw file without `raw`; [`crate::error::Error::Io`];
-/// [`crate::error::Error::FileChanged`]; [`crate::error::Error::Stopped`].
+/// What is wrong with the file: [`crate::error::Error::Malformed`],
+/// [`crate::error::Error::WrongLength`], [`crate::error::Error::Checksum`] and others, with the
+/// offset; [`crate::error::Error::Argument`] for a raw file without `raw`;
+/// [`crate::error::Error::Io`]; [`crate::error::Error::FileChanged`];
+/// [`crate::error::Error::Stopped`].
 pub fn verify(
     path: impl AsRef<Path>,
     format: Option<Format>,

@@ -13,10 +13,10 @@ const PAGE: u64 = 64 << 10;
 /// checked that the file has them.
 ///
 /// # Limitations
-/// A [`Buffer`] promises that its bytes do not change. Here that depends on the writers of the file.
-/// If it is overwritten in place, values change; if it is truncated, touching the lost part ends the
-/// process with SIGBUS. Atomic writes, such as [`crate::format::npy::save_npy`]'s, are safe: the
-/// mapping keeps the old file.
+/// A [`Buffer`] promises that its bytes do not change. Here that depends on the writers of the
+/// file. If it is overwritten in place, values change; if it is truncated, touching the lost part
+/// ends the process with SIGBUS. Atomic writes, such as [`crate::format::npy::save_npy`]'s, are
+/// safe: the mapping keeps the old file.
 pub(crate) fn map(file: &File, offset: u64, len: usize) -> io::Result<(Buffer, usize)> {
     let start = offset - offset % PAGE;
     let before = usize::try_from(offset - start).unwrap_or(0); // less than a page

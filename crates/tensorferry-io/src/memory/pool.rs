@@ -117,7 +117,8 @@ impl Drop for PoolBuffer {
         if self.len >= POOLED_FROM {
             if let Some(class) = Class::holding(self.len) {
                 // SAFETY: `take` acquired the block with the class of the same length; blocks are
-                // initialised from birth and writing bytes keeps them so; only this buffer reaches them.
+                // initialised from birth and writing bytes keeps them so; only this buffer reaches
+                // them.
                 unsafe { POOL.release(self.ptr, class) };
             }
         } else if let Some(layout) = small(self.len) {

@@ -32,10 +32,12 @@ static LOW: AtomicBool = AtomicBool::new(false);
 /// `#[global_allocator]`.
 ///
 /// ```
-/// #[global_allocator]
-/// static ALLOCATOR: tensorferry_io::memory::spare::SpareAllocator = tensorferry_io::memory::spare::SpareAllocator;
+/// use tensorferry_io::memory::spare::{SpareAllocator, keep_spare};
 ///
-/// tensorferry_io::memory::spare::keep_spare();
+/// #[global_allocator]
+/// static ALLOCATOR: SpareAllocator = SpareAllocator;
+///
+/// keep_spare();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpareAllocator;

@@ -44,7 +44,8 @@ fn not_a_path(path: &Path) -> Option<String> {
     match scheme {
         Some("file") => Some("an address, not a path. Leave out file://.".into()),
         Some(scheme) => Some(format!(
-            "{scheme}:// is not read: only local files are. Download the file, or mount the storage."
+            "{scheme}:// is not read: only local files are. Download the file, or mount the \
+            storage."
         )),
         None if text == "~" || text.starts_with('~') => Some(
             "~ is the shell's word for the home folder. Write it out, or pass \

@@ -2,8 +2,8 @@
 //!
 //! # Rationale
 //! The process is checked for every element, and a system call would take longer than everything
-//! else in a small batch. On Linux the C library calls a handler in a forked child, which stores the
-//! child's id.
+//! else in a small batch. On Linux the C library calls a handler in a forked child, which stores
+//! the child's id.
 
 /// The id of this process.
 #[cfg(not(target_os = "linux"))]

@@ -54,7 +54,7 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`](crate::error::Error::Io).
 pub fn write_file(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -67,7 +67,7 @@ pub fn write_file(
 /// writable.
 ///
 /// # Errors
-/// [`Error::Io`] if not.
+/// [`Error::Io`](crate::error::Error::Io) if not.
 pub fn can_write(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let target = target(path)?;
@@ -171,7 +171,7 @@ pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
 /// number. A file that another process is writing stays.
 ///
 /// # Errors
-/// [`Error::Io`] if the directory cannot be read or a leftover not be removed.
+/// [`Error::Io`](crate::error::Error::Io) if the directory cannot be read or a leftover not be removed.
 pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     let target = target(path.as_ref())?;
     let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));

@@ -29,8 +29,8 @@ pub struct ResumableWrite<'a> {
     pub every: u64,
     /// Called with the number of bytes on the disk, after each sync.
     pub reached: &'a mut dyn FnMut(u64) -> Result<()>,
-    /// Called with the metadata of the whole file just before it is renamed, so that the file can be
-    /// recognized if the process ends then.
+    /// Called with the metadata of the whole file just before it is renamed, so that the file can
+    /// be recognized if the process ends then.
     pub whole: &'a mut dyn FnMut(&Metadata) -> Result<()>,
 }
 
@@ -49,8 +49,14 @@ pub struct ResumableWrite<'a> {
 /// let squares = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?;
 /// let mut on_disk = Vec::new();
 /// let metadata = Default::default();
-/// let continued = ResumableWrite { metadata: &metadata, from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)), whole: &mut |_| Ok(()) };
-/// save_resumable(&path, &[(String::new(), squares)], Format::Npy, continued)?;
+/// let how = ResumableWrite {
+///     metadata: &metadata,
+///     from: 0,
+///     every: 64 << 20,
+///     reached: &mut |bytes| Ok(on_disk.push(bytes)),
+///     whole: &mut |_| Ok(()),
+/// };
+/// save_resumable(&path, &[(String::new(), squares)], Format::Npy, how)?;
 /// assert_eq!(on_disk, [128 + 32]);
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```

@@ -10,8 +10,8 @@ use std::os::fd::AsRawFd;
 #[cfg(target_os = "linux")]
 pub(crate) fn begin(file: &File, offset: u64, len: u64) {
     let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
-    // SAFETY: the call takes no memory of this process, and the descriptor is open as long as `file` is
-    // borrowed.
+    // SAFETY: the call takes no memory of this process, and the descriptor is open as long as
+    // `file` is borrowed.
     let _refused = unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
     };

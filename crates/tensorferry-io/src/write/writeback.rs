@@ -67,21 +67,21 @@ mod tests {
     #[test]
     fn what_is_written_in_parts_is_what_was_given() -> Result<()> {
         let mut given: Vec<u8> = (0..(3 * PART + 100)).map(|at| (at % 251) as u8).collect();
-        let mut flowing = Writeback::new(tempfile::tempfile()?);
-        flowing.write_all(&given)?;
+        let mut file = Writeback::new(tempfile::tempfile()?);
+        file.write_all(&given)?;
         for (at, mended) in [(5, [1, 2, 3]), (2 * PART - 1, [4, 5, 6])] {
-            let end = flowing.stream_position()?;
-            flowing.seek(SeekFrom::Start(at))?;
-            flowing.write_all(&mended)?;
-            flowing.seek(SeekFrom::Start(end))?;
-            flowing.write_all(&mended)?;
+            let end = file.stream_position()?;
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(&mended)?;
+            file.seek(SeekFrom::Start(end))?;
+            file.write_all(&mended)?;
             let at = usize::try_from(at).unwrap_or_default();
             given[at..at + 3].copy_from_slice(&mended);
             given.extend(mended);
         }
         let mut found = Vec::new();
-        flowing.rewind()?;
-        std::io::Read::read_to_end(&mut flowing.file(), &mut found)?;
+        file.rewind()?;
+        std::io::Read::read_to_end(&mut file.file(), &mut found)?;
         assert!(found == given);
         Ok(())
     }

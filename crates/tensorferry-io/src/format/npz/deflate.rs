@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_the_same_whoever_compresses_and_holds_what_was_given() {
+    fn an_archive_does_not_depend_on_the_number_of_threads() {
         let mut seed = 1_u64;
         let mut random = move |keep: u32| -> i64 {
             seed = seed

@@ -42,7 +42,7 @@ pub(crate) struct Entry {
 pub(crate) enum Method {
     Stored,
     Deflated,
-    /// In a way that is not read, in words.
+    /// In an unsupported way, described for error messages.
     Other(String),
 }
 

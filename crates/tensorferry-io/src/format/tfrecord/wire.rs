@@ -47,9 +47,9 @@ impl List {
     }
 }
 
-/// The number of an extra field of an Example with the shapes of its features: entries of a name and
-/// the lengths of the dimensions. TensorFlow's parsers skip it, as protocol buffers skip all unknown
-/// fields.
+/// The number of an extra field of an Example with the shapes of its features: entries of a name
+/// and the lengths of the dimensions. TensorFlow's parsers skip it, as protocol buffers skip all
+/// unknown fields.
 pub(crate) const SHAPES: u64 = 1991;
 
 /// A message, or the rest of one.

@@ -102,7 +102,8 @@ mod platform {
                 if own && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
             {
                 Err(super::other(
-                    "a symbolic link has the name of a file that tensorferry keeps here. Remove it.",
+                    "a symbolic link has the name of a file that tensorferry keeps here. Remove \
+                    it.",
                 ))
             }
             other => other,

@@ -86,8 +86,8 @@ impl Extents {
         Some((Place { file: first.file, offset: first.offset }, end))
     }
 
-    /// Whether `next` continues a sequential read that ended at `end`, with at most a small gap. The
-    /// first row follows the last.
+    /// Whether `next` continues a sequential read that ended at `end`, with at most a small gap.
+    /// The first row follows the last.
     pub(super) fn follows(&self, end: Place, next: Place) -> bool {
         let near = |from: u64, to: u64| to <= from.saturating_add(GAP);
         if end.file == next.file && next.offset >= end.offset {

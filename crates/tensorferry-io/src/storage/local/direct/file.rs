@@ -1,4 +1,4 @@
-//! [`DirectFile`]: a file opened with `O_DIRECT`, where the file system allows it.
+//! `DirectFile`: a file opened with `O_DIRECT`, where the file system allows it.
 
 use crate::error::{Error, Result};
 use crate::storage::local::direct::spans::Wanted;
@@ -81,8 +81,8 @@ impl DirectFile {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Reads through the cache from now on, after the system refused an aligned direct read. False if
-    /// it did before.
+    /// Reads through the cache from now on, after the system refused an aligned direct read. False
+    /// if it did before.
     pub(super) fn give_up_direct(&self) -> bool {
         self.direct.swap(false, Ordering::Relaxed) && platform::through_cache(&self.file)
     }

@@ -9,9 +9,9 @@
 //! allows that.
 //!
 //! # Limitations
-//! Each reading thread has up to `queue::BYTES` (4 MiB) in flight, and readahead as many more. A few
-//! idle rings keep 4 MiB each. A file in the system's cache is read from the device all the same:
-//! memory-map such a file.
+//! Each reading thread has up to `queue::BYTES` (4 MiB) in flight, and readahead as many more. A
+//! few idle rings keep 4 MiB each. A file in the system's cache is read from the device all the
+//! same: memory-map such a file.
 #![deny(unsafe_code)]
 
 mod extents;

@@ -1,4 +1,4 @@
-//! [`Queue`]: memory cut into slots, with one read in flight in each.
+//! `Queue`: memory cut into slots, with one read in flight in each.
 
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::direct::spans::MOST;

@@ -53,7 +53,7 @@ impl PooledQueue {
         Self { queue: Box::new(threads.0.lock().queue(shape)), is_ring: false }
     }
 
-    /// Returns a queue with no read under way to the pool.
+    /// Returns a queue with no read in flight to the pool.
     pub(super) fn give_back(self) {
         if self.is_ring {
             let mut idle = IDLE.lock();
@@ -63,7 +63,7 @@ impl PooledQueue {
         }
     }
 
-    /// How it reads, in words.
+    /// How it reads, for the log.
     pub(super) fn means(&self) -> &'static str {
         if self.is_ring { "io_uring" } else { "threads" }
     }

@@ -51,7 +51,7 @@ struct Turn {
 #[derive(Default)]
 enum Holder {
     #[default]
-    Nobody,
+    Missing,
     Free(Box<Window<PooledQueue>>),
     Taken,
 }
@@ -61,7 +61,7 @@ impl Default for Turn {
         Self {
             put_back: Arc::default(),
             ends: [None; REMEMBERED],
-            window: Holder::Nobody,
+            window: Holder::Missing,
             there: 0..0,
             waiting: Vec::new(),
             missed: 0,
@@ -204,7 +204,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let (mut holder, mut there) = (Holder::Nobody, 0..0);
+        let (mut holder, mut there) = (Holder::Missing, 0..0);
         match self.window.take() {
             Some(window) if window.is_over(self.extents) => {
                 if let Some(queue) = window.into_queue() {

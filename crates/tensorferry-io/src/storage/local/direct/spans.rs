@@ -1,4 +1,4 @@
-//! [`Span`]s: the reads that cover all wanted ranges, with neighbours in one read.
+//! `Span`s: the reads that cover all wanted ranges, with neighbours in one read.
 
 use std::ops::Range;
 

@@ -68,7 +68,7 @@ fn short_reads_and_interruptions_change_nothing() {
         })
         .unwrap();
         assert!(found == written.expected(&wanted), "seed {seed}");
-        assert!(queue.most_under_way <= DEPTH);
+        assert!(queue.most_in_flight <= DEPTH);
     }
 }
 
@@ -84,7 +84,10 @@ fn a_refused_read_names_file_offset_and_length() {
             .unwrap_err();
     assert_eq!(error.code(), "io");
     assert!(
-        matches!(&error, Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)),
+        matches!(
+            &error,
+            Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)
+        ),
         "{error}"
     );
     assert!(error.to_string().starts_with(&written.paths[0].display().to_string()), "{error}");
@@ -171,7 +174,7 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
                     "{said}"
                 );
                 if let Some(fresh) = queues(&threads, Shape::Many).pop() {
-                    queue = fresh; // one that failed may have reads under way
+                    queue = fresh; // a failed queue may have reads in flight
                 }
             }
         }
@@ -271,14 +274,14 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
         let mut random = Random::new(seed);
         let faults = random.below(40);
         let mut window = Window::new(Faulty::new(Shape::Long, seed, faults), 0);
-        let mut handed_out = 0;
+        let mut copied_out = 0;
         in_order(&written, &mut random, |wanted, random| {
             let mut all = false;
             let found = read_into(wanted, |out| {
                 all = window.copy_out(&extents, &written, wanted, out, &CancelToken::default())?;
                 Ok(())
             });
-            handed_out += u32::from(all);
+            copied_out += u32::from(all);
             if all {
                 return found.unwrap();
             }
@@ -293,12 +296,12 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
             }
             written.expected(wanted)
         });
-        assert!(handed_out > 5, "seed {seed}: {handed_out}");
+        assert!(copied_out > 5, "seed {seed}: {copied_out}");
     }
 }
 
 #[test]
-fn what_a_window_could_not_read_is_left_to_whoever_finds_out_why() {
+fn what_a_window_cannot_read_is_reported_without_it() {
     let written = Written::new(&std::env::temp_dir(), &[20 * CHUNK]);
     let extents = Extents::new(written.ranges());
     let mut queue = Faulty::new(Shape::Long, 3, 0);
@@ -334,7 +337,7 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
             rows.extend((0..bytes.len()).step_by(10_000).map(row));
         }
         let next = std::sync::atomic::AtomicUsize::new(0);
-        let handed_out = std::sync::atomic::AtomicUsize::new(0);
+        let copied_out = std::sync::atomic::AtomicUsize::new(0);
         let batches: Vec<&[Wanted]> = rows.chunks(7).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -360,13 +363,13 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
                         });
                         if all {
                             assert!(found.unwrap() == written.expected(wanted));
-                            handed_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            copied_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         }
                     }
                 });
             }
         });
-        assert!(handed_out.into_inner() > 0, "nothing was read ahead");
+        assert!(copied_out.into_inner() > 0, "nothing was read ahead");
     }
 }
 
@@ -398,7 +401,7 @@ fn a_reader_reads_at_random_and_in_order_on_many_threads() {
 }
 
 #[test]
-fn a_queue_dropped_with_reads_under_way_leaves_nothing_behind() {
+fn a_queue_dropped_with_reads_in_flight_leaves_nothing_behind() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
     for shape in [Shape::Many, Shape::Long].repeat(10) {
@@ -453,7 +456,7 @@ fn a_slot_in_use_or_a_read_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn a_queue_is_cut_anew_once_nothing_is_under_way() {
+fn a_queue_is_cut_anew_once_no_read_is_in_flight() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
     for mut queue in queues(&threads, Shape::Many) {
