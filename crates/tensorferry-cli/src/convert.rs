@@ -15,7 +15,7 @@ use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
@@ -79,7 +79,7 @@ pub(crate) const DTYPE_HELP: &str = "dtype to convert to, of all arrays or of th
 const VERSION: u32 = 1;
 
 impl Convert {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let done = self.convert(out, stop);
         if let Err(failure) = &done
             && self.json
@@ -90,7 +90,7 @@ impl Convert {
         done
     }
 
-    fn convert(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn convert(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         // Reading is as fast as a mapping here, and a mapped file that somebody truncates ends the
         // process.
         let All { arrays, metadata } =
@@ -122,7 +122,7 @@ impl Convert {
 
     /// What is to be said of a value that does not fit, at which writing stopped: how many there
     /// are of all.
-    fn counted(&self, stopped_at: Error, plan: &Plan, stop: &Stop) -> Failure {
+    fn counted(&self, stopped_at: Error, plan: &Plan, stop: &CancelToken) -> Failure {
         let progress = Progress::default();
         let looked = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
             plan.check_values(&progress, stop)
@@ -139,7 +139,7 @@ impl Convert {
         }
     }
 
-    fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn single(&self, plan: &Plan, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         if self.resume && plan.can_go_on() {
             return self.continued(plan, out, stop);
         }
@@ -157,7 +157,7 @@ impl Convert {
     }
 
     /// One file that is gone on with, now or by the next who does.
-    fn continued(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn continued(&self, plan: &Plan, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let path = plan.path(0);
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
             return Err(there_already(&path, ""));
@@ -193,7 +193,7 @@ impl Convert {
         self.report(plan, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
-    fn shards(&self, plan: &Plan, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn shards(&self, plan: &Plan, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         plan.check_shards()?;
         let described = plan.describe(self.casting, &self.open.describe())?;
         let mut journal = match Journal::open(&self.target, &described, self.resume, self.force)? {

@@ -7,14 +7,14 @@ use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 
 /// The signal that came; 0 for none.
 static CAME: AtomicI32 = AtomicI32::new(0);
 
 /// What the first signal stops. A second one ends the process where it is.
-pub(crate) fn stop() -> Stop {
-    let stop = Stop::default();
+pub(crate) fn stop() -> CancelToken {
+    let stop = CancelToken::default();
     // A file that grows past the limit of the process is an error like others, and does not end it.
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     // Where signals or threads are not to be had, a signal ends the process as it always does.
@@ -28,7 +28,7 @@ pub(crate) fn stop() -> Stop {
                 if CAME.swap(signal, Ordering::Relaxed) != 0 {
                     let _ends_the_process = emulate_default_handler(signal);
                 }
-                stop.stop();
+                stop.cancel();
             }
         };
         if thread::Builder::new().name("signals".into()).spawn(wait).is_err() {

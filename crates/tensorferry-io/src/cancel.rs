@@ -11,24 +11,6 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicU8>);
 
-pub use CancelToken as Stop;
-pub use check_interrupted as glance;
-
-#[allow(missing_docs, reason = "old names, until their users are renamed")]
-impl CancelToken {
-    pub fn stop(&self) {
-        self.cancel();
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.is_cancelled()
-    }
-
-    pub fn go_on(&self) {
-        self.resume();
-    }
-}
-
 const CANCELLED: u8 = 1;
 const PAUSED: u8 = 2;
 

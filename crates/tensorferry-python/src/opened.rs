@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tensorferry::dataset::{self, Component, Shape, Stop};
+use tensorferry::dataset::{self, CancelToken, Component, Shape};
 use tensorferry::{
     Array, Arrays, ByteOrder, Casting, DType, Format, Mode, OpenOptions, Opened, Raw, Tensor,
 };
@@ -74,7 +74,7 @@ impl PyArray {
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);
         }
-        interruptible(py, |stop| read(&self.inner.stopped_by(stop)))?.or_raise(py)
+        interruptible(py, |stop| read(&self.inner.cancelled_by(stop)))?.or_raise(py)
     }
 }
 
@@ -337,8 +337,9 @@ impl OpenedArrays {
     /// that tensors do not have are an error, or left out.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
         guard();
-        let get =
-            |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
+        let get = |_: &CancelToken| {
+            if readable { self.inner.get_readable() } else { self.inner.get_all() }
+        };
         let arrays = interruptible(py, get)?.or_raise(py)?;
         arrays
             .into_iter()
@@ -411,12 +412,12 @@ pub(crate) fn open<'py>(
         }
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
-    let options = |stop: &Stop| OpenOptions {
+    let options = |stop: &CancelToken| OpenOptions {
         format,
         mode,
         features: features.clone(),
         memory_limit: None,
-        stop: stop.clone(),
+        cancel: stop.clone(),
         ..OpenOptions::default()
     };
     match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
@@ -493,7 +494,7 @@ pub(crate) fn save(
     // That nobody writes to it meanwhile is the caller's affair, as with every NumPy function that
     // releases the GIL.
     let array = array_of(py, value, true)?;
-    interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?
+    interruptible(py, |stop| tensorferry::save(&path, &array.cancelled_by(stop), format))?
         .or_raise(py)
 }
 
@@ -514,9 +515,9 @@ pub(crate) fn save_arrays(
         Ok((name, array_of(py, &value, true)?))
     };
     let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
-    let write = |stop: &Stop| {
+    let write = |stop: &CancelToken| {
         let arrays: Vec<_> =
-            arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
+            arrays.iter().map(|(name, array)| (name, array.cancelled_by(stop))).collect();
         tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
     };
     interruptible(py, write)?.or_raise(py)

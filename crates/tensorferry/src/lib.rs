@@ -13,9 +13,10 @@ pub mod dataset {
     //! Datasets: arrays as batches, in any order, converted on the way, resumable.
     pub use tensorferry_core::{Shape, TensorSpec};
     pub use tensorferry_dataset::*;
-    pub use tensorferry_io::{Source, Stop, interrupt, interruptible};
+    pub use tensorferry_io::{CancelToken, Source, interrupt, interruptible};
 }
 
+pub use tensorferry_core::*;
 pub use tensorferry_io::convert;
 #[cfg(feature = "ndarray")]
 pub use tensorferry_io::ndarray;
@@ -26,13 +27,6 @@ pub use tensorferry_io::{
     remove_leftovers, save, save_arrays, save_arrays_with, save_npy, save_resumable,
     smallest_dtype, value_range, verify, write_file,
 };
-// Names of the command line and the binding, until they are renamed there.
-pub use tensorferry_io::{
-    ResumableWrite as Continued, can_write as can_replace, save_resumable as save_continued,
-    write_file as replace_file,
-};
-
-pub use tensorferry_core::*;
 
 // The README's Rust code runs with the other examples.
 #[cfg(doctest)]

@@ -53,7 +53,7 @@ pub(crate) struct Held {
     tracks: ForkSafe<Tracks>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tracks {
     all: Vec<Track>,
     /// Bytes of groups that are alive, dropped tracks' included while somebody copies from them.
@@ -322,12 +322,6 @@ fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
 /// The most that groups may have of what they share with batches.
 fn of_groups(shared: usize) -> usize {
     shared / 4 * 3
-}
-
-impl Default for Tracks {
-    fn default() -> Self {
-        Self { all: Vec::new(), in_use: Arc::default(), now: 0, warned: false }
-    }
 }
 
 impl Tracks {

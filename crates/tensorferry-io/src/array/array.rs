@@ -121,12 +121,6 @@ impl Array {
         Self { cancel: cancel.clone(), ..self.clone() }
     }
 
-    #[allow(missing_docs, reason = "the old name, until its users are renamed")]
-    #[must_use]
-    pub fn stopped_by(&self, cancel: &CancelToken) -> Self {
-        self.cancelled_by(cancel)
-    }
-
     /// The same array, whose reads add to `progress`.
     #[must_use]
     pub fn counted_by(&self, progress: &Progress) -> Self {
@@ -203,7 +197,8 @@ impl Array {
     /// use tensorferry_io::Array;
     ///
     /// let stored = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?)?.stored();
-    /// assert!(stored.is_some_and(|stored| stored.order == ByteOrder::Native && !stored.column_major));
+    /// let stored = stored.unwrap();
+    /// assert!(stored.order == ByteOrder::Native && !stored.column_major);
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     #[must_use]
@@ -224,8 +219,8 @@ impl Array {
                         slice, or copy it into memory with read()."
                     }
                     _ => {
-                        "the array is not memory-mapped. Open it with mode=\"map\", take a slice, or \
-                        copy it into memory with read()."
+                        "the array is not memory-mapped. Open it with mode=\"map\", take a \
+                        slice, or copy it into memory with read()."
                     }
                 },
             });

@@ -1,4 +1,4 @@
-//! [`FileFormat`]: what every file format offers, and [`Format`], its name.
+//! `FileFormat`: what every file format offers, and [`Format`], its name.
 
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
@@ -132,7 +132,7 @@ pub struct OpenOptions {
     /// instead of once. `None`: what the process may use.
     pub memory_limit: Option<usize>,
     /// Ends the opening early: collecting the lengths of many records takes time.
-    pub stop: CancelToken,
+    pub cancel: CancelToken,
 }
 
 /// What [`FileFormat::open`] opens.

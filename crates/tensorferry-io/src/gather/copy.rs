@@ -15,9 +15,6 @@ const PREFETCH_BYTES: usize = 8 << 10;
 const MOST_LINES: usize = 16;
 const LINE: usize = 64;
 
-pub use crate::gather::request::RowRequest as Request;
-pub use prefetch as load_ahead;
-
 /// Copies rows of `row` bytes. After an error what `out` holds is unspecified.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! RowsOut of a batch: where they are written, and what is written there.
+//! [`RowsOut`]: where the rows of a batch are written.
 
 use crate::convert::convert_into;
 use crate::error::{Error, Result};
@@ -15,9 +15,6 @@ pub struct RowsOut<'a> {
     pub row: usize,
 }
 
-pub use crate::gather::request::run;
-pub use RowsOut as Rows;
-
 impl RowsOut<'_> {
     /// The bytes of one row.
     pub fn slot(&mut self, slot: usize) -> &mut [u8] {
@@ -30,7 +27,7 @@ impl RowsOut<'_> {
     }
 }
 
-/// Stores bools as 0 and 1, whatever the bytes were that they were copied from.
+/// Makes bools 0 and 1: other non-zero bytes become 1.
 pub fn normalise(dtype: tensorferry_core::DType, requests: &[RowRequest], rows: &mut RowsOut<'_>) {
     if dtype == tensorferry_core::DType::Bool {
         requests.iter().for_each(|request| normalise_bools(rows.slot(request.slot)));
@@ -42,7 +39,7 @@ pub fn normalise_bools(bytes: &mut [u8]) {
     bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
 }
 
-/// Copies a tensor's elements, row-major, into bytes that have room for just them.
+/// Copies the elements of a tensor, row-major, into bytes of exactly their size.
 pub fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
     if tensor.layout().nbytes() != out.len() {
         let what = format!(
@@ -69,7 +66,7 @@ pub fn copy_view(view: &View<'_>, out: &mut [u8]) -> Result<()> {
     convert_into(view, &mut target, tensorferry_core::Casting::Checked)
 }
 
-/// A C-contiguous native tensor of the same values: the tensor itself if it is one.
+/// A C-contiguous native tensor of the same values; the tensor itself if it is one.
 pub fn packed(tensor: &Tensor) -> Result<Tensor> {
     if tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() {
         return Ok(tensor.clone());
@@ -77,7 +74,7 @@ pub fn packed(tensor: &Tensor) -> Result<Tensor> {
     crate::convert::convert(&tensor.as_view(), tensor.dtype(), tensorferry_core::Casting::Checked)
 }
 
-/// A tensor of recycled memory that `fill` writes.
+/// A tensor of recycled memory, written by `fill`.
 pub fn filled(
     dtype: tensorferry_core::DType,
     shape: &[usize],

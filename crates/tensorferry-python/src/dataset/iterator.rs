@@ -18,7 +18,7 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
+use tensorferry::dataset::{CancelToken, Element, Epoch, Iter, Options, Saved};
 
 /// How long to wait without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ struct State {
 enum Holder {
     Free(Box<Iter>),
     /// The thread that has it, and what it is known by.
-    Taken(ThreadId, Stop),
+    Taken(ThreadId, CancelToken),
 }
 
 /// Why the iteration is not to be had.

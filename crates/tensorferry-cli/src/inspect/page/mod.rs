@@ -15,7 +15,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::{Array, Kind, Scalar, remove_leftovers, replace_file};
+use tensorferry::{Array, Kind, Scalar, remove_leftovers, write_file};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -137,7 +137,7 @@ impl Page {
         );
         // Of processes that were killed.
         remove_leftovers(path)?;
-        Ok(replace_file(path, |file| file.write_all(page.as_bytes()))?)
+        Ok(write_file(path, |file| file.write_all(page.as_bytes()))?)
     }
 }
 

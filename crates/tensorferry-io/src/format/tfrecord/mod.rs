@@ -1,9 +1,9 @@
-//! TFRecord: records one after the other, each with its length, and a checksum of either.
+//! TFRecord: a sequence of records, each with its length and checksums.
 //!
 //! A record is `length: u64, checksum of length: u32, bytes, checksum of bytes: u32`,
 //! little-endian; the checksums are CRC-32C, *masked*
-//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). Where a record starts only those
-//! before it tell, so opening a file reads the length of each, once, and remembers where they are.
+//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). The start of a record follows from
+//! the lengths before it, so opening a file reads all lengths and keeps an index.
 
 pub(crate) mod encode;
 pub(crate) mod example;
@@ -71,13 +71,13 @@ impl FileFormat for TfRecord {
 
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
         let OpenRequest { sources, mode, options } = *request;
-        let (features, cancel) = (&options.features, &options.stop);
+        let (features, cancel) = (&options.features, &options.cancel);
         match records::open(sources, self.bytes, features, mode, cancel)? {
             RecordArrays::Bytes(array) => Ok(Opened::Array(array)),
             RecordArrays::Examples { arrays, left_out } => {
                 let boxed = |(name, array)| (name, Box::new(array) as Box<dyn Member>);
                 let members = arrays.into_iter().map(boxed).collect();
-                // The features are chosen already: they tell what a byte string is.
+                // The features are chosen already: they give byte strings their dtype.
                 by_name::opened(request, members, Notes { left_out, ..Notes::default() }, &[])
             }
         }
@@ -116,11 +116,10 @@ impl FileFormat for TfRecord {
     }
 }
 
-/// Reads every record and compares it with its checksums: how many there are.
+/// Reads every record and compares it with its checksums. Returns their number.
 ///
 /// # Errors
-/// As [`Index::build`]; [`Error::Checksum`] at the first record that another was written than is
-/// there.
+/// As [`Index::build`]; [`Error::Checksum`] at the first record with a wrong checksum.
 fn verify(source: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<u64> {
     let records = Index::build(source, cancel)?;
     let mut stream = BufReader::with_capacity(BLOCK, Section::whole(source).cancelled_by(cancel));
