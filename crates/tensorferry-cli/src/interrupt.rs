@@ -7,14 +7,14 @@ use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 
 /// The signal that was received; 0 for none.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// A token that the first signal cancels. A second signal ends the process at once.
-pub(crate) fn stop() -> Stop {
-    let stop = Stop::default();
+pub(crate) fn stop() -> CancelToken {
+    let stop = CancelToken::default();
     // A file larger than the process's limit is an I/O error, and does not end the process.
     let _received = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     // If handlers or threads are unavailable, a signal ends the process as by default.
@@ -28,7 +28,7 @@ pub(crate) fn stop() -> Stop {
                 if RECEIVED.swap(signal, Ordering::Relaxed) != 0 {
                     let _ends_the_process = emulate_default_handler(signal);
                 }
-                stop.stop();
+                stop.cancel();
             }
         };
         if thread::Builder::new().name("signals".into()).spawn(wait).is_err() {

@@ -10,9 +10,9 @@ use crate::stage::{Epoch, Value};
 use tensorferry_core::convert::scalar;
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 /// One component's value: dtype, shape, bytes.
 pub(crate) type Plain = (DType, Vec<usize>, Vec<u8>);
@@ -72,7 +72,7 @@ pub(crate) fn shapeless(input: &Dataset) -> Dataset {
 }
 
 pub(crate) fn context(epoch: u64) -> Context {
-    Context::new(Epoch(epoch), Stop::default())
+    Context::new(Epoch(epoch), CancelToken::default())
 }
 
 fn plain(element: Result<Element>, spec: &[Component]) -> Computed<Vec<Plain>> {
@@ -97,13 +97,13 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
     let slots = wanted.iter().map(|(_, slot)| slot + 1).max().unwrap_or(0);
     let mut memory: Vec<Vec<u8>> =
         parts.iter().map(|(_, (_, row))| vec![0xA5; slots * row]).collect();
-    let mut out: Vec<Rows<'_>> = memory
+    let mut out: Vec<RowsOut<'_>> = memory
         .iter_mut()
         .zip(&parts)
-        .map(|(bytes, (_, (_, row)))| Rows { bytes, row: *row })
+        .map(|(bytes, (_, (_, row)))| RowsOut { bytes, row: *row })
         .collect();
-    let mut requests: Vec<Request> =
-        wanted.iter().map(|&(index, slot)| Request { index, slot }).collect();
+    let mut requests: Vec<RowRequest> =
+        wanted.iter().map(|&(index, slot)| RowRequest { index, slot }).collect();
     dataset.node.gather(&mut requests, &mut out, cx).map_err(|error| error.to_string())?;
     drop(out);
     for slot in (0..slots).filter(|slot| wanted.iter().all(|(_, taken)| taken != slot)) {

@@ -9,7 +9,7 @@ use crate::stage::{Element, Epoch};
 use crate::user_fn::captures::Capture;
 use std::fmt;
 use std::sync::Arc;
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 /// A plan: where elements come from and what becomes of them. Cloning shares it.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Dataset {
             );
             return Err(Error::Argument { stage: "get", what });
         }
-        self.node.get(index, &Context::new(epoch, Stop::default()))
+        self.node.get(index, &Context::new(epoch, CancelToken::default()))
     }
 
     /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) |

@@ -17,8 +17,8 @@ use crate::stage::{Change, Context, Element, Needs, Node, Stream};
 use crate::transforms::select::prefetch::ReadAhead;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 /// The most stages from a source to the end of a plan, and of the datasets that functions make in
 /// it.
@@ -232,15 +232,20 @@ impl Node for Step {
         grown(|| self.node.slice(start, len, cx))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         grown(|| self.node.gather(requests, out, cx))
     }
 
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         grown(|| self.node.gather_some(which, requests, out, cx))

@@ -5,13 +5,13 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::Component;
 use crate::stage::{Context, Element, Stream};
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 /// A stream, and how many elements it has given. Elements that are errors count too.
 pub(crate) struct Counted {
     stream: Box<dyn Stream>,
     spec: Vec<Component>,
-    stop: Stop,
+    stop: CancelToken,
     index: u64,
     /// An element that was given back.
     back: Option<Element>,

@@ -11,9 +11,9 @@ use crate::user_fn::function::Function;
 use std::rc::Rc;
 use tensorferry_core::DType;
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
 /// A dataset that can only be streamed, whose length nobody knows.
 struct Streamed(Dataset);
@@ -58,7 +58,7 @@ impl Node for Streamed {
 }
 
 pub(crate) fn context() -> Context {
-    Context::new(Epoch(0), Stop::default())
+    Context::new(Epoch(0), CancelToken::default())
 }
 
 /// The values of an element of int64 tensors, one after the other.
@@ -261,7 +261,7 @@ impl Case {
 }
 
 fn in_epoch(epoch: Epoch) -> Context {
-    Context::new(epoch, Stop::default())
+    Context::new(epoch, CancelToken::default())
 }
 
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
@@ -295,9 +295,13 @@ fn check_indexed(
     let wanted: Vec<usize> = (0..10).map(|_| draw(list.len())).collect();
     let width = dataset.spec().len();
     let mut memory = vec![vec![0_u8; 8 * wanted.len()]; width];
-    let mut out: Vec<Rows<'_>> = memory.iter_mut().map(|bytes| Rows { bytes, row: 8 }).collect();
-    let mut requests: Vec<Request> =
-        wanted.iter().enumerate().map(|(slot, &at)| Request { index: at as u64, slot }).collect();
+    let mut out: Vec<RowsOut<'_>> =
+        memory.iter_mut().map(|bytes| RowsOut { bytes, row: 8 }).collect();
+    let mut requests: Vec<RowRequest> = wanted
+        .iter()
+        .enumerate()
+        .map(|(slot, &at)| RowRequest { index: at as u64, slot })
+        .collect();
     dataset.node.gather(&mut requests, &mut out, &cx)?;
     for (component, bytes) in memory.iter().enumerate() {
         let gathered: Vec<i64> = bytes

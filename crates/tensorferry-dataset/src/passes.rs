@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
-use tensorferry_io::sync::shared::Shared;
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// Plans that one source counts, at most: beyond that those are forgotten that nothing holds.
 const MOST: usize = 1 << 16;
@@ -41,7 +41,7 @@ const MOST: usize = 1 << 16;
 pub struct Passes {
     dataset: Dataset,
     /// The plan with the seeds of a saved state in the place of drawn ones, once one was loaded.
-    adopted: Shared<Option<Dataset>>,
+    adopted: ForkSafe<Option<Dataset>>,
     alone: bool,
     mark: AtomicU64,
     family: AtomicU64,
@@ -108,7 +108,7 @@ struct Registry {
     calls: u64,
 }
 
-static REGISTRY: LazyLock<Shared<Registry>> = LazyLock::new(Shared::default);
+static REGISTRY: LazyLock<ForkSafe<Registry>> = LazyLock::new(ForkSafe::default);
 
 impl Registry {
     fn at(&mut self, root: &Root) -> &mut Counted {
@@ -204,7 +204,7 @@ impl Passes {
         let (mark, family) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
             dataset,
-            adopted: Shared::default(),
+            adopted: ForkSafe::default(),
             alone: false,
             mark,
             family,

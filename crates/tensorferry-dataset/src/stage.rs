@@ -16,9 +16,9 @@ use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use std::sync::Arc;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, write_row};
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 use tensorferry_io::memory::pool;
 
 /// A component's value in one element.
@@ -92,7 +92,7 @@ impl Epoch {
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) epoch: Epoch,
-    pub(crate) stop: Stop,
+    pub(crate) stop: CancelToken,
     /// Who wants to know where the time goes.
     pub(crate) times: Option<Times>,
     /// What the iteration keeps in memory; none where an element is computed by itself.
@@ -103,7 +103,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Of what is computed by itself.
-    pub(crate) fn new(epoch: Epoch, stop: Stop) -> Self {
+    pub(crate) fn new(epoch: Epoch, stop: CancelToken) -> Self {
         Self { epoch, stop, times: None, held: None, outside: 0 }
     }
 
@@ -234,20 +234,25 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed
+    /// Writes the elements asked for into rows, one [`RowsOut`] for each component. Only of indexed
     /// nodes all of whose components are tensors of known shape. The requests may be overwritten.
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         gather_each(self, requests, out, cx)
     }
 
-    /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each:
+    /// As [`Node::gather`], but only the components `which`, in that order, one [`RowsOut`] for each:
     /// what `components` asks for, so that nobody reads what nobody wants. A node that has no
     /// better way computes all of them.
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         gather_all_for_some(self, which, requests, out, cx)
@@ -300,11 +305,11 @@ pub(crate) fn get_by_gather(
         let layout = Layout::contiguous(&shape, spec.dtype.size())?;
         parts.push((spec.dtype, pool::take(layout.nbytes())?, layout));
     }
-    let mut out: Vec<Rows<'_>> = parts
+    let mut out: Vec<RowsOut<'_>> = parts
         .iter_mut()
-        .map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() })
+        .map(|(_, buffer, layout)| RowsOut { bytes: buffer.as_mut_slice(), row: layout.nbytes() })
         .collect();
-    node.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
+    node.gather(&mut [RowRequest { index, slot: 0 }], &mut out, cx)?;
     drop(out);
     let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
         Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
@@ -315,8 +320,8 @@ pub(crate) fn get_by_gather(
 /// [`Node::gather`] by [`Node::get`], one element after the other.
 pub(crate) fn gather_each(
     node: &(impl Node + ?Sized),
-    requests: &[Request],
-    out: &mut [Rows<'_>],
+    requests: &[RowRequest],
+    out: &mut [RowsOut<'_>],
     cx: &Context,
 ) -> Result<()> {
     for request in requests {
@@ -412,8 +417,8 @@ pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
 pub(crate) fn write_some<N: Node + ?Sized>(
     node: &N,
     which: &[usize],
-    requests: &[Request],
-    out: &mut [Rows<'_>],
+    requests: &[RowRequest],
+    out: &mut [RowsOut<'_>],
     cx: &Context,
 ) -> Result<()> {
     for request in requests {
@@ -431,8 +436,8 @@ pub(crate) fn write_some<N: Node + ?Sized>(
 fn gather_all_for_some<N: Node + ?Sized>(
     node: &N,
     which: &[usize],
-    requests: &mut [Request],
-    out: &mut [Rows<'_>],
+    requests: &mut [RowRequest],
+    out: &mut [RowsOut<'_>],
     cx: &Context,
 ) -> Result<()> {
     let fixed: Option<Vec<usize>> =
@@ -447,10 +452,10 @@ fn gather_all_for_some<N: Node + ?Sized>(
         let len = if which.contains(&component) { 0 } else { row.saturating_mul(slots) };
         unwanted.push(pool::take(len)?);
     }
-    let mut all: Vec<Rows<'_>> = unwanted
+    let mut all: Vec<RowsOut<'_>> = unwanted
         .iter_mut()
         .zip(&bytes)
-        .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
+        .map(|(buffer, &row)| RowsOut { bytes: buffer.as_mut_slice(), row })
         .collect();
     for (&component, rows) in which.iter().zip(out) {
         all[component] = rows.reborrow();

@@ -11,7 +11,7 @@ use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
 use std::time::Duration;
 use tensorferry_core::Tensor;
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::cancel::interruptible_every;
 
 /// These numbers, one after the other.
@@ -90,7 +90,7 @@ pub(crate) fn fails_at<Out>(
 
 /// A fresh stream in an epoch of its own.
 pub(crate) fn stream(dataset: &Dataset) -> Box<dyn Stream> {
-    dataset.stream(&Context::new(Epoch(3), Stop::default())).unwrap()
+    dataset.stream(&Context::new(Epoch(3), CancelToken::default())).unwrap()
 }
 
 /// What is left of a stream, in words: values, shapes and errors.

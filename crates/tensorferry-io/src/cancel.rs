@@ -1,4 +1,4 @@
-//! Saying to what works for long that nobody waits for it.
+//! Cooperative cancellation: [`CancelToken`], and [`interruptible`] for signals.
 
 use crate::error::{Error, Result};
 use crate::memory::spare;
@@ -7,30 +7,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// Says to a stage that works for long that nobody waits for it any more.
+/// A flag that tells long work to end early. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicU8>);
+pub struct CancelToken(Arc<AtomicU8>);
 
-const STOPPED: u8 = 1;
+const CANCELLED: u8 = 1;
 const PAUSED: u8 = 2;
 
-impl Stop {
-    /// Asks all who hold a clone to stop.
-    pub fn stop(&self) {
-        self.0.fetch_or(STOPPED, Ordering::Relaxed);
+impl CancelToken {
+    /// Has all work that checks a clone of the token end.
+    pub fn cancel(&self) {
+        self.0.fetch_or(CANCELLED, Ordering::Relaxed);
     }
 
-    /// As [`Stop::stop`], until [`Stop::go_on`].
+    /// As [`CancelToken::cancel`], until [`CancelToken::resume`].
     pub fn pause(&self) {
         self.0.fetch_or(PAUSED, Ordering::Relaxed);
     }
 
-    /// Ends a [`Stop::pause`].
-    pub fn go_on(&self) {
+    /// Ends a [`CancelToken::pause`].
+    pub fn resume(&self) {
         self.0.fetch_and(!PAUSED, Ordering::Relaxed);
     }
 
-    /// Marks the thread that runs `work` as one that computes what this stops.
+    /// Marks the thread that runs `work` as a worker of the iteration that this token cancels.
     pub fn computing<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = COMPUTED.replace(Arc::as_ptr(&self.0).addr());
         let done = work();
@@ -38,60 +38,59 @@ impl Stop {
         done
     }
 
-    /// Whether this thread computes elements ahead for the iteration that this stops: then it must
-    /// not wait for one.
+    /// Whether this thread is a worker of the iteration that this token cancels. A worker must not
+    /// wait for an element of its own iteration.
     #[must_use]
     pub fn is_of_this_thread(&self) -> bool {
         COMPUTED.get() == Arc::as_ptr(&self.0).addr()
     }
 
-    /// Whether [`Stop::stop`] was called.
-    pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & STOPPED != 0
+    /// Whether [`CancelToken::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CANCELLED != 0
     }
 
-    /// Whether this thread is to stop what it does: see [`interruptible`] too. To be asked in every
-    /// loop whose length the user does not see.
+    /// Fails if the work has to end: the token is cancelled or paused, or this thread is
+    /// interrupted (see [`interruptible`]). Call it in every loop whose length depends on data.
     ///
     /// # Errors
     /// [`Error::Stopped`]; [`Error::Allocation`] where the process has no memory left.
     pub fn check(&self) -> Result<()> {
         spare::check()?;
-        if self.0.load(Ordering::Relaxed) == 0 { glance() } else { Err(Error::Stopped) }
+        if self.0.load(Ordering::Relaxed) == 0 { check_interrupted() } else { Err(Error::Stopped) }
     }
 }
 
-/// Who is asked whether to stop.
+/// The interruption check of one [`interruptible`] call.
 #[derive(Clone, Copy)]
 struct Watch {
     interrupted: fn() -> bool,
     every: Duration,
-    /// When it was asked last, or would have been the first time.
+    /// When `interrupted` was called last, or when the watch began.
     asked: Option<Instant>,
-    /// It said so.
+    /// `interrupted` returned true.
     found: bool,
 }
 
 thread_local! {
     static WATCH: Cell<Option<Watch>> = const { Cell::new(None) };
-    /// The iteration for which this thread computes ahead, by its address.
+    /// The token of the iteration that this thread works for, by its address.
     static COMPUTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How often to ask.
+/// How often `interrupted` is called.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Runs `run`, and what it computes in this thread asks `interrupted` about every 20 ms whether to
-/// stop: then the iteration hands out [`Error::Stopped`], and goes on where it was when it is asked
-/// again.
+/// Runs `run` so that work in this thread calls `interrupted` about every 20 ms. Once it returns
+/// true, the work fails with [`Error::Stopped`]. An iteration can be continued afterwards.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
-/// use tensorferry_io::{Stop, interruptible};
+/// use tensorferry_io::{CancelToken, interruptible};
 ///
 /// static INTERRUPTED: AtomicBool = AtomicBool::new(true); // set by a signal handler
 ///
-/// let token = Stop::default();
+/// let token = CancelToken::default();
 /// let endless = || -> tensorferry_core::Result<()> {
 ///     loop {
 ///         token.check()?;
@@ -104,13 +103,13 @@ pub fn interruptible<T>(interrupted: fn() -> bool, run: impl FnOnce() -> T) -> T
     interruptible_every(EVERY, interrupted, run)
 }
 
-/// As [`interruptible`], and asks once in every `every`.
+/// As [`interruptible`], with calls of `interrupted` at least `every` apart.
 pub fn interruptible_every<T>(
     every: Duration,
     interrupted: fn() -> bool,
     run: impl FnOnce() -> T,
 ) -> T {
-    /// Puts back what was watched before, also after a panic.
+    /// Restores the outer watch, also after a panic.
     struct Before(Option<Watch>);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -122,21 +121,23 @@ pub fn interruptible_every<T>(
     run()
 }
 
-/// Stops the [`interruptible`] work that this thread does at its next check. False if it does none.
+/// Interrupts the [`interruptible`] work of this thread at its next check. False if there is none.
 pub fn interrupt() -> bool {
     let Some(watch) = WATCH.get() else { return false };
     WATCH.set(Some(Watch { found: true, ..watch }));
     true
 }
 
-/// Whether the [`interruptible`] work that this thread does is interrupted.
+/// Whether the [`interruptible`] work of this thread is interrupted.
 pub fn is_interrupted() -> bool {
     WATCH.get().is_some_and(|watch| watch.found)
 }
 
+/// Fails if the [`interruptible`] work of this thread is interrupted.
+///
 /// # Errors
-/// [`Error::Stopped`] if the [`interruptible`] work that this thread does is to stop.
-pub fn glance() -> Result<()> {
+/// [`Error::Stopped`].
+pub fn check_interrupted() -> Result<()> {
     match WATCH.get() {
         None => Ok(()),
         Some(watch) => look(watch),
@@ -163,31 +164,31 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn a_pause_ends_and_a_stop_does_not() {
-        let stop = Stop::default();
-        stop.pause();
-        assert!(stop.check().is_err() && !stop.is_stopped());
-        stop.go_on();
-        assert!(stop.check().is_ok());
-        stop.stop();
-        stop.pause();
-        stop.go_on();
-        assert!(stop.check().is_err() && stop.is_stopped());
+    fn a_pause_ends_and_a_cancellation_does_not() {
+        let cancel = CancelToken::default();
+        cancel.pause();
+        assert!(cancel.check().is_err() && !cancel.is_cancelled());
+        cancel.resume();
+        assert!(cancel.check().is_ok());
+        cancel.cancel();
+        cancel.pause();
+        cancel.resume();
+        assert!(cancel.check().is_err() && cancel.is_cancelled());
     }
 
     #[test]
     fn work_asks_only_in_the_thread_that_is_interruptible_and_while_it_is() {
-        let stop = Stop::default();
+        let cancel = CancelToken::default();
         interruptible_every(
             Duration::ZERO,
             || true,
             || {
-                assert!(matches!(stop.check(), Err(Error::Stopped)));
-                thread::scope(|scope| drop(scope.spawn(|| assert!(stop.check().is_ok()))));
+                assert!(matches!(cancel.check(), Err(Error::Stopped)));
+                thread::scope(|scope| drop(scope.spawn(|| assert!(cancel.check().is_ok()))));
             },
         );
-        assert!(stop.check().is_ok());
-        interruptible(|| true, || assert!(stop.check().is_ok(), "it was asked at once"));
+        assert!(cancel.check().is_ok());
+        interruptible(|| true, || assert!(cancel.check().is_ok(), "it was asked at once"));
     }
 
     #[test]
@@ -196,8 +197,8 @@ mod tests {
             || false,
             || {
                 assert!(interrupt());
-                interruptible(|| false, || assert!(glance().is_ok()));
-                assert!(glance().is_err() && is_interrupted());
+                interruptible(|| false, || assert!(check_interrupted().is_ok()));
+                assert!(check_interrupted().is_err() && is_interrupted());
             },
         );
         assert!(!interrupt());

@@ -214,7 +214,7 @@ fn outer(left: Scalar, right: Scalar, lesser: bool) -> Scalar {
         (Scalar::Float64(a), Scalar::Float64(b)) => {
             a.is_nan() || (!b.is_nan() && (a < b) == lesser)
         }
-        _ => true, // one dtype has one sort of Scalar, and complex numbers were refused
+        _ => true, // a dtype has one kind of Scalar, and complex numbers were refused
     };
     if first { left } else { right }
 }

@@ -1,4 +1,4 @@
-//! Arrays in memory and in files, opened without loading.
+//! Arrays in memory, files and other storage, opened without loading.
 #![deny(unsafe_code)]
 
 pub mod array;
@@ -21,15 +21,15 @@ pub use array::progress::Progress;
 pub use array::reader::RowReader;
 pub use array::row_source::Stored;
 pub use array::tensor_rows::Source;
-pub use cancel::{Stop, interrupt, interruptible};
+pub use cancel::{CancelToken, interrupt, interruptible};
 pub use convert::{can_convert, convert, convert_into, smallest_dtype, value_range};
-pub use format::npy::{open_npy, save_npy};
-pub use format::raw::Raw;
+pub use format::file_format::{Capabilities, Format, OpenOptions, Opened, Raw};
+pub use format::npy::save_npy;
 pub use format::save::{save, save_arrays, save_arrays_with};
-pub use format::sniff::Format;
 pub use format::verify::{Verified, verify};
-pub use open::{OpenOptions, Opened, matching_files, open, open_raw, open_with};
+pub use open::{matching_files, open, open_npy, open_raw, open_sources, open_with};
 pub use storage::local::regular::open_beside;
 pub use storage::mode::Mode;
-pub use write::atomic::{can_replace, remove_leftovers, replace_file};
-pub use write::resumable::{Continued, save_continued};
+pub use storage::read_at::{Mmap, ReadAt, ReadRange, Version};
+pub use write::atomic::{can_write, remove_leftovers, write_file};
+pub use write::resumable::{ResumableWrite, save_resumable};

@@ -14,15 +14,16 @@ pub mod dataset {
     //! Datasets: arrays as batches, in any order, converted on the way, resumable.
     pub use tensorferry_core::{Shape, TensorSpec};
     pub use tensorferry_dataset::*;
-    pub use tensorferry_io::{Source, Stop, interrupt, interruptible};
+    pub use tensorferry_io::{CancelToken, Source, interrupt, interruptible};
 }
 
 pub use tensorferry_io::convert;
 pub use tensorferry_io::{
-    Array, Arrays, Continued, Format, Mode, OpenOptions, Opened, Progress, Raw, RowReader, Stored,
-    Verified, can_convert, can_replace, convert_into, matching_files, open, open_beside, open_npy,
-    open_raw, open_with, remove_leftovers, replace_file, save, save_arrays, save_arrays_with,
-    save_continued, save_npy, smallest_dtype, value_range, verify,
+    Array, Arrays, Capabilities, Format, Mmap, Mode, OpenOptions, Opened, Progress, Raw, ReadAt,
+    ReadRange, ResumableWrite, RowReader, Stored, Verified, Version, can_convert, can_write,
+    convert_into, matching_files, open, open_beside, open_npy, open_raw, open_sources, open_with,
+    remove_leftovers, save, save_arrays, save_arrays_with, save_npy, save_resumable,
+    smallest_dtype, value_range, verify, write_file,
 };
 
 pub use tensorferry_core::{

@@ -6,7 +6,7 @@ use crate::outcome::{Failure, Outcome, wrong};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensorferry::dataset::{Shape, Stop};
+use tensorferry::dataset::{CancelToken, Shape};
 use tensorferry::{
     ByteOrder, Casting, DType, Error, Format, Mode, OpenOptions, Opened, Raw, open_raw, open_with,
 };
@@ -94,7 +94,7 @@ fn shape(text: &str) -> Result<Shape, String> {
 
 impl OpenArgs {
     /// Opens files, several as one; reading them is cancellable.
-    pub(crate) fn open(&self, paths: &[PathBuf], stop: &Stop) -> Outcome<Opened> {
+    pub(crate) fn open(&self, paths: &[PathBuf], stop: &CancelToken) -> Outcome<Opened> {
         self.open_within(paths, self.mode.unwrap_or_default(), None, stop)
     }
 
@@ -103,7 +103,7 @@ impl OpenArgs {
         paths: &[PathBuf],
         mode: Mode,
         memory_limit: Option<Size>,
-        stop: &Stop,
+        stop: &CancelToken,
     ) -> Outcome<Opened> {
         if paths.iter().any(|path| path == Path::new("-") && !path.exists()) {
             return Err(wrong("-: arrays are read from files, not from stdin. Name a file."));
@@ -112,7 +112,8 @@ impl OpenArgs {
             return Ok(Opened::Array(open_raw(paths, &raw, mode).map_err(unmatched)?));
         }
         let (format, stop) = (self.file.format, stop.clone());
-        let options = OpenOptions { format, mode, memory_limit, stop, ..OpenOptions::default() };
+        let options =
+            OpenOptions { format, mode, memory_limit, cancel: stop, ..OpenOptions::default() };
         open_with(paths, &options).map_err(unmatched)
     }
 
@@ -139,7 +140,7 @@ impl OpenArgs {
         paths: &[PathBuf],
         memory: Option<Size>,
         fitting: Mode,
-        stop: &Stop,
+        stop: &CancelToken,
     ) -> Outcome<All> {
         let mut opened = self.open_within(paths, self.mode.unwrap_or_default(), memory, stop)?;
         let (mode, bytes): (_, u64) = match &opened {

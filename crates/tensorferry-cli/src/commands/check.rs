@@ -6,7 +6,7 @@ use crate::words::{bytes, grouped, printable};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 use tensorferry::{Error, Format, Verified, matching_files, verify};
 
 /// Verify files: headers, lengths and checksums, reading every byte
@@ -29,7 +29,7 @@ pub(crate) struct Check {
 const VERSION: u32 = 1;
 
 impl Check {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let (format, raw) = self.file.to_verify()?;
         let (mut worst, mut all) = (0, Vec::new());
         for given in &self.files {

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 use tensorferry::{Casting, Error, Format, Mode, Progress, remove_leftovers};
 
 /// Convert files of any size to another format, dtype or number of files, in bounded memory
@@ -70,7 +70,7 @@ pub(crate) struct Convert {
 const VERSION: u32 = 1;
 
 impl Convert {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let done = self.convert(out, stop);
         if let Err(failure) = &done
             && self.json
@@ -81,7 +81,7 @@ impl Convert {
         done
     }
 
-    fn convert(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn convert(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         // Reading is as fast as mmap here, and survives a file that is truncated meanwhile.
         let All { arrays, metadata } =
             self.open.open_all(&self.sources, self.memory_limit, Mode::Read, stop)?;
@@ -111,7 +111,7 @@ impl Convert {
     }
 
     /// The error of a value that does not fit, with the number of all values that do not.
-    fn counted(&self, stopped_at: Error, target: &Target, stop: &Stop) -> Failure {
+    fn counted(&self, stopped_at: Error, target: &Target, stop: &CancelToken) -> Failure {
         let progress = Progress::default();
         let counted = shown(Unit::Bytes, None, &|| progress.bytes(), self.quiet, || {
             target.check_values(&progress, stop)
@@ -128,7 +128,7 @@ impl Convert {
         }
     }
 
-    fn single(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn single(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         if self.resume && target.is_resumable() {
             return self.resumable(target, out, stop);
         }
@@ -146,7 +146,7 @@ impl Convert {
     }
 
     /// Writes one file that can be resumed, from where an interrupted conversion stopped.
-    fn resumable(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn resumable(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let path = target.path(0);
         if exists(&path) && !self.force && !exists(&Journal::path_of_file(&path)) {
             return Err(already_exists(&path, ""));
@@ -182,7 +182,7 @@ impl Convert {
         self.report(target, usize::try_from(kept).unwrap_or(usize::MAX), began, out)
     }
 
-    fn shards(&self, target: &Target, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    fn shards(&self, target: &Target, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         target.check_shards()?;
         let described = target.describe(self.casting, &self.open.describe())?;
         let mut journal =

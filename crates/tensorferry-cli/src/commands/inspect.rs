@@ -6,8 +6,8 @@ use crate::report::{Inspected, json, page, text};
 use crate::summary::{Summary, Wanted, summarize, summarize_together};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::dataset::Stop;
-use tensorferry::{Array, Arrays, Error, Format, Opened, can_replace};
+use tensorferry::dataset::CancelToken;
+use tensorferry::{Array, Arrays, Error, Format, Opened, can_write};
 
 /// Show arrays: shape, dtype, range of values, the smallest dtype that holds them, a histogram
 ///
@@ -46,10 +46,10 @@ fn html(path: &str) -> Result<PathBuf, String> {
 }
 
 impl Inspect {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         if let Some(report) = &self.report {
             // Checked first: reading may take long.
-            can_replace(report)?;
+            can_write(report)?;
         }
         let mut worst = 0;
         let (mut all, mut page) = (Vec::new(), page::Page::default());
@@ -95,7 +95,7 @@ impl Inspect {
     fn file(
         &self,
         path: &Path,
-        stop: &Stop,
+        stop: &CancelToken,
         each: &mut dyn FnMut(Array, Inspected) -> Outcome,
     ) -> Outcome<u8> {
         let wanted = Wanted {
@@ -122,7 +122,7 @@ impl Inspect {
             }
             Opened::Array(array) => {
                 let format = self.open.format_of(array.paths().next())?;
-                let array = array.stopped_by(stop);
+                let array = array.cancelled_by(stop);
                 let summary = summarize(&array, wanted)?;
                 return found(None, array, format, summary).map(|()| 0);
             }
@@ -143,7 +143,7 @@ impl Inspect {
         for name in names {
             // One at a time: compressed arrays are held in memory.
             let inspected = arrays.get(&name).map_err(Failure::from).and_then(|array| {
-                let array = array.stopped_by(stop);
+                let array = array.cancelled_by(stop);
                 let summary = summarize(&array, wanted)?;
                 found(Some(name.clone()), array, format, summary)
             });
@@ -170,14 +170,14 @@ fn together(
     names: &[String],
     format: Format,
     wanted: Wanted,
-    stop: &Stop,
+    stop: &CancelToken,
 ) -> Outcome<Option<Vec<(Array, Summary)>>> {
     if format != Format::TfRecord || names.len() < 2 {
         return Ok(None);
     }
     let all = names
         .iter()
-        .map(|name| Ok(arrays.get(name)?.stopped_by(stop)))
+        .map(|name| Ok(arrays.get(name)?.cancelled_by(stop)))
         .collect::<Result<Vec<Array>, Error>>();
     let Ok(all) = all else { return Ok(None) };
     match summarize_together(&all, wanted, stop) {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop, Times};
+use tensorferry::dataset::{CancelToken, Cardinality, Dataset, Element, Epoch, Options, Times};
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
 /// How long to wait for a batch before checking for signals.
@@ -54,7 +54,7 @@ pub(crate) struct Stream {
     /// Number of epochs [default: 1, or as many as --steps needs]
     #[arg(long, value_name = "EPOCHS", value_parser = crate::arguments::size::many)]
     epochs: Option<NonZero<u64>>,
-    /// Stop after this many batches
+    /// CancelToken after this many batches
     #[arg(long, value_name = "BATCHES", value_parser = crate::arguments::size::many)]
     steps: Option<NonZero<u64>>,
     /// Threads that read and convert [default: the number of processors]
@@ -87,7 +87,7 @@ struct Counted {
 }
 
 impl Stream {
-    pub(crate) fn run(&self, out: &mut dyn Write, stop: &Stop) -> Outcome {
+    pub(crate) fn run(&self, out: &mut dyn Write, stop: &CancelToken) -> Outcome {
         let arrays = self.open.open_all(&self.sources, self.memory_limit, Mode::Map, stop)?.arrays;
         if let Some(scalar) = arrays.iter().find(|array| array.array.shape().is_empty()) {
             let name = scalar.name.as_deref().unwrap_or("the array");
@@ -145,7 +145,7 @@ impl Stream {
         dataset: &Dataset,
         progress: &Progress,
         report: &mut Report,
-        stop: &Stop,
+        stop: &CancelToken,
     ) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
@@ -192,7 +192,7 @@ impl Stream {
         epoch: Epoch,
         (total, shown): (Option<u64>, &AtomicU64),
         (counted, report): (&mut Counted, &mut Report),
-        (times, stop): (&Times, &Stop),
+        (times, stop): (&Times, &CancelToken),
     ) -> Result<(), Error> {
         let options = Options {
             threads: self.threads.map(NonZero::get),

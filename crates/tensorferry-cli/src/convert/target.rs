@@ -12,10 +12,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 use tensorferry::{
-    Array, Casting, Continued, DType, Format, Mode, Opened, Progress, open, save, save_arrays_with,
-    save_continued,
+    Array, Casting, DType, Format, Mode, Opened, Progress, ResumableWrite, open, save,
+    save_arrays_with, save_resumable,
 };
 
 /// Bytes read at a time, unless memory is short.
@@ -147,9 +147,9 @@ impl Target {
     }
 
     /// Writes a file.
-    pub(crate) fn write(&self, at: usize, progress: &Progress, stop: &Stop) -> Outcome {
+    pub(crate) fn write(&self, at: usize, progress: &Progress, stop: &CancelToken) -> Outcome {
         let content =
-            self.content(at)?.map(|array| Ok(array.counted_by(progress).stopped_by(stop)))?;
+            self.content(at)?.map(|array| Ok(array.counted_by(progress).cancelled_by(stop)))?;
         Ok(match content {
             Content::One(array) => save(self.path(at), &array, Some(self.format)),
             Content::ByName(arrays) => save_arrays_with(
@@ -166,11 +166,11 @@ impl Target {
     pub(crate) fn check_values(
         &self,
         progress: &Progress,
-        stop: &Stop,
+        stop: &CancelToken,
     ) -> tensorferry::Result<Vec<String>> {
         let mut messages = Vec::new();
         for (name, array) in self.arrays.named() {
-            match array.counted_by(progress).stopped_by(stop).check_values() {
+            match array.counted_by(progress).cancelled_by(stop).check_values() {
                 Err(error) if misfits(&error).is_some() => {
                     let name = name.filter(|_| self.arrays.all().count() > 1);
                     messages.push(name.map_or_else(
@@ -195,23 +195,23 @@ impl Target {
     pub(crate) fn resume(
         &self,
         progress: &Progress,
-        stop: &Stop,
+        stop: &CancelToken,
         journal: &mut Journal,
     ) -> Outcome {
         let arrays = self.arrays.named().map(|(name, array)| {
-            (name.unwrap_or_default().to_owned(), array.counted_by(progress).stopped_by(stop))
+            (name.unwrap_or_default().to_owned(), array.counted_by(progress).cancelled_by(stop))
         });
         let (arrays, from): (Vec<(String, Array)>, u64) = (arrays.collect(), journal.reached());
         let journal = RefCell::new(journal);
         let reached = &mut |bytes| journal.borrow_mut().note(bytes);
-        let how = Continued {
+        let how = ResumableWrite {
             metadata: &self.metadata,
             from,
             every: SYNC,
             reached,
             whole: &mut |file| journal.borrow_mut().note_whole(file),
         };
-        Ok(save_continued(&self.target, &arrays, self.format, how)?)
+        Ok(save_resumable(&self.target, &arrays, self.format, how)?)
     }
 
     /// Refuses shards that would replace a source before it is read, or that would stand beside

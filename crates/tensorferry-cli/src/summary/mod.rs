@@ -19,7 +19,7 @@ use num_complex::Complex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use tensorferry::dataset::{Dataset, Stop};
+use tensorferry::dataset::{CancelToken, Dataset};
 use tensorferry::{
     Array, ByteOrder, Casting, DType, Element, Error, Kind, Result, Scalar, Tensor, convert,
 };
@@ -87,7 +87,7 @@ pub(crate) fn summarize(array: &Array, wanted: Wanted) -> Result<Summary> {
 pub(crate) fn summarize_together(
     arrays: &[Array],
     wanted: Wanted,
-    stop: &Stop,
+    stop: &CancelToken,
 ) -> Result<Vec<Summary>> {
     let row: usize = arrays.iter().map(|array| array.nbytes() / array.len().max(1)).sum();
     let batches = Dataset::from_rows(arrays.iter().cloned())?

@@ -21,10 +21,10 @@ use crate::shuffle::block_order::BlockOrder;
 use crate::shuffle::held_group::{HeldGroup, Kind};
 use crate::stage::Needs;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use tensorferry_io::storage::local::direct::READER;
-use tensorferry_io::storage::local::direct::lend::briefly;
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// Groups of a track.
 const MOST_GROUPS: usize = 3;
@@ -50,12 +50,11 @@ pub(crate) struct Held {
     /// Of what is shared, what groups may take, and what batches take.
     set_aside: AtomicUsize,
     in_flight: AtomicUsize,
-    tracks: Mutex<Tracks>,
+    tracks: ForkSafe<Tracks>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tracks {
-    process: u32,
     all: Vec<Track>,
     /// Bytes of groups that are alive, dropped tracks' included while somebody copies from them.
     in_use: Arc<AtomicUsize>,
@@ -94,7 +93,7 @@ impl Held {
             wanted,
             set_aside: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
-            tracks: Mutex::default(),
+            tracks: ForkSafe::reset_by_fork(Tracks::default()),
         };
         held.set_aside
             .store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
@@ -225,11 +224,7 @@ impl Held {
 
     /// The tracks of this process: in a forked one nobody reads what was under way.
     fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
-        let mut tracks = briefly(&self.tracks)?;
-        if tracks.process != tensorferry_io::sync::process::process_id() {
-            *tracks = Tracks::default();
-        }
-        Some(tracks)
+        Some(self.tracks.lock())
     }
 
     /// How many groups a track may have.
@@ -327,18 +322,6 @@ fn shares(limit: usize, (threads, windows): (usize, usize)) -> (usize, usize) {
 /// The most that groups may have of what they share with batches.
 fn of_groups(shared: usize) -> usize {
     shared / 4 * 3
-}
-
-impl Default for Tracks {
-    fn default() -> Self {
-        Self {
-            process: tensorferry_io::sync::process::process_id(),
-            all: Vec::new(),
-            in_use: Arc::default(),
-            now: 0,
-            warned: false,
-        }
-    }
 }
 
 impl Tracks {

@@ -35,7 +35,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::cancel::is_interrupted;
 
 /// One pass over a dataset.
@@ -121,7 +121,7 @@ impl Iter {
     /// state.
     pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
         let held = Some(Arc::new(Held::new(&dataset, options)));
-        let cx = Context { held, ..Context::new(epoch, Stop::default()) };
+        let cx = Context { held, ..Context::new(epoch, CancelToken::default()) };
         Self {
             asked,
             dataset,
@@ -268,7 +268,7 @@ impl Iter {
     /// The next element if it was computed ahead and is at hand without any waiting, locking or
     /// computing.
     pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
-        if self.cx.stop.is_stopped() {
+        if self.cx.stop.is_cancelled() {
             return None;
         }
         let element = match &mut self.mode {
@@ -318,7 +318,7 @@ impl Iter {
 
     /// What stops this iteration from another thread: it then hands out [`Error::Stopped`].
     #[must_use]
-    pub fn stop(&self) -> Stop {
+    pub fn stop(&self) -> CancelToken {
         self.cx.stop.clone()
     }
 
@@ -377,7 +377,7 @@ impl Iter {
     }
 
     fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
-        if self.cx.stop.is_stopped() {
+        if self.cx.stop.is_cancelled() {
             return Poll::Ready(Some(Err(Error::Stopped)));
         }
         if let Mode::Producer(producer) = &self.mode
@@ -426,20 +426,20 @@ impl Iterator for Iter {
 
 impl Drop for Iter {
     fn drop(&mut self) {
-        self.cx.stop.stop();
+        self.cx.stop.cancel();
     }
 }
 
 /// Element `index`; an error where a stage panics.
 pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
-    if cx.stop.is_stopped() {
+    if cx.stop.is_cancelled() {
         return Err(Error::Stopped);
     }
     match catch_unwind(AssertUnwindSafe(|| {
         computing(cx.times.as_ref(), || dataset.node.get(index, cx))
     })) {
         // Nobody stopped it: the element would be computed again for ever.
-        Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
+        Ok(Err(Error::Stopped)) if !cx.stop.is_cancelled() && !is_interrupted() => {
             Err(crate::user_fn::function::failed(
                 "a function returned Error::Stopped, which is not its to return",
             )

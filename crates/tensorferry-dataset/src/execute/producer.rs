@@ -201,7 +201,7 @@ impl Shared {
             if queue.consumer_waits {
                 self.ready.notify_one();
             }
-            if queue.ended || self.cx.stop.is_stopped() {
+            if queue.ended || self.cx.stop.is_cancelled() {
                 return;
             }
         }
@@ -295,7 +295,7 @@ impl Shared {
             }
         };
         queue.paused = false;
-        self.cx.stop.go_on();
+        self.cx.stop.resume();
         if queue.thread_waits {
             self.room.notify_one();
         }

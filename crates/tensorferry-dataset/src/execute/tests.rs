@@ -236,7 +236,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
     for _ in 0..3 {
         assert!(iter.next_within(Duration::from_millis(1)).is_pending());
     }
-    iter.stop().stop();
+    iter.stop().cancel();
     assert!(matches!(iter.next(), Some(Err(Error::Stopped))));
     drop(iter);
     eventually("no thread holds the plan", || Arc::strong_count(&dataset.node) == 1);
@@ -400,7 +400,7 @@ fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_
     eventually("the element is begun", || begun.load(Ordering::SeqCst) > 0);
     let running = iter.save().unwrap();
     eventually("the element is begun again", || begun.load(Ordering::SeqCst) > 1);
-    iter.stop().stop();
+    iter.stop().cancel();
     let stopped = iter.save().unwrap();
     for saved in [running, stopped] {
         assert_eq!(

@@ -345,7 +345,7 @@ impl Shared {
             if queue.groups.is_empty() && queue.unclaimed >= self.plan.len {
                 return Poll::Ready(None);
             }
-            if queue.unfinished.is_some() || self.plan.cx.stop.is_stopped() {
+            if queue.unfinished.is_some() || self.plan.cx.stop.is_cancelled() {
                 return Poll::Ready(Some(Vec::new()));
             }
             let now = Instant::now();
@@ -393,7 +393,7 @@ impl Shared {
         group.extend(rest);
         let mut queue = self.lock();
         queue.learn(cost);
-        if group.len() < ticket.len && !self.plan.cx.stop.is_stopped() {
+        if group.len() < ticket.len && !self.plan.cx.stop.is_cancelled() {
             queue.unfinished = Some((ticket, group));
             return queue;
         }

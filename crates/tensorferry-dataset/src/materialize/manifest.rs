@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tensorferry_core::DType;
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::storage::local::file::DataFile;
+use tensorferry_io::storage::local;
 
 const MAGIC: &str = "tensorferry.dataset";
 const VERSION: u64 = 1;
@@ -47,7 +47,7 @@ impl Manifest {
             let what = format!("no saved dataset: a directory with a file {MANIFEST} was expected");
             return Err(malformed(what).in_file(directory));
         }
-        let file = DataFile::open(&path)?;
+        let file = local::open(&path)?;
         if file.len() > LONGEST {
             return Err(malformed(format!("{} bytes; at most {LONGEST} are read", file.len()))
                 .in_file(&path));

@@ -9,7 +9,7 @@ use tensorferry_core::{ByteOrder, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::format::npy::locate;
 use tensorferry_io::gather::rows_out::packed;
-use tensorferry_io::storage::local::file::DataFile;
+use tensorferry_io::storage::local;
 
 /// A component of all elements.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Re
 
 /// Maps a file that has to hold an array of a specification.
 fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
-    let mut located = locate(&DataFile::open(path)?)?;
+    let mut located = locate(&local::open(path)?)?;
     let found = TensorSpec::new(located.dtype, Shape::fixed(located.layout.shape()));
     let expected = TensorSpec::new(stored(spec.dtype), spec.shape.clone());
     if found.dtype != expected.dtype

@@ -13,8 +13,8 @@ use tensorferry_core::TensorSpec;
 use tensorferry_core::npy_header;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::packed;
-use tensorferry_io::write::atomic::io;
-use tensorferry_io::write::writeback::Flowing;
+use tensorferry_io::storage::io_error::io;
+use tensorferry_io::write::writeback::Writeback;
 
 /// Bytes that wait to be written, of each file.
 const BUFFER: usize = 256 << 10;
@@ -40,7 +40,7 @@ enum Component {
 #[derive(Debug)]
 struct Npy {
     path: PathBuf,
-    file: BufWriter<Flowing<File>>,
+    file: BufWriter<Writeback<File>>,
     dtype: DType,
     /// The shape of a row.
     row: Vec<usize>,
@@ -156,7 +156,7 @@ impl Component {
 
 impl Npy {
     fn create(path: PathBuf, dtype: DType, row: &[usize]) -> Result<Self> {
-        let file = Flowing::new(File::create_new(&path).map_err(io("create", &path))?);
+        let file = Writeback::new(File::create_new(&path).map_err(io("create", &path))?);
         let mut npy = Self {
             file: BufWriter::with_capacity(BUFFER, file),
             path,

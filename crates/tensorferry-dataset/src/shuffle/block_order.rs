@@ -13,7 +13,7 @@
 use crate::shuffle::permutation::Permutation;
 use crate::shuffle::random::{Purpose, Random};
 use std::ops::Range;
-use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::request::RowRequest;
 
 /// The order of a seed in an epoch.
 #[derive(Clone, Debug)]
@@ -158,7 +158,7 @@ impl BlockOrder {
     }
 
     /// The same of every request's index, in place; all are of one group.
-    pub(crate) fn map(&self, group: &Group, requests: &mut [Request]) {
+    pub(crate) fn map(&self, group: &Group, requests: &mut [RowRequest]) {
         requests.iter_mut().for_each(|request| request.index -= group.elements.start);
         group.order.map(requests);
         for request in requests {
@@ -227,10 +227,10 @@ mod tests {
                 let group = order.group(order.number(start));
                 let indices =
                     (start..n.min(start + 40)).filter(|index| group.elements.contains(index));
-                let mut requests: Vec<Request> = indices
+                let mut requests: Vec<RowRequest> = indices
                     .clone()
                     .enumerate()
-                    .map(|(slot, index)| Request { index, slot })
+                    .map(|(slot, index)| RowRequest { index, slot })
                     .collect();
                 order.map(&group, &mut requests);
                 let one_by_one: Vec<u64> = indices.map(|index| order.get(&group, index)).collect();

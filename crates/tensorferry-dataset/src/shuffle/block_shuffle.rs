@@ -13,10 +13,10 @@ use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
-use tensorferry_io::sync::shared::Shared;
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// Blocks of a group, if the user does not say how many elements it may have.
 const GROUP: u64 = 64;
@@ -49,7 +49,7 @@ struct BlockShuffle {
     /// Bytes of a row of each component, where they come from files that are read.
     file_rows: Option<Vec<usize>>,
     /// Where the last requests ended.
-    ends: Shared<[u64; REMEMBERED]>,
+    ends: ForkSafe<[u64; REMEMBERED]>,
 }
 
 impl Dataset {
@@ -160,7 +160,7 @@ impl BlockShuffle {
             orders: Orders::default(),
             groups: Orders::default(),
             file_rows,
-            ends: Shared::default(),
+            ends: ForkSafe::default(),
         }))
     }
 
@@ -182,7 +182,7 @@ impl BlockShuffle {
     }
 
     /// Whether these elements go on where others were asked for, in order.
-    fn goes_on(&self, first: &Request, last: &Request, len: u64) -> bool {
+    fn goes_on(&self, first: &RowRequest, last: &RowRequest, len: u64) -> bool {
         let mut ends = self.ends.lock();
         let goes_on = ends
             .iter()
@@ -197,10 +197,10 @@ impl BlockShuffle {
         &self,
         held: &Held,
         which: &[usize],
-        requests: &[Request],
-        out: &mut [Rows<'_>],
+        requests: &[RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
-    ) -> Result<Vec<Request>> {
+    ) -> Result<Vec<RowRequest>> {
         let (Some(kind), Some(first), Some(last)) =
             (self.kind(which, cx), requests.first(), requests.last())
         else {
@@ -253,7 +253,7 @@ impl BlockShuffle {
         Some(Kind { shuffle: self.number, round: self.round(cx), which: which.to_vec(), rows })
     }
 
-    fn map(&self, requests: &mut [Request], cx: &Context) {
+    fn map(&self, requests: &mut [RowRequest], cx: &Context) {
         let round = self.round(cx);
         let order = self.order(round);
         let mut rest = requests;
@@ -310,7 +310,7 @@ impl Node for BlockShuffle {
 
     fn needs(&self) -> Needs {
         let everything: Vec<usize> = (0..self.spec().len()).collect();
-        let kind = self.kind(&everything, &Context::new(Epoch(0), Stop::default()));
+        let kind = self.kind(&everything, &Context::new(Epoch(0), CancelToken::default()));
         let groups = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
         self.input.node.needs().and(Needs { windows: 0, groups })
     }
@@ -332,7 +332,12 @@ impl Node for BlockShuffle {
         self.input.node.get(order.get(&self.group(&order, round, index), index), cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let everything: Vec<usize> = (0..out.len()).collect();
         self.gather_some(&everything, requests, out, cx)
     }
@@ -340,8 +345,8 @@ impl Node for BlockShuffle {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         let mut left;

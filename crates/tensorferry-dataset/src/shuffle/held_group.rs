@@ -14,8 +14,8 @@ use crate::stage::Context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tensorferry_core::Buffer;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
 
 /// Bytes of rows that are read at a time.
@@ -88,8 +88,8 @@ impl HeldGroup {
     /// Copies the rows of these elements of the order, which are of this group.
     pub(crate) fn copy(
         &self,
-        requests: &[Request],
-        out: &mut [Rows<'_>],
+        requests: &[RowRequest],
+        out: &mut [RowsOut<'_>],
         input: &Dataset,
         order: &BlockOrder,
         cx: &Context,
@@ -208,7 +208,7 @@ impl Claim<'_> {
                 order
                     .sources(group, block)
                     .zip(start..)
-                    .map(|(index, slot)| Request { index, slot }),
+                    .map(|(index, slot)| RowRequest { index, slot }),
             );
         }
         let mut buffers = Vec::with_capacity(kind.rows.len());
@@ -217,10 +217,10 @@ impl Claim<'_> {
                 slots.checked_mul(*row).ok_or(Error::Allocation { bytes: usize::MAX })?,
             )?);
         }
-        let mut out: Vec<Rows<'_>> = buffers
+        let mut out: Vec<RowsOut<'_>> = buffers
             .iter_mut()
             .zip(&kind.rows)
-            .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
+            .map(|(buffer, &row)| RowsOut { bytes: buffer.as_mut_slice(), row })
             .collect();
         input.node.gather_some(&kind.which, &mut requests, &mut out, cx)?;
         drop(out);

@@ -1,13 +1,13 @@
 //! What was computed for the last epochs or groups that were asked for.
 
-use tensorferry_io::sync::shared::Shared;
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// The last two: where one ends and the next begins, threads ask for both.
-pub(crate) struct Orders<K, T>(Shared<[Option<(K, T)>; 2]>);
+pub(crate) struct Orders<K, T>(ForkSafe<[Option<(K, T)>; 2]>);
 
 impl<K, T> Default for Orders<K, T> {
     fn default() -> Self {
-        Self(Shared::default())
+        Self(ForkSafe::default())
     }
 }
 

@@ -15,7 +15,7 @@
 use crate::shuffle::random::{Purpose, Random};
 use std::sync::Arc;
 use tensorferry_core::convert::{Wide, widely};
-use tensorferry_io::gather::copy::Request;
+use tensorferry_io::gather::request::RowRequest;
 
 #[cfg(test)]
 mod statistics;
@@ -87,7 +87,7 @@ impl Permutation {
     }
 
     /// [`Permutation::get`] of every request's index, in place.
-    pub(crate) fn map(&self, requests: &mut [Request]) {
+    pub(crate) fn map(&self, requests: &mut [RowRequest]) {
         match &self.order {
             Order::Table(_) => {
                 requests.iter_mut().for_each(|request| request.index = self.get(request.index))
@@ -224,7 +224,7 @@ impl<const MOVES: usize> Grid<MOVES> {
         index
     }
 
-    fn map(&self, requests: &mut [Request], n: u64) {
+    fn map(&self, requests: &mut [RowRequest], n: u64) {
         if self.columns >= 1 << 31 {
             requests
                 .iter_mut()
@@ -242,7 +242,7 @@ impl<const MOVES: usize> Grid<MOVES> {
     }
 
     /// Row and column of each request. Most lie in the row of the one before them: no division.
-    fn enter(&self, requests: &[Request], rows: &mut [u64; LANES], columns: &mut [u64; LANES]) {
+    fn enter(&self, requests: &[RowRequest], rows: &mut [u64; LANES], columns: &mut [u64; LANES]) {
         let width = u64::from(self.columns);
         let (mut row, mut start) = (0, 0);
         for ((request, to_row), to_column) in requests.iter().zip(rows).zip(columns) {
@@ -293,12 +293,12 @@ fn move_each(moving: &mut [u64; LANES], lines: &[u64; LANES], key: Key, bound: u
 mod tests {
     use super::*;
 
-    fn requests(indices: impl Iterator<Item = u64>) -> Vec<Request> {
-        indices.enumerate().map(|(slot, index)| Request { index, slot }).collect()
+    fn requests(indices: impl Iterator<Item = u64>) -> Vec<RowRequest> {
+        indices.enumerate().map(|(slot, index)| RowRequest { index, slot }).collect()
     }
 
     /// Whether every number less than `n` is met once, over batches as `gather` asks for them.
-    fn visits_each_once(n: u64, map: impl Fn(&mut [Request])) -> bool {
+    fn visits_each_once(n: u64, map: impl Fn(&mut [RowRequest])) -> bool {
         let mut seen = vec![0_u64; usize::try_from(n.div_ceil(64)).unwrap()];
         let mut start = 0;
         while start < n {

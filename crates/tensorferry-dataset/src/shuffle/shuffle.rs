@@ -8,8 +8,8 @@ use crate::shuffle::permutation::{LONGEST, Permutation};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Shuffle {
     input: Dataset,
@@ -174,7 +174,12 @@ impl Node for Shuffle {
         self.input.node.get(self.order(cx)?.get(index), cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.order(cx)?.map(requests);
         self.input.node.gather(requests, out, cx)
     }
@@ -182,8 +187,8 @@ impl Node for Shuffle {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.order(cx)?.map(requests);

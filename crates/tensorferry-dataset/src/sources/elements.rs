@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, check};
 use std::sync::Arc;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, write_row};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 
 struct Elements {
     // Not a slice: that would be a copy of the list, and as much memory.
@@ -97,7 +97,12 @@ impl Node for Elements {
         self.at(index).cloned()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
         for request in requests {
             for (value, rows) in self.at(request.index)?.iter().zip(out.iter_mut()) {
                 write_row(value.tensor()?, rows.slot(request.slot))?;

@@ -7,7 +7,7 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, check, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 /// What a generator function returns: the elements of one pass, one after the other.
 pub type Generator = Box<dyn Iterator<Item = Result<Element>> + Send>;
@@ -112,7 +112,7 @@ enum Pass {
 struct GeneratorStream {
     function: Function<(), Generator>,
     spec: Vec<Component>,
-    stop: Stop,
+    stop: CancelToken,
     pass: Pass,
     taken: u64,
 }
@@ -276,14 +276,14 @@ mod tests {
 
     #[test]
     fn skipping_on_restore_stops_when_asked() {
-        let stop = Stop::default();
+        let stop = CancelToken::default();
         let cx = Context::new(crate::stage::Epoch(0), stop.clone());
         let asked = stop.clone();
         let endless = Function::new("endless", move |()| {
             let asked = asked.clone();
             let each = (0_i64..).map(move |i| {
                 if i == 1000 {
-                    asked.stop();
+                    asked.cancel();
                 }
                 Ok(element(i))
             });

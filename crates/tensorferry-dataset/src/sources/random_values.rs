@@ -7,8 +7,8 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
 struct RandomValues {
     seed: Seed,
@@ -41,7 +41,12 @@ impl RandomValues {
         Dataset::of(Self { seed, rerandomize_each_iteration, spec })
     }
 
-    fn write(&self, requests: impl Iterator<Item = Request>, rows: &mut Rows<'_>, cx: &Context) {
+    fn write(
+        &self,
+        requests: impl Iterator<Item = RowRequest>,
+        rows: &mut RowsOut<'_>,
+        cx: &Context,
+    ) {
         let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
         let random = Random::new(Purpose::Values, self.seed.value, epoch);
         for request in requests {
@@ -53,8 +58,8 @@ impl RandomValues {
     fn values(&self, start: u64, shape: &[usize], cx: &Context) -> Result<Tensor> {
         filled(DType::Int64, shape, |bytes| {
             let requests = (0..bytes.len() / 8)
-                .map(|slot| Request { index: start.saturating_add(slot as u64), slot });
-            self.write(requests, &mut Rows { bytes, row: 8 }, cx);
+                .map(|slot| RowRequest { index: start.saturating_add(slot as u64), slot });
+            self.write(requests, &mut RowsOut { bytes, row: 8 }, cx);
             Ok(())
         })
     }
@@ -113,7 +118,12 @@ impl Node for RandomValues {
         self.values(start, &[len], cx).ok().map(|values| vec![values])
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         for rows in out {
             self.write(requests.iter().copied(), rows, cx);
         }

@@ -7,8 +7,8 @@ use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
 use tensorferry_core::{Casting, DType, Kind, Tensor, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::convert::convert_into;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
 struct Range {
     start: i64,
@@ -84,8 +84,8 @@ impl Range {
 
     fn write(
         &self,
-        requests: impl IntoIterator<Item = Request>,
-        rows: &mut Rows<'_>,
+        requests: impl IntoIterator<Item = RowRequest>,
+        rows: &mut RowsOut<'_>,
     ) -> Result<()> {
         for request in requests {
             write_number(self.dtype, self.value(request.index), rows.slot(request.slot))?;
@@ -149,21 +149,26 @@ impl Node for Range {
             return None;
         }
         let values = filled(self.dtype, &[len], |bytes| {
-            let requests = (0..len).map(|slot| Request { index: start + slot as u64, slot });
-            self.write(requests, &mut Rows { bytes, row: self.dtype.size() })
+            let requests = (0..len).map(|slot| RowRequest { index: start + slot as u64, slot });
+            self.write(requests, &mut RowsOut { bytes, row: self.dtype.size() })
         });
         values.ok().map(|values| vec![values])
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
         out.iter_mut().try_for_each(|rows| self.write(requests.iter().copied(), rows))
     }
 
     fn gather_some(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.gather(requests, out, cx)

@@ -11,8 +11,8 @@ use tensorferry_core::{ALIGNMENT, Tensor};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowSource;
 use tensorferry_io::array::tensor_rows::Source;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, normalise};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, normalise};
 use tensorferry_io::storage::mode::Mode;
 
 struct OpenedRows {
@@ -153,7 +153,12 @@ impl Node for OpenedRows {
         self.arrays.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let everything: Vec<usize> = (0..self.arrays.len()).collect();
         self.gather_some(&everything, requests, out, cx)
     }
@@ -161,11 +166,11 @@ impl Node for OpenedRows {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let mut out: Vec<Option<Rows<'_>>> =
+        let mut out: Vec<Option<RowsOut<'_>>> =
             out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
         // Once, unless a component is asked for twice.
         while out.iter().any(Option::is_some) {

@@ -9,8 +9,8 @@ use crate::transforms::batch::unbatch::{no_rows, unequal};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::tensor_rows::Source;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Slices {
     sources: Vec<Source>,
@@ -130,15 +130,20 @@ impl Node for Slices {
         self.sources.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        _cx: &Context,
+    ) -> Result<()> {
         self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
     }
 
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
         which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))

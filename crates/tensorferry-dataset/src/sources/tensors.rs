@@ -8,8 +8,8 @@ use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::tensor_rows::Source;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, copy_view, filled};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, copy_view, filled};
 use tensorferry_io::storage::mode::Mode;
 
 struct Tensors {
@@ -97,10 +97,15 @@ impl Node for Opened {
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
-        self.arrays.iter().map(|array| Ok(array.stopped_by(&cx.stop).read()?.into())).collect()
+        self.arrays.iter().map(|array| Ok(array.cancelled_by(&cx.stop).read()?.into())).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let all: Vec<usize> = (0..self.arrays.len()).collect();
         self.gather_some(&all, requests, out, cx)
     }
@@ -108,8 +113,8 @@ impl Node for Opened {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         for (&at, rows) in which.iter().zip(out) {
@@ -192,7 +197,12 @@ impl Node for Tensors {
         self.sources.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let all: Vec<usize> = (0..self.sources.len()).collect();
         self.gather_some(&all, requests, out, cx)
     }
@@ -200,8 +210,8 @@ impl Node for Tensors {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
         for (&at, rows) in which.iter().zip(out) {

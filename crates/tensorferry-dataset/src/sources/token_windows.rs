@@ -11,9 +11,9 @@ use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;
 use tensorferry_io::array::tensor_rows::{Source, plain_rows};
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::copy::load_ahead;
-use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::gather::copy::prefetch;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled};
 use tensorferry_io::memory::pool;
 use tensorferry_io::storage::mode::Mode;
 
@@ -160,11 +160,11 @@ const AHEAD: usize = 2;
 
 impl TokenWindows {
     /// Begins to load the tokens of an element that there is.
-    fn load_ahead(&self, bytes: &[u8], index: u64) {
+    fn prefetch(&self, bytes: &[u8], index: u64) {
         let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
         let size = self.tokens.dtype().size();
         if let Some(rest) = bytes.get(start.saturating_mul(size)..) {
-            load_ahead(&rest[..rest.len().min(self.length * size)]);
+            prefetch(&rest[..rest.len().min(self.length * size)]);
         }
     }
 
@@ -199,8 +199,8 @@ impl TokenWindows {
         &self,
         array: &Array,
         which: &[usize],
-        requests: &[Request],
-        out: &mut [Rows<'_>],
+        requests: &[RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         let offsets = which.iter().map(|component| component * self.shift);
@@ -246,7 +246,7 @@ impl TokenWindows {
             source.read_runs(
                 column,
                 &runs,
-                Rows { bytes: tokens.as_mut_slice(), row: size },
+                RowsOut { bytes: tokens.as_mut_slice(), row: size },
                 &cx.stop,
             )?;
             let (now, later) = rest.split_at(places.len());
@@ -334,15 +334,20 @@ impl Node for TokenWindows {
         (0..2).map(part).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.gather_some(&[0, 1], requests, out, cx)
     }
 
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         let tokens = match &self.tokens {
@@ -354,7 +359,7 @@ impl Node for TokenWindows {
         for (at, request) in requests.iter().enumerate() {
             cx.stop.check()?;
             if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
-                self.load_ahead(bytes, later.index);
+                self.prefetch(bytes, later.index);
             }
             for (&component, rows) in which.iter().zip(out.iter_mut()) {
                 self.write(&all, plain, component, request.index, rows.slot(request.slot))?;
@@ -449,11 +454,11 @@ mod tests {
     fn one_component_is_gathered_alone() {
         let windows = windows(50, 5, Some(2), 3).unwrap();
         let mut bytes = vec![0; 80];
-        let mut requests = [Request { index: 4, slot: 1 }, Request { index: 0, slot: 0 }];
+        let mut requests = [RowRequest { index: 4, slot: 1 }, RowRequest { index: 0, slot: 0 }];
         let cx = crate::all_ways::context(0);
         windows
             .node
-            .gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx)
+            .gather_some(&[1], &mut requests, &mut [RowsOut { bytes: &mut bytes, row: 40 }], &cx)
             .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
     }

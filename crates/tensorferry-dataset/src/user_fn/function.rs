@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::user_fn::captures::Capture;
 use std::fmt;
 use std::sync::Arc;
-use tensorferry_io::cancel::glance;
+use tensorferry_io::cancel::check_interrupted;
 
 /// A function that a plan calls for its elements.
 pub struct Function<In, Out> {
@@ -78,7 +78,7 @@ impl<In, Out> Function<In, Out> {
     }
 
     pub(crate) fn call(&self, input: In) -> Result<Out> {
-        glance()?;
+        check_interrupted()?;
         (self.call)(input)
     }
 }

@@ -4,10 +4,10 @@ use crate::array::in_memory::InMemory;
 use crate::array::progress::Progress;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::gather::rows_out::{filled, normalise_bools};
 use crate::storage::mode::Mode;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,14 @@ use std::time::{Duration, Instant};
 use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// How many rows are asked of a source at a time.
+/// Rows of one request to a source.
 const REQUESTS: usize = 64 << 10;
-/// Bytes of rows that are read at a time, unless the user says another number.
+/// Bytes of rows that are read at a time by default.
 const CHUNK: usize = 4 << 20;
 
-/// An array in files (or in memory): its shape and dtype are known, its elements are read when they
-/// are asked for.
+/// An array in files or in memory. Its shape and dtype are known; its elements are read on request.
 ///
-/// Cloning shares what is open.
+/// Clones share the open files.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -51,12 +50,14 @@ pub struct Array {
     mode: Mode,
     paths: Arc<[PathBuf]>,
     chunk: usize,
-    stop: Stop,
+    cancel: CancelToken,
     progress: Progress,
+    /// The array that it is converted from as it is read, and how.
+    converted: Option<(Arc<Self>, Casting)>,
 }
 
 impl Array {
-    /// A column of a source; of a `scalar`, the source's only row.
+    /// A column of a source; a `scalar` is the only row of its source.
     ///
     /// # Errors
     /// [`Error::SizeOverflow`] if the bytes of all rows do not fit in an `isize`.
@@ -73,42 +74,61 @@ impl Array {
         let shape: Dims =
             first.into_iter().chain(spec.shape.as_fixed().unwrap_or_default()).collect();
         let dtype = Layout::contiguous(&shape, spec.dtype.size()).map(|_| spec.dtype)?;
-        let (stop, progress) = (Stop::default(), Progress::default());
-        Ok(Self { source, column, dtype, shape, mode, paths, chunk: CHUNK, stop, progress })
+        let (cancel, progress) = (CancelToken::default(), Progress::default());
+        Ok(Self {
+            source,
+            column,
+            dtype,
+            shape,
+            mode,
+            paths,
+            chunk: CHUNK,
+            cancel,
+            progress,
+            converted: None,
+        })
     }
 
-    /// An array of another source over the same files, read as this one is.
+    /// An array of another source over the same files, read in the same way.
     pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
         let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
         Ok(made.read_as(self))
     }
 
-    /// The same array, stopped and counted as another is, and so many bytes at a time.
+    /// The same array, known to be converted from another as it is read.
+    pub(crate) fn converted_from(self, from: &Self, casting: Casting) -> Self {
+        Self { converted: Some((Arc::new(from.clone()), casting)), ..self }
+    }
+
+    /// The array that this one is converted from as it is read, and how.
+    pub(crate) fn converted(&self) -> Option<(&Self, Casting)> {
+        self.converted.as_ref().map(|(from, casting)| (&**from, *casting))
+    }
+
+    /// The same array, cancelled and counted as another is, and read in chunks as large.
     pub(crate) fn read_as(&self, other: &Self) -> Self {
         Self {
             chunk: other.chunk,
-            stop: other.stop.clone(),
+            cancel: other.cancel.clone(),
             progress: other.progress.clone(),
             ..self.clone()
         }
     }
 
-    /// The same array, whose reading another thread can stop: it then fails with
-    /// [`Error::Stopped`].
+    /// The same array, whose reading `cancel` ends with [`Error::Stopped`].
     #[must_use]
-    pub fn stopped_by(&self, stop: &Stop) -> Self {
-        Self { stop: stop.clone(), ..self.clone() }
+    pub fn cancelled_by(&self, cancel: &CancelToken) -> Self {
+        Self { cancel: cancel.clone(), ..self.clone() }
     }
 
-    /// The same array, whose reading is counted, by whatever reads it.
+    /// The same array, whose reads add to `progress`.
     #[must_use]
     pub fn counted_by(&self, progress: &Progress) -> Self {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// The same array, of which so many bytes are read at a time, or one row, by whatever reads all
-    /// of it: [`Array::chunks`], [`crate::format::save`]. Saving takes some four times as much
-    /// memory. 4 MiB otherwise.
+    /// The same array, read so many bytes at a time (at least one row) by [`Array::chunks`] and
+    /// [`crate::format::save`], which takes about four times as much memory. The default is 4 MiB.
     #[must_use]
     pub fn in_chunks_of(&self, bytes: usize) -> Self {
         Self { chunk: bytes, ..self.clone() }
@@ -119,7 +139,7 @@ impl Array {
         self.chunk
     }
 
-    /// The dtype. What is read is in this machine's byte order, whatever the files' is.
+    /// The dtype. Rows are read in this machine's byte order.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -131,7 +151,7 @@ impl Array {
         &self.shape
     }
 
-    /// Number of rows: the length of the first dimension; 1 of an array without dimensions.
+    /// Number of rows: the length of the first dimension, or 1 for an array without dimensions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
@@ -149,7 +169,7 @@ impl Array {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 
-    /// How it is read: [`Mode::Map`] if it lies in memory.
+    /// How it is read. An array in memory has [`Mode::Map`].
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
@@ -161,15 +181,15 @@ impl Array {
         self.paths.iter().map(PathBuf::as_path)
     }
 
-    /// The file that has a row, and the row's number in it; `None` if there is no such row, or it
-    /// is in no file.
+    /// The file of a row, and the row's number in it. `None` if the row does not exist, or is not
+    /// in a file.
     #[must_use]
     pub fn file_of(&self, row: usize) -> Option<(&Path, usize)> {
         let (path, row) = self.source.place(row as u64)?;
         Some((path, usize::try_from(row).ok()?))
     }
 
-    /// How the elements are stored; `None` if not in one way, or not as they are: in records, or in
+    /// How the elements are stored. `None` if files differ, and for elements in records or in
     /// another dtype.
     ///
     /// ```
@@ -177,7 +197,8 @@ impl Array {
     /// use tensorferry_io::Array;
     ///
     /// let stored = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[2, 2])?)?.stored();
-    /// assert!(stored.is_some_and(|stored| stored.order == ByteOrder::Native && !stored.column_major));
+    /// let stored = stored.unwrap();
+    /// assert!(stored.order == ByteOrder::Native && !stored.column_major);
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     #[must_use]
@@ -185,11 +206,10 @@ impl Array {
         self.source.stored(self.column)
     }
 
-    /// The whole array where it lies in memory: nothing is read or copied. In another byte order
-    /// than this machine's if the file is.
+    /// The whole array without a copy, in the byte order of the file.
     ///
     /// # Errors
-    /// [`Error::NotShareable`] if it does not lie in memory, or in more than one piece.
+    /// [`Error::NotShareable`] if it is not in memory, or in more than one piece.
     pub fn tensor(&self) -> Result<Tensor> {
         let Some(tensor) = self.source.tensor(self.column) else {
             return Err(Error::NotShareable {
@@ -199,8 +219,8 @@ impl Array {
                         slice, or copy it into memory with read()."
                     }
                     _ => {
-                        "the array is not mapped. Open it with mode=\"map\", take a slice, or \
-                        copy it into memory with read()."
+                        "the array is not memory-mapped. Open it with mode=\"map\", take a \
+                        slice, or copy it into memory with read()."
                     }
                 },
             });
@@ -208,7 +228,7 @@ impl Array {
         if self.shape.is_empty() { tensor.index(&[Index::At(0)]) } else { Ok(tensor.clone()) }
     }
 
-    /// The whole array in memory: shared where it lies there, else read.
+    /// The whole array in memory: shared if it is there already, otherwise read.
     ///
     /// # Errors
     /// As [`Array::slice`].
@@ -217,7 +237,7 @@ impl Array {
         if self.shape.is_empty() { rows.index(&[Index::At(0)]) } else { Ok(rows) }
     }
 
-    /// Rows `start..start + len`, stacked: shared where they lie in memory, else read. (An array
+    /// Rows `start..start + len`, stacked: shared if they are in memory, otherwise read. (An array
     /// without dimensions has one row.)
     ///
     /// # Errors
@@ -237,28 +257,34 @@ impl Array {
             };
         }
         self.counting(len * row, || {
-            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.stop))
+            filled(self.dtype, &shape, |bytes| self.fill(start, len, bytes, &self.cancel))
         })
     }
 
-    /// Writes rows `start..start + len`, which there are.
-    pub fn fill(&self, start: usize, len: usize, bytes: &mut [u8], stop: &Stop) -> Result<()> {
+    /// Writes rows `start..start + len`, which must exist.
+    pub fn fill(
+        &self,
+        start: usize,
+        len: usize,
+        bytes: &mut [u8],
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let (_, row) = self.stacked(len);
         if row == 0 {
-            return Ok(()); // a header may promise any number of rows without elements
+            return Ok(()); // a header may claim any number of rows without elements
         }
-        // Part by part: the list of requests stays short, however many rows there are.
+        // In parts, so that the list of requests stays short.
         for first in (0..len).step_by(REQUESTS) {
             let rows = REQUESTS.min(len - first);
-            let mut requests: Vec<Request> = (0..rows)
-                .map(|slot| Request { index: (start + first + slot) as u64, slot })
+            let mut requests: Vec<RowRequest> = (0..rows)
+                .map(|slot| RowRequest { index: (start + first + slot) as u64, slot })
                 .collect();
             let bytes = &mut bytes[first * row..(first + rows) * row];
             self.source.read_rows(
                 &[self.column],
                 &mut requests,
-                &mut [Rows { bytes, row }],
-                stop,
+                &mut [RowsOut { bytes, row }],
+                cancel,
             )?;
         }
         self.normalise(bytes);
@@ -271,7 +297,7 @@ impl Array {
         }
     }
 
-    /// What `read` reads, counted as so many bytes.
+    /// Runs `read` and adds so many bytes and its time to the progress.
     pub fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let read = read()?;
@@ -286,31 +312,27 @@ impl Array {
             return Ok(());
         }
         let last = start.saturating_add(len.saturating_sub(1));
-        Err(Error::IndexOutOfRange {
-            index: isize::try_from(last).unwrap_or(isize::MAX),
-            axis: 0,
-            len: self.len(),
-        })
+        Err(no_row(last as u64, self.len() as u64))
     }
 
-    /// The rows of these numbers, stacked.
+    /// The rows of these indices, stacked.
     ///
     /// # Errors
     /// As [`Array::slice`].
     pub fn rows(&self, indices: &[usize]) -> Result<Tensor> {
         let (shape, row) = self.stacked(indices.len());
-        let mut requests: Vec<Request> = indices
+        let mut requests: Vec<RowRequest> = indices
             .iter()
             .enumerate()
-            .map(|(slot, index)| Request { index: *index as u64, slot })
+            .map(|(slot, index)| RowRequest { index: *index as u64, slot })
             .collect();
         self.counting(indices.len() * row, || {
             filled(self.dtype, &shape, |bytes| {
                 self.source.read_rows(
                     &[self.column],
                     &mut requests,
-                    &mut [Rows { bytes, row }],
-                    &self.stop,
+                    &mut [RowsOut { bytes, row }],
+                    &self.cancel,
                 )?;
                 self.normalise(bytes);
                 Ok(())
@@ -318,12 +340,12 @@ impl Array {
         })
     }
 
-    /// All rows in order, as many at a time as fit in 4 MiB (or what [`Array::in_chunks_of`] says),
-    /// at least one.
+    /// All rows in order, as many at a time as fit in 4 MiB (see [`Array::in_chunks_of`]), at least
+    /// one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
-            self.stop.check()?;
+            self.cancel.check()?;
             self.slice(start, step.min(self.len() - start))
         })
     }
@@ -340,7 +362,7 @@ impl Array {
             let read = move || {
                 for rows in self.chunks() {
                     let failed = rows.is_err();
-                    // Nobody receives any more once `work` has failed.
+                    // The receiver is gone once `work` has failed.
                     if send.send(rows).is_err() || failed {
                         return;
                     }
@@ -355,19 +377,19 @@ impl Array {
                 return self.chunks().try_for_each(|rows| work(rows?));
             }
             receive.into_iter().try_for_each(|rows| {
-                self.stop.check()?;
+                self.cancel.check()?;
                 work(rows?)
             })
         })
     }
 
-    /// What is done by whoever reads the elements in another way: counts so many bytes.
+    /// Counts bytes that are read by other means.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the reading is to stop.
+    /// [`Error::Stopped`] once the reading is cancelled.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
         self.progress.add(bytes, Duration::ZERO);
-        self.stop.check()
+        self.cancel.check()
     }
 
     fn rows_at_a_time(&self) -> usize {
@@ -375,13 +397,13 @@ impl Array {
         self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The error of a conversion of rows from `first` on, as one of the whole array, and naming the
-    /// file.
+    /// Turns the error of converting rows from `first` on into one of the whole array that names
+    /// the file.
     pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
         let Error::ValuesDoNotFit(mut misfits) = error else { return error };
         let mut row = first;
         match misfits.index.first_mut() {
-            // Read as its only row.
+            // A scalar is read as the only row.
             _ if self.shape.is_empty() => misfits.index.clear(),
             Some(index) => {
                 *index += usize::try_from(first).unwrap_or(usize::MAX);
@@ -399,14 +421,14 @@ impl Array {
         }
     }
 
-    /// The shape of so many rows, and the bytes of one.
+    /// The shape of `len` rows, and the bytes of one.
     fn stacked(&self, len: usize) -> (Vec<usize>, usize) {
         let row = self.shape.get(1..).unwrap_or_default();
         let shape = std::iter::once(len).chain(row.iter().copied()).collect();
         (shape, row.iter().product::<usize>() * self.dtype.size())
     }
 
-    /// What the rows are read from, and which of its columns.
+    /// The source of the rows, and the column of it.
     pub fn source(&self) -> (&Arc<dyn RowSource>, usize) {
         (&self.source, self.column)
     }
@@ -415,7 +437,7 @@ impl Array {
 impl TryFrom<Tensor> for Array {
     type Error = Error;
 
-    /// An array that lies in memory.
+    /// An array in memory.
     ///
     /// # Errors
     /// None that a tensor can cause.
@@ -427,8 +449,7 @@ impl TryFrom<Tensor> for Array {
 impl TryFrom<Source> for Array {
     type Error = Error;
 
-    /// An array that lies in memory, and that somebody may write: then its rows are copied when
-    /// they are asked for.
+    /// An array in memory. If it is not frozen, rows are copied when they are read.
     ///
     /// # Errors
     /// None that a source can cause.

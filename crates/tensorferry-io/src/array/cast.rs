@@ -2,11 +2,11 @@
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource};
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
-use crate::gather::rows_out::run;
+use crate::gather::request::RowRequest;
+use crate::gather::request::run;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, Tensor, View, ViewMut};
 
-/// Bytes of rows that are read before they are converted: few enough to be still in a cache.
+/// Bytes of rows that are read before they are converted: few enough to stay in a cache.
 const BLOCK: usize = 1 << 20;
 
 /// The rows of another array in another dtype.
@@ -26,30 +26,30 @@ struct Cast {
 }
 
 impl Array {
-    /// The same array in another dtype: nothing is read, and elements are converted whenever they
-    /// are.
+    /// The same array in another dtype. Nothing is read; elements are converted when they are.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
     /// use tensorferry_io::{Mode, open, save, save_npy};
     ///
     /// let directory = tempfile::tempdir().unwrap();
-    /// let (wide, narrow) = (directory.path().join("wide.npy"), directory.path().join("narrow.npy"));
+    /// let [wide, narrow] = ["wide.npy", "narrow.npy"].map(|name| directory.path().join(name));
     /// save_npy(&wide, &Tensor::from_vec(vec![3_i64, 300], &[2])?.as_view())?;
     /// let labels = open(&[&wide], None, Mode::Read)?.array()?;
     /// save(&narrow, &labels.cast(DType::UInt16, Casting::Checked)?, None)?;
     /// assert_eq!(open(&[&narrow], None, Mode::Read)?.array()?.nbytes(), 4);
     ///
     /// let error = save(&narrow, &labels.cast(DType::UInt8, Casting::Checked)?, None).unwrap_err();
-    /// assert!(error.to_string().contains("wide.npy: int64 -> uint8: not all values fit (first: [1] = 300"));
+    /// let expected = "wide.npy: int64 -> uint8: not all values fit (first: [1] = 300";
+    /// assert!(error.to_string().contains(expected));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is
-    /// [`Error::ValuesDoNotFit`], whose index is that in the whole array, and which counts none,
-    /// for only some are looked at (see [`Array::check_values`]); around it [`Error::InFile`] and,
-    /// of one file of many, [`Error::AtRow`].
+    /// [`Error::ValuesDoNotFit`], with the index in the whole array and without a count, because
+    /// only some values are checked (see [`Array::check_values`]); around it [`Error::InFile`] and,
+    /// for one file of several, [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
@@ -59,11 +59,12 @@ impl Array {
         }
         let (source, column) = self.source();
         let spec = [TensorSpec::new(dtype, source.columns()[column].shape.clone())];
-        self.over(Arc::new(Cast { from: self.clone(), spec, casting }))
+        let cast = self.over(Arc::new(Cast { from: self.clone(), spec, casting }))?;
+        Ok(cast.converted_from(self, casting))
     }
 }
 
-/// A misfit of some rows of many: how many there are of all, nobody knows.
+/// Removes the count of a misfit that was found in some rows only.
 pub(crate) fn uncounted(mut error: Error) -> Error {
     if let Error::ValuesDoNotFit(misfits) = &mut error {
         (misfits.count, misfits.total) = (0, 0);
@@ -72,14 +73,14 @@ pub(crate) fn uncounted(mut error: Error) -> Error {
 }
 
 impl Cast {
-    /// Converts rows that follow one another, in the source and in `out`.
+    /// Converts rows that are consecutive in the source and in `out`.
     fn convert(&self, rows: &View<'_>, first: u64, out: &mut [u8]) -> Result<()> {
         let mut out = ViewMut::from_bytes(self.spec[0].dtype, out, rows.layout().shape())?;
         convert_into(rows, &mut out, self.casting)
             .map_err(|error| self.from.misfit_in(first, uncounted(error)))
     }
 
-    /// The rows from `start` on where they lie in memory, in whatever order and strides.
+    /// Zero-copy rows from `start` on, in any byte order and strides.
     fn lying(&self, start: u64, len: usize) -> Option<Tensor> {
         let (source, column) = self.from.source();
         if let Some(shared) = source.share(column, start, len) {
@@ -104,11 +105,11 @@ impl RowSource for Cast {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
-        let Some(Rows { bytes, row: out_row }) = out.first_mut() else { return Ok(()) };
+        let Some(RowsOut { bytes, row: out_row }) = out.first_mut() else { return Ok(()) };
         let (source, column) = self.from.source();
         let (dtype, dims) = (self.from.dtype(), self.spec[0].shape.as_fixed().unwrap_or_default());
         let row = dims.iter().product::<usize>() * dtype.size();
@@ -120,7 +121,7 @@ impl RowSource for Cast {
         let mut block = None;
         let mut rest = &*requests;
         while let Some(first) = rest.first() {
-            stop.check()?;
+            cancel.check()?;
             let len = run(rest);
             if let Some(rows) = self.lying(first.index, len) {
                 self.convert(
@@ -137,12 +138,12 @@ impl RowSource for Cast {
                 none => none.insert(pool::take(now.len() * row)?),
             };
             let read = &mut block.as_mut_slice()[..now.len() * row];
-            let mut asked: Vec<Request> = now
+            let mut asked: Vec<RowRequest> = now
                 .iter()
                 .enumerate()
-                .map(|(slot, request)| Request { index: request.index, slot })
+                .map(|(slot, request)| RowRequest { index: request.index, slot })
                 .collect();
-            source.read_rows(&[column], &mut asked, &mut [Rows { bytes: read, row }], stop)?;
+            source.read_rows(&[column], &mut asked, &mut [RowsOut { bytes: read, row }], cancel)?;
             let (mut left, mut read) = (now, &*read);
             while let Some(first) = left.first() {
                 let len = run(left);
@@ -161,7 +162,13 @@ impl RowSource for Cast {
         Ok(())
     }
 
-    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        _column: usize,
+        runs: &[RowRun],
+        out: RowsOut<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let (source, column) = self.from.source();
         let (dtype, dims) = (self.from.dtype(), self.spec[0].shape.as_fixed().unwrap_or_default());
         let row = dims.iter().product::<usize>() * dtype.size();
@@ -169,7 +176,7 @@ impl RowSource for Cast {
             return Ok(());
         }
         let most = (BLOCK / row).max(1);
-        // Pieces of runs, as many as fit in a block.
+        // The runs, cut into pieces that fit in a block.
         let cut = runs.iter().flat_map(|run| {
             (0..run.len)
                 .step_by(most)
@@ -177,7 +184,7 @@ impl RowSource for Cast {
         });
         let mut cut = cut.peekable();
         while cut.peek().is_some() {
-            stop.check()?;
+            cancel.check()?;
             let (mut asked, mut places, mut total) = (Vec::new(), Vec::new(), 0);
             while let Some((index, slot, len)) =
                 cut.next_if(|(_, _, len)| total == 0 || total + len <= most)
@@ -187,7 +194,12 @@ impl RowSource for Cast {
                 total += len;
             }
             let mut block = pool::take(total * row)?;
-            source.read_runs(column, &asked, Rows { bytes: block.as_mut_slice(), row }, stop)?;
+            source.read_runs(
+                column,
+                &asked,
+                RowsOut { bytes: block.as_mut_slice(), row },
+                cancel,
+            )?;
             for (run, slot) in asked.iter().zip(places) {
                 let shape: Vec<usize> =
                     std::iter::once(run.len).chain(dims.iter().copied()).collect();
@@ -201,10 +213,6 @@ impl RowSource for Cast {
             }
         }
         Ok(())
-    }
-
-    fn converted(&self) -> Option<(&Array, Casting)> {
-        Some((&self.from, self.casting))
     }
 
     fn is_sequential(&self) -> bool {
@@ -337,9 +345,9 @@ mod tests {
             );
             let saturated = whole.cast(DType::Int8, Casting::Saturate).unwrap();
             assert!(whole.check_values().is_ok() && saturated.check_values().is_ok());
-            let stop = Stop::default();
-            stop.stop();
-            assert!(matches!(cast.stopped_by(&stop).check_values(), Err(Error::Stopped)));
+            let cancel = CancelToken::default();
+            cancel.cancel();
+            assert!(matches!(cast.cancelled_by(&cancel).check_values(), Err(Error::Stopped)));
             assert_eq!(bytes(&cast.rows(&[1, 0]).unwrap()), [3, 4, 5, 0, 1, 2]);
             assert_eq!(
                 bytes(&whole.cast(DType::Int8, Casting::Saturate).unwrap().slice(999, 1).unwrap()),
@@ -362,10 +370,10 @@ mod tests {
                 } else {
                     ByteOrder::Native
                 };
-                let raw = crate::format::raw::Raw {
+                let raw = crate::format::file_format::Raw {
                     order,
                     shape: tensorferry_core::Shape::new(shape),
-                    ..crate::format::raw::Raw::new(DType::UInt16)
+                    ..crate::format::file_format::Raw::new(DType::UInt16)
                 };
                 let array = open_raw(&[&path], &raw, mode).unwrap();
                 assert_eq!(

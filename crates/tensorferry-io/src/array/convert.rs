@@ -1,4 +1,4 @@
-//! Opened arrays read into memory in another dtype.
+//! Reading opened arrays in another dtype.
 
 use crate::array::array::Array;
 use crate::convert::convert;
@@ -8,8 +8,8 @@ use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Casting, DType, Layout, Misfits, Tensor, ViewMut};
 
 impl Array {
-    /// The whole array in memory, in a dtype: shared if it lies there in this dtype, else read and
-    /// converted some MiB at a time.
+    /// The whole array in memory, in a dtype: shared if it is there in this dtype, otherwise read
+    /// and converted a few MiB at a time.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -25,8 +25,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert()`]; misfits are counted among all values, and the first
-    /// is named with its index and its file.
+    /// As [`Array::slice`] and [`convert()`]. All misfits are counted, and the first is named with
+    /// its index and its file.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;
@@ -55,9 +55,8 @@ impl Array {
         Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
     }
 
-    /// Looks at all values of an array that is converted as it is read ([`Array::cast`]), and
-    /// counts those that do not fit: reading ends at the first. Of other arrays there is nothing to
-    /// look at.
+    /// Checks all values of an array that is converted as it is read ([`Array::cast`]), and counts
+    /// those that do not fit: reading ends at the first. Does nothing for other arrays.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -70,10 +69,10 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValuesDoNotFit`], with its file as [`Array::convert`] has it; what reading fails
-    /// with; [`Error::Stopped`].
+    /// [`Error::ValuesDoNotFit`] with the file, as [`Array::convert`]; what reading fails with;
+    /// [`Error::Stopped`].
     pub fn check_values(&self) -> Result<()> {
-        let Some((from, casting)) = self.source().0.converted() else { return Ok(()) };
+        let Some((from, casting)) = self.converted() else { return Ok(()) };
         let from = from.read_as(self);
         from.check_values()?;
         let (mut misfits, mut start) = (Found::default(), 0);
@@ -88,16 +87,16 @@ impl Array {
     }
 }
 
-/// Values that do not fit, found part by part: the first, counting all, and the row at which its
-/// part begins.
+/// Values that do not fit, found part by part: the first, with the count of all, and the first row
+/// of its part.
 #[derive(Default)]
 struct Found(Option<(Box<Misfits>, u64)>);
 
 impl Found {
-    /// Those of a part that begins at a row.
+    /// Adds those of a part that begins at row `start`.
     fn add(&mut self, start: usize, converted: Result<()>) -> Result<()> {
         match (converted, &mut self.0) {
-            // Those that follow are only counted.
+            // Later ones are only counted.
             (Err(Error::ValuesDoNotFit(found)), Some((misfits, _))) => misfits.count += found.count,
             (Err(Error::ValuesDoNotFit(found)), none) => *none = Some((found, start as u64)),
             (other, _) => return other,
@@ -105,7 +104,7 @@ impl Found {
         Ok(())
     }
 
-    /// The error, if there are any, of an array of which all parts were looked at.
+    /// The error, if there are any, once all parts of the array are checked.
     fn of(self, array: &Array) -> Result<()> {
         let Some((mut misfits, start)) = self.0 else { return Ok(()) };
         misfits.total = array.shape().iter().product();

@@ -1,13 +1,12 @@
-//! Rows that lie in memory: tensors and mapped files.
+//! Rows in memory: of tensors and memory-mapped files.
 
-use crate::array::packed::one_way;
 use crate::array::parts::Parts;
 use crate::array::row_source::{RowSource, Stored};
 use crate::array::tensor_rows::Source;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -19,13 +18,13 @@ pub(crate) struct InMemory {
     spec: [TensorSpec; 1],
     arrays: Vec<Source>,
     parts: Parts,
-    /// The file that each array is in; none if they are in no files.
+    /// The file of each array; empty if they are not in files.
     files: Arc<[PathBuf]>,
 }
 
 impl InMemory {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says, each in its
-    /// file if there are any.
+    /// Joins tensors of at least one dimension whose rows have this `spec`, each with its file if
+    /// there are any.
     pub(crate) fn new(
         spec: TensorSpec,
         arrays: Vec<Source>,
@@ -50,30 +49,18 @@ impl RowSource for InMemory {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(rows) = out.first_mut() else { return Ok(()) };
         if let [array] = self.arrays.as_slice() {
             return array.gather(requests, rows);
         }
-        // Part by part, each of which gathers its rows with their loads under way.
-        requests.sort_unstable_by_key(|request| request.index);
-        let mut rest = requests;
-        while let Some(first) = rest.first() {
-            stop.check()?;
-            let (part, row) = self.parts.find(first.index)?;
-            let before = first.index - row;
-            let last = rest.partition_point(|request| {
-                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
-            });
-            let (here, later) = rest.split_at_mut(last);
-            here.iter_mut().for_each(|request| request.index -= before);
-            self.arrays[part].gather(here, rows)?;
-            rest = later;
-        }
-        Ok(())
+        self.parts.each_part(requests, |part, here| {
+            cancel.check()?;
+            self.arrays[part].gather(here, rows)
+        })
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {
@@ -94,7 +81,7 @@ impl RowSource for InMemory {
     }
 
     fn stored(&self, _column: usize) -> Option<Stored> {
-        one_way(
+        Stored::common(
             self.arrays
                 .iter()
                 .map(|array| Stored::of(array.tensor.byte_order(), array.tensor.layout())),

@@ -1,12 +1,12 @@
-//! Several arrays as one, each read in its own way.
+//! Several arrays of different sources as one.
 
 use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
 
@@ -19,7 +19,7 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Of arrays that have at least one dimension, and whose rows are as `spec` says.
+    /// Joins arrays of at least one dimension whose rows have this `spec`.
     pub(crate) fn new(spec: TensorSpec, arrays: Vec<Array>) -> Result<Self> {
         let parts = Parts::new(arrays.iter().map(|array| array.len() as u64))?;
         Ok(Self { spec: [spec], arrays, parts })
@@ -38,25 +38,14 @@ impl RowSource for Joined {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
-        requests.sort_unstable_by_key(|request| request.index);
-        let mut rest = requests;
-        while let Some(first) = rest.first() {
-            let (part, row) = self.parts.find(first.index)?;
-            let before = first.index - row;
-            let last = rest.partition_point(|request| {
-                self.parts.find(request.index).is_ok_and(|(at, _)| at == part)
-            });
-            let (here, later) = rest.split_at_mut(last);
-            here.iter_mut().for_each(|request| request.index -= before);
+        self.parts.each_part(requests, |part, here| {
             let (source, column) = self.arrays[part].source();
-            source.read_rows(&[column], here, out, stop)?;
-            rest = later;
-        }
-        Ok(())
+            source.read_rows(&[column], here, out, cancel)
+        })
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {

@@ -1,11 +1,11 @@
-//! Some rows of an array, as an array.
+//! Consecutive rows of an array as an array.
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource, Stored};
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -19,12 +19,12 @@ struct Part {
     spec: [TensorSpec; 1],
     start: u64,
     len: u64,
-    /// The rows, if the source lies in memory.
+    /// The rows, if the source is in memory.
     tensor: Option<Tensor>,
 }
 
 impl Array {
-    /// Rows `start..start + len` as an array: nothing is read.
+    /// Rows `start..start + len` as an array. Nothing is read.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -37,8 +37,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if there are not so many rows; [`Error::Argument`] for an array
-    /// without dimensions, which has none.
+    /// [`Error::IndexOutOfRange`] if the rows do not exist; [`Error::Argument`] for an array
+    /// without dimensions.
     pub fn part(&self, start: usize, len: usize) -> Result<Self> {
         if self.shape().is_empty() {
             return Err(Error::Argument {
@@ -75,36 +75,35 @@ impl RowSource for Part {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
         for request in requests.iter_mut() {
             if request.index >= self.len {
-                let index = isize::try_from(request.index).unwrap_or(isize::MAX);
-                let len = usize::try_from(self.len).unwrap_or(usize::MAX);
-                return Err(Error::IndexOutOfRange { index, axis: 0, len });
+                return Err(no_row(request.index, self.len));
             }
             request.index += self.start;
         }
-        self.source.read_rows(&[self.column], requests, out, stop)
+        self.source.read_rows(&[self.column], requests, out, cancel)
     }
 
-    fn read_runs(&self, _column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        _column: usize,
+        runs: &[RowRun],
+        out: RowsOut<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let mut moved = runs.to_vec();
         for run in &mut moved {
             let last = run.index.saturating_add(run.len.saturating_sub(1) as u64);
             if run.len > 0 && last >= self.len {
-                let index = isize::try_from(last).unwrap_or(isize::MAX);
-                return Err(Error::IndexOutOfRange {
-                    index,
-                    axis: 0,
-                    len: usize::try_from(self.len).unwrap_or(usize::MAX),
-                });
+                return Err(no_row(last, self.len));
             }
             run.index += self.start;
         }
-        self.source.read_runs(self.column, &moved, out, stop)
+        self.source.read_runs(self.column, &moved, out, cancel)
     }
 
     fn share(&self, _column: usize, start: u64, len: usize) -> Option<Tensor> {

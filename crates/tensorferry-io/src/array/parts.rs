@@ -1,31 +1,31 @@
-//! Rows that lie in several parts, one after the other.
+//! `Parts`: rows in several parts, one after the other.
 
 use crate::array::row_source::RowRun;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
+use crate::gather::request::{RowRequest, no_row};
 
-/// Which rows each part has.
+/// The rows of each part.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// The first row after each part.
     ends: Vec<u64>,
 }
 
-/// Consecutive rows of one part that go to consecutive slots.
+/// Consecutive rows of one part for consecutive slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) part: usize,
-    /// The first row, counted in the part.
+    /// The first row, relative to the part.
     pub(crate) row: u64,
     pub(crate) slot: usize,
     pub(crate) len: usize,
 }
 
 impl Parts {
-    /// Parts of so many rows each.
+    /// Parts with these numbers of rows.
     ///
     /// # Errors
-    /// [`Error::SizeOverflow`] if there are more rows than can be counted.
+    /// [`Error::SizeOverflow`] if the number of rows overflows.
     pub(crate) fn new(rows: impl IntoIterator<Item = u64>) -> Result<Self> {
         let mut end = 0_u64;
         let mut ends = Vec::new();
@@ -43,36 +43,56 @@ impl Parts {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// The part that has a row, and the row's number in it.
+    /// The part of a row, and the row's number in it.
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`].
     pub(crate) fn find(&self, row: u64) -> Result<(usize, u64)> {
         let part = self.ends.partition_point(|end| *end <= row);
         if part == self.ends.len() {
-            let len = usize::try_from(self.rows()).unwrap_or(usize::MAX);
-            return Err(Error::IndexOutOfRange {
-                index: isize::try_from(row).unwrap_or(isize::MAX),
-                axis: 0,
-                len,
-            });
+            return Err(no_row(row, self.rows()));
         }
         Ok((part, row - self.first(part)))
     }
 
-    /// The first row of a part, counted among all.
+    /// The number of the first row of a part.
     fn first(&self, part: usize) -> u64 {
         if part == 0 { 0 } else { self.ends[part - 1] }
+    }
+
+    /// Calls `read` with each part and the requests for its rows, which become relative to the
+    /// part.
+    ///
+    /// # Errors
+    /// As [`Parts::find`]; those of `read`.
+    pub(crate) fn each_part(
+        &self,
+        requests: &mut [RowRequest],
+        mut read: impl FnMut(usize, &mut [RowRequest]) -> Result<()>,
+    ) -> Result<()> {
+        requests.sort_unstable_by_key(|request| request.index);
+        let mut rest = requests;
+        while let Some(first) = rest.first() {
+            let (part, row) = self.find(first.index)?;
+            let before = first.index - row;
+            let end = self.ends[part];
+            let (here, later) =
+                rest.split_at_mut(rest.partition_point(|request| request.index < end));
+            here.iter_mut().for_each(|request| request.index -= before);
+            read(part, here)?;
+            rest = later;
+        }
+        Ok(())
     }
 
     /// The requests as runs, in the order of slots.
     ///
     /// # Errors
     /// As [`Parts::find`].
-    pub(crate) fn runs(&self, requests: &mut [Request]) -> Result<Vec<Run>> {
+    pub(crate) fn runs(&self, requests: &mut [RowRequest]) -> Result<Vec<Run>> {
         requests.sort_unstable_by_key(|request| request.slot);
         let mut runs: Vec<Run> = Vec::new();
-        let mut end = None; // the row that would go on with the last run
+        let mut end = None; // the row that would extend the last run
         for request in requests.iter() {
             if let Some(last) = runs.last_mut()
                 && end == Some(request.index)
@@ -113,10 +133,10 @@ impl Parts {
     }
 }
 
-/// The bytes of each run's slots, for runs in the order of slots, none of which overlaps another.
+/// The bytes of the slots of each run. Runs are in the order of slots and do not overlap.
 ///
 /// # Errors
-/// [`Error::OutOfBounds`] for slots that there are not, or that were asked for twice.
+/// [`Error::OutOfBounds`] for slots that do not exist, or are requested twice.
 pub(crate) fn slots<'a>(
     mut out: &'a mut [u8],
     row: usize,
@@ -147,8 +167,8 @@ pub(crate) fn slots<'a>(
 mod tests {
     use super::*;
 
-    fn requests(pairs: &[(u64, usize)]) -> Vec<Request> {
-        pairs.iter().map(|&(index, slot)| Request { index, slot }).collect()
+    fn requests(pairs: &[(u64, usize)]) -> Vec<RowRequest> {
+        pairs.iter().map(|&(index, slot)| RowRequest { index, slot }).collect()
     }
 
     #[test]

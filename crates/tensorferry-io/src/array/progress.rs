@@ -1,11 +1,11 @@
-//! How far reading is, and how long it took.
+//! [`Progress`]: bytes read and time spent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts the bytes that were read of arrays, for whoever shows how far a long piece of work is,
-/// and the time that it took. Clones count together.
+/// Counts the bytes read of arrays and the time that reading takes, for progress displays. Clones
+/// count together.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -34,8 +34,8 @@ impl Progress {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// The time that all threads spent in reading, together: what a mapped file takes to be loaded
-    /// is not in it.
+    /// The time that all threads together spent reading. Page faults of memory-mapped files are not
+    /// included.
     #[must_use]
     pub fn reading(&self) -> Duration {
         Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))

@@ -1,11 +1,11 @@
-//! Rows that something else reads: the caller's own storage, behind [`RowReader`].
+//! [`RowReader`]: rows that the caller's code reads.
 
 use crate::array::array::Array;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use crate::storage::mode::Mode;
 use std::fmt;
@@ -13,17 +13,17 @@ use std::sync::Arc;
 use tensorferry_core::{DType, Layout};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// Storage of rows that this library does not know.
+/// Custom storage of rows.
 pub trait RowReader: Send + Sync {
-    /// Writes the rows of these numbers, packed, in this machine's byte order, one after the other.
-    /// The numbers increase, and all are less than the number of rows.
+    /// Writes the rows of these indices one after the other, packed and in this machine's byte
+    /// order. The indices increase, and all are less than the number of rows.
     ///
     /// # Errors
     /// What reading fails with; [`Error::Function`] holds an error of any kind.
     fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> Result<()>;
 }
 
-/// Bytes of rows that are asked of a reader at a time, at most, unless one row is more.
+/// The most bytes of rows in one call of a reader, unless one row is larger.
 const PART: usize = 64 << 20;
 
 struct Read {
@@ -43,8 +43,8 @@ impl fmt::Debug for Read {
 }
 
 impl Array {
-    /// An array whose rows a reader reads when they are asked for: the rows of a batch in one call,
-    /// in order, none twice.
+    /// An array whose rows a reader reads on request: the rows of a batch in one call, in order and
+    /// without duplicates.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -84,20 +84,8 @@ impl Array {
 }
 
 impl Read {
-    fn check(&self, index: u64) -> Result<()> {
-        if index < self.rows {
-            return Ok(());
-        }
-        let len = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        Err(Error::IndexOutOfRange {
-            index: isize::try_from(index).unwrap_or(isize::MAX),
-            axis: 0,
-            len,
-        })
-    }
-
-    /// Reads requests for one row after the other, each into the slot that it asks for.
-    fn read_part(&self, requests: &[Request], out: &mut Rows<'_>) -> Result<()> {
+    /// Reads sorted requests, each into its slot.
+    fn read_part(&self, requests: &[RowRequest], out: &mut RowsOut<'_>) -> Result<()> {
         let mut numbers: Vec<u64> = requests.iter().map(|request| request.index).collect();
         numbers.dedup();
         let in_place = numbers.len() == requests.len()
@@ -134,20 +122,20 @@ impl RowSource for Read {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(out) = out.first_mut() else { return Ok(()) };
         requests.sort_unstable_by_key(|request| (request.index, request.slot));
-        if let Some(last) = requests.last() {
-            self.check(last.index)?;
+        if let Some(last) = requests.last().filter(|last| last.index >= self.rows) {
+            return Err(no_row(last.index, self.rows));
         }
         if self.row == 0 {
             return Ok(());
         }
         for part in requests.chunks((PART / self.row).max(1)) {
-            stop.check()?;
+            cancel.check()?;
             self.read_part(part, out)?;
         }
         Ok(())

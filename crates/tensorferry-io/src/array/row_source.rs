@@ -1,84 +1,83 @@
-//! Rows by index, wherever they are.
+//! [`RowSource`]: rows by index.
 
-use crate::array::array::Array;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::room::Room;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Casting, Layout, Tensor};
+use tensorferry_core::{ByteOrder, Layout, Tensor};
 
 /// Rows by index: of one array, or of several that are read together, its *columns*.
 pub trait RowSource: Send + Sync + std::fmt::Debug {
-    /// dtype and shape of a row of each column; the shapes are fixed.
+    /// dtype and shape of a row of each column. The shapes are fixed.
     fn columns(&self) -> &[TensorSpec];
 
-    /// How many rows.
+    /// The number of rows.
     fn rows(&self) -> u64;
 
-    /// Writes the rows asked for, of the columns `which`, one [`Rows`] for each: packed, in this
-    /// machine's byte order. No two requests have the same slot. The requests may be overwritten;
-    /// after an error what `out` holds is unspecified.
+    /// Writes the requested rows of the columns `which`, packed and in this machine's byte order,
+    /// to one [`RowsOut`] for each column. No two requests have the same slot. The requests may be
+    /// overwritten; after an error what `out` holds is unspecified.
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::IndexOutOfRange`] for a row that there is not; what reading fails
-    /// with.
+    /// [`tensorferry_core::Error::IndexOutOfRange`] for a row that does not exist; what reading
+    /// fails with.
     fn read_rows(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()>;
 
-    /// As [`RowSource::read_rows`], of one column: long runs of small rows cost no request for each
-    /// row. Runs are in the order of their slots.
+    /// As [`RowSource::read_rows`], of one column, without a request for each row of a long run.
+    /// Runs are in the order of their slots.
     ///
     /// # Errors
     /// As [`RowSource::read_rows`]; [`tensorferry_core::Error::Allocation`].
-    fn read_runs(&self, column: usize, runs: &[RowRun], out: Rows<'_>, stop: &Stop) -> Result<()> {
+    fn read_runs(
+        &self,
+        column: usize,
+        runs: &[RowRun],
+        out: RowsOut<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let mut requests = Vec::new();
         requests.make_room(runs.iter().map(|run| run.len).sum())?;
         for run in runs {
             requests.extend(
                 (0..run.len)
-                    .map(|at| Request { index: run.index + at as u64, slot: run.slot + at }),
+                    .map(|at| RowRequest { index: run.index + at as u64, slot: run.slot + at }),
             );
         }
-        self.read_rows(&[column], &mut requests, &mut [out], stop)
+        self.read_rows(&[column], &mut requests, &mut [out], cancel)
     }
 
-    /// Rows `start..start + len` of a column where they lie in memory; `None` if they do not lie
-    /// there so, or in the other byte order.
+    /// Zero-copy rows `start..start + len` of a column, or `None` if they are not contiguous in
+    /// memory in native byte order.
     fn share(&self, _column: usize, _start: u64, _len: usize) -> Option<Tensor> {
         None
     }
 
-    /// All of a column where it lies in memory, in any byte order and strides.
+    /// A zero-copy tensor of a whole column, in any byte order and strides.
     fn tensor(&self, _column: usize) -> Option<&Tensor> {
         None
     }
 
-    /// How the elements of a column are stored, if they are so in one way and lie as they are in
-    /// files or in memory.
+    /// How the elements of a column are stored, if all are stored in one way and unchanged.
     fn stored(&self, column: usize) -> Option<Stored> {
         let tensor = self.tensor(column)?;
         Some(Stored::of(tensor.byte_order(), tensor.layout()))
     }
 
-    /// Whether one thread at a time may read.
+    /// Only one thread at a time may read.
     fn is_sequential(&self) -> bool {
         false
     }
 
-    /// What is converted as it is read, if these rows are that, and how.
-    fn converted(&self) -> Option<(&Array, Casting)> {
-        None
-    }
-
-    /// The file that has a row, and the row's number in it.
+    /// The file of a row, and the row's number in it.
     fn place(&self, _row: u64) -> Option<(&Path, u64)> {
         None
     }
@@ -91,18 +90,17 @@ pub struct RowRun {
     pub index: u64,
     /// The slot of the first row.
     pub slot: usize,
-    /// How many rows.
+    /// The number of rows.
     pub len: usize,
 }
 
-/// How elements are stored, before anything is done to them.
+/// How elements are stored in a file or in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
     /// The order of the bytes of an element.
     pub order: ByteOrder,
-    /// Whether the elements of a column lie together (column-major, Fortran's order), and not those
-    /// of a row. What is both is row-major.
+    /// Column-major (Fortran) order. An array in both orders counts as row-major.
     pub column_major: bool,
 }
 
@@ -111,5 +109,11 @@ impl Stored {
     #[must_use]
     pub fn of(order: ByteOrder, layout: &Layout) -> Self {
         Self { order, column_major: layout.is_f_contiguous() && !layout.is_c_contiguous() }
+    }
+
+    /// The way in which all are stored, if it is one.
+    pub(crate) fn common(mut all: impl Iterator<Item = Self>) -> Option<Self> {
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
     }
 }

@@ -1,26 +1,23 @@
-//! Many files as one array: every shard has to have rows of the same dtype and shape.
+//! Several files as one array. All shards have rows of one dtype and shape.
 
 use crate::array::array::Array;
 use crate::array::in_memory::InMemory;
-use crate::array::inflating::Inflating;
-use crate::array::joined::Joined;
 use crate::array::packed::Packed;
 use crate::array::tensor_rows::Source;
 use crate::error::{Error, Result};
-use crate::format::npz;
-use crate::storage::local::located::Located;
+use crate::storage::located::Located;
 use crate::storage::mode::Mode;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tensorferry_core::{DType, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// One array of the arrays that lie in files, at least one.
+/// One array of located ones, at least one.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together; those of mapping.
 pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
-    let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.file.path().to_owned()).collect();
+    let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.source.name().to_owned()).collect();
     let Some(first) = arrays.first() else {
         return Err(Error::Argument { stage: "open", what: "no files were given".into() });
     };
@@ -47,7 +44,7 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     Array::new(Arc::new(packed), 0, scalar, mode, paths)
 }
 
-/// One array of tensors in memory that were read from files, at least one, and their files.
+/// One array of tensors that were read from these files, at least one.
 ///
 /// # Errors
 /// [`Error::Argument`] for shards that do not go together.
@@ -84,41 +81,8 @@ pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<A
     )
 }
 
-/// One array of members of archives, at least one, that are inflated when rows are read; `None` if
-/// one of them cannot be.
-///
 /// # Errors
-/// [`Error::Argument`] for shards that do not go together; what is wrong with a header.
-pub(crate) fn inflated_in_order(members: &[npz::Member], mode: Mode) -> Result<Option<Array>> {
-    let mut arrays = Vec::with_capacity(members.len());
-    for member in members {
-        let paths = [member.file().to_owned()].into();
-        arrays.push(match member.locate()? {
-            Some(stored) => array(vec![stored], mode)?,
-            None => match Inflating::new(member)? {
-                Some(rows) => Array::new(Arc::new(rows), 0, false, Mode::Read, paths)?,
-                None => return Ok(None),
-            },
-        });
-    }
-    if arrays.len() == 1 {
-        return Ok(arrays.pop());
-    }
-    let path = |at: usize| members[at].file().display().to_string();
-    let (dtype, rows) = (arrays[0].dtype(), arrays[0].shape().get(1..));
-    if let Some(at) = arrays.iter().position(|other| {
-        other.shape().get(1..) != rows || rows.is_none() || other.dtype() != dtype
-    }) {
-        let of = |at: usize| (path(at), arrays[at].dtype(), arrays[at].shape());
-        return Err(mismatch(of(0), of(at)));
-    }
-    let spec = TensorSpec::new(dtype, Shape::fixed(rows.unwrap_or_default()));
-    let paths = members.iter().map(|member| member.file().to_owned()).collect();
-    Array::new(Arc::new(Joined::new(spec, arrays)?), 0, false, Mode::Read, paths).map(Some)
-}
-
-/// # Errors
-/// [`Error::Argument`], naming both files, if two shards cannot be parts of one array.
+/// [`Error::Argument`], naming both files, if two shards differ in dtype or row shape.
 fn same_rows(first: &Located, other: &Located) -> Result<()> {
     let (ours, theirs) = (first.layout.shape(), other.layout.shape());
     let alone = std::ptr::eq(first, other);
@@ -127,11 +91,15 @@ fn same_rows(first: &Located, other: &Located) -> Result<()> {
     {
         return Ok(());
     }
-    let path = |array: &Located| array.file.path().display().to_string();
+    let path = |array: &Located| array.source.name().display().to_string();
     Err(mismatch((path(first), first.dtype, ours), (path(other), other.dtype, theirs)))
 }
 
-fn mismatch(first: (String, DType, &[usize]), other: (String, DType, &[usize])) -> Error {
+/// The error of two files, each a name, dtype and shape, whose rows differ.
+pub(crate) fn mismatch(
+    first: (String, DType, &[usize]),
+    other: (String, DType, &[usize]),
+) -> Error {
     let what = format!(
         "{} holds {}{:?}, {} holds {}{:?}: the files of one array need one dtype and rows of one \
         shape. Convert those that differ, or open \

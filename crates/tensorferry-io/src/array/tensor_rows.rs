@@ -1,17 +1,18 @@
 //! The rows of a tensor.
 
 use crate::error::Result;
-use crate::gather::copy::{Request, gather};
-use crate::gather::rows_out::{Rows, copy_view, filled, normalise, run};
+use crate::gather::copy::gather;
+use crate::gather::request::{RowRequest, run};
+use crate::gather::rows_out::{RowsOut, copy_view, filled, normalise};
 use tensorferry_core::{ByteOrder, Index, Tensor, View};
 
-/// An array that a dataset reads.
+/// A tensor that rows are read from.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The array: any strides and byte order.
+    /// The tensor, of any strides and byte order.
     pub tensor: Tensor,
-    /// Whether nobody writes it: then elements may share its memory, else every element is a copy
-    /// made when it is asked for.
+    /// Its memory does not change, so elements may share it. Otherwise every element is a copy made
+    /// when it is read.
     pub frozen: bool,
 }
 
@@ -23,7 +24,7 @@ impl From<Tensor> for Source {
 
 impl Source {
     /// Copies the rows asked for.
-    pub fn gather(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+    pub fn gather(&self, requests: &[RowRequest], rows: &mut RowsOut<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
             Some(bytes) => {
@@ -33,8 +34,7 @@ impl Source {
             None => {
                 let mut rest = requests;
                 while let Some(first) = rest.first() {
-                    // Rows that follow one another in one go: converting one has a price of its
-                    // own.
+                    // Consecutive rows together: each conversion has a fixed cost.
                     let (here, later) = rest.split_at(run(rest));
                     let start = usize::try_from(first.index).unwrap_or(usize::MAX);
                     let these = Index::Slice { start, step: 1, len: here.len() };
@@ -48,7 +48,7 @@ impl Source {
         Ok(())
     }
 
-    /// Row `index`, which there is.
+    /// Row `index`, which must exist.
     pub fn row(&self, index: u64) -> Result<Tensor> {
         let at = isize::try_from(index).unwrap_or(isize::MAX);
         let row = self.tensor.index(&[Index::At(at)])?;
@@ -60,7 +60,7 @@ impl Source {
     }
 }
 
-/// The bytes of a tensor whose rows can be copied as they are.
+/// The bytes of a tensor whose rows are contiguous and native.
 pub fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
     if plain { view.as_bytes() } else { None }

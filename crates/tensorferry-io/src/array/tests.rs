@@ -2,7 +2,7 @@
 
 use crate::array::array::Array;
 use crate::error::Error;
-use crate::open::Opened;
+use crate::format::file_format::Opened;
 use crate::open::open;
 use crate::storage::mode::Mode;
 use std::fs;
@@ -266,7 +266,7 @@ fn an_opened_thing_says_what_it_is() {
     let path = directory.path().join("a.npy");
     write(&path, DType::Int8, ByteOrder::Native, &[2], false, 0);
     let Opened::Array(array) =
-        open(&[&path], Some(crate::format::sniff::Format::Npy), Mode::Auto).unwrap()
+        open(&[&path], Some(crate::format::file_format::Format::Npy), Mode::Auto).unwrap()
     else {
         panic!("arrays by name")
     };

@@ -1,33 +1,20 @@
-//! The elements of an array as the bytes of a file: row-major, some at a time.
+//! The elements of an array as the bytes of a file: row-major, in blocks.
 
 use crate::array::array::Array;
-use crate::array::packed::swap;
 use crate::error::Result;
 use crate::memory::pool;
-use std::borrow::Cow;
-use tensorferry_core::{ByteOrder, Casting, DType, Index, Layout, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, Index, Layout, View, ViewMut};
 
-/// Bytes converted at a time when the elements cannot be written as they lie.
+/// Bytes converted at a time if the elements are not contiguous and native.
 const CHUNK: usize = 1 << 20;
 
-/// Hands on the elements of an array in row-major native order, as much at a time as is read at a
-/// time.
+/// Calls `write` with the elements of an array in row-major native order, chunk by chunk.
 pub(crate) fn of_array(array: &Array, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     array.each_chunk(|rows| of_view(&rows.as_view(), &mut write))
 }
 
-/// The bytes of elements in little-endian order.
-pub(crate) fn little(dtype: DType, native: &[u8]) -> Cow<'_, [u8]> {
-    if cfg!(target_endian = "little") {
-        return Cow::Borrowed(native);
-    }
-    let mut bytes = native.to_vec();
-    swap(dtype, &mut bytes);
-    Cow::Owned(bytes)
-}
-
-/// Hands on the elements in row-major native order: all at once if they lie so, else at most
-/// [`CHUNK`] bytes (or one element) at a time.
+/// Calls `write` with the elements in row-major native order: all at once if they are contiguous,
+/// otherwise at most [`CHUNK`] bytes (or one element) at a time.
 pub(crate) fn of_view(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let layout = src.layout();
     if src.byte_order() == ByteOrder::Native
@@ -61,8 +48,8 @@ pub(crate) fn of_view(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>
     Ok(())
 }
 
-/// Where to cut an array into blocks: one index for each dimension before the axis, and so many
-/// positions along the axis.
+/// How to cut an array into blocks: the axis, with one index for each dimension before it, and the
+/// positions of a block along the axis.
 fn cut(layout: &Layout) -> (usize, usize) {
     let mut inner = layout.nbytes();
     for (axis, &dim) in layout.shape().iter().enumerate() {

@@ -1,13 +1,11 @@
-//! Files of other kinds that people open or write by mistake: what they are, and what does read
-//! them.
+//! Files of other libraries that are opened by mistake, and what reads them.
 
-use crate::format::sniff::Format;
 use std::path::Path;
 
-/// How many bytes of a file [`kind_of`] wants.
+/// Bytes of a file that [`kind_of`] looks at.
 pub(crate) const WANTED: usize = 64;
 
-/// Extensions of files that are compressed as a whole, and what unpacks them.
+/// Extensions of files that are compressed as a whole, and the command that unpacks them.
 const COMPRESSED: [(&str, &str); 9] = [
     ("gz", "gunzip"),
     ("tgz", "tar -xzf"),
@@ -20,13 +18,13 @@ const COMPRESSED: [(&str, &str); 9] = [
     ("zip", "unzip"),
 ];
 
-/// What a file's extension says of compression.
+/// The extension and the unpacking command of a compressed file.
 fn compressed(path: &Path) -> Option<(&'static str, &'static str)> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     COMPRESSED.into_iter().find(|(name, _)| *name == extension)
 }
 
-/// The kind of a file that begins so, if it is another library's, and what reads it.
+/// The kind of a file of another library that starts like this, and what reads it.
 pub(crate) fn kind_of(start: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| start.starts_with(magic);
     let text = String::from_utf8_lossy(start);
@@ -100,8 +98,8 @@ pub(crate) fn kind_of(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Why a file of that name is not to be read as raw elements: it is compressed, as its name and its
-/// first bytes say.
+/// Why a file cannot be read as raw elements: its name and its first bytes say that it is
+/// compressed.
 pub(crate) fn not_raw(path: &Path, start: &[u8]) -> Option<&'static str> {
     compressed(path)?;
     if start.starts_with(b"PK\x03\x04") {
@@ -110,11 +108,11 @@ pub(crate) fn not_raw(path: &Path, start: &[u8]) -> Option<&'static str> {
     kind_of(start)
 }
 
-/// Why nothing is to be written under that name.
-pub(crate) fn unwritable(path: &Path, format: Option<Format>) -> Option<String> {
+/// Why no file can be written under that name; `archive`: the file is a zip archive.
+pub(crate) fn unwritable(path: &Path, archive: bool) -> Option<String> {
     let (name, _) = compressed(path)?;
-    match (name, format) {
-        ("zip", Some(Format::Npz)) => None,
+    match (name, archive) {
+        ("zip", true) => None,
         _ => Some(format!(
             "files are not compressed as a whole (.{name}), for compressed rows cannot be read by \
             their number. Write an .npz with compress=True, or \
@@ -123,55 +121,12 @@ pub(crate) fn unwritable(path: &Path, format: Option<Format>) -> Option<String> 
     }
 }
 
-/// What a path is that no file has, if it is the address of something else or a name that a shell
-/// would have replaced.
-pub(crate) fn not_a_path(path: &Path) -> Option<String> {
-    let text = path.to_str()?;
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| {
-        !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-    });
-    match scheme {
-        Some("file") => Some("an address, not a path. Leave out file://.".into()),
-        Some(scheme) => Some(format!(
-            "{scheme}:// is not read: only files of this machine are. Download the file first, or \
-            mount what holds it."
-        )),
-        None if text == "~" || text.starts_with('~') => Some(
-            "~ is the shell's word for the home folder. Write it out, or pass \
-                os.path.expanduser(path)."
-                .into(),
-        ),
-        None => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_paths() {
-        for path in [
-            "s3://bucket/a.npy",
-            "gs://b/c",
-            "hf://datasets/x",
-            "https://x.org/a.npy",
-            "file:///a.npy",
-            "~/a.npy",
-            "~user/a",
-        ] {
-            assert!(not_a_path(path.as_ref()).is_some(), "{path}");
-        }
-        for path in ["a.npy", "/a://b", "a~", "", "://", "a b://c"] {
-            assert!(not_a_path(path.as_ref()).is_none(), "{path}");
-        }
-    }
-
-    #[test]
-    fn formats_of_ours_are_no_foreign_ones() {
+    fn own_formats_are_not_foreign() {
         for start in
             [&b"\x93NUMPY\x01\0"[..], b"PK\x03\x04", b"\x40\0\0\0\0\0\0\0{\"", b"", b"\0\0\0\0"]
         {

@@ -13,58 +13,121 @@
 //! ```
 //!
 //! # Limitations
-//! What is opened is a mapping of the file, not a copy. The length is checked before mapping; what
-//! nobody can check is what happens to the file afterwards. If it is truncated while the tensor
-//! lives, reading beyond its new end ends the process (SIGBUS); if it is overwritten in place, the
-//! tensor's values change. Replace files by renaming, as [`save_npy`] does, and neither can happen.
+//! [`open_npy`](crate::open::open_npy) maps the file and does not copy it. Its length is checked
+//! before; later changes cannot be. If the file is truncated while the tensor lives, reading beyond
+//! its new end ends the process (SIGBUS); if it is overwritten in place, the tensor's values
+//! change. Atomic writes, such as [`save_npy`]'s, are safe.
 
 use crate::array::array::Array;
+use crate::array::shards;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::blocks;
-use crate::format::sniff::Format;
-use crate::storage::local::file::DataFile;
-use crate::storage::local::located::Located;
-use crate::storage::section::{Section, ours};
-use crate::write::atomic::{io, replace};
+use crate::format::file_format::{
+    Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
+};
+use crate::storage::io_error::io;
+use crate::storage::located::Located;
+use crate::storage::read_at::ReadAt;
+use crate::storage::section::{Section, read_all, read_error};
+use crate::write::atomic::atomic_write;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::npy_header;
 use tensorferry_core::npy_header::Header;
-use tensorferry_core::{ByteOrder, Tensor, View};
+use tensorferry_core::{ByteOrder, View};
 
-/// Opens a `.npy` file as a tensor over a read-only memory map: nothing is read until it is looked
-/// at.
-///
-/// Any dtype tensors share, format versions 1.0 to 3.0, row-major or column-major; big-endian files
-/// give tensors in swapped byte order. Bytes after the array are left alone, as `np.load` does:
-/// several arrays may be saved one after another.
-///
-/// The file must not be truncated or overwritten in place while the tensor lives: see the module's
-/// limitations. NumPy and [`save_npy`] pad the header so that the elements start at a multiple of
-/// 64 bytes; files by others may not.
-///
-/// # Errors
-/// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file;
-/// [`Error::InFile`] around what [`npy_header::parse`] says of the header, and around
-/// [`Error::WrongLength`] if the file is shorter than the header promises.
-pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
-    let file = DataFile::open(path.as_ref())?;
-    Format::Npy.check(&file)?;
-    locate(&file)?.map()
+/// The format.
+pub(crate) struct Npy;
+
+impl FileFormat for Npy {
+    fn format(&self) -> Format {
+        Format::Npy
+    }
+
+    fn name(&self) -> &'static str {
+        "npy"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["npy"]
+    }
+
+    fn begins(&self, start: &[u8]) -> bool {
+        start.starts_with(b"\x93NUMPY")
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            one_array: true,
+            resumable: true,
+            self_describing: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
+        let located = request.sources.iter().map(locate).collect::<Result<Vec<_>>>()?;
+        for array in &located {
+            let trailing = trailing(array);
+            if trailing > 0 {
+                // Several arrays saved one after another in a file look like one.
+                log::warn!(
+                    "{}: left out: {trailing} bytes after the array",
+                    array.source.name().display()
+                );
+            }
+        }
+        Ok(Opened::Array(shards::array(located, request.mode)?))
+    }
+
+    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
+        atomic_write(path, |file| {
+            write(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
+        })
+    }
+
+    fn header_and_arrays<'a>(
+        &self,
+        arrays: &'a [(String, Array)],
+        _metadata: &BTreeMap<String, String>,
+    ) -> Result<Option<HeaderAndArrays<'a>>> {
+        let [(_, array)] = arrays else { return Ok(None) };
+        let header = npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?;
+        Ok(Some((header, vec![array])))
+    }
+
+    fn verify(
+        &self,
+        source: &Arc<dyn ReadAt>,
+        _raw: Option<&Raw>,
+        cancel: &CancelToken,
+    ) -> Result<Checked> {
+        let located = locate(source)?;
+        read_all(source, cancel)?;
+        Ok(Checked { parts: 1, checksum: None, trailing: trailing(&located) })
+    }
+}
+
+/// Bytes after the array.
+fn trailing(array: &Located) -> u64 {
+    let end = array.offset.saturating_add(array.layout.nbytes() as u64);
+    array.source.len().saturating_sub(end)
 }
 
 /// Where the elements of a `.npy` file lie.
 ///
 /// # Errors
-/// As [`open_npy`], less those of mapping.
-pub fn locate(file: &Arc<DataFile>) -> Result<Located> {
-    let header = read_header(&mut Section::whole(file), io("read", file.path()))
-        .map_err(|error| error.in_file(file.path()))?;
+/// What is wrong with the header, around it [`Error::InFile`]; [`Error::WrongLength`].
+pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
+    let header = read_header(&mut Section::whole(file), io("read", file.name()))
+        .map_err(|error| error.in_file(file.name()))?;
     let Header { dtype, order, layout, data_offset, .. } = header;
     Located {
         format: "npy",
-        file: Arc::clone(file),
+        source: Arc::clone(file),
         offset: data_offset as u64,
         dtype,
         order,
@@ -73,7 +136,7 @@ pub fn locate(file: &Arc<DataFile>) -> Result<Located> {
     .checked()
 }
 
-/// Reads a header and no more; `other` makes an error of a failed read.
+/// Reads only a header. `other` makes the error of a failed decoder.
 pub(crate) fn read_header(
     stream: &mut dyn Read,
     other: impl Fn(std::io::Error) -> Error,
@@ -81,7 +144,7 @@ pub(crate) fn read_header(
     let mut bytes = Vec::with_capacity(128);
     let mut fill = |bytes: &mut Vec<u8>, len: usize| {
         let missing = len.saturating_sub(bytes.len());
-        stream.take(missing as u64).read_to_end(bytes).map_err(|error| ours(error, &other))
+        stream.take(missing as u64).read_to_end(bytes).map_err(|error| read_error(error, &other))
     };
     fill(&mut bytes, npy_header::PREFIX)?;
     if bytes.is_empty() {
@@ -96,30 +159,31 @@ pub(crate) fn read_header(
     npy_header::parse(&bytes)
 }
 
-/// Writes an array to a `.npy` file, as `np.save` does, but so that the name always stands for a
-/// whole file.
+/// Writes an array to a `.npy` file as `np.save` does, but atomically.
 ///
-/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
-/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
-/// array that is packed in row-major or column-major order is written as it lies; any other is
-/// brought into row-major order, a megabyte at a time. Bytes are in this machine's order.
+/// The bytes go to a temporary file in the same directory, which is synced and renamed: a reader
+/// sees the old file or the new one, and on failure the old one stays. An array packed in row-major
+/// or column-major order keeps it; any other is written in row-major order, a megabyte at a time.
+/// Bytes are in this machine's order.
 ///
 /// # Errors
 /// [`Error::Io`] for what the system refuses; [`Error::UnsupportedDType`] for bfloat16, which
 /// `.npy` cannot say (convert to float32, which holds all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
-    replace(path, |file| write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path))))
+    atomic_write(path, |file| {
+        write_view(src, |bytes| file.write_all(bytes).map_err(io("write", path)))
+    })
 }
 
-/// Writes an array as a `.npy` file, or as a part of another.
+/// Writes an array as a `.npy` file, or as a member of an archive.
 pub(crate) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if let Ok(tensor) = array.tensor()
         && is_column_major(&tensor.as_view())
         && tensor.as_view().has_normal_bools()
     {
         out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), true)?)?;
-        // As much at a time as is read at a time of others.
+        // In chunks as large as other arrays are read in.
         let view = tensor.as_view();
         let bytes = view.as_bytes().unwrap_or_default();
         return bytes.chunks(array.chunk().max(1)).try_for_each(|chunk| {
@@ -147,7 +211,7 @@ fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Resu
     }
 }
 
-/// Whether the elements lie packed in column-major order, and only so: such a file says that it is.
+/// Whether the elements are packed in column-major order, and not in row-major order as well.
 fn is_column_major(view: &View<'_>) -> bool {
     view.byte_order() == ByteOrder::Native
         && view.layout().is_f_contiguous()

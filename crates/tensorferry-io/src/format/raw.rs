@@ -1,41 +1,101 @@
-//! Raw files: elements and nothing else. What they are, the caller has to know.
+//! Raw files: elements without a header, of a dtype and shape that the caller gives.
 
+use crate::array::array::Array;
+use crate::array::shards;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::storage::local::file::DataFile;
-use crate::storage::local::located::Located;
+use crate::format::blocks;
+use crate::format::file_format::{
+    Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
+};
+use crate::storage::io_error::io;
+use crate::storage::located::Located;
+use crate::storage::read_at::ReadAt;
+use crate::storage::section::read_all;
+use crate::write::atomic::atomic_write;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
-use tensorferry_core::Shape;
-use tensorferry_core::{ByteOrder, DType, Layout};
+use tensorferry_core::{ByteOrder, Layout};
 
-/// What a raw file holds.
-#[derive(Clone, Debug)]
-pub struct Raw {
-    /// The dtype.
-    pub dtype: DType,
-    /// The byte order.
-    pub order: ByteOrder,
-    /// The shape, row-major. The length of the first dimension may be left to the file's length.
-    pub shape: Shape,
-    /// Byte of the file at which the elements start.
-    pub offset: u64,
-}
+/// The format.
+pub(crate) struct RawFormat;
 
-impl Raw {
-    /// A file of elements of one dimension, in this machine's byte order, from its first byte to
-    /// its last.
-    #[must_use]
-    pub fn new(dtype: DType) -> Self {
-        Self { dtype, order: ByteOrder::Native, shape: Shape::new([None]), offset: 0 }
+impl FileFormat for RawFormat {
+    fn format(&self) -> Format {
+        Format::Raw
+    }
+
+    fn name(&self) -> &'static str {
+        "raw"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["raw", "bin"]
+    }
+
+    fn begins(&self, _start: &[u8]) -> bool {
+        false
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { one_array: true, resumable: true, ..Capabilities::default() }
+    }
+
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
+        let Some(raw) = &request.options.raw else {
+            let what = format!(
+                "{}: a raw file does not say what it holds. Use open_raw, with its dtype.",
+                request.sources[0].name().display()
+            );
+            return Err(Error::Argument { stage: "open", what });
+        };
+        let located = request.sources.iter().map(|source| locate(source, raw));
+        Ok(Opened::Array(shards::array(located.collect::<Result<_>>()?, request.mode)?))
+    }
+
+    fn save_array(&self, path: &Path, array: &Array) -> Result<()> {
+        atomic_write(path, |file| {
+            blocks::of_array(array, |bytes| file.write_all(bytes).map_err(io("write", path)))
+        })
+    }
+
+    fn header_and_arrays<'a>(
+        &self,
+        arrays: &'a [(String, Array)],
+        _metadata: &BTreeMap<String, String>,
+    ) -> Result<Option<HeaderAndArrays<'a>>> {
+        let [(_, array)] = arrays else { return Ok(None) };
+        Ok(Some((Vec::new(), vec![array])))
+    }
+
+    fn verify(
+        &self,
+        source: &Arc<dyn ReadAt>,
+        raw: Option<&Raw>,
+        cancel: &CancelToken,
+    ) -> Result<Checked> {
+        let Some(raw) = raw else {
+            let what = format!(
+                "{}: a raw file does not say what it holds, and has no checksum. Say what it \
+                should hold.",
+                source.name().display()
+            );
+            return Err(Error::Argument { stage: "verify", what });
+        };
+        locate(source, raw)?;
+        read_all(source, cancel)?;
+        Ok(Checked { parts: 1, ..Checked::default() })
     }
 }
 
-/// Where the elements of a raw file lie.
+/// Locates the elements of a raw file.
 ///
 /// # Errors
-/// [`Error::Argument`] for a shape of which more is unknown than the first length;
-/// [`Error::Malformed`] if that length does not come out even; [`Error::WrongLength`] if the file
-/// is too short.
-pub(crate) fn locate(file: &Arc<DataFile>, raw: &Raw) -> Result<Located> {
+/// [`Error::Argument`] for a shape with unknown lengths other than the first; [`Error::Malformed`]
+/// if the file is not a whole number of rows; [`Error::WrongLength`] if it is too short.
+pub(crate) fn locate(file: &Arc<dyn ReadAt>, raw: &Raw) -> Result<Located> {
     let size = raw.dtype.size();
     let dims: Vec<Option<usize>> = raw.shape.dims().unwrap_or(&[None]).to_vec();
     let unknown = |dims: &[Option<usize>]| dims.iter().any(Option::is_none);
@@ -56,7 +116,7 @@ pub(crate) fn locate(file: &Arc<DataFile>, raw: &Raw) -> Result<Located> {
     let order = if size == 1 { ByteOrder::Native } else { raw.order };
     Located {
         format: "raw",
-        file: Arc::clone(file),
+        source: Arc::clone(file),
         offset: raw.offset,
         dtype: raw.dtype,
         order,
@@ -65,23 +125,23 @@ pub(crate) fn locate(file: &Arc<DataFile>, raw: &Raw) -> Result<Located> {
     .checked()
 }
 
-/// How many rows of `row` bytes there are from `offset` to the end.
-fn rows(file: &Arc<DataFile>, offset: u64, row: usize) -> Result<usize> {
+/// The number of rows of `row` bytes from `offset` to the end.
+fn rows(file: &Arc<dyn ReadAt>, offset: u64, row: usize) -> Result<usize> {
     let wrong =
-        |what: String| Error::Malformed { format: "raw", offset, what }.in_file(file.path());
+        |what: String| Error::Malformed { format: "raw", offset, what }.in_file(file.name());
     let Some(bytes) = file.len().checked_sub(offset) else {
         return Err(Error::WrongLength { format: "raw", expected: offset, actual: file.len() }
-            .in_file(file.path()));
+            .in_file(file.name()));
     };
     match (bytes.checked_div(row as u64), bytes.checked_rem(row as u64)) {
         (Some(rows), Some(0)) => usize::try_from(rows).map_err(|_| wrong(format!("{rows} rows"))),
         (Some(_), Some(left)) => Err(wrong(format!(
-            "{bytes} bytes are no whole number of rows of {row} bytes: {left} are left over. \
+            "{bytes} bytes are not a whole number of rows of {row} bytes: {left} are left over. \
             Check dtype, shape and offset."
         ))),
         _ => Err(wrong(
-            "rows of no bytes: how many there are, their length does not tell. Pass \
-            the whole shape."
+            "rows of 0 bytes: the length of the file does not tell their number. Pass the whole \
+            shape."
                 .into(),
         )),
     }

@@ -1,15 +1,28 @@
 //! `.safetensors`: named arrays behind a JSON header, little-endian and packed in row-major order.
 
 use crate::array::array::Array;
-use crate::array::arrays::Foreign;
+use crate::array::arrays::{Member, Notes, OpenMember};
+use crate::array::shards;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::format::blocks;
-use crate::format::blocks::little;
-use crate::storage::local::file::DataFile;
-use crate::storage::local::located::Located;
+use crate::format::by_name;
+use crate::format::by_name::by_name;
+use crate::format::file_format::{
+    Capabilities, Checked, FileFormat, Format, HeaderAndArrays, OpenRequest, Opened, Raw,
+};
+use crate::format::tfrecord::index;
+use crate::gather::byte_order::little;
+use crate::storage::io_error::io;
+use crate::storage::located::Located;
+use crate::storage::read_at::ReadAt;
+use crate::storage::section::read_all;
+use crate::write::atomic::atomic_write;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Layout};
 
@@ -25,31 +38,165 @@ const MAX_HEADER: u64 = 100_000_000;
 const LITTLE: ByteOrder =
     if cfg!(target_endian = "little") { ByteOrder::Native } else { ByteOrder::Swapped };
 
-type Place = std::result::Result<Located, Foreign>;
+/// The format.
+pub(crate) struct SafeTensors;
 
-/// What a file holds.
-pub(crate) struct Contents {
-    /// The names and where their arrays lie, in the order in which they lie. Arrays of dtypes that
-    /// tensors do not share are [`Foreign`].
-    pub(crate) arrays: Vec<(String, Place)>,
-    /// What the header says besides: `__metadata__`.
-    pub(crate) metadata: BTreeMap<String, String>,
+impl FileFormat for SafeTensors {
+    fn format(&self) -> Format {
+        Format::SafeTensors
+    }
+
+    fn name(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["safetensors"]
+    }
+
+    fn begins(&self, start: &[u8]) -> bool {
+        // A header of less than 16 MiB. The checksum at the start of a TFRecord file may look the
+        // same, and is the stronger sign if it is right.
+        matches!(start, [_, _, _, 0, 0, 0, 0, 0, b'{', ..]) && !index::begins(start)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            arrays_by_name: true,
+            metadata: true,
+            resumable: true,
+            self_describing: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Opened> {
+        let (mut notes, mut contradicted) = (Notes::default(), BTreeSet::new());
+        let members = by_name(request.sources, |source| {
+            let contents = locate(source)?;
+            for (key, value) in contents.metadata {
+                if notes.metadata.get(&key).is_some_and(|other| *other != value) {
+                    contradicted.insert(key);
+                } else {
+                    notes.metadata.insert(key, value);
+                }
+            }
+            Ok(contents.arrays)
+        })?;
+        for key in contradicted {
+            notes.metadata.remove(&key);
+            let why = "the files contradict each other".into();
+            notes.left_out.push((format!("__metadata__: {key}"), why));
+        }
+        let boxed = |(name, parts)| (name, Box::new(Parts(parts)) as Box<dyn Member>);
+        let members = members.into_iter().map(boxed).collect();
+        by_name::opened(request, members, notes, &request.options.features)
+    }
+
+    fn save_arrays(
+        &self,
+        path: &Path,
+        arrays: &[(&str, &Array)],
+        _compress: bool,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let (header, order) = header(arrays, metadata)?;
+        atomic_write(path, |file| {
+            let mut out = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
+            out(&header)?;
+            order.into_iter().try_for_each(|at| write(arrays[at].1, &mut out))
+        })
+    }
+
+    fn header_and_arrays<'a>(
+        &self,
+        arrays: &'a [(String, Array)],
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Option<HeaderAndArrays<'a>>> {
+        let named: Vec<(&str, &Array)> =
+            arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
+        let (header, order) = header(&named, metadata)?;
+        Ok(Some((header, order.into_iter().map(|at| &arrays[at].1).collect())))
+    }
+
+    fn verify(
+        &self,
+        source: &Arc<dyn ReadAt>,
+        _raw: Option<&Raw>,
+        cancel: &CancelToken,
+    ) -> Result<Checked> {
+        let parts = locate(source)?.arrays.len() as u64;
+        read_all(source, cancel)?;
+        Ok(Checked { parts, ..Checked::default() })
+    }
 }
 
-/// What a file holds, less the elements.
+/// The place of an array, if tensors have its dtype.
+type Place = std::result::Result<Located, Foreign>;
+
+/// An array of a dtype that tensors do not have.
+#[derive(Clone, Debug)]
+struct Foreign {
+    source: Arc<dyn ReadAt>,
+    /// The dtype, as the file calls it.
+    descr: String,
+}
+
+impl Foreign {
+    fn error(&self) -> Error {
+        Error::UnsupportedDType { place: "safetensors header", descr: self.descr.clone() }
+            .in_file(self.source.name())
+    }
+}
+
+/// The arrays of one name, one of each file.
+#[derive(Debug)]
+struct Parts(Vec<Place>);
+
+impl Member for Parts {
+    fn unsupported(&self) -> Result<Option<Error>> {
+        Ok(self.0.iter().find_map(|part| part.as_ref().err()).map(Foreign::error))
+    }
+
+    fn each_part(&self, check: &mut dyn FnMut(DType, &[usize]) -> Result<()>) -> Result<()> {
+        self.0.iter().try_for_each(|part| match part {
+            Ok(located) => check(located.dtype, located.layout.shape()),
+            Err(foreign) => Err(foreign.error()),
+        })
+    }
+
+    fn open(&self, how: &OpenMember) -> Result<Array> {
+        let parts = self.0.iter().map(|part| part.clone().map_err(|foreign| foreign.error()));
+        shards::array(parts.collect::<Result<_>>()?, how.mode)
+    }
+
+    fn verify(&self) -> Result<()> {
+        Ok(()) // there are no checksums
+    }
+}
+
+/// What a file holds.
+struct Contents {
+    /// Names and places of the arrays, in the order of the file.
+    arrays: Vec<(String, Place)>,
+    /// The metadata of the header: `__metadata__`.
+    metadata: BTreeMap<String, String>,
+}
+
+/// Reads the header of a file.
 ///
 /// # Errors
-/// [`Error::Malformed`]; [`Error::WrongLength`] if the arrays are not all there, or are not all
-/// that is.
-pub(crate) fn locate(file: &Arc<DataFile>) -> Result<Contents> {
-    read(file).map_err(|error| error.in_file(file.path()))
+/// [`Error::Malformed`]; [`Error::WrongLength`] if the file ends before the last array, or after
+/// it.
+fn locate(file: &Arc<dyn ReadAt>) -> Result<Contents> {
+    read(file).map_err(|error| error.in_file(file.name()))
 }
 
 fn malformed(offset: u64, what: impl Into<String>) -> Error {
     Error::Malformed { format: FORMAT, offset, what: what.into() }
 }
 
-fn read(file: &Arc<DataFile>) -> Result<Contents> {
+fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     if file.len() == 0 {
         return Err(malformed(0, "the file is empty"));
     }
@@ -83,7 +230,7 @@ fn read(file: &Arc<DataFile>) -> Result<Contents> {
                 let order = if dtype.size() == 1 { ByteOrder::Native } else { LITTLE };
                 Ok(Located {
                     format: FORMAT,
-                    file: Arc::clone(file),
+                    source: Arc::clone(file),
                     offset,
                     dtype: *dtype,
                     order,
@@ -91,11 +238,7 @@ fn read(file: &Arc<DataFile>) -> Result<Contents> {
                 }
                 .checked()?)
             }
-            None => Err(Foreign {
-                file: Arc::clone(file),
-                place: "safetensors header",
-                descr: info.dtype.to_string(),
-            }),
+            None => Err(Foreign { source: Arc::clone(file), descr: info.dtype.to_string() }),
         };
         arrays.push((name, place));
     }
@@ -108,22 +251,22 @@ fn read(file: &Arc<DataFile>) -> Result<Contents> {
     Ok(Contents { arrays, metadata })
 }
 
-/// The header's text, every offset in it compared with shape and dtype.
+/// Parses the text of a header, and compares every offset with shape and dtype.
 fn parse(header: &[u8]) -> Result<Metadata> {
     let text = std::str::from_utf8(header).map_err(|error| {
         malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8")
     })?;
     if !text.starts_with('{') {
-        return Err(malformed(PREFIX, "no .safetensors file: its header is no JSON object"));
+        return Err(malformed(PREFIX, "not a .safetensors file: its header is not a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| {
-        // A header is one line, and its columns are bytes; errors of meaning have no place.
+        // A header is one line, so columns are bytes. Semantic errors have no position.
         let column = if error.line() == 1 { error.column().saturating_sub(1) } else { 0 };
         malformed(PREFIX + column as u64, format!("the header is not valid: {error}"))
     })
 }
 
-/// The dtypes that both have, as each calls them.
+/// The dtypes that the format and tensors share.
 const DTYPES: [(Dtype, DType); 14] = [
     (Dtype::BOOL, DType::Bool),
     (Dtype::I8, DType::Int8),
@@ -141,12 +284,11 @@ const DTYPES: [(Dtype, DType); 14] = [
     (Dtype::C64, DType::Complex64),
 ];
 
-/// The start of a file of these arrays, and the order in which they are to follow it.
+/// The header of a file of these arrays, and the order of their elements after it.
 ///
 /// # Errors
-/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a name that is not an
-/// array's.
-pub(crate) fn header(
+/// [`Error::UnsupportedDType`] for complex128; [`Error::Argument`] for a reserved name.
+fn header(
     arrays: &[(&str, &Array)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(Vec<u8>, Vec<usize>)> {
@@ -165,8 +307,8 @@ pub(crate) fn header(
         };
         dtypes.push(*theirs);
     }
-    // As the reference implementation: the largest alignment first, so that all arrays are aligned
-    // for their dtype.
+    // The order of the reference implementation: the largest alignment first, so that all arrays
+    // are aligned for their dtype.
     order.sort_by(|&a, &b| dtypes[b].cmp(&dtypes[a]).then(arrays[a].0.cmp(arrays[b].0)));
     let (mut start, mut infos) = (0_usize, Vec::with_capacity(arrays.len()));
     for &at in &order {
@@ -187,7 +329,7 @@ pub(crate) fn header(
     let arrays = Metadata::new(None, infos).map_err(|error| wrong(error.to_string()))?;
     let mut text = serde_json::to_vec(&arrays).map_err(|error| wrong(error.to_string()))?;
     if !metadata.is_empty() {
-        // In the order of the keys: the same metadata make the same file.
+        // Sorted by key, so that equal metadata make equal files.
         let kept = serde_json::to_string(metadata).map_err(|error| wrong(error.to_string()))?;
         let comma = if infos_are_none { "" } else { "," };
         text.splice(1..1, format!("\"__metadata__\":{kept}{comma}").into_bytes());
@@ -198,8 +340,7 @@ pub(crate) fn header(
             )));
         }
     }
-    // The first array starts at a multiple of 64 bytes, as frameworks want it. Spaces are what a
-    // header may end with.
+    // Padded with spaces, which the format allows, so that the first array is aligned to 64 bytes.
     let padded = (text.len() + 8).next_multiple_of(ALIGNMENT) - 8;
     text.resize(padded, b' ');
     let mut header = (padded as u64).to_le_bytes().to_vec();
@@ -208,6 +349,6 @@ pub(crate) fn header(
 }
 
 /// Writes the elements of an array.
-pub(crate) fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     blocks::of_array(array, |bytes| write(&little(array.dtype(), bytes)))
 }

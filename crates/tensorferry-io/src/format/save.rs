@@ -1,21 +1,18 @@
-//! Writing arrays to files of any format, so that the name always stands for a whole file.
+//! Atomic writes of arrays to files of any format.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
+use crate::format::file_format::Format;
 use crate::format::foreign::unwritable;
-use crate::format::sniff::Format;
-use crate::format::{blocks, npy, npz, safetensors, tfrecord};
-use crate::write::atomic::{io, replace};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes an array to a file: `.npy`, raw, or TFRecord, where each row is the bytes of a record.
-/// Without a `format`, the extension says which.
+/// Without a `format`, the extension tells it.
 ///
-/// The bytes go to a temporary file in the same directory, are brought to the disk, and then take
-/// the name: a reader sees the old file or the new, and if anything fails the old one stays. An
-/// opened array is read and written some MiB at a time.
+/// The bytes go to a temporary file in the same directory, which is synced and renamed: a reader
+/// sees the old file or the new one, and on failure the old one stays. An opened array is read and
+/// written a few MiB at a time.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -29,36 +26,23 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if the format is not said or
-/// holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
+/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if nothing tells the format, or
+/// it holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
-    replace(path, |file| {
-        let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
-        match format {
-            Format::Npy => npy::write(array, write),
-            Format::Raw => blocks::of_array(array, write),
-            Format::TfRecord | Format::TfRecordBytes => tfrecord::write(array, &mut write),
-            Format::Npz | Format::SafeTensors => {
-                let what = format!(
-                    "{format} files hold arrays by name. Give the array a name: save_arrays."
-                );
-                Err(Error::Argument { stage: "save", what })
-            }
-        }
-    })
+    format.file_format().save_array(path, array)
 }
 
 /// Writes arrays by name to a file: `.npz`, `.safetensors`, or TFRecord, where each row of all
-/// arrays is a `tf.train.Example`. Without a `format`, the extension says which. `compress`
-/// deflates the members of an `.npz`.
+/// arrays is a `tf.train.Example`. Without a `format`, the extension tells it. `compress` deflates
+/// the members of an `.npz`.
 ///
-/// The file is replaced as [`save`] does.
+/// The file is written atomically, as by [`save`].
 ///
 /// # Errors
-/// As [`save`]; [`Error::Argument`] for names that a format cannot have or that stand twice, for
-/// rows of TFRecord whose numbers differ, and if another format than `.npz` is to be compressed.
+/// As [`save`]; [`Error::Argument`] for duplicate names and names that the format cannot have, for
+/// arrays of different lengths in TFRecord, and for `compress` with a format other than `.npz`.
 pub fn save_arrays<N: AsRef<str>>(
     path: impl AsRef<Path>,
     arrays: &[(N, Array)],
@@ -68,7 +52,7 @@ pub fn save_arrays<N: AsRef<str>>(
     save_arrays_with(path, arrays, format, compress, &BTreeMap::new())
 }
 
-/// As [`save_arrays`], with what a `.safetensors` file says besides its arrays.
+/// As [`save_arrays`], with the metadata of a `.safetensors` file.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -102,37 +86,19 @@ pub fn save_arrays_with<N: AsRef<str>>(
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return wrong(format!("two arrays have the name {:?}", twice[0]));
     }
-    if compress && format != Format::Npz {
+    let can = format.capabilities();
+    if compress && !can.compression {
         return wrong(format!("{format} files are not compressed; npz can be"));
     }
-    if !metadata.is_empty() && format != Format::SafeTensors {
+    if !metadata.is_empty() && !can.metadata {
         return wrong(format!("{format} files have no place for metadata; safetensors do"));
     }
-    match format {
-        Format::Npz => replace(path, |file| npz::write(file, path, &arrays, compress)),
-        Format::SafeTensors => {
-            let (header, order) = safetensors::header(&arrays, metadata)?;
-            replace(path, |file| {
-                let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io("write", path));
-                write(&header)?;
-                order.into_iter().try_for_each(|at| safetensors::write(arrays[at].1, &mut write))
-            })
-        }
-        Format::TfRecord => {
-            let examples = crate::format::encode::Examples::new(&arrays)?;
-            replace(path, |file| {
-                examples.write(|bytes| file.write_all(bytes).map_err(io("write", path)))
-            })
-        }
-        Format::Npy | Format::Raw | Format::TfRecordBytes => wrong(format!(
-            "{format} files hold one array, without a name. Save each to a file of its own, or to \
-            .npz."
-        )),
-    }
+    format.file_format().save_arrays(path, &arrays, compress, metadata)
 }
 
 fn chosen(path: &Path, format: Option<Format>) -> Result<Format> {
-    if let Some(what) = unwritable(path, format) {
+    if let Some(what) = unwritable(path, format.is_some_and(|format| format.capabilities().archive))
+    {
         return Err(Error::Argument { stage: "save", what: format!("{}: {what}", path.display()) });
     }
     format.or_else(|| Format::of_extension(path)).ok_or_else(|| {

@@ -2,14 +2,14 @@
 
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::npy::open_npy;
-use crate::format::raw::Raw;
+use crate::format::file_format::Format;
+use crate::format::file_format::Raw;
 use crate::format::save::{save, save_arrays};
-use crate::format::sniff::Format;
-use crate::format::tfrecord;
+use crate::format::tfrecord::index;
 use crate::open::open;
+use crate::open::open_npy;
 use crate::open::open_raw;
 use crate::storage::mode::Mode;
 use std::fs;
@@ -284,8 +284,10 @@ fn damages(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
 /// What a damaged file gives, in a format and mode: everything in it, by name.
 fn everything(path: &Path, format: Format, mode: Mode) -> Result<Vec<(String, Tensor)>> {
     match open(&[path], Some(format), mode)? {
-        crate::open::Opened::Array(array) => Ok(vec![(String::new(), array.read()?)]),
-        crate::open::Opened::Arrays(arrays) => {
+        crate::format::file_format::Opened::Array(array) => {
+            Ok(vec![(String::new(), array.read()?)])
+        }
+        crate::format::file_format::Opened::Arrays(arrays) => {
             arrays.verify()?;
             arrays.read()
         }
@@ -452,15 +454,13 @@ fn records_that_are_no_rows_are_refused_naming_them() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.tfrecord");
     let mut bytes = Vec::new();
-    [&b"abc"[..], b"def", b"gh", b""].iter().for_each(|record| tfrecord::frame(record, &mut bytes));
+    [&b"abc"[..], b"def", b"gh", b""].iter().for_each(|record| index::frame(record, &mut bytes));
     fs::write(&path, &bytes).unwrap();
     let said = open(&[&path], None, Mode::Auto).unwrap_err().to_string();
     assert!(said.contains("record 2 has 2") && said.contains("has 3 bytes"), "{said}");
-    let index = tfrecord::Index::build(
-        &crate::storage::local::file::DataFile::open(&path).unwrap(),
-        &Stop::default(),
-    )
-    .unwrap();
+    let index =
+        index::Index::build(&crate::storage::local::open(&path).unwrap(), &CancelToken::default())
+            .unwrap();
     let records: Vec<(u64, u64)> = (0..index.records()).map(|at| index.record(at)).collect();
     assert_eq!(records, [(12, 3), (31, 3), (50, 2), (68, 0)]);
 }
@@ -476,11 +476,11 @@ fn lengths_of_long_and_short_records_are_collected_alike() {
         vec![3, 1_000_000, 0, 700_000, 1, 2, 300_000, 262_128, 262_127],
     ] {
         let mut bytes = Vec::new();
-        lens.iter().for_each(|len| tfrecord::frame(&vec![7; *len], &mut bytes));
+        lens.iter().for_each(|len| index::frame(&vec![7; *len], &mut bytes));
         fs::write(&path, &bytes).unwrap();
-        let index = tfrecord::Index::build(
-            &crate::storage::local::file::DataFile::open(&path).unwrap(),
-            &Stop::default(),
+        let index = index::Index::build(
+            &crate::storage::local::open(&path).unwrap(),
+            &CancelToken::default(),
         )
         .unwrap();
         let found: Vec<usize> =

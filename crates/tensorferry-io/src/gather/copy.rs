@@ -1,25 +1,17 @@
-//! Rows from anywhere in memory, put where they are asked for.
+//! Rows gathered from memory.
 //!
 //! # Rationale
-//! A row at random is a wait for memory, and for the page table on the way to it. Rows that are
-//! asked for a little ahead wait together: on x86-64 each step begins to load a row that is copied
-//! several steps later. Elsewhere the processor is left to find out itself.
+//! A random row waits for memory, and for the page table before it. Loads that begin early wait
+//! together: on x86-64 each step prefetches a row that is copied several steps later.
 
 use crate::error::{Error, Result};
+use crate::gather::request;
+use crate::gather::request::{RowRequest, run};
 
-/// One row to gather: row `index` of the source goes to row `slot` of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The row of the source.
-    pub index: u64,
-    /// The row of the output.
-    pub slot: usize,
-}
-
-/// Bytes of rows that are on their way: more than memory's latency times its speed, less than the
-/// first cache.
-const AHEAD_BYTES: usize = 8 << 10;
-/// The most lines of one row to ask for: of longer rows, the processor sees where they go on.
+/// Bytes that are prefetched: more than the latency of memory times its speed, less than the first
+/// cache.
+const PREFETCH_BYTES: usize = 8 << 10;
+/// The most lines of a row to prefetch. The processor detects the rest of a longer row itself.
 const MOST_LINES: usize = 16;
 const LINE: usize = 64;
 
@@ -28,9 +20,11 @@ const LINE: usize = 64;
 /// # Errors
 /// [`Error::IndexOutOfRange`] if the source has no such row; [`Error::OutOfBounds`] if the output
 /// has none.
-pub fn gather(source: &[u8], row: usize, requests: &[Request], out: &mut [u8]) -> Result<()> {
-    if let Some(run) = run(requests) {
-        return copy_run(source, row, run, out);
+pub fn gather(source: &[u8], row: usize, requests: &[RowRequest], out: &mut [u8]) -> Result<()> {
+    if let Some(first) = requests.first()
+        && run(requests) == requests.len()
+    {
+        return copy_run(source, row, first, requests.len(), out);
     }
     match row {
         0 => Ok(()),
@@ -45,37 +39,23 @@ pub fn gather(source: &[u8], row: usize, requests: &[Request], out: &mut [u8]) -
     }
 }
 
-/// Consecutive rows.
-struct Run {
-    index: u64,
-    slot: usize,
+/// Copies `len` consecutive rows to consecutive slots.
+fn copy_run(
+    source: &[u8],
+    row: usize,
+    first: &RowRequest,
     len: usize,
-}
-
-/// All requests as one run, if they are one.
-fn run(requests: &[Request]) -> Option<Run> {
-    let first = requests.first()?;
-    let follows = |pair: &[Request]| {
-        pair[0].index.checked_add(1) == Some(pair[1].index)
-            && pair[0].slot.checked_add(1) == Some(pair[1].slot)
-    };
-    requests.windows(2).all(follows).then_some(Run {
-        index: first.index,
-        slot: first.slot,
-        len: requests.len(),
-    })
-}
-
-fn copy_run(source: &[u8], row: usize, run: Run, out: &mut [u8]) -> Result<()> {
-    let bytes =
-        |first: usize| Some(first.checked_mul(row)?..first.checked_add(run.len)?.checked_mul(row)?);
-    let from = usize::try_from(run.index).ok().and_then(bytes).and_then(|range| source.get(range));
+    out: &mut [u8],
+) -> Result<()> {
+    let bytes = |at: usize| Some(at.checked_mul(row)?..at.checked_add(len)?.checked_mul(row)?);
+    let from =
+        usize::try_from(first.index).ok().and_then(bytes).and_then(|range| source.get(range));
     let Some(from) = from else {
-        return Err(no_row(source, row, run.index.saturating_add(run.len as u64 - 1)));
+        return Err(no_row(source, row, first.index.saturating_add(len as u64 - 1)));
     };
-    let (len, to) = (out.len(), bytes(run.slot));
+    let (size, to) = (out.len(), bytes(first.slot));
     let Some(to) = to.and_then(|range| out.get_mut(range)) else {
-        return Err(no_slot(len, row, run.slot.saturating_add(run.len - 1)));
+        return Err(no_slot(size, row, first.slot.saturating_add(len - 1)));
     };
     to.copy_from_slice(from);
     Ok(())
@@ -84,13 +64,13 @@ fn copy_run(source: &[u8], row: usize, run: Run, out: &mut [u8]) -> Result<()> {
 /// Rows of a size that a register or a few hold: their copies are instructions, not calls.
 fn gather_fixed<const ROW: usize>(
     source: &[u8],
-    requests: &[Request],
+    requests: &[RowRequest],
     out: &mut [u8],
 ) -> Result<()> {
     let (rows, _) = source.as_chunks::<ROW>();
     let len = out.len();
     let (slots, _) = out.as_chunks_mut::<ROW>();
-    let distance = AHEAD_BYTES / LINE / 4;
+    let distance = PREFETCH_BYTES / LINE / 4;
     requests.iter().take(distance).for_each(|request| load_row(source, ROW, request));
     for (at, request) in requests.iter().enumerate() {
         if let Some(later) = requests.get(at + distance) {
@@ -106,8 +86,8 @@ fn gather_fixed<const ROW: usize>(
     Ok(())
 }
 
-fn gather_any(source: &[u8], row: usize, requests: &[Request], out: &mut [u8]) -> Result<()> {
-    let distance = (AHEAD_BYTES / row).clamp(2, AHEAD_BYTES / LINE / 4);
+fn gather_any(source: &[u8], row: usize, requests: &[RowRequest], out: &mut [u8]) -> Result<()> {
+    let distance = (PREFETCH_BYTES / row).clamp(2, PREFETCH_BYTES / LINE / 4);
     requests.iter().take(distance).for_each(|request| load_row(source, row, request));
     for (at, request) in requests.iter().enumerate() {
         if let Some(later) = requests.get(at + distance) {
@@ -129,8 +109,7 @@ fn gather_any(source: &[u8], row: usize, requests: &[Request], out: &mut [u8]) -
 
 #[cold]
 fn no_row(source: &[u8], row: usize, index: u64) -> Error {
-    let index = isize::try_from(index).unwrap_or(isize::MAX);
-    Error::IndexOutOfRange { index, axis: 0, len: source.len().checked_div(row).unwrap_or(0) }
+    request::no_row(index, source.len().checked_div(row).unwrap_or(0) as u64)
 }
 
 #[cold]
@@ -139,14 +118,14 @@ fn no_slot(len: usize, row: usize, slot: usize) -> Error {
     Error::OutOfBounds { start, end: start + row as i128, len }
 }
 
-/// Begins to load bytes that are read soon.
-pub fn load_ahead(bytes: &[u8]) {
+/// Prefetches bytes that are read soon.
+pub fn prefetch(bytes: &[u8]) {
     bytes.chunks(LINE).take(MOST_LINES).for_each(|line| load(line.as_ptr()));
 }
 
-/// Begins to load a row, if the source has it.
+/// Prefetches a row, if the source has it.
 #[inline(always)]
-fn load_row(source: &[u8], row: usize, request: &Request) {
+fn load_row(source: &[u8], row: usize, request: &RowRequest) {
     let start = usize::try_from(request.index).unwrap_or(usize::MAX).wrapping_mul(row);
     let address = source.as_ptr().wrapping_add(start);
     // A row that does not start on a line reaches into one more.
@@ -155,7 +134,7 @@ fn load_row(source: &[u8], row: usize, request: &Request) {
     }
 }
 
-/// Begins to load the line at an address, which need not be one of ours.
+/// Prefetches the line at an address, which may be any.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn load(address: *const u8) {
@@ -182,7 +161,7 @@ mod tests {
         })
     }
 
-    fn plainly(source: &[u8], row: usize, requests: &[Request], out: &mut [u8]) {
+    fn plainly(source: &[u8], row: usize, requests: &[RowRequest], out: &mut [u8]) {
         for request in requests {
             let from = usize::try_from(request.index).unwrap() * row;
             out[request.slot * row..(request.slot + 1) * row]
@@ -196,12 +175,12 @@ mod tests {
             let (rows, slots) = (97, 41);
             let source: Vec<u8> =
                 numbers(row as u64).take(rows * row).map(|n| n.to_le_bytes()[0]).collect();
-            let random: Vec<Request> = numbers(7)
+            let random: Vec<RowRequest> = numbers(7)
                 .zip((0..slots).rev())
-                .map(|(n, slot)| Request { index: n % rows as u64, slot })
+                .map(|(n, slot)| RowRequest { index: n % rows as u64, slot })
                 .collect();
-            let straight: Vec<Request> =
-                (0..slots).map(|slot| Request { index: 13 + slot as u64, slot }).collect();
+            let straight: Vec<RowRequest> =
+                (0..slots).map(|slot| RowRequest { index: 13 + slot as u64, slot }).collect();
             for requests in
                 [&random[..], &random[..1], &random[..0], &straight[..], &straight[5..9]]
             {
@@ -218,7 +197,7 @@ mod tests {
         for row in [1, 4, 64, 400] {
             let source = vec![1_u8; 10 * row];
             let mut out = vec![0_u8; 3 * row];
-            let ask = |index, slot| Request { index, slot };
+            let ask = |index, slot| RowRequest { index, slot };
             for index in [10, 11, 1 << 40, u64::MAX / 400, u64::MAX] {
                 for requests in [
                     vec![ask(index, 0)],
@@ -274,12 +253,12 @@ mod tests {
             let mut out = crate::memory::pool::take(size * row).unwrap();
             let mut best = [f64::MAX; 2];
             for round in 0..10 {
-                let batches: Vec<Vec<Request>> = (0..102_400 / size as u64)
+                let batches: Vec<Vec<RowRequest>> = (0..102_400 / size as u64)
                     .map(|batch| {
                         let indices = numbers(round * 1_000_000 + batch * size as u64).take(size);
                         indices
                             .enumerate()
-                            .map(|(slot, n)| Request { index: n % rows as u64, slot })
+                            .map(|(slot, n)| RowRequest { index: n % rows as u64, slot })
                             .collect()
                     })
                     .collect();

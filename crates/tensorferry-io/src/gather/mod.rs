@@ -1,5 +1,7 @@
-//! Rows that are wanted, and where they are written.
+//! Gathering rows: requests, outputs, and copies.
 
+pub mod byte_order;
 #[allow(unsafe_code, reason = "a prefetch instruction")]
 pub mod copy;
+pub mod request;
 pub mod rows_out;

@@ -1,45 +1,34 @@
-//! Rows of a batch: where they are written, and what is written there.
+//! [`RowsOut`]: where the rows of a batch are written.
 
 use crate::convert::convert_into;
 use crate::error::{Error, Result};
-use crate::gather::copy::Request;
+use crate::gather::request::RowRequest;
 use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Layout, Tensor, View, ViewMut};
 
-/// Where a gather writes one component: packed rows, native byte order, in the dtype of the
-/// node's spec.
+/// Where a gather writes the rows of one component: packed, in native byte order.
 #[derive(Debug)]
-pub struct Rows<'a> {
+pub struct RowsOut<'a> {
     /// All rows, one after the other.
     pub bytes: &'a mut [u8],
     /// Bytes of one row; may be 0.
     pub row: usize,
 }
 
-/// The first requests that ask for rows that follow one another, for slots that do so too: how
-/// many.
-pub fn run(requests: &[Request]) -> usize {
-    let follows = |pair: &&[Request]| {
-        pair[0].index.checked_add(1) == Some(pair[1].index)
-            && pair[0].slot.checked_add(1) == Some(pair[1].slot)
-    };
-    requests.windows(2).take_while(follows).count() + 1
-}
-
-impl Rows<'_> {
+impl RowsOut<'_> {
     /// The bytes of one row.
     pub fn slot(&mut self, slot: usize) -> &mut [u8] {
         &mut self.bytes[slot * self.row..(slot + 1) * self.row]
     }
 
-    /// The same rows, for a callee.
-    pub fn reborrow(&mut self) -> Rows<'_> {
-        Rows { bytes: self.bytes, row: self.row }
+    /// The same rows, reborrowed.
+    pub fn reborrow(&mut self) -> RowsOut<'_> {
+        RowsOut { bytes: self.bytes, row: self.row }
     }
 }
 
-/// Stores bools as 0 and 1, whatever the bytes were that they were copied from.
-pub fn normalise(dtype: tensorferry_core::DType, requests: &[Request], rows: &mut Rows<'_>) {
+/// Makes bools 0 and 1: other non-zero bytes become 1.
+pub fn normalise(dtype: tensorferry_core::DType, requests: &[RowRequest], rows: &mut RowsOut<'_>) {
     if dtype == tensorferry_core::DType::Bool {
         requests.iter().for_each(|request| normalise_bools(rows.slot(request.slot)));
     }
@@ -50,7 +39,7 @@ pub fn normalise_bools(bytes: &mut [u8]) {
     bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
 }
 
-/// Copies a tensor's elements, row-major, into bytes that have room for just them.
+/// Copies the elements of a tensor, row-major, into bytes of exactly their size.
 pub fn write_row(tensor: &Tensor, out: &mut [u8]) -> Result<()> {
     if tensor.layout().nbytes() != out.len() {
         let what = format!(
@@ -77,7 +66,7 @@ pub fn copy_view(view: &View<'_>, out: &mut [u8]) -> Result<()> {
     convert_into(view, &mut target, tensorferry_core::Casting::Checked)
 }
 
-/// A C-contiguous native tensor of the same values: the tensor itself if it is one.
+/// A C-contiguous native tensor of the same values; the tensor itself if it is one.
 pub fn packed(tensor: &Tensor) -> Result<Tensor> {
     if tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() {
         return Ok(tensor.clone());
@@ -85,7 +74,7 @@ pub fn packed(tensor: &Tensor) -> Result<Tensor> {
     crate::convert::convert(&tensor.as_view(), tensor.dtype(), tensorferry_core::Casting::Checked)
 }
 
-/// A tensor of recycled memory that `fill` writes.
+/// A tensor of recycled memory, written by `fill`.
 pub fn filled(
     dtype: tensorferry_core::DType,
     shape: &[usize],

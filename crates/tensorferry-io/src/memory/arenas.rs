@@ -1,10 +1,9 @@
-//! What the C library's allocator keeps of the address space.
+//! Address space of the C library's allocator.
 
-/// Has all threads of this process allocate from one arena, where its address space is limited to
+/// Makes all threads of this process allocate from one arena, if its address space is limited to
 /// less than a GiB (`RLIMIT_AS`). Otherwise the C library may reserve 64 MiB of addresses for a
-/// thread that takes a few KiB, and they are missing where memory is used. It is for programs to
-/// call before they start threads, not for libraries: allocating by many threads at once takes
-/// longer.
+/// thread that allocates a few KiB. For programs, before they start threads, and not for libraries:
+/// concurrent allocations take longer.
 ///
 /// Does nothing where the C library is not glibc.
 pub fn spare_address_space() {

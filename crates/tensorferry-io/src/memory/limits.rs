@@ -1,11 +1,11 @@
-//! How much memory there is: what the machine has, or the less that this process may use.
+//! How much memory this process may use.
 #![forbid(unsafe_code)]
 
 use crate::memory::pages::physical_memory;
 use std::fs;
 use std::path::Path;
 
-/// Whether so many bytes leave as much again for everything else, of a limit or of what there is.
+/// Whether so many bytes are at most half of a limit, or of the usable memory.
 pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
     bytes <= limit.map_or_else(usable, |limit| limit as u64) / 2
 }
@@ -17,8 +17,8 @@ pub(crate) fn usable() -> u64 {
     (physical_memory() as u64).min(least.unwrap_or(u64::MAX))
 }
 
-/// The limit of a control group and those it is in, of a line of `/proc/self/cgroup`: `0::/a/b`
-/// (version 2), `4:memory:/a/b` (version 1).
+/// The lowest limit of a control group and its parents, from a line of `/proc/self/cgroup`:
+/// `0::/a/b` (version 2), `4:memory:/a/b` (version 1).
 fn group_limit(line: &str) -> Option<u64> {
     let mut fields = line.splitn(3, ':');
     let (root, name) = match (fields.next()?, fields.next()?) {
@@ -47,7 +47,7 @@ fn limits() -> String {
     fs::read_to_string("/proc/self/limits").unwrap_or_default()
 }
 
-/// One of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
+/// A line of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
 fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Memory: recycled blocks, whole pages, mappings, and how much there may be.
+//! Memory: recycled blocks, pages, memory maps, and limits.
 
 pub mod arenas;
 pub mod limits;
@@ -6,4 +6,5 @@ pub mod mmap;
 pub mod pages;
 pub mod pool;
 pub mod room;
+pub(crate) mod shelves;
 pub mod spare;

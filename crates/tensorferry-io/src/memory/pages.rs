@@ -1,10 +1,10 @@
-//! Whole pages from the operating system: the platform's part of the pool.
+//! Pages from the operating system.
 //!
 //! On Linux, anonymous memory that starts on a huge-page boundary and asks for huge pages: first
 //! touch of fresh memory then costs one page fault per 2 MiB, not per 4 KiB. Elsewhere, the
 //! allocator.
 
-/// A huge page of x86-64 and of most others. Where huge pages are larger, this is merely an
+/// The size of a huge page on x86-64 and most others. Where huge pages are larger, it is only an
 /// alignment.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
@@ -38,7 +38,7 @@ mod platform {
         NonNull::new(block.cast())
     }
 
-    /// Gives back an end of a mapping of which nothing is in use.
+    /// Unmaps an unused end of a mapping.
     fn trim(start: *mut c_void, len: usize) {
         if len > 0 {
             // SAFETY: `map` calls this on the parts of its own new mapping that lie outside the
@@ -48,10 +48,10 @@ mod platform {
         }
     }
 
-    /// Gives a block back to the system.
+    /// Returns a block to the system.
     ///
     /// # Safety
-    /// `map(len)` returned `ptr`, and nothing uses the block any more.
+    /// `map(len)` returned `ptr`, and the block is no longer used.
     pub(crate) unsafe fn unmap(ptr: NonNull<u8>, len: usize) {
         // SAFETY: the caller's promise. It can only fail for lack of kernel memory; the block is
         // then lost, not reused.
@@ -82,7 +82,7 @@ mod platform {
     /// Gives a block back.
     ///
     /// # Safety
-    /// `map(len)` returned `ptr`, and nothing uses the block any more.
+    /// `map(len)` returned `ptr`, and the block is no longer used.
     pub(crate) unsafe fn unmap(ptr: NonNull<u8>, len: usize) {
         if let Ok(block) = Layout::from_size_align(len.max(1), HUGE_PAGE) {
             // SAFETY: the caller's promise: the same layout as in `map`.
@@ -90,7 +90,7 @@ mod platform {
         }
     }
 
-    /// Bytes of RAM, guessed low: only the pool's default limit depends on it.
+    /// Bytes of RAM: a low guess, which only limits depend on.
     pub(crate) fn physical_memory() -> usize {
         4 << 30
     }

@@ -1,11 +1,11 @@
-//! Room for one more element, or an error: what grows with the data must not end the process.
+//! Fallible growth of collections: running out of memory must not end the process.
 
 use crate::error::{Error, Result};
 use crate::memory::spare;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
-/// A collection that a stage holds elements in.
+/// A collection whose growth can fail.
 pub trait Room {
     /// Makes room for `more` items.
     ///
@@ -14,12 +14,12 @@ pub trait Room {
     fn make_room(&mut self, more: usize) -> Result<()>;
 }
 
-/// There is no memory for so many items.
+/// The error of a collection of so many items.
 fn no_memory<T>(items: usize) -> Error {
     Error::Allocation { bytes: items.saturating_mul(size_of::<T>()) }
 }
 
-/// Items in a list, as `collect` has them.
+/// As [`Iterator::collect`], into a list.
 ///
 /// # Errors
 /// The first error among them; [`Error::Allocation`].
@@ -32,7 +32,7 @@ pub fn collected<T>(items: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>
     Ok(all)
 }
 
-/// A copy of these bytes.
+/// A copy of a slice.
 ///
 /// # Errors
 /// [`Error::Allocation`].

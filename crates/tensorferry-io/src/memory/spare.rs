@@ -1,48 +1,48 @@
-//! Memory for hard times: an allocator that has a little left when the system has none.
+//! A reserve of memory, so that a failed small allocation becomes an error.
 //!
 //! # Rationale
 //! Rust ends the process when a small allocation fails, and a list of a million elements is a
-//! million small allocations. What takes much memory asks for it in a way that can fail. For the
-//! rest [`keep_spare`] sets a few MiB aside; when an allocation fails they are given back to the
-//! system, which then serves it, and whatever next asks for memory in a way that can fail, or
-//! whether to stop, is told that there is none ([`Error::Allocation`]).
+//! million small allocations. Large allocations are fallible. For the rest, [`keep_spare`] reserves
+//! a few MiB. When an allocation fails, the reserve goes back to the system and the allocation is
+//! retried; the next fallible allocation or cancellation check then fails with
+//! [`Error::Allocation`].
 //!
 //! # Limitations
-//! Of no use where the system promises memory that it does not have and ends the process when it is
-//! written to.
+//! Does not help where the system overcommits memory and kills the process that touches it.
 
 use crate::error::{Error, Result};
 use crate::memory::pages;
-use crate::memory::pool;
+use crate::memory::shelves;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Bytes that are set aside.
+/// Bytes of the reserve.
 const SPARE: usize = 2 << 20;
-/// Larger allocations are not served from what is set aside.
+/// Larger allocations are not retried.
 const SMALL: usize = 256 << 10;
 
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// In its place, where the system has nothing more to give but the allocator has: memory that was
-/// freed and is in pieces.
+/// The reserve from the allocator's free memory, if the system has none.
 static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// What was set aside had to be given back.
+/// The reserve was used.
 static LOW: AtomicBool = AtomicBool::new(false);
 
-/// The system's allocator, with what [`keep_spare`] sets aside. For programs, as their
+/// The system's allocator with the reserve of [`keep_spare`]. For programs, as their
 /// `#[global_allocator]`.
 ///
 /// ```
-/// #[global_allocator]
-/// static ALLOCATOR: tensorferry_io::memory::spare::SpareAllocator = tensorferry_io::memory::spare::SpareAllocator;
+/// use tensorferry_io::memory::spare::{SpareAllocator, keep_spare};
 ///
-/// tensorferry_io::memory::spare::keep_spare();
+/// #[global_allocator]
+/// static ALLOCATOR: SpareAllocator = SpareAllocator;
+///
+/// keep_spare();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpareAllocator;
 
-/// Sets memory aside for a [`SpareAllocator`]: 2 MiB of addresses, of which nothing is written.
+/// Reserves memory for a [`SpareAllocator`]: 2 MiB of addresses, which are not touched.
 pub fn keep_spare() {
     if BLOCK.load(Ordering::Relaxed).is_null()
         && let Some(block) = pages::map(SPARE)
@@ -55,7 +55,7 @@ pub fn keep_spare() {
     }
 }
 
-/// Whether there was memory for everything until now, or is again.
+/// Fails if the reserve was used and cannot be renewed.
 ///
 /// # Errors
 /// [`Error::Allocation`].
@@ -78,7 +78,7 @@ pub fn make_room<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
 fn recover() -> Result<()> {
     keep_spare();
     if BLOCK.load(Ordering::Relaxed).is_null() {
-        pool::trim();
+        shelves::trim();
         keep_spare();
     }
     if BLOCK.load(Ordering::Relaxed).is_null() && !keep_from_heap() {
@@ -88,12 +88,12 @@ fn recover() -> Result<()> {
     Ok(())
 }
 
-/// What [`HEAP`] is.
+/// The layout of [`HEAP`].
 fn heap_layout() -> Option<Layout> {
     Layout::from_size_align(SPARE, align_of::<usize>()).ok()
 }
 
-/// Sets memory of the allocator's aside; false if there is none.
+/// Reserves memory of the allocator. False if there is none.
 fn keep_from_heap() -> bool {
     if !HEAP.load(Ordering::Relaxed).is_null() {
         return true;
@@ -111,32 +111,31 @@ fn keep_from_heap() -> bool {
     true
 }
 
-/// Gives back what is set aside; false if there is nothing.
+/// Returns the reserve to the system. False if there is none.
 fn give_back() -> bool {
     if let (Some(block), Some(layout)) =
         (NonNull::new(HEAP.swap(null_mut(), Ordering::AcqRel)), heap_layout())
     {
         LOW.store(true, Ordering::Relaxed);
-        // SAFETY: `System` made it with this layout, and whoever takes it out of HEAP is the only
-        // one who has it.
+        // SAFETY: `System` made it with this layout, and the swap took the only pointer to it.
         unsafe { System.dealloc(block.as_ptr(), layout) };
         return true;
     }
     let Some(block) = NonNull::new(BLOCK.swap(null_mut(), Ordering::AcqRel)) else { return false };
     LOW.store(true, Ordering::Relaxed);
-    // SAFETY: `map` made it, and whoever takes it out of BLOCK is the only one who has it.
+    // SAFETY: `map` made it, and the swap took the only pointer to it.
     unsafe { pages::unmap(block, SPARE) };
     true
 }
 
-/// Allocates once more, if that can help.
+/// Retries a small allocation after releasing the reserve.
 #[cold]
 fn again(size: usize, allocate: impl Fn() -> *mut u8) -> *mut u8 {
     if size > SMALL {
         return null_mut();
     }
     give_back();
-    // Another thread may have given it back just now.
+    // Another thread may have released the reserve just before.
     allocate()
 }
 

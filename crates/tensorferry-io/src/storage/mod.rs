@@ -1,5 +1,11 @@
 //! Where bytes lie, and how they are read.
 
+pub mod engine;
+pub mod io_error;
 pub mod local;
+pub mod located;
+#[cfg(test)]
+mod memory_tests;
 pub mod mode;
+pub mod read_at;
 pub mod section;

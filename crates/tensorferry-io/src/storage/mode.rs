@@ -1,25 +1,25 @@
-//! How a file is read.
+//! [`Mode`]: how a file is read.
 
 use std::fmt;
 
-/// How the elements of a file come into memory.
+/// How the elements of a file are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// [`Mode::Map`] if what is opened fits in memory, else [`Mode::Direct`].
+    /// [`Mode::Map`] for files that fit in memory, otherwise [`Mode::Direct`].
     #[default]
     Auto,
-    /// Mapped: nothing is read until it is looked at, and nothing is copied. A file that somebody
-    /// truncates meanwhile ends the process.
+    /// Memory-mapped: pages are read when they are touched, and nothing is copied. If the file is
+    /// truncated while it is open, touching the lost part ends the process (SIGBUS).
     Map,
-    /// Read into memory when rows are asked for, through the system's cache. A file that changes
-    /// meanwhile is an error.
+    /// Rows are read on request, through the system's cache. A file that changes while it is open
+    /// is an error.
     Read,
-    /// As [`Mode::Read`], past the system's cache where the system can.
+    /// As [`Mode::Read`], past the system's cache where the storage supports that.
     Direct,
 }
 
 impl Mode {
-    /// All of them.
+    /// All modes.
     pub const ALL: [Self; 4] = [Self::Auto, Self::Map, Self::Read, Self::Direct];
 
     /// `"auto"`, `"map"`, `"read"` or `"direct"`.
@@ -39,7 +39,7 @@ impl Mode {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// What to do with files of so many bytes, if so many may be in memory.
+    /// The mode for files of so many bytes, given a limit of memory.
     pub(crate) fn resolved(self, bytes: u64, limit: Option<usize>) -> Self {
         match self {
             Self::Auto if crate::memory::limits::holds(bytes, limit) => Self::Map,

@@ -1,29 +1,36 @@
-//! A stretch of a file as a stream.
+//! A range of a source as a stream.
 
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::storage::local::file::DataFile;
+use crate::storage::io_error::io;
+use crate::storage::read_at::ReadAt;
 use std::io;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-/// `len` bytes of a file from `start` on; reading ends after them. Positions are counted from
-/// `start`.
+/// `len` bytes of a source from `start` on. Positions are relative to `start`.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    file: Arc<DataFile>,
+    source: Arc<dyn ReadAt>,
     start: u64,
     len: u64,
     at: u64,
+    cancel: CancelToken,
 }
 
 impl Section {
-    pub(crate) fn new(file: &Arc<DataFile>, start: u64, len: u64) -> Self {
-        let len = len.min(file.len().saturating_sub(start));
-        Self { file: Arc::clone(file), start, len, at: 0 }
+    pub(crate) fn new(source: &Arc<dyn ReadAt>, start: u64, len: u64) -> Self {
+        let len = len.min(source.len().saturating_sub(start));
+        Self { source: Arc::clone(source), start, len, at: 0, cancel: CancelToken::default() }
     }
 
-    pub(crate) fn whole(file: &Arc<DataFile>) -> Self {
-        Self::new(file, 0, file.len())
+    pub(crate) fn whole(source: &Arc<dyn ReadAt>) -> Self {
+        Self::new(source, 0, source.len())
+    }
+
+    /// The same stream, whose reads `cancel` ends.
+    pub(crate) fn cancelled_by(self, cancel: &CancelToken) -> Self {
+        Self { cancel: cancel.clone(), ..self }
     }
 }
 
@@ -32,8 +39,8 @@ impl Read for Section {
         let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let len = out.len().min(left);
         if len > 0 {
-            self.file
-                .read_exact_at(self.start + self.at, &mut out[..len])
+            self.source
+                .read_exact_at(self.start + self.at, &mut out[..len], &self.cancel)
                 .map_err(io::Error::other)?;
             self.at += len as u64;
         }
@@ -53,15 +60,38 @@ impl Seek for Section {
     }
 }
 
-/// The error of ours that a failed read carries, or what `other` makes of one that is not ours.
-pub(crate) fn ours(error: io::Error, other: impl FnOnce(io::Error) -> Error) -> Error {
+/// Bytes that [`read_all`] reads at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Reads every byte of a source, to find those that cannot be read.
+///
+/// # Errors
+/// As [`ReadAt::read_exact_at`].
+pub(crate) fn read_all(source: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<()> {
+    let mut stream = Section::whole(source).cancelled_by(cancel);
+    let mut block = vec![0; BLOCK];
+    loop {
+        cancel.check()?;
+        match stream.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => {
+                return Err(read_error(error, io("read", source.name())));
+            }
+        }
+    }
+}
+
+/// The [`Error`] that a failed read of a [`Section`] carries, or what `other` makes of the error of
+/// a decoder.
+pub(crate) fn read_error(error: io::Error, other: impl FnOnce(io::Error) -> Error) -> Error {
     match error.downcast::<Error>() {
-        Ok(ours) => ours,
+        Ok(carried) => carried,
         Err(error) => other(error),
     }
 }
 
-/// Fills `out`, of a stream that was said to be long enough: `false` if it is not.
+/// Fills `out`. False if the stream ends before.
 pub(crate) fn fill(
     stream: &mut dyn Read,
     out: &mut [u8],
@@ -70,6 +100,6 @@ pub(crate) fn fill(
     match stream.read_exact(out) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(ours(error, other)),
+        Err(error) => Err(read_error(error, other)),
     }
 }

@@ -1,5 +1,5 @@
-//! Locks that a forked process never waits for.
+//! Locks that a forked process never waits for in vain.
 
+pub mod fork_safe;
 #[allow(unsafe_code, reason = "a handler of forks")]
 pub mod process;
-pub mod shared;

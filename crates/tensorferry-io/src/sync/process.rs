@@ -1,11 +1,11 @@
-//! The number of this process, known without asking the system.
+//! The process id without a system call.
 //!
 //! # Rationale
-//! Every element asks whether the process is still the one that made the iterator, and a system
-//! call would take longer than all else that a small batch needs. On Linux the C library calls a
-//! handler in a forked child, which notes its number.
+//! The process is checked for every element, and a system call would take longer than everything
+//! else in a small batch. On Linux the C library calls a handler in a forked child, which stores
+//! the child's id.
 
-/// The number of this process.
+/// The id of this process.
 #[cfg(not(target_os = "linux"))]
 pub fn process_id() -> u32 {
     std::process::id()
@@ -20,10 +20,10 @@ mod linux {
 
     /// 0 until it is known.
     static KNOWN: AtomicU32 = AtomicU32::new(0);
-    /// Whether the handler was asked for.
+    /// Whether the handler is registered.
     static ASKED: AtomicBool = AtomicBool::new(false);
 
-    /// The number of this process.
+    /// The id of this process.
     #[inline]
     #[must_use]
     pub fn process_id() -> u32 {
@@ -36,7 +36,7 @@ mod linux {
     #[cold]
     fn find() -> u32 {
         let id = std::process::id();
-        // Until the handler is there, other threads keep asking the system.
+        // Until the handler is registered, other threads ask the system.
         if !ASKED.swap(true, Ordering::Relaxed) {
             // SAFETY: the handler stores one atomic number, and lives as long as the process.
             let refused = unsafe { libc::pthread_atfork(None, None, Some(renew)) } != 0;
@@ -47,7 +47,7 @@ mod linux {
         id
     }
 
-    /// In a child, with nothing else running.
+    /// Runs in the child, before any other code.
     extern "C" fn renew() {
         KNOWN.store(std::process::id(), Ordering::Relaxed);
     }

@@ -1,14 +1,14 @@
-//! Writing a file so that its name always stands for a whole one: the old or the new.
+//! Atomic writes: a name always stands for a whole file, the old or the new.
 //!
 //! # Rationale
-//! What is not whole yet is in a file beside it, whose name tells whose it is to be, and which is
-//! locked by whoever writes it. The system takes the lock off when that process ends, however it
-//! ends: a file that can be locked is nobody's any more.
+//! An unfinished file lies beside the target. Its name contains the target's, and its writer holds
+//! a lock on it. The system releases the lock when that process ends, in whatever way, so an
+//! unfinished file that can be locked is a leftover.
 
-use crate::error::{Error, Result};
-use crate::format::foreign::not_a_path;
+use crate::error::Result;
+use crate::storage::io_error::io;
 use crate::storage::local::regular::open_beside;
-use crate::write::writeback::Flowing;
+use crate::write::writeback::Writeback;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::fs::{File, TryLockError};
@@ -17,41 +17,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
-/// Makes an error of a refused file operation.
-pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
-    move |source| {
-        let source = plain(source);
-        let hint = if source.kind() == ErrorKind::NotFound { not_a_path(path) } else { None };
-        let source = hint.map_or(source, |hint| io::Error::new(ErrorKind::NotFound, hint));
-        Error::Io { action, path: path.to_owned(), source }
-    }
-}
-
-/// What the system said, where another error wraps it with a name that tells the user nothing.
-fn plain(error: io::Error) -> io::Error {
-    if error.raw_os_error().is_some() {
-        return error;
-    }
-    let said = error.to_string();
-    let number =
-        said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
-    number.map_or(error, io::Error::from_raw_os_error)
-}
-
-/// Lets `write` fill a temporary file in the target's directory, brings it to the disk and renames
-/// it to `path`. If anything fails before the renaming, whatever had that name keeps it, and the
-/// temporary file is removed.
+/// Writes a file atomically: `write` fills a temporary file in the target's directory, which is
+/// synced and renamed to `path`. On failure the old file stays, and the temporary one is removed.
 ///
-/// The file gets the permissions of an ordinary new one. A symbolic link is followed: what it
-/// points to is replaced.
-pub(crate) fn replace(
+/// The file gets the permissions of an ordinary new file. A symbolic link is followed.
+pub(crate) fn atomic_write(
     path: &Path,
-    write: impl FnOnce(&mut Flowing<&File>) -> Result<()>,
+    write: impl FnOnce(&mut Writeback<&File>) -> Result<()>,
 ) -> Result<()> {
-    replace_as_it_is(path, |file| write(&mut Flowing::new(file)))
+    write_and_rename(path, |file| write(&mut Writeback::new(file)))
 }
 
-fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let target = target(path)?;
     let directory = directory(&target);
     let mut file = create(directory, target.file_name().unwrap_or_default())
@@ -62,44 +39,43 @@ fn replace_as_it_is(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
     sync_directory(directory).map_err(io("sync the directory of", path))
 }
 
-/// Writes a file of any kind as [`crate::format::save`] does: `write` fills a temporary file
-/// beside it, which is brought to the disk and takes the name. If anything fails, whatever had the
-/// name keeps it.
+/// Writes a file of any kind atomically: `write` fills a temporary file beside it, which is synced
+/// and renamed. On failure the old file stays.
 ///
 /// ```
 /// use std::io::Write;
-/// use tensorferry_io::replace_file;
+/// use tensorferry_io::write_file;
 ///
 /// let directory = tempfile::tempdir().unwrap();
 /// let path = directory.path().join("notes.txt");
-/// replace_file(&path, |file| file.write_all(b"whole or not at all"))?;
+/// write_file(&path, |file| file.write_all(b"whole or not at all"))?;
 /// assert_eq!(std::fs::read(&path).unwrap(), b"whole or not at all");
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn replace_file(
+/// [`Error::Io`](crate::error::Error::Io).
+pub fn write_file(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    replace_as_it_is(path, |file| write(file).map_err(io("write", path)))
+    write_and_rename(path, |file| write(file).map_err(io("write", path)))
 }
 
-/// Whether a file of that name could be written, as [`replace_file`] does: the folder is there, and
-/// files can be made in it.
+/// Checks that [`write_file`] could write a file of that name: its directory exists and is
+/// writable.
 ///
 /// # Errors
-/// [`Error::Io`] if not.
-pub fn can_replace(path: impl AsRef<Path>) -> Result<()> {
+/// [`Error::Io`](crate::error::Error::Io) if not.
+pub fn can_write(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let target = target(path)?;
     let made = create(directory(&target), target.file_name().unwrap_or_default());
     made.map(drop).map_err(io("create a temporary file beside", path))
 }
 
-/// What the renaming is to replace.
+/// The file that the renaming replaces.
 pub(crate) fn target(path: &Path) -> Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => {
@@ -111,7 +87,7 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf> {
         Ok(metadata) if metadata.is_dir() => {
             Err(io("replace", path)(ErrorKind::IsADirectory.into()))
         }
-        // Renaming over /dev/null would remove it for everyone.
+        // Renaming over /dev/null would remove it for every process.
         Ok(metadata) if !metadata.is_file() => {
             Err(io("replace", path)(io::Error::new(ErrorKind::InvalidInput, "not a regular file")))
         }
@@ -126,7 +102,7 @@ pub(crate) fn directory(target: &Path) -> &Path {
     }
 }
 
-/// What the names of temporary files start with that are to become the file of a name.
+/// The start of the names of temporary files for a file of this name.
 fn prefix(name: &OsStr) -> OsString {
     let mut prefix = OsString::from(".tensorferry-");
     // A name has 255 bytes at most.
@@ -141,11 +117,11 @@ fn prefix(name: &OsStr) -> OsString {
     prefix
 }
 
-/// How many random characters follow.
+/// Random characters after the prefix.
 const RANDOM: usize = 6;
 const SUFFIX: &str = ".part";
 
-/// A new file, locked, that is to become the file of a name.
+/// A new temporary file for a file of this name, locked.
 fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     let prefix = prefix(name);
     let mut builder = Builder::new();
@@ -159,20 +135,20 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     loop {
         let file = builder.tempfile_in(directory)?;
         match file.as_file().try_lock() {
-            // Somebody who looks for leftovers was quicker, and removes it or has done so.
+            // A search for leftovers has the lock, and removes the file.
             Err(TryLockError::WouldBlock) => {}
             Ok(()) if !file.path().try_exists()? => {}
-            // Where there are no locks nobody takes it for a leftover.
+            // Without locks no search takes it for a leftover.
             _ => return Ok(file),
         }
     }
 }
 
-/// The file that is written in several goes before it becomes `target`, locked: what a process
-/// before has written of it is in it.
+/// The temporary file of a resumable write to `target`, locked, with what an earlier process has
+/// written.
 pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = prefix(target.file_name().unwrap_or_default());
-    name.push("resume"); // as long as what is random elsewhere, so that it is found as a leftover
+    name.push("resume"); // RANDOM characters, so that it is found as a leftover
     name.push(SUFFIX);
     let path = directory(target).join(name);
     loop {
@@ -184,18 +160,18 @@ pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(ErrorKind::WouldBlock, "another process is writing it"));
             }
-            // Somebody who looked for leftovers has just removed it.
+            // A search for leftovers has just removed it.
             Ok(()) if !path.try_exists()? => {}
             _ => return Ok((path, file)),
         }
     }
 }
 
-/// Removes what processes that were killed while they wrote the file at `path` have left beside it,
-/// and says how many files that were. What another process is writing just now stays.
+/// Removes the unfinished files that killed writers of `path` left beside it, and returns their
+/// number. A file that another process is writing stays.
 ///
 /// # Errors
-/// [`Error::Io`] if the directory cannot be read or a leftover not be removed.
+/// [`Error::Io`](crate::error::Error::Io) if the directory cannot be read or a leftover not be removed.
 pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     let target = target(path.as_ref())?;
     let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));
@@ -219,7 +195,7 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
         let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
         let lock = match open_beside(&path, false) {
             Err(error) if gone(&error) => continue,
-            // What took its place is another's.
+            // Not a temporary file of this library.
             Err(error) if error.kind() == ErrorKind::InvalidInput => continue,
             other => other.map_err(io("open", &path))?,
         };
@@ -233,7 +209,7 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     Ok(removed)
 }
 
-/// Makes the renaming outlast a power cut.
+/// Syncs a directory, so that a renaming in it outlasts a power cut.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(()); // directories cannot be opened there
@@ -292,7 +268,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for name in ["a.npy".to_owned(), "long".repeat(60)] {
             let path = directory.path().join(name);
-            replace(&path, |file| {
+            atomic_write(&path, |file| {
                 use std::io::Write;
                 file.write_all(b"half").unwrap();
                 assert_eq!(names(directory.path()).len(), 1);
@@ -311,7 +287,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| (0..300).for_each(|_| replace(&path, |_| Ok(())).unwrap()));
+            let writer =
+                scope.spawn(|| (0..300).for_each(|_| atomic_write(&path, |_| Ok(())).unwrap()));
             while !writer.is_finished() {
                 remove_leftovers(&path).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Files that are always whole: written under another name, then renamed.
+//! Atomic and resumable writes.
 
 pub mod atomic;
 pub mod resumable;

@@ -1,102 +1,87 @@
-//! Writing a file that another process can go on with.
+//! Resumable writes: what a process has written before it ended is kept.
 //!
 //! # Rationale
-//! Where a file is a header and the elements of its arrays, every byte of it follows from the
-//! arrays: what is on the disk is kept, and writing goes on with the first row that is not.
+//! If a file is a header and the elements of its arrays, every byte of it follows from the arrays.
+//! So writing continues with the first row that is not on the disk.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
 use crate::format::blocks;
-use crate::format::safetensors;
-use crate::format::sniff::Format;
-use crate::write::atomic::{directory, io, partial, sync_directory, target};
-use crate::write::writeback::Flowing;
+use crate::format::file_format::Format;
+use crate::gather::byte_order::little;
+use crate::storage::io_error::io;
+use crate::write::atomic::{directory, partial, sync_directory, target};
+use crate::write::writeback::Writeback;
 use std::collections::BTreeMap;
 use std::fs;
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use tensorferry_core::{ByteOrder, npy_header};
 
-/// How a file is written that is gone on with.
-pub struct Continued<'a> {
-    /// What a `.safetensors` file says besides its arrays.
+/// How [`save_resumable`] writes a file.
+pub struct ResumableWrite<'a> {
+    /// The metadata of a `.safetensors` file.
     pub metadata: &'a BTreeMap<String, String>,
-    /// Bytes of it that are on the disk already, as `reached` was told by a process that did not
-    /// end: of the same arrays, which nobody checks.
+    /// Bytes that an unfinished write of the same arrays has passed to `reached`. That the arrays
+    /// are the same is not checked.
     pub from: u64,
-    /// After how many bytes what is written is brought to the disk.
+    /// Bytes between two syncs.
     pub every: u64,
-    /// Called with how many bytes are on the disk, to be remembered.
+    /// Called with the number of bytes on the disk, after each sync.
     pub reached: &'a mut dyn FnMut(u64) -> Result<()>,
-    /// Called with what the system says of the whole file, just before it takes its name: a process
-    /// that ends then leaves a file that can be told from others.
+    /// Called with the metadata of the whole file just before it is renamed, so that the file can
+    /// be recognized if the process ends then.
     pub whole: &'a mut dyn FnMut(&Metadata) -> Result<()>,
 }
 
-/// A header, and the arrays whose elements follow it.
-fn parts<'a>(
-    format: Format,
-    arrays: &'a [(String, Array)],
-    metadata: &BTreeMap<String, String>,
-) -> Result<Option<(Vec<u8>, Vec<&'a Array>)>> {
-    Ok(match (format, arrays) {
-        (Format::Npy, [(_, array)]) => Some((
-            npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), false)?,
-            vec![array],
-        )),
-        (Format::Raw, [(_, array)]) => Some((Vec::new(), vec![array])),
-        (Format::SafeTensors, _) => {
-            let named: Vec<(&str, &Array)> =
-                arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
-            let (header, order) = safetensors::header(&named, metadata)?;
-            Some((header, order.into_iter().map(|at| &arrays[at].1).collect()))
-        }
-        _ => None,
-    })
-}
-
 /// Writes arrays to a file as [`crate::format::save`] and
-/// [`crate::format::save::save_arrays`] do, in row-major order; where it fails or the process
-/// ends, what is written stays beside it, for a later call to go on with.
-/// [`crate::write::atomic::remove_leftovers`] removes it. Names have a meaning in
-/// [`Format::SafeTensors`] alone.
+/// [`crate::format::save::save_arrays`] do, in row-major order. If it fails or the process ends,
+/// the unfinished file stays beside the target for a later call to resume, or for
+/// [`crate::write::atomic::remove_leftovers`] to remove. Names matter only in
+/// [`Format::SafeTensors`].
 ///
 /// ```
 /// use tensorferry_core::Tensor;
-/// use tensorferry_io::{Array, Continued, Format, save_continued};
+/// use tensorferry_io::{Array, ResumableWrite, Format, save_resumable};
 ///
 /// let directory = tempfile::tempdir().unwrap();
 /// let path = directory.path().join("squares.npy");
 /// let squares = Array::try_from(Tensor::from_vec(vec![0_i64, 1, 4, 9], &[4])?)?;
 /// let mut on_disk = Vec::new();
 /// let metadata = Default::default();
-/// let continued = Continued { metadata: &metadata, from: 0, every: 64 << 20, reached: &mut |bytes| Ok(on_disk.push(bytes)), whole: &mut |_| Ok(()) };
-/// save_continued(&path, &[(String::new(), squares)], Format::Npy, continued)?;
+/// let how = ResumableWrite {
+///     metadata: &metadata,
+///     from: 0,
+///     every: 64 << 20,
+///     reached: &mut |bytes| Ok(on_disk.push(bytes)),
+///     whole: &mut |_| Ok(()),
+/// };
+/// save_resumable(&path, &[(String::new(), squares)], Format::Npy, how)?;
 /// assert_eq!(on_disk, [128 + 32]);
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] for a format that cannot be gone on with (all but `.npy`, raw and
-/// `.safetensors`); [`Error::Io`], also if another process is writing the file just now; those of
-/// [`crate::format::save`] and of `reached`.
-pub fn save_continued(
+/// [`Error::Argument`] for a format that is not resumable (see
+/// [`Capabilities`](crate::format::file_format::Capabilities)); [`Error::Io`], also if another
+/// process is writing the file; those of [`crate::format::save`] and of `reached`.
+pub fn save_resumable(
     path: impl AsRef<Path>,
     arrays: &[(String, Array)],
     format: Format,
-    how: Continued<'_>,
+    how: ResumableWrite<'_>,
 ) -> Result<()> {
     let path = path.as_ref();
-    let Some((header, arrays)) = parts(format, arrays, how.metadata)? else {
-        let what = format!("a {format} file of {} arrays cannot be gone on with", arrays.len());
+    let Some((header, arrays)) = format.file_format().header_and_arrays(arrays, how.metadata)?
+    else {
+        let what = format!("writing a {format} file of {} arrays cannot be resumed", arrays.len());
         return Err(Error::Argument { stage: "save", what });
     };
     let target = target(path)?;
-    let (part, mut file) = partial(&target).map_err(io("go on with", path))?;
-    let start = valid(&mut file, &header, how.from).map_err(io("go on with", path))?;
+    let (part, mut file) = partial(&target).map_err(io("resume", path))?;
+    let start = valid(&mut file, &header, how.from).map_err(io("resume", path))?;
     let mut out = Synced {
-        file: Flowing::new(&file),
+        file: Writeback::new(&file),
         path,
         at: 0,
         synced: 0,
@@ -111,7 +96,7 @@ pub fn save_continued(
     sync_directory(directory(&target)).map_err(io("sync the directory of", path))
 }
 
-/// Up to where the file can be kept: it has so many bytes, and begins as it has to.
+/// The bytes of an unfinished file that can be kept: none if it is shorter, or has another header.
 fn valid(file: &mut File, header: &[u8], from: u64) -> std::io::Result<u64> {
     if from < header.len() as u64 || file.metadata()?.len() < from {
         return Ok(0);
@@ -122,9 +107,9 @@ fn valid(file: &mut File, header: &[u8], from: u64) -> std::io::Result<u64> {
     Ok(if found == header { from } else { 0 })
 }
 
-/// A file that is brought to the disk now and then.
+/// A file that is synced every so many bytes.
 struct Synced<'a> {
-    file: Flowing<&'a File>,
+    file: Writeback<&'a File>,
     path: &'a Path,
     at: u64,
     synced: u64,
@@ -178,7 +163,7 @@ impl Synced<'_> {
 
     fn array(&mut self, array: &Array) -> Result<()> {
         let dtype = array.dtype();
-        blocks::of_array(array, |bytes| self.write(&blocks::little(dtype, bytes)))
+        blocks::of_array(array, |bytes| self.write(&little(dtype, bytes)))
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -217,11 +202,11 @@ mod tests {
             seen.push(bytes);
             Ok(())
         };
-        let done = save_continued(
+        let done = save_resumable(
             path,
             arrays,
             format,
-            Continued {
+            ResumableWrite {
                 metadata: &BTreeMap::new(),
                 from,
                 every: 100,
@@ -286,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_gone_on_with() {
+    fn what_failed_is_resumed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npy");
         fs::write(&path, "old").unwrap();
@@ -309,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_cannot_be_gone_on_with_are_refused_and_so_are_two_writers() {
+    fn formats_that_cannot_be_resumed_are_refused_and_so_are_two_writers() {
         let directory = tempfile::tempdir().unwrap();
         let arrays = [("x".to_owned(), array(0, &[3]))];
         for format in [Format::Npz, Format::TfRecord] {

@@ -14,7 +14,7 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tensorferry::dataset::{Dataset, Element, Function, Generator, Stop};
+use tensorferry::dataset::{CancelToken, Dataset, Element, Function, Generator};
 
 /// The name of a function, and a number that tells it from others of that name.
 pub(crate) type Name = (String, u64);
@@ -183,7 +183,7 @@ pub(crate) fn fold<'py>(
     let dataset = plan.get().dataset();
     let step = named(name, step);
     let (folded, interrupted) =
-        interrupt::run(py, || dataset.fold(initial, &step, &Stop::default()));
+        interrupt::run(py, || dataset.fold(initial, &step, &CancelToken::default()));
     interrupted?;
     result.get().pack(py, folded.map_err(|error| to_py(py, &error))?)
 }

@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
+use tensorferry::dataset::{CancelToken, Element, Epoch, Iter, Options, Saved};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ struct State {
 enum Holder {
     Free(Box<Iter>),
     /// The thread that has it, and its identity.
-    Taken(ThreadId, Stop),
+    Taken(ThreadId, CancelToken),
 }
 
 /// Why the iteration cannot be taken.

@@ -60,7 +60,7 @@ impl PyArray {
         if bytes <= AT_ONCE {
             return py.detach(|| read(&self.inner)).or_raise(py);
         }
-        interruptible(py, |stop| read(&self.inner.stopped_by(stop)))?.or_raise(py)
+        interruptible(py, |stop| read(&self.inner.cancelled_by(stop)))?.or_raise(py)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 use tensorferry::{Array, Arrays};
 
 /// The arrays by name that `open` finds; `tensorferry.Arrays` makes a mapping of it.
@@ -56,8 +56,9 @@ impl OpenedArrays {
     /// are an error, or left out if `readable`.
     fn get_all(&self, py: Python<'_>, readable: bool) -> PyResult<Vec<(String, PyArray)>> {
         guard();
-        let get =
-            |_: &Stop| if readable { self.inner.get_readable() } else { self.inner.get_all() };
+        let get = |_: &CancelToken| {
+            if readable { self.inner.get_readable() } else { self.inner.get_all() }
+        };
         let arrays = interruptible(py, get)?.or_raise(py)?;
         arrays
             .into_iter()

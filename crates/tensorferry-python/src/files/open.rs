@@ -11,7 +11,7 @@ use crate::runtime::unwinding::guard;
 use crate::runtime::wait::interruptible;
 use pyo3::prelude::*;
 use std::path::PathBuf;
-use tensorferry::dataset::{Component, Shape, Stop};
+use tensorferry::dataset::{CancelToken, Component, Shape};
 use tensorferry::{Mode, OpenOptions, Opened, Raw};
 
 fn parse_mode(py: Python<'_>, mode: &str) -> PyResult<Mode> {
@@ -50,12 +50,13 @@ pub(crate) fn open<'py>(
         }
     };
     let features = features.iter().map(feature).collect::<PyResult<Vec<_>>>()?;
-    let options = |stop: &Stop| OpenOptions {
+    let options = |stop: &CancelToken| OpenOptions {
         format,
         mode,
         features: features.clone(),
         memory_limit: None,
-        stop: stop.clone(),
+        cancel: stop.clone(),
+        ..OpenOptions::default()
     };
     match interruptible(py, |stop| tensorferry::open_with(&paths, &options(stop)))?.or_raise(py)? {
         Opened::Array(inner) => Ok(Bound::new(py, PyArray { inner, recipe })?.into_any()),

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use std::collections::BTreeMap;
 use tensorferry::Array;
-use tensorferry::dataset::{self, Stop};
+use tensorferry::dataset::{self, CancelToken};
 
 /// An opened array, or one in memory, to save or to read rows from. `immutable` promises that it
 /// does not change.
@@ -39,7 +39,7 @@ pub(crate) fn save(
     let (path, format) = (fs_path(path)?, parse_format(py, format)?);
     // The caller has to prevent writes, as with every NumPy function that releases the GIL.
     let array = array_of(py, value, true)?;
-    interruptible(py, |stop| tensorferry::save(&path, &array.stopped_by(stop), format))?
+    interruptible(py, |stop| tensorferry::save(&path, &array.cancelled_by(stop), format))?
         .or_raise(py)
 }
 
@@ -60,9 +60,9 @@ pub(crate) fn save_arrays(
         Ok((name, array_of(py, &value, true)?))
     };
     let arrays = arrays.iter().map(pair).collect::<PyResult<Vec<_>>>()?;
-    let write = |stop: &Stop| {
+    let write = |stop: &CancelToken| {
         let arrays: Vec<_> =
-            arrays.iter().map(|(name, array)| (name, array.stopped_by(stop))).collect();
+            arrays.iter().map(|(name, array)| (name, array.cancelled_by(stop))).collect();
         tensorferry::save_arrays_with(&path, &arrays, format, compress, &metadata)
     };
     interruptible(py, write)?.or_raise(py)

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-use tensorferry::dataset::Stop;
+use tensorferry::dataset::CancelToken;
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(50);
@@ -17,9 +17,9 @@ const STEP: Duration = Duration::from_millis(50);
 /// the work, and checks for signals whenever the work checks for cancellation.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
-    work: impl FnOnce(&Stop) -> T + Send,
+    work: impl FnOnce(&CancelToken) -> T + Send,
 ) -> PyResult<T> {
-    let stop = Stop::default();
+    let stop = CancelToken::default();
     let work = Mutex::new(Some(work));
     let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (send, mut receive) = channel();
@@ -50,7 +50,7 @@ pub(crate) fn interruptible<T: Send>(
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Err(raised) = py.check_signals() {
-                stop.stop();
+                stop.cancel();
                 // The scope waits for the thread: without the GIL, which others may need.
                 let waits = &mut receive;
                 let _stopped = py.detach(move || waits.recv());

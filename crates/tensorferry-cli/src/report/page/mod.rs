@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorferry::{Array, remove_leftovers, replace_file};
+use tensorferry::{Array, remove_leftovers, write_file};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -135,6 +135,6 @@ impl Page {
         );
         // Left by killed processes.
         remove_leftovers(path)?;
-        Ok(replace_file(path, |file| file.write_all(page.as_bytes()))?)
+        Ok(write_file(path, |file| file.write_all(page.as_bytes()))?)
     }
 }

@@ -3,8 +3,8 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, get_by_gather};
 use std::sync::atomic::AtomicU64;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 const N: u64 = 40_000;
 const ROW: usize = 64;
@@ -54,10 +54,15 @@ impl Node for Counted {
         get_by_gather(self, index, cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.read.fetch_add(requests.len() as u64, Ordering::Relaxed);
         if let Some(held) = &cx.held {
-            let in_use = held.tracks.lock().unwrap().in_use.load(Ordering::Relaxed);
+            let in_use = held.tracks.lock().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }
         self.numbers.node.gather(requests, out, cx)

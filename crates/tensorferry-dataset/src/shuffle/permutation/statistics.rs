@@ -16,8 +16,8 @@ fn at(value: u64) -> usize {
 }
 
 /// The order as a list.
-fn listed(n: u64, map: impl Fn(&mut [Request])) -> Vec<u64> {
-    let mut all: Vec<Request> = (0..n).map(|index| Request { index, slot: 0 }).collect();
+fn listed(n: u64, map: impl Fn(&mut [RowRequest])) -> Vec<u64> {
+    let mut all: Vec<RowRequest> = (0..n).map(|index| RowRequest { index, slot: 0 }).collect();
     map(&mut all);
     all.iter().map(|request| request.index).collect()
 }
@@ -354,8 +354,8 @@ fn speed() {
     for n in [1000, 100_000, 10_000_000, 1_000_000_000, 1 << 50] {
         for batch in [32_u32, 1024] {
             let order = Permutation::new(n, 1, 1);
-            let mut requests: Vec<Request> =
-                (0..batch).map(|_| Request { index: 0, slot: 0 }).collect();
+            let mut requests: Vec<RowRequest> =
+                (0..batch).map(|_| RowRequest { index: 0, slot: 0 }).collect();
             let mut best = f64::MAX;
             let times = 1_000_000 / batch;
             for _ in 0..7 {

@@ -9,9 +9,9 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled, write_row};
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled, write_row};
 use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::{Room, collected};
 
@@ -55,7 +55,7 @@ impl Dataset {
 pub(crate) fn stack(
     elements: &[Element],
     stage: &'static str,
-    stop: Option<&Stop>,
+    stop: Option<&CancelToken>,
 ) -> Result<Element> {
     let Some(first) = elements.first() else {
         return Err(Error::Argument { stage, what: "no elements to stack".into() });
@@ -74,7 +74,7 @@ pub(crate) fn stack(
         let row = model.layout().nbytes();
         let stacked = filled(model.dtype(), &shape, |bytes| {
             elements.iter().enumerate().try_for_each(|(i, element)| {
-                stop.map_or(Ok(()), Stop::check)?;
+                stop.map_or(Ok(()), CancelToken::check)?;
                 write_row(element[at].tensor()?, &mut bytes[i * row..(i + 1) * row])
             })
         })?;
@@ -208,9 +208,9 @@ pub(crate) fn stacked(
         let layout = Layout::contiguous(&shape, dtype.size())?;
         buffers.push((*dtype, *row, pool::take(layout.nbytes())?, layout));
     }
-    let mut out: Vec<Rows<'_>> = buffers
+    let mut out: Vec<RowsOut<'_>> = buffers
         .iter_mut()
-        .map(|(_, row, buffer, _)| Rows { bytes: buffer.as_mut_slice(), row: *row })
+        .map(|(_, row, buffer, _)| RowsOut { bytes: buffer.as_mut_slice(), row: *row })
         .collect();
     let bytes: usize = out.iter().map(|rows| rows.row).sum();
     let most = (PART_BYTES / bytes.max(1)).clamp(1, PART_ROWS);
@@ -219,7 +219,7 @@ pub(crate) fn stacked(
         cx.stop.check()?;
         let part = first..len.min(first + most);
         requests.clear();
-        requests.extend(part.map(|slot| Request { index: start + slot as u64, slot }));
+        requests.extend(part.map(|slot| RowRequest { index: start + slot as u64, slot }));
         input.node.gather(&mut requests, &mut out, cx)?;
     }
     drop(out);

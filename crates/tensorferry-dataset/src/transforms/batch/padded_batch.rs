@@ -12,7 +12,7 @@ use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
 use tensorferry_core::{Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::rows_out::{filled, packed};
 use tensorferry_io::memory::room::collected;
 
@@ -165,7 +165,7 @@ impl Padding {
     }
 
     /// One component of the elements, padded and stacked.
-    fn stack(&self, at: usize, elements: &[Element], stop: &Stop) -> Result<Value> {
+    fn stack(&self, at: usize, elements: &[Element], stop: &CancelToken) -> Result<Value> {
         let tensors: Vec<&Tensor> =
             elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
         let target = self.target(at, &tensors)?;
@@ -219,7 +219,7 @@ impl Padding {
     }
 }
 
-fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Element> {
+fn pad(elements: &[Element], paddings: &[Padding], stop: &CancelToken) -> Result<Element> {
     paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
 }
 
@@ -305,7 +305,7 @@ struct PaddedBatchStream {
     size: usize,
     drop_remainder: bool,
     index: u64,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl Stream for PaddedBatchStream {

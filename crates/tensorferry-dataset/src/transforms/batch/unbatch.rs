@@ -10,9 +10,9 @@ use crate::stage::Epoch;
 use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
 use tensorferry_core::{ALIGNMENT, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, write_row};
-use tensorferry_io::sync::shared::Shared;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, write_row};
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 struct Unbatch {
     input: Dataset,
@@ -22,7 +22,7 @@ struct Unbatch {
     each: Option<u64>,
     spec: Vec<Component>,
     /// The element of which a row was asked for last: its neighbours are likely to be next.
-    last: Shared<Option<(Epoch, u64, Element)>>,
+    last: ForkSafe<Option<(Epoch, u64, Element)>>,
 }
 
 impl Dataset {
@@ -71,7 +71,7 @@ impl Dataset {
             rows: self.node.rows(),
             each: each.filter(|_| all).map(|(_, each)| each as u64),
             spec: parts.iter().map(row).collect(),
-            last: Shared::default(),
+            last: ForkSafe::default(),
         }))
     }
 }
@@ -195,7 +195,12 @@ impl Node for Unbatch {
         self.batch(batch, cx).ok()?.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let all: Vec<usize> = (0..out.len()).collect();
         self.gather_some(&all, requests, out, cx)
     }
@@ -203,8 +208,8 @@ impl Node for Unbatch {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Some(rows) = &self.rows {

@@ -9,9 +9,9 @@ use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
 use crate::transforms::batch::batch::is_no_memory;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::room::{Room, collected};
 
 /// Window `i` is the elements `i * shift`, `i * shift + stride`, ..., at most `size` of them.
@@ -166,7 +166,7 @@ impl View {
         self.start.saturating_add(index.saturating_mul(self.stride))
     }
 
-    fn spread(&self, requests: &mut [Request]) {
+    fn spread(&self, requests: &mut [RowRequest]) {
         requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
     }
 }
@@ -214,7 +214,12 @@ impl Node for View {
         self.input.node.slice(self.locate(start), len, &cx.at(self.epoch))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.spread(requests);
         self.input.node.gather(requests, out, &cx.at(self.epoch))
     }
@@ -222,8 +227,8 @@ impl Node for View {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.spread(requests);
@@ -246,7 +251,7 @@ struct WindowStream {
     /// The last element that was read, if it lies in no window and is an error that may have ended
     /// the input.
     failed: Option<Error>,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 /// An element that is held, or its error until a window has told it.

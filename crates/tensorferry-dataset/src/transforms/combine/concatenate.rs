@@ -7,8 +7,8 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
 use tensorferry_core::Tensor;
 use tensorferry_core::TensorSpec;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Concatenate {
     first: Dataset,
@@ -73,11 +73,11 @@ impl Concatenate {
     /// Calls `gather` with the requests of each input, indices being its own.
     fn by_input(
         &self,
-        requests: &mut [Request],
-        mut gather: impl FnMut(&dyn Node, &mut [Request]) -> Result<()>,
+        requests: &mut [RowRequest],
+        mut gather: impl FnMut(&dyn Node, &mut [RowRequest]) -> Result<()>,
     ) -> Result<()> {
         let before = self.before();
-        let of_second = |request: &Request| request.index >= before;
+        let of_second = |request: &RowRequest| request.index >= before;
         if !requests.is_sorted_by_key(of_second) {
             requests.sort_by_key(of_second);
         }
@@ -140,15 +140,20 @@ impl Node for Concatenate {
         }
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.by_input(requests, |node, requests| node.gather(requests, out, cx))
     }
 
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.by_input(requests, |node, requests| node.gather_some(which, requests, out, cx))

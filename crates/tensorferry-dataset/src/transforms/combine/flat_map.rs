@@ -160,7 +160,7 @@ mod tests {
     };
     use tensorferry_core::DType;
     use tensorferry_core::{Shape, TensorSpec};
-    use tensorferry_io::cancel::Stop;
+    use tensorferry_io::cancel::CancelToken;
 
     /// `n` times `n`; fails for `refused`.
     fn times(refused: i64) -> Function<Element, Dataset> {
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_state_over_an_indexed_input_is_positions() {
         let dataset = ints(&[2, 3]).flat_map(times(-1), element_spec());
-        let mut stream = dataset.stream(&Context::new(Epoch(0), Stop::default())).unwrap();
+        let mut stream = dataset.stream(&Context::new(Epoch(0), CancelToken::default())).unwrap();
         (0..3).for_each(|_| drop(stream.next()));
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(

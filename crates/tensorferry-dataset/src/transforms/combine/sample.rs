@@ -7,7 +7,7 @@ use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
 use crate::transforms::combine::choose::{Streams, common_spec};
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 struct Sample {
     datasets: Vec<Dataset>,
@@ -172,7 +172,7 @@ struct SampleStream {
     /// How often was drawn.
     step: u64,
     stop_on_empty_dataset: bool,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl SampleStream {

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
 use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Zip {
     inputs: Vec<Dataset>,
@@ -84,7 +84,12 @@ impl Node for Zip {
         Some(parts?.into_iter().flatten().collect())
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let mut rest = out;
         for input in &self.inputs {
             let (mine, others) = rest.split_at_mut(input.spec().len());
@@ -97,8 +102,8 @@ impl Node for Zip {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         let mut first = 0;

@@ -11,7 +11,7 @@ use crate::stage::{Context, Element, Value};
 use crate::transforms::map::scan::{check_running, running};
 use crate::user_fn::function::Function;
 use std::sync::Arc;
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 impl Dataset {
     /// Calls `function` with a running state, `initial` at first, and each element in turn, and
@@ -26,7 +26,7 @@ impl Dataset {
         &self,
         initial: Element,
         function: &Function<(Element, Element), Element>,
-        stop: &Stop,
+        stop: &CancelToken,
     ) -> Result<Element> {
         let wrong = |what: &str| Error::Argument { stage: "reduce", what: what.into() };
         if self.cardinality() == Cardinality::Infinite {
@@ -65,29 +65,35 @@ mod tests {
 
     #[test]
     fn folds_every_element_and_nothing_gives_the_initial_state() {
-        assert_eq!(first(&range(5).fold(element(100), &sum(), &Stop::default()).unwrap()), 110);
-        assert_eq!(first(&range(0).fold(element(100), &sum(), &Stop::default()).unwrap()), 100);
+        assert_eq!(
+            first(&range(5).fold(element(100), &sum(), &CancelToken::default()).unwrap()),
+            110
+        );
+        assert_eq!(
+            first(&range(0).fold(element(100), &sum(), &CancelToken::default()).unwrap()),
+            100
+        );
     }
 
     #[test]
     fn ends_at_the_first_error() {
         let input = range(5).filter(fails_at(3, |_| Ok(true)));
-        let error = input.fold(element(0), &sum(), &Stop::default()).unwrap_err();
+        let error = input.fold(element(0), &sum(), &CancelToken::default()).unwrap_err();
         assert!(matches!(error, Error::AtElement { stage: "filter", index: 3, .. }));
         let narrow = Function::new("narrow", |_| {
             Ok(vec![tensorferry_core::Tensor::from_vec(vec![1_i32], &[])?.into()])
         });
-        let error = range(5).fold(element(0), &narrow, &Stop::default()).unwrap_err();
+        let error = range(5).fold(element(0), &narrow, &CancelToken::default()).unwrap_err();
         assert!(matches!(error, Error::AtElement { stage: "reduce", index: 0, .. }));
     }
 
     #[test]
     fn stops_when_asked() {
-        let stop = Stop::default();
+        let stop = CancelToken::default();
         let asked = stop.clone();
         let stops = Function::new("stops", move |(state, next): (Element, Element)| {
             if first(&next) == 10 {
-                asked.stop();
+                asked.cancel();
             }
             Ok(state)
         });

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use std::ops::Range;
 use tensorferry_core::Shape;
-use tensorferry_io::cancel::Stop;
+use tensorferry_io::cancel::CancelToken;
 
 /// Copies packed elements of one shape to the front corner of a packed array of a shape that is
 /// nowhere smaller.
@@ -58,7 +58,7 @@ const AT_ONCE: usize = 16 << 20;
 ///
 /// # Errors
 /// [`tensorferry_core::Error::Stopped`].
-pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &Stop) -> Result<()> {
+pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &CancelToken) -> Result<()> {
     let at_once = AT_ONCE / value.len().max(1) * value.len().max(1);
     for part in out.chunks_mut(at_once) {
         if part.len() == at_once {

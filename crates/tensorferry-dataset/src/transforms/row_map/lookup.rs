@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_core::{DType, Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, normalise_bools, packed};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, normalise_bools, packed};
 
 struct Lookup {
     table: Table,
@@ -191,13 +191,13 @@ impl RowMap for Lookup {
             Table::Opened(array) => {
                 let mut requests = Vec::new();
                 for_each(from, rows, len, |slot, row| {
-                    requests.push(Request { index: row as u64, slot })
+                    requests.push(RowRequest { index: row as u64, slot })
                 })?;
                 let ((source, column), row) = (array.source(), array.nbytes() / len.max(1));
                 source.read_rows(
                     &[column],
                     &mut requests,
-                    &mut [Rows { bytes: &mut *out, row }],
+                    &mut [RowsOut { bytes: &mut *out, row }],
                     stop,
                 )?;
                 if array.dtype() == DType::Bool {

@@ -19,9 +19,9 @@ use crate::stage::{Change, Context, Element, Node, Stream, gather_each};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{Dims, Tensor};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled, packed};
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled, packed};
 use tensorferry_io::memory::pool;
 
 /// Bytes of input rows to gather before they are changed: they and what they become stay in a
@@ -44,7 +44,7 @@ pub(crate) struct Block<'a> {
     /// What becomes of them.
     pub(crate) out: &'a mut [u8],
     /// Asked while what becomes of them is large.
-    pub(crate) stop: &'a Stop,
+    pub(crate) stop: &'a CancelToken,
 }
 
 impl<'a> Block<'a> {
@@ -288,8 +288,8 @@ impl<M: RowMap> Mapped<M> {
     /// Gathers rows whose slots follow each other, and changes them.
     fn run(
         &self,
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         scratch: &mut Scratch,
         cx: &Context,
     ) -> Result<()> {
@@ -301,13 +301,13 @@ impl<M: RowMap> Mapped<M> {
             request.slot = at;
         }
         let slots = |row: usize| first * row..(first + count) * row;
-        let mut input: Vec<Rows<'_>> = out
+        let mut input: Vec<RowsOut<'_>> = out
             .iter_mut()
             .zip(&mut scratch.parts)
             .zip(known)
             .map(|((rows, part), &(_, row))| match part {
-                Some(part) => Rows { bytes: &mut part.as_mut_slice()[..count * row], row },
-                None => Rows { bytes: &mut rows.bytes[slots(rows.row)], row },
+                Some(part) => RowsOut { bytes: &mut part.as_mut_slice()[..count * row], row },
+                None => RowsOut { bytes: &mut rows.bytes[slots(rows.row)], row },
             })
             .collect();
         if let Err(error) = self.input.node.gather(requests, &mut input, cx) {
@@ -416,7 +416,12 @@ impl<M: RowMap> Node for Mapped<M> {
         Ok(element)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         let Some(rows) = &self.rows else { return gather_each(self, requests, out, cx) };
         let most = self.chunk(rows).min(requests.len());
         let part = |(change, (_, row)): (&Option<TensorSpec>, &(Dims, usize))| match change {
@@ -634,11 +639,11 @@ mod tests {
     fn a_stopped_gather_stops() {
         let map = numbers(100, 2).scale(1.0, 0.0, None).unwrap();
         let cx = context(0);
-        cx.stop.stop();
+        cx.stop.cancel();
         let (mut a, mut b) = (vec![0; 800], vec![0; 400]);
-        let mut out = [Rows { bytes: &mut a, row: 8 }, Rows { bytes: &mut b, row: 4 }];
-        let mut requests: Vec<Request> =
-            (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
+        let mut out = [RowsOut { bytes: &mut a, row: 8 }, RowsOut { bytes: &mut b, row: 4 }];
+        let mut requests: Vec<RowRequest> =
+            (0..100).map(|slot| RowRequest { index: slot as u64, slot }).collect();
         assert!(matches!(map.node.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
     }
 }

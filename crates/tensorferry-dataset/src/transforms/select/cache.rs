@@ -16,17 +16,17 @@ use crate::stage::{Change, Context, Element, Node, Stream, gather_each, write_so
 use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::room::Room;
-use tensorferry_io::sync::shared::Shared;
+use tensorferry_io::sync::fork_safe::ForkSafe;
 
 /// What is kept of the input, for all iterations of the plan.
 #[derive(Clone)]
 enum Kept {
     Nothing,
-    Each(Arc<Shared<HashMap<u64, Element>>>),
-    All(Arc<Shared<Option<Arc<Vec<Element>>>>>),
+    Each(Arc<ForkSafe<HashMap<u64, Element>>>),
+    All(Arc<ForkSafe<Option<Arc<Vec<Element>>>>>),
 }
 
 struct Cache {
@@ -117,7 +117,12 @@ impl Node for Cache {
         self.input.node.slice(start, len, &first_pass(cx))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         if let Kept::Nothing = self.kept {
             return self.input.node.gather(requests, out, &first_pass(cx));
         }
@@ -127,8 +132,8 @@ impl Node for Cache {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Kept::Nothing = self.kept {
@@ -163,7 +168,7 @@ enum Pass {
 
 impl Pass {
     fn begin(
-        kept: &Shared<Option<Arc<Vec<Element>>>>,
+        kept: &ForkSafe<Option<Arc<Vec<Element>>>>,
         input: &Dataset,
         cx: &Context,
     ) -> Result<Self> {
@@ -177,7 +182,7 @@ impl Pass {
 struct CacheStream {
     input: Dataset,
     cx: Context,
-    kept: Arc<Shared<Option<Arc<Vec<Element>>>>>,
+    kept: Arc<ForkSafe<Option<Arc<Vec<Element>>>>>,
     pass: Pass,
     position: u64,
 }

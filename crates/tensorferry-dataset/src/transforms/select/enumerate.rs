@@ -7,8 +7,8 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::{Rows, filled};
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
 struct Enumerate {
     input: Dataset,
@@ -53,7 +53,7 @@ fn scalar(value: i64) -> Result<Value> {
 }
 
 impl Enumerate {
-    fn write(&self, requests: &[Request], rows: &mut Rows<'_>) -> Result<()> {
+    fn write(&self, requests: &[RowRequest], rows: &mut RowsOut<'_>) -> Result<()> {
         for request in requests {
             rows.slot(request.slot)
                 .copy_from_slice(&number(self.start, request.index)?.to_ne_bytes());
@@ -103,14 +103,19 @@ impl Node for Enumerate {
         }
         let shared = self.input.node.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
-            let requests: Vec<Request> =
-                (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
-            self.write(&requests, &mut Rows { bytes, row: DType::Int64.size() })
+            let requests: Vec<RowRequest> =
+                (0..len).map(|slot| RowRequest { index: start + slot as u64, slot }).collect();
+            self.write(&requests, &mut RowsOut { bytes, row: DType::Int64.size() })
         });
         Some(std::iter::once(numbers.ok()?).chain(shared).collect())
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         if let Some((numbers, rest)) = out.split_first_mut() {
             self.write(requests, numbers)?;
             self.input.node.gather(requests, rest, cx)?;
@@ -121,8 +126,8 @@ impl Node for Enumerate {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         let (mut inner, mut rest) = (Vec::new(), Vec::new());

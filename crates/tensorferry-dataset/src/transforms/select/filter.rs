@@ -124,7 +124,7 @@ mod tests {
     use crate::testing::{
         assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, values,
     };
-    use tensorferry_io::cancel::Stop;
+    use tensorferry_io::cancel::CancelToken;
 
     #[test]
     fn keeps_what_is_true_in_order() {
@@ -150,12 +150,12 @@ mod tests {
 
     #[test]
     fn a_filter_that_never_matches_stops_when_asked() {
-        let stop = Stop::default();
+        let stop = CancelToken::default();
         let asked = stop.clone();
         let dataset =
             counting(1 << 40).filter(Function::new("stops at 3", move |element: Element| {
                 if first(&element) == 3 {
-                    asked.stop();
+                    asked.cancel();
                 }
                 Ok(false)
             }));

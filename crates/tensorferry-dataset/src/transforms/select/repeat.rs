@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
 use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Repeat {
     input: Dataset,
@@ -55,13 +55,13 @@ impl Repeat {
     /// Calls `gather` with the requests of each round, indices being those of the input.
     fn by_round(
         &self,
-        requests: &mut [Request],
+        requests: &mut [RowRequest],
         cx: &Context,
-        mut gather: impl FnMut(&mut [Request], &Context) -> Result<()>,
+        mut gather: impl FnMut(&mut [RowRequest], &Context) -> Result<()>,
     ) -> Result<()> {
         // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one
         // call each.
-        let round = |request: &Request| self.split(request.index).0;
+        let round = |request: &RowRequest| self.split(request.index).0;
         if !requests.is_sorted_by_key(round) {
             requests.sort_by_key(round);
         }
@@ -119,15 +119,20 @@ impl Node for Repeat {
         self.input.node.slice(first, len, &cx.at(cx.epoch.child(round)))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
     }
 
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))

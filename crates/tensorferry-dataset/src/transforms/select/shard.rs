@@ -5,9 +5,9 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Shard {
     input: Dataset,
@@ -142,7 +142,7 @@ impl Shard {
         self.origins.iter().rev().fold(dealt, |nth, origin| origin.locate(nth))
     }
 
-    fn spread(&self, requests: &mut [Request]) {
+    fn spread(&self, requests: &mut [RowRequest]) {
         requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
     }
 }
@@ -191,7 +191,12 @@ impl Node for Shard {
         self.input.node.get(self.locate(index), cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.spread(requests);
         self.input.node.gather(requests, out, cx)
     }
@@ -199,8 +204,8 @@ impl Node for Shard {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.spread(requests);
@@ -229,7 +234,7 @@ struct ShardStream {
     counts: Vec<u64>,
     /// The error of the element that came last, if it was another shard's.
     failed: Option<Error>,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl ShardStream {

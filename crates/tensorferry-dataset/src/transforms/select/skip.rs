@@ -7,9 +7,9 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{Change, Context, Element, Node, Stream};
 use crate::transforms::batch::batch::is_no_memory;
 use tensorferry_core::Tensor;
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use tensorferry_io::cancel::CancelToken;
+use tensorferry_io::gather::request::RowRequest;
+use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Skip {
     input: Dataset,
@@ -38,7 +38,7 @@ impl Dataset {
 }
 
 impl Skip {
-    fn shift(&self, requests: &mut [Request]) {
+    fn shift(&self, requests: &mut [RowRequest]) {
         let by = self.count.unwrap_or(0);
         requests.iter_mut().for_each(|request| request.index = request.index.saturating_add(by));
     }
@@ -80,7 +80,12 @@ impl Node for Skip {
         self.input.node.slice(start.checked_add(self.count?)?, len, cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.shift(requests);
         self.input.node.gather(requests, out, cx)
     }
@@ -88,8 +93,8 @@ impl Node for Skip {
     fn gather_some(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.shift(requests);
@@ -112,7 +117,7 @@ struct SkipStream {
     left: Option<u64>,
     /// The error of the element that was skipped last.
     failed: Option<Error>,
-    stop: Stop,
+    stop: CancelToken,
 }
 
 impl Stream for SkipStream {

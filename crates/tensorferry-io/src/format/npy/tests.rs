@@ -1,7 +1,9 @@
 use crate::format::npy::*;
+use crate::open::open_npy;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tensorferry_core::Tensor;
 use tensorferry_core::{Buffer, DType, Index, Kind, Layout};
 
 fn golden() -> PathBuf {
@@ -226,7 +228,7 @@ fn dtypes_that_are_not_ours_name_the_file() {
 fn a_failed_save_keeps_the_old_file_and_leaves_nothing_behind() {
     let directory = TempDir::new().unwrap();
     let path = file(&directory, b"old");
-    let failed = replace(&path, |file| {
+    let failed = atomic_write(&path, |file| {
         file.write_all(b"half of the new").unwrap();
         Err(Error::Allocation { bytes: 1 })
     });

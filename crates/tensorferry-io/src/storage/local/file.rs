@@ -1,58 +1,66 @@
-//! A file that arrays are read from: how it was when it was opened, and reads that say so when it
-//! is so no longer.
+//! [`DataFile`]: a local file, and its state when it was opened.
 //!
 //! # Rationale
 //! An array may have more shards than a process may have open files. So a file is opened when it is
-//! read, and of those that are open the oldest is closed when there are too many; one that is
-//! opened again has to be the same. Locks are only tried, never waited for: a process that was
-//! forked while another thread held one goes on with a file of its own.
+//! read, and if too many are open, the oldest is closed. A file that is opened again must be in the
+//! same state. Without its locks, which a forked process may find held, a file is opened for each
+//! read.
 
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::storage::local::direct::file::DirectFile;
+use crate::memory::mmap::map;
+use crate::storage::io_error::{io, too_many_open};
+use crate::storage::local::direct::file::{DirectFile, Files};
+use crate::storage::local::direct_engine::Direct;
 use crate::storage::local::regular::open_to_read;
-use crate::write::atomic::io;
+use crate::storage::mode::Mode;
+use crate::storage::read_at::{Extent, Mmap, ReadAt, ReadEngine, ReadRange, Version};
+use crate::sync::fork_safe::BriefLock;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
+use tensorferry_core::Buffer;
 
-/// The most files kept open: a quarter of the 1024 that a process may usually have.
+/// The most files kept open: a quarter of the usual limit of 1024.
 const MOST_OPEN: usize = 256;
 
-/// How often a file is opened again where too many are open, and after what time.
+/// Attempts to open a file again while too many are open, and the pause between them.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Those that are open, the oldest first.
-static OPEN: Mutex<VecDeque<Weak<DataFile>>> = Mutex::new(VecDeque::new());
+/// Open files, the oldest first.
+static OPEN: BriefLock<VecDeque<Weak<DataFile>>> = BriefLock::new(VecDeque::new());
 
-/// A regular file, to be read at any offset.
+/// A local regular file.
 #[derive(Debug)]
 pub struct DataFile {
     path: PathBuf,
     opened_as: State,
-    handles: RwLock<Handles>,
-    /// What reads past the system's cache have to be multiples of; 0 until that is known.
+    handles: BriefLock<Handles>,
+    /// The alignment of direct reads; 0 until it is known.
     alignment: AtomicU64,
+    /// Itself, for the list of open files.
+    this: Weak<Self>,
 }
 
-/// The file as the system has it open.
+/// The open handles of a file.
 #[derive(Clone, Debug, Default)]
 struct Handles {
     cached: Option<Arc<File>>,
     direct: Option<Arc<DirectFile>>,
 }
 
-/// What tells whether a file has been written to.
+/// The state of a file, which changes when it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     len: u64,
     modified: Option<SystemTime>,
-    /// Device and number of the file, where the system has such: another file of the same name has
-    /// others.
+    /// Device and inode. Another file of the same name has others.
     identity: Option<(u64, u64)>,
 }
 
@@ -77,10 +85,10 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// The most files kept open by a process that may have so many.
+/// The most files that this process keeps open.
 fn most_open() -> usize {
-    /// 0 until it is known. (Not a OnceLock: a forked process would wait for ever for a thread that
-    /// it lacks.)
+    /// 0 until it is known. (Not a OnceLock: a forked process could wait forever for the thread
+    /// that initializes it.)
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let known = MOST.load(Ordering::Relaxed);
     if known > 0 {
@@ -94,13 +102,7 @@ fn most_open() -> usize {
     most
 }
 
-/// Whether the system refuses because too many files are open.
-pub(crate) fn too_many_open(error: &std::io::Error) -> bool {
-    // ENFILE and EMFILE, everywhere.
-    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
-}
-
-/// Opens a file; where too many are open, once those that are kept are closed.
+/// Opens a file. If too many are open, closes the kept ones first.
 fn open_file(path: &Path) -> std::io::Result<File> {
     match open_to_read(path) {
         Err(error) if too_many_open(&error) => {
@@ -111,7 +113,7 @@ fn open_file(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// As [`open_file`], of one that was open: other threads may be about to close theirs.
+/// As [`open_file`], with retries: other threads may be about to close theirs.
 fn open_again(path: &Path) -> std::io::Result<File> {
     for _ in 0..ATTEMPTS {
         match open_file(path) {
@@ -122,7 +124,7 @@ fn open_again(path: &Path) -> std::io::Result<File> {
     open_file(path)
 }
 
-/// What a folder is, and what does open it.
+/// What a directory is, and what opens it.
 fn what_folder(path: &Path) -> &'static str {
     let has = |name: &str| path.join(name).exists();
     match () {
@@ -145,23 +147,19 @@ fn what_folder(path: &Path) -> &'static str {
     }
 }
 
-/// Closes all files that are only kept for the next read.
+/// Closes all files that are kept for a later read.
 fn close_kept() {
-    let Ok(mut open) = OPEN.try_lock() else { return };
+    let Some(mut open) = OPEN.lock() else { return };
     let all = std::mem::take(&mut *open);
     drop(open);
-    for file in all.iter().filter_map(Weak::upgrade) {
-        if let Ok(mut kept) = file.handles.try_write() {
-            *kept = Handles::default();
-        }
-    }
+    all.iter().filter_map(Weak::upgrade).for_each(|file| file.close());
 }
 
 impl DataFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or is no regular file.
+    /// [`Error::Io`] if it cannot be opened or is not a regular file.
     pub fn open(path: &Path) -> Result<Arc<Self>> {
         let refused = io("open", path);
         let handle = match open_file(path) {
@@ -171,37 +169,26 @@ impl DataFile {
             other => other.map_err(&refused)?,
         };
         let opened_as = State::of(&handle.metadata().map_err(&refused)?);
-        let file = Arc::new(Self {
+        let file = Arc::new_cyclic(|this| Self {
             path: path.to_owned(),
             opened_as,
-            handles: RwLock::default(),
+            handles: BriefLock::default(),
             alignment: AtomicU64::new(0),
+            this: Weak::clone(this),
         });
         file.keep(|handles| handles.cached = Some(Arc::new(handle)));
         Ok(file)
     }
 
-    /// Its name.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its length when it was opened.
-    #[allow(clippy::len_without_is_empty, reason = "a length in bytes, as a file has it")]
-    pub fn len(&self) -> u64 {
-        self.opened_as.len
-    }
-
     /// The system's file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it has to be opened again and cannot; [`Error::FileChanged`] if it is no
-    /// longer the same.
-    pub(crate) fn handle(self: &Arc<Self>) -> Result<Arc<File>> {
+    /// [`Error::Io`] if it cannot be opened again; [`Error::FileChanged`].
+    pub(crate) fn handle(&self) -> Result<Arc<File>> {
         self.handle_by(open_again)
     }
 
-    fn handle_by(self: &Arc<Self>, open: fn(&Path) -> std::io::Result<File>) -> Result<Arc<File>> {
+    fn handle_by(&self, open: fn(&Path) -> std::io::Result<File>) -> Result<Arc<File>> {
         if let Some(handle) = self.kept().cached {
             return Ok(handle);
         }
@@ -211,17 +198,17 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// The system's file, for reads past its cache. Where too many files are open it does not wait
-    /// for others: who reads many at a time has them itself.
+    /// The system's file, for direct reads. Fails at once if too many files are open: the caller
+    /// has them open itself, and closes some first.
     ///
     /// # Errors
     /// As [`DataFile::handle`].
-    pub(crate) fn direct(self: &Arc<Self>) -> Result<Arc<DirectFile>> {
+    pub(crate) fn direct(&self) -> Result<Arc<DirectFile>> {
         let kept = self.kept();
         if let Some(handle) = kept.direct {
             return Ok(handle);
         }
-        // The file that is open may have another name by now, or none.
+        // The open file may have been renamed or removed.
         let cached = kept.cached.map_or_else(|| self.handle_by(open_file), Ok)?;
         let again = match name_of(&cached).map(|name| DirectFile::open(&name)) {
             Some(Err(error)) if too_many_open(&error) => return Err(io("open", &self.path)(error)),
@@ -240,8 +227,8 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// What reads past the system's cache have to be multiples of; 1 if the file cannot be opened.
-    pub(crate) fn direct_alignment(self: &Arc<Self>) -> u64 {
+    /// The alignment of direct reads; 1 if the file cannot be opened.
+    pub(crate) fn direct_alignment(&self) -> u64 {
         match self.alignment.load(Ordering::Relaxed) {
             0 => self.direct().map_or(1, |handle| handle.alignment()),
             known => known,
@@ -249,28 +236,27 @@ impl DataFile {
     }
 
     fn kept(&self) -> Handles {
-        for _ in 0..1000 {
-            match self.handles.try_read() {
-                Ok(kept) => return kept.clone(),
-                Err(TryLockError::Poisoned(kept)) => return kept.into_inner().clone(),
-                // Held for a moment, or for ever: when the process was forked.
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        }
-        Handles::default()
+        self.handles.lock().map_or_else(Handles::default, |kept| kept.clone())
+    }
+
+    /// Closes the handles that are kept for the next read.
+    fn close(&self) {
+        // Closing a file may take long: the lock is not held meanwhile.
+        let closed = self.handles.lock().map(|mut kept| std::mem::take(&mut *kept));
+        drop(closed);
     }
 
     /// Keeps a handle for the next read, and closes those of another file if there are too many.
-    fn keep(self: &Arc<Self>, put: impl FnOnce(&mut Handles)) {
-        let Ok(mut open) = OPEN.try_lock() else { return };
-        let Ok(mut kept) = self.handles.try_write() else { return };
+    fn keep(&self, put: impl FnOnce(&mut Handles)) {
+        let Some(mut open) = OPEN.lock() else { return };
+        let Some(mut kept) = self.handles.lock() else { return };
         let is_open = kept.cached.is_some() || kept.direct.is_some();
         put(&mut kept);
         drop(kept);
         if is_open {
-            return; // it is among the open ones already
+            return; // it is in the list already
         }
-        open.push_back(Arc::downgrade(self));
+        open.push_back(Weak::clone(&self.this));
         let most = most_open();
         if open.len() > most {
             open.retain(|file| file.strong_count() > 0);
@@ -278,10 +264,8 @@ impl DataFile {
         let oldest =
             if open.len() > most { open.pop_front().and_then(|file| file.upgrade()) } else { None };
         drop(open);
-        if let Some(oldest) = oldest
-            && let Ok(mut kept) = oldest.handles.try_write()
-        {
-            *kept = Handles::default();
+        if let Some(oldest) = oldest {
+            oldest.close();
         }
     }
 
@@ -291,7 +275,7 @@ impl DataFile {
         self.compare(&handle.metadata().map_err(io("read", &self.path))?)
     }
 
-    /// As [`DataFile::check_unchanged`], of the file as it is open, or as it is.
+    /// As [`DataFile::check_unchanged`], by whichever handle is open, or by name.
     ///
     /// # Errors
     /// As there, and [`Error::Io`].
@@ -314,20 +298,11 @@ impl DataFile {
         Err(Error::FileChanged { was: self.opened_as.len, is: now.len }.in_file(&self.path))
     }
 
-    /// Fills `out` with the bytes from `offset` on.
+    /// Fills `out` with the bytes from `offset` on, without comparing the file's state.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::ShortRead`] if the file ends before; [`Error::FileChanged`] if it
-    /// was written to since it was opened.
-    pub(crate) fn read_exact_at(self: &Arc<Self>, offset: u64, out: &mut [u8]) -> Result<()> {
-        let handle = self.handle()?;
-        self.fill(&handle, offset, out)?;
-        self.check_unchanged(&handle)
-    }
-
-    /// As [`DataFile::read_exact_at`], of a handle got before, and without asking whether the file
-    /// was written to.
-    pub(crate) fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
+    /// [`Error::Read`]; [`Error::ShortRead`].
+    fn fill(&self, handle: &File, offset: u64, out: &mut [u8]) -> Result<()> {
         let len = out.len();
         let refused = |source| Error::Read { path: self.path.clone(), offset, len, source };
         let actual = read_up_to(handle, offset, out).map_err(refused)?;
@@ -336,22 +311,83 @@ impl DataFile {
         }
         Err(Error::ShortRead { offset, expected: len, actual }.in_file(&self.path))
     }
+}
 
-    /// At most `len` bytes from `offset` on: fewer where the file ends.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn read_up_to(self: &Arc<Self>, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len.min(left)];
-        let actual =
-            read_up_to(&*self.handle()?, offset, &mut bytes).map_err(io("read", &self.path))?;
-        bytes.truncate(actual);
-        Ok(bytes)
+impl ReadAt for DataFile {
+    fn len(&self) -> u64 {
+        self.opened_as.len
+    }
+
+    fn name(&self) -> &Path {
+        &self.path
+    }
+
+    fn version(&self) -> Option<Version> {
+        let State { len, modified, identity } = self.opened_as;
+        let since = modified?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let (device, number) = identity.unwrap_or_default();
+        Some(Version::new(format!("{len}-{}-{device}-{number}", since.as_nanos())))
+    }
+
+    fn read_exact_at(&self, offset: u64, out: &mut [u8], cancel: &CancelToken) -> Result<()> {
+        self.read_ranges(&mut [ReadRange { offset, out }], cancel)
+    }
+
+    fn read_ranges(&self, ranges: &mut [ReadRange<'_>], cancel: &CancelToken) -> Result<()> {
+        cancel.check()?;
+        let handle = self.handle()?;
+        for range in ranges {
+            cancel.check()?;
+            self.fill(&handle, range.offset, range.out)?;
+        }
+        self.check_unchanged(&handle)
+    }
+
+    fn as_mmap(&self) -> Option<&dyn Mmap> {
+        Some(self)
+    }
+
+    fn engine(&self, mode: Mode, group: &[Extent]) -> Option<Arc<dyn ReadEngine>> {
+        if mode != Mode::Direct {
+            return None;
+        }
+        let local = |extent: &Extent| {
+            let source: &dyn Any = &*extent.source;
+            Some((source.downcast_ref::<Self>()?.this.upgrade()?, extent.bytes.clone()))
+        };
+        let group = group.iter().map(local).collect::<Option<Vec<_>>>()?;
+        let (files, rows): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        Some(Arc::new(Direct::new(files, rows)))
     }
 }
 
-/// Reads until `out` is full or the file ends: how many bytes that were.
+impl Files for Vec<Arc<DataFile>> {
+    fn open(&self, file: usize) -> Result<Arc<DirectFile>> {
+        self[file].direct()
+    }
+
+    fn path(&self, file: usize) -> &Path {
+        &self[file].path
+    }
+
+    fn alignment(&self, file: usize) -> u64 {
+        self[file].direct_alignment()
+    }
+
+    fn check(&self, file: usize) -> Result<()> {
+        self[file].check()
+    }
+}
+
+impl Mmap for DataFile {
+    fn mmap(&self, offset: u64, len: usize) -> Result<(Buffer, usize)> {
+        let handle = self.handle()?;
+        self.check_unchanged(&handle)?;
+        map(&handle, offset, len).map_err(io("map", &self.path))
+    }
+}
+
+/// Reads until `out` is full or the file ends. Returns the number of bytes.
 fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usize> {
     let mut done = 0;
     while done < out.len() {
@@ -365,7 +401,7 @@ fn read_up_to(handle: &File, offset: u64, out: &mut [u8]) -> std::io::Result<usi
     Ok(done)
 }
 
-/// A name that the system has for an open file, whatever became of the one that it was opened by.
+/// A path to an open file that stays valid after it is renamed or removed.
 #[cfg(target_os = "linux")]
 fn name_of(handle: &File) -> Option<PathBuf> {
     Some(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle)).into())
@@ -411,10 +447,10 @@ mod tests {
         let (_directory, path) = written(&[7; 100]);
         let file = DataFile::open(&path).unwrap();
         let mut out = [0; 50];
-        file.read_exact_at(50, &mut out).unwrap();
+        file.read_exact_at(50, &mut out, &CancelToken::default()).unwrap();
         assert_eq!(out, [7; 50]);
         File::options().write(true).open(&path).unwrap().set_len(60).unwrap();
-        let error = file.read_exact_at(20, &mut out).unwrap_err();
+        let error = file.read_exact_at(20, &mut out, &CancelToken::default()).unwrap_err();
         assert_eq!(error.code(), "short_read");
         let said = error.to_string();
         assert!(
@@ -429,7 +465,7 @@ mod tests {
         let file = DataFile::open(&path).unwrap();
         let writer = File::options().append(true).open(&path).unwrap();
         writer.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let error = file.read_exact_at(0, &mut [0; 10]).unwrap_err();
+        let error = file.read_exact_at(0, &mut [0; 10], &CancelToken::default()).unwrap_err();
         assert_eq!(error.code(), "file_changed");
     }
 
@@ -447,11 +483,14 @@ mod tests {
             assert_eq!(file.read_up_to(0, 10).unwrap(), at.to_string().into_bytes());
         }
         let kept =
-            files.iter().filter(|file| file.handles.read().unwrap().cached.is_some()).count();
+            files.iter().filter(|file| file.handles.lock().unwrap().cached.is_some()).count();
         assert!(kept <= MOST_OPEN, "{kept}");
         let closed =
-            files.iter().position(|file| file.handles.read().unwrap().cached.is_none()).unwrap();
+            files.iter().position(|file| file.handles.lock().unwrap().cached.is_none()).unwrap();
         fs::write(name(closed), "another, longer").unwrap();
-        assert_eq!(files[closed].read_exact_at(0, &mut [0]).unwrap_err().code(), "file_changed");
+        assert_eq!(
+            files[closed].read_exact_at(0, &mut [0], &CancelToken::default()).unwrap_err().code(),
+            "file_changed"
+        );
     }
 }

@@ -1,9 +1,9 @@
-//! The order in which a person counts: `part-2` before `part-10`.
+//! Natural order: `part-2` before `part-10`.
 
 use std::cmp::Ordering;
 use std::path::Path;
 
-/// Compares names, runs of digits by their value.
+/// Compares names, with runs of digits by value.
 pub(crate) fn compare(a: &Path, b: &Path) -> Ordering {
     let (left, right) = (a.as_os_str().as_encoded_bytes(), b.as_os_str().as_encoded_bytes());
     parts(left).cmp(parts(right)).then_with(|| left.cmp(right))

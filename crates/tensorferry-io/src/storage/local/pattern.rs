@@ -1,22 +1,21 @@
 //! Patterns of file names, with the rules of Python's `glob`.
 //!
-//! `*`, `?` and `[...]` match within one name, `**` any number of folders. A name that starts with
-//! a dot is matched only by a part of the pattern that does.
+//! `*`, `?` and `[...]` match within one name, `**` any number of directories. A name that starts
+//! with a dot is matched only by a pattern part that does.
 
 use crate::error::Result;
+use crate::storage::io_error::io;
 use crate::storage::local::natural;
-use crate::write::atomic::io;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// The files that a pattern matches, in the order in which a person counts. `None` if it is not a
-/// pattern.
+/// The files that match a pattern, in natural order. `None` if it is not a pattern.
 ///
 /// # Errors
-/// [`tensorferry_core::Error::Io`] if a folder cannot be read; it is not found if no file matches.
+/// [`tensorferry_core::Error::Io`] if a directory cannot be read, or no file matches.
 pub(crate) fn expand(pattern: &Path) -> Result<Option<Vec<PathBuf>>> {
     if !is_magic(pattern.as_os_str()) {
         return Ok(None);
@@ -76,7 +75,7 @@ fn exists(path: &Path) -> bool {
     path.as_os_str().is_empty() || fs::symlink_metadata(path).is_ok()
 }
 
-/// The entries of a folder; none of what is not a folder.
+/// The entries of a directory; empty if it is not a directory.
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
     let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     match fs::read_dir(shown) {
@@ -87,7 +86,7 @@ fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
     }
 }
 
-/// What of a folder matches: all that does, or, unless it is the pattern's last part, the folders.
+/// The matching entries of a directory; only directories unless it is the pattern's last part.
 fn matches(folder: &Path, wanted: &[u32], last: bool) -> Result<Vec<PathBuf>> {
     let named = entries(folder)?.into_iter().filter(|entry| {
         let name = entry.file_name();
@@ -99,8 +98,8 @@ fn matches(folder: &Path, wanted: &[u32], last: bool) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// All folders below one, and itself, or if `files` are asked for, all files in them. Hidden ones
-/// are left out.
+/// All directories below one, and itself, or all files in them if `files`. Hidden ones are left
+/// out.
 fn descend(
     folder: &Path,
     files: bool,
@@ -119,7 +118,7 @@ fn descend(
             found.extend(files.then_some(path));
             continue;
         }
-        // A symbolic link to a folder above would never end.
+        // A symbolic link to a parent directory would never end.
         let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let place = path.canonicalize().map_err(io("read", &path))?;
         if link
@@ -141,8 +140,7 @@ fn is_hidden(name: &OsStr) -> bool {
 
 const DOT: u32 = '.' as u32;
 
-/// The characters of a name; each byte that is not part of one is a letter of its own, as for
-/// Python.
+/// The characters of a name. A byte that is not UTF-8 is a character of its own, as in Python.
 fn letters(name: &OsStr) -> Vec<u32> {
     let mut all = Vec::with_capacity(name.len());
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -160,7 +158,7 @@ enum Glyph<'a> {
     Set { letters: &'a [u32], negated: bool },
 }
 
-/// The first part of a pattern, and how many characters it is.
+/// The first part of a pattern, and its length in characters.
 fn glyph(pattern: &[u32]) -> Option<(Glyph<'_>, usize)> {
     let first = *pattern.first()?;
     Some(match char::from_u32(first) {
@@ -169,7 +167,7 @@ fn glyph(pattern: &[u32]) -> Option<(Glyph<'_>, usize)> {
         Some('[') => {
             let negated = pattern.get(1) == Some(&u32::from('!'));
             let start = 1 + usize::from(negated);
-            // A bracket that comes first is a letter of the set.
+            // A bracket that comes first is a member of the set.
             let from = start + usize::from(pattern.get(start) == Some(&u32::from(']')));
             let end = pattern.iter().skip(from).position(|letter| *letter == u32::from(']'));
             match end.and_then(|end| Some((pattern.get(start..from + end)?, from + end + 1))) {
@@ -182,7 +180,7 @@ fn glyph(pattern: &[u32]) -> Option<(Glyph<'_>, usize)> {
 }
 
 impl Glyph<'_> {
-    /// Whether it is that letter; a star is no letter.
+    /// Whether it matches this letter. A star does not.
     fn is(&self, letter: u32) -> bool {
         match *self {
             Self::Any => true,
@@ -209,9 +207,9 @@ fn in_set(mut set: &[u32], letter: u32) -> bool {
     }
 }
 
-/// Whether a name is as a pattern says, in time that grows as their lengths multiplied.
+/// Whether a name matches a pattern, in time proportional to the product of their lengths.
 fn matches_name(mut pattern: &[u32], mut name: &[u32]) -> bool {
-    // Where to try again: after the last star, with one letter more for it.
+    // Where to backtrack to: after the last star, which then takes one letter more.
     let mut again: Option<(&[u32], &[u32])> = None;
     loop {
         match (glyph(pattern), name.split_first()) {
@@ -248,7 +246,7 @@ mod tests {
         };
         for (pattern, name, expected) in [
             ("*.npy", "a.npy", true),
-            ("*.npy", ".npy", true), // that it is hidden is another question
+            ("*.npy", ".npy", true), // hidden names are skipped elsewhere
             ("*.npy", "a.npz", false),
             ("a*b*c", "aXbYbZc", true),
             ("a*b*c", "aXbYbZ", false),

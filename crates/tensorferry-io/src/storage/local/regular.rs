@@ -1,5 +1,4 @@
-//! Opening files that have to be regular ones: nothing waits for a pipe's other end, and nothing of
-//! another's is written to.
+//! Opening regular files, without waiting for pipes and without following planted links.
 
 use std::fs;
 use std::fs::{File, Metadata, OpenOptions};
@@ -9,11 +8,11 @@ use std::path::Path;
 /// Opens a regular file to read; a symbolic link is followed.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::IsADirectory`]; [`ErrorKind::InvalidInput`] for what is
-/// neither.
+/// The system's; [`ErrorKind::IsADirectory`]; [`ErrorKind::InvalidInput`] for pipes, sockets and
+/// devices.
 pub(crate) fn open_to_read(path: &Path) -> Result<File> {
-    // Opening some devices has an effect, so what is there is looked at before it is opened, and
-    // again after.
+    // Opening some devices has an effect, so the file is checked before it is opened, and again
+    // after.
     check_regular(&fs::metadata(path)?)?;
     let file = platform::open(path, OpenOptions::new().read(true), false)?;
     check_regular(&file.metadata()?)?;
@@ -21,14 +20,14 @@ pub(crate) fn open_to_read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file that this library keeps beside others (one that is begun and not yet whole, a list
-/// of what is finished) to read and to write, and with `create` makes it. What is in it stays.
+/// Opens a file that this library keeps beside others (an unfinished file, a journal) to read and
+/// write it, and creates it if `create`. It is not truncated.
 ///
-/// Nothing but a regular file with one name is opened: a symbolic link, another name of a file or a
-/// pipe that took the place would lead the writer elsewhere.
+/// Only a regular file with one name is opened: a symbolic link, a hard link or a pipe in its place
+/// would lead the writer elsewhere.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::InvalidInput`] for anything else of that name.
+/// The system's; [`ErrorKind::InvalidInput`] for anything else of that name.
 pub fn open_beside(path: &Path, create: bool) -> Result<File> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => check_own(&metadata)?,
@@ -63,11 +62,11 @@ fn check_own(metadata: &Metadata) -> Result<()> {
             kind(metadata)
         )));
     }
-    // One that was removed meanwhile has none.
+    // A file that was just removed has none.
     if platform::names(metadata) > 1 {
         return Err(other(
-            "a file with another name, too (a hard link), has the name of one that tensorferry \
-            keeps here. Remove it.",
+            "a file with a second name (a hard link) has the name of a file that tensorferry keeps \
+            here. Remove it.",
         ));
     }
     Ok(())
@@ -103,7 +102,8 @@ mod platform {
                 if own && error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) =>
             {
                 Err(super::other(
-                    "a symbolic link has the name of a file that tensorferry keeps here. Remove it.",
+                    "a symbolic link has the name of a file that tensorferry keeps here. Remove \
+                    it.",
                 ))
             }
             other => other,
@@ -115,8 +115,7 @@ mod platform {
         options.open(path)
     }
 
-    /// Reads of a file may wait again: asynchronous ones of some file systems would be refused
-    /// instead.
+    /// Removes `O_NONBLOCK`: some file systems refuse asynchronous reads with it.
     #[cfg(target_os = "linux")]
     pub(crate) fn blocking(file: &File) -> Result<()> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

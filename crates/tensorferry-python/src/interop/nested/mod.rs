@@ -25,7 +25,7 @@ use tensorferry::{Casting, DType, Error, Kind, Scalar, Tensor};
 use walk::{Part, Walk};
 
 pub(crate) use infer::Rule;
-pub(crate) use walk::{Leave, Stop, is_plain};
+pub(crate) use walk::{CancelToken, Leave, is_plain};
 
 /// An argument that stands for an array.
 pub(crate) enum Input<'py> {
@@ -115,7 +115,10 @@ pub(crate) struct Nested<'py> {
 
 impl<'py> Nested<'py> {
     /// Reads a number, a nested list, or an array of objects.
-    pub(crate) fn read(value: &Bound<'py, PyAny>, leave: Leave) -> std::result::Result<Self, Stop> {
+    pub(crate) fn read(
+        value: &Bound<'py, PyAny>,
+        leave: Leave,
+    ) -> std::result::Result<Self, CancelToken> {
         let mut walk = Walk::new(leave);
         let objects = !is_plain(value)
             && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));

@@ -77,7 +77,7 @@ impl Part<'_> {
 }
 
 /// Adds an item; returns an error if memory runs out.
-fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Stop> {
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), CancelToken> {
     if list.len() == list.capacity() {
         make_room(list, 1).map_err(|error| gil::holding(|py| to_py(py, &error)))?;
     }
@@ -86,19 +86,19 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Stop> {
 }
 
 /// Why reading stopped.
-pub(crate) enum Stop {
+pub(crate) enum CancelToken {
     /// A string, or a value that only TensorFlow converts.
     TensorFlows,
     Raised(PyErr),
 }
 
-impl From<PyErr> for Stop {
+impl From<PyErr> for CancelToken {
     fn from(error: PyErr) -> Self {
         Self::Raised(error)
     }
 }
 
-impl Stop {
+impl CancelToken {
     /// The error of a function without TensorFlow as a fallback.
     pub(crate) fn raised(self, value: &Bound<'_, PyAny>) -> PyErr {
         match self {
@@ -143,7 +143,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a value: a number, an array, a list of them.
-    pub(crate) fn value(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    pub(crate) fn value(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
         if let Ok(number) = value.cast_exact::<PyInt>() {
             return self.int(number);
         }
@@ -167,11 +167,18 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads the elements of an array of objects.
-    pub(crate) fn objects(&mut self, array: &Bound<'py, PyUntypedArray>) -> Result<(), Stop> {
+    pub(crate) fn objects(
+        &mut self,
+        array: &Bound<'py, PyUntypedArray>,
+    ) -> Result<(), CancelToken> {
         self.list_of_objects(array.as_any(), array.ndim())
     }
 
-    fn list_of_objects(&mut self, array: &Bound<'py, PyAny>, ndim: usize) -> Result<(), Stop> {
+    fn list_of_objects(
+        &mut self,
+        array: &Bound<'py, PyAny>,
+        ndim: usize,
+    ) -> Result<(), CancelToken> {
         if ndim == 0 {
             let item = array.call_method0("item")?;
             return if item.is(array) { Err(self.unsupported(array)) } else { self.value(&item) };
@@ -195,7 +202,7 @@ impl<'py> Walk<'py> {
         &mut self,
         len: usize,
         item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), CancelToken> {
         self.enter(len)?;
         self.index.push(0);
         for at in 0..len {
@@ -209,7 +216,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Begins a list of this length.
-    fn enter(&mut self, len: usize) -> Result<(), Stop> {
+    fn enter(&mut self, len: usize) -> Result<(), CancelToken> {
         let depth = self.index.len();
         match self.shape.get(depth) {
             Some(&due) if due == len => Ok(()),
@@ -232,7 +239,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Checks the shape of a leaf, or fixes it for all.
-    fn settle(&mut self, leaf: &[usize]) -> Result<(), Stop> {
+    fn settle(&mut self, leaf: &[usize]) -> Result<(), CancelToken> {
         let depth = self.index.len();
         if !self.settled && depth == self.shape.len() {
             self.shape.extend_from_slice(leaf);
@@ -252,16 +259,21 @@ impl<'py> Walk<'py> {
         Err(self.ragged(&format!("{what} where others have {due}")))
     }
 
-    fn int(&mut self, number: &Bound<'py, PyInt>) -> Result<(), Stop> {
+    fn int(&mut self, number: &Bound<'py, PyInt>) -> Result<(), CancelToken> {
         let number = Number::int(number)?;
         self.scalar(Kind::Int, None, number)
     }
 
-    fn float(&mut self, number: f64, kind: Kind, dtype: Option<DType>) -> Result<(), Stop> {
+    fn float(&mut self, number: f64, kind: Kind, dtype: Option<DType>) -> Result<(), CancelToken> {
         self.scalar(kind, dtype, Number::Value(Value::Float(number)))
     }
 
-    fn scalar(&mut self, kind: Kind, dtype: Option<DType>, number: Number) -> Result<(), Stop> {
+    fn scalar(
+        &mut self,
+        kind: Kind,
+        dtype: Option<DType>,
+        number: Number,
+    ) -> Result<(), CancelToken> {
         self.settle(&[])?;
         self.inference.scalar(kind, dtype);
         let int = match number {
@@ -291,14 +303,14 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a value that is not a plain Python number or list.
-    fn other(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    fn other(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             return self.array(array, false);
         }
         if self.leave == Leave::Tensors
             && (value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>())
         {
-            return Err(Stop::TensorFlows);
+            return Err(CancelToken::TensorFlows);
         }
         if value.is_instance(generic(value.py())?)? {
             return self.numpy_scalar(value);
@@ -322,7 +334,7 @@ impl<'py> Walk<'py> {
         if self.leave != Leave::Nothing
             && kinds::is_tensorflows(value, self.leave == Leave::Tensors)?
         {
-            return Err(Stop::TensorFlows);
+            return Err(CancelToken::TensorFlows);
         }
         if kinds::is_composite(value)? {
             return Err(self.unsupported(value));
@@ -340,7 +352,11 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads an ndarray.
-    fn array(&mut self, array: &Bound<'py, PyUntypedArray>, tensor: bool) -> Result<(), Stop> {
+    fn array(
+        &mut self,
+        array: &Bound<'py, PyUntypedArray>,
+        tensor: bool,
+    ) -> Result<(), CancelToken> {
         match Source::read(array, None, None).map_err(|error| self.at(error, array.py()))? {
             Some(Elements::Source(source)) => self.source(source, true, tensor),
             Some(Elements::Objects(array)) => self.objects(&array),
@@ -348,7 +364,12 @@ impl<'py> Walk<'py> {
         }
     }
 
-    fn source(&mut self, source: Source<'py>, dtype: bool, tensor: bool) -> Result<(), Stop> {
+    fn source(
+        &mut self,
+        source: Source<'py>,
+        dtype: bool,
+        tensor: bool,
+    ) -> Result<(), CancelToken> {
         self.settle(source.view().layout().shape())?;
         let (own, empty) = (source.dtype(), source.view().layout().is_empty());
         if dtype {
@@ -360,7 +381,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a NumPy scalar that is a number of a supported dtype.
-    fn numpy_scalar(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    fn numpy_scalar(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
         if let Ok(number) = value.cast::<PyFloat>() {
             return self.float(number.value(), Kind::Double, Some(DType::Float64));
         }
@@ -380,23 +401,27 @@ impl<'py> Walk<'py> {
         self.scalar(Kind::of(source.dtype()), Some(source.dtype()), Number::Value(number))
     }
 
-    fn unsupported(&self, value: &Bound<'py, PyAny>) -> Stop {
+    fn unsupported(&self, value: &Bound<'py, PyAny>) -> CancelToken {
         if self.leave == Leave::Tensors && kinds::is_text(value) {
-            return Stop::TensorFlows;
+            return CancelToken::TensorFlows;
         }
-        Stop::Raised(kinds::unsupported(value, &self.index))
+        CancelToken::Raised(kinds::unsupported(value, &self.index))
     }
 
     /// An error of a leaf, with its index.
-    fn at(&self, error: PyErr, py: Python<'_>) -> Stop {
-        Stop::Raised(if self.index.is_empty() { error } else { kinds::at(py, error, &self.index) })
+    fn at(&self, error: PyErr, py: Python<'_>) -> CancelToken {
+        CancelToken::Raised(if self.index.is_empty() {
+            error
+        } else {
+            kinds::at(py, error, &self.index)
+        })
     }
 
-    fn raise(&self, code: &str, message: String) -> Stop {
-        Stop::Raised(gil::holding(|py| raise(py, code, message)))
+    fn raise(&self, code: &str, message: String) -> CancelToken {
+        CancelToken::Raised(gil::holding(|py| raise(py, code, message)))
     }
 
-    fn ragged(&self, what: &str) -> Stop {
+    fn ragged(&self, what: &str) -> CancelToken {
         let index = &self.index;
         self.raise(
             "argument",

@@ -1,5 +1,4 @@
-//! Where an array's rows lie, one stretch of a file after the other, and the chunks in which they
-//! are read in order.
+//! [`Extents`]: where an array's rows lie in files, and the chunks of sequential reads.
 
 use crate::storage::local::direct::queue::Shape;
 use crate::storage::local::direct::spans::{GAP, Wanted};
@@ -8,7 +7,7 @@ use std::ops::Range;
 /// Bytes of a chunk.
 pub(crate) const CHUNK: usize = Shape::Long.slot();
 
-/// The stretch of each file that the rows lie in, in the order of the rows.
+/// The range of each file that holds rows, in the order of the rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Extents {
     ranges: Vec<Range<u64>>,
@@ -24,7 +23,7 @@ pub(crate) struct Place {
     pub(super) offset: u64,
 }
 
-/// A chunk's bytes, aligned, and those of them that belong to rows.
+/// The aligned bytes of a chunk, and those that belong to rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) file: usize,
@@ -43,12 +42,12 @@ impl Extents {
         Self { ranges, chunks }
     }
 
-    /// How many chunks there are.
+    /// The number of chunks.
     pub(super) fn chunks(&self) -> u64 {
         self.chunks.last().copied().unwrap_or(0)
     }
 
-    /// The number of the chunk that has a byte.
+    /// The number of the chunk of a byte.
     pub(super) fn number(&self, place: Place) -> Option<u64> {
         let range = self.ranges.get(place.file)?;
         let inside = range.contains(&place.offset);
@@ -70,7 +69,7 @@ impl Extents {
         })
     }
 
-    /// Where what is wanted (sorted) begins and ends, if it lies together.
+    /// Start and end of wanted ranges (sorted), if they are contiguous.
     pub(super) fn run(&self, wanted: &[Wanted]) -> Option<(Place, Place)> {
         let first = wanted.first()?;
         let mut end = Place { file: first.file, offset: first.offset };
@@ -87,8 +86,8 @@ impl Extents {
         Some((Place { file: first.file, offset: first.offset }, end))
     }
 
-    /// Whether `next` is where one goes on reading after `end`, or so little later that it makes no
-    /// difference; after the last row comes the first.
+    /// Whether `next` continues a sequential read that ended at `end`, with at most a small gap.
+    /// The first row follows the last.
     pub(super) fn follows(&self, end: Place, next: Place) -> bool {
         let near = |from: u64, to: u64| to <= from.saturating_add(GAP);
         if end.file == next.file && next.offset >= end.offset {

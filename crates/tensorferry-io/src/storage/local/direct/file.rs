@@ -1,4 +1,4 @@
-//! A file opened past the system's cache, where the file system allows it.
+//! `DirectFile`: a file opened with `O_DIRECT`, where the file system allows it.
 
 use crate::error::{Error, Result};
 use crate::storage::local::direct::spans::Wanted;
@@ -8,8 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Reads begin at multiples of this: no disk that we know reads less at a time, even where it would
-/// take less.
+/// The least alignment of reads: disks do not read less at a time, even if they accept it.
 const BLOCK: u64 = 4096;
 
 /// The files that are read together, by number.
@@ -22,6 +21,10 @@ pub(crate) trait Files {
 
     /// That of [`DirectFile::alignment`]; 1 if the file cannot be opened.
     fn alignment(&self, file: usize) -> u64;
+
+    /// # Errors
+    /// [`Error::FileChanged`] if a file is not what it was when it was opened; [`Error::Io`].
+    fn check(&self, file: usize) -> Result<()>;
 
     /// The error of a read that the system refused.
     fn refused(&self, wanted: &Wanted, source: io::Error) -> Error {
@@ -38,7 +41,7 @@ pub(crate) trait Files {
 #[derive(Debug)]
 pub(crate) struct DirectFile {
     file: File,
-    /// What offsets and lengths of reads have to be multiples of.
+    /// Offsets and lengths of reads are multiples of this.
     alignment: u64,
     direct: AtomicBool,
 }
@@ -67,8 +70,8 @@ impl DirectFile {
         &self.file
     }
 
-    /// What offsets and lengths of reads have to be multiples of: a power of two, at most [`MOST`];
-    /// 1 if reads go through the cache.
+    /// Offsets and lengths of reads are multiples of this: a power of two, at most
+    /// [`MOST`](crate::storage::local::direct::spans::MOST); 1 if reads go through the cache.
     pub(crate) fn alignment(&self) -> u64 {
         self.alignment
     }
@@ -78,8 +81,8 @@ impl DirectFile {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Reads through the cache from now on, because the system refused an aligned read past it.
-    /// Whether that changed anything.
+    /// Reads through the cache from now on, after the system refused an aligned direct read. False
+    /// if it did before.
     pub(super) fn give_up_direct(&self) -> bool {
         self.direct.swap(false, Ordering::Relaxed) && platform::through_cache(&self.file)
     }
@@ -95,7 +98,7 @@ mod platform {
     use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
 
-    /// The file and the alignment that it asks for; `None` if it cannot be read past the cache.
+    /// The file and its alignment. `None` if it cannot be read past the cache.
     pub(super) fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
         let flags = OFlags::DIRECT.bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -107,13 +110,13 @@ mod platform {
         Ok((alignment <= MOST as u64).then_some((file, alignment)))
     }
 
-    /// Linux says since 6.1 what it asks for; before, the block of every disk in use.
+    /// As reported by Linux since 6.1; otherwise the block size of all common disks.
     fn alignment(file: &File) -> u64 {
         match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
             Ok(found)
                 if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::DIOALIGN) =>
             {
-                // None at all means that it refuses reads past the cache.
+                // An alignment of 0 means that direct reads are refused.
                 let (memory, offset) =
                     (u64::from(found.stx_dio_mem_align), u64::from(found.stx_dio_offset_align));
                 let possible = offset > 0 && memory <= super::super::queue::PAGE as u64;

@@ -1,24 +1,21 @@
-//! All reads of a batch at once: as many under way as there are slots, each copied to where its
-//! bytes are wanted as it ends.
+//! The reads of a batch: as many in flight as there are slots, each copied out as it ends.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
+use crate::storage::io_error::too_many_open;
 use crate::storage::local::direct::file::{DirectFile, Files};
-use crate::storage::local::direct::flight::{Flight, Step};
-use crate::storage::local::direct::queue::{DEPTH, Queue, Shape, Slots};
+use crate::storage::local::direct::pending_read::{PendingRead, Step};
+use crate::storage::local::direct::queue::{DEPTH, POLL, Queue, Shape, Slots};
 use crate::storage::local::direct::spans::{Span, Wanted, spans};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait before looking whether anybody still does.
-pub(crate) const GLANCE: Duration = Duration::from_millis(40);
-
-/// How often a file is opened anew where other threads have too many open, and after what time.
+/// Attempts to open a file while other threads have too many open, and the pause between them.
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Reads everything that is wanted, which is sorted by file and offset, into `out`, by a queue of
-/// [`Shape::Many`]. After an error reads may still be under way.
+/// Reads the wanted ranges, sorted by file and offset, into `out`, by a queue of [`Shape::Many`].
+/// After an error reads may still be in flight.
 ///
 /// # Errors
 /// What [`Files::open`] fails with; [`Error::Read`]; [`Error::ShortRead`] if a file ends before;
@@ -28,7 +25,7 @@ pub(crate) fn fill(
     files: &dyn Files,
     wanted: &[Wanted],
     out: &mut [&mut [u8]],
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<()> {
     let spans = spans(wanted, |file| files.alignment(file));
     let mut fill = Fill {
@@ -37,19 +34,19 @@ pub(crate) fn fill(
         wanted,
         out,
         slots: Slots::all(Shape::Many),
-        under_way: [const { None }; DEPTH],
+        in_flight: [const { None }; DEPTH],
         count: 0,
     };
     let (mut left, mut later, mut patience) = (spans.into_iter(), None, PATIENCE);
     loop {
-        stop.check()?;
+        cancel.check()?;
         while let Some(slot) = fill.slots.take() {
             let Some(span) = later.take().or_else(|| left.next()) else {
                 fill.slots.put(slot);
                 break;
             };
             let file = match files.open(span.file) {
-                // Those that are read now, here or by other threads, are closed soon.
+                // Files that are being read, here or by other threads, are closed soon.
                 Err(error) if is_crowded(&error) && (fill.count > 0 || patience > 0) => {
                     fill.slots.put(slot);
                     later = Some(span);
@@ -68,13 +65,13 @@ pub(crate) fn fill(
             std::thread::sleep(PAUSE);
             continue;
         }
-        fill.take_in()?;
+        fill.wait_for_read()?;
     }
 }
 
 /// Whether a file was refused because too many are open.
 fn is_crowded(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if crate::storage::local::file::too_many_open(source))
+    matches!(error, Error::Io { source, .. } if too_many_open(source))
 }
 
 struct Fill<'a, 'b> {
@@ -83,39 +80,39 @@ struct Fill<'a, 'b> {
     wanted: &'a [Wanted],
     out: &'a mut [&'b mut [u8]],
     slots: Slots,
-    under_way: [Option<(Span, Flight)>; DEPTH],
+    in_flight: [Option<(Span, PendingRead)>; DEPTH],
     count: usize,
 }
 
 impl Fill<'_, '_> {
     fn begin(&mut self, slot: usize, span: Span, file: Arc<DirectFile>) -> Result<()> {
-        let flight = Flight::new(file, span.start, span.len());
+        let pending = PendingRead::new(file, span.start, span.len());
         self.queue
-            .begin(slot, flight.read())
+            .begin(slot, pending.read())
             .map_err(|error| self.files.refused(&self.wanted[span.wanted.start], error))?;
-        self.under_way[slot] = Some((span, flight));
+        self.in_flight[slot] = Some((span, pending));
         self.count += 1;
         Ok(())
     }
 
-    /// Waits a little for a read to end, and takes in what it brought.
-    fn take_in(&mut self) -> Result<()> {
+    /// Waits up to [`POLL`] for a read to end, and copies its bytes out.
+    fn wait_for_read(&mut self) -> Result<()> {
         let Some(done) =
-            self.queue.next(GLANCE).map_err(|error| self.files.refused(&self.wanted[0], error))?
+            self.queue.next(POLL).map_err(|error| self.files.refused(&self.wanted[0], error))?
         else {
             return Ok(());
         };
-        let Some((span, flight)) = self.under_way.get_mut(done.slot).and_then(Option::as_mut)
+        let Some((span, pending)) = self.in_flight.get_mut(done.slot).and_then(Option::as_mut)
         else {
             return Ok(());
         };
         let first = &self.wanted[span.wanted.start];
-        match flight.ended(done.result) {
+        match pending.ended(done.result) {
             Step::Whole => {}
             Step::Again => {
                 return self
                     .queue
-                    .begin(done.slot, flight.read())
+                    .begin(done.slot, pending.read())
                     .map_err(|error| self.files.refused(first, error));
             }
             Step::Failed(error) => return Err(self.files.refused(first, error)),
@@ -127,18 +124,18 @@ impl Fill<'_, '_> {
                 self.out[at][to].copy_from_slice(&bytes[from]);
             }
         }
-        self.under_way[done.slot] = None;
+        self.in_flight[done.slot] = None;
         self.slots.put(done.slot);
         self.count -= 1;
         Ok(())
     }
 
-    /// The error of a file that ends before the last byte that a slot was to bring.
+    /// The error of a file that ends before the last byte of a slot's read.
     fn short(&self, slot: usize) -> Error {
-        let Some((span, flight)) = &self.under_way[slot] else { return Error::Stopped };
-        // What other reads would find need not be known yet.
-        let len = flight.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
-        let end = len.min(span.start + flight.done() as u64);
+        let Some((span, pending)) = &self.in_flight[slot] else { return Error::Stopped };
+        // Other reads may not have ended yet.
+        let len = pending.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let end = len.min(span.start + pending.done() as u64);
         let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;
         let one = self.wanted[span.wanted.clone()]
             .iter()

@@ -1,26 +1,26 @@
 //! Reading from files at the speed of the device, past the system's cache.
 //!
 //! # Rationale
-//! A row of a mapped file that is not in memory costs a page fault: one read, waited for before the
-//! next begins. Devices give their full speed only to those who ask for much at a time. So all rows
-//! of a batch are asked for together, `queue::DEPTH` reads under way, through io_uring or, where
-//! there is none, by threads; neighbours are read together; and what is read in order is under way
-//! before it is asked for. Rows larger than memory would only push each other out of the system's
-//! cache, so the reads go past it (`O_DIRECT`) where the file system allows that.
+//! A row of a memory-mapped file that is not in memory costs a page fault: one read, which ends
+//! before the next begins. Devices reach full speed only with many reads in flight. So the rows of
+//! a batch are read together, `queue::DEPTH` at a time, through io_uring or else by threads.
+//! Neighbours share a read, and sequential batches are read ahead. Data larger than memory would
+//! only evict itself from the system's cache, so reads bypass it (`O_DIRECT`) where the file system
+//! allows that.
 //!
 //! # Limitations
-//! Each thread that reads has up to `queue::BYTES` under way, 4 MiB; a source that is read in
-//! order has as many more. A few rings of 4 MiB wait for the next reader. A file that is in the
-//! system's cache is read from the device all the same: such a file is better mapped.
+//! Each reading thread has up to `queue::BYTES` (4 MiB) in flight, and readahead as many more. A
+//! few idle rings keep 4 MiB each. A file in the system's cache is read from the device all the
+//! same: memory-map such a file.
 #![deny(unsafe_code)]
 
-mod ahead;
 mod extents;
 pub mod file;
 mod fill;
-mod flight;
-pub mod lend;
+mod pending_read;
 pub mod queue;
+pub mod queue_pool;
+mod readahead;
 pub mod spans;
 #[cfg(test)]
 mod testing;
@@ -48,38 +48,38 @@ mod window;
 use crate::storage::local::direct::file::Files;
 use crate::storage::local::direct::spans::Wanted;
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
-use crate::storage::local::direct::ahead::Ahead;
 use crate::storage::local::direct::extents::Extents;
-use crate::storage::local::direct::lend::{Lent, OwnThreads};
 use crate::storage::local::direct::queue::Shape;
+use crate::storage::local::direct::queue_pool::{PooledQueue, ReaderThreads};
+use crate::storage::local::direct::readahead::Readahead;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of memory of each thread that reads, and of a window.
+/// Bytes of memory of each reading thread, and of a readahead window.
 pub const READER: usize = queue::BYTES;
 
 /// Reads the rows of one array, for many threads at once.
 pub(crate) struct Reader {
     extents: Extents,
-    ahead: Ahead,
-    threads: OwnThreads,
-    said: AtomicBool,
+    readahead: Readahead,
+    threads: ReaderThreads,
+    logged: AtomicBool,
 }
 
 impl Reader {
-    /// Of rows that lie in these bytes of each file, one file after the other.
+    /// A reader of rows in these bytes of each file, one file after the other.
     pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
         Self {
             extents: Extents::new(rows),
-            ahead: Ahead::default(),
-            threads: OwnThreads::default(),
-            said: AtomicBool::new(false),
+            readahead: Readahead::default(),
+            threads: ReaderThreads::default(),
+            logged: AtomicBool::new(false),
         }
     }
 
-    /// Reads all that is wanted, which is sorted by file and offset, each into its part of `out`.
+    /// Reads the wanted ranges, sorted by file and offset, each into its part of `out`.
     ///
     /// # Errors
     /// What [`Files::open`] fails with; [`tensorferry_core::Error::Read`];
@@ -90,24 +90,24 @@ impl Reader {
         files: &dyn Files,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(first) = wanted.first() else { return Ok(()) };
-        if self.ahead.hand_out(&self.extents, files, &self.threads, wanted, out, stop)? {
+        if self.readahead.copy_out(&self.extents, files, &self.threads, wanted, out, cancel)? {
             return Ok(());
         }
-        let mut queue = Lent::new(&self.threads, Shape::Many);
-        if !self.said.swap(true, Ordering::Relaxed) {
-            say(files, first.file, queue.means());
+        let mut queue = PooledQueue::new(&self.threads, Shape::Many);
+        if !self.logged.swap(true, Ordering::Relaxed) {
+            log_means(files, first.file, queue.means());
         }
-        // Where it fails, reads may still be under way: then the queue is not used again.
-        fill::fill(&mut queue, files, wanted, out, stop)?;
+        // After an error reads may be in flight: the queue is not reused.
+        fill::fill(&mut queue, files, wanted, out, cancel)?;
         queue.give_back();
         Ok(())
     }
 }
 
-fn say(files: &dyn Files, file: usize, means: &str) {
+fn log_means(files: &dyn Files, file: usize, means: &str) {
     let direct = files.open(file).is_ok_and(|file| file.is_direct());
     let how = if direct {
         "past the system's cache"

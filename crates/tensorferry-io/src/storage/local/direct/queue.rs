@@ -1,5 +1,4 @@
-//! What reads are given to: memory that is cut into slots, in each of which one read may be under
-//! way.
+//! `Queue`: memory cut into slots, with one read in flight in each.
 
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::direct::spans::MOST;
@@ -11,22 +10,23 @@ use std::time::Duration;
 pub(crate) const BYTES: usize = 4 << 20;
 /// Slots, at most.
 pub(crate) const DEPTH: usize = 64;
-/// Slots start at multiples of this in memory, which no disk asks more than.
+/// Alignment of slots in memory; no disk needs more.
 pub(crate) const PAGE: usize = 4096;
 
-/// How the memory is cut.
+/// How long to wait for a read before checking for cancellation again.
+pub(crate) const POLL: Duration = Duration::from_millis(40);
+
+/// How the memory is cut into slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// For what lies here and there: [`DEPTH`] slots, as deep as the queue of a device needs to be
-    /// for its full speed.
+    /// For random reads: [`DEPTH`] slots, the queue depth at which devices reach full speed.
     Many,
-    /// For what is read in order: an eighth as many, for a device is the faster the longer its
-    /// reads are (W6).
+    /// For sequential reads: an eighth as many, because longer reads are faster (W6).
     Long,
 }
 
 impl Shape {
-    /// How many slots there are.
+    /// The number of slots.
     pub(super) const fn slots(self) -> usize {
         match self {
             Self::Many => DEPTH,
@@ -40,64 +40,61 @@ impl Shape {
     }
 }
 
-const _: () =
-    assert!(Shape::Many.slot() == MOST, "a read of what lies here and there fits in its slot");
+const _: () = assert!(Shape::Many.slot() == MOST, "a random read fits in its slot");
 
 /// One read of at most a slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(super) file: Arc<DirectFile>,
     pub(super) offset: u64,
-    /// Where in the slot the bytes go.
+    /// Where the bytes start in the slot.
     pub(super) skip: usize,
     pub(super) len: usize,
 }
 
-/// A read that ended: how many bytes it brought, which may be fewer than asked for.
+/// A read that ended, and the number of bytes, which may be fewer than requested.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(super) slot: usize,
     pub(super) result: io::Result<usize>,
 }
 
-/// Slots of some [`Shape`]. What is under way when it is dropped is waited for, or its memory is
-/// given up for lost.
+/// Slots of some [`Shape`]. Dropping it waits for reads in flight, or leaks their memory.
 pub(crate) trait Queue: Send {
-    /// Cuts the memory anew, if nothing is under way.
+    /// Changes the shape, if no read is in flight.
     fn cut(&mut self, shape: Shape);
 
-    /// Begins to read into a slot in which no read is under way. Offset, `skip` and `len` are
+    /// Begins to read into a slot with no read in flight. Offset, `skip` and `len` are
     /// multiples of the file's alignment.
     ///
     /// # Errors
-    /// Nothing begins if a read is under way in the slot, or it does not fit.
+    /// Nothing begins if a read is in flight in the slot, or the read does not fit.
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()>;
 
-    /// Hands on what has begun. ([`Queue::next`] does so too before it waits.)
+    /// Submits the reads that have begun. ([`Queue::next`] does so too before it waits.)
     ///
     /// # Errors
-    /// The queue is no longer of use.
+    /// The queue is broken.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// A read that ended; waits until there is one, but not for longer than `patience`. `None` if
-    /// none did, or none is under way.
+    /// Waits up to `patience` for a read to end. `None` if none did, or none is in flight.
     ///
     /// # Errors
-    /// The queue is no longer of use.
+    /// The queue is broken.
     fn next(&mut self, patience: Duration) -> io::Result<Option<Done>>;
 
-    /// The bytes of a slot: of none in which a read is under way.
+    /// The bytes of a slot; none while a read is in flight.
     fn bytes(&mut self, slot: usize) -> &[u8];
 }
 
-/// Slots in which no read is under way.
+/// The free slots.
 #[derive(Debug)]
 pub(crate) struct Slots(u64);
 
 const _: () = assert!(DEPTH == 64, "a bit for each slot");
 
 impl Slots {
-    /// All that there are.
+    /// All slots of a shape.
     pub(super) const fn all(shape: Shape) -> Self {
         Self(u64::MAX >> (DEPTH - shape.slots()))
     }
@@ -109,12 +106,12 @@ impl Slots {
         (slot < DEPTH).then_some(slot)
     }
 
-    /// Gives one back.
+    /// Returns a slot.
     pub(super) fn put(&mut self, slot: usize) {
         self.0 |= 1 << (slot % DEPTH);
     }
 
-    /// How many there are.
+    /// The number of free slots.
     pub(super) fn count(&self) -> usize {
         self.0.count_ones() as usize
     }

@@ -1,18 +1,17 @@
-//! Which stretches of files to read, so that every byte that is wanted is read, and neighbours are
-//! read together.
+//! `Span`s: the reads that cover all wanted ranges, with neighbours in one read.
 
 use std::ops::Range;
 
 /// The most bytes of one read.
 pub(crate) const MOST: usize = 64 << 10;
-/// Bytes between two that are wanted are read with them if there are no more than this: it costs
-/// less than another read.
+/// A gap of at most so many bytes between two ranges is read with them: that costs less than
+/// another read.
 pub(crate) const GAP: u64 = 8 << 10;
 
-/// Bytes of a file that are wanted.
+/// A wanted range of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// Which file, of those that are read together.
+    /// The number of the file in the group.
     pub(crate) file: usize,
     pub(crate) offset: u64,
     pub(crate) len: usize,
@@ -28,22 +27,21 @@ impl Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(super) file: usize,
-    /// Where it begins: a multiple of the file's alignment.
+    /// Its first byte: a multiple of the file's alignment.
     pub(super) start: u64,
-    /// One past the last byte that is wanted.
+    /// The end of the last wanted byte.
     pub(super) end: u64,
-    /// All that is wanted between start and end is part of some of these, which may reach beyond.
+    /// The wanted ranges that overlap it; they may reach beyond.
     pub(super) wanted: Range<usize>,
 }
 
 impl Span {
-    /// Bytes up to the last that is wanted: at most [`MOST`].
+    /// Bytes up to the last wanted one: at most [`MOST`].
     pub(super) fn len(&self) -> usize {
         distance(self.start, self.end)
     }
 
-    /// The bytes of `wanted` that this read brings: where they lie after its start, and where in
-    /// what is wanted.
+    /// The bytes of `wanted` that this read brings: their place in the read, and in `wanted`.
     pub(super) fn part(&self, wanted: &Wanted) -> Option<(Range<usize>, Range<usize>)> {
         let (from, to) = (self.start.max(wanted.offset), self.end.min(wanted.end()));
         let after = |base: u64| distance(base, from)..distance(base, to);
@@ -51,24 +49,24 @@ impl Span {
     }
 }
 
-/// Of two places in what is wanted, or in one read: both fit in memory.
+/// Distance of two places in a wanted range or a read, which fits in memory.
 fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to - from).unwrap_or(usize::MAX)
 }
 
-/// The reads that bring everything that is wanted, which is sorted by file and offset. `alignment`
-/// of each file is a power of two and at most [`MOST`].
+/// The reads that cover the wanted ranges, which are sorted by file and offset. `alignment` of each
+/// file is a power of two, at most [`MOST`].
 pub(crate) fn spans(wanted: &[Wanted], alignment: impl Fn(usize) -> u64) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::with_capacity(wanted.len());
     for (at, one) in wanted.iter().enumerate() {
         let mut from = one.offset;
         while from < one.end() {
-            let goes_on = |last: &&mut Span| {
+            let extends = |last: &&mut Span| {
                 last.file == one.file
                     && (last.start..last.start.saturating_add(MOST as u64)).contains(&from)
                     && from <= last.end + GAP
             };
-            if let Some(last) = spans.last_mut().filter(goes_on) {
+            if let Some(last) = spans.last_mut().filter(extends) {
                 from = one.end().min(last.start + MOST as u64);
                 last.end = last.end.max(from);
                 last.wanted.end = at + 1;

@@ -118,13 +118,17 @@ impl Files for Written {
     fn alignment(&self, file: usize) -> u64 {
         self.files[file].alignment()
     }
+
+    fn check(&self, _file: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A queue that does everything a device may do to a read.
 pub(crate) struct Faulty {
     random: Random,
     shape: Shape,
-    under_way: VecDeque<(usize, Read)>,
+    in_flight: VecDeque<(usize, Read)>,
     slots: Vec<Vec<u8>>,
     /// In so many of a hundred reads something happens.
     faults: u64,
@@ -132,7 +136,7 @@ pub(crate) struct Faulty {
     pub(super) bad: Option<u64>,
     /// Nothing ever ends.
     pub(super) hangs: bool,
-    pub(super) most_under_way: usize,
+    pub(super) most_in_flight: usize,
 }
 
 impl Faulty {
@@ -140,12 +144,12 @@ impl Faulty {
         Self {
             random: Random::new(seed),
             shape,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             slots: vec![vec![0; shape.slot()]; shape.slots()],
             faults,
             bad: None,
             hangs: false,
-            most_under_way: 0,
+            most_in_flight: 0,
         }
     }
 
@@ -185,10 +189,10 @@ impl Queue for Faulty {
                 && read.len.is_multiple_of(alignment)
         );
         assert!(read.len > 0 && read.skip + read.len <= self.shape.slot());
-        assert!(self.under_way.iter().all(|(other, _)| *other != slot), "slot {slot} is in use");
+        assert!(self.in_flight.iter().all(|(other, _)| *other != slot), "slot {slot} is in use");
         self.slots[slot][read.skip..read.skip + read.len].fill(0xee);
-        self.under_way.push_back((slot, read));
-        self.most_under_way = self.most_under_way.max(self.under_way.len());
+        self.in_flight.push_back((slot, read));
+        self.most_in_flight = self.most_in_flight.max(self.in_flight.len());
         Ok(())
     }
 
@@ -200,16 +204,16 @@ impl Queue for Faulty {
         if self.hangs {
             std::thread::sleep(patience);
         }
-        if self.hangs || self.under_way.is_empty() || self.random.below(100) < self.faults {
+        if self.hangs || self.in_flight.is_empty() || self.random.below(100) < self.faults {
             return Ok(None);
         }
-        let at = self.random.index(self.under_way.len());
-        let (slot, read) = self.under_way.remove(at).unwrap();
+        let at = self.random.index(self.in_flight.len());
+        let (slot, read) = self.in_flight.remove(at).unwrap();
         Ok(Some(Done { slot, result: self.run(slot, &read) }))
     }
 
     fn bytes(&mut self, slot: usize) -> &[u8] {
-        assert!(self.under_way.iter().all(|(other, _)| *other != slot), "slot {slot} is under way");
+        assert!(self.in_flight.iter().all(|(other, _)| *other != slot), "slot {slot} is in flight");
         &self.slots[slot]
     }
 }

@@ -1,14 +1,14 @@
 //! Every way of reading, compared with what was written.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
 use crate::storage::local::direct::Reader;
-use crate::storage::local::direct::ahead::Ahead;
 use crate::storage::local::direct::extents::{CHUNK, Extents};
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct::fill::fill;
-use crate::storage::local::direct::lend::OwnThreads;
 use crate::storage::local::direct::queue::{DEPTH, Queue, Shape};
+use crate::storage::local::direct::queue_pool::ReaderThreads;
+use crate::storage::local::direct::readahead::Readahead;
 use crate::storage::local::direct::spans::{MOST, Wanted};
 use crate::storage::local::direct::testing::{Faulty, Random, Written, read_into};
 use crate::storage::local::direct::threads::Threads;
@@ -43,7 +43,7 @@ fn whatever_is_wanted_is_read_from_every_file_system_in_every_way() {
                 let count = random.index(300);
                 let wanted = written.wants(&mut random, count);
                 let found = read_into(&wanted, |out| {
-                    fill(&mut *queue, &written, &wanted, out, &Stop::default())
+                    fill(&mut *queue, &written, &wanted, out, &CancelToken::default())
                 })
                 .unwrap();
                 assert!(
@@ -63,11 +63,12 @@ fn short_reads_and_interruptions_change_nothing() {
         let written = Written::new(&std::env::temp_dir(), &[200_000, 70_000]);
         let wanted = written.wants(&mut random, 60);
         let mut queue = Faulty::new(Shape::Many, seed, random.below(60));
-        let found =
-            read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
-                .unwrap();
+        let found = read_into(&wanted, |out| {
+            fill(&mut queue, &written, &wanted, out, &CancelToken::default())
+        })
+        .unwrap();
         assert!(found == written.expected(&wanted), "seed {seed}");
-        assert!(queue.most_under_way <= DEPTH);
+        assert!(queue.most_in_flight <= DEPTH);
     }
 }
 
@@ -79,11 +80,14 @@ fn a_refused_read_names_file_offset_and_length() {
     let mut queue = Faulty::new(Shape::Many, 1, 20);
     queue.bad = Some(400_100);
     let error =
-        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &CancelToken::default()))
             .unwrap_err();
     assert_eq!(error.code(), "io");
     assert!(
-        matches!(&error, Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)),
+        matches!(
+            &error,
+            Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)
+        ),
         "{error}"
     );
     assert!(error.to_string().starts_with(&written.paths[0].display().to_string()), "{error}");
@@ -95,7 +99,7 @@ fn a_read_that_is_never_left_in_peace_fails_in_the_end() {
     let wanted = [Wanted { file: 0, offset: 0, len: 1000 }];
     let mut queue = Interrupted::default();
     let error =
-        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &Stop::default()))
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &CancelToken::default()))
             .unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
@@ -148,8 +152,10 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
             .unwrap();
         for mut queue in queues(&threads, Shape::Many) {
             let whole = [Wanted { file: 0, offset: 49_900, len: 100 }];
-            read_into(&whole, |out| fill(&mut *queue, &written, &whole, out, &Stop::default()))
-                .unwrap();
+            read_into(&whole, |out| {
+                fill(&mut *queue, &written, &whole, out, &CancelToken::default())
+            })
+            .unwrap();
             for (offset, len, expected) in
                 [(49_900, 400, 100), (50_000, 1, 0), (90_000, 400, 0), (10_000, 90_000, 40_000)]
             {
@@ -157,7 +163,7 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
                 let mut sorted = wanted;
                 sorted.sort_by_key(|one| one.offset);
                 let error = read_into(&sorted, |out| {
-                    fill(&mut *queue, &written, &sorted, out, &Stop::default())
+                    fill(&mut *queue, &written, &sorted, out, &CancelToken::default())
                 })
                 .unwrap_err();
                 assert_eq!(error.code(), "short_read", "{error}");
@@ -168,7 +174,7 @@ fn a_file_that_ends_too_early_is_a_short_read_with_offset_and_lengths() {
                     "{said}"
                 );
                 if let Some(fresh) = queues(&threads, Shape::Many).pop() {
-                    queue = fresh; // one that failed may have reads under way
+                    queue = fresh; // a failed queue may have reads in flight
                 }
             }
         }
@@ -187,9 +193,10 @@ fn what_lies_beyond_four_gibibytes_is_read() {
     for mut queue in queues(&threads, Shape::Many) {
         let wanted =
             [Wanted { file: 0, offset: 3, len: 2 }, Wanted { file: 0, offset: far - 2, len: 7 }];
-        let found =
-            read_into(&wanted, |out| fill(&mut *queue, &sparse, &wanted, out, &Stop::default()))
-                .unwrap();
+        let found = read_into(&wanted, |out| {
+            fill(&mut *queue, &sparse, &wanted, out, &CancelToken::default())
+        })
+        .unwrap();
         assert_eq!(found, [b"\0\0".to_vec(), b"\0\0there".to_vec()]);
     }
 }
@@ -208,23 +215,27 @@ impl Files for One {
     fn alignment(&self, _file: usize) -> u64 {
         self.1.alignment()
     }
+
+    fn check(&self, _file: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
-fn who_is_stopped_does_not_wait_for_a_device_that_hangs() {
+fn who_is_cancelled_does_not_wait_for_a_device_that_hangs() {
     let written = Written::new(&std::env::temp_dir(), &[100_000]);
     let wanted = [Wanted { file: 0, offset: 0, len: 100_000 }];
     let mut queue = Faulty::new(Shape::Many, 1, 0);
     queue.hangs = true;
-    let stop = Stop::default();
-    let other = stop.clone();
+    let cancel = CancelToken::default();
+    let other = cancel.clone();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));
-        other.stop();
+        other.cancel();
         Instant::now()
     });
     let error =
-        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &stop)).unwrap_err();
+        read_into(&wanted, |out| fill(&mut queue, &written, &wanted, out, &cancel)).unwrap_err();
     let waited = stopper.join().unwrap().elapsed();
     assert!(matches!(error, Error::Stopped));
     assert!(waited < Duration::from_secs(10), "{waited:?}: it would have waited for ever");
@@ -263,14 +274,14 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
         let mut random = Random::new(seed);
         let faults = random.below(40);
         let mut window = Window::new(Faulty::new(Shape::Long, seed, faults), 0);
-        let mut handed_out = 0;
+        let mut copied_out = 0;
         in_order(&written, &mut random, |wanted, random| {
             let mut all = false;
             let found = read_into(wanted, |out| {
-                all = window.hand_out(&extents, &written, wanted, out, &Stop::default())?;
+                all = window.copy_out(&extents, &written, wanted, out, &CancelToken::default())?;
                 Ok(())
             });
-            handed_out += u32::from(all);
+            copied_out += u32::from(all);
             if all {
                 return found.unwrap();
             }
@@ -285,12 +296,12 @@ fn a_window_hands_out_what_is_in_the_file_or_nothing() {
             }
             written.expected(wanted)
         });
-        assert!(handed_out > 5, "seed {seed}: {handed_out}");
+        assert!(copied_out > 5, "seed {seed}: {copied_out}");
     }
 }
 
 #[test]
-fn what_a_window_could_not_read_is_left_to_whoever_finds_out_why() {
+fn what_a_window_cannot_read_is_reported_without_it() {
     let written = Written::new(&std::env::temp_dir(), &[20 * CHUNK]);
     let extents = Extents::new(written.ranges());
     let mut queue = Faulty::new(Shape::Long, 3, 0);
@@ -301,7 +312,7 @@ fn what_a_window_could_not_read_is_left_to_whoever_finds_out_why() {
         let wanted = [Wanted { file: 0, offset: (chunk * CHUNK) as u64, len: CHUNK }];
         let mut all = false;
         let found = read_into(&wanted, |out| {
-            all = window.hand_out(&extents, &written, &wanted, out, &Stop::default())?;
+            all = window.copy_out(&extents, &written, &wanted, out, &CancelToken::default())?;
             Ok(())
         });
         if all { assert!(found.unwrap() == written.expected(&wanted)) } else { lost.push(chunk) }
@@ -315,7 +326,7 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
     for directory in file_systems() {
         let written = Written::new(&directory, &[3_000_000, 100, 2_000_000]);
         let extents = Extents::new(written.ranges());
-        let (ahead, threads) = (Ahead::default(), OwnThreads::default());
+        let (readahead, threads) = (Readahead::default(), ReaderThreads::default());
         let mut rows = Vec::new();
         for (file, bytes) in written.bytes.iter().enumerate() {
             let row = |offset: usize| Wanted {
@@ -326,7 +337,7 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
             rows.extend((0..bytes.len()).step_by(10_000).map(row));
         }
         let next = std::sync::atomic::AtomicUsize::new(0);
-        let handed_out = std::sync::atomic::AtomicUsize::new(0);
+        let copied_out = std::sync::atomic::AtomicUsize::new(0);
         let batches: Vec<&[Wanted]> = rows.chunks(7).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -340,25 +351,25 @@ fn threads_that_read_in_order_by_turns_get_what_they_ask_for() {
                         };
                         let mut all = false;
                         let found = read_into(wanted, |out| {
-                            all = ahead.hand_out(
+                            all = readahead.copy_out(
                                 &extents,
                                 &written,
                                 &threads,
                                 wanted,
                                 out,
-                                &Stop::default(),
+                                &CancelToken::default(),
                             )?;
                             Ok(())
                         });
                         if all {
                             assert!(found.unwrap() == written.expected(wanted));
-                            handed_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            copied_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         }
                     }
                 });
             }
         });
-        assert!(handed_out.into_inner() > 0, "nothing was read ahead");
+        assert!(copied_out.into_inner() > 0, "nothing was read ahead");
     }
 }
 
@@ -373,8 +384,10 @@ fn a_reader_reads_at_random_and_in_order_on_many_threads() {
                 scope.spawn(move || {
                     let mut random = Random::new(seed);
                     let read = |wanted: &[Wanted]| {
-                        read_into(wanted, |out| reader.read(written, wanted, out, &Stop::default()))
-                            .unwrap()
+                        read_into(wanted, |out| {
+                            reader.read(written, wanted, out, &CancelToken::default())
+                        })
+                        .unwrap()
                     };
                     in_order(written, &mut random, |wanted, random| {
                         let others = written.wants(random, 20);
@@ -388,7 +401,7 @@ fn a_reader_reads_at_random_and_in_order_on_many_threads() {
 }
 
 #[test]
-fn a_queue_dropped_with_reads_under_way_leaves_nothing_behind() {
+fn a_queue_dropped_with_reads_in_flight_leaves_nothing_behind() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
     for shape in [Shape::Many, Shape::Long].repeat(10) {
@@ -443,7 +456,7 @@ fn a_slot_in_use_or_a_read_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn a_queue_is_cut_anew_once_nothing_is_under_way() {
+fn a_queue_is_cut_anew_once_no_read_is_in_flight() {
     let threads = Threads::default();
     let written = Written::new(&std::env::temp_dir(), &[4 << 20]);
     for mut queue in queues(&threads, Shape::Many) {
@@ -521,7 +534,9 @@ fn how_fast_a_file_is_read() {
                             }
                             let mut rows: Vec<&mut [u8]> =
                                 out.as_mut_slice().chunks_exact_mut(400).collect();
-                            reader.read(&file, &wanted, &mut rows, &Stop::default()).unwrap();
+                            reader
+                                .read(&file, &wanted, &mut rows, &CancelToken::default())
+                                .unwrap();
                         }
                     });
                 }

@@ -1,9 +1,8 @@
-//! Reads by threads, each of which waits for one at a time: where there is no io_uring.
+//! A [`Queue`] of threads with one read each, where io_uring is not available.
 //!
 //! # Rationale
-//! Threads start when there is more to read than there are idle ones, and end when the last queue
-//! that used them is gone. A read owns its memory while it is under way, so nobody has to wait for
-//! one that is no longer wanted.
+//! Threads start when there are more reads than idle threads, and end with their [`Threads`]. A
+//! read in flight owns its memory, so an abandoned one is not waited for.
 
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
@@ -28,7 +27,7 @@ pub(crate) struct Threads {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to read, or never will be.
+    /// Signalled for a new job, and when the queue is closed.
     more: Condvar,
 }
 
@@ -59,21 +58,21 @@ struct Ended {
 
 impl Threads {
     /// A queue of its own for these threads.
-    pub(super) fn queue(&self, shape: Shape) -> Pooled {
+    pub(super) fn queue(&self, shape: Shape) -> ThreadQueue {
         let (sender, ended) = channel();
-        Pooled {
+        ThreadQueue {
             shared: Arc::clone(&self.shared),
             shape,
             slots: slots(shape),
             sender,
             ended,
-            under_way: 0,
+            in_flight: 0,
         }
     }
 }
 
 impl Drop for Threads {
-    /// Ends the threads, and does not wait for them.
+    /// Ends the threads without waiting for them.
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.more.notify_all();
@@ -85,8 +84,8 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on a job, to a new thread if none is idle. If the system has no thread for it, and
-    /// there is none, it is done here.
+    /// Gives a job to a thread, a new one if none is idle. If no thread can be started and none
+    /// runs, this thread does it.
     fn give(self: &Arc<Self>, job: Job) {
         let mut waiting = self.lock();
         waiting.jobs.push_back(job);
@@ -132,7 +131,7 @@ impl Job {
         let result = memory
             .room(size, read.skip, read.len)
             .and_then(|room| read_at(&read.file, room, read.offset));
-        // Nobody listens any more if the queue was dropped.
+        // The receiver is gone if the queue was dropped.
         let _unheard = ended.send(Ended { slot, memory, result });
     }
 }
@@ -147,12 +146,12 @@ fn read_at(file: &DirectFile, room: &mut [u8], offset: u64) -> io::Result<usize>
     std::os::windows::fs::FileExt::seek_read(file.file(), room, offset)
 }
 
-/// The memory of a slot: none until it is first read into.
+/// The memory of a slot, allocated by its first read.
 #[derive(Debug)]
 struct Slot(Option<PoolBuffer>);
 
 impl Slot {
-    /// So many bytes that start at a multiple of [`PAGE`].
+    /// `size` bytes, aligned to [`PAGE`].
     fn whole(&mut self, size: usize) -> io::Result<&mut [u8]> {
         let memory = match self.0.take() {
             Some(memory) => memory,
@@ -173,20 +172,20 @@ fn slots(shape: Shape) -> Vec<Option<Slot>> {
     std::iter::repeat_with(|| Some(Slot(None))).take(shape.slots()).collect()
 }
 
-/// Slots whose reads are given to threads.
-pub(crate) struct Pooled {
+/// Slots that threads read into.
+pub(crate) struct ThreadQueue {
     shared: Arc<Shared>,
     shape: Shape,
-    /// `None` while a read is under way in it.
+    /// `None` while a read is in flight.
     slots: Vec<Option<Slot>>,
     ended: Receiver<Ended>,
     sender: Sender<Ended>,
-    under_way: usize,
+    in_flight: usize,
 }
 
-impl Queue for Pooled {
+impl Queue for ThreadQueue {
     fn cut(&mut self, shape: Shape) {
-        if self.under_way == 0 {
+        if self.in_flight == 0 {
             self.shape = shape;
             self.slots = slots(shape);
         }
@@ -202,7 +201,7 @@ impl Queue for Pooled {
             memory,
             ended: self.sender.clone(),
         });
-        self.under_way += 1;
+        self.in_flight += 1;
         Ok(())
     }
 
@@ -211,13 +210,13 @@ impl Queue for Pooled {
     }
 
     fn next(&mut self, patience: Duration) -> io::Result<Option<Done>> {
-        if self.under_way == 0 {
+        if self.in_flight == 0 {
             return Ok(None);
         }
         let Ok(Ended { slot, memory, result }) = self.ended.recv_timeout(patience) else {
             return Ok(None);
         };
-        self.under_way -= 1;
+        self.in_flight -= 1;
         self.slots[slot] = Some(memory);
         Ok(Some(Done { slot, result }))
     }

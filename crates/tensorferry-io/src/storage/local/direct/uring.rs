@@ -1,13 +1,13 @@
-//! Reads through io_uring: given to the kernel many at a time, without a thread for each.
+//! A [`Queue`] of io_uring: many reads in flight without threads.
 //!
 //! # Rationale
-//! The kernel writes into the memory of a read until it says that the read has ended, whatever
-//! becomes meanwhile of the thread that began it or of the ring. So that memory is freed only when
-//! nothing is under way in it. What does not end soon after nobody wants it any more, because a
-//! device hangs, is left to a thread that waits for nothing else.
+//! The kernel writes into the memory of a read until it reports the end of the read, even if the
+//! thread that began it or the ring is gone. So the memory is freed only when no read is in flight.
+//! A dropped ring whose reads do not end soon, because a device hangs, is left to a thread of its
+//! own.
 //!
 //! # Limitations
-//! Linux since 5.11, where nobody forbids it (containers often do): elsewhere [`ring`] fails.
+//! Linux since 5.11, unless a sandbox forbids it (containers often do). Elsewhere [`ring`] fails.
 
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
@@ -23,13 +23,13 @@ use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-/// How long dropping a ring waits for what is under way.
+/// How long dropping a ring waits for reads in flight.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// One of so many slots is waited for together with others, if as many are under way: each that is
-/// waited for alone costs a system call.
+/// The fraction of the slots that one system call waits for: waiting for each read alone costs a
+/// call.
 const TOGETHER: usize = 8;
 
-/// A ring of the kernel's, and the memory that it reads into.
+/// A ring of the kernel, and the memory that it reads into.
 struct Uring {
     /// Taken out only by `drop`.
     ring: Option<Ring>,
@@ -39,15 +39,15 @@ struct Ring {
     ring: IoUring,
     memory: ManuallyDrop<Memory>,
     shape: Shape,
-    /// What is under way in each slot; keeps the file open.
-    under_way: [Option<Read>; DEPTH],
+    /// The read in flight in each slot; keeps the file open.
+    in_flight: [Option<Read>; DEPTH],
     count: usize,
 }
 
-/// A ring with nothing under way.
+/// A new ring.
 ///
 /// # Errors
-/// What the system says where it has no io_uring, an old one, or forbids it.
+/// The system's, if it has no io_uring, an old one, or forbids it.
 pub(crate) fn ring(shape: Shape) -> io::Result<Box<dyn Queue>> {
     Ok(Box::new(Uring { ring: Some(Ring::new(shape)?) }))
 }
@@ -90,14 +90,14 @@ impl Ring {
             return Err(ErrorKind::Unsupported.into());
         }
         let memory = ManuallyDrop::new(Memory::new()?);
-        Ok(Self { ring, memory, shape, under_way: [const { None }; DEPTH], count: 0 })
+        Ok(Self { ring, memory, shape, in_flight: [const { None }; DEPTH], count: 0 })
     }
 
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()> {
         let inside = read.skip.checked_add(read.len).is_some_and(|end| end <= self.shape.slot())
             && slot < self.shape.slots();
         let (Some(free @ None), true, Ok(len)) =
-            (self.under_way.get_mut(slot), inside, u32::try_from(read.len))
+            (self.in_flight.get_mut(slot), inside, u32::try_from(read.len))
         else {
             return Err(ErrorKind::InvalidInput.into());
         };
@@ -106,9 +106,9 @@ impl Ring {
             .offset(read.offset)
             .build()
             .user_data(slot as u64);
-        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which nobody reads or writes
-        // while it is in `under_way` (nor is the memory cut into others), and the memory lives
-        // until nothing is (`Ring::drop`). The file stays open as long.
+        // SAFETY: the `len` bytes at `to` lie in the slot (`inside`), which is not read or written
+        // while it is in `in_flight` (nor does the shape change), and the memory lives until no
+        // read is in flight (`Ring::drop`). The file stays open as long.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.map_err(io::Error::other)?;
         *free = Some(read);
@@ -117,7 +117,7 @@ impl Ring {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        forgiven(self.ring.submit())
+        ignore_transient(self.ring.submit())
     }
 
     fn next(&mut self, patience: Duration) -> io::Result<Option<Done>> {
@@ -129,7 +129,7 @@ impl Ring {
         }
         let timeout = Timespec::from(patience);
         let arguments = SubmitArgs::new().timespec(&timeout);
-        forgiven(
+        ignore_transient(
             self.ring
                 .submitter()
                 .submit_with_args((self.shape.slots() / TOGETHER).min(self.count), &arguments),
@@ -137,11 +137,11 @@ impl Ring {
         Ok(self.ended())
     }
 
-    /// A read of which the kernel says that it has ended.
+    /// A read that the kernel reports as ended.
     fn ended(&mut self) -> Option<Done> {
         let entry = self.ring.completion().next()?;
         let slot = usize::try_from(entry.user_data()).ok()?;
-        self.under_way.get_mut(slot)?.take()?;
+        self.in_flight.get_mut(slot)?.take()?;
         self.count -= 1;
         let result = usize::try_from(entry.result())
             .map_err(|_| io::Error::from_raw_os_error(entry.result().wrapping_neg()));
@@ -149,9 +149,8 @@ impl Ring {
     }
 
     fn bytes(&self, slot: usize) -> &[u8] {
-        match self.under_way.get(slot) {
-            // SAFETY: nothing is under way in the slot, and nothing begins while `self` is
-            // borrowed.
+        match self.in_flight.get(slot) {
+            // SAFETY: no read is in flight in the slot, and none begins while `self` is borrowed.
             Some(None) if slot < self.shape.slots() => unsafe {
                 self.memory.bytes(self.shape, slot)
             },
@@ -159,7 +158,7 @@ impl Ring {
         }
     }
 
-    /// Waits until nothing is under way, or `until`.
+    /// Waits until no read is in flight, or `until`.
     fn drain(&mut self, until: Option<Instant>) {
         while self.count > 0 {
             let now = Instant::now();
@@ -171,9 +170,8 @@ impl Ring {
     }
 }
 
-/// Not an error: the time is over, a signal came, or the kernel wants what has ended to be looked
-/// at before it takes more.
-fn forgiven(result: io::Result<usize>) -> io::Result<()> {
+/// Ignores a timeout, a signal, and a full completion queue.
+fn ignore_transient(result: io::Result<usize>) -> io::Result<()> {
     match result {
         Err(error)
             if !matches!(
@@ -192,12 +190,9 @@ impl Drop for Uring {
         let Some(mut ring) = self.ring.take() else { return };
         ring.drain(Some(Instant::now() + PATIENCE));
         if ring.count > 0 {
-            // A disk that others are busy with may take that long, too.
-            log::info!(
-                "{} reads that nobody wants any more take long: a thread waits for them",
-                ring.count
-            );
-            // If there is no thread to be had, the closure is dropped, and the ring with it.
+            // A busy disk may take this long too.
+            log::info!("{} abandoned reads take long: a thread waits for them", ring.count);
+            // If no thread can be started, the closure is dropped, and the ring with it.
             let _thread = std::thread::Builder::new()
                 .name("tensorferry".into())
                 .spawn(move || ring.drain(None));
@@ -211,12 +206,12 @@ impl Drop for Ring {
             // SAFETY: this is the only place that drops it, and it is not used afterwards.
             unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
-        // Else the kernel may still write: the memory is lost.
+        // Otherwise the kernel may still write: the memory is leaked.
     }
 }
 
-/// The memory of all slots, left out of the memory of forked children: a page that both have is
-/// copied when either writes it, and what the kernel then reads into may be the other's.
+/// The memory of all slots, not inherited by forked children: a shared page is copied when either
+/// process writes it, and the kernel may then read into the page of the other.
 struct Memory {
     /// Taken out only by `drop`.
     pool: Option<PoolBuffer>,
@@ -239,8 +234,7 @@ impl Memory {
     }
 
     fn advise(&self, advice: Advice) -> io::Result<()> {
-        // SAFETY: whole pages that this Memory owns; whether children get them changes nothing
-        // here.
+        // SAFETY: whole pages that this Memory owns; their inheritance changes nothing here.
         Ok(unsafe { madvise(self.base.as_ptr().cast(), BYTES, advice) }?)
     }
 
@@ -252,7 +246,7 @@ impl Memory {
     /// The bytes of a slot.
     ///
     /// # Safety
-    /// Nobody writes them while they are borrowed.
+    /// They are not written while they are borrowed.
     unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
         // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape),
         // which was initialised when it was made and lives as long as `self`; the caller's promise.
@@ -262,8 +256,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // The block goes back to the pool as it was, or, as what comes from there may be used by
-        // children, not at all.
+        // Children must inherit the blocks of the pool, so a block that they would not is leaked.
         if self.advise(Advice::LinuxDoFork).is_err() {
             std::mem::forget(self.pool.take());
         }

@@ -1,25 +1,23 @@
-//! A window that goes ahead of whoever reads in order.
+//! [`Window`]: consecutive chunks that are read ahead of sequential requests.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::storage::local::direct::extents::{CHUNK, Extents, Place};
 use crate::storage::local::direct::file::Files;
-use crate::storage::local::direct::fill::GLANCE;
-use crate::storage::local::direct::flight::{Flight, Step};
-use crate::storage::local::direct::queue::{Queue, Shape, Slots};
+use crate::storage::local::direct::pending_read::{PendingRead, Step};
+use crate::storage::local::direct::queue::{POLL, Queue, Shape, Slots};
 use crate::storage::local::direct::spans::Wanted;
 use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Of the queue.
 const SHAPE: Shape = Shape::Long;
-/// Chunks begun together: handing them over costs a system call.
+/// Chunks submitted together, because a submission costs a system call.
 const TOGETHER: usize = SHAPE.slots() / 8;
-/// Chunks that are kept after others that lie so far ahead were asked for: threads do not ask in
-/// order.
+/// Chunks that are kept behind the latest request: threads do not ask in exact order.
 pub(crate) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
 
-/// Consecutive chunks that are there or on their way.
+/// Consecutive chunks, read or in flight.
 pub(crate) struct Window<Q> {
     queue: Q,
     slots: Slots,
@@ -33,26 +31,26 @@ pub(crate) struct Window<Q> {
 
 #[derive(Debug)]
 struct Chunk {
-    flight: Option<Flight>,
+    pending: Option<PendingRead>,
     state: State,
-    /// Where it begins in its file, and how many of its bytes are read.
+    /// Its first byte in the file, and its length.
     start: u64,
     len: usize,
-    /// Bytes that nobody has asked for yet.
+    /// Bytes that have not been copied out.
     left: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    UnderWay,
+    InFlight,
     /// In this slot.
     There(usize),
-    /// Handed out, given up, or not to be had.
+    /// Copied out, dropped, or unreadable.
     Gone,
 }
 
 impl<Q: Queue> Window<Q> {
-    /// One that begins with the chunk of a number, by a queue of [`Shape::Long`].
+    /// A window from chunk `first` on, with a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
         Self {
             queue,
@@ -64,22 +62,22 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    /// The chunks that are there or on their way.
+    /// The numbers of its chunks.
     pub(super) fn there(&self) -> Range<u64> {
         self.first..self.next()
     }
 
-    /// Whether it has a chunk, or comes to it soon.
+    /// Whether it has a chunk, or will soon.
     pub(super) fn reaches(&self, number: u64) -> bool {
         !self.broken && (self.first..self.next() + BEHIND).contains(&number)
     }
 
-    /// Whether it has come to the end.
+    /// Whether it has reached the end.
     pub(super) fn is_over(&self, extents: &Extents) -> bool {
         self.broken || (self.chunks.is_empty() && self.next() >= extents.chunks())
     }
 
-    /// The queue, if nothing is under way in it.
+    /// The queue, if no read is in flight.
     pub(super) fn into_queue(self) -> Option<Q> {
         (!self.broken && self.slots.count() == SHAPE.slots()).then_some(self.queue)
     }
@@ -89,45 +87,45 @@ impl<Q: Queue> Window<Q> {
         self.first + self.chunks.len() as u64
     }
 
-    /// Copies all that is wanted, if it is there or on its way, and sends for what comes next.
-    /// Whether it was.
+    /// Copies the wanted ranges if they are read or in flight, and begins the next reads. False if
+    /// they are not.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
-    pub(super) fn hand_out(
+    pub(super) fn copy_out(
         &mut self,
         extents: &Extents,
         files: &dyn Files,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         for (one, out) in wanted.iter().zip(out) {
             let mut rest = &mut **out;
             while !rest.is_empty() {
                 let place = Place { file: one.file, offset: one.end() - rest.len() as u64 };
                 let Some(number) = extents.number(place) else { return Ok(false) };
-                if !self.wait_for(number, extents, files, stop)? {
+                if !self.wait_for(number, extents, files, cancel)? {
                     return Ok(false);
                 }
                 let Some(copied) = self.copy(number, place.offset, rest) else { return Ok(false) };
                 rest = &mut rest[copied..];
-                self.send_ahead(number, extents, files);
+                self.begin_more(number, extents, files);
             }
         }
         Ok(true)
     }
 
-    /// Waits for a chunk. Whether it is there then.
+    /// Waits for a chunk. False if it cannot be read.
     fn wait_for(
         &mut self,
         number: u64,
         extents: &Extents,
         files: &dyn Files,
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         loop {
-            stop.check()?;
+            cancel.check()?;
             if self.broken || number < self.first {
                 return Ok(false);
             }
@@ -137,11 +135,11 @@ impl<Q: Queue> Window<Q> {
             match self.chunk(number).map(|chunk| chunk.state) {
                 Some(State::There(_)) => return Ok(true),
                 Some(State::Gone) => return Ok(false),
-                Some(State::UnderWay) => self.take_in(),
-                // There is no slot for it.
+                Some(State::InFlight) => self.wait_for_read(),
+                // No slot is free for it.
                 None => match self.chunks.front().map(|chunk| chunk.state) {
-                    Some(State::UnderWay) => self.take_in(),
-                    Some(_) => self.give_up_first(),
+                    Some(State::InFlight) => self.wait_for_read(),
+                    Some(_) => self.drop_first(),
                     None => return Ok(false),
                 },
             }
@@ -153,7 +151,7 @@ impl<Q: Queue> Window<Q> {
         self.chunks.get_mut(usize::try_from(at).ok()?)
     }
 
-    /// Copies bytes of a chunk that is there, from `offset` on: how many.
+    /// Copies bytes of a chunk in memory, from `offset` on, and returns how many.
     fn copy(&mut self, number: u64, offset: u64, out: &mut [u8]) -> Option<usize> {
         let chunk = self.chunk(number)?;
         let State::There(slot) = chunk.state else { return None };
@@ -168,12 +166,12 @@ impl<Q: Queue> Window<Q> {
         (len > 0).then_some(len)
     }
 
-    /// Begins chunks in the slots that are free, now that this one was asked for.
-    fn send_ahead(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
+    /// Begins the next chunks in free slots, after a request for this one.
+    fn begin_more(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
         while let Some(first) = self.chunks.front() {
             match first.state {
-                State::Gone => self.give_up_first(),
-                State::There(_) if self.first + BEHIND < number => self.give_up_first(),
+                State::Gone => self.drop_first(),
+                State::There(_) if self.first + BEHIND < number => self.drop_first(),
                 _ => break,
             }
         }
@@ -183,14 +181,14 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    fn give_up_first(&mut self) {
+    fn drop_first(&mut self) {
         if let Some(Chunk { state: State::There(slot), .. }) = self.chunks.pop_front() {
             self.slots.put(slot);
         }
         self.first += 1;
     }
 
-    /// Begins the next chunk, if there is one and a slot for it.
+    /// Begins the next chunk, if there is one and a free slot.
     fn begin_next(&mut self, extents: &Extents, files: &dyn Files) -> bool {
         let number = self.next();
         let Some(chunk) = extents.chunk(number) else { return false };
@@ -199,19 +197,22 @@ impl<Q: Queue> Window<Q> {
         let (len, left) = (chunk.rows.end.saturating_sub(chunk.start), rows);
         let (len, left) =
             (usize::try_from(len).unwrap_or(CHUNK), usize::try_from(left).unwrap_or(CHUNK));
-        let flight = files.open(chunk.file).ok().map(|file| Flight::new(file, chunk.start, len));
+        let pending =
+            files.open(chunk.file).ok().map(|file| PendingRead::new(file, chunk.start, len));
         self.owners[slot] = number;
-        self.chunks.push_back(Chunk { flight, state: State::Gone, start: chunk.start, len, left });
+        self.chunks.push_back(Chunk { pending, state: State::Gone, start: chunk.start, len, left });
         self.begin(slot);
         true
     }
 
-    /// Begins a read of what is missing of the chunk in a slot.
+    /// Begins a read of the missing bytes of the chunk in a slot.
     fn begin(&mut self, slot: usize) {
-        let read =
-            self.chunk(self.owners[slot]).and_then(|chunk| chunk.flight.as_ref()).map(Flight::read);
+        let read = self
+            .chunk(self.owners[slot])
+            .and_then(|chunk| chunk.pending.as_ref())
+            .map(PendingRead::read);
         let begun = read.is_some_and(|read| self.queue.begin(slot, read).is_ok());
-        self.set(slot, if begun { State::UnderWay } else { State::Gone });
+        self.set(slot, if begun { State::InFlight } else { State::Gone });
     }
 
     fn set(&mut self, slot: usize, state: State) {
@@ -223,9 +224,9 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    /// Waits a little for a read to end.
-    fn take_in(&mut self) {
-        let done = match self.queue.next(GLANCE) {
+    /// Waits up to [`POLL`] for a read to end.
+    fn wait_for_read(&mut self) {
+        let done = match self.queue.next(POLL) {
             Ok(Some(done)) => done,
             Ok(None) => return,
             Err(_) => {
@@ -233,11 +234,11 @@ impl<Q: Queue> Window<Q> {
                 return;
             }
         };
-        let flight = self.chunk(self.owners[done.slot]).and_then(|chunk| chunk.flight.as_mut());
-        match flight.map(|flight| flight.ended(done.result)) {
+        let pending = self.chunk(self.owners[done.slot]).and_then(|chunk| chunk.pending.as_mut());
+        match pending.map(|pending| pending.ended(done.result)) {
             Some(Step::Whole) => self.set(done.slot, State::There(done.slot)),
             Some(Step::Again) => self.begin(done.slot),
-            // Whoever needs it finds out why.
+            // A read without readahead reports why.
             _ => self.set(done.slot, State::Gone),
         }
     }

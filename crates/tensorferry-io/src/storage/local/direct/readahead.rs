@@ -1,45 +1,49 @@
-//! Who reads in order, and whose turn it is with the window that goes ahead of them.
+//! Readahead for sequential batches, shared by the threads of a reader.
 //!
 //! # Rationale
-//! Batches that are asked for one after the other, be it by several threads, are noticed, and from
-//! then on a [`Window`] goes ahead of them. Whoever needs bytes takes the window, copies what it
-//! holds, sends for what comes next, and puts it back. What it does not have, or could not get, is
-//! read as if there were none; errors are found there.
+//! Sequential requests, even by several threads, are detected, and a [`Window`] then reads ahead of
+//! them. A thread takes the window, copies what it needs, begins the next reads, and puts it back.
+//! Bytes that the window does not have are read as without readahead, which reports errors.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::storage::local::direct::extents::{Extents, Place};
 use crate::storage::local::direct::file::Files;
-use crate::storage::local::direct::fill::GLANCE;
-use crate::storage::local::direct::lend::{Lent, OwnThreads, briefly};
-use crate::storage::local::direct::queue::Shape;
+use crate::storage::local::direct::queue::{POLL, Shape};
+use crate::storage::local::direct::queue_pool::{PooledQueue, ReaderThreads};
 use crate::storage::local::direct::spans::Wanted;
 use crate::storage::local::direct::window::{BEHIND, Window};
+use crate::sync::fork_safe::ForkSafe;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 
-/// Runs whose ends are remembered: as many threads may take turns.
+/// Ends of runs that are remembered, one for each thread that takes turns.
 const REMEMBERED: usize = 8;
-/// Whoever is so many chunks ahead of others who wait lets them go first: sooner costs more than it
-/// spares, as threads take long to wake.
-const TOO_FAR: u64 = BEHIND / 2;
-/// Runs that follow another and are not in the window, after which the window goes where they are.
+/// A thread that is this many chunks ahead yields to waiting threads. Yielding earlier costs more
+/// than it saves, because threads wake slowly.
+const MAX_LEAD: u64 = BEHIND / 2;
+/// Sequential runs outside the window after which it moves to them.
 const PATIENCE: u32 = 2;
 
-#[derive(Default)]
-pub(crate) struct Ahead {
-    turn: Mutex<Turn>,
-    put_back: Condvar,
+pub(crate) struct Readahead {
+    turn: ForkSafe<Turn>,
+}
+
+impl Default for Readahead {
+    fn default() -> Self {
+        Self { turn: ForkSafe::per_process(Turn::default()) }
+    }
 }
 
 struct Turn {
-    process: u32,
+    /// Signalled when the window is put back.
+    put_back: Arc<Condvar>,
     /// Where the last runs ended.
     ends: [Option<Place>; REMEMBERED],
     window: Holder,
-    /// The chunks that the window had when it was last seen.
+    /// The chunks of the window when it was last put back.
     there: Range<u64>,
-    /// The chunks that others wait for the window with.
+    /// The chunks that other threads wait for.
     waiting: Vec<u64>,
     missed: u32,
 }
@@ -47,17 +51,17 @@ struct Turn {
 #[derive(Default)]
 enum Holder {
     #[default]
-    Nobody,
-    Free(Box<Window<Lent>>),
+    Missing,
+    Free(Box<Window<PooledQueue>>),
     Taken,
 }
 
 impl Default for Turn {
     fn default() -> Self {
         Self {
-            process: crate::sync::process::process_id(),
+            put_back: Arc::default(),
             ends: [None; REMEMBERED],
-            window: Holder::Nobody,
+            window: Holder::Missing,
             there: 0..0,
             waiting: Vec::new(),
             missed: 0,
@@ -65,49 +69,44 @@ impl Default for Turn {
     }
 }
 
-impl Ahead {
-    /// Copies all that is wanted, if it is read in order and the window has it or comes to it.
-    /// Whether it was.
+impl Readahead {
+    /// Copies the wanted ranges if they are read sequentially and the window reaches them. False if
+    /// not.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
-    pub(super) fn hand_out(
+    pub(super) fn copy_out(
         &self,
         extents: &Extents,
         files: &dyn Files,
-        threads: &OwnThreads,
+        threads: &ReaderThreads,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         let Some((start, end)) = extents.run(wanted) else { return Ok(false) };
         let Some(number) = extents.number(start) else { return Ok(false) };
-        match self.take(extents, (start, end), number, threads, stop)? {
-            Some(window) => Held { ahead: self, extents, window: Some(window) }
-                .hand_out(files, wanted, out, stop),
+        match self.take(extents, (start, end), number, threads, cancel)? {
+            Some(window) => Held { readahead: self, extents, window: Some(window) }
+                .copy_out(files, wanted, out, cancel),
             None => Ok(false),
         }
     }
 
-    /// The window, if it has or will have the chunk of a run that follows another.
+    /// The window, if it reaches the chunk of a sequential run.
     fn take(
         &self,
         extents: &Extents,
         (start, end): (Place, Place),
         number: u64,
-        threads: &OwnThreads,
-        stop: &Stop,
-    ) -> Result<Option<Box<Window<Lent>>>> {
-        let Some(mut turn) = briefly(&self.turn) else { return Ok(None) };
-        if turn.process != crate::sync::process::process_id() {
-            // The window is the parent's.
-            std::mem::forget(std::mem::take(&mut *turn));
-        }
+        threads: &ReaderThreads,
+        cancel: &CancelToken,
+    ) -> Result<Option<Box<Window<PooledQueue>>>> {
+        let mut turn = self.turn.lock();
         let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
         turn.ends.rotate_right(1);
         turn.ends[0] = Some(end);
-        // What follows later may be there already: others have what lies between, and have not come
-        // yet.
+        // A later chunk may be there already while other threads still read those before it.
         if !in_order && !turn.there.contains(&number) {
             return Ok(None);
         }
@@ -116,10 +115,10 @@ impl Ahead {
                 Next::Window(window) => return Ok(Some(window)),
                 Next::New(old) => {
                     drop(turn);
-                    // Dropping the old one may wait for what is under way.
+                    // Dropping the old window may wait for its reads.
                     drop(old);
                     return Ok(Some(Box::new(Window::new(
-                        Lent::new(threads, Shape::Long),
+                        PooledQueue::new(threads, Shape::Long),
                         number,
                     ))));
                 }
@@ -127,37 +126,36 @@ impl Ahead {
                 Next::Wait => {}
             }
             turn.waiting.push(number);
-            (turn, _) =
-                self.put_back.wait_timeout(turn, GLANCE).unwrap_or_else(PoisonError::into_inner);
+            let put_back = Arc::clone(&turn.put_back);
+            (turn, _) = put_back.wait_timeout(turn, POLL).unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = turn.waiting.iter().position(|other| *other == number) {
                 turn.waiting.swap_remove(at);
             }
-            stop.check()?;
+            cancel.check()?;
         }
     }
 }
 
-/// What to do for want of a chunk.
+/// What a thread does to get a chunk.
 enum Next {
-    Window(Box<Window<Lent>>),
-    /// A window of one's own, in the place of this one.
+    Window(Box<Window<PooledQueue>>),
+    /// Make a new window in place of this one.
     New(Holder),
     Wait,
     Without,
 }
 
 impl Turn {
-    /// What comes next for whoever wants this chunk; the window's place is taken then, if there is
-    /// to be one.
+    /// What a thread that wants this chunk does. Marks the window as taken if it gets one.
     fn next(&mut self, number: u64, in_order: bool) -> Next {
         match std::mem::replace(&mut self.window, Holder::Taken) {
             Holder::Taken => Next::Wait,
             Holder::Free(window) if window.reaches(number) => {
-                // They would find what they wait for given up.
+                // Their chunks would be dropped before they wake.
                 if self
                     .waiting
                     .iter()
-                    .any(|other| *other + TOO_FAR <= number && window.reaches(*other))
+                    .any(|other| *other + MAX_LEAD <= number && window.reaches(*other))
                 {
                     self.window = Holder::Free(window);
                     return Next::Wait;
@@ -183,30 +181,30 @@ impl Turn {
     }
 }
 
-/// A window, taken out of its place; dropping this puts it back.
+/// A window that is taken; dropping this puts it back.
 struct Held<'a> {
-    ahead: &'a Ahead,
+    readahead: &'a Readahead,
     extents: &'a Extents,
-    window: Option<Box<Window<Lent>>>,
+    window: Option<Box<Window<PooledQueue>>>,
 }
 
 impl Held<'_> {
-    fn hand_out(
+    fn copy_out(
         &mut self,
         files: &dyn Files,
         wanted: &[Wanted],
         out: &mut [&mut [u8]],
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<bool> {
         self.window
             .as_mut()
-            .map_or(Ok(false), |window| window.hand_out(self.extents, files, wanted, out, stop))
+            .map_or(Ok(false), |window| window.copy_out(self.extents, files, wanted, out, cancel))
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let (mut holder, mut there) = (Holder::Nobody, 0..0);
+        let (mut holder, mut there) = (Holder::Missing, 0..0);
         match self.window.take() {
             Some(window) if window.is_over(self.extents) => {
                 if let Some(queue) = window.into_queue() {
@@ -219,10 +217,11 @@ impl Drop for Held<'_> {
             }
             None => {}
         }
-        let mut turn = self.ahead.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.readahead.turn.lock();
         (turn.window, turn.there) = (holder, there);
+        let put_back = Arc::clone(&turn.put_back);
         drop(turn);
-        self.ahead.put_back.notify_all();
+        put_back.notify_all();
     }
 }
 
@@ -232,22 +231,27 @@ mod tests {
     use crate::storage::local::direct::extents::CHUNK;
     use crate::storage::local::direct::testing::{Written, read_into};
 
-    /// What three or more threads would do, one step after the other.
+    /// The steps of three or more threads, one after the other.
     struct Turns {
         written: Written,
         extents: Extents,
-        ahead: Ahead,
-        threads: OwnThreads,
+        readahead: Readahead,
+        threads: ReaderThreads,
     }
 
     impl Turns {
         fn new(chunks: usize) -> Self {
             let written = Written::new(&std::env::temp_dir(), &[chunks * CHUNK]);
             let extents = Extents::new(written.ranges());
-            Self { written, extents, ahead: Ahead::default(), threads: OwnThreads::default() }
+            Self {
+                written,
+                extents,
+                readahead: Readahead::default(),
+                threads: ReaderThreads::default(),
+            }
         }
 
-        /// Whether these chunks are handed out.
+        /// Whether these chunks are copied out.
         fn has(&self, chunks: Range<usize>) -> bool {
             let wanted = [Wanted {
                 file: 0,
@@ -256,13 +260,13 @@ mod tests {
             }];
             let mut has = false;
             let found = read_into(&wanted, |out| {
-                has = self.ahead.hand_out(
+                has = self.readahead.copy_out(
                     &self.extents,
                     &self.written,
                     &self.threads,
                     &wanted,
                     out,
-                    &Stop::default(),
+                    &CancelToken::default(),
                 )?;
                 Ok(())
             });
@@ -271,21 +275,21 @@ mod tests {
         }
 
         fn wait_until_waiting(&self, count: usize) {
-            while self.ahead.turn.lock().unwrap().waiting.len() < count {
+            while self.readahead.turn.lock().waiting.len() < count {
                 std::thread::yield_now();
             }
         }
     }
 
     #[test]
-    fn who_comes_before_others_whose_turn_it_was_finds_what_is_there() {
+    fn a_thread_that_comes_early_finds_its_chunk() {
         let turns = Turns::new(10);
         let has = [0..1, 1..2, 3..4, 2..3, 4..5].map(|chunks| turns.has(chunks));
         assert_eq!(has, [false, true, true, true, true]);
     }
 
     #[test]
-    fn who_waits_for_what_comes_first_is_not_overtaken() {
+    fn a_thread_that_waits_for_an_earlier_chunk_is_not_overtaken() {
         let turns = Turns::new(40);
         assert!(!turns.has(0..1) && turns.has(1..2));
         for start in (2..32).step_by(10) {
@@ -293,10 +297,10 @@ mod tests {
             let run = (place(start), place(start + 1));
             let number = start as u64;
             let window = turns
-                .ahead
-                .take(&turns.extents, run, number, &turns.threads, &Stop::default())
+                .readahead
+                .take(&turns.extents, run, number, &turns.threads, &CancelToken::default())
                 .unwrap();
-            let held = Held { ahead: &turns.ahead, extents: &turns.extents, window };
+            let held = Held { readahead: &turns.readahead, extents: &turns.extents, window };
             std::thread::scope(|scope| {
                 let later = scope.spawn(|| turns.has(start + 2..start + 10));
                 turns.wait_until_waiting(1);

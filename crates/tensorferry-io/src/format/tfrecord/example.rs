@@ -2,129 +2,24 @@
 //!
 //! The messages
 //! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
-//! are read where they lie, without a structure in between: what is wanted of a record goes
-//! straight into the row of an array.
+//! are parsed in place: wanted values go straight into the rows of arrays.
 
-use crate::array::packed::swap;
 use crate::error::Error;
-use tensorferry_core::DType;
+use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
+use crate::gather::byte_order::swap;
 use tensorferry_core::{Shape, TensorSpec};
 
-/// What is wrong with a record, and where in it.
-#[derive(Debug)]
-pub(crate) struct Wrong {
-    pub(crate) at: usize,
-    pub(crate) what: String,
-}
-
-fn wrong(at: usize, what: impl Into<String>) -> Wrong {
-    Wrong { at, what: what.into() }
-}
-
-/// What a list holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Bytes,
-    Floats,
-    Ints,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes_list",
-            Self::Floats => "float_list",
-            Self::Ints => "int64_list",
-        }
-    }
-}
-
-/// A feature that is the column of an array: it has as many values in every record.
+/// A feature that is an array: it has the same number of values in every record.
 #[derive(Clone, Debug)]
 pub(crate) struct Feature {
     pub(crate) name: String,
-    kind: Kind,
-    /// How many values.
+    kind: List,
+    /// The number of values.
     count: usize,
     pub(crate) spec: TensorSpec,
 }
 
-/// A message, or the rest of one.
-#[derive(Clone, Copy, Debug)]
-struct Message<'a> {
-    bytes: &'a [u8],
-    /// Where it starts in the record.
-    at: usize,
-}
-
-/// One field of a message.
-enum Field<'a> {
-    Varint(u64),
-    Fixed32([u8; 4]),
-    /// A string, a message, or packed numbers.
-    Bytes(Message<'a>),
-    /// A 64-bit number: none of these messages has one.
-    Fixed64,
-}
-
-impl<'a> Message<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(len)?;
-        (self.bytes, self.at) = (rest, self.at + len);
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> std::result::Result<u64, Wrong> {
-        let start = self.at;
-        let mut value = 0_u64;
-        for (at, byte) in self.bytes.iter().take(10).enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            if at == 9 && bits > 1 {
-                break;
-            }
-            value |= bits << (7 * at);
-            if byte & 0x80 == 0 {
-                self.take(at + 1);
-                return Ok(value);
-            }
-        }
-        Err(wrong(start, "a number does not end"))
-    }
-
-    /// The next field and its number; `None` at the end.
-    fn field(&mut self) -> std::result::Result<Option<(u64, Field<'a>)>, Wrong> {
-        if self.bytes.is_empty() {
-            return Ok(None);
-        }
-        let start = self.at;
-        let short = || wrong(start, "a field is longer than what it is part of");
-        let tag = self.varint()?;
-        let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Field::Fixed64).ok_or_else(short)?,
-            2 => {
-                let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-                let at = self.at;
-                Field::Bytes(Message { bytes: self.take(len).ok_or_else(short)?, at })
-            }
-            5 => Field::Fixed32(
-                self.take(4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(short)?,
-            ),
-            _ => return Err(wrong(start, "no field of a protocol buffer")),
-        };
-        match tag >> 3 {
-            0 => Err(wrong(start, "no field of a protocol buffer")),
-            number => Ok(Some((number, field))),
-        }
-    }
-}
-
-/// The number of the field of an Example that says the shapes of its features, which the format has
-/// no place for: entries of a name and the lengths of the dimensions. Protocol buffers skip fields
-/// that they do not know, and TensorFlow's parsers of Examples do so too.
-pub(crate) const SHAPES: u64 = 1991;
-
-/// What a record has besides its features.
+/// The other fields of a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Besides<'a> {
     /// `feature_lists`, which a `tf.train.SequenceExample` has.
@@ -170,8 +65,7 @@ fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wr
     Ok((name, value))
 }
 
-/// Whether a message is lists of features by name, as [`Besides::lists`] has to be: each a repeated
-/// feature.
+/// Whether a message is a valid [`Besides::lists`]: lists of features by name.
 fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     while let Some((number, field)) = lists.field()? {
         let (1, Field::Bytes(entry)) = (number, field) else { return Ok(false) };
@@ -187,7 +81,7 @@ fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     Ok(true)
 }
 
-/// The shape that a record says a feature has.
+/// The shape of a feature according to its record.
 fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<Vec<usize>>, Wrong> {
     while let Some((number, field)) = shapes.field()? {
         let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
@@ -218,16 +112,11 @@ enum Item<'a> {
     Int(u64),
 }
 
-/// The kind of a feature, which the last of its lists decides; `None` if it has none.
-fn kind(mut feature: Message<'_>) -> std::result::Result<Option<Kind>, Wrong> {
+/// The kind of a feature: that of its last list. `None` if it has no list.
+fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
     let mut kind = None;
     while let Some((number, _)) = feature.field()? {
-        kind = match number {
-            1 => Some(Kind::Bytes),
-            2 => Some(Kind::Floats),
-            3 => Some(Kind::Ints),
-            _ => kind,
-        };
+        kind = List::of_number(number).or(kind);
     }
     Ok(kind)
 }
@@ -235,28 +124,25 @@ fn kind(mut feature: Message<'_>) -> std::result::Result<Option<Kind>, Wrong> {
 /// Calls `each` with the values of a feature's lists of that kind, packed or not.
 fn items<'a>(
     mut feature: Message<'a>,
-    kind: Kind,
+    kind: List,
     mut each: impl FnMut(Item<'a>) -> std::result::Result<(), Wrong>,
 ) -> std::result::Result<(), Wrong> {
     while let Some((number, field)) = feature.field()? {
-        let (Field::Bytes(mut list), true) = (field, number == kind as u64 + 1) else { continue };
+        let (Field::Bytes(mut list), true) = (field, number == kind as u64) else { continue };
         while let Some((number, field)) = list.field()? {
             match (kind, number, field) {
-                (Kind::Bytes, 1, Field::Bytes(value)) => each(Item::Bytes(value.bytes))?,
-                (Kind::Floats, 1, Field::Fixed32(value)) => each(Item::Float(value))?,
-                (Kind::Floats, 1, Field::Bytes(mut packed)) => {
+                (List::Bytes, 1, Field::Bytes(value)) => each(Item::Bytes(value.bytes))?,
+                (List::Floats, 1, Field::Fixed32(value)) => each(Item::Float(value))?,
+                (List::Floats, 1, Field::Bytes(mut packed)) => {
                     while let Some(value) = packed.take(4) {
                         each(Item::Float(value.try_into().unwrap_or_default()))?;
                     }
                     if !packed.bytes.is_empty() {
-                        return Err(wrong(
-                            packed.at,
-                            "floats of 4 bytes that do not come out even",
-                        ));
+                        return Err(wrong(packed.at, "not a whole number of floats of 4 bytes"));
                     }
                 }
-                (Kind::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
-                (Kind::Ints, 1, Field::Bytes(mut packed)) => {
+                (List::Ints, 1, Field::Varint(value)) => each(Item::Int(value))?,
+                (List::Ints, 1, Field::Bytes(mut packed)) => {
                     while !packed.bytes.is_empty() {
                         each(Item::Int(packed.varint()?))?;
                     }
@@ -268,20 +154,20 @@ fn items<'a>(
     Ok(())
 }
 
-/// The first record: as it is all are to be.
+/// The first record, whose features all records must have.
 #[derive(Debug)]
 pub(crate) struct First {
     /// The features that are arrays, in the order of their names.
     pub(crate) features: Vec<Feature>,
-    /// Those that are not, and why.
+    /// The other features, and why they are not arrays.
     pub(crate) left_out: Vec<(String, String)>,
-    /// Whether it is a `tf.train.SequenceExample`, with lists of features besides.
+    /// Whether it is a `tf.train.SequenceExample`, which also has lists of features.
     pub(crate) is_sequence: bool,
-    /// What it says of shapes.
+    /// Its shapes.
     shapes: Vec<u8>,
 }
 
-/// What a record holds. `None` if it is no Example.
+/// Infers the features of a record. `None` if it is not an Example.
 pub(crate) fn infer(record: &[u8]) -> Option<First> {
     let mut found: Vec<Feature> = Vec::new();
     let mut left_out: Vec<(String, String)> = Vec::new();
@@ -303,17 +189,14 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
             Ok(())
         })?;
         let several = (count != 1).then_some(count);
-        let (dtype, dims) = match kind {
-            Kind::Bytes => (DType::UInt8, several.into_iter().chain(len).collect::<Vec<_>>()),
-            Kind::Floats => (DType::Float32, several.into_iter().collect()),
-            Kind::Ints => (DType::Int64, several.into_iter().collect()),
-        };
+        // Only byte strings have a length.
+        let dims = several.into_iter().chain(len).collect::<Vec<_>>();
         if equal {
             found.push(Feature {
                 name: name.to_owned(),
                 kind,
                 count,
-                spec: TensorSpec::new(dtype, Shape::fixed(&dims)),
+                spec: TensorSpec::new(kind.dtype(), Shape::fixed(&dims)),
             });
         } else {
             left_out.push((
@@ -335,7 +218,7 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
         for feature in &mut found {
             let said = shape_of(shapes, &feature.name).ok()?;
             let spec = said.map(|dims| TensorSpec::new(feature.spec.dtype, Shape::fixed(&dims)));
-            // One that another program changed the values of is as they are.
+            // A shape that does not match the values is ignored.
             if let Some(spec) = spec.filter(|spec| same_bytes(spec, &feature.spec)) {
                 feature.spec = spec;
             }
@@ -352,10 +235,10 @@ fn same_bytes(one: &TensorSpec, other: &TensorSpec) -> bool {
 }
 
 impl First {
-    /// Compares what another record has besides the features that were found in it.
+    /// Checks that a feature of another record is known.
     ///
     /// # Errors
-    /// What would be left out of it.
+    /// The feature would be left out.
     fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
         let known = self.features.iter().map(|feature| feature.name.as_str());
         let known = known
@@ -369,7 +252,7 @@ impl First {
             0,
             format!(
                 "feature {name:?} is in this record and not in the first, and would be left out. \
-                Choose those that all have with features="
+                Choose features that all records have, with features="
             ),
         ))
     }
@@ -380,15 +263,15 @@ impl First {
             && are_lists(lists).unwrap_or(false)
         {
             let what = "it is a tf.train.SequenceExample, and its feature_lists would be left \
-                out. Choose of the others with features=";
+                out. Choose other features with features=";
             return Err(wrong(lists.at, what));
         }
         match besides.shapes {
             Some(shapes) if !self.shapes.is_empty() && shapes.bytes != self.shapes.as_slice() => {
                 Err(wrong(
                     shapes.at,
-                    "its features have other shapes than those of the first record. Say theirs \
-                    with features=",
+                    "its features have other shapes than those of the first record. Pass their \
+                    shapes with features=",
                 ))
             }
             _ => Ok(()),
@@ -397,19 +280,19 @@ impl First {
 }
 
 impl Feature {
-    /// The same feature as rows of another shape; of byte strings, also of another dtype, whose
-    /// little-endian elements they are.
+    /// The same feature as rows of another shape. Byte strings can be little-endian elements of
+    /// another dtype.
     ///
     /// # Errors
-    /// Why the feature is none such.
+    /// Why the feature does not match.
     pub(crate) fn of_spec(&self, spec: &TensorSpec) -> std::result::Result<Self, String> {
         if same_bytes(spec, &self.spec)
-            && (spec.dtype == self.spec.dtype || self.kind == Kind::Bytes)
+            && (spec.dtype == self.spec.dtype || self.kind == List::Bytes)
         {
             return Ok(Self { spec: spec.clone(), ..self.clone() });
         }
         Err(format!(
-            "feature {:?} is no {spec}: the first record has {} of it, which are {}",
+            "feature {:?} is not {spec}: the first record has {}, which are {}",
             self.name,
             self.describe(),
             self.spec
@@ -420,18 +303,17 @@ impl Feature {
         let values = if self.count == 1 { "value" } else { "values" };
         let bytes = self.spec.fixed().and_then(|(_, bytes)| bytes.checked_div(self.count));
         let len = bytes
-            .filter(|_| self.kind == Kind::Bytes)
+            .filter(|_| self.kind == List::Bytes)
             .map_or_else(String::new, |len| format!(" of length {len}"));
         format!("{} {values}{len} in its {}", self.count, self.kind.name())
     }
 }
 
-/// Writes the values of `wanted` features of a record, each into bytes that have room for just
-/// them, in this machine's byte order. If `first` is given, the record is not to have more than it.
+/// Writes the values of `wanted` features of a record, each into bytes of exactly their size, in
+/// this machine's byte order. If `first` is given, other features are errors.
 ///
 /// # Errors
-/// A record that is no Example, lacks a feature, has one more, or has other values of it than the
-/// first record.
+/// A record that is not an Example, or whose features differ from the first record's.
 pub(crate) fn read<'a>(
     record: &[u8],
     wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,
@@ -442,7 +324,7 @@ pub(crate) fn read<'a>(
     let besides = features(record, |name, value| {
         match wanted.iter_mut().find(|(feature, ..)| feature.name.as_bytes() == name) {
             Some((_, _, found)) => *found = Some(value),
-            // One without values is as good as none.
+            // A feature without values counts as missing.
             None if kind(value)?.is_none() => {}
             None => first.map_or(Ok(()), |first| first.check(name))?,
         }
@@ -470,10 +352,10 @@ fn read_feature(
             feature.name,
             feature.describe()
         );
-        wrong(value.at, format!("{what}: features that are arrays are alike in every record"))
+        wrong(value.at, format!("{what}. A feature that is an array is the same in every record"))
     };
     if found != Some(feature.kind) {
-        return Err(as_first(found.map_or("no list", Kind::name).to_owned()));
+        return Err(as_first(found.map_or("no list", List::name).to_owned()));
     }
     let size = out.len().checked_div(feature.count).unwrap_or(0);
     let mut rest = &mut *out;
@@ -483,7 +365,7 @@ fn read_feature(
         let Some((slot, later)) =
             std::mem::take(&mut rest).split_at_mut_checked(size).filter(|_| count <= feature.count)
         else {
-            return Ok(()); // more than there should be: they are still to be counted
+            return Ok(()); // too many values: only count the rest
         };
         rest = later;
         match item {
@@ -499,7 +381,7 @@ fn read_feature(
     if count != feature.count {
         return Err(as_first(format!("{count} values")));
     }
-    if feature.kind == Kind::Bytes && cfg!(target_endian = "big") {
+    if feature.kind == List::Bytes && cfg!(target_endian = "big") {
         swap(feature.spec.dtype, out);
     }
     Ok(())

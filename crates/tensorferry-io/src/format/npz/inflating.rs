@@ -1,4 +1,4 @@
-//! Rows of a deflated member of an archive, inflated as they are asked for.
+//! Rows of a deflated member of an archive, inflated on request.
 //!
 //! # Rationale
 //! A deflated stream has one way to be read, from its start. So blocks of it are inflated in order,
@@ -6,20 +6,20 @@
 //! order they get the lock, find them there.
 //!
 //! # Limitations
-//! Rows further back are had by starting over. The checksum is compared when the last row is read.
+//! Rows further back restart the stream. The checksum is compared when the last row is read.
 
-use crate::array::packed::swap;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
-use crate::error::{Error, Result};
-use crate::format::npz::{Member, RowStream};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::cancel::CancelToken;
+use crate::error::Result;
+use crate::format::npz::member::{RowStream, ZipMember};
+use crate::gather::byte_order::swap;
+use crate::gather::request::{RowRequest, no_row};
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
+use crate::sync::fork_safe::ForkSafe;
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use tensorferry_core::ByteOrder;
 use tensorferry_core::npy_header::Header;
 use tensorferry_core::{Shape, TensorSpec};
@@ -31,16 +31,14 @@ const KEPT: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Inflating {
-    member: Member,
+    member: ZipMember,
     header: Header,
     spec: [TensorSpec; 1],
     rows: u64,
     /// Bytes of a row, and rows of a block.
     row: usize,
     block: usize,
-    state: Mutex<State>,
-    /// In a forked process nobody may ever give back the lock.
-    process: u32,
+    state: ForkSafe<State>,
 }
 
 #[derive(Default)]
@@ -62,7 +60,7 @@ impl Inflating {
     ///
     /// # Errors
     /// What is wrong with its header.
-    pub(crate) fn new(member: &Member) -> Result<Option<Self>> {
+    pub(crate) fn new(member: &ZipMember) -> Result<Option<Self>> {
         if !member.is_deflated() {
             return Ok(None);
         }
@@ -75,26 +73,21 @@ impl Inflating {
         let row = dims.iter().product::<usize>() * header.dtype.size();
         let spec = [TensorSpec::new(header.dtype, Shape::fixed(dims))];
         let (rows, block) = (rows as u64, BLOCK.checked_div(row).unwrap_or(1).max(1));
-        let (state, process) = (Mutex::default(), crate::sync::process::process_id());
-        Ok(Some(Self { member: member.clone(), header, spec, rows, row, block, state, process }))
+        let state = ForkSafe::default();
+        Ok(Some(Self { member: member.clone(), header, spec, rows, row, block, state }))
     }
 
     fn fill(
         &self,
-        requests: &[Request],
-        out: &mut Rows<'_>,
+        requests: &[RowRequest],
+        out: &mut RowsOut<'_>,
         state: &mut State,
-        stop: &Stop,
+        cancel: &CancelToken,
     ) -> Result<()> {
         for request in requests {
-            stop.check()?;
+            cancel.check()?;
             if request.index >= self.rows {
-                let (index, len) = (isize::try_from(request.index), usize::try_from(self.rows));
-                return Err(Error::IndexOutOfRange {
-                    index: index.unwrap_or(isize::MAX),
-                    axis: 0,
-                    len: len.unwrap_or(usize::MAX),
-                });
+                return Err(no_row(request.index, self.rows));
             }
             let at = request.index / self.block as u64;
             let start = usize::try_from(request.index % self.block as u64).unwrap_or(0) * self.row;
@@ -148,21 +141,13 @@ impl RowSource for Inflating {
     fn read_rows(
         &self,
         _which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
         let Some(out) = out.first_mut().filter(|_| self.row > 0) else { return Ok(()) };
         requests.sort_unstable_by_key(|request| request.index);
-        if crate::sync::process::process_id() != self.process {
-            return self.fill(requests, out, &mut State::default(), stop);
-        }
-        self.fill(
-            requests,
-            out,
-            &mut self.state.lock().unwrap_or_else(PoisonError::into_inner),
-            stop,
-        )
+        self.fill(requests, out, &mut self.state.lock(), cancel)
     }
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
@@ -174,7 +159,8 @@ impl RowSource for Inflating {
 mod tests {
     use super::*;
     use crate::array::array::Array;
-    use crate::open::{OpenOptions, Opened, open_with};
+    use crate::format::file_format::{OpenOptions, Opened};
+    use crate::open::open_with;
     use std::io::Write;
     use std::path::PathBuf;
     use tensorferry_core::{DType, Tensor, npy_header};

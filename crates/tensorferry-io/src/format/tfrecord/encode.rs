@@ -4,11 +4,11 @@ use crate::array::array::Array;
 use crate::array::cast::uncounted;
 use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::format::example::SHAPES;
-use crate::format::tfrecord;
+use crate::format::tfrecord::index::frame;
+use crate::format::tfrecord::wire::{List, SHAPES, reserve, varint};
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 
-/// Rows that are to be written as Examples.
+/// Rows to write as Examples.
 pub(crate) struct Examples<'a> {
     /// In the order of their names.
     columns: Vec<Column<'a>>,
@@ -19,15 +19,6 @@ struct Column<'a> {
     name: &'a str,
     array: &'a Array,
     list: List,
-}
-
-/// Which list the values of a row go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    /// One byte string: the row's bytes.
-    Bytes = 1,
-    Floats = 2,
-    Ints = 3,
 }
 
 impl<'a> Examples<'a> {
@@ -78,14 +69,14 @@ impl<'a> Examples<'a> {
                 record.clear();
                 self.example(&parts, at, len, &mut record);
                 record.extend_from_slice(&shapes);
-                tfrecord::frame(&record, &mut out);
+                frame(&record, &mut out);
             }
             write(&out)?;
         }
         Ok(())
     }
 
-    /// What a record says of the shapes of its features, where these are more than one dimension.
+    /// The field of a record with the shapes of features of more than one dimension.
     fn shapes(&self) -> Vec<u8> {
         let mut shapes = Vec::new();
         for column in &self.columns {
@@ -119,7 +110,7 @@ impl<'a> Examples<'a> {
                 reserve(out, 1, |out| {
                     reserve(out, 1, |out| out.extend_from_slice(column.name.as_bytes()));
                     reserve(out, 2, |out| {
-                        reserve(out, column.list as u8, |out| column.list.values(row, out))
+                        reserve(out, column.list as u8, |out| values(column.list, row, out))
                     });
                 });
             }
@@ -162,45 +153,17 @@ impl Column<'_> {
     }
 }
 
-impl List {
-    fn dtype(self) -> DType {
-        match self {
-            Self::Bytes => DType::UInt8,
-            Self::Floats => DType::Float32,
-            Self::Ints => DType::Int64,
+/// Writes the field `value` of a list.
+fn values(list: List, row: &[u8], out: &mut Vec<u8>) {
+    reserve(out, 1, |out| match list {
+        List::Bytes => out.extend_from_slice(row),
+        List::Floats => row
+            .as_chunks()
+            .0
+            .iter()
+            .for_each(|value| out.extend(f32::from_ne_bytes(*value).to_le_bytes())),
+        List::Ints => {
+            row.as_chunks().0.iter().for_each(|value| varint(u64::from_ne_bytes(*value), out))
         }
-    }
-
-    /// The field `value` of a list.
-    fn values(self, row: &[u8], out: &mut Vec<u8>) {
-        reserve(out, 1, |out| match self {
-            Self::Bytes => out.extend_from_slice(row),
-            Self::Floats => row
-                .as_chunks()
-                .0
-                .iter()
-                .for_each(|value| out.extend(f32::from_ne_bytes(*value).to_le_bytes())),
-            Self::Ints => {
-                row.as_chunks().0.iter().for_each(|value| varint(u64::from_ne_bytes(*value), out))
-            }
-        });
-    }
-}
-
-/// Writes a length-delimited field: what `fill` writes, with its length before it.
-fn reserve(out: &mut Vec<u8>, number: u8, fill: impl FnOnce(&mut Vec<u8>)) {
-    out.push(number << 3 | 2);
-    let start = out.len();
-    fill(out);
-    let mut len = Vec::with_capacity(10);
-    varint((out.len() - start) as u64, &mut len);
-    out.splice(start..start, len);
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
+    });
 }

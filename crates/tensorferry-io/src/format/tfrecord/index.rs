@@ -1,46 +1,35 @@
-//! TFRecord: records one after the other, each with its length, and a checksum of either.
-//!
-//! A record is `length: u64, checksum of length: u32, bytes, checksum of bytes: u32`,
-//! little-endian; the checksums are CRC-32C, *masked*
-//! (<https://www.tensorflow.org/tutorials/load_data/tfrecord>). Where a record starts only those
-//! before it tell, so opening a file reads the length of each, once, and remembers where they are.
+//! Where the records of a TFRecord file are, and their checksums.
 
-use crate::array::array::Array;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::blocks;
-use crate::format::blocks::little;
-use crate::storage::local::file::DataFile;
-use crate::storage::section::{Section, ours};
-use crate::write::atomic::io;
-use std::io::{BufReader, Read};
+use crate::storage::read_at::ReadAt;
 use std::sync::Arc;
 
 pub(crate) const FORMAT: &str = "tfrecord";
 
-/// Bytes before a record's own: its length and the checksum of that.
+/// Bytes before a record: its length and the checksum of the length.
 pub(crate) const HEAD: u64 = 12;
-/// Bytes after them: their checksum.
+/// Bytes after a record: its checksum.
 pub(crate) const TAIL: u64 = 4;
 
-/// Bytes read at a time while lengths are collected of records that are shorter.
-const BLOCK: usize = 256 << 10;
+/// Bytes read at a time to collect the lengths of shorter records.
+pub(super) const BLOCK: usize = 256 << 10;
 
-/// TensorFlow's checksum: of data that hold checksums themselves a plain one says little.
+/// TensorFlow's masked checksum, which suits data that contain checksums.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
     masked(crc32c::crc32c(bytes))
 }
 
-fn masked(crc: u32) -> u32 {
+pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Whether a file starts as one of records does.
+/// Whether a file starts with a record.
 pub(crate) fn begins(start: &[u8]) -> bool {
     start.first_chunk().is_some_and(|head| length(head).is_some())
 }
 
-/// The length that a record starts with, if its checksum is right.
+/// The length at the start of a record, if its checksum is right.
 fn length(head: &[u8; 12]) -> Option<u64> {
     let [a, b, c, d, e, f, g, h, crc @ ..] = *head;
     let len = [a, b, c, d, e, f, g, h];
@@ -50,9 +39,9 @@ fn length(head: &[u8; 12]) -> Option<u64> {
 /// Where the records of a file are.
 #[derive(Clone, Debug)]
 pub(crate) enum Index {
-    /// So many, each of so many bytes.
+    /// `count` records of `len` bytes each.
     Equal { count: u64, len: u64 },
-    /// Where each starts, and where the last ends.
+    /// The start of each record, and the end of the last.
     Listed(Vec<u64>),
 }
 
@@ -60,10 +49,10 @@ impl Index {
     /// Reads the length of every record.
     ///
     /// # Errors
-    /// [`Error::Malformed`] at the first record that is damaged or not all there;
+    /// [`Error::Malformed`] at the first record that is damaged or truncated;
     /// [`Error::Stopped`].
-    pub(crate) fn build(file: &Arc<DataFile>, stop: &Stop) -> Result<Self> {
-        scan(file, stop).map_err(|error| error.in_file(file.path()))
+    pub(crate) fn build(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Self> {
+        scan(file, cancel).map_err(|error| error.in_file(file.name()))
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -73,7 +62,7 @@ impl Index {
         }
     }
 
-    /// Where the bytes of a record start, and how many they are. There is that record.
+    /// Start and length of the bytes of a record, which must exist.
     pub(crate) fn record(&self, at: u64) -> (u64, u64) {
         match self {
             Self::Equal { len, .. } => (at * (HEAD + len + TAIL) + HEAD, *len),
@@ -102,14 +91,14 @@ impl Index {
     }
 }
 
-fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
+fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
     let mut index = Index::Equal { count: 0, len: 0 };
     let (mut block, mut block_at, mut at) = (Vec::new(), 0_u64, 0_u64);
     while at < file.len() {
         let place = usize::try_from(at - block_at).unwrap_or(usize::MAX);
         let Some(head) = block.get(place..).and_then(<[u8]>::first_chunk) else {
-            stop.check()?;
-            // Of long records only the lengths.
+            cancel.check()?;
+            // Only the lengths of long records.
             let long = place > block.len() + BLOCK;
             block = file.read_up_to(at, if long { 12 } else { BLOCK })?;
             block_at = at;
@@ -129,7 +118,7 @@ fn scan(file: &Arc<DataFile>, stop: &Stop) -> Result<Index> {
             return Err(damaged(
                 index.records(),
                 at,
-                "has a length whose checksum is wrong: the file is damaged, or compressed, or no \
+                "has a length whose checksum is wrong: the file is damaged, compressed, or not a \
                 TFRecord file",
             ));
         };
@@ -154,69 +143,11 @@ fn damaged(record: u64, at: u64, what: impl std::fmt::Display) -> Error {
     Error::Malformed { format: FORMAT, offset: at, what: format!("record {record} {what}") }
 }
 
-/// Reads every record and compares it with its checksums: how many there are.
-///
-/// # Errors
-/// As [`Index::build`]; [`Error::Checksum`] at the first record that another was written than is
-/// there.
-pub(crate) fn verify(file: &Arc<DataFile>, stop: &Stop) -> Result<u64> {
-    let records = Index::build(file, stop)?;
-    let mut stream = BufReader::with_capacity(BLOCK, Section::whole(file));
-    let mut block = vec![0; BLOCK];
-    let mut exactly = |out: &mut [u8]| {
-        stream.read_exact(out).map_err(|error| ours(error, io("read", file.path())))
-    };
-    for record in 0..records.records() {
-        let (offset, len) = records.record(record);
-        let (mut left, mut crc) = (usize::try_from(len).unwrap_or(usize::MAX), 0);
-        exactly(&mut [0; 12])?;
-        while left > 0 {
-            stop.check()?;
-            let part = &mut block[..left.min(BLOCK)];
-            exactly(part)?;
-            crc = crc32c::crc32c_append(crc, part);
-            left -= part.len();
-        }
-        let mut tail = [0; 4];
-        exactly(&mut tail)?;
-        let (expected, actual) = (u32::from_le_bytes(tail), masked(crc));
-        if expected != actual {
-            return Err(
-                Error::Checksum { format: FORMAT, offset, expected, actual }.in_file(file.path())
-            );
-        }
-    }
-    Ok(records.records())
-}
-
-/// Appends a record to what is to be written.
+/// Appends a record with length and checksums.
 pub(crate) fn frame(record: &[u8], out: &mut Vec<u8>) {
     let len = (record.len() as u64).to_le_bytes();
     out.extend_from_slice(&len);
     out.extend_from_slice(&masked_crc(&len).to_le_bytes());
     out.extend_from_slice(record);
     out.extend_from_slice(&masked_crc(record).to_le_bytes());
-}
-
-/// Writes each row of an array as a record of its bytes, little-endian.
-pub(crate) fn write(array: &Array, write: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    if array.shape().is_empty() {
-        return Err(Error::Argument {
-            stage: "save",
-            what: "an array without dimensions has no rows to make records of".into(),
-        });
-    }
-    let mut out = Vec::new();
-    array.each_chunk(|rows| {
-        let len = rows.shape().first().copied().unwrap_or(0);
-        let mut bytes = Vec::with_capacity(rows.layout().nbytes());
-        blocks::of_view(&rows.as_view(), |block| {
-            bytes.extend_from_slice(&little(rows.dtype(), block));
-            Ok(())
-        })?;
-        out.clear();
-        let row = bytes.len() / len.max(1);
-        (0..len).for_each(|at| frame(&bytes[at * row..(at + 1) * row], &mut out));
-        write(&out)
-    })
 }

@@ -1,21 +1,21 @@
-//! Rows that are the records of TFRecord files: their bytes, or the features of the Examples in
-//! them.
+//! Rows of TFRecord files: the bytes of records, or the features of Examples.
 
 use crate::array::array::Array;
 use crate::array::parts::Parts;
 use crate::array::row_source::RowSource;
-use crate::cancel::Stop;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
-use crate::format::example;
-use crate::format::example::{Feature, First};
-use crate::format::tfrecord;
-use crate::format::tfrecord::{Index, TAIL};
-use crate::gather::copy::Request;
-use crate::gather::rows_out::Rows;
+use crate::format::tfrecord::example;
+use crate::format::tfrecord::example::{Feature, First};
+use crate::format::tfrecord::index::{FORMAT, Index, TAIL, masked_crc};
+use crate::gather::request::RowRequest;
+use crate::gather::rows_out::RowsOut;
 use crate::memory::pool;
-use crate::storage::local::engine::{Engine, Piece, engine};
-use crate::storage::local::file::DataFile;
+use crate::storage::engine::engine;
+use crate::storage::located::Located;
 use crate::storage::mode::Mode;
+use crate::storage::read_at::ReadAt;
+use crate::storage::read_at::{Extent, Piece, ReadEngine};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
@@ -29,18 +29,18 @@ const TOGETHER: u64 = 4 << 20;
 struct Records {
     files: Vec<RecordFile>,
     parts: Parts,
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn ReadEngine>,
 }
 
 #[derive(Debug)]
 struct RecordFile {
-    file: Arc<DataFile>,
+    file: Arc<dyn ReadAt>,
     index: Index,
-    /// All of it, if it is mapped.
-    mapped: Option<Tensor>,
+    /// The whole file, if it is memory-mmap.
+    mmap: Option<Tensor>,
 }
 
-/// Where a record is, and the slot that it was asked for.
+/// The place of a requested record, and its slot.
 struct Asked {
     part: usize,
     /// Its number in its file.
@@ -51,43 +51,44 @@ struct Asked {
 }
 
 impl Records {
-    fn open(files: &[Arc<DataFile>], mode: Mode, stop: &Stop) -> Result<Self> {
-        let open = |file: &Arc<DataFile>| {
-            let index = Index::build(file, stop)?;
-            let mapped = if mode == Mode::Map { Some(whole(file)?) } else { None };
-            Ok(RecordFile { file: Arc::clone(file), index, mapped })
+    fn open(files: &[Arc<dyn ReadAt>], mode: Mode, cancel: &CancelToken) -> Result<Self> {
+        let open = |file: &Arc<dyn ReadAt>| {
+            let index = Index::build(file, cancel)?;
+            let mmap = if mode == Mode::Map { Some(whole(file)?) } else { None };
+            Ok(RecordFile { file: Arc::clone(file), index, mmap })
         };
         let files = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         let parts = Parts::new(files.iter().map(|file| file.index.records()))?;
-        let engine =
-            engine(mode, files.iter().map(|file| (Arc::clone(&file.file), 0..file.file.len())));
+        let extent = |file: &RecordFile| Extent {
+            source: Arc::clone(&file.file),
+            bytes: 0..file.file.len(),
+        };
+        let engine = engine(mode, files.iter().map(extent).collect());
         Ok(Self { files, parts, engine })
     }
 
-    fn find(&self, request: &Request) -> Result<Asked> {
+    fn find(&self, request: &RowRequest) -> Result<Asked> {
         let (part, record) = self.parts.find(request.index)?;
         let (start, len) = self.files[part].index.record(record);
         Ok(Asked { part, record, start, len, slot: request.slot })
     }
 
-    /// Calls `each` with every record asked for, its checksum verified.
+    /// Calls `each` with every requested record, after comparing its checksum.
     fn each(
         &self,
-        requests: &[Request],
-        stop: &Stop,
+        requests: &[RowRequest],
+        cancel: &CancelToken,
         mut each: impl FnMut(&Asked, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut asked =
             requests.iter().map(|request| self.find(request)).collect::<Result<Vec<_>>>()?;
         let mut verified = |asked: &Asked, bytes: &[u8]| {
             let (record, sum) = bytes.split_at(bytes.len().saturating_sub(4));
-            let (expected, actual) = (
-                u32::from_le_bytes(sum.try_into().unwrap_or_default()),
-                tfrecord::masked_crc(record),
-            );
+            let (expected, actual) =
+                (u32::from_le_bytes(sum.try_into().unwrap_or_default()), masked_crc(record));
             if expected != actual {
                 return Err(Error::Checksum {
-                    format: tfrecord::FORMAT,
+                    format: FORMAT,
                     offset: asked.start,
                     expected,
                     actual,
@@ -97,15 +98,15 @@ impl Records {
         };
         let mut verified = |asked: &Asked, bytes: &[u8]| {
             verified(asked, bytes)
-                .map_err(|error| error.in_file(self.files[asked.part].file.path()))
+                .map_err(|error| error.in_file(self.files[asked.part].file.name()))
         };
-        if self.files.iter().all(|file| file.mapped.is_some()) {
+        if self.files.iter().all(|file| file.mmap.is_some()) {
             return asked.iter().try_for_each(|asked| {
-                stop.check()?;
+                cancel.check()?;
                 let bytes = self.files[asked.part]
-                    .mapped
+                    .mmap
                     .as_ref()
-                    .map_or(&[][..], |mapped| mapped.buffer().as_slice());
+                    .map_or(&[][..], |mmap| mmap.buffer().as_slice());
                 let (start, len) = (index(asked.start), index(asked.len + TAIL));
                 let bytes = start
                     .checked_add(len)
@@ -114,7 +115,7 @@ impl Records {
                 verified(asked, bytes)
             });
         }
-        // Files are read in their order, whatever order the records were asked for in.
+        // Files are read in order, whatever the order of the requests.
         asked.sort_unstable_by_key(|asked| (asked.part, asked.start));
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
@@ -130,9 +131,9 @@ impl Records {
             for asked in now {
                 let (out, rest) = std::mem::take(&mut left).split_at_mut(index(asked.len + TAIL));
                 left = rest;
-                pieces.push(Piece { file: &self.files[asked.part].file, offset: asked.start, out });
+                pieces.push(Piece { source: asked.part, offset: asked.start, out });
             }
-            self.engine.read(&mut pieces, stop)?;
+            self.engine.read(&mut pieces, cancel)?;
             let mut left = &*memory.as_mut_slice();
             for asked in now {
                 let (bytes, rest) = left.split_at(index(asked.len + TAIL));
@@ -145,17 +146,16 @@ impl Records {
     }
 }
 
-/// A place or size inside a file that was read or mapped: it fits.
+/// A place or size inside a file in memory, which fits.
 fn index(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
+fn whole(file: &Arc<dyn ReadAt>) -> Result<Tensor> {
     let layout = Layout::contiguous(&[index(file.len())], 1)?;
-    let format = tfrecord::FORMAT;
-    crate::storage::local::located::Located {
-        format,
-        file: Arc::clone(file),
+    Located {
+        format: FORMAT,
+        source: Arc::clone(file),
         offset: 0,
         dtype: DType::UInt8,
         order: ByteOrder::Native,
@@ -164,15 +164,15 @@ fn whole(file: &Arc<DataFile>) -> Result<Tensor> {
     .map()
 }
 
-/// Records as rows: what a record's bytes become.
+/// Records as rows of columns.
 #[derive(Debug)]
 struct RecordRows {
     records: Records,
     columns: Vec<TensorSpec>,
-    /// The features that the columns are; none if the one column is the record's bytes.
+    /// The features of the columns; empty if the one column is the bytes of the record.
     features: Vec<Feature>,
-    /// What every record may have, where the features were not chosen: more would be left out
-    /// without a word.
+    /// The features that records may have, unless features were chosen: others would be lost
+    /// silently.
     first: Option<First>,
 }
 
@@ -188,18 +188,18 @@ impl RowSource for RecordRows {
     fn read_rows(
         &self,
         which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        stop: &Stop,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cancel: &CancelToken,
     ) -> Result<()> {
         if self.features.is_empty() {
             let Some(rows) = out.first_mut() else { return Ok(()) };
-            return self.records.each(requests, stop, |asked, record| {
+            return self.records.each(requests, cancel, |asked, record| {
                 rows.slot(asked.slot).copy_from_slice(record);
                 Ok(())
             });
         }
-        self.records.each(requests, stop, |asked, record| {
+        self.records.each(requests, cancel, |asked, record| {
             let wanted = which
                 .iter()
                 .zip(out.iter_mut())
@@ -211,26 +211,25 @@ impl RowSource for RecordRows {
 
     fn place(&self, row: u64) -> Option<(&Path, u64)> {
         let (part, row) = self.records.parts.find(row).ok()?;
-        Some((self.records.files[part].file.path(), row))
+        Some((self.records.files[part].file.name(), row))
     }
 }
 
-/// What TFRecord files hold: arrays of the features of Examples, each with its name, those `asked`
-/// for as they are to be or else all; or, of other records or if `bytes` are asked for, one array
-/// whose rows are the records' bytes.
+/// Opens TFRecord files: arrays of the features of Examples by name, all or those `asked` for; or,
+/// for other records and with `bytes`, one array whose rows are the bytes of records.
 ///
 /// # Errors
-/// Those of reading; [`Error::Argument`] if the records are rows and have different lengths, or a
-/// feature is not as it is to be.
+/// Those of reading; [`Error::Argument`] if records of bytes differ in length, or a feature is
+/// missing or has another dtype or shape.
 pub(crate) fn open(
-    files: &[Arc<DataFile>],
+    files: &[Arc<dyn ReadAt>],
     bytes: bool,
     asked: &[(String, Option<TensorSpec>)],
     mode: Mode,
-    stop: &Stop,
+    cancel: &CancelToken,
 ) -> Result<RecordArrays> {
-    let records = Records::open(files, mode, stop)?;
-    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.path().to_owned()).collect();
+    let records = Records::open(files, mode, cancel)?;
+    let paths: Arc<[PathBuf]> = files.iter().map(|file| file.name().to_owned()).collect();
     let mode = if mode == Mode::Map { mode } else { records.engine.mode() };
     let first = if bytes { None } else { first_features(&records)? };
     let wrong = |what: &str| {
@@ -238,7 +237,7 @@ pub(crate) fn open(
     };
     let Some(first) = first else {
         if !asked.is_empty() {
-            return wrong("its first record is no tf.train.Example, and has no features");
+            return wrong("its first record is not a tf.train.Example, and has no features");
         }
         let len = equal_len(&records)?;
         let columns = vec![TensorSpec::new(DType::UInt8, Shape::fixed(&[len]))];
@@ -269,7 +268,7 @@ pub(crate) fn open(
     })
 }
 
-/// The features asked for, as they are to be.
+/// The features asked for, with the dtypes and shapes asked for.
 fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
     let wrong = |what: String| Error::Argument { stage: "open", what };
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
@@ -277,8 +276,8 @@ fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Resul
             let names: Vec<&str> =
                 features.iter().map(|feature| feature.name.as_str()).take(20).collect();
             wrong(format!(
-                "the first record has no feature {name:?} that could be an array's; it \
-                has {names:?}"
+                "the first record has no feature {name:?} that can be an array; it has \
+                {names:?}"
             ))
         })?;
         spec.as_ref().map_or_else(|| Ok(found.clone()), |spec| found.of_spec(spec).map_err(wrong))
@@ -286,13 +285,13 @@ fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Resul
     asked.iter().map(one).collect()
 }
 
-/// What [`open`] finds.
+/// The result of [`open`].
 #[derive(Debug)]
 pub(crate) enum RecordArrays {
     Bytes(Array),
     Examples {
         arrays: Vec<(String, Array)>,
-        /// Features that are no arrays, and why.
+        /// Features that are not arrays, and why.
         left_out: Vec<(String, String)>,
     },
 }
@@ -301,10 +300,14 @@ pub(crate) enum RecordArrays {
 fn first_features(records: &Records) -> Result<Option<First>> {
     let mut features = None;
     if records.parts.rows() > 0 {
-        records.each(&[Request { index: 0, slot: 0 }], &Stop::default(), |_, record| {
-            features = example::infer(record);
-            Ok(())
-        })?;
+        records.each(
+            &[RowRequest { index: 0, slot: 0 }],
+            &CancelToken::default(),
+            |_, record| {
+                features = example::infer(record);
+                Ok(())
+            },
+        )?;
     }
     Ok(features)
 }
@@ -317,7 +320,7 @@ fn equal_len(records: &Records) -> Result<usize> {
             let (_, len) = file.index.record(record);
             match first {
                 Some((other, named)) if other != len => {
-                    let (a, b) = (named.file.path().display(), file.file.path().display());
+                    let (a, b) = (named.file.name().display(), file.file.name().display());
                     let what = format!(
                         "{a}: its first record has {other} bytes; {b}: record {record} has {len}. \
                         Records are the rows of an array where they are of \

@@ -2,8 +2,8 @@
 //! before each.
 
 use crate::error::{Error, Result};
-use crate::storage::local::file::DataFile;
-use crate::storage::section::{Section, fill, ours};
+use crate::storage::read_at::ReadAt;
+use crate::storage::section::{Section, fill, read_error};
 use flate2::read::DeflateDecoder;
 use std::collections::HashSet;
 use std::io::BufReader;
@@ -42,7 +42,7 @@ pub(crate) struct Entry {
 pub(crate) enum Method {
     Stored,
     Deflated,
-    /// In a way that is not read, in words.
+    /// In an unsupported way, described for error messages.
     Other(String),
 }
 
@@ -55,9 +55,9 @@ pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Error {
 /// # Errors
 /// [`Error::Malformed`] if the file is no zip archive, two members have one name, or the header
 /// before one contradicts the directory; [`Error::WrongLength`] if it is truncated.
-pub(crate) fn entries(file: &Arc<DataFile>) -> Result<Vec<Entry>> {
+pub(crate) fn entries(file: &Arc<dyn ReadAt>) -> Result<Vec<Entry>> {
     let wrong = |error: ZipError| match error {
-        ZipError::Io(error) => ours(error, |error| {
+        ZipError::Io(error) => read_error(error, |error| {
             malformed(0, format!("not a zip archive, or a truncated one: {error}"))
         }),
         other => malformed(0, format!("not a zip archive, or a damaged one: {other}")),
@@ -106,7 +106,7 @@ pub(crate) fn entries(file: &Arc<DataFile>) -> Result<Vec<Entry>> {
 
 impl Entry {
     /// Compares what the directory says with the file and the header before the member.
-    fn check(&self, file: &Arc<DataFile>, header: u64, raw: &[u8]) -> Result<()> {
+    fn check(&self, file: &Arc<dyn ReadAt>, header: u64, raw: &[u8]) -> Result<()> {
         let Self { name, start, stored, size, method, .. } = self;
         let end = start.saturating_add(*stored);
         if end > file.len() {
@@ -176,7 +176,7 @@ impl Entry {
     /// A read that failed.
     pub(crate) fn begins<const N: usize>(
         &self,
-        file: &Arc<DataFile>,
+        file: &Arc<dyn ReadAt>,
         magic: &[u8; N],
     ) -> Result<bool> {
         let mut stream = Section::new(file, self.start, self.stored);
@@ -251,7 +251,7 @@ fn zip64(mut extra: &[u8]) -> Option<(u64, u64)> {
 }
 
 /// A name that stands twice in the directory.
-fn twice(file: &Arc<DataFile>, start: u64) -> Result<Option<String>> {
+fn twice(file: &Arc<dyn ReadAt>, start: u64) -> Result<Option<String>> {
     let bytes = file.read_up_to(start, MOST_SEARCHED)?;
     let (mut rest, mut seen) = (bytes.as_slice(), HashSet::new());
     let next = |rest: &mut &[u8]| {

@@ -10,7 +10,7 @@ use crate::array::array::Array;
 use crate::error::{Error, Result};
 use crate::format::npy;
 use crate::memory::spare;
-use crate::write::atomic::io;
+use crate::storage::io_error::io;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use rawzip::path::{EntryPath, ZipFilePath};
@@ -32,7 +32,7 @@ const STACK: usize = 512 << 10;
 
 /// A part of a member.
 struct Block {
-    /// What is looked back to, and what is to be compressed.
+    /// The dictionary, and the bytes to compress.
     bytes: Vec<u8>,
     /// How many bytes the former has.
     before: usize,
@@ -63,7 +63,7 @@ fn compressor() -> io::Result<Compress> {
     made.map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
-/// An empty buffer for so many bytes.
+/// An empty buffer with this capacity.
 fn with_room(bytes: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     room(&mut buffer, bytes)?;
@@ -137,12 +137,12 @@ fn cut(array: &Array, mut each: impl FnMut(Block) -> Result<()>) -> Result<()> {
     each(Block { last: true, ..block })
 }
 
-/// Whether a name stays as it is in an archive that is written here.
+/// Whether the archive writer keeps a name unchanged.
 pub(crate) fn can_name(name: &str) -> bool {
     name.is_ascii() || ZipFilePath::from_str(name).as_str() == name
 }
 
-/// Writes an archive whose members are compressed by so many threads.
+/// Writes an archive, and compresses its members on `threads` threads.
 pub(crate) fn write(
     file: &mut (impl Write + Send),
     path: &Path,
@@ -188,7 +188,7 @@ fn on_threads<W: Write + Send>(
             let named = thread::Builder::new().name("tensorferry-deflate".into()).stack_size(STACK);
             workers += usize::from(named.spawn_scoped(scope, move || compress(&work)).is_ok());
         }
-        // Whoever compresses is gone when none takes jobs any more: then sending them fails.
+        // With the last worker gone, sending jobs fails.
         drop(work);
         let give = |block: Block| {
             let (send, receive) = sync_channel(1);
@@ -219,7 +219,7 @@ fn compress(work: &Mutex<Receiver<Job>>) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, send)) = next else { return };
-        // Nobody receives it once writing has failed.
+        // The receiver is gone once writing has failed.
         let _given = send.send(block.deflate());
     }
 }
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_is_the_same_whoever_compresses_and_holds_what_was_given() {
+    fn an_archive_does_not_depend_on_the_number_of_threads() {
         let mut seed = 1_u64;
         let mut random = move |keep: u32| -> i64 {
             seed = seed
@@ -368,12 +368,12 @@ mod tests {
                     "{error}"
                 );
             }
-            let stop = crate::cancel::Stop::default();
-            stop.stop();
+            let cancel = crate::cancel::CancelToken::default();
+            cancel.cancel();
             let stopped = numbers
                 .cast(tensorferry_core::DType::Int32, tensorferry_core::Casting::Wrap)
                 .unwrap()
-                .stopped_by(&stop);
+                .cancelled_by(&cancel);
             let error = write(
                 &mut Vec::new(),
                 Path::new("a.npz"),

@@ -1,4 +1,4 @@
-//! One stretch of a file on its way into a slot, until all of it is there.
+//! [`PendingRead`]: a range of a file that is read into a slot, by one read or several.
 
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::direct::queue::Read;
@@ -7,42 +7,42 @@ use std::io;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// How often a read that the system broke off for reasons of its own is tried.
+/// Attempts of a read that the system interrupts.
 const MOST_TRIES: u32 = 100;
-/// How often one that brings nothing new, or that the system says makes no sense, is tried.
+/// Attempts of a read that brings nothing new, or that the system calls invalid.
 const FEW: u32 = 3;
 /// The number of `ECANCELED` where there is io_uring: the thread that began the read has ended.
 const CANCELED: i32 = 125;
 
-/// A stretch that begins at a multiple of its file's alignment.
+/// A range that begins at a multiple of its file's alignment.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct PendingRead {
     file: Arc<DirectFile>,
     start: u64,
-    /// Bytes that are wanted, and that are there.
+    /// Bytes wanted, and bytes read.
     len: usize,
     done: usize,
     tries: u32,
 }
 
-/// What comes after a read.
+/// What follows a read.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// All is there.
+    /// All bytes are read.
     Whole,
-    /// Another read, of what is missing.
+    /// Read the missing bytes.
     Again,
-    /// The file has no more than [`Flight::done`] bytes from the start on.
+    /// The file has no more than [`PendingRead::done`] bytes from the start on.
     Short,
     Failed(io::Error),
 }
 
-impl Flight {
+impl PendingRead {
     pub(super) fn new(file: Arc<DirectFile>, start: u64, len: usize) -> Self {
         Self { file, start, len, done: 0, tries: 0 }
     }
 
-    /// Bytes that are there.
+    /// Bytes read.
     pub(super) fn done(&self) -> usize {
         self.done
     }
@@ -51,7 +51,7 @@ impl Flight {
         self.file.file()
     }
 
-    /// The next read: of what is missing, from the last multiple of the alignment on.
+    /// The next read: the missing bytes, from the last multiple of the alignment on.
     pub(super) fn read(&self) -> Read {
         let skip = self.skip();
         let len = self.len.next_multiple_of(self.alignment()) - skip;
@@ -72,8 +72,7 @@ impl Flight {
             Ok(read) => {
                 let there = (self.skip() + read).min(self.len);
                 if there <= self.done {
-                    // Where the file ends inside a block, what is there of it is read again;
-                    // anything else is tried again.
+                    // The end of a file inside a block is read twice; else the read is retried.
                     self.tries += 1;
                     self.done = if read == 0 { there } else { self.done };
                     return if read == 0 || self.tries >= FEW { Step::Short } else { Step::Again };
@@ -85,8 +84,7 @@ impl Flight {
                 self.tries += 1;
                 let again = match error.kind() {
                     ErrorKind::Interrupted | ErrorKind::WouldBlock => self.tries < MOST_TRIES,
-                    // A file system may refuse, for this file or this place in it, what it said it
-                    // would do.
+                    // A file system may refuse direct reads of some files or ranges only.
                     ErrorKind::InvalidInput if self.tries < FEW => {
                         self.file.give_up_direct();
                         true

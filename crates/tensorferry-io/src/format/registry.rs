@@ -1,0 +1,155 @@
+//! The list of all file formats, and which of them a file has.
+
+use crate::error::{Error, Result};
+use crate::format::file_format::{Capabilities, FileFormat, Format};
+use crate::format::foreign;
+use crate::format::npy::Npy;
+use crate::format::npz::Npz;
+use crate::format::raw::RawFormat;
+use crate::format::safetensors::SafeTensors;
+use crate::format::tfrecord::TfRecord;
+use crate::storage::local;
+use crate::storage::read_at::ReadAt;
+use std::fmt;
+use std::path::Path;
+
+/// All formats, in the order of [`Format::ALL`].
+static FORMATS: [&dyn FileFormat; 6] =
+    [&Npy, &Npz, &SafeTensors, &TfRecord { bytes: false }, &TfRecord { bytes: true }, &RawFormat];
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 6] =
+        [Self::Npy, Self::Npz, Self::SafeTensors, Self::TfRecord, Self::TfRecordBytes, Self::Raw];
+
+    /// What reads and writes the format.
+    pub(crate) fn file_format(self) -> &'static dyn FileFormat {
+        FORMATS[self as usize]
+    }
+
+    /// The name that users write: `"npy"`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.file_format().name()
+    }
+
+    /// The format of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that a file's extension tells.
+    #[must_use]
+    pub fn of_extension(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let has = |format: &Self| format.file_format().extensions().contains(&extension.as_str());
+        Self::ALL.into_iter().find(has)
+    }
+
+    /// What a file of this format can hold.
+    ///
+    /// ```
+    /// use tensorferry_io::Format;
+    ///
+    /// assert!(Format::Npz.capabilities().compression && !Format::Npy.capabilities().compression);
+    /// ```
+    #[must_use]
+    pub fn capabilities(self) -> Capabilities {
+        self.file_format().capabilities()
+    }
+
+    /// The word for a part of a file that [`verify`](crate::format::verify::verify) counts:
+    /// `"array"` or `"record"`.
+    #[must_use]
+    pub fn part_name(self) -> &'static str {
+        self.file_format().part_name()
+    }
+
+    /// The format that a file's first bytes tell, or else its extension.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Argument`] if neither tells.
+    pub fn of_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(&*local::open(path.as_ref())?)
+    }
+
+    /// The format that the first bytes of a source tell, or else its extension.
+    pub(crate) fn of(source: &dyn ReadAt) -> Result<Self> {
+        let start = source.read_up_to(0, foreign::WANTED)?;
+        let found = Self::of_start(&start);
+        let (name, kind) = (source.name(), foreign::kind_of(&start));
+        let wrong = |what: String| Error::Argument {
+            stage: "open",
+            what: format!("{}: {what}", name.display()),
+        };
+        match (found, Self::of_extension(name), kind) {
+            (Some(found), ..) => Ok(found),
+            // The first bytes of raw elements tell little.
+            (None, Some(Self::Raw), Some(kind)) => {
+                Err(wrong(format!("the file begins like {kind} If it is raw all the same, {RAW}")))
+            }
+            (None, said, Some(kind)) => {
+                Err(other_kind(said.map_or("open", Self::name), kind, source))
+            }
+            (None, Some(said), None) => Ok(said),
+            (None, None, None) if start.is_empty() => {
+                Err(wrong("the file is empty. Write or copy it again.".into()))
+            }
+            (None, None, None) => Err(wrong(format!(
+                "neither its first bytes nor its extension tell its format. Pass format=, one of \
+                {:?}, or open it with open_raw.",
+                Self::ALL.map(Self::name),
+            ))),
+        }
+    }
+
+    /// The format of which a file starts like this.
+    fn of_start(start: &[u8]) -> Option<Self> {
+        FORMATS.iter().find(|format| format.begins(start)).map(|format| format.format())
+    }
+
+    /// Refuses a source that is said to have this format, and starts like a file of another kind.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with what it is.
+    pub(crate) fn check(self, source: &dyn ReadAt) -> Result<()> {
+        let start = source.read_up_to(0, foreign::WANTED)?;
+        let kind = if self == Self::Raw {
+            foreign::not_raw(source.name(), &start)
+        } else {
+            foreign::kind_of(&start).filter(|_| Self::of_start(&start).is_none())
+        };
+        kind.map_or(Ok(()), |kind| Err(other_kind(self.name(), kind, source)))
+    }
+}
+
+/// What to do with raw files.
+const RAW: &str = "a raw file does not say what it holds. Use open_raw, with its dtype.";
+
+fn other_kind(format: &'static str, kind: &str, source: &dyn ReadAt) -> Error {
+    Error::Malformed { format, offset: 0, what: kind.to_owned() }.in_file(source.name())
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_listed_in_the_order_of_their_names() {
+        for (format, listed) in Format::ALL.into_iter().zip(FORMATS) {
+            assert_eq!((listed.format(), Format::from_name(listed.name())), (format, Some(format)));
+            let extensions = listed.extensions().iter();
+            for extension in extensions {
+                let path = format!("a.{}", extension.to_uppercase());
+                assert_eq!(Format::of_extension(path.as_ref()), Some(format));
+            }
+        }
+    }
+}

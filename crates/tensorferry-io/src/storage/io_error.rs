@@ -1,0 +1,80 @@
+//! Errors of file operations that the system refuses.
+
+use crate::error::Error;
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Makes the error of a file operation that the system refused.
+pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
+    move |source| {
+        let source = plain(source);
+        let hint = if source.kind() == ErrorKind::NotFound { not_a_path(path) } else { None };
+        let source = hint.map_or(source, |hint| io::Error::new(ErrorKind::NotFound, hint));
+        Error::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Whether the system refuses because too many files are open.
+pub(crate) fn too_many_open(error: &std::io::Error) -> bool {
+    // ENFILE and EMFILE, everywhere.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// The system's own error, where a wrapper adds only the name of a temporary file.
+fn plain(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let said = error.to_string();
+    let number =
+        said.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    number.map_or(error, io::Error::from_raw_os_error)
+}
+
+/// Why no file has this path, if it is a URL or a name that a shell would have expanded.
+fn not_a_path(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| {
+        !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    });
+    match scheme {
+        Some("file") => Some("an address, not a path. Leave out file://.".into()),
+        Some(scheme) => Some(format!(
+            "{scheme}:// is not read: only local files are. Download the file, or mount the \
+            storage."
+        )),
+        None if text == "~" || text.starts_with('~') => Some(
+            "~ is the shell's word for the home folder. Write it out, or pass \
+                os.path.expanduser(path)."
+                .into(),
+        ),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_paths() {
+        for path in [
+            "s3://bucket/a.npy",
+            "gs://b/c",
+            "hf://datasets/x",
+            "https://x.org/a.npy",
+            "file:///a.npy",
+            "~/a.npy",
+            "~user/a",
+        ] {
+            assert!(not_a_path(path.as_ref()).is_some(), "{path}");
+        }
+        for path in ["a.npy", "/a://b", "a~", "", "://", "a b://c"] {
+            assert!(not_a_path(path.as_ref()).is_none(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! [`Located`]: a packed array at some offset of a source.
+
+use crate::error::{Error, Result};
+use crate::memory::pool;
+use crate::storage::read_at::{Extent, ReadAt};
+use std::sync::Arc;
+use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
+
+/// Where the elements of an array lie.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The name of the format, for errors: `"npy"`.
+    pub format: &'static str,
+    /// The source that holds them.
+    pub source: Arc<dyn ReadAt>,
+    /// Byte of the source at which the elements start.
+    pub offset: u64,
+    /// The dtype of an element.
+    pub dtype: DType,
+    /// The byte order of an element.
+    pub order: ByteOrder,
+    /// Packed, in row-major or column-major order.
+    pub layout: Layout,
+}
+
+impl Located {
+    /// The same, once its end is known to lie inside the source.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] if the source is shorter.
+    pub(crate) fn checked(self) -> Result<Self> {
+        let (expected, actual) =
+            (self.offset.saturating_add(self.layout.nbytes() as u64), self.source.len());
+        if expected > actual {
+            return Err(Error::WrongLength { format: self.format, expected, actual }
+                .in_file(self.source.name()));
+        }
+        Ok(self)
+    }
+
+    /// The bytes of the elements.
+    pub(crate) fn extent(&self) -> Extent {
+        let end = self.offset.saturating_add(self.layout.nbytes() as u64);
+        Extent { source: Arc::clone(&self.source), bytes: self.offset..end }
+    }
+
+    /// A tensor over a read-only mapping of the elements.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the storage cannot be mapped; [`Error::Io`]; [`Error::FileChanged`].
+    pub fn map(&self) -> Result<Tensor> {
+        let layout = self.layout.clone();
+        if layout.is_empty() {
+            return Tensor::new(self.dtype, self.order, layout, pool::take(0)?.freeze(), 0);
+        }
+        let Some(source) = self.source.as_mmap() else { return Err(not_mappable(&*self.source)) };
+        let (buffer, offset) = source.mmap(self.offset, layout.nbytes())?;
+        Tensor::new(self.dtype, self.order, layout, buffer, offset)
+    }
+}
+
+fn not_mappable(source: &dyn ReadAt) -> Error {
+    let what = format!(
+        "{}: its storage cannot be memory-mapped. Open it with mode=\"read\".",
+        source.name().display()
+    );
+    Error::Argument { stage: "open", what }
+}

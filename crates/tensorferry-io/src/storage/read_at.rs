@@ -1,0 +1,186 @@
+//! [`ReadAt`]: all that formats and arrays know of storage.
+//!
+//! # Rationale
+//! A batch needs ranges of many sources at once, and some storage is fast only if it gets them
+//! together. So a source reads many ranges in one call ([`ReadAt::read_ranges`]), and a group of
+//! sources of one kind may share an engine that reads from all of them ([`ReadAt::engine`]).
+
+use crate::cancel::CancelToken;
+use crate::error::Result;
+use crate::storage::mode::Mode;
+use std::any::Any;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use tensorferry_core::Buffer;
+
+/// Bytes that can be read at any offset: a file, an object of a store, memory.
+///
+/// The length and the bytes do not change while the source is open. A source that finds out that
+/// they did fails with [`Error::FileChanged`](crate::error::Error::FileChanged).
+///
+/// ```
+/// use std::path::Path;
+/// use std::sync::Arc;
+/// use tensorferry_io::{CancelToken, OpenOptions, ReadAt, open_sources};
+///
+/// #[derive(Debug)]
+/// struct Memory(&'static [u8]);
+///
+/// impl ReadAt for Memory {
+///     fn len(&self) -> u64 {
+///         self.0.len() as u64
+///     }
+///
+///     fn name(&self) -> &Path {
+///         Path::new("labels.bin")
+///     }
+///
+///     fn read_exact_at(
+///         &self,
+///         offset: u64,
+///         out: &mut [u8],
+///         _cancel: &CancelToken,
+///     ) -> tensorferry_core::Result<()> {
+///         let start = usize::try_from(offset).unwrap();
+///         out.copy_from_slice(&self.0[start..start + out.len()]);
+///         Ok(())
+///     }
+/// }
+///
+/// let raw = tensorferry_io::Raw::new(tensorferry_core::DType::UInt8);
+/// let options = OpenOptions { raw: Some(raw), ..OpenOptions::default() };
+/// let labels = open_sources(&[Arc::new(Memory(&[3, 1, 2]))], &options)?.array()?;
+/// assert_eq!(labels.rows(&[2, 0])?.view::<u8>()?.as_slice(), Some(&[2, 3][..]));
+/// # Ok::<(), tensorferry_core::Error>(())
+/// ```
+#[allow(clippy::len_without_is_empty, reason = "a length in bytes, as a file has it")]
+pub trait ReadAt: Any + fmt::Debug + Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// The name for error messages. Its extension may tell the format.
+    fn name(&self) -> &Path;
+
+    /// A mark that differs between two states of the same source, such as an entity tag. `None` if
+    /// the storage has none.
+    fn version(&self) -> Option<Version> {
+        None
+    }
+
+    /// Fills `out` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io) or [`Error::Read`](crate::error::Error::Read);
+    /// [`Error::ShortRead`](crate::error::Error::ShortRead) if the source ends before;
+    /// [`Error::FileChanged`](crate::error::Error::FileChanged);
+    /// [`Error::Stopped`](crate::error::Error::Stopped) once `cancel` is cancelled.
+    fn read_exact_at(&self, offset: u64, out: &mut [u8], cancel: &CancelToken) -> Result<()>;
+
+    /// Fills many ranges, sorted by offset. They may overlap in the source. By default one read
+    /// after the other; storage with a long latency begins them together.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`]. After an error what the ranges hold is unspecified.
+    fn read_ranges(&self, ranges: &mut [ReadRange<'_>], cancel: &CancelToken) -> Result<()> {
+        ranges.iter_mut().try_for_each(|range| {
+            cancel.check()?;
+            self.read_exact_at(range.offset, range.out, cancel)
+        })
+    }
+
+    /// At most `len` bytes from `offset` on: fewer where the source ends.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`].
+    fn read_up_to(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(left)];
+        if !bytes.is_empty() {
+            self.read_exact_at(offset, &mut bytes, &CancelToken::default())?;
+        }
+        Ok(bytes)
+    }
+
+    /// The source as memory, if it can be mapped: [`Mode::Map`] asks for that.
+    fn as_mmap(&self) -> Option<&dyn Mmap> {
+        None
+    }
+
+    /// An engine for a group of sources, of which this one is the first, if one that knows this
+    /// kind of storage reads them faster than [`ReadAt::read_ranges`] of one source after the
+    /// other. The group lists where rows lie in each source.
+    fn engine(&self, _mode: Mode, _group: &[Extent]) -> Option<Arc<dyn ReadEngine>> {
+        None
+    }
+}
+
+/// A range of a source and the memory that it is read into.
+#[derive(Debug)]
+pub struct ReadRange<'a> {
+    /// The first byte.
+    pub offset: u64,
+    /// As many bytes as it holds are read.
+    pub out: &'a mut [u8],
+}
+
+/// A mark of the state of a source. Two marks are only compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// A version of this mark.
+    pub fn new(mark: impl Into<String>) -> Self {
+        Self(mark.into())
+    }
+
+    /// The mark.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A source that can be memory.
+pub trait Mmap {
+    /// `len` bytes from `offset` on, which lie in the source, and where in the buffer they start.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io);
+    /// [`Error::FileChanged`](crate::error::Error::FileChanged).
+    fn mmap(&self, offset: u64, len: usize) -> Result<(Buffer, usize)>;
+}
+
+/// The bytes of a source that hold rows.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// The source.
+    pub source: Arc<dyn ReadAt>,
+    /// Where its rows lie.
+    pub bytes: Range<u64>,
+}
+
+/// A range of one source of a group.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// The number of the source in the group.
+    pub source: usize,
+    /// The first byte.
+    pub offset: u64,
+    /// As many bytes as it holds are read.
+    pub out: &'a mut [u8],
+}
+
+/// Reads pieces of a group of sources, all that one batch needs at a time. Used by many threads at
+/// once.
+pub trait ReadEngine: Send + Sync + fmt::Debug {
+    /// The mode that this engine is.
+    fn mode(&self) -> Mode;
+
+    /// Fills every piece; they may be reordered. After an error what they hold is unspecified.
+    ///
+    /// # Errors
+    /// As [`ReadAt::read_exact_at`].
+    fn read(&self, pieces: &mut [Piece<'_>], cancel: &CancelToken) -> Result<()>;
+}
