@@ -5,7 +5,7 @@
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use crate::stage::{Epoch, Value};
 use tensorferry_core::convert::scalar;
 use tensorferry_core::{Casting, DType, Kind, Tensor};
@@ -27,7 +27,7 @@ struct Disguised {
     indexed: bool,
 }
 
-impl Node for Disguised {
+impl Stage for Disguised {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -47,10 +47,10 @@ impl Node for Disguised {
         self.indexed
     }
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
+        self.input.stage.get(index, cx)
     }
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.input.stream(cx)
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.input.element_iter(cx)
     }
 }
 
@@ -104,7 +104,7 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
         .collect();
     let mut requests: Vec<Request> =
         wanted.iter().map(|&(index, slot)| Request { index, slot }).collect();
-    dataset.node.gather(&mut requests, &mut out, cx).map_err(|error| error.to_string())?;
+    dataset.stage.gather(&mut requests, &mut out, cx).map_err(|error| error.to_string())?;
     drop(out);
     for slot in (0..slots).filter(|slot| wanted.iter().all(|(_, taken)| taken != slot)) {
         let untouched = memory.iter().zip(&parts).all(|(bytes, (_, (_, row)))| {
@@ -130,18 +130,18 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
 pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
     let (cx, len) = (context(epoch), dataset.cardinality().finite().unwrap());
     let by_index: Vec<_> =
-        (0..len).map(|index| plain(dataset.node.get(index, &cx), dataset.spec())).collect();
+        (0..len).map(|index| plain(dataset.stage.get(index, &cx), dataset.spec())).collect();
     let agree = |dataset: &Dataset| {
-        let mut stream = dataset.stream(&cx).unwrap();
+        let mut stream = dataset.element_iter(&cx).unwrap();
         let in_order: Vec<_> = std::iter::from_fn(|| stream.next())
             .map(|element| plain(element, dataset.spec()))
             .collect();
         assert_eq!(in_order, by_index);
     };
     agree(dataset);
-    for input in dataset.node.inputs() {
-        agree(&dataset.node.rebuild(vec![streamed(&input)], &mut Change::default()).unwrap());
-        agree(&dataset.node.rebuild(vec![shapeless(&input)], &mut Change::default()).unwrap());
+    for input in dataset.stage.inputs() {
+        agree(&dataset.stage.rebuild(vec![streamed(&input)], &mut Change::default()).unwrap());
+        agree(&dataset.stage.rebuild(vec![shapeless(&input)], &mut Change::default()).unwrap());
     }
     if dataset.spec().iter().all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some())) {
         let count = usize::try_from(len).unwrap();
@@ -223,7 +223,7 @@ pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
 /// A map of the input that fails at some elements, by a function of the user's.
 pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
-    impl Node for Failing {
+    impl Stage for Failing {
         fn spec(&self) -> &[Component] {
             self.0.spec()
         }
@@ -246,7 +246,7 @@ pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
             if self.1.contains(&index) {
                 return Err(crate::user_fn::function::failed("no").at_element("failing", index));
             }
-            self.0.node.get(index, cx)
+            self.0.stage.get(index, cx)
         }
     }
     Dataset::of(Failing(input.clone(), at))

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Node};
+use crate::stage::{Change, Context, Stage};
 use crate::stage::{Element, Epoch};
 use crate::user_fn::captures::Capture;
 use std::fmt;
@@ -14,7 +14,7 @@ use tensorferry_io::cancel::Stop;
 /// A plan: where elements come from and what becomes of them. Cloning shares it.
 #[derive(Clone)]
 pub struct Dataset {
-    pub(crate) node: Arc<dyn Node>,
+    pub(crate) stage: Arc<dyn Stage>,
     /// What the user calls the components.
     pub(crate) names: Names,
     /// Stages from the furthest source to this one.
@@ -28,33 +28,33 @@ impl Dataset {
     /// The components of each element.
     #[must_use]
     pub fn spec(&self) -> &[Component] {
-        self.node.spec()
+        self.stage.spec()
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
-        self.node.cardinality()
+        self.stage.cardinality()
     }
 
     /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a
     /// position.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
-        self.node.is_indexed()
+        self.stage.is_indexed()
     }
 
     /// Whether elements are computed in order, by one thread at a time, because a function of the
     /// user's is called for them.
     #[must_use]
     pub fn is_sequential(&self) -> bool {
-        self.node.is_sequential()
+        self.stage.is_sequential()
     }
 
     /// Whether another epoch gives other elements, or another order.
     #[must_use]
     pub fn depends_on_epoch(&self) -> bool {
-        self.node.depends_on_epoch()
+        self.stage.depends_on_epoch()
     }
 
     /// Element `index` of the plan's first epoch.
@@ -83,7 +83,7 @@ impl Dataset {
             );
             return Err(Error::Argument { stage: "get", what });
         }
-        self.node.get(index, &Context::new(epoch, Stop::default()))
+        self.stage.get(index, &Context::new(epoch, Stop::default()))
     }
 
     /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) |
@@ -100,33 +100,33 @@ impl Dataset {
 
     /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
     pub(crate) fn draws(&self) -> Vec<Seed> {
-        let inputs = self.node.inputs();
+        let inputs = self.stage.inputs();
         self.deep(|| {
-            inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect()
+            inputs.iter().flat_map(Self::draws).chain(self.stage.drawn_seed().cloned()).collect()
         })
     }
 
     /// The same plan with what `change` says changed. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
         let seeds_alone = change.resharded.is_none();
-        let before = self.node.inputs();
+        let before = self.stage.inputs();
         let inputs = self.deep(|| {
             before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()
         })?;
         let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
-        if seeds_alone && same && self.node.drawn_seed().is_none() {
+        if seeds_alone && same && self.stage.drawn_seed().is_none() {
             return Ok(self.clone());
         }
         Ok(Self {
             names: self.names.clone(),
             kept: self.kept.clone(),
-            ..self.node.rebuild(inputs, change)?
+            ..self.stage.rebuild(inputs, change)?
         })
     }
 
     /// Whether this is the very same stage as another dataset's last.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.node, &other.node)
+        Arc::ptr_eq(&self.stage, &other.stage)
     }
 }
 
@@ -139,9 +139,9 @@ impl fmt::Display for Dataset {
 
 impl Dataset {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inputs = self.node.inputs();
+        let inputs = self.stage.inputs();
         // A stage that says nothing changes nothing about the elements.
-        if let ([input], true) = (inputs.as_slice(), self.node.describe().is_empty()) {
+        if let ([input], true) = (inputs.as_slice(), self.stage.describe().is_empty()) {
             return fmt::Display::fmt(input, f);
         }
         match inputs.as_slice() {
@@ -155,7 +155,7 @@ impl Dataset {
                 f.write_str("] | ")?;
             }
         }
-        f.write_str(&self.node.describe())
+        f.write_str(&self.stage.describe())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Needs, Stage};
 use crate::transforms::select::prefetch::ReadAhead;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
@@ -53,24 +53,24 @@ pub(crate) fn check(depth: usize) -> Result<()> {
 }
 
 impl Dataset {
-    pub(crate) fn of(node: impl Node + 'static) -> Self {
-        let depth = node.inputs().iter().map(|input| input.depth).max().unwrap_or(0) + 1;
+    pub(crate) fn of(stage: impl Stage + 'static) -> Self {
+        let depth = stage.inputs().iter().map(|input| input.depth).max().unwrap_or(0) + 1;
         if depth > DEEPEST {
-            let node = TooDeep { spec: node.spec().to_vec(), cardinality: node.cardinality() };
+            let stage = TooDeep { spec: stage.spec().to_vec(), cardinality: stage.cardinality() };
             return Self {
-                node: Arc::new(node),
+                stage: Arc::new(stage),
                 names: Names::default(),
                 depth: DEEPEST + 1,
                 captures: None,
                 kept: None,
             };
         }
-        let captures = crate::user_fn::captures::of(&node);
+        let captures = crate::user_fn::captures::of(&stage);
         if depth.is_multiple_of(STEP) {
-            let node = Arc::new(Step { node: Arc::new(node) });
-            return Self { node, names: Names::default(), depth, captures, kept: None };
+            let stage = Arc::new(Step { stage: Arc::new(stage) });
+            return Self { stage, names: Names::default(), depth, captures, kept: None };
         }
-        Self { node: Arc::new(node), names: Names::default(), depth, captures, kept: None }
+        Self { stage: Arc::new(stage), names: Names::default(), depth, captures, kept: None }
     }
 
     /// Refuses a plan of too many stages. Iterating it fails with the same error.
@@ -99,17 +99,17 @@ impl Dataset {
     }
 
     /// One pass over the elements in order, of an indexed plan as of any other.
-    pub(crate) fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    pub(crate) fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         check(cx.outside + self.depth)?;
         if self.is_indexed() {
             return Ok(Box::new(crate::execute::in_order::InOrder::new(self.clone(), cx.clone())));
         }
-        self.node.stream(cx)
+        self.stage.element_iter(cx)
     }
 
-    /// As [`Dataset::stream`], of a dataset that a function made while another was iterated.
-    pub(crate) fn stream_inside(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let stream = self.stream(cx)?;
+    /// As [`Dataset::element_iter`], of a dataset that a function made while another was iterated.
+    pub(crate) fn element_iter_inside(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let stream = self.element_iter(cx)?;
         Ok(if cx.outside < STEP { stream } else { Box::new(Grown { stream }) })
     }
 }
@@ -120,7 +120,7 @@ struct TooDeep {
     cardinality: Cardinality,
 }
 
-impl Node for TooDeep {
+impl Stage for TooDeep {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -149,91 +149,91 @@ impl Node for TooDeep {
         Err(Error::TooDeep { most: DEEPEST })
     }
 
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
         Err(Error::TooDeep { most: DEEPEST })
     }
 }
 
 /// A stage that looks after its stack. It is in no other way different from the one it holds.
 struct Step {
-    node: Arc<dyn Node>,
+    stage: Arc<dyn Stage>,
 }
 
 impl Drop for Step {
     fn drop(&mut self) {
         let nothing = TooDeep { spec: Vec::new(), cardinality: Cardinality::Unknown };
-        let node = std::mem::replace(&mut self.node, Arc::new(nothing));
-        grown(|| drop(node));
+        let stage = std::mem::replace(&mut self.stage, Arc::new(nothing));
+        grown(|| drop(stage));
     }
 }
 
-impl Node for Step {
+impl Stage for Step {
     fn spec(&self) -> &[Component] {
-        self.node.spec()
+        self.stage.spec()
     }
 
     fn cardinality(&self) -> Cardinality {
-        grown(|| self.node.cardinality())
+        grown(|| self.stage.cardinality())
     }
 
     fn inputs(&self) -> Vec<Dataset> {
-        self.node.inputs()
+        self.stage.inputs()
     }
 
     fn describe(&self) -> String {
-        self.node.describe()
+        self.stage.describe()
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        self.node.rebuild(inputs, change)
+        self.stage.rebuild(inputs, change)
     }
 
     fn drawn_seed(&self) -> Option<&Seed> {
-        self.node.drawn_seed()
+        self.stage.drawn_seed()
     }
 
     fn identity(&self) -> u64 {
-        grown(|| self.node.identity())
+        grown(|| self.stage.identity())
     }
 
     fn is_window(&self) -> bool {
-        self.node.is_window()
+        self.stage.is_window()
     }
 
     fn may_end_early(&self) -> bool {
-        grown(|| self.node.may_end_early())
+        grown(|| self.stage.may_end_early())
     }
 
     fn is_indexed(&self) -> bool {
-        grown(|| self.node.is_indexed())
+        grown(|| self.stage.is_indexed())
     }
 
     fn is_sequential(&self) -> bool {
-        grown(|| self.node.is_sequential())
+        grown(|| self.stage.is_sequential())
     }
 
     fn reads_files(&self) -> bool {
-        grown(|| self.node.reads_files())
+        grown(|| self.stage.reads_files())
     }
 
     fn needs(&self) -> Needs {
-        grown(|| self.node.needs())
+        grown(|| self.stage.needs())
     }
 
     fn depends_on_epoch(&self) -> bool {
-        grown(|| self.node.depends_on_epoch())
+        grown(|| self.stage.depends_on_epoch())
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        grown(|| self.node.get(index, cx))
+        grown(|| self.stage.get(index, cx))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        grown(|| self.node.slice(start, len, cx))
+        grown(|| self.stage.slice(start, len, cx))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        grown(|| self.node.gather(requests, out, cx))
+        grown(|| self.stage.gather(requests, out, cx))
     }
 
     fn gather_some(
@@ -243,33 +243,33 @@ impl Node for Step {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        grown(|| self.node.gather_some(which, requests, out, cx))
+        grown(|| self.stage.gather_some(which, requests, out, cx))
     }
 
     fn read_ahead(&self) -> Option<ReadAhead> {
-        self.node.read_ahead()
+        self.stage.read_ahead()
     }
 
     fn rows(&self) -> Option<Dataset> {
-        grown(|| self.node.rows())
+        grown(|| self.stage.rows())
     }
 
     fn consumed(&self, position: u64) -> Option<u64> {
-        self.node.consumed(position)
+        self.stage.consumed(position)
     }
 
     fn sharding(&self) -> Option<(u64, u64)> {
-        self.node.sharding()
+        self.stage.sharding()
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(Grown { stream: grown(|| self.node.stream(cx))? }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(Grown { stream: grown(|| self.stage.element_iter(cx))? }))
     }
 }
 
 /// A stream that looks after its stack.
 struct Grown {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ElementIter>,
 }
 
 impl Drop for Grown {
@@ -279,7 +279,7 @@ impl Drop for Grown {
     }
 }
 
-impl Stream for Grown {
+impl ElementIter for Grown {
     fn next(&mut self) -> Option<Result<Element>> {
         grown(|| self.stream.next())
     }
@@ -300,7 +300,7 @@ impl Stream for Grown {
 /// A stream without elements.
 struct Ended;
 
-impl Stream for Ended {
+impl ElementIter for Ended {
     fn next(&mut self) -> Option<Result<Element>> {
         None
     }

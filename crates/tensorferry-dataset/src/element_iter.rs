@@ -4,12 +4,12 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::Component;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter};
 use tensorferry_io::cancel::Stop;
 
 /// A stream, and how many elements it has given. Elements that are errors count too.
 pub(crate) struct Counted {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ElementIter>,
     spec: Vec<Component>,
     stop: Stop,
     index: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn new(input: &Dataset, cx: &Context) -> Result<Self> {
         Ok(Self {
-            stream: input.stream(cx)?,
+            stream: input.element_iter(cx)?,
             spec: input.spec().to_vec(),
             stop: cx.stop.clone(),
             index: 0,

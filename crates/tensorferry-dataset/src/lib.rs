@@ -25,6 +25,8 @@ pub(crate) mod checkpoint;
 pub(crate) mod dataset;
 pub(crate) mod deep;
 pub(crate) mod element_iter;
+#[cfg(test)]
+mod element_iter_tests;
 pub mod error;
 pub(crate) mod execute;
 pub(crate) mod materialize;
@@ -37,8 +39,6 @@ pub(crate) mod shuffle;
 pub(crate) mod sources;
 pub(crate) mod spec;
 pub(crate) mod stage;
-#[cfg(test)]
-mod stream_tests;
 #[cfg(test)]
 mod testing;
 pub(crate) mod transforms;

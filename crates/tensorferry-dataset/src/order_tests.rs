@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::shuffle::random::mix;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use crate::testing::{assert_rebuilds, assert_resumes};
 use crate::user_fn::function::Function;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Streamed(input.clone()))
 }
 
-impl Node for Streamed {
+impl Stage for Streamed {
     fn spec(&self) -> &[Component] {
         self.0.spec()
     }
@@ -52,8 +52,8 @@ impl Node for Streamed {
         Err(crate::error::Error::Argument { stage: "streamed", what: "not indexed".into() })
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.0.stream(cx)
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.0.element_iter(cx)
     }
 }
 
@@ -95,7 +95,7 @@ fn epochal_value(index: u64, epoch: Epoch) -> i64 {
     (index + 1000 * (epoch.0 % 97)).cast_signed()
 }
 
-impl Node for Epochal {
+impl Stage for Epochal {
     fn spec(&self) -> &[Component] {
         &self.1
     }
@@ -265,7 +265,7 @@ fn in_epoch(epoch: Epoch) -> Context {
 }
 
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
-    let mut stream = dataset.stream(&in_epoch(epoch))?;
+    let mut stream = dataset.element_iter(&in_epoch(epoch))?;
     // One more than expected, should it not end.
     let all =
         std::iter::from_fn(|| stream.next()).take(list.len() + 1).map(|element| values(&element?));
@@ -284,7 +284,7 @@ fn check_indexed(
     let cx = in_epoch(epoch);
     for (index, row) in (0_u64..).zip(list) {
         assert_eq!(
-            values(&dataset.node.get(index, &cx)?)?,
+            values(&dataset.stage.get(index, &cx)?)?,
             *row,
             "{dataset}: element {index} in {epoch:?}"
         );
@@ -298,7 +298,7 @@ fn check_indexed(
     let mut out: Vec<Rows<'_>> = memory.iter_mut().map(|bytes| Rows { bytes, row: 8 }).collect();
     let mut requests: Vec<Request> =
         wanted.iter().enumerate().map(|(slot, &at)| Request { index: at as u64, slot }).collect();
-    dataset.node.gather(&mut requests, &mut out, &cx)?;
+    dataset.stage.gather(&mut requests, &mut out, &cx)?;
     for (component, bytes) in memory.iter().enumerate() {
         let gathered: Vec<i64> = bytes
             .chunks_exact(8)
@@ -316,7 +316,7 @@ fn check_indexed(
         let expected: Vec<i64> =
             (0..width).flat_map(|component| rows.iter().map(move |row| row[component])).collect();
         assert_eq!(
-            values(&batches.node.get(at, &cx)?)?,
+            values(&batches.stage.get(at, &cx)?)?,
             expected,
             "{batches}: batch {at} in {epoch:?}"
         );

@@ -12,7 +12,7 @@ use crate::execute::Iter;
 use crate::shuffle::random;
 use crate::shuffle::random::{Draw, Seed};
 use crate::stage::Epoch;
-use crate::stage::{Change, Node};
+use crate::stage::{Change, Stage};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +68,7 @@ struct Counter {
 /// A source: a stage that reads from no other.
 #[derive(Clone)]
 enum Root {
-    Node(Weak<dyn Node>),
+    Stage(Weak<dyn Stage>),
     /// One that draws is made again with another seed, and is known by the draw.
     Draw(Draw),
 }
@@ -76,14 +76,14 @@ enum Root {
 impl Root {
     fn id(&self) -> (bool, u64) {
         match self {
-            Self::Node(node) => (true, node.as_ptr().cast::<()>().addr() as u64),
+            Self::Stage(stage) => (true, stage.as_ptr().cast::<()>().addr() as u64),
             Self::Draw(draw) => (false, draw.number()),
         }
     }
 
     fn is_alive(&self) -> bool {
         match self {
-            Self::Node(node) => node.strong_count() > 0,
+            Self::Stage(stage) => stage.strong_count() > 0,
             Self::Draw(draw) => draw.is_alive(),
         }
     }
@@ -171,21 +171,21 @@ struct Walk {
 
 impl Walk {
     fn key(&mut self, dataset: &Dataset) -> u64 {
-        let address = Arc::as_ptr(&dataset.node).cast::<()>().addr();
+        let address = Arc::as_ptr(&dataset.stage).cast::<()>().addr();
         if let Some(key) = self.keys.get(&address) {
             return *key;
         }
-        let (inputs, words) = (dataset.node.inputs(), dataset.node.describe());
+        let (inputs, words) = (dataset.stage.inputs(), dataset.stage.describe());
         if inputs.is_empty() {
-            let root = dataset.node.drawn_seed().and_then(Seed::draw).map(Root::Draw);
-            self.roots.push(root.unwrap_or_else(|| Root::Node(Arc::downgrade(&dataset.node))));
+            let root = dataset.stage.drawn_seed().and_then(Seed::draw).map(Root::Draw);
+            self.roots.push(root.unwrap_or_else(|| Root::Stage(Arc::downgrade(&dataset.stage))));
         }
-        self.window |= dataset.node.is_window();
+        self.window |= dataset.stage.is_window();
         let keys: Vec<u64> = dataset.deep(|| inputs.iter().map(|input| self.key(input)).collect());
         let key = match keys.as_slice() {
             [input] if words.is_empty() => *input,
             _ => {
-                let mut bytes = dataset.node.identity().to_le_bytes().to_vec();
+                let mut bytes = dataset.stage.identity().to_le_bytes().to_vec();
                 keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
                 bytes.extend(words.into_bytes());
                 random::hash(&bytes)
@@ -388,14 +388,14 @@ impl Dataset {
     /// # Errors
     /// As when the stage was made.
     pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> crate::error::Result<Self> {
-        if self.node.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
+        if self.stage.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
-        let made = self.node.rebuild(
-            self.node.inputs(),
+        let made = self.stage.rebuild(
+            self.stage.inputs(),
             &mut Change { seeds: [value].into(), ..Change::default() },
         )?;
-        if let Some(seed) = made.node.drawn_seed() {
+        if let Some(seed) = made.stage.drawn_seed() {
             seed.adopt(value);
         }
         Ok(made)
@@ -404,7 +404,7 @@ impl Dataset {
     /// The seed that the last stage drew because none was given: that of the next pass.
     #[must_use]
     pub fn drawn_seed(&self) -> Option<u64> {
-        self.node.drawn_seed().map(Seed::upcoming)
+        self.stage.drawn_seed().map(Seed::upcoming)
     }
 
     /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
@@ -412,7 +412,7 @@ impl Dataset {
     /// elements.
     #[must_use]
     pub fn may_end_early(&self) -> bool {
-        self.node.may_end_early()
+        self.stage.may_end_early()
     }
 }
 

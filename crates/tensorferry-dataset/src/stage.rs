@@ -1,10 +1,10 @@
-//! What every stage of a plan is: a [`Node`], and, while it is iterated in order, a [`Stream`].
+//! What every stage of a plan is: a [`Stage`], and, while it is iterated in order, a [`ElementIter`].
 //!
 //! # Rationale
-//! Where element `i` of the result can be computed from `i` alone, a node is *indexed*: position is
+//! Where element `i` of the result can be computed from `i` alone, a stage is *indexed*: position is
 //! the whole state of an iteration, any thread may compute any element, and a batch asks for all
-//! its rows in one [`Node::gather`]. Where it cannot (filter, generators), a node only streams, and
-//! its [`Stream`] saves what it needs to go on.
+//! its rows in one [`Stage::gather`]. Where it cannot (filter, generators), a stage only streams, and
+//! its [`ElementIter`] saves what it needs to go on.
 
 use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
@@ -147,8 +147,8 @@ impl Needs {
     }
 }
 
-/// A stage of a plan. Immutable; every iteration's own state is in a position or a [`Stream`].
-pub(crate) trait Node: Send + Sync {
+/// A stage of a plan. Immutable; every iteration's own state is in a position or a [`ElementIter`].
+pub(crate) trait Stage: Send + Sync {
     /// The components of each element.
     fn spec(&self) -> &[Component];
 
@@ -165,11 +165,11 @@ pub(crate) trait Node: Send + Sync {
 
     /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`.
     /// Everything that changes what the elements are has to stand in it, and nothing else (no seed
-    /// that was drawn, see [`Node::drawn_seed`]): states of plans whose descriptions differ are
+    /// that was drawn, see [`Stage::drawn_seed`]): states of plans whose descriptions differ are
     /// refused.
     fn describe(&self) -> String;
 
-    /// The same stage over other inputs, given in the order of [`Node::inputs`].
+    /// The same stage over other inputs, given in the order of [`Stage::inputs`].
     ///
     /// # Errors
     /// As when the stage was made.
@@ -193,39 +193,39 @@ pub(crate) trait Node: Send + Sync {
         false
     }
 
-    /// Whether there may be fewer elements than [`Node::cardinality`] says, as tf.data's `repeat`
+    /// Whether there may be fewer elements than [`Stage::cardinality`] says, as tf.data's `repeat`
     /// of a source of unknown length has it.
     fn may_end_early(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.may_end_early())
+        self.inputs().iter().any(|input| input.stage.may_end_early())
     }
 
-    /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown
+    /// Whether [`Stage::get`] works. (Infinite datasets can be indexed too, those of unknown
     /// cardinality cannot.)
     fn is_indexed(&self) -> bool;
 
     /// Whether elements have to be computed one after the other, in order, on one thread: functions
     /// of the user's.
     fn is_sequential(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.is_sequential())
+        self.inputs().iter().any(|input| input.stage.is_sequential())
     }
 
     /// Whether elements come from files that are read, so that those that lie together are best had
     /// together, and all are best begun before they are asked for.
     fn reads_files(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.reads_files())
+        self.inputs().iter().any(|input| input.stage.reads_files())
     }
 
     /// What it takes of memory, with its inputs.
     fn needs(&self) -> Needs {
-        self.inputs().iter().map(|input| input.node.needs()).fold(Needs::default(), Needs::and)
+        self.inputs().iter().map(|input| input.stage.needs()).fold(Needs::default(), Needs::and)
     }
 
     /// Whether another epoch gives other elements, or another order.
     fn depends_on_epoch(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.depends_on_epoch())
+        self.inputs().iter().any(|input| input.stage.depends_on_epoch())
     }
 
-    /// Element `index`, which is less than the cardinality. Only of indexed nodes.
+    /// Element `index`, which is less than the cardinality. Only of indexed stages.
     fn get(&self, index: u64, cx: &Context) -> Result<Element>;
 
     /// Elements `start..start + len`, stacked, in no time: without a copy: `None` if they do not
@@ -235,13 +235,13 @@ pub(crate) trait Node: Send + Sync {
     }
 
     /// Writes the elements asked for into rows, one [`Rows`] for each component. Only of indexed
-    /// nodes all of whose components are tensors of known shape. The requests may be overwritten.
+    /// stages all of whose components are tensors of known shape. The requests may be overwritten.
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         gather_each(self, requests, out, cx)
     }
 
-    /// As [`Node::gather`], but only the components `which`, in that order, one [`Rows`] for each:
-    /// what `components` asks for, so that nobody reads what nobody wants. A node that has no
+    /// As [`Stage::gather`], but only the components `which`, in that order, one [`Rows`] for each:
+    /// what `components` asks for, so that nobody reads what nobody wants. A stage that has no
     /// better way computes all of them.
     fn gather_some(
         &self,
@@ -277,25 +277,25 @@ pub(crate) trait Node: Send + Sync {
         None
     }
 
-    /// One pass over the elements in order. Indexed nodes need not say how: see
-    /// [`Dataset::stream`].
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
+    /// One pass over the elements in order. Indexed stages need not say how: see
+    /// [`Dataset::element_iter`].
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
         Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
     }
 }
 
-/// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a
+/// Rows that [`Stage::slice`] may make, where it does not share them: more are gathered, a part at a
 /// time.
 pub(crate) const MADE_ROWS: usize = 1 << 20;
 
-/// [`Node::get`] by [`Node::gather`], of a node all of whose components are tensors of known shape.
+/// [`Stage::get`] by [`Stage::gather`], of a stage all of whose components are tensors of known shape.
 pub(crate) fn get_by_gather(
-    node: &(impl Node + ?Sized),
+    stage: &(impl Stage + ?Sized),
     index: u64,
     cx: &Context,
 ) -> Result<Element> {
-    let mut parts = Vec::with_capacity(node.spec().len());
-    for spec in crate::spec::tensors(node.spec(), "get")? {
+    let mut parts = Vec::with_capacity(stage.spec().len());
+    for spec in crate::spec::tensors(stage.spec(), "get")? {
         let shape = spec.shape.as_fixed().ok_or_else(|| not_indexed("get"))?;
         let layout = Layout::contiguous(&shape, spec.dtype.size())?;
         parts.push((spec.dtype, pool::take(layout.nbytes())?, layout));
@@ -304,7 +304,7 @@ pub(crate) fn get_by_gather(
         .iter_mut()
         .map(|(_, buffer, layout)| Rows { bytes: buffer.as_mut_slice(), row: layout.nbytes() })
         .collect();
-    node.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
+    stage.gather(&mut [Request { index, slot: 0 }], &mut out, cx)?;
     drop(out);
     let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
         Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
@@ -312,16 +312,16 @@ pub(crate) fn get_by_gather(
     parts.into_iter().map(freeze).collect()
 }
 
-/// [`Node::gather`] by [`Node::get`], one element after the other.
+/// [`Stage::gather`] by [`Stage::get`], one element after the other.
 pub(crate) fn gather_each(
-    node: &(impl Node + ?Sized),
+    stage: &(impl Stage + ?Sized),
     requests: &[Request],
     out: &mut [Rows<'_>],
     cx: &Context,
 ) -> Result<()> {
     for request in requests {
         cx.stop.check()?;
-        let element = node.get(request.index, cx)?;
+        let element = stage.get(request.index, cx)?;
         for (value, rows) in element.iter().zip(out.iter_mut()) {
             write_row(value.tensor()?, rows.slot(request.slot))?;
         }
@@ -329,7 +329,7 @@ pub(crate) fn gather_each(
     Ok(())
 }
 
-/// What [`Node::rebuild`] is to change on the way. See [`crate::checkpoint::state`].
+/// What [`Stage::rebuild`] is to change on the way. See [`crate::checkpoint::state`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
     /// Seeds to put in the place of drawn ones, in the order in which [`Dataset::drawn_seeds`]
@@ -340,7 +340,7 @@ pub(crate) struct Change {
 }
 
 /// One pass over a stage, in order.
-pub(crate) trait Stream: Send {
+pub(crate) trait ElementIter: Send {
     /// The next element; `None` at the end. After an error the stream goes on with the element
     /// after it. After [`Error::Stopped`], which every stage passes on at once, it goes on as if it
     /// had not been asked: nothing that it has read is lost.
@@ -351,7 +351,7 @@ pub(crate) trait Stream: Send {
         false
     }
 
-    /// What [`Stream::restore`] needs to go on from here.
+    /// What [`ElementIter::restore`] needs to go on from here.
     fn save(&self) -> Result<State>;
 
     /// Goes to where a stream of the same plan and epoch was when it was saved.
@@ -361,7 +361,7 @@ pub(crate) trait Stream: Send {
     fn restore(&mut self, state: &State) -> Result<()>;
 }
 
-/// What [`Node::get`] of a stage that only streams returns.
+/// What [`Stage::get`] of a stage that only streams returns.
 pub(crate) fn not_indexed(stage: &'static str) -> Error {
     Error::Argument {
         stage,
@@ -408,9 +408,9 @@ pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
     Ok(())
 }
 
-/// [`Node::gather_some`] by computing element by element.
-pub(crate) fn write_some<N: Node + ?Sized>(
-    node: &N,
+/// [`Stage::gather_some`] by computing element by element.
+pub(crate) fn write_some<N: Stage + ?Sized>(
+    stage: &N,
     which: &[usize],
     requests: &[Request],
     out: &mut [Rows<'_>],
@@ -418,7 +418,7 @@ pub(crate) fn write_some<N: Node + ?Sized>(
 ) -> Result<()> {
     for request in requests {
         cx.stop.check()?;
-        let element = node.get(request.index, cx)?;
+        let element = stage.get(request.index, cx)?;
         for (&component, rows) in which.iter().zip(out.iter_mut()) {
             write_row(element[component].tensor()?, rows.slot(request.slot))?;
         }
@@ -426,20 +426,20 @@ pub(crate) fn write_some<N: Node + ?Sized>(
     Ok(())
 }
 
-/// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown
+/// [`Stage::gather_some`] by gathering everything, what is not wanted into memory that is thrown
 /// away; element by element where a component that is not wanted cannot be gathered.
-fn gather_all_for_some<N: Node + ?Sized>(
-    node: &N,
+fn gather_all_for_some<N: Stage + ?Sized>(
+    stage: &N,
     which: &[usize],
     requests: &mut [Request],
     out: &mut [Rows<'_>],
     cx: &Context,
 ) -> Result<()> {
     let fixed: Option<Vec<usize>> =
-        node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
+        stage.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
     let twice = which.iter().enumerate().any(|(at, component)| which[..at].contains(component));
     let (Some(bytes), false) = (fixed, twice) else {
-        return write_some(node, which, requests, out, cx);
+        return write_some(stage, which, requests, out, cx);
     };
     let slots = requests.iter().map(|request| request.slot + 1).max().unwrap_or(0);
     let mut unwanted = Vec::new();
@@ -455,5 +455,5 @@ fn gather_all_for_some<N: Node + ?Sized>(
     for (&component, rows) in which.iter().zip(out) {
         all[component] = rows.reborrow();
     }
-    node.gather(requests, &mut all, cx)
+    stage.gather(requests, &mut all, cx)
 }

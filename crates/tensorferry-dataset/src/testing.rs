@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sources::generator::Generator;
 use crate::spec::Component;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter};
 use crate::stage::{Epoch, Value};
 use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
@@ -89,12 +89,12 @@ pub(crate) fn fails_at<Out>(
 }
 
 /// A fresh stream in an epoch of its own.
-pub(crate) fn stream(dataset: &Dataset) -> Box<dyn Stream> {
-    dataset.stream(&Context::new(Epoch(3), Stop::default())).unwrap()
+pub(crate) fn stream(dataset: &Dataset) -> Box<dyn ElementIter> {
+    dataset.element_iter(&Context::new(Epoch(3), Stop::default())).unwrap()
 }
 
 /// What is left of a stream, in words: values, shapes and errors.
-pub(crate) fn rest(stream: &mut dyn Stream) -> Vec<String> {
+pub(crate) fn rest(stream: &mut dyn ElementIter) -> Vec<String> {
     std::iter::from_fn(|| stream.next()).take(1000).map(|element| words(&element)).collect()
 }
 

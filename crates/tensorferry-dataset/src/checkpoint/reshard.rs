@@ -27,8 +27,8 @@ pub(crate) struct Part {
 /// last first.
 fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
     let (mut stage, mut after) = (dataset.clone(), Vec::new());
-    while stage.node.sharding().is_none() {
-        let inputs = stage.node.inputs();
+    while stage.stage.sharding().is_none() {
+        let inputs = stage.stage.inputs();
         let [input] = inputs.as_slice() else { return None };
         after.push(stage);
         stage = input.clone();
@@ -39,11 +39,11 @@ fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
 impl Part {
     pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
         let (shard, after) = sharded(dataset)?;
-        let (shards, index) = shard.node.sharding()?;
-        let mut words = shard.node.inputs().first().map(ToString::to_string).unwrap_or_default();
+        let (shards, index) = shard.stage.sharding()?;
+        let mut words = shard.stage.inputs().first().map(ToString::to_string).unwrap_or_default();
         for stage in after.iter().rev() {
             words.push_str(" | ");
-            words.push_str(&stage.node.describe());
+            words.push_str(&stage.stage.describe());
         }
         Some(Self { shards, index, whole: random::hash(words.as_bytes()) })
     }
@@ -65,10 +65,12 @@ impl Saved {
     /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
     fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
-        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
+        let Some(input) = shard.stage.inputs().into_iter().next() else {
+            return Err(not_sharded());
+        };
         let mut part = self.shard_of(&input, index, shards)?;
         for stage in after.iter().rev() {
-            part = stage.node.rebuild(vec![part], &mut Change::default())?;
+            part = stage.stage.rebuild(vec![part], &mut Change::default())?;
         }
         Ok(part.cardinality().finite())
     }
@@ -110,17 +112,19 @@ impl Saved {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let mut position = self.position;
         for stage in &after {
-            let Some(consumed) = stage.node.consumed(position) else {
+            let Some(consumed) = stage.stage.consumed(position) else {
                 let what = format!(
                     "how far a shard had come does not follow from what {} has handed out. Resume \
                     on {shards} shards, or move shard behind it.",
-                    stage.node.describe()
+                    stage.stage.describe()
                 );
                 return Err(Error::State { what });
             };
             position = consumed;
         }
-        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
+        let Some(input) = shard.stage.inputs().into_iter().next() else {
+            return Err(not_sharded());
+        };
         let old = self.shard_of(&input, index, shards)?;
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
@@ -216,7 +220,7 @@ impl Dataset {
     /// [`Error::State`] if more than a position would be needed to go on with other shards.
     fn check_reshards(&self) -> Result<()> {
         let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
-        let shards = shard.node.inputs().iter().map(shards_in).sum::<usize>();
+        let shards = shard.stage.inputs().iter().map(shards_in).sum::<usize>();
         let what = match () {
             () if !self.is_indexed() => {
                 "only a plan whose elements can be indexed can go on with another number of shards"
@@ -232,9 +236,9 @@ impl Dataset {
 
 /// How many shards there are in a plan.
 fn shards_in(dataset: &Dataset) -> usize {
-    let inputs = dataset.node.inputs();
+    let inputs = dataset.stage.inputs();
     dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
-        + usize::from(dataset.node.sharding().is_some())
+        + usize::from(dataset.stage.sharding().is_some())
 }
 
 impl Saved {

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::Cardinality;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter};
 
 /// The elements of an indexed plan one after the other: a position is all its state.
 pub(crate) struct InOrder {
@@ -24,7 +24,7 @@ impl InOrder {
     }
 }
 
-impl Stream for InOrder {
+impl ElementIter for InOrder {
     fn next(&mut self) -> Option<Result<Element>> {
         if self.position >= self.len {
             return None;
@@ -34,7 +34,7 @@ impl Stream for InOrder {
         }
         // First, so that even after a panic the next element is the next.
         self.position += 1;
-        let element = self.dataset.node.get(self.position - 1, &self.cx);
+        let element = self.dataset.stage.get(self.position - 1, &self.cx);
         if matches!(element, Err(Error::Stopped)) {
             self.position -= 1;
         }

@@ -81,7 +81,7 @@ struct Track {
 impl Held {
     /// For an iteration of a plan.
     pub(crate) fn new(dataset: &Dataset, options: &Options) -> Self {
-        let Needs { windows, groups } = dataset.node.needs();
+        let Needs { windows, groups } = dataset.stage.needs();
         let wanted = (options.threads(), windows);
         let (threads, shared) = match options.memory_limit {
             Some(limit) => shares(limit, wanted),

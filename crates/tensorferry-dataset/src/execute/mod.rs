@@ -28,7 +28,7 @@ use crate::execute::stats::{Times, computing};
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
 use crate::stage::Epoch;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter};
 use crate::transforms::select::prefetch::ReadAhead;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +61,7 @@ enum Mode {
     Workers(Workers),
     /// In order in the caller's thread, after the elements that waited when the iteration was
     /// saved.
-    Stream(Box<dyn Stream>, VecDeque<Result<Element>>),
+    ElementIter(Box<dyn ElementIter>, VecDeque<Result<Element>>),
     /// In order on a thread of its own.
     Producer(Producer),
     /// It could not begin; the error is handed out once.
@@ -148,7 +148,7 @@ impl Iter {
 
     /// How many elements to read ahead.
     fn ahead(&self) -> usize {
-        let automatic = || match self.dataset.node.is_sequential() {
+        let automatic = || match self.dataset.stage.is_sequential() {
             // Functions may have effects: as few ahead as still keep two threads busy.
             true => 2,
             false => 2 * self.options.threads(),
@@ -156,7 +156,7 @@ impl Iter {
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
             // A device is asked for the next elements while these are used; and whoever waits for
             // one can be interrupted.
-            None if self.dataset.node.reads_files() => automatic(),
+            None if self.dataset.stage.reads_files() => automatic(),
             None => 0,
             Some(ReadAhead::Automatic) => automatic(),
             Some(ReadAhead::Elements(elements)) => elements,
@@ -175,7 +175,7 @@ impl Iter {
         if ahead == 0 {
             return Ok(Mode::Indexed(len));
         }
-        if !self.dataset.node.is_sequential() {
+        if !self.dataset.stage.is_sequential() {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
             return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
         }
@@ -185,13 +185,13 @@ impl Iter {
     }
 
     fn begin_stream(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
-        let mut stream = self.dataset.stream(&self.cx)?;
+        let mut stream = self.dataset.element_iter(&self.cx)?;
         let mut waiting = VecDeque::new();
         if let Some(state) = state {
             waiting = self.restore_waiting(stream.as_mut(), state)?;
         }
-        if ahead == 0 && self.dataset.node.is_sequential() {
-            return Ok(Mode::Stream(stream, waiting));
+        if ahead == 0 && self.dataset.stage.is_sequential() {
+            return Ok(Mode::ElementIter(stream, waiting));
         }
         Ok(self.producer(stream, waiting, ahead))
     }
@@ -199,7 +199,7 @@ impl Iter {
     /// What [`waiting_state`] says: the stream goes to its place, and the elements are returned.
     fn restore_waiting(
         &self,
-        stream: &mut dyn Stream,
+        stream: &mut dyn ElementIter,
         state: &State,
     ) -> Result<VecDeque<Result<Element>>> {
         let parts = state.list(2)?;
@@ -228,7 +228,7 @@ impl Iter {
 
     fn producer(
         &self,
-        stream: Box<dyn Stream>,
+        stream: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
         ahead: usize,
     ) -> Mode {
@@ -291,7 +291,7 @@ impl Iter {
             // It is computed again.
             Mode::Indexed(_) => {}
             Mode::Workers(workers) => workers.give_back(element),
-            Mode::Stream(_, waiting) => waiting.push_front(element),
+            Mode::ElementIter(_, waiting) => waiting.push_front(element),
             Mode::Producer(producer) => producer.give_back(element),
             Mode::Failed(error) => *error = element.err(),
         }
@@ -350,7 +350,7 @@ impl Iter {
     pub fn save_within(&self, timeout: Duration) -> Poll<Result<Saved>> {
         let stream = match &self.mode {
             Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
-            Mode::Stream(stream, waiting) => {
+            Mode::ElementIter(stream, waiting) => {
                 stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some)
             }
             // A position says it all; the functions of an indexed plan are called again for what
@@ -396,7 +396,7 @@ impl Iter {
                 Poll::Ready(element) => element,
                 Poll::Pending => return Poll::Pending,
             },
-            Mode::Stream(stream, waiting) => {
+            Mode::ElementIter(stream, waiting) => {
                 waiting.pop_front().or_else(|| advance(stream.as_mut()))
             }
             Mode::Producer(producer) => match producer.next(deadline) {
@@ -436,7 +436,7 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
         return Err(Error::Stopped);
     }
     match catch_unwind(AssertUnwindSafe(|| {
-        computing(cx.times.as_ref(), || dataset.node.get(index, cx))
+        computing(cx.times.as_ref(), || dataset.stage.get(index, cx))
     })) {
         // Nobody stopped it: the element would be computed again for ever.
         Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
@@ -451,7 +451,7 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
 }
 
 /// The next element of a stream; an error where a stage panics.
-pub(crate) fn advance(stream: &mut dyn Stream) -> Option<Result<Element>> {
+pub(crate) fn advance(stream: &mut dyn ElementIter) -> Option<Result<Element>> {
     match catch_unwind(AssertUnwindSafe(|| stream.next())) {
         Ok(element) => element,
         Err(panic) => Some(Err(panicked(panic.as_ref()))),

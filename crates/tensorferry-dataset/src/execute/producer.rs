@@ -1,8 +1,8 @@
 //! A stream that runs ahead on a thread of its own.
 //!
 //! # Rationale
-//! Streams of native stages may work for long inside one element (the next distinct value of an
-//! endless repetition): on a thread of their own, whoever waits can stop waiting. Streams that call
+//! ElementIters of native stages may work for long inside one element (the next distinct value of an
+//! endless repetition): on a thread of their own, whoever waits can stop waiting. ElementIters that call
 //! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
 //! may have effects.
 
@@ -10,7 +10,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::execute::workers::{GLANCE, element_bytes};
 use crate::execute::{advance, waiting_state};
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -52,7 +52,7 @@ struct Queue {
     elements: VecDeque<Result<Element>>,
     bytes: usize,
     /// Where it is unless the thread has it to compute an element.
-    stream: Option<Box<dyn Stream>>,
+    stream: Option<Box<dyn ElementIter>>,
     ended: bool,
     /// What the last element took.
     took: Duration,
@@ -66,7 +66,7 @@ struct Queue {
 impl Producer {
     /// `waiting` elements come before those of the stream.
     pub(super) fn new(
-        stream: Box<dyn Stream>,
+        stream: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
         ahead: Ahead,
         is_sequential: bool,

@@ -1,6 +1,6 @@
 use crate::execute::*;
 use crate::spec::Component;
-use crate::stage::Node;
+use crate::stage::Stage;
 use crate::stage::Value;
 use crate::testing;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ struct Made {
     make: Make,
 }
 
-impl Node for Made {
+impl Stage for Made {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -50,7 +50,7 @@ impl Node for Made {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         (self.make)(index, cx)
     }
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let indexed = Self { indexed: true, ..self.clone() };
         Ok(Box::new(InOrder::new(Dataset::of(indexed), cx.clone())))
     }
@@ -215,7 +215,7 @@ fn dropping_an_iterator_ends_its_threads() {
         assert_eq!(numbers(iter.by_ref().take(3)), numbers(dataset.iter().take(3)));
         drop(iter);
         // Every thread holds the plan.
-        eventually("no thread holds the plan", || Arc::strong_count(&dataset.node) == 1);
+        eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
     }
 }
 
@@ -239,7 +239,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
     iter.stop().stop();
     assert!(matches!(iter.next(), Some(Err(Error::Stopped))));
     drop(iter);
-    eventually("no thread holds the plan", || Arc::strong_count(&dataset.node) == 1);
+    eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn an_iterator_moves_between_threads() {
 }
 
 #[test]
-fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
+fn a_element_iter_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
     let dataset = stream(made(10, move |index, cx| {

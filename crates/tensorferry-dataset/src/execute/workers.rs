@@ -170,7 +170,7 @@ impl Workers {
             self.team = None;
             self.next = position;
         }
-        if self.team.is_none() && self.plan.dataset.node.reads_files() {
+        if self.team.is_none() && self.plan.dataset.stage.reads_files() {
             // Nobody knows what the first elements take: not the consumer's time.
             let cost = Cost { time: LONG, ..self.cost };
             self.team = Some(Team::start(&self.plan, self.next, cost));

@@ -4,7 +4,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::materialize::reader::{Ragged, Stored, open};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node};
+use crate::stage::{Change, Context, Element, Stage};
 use serde_json::Value;
 use std::path::Path;
 use tensorferry_io::array::tensor_rows::Source;
@@ -65,7 +65,7 @@ impl Dataset {
     }
 }
 
-impl Node for Loaded {
+impl Stage for Loaded {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

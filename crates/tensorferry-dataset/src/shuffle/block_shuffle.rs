@@ -10,7 +10,7 @@ use crate::shuffle::permutation::LONGEST;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use crate::stage::{Change, Context, Element, Needs, Stage, get_by_gather};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_io::cancel::Stop;
@@ -148,7 +148,7 @@ impl BlockShuffle {
         let fixed: Option<Vec<usize>> =
             input.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
         // Functions are not called before their results are asked for.
-        let file_rows = fixed.filter(|_| input.node.reads_files() && !input.is_sequential());
+        let file_rows = fixed.filter(|_| input.stage.reads_files() && !input.is_sequential());
         Ok(Dataset::of(Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             input: input.clone(),
@@ -268,7 +268,7 @@ impl BlockShuffle {
     }
 }
 
-impl Node for BlockShuffle {
+impl Stage for BlockShuffle {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -312,11 +312,11 @@ impl Node for BlockShuffle {
         let everything: Vec<usize> = (0..self.spec().len()).collect();
         let kind = self.kind(&everything, &Context::new(Epoch(0), Stop::default()));
         let groups = kind.map_or(0, |kind| kind.group_bytes(&self.order(kind.round)));
-        self.input.node.needs().and(Needs { windows: 0, groups })
+        self.input.stage.needs().and(Needs { windows: 0, groups })
     }
 
     fn depends_on_epoch(&self) -> bool {
-        self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
+        self.reshuffle_each_iteration || self.input.stage.depends_on_epoch()
     }
 
     fn is_indexed(&self) -> bool {
@@ -329,7 +329,7 @@ impl Node for BlockShuffle {
         }
         let round = self.round(cx);
         let order = self.order(round);
-        self.input.node.get(order.get(&self.group(&order, round, index), index), cx)
+        self.input.stage.get(order.get(&self.group(&order, round, index), index), cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
@@ -356,7 +356,7 @@ impl Node for BlockShuffle {
             return Ok(());
         }
         self.map(requests, cx);
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 }
 
@@ -518,7 +518,7 @@ mod tests {
 
     #[test]
     fn a_description_says_what_changes_the_order() {
-        let describe = |dataset: Result<Dataset>| dataset.unwrap().node.describe();
+        let describe = |dataset: Result<Dataset>| dataset.unwrap().stage.describe();
         assert_eq!(
             describe(range(9).shuffle_blocks(2, None, Some(7), true)),
             "shuffle(block=2, group=64, seed=7)"

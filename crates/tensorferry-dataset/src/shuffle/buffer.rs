@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random::Random;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Context, Element, Stream, Value};
+use crate::stage::{Context, Element, ElementIter, Value};
 use tensorferry_core::Tensor;
 use tensorferry_io::memory::room::{Room, collected, copied};
 
@@ -80,7 +80,7 @@ impl Positions {
     }
 }
 
-impl Stream for Positions {
+impl ElementIter for Positions {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.bag.is_full() && self.next < self.len {
             if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {
@@ -91,7 +91,7 @@ impl Stream for Positions {
         }
         let slot = self.bag.pick()?;
         let index = self.bag.take(slot);
-        let element = self.cx.stop.check().and_then(|()| self.input.node.get(index, &self.cx));
+        let element = self.cx.stop.check().and_then(|()| self.input.stage.get(index, &self.cx));
         if matches!(element, Err(Error::Stopped)) {
             self.bag.put_back(slot, index);
         }
@@ -126,7 +126,7 @@ impl Stream for Positions {
 
 /// The buffer of a stream: it holds elements.
 pub(crate) struct Values {
-    input: Box<dyn Stream>,
+    input: Box<dyn ElementIter>,
     spec: Vec<Component>,
     cx: Context,
     bag: Bag<Element>,
@@ -135,7 +135,7 @@ pub(crate) struct Values {
 
 impl Values {
     pub(crate) fn new(
-        input: Box<dyn Stream>,
+        input: Box<dyn ElementIter>,
         spec: Vec<Component>,
         cx: Context,
         size: u64,
@@ -145,7 +145,7 @@ impl Values {
     }
 }
 
-impl Stream for Values {
+impl ElementIter for Values {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.ended && !self.bag.is_full() {
             if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {

@@ -222,7 +222,7 @@ impl Claim<'_> {
             .zip(&kind.rows)
             .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
             .collect();
-        input.node.gather_some(&kind.which, &mut requests, &mut out, cx)?;
+        input.stage.gather_some(&kind.which, &mut requests, &mut out, cx)?;
         drop(out);
         self.held.lock()[self.at] =
             Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());

@@ -78,7 +78,7 @@ impl Seed {
         self.drawn.as_ref().map(|_| self)
     }
 
-    /// As [`Node::identity`](crate::stage::Node::identity), of the stage whose seed it is:
+    /// As [`Stage::identity`](crate::stage::Stage::identity), of the stage whose seed it is:
     /// draws are told apart.
     pub(crate) fn identity(&self) -> u64 {
         self.number().map_or(0, |number| number + 1)

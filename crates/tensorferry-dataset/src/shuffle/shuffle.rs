@@ -7,7 +7,7 @@ use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 
@@ -116,7 +116,7 @@ impl Shuffle {
     }
 }
 
-impl Node for Shuffle {
+impl Stage for Shuffle {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -163,7 +163,7 @@ impl Node for Shuffle {
     }
 
     fn depends_on_epoch(&self) -> bool {
-        self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
+        self.reshuffle_each_iteration || self.input.stage.depends_on_epoch()
     }
 
     fn is_indexed(&self) -> bool {
@@ -171,12 +171,12 @@ impl Node for Shuffle {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(self.order(cx)?.get(index), cx)
+        self.input.stage.get(self.order(cx)?.get(index), cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.order(cx)?.map(requests);
-        self.input.node.gather(requests, out, cx)
+        self.input.stage.gather(requests, out, cx)
     }
 
     fn gather_some(
@@ -187,17 +187,17 @@ impl Node for Shuffle {
         cx: &Context,
     ) -> Result<()> {
         self.order(cx)?.map(requests);
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let Way::Buffer(size) = self.way else { return Err(not_indexed("shuffle")) };
         let random = Random::new(Purpose::Buffer, self.seed.value, self.round(cx));
         if self.input.is_indexed() {
             return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
         }
         Ok(Box::new(Values::new(
-            self.input.stream(cx)?,
+            self.input.element_iter(cx)?,
             self.input.spec().to_vec(),
             cx.clone(),
             size,
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_description_says_what_changes_the_order() {
-        let describe = |dataset: &Dataset| dataset.node.describe();
+        let describe = |dataset: &Dataset| dataset.stage.describe();
         assert_eq!(describe(&shuffled(10)), "shuffle(seed=7)");
         assert_eq!(
             describe(&range(10).shuffle(None, None, false).unwrap()),

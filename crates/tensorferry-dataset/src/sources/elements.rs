@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, check};
+use crate::stage::{Change, Context, Element, Stage, check};
 use std::sync::Arc;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, write_row};
@@ -57,7 +57,7 @@ impl Elements {
     }
 }
 
-impl Node for Elements {
+impl Stage for Elements {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

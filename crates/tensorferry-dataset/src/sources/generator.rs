@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, check, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, check, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 use tensorferry_io::cancel::Stop;
@@ -48,7 +48,7 @@ impl Dataset {
     }
 }
 
-impl Node for FromGenerator {
+impl Stage for FromGenerator {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -89,8 +89,8 @@ impl Node for FromGenerator {
         Err(not_indexed("from_generator"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GeneratorStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(GeneratorIter {
             function: self.function.clone(),
             spec: self.spec.clone(),
             stop: cx.stop.clone(),
@@ -109,7 +109,7 @@ enum Pass {
     Ended,
 }
 
-struct GeneratorStream {
+struct GeneratorIter {
     function: Function<(), Generator>,
     spec: Vec<Component>,
     stop: Stop,
@@ -117,7 +117,7 @@ struct GeneratorStream {
     taken: u64,
 }
 
-impl GeneratorStream {
+impl GeneratorIter {
     /// A generator that is about to make element `taken`; `None` if there are not so many.
     fn start(&self) -> Result<Option<Generator>> {
         let mut generator = self.function.call(())?;
@@ -158,7 +158,7 @@ impl GeneratorStream {
     }
 }
 
-impl Stream for GeneratorStream {
+impl ElementIter for GeneratorIter {
     fn next(&mut self) -> Option<Result<Element>> {
         if let Err(stopped) = self.stop.check() {
             return Some(Err(stopped));
@@ -289,7 +289,8 @@ mod tests {
             });
             Ok(Box::new(each) as Generator)
         });
-        let mut stream = Dataset::from_generator(endless, element_spec()).stream(&cx).unwrap();
+        let mut stream =
+            Dataset::from_generator(endless, element_spec()).element_iter(&cx).unwrap();
         stream.restore(&State::List(vec![State::Int(0), State::Int(u64::MAX)])).unwrap();
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }

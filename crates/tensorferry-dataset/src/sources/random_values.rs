@@ -4,7 +4,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
+use crate::stage::{Change, Context, Element, MADE_ROWS, Stage};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -60,7 +60,7 @@ impl RandomValues {
     }
 }
 
-impl Node for RandomValues {
+impl Stage for RandomValues {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
+use crate::stage::{Change, Context, Element, MADE_ROWS, Stage};
 use tensorferry_core::{Casting, DType, Kind, Tensor, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::convert::convert_into;
@@ -112,7 +112,7 @@ fn convert_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
     convert_into(&View::from_slice(&[value], &[])?, &mut target, Casting::Checked)
 }
 
-impl Node for Range {
+impl Stage for Range {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

@@ -4,7 +4,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sources::slices::described;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use crate::stage::{Change, Context, Element, Needs, Stage, get_by_gather};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, Tensor};
@@ -98,7 +98,7 @@ fn groups(arrays: &[Array]) -> Vec<Group> {
     groups
 }
 
-impl Node for OpenedRows {
+impl Stage for OpenedRows {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

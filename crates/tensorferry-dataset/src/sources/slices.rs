@@ -4,7 +4,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node};
+use crate::stage::{Change, Context, Element, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -66,7 +66,7 @@ impl Dataset {
 /// they lie.
 const SMALL: usize = 1 << 16;
 
-/// As [`Node::identity`], of what these are read from.
+/// As [`Stage::identity`], of what these are read from.
 pub(crate) fn identities(sources: &[Source]) -> u64 {
     let one = |source: &Source| match source.tensor.as_view().as_bytes() {
         Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
@@ -83,7 +83,7 @@ pub(crate) fn described(len: u64, spec: &[Component]) -> String {
     format!("from_tensor_slices({len} x ({}))", parts.join(", "))
 }
 
-impl Node for Slices {
+impl Stage for Slices {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

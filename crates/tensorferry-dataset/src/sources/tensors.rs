@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node};
+use crate::stage::{Change, Context, Element, Needs, Stage};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
@@ -60,7 +60,7 @@ impl Dataset {
     }
 }
 
-impl Node for Opened {
+impl Stage for Opened {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -132,7 +132,7 @@ fn described(spec: &[Component]) -> String {
     format!("from_tensors({})", parts.join(", "))
 }
 
-impl Node for Tensors {
+impl Stage for Tensors {
     fn spec(&self) -> &[Component] {
         &self.spec
     }

@@ -4,7 +4,7 @@
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use crate::stage::{Change, Context, Element, Needs, Stage, get_by_gather};
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
@@ -274,7 +274,7 @@ impl TokenWindows {
     }
 }
 
-impl Node for TokenWindows {
+impl Stage for TokenWindows {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -452,7 +452,7 @@ mod tests {
         let mut requests = [Request { index: 4, slot: 1 }, Request { index: 0, slot: 0 }];
         let cx = crate::all_ways::context(0);
         windows
-            .node
+            .stage
             .gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx)
             .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);

@@ -6,7 +6,7 @@
 //! costs nothing however deep the plan is.
 
 use crate::dataset::Dataset;
-use crate::stage::Node;
+use crate::stage::Stage;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ pub type Capture = Arc<dyn Any + Send + Sync>;
 pub(crate) type Captures = Option<Arc<[Capture]>>;
 
 /// What a stage's functions hold, and those of its inputs.
-pub(crate) fn of(node: &dyn Node) -> Captures {
-    let inherited = node.inputs().into_iter().filter_map(|input| input.captures).fold(None, joined);
-    node.captures().into_iter().fold(inherited, |all, own| joined(all, [own].into()))
+pub(crate) fn of(stage: &dyn Stage) -> Captures {
+    let inherited =
+        stage.inputs().into_iter().filter_map(|input| input.captures).fold(None, joined);
+    stage.captures().into_iter().fold(inherited, |all, own| joined(all, [own].into()))
 }
 
 fn joined(some: Captures, more: Arc<[Capture]>) -> Captures {

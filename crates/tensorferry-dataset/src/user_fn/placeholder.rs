@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 
 struct Placeholder {
     spec: Vec<Component>,
@@ -29,7 +29,7 @@ impl Dataset {
     }
 }
 
-impl Node for Placeholder {
+impl Stage for Placeholder {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -58,7 +58,7 @@ impl Node for Placeholder {
         Err(not_indexed("placeholder"))
     }
 
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
         let what = "it has no elements: it stood for a dataset while a function was asked what it \
             makes of one";
         Err(Error::Argument { stage: "placeholder", what: what.into() })

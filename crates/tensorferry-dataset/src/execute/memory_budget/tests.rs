@@ -1,7 +1,7 @@
 use crate::execute::memory_budget::*;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, get_by_gather};
+use crate::stage::{Change, Context, Element, Stage, get_by_gather};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -20,7 +20,7 @@ struct Counted {
     most: Arc<AtomicUsize>,
 }
 
-impl Node for Counted {
+impl Stage for Counted {
     fn spec(&self) -> &[Component] {
         self.numbers.spec()
     }
@@ -60,7 +60,7 @@ impl Node for Counted {
             let in_use = held.tracks.lock().unwrap().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }
-        self.numbers.node.gather(requests, out, cx)
+        self.numbers.stage.gather(requests, out, cx)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use crate::stage::{Change, Context, Element, ElementIter, MADE_ROWS, Stage, Value};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::Stop;
@@ -108,7 +108,7 @@ impl Gathered {
     /// been. What was gathered when it is stopped is kept for the next time.
     pub(crate) fn next(
         &mut self,
-        input: &mut dyn Stream,
+        input: &mut dyn ElementIter,
         size: usize,
         drop_remainder: bool,
     ) -> Option<Result<Vec<Element>>> {
@@ -187,7 +187,7 @@ pub(crate) fn stacked(
     stage: &'static str,
     cx: &Context,
 ) -> Result<Element> {
-    if let Some(shared) = input.node.slice(start, len, cx) {
+    if let Some(shared) = input.stage.slice(start, len, cx) {
         return Ok(shared.into_iter().map(Value::Tensor).collect());
     }
     let fixed: Option<Vec<_>> = input
@@ -198,7 +198,7 @@ pub(crate) fn stacked(
     let Some(parts) = fixed else {
         let elements = (start..start + len as u64).map(|index| {
             cx.stop.check()?;
-            input.node.get(index, cx)
+            input.stage.get(index, cx)
         });
         return stack(&collected(elements)?, stage, Some(&cx.stop));
     };
@@ -220,7 +220,7 @@ pub(crate) fn stacked(
         let part = first..len.min(first + most);
         requests.clear();
         requests.extend(part.map(|slot| Request { index: start + slot as u64, slot }));
-        input.node.gather(&mut requests, &mut out, cx)?;
+        input.stage.gather(&mut requests, &mut out, cx)?;
     }
     drop(out);
     let freeze = |(dtype, _, buffer, layout): (_, _, pool::PoolBuffer, _)| {
@@ -229,7 +229,7 @@ pub(crate) fn stacked(
     buffers.into_iter().map(freeze).collect()
 }
 
-impl Node for Batch {
+impl Stage for Batch {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -258,7 +258,7 @@ impl Node for Batch {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -286,11 +286,11 @@ impl Node for Batch {
             .then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, spec) = (self.input.element_iter(cx)?, self.input.spec().to_vec());
         let (size, drop_remainder, names) =
             (self.size, self.drop_remainder, self.input.names.clone());
-        Ok(Box::new(BatchStream {
+        Ok(Box::new(BatchIter {
             input,
             spec,
             names,
@@ -302,8 +302,8 @@ impl Node for Batch {
     }
 }
 
-struct BatchStream {
-    input: Box<dyn Stream>,
+struct BatchIter {
+    input: Box<dyn ElementIter>,
     /// Of the input's elements.
     spec: Vec<Component>,
     names: Names,
@@ -313,7 +313,7 @@ struct BatchStream {
     index: u64,
 }
 
-impl Stream for BatchStream {
+impl ElementIter for BatchIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),

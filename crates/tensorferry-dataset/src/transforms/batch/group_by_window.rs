@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, not_indexed};
 use crate::transforms::combine::inner::{Inner, with_seeds};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
@@ -75,7 +75,7 @@ impl Dataset {
     }
 }
 
-impl Node for GroupByWindow {
+impl Stage for GroupByWindow {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -145,7 +145,7 @@ impl Node for GroupByWindow {
         key.is_sequential()
             || reduce.is_sequential()
             || window_size.is_sequential()
-            || self.input.node.is_sequential()
+            || self.input.stage.is_sequential()
     }
 
     // A dataset that the function makes may shuffle.
@@ -157,8 +157,8 @@ impl Node for GroupByWindow {
         Err(not_indexed("group_by_window"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GroupStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(GroupIter {
             input: Counted::new(&self.input, cx)?,
             input_spec: self.input.spec().to_vec(),
             functions: self.functions.clone(),
@@ -176,7 +176,7 @@ impl Node for GroupByWindow {
     }
 }
 
-struct GroupStream {
+struct GroupIter {
     input: Counted,
     input_spec: Vec<Component>,
     functions: Functions,
@@ -206,7 +206,7 @@ struct Window {
     inner: Inner,
 }
 
-impl GroupStream {
+impl GroupIter {
     /// The key whose group this element makes full, if it does.
     fn put(&mut self, element: &Element) -> Result<Option<i64>> {
         let key = self.functions.key.call(element.clone())?;
@@ -321,7 +321,7 @@ fn kept(elements: &[Element]) -> Result<State> {
     Ok(State::List(collected(elements.iter().map(element))?))
 }
 
-impl Stream for GroupStream {
+impl ElementIter for GroupIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             if let Some(window) = &mut self.current {

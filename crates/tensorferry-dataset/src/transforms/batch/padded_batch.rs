@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, Value};
 use crate::transforms::batch::batch::{Gathered, stacked};
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
@@ -223,7 +223,7 @@ fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Elemen
     paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
 }
 
-impl Node for PaddedBatch {
+impl Stage for PaddedBatch {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -257,7 +257,7 @@ impl Node for PaddedBatch {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -269,19 +269,19 @@ impl Node for PaddedBatch {
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
-            let element = |at| cx.stop.check().and_then(|()| self.input.node.get(start + at, cx));
+            let element = |at| cx.stop.check().and_then(|()| self.input.stage.get(start + at, cx));
             collected((0..len as u64).map(element))
                 .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, paddings) = (self.input.element_iter(cx)?, Arc::clone(&self.paddings));
         let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
         let (spec, gathered, names) =
             (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(PaddedBatchStream {
+        Ok(Box::new(PaddedBatchIter {
             input,
             spec,
             names,
@@ -295,8 +295,8 @@ impl Node for PaddedBatch {
     }
 }
 
-struct PaddedBatchStream {
-    input: Box<dyn Stream>,
+struct PaddedBatchIter {
+    input: Box<dyn ElementIter>,
     /// Of their elements.
     spec: Vec<Component>,
     names: Names,
@@ -308,7 +308,7 @@ struct PaddedBatchStream {
     stop: Stop,
 }
 
-impl Stream for PaddedBatchStream {
+impl ElementIter for PaddedBatchIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use crate::transforms::batch::batch::{Gathered, stack, stacked};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ fn empty(spec: &[Component]) -> Result<Element> {
     spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
 }
 
-impl Node for Rebatch {
+impl Stage for Rebatch {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -156,11 +156,11 @@ impl Node for Rebatch {
             .map_err(|error| self.input.explain(error).at_element("rebatch", index))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (rows, sizes) = (self.rows.element_iter(cx)?, Arc::clone(&self.sizes));
         let (spec, gathered, names) =
             (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(RebatchStream {
+        Ok(Box::new(RebatchIter {
             rows,
             spec,
             names,
@@ -172,8 +172,8 @@ impl Node for Rebatch {
     }
 }
 
-struct RebatchStream {
-    rows: Box<dyn Stream>,
+struct RebatchIter {
+    rows: Box<dyn ElementIter>,
     /// Of their elements.
     spec: Vec<Component>,
     names: Names,
@@ -183,7 +183,7 @@ struct RebatchStream {
     index: u64,
 }
 
-impl Stream for RebatchStream {
+impl ElementIter for RebatchIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
         let (index, size) = (self.index, self.sizes[place]);

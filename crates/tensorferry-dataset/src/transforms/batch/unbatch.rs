@@ -7,7 +7,7 @@ use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, not_indexed};
 use tensorferry_core::{ALIGNMENT, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -68,7 +68,7 @@ impl Dataset {
         };
         Ok(Self::of(Unbatch {
             input: self.clone(),
-            rows: self.node.rows(),
+            rows: self.stage.rows(),
             each: each.filter(|_| all).map(|(_, each)| each as u64),
             spec: parts.iter().map(row).collect(),
             last: Shared::default(),
@@ -123,7 +123,7 @@ impl Unbatch {
                 return Ok(element.clone());
             }
         }
-        let element = self.input.node.get(index, cx)?;
+        let element = self.input.stage.get(index, cx)?;
         *self.last.lock() = Some((cx.epoch, index, element.clone()));
         Ok(element)
     }
@@ -135,7 +135,7 @@ impl Unbatch {
     }
 }
 
-impl Node for Unbatch {
+impl Stage for Unbatch {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -167,12 +167,12 @@ impl Node for Unbatch {
     // A function of the user's is to be called once for each element, not for each row.
     fn is_indexed(&self) -> bool {
         self.rows.is_some()
-            || (self.each.is_some() && self.input.is_indexed() && !self.input.node.is_sequential())
+            || (self.each.is_some() && self.input.is_indexed() && !self.input.stage.is_sequential())
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         if let Some(rows) = &self.rows {
-            return rows.node.get(index, cx);
+            return rows.stage.get(index, cx);
         }
         let (batch, at) = self.split(index)?;
         row(&self.batch(batch, cx)?, at)
@@ -180,7 +180,7 @@ impl Node for Unbatch {
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         if let Some(rows) = &self.rows {
-            return rows.node.slice(start, len, cx);
+            return rows.stage.slice(start, len, cx);
         }
         let (batch, first) = self.split(start).ok()?;
         if first.checked_add(len as u64)? > self.each? {
@@ -208,7 +208,7 @@ impl Node for Unbatch {
         cx: &Context,
     ) -> Result<()> {
         if let Some(rows) = &self.rows {
-            return rows.node.gather_some(which, requests, out, cx);
+            return rows.stage.gather_some(which, requests, out, cx);
         }
         let each = self.each.unwrap_or(1).max(1);
         // Of a shuffle, neighbours are of any batch; together, each batch is made once.
@@ -231,9 +231,9 @@ impl Node for Unbatch {
         Ok(())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, names) = (self.input.stream(cx)?, self.input.names.clone());
-        Ok(Box::new(UnbatchStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, names) = (self.input.element_iter(cx)?, self.input.names.clone());
+        Ok(Box::new(UnbatchIter {
             input,
             names,
             before: None,
@@ -244,8 +244,8 @@ impl Node for Unbatch {
     }
 }
 
-struct UnbatchStream {
-    input: Box<dyn Stream>,
+struct UnbatchIter {
+    input: Box<dyn ElementIter>,
     names: Names,
     /// The input's state before the current element; `None` if it has none that can be saved, which
     /// matters only to who saves.
@@ -257,7 +257,7 @@ struct UnbatchStream {
     cx: Context,
 }
 
-impl UnbatchStream {
+impl UnbatchIter {
     /// Takes the next element of the input.
     fn pull(&mut self) -> Option<Result<()>> {
         self.before = self.input.save().ok();
@@ -276,7 +276,7 @@ impl UnbatchStream {
     }
 }
 
-impl Stream for UnbatchStream {
+impl ElementIter for UnbatchIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             if let Err(stopped) = self.cx.stop.check() {

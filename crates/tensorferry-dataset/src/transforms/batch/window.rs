@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, not_indexed};
 use crate::transforms::batch::batch::is_no_memory;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
@@ -84,7 +84,7 @@ impl Dataset {
     }
 }
 
-impl Node for Window {
+impl Stage for Window {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -118,7 +118,7 @@ impl Node for Window {
     // Views of several components, or that overlap, would call a function several times for one
     // element.
     fn is_indexed(&self) -> bool {
-        self.input.is_indexed() && !self.input.node.is_sequential()
+        self.input.is_indexed() && !self.input.stage.is_sequential()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -137,9 +137,9 @@ impl Node for Window {
         Ok(self.parts.iter().map(|part| Value::Dataset(Dataset::of(view(part)))).collect())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(WindowStream {
-            input: self.input.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(WindowIter {
+            input: self.input.element_iter(cx)?,
             spec: self.input.spec().to_vec(),
             shape: self.shape,
             held: VecDeque::new(),
@@ -171,7 +171,7 @@ impl View {
     }
 }
 
-impl Node for View {
+impl Stage for View {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -204,19 +204,19 @@ impl Node for View {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(self.locate(index), &cx.at(self.epoch))
+        self.input.stage.get(self.locate(index), &cx.at(self.epoch))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         if self.stride != 1 && len > 1 {
             return None;
         }
-        self.input.node.slice(self.locate(start), len, &cx.at(self.epoch))
+        self.input.stage.slice(self.locate(start), len, &cx.at(self.epoch))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.spread(requests);
-        self.input.node.gather(requests, out, &cx.at(self.epoch))
+        self.input.stage.gather(requests, out, &cx.at(self.epoch))
     }
 
     fn gather_some(
@@ -227,12 +227,12 @@ impl Node for View {
         cx: &Context,
     ) -> Result<()> {
         self.spread(requests);
-        self.input.node.gather_some(which, requests, out, &cx.at(self.epoch))
+        self.input.stage.gather_some(which, requests, out, &cx.at(self.epoch))
     }
 }
 
-struct WindowStream {
-    input: Box<dyn Stream>,
+struct WindowIter {
+    input: Box<dyn ElementIter>,
     /// Of the input's elements.
     spec: Vec<Component>,
     shape: Shape,
@@ -276,7 +276,7 @@ fn may_end(error: &Error) -> bool {
     }
 }
 
-impl WindowStream {
+impl WindowIter {
     /// Reads until the next window is whole or the input ends.
     ///
     /// # Errors
@@ -347,7 +347,7 @@ impl WindowStream {
     }
 }
 
-impl Stream for WindowStream {
+impl ElementIter for WindowIter {
     fn next(&mut self) -> Option<Result<Element>> {
         if let Err(stopped) = self.fill() {
             return Some(Err(stopped));

@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use crate::transforms::combine::concatenate::relaxed;
 use tensorferry_core::DType;
 
@@ -85,14 +85,14 @@ pub(crate) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<V
 }
 
 /// Passes over several datasets, some of which have come to their end.
-pub(crate) struct Streams {
-    streams: Vec<Option<Box<dyn Stream>>>,
+pub(crate) struct ElementIters {
+    streams: Vec<Option<Box<dyn ElementIter>>>,
 }
 
-impl Streams {
+impl ElementIters {
     pub(crate) fn new(datasets: &[Dataset], cx: &Context) -> Result<Self> {
         let streams: Result<_> =
-            datasets.iter().map(|dataset| dataset.stream(cx).map(Some)).collect();
+            datasets.iter().map(|dataset| dataset.element_iter(cx).map(Some)).collect();
         Ok(Self { streams: streams? })
     }
 
@@ -120,7 +120,7 @@ impl Streams {
 
     /// The state of each; `Nothing` in a list of its own is that of one that has ended.
     pub(crate) fn save(&self) -> Result<State> {
-        let one = |stream: &Option<Box<dyn Stream>>| match stream {
+        let one = |stream: &Option<Box<dyn ElementIter>>| match stream {
             Some(stream) => Ok(State::List(vec![stream.save()?])),
             None => Ok(State::List(Vec::new())),
         };
@@ -153,7 +153,7 @@ impl Choose {
     }
 }
 
-impl Node for Choose {
+impl Stage for Choose {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -192,10 +192,10 @@ impl Node for Choose {
         Err(not_indexed(STAGE))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let (datasets, Some(choice)) = self.datasets() else { return Err(not_indexed(STAGE)) };
-        Ok(Box::new(ChooseStream {
-            streams: Streams::new(datasets, cx)?,
+        Ok(Box::new(ChooseIter {
+            streams: ElementIters::new(datasets, cx)?,
             choice: Counted::new(choice, cx)?,
             stop_on_empty_dataset: self.stop_on_empty_dataset,
             count: datasets.len(),
@@ -203,14 +203,14 @@ impl Node for Choose {
     }
 }
 
-struct ChooseStream {
-    streams: Streams,
+struct ChooseIter {
+    streams: ElementIters,
     choice: Counted,
     stop_on_empty_dataset: bool,
     count: usize,
 }
 
-impl ChooseStream {
+impl ChooseIter {
     fn chosen(&self, index: u64, element: &Element) -> Result<usize> {
         let value = element
             .first()
@@ -223,7 +223,7 @@ impl ChooseStream {
     }
 }
 
-impl Stream for ChooseStream {
+impl ElementIter for ChooseIter {
     fn next(&mut self) -> Option<Result<Element>> {
         // Of a choice without end, nothing more can come.
         while !self.streams.all_over() {

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_core::TensorSpec;
 use tensorferry_io::gather::copy::Request;
@@ -74,7 +74,7 @@ impl Concatenate {
     fn by_input(
         &self,
         requests: &mut [Request],
-        mut gather: impl FnMut(&dyn Node, &mut [Request]) -> Result<()>,
+        mut gather: impl FnMut(&dyn Stage, &mut [Request]) -> Result<()>,
     ) -> Result<()> {
         let before = self.before();
         let of_second = |request: &Request| request.index >= before;
@@ -85,13 +85,13 @@ impl Concatenate {
             requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
         second.iter_mut().for_each(|request| request.index -= before);
         if !first.is_empty() {
-            gather(&*self.first.node, first)?;
+            gather(&*self.first.stage, first)?;
         }
-        if second.is_empty() { Ok(()) } else { gather(&*self.second.node, second) }
+        if second.is_empty() { Ok(()) } else { gather(&*self.second.stage, second) }
     }
 }
 
-impl Node for Concatenate {
+impl Stage for Concatenate {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -124,8 +124,8 @@ impl Node for Concatenate {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         match index.checked_sub(self.before()) {
-            None => self.first.node.get(index, cx),
-            Some(index) => self.second.node.get(index, cx),
+            None => self.first.stage.get(index, cx),
+            Some(index) => self.second.stage.get(index, cx),
         }
     }
 
@@ -133,15 +133,15 @@ impl Node for Concatenate {
         let before = self.before();
         match start.checked_sub(before) {
             None if start.checked_add(len as u64)? <= before => {
-                self.first.node.slice(start, len, cx)
+                self.first.stage.slice(start, len, cx)
             }
             None => None,
-            Some(start) => self.second.node.slice(start, len, cx),
+            Some(start) => self.second.stage.slice(start, len, cx),
         }
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.by_input(requests, |node, requests| node.gather(requests, out, cx))
+        self.by_input(requests, |stage, requests| stage.gather(requests, out, cx))
     }
 
     fn gather_some(
@@ -151,13 +151,13 @@ impl Node for Concatenate {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.by_input(requests, |node, requests| node.gather_some(which, requests, out, cx))
+        self.by_input(requests, |stage, requests| stage.gather_some(which, requests, out, cx))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let inputs = [self.first.clone(), self.second.clone()];
-        Ok(Box::new(ConcatenateStream {
-            input: self.first.stream(cx)?,
+        Ok(Box::new(ConcatenateIter {
+            input: self.first.element_iter(cx)?,
             at: 0,
             inputs,
             cx: cx.clone(),
@@ -165,23 +165,23 @@ impl Node for Concatenate {
     }
 }
 
-struct ConcatenateStream {
+struct ConcatenateIter {
     inputs: [Dataset; 2],
     cx: Context,
     /// Which of the inputs is read.
     at: u8,
-    input: Box<dyn Stream>,
+    input: Box<dyn ElementIter>,
 }
 
-impl ConcatenateStream {
+impl ConcatenateIter {
     fn begin(&mut self, at: u8) -> Result<()> {
         self.at = at;
-        self.input = self.inputs[usize::from(at != 0)].stream(&self.cx)?;
+        self.input = self.inputs[usize::from(at != 0)].element_iter(&self.cx)?;
         Ok(())
     }
 }
 
-impl Stream for ConcatenateStream {
+impl ElementIter for ConcatenateIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let element = self.input.next();
         if element.is_some() || self.at != 0 {

@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use crate::transforms::combine::inner::{Made, Outer};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
@@ -47,7 +47,7 @@ impl Dataset {
     }
 }
 
-impl Node for FlatMap {
+impl Stage for FlatMap {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -94,7 +94,7 @@ impl Node for FlatMap {
     }
 
     fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
+        self.function.is_sequential() || self.input.stage.is_sequential()
     }
 
     // A dataset that the function makes may shuffle.
@@ -106,19 +106,19 @@ impl Node for FlatMap {
         Err(not_indexed("flat_map"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let outer =
             Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
-        Ok(Box::new(FlatMapStream { outer, current: None }))
+        Ok(Box::new(FlatMapIter { outer, current: None }))
     }
 }
 
-struct FlatMapStream {
+struct FlatMapIter {
     outer: Outer,
     current: Option<Made>,
 }
 
-impl Stream for FlatMapStream {
+impl ElementIter for FlatMapIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             if let Some(made) = &mut self.current {
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_state_over_an_indexed_input_is_positions() {
         let dataset = ints(&[2, 3]).flat_map(times(-1), element_spec());
-        let mut stream = dataset.stream(&Context::new(Epoch(0), Stop::default())).unwrap();
+        let mut stream = dataset.element_iter(&Context::new(Epoch(0), Stop::default())).unwrap();
         (0..3).for_each(|_| drop(stream.next()));
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(
@@ -259,7 +259,7 @@ mod tests {
         spec: Vec<Component>,
     }
 
-    impl Node for Tells {
+    impl Stage for Tells {
         fn spec(&self) -> &[Component] {
             &self.spec
         }
@@ -319,7 +319,7 @@ mod tests {
         (0..3).for_each(|_| drop(interrupted.next()));
         let mut resumed = crate::testing::stream(&dataset);
         resumed.restore(&interrupted.save().unwrap()).unwrap();
-        let seed = |stream: &mut Box<dyn Stream>| first(&stream.next().unwrap().unwrap());
+        let seed = |stream: &mut Box<dyn ElementIter>| first(&stream.next().unwrap().unwrap());
         assert_eq!(seed(&mut resumed), seed(&mut interrupted));
     }
 }

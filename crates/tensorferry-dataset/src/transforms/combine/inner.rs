@@ -10,14 +10,14 @@ use crate::promise::keeps;
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::Component;
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Stream, Value, check};
+use crate::stage::{Change, Context, Element, ElementIter, Value, check};
 use crate::user_fn::function::Function;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
 
 /// One pass over a dataset that a function returned.
 pub(crate) struct Inner {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ElementIter>,
     /// Seeds that the function drew. It draws others when it is called again, so a state has to
     /// hold them.
     seeds: Vec<u64>,
@@ -40,7 +40,7 @@ impl Inner {
         let check = kept.is_none().then(|| spec.to_vec());
         let (seeds, names) = (dataset.drawn_seeds(), dataset.names.clone());
         Ok(Self {
-            stream: dataset.stream_inside(cx)?,
+            stream: dataset.element_iter_inside(cx)?,
             seeds,
             names,
             check,

@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use crate::transforms::combine::inner::{Made, Outer};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
@@ -59,7 +59,7 @@ impl Dataset {
     }
 }
 
-impl Node for Interleave {
+impl Stage for Interleave {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -110,7 +110,7 @@ impl Node for Interleave {
     }
 
     fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
+        self.function.is_sequential() || self.input.stage.is_sequential()
     }
 
     // A dataset that the function makes may shuffle.
@@ -122,8 +122,8 @@ impl Node for Interleave {
         Err(not_indexed("interleave"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(InterleaveStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(InterleaveIter {
             outer: Outer::new(
                 &self.input,
                 &self.function,
@@ -142,7 +142,7 @@ impl Node for Interleave {
     }
 }
 
-struct InterleaveStream {
+struct InterleaveIter {
     outer: Outer,
     cycle_length: usize,
     block_length: usize,
@@ -156,7 +156,7 @@ struct InterleaveStream {
     ended: bool,
 }
 
-impl InterleaveStream {
+impl InterleaveIter {
     fn advance(&mut self) {
         self.in_block = 0;
         self.turn += 1;
@@ -180,7 +180,7 @@ impl InterleaveStream {
     }
 }
 
-impl Stream for InterleaveStream {
+impl ElementIter for InterleaveIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             if let Some(Some(made)) = self.slots.get_mut(self.turn) {

@@ -5,8 +5,8 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use crate::transforms::combine::choose::{Streams, common_spec};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
+use crate::transforms::combine::choose::{ElementIters, common_spec};
 use tensorferry_io::cancel::Stop;
 
 struct Sample {
@@ -91,7 +91,7 @@ impl Dataset {
     }
 }
 
-impl Node for Sample {
+impl Stage for Sample {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -152,10 +152,10 @@ impl Node for Sample {
         Err(not_indexed(STAGE))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
-        Ok(Box::new(SampleStream {
-            streams: Streams::new(&self.datasets, cx)?,
+        Ok(Box::new(SampleIter {
+            streams: ElementIters::new(&self.datasets, cx)?,
             weights: self.weights.clone(),
             random: Random::new(Purpose::Sample, self.seed.value, epoch),
             step: 0,
@@ -165,8 +165,8 @@ impl Node for Sample {
     }
 }
 
-struct SampleStream {
-    streams: Streams,
+struct SampleIter {
+    streams: ElementIters,
     weights: Vec<f64>,
     random: Random,
     /// How often was drawn.
@@ -175,7 +175,7 @@ struct SampleStream {
     stop: Stop,
 }
 
-impl SampleStream {
+impl SampleIter {
     /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would
     /// come to the same, if in time.
     fn drawn(&self, step: u64) -> usize {
@@ -195,7 +195,7 @@ impl SampleStream {
     }
 }
 
-impl Stream for SampleStream {
+impl ElementIter for SampleIter {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.streams.all_over() {
             if let Err(stopped) = self.stop.check() {
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);
         let mut change = Change { seeds: kept.drawn_seeds().into(), ..Change::default() };
         assert_eq!(epoch(&fresh.rebuild(&mut change).unwrap(), 0), epoch(&kept, 0));
-        assert_eq!(kept.node.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
+        assert_eq!(kept.stage.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
     }
 
     #[test]

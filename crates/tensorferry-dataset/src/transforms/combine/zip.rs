@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -40,7 +40,7 @@ impl Dataset {
     }
 }
 
-impl Node for Zip {
+impl Stage for Zip {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -73,14 +73,14 @@ impl Node for Zip {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let mut element = Element::with_capacity(self.spec.len());
         for input in &self.inputs {
-            element.extend(input.node.get(index, cx)?);
+            element.extend(input.stage.get(index, cx)?);
         }
         Ok(element)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         let parts: Option<Vec<_>> =
-            self.inputs.iter().map(|input| input.node.slice(start, len, cx)).collect();
+            self.inputs.iter().map(|input| input.stage.slice(start, len, cx)).collect();
         Some(parts?.into_iter().flatten().collect())
     }
 
@@ -88,7 +88,7 @@ impl Node for Zip {
         let mut rest = out;
         for input in &self.inputs {
             let (mine, others) = rest.split_at_mut(input.spec().len());
-            input.node.gather(&mut requests.to_vec(), mine, cx)?;
+            input.stage.gather(&mut requests.to_vec(), mine, cx)?;
             rest = others;
         }
         Ok(())
@@ -111,17 +111,18 @@ impl Node for Zip {
                 mine.push(rows.reborrow());
             }
             if !inner.is_empty() {
-                input.node.gather_some(&inner, &mut requests.to_vec(), &mut mine, cx)?;
+                input.stage.gather_some(&inner, &mut requests.to_vec(), &mut mine, cx)?;
             }
             first = range.end;
         }
         Ok(())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let inputs: Result<Vec<_>> = self.inputs.iter().map(|input| input.stream(cx)).collect();
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let inputs: Result<Vec<_>> =
+            self.inputs.iter().map(|input| input.element_iter(cx)).collect();
         let specs = self.inputs.iter().map(|input| input.spec().to_vec()).collect();
-        Ok(Box::new(ZipStream {
+        Ok(Box::new(ZipIter {
             inputs: inputs?,
             specs,
             element: Ok(Element::new()),
@@ -131,8 +132,8 @@ impl Node for Zip {
     }
 }
 
-struct ZipStream {
-    inputs: Vec<Box<dyn Stream>>,
+struct ZipIter {
+    inputs: Vec<Box<dyn ElementIter>>,
     specs: Vec<Vec<Component>>,
     /// What the first `read` inputs gave of the next element. There are some only after it was
     /// stopped.
@@ -141,7 +142,7 @@ struct ZipStream {
     ended: bool,
 }
 
-impl Stream for ZipStream {
+impl ElementIter for ZipIter {
     fn next(&mut self) -> Option<Result<Element>> {
         if self.ended {
             return None;

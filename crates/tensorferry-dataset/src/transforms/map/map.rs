@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, check};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, check};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Mapping {
     }
 }
 
-impl Node for Map {
+impl Stage for Map {
     fn spec(&self) -> &[Component] {
         &self.mapping.spec
     }
@@ -92,31 +92,31 @@ impl Node for Map {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn is_sequential(&self) -> bool {
-        self.mapping.function.is_sequential() || self.input.node.is_sequential()
+        self.mapping.function.is_sequential() || self.input.stage.is_sequential()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.mapping.apply(index, self.input.node.get(index, cx)?)
+        self.mapping.apply(index, self.input.stage.get(index, cx)?)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(MapStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(MapIter {
             input: Counted::new(&self.input, cx)?,
             mapping: self.mapping.clone(),
         }))
     }
 }
 
-struct MapStream {
+struct MapIter {
     input: Counted,
     mapping: Mapping,
 }
 
-impl Stream for MapStream {
+impl ElementIter for MapIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let (index, element) = match self.input.next()? {
             Ok(next) => next,
@@ -198,7 +198,7 @@ mod tests {
     fn a_sequential_function_makes_all_that_follows_sequential() {
         let identity = Function::sequential("identity", Ok);
         let mapped = range(2).map(identity, range(2).spec().to_vec()).skip(Some(1));
-        assert!(mapped.is_indexed() && mapped.node.is_sequential());
-        assert!(!range(2).map(double(), range(2).spec().to_vec()).node.is_sequential());
+        assert!(mapped.is_indexed() && mapped.stage.is_sequential());
+        assert!(!range(2).map(double(), range(2).spec().to_vec()).stage.is_sequential());
     }
 }

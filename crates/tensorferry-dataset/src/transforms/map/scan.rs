@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value, check, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, check, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 use tensorferry_core::Tensor;
@@ -72,7 +72,7 @@ pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
         .collect()
 }
 
-impl Node for Scan {
+impl Stage for Scan {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -107,15 +107,15 @@ impl Node for Scan {
     }
 
     fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
+        self.function.is_sequential() || self.input.stage.is_sequential()
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         Err(not_indexed("scan"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ScanStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ScanIter {
             input: Counted::new(&self.input, cx)?,
             state: self.initial.clone(),
             running: self.running.clone(),
@@ -125,7 +125,7 @@ impl Node for Scan {
     }
 }
 
-struct ScanStream {
+struct ScanIter {
     input: Counted,
     state: Vec<Tensor>,
     running: Vec<Component>,
@@ -133,7 +133,7 @@ struct ScanStream {
     spec: Vec<Component>,
 }
 
-impl ScanStream {
+impl ScanIter {
     fn step(&mut self, element: Element) -> Result<Element> {
         let state = self.state.iter().cloned().map(Value::from).collect();
         let (state, output) = self.function.call((state, element))?;
@@ -162,7 +162,7 @@ pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     })
 }
 
-impl Stream for ScanStream {
+impl ElementIter for ScanIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let (index, element) = match self.input.next()? {
             Ok(next) => next,

@@ -387,7 +387,7 @@ mod tests {
             assert!(error(&[0], probability).contains("probability has to be"));
         }
         let late = shapeless(&input).flip(&[2], 0.5, Some(1), None).unwrap();
-        let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
+        let failed = late.stage.get(3, &context(0)).err().unwrap().to_string();
         assert!(
             failed
                 .starts_with("flip: element 3: component 0, of shape [2, 3]: it has 2 dimensions"),
@@ -404,7 +404,7 @@ mod tests {
         assert_rebuilds(&stacked(counting(13)));
         let cx = context(4);
         let values = |dataset: &Dataset| {
-            let mut stream = dataset.stream(&cx).unwrap();
+            let mut stream = dataset.element_iter(&cx).unwrap();
             crate::testing::rest(&mut *stream)
         };
         assert_eq!(values(&stacked(counting(13))), values(&stacked(range(13))));

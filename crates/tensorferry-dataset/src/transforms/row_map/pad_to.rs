@@ -250,7 +250,7 @@ mod tests {
                 .contains("value has to be a scalar, not of shape [1]")
         );
         let late = shapeless(&input).pad_to(&[Some(1), Some(3)], value(0), None).unwrap();
-        let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
+        let failed = late.stage.get(3, &context(0)).err().unwrap().to_string();
         assert!(
             failed.starts_with("pad_to: element 3: component 0, of shape [2, 3]: it is larger"),
             "{failed}"

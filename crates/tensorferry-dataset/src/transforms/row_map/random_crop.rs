@@ -395,7 +395,7 @@ mod tests {
         ] {
             let late =
                 shapeless(&input).random_crop(&size, Some(1), Some(&[true, true, false])).unwrap();
-            let failed = late.node.get(2, &context(0)).err().unwrap().to_string();
+            let failed = late.stage.get(2, &context(0)).err().unwrap().to_string();
             assert!(failed.starts_with(expected), "{failed}");
         }
     }

@@ -15,7 +15,7 @@ use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, gather_each};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, gather_each};
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{Dims, Tensor};
@@ -84,7 +84,7 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     /// The method's name.
     fn stage(&self) -> &'static str;
 
-    /// As [`Node::describe`].
+    /// As [`Stage::describe`].
     fn describe(&self) -> String;
 
     /// The same map over another input.
@@ -93,7 +93,7 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     /// As when it was made.
     fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset>;
 
-    /// As [`Node::drawn_seed`].
+    /// As [`Stage::drawn_seed`].
     fn drawn_seed(&self) -> Option<&Seed> {
         None
     }
@@ -310,7 +310,7 @@ impl<M: RowMap> Mapped<M> {
                 None => Rows { bytes: &mut rows.bytes[slots(rows.row)], row },
             })
             .collect();
-        if let Err(error) = self.input.node.gather(requests, &mut input, cx) {
+        if let Err(error) = self.input.stage.gather(requests, &mut input, cx) {
             return Err(self.first_error(&scratch.indices, error, cx));
         }
         drop(input);
@@ -369,7 +369,7 @@ impl<M: RowMap> Mapped<M> {
     }
 }
 
-impl<M: RowMap> Node for Mapped<M> {
+impl<M: RowMap> Stage for Mapped<M> {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -407,11 +407,11 @@ impl<M: RowMap> Node for Mapped<M> {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let mut element = self.input.node.get(index, cx)?;
+        let mut element = self.input.stage.get(index, cx)?;
         converting(cx.times.as_ref(), || self.inner.element(&mut element, index, cx))?;
         Ok(element)
     }
@@ -441,9 +441,9 @@ impl<M: RowMap> Node for Mapped<M> {
         Ok(())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, inner) = (self.input.stream(cx)?, Arc::clone(&self.inner));
-        Ok(Box::new(MappedStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, inner) = (self.input.element_iter(cx)?, Arc::clone(&self.inner));
+        Ok(Box::new(MappedIter {
             input,
             inner,
             cx: cx.clone(),
@@ -454,8 +454,8 @@ impl<M: RowMap> Node for Mapped<M> {
     }
 }
 
-struct MappedStream<M> {
-    input: Box<dyn Stream>,
+struct MappedIter<M> {
+    input: Box<dyn ElementIter>,
     inner: Arc<Inner<M>>,
     cx: Context,
     /// Of the input's elements.
@@ -465,7 +465,7 @@ struct MappedStream<M> {
     stopped: Option<Element>,
 }
 
-impl<M: RowMap> Stream for MappedStream<M> {
+impl<M: RowMap> ElementIter for MappedIter<M> {
     fn next(&mut self) -> Option<Result<Element>> {
         let element = match self.stopped.take() {
             Some(element) => Ok(element),
@@ -585,7 +585,7 @@ mod tests {
             .scale(2.0, 0.0, Some(&[false, false]))
             .unwrap();
         assert_eq!(same.to_string(), input.to_string());
-        assert!(same.node.slice(0, 3, &context(0)).is_some());
+        assert!(same.stage.slice(0, 3, &context(0)).is_some());
     }
 
     #[test]
@@ -596,7 +596,7 @@ mod tests {
             ])
             .unwrap();
         let map = streamed(&input).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap();
-        let mut stream = map.stream(&context(0)).unwrap();
+        let mut stream = map.element_iter(&context(0)).unwrap();
         let mut states = vec![stream.save().unwrap()];
         let mut seen = Vec::new();
         while let Some(element) = stream.next() {
@@ -611,7 +611,7 @@ mod tests {
         assert!(seen[3].as_ref().is_err_and(|error| error.starts_with("cast: element 3: ")));
         assert_eq!([&seen[0], &seen[2], &seen[4]], [&Ok(Some(1)), &Ok(Some(2)), &Ok(Some(3))]);
         for (from, state) in states.iter().enumerate() {
-            let mut stream = map.stream(&context(0)).unwrap();
+            let mut stream = map.element_iter(&context(0)).unwrap();
             stream.restore(state).unwrap();
             let rest: Vec<_> = std::iter::from_fn(|| stream.next())
                 .map(|element| {
@@ -639,6 +639,6 @@ mod tests {
         let mut out = [Rows { bytes: &mut a, row: 8 }, Rows { bytes: &mut b, row: 4 }];
         let mut requests: Vec<Request> =
             (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
-        assert!(matches!(map.node.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
+        assert!(matches!(map.stage.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
     }
 }

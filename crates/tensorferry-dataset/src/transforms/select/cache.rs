@@ -12,7 +12,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
 use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, gather_each, write_some};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, gather_each, write_some};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
@@ -52,7 +52,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn cache(&self) -> Self {
-        let kept = match (self.is_indexed(), self.node.is_sequential()) {
+        let kept = match (self.is_indexed(), self.stage.is_sequential()) {
             (true, false) => Kept::Nothing,
             (true, true) => Kept::Each(Arc::default()),
             (false, _) => Kept::All(Arc::default()),
@@ -65,7 +65,7 @@ fn first_pass(cx: &Context) -> Context {
     cx.at(Epoch(0))
 }
 
-impl Node for Cache {
+impl Stage for Cache {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -95,18 +95,18 @@ impl Node for Cache {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let Kept::Each(kept) = &self.kept else {
-            return self.input.node.get(index, &first_pass(cx));
+            return self.input.stage.get(index, &first_pass(cx));
         };
         if let Some(element) = kept.lock().get(&index) {
             return Ok(element.clone());
         }
         kept.lock().make_room(1)?;
-        let element = self.input.node.get(index, &first_pass(cx))?;
+        let element = self.input.stage.get(index, &first_pass(cx))?;
         let mut kept = kept.lock();
         kept.make_room(1)?;
         kept.insert(index, element.clone());
@@ -114,12 +114,12 @@ impl Node for Cache {
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, &first_pass(cx))
+        self.input.stage.slice(start, len, &first_pass(cx))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         if let Kept::Nothing = self.kept {
-            return self.input.node.gather(requests, out, &first_pass(cx));
+            return self.input.stage.gather(requests, out, &first_pass(cx));
         }
         gather_each(self, requests, out, cx)
     }
@@ -132,18 +132,18 @@ impl Node for Cache {
         cx: &Context,
     ) -> Result<()> {
         if let Kept::Nothing = self.kept {
-            return self.input.node.gather_some(which, requests, out, &first_pass(cx));
+            return self.input.stage.gather_some(which, requests, out, &first_pass(cx));
         }
         write_some(self, which, requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let kept = match &self.kept {
             Kept::All(kept) => Arc::clone(kept),
             _ => Arc::default(),
         };
         let pass = Pass::begin(&kept, &self.input, cx)?;
-        Ok(Box::new(CacheStream {
+        Ok(Box::new(CacheIter {
             input: self.input.clone(),
             cx: cx.clone(),
             kept,
@@ -158,7 +158,7 @@ enum Pass {
     Kept(Arc<Vec<Element>>),
     /// Over the input, with its elements so far; without them where some are not known, so that the
     /// pass cannot be kept.
-    Input(Box<dyn Stream>, Option<Vec<Element>>),
+    Input(Box<dyn ElementIter>, Option<Vec<Element>>),
 }
 
 impl Pass {
@@ -169,12 +169,12 @@ impl Pass {
     ) -> Result<Self> {
         match &*kept.lock() {
             Some(all) => Ok(Self::Kept(Arc::clone(all))),
-            None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
+            None => Ok(Self::Input(input.element_iter(&first_pass(cx))?, Some(Vec::new()))),
         }
     }
 }
 
-struct CacheStream {
+struct CacheIter {
     input: Dataset,
     cx: Context,
     kept: Arc<Shared<Option<Arc<Vec<Element>>>>>,
@@ -182,7 +182,7 @@ struct CacheStream {
     position: u64,
 }
 
-impl Stream for CacheStream {
+impl ElementIter for CacheIter {
     fn next(&mut self) -> Option<Result<Element>> {
         // Before the element is asked for, so that it is not lost.
         if let Pass::Input(_, Some(seen)) = &mut self.pass
@@ -319,11 +319,11 @@ mod tests {
             assert_rejects_damage(&streamed(&range(5)).cache());
             assert_rebuilds(&cached);
         }
-        let mut before = full.stream(&crate::order_tests::context()).unwrap();
+        let mut before = full.element_iter(&crate::order_tests::context()).unwrap();
         before.next();
         let state = before.save().unwrap();
         let empty = streamed(&range(5)).cache();
-        let mut after = empty.stream(&crate::order_tests::context()).unwrap();
+        let mut after = empty.element_iter(&crate::order_tests::context()).unwrap();
         after.restore(&state).unwrap();
         assert_eq!(std::iter::from_fn(|| after.next()).count(), 4);
     }

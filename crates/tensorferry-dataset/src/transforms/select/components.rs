@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -48,7 +48,7 @@ fn select<T: Clone>(all: &[T], which: &[usize]) -> Vec<T> {
     which.iter().filter_map(|&at| all.get(at).cloned()).collect()
 }
 
-impl Node for Components {
+impl Stage for Components {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -74,19 +74,19 @@ impl Node for Components {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        Ok(select(&self.input.node.get(index, cx)?, &self.which))
+        Ok(select(&self.input.stage.get(index, cx)?, &self.which))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        Some(select(&self.input.node.slice(start, len, cx)?, &self.which))
+        Some(select(&self.input.stage.slice(start, len, cx)?, &self.which))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.node.gather_some(&self.which, requests, out, cx)
+        self.input.stage.gather_some(&self.which, requests, out, cx)
     }
 
     fn gather_some(
@@ -96,20 +96,23 @@ impl Node for Components {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.input.node.gather_some(&select(&self.which, which), requests, out, cx)
+        self.input.stage.gather_some(&select(&self.which, which), requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ComponentsStream { input: self.input.stream(cx)?, which: self.which.clone() }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ComponentsIter {
+            input: self.input.element_iter(cx)?,
+            which: self.which.clone(),
+        }))
     }
 }
 
-struct ComponentsStream {
-    input: Box<dyn Stream>,
+struct ComponentsIter {
+    input: Box<dyn ElementIter>,
     which: Vec<usize>,
 }
 
-impl Stream for ComponentsStream {
+impl ElementIter for ComponentsIter {
     fn next(&mut self) -> Option<Result<Element>> {
         Some(self.input.next()?.map(|element| select(&element, &self.which)))
     }

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use crate::stage::{Change, Context, Element, ElementIter, MADE_ROWS, Stage, Value};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -62,7 +62,7 @@ impl Enumerate {
     }
 }
 
-impl Node for Enumerate {
+impl Stage for Enumerate {
     fn spec(&self) -> &[Component] {
         &self.spec
     }
@@ -88,11 +88,11 @@ impl Node for Enumerate {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let mut element = self.input.node.get(index, cx)?;
+        let mut element = self.input.stage.get(index, cx)?;
         element.insert(0, scalar(number(self.start, index)?)?);
         Ok(element)
     }
@@ -101,7 +101,7 @@ impl Node for Enumerate {
         if len > MADE_ROWS {
             return None;
         }
-        let shared = self.input.node.slice(start, len, cx)?;
+        let shared = self.input.stage.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
             let requests: Vec<Request> =
                 (0..len).map(|slot| Request { index: start + slot as u64, slot }).collect();
@@ -113,7 +113,7 @@ impl Node for Enumerate {
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         if let Some((numbers, rest)) = out.split_first_mut() {
             self.write(requests, numbers)?;
-            self.input.node.gather(requests, rest, cx)?;
+            self.input.stage.gather(requests, rest, cx)?;
         }
         Ok(())
     }
@@ -138,22 +138,26 @@ impl Node for Enumerate {
         if inner.is_empty() {
             Ok(())
         } else {
-            self.input.node.gather_some(&inner, requests, &mut rest, cx)
+            self.input.stage.gather_some(&inner, requests, &mut rest, cx)
         }
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(EnumerateStream { input: self.input.stream(cx)?, start: self.start, index: 0 }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(EnumerateIter {
+            input: self.input.element_iter(cx)?,
+            start: self.start,
+            index: 0,
+        }))
     }
 }
 
-struct EnumerateStream {
-    input: Box<dyn Stream>,
+struct EnumerateIter {
+    input: Box<dyn ElementIter>,
     start: i64,
     index: u64,
 }
 
-impl Stream for EnumerateStream {
+impl ElementIter for EnumerateIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let element = match self.input.next()? {
             Err(Error::Stopped) => return Some(Err(Error::Stopped)),

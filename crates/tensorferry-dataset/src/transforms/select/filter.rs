@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 
@@ -37,7 +37,7 @@ impl Dataset {
     }
 }
 
-impl Node for Filter {
+impl Stage for Filter {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -71,27 +71,27 @@ impl Node for Filter {
     }
 
     fn is_sequential(&self) -> bool {
-        self.predicate.is_sequential() || self.input.node.is_sequential()
+        self.predicate.is_sequential() || self.input.stage.is_sequential()
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         Err(not_indexed("filter"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(FilterStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(FilterIter {
             input: Counted::new(&self.input, cx)?,
             predicate: self.predicate.clone(),
         }))
     }
 }
 
-struct FilterStream {
+struct FilterIter {
     input: Counted,
     predicate: Function<Element, bool>,
 }
 
-impl Stream for FilterStream {
+impl ElementIter for FilterIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             let (index, element) = match self.input.next()? {
@@ -159,7 +159,7 @@ mod tests {
                 }
                 Ok(false)
             }));
-        let mut stream = dataset.stream(&Context::new(Epoch(0), stop)).unwrap();
+        let mut stream = dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap();
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }
 

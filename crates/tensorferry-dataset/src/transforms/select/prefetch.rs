@@ -3,7 +3,7 @@
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -45,14 +45,14 @@ impl Dataset {
     /// engine would choose.
     #[must_use]
     pub fn read_ahead(&self) -> Option<ReadAhead> {
-        let inputs = self.node.inputs();
+        let inputs = self.stage.inputs();
         self.deep(|| {
-            inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten()
+            inputs.iter().map(Self::read_ahead).chain([self.stage.read_ahead()]).max().flatten()
         })
     }
 }
 
-impl Node for Prefetch {
+impl Stage for Prefetch {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -78,19 +78,19 @@ impl Node for Prefetch {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
+        self.input.stage.get(index, cx)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, cx)
+        self.input.stage.slice(start, len, cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.node.gather(requests, out, cx)
+        self.input.stage.gather(requests, out, cx)
     }
 
     fn gather_some(
@@ -100,7 +100,7 @@ impl Node for Prefetch {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 
     fn read_ahead(&self) -> Option<ReadAhead> {
@@ -108,11 +108,11 @@ impl Node for Prefetch {
     }
 
     fn rows(&self) -> Option<Dataset> {
-        self.input.node.rows()
+        self.input.stage.rows()
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.input.stream(cx)
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.input.element_iter(cx)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -74,7 +74,7 @@ impl Repeat {
     }
 }
 
-impl Node for Repeat {
+impl Stage for Repeat {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -102,12 +102,12 @@ impl Node for Repeat {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let (round, index) = self.split(index);
-        self.input.node.get(index, &cx.at(cx.epoch.child(round)))
+        self.input.stage.get(index, &cx.at(cx.epoch.child(round)))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
@@ -116,11 +116,11 @@ impl Node for Repeat {
         if round != last_round {
             return None;
         }
-        self.input.node.slice(first, len, &cx.at(cx.epoch.child(round)))
+        self.input.stage.slice(first, len, &cx.at(cx.epoch.child(round)))
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
+        self.by_round(requests, cx, |run, cx| self.input.stage.gather(run, out, cx))
     }
 
     fn gather_some(
@@ -130,16 +130,16 @@ impl Node for Repeat {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
+        self.by_round(requests, cx, |run, cx| self.input.stage.gather_some(which, run, out, cx))
     }
 
     fn may_end_early(&self) -> bool {
         self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
-            || self.input.node.may_end_early()
+            || self.input.stage.may_end_early()
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(RepeatStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(RepeatIter {
             repeated: self.input.clone(),
             count: self.count,
             cx: cx.clone(),
@@ -151,7 +151,7 @@ impl Node for Repeat {
     }
 }
 
-struct RepeatStream {
+struct RepeatIter {
     repeated: Dataset,
     count: Option<u64>,
     cx: Context,
@@ -161,12 +161,12 @@ struct RepeatStream {
     /// Whether there will be no more, although there are rounds left.
     ended: bool,
     /// The pass of this round, once it has begun.
-    input: Option<Box<dyn Stream>>,
+    input: Option<Box<dyn ElementIter>>,
 }
 
-impl RepeatStream {
-    fn pass(&self) -> Result<Box<dyn Stream>> {
-        self.repeated.stream(&self.cx.at(self.cx.epoch.child(self.round)))
+impl RepeatIter {
+    fn pass(&self) -> Result<Box<dyn ElementIter>> {
+        self.repeated.element_iter(&self.cx.at(self.cx.epoch.child(self.round)))
     }
 
     fn is_over(&self) -> bool {
@@ -179,7 +179,7 @@ impl RepeatStream {
     }
 }
 
-impl Stream for RepeatStream {
+impl ElementIter for RepeatIter {
     fn next(&mut self) -> Option<Result<Element>> {
         while !self.is_over() {
             let mut pass = match self.input.take().map_or_else(|| self.pass(), Ok) {

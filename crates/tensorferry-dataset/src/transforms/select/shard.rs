@@ -4,7 +4,7 @@ use crate::checkpoint::state::{Resharded, State};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -147,7 +147,7 @@ impl Shard {
     }
 }
 
-impl Node for Shard {
+impl Stage for Shard {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -184,16 +184,16 @@ impl Node for Shard {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(self.locate(index), cx)
+        self.input.stage.get(self.locate(index), cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.spread(requests);
-        self.input.node.gather(requests, out, cx)
+        self.input.stage.gather(requests, out, cx)
     }
 
     fn gather_some(
@@ -204,12 +204,12 @@ impl Node for Shard {
         cx: &Context,
     ) -> Result<()> {
         self.spread(requests);
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ShardStream {
-            input: self.input.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ShardIter {
+            input: self.input.element_iter(cx)?,
             num_shards: self.num_shards,
             index: self.index,
             counts: vec![0; self.origins.len() + 1],
@@ -220,8 +220,8 @@ impl Node for Shard {
     }
 }
 
-struct ShardStream {
-    input: Box<dyn Stream>,
+struct ShardIter {
+    input: Box<dyn ElementIter>,
     num_shards: u64,
     index: u64,
     origins: Vec<Unseen>,
@@ -232,7 +232,7 @@ struct ShardStream {
     stop: Stop,
 }
 
-impl ShardStream {
+impl ShardIter {
     /// Counts the next element of the input, and says whether it is one of this shard.
     fn is_mine(&mut self) -> bool {
         for (origin, count) in self.origins.iter().zip(&mut self.counts) {
@@ -250,7 +250,7 @@ impl ShardStream {
     }
 }
 
-impl Stream for ShardStream {
+impl ElementIter for ShardIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             if let Err(stopped) = self.stop.check() {

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use crate::transforms::batch::batch::is_no_memory;
 use tensorferry_core::Tensor;
 use tensorferry_io::cancel::Stop;
@@ -44,7 +44,7 @@ impl Skip {
     }
 }
 
-impl Node for Skip {
+impl Stage for Skip {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -69,20 +69,20 @@ impl Node for Skip {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index.saturating_add(self.count.unwrap_or(0)), cx)
+        self.input.stage.get(index.saturating_add(self.count.unwrap_or(0)), cx)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start.checked_add(self.count?)?, len, cx)
+        self.input.stage.slice(start.checked_add(self.count?)?, len, cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.shift(requests);
-        self.input.node.gather(requests, out, cx)
+        self.input.stage.gather(requests, out, cx)
     }
 
     fn gather_some(
@@ -93,12 +93,12 @@ impl Node for Skip {
         cx: &Context,
     ) -> Result<()> {
         self.shift(requests);
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(SkipStream {
-            input: self.input.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(SkipIter {
+            input: self.input.element_iter(cx)?,
             left: self.count,
             failed: None,
             stop: cx.stop.clone(),
@@ -106,8 +106,8 @@ impl Node for Skip {
     }
 }
 
-struct SkipStream {
-    input: Box<dyn Stream>,
+struct SkipIter {
+    input: Box<dyn ElementIter>,
     /// How many are still to be skipped; `None`: all.
     left: Option<u64>,
     /// The error of the element that was skipped last.
@@ -115,7 +115,7 @@ struct SkipStream {
     stop: Stop,
 }
 
-impl Stream for SkipStream {
+impl ElementIter for SkipIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let mut left = self.left?;
         while left > 0 {

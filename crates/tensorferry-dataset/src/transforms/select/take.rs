@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Change, Context, Element, ElementIter, Stage};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -25,7 +25,7 @@ impl Dataset {
     }
 }
 
-impl Node for Take {
+impl Stage for Take {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -51,19 +51,19 @@ impl Node for Take {
     }
 
     fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+        self.input.stage.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
+        self.input.stage.get(index, cx)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, cx)
+        self.input.stage.slice(start, len, cx)
     }
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.node.gather(requests, out, cx)
+        self.input.stage.gather(requests, out, cx)
     }
 
     fn gather_some(
@@ -73,20 +73,20 @@ impl Node for Take {
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.input.node.gather_some(which, requests, out, cx)
+        self.input.stage.gather_some(which, requests, out, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(TakeStream { input: self.input.stream(cx)?, left: self.count }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(TakeIter { input: self.input.element_iter(cx)?, left: self.count }))
     }
 }
 
-struct TakeStream {
-    input: Box<dyn Stream>,
+struct TakeIter {
+    input: Box<dyn ElementIter>,
     left: u64,
 }
 
-impl Stream for TakeStream {
+impl ElementIter for TakeIter {
     fn next(&mut self) -> Option<Result<Element>> {
         let left = self.left.checked_sub(1)?;
         let element = self.input.next();

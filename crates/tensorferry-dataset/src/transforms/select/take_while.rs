@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
 
@@ -25,7 +25,7 @@ impl Dataset {
     }
 }
 
-impl Node for TakeWhile {
+impl Stage for TakeWhile {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -59,15 +59,15 @@ impl Node for TakeWhile {
     }
 
     fn is_sequential(&self) -> bool {
-        self.predicate.is_sequential() || self.input.node.is_sequential()
+        self.predicate.is_sequential() || self.input.stage.is_sequential()
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
         Err(not_indexed("take_while"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(TakeWhileStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(TakeWhileIter {
             input: Counted::new(&self.input, cx)?,
             predicate: self.predicate.clone(),
             ended: false,
@@ -75,13 +75,13 @@ impl Node for TakeWhile {
     }
 }
 
-struct TakeWhileStream {
+struct TakeWhileIter {
     input: Counted,
     predicate: Function<Element, bool>,
     ended: bool,
 }
 
-impl Stream for TakeWhileStream {
+impl ElementIter for TakeWhileIter {
     fn next(&mut self) -> Option<Result<Element>> {
         if self.ended {
             return None;

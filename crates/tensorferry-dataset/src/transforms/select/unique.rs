@@ -6,7 +6,7 @@ use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
 use std::collections::HashSet;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{DType, Tensor};
@@ -38,7 +38,7 @@ impl Dataset {
     }
 }
 
-impl Node for Unique {
+impl Stage for Unique {
     fn spec(&self) -> &[Component] {
         self.input.spec()
     }
@@ -67,11 +67,11 @@ impl Node for Unique {
         Err(not_indexed("unique"))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let fixed =
             self.input.spec().first().and_then(Component::tensor).and_then(TensorSpec::fixed);
         let row = fixed.map(|(_, bytes)| bytes);
-        Ok(Box::new(UniqueStream {
+        Ok(Box::new(UniqueIter {
             input: Counted::new(&self.input, cx)?,
             seen: HashSet::new(),
             row,
@@ -79,7 +79,7 @@ impl Node for Unique {
     }
 }
 
-struct UniqueStream {
+struct UniqueIter {
     input: Counted,
     seen: HashSet<Box<[u8]>>,
     /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values
@@ -87,7 +87,7 @@ struct UniqueStream {
     row: Option<usize>,
 }
 
-impl UniqueStream {
+impl UniqueIter {
     /// What equal values have in common and no others. Where shapes may differ, dimensions follow
     /// the bytes, and their number those.
     fn key(&self, element: &Element) -> Result<Box<[u8]>> {
@@ -136,7 +136,7 @@ impl UniqueStream {
     }
 }
 
-impl Stream for UniqueStream {
+impl ElementIter for UniqueIter {
     fn next(&mut self) -> Option<Result<Element>> {
         loop {
             let (index, element) = match self.input.next()? {

@@ -6,7 +6,7 @@ use crate::dataset::Dataset;
 use crate::execute::options::Options;
 use crate::shuffle::random::mix;
 use crate::spec::Component;
-use crate::stage::Stream;
+use crate::stage::ElementIter;
 use crate::stage::{Element, Epoch, Value};
 use crate::testing::{
     assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting,
@@ -227,7 +227,7 @@ fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
         // And so after a second save.
         let mut again = stream(&dataset);
         again.restore(&resumed.save().unwrap()).unwrap();
-        let three = |mut stream: Box<dyn Stream>| {
+        let three = |mut stream: Box<dyn ElementIter>| {
             (0..3).map(|_| first(&stream.next().unwrap().unwrap())).collect::<Vec<_>>()
         };
         let expected = three(interrupted);
