@@ -2,11 +2,10 @@
 //! included.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
-use crate::stage::{Epoch, Value};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, Value};
 use tensorferry_core::convert::scalar;
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -28,27 +27,30 @@ struct Disguised {
 }
 
 impl Stage for Disguised {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
     }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.indexed)
+    }
+
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
     }
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
+
     fn describe(&self) -> String {
         "disguised".into()
     }
+
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         unreachable!()
     }
-    fn is_indexed(&self) -> bool {
-        self.indexed
-    }
+
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         self.input.stage.get(index, cx)
     }
+
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         self.input.element_iter(cx)
     }
@@ -224,24 +226,26 @@ pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
 pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
     impl Stage for Failing {
-        fn spec(&self) -> &[Component] {
-            self.0.spec()
+        fn inputs(&self) -> &[Dataset] {
+            std::slice::from_ref(&self.0)
         }
+
+        fn elements(&self) -> Elements<'_> {
+            Elements::Indexed(self.0.spec())
+        }
+
         fn cardinality(&self) -> Cardinality {
             self.0.cardinality()
         }
-        fn inputs(&self) -> Vec<Dataset> {
-            vec![self.0.clone()]
-        }
+
         fn describe(&self) -> String {
             "failing".into()
         }
+
         fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
             Ok(failing(&inputs[0], self.1))
         }
-        fn is_indexed(&self) -> bool {
-            true
-        }
+
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
             if self.1.contains(&index) {
                 return Err(crate::user_fn::function::failed("no").at_element("failing", index));

@@ -1,60 +1,47 @@
-//! [`Dataset`]: a plan, from its sources to its last stage.
+//! Methods of a [`Dataset`] as a whole: its specification, one element, its description.
 
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::execute::options::ReadAhead;
 use crate::names::Names;
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Stage};
-use crate::stage::{Element, Epoch};
-use crate::user_fn::captures::Capture;
+use crate::stage::{Context, Dataset, Element, Epoch};
 use std::fmt;
 use std::sync::Arc;
 use tensorferry_io::cancel::Stop;
-
-/// A plan: where elements come from and what becomes of them. Cloning shares it.
-#[derive(Clone)]
-pub struct Dataset {
-    pub(crate) stage: Arc<dyn Stage>,
-    /// What the user calls the components.
-    pub(crate) names: Names,
-    /// Stages from the furthest source to this one.
-    pub(crate) depth: usize,
-    pub(crate) captures: crate::user_fn::captures::Captures,
-    /// See [`Dataset::keeping`].
-    pub(crate) kept: Option<Capture>,
-}
 
 impl Dataset {
     /// The components of each element.
     #[must_use]
     pub fn spec(&self) -> &[Component] {
-        self.stage.spec()
+        self.stage.elements().spec()
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
-        self.stage.cardinality()
+        self.cardinality
     }
 
     /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a
     /// position.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
-        self.stage.is_indexed()
+        self.indexed
     }
 
-    /// Whether elements are computed in order, by one thread at a time, because a function of the
-    /// user's is called for them.
+    /// Whether elements are computed in order, by one thread at a time, because a user function
+    /// requires it.
     #[must_use]
     pub fn is_sequential(&self) -> bool {
-        self.stage.is_sequential()
+        self.hints.sequential
     }
 
     /// Whether another epoch gives other elements, or another order.
     #[must_use]
     pub fn depends_on_epoch(&self) -> bool {
-        self.stage.depends_on_epoch()
+        self.hints.depends_on_epoch
     }
 
     /// Element `index` of the plan's first epoch.
@@ -100,10 +87,8 @@ impl Dataset {
 
     /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
     pub(crate) fn draws(&self) -> Vec<Seed> {
-        let inputs = self.stage.inputs();
-        self.deep(|| {
-            inputs.iter().flat_map(Self::draws).chain(self.stage.drawn_seed().cloned()).collect()
-        })
+        let own = self.stage.checkpoint().seed.and_then(Seed::drawn).cloned();
+        self.deep(|| self.stage.inputs().iter().flat_map(Self::draws).chain(own).collect())
     }
 
     /// The same plan with what `change` says changed. Stages before the first change are shared.
@@ -114,7 +99,7 @@ impl Dataset {
             before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()
         })?;
         let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
-        if seeds_alone && same && self.stage.drawn_seed().is_none() {
+        if seeds_alone && same && self.stage.checkpoint().seed.and_then(Seed::drawn).is_none() {
             return Ok(self.clone());
         }
         Ok(Self {
@@ -141,10 +126,10 @@ impl Dataset {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inputs = self.stage.inputs();
         // A stage that says nothing changes nothing about the elements.
-        if let ([input], true) = (inputs.as_slice(), self.stage.describe().is_empty()) {
+        if let ([input], true) = (inputs, self.stage.describe().is_empty()) {
             return fmt::Display::fmt(input, f);
         }
-        match inputs.as_slice() {
+        match inputs {
             [] => {}
             [input] => write!(f, "{input} | ")?,
             many => {
@@ -162,5 +147,53 @@ impl Dataset {
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Dataset({self})")
+    }
+}
+
+impl Dataset {
+    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
+    /// part of the plan, nor of a state.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let numbers = Tensor::from_vec(vec![1_u8, 2], &[2])?;
+    /// let dataset = Dataset::from_tensor_slices([numbers])?.with_names(["\"label\""]);
+    /// assert_eq!(
+    ///     dataset.unbatch().unwrap_err().to_string(),
+    ///     "unbatch: component \"label\" is a scalar, which has no rows. Batch first."
+    /// );
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        let names = Names::new(names.into_iter().map(Into::into).collect());
+        Self { names, ..self.clone() }
+    }
+
+    /// The furthest read-ahead that a stage of the plan asks for. A number precedes the automatic
+    /// choice.
+    #[must_use]
+    pub fn read_ahead(&self) -> Option<ReadAhead> {
+        self.hints.read_ahead
+    }
+
+    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
+    /// `repeat` of a source of unknown length counts as endless, and ends if a round has no
+    /// elements.
+    #[must_use]
+    pub fn may_end_early(&self) -> bool {
+        self.hints.may_end_early
+    }
+
+    /// As [`Names::misfit`].
+    pub(crate) fn misfit(&self, at: usize, error: Error) -> Error {
+        self.names.misfit(at, self.spec().len(), error)
+    }
+
+    /// The error of a stage over this dataset, naming the component that it is about.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.names.explain(error)
     }
 }

@@ -2,12 +2,10 @@
 
 use crate::checkpoint::checkpoint::Saved;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::execute::options::Options;
 use crate::shuffle::random::mix;
 use crate::spec::Component;
-use crate::stage::ElementIter;
-use crate::stage::{Element, Epoch, Value};
+use crate::stage::{Dataset, Element, ElementIter, Epoch, Value};
 use crate::testing::{
     assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting,
     dying, element, element_spec, fails_at, first, ints, range, rest, stream,

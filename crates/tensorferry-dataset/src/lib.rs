@@ -27,35 +27,39 @@ pub(crate) mod deep;
 pub(crate) mod element_iter;
 #[cfg(test)]
 mod element_iter_tests;
+#[cfg(test)]
+mod element_iter_tests;
+pub(crate) mod epochs;
 pub mod error;
 pub(crate) mod execute;
+pub(crate) mod gather;
 pub(crate) mod materialize;
 pub(crate) mod names;
 #[cfg(test)]
 mod order_tests;
-pub(crate) mod passes;
 pub(crate) mod promise;
 pub(crate) mod shuffle;
 pub(crate) mod sources;
 pub(crate) mod spec;
+pub(crate) mod stack;
 pub(crate) mod stage;
 #[cfg(test)]
 mod testing;
 pub(crate) mod transforms;
 pub(crate) mod user_fn;
+pub(crate) mod value;
 
-pub use crate::dataset::Dataset;
+pub use checkpoint::change::Resharded;
 pub use checkpoint::checkpoint::Saved;
-pub use checkpoint::state::{Resharded, State};
-pub use execute::Iter;
-pub use execute::options::Options;
-pub use execute::stats::Times;
+pub use checkpoint::state::State;
+pub use epochs::Passes;
+pub use execute::iter::Iter;
+pub use execute::options::{Options, ReadAhead};
+pub use execute::stats::IterStats as Times;
 pub use materialize::save::Saving;
-pub use passes::Passes;
 pub use sources::generator::Generator;
 pub use spec::{Cardinality, Component};
-pub use stage::{Element, Epoch, Value, check};
+pub use stage::{Dataset, Element, Epoch, Value};
 pub use transforms::map::scan::check_running;
-pub use transforms::select::prefetch::ReadAhead;
-pub use user_fn::captures::Capture;
-pub use user_fn::function::{Function, failed};
+pub use user_fn::function::{Capture, Function, failed};
+pub use value::check;

@@ -1,11 +1,10 @@
 //! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::shuffle::random::mix;
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage};
 use crate::testing::{assert_rebuilds, assert_resumes};
 use crate::user_fn::function::Function;
 use std::rc::Rc;
@@ -24,16 +23,16 @@ pub(crate) fn streamed(input: &Dataset) -> Dataset {
 }
 
 impl Stage for Streamed {
-    fn spec(&self) -> &[Component] {
-        self.0.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.0)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(self.0.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.0.clone()]
     }
 
     fn describe(&self) -> String {
@@ -42,14 +41,6 @@ impl Stage for Streamed {
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(streamed(&inputs[0]))
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(crate::error::Error::Argument { stage: "streamed", what: "not indexed".into() })
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -96,16 +87,16 @@ fn epochal_value(index: u64, epoch: Epoch) -> i64 {
 }
 
 impl Stage for Epochal {
-    fn spec(&self) -> &[Component] {
-        &self.1
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.1)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.0)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -114,10 +105,6 @@ impl Stage for Epochal {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(epochal(self.0))
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {

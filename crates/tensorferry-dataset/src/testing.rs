@@ -1,12 +1,10 @@
 //! What the tests of streams share.
 
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sources::generator::Generator;
 use crate::spec::Component;
-use crate::stage::{Context, Element, ElementIter};
-use crate::stage::{Epoch, Value};
+use crate::stage::{Context, Dataset, Element, ElementIter, Epoch, Value};
 use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
 use std::time::Duration;
@@ -279,7 +277,7 @@ fn damages(good: &State) -> Vec<(State, bool)> {
 
 /// Whether the plan says the same after it was rebuilt.
 pub(crate) fn assert_rebuilds(dataset: &Dataset) {
-    let rebuilt = dataset.rebuild(&mut crate::stage::Change::default()).unwrap();
+    let rebuilt = dataset.rebuild(&mut crate::checkpoint::change::Change::default()).unwrap();
     assert_eq!(rebuilt.to_string(), dataset.to_string());
     assert_eq!(rebuilt.cardinality(), dataset.cardinality());
     assert_eq!(rest(&mut *stream(&rebuilt)), rest(&mut *stream(dataset)));

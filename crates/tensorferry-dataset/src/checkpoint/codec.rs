@@ -5,11 +5,11 @@
 //! was cut or changed on the way is told, not restored.
 
 use crate::checkpoint::checkpoint::{Plan, Saved};
-use crate::checkpoint::reshard::Part;
-use crate::checkpoint::state::{Resharded, State};
-use crate::deep::{NESTED, at_depth};
+use crate::checkpoint::part::Part;
+use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
 use crate::shuffle::random;
+use crate::stack::{NESTED, at_depth};
 use crate::stage::Epoch;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::filled;

@@ -6,48 +6,14 @@
 //! shard had come to if only stages follow that take their input's elements one by one, or so many
 //! at a time.
 
+use crate::checkpoint::change::Change;
+use crate::checkpoint::change::Resharded;
 use crate::checkpoint::checkpoint::{Plan, Saved};
-use crate::checkpoint::state::Resharded;
-use crate::dataset::Dataset;
+use crate::checkpoint::part::{Part, sharded};
 use crate::error::{Error, Result};
+use crate::execute::iter::{Iter, Start};
 use crate::execute::options::Options;
-use crate::execute::{Iter, Start};
-use crate::shuffle::random;
-use crate::stage::Change;
-
-/// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) shards: u64,
-    pub(crate) index: u64,
-    pub(crate) whole: u64,
-}
-
-/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the
-/// last first.
-fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
-    let (mut stage, mut after) = (dataset.clone(), Vec::new());
-    while stage.stage.sharding().is_none() {
-        let inputs = stage.stage.inputs();
-        let [input] = inputs.as_slice() else { return None };
-        after.push(stage);
-        stage = input.clone();
-    }
-    Some((stage, after))
-}
-
-impl Part {
-    pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
-        let (shard, after) = sharded(dataset)?;
-        let (shards, index) = shard.stage.sharding()?;
-        let mut words = shard.stage.inputs().first().map(ToString::to_string).unwrap_or_default();
-        for stage in after.iter().rev() {
-            words.push_str(" | ");
-            words.push_str(&stage.stage.describe());
-        }
-        Some(Self { shards, index, whole: random::hash(words.as_bytes()) })
-    }
-}
+use crate::stage::Dataset;
 
 impl Plan {
     /// Whether a dataset is this plan but for its number of shards, or which of them it is.
@@ -65,10 +31,10 @@ impl Saved {
     /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
     fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
-        let Some(input) = shard.stage.inputs().into_iter().next() else {
+        let Some(input) = shard.stage.inputs().first() else {
             return Err(not_sharded());
         };
-        let mut part = self.shard_of(&input, index, shards)?;
+        let mut part = self.shard_of(input, index, shards)?;
         for stage in after.iter().rev() {
             part = stage.stage.rebuild(vec![part], &mut Change::default())?;
         }
@@ -112,7 +78,7 @@ impl Saved {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let mut position = self.position;
         for stage in &after {
-            let Some(consumed) = stage.stage.consumed(position) else {
+            let Some(each) = stage.stage.checkpoint().consumes else {
                 let what = format!(
                     "how far a shard had come does not follow from what {} has handed out. Resume \
                     on {shards} shards, or move shard behind it.",
@@ -120,12 +86,12 @@ impl Saved {
                 );
                 return Err(Error::State { what });
             };
-            position = consumed;
+            position = position.saturating_mul(each);
         }
-        let Some(input) = shard.stage.inputs().into_iter().next() else {
+        let Some(input) = shard.stage.inputs().first() else {
             return Err(not_sharded());
         };
-        let old = self.shard_of(&input, index, shards)?;
+        let old = self.shard_of(input, index, shards)?;
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
 
@@ -238,7 +204,7 @@ impl Dataset {
 fn shards_in(dataset: &Dataset) -> usize {
     let inputs = dataset.stage.inputs();
     dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
-        + usize::from(dataset.stage.sharding().is_some())
+        + usize::from(dataset.stage.checkpoint().shard.is_some())
 }
 
 impl Saved {

@@ -14,12 +14,11 @@
 //! it for a while. What an abandoned pass held is dropped when another one begins later, or the
 //! iterator is dropped.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::execute::options::Options;
+use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::BlockOrder;
 use crate::shuffle::held_group::{HeldGroup, Kind};
-use crate::stage::Needs;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,7 +37,7 @@ const STALE: u64 = 64;
 
 /// What one iteration may hold, and holds.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct MemoryBudget {
     /// What the user said; if nothing, groups take what they need, and nothing that reads is
     /// counted.
     limit: Option<usize>,
@@ -78,16 +77,18 @@ struct Track {
     is_over: bool,
 }
 
-impl Held {
+impl MemoryBudget {
     /// For an iteration of a plan.
-    pub(crate) fn new(dataset: &Dataset, options: &Options) -> Self {
-        let Needs { windows, groups } = dataset.stage.needs();
-        let wanted = (options.threads(), windows);
+    ///
+    /// `direct_arrays` is the number of arrays read past the system's cache, and `group_bytes` are
+    /// the bytes of one group of each of its block shuffles.
+    pub(crate) fn new(direct_arrays: usize, group_bytes: usize, options: &Options) -> Self {
+        let wanted = (options.threads(), direct_arrays);
         let (threads, shared) = match options.memory_limit {
             Some(limit) => shares(limit, wanted),
             None => (wanted.0, Options::counted(Options::MEMORY_LIMIT)),
         };
-        let held = Self {
+        let budget = Self {
             limit: options.memory_limit,
             shared,
             threads,
@@ -96,9 +97,10 @@ impl Held {
             in_flight: AtomicUsize::default(),
             tracks: Mutex::default(),
         };
-        held.set_aside
-            .store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
-        held
+        budget
+            .set_aside
+            .store(group_bytes.saturating_mul(MOST_GROUPS).min(budget.most()), Ordering::Relaxed);
+        budget
     }
 
     /// How many threads may compute elements.
@@ -303,7 +305,7 @@ impl Held {
             track.kind.clone(),
             order,
             number,
-            Reserved::new(&tracks.in_use, track.bytes),
+            Reservation::new(&tracks.in_use, track.bytes),
         ));
         let place = track.groups.partition_point(|other| other.group().number < number);
         track.groups.insert(place, Arc::clone(&group));
@@ -388,26 +390,6 @@ impl Track {
         }
         self.missed += 1;
         self.missed
-    }
-}
-
-/// Memory that is counted as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    in_use: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Reserved {
-    fn new(in_use: &Arc<AtomicUsize>, bytes: usize) -> Self {
-        in_use.fetch_add(bytes, Ordering::Relaxed);
-        Self { in_use: Arc::clone(in_use), bytes }
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.in_use.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -8,9 +8,9 @@
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::execute::compute::{advance, waiting_state};
 use crate::execute::workers::{GLANCE, element_bytes};
-use crate::execute::{advance, waiting_state};
-use crate::stage::{Context, Element, ElementIter};
+use crate::stage::{Context, Element, ElementIter, Interrupted};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -188,13 +188,13 @@ impl Shared {
             };
             drop(queue);
             let began = Instant::now();
-            let element = advance(stream.as_mut());
+            let next = advance(stream.as_mut());
             queue = self.lock();
             queue.stream = Some(stream);
             // A function is called when a prefetch says that it is: no matter how fast it is.
             queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
-            // What was stopped goes on from there: later, or, if nobody waits any more, never.
-            if !matches!(element, Some(Err(Error::Stopped))) {
+            // After an interruption the iterator continues from there, if anybody asks again.
+            if let Ok(element) = next {
                 queue.put(element);
             }
             self.cx.note(if queue.elements.len() > 1 { queue.bytes } else { 0 });
@@ -268,9 +268,9 @@ impl Shared {
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {
-            match queue.stream.as_mut().and_then(|stream| advance(stream.as_mut())) {
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-                element => queue.put(element),
+            match queue.stream.as_mut().map_or(Ok(None), |iter| advance(iter.as_mut())) {
+                Err(Interrupted) => return Some(Err(Error::Stopped)),
+                Ok(element) => queue.put(element),
             }
         }
         queue.take()

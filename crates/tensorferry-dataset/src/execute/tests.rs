@@ -1,7 +1,8 @@
-use crate::execute::*;
+use crate::execute::compute::*;
+use crate::execute::in_order::InOrder;
+use crate::execute::iter::*;
 use crate::spec::Component;
-use crate::stage::Stage;
-use crate::stage::Value;
+use crate::stage::{Elements, Hints, Stage, Value};
 use crate::testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,34 +23,38 @@ struct Made {
 }
 
 impl Stage for Made {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
     }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.indexed)
+    }
+
     fn cardinality(&self) -> Cardinality {
         if self.indexed { Cardinality::Finite(self.len) } else { Cardinality::Unknown }
     }
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
+
     fn describe(&self) -> String {
         "made()".into()
     }
+
     fn rebuild(
         &self,
         _inputs: Vec<Dataset>,
-        _change: &mut crate::stage::Change,
+        _change: &mut crate::checkpoint::change::Change,
     ) -> Result<Dataset> {
         Ok(Dataset::of(self.clone()))
     }
-    fn is_indexed(&self) -> bool {
-        self.indexed
+
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { sequential: self.sequential, ..inputs }
     }
-    fn is_sequential(&self) -> bool {
-        self.sequential
-    }
+
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         (self.make)(index, cx)
     }
+
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let indexed = Self { indexed: true, ..self.clone() };
         Ok(Box::new(InOrder::new(Dataset::of(indexed), cx.clone())))

@@ -7,11 +7,10 @@
 //! the lock and hands out its elements without; where the group it needs is not done, it computes
 //! one that nobody has begun. Elements that cost less than handing them over never start a thread.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::compute;
+use crate::execute::compute::compute;
 use crate::execute::stats::{helping, waiting};
-use crate::stage::{Context, Element, Value};
+use crate::stage::{Context, Dataset, Element, Value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -170,7 +169,7 @@ impl Workers {
             self.team = None;
             self.next = position;
         }
-        if self.team.is_none() && self.plan.dataset.stage.reads_files() {
+        if self.team.is_none() && self.plan.dataset.hints.reads_files {
             // Nobody knows what the first elements take: not the consumer's time.
             let cost = Cost { time: LONG, ..self.cost };
             self.team = Some(Team::start(&self.plan, self.next, cost));
@@ -314,7 +313,7 @@ impl Shared {
                     return;
                 }
                 queue.idle += 1;
-                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue))
+                queue = waiting(self.plan.cx.stats.as_ref(), || self.room.wait(queue))
                     .unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
@@ -333,7 +332,7 @@ impl Shared {
         queue.note(&self.plan);
         let mut helped = false;
         if let Some((ticket, begun)) = queue.unfinished.take() {
-            queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, begun));
+            queue = helping(self.plan.cx.stats.as_ref(), || self.compute(queue, ticket, begun));
             helped = true;
         }
         loop {
@@ -354,7 +353,7 @@ impl Shared {
                 && !(late && helped)
                 && let Some(ticket) = queue.claim(&self.plan)
             {
-                queue = helping(self.plan.cx.times.as_ref(), || {
+                queue = helping(self.plan.cx.stats.as_ref(), || {
                     self.compute(queue, ticket, Vec::new())
                 });
                 helped = true;

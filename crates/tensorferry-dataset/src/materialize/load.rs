@@ -1,10 +1,10 @@
 //! A dataset that was saved.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::materialize::reader::{Ragged, Stored, open};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Stage};
+use crate::stage::{Context, Dataset, Element, Elements, Stage};
 use serde_json::Value;
 use std::path::Path;
 use tensorferry_io::array::tensor_rows::Source;
@@ -66,16 +66,16 @@ impl Dataset {
 }
 
 impl Stage for Loaded {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.count)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -88,10 +88,6 @@ impl Stage for Loaded {
             spec: self.spec.clone(),
             count: self.count,
         }))
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {

@@ -1,13 +1,12 @@
 //! A dataset written to files.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::Iter;
+use crate::execute::iter::Iter;
 use crate::execute::options::Options;
 use crate::materialize::writer::Writer;
 use crate::spec;
 use crate::spec::Cardinality;
-use crate::stage::Epoch;
+use crate::stage::{Dataset, Epoch};
 use serde_json::Value;
 use std::path::Path;
 use std::task::Poll;

@@ -6,14 +6,13 @@
 //! reads as large a share of the next group as it took of this one. So nobody waits for a whole
 //! group but the first, and the threads that compute batches keep the device busy.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::memory_budget::Reserved;
+use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::{BlockOrder, Group};
-use crate::stage::Context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tensorferry_core::Buffer;
+use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 use tensorferry_io::memory::pool;
@@ -34,6 +33,14 @@ pub(crate) struct Kind {
     pub(crate) rows: Vec<usize>,
 }
 
+/// Where the rows of a group come from.
+pub(crate) struct Input<'a> {
+    pub(crate) order: &'a BlockOrder,
+    pub(crate) stop: &'a Stop,
+    /// Gathers the components of the group.
+    pub(crate) gather: &'a dyn Fn(&mut [Request], &mut [Rows<'_>]) -> Result<()>,
+}
+
 /// A group that is in memory, or on its way there.
 #[derive(Debug)]
 pub(crate) struct HeldGroup {
@@ -44,7 +51,7 @@ pub(crate) struct HeldGroup {
     parts: Mutex<Vec<Part>>,
     /// A part was read, or could not be.
     changed: Condvar,
-    _reserved: Reserved,
+    _reserved: Reservation,
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +86,7 @@ impl Kind {
 
 impl HeldGroup {
     /// One of which nothing is in memory.
-    pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reserved) -> Self {
+    pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reservation) -> Self {
         let (group, blocks) = (order.group(number), kind.part(order));
         let parts = Mutex::new(vec![Part::Wanted; index(group.blocks.div_ceil(blocks))]);
         Self { kind, group, blocks, parts, changed: Condvar::new(), _reserved: reserved }
@@ -90,11 +97,9 @@ impl HeldGroup {
         &self,
         requests: &[Request],
         out: &mut [Rows<'_>],
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
+        input: &Input<'_>,
     ) -> Result<()> {
-        let parts = self.whole(input, order, cx)?;
+        let (parts, order) = (self.whole(input)?, input.order);
         for request in requests {
             let place = order.place(&self.group, request.index);
             let part = &parts[index(place.block / self.blocks)];
@@ -111,14 +116,7 @@ impl HeldGroup {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(crate) fn keep_up(
-        &self,
-        other: &Self,
-        end: u64,
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
-    ) -> Result<()> {
+    pub(crate) fn keep_up(&self, other: &Self, end: u64, input: &Input<'_>) -> Result<()> {
         let elements = &other.group.elements;
         let (taken, all) = (
             u128::from(end.saturating_sub(elements.start)),
@@ -132,7 +130,7 @@ impl HeldGroup {
             }
             let Some(claim) = self.claim(&mut parts) else { return Ok(()) };
             drop(parts);
-            match claim.read(input, order, cx) {
+            match claim.read(input) {
                 Ok(()) => {}
                 Err(Error::Stopped) => return Err(Error::Stopped),
                 // Whoever needs these rows finds out.
@@ -150,17 +148,12 @@ impl HeldGroup {
     }
 
     /// All parts, read by this thread as far as nobody else does.
-    fn whole(
-        &self,
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
-    ) -> Result<Vec<Arc<[Buffer]>>> {
+    fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
         let mut parts = self.lock();
         loop {
             if let Some(claim) = self.claim(&mut parts) {
                 drop(parts);
-                claim.read(input, order, cx)?;
+                claim.read(input)?;
                 parts = self.lock();
                 continue;
             }
@@ -170,7 +163,7 @@ impl HeldGroup {
             if let Some(all) = parts.iter().map(there).collect() {
                 return Ok(all);
             }
-            cx.stop.check()?;
+            input.stop.check()?;
             (parts, _) =
                 self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
         }
@@ -195,8 +188,8 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    fn read(self, input: &Dataset, order: &BlockOrder, cx: &Context) -> Result<()> {
-        let HeldGroup { kind, group, blocks, .. } = self.held;
+    fn read(self, input: &Input<'_>) -> Result<()> {
+        let (HeldGroup { kind, group, blocks, .. }, order) = (self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
@@ -222,7 +215,7 @@ impl Claim<'_> {
             .zip(&kind.rows)
             .map(|(buffer, &row)| Rows { bytes: buffer.as_mut_slice(), row })
             .collect();
-        input.stage.gather_some(&kind.which, &mut requests, &mut out, cx)?;
+        (input.gather)(&mut requests, &mut out)?;
         drop(out);
         self.held.lock()[self.at] =
             Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());

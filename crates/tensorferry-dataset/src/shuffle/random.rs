@@ -1,7 +1,7 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is
 //! promised.
 
-use crate::stage::Change;
+use crate::checkpoint::change::Change;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -78,8 +78,7 @@ impl Seed {
         self.drawn.as_ref().map(|_| self)
     }
 
-    /// As [`Stage::identity`](crate::stage::Stage::identity), of the stage whose seed it is:
-    /// draws are told apart.
+    /// The identity of a stage with this seed: draws are told apart.
     pub(crate) fn identity(&self) -> u64 {
         self.number().map_or(0, |number| number + 1)
     }

@@ -1,28 +1,24 @@
-//! Another order in every epoch.
+//! A whole permutation, another one in every epoch.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::buffer::{Positions, Values};
+use crate::shuffle::buffer::{BufferShuffle, described};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
-use crate::shuffle::random::{Purpose, Random, Seed};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
+use crate::shuffle::random::Seed;
+use crate::spec::Cardinality;
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage, not_indexed,
+};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 
 struct Shuffle {
     input: Dataset,
+    n: u64,
     seed: Seed,
     reshuffle_each_iteration: bool,
-    way: Way,
-}
-
-enum Way {
-    /// All `n` elements of an indexed input, in an order that is computed.
-    Whole { n: u64, orders: Box<Orders<u64, Permutation>> },
-    /// Through a buffer of so many elements.
-    Buffer(u64),
+    orders: Orders<u64, Permutation>,
 }
 
 impl Dataset {
@@ -62,147 +58,89 @@ impl Dataset {
         if buffer_size == Some(1) {
             return Ok(self.clone());
         }
-        Shuffle::over(self, buffer_size, Seed::new(seed), reshuffle_each_iteration)
+        let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
+        let seed = Seed::new(seed);
+        match (self.cardinality(), buffer_size) {
+            (_, Some(0)) => Err(wrong("buffer_size has to be at least 1")),
+            (Cardinality::Finite(n), _) if self.indexed && n <= LONGEST => {
+                Ok(Shuffle::over(self, n, seed, reshuffle_each_iteration))
+            }
+            (Cardinality::Finite(_), _) if self.indexed => {
+                Err(wrong("there are more than 2^63 elements. Take fewer."))
+            }
+            (_, Some(size)) => Ok(BufferShuffle::over(self, size, seed, reshuffle_each_iteration)),
+            (Cardinality::Infinite, None) => Err(wrong(
+                "the dataset has no end, so no order of all its elements. Shuffle before repeat, \
+                or give a buffer_size.",
+            )),
+            (_, None) => Err(wrong(
+                "its elements come one after the other (filter, from_generator and the like), so \
+                they are shuffled in a buffer: give a buffer_size, or shuffle before that stage.",
+            )),
+        }
     }
 }
 
 impl Shuffle {
-    fn over(
-        input: &Dataset,
-        buffer_size: Option<u64>,
-        seed: Seed,
-        reshuffle_each_iteration: bool,
-    ) -> Result<Dataset> {
-        let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
-        let indexed = input.is_indexed();
-        let way = match (input.cardinality(), buffer_size) {
-            (_, Some(0)) => return Err(wrong("buffer_size has to be at least 1")),
-            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => {
-                Way::Whole { n, orders: Box::default() }
-            }
-            (Cardinality::Finite(_), _) if indexed => {
-                return Err(wrong("there are more than 2^63 elements. Take fewer."));
-            }
-            (_, Some(size)) => Way::Buffer(size),
-            (Cardinality::Infinite, None) => {
-                let what = "the dataset has no end, so no order of all its elements. Shuffle \
-                    before repeat, or give a buffer_size.";
-                return Err(wrong(what));
-            }
-            (_, None) => {
-                let what = "its elements come one after the other (filter, from_generator and the \
-                    like), so they are shuffled in a \
-                            buffer: give a buffer_size, or shuffle before that stage.";
-                return Err(wrong(what));
-            }
-        };
-        Ok(Dataset::of(Self { input: input.clone(), seed, reshuffle_each_iteration, way }))
+    fn over(input: &Dataset, n: u64, seed: Seed, reshuffle_each_iteration: bool) -> Dataset {
+        let (input, orders) = (input.clone(), Orders::default());
+        Dataset::of(Self { input, n, seed, reshuffle_each_iteration, orders })
     }
 
-    /// The number of the order in an epoch.
-    fn round(&self, cx: &Context) -> u64 {
-        if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 }
-    }
-
-    /// The order of an epoch, of a whole shuffle.
-    fn order(&self, cx: &Context) -> Result<Permutation> {
-        match &self.way {
-            Way::Whole { n, orders } => {
-                let round = self.round(cx);
-                Ok(orders.of(round, || Permutation::new(*n, self.seed.value, round)))
-            }
-            Way::Buffer(_) => Err(not_indexed("shuffle")),
-        }
+    /// The order of an epoch.
+    fn order(&self, cx: &Context) -> Permutation {
+        let round = if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 };
+        self.orders.of(round, || Permutation::new(self.n, self.seed.value, round))
     }
 }
 
 impl Stage for Shuffle {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
-        self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
+        Cardinality::Finite(self.n)
     }
 
     fn describe(&self) -> String {
-        let mut arguments = Vec::new();
-        if let Way::Buffer(size) = self.way {
-            arguments.push(format!("buffer_size={size}"));
-        }
-        arguments.extend(self.seed.describe());
-        if !self.reshuffle_each_iteration {
-            arguments.push("reshuffle_each_iteration=False".into());
-        }
-        format!("shuffle({})", arguments.join(", "))
+        described(Vec::new(), &self.seed, self.reshuffle_each_iteration)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let buffer_size = match self.way {
-            Way::Whole { .. } => None,
-            Way::Buffer(size) => Some(size),
-        };
-        Self::over(
-            &inputs[0],
-            buffer_size,
-            self.seed.rebuilt(change),
-            self.reshuffle_each_iteration,
-        )
+        let seed = self.seed.rebuilt(change);
+        match inputs[0].cardinality().finite().filter(|n| inputs[0].indexed && *n <= LONGEST) {
+            Some(n) => Ok(Self::over(&inputs[0], n, seed, self.reshuffle_each_iteration)),
+            None => Err(not_indexed("shuffle")),
+        }
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
+        Hints { depends_on_epoch, ..inputs }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.reshuffle_each_iteration || self.input.stage.depends_on_epoch()
-    }
-
-    fn is_indexed(&self) -> bool {
-        matches!(self.way, Way::Whole { .. })
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(self.order(cx)?.get(index), cx)
+        self.input.stage.get(self.order(cx).get(index), cx)
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.order(cx)?.map(requests);
-        self.input.stage.gather(requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.order(cx)?.map(requests);
-        self.input.stage.gather_some(which, requests, out, cx)
-    }
-
-    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let Way::Buffer(size) = self.way else { return Err(not_indexed("shuffle")) };
-        let random = Random::new(Purpose::Buffer, self.seed.value, self.round(cx));
-        if self.input.is_indexed() {
-            return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
-        }
-        Ok(Box::new(Values::new(
-            self.input.element_iter(cx)?,
-            self.input.spec().to_vec(),
-            cx.clone(),
-            size,
-            random,
-        )))
+        self.order(cx).map(requests);
+        self.input.stage.gather(columns, requests, out, cx)
     }
 }
 

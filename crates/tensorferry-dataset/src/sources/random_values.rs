@@ -1,10 +1,11 @@
 //! Random numbers as a dataset.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
+use crate::gather::MADE_ROWS;
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Stage};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -61,16 +62,16 @@ impl RandomValues {
 }
 
 impl Stage for RandomValues {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Infinite
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -85,20 +86,12 @@ impl Stage for RandomValues {
         Ok(Self::keyed(self.seed.rebuilt(change), self.rerandomize_each_iteration))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: self.rerandomize_each_iteration, ..inputs }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.rerandomize_each_iteration
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -113,7 +106,13 @@ impl Stage for RandomValues {
         self.values(start, &[len], cx).ok().map(|values| vec![values])
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        _columns: Columns<'_>,
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         for rows in out {
             self.write(requests.iter().copied(), rows, cx);
         }

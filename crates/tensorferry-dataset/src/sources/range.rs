@@ -1,9 +1,10 @@
 //! Numbers at equal distances.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Stage};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Stage};
 use tensorferry_core::{Casting, DType, Kind, Tensor, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::convert::convert_into;
@@ -113,16 +114,16 @@ fn convert_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
 }
 
 impl Stage for Range {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -131,10 +132,6 @@ impl Stage for Range {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Dataset::range(self.start, self.stop, self.step, self.dtype)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
@@ -155,18 +152,14 @@ impl Stage for Range {
         values.ok().map(|values| vec![values])
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
-        out.iter_mut().try_for_each(|rows| self.write(requests.iter().copied(), rows))
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        _which: &[usize],
+        _columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
-        cx: &Context,
+        _cx: &Context,
     ) -> Result<()> {
-        self.gather(requests, out, cx)
+        out.iter_mut().try_for_each(|rows| self.write(requests.iter().copied(), rows))
     }
 }
 

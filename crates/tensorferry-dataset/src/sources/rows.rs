@@ -1,10 +1,11 @@
 //! Elements that are the rows of opened arrays.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::get_by_gather;
 use crate::sources::slices::described;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Stage, get_by_gather};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, Tensor};
@@ -99,16 +100,16 @@ fn groups(arrays: &[Array]) -> Vec<Group> {
 }
 
 impl Stage for OpenedRows {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -119,27 +120,22 @@ impl Stage for OpenedRows {
         Dataset::from_rows(self.arrays.clone())
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        self.arrays.iter().any(|array| array.mode() != Mode::Map)
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.groups.iter().any(|group| group.source.is_sequential())
-    }
-
-    fn needs(&self) -> Needs {
+    fn hints(&self, inputs: Hints) -> Hints {
         let is_direct = |group: &&Group| {
             group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct)
         };
-        Needs { windows: self.groups.iter().filter(is_direct).count(), groups: 0 }
+        Hints {
+            reads_files: self.arrays.iter().any(|array| array.mode() != Mode::Map),
+            sequential: self.groups.iter().any(|group| group.source.is_sequential()),
+            direct_arrays: self.groups.iter().filter(is_direct).count(),
+            ..inputs
+        }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        get_by_gather(self, index, cx)
+        get_by_gather(&self.spec, index, |requests, out| {
+            self.gather(Columns::All, requests, out, cx)
+        })
     }
 
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
@@ -153,26 +149,22 @@ impl Stage for OpenedRows {
         self.arrays.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let everything: Vec<usize> = (0..self.arrays.len()).collect();
-        self.gather_some(&everything, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
+        let wanted = columns.indices(out.len());
         let mut out: Vec<Option<Rows<'_>>> =
             out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
         // Once, unless a component is asked for twice.
         while out.iter().any(Option::is_some) {
             for group in &self.groups {
                 let (mut columns, mut rows) = (Vec::new(), Vec::new());
-                for (component, out) in which.iter().zip(&mut out) {
-                    if let Some(at) = group.components.iter().position(|other| other == component)
+                for (component, out) in wanted.clone().zip(&mut out) {
+                    if let Some(at) = group.components.iter().position(|other| *other == component)
                         && !columns.contains(&group.columns[at])
                         && let Some(taken) = out.take()
                     {

@@ -1,10 +1,10 @@
 //! Elements that are the rows of arrays.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::random;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Stage};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -84,16 +84,16 @@ pub(crate) fn described(len: u64, spec: &[Component]) -> String {
 }
 
 impl Stage for Slices {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -104,12 +104,8 @@ impl Stage for Slices {
         Dataset::from_tensor_slices(self.sources.clone())
     }
 
-    fn identity(&self) -> u64 {
-        identities(&self.sources)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { identity: identities(&self.sources), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
@@ -130,17 +126,14 @@ impl Stage for Slices {
         self.sources.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], _cx: &Context) -> Result<()> {
-        self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         _cx: &Context,
     ) -> Result<()> {
-        which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))
+        let components = columns.indices(out.len());
+        components.zip(out).try_for_each(|(at, rows)| self.sources[at].gather(requests, rows))
     }
 }

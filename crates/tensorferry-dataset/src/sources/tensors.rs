@@ -1,9 +1,9 @@
 //! A dataset of one element.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Stage};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
@@ -61,16 +61,16 @@ impl Dataset {
 }
 
 impl Stage for Opened {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(1)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -81,45 +81,27 @@ impl Stage for Opened {
         Ok(Dataset::from_whole_arrays(self.arrays.clone()))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        self.arrays.iter().any(|array| array.mode() != Mode::Map)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(),
-            groups: 0,
-        }
+    fn hints(&self, inputs: Hints) -> Hints {
+        let reads_files = self.arrays.iter().any(|array| array.mode() != Mode::Map);
+        let direct = self.arrays.iter().filter(|array| array.mode() == Mode::Direct);
+        Hints { reads_files, direct_arrays: direct.count(), ..inputs }
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
         self.arrays.iter().map(|array| Ok(array.stopped_by(&cx.stop).read()?.into())).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let all: Vec<usize> = (0..self.arrays.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        for (&at, rows) in which.iter().zip(out) {
+        for (at, rows) in columns.indices(out.len()).zip(out) {
+            let array = &self.arrays[at];
             for request in requests.iter() {
-                self.arrays[at].fill(
-                    0,
-                    self.arrays[at].len(),
-                    rows.slot(request.slot),
-                    &cx.stop,
-                )?;
+                array.fill(0, array.len(), rows.slot(request.slot), &cx.stop)?;
             }
         }
         Ok(())
@@ -133,16 +115,16 @@ fn described(spec: &[Component]) -> String {
 }
 
 impl Stage for Tensors {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(1)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -153,12 +135,11 @@ impl Stage for Tensors {
         Ok(Dataset::from_tensors(self.sources.clone()))
     }
 
-    fn identity(&self) -> u64 {
-        crate::sources::slices::identities(&self.sources)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo {
+            identity: crate::sources::slices::identities(&self.sources),
+            ..CheckpointInfo::default()
+        }
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
@@ -192,19 +173,14 @@ impl Stage for Tensors {
         self.sources.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let all: Vec<usize> = (0..self.sources.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         _cx: &Context,
     ) -> Result<()> {
-        for (&at, rows) in which.iter().zip(out) {
+        for (at, rows) in columns.indices(out.len()).zip(out) {
             let view = self.sources[at].tensor.as_view();
             requests.iter().try_for_each(|request| copy_view(&view, rows.slot(request.slot)))?;
         }

@@ -1,10 +1,11 @@
 //! Windows of one long array of tokens, and what follows each token: what a language model is
 //! trained on.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::get_by_gather;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Stage, get_by_gather};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
@@ -198,17 +199,20 @@ impl TokenWindows {
     fn gather_opened(
         &self,
         array: &Array,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &[Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let offsets = which.iter().map(|component| component * self.shift);
+        let components = columns.indices(out.len());
+        let offsets = components.clone().map(|component| component * self.shift);
         let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
         if last - first > self.length {
             // What lies between the two is not read.
             for (at, rows) in out.iter_mut().enumerate() {
-                self.gather_opened(array, &which[at..=at], requests, &mut [rows.reborrow()], cx)?;
+                let component = [columns.at(at)];
+                let (columns, out) = (Columns::Some(&component), &mut [rows.reborrow()]);
+                self.gather_opened(array, columns, requests, out, cx)?;
             }
             return Ok(());
         }
@@ -251,7 +255,7 @@ impl TokenWindows {
             )?;
             let (now, later) = rest.split_at(places.len());
             for (request, place) in now.iter().zip(places) {
-                for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                for (component, rows) in components.clone().zip(out.iter_mut()) {
                     let start = place + component * self.shift - first;
                     let window = &tokens.as_mut_slice()[start * size..(start + self.length) * size];
                     let window = View::from_bytes(from, ByteOrder::Native, window, &[self.length])?;
@@ -275,16 +279,16 @@ impl TokenWindows {
 }
 
 impl Stage for TokenWindows {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.count as u64)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -306,23 +310,18 @@ impl Stage for TokenWindows {
         )
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        matches!(&self.tokens, Tokens::Opened(array) if array.mode() != Mode::Map)
-    }
-
-    fn needs(&self) -> Needs {
-        let windows = usize::from(
-            matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct),
-        );
-        Needs { windows, groups: 0 }
+    fn hints(&self, inputs: Hints) -> Hints {
+        let Tokens::Opened(array) = &self.tokens else { return inputs };
+        let direct_arrays = usize::from(array.mode() == Mode::Direct);
+        Hints { reads_files: array.mode() != Mode::Map, direct_arrays, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let Tokens::Memory(tokens) = &self.tokens else { return get_by_gather(self, index, cx) };
+        let Tokens::Memory(tokens) = &self.tokens else {
+            return get_by_gather(&self.spec, index, |requests, out| {
+                self.gather(Columns::All, requests, out, cx)
+            });
+        };
         let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
         let part = |component| {
@@ -334,29 +333,26 @@ impl Stage for TokenWindows {
         (0..2).map(part).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.gather_some(&[0, 1], requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
         let tokens = match &self.tokens {
             Tokens::Memory(tokens) => tokens,
-            Tokens::Opened(array) => return self.gather_opened(array, which, requests, out, cx),
+            Tokens::Opened(array) => return self.gather_opened(array, columns, requests, out, cx),
         };
         let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
+        let components = columns.indices(out.len());
         for (at, request) in requests.iter().enumerate() {
             cx.stop.check()?;
             if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
                 self.load_ahead(bytes, later.index);
             }
-            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+            for (component, rows) in components.clone().zip(out.iter_mut()) {
                 self.write(&all, plain, component, request.index, rows.slot(request.slot))?;
             }
         }

@@ -1,9 +1,9 @@
 //! What stands for a dataset before there is one.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
+use crate::stage::{Context, Dataset, ElementIter, Elements, Stage};
 
 struct Placeholder {
     spec: Vec<Component>,
@@ -30,16 +30,16 @@ impl Dataset {
 }
 
 impl Stage for Placeholder {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -48,14 +48,6 @@ impl Stage for Placeholder {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(Dataset::placeholder(self.spec.clone()))
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("placeholder"))
     }
 
     fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {

@@ -1,7 +1,8 @@
+use crate::checkpoint::change::Change;
 use crate::execute::memory_budget::*;
+use crate::gather::get_by_gather;
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Stage, get_by_gather};
+use crate::stage::{Context, Element, Elements, Epoch, Hints, Stage};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -21,16 +22,16 @@ struct Counted {
 }
 
 impl Stage for Counted {
-    fn spec(&self) -> &[Component] {
-        self.numbers.spec()
+    fn inputs(&self) -> &[Dataset] {
+        &[]
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(self.numbers.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.numbers.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -42,12 +43,8 @@ impl Stage for Counted {
         Ok(Dataset::of(Self { numbers: self.numbers.clone(), read, most }))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        true
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { reads_files: true, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -56,7 +53,7 @@ impl Stage for Counted {
 
     fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
         self.read.fetch_add(requests.len() as u64, Ordering::Relaxed);
-        if let Some(held) = &cx.held {
+        if let Some(held) = &cx.budget {
             let in_use = held.tracks.lock().unwrap().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }

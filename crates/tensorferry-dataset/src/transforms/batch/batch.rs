@@ -1,12 +1,16 @@
 //! Consecutive elements, stacked.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, MADE_ROWS, Stage, Value};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+    step, value_of,
+};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::Stop;
@@ -111,15 +115,12 @@ impl Gathered {
         input: &mut dyn ElementIter,
         size: usize,
         drop_remainder: bool,
-    ) -> Option<Result<Vec<Element>>> {
+    ) -> Step<Vec<Element>> {
         while self.count < size {
-            if let Err(error) = self.elements.make_room(1) {
-                return Some(Err(error));
-            }
-            match input.next() {
+            value_of!(step(self.elements.make_room(1)));
+            match input.next()? {
                 Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
                 Some(Ok(_)) => {}
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
                 Some(Err(error)) => {
                     // The batch is lost, and its elements with it.
                     self.elements = Vec::new();
@@ -134,12 +135,12 @@ impl Gathered {
             self.count += 1;
         }
         let Self { elements, failed, count } = std::mem::take(self);
-        match failed {
+        Ok(match failed {
             // Also in the place of a batch that is dropped: it may be what ended the input.
             Some(error) => Some(Err(error)),
             None if count == 0 || (drop_remainder && count < size) => None,
             None => Some(Ok(elements)),
-        }
+        })
     }
 
     /// What [`Gathered::restore`] needs: nothing, unless it was stopped.
@@ -220,7 +221,7 @@ pub(crate) fn stacked(
         let part = first..len.min(first + most);
         requests.clear();
         requests.extend(part.map(|slot| Request { index: start + slot as u64, slot }));
-        input.stage.gather(&mut requests, &mut out, cx)?;
+        input.stage.gather(Columns::All, &mut requests, &mut out, cx)?;
     }
     drop(out);
     let freeze = |(dtype, _, buffer, layout): (_, _, pool::PoolBuffer, _)| {
@@ -230,8 +231,12 @@ pub(crate) fn stacked(
 }
 
 impl Stage for Batch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -239,10 +244,6 @@ impl Stage for Batch {
         self.input
             .cardinality()
             .map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -253,12 +254,8 @@ impl Stage for Batch {
         inputs[0].batch(self.size, self.drop_remainder)
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position.saturating_mul(self.size as u64))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -273,7 +270,7 @@ impl Stage for Batch {
             .map_err(|error| self.input.explain(error).at_element("batch", index))
     }
 
-    fn rows(&self) -> Option<Dataset> {
+    fn unstacked(&self) -> Option<Dataset> {
         let size = self.size as u64;
         let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
         // Only of elements of one shape: of others, batches are errors.
@@ -282,7 +279,7 @@ impl Stage for Batch {
             .spec()
             .iter()
             .all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
-        (stackable && self.is_indexed())
+        (stackable && self.input.indexed)
             .then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
@@ -314,15 +311,13 @@ struct BatchIter {
 }
 
 impl ElementIter for BatchIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
-        };
+    fn next(&mut self) -> Step {
+        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
         let index = self.index;
         self.index = index.saturating_add(1);
         let batch = elements.and_then(|elements| stack(&elements, "batch", None));
-        Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index)))
+        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index))))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,12 +1,15 @@
 //! Consecutive elements of different shapes, padded to one and stacked.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, Value};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+    uninterrupted,
+};
 use crate::transforms::batch::batch::{Gathered, stacked};
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
@@ -224,8 +227,12 @@ fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Elemen
 }
 
 impl Stage for PaddedBatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -233,10 +240,6 @@ impl Stage for PaddedBatch {
         self.input
             .cardinality()
             .map(|n| if self.asked.drop_remainder { n / size } else { n.div_ceil(size) })
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -252,12 +255,8 @@ impl Stage for PaddedBatch {
         Ok(Dataset::of(Self::new(inputs[0].clone(), self.asked.clone())?))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position.saturating_mul(self.asked.size as u64))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(self.asked.size as u64), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -309,23 +308,18 @@ struct PaddedBatchIter {
 }
 
 impl ElementIter for PaddedBatchIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
+    fn next(&mut self) -> Step {
+        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
+        let batch = match elements {
+            Err(error) => Err(error),
+            Ok(elements) => uninterrupted(pad(&elements, &self.paddings, &self.stop))
+                .inspect_err(|_| self.gathered = Gathered::of(elements))?,
         };
-        let batch =
-            match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
-                Ok((Err(Error::Stopped), elements)) => {
-                    self.gathered = Gathered::of(elements);
-                    return Some(Err(Error::Stopped));
-                }
-                Ok((batch, _)) => batch,
-                Err(error) => Err(error),
-            };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
+        let explain = |error| self.names.explain(error).at_element("padded_batch", index);
+        Ok(Some(batch.map_err(explain)))
     }
 
     fn save(&self) -> Result<State> {

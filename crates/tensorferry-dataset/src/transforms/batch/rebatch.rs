@@ -1,12 +1,12 @@
 //! Batches of other sizes from batches.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use crate::transforms::batch::batch::{Gathered, stack, stacked};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
@@ -105,8 +105,12 @@ fn empty(spec: &[Component]) -> Result<Element> {
 }
 
 impl Stage for Rebatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.rows.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -124,10 +128,6 @@ impl Stage for Rebatch {
         })
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         format!(
             "rebatch({:?}{})",
@@ -138,10 +138,6 @@ impl Stage for Rebatch {
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].rebatch(self.sizes.to_vec(), self.drop_remainder)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.rows.is_indexed()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -184,23 +180,22 @@ struct RebatchIter {
 }
 
 impl ElementIter for RebatchIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
         let (index, size) = (self.index, self.sizes[place]);
         if size == 0 {
             self.index = index.saturating_add(1);
-            return Some(empty(&self.spec).map_err(|error| error.at_element("rebatch", index)));
+            let batch = empty(&self.spec).map_err(|error| error.at_element("rebatch", index));
+            return Ok(Some(batch));
         }
-        let elements = match self.gathered.next(&mut *self.rows, size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
-        };
+        let elements = self.gathered.next(&mut *self.rows, size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
         // After the last rows there is no batch, not even one of size 0.
         if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
             self.index = index.saturating_add(1);
         }
         let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
-        Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index)))
+        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index))))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,13 +1,15 @@
 //! The rows of each element, one by one.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, not_indexed};
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step,
+    Value, not_indexed, step, value_of,
+};
 use tensorferry_core::{ALIGNMENT, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -68,7 +70,7 @@ impl Dataset {
         };
         Ok(Self::of(Unbatch {
             input: self.clone(),
-            rows: self.stage.rows(),
+            rows: self.stage.unstacked(),
             each: each.filter(|_| all).map(|(_, each)| each as u64),
             spec: parts.iter().map(row).collect(),
             last: Shared::default(),
@@ -136,8 +138,17 @@ impl Unbatch {
 }
 
 impl Stage for Unbatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    // A function of the user's is to be called once for each element, not for each row.
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            &self.spec,
+            self.rows.is_some()
+                || (self.each.is_some() && self.input.is_indexed() && !self.input.hints.sequential),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -152,22 +163,12 @@ impl Stage for Unbatch {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         "unbatch()".into()
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].unbatch()
-    }
-
-    // A function of the user's is to be called once for each element, not for each row.
-    fn is_indexed(&self) -> bool {
-        self.rows.is_some()
-            || (self.each.is_some() && self.input.is_indexed() && !self.input.stage.is_sequential())
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -195,20 +196,15 @@ impl Stage for Unbatch {
         self.batch(batch, cx).ok()?.iter().map(share).collect()
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let all: Vec<usize> = (0..out.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Some(rows) = &self.rows {
-            return rows.stage.gather_some(which, requests, out, cx);
+            return rows.stage.gather(columns, requests, out, cx);
         }
         let each = self.each.unwrap_or(1).max(1);
         // Of a shuffle, neighbours are of any batch; together, each batch is made once.
@@ -218,7 +214,7 @@ impl Stage for Unbatch {
         for run in requests.chunk_by(|a, b| a.index / each == b.index / each) {
             cx.stop.check()?;
             let batch = self.batch(run.first().map_or(0, |request| request.index / each), cx)?;
-            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+            for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
                 for request in run {
                     let at = isize::try_from(request.index % each).unwrap_or(isize::MAX);
                     write_row(
@@ -259,40 +255,33 @@ struct UnbatchIter {
 
 impl UnbatchIter {
     /// Takes the next element of the input.
-    fn pull(&mut self) -> Option<Result<()>> {
+    fn pull(&mut self) -> Step<()> {
         self.before = self.input.save().ok();
-        let element = match self.input.next()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
-        };
+        let Some(element) = self.input.next()? else { return Ok(None) };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(element.and_then(|element| {
+        Ok(Some(element.and_then(|element| {
             let len = count_rows(&element)
                 .map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
             self.current = Some((element, len as u64, 0));
             Ok(())
-        }))
+        })))
     }
 }
 
 impl ElementIter for UnbatchIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         loop {
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
-            }
+            value_of!(step(self.cx.stop.check()));
             if let Some((element, len, at)) = &mut self.current
                 && at < len
             {
                 let row = row(element, *at);
                 *at += 1;
-                return Some(row);
+                return Ok(Some(row));
             }
             self.current = None;
-            if let Err(error) = self.pull()? {
-                return Some(Err(error));
-            }
+            value_of!(self.pull());
         }
     }
 
@@ -318,7 +307,7 @@ impl ElementIter for UnbatchIter {
         self.current = None;
         let at = parts[1].int()?;
         if at > 0 {
-            self.pull().unwrap_or(Ok(()))?;
+            self.pull().map_err(|Interrupted| Error::Stopped)?.unwrap_or(Ok(()))?;
             match &mut self.current {
                 Some((_, len, now)) if at < *len => *now = at,
                 _ => {

@@ -1,38 +1,17 @@
 //! Runs of elements, as datasets of their own.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, ElementIter, Stage, Value, not_indexed};
-use crate::transforms::batch::batch::is_no_memory;
-use std::collections::VecDeque;
-use tensorferry_core::Tensor;
-use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
-use tensorferry_io::memory::room::{Room, collected};
-
-/// Window `i` is the elements `i * shift`, `i * shift + stride`, ..., at most `size` of them.
-#[derive(Clone, Copy)]
-struct Shape {
-    size: u64,
-    shift: u64,
-    stride: u64,
-    drop_remainder: bool,
-}
-
-impl Shape {
-    /// From the first element of a full window to its last, both counted.
-    fn reach(self) -> u64 {
-        (self.size - 1).saturating_mul(self.stride).saturating_add(1)
-    }
-}
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Epoch, Locate, Stage, Value,
+    not_indexed,
+};
+use crate::transforms::batch::window_iter::{WindowIter, Windows};
 
 struct Window {
     input: Dataset,
-    shape: Shape,
+    shape: Windows,
     /// The input's components one by one: the datasets that windows are cut from.
     parts: Vec<Dataset>,
     spec: Vec<Component>,
@@ -67,7 +46,7 @@ impl Dataset {
         stride: u64,
         drop_remainder: bool,
     ) -> Result<Self> {
-        let shape = Shape { size, shift: shift.unwrap_or(size), stride, drop_remainder };
+        let shape = Windows { size, shift: shift.unwrap_or(size), stride, drop_remainder };
         for (name, value) in [("size", size), ("shift", shape.shift), ("stride", stride)] {
             if value == 0 {
                 return Err(Error::Argument {
@@ -85,12 +64,18 @@ impl Dataset {
 }
 
 impl Stage for Window {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    // Views of several components, or that overlap, would call a function several times for one
+    // element.
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.input.is_indexed() && !self.input.hints.sequential)
     }
 
     fn cardinality(&self) -> Cardinality {
-        let Shape { shift, drop_remainder, .. } = self.shape;
+        let Windows { shift, drop_remainder, .. } = self.shape;
         self.input.cardinality().map(|n| match n.checked_sub(self.shape.reach()) {
             _ if !drop_remainder => n.div_ceil(shift),
             None => 0,
@@ -98,12 +83,8 @@ impl Stage for Window {
         })
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
-        let Shape { size, shift, stride, drop_remainder } = self.shape;
+        let Windows { size, shift, stride, drop_remainder } = self.shape;
         format!(
             "window({size}, {shift}, {stride}{})",
             if drop_remainder { ", drop_remainder" } else { "" }
@@ -111,21 +92,15 @@ impl Stage for Window {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        let Shape { size, shift, stride, drop_remainder } = self.shape;
+        let Windows { size, shift, stride, drop_remainder } = self.shape;
         inputs[0].window(size, Some(shift), stride, drop_remainder)
     }
 
-    // Views of several components, or that overlap, would call a function several times for one
-    // element.
-    fn is_indexed(&self) -> bool {
-        self.input.is_indexed() && !self.input.stage.is_sequential()
-    }
-
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        if !self.is_indexed() {
+        if !self.elements().is_indexed() {
             return Err(not_indexed("window"));
         }
-        let Shape { size, shift, stride, .. } = self.shape;
+        let Windows { size, shift, stride, .. } = self.shape;
         let start = index.saturating_mul(shift);
         let len = self
             .input
@@ -138,17 +113,9 @@ impl Stage for Window {
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        Ok(Box::new(WindowIter {
-            input: self.input.element_iter(cx)?,
-            spec: self.input.spec().to_vec(),
-            shape: self.shape,
-            held: VecDeque::new(),
-            skip: 0,
-            ended: false,
-            index: 0,
-            failed: None,
-            stop: cx.stop.clone(),
-        }))
+        let spec = self.input.spec().to_vec();
+        let iter = self.input.element_iter(cx)?;
+        Ok(Box::new(WindowIter::new(iter, spec, self.shape, cx.stop.clone())))
     }
 }
 
@@ -161,27 +128,23 @@ struct View {
     stride: u64,
 }
 
-impl View {
+impl Locate for View {
     fn locate(&self, index: u64) -> u64 {
         self.start.saturating_add(index.saturating_mul(self.stride))
-    }
-
-    fn spread(&self, requests: &mut [Request]) {
-        requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
     }
 }
 
 impl Stage for View {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Moved(&self.input, self)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -195,216 +158,8 @@ impl Stage for View {
         Ok(Dataset::of(Self { input: inputs[0].clone(), ..*self }))
     }
 
-    fn is_window(&self) -> bool {
-        true
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(self.locate(index), &cx.at(self.epoch))
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        if self.stride != 1 && len > 1 {
-            return None;
-        }
-        self.input.stage.slice(self.locate(start), len, &cx.at(self.epoch))
-    }
-
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.spread(requests);
-        self.input.stage.gather(requests, out, &cx.at(self.epoch))
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.spread(requests);
-        self.input.stage.gather_some(which, requests, out, &cx.at(self.epoch))
-    }
-}
-
-struct WindowIter {
-    input: Box<dyn ElementIter>,
-    /// Of the input's elements.
-    spec: Vec<Component>,
-    shape: Shape,
-    /// The elements from the first of the next window on.
-    held: VecDeque<Slot>,
-    /// How many elements lie before the next window and are still to be read.
-    skip: u64,
-    ended: bool,
-    /// The number of the next window.
-    index: u64,
-    /// The last element that was read, if it lies in no window and is an error that may have ended
-    /// the input.
-    failed: Option<Error>,
-    stop: Stop,
-}
-
-/// An element that is held, or its error until a window has told it.
-enum Slot {
-    Element(Element),
-    Failed(Option<Error>),
-}
-
-impl Slot {
-    fn element(&self) -> Option<&Element> {
-        if let Self::Element(element) = self { Some(element) } else { None }
-    }
-
-    fn error(self) -> Option<Error> {
-        if let Self::Failed(error) = self { error } else { None }
-    }
-}
-
-/// Whether an error may have ended the stream that it came from: then nothing else says that
-/// elements are missing.
-fn may_end(error: &Error) -> bool {
-    match error {
-        Error::AtElement { stage, .. } => *stage == "from_generator",
-        // One that waited in a state is known by its words.
-        Error::Saved { what, .. } => what.starts_with("from_generator: "),
-        _ => false,
-    }
-}
-
-impl WindowIter {
-    /// Reads until the next window is whole or the input ends.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`] and [`Error::Allocation`], after which nothing is lost.
-    fn fill(&mut self) -> Result<()> {
-        while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
-            self.stop.check()?;
-            self.held.make_room(1)?;
-            match self.input.next() {
-                None => {
-                    self.ended = true;
-                    break;
-                }
-                Some(Err(Error::Stopped)) => return Err(Error::Stopped),
-                // As in tf.data, an error between two windows is nobody's, unless the input may
-                // have ended because of it.
-                Some(element) if self.skip > 0 => {
-                    self.skip -= 1;
-                    self.failed = element.err().filter(may_end);
-                }
-                Some(Err(error)) if is_no_memory(&error) => {
-                    self.held.push_back(Slot::Failed(None));
-                    return Err(error);
-                }
-                Some(element) => {
-                    self.failed = None;
-                    self.held.push_back(
-                        element.map_or_else(|error| Slot::Failed(Some(error)), Slot::Element),
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The window at the front of what is held.
-    fn cut(&mut self) -> Result<Element> {
-        let stride = usize::try_from(self.shape.stride).unwrap_or(usize::MAX);
-        let reach = usize::try_from(self.shape.reach()).unwrap_or(usize::MAX);
-        // What lies between the elements of a window is none of it, whether it failed or not.
-        let failed = self.held.iter_mut().take(reach).step_by(stride).find_map(|slot| match slot {
-            Slot::Failed(error) => Some(error.take()),
-            Slot::Element(_) => None,
-        });
-        match failed {
-            Some(Some(error)) => return Err(error),
-            Some(None) => {
-                let what = "an element of this window failed, as an earlier window said".into();
-                return Err(Error::ElementMismatch { what }.at_element("window", self.index));
-            }
-            None => {}
-        }
-        let elements = || self.held.iter().take(reach).step_by(stride).filter_map(Slot::element);
-        let component = |(at, part): (usize, &Component)| {
-            let mut values = Vec::new();
-            values.make_room(elements().count())?;
-            values.extend(elements().filter_map(|element| Some(vec![element.get(at)?.clone()])));
-            Ok(Value::Dataset(Dataset::in_memory(values, vec![part.clone()])))
-        };
-        self.spec.iter().enumerate().map(component).collect()
-    }
-
-    fn advance(&mut self) {
-        self.index = self.index.saturating_add(1);
-        let drop = usize::try_from(self.shape.shift).unwrap_or(usize::MAX).min(self.held.len());
-        self.held.drain(..drop);
-        self.skip = self.shape.shift - drop as u64;
-    }
-}
-
-impl ElementIter for WindowIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        if let Err(stopped) = self.fill() {
-            return Some(Err(stopped));
-        }
-        let short = (self.held.len() as u64) < self.shape.reach();
-        if self.held.is_empty() || (short && self.shape.drop_remainder) {
-            // Of what is left over, only the error that may have ended the input is told.
-            let last = self.held.drain(..).next_back().and_then(Slot::error);
-            return self.failed.take().or(last).filter(may_end).map(Err);
-        }
-        let window = self.cut();
-        self.advance();
-        Some(window)
-    }
-
-    fn save(&self) -> Result<State> {
-        let held = self.held.iter().map(|slot| match slot {
-            Slot::Failed(None) => Ok(State::Nothing),
-            Slot::Failed(Some(error)) => Ok(State::of_error(error)),
-            Slot::Element(element) => {
-                let tensors: Result<Vec<Tensor>> =
-                    element.iter().map(|value| value.tensor().cloned()).collect();
-                let nested = |_| Error::State {
-                    what: "windows over windows of a stream cannot be saved".into(),
-                };
-                Ok(State::Tensors(tensors.map_err(nested)?))
-            }
-        });
-        let held = State::List(collected(held)?);
-        let numbers = [self.index, self.skip, u64::from(self.ended)].map(State::Int);
-        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
-        Ok(State::List(numbers.into_iter().chain([failed, held, self.input.save()?]).collect()))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(6)?;
-        let held = parts[4].parts()?.iter().map(|element| match element {
-            State::Nothing => Ok(Slot::Failed(None)),
-            State::List(_) => Ok(Slot::Failed(Some(element.error()?))),
-            _ => Ok(Slot::Element(
-                element.tensors_as(&self.spec)?.into_iter().map(Value::from).collect(),
-            )),
-        });
-        self.held = collected(held)?.into();
-        // A window that the end cut short may be left, with drop_remainder: more than what two
-        // windows have in common.
-        let reach = self.shape.reach();
-        if self.held.len() as u64 >= reach {
-            let what =
-                format!("{} elements are held for a window that has {reach}", self.held.len());
-            return Err(Error::State { what });
-        }
-        self.index = parts[0].int()?;
-        self.skip = parts[1].int()?;
-        self.ended = parts[2].int()? != 0;
-        self.failed = parts[3].optional(State::error)?;
-        self.input.restore(&parts[5])
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { is_window: true, ..CheckpointInfo::default() }
     }
 }
 

@@ -1,21 +1,9 @@
-//! The elements of datasets, one made of each element, one after the other.
+//! The elements of datasets made of each element, one dataset after the other.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::Result;
-use crate::shuffle::random::Seed;
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
-use crate::transforms::combine::inner::{Made, Outer};
-use crate::user_fn::captures::Capture;
+use crate::spec::Component;
+use crate::stage::{Dataset, Element};
+use crate::transforms::combine::interleave::Interleave;
 use crate::user_fn::function::Function;
-
-struct FlatMap {
-    input: Dataset,
-    function: Function<Element, Dataset>,
-    spec: Vec<Component>,
-    seed: Seed,
-}
 
 impl Dataset {
     /// The elements of the datasets that `function` makes of each element, one dataset after the
@@ -43,109 +31,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn flat_map(&self, function: Function<Element, Dataset>, spec: Vec<Component>) -> Self {
-        Self::of(FlatMap { input: self.clone(), function, spec, seed: Seed::new(None) })
-    }
-}
-
-impl Stage for FlatMap {
-    fn spec(&self) -> &[Component] {
-        &self.spec
-    }
-
-    fn cardinality(&self) -> Cardinality {
-        Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
-    }
-
-    fn describe(&self) -> String {
-        format!("flat_map({}, {})", self.function.name(), Component::list(&self.spec))
-    }
-
-    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let Self { function, spec, .. } = self;
-        let seed = self.seed.rebuilt(change);
-        Ok(Dataset::of(Self {
-            input: inputs[0].clone(),
-            function: function.clone(),
-            spec: spec.clone(),
-            seed,
-        }))
-    }
-
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
-    }
-
-    // The draw is not told apart: it counts for what the function makes, which is another for each
-    // element.
-    fn identity(&self) -> u64 {
-        self.function.identity()
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.stage.is_sequential()
-    }
-
-    // A dataset that the function makes may shuffle.
-    fn depends_on_epoch(&self) -> bool {
-        true
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("flat_map"))
-    }
-
-    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let outer =
-            Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
-        Ok(Box::new(FlatMapIter { outer, current: None }))
-    }
-}
-
-struct FlatMapIter {
-    outer: Outer,
-    current: Option<Made>,
-}
-
-impl ElementIter for FlatMapIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        loop {
-            if let Some(made) = &mut self.current {
-                if let Some(next) = self.outer.next_of(made) {
-                    return Some(next);
-                }
-                self.current = None;
-            }
-            match self.outer.next()? {
-                Ok(made) => self.current = Some(made),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    fn save(&self) -> Result<State> {
-        let current = self.current.as_ref().map_or(Ok(State::Nothing), Made::save)?;
-        Ok(State::List(vec![current, self.outer.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.current = match &parts[0] {
-            State::Nothing => None,
-            made => Some(self.outer.remake(made)?),
-        };
-        self.outer.restore(&parts[1])
+        Interleave::over(self, "flat_map", function, spec, 1, 1)
     }
 }
 
@@ -260,27 +146,30 @@ mod tests {
     }
 
     impl Stage for Tells {
-        fn spec(&self) -> &[Component] {
-            &self.spec
+        fn inputs(&self) -> &[Dataset] {
+            &[]
         }
+
+        fn elements(&self) -> Elements<'_> {
+            Elements::Indexed(&self.spec)
+        }
+
         fn cardinality(&self) -> Cardinality {
             Cardinality::Finite(2)
         }
-        fn inputs(&self) -> Vec<Dataset> {
-            Vec::new()
-        }
+
         fn describe(&self) -> String {
             "tells()".into()
         }
+
         fn rebuild(&self, _inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
             Ok(Dataset::of(Self { seed: self.seed.rebuilt(change), spec: self.spec.clone() }))
         }
-        fn drawn_seed(&self) -> Option<&Seed> {
-            self.seed.drawn()
+
+        fn checkpoint(&self) -> CheckpointInfo<'_> {
+            CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
         }
-        fn is_indexed(&self) -> bool {
-            true
-        }
+
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
             let value = cx.epoch.0 % 1000 * 1_000_000 + self.seed.value % 1000 * 1000 + index;
             Ok(vec![tensorferry_core::Tensor::from_vec(vec![value.cast_signed()], &[])?.into()])

@@ -1,17 +1,21 @@
 //! The elements of several datasets at a time, in turn.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
+};
 use crate::transforms::combine::inner::{Made, Outer};
-use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
 
-struct Interleave {
+/// `interleave`, or `flat_map`, which interleaves one dataset.
+pub(crate) struct Interleave {
     input: Dataset,
+    name: &'static str,
     function: Function<Element, Dataset>,
     spec: Vec<Component>,
     cycle_length: usize,
@@ -47,40 +51,45 @@ impl Dataset {
                 });
             }
         }
-        let seed = Seed::new(None);
-        Ok(Self::of(Interleave {
-            input: self.clone(),
-            function,
-            spec,
-            cycle_length,
-            block_length,
-            seed,
-        }))
+        Ok(Interleave::over(self, "interleave", function, spec, cycle_length, block_length))
+    }
+}
+
+impl Interleave {
+    pub(crate) fn over(
+        input: &Dataset,
+        name: &'static str,
+        function: Function<Element, Dataset>,
+        spec: Vec<Component>,
+        cycle_length: usize,
+        block_length: usize,
+    ) -> Dataset {
+        let (input, seed) = (input.clone(), Seed::new(None));
+        Dataset::of(Self { input, name, function, spec, cycle_length, block_length, seed })
     }
 }
 
 impl Stage for Interleave {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
-    }
-
     fn describe(&self) -> String {
-        let Self { cycle_length, block_length, .. } = self;
-        let (name, spec) = (self.function.name(), Component::list(&self.spec));
+        let Self { name, cycle_length, block_length, .. } = self;
+        let (function, spec) = (self.function.name(), Component::list(&self.spec));
+        if *name == "flat_map" {
+            return format!("{name}({function}, {spec})");
+        }
         format!(
-            "interleave({name}, {spec}, cycle_length={cycle_length}, block_length={block_length})"
+            "{name}({function}, {spec}, cycle_length={cycle_length}, block_length={block_length})"
         )
     }
 
@@ -95,31 +104,19 @@ impl Stage for Interleave {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.function]
+    }
+
+    // A dataset that the function makes may shuffle.
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: true, ..inputs }
     }
 
     // The draw is not told apart: it counts for what the function makes, which is another for each
     // element.
-    fn identity(&self) -> u64 {
-        self.function.identity()
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.stage.is_sequential()
-    }
-
-    // A dataset that the function makes may shuffle.
-    fn depends_on_epoch(&self) -> bool {
-        true
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("interleave"))
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -130,7 +127,7 @@ impl Stage for Interleave {
                 &self.spec,
                 self.seed.value,
                 cx,
-                "interleave",
+                self.name,
             )?,
             cycle_length: self.cycle_length,
             block_length: self.block_length,
@@ -166,44 +163,43 @@ impl InterleaveIter {
         }
     }
 
-    /// Puts the dataset of the next element where it is its turn.
-    fn fill(&mut self) -> Result<()> {
-        let Some(made) = self.outer.next().transpose()? else {
+    /// Puts the dataset of the next element into the slot whose turn it is.
+    fn fill(&mut self) -> Step<()> {
+        let Some(made) = self.outer.next()? else {
             self.ended = true;
-            return Ok(());
+            return Ok(None);
         };
-        if self.turn >= self.slots.len() {
-            self.slots.resize_with(self.turn + 1, || None);
-        }
-        self.slots[self.turn] = Some(made);
-        Ok(())
+        let placed = made.map(|made| {
+            if self.turn >= self.slots.len() {
+                self.slots.resize_with(self.turn + 1, || None);
+            }
+            self.slots[self.turn] = Some(made);
+        });
+        Ok(Some(placed))
     }
 }
 
 impl ElementIter for InterleaveIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         loop {
             if let Some(Some(made)) = self.slots.get_mut(self.turn) {
-                if let Some(next) = self.outer.next_of(made) {
-                    if matches!(next, Err(Error::Stopped)) {
-                        return Some(next);
-                    }
+                if let Some(next) = self.outer.next_of(made)? {
                     self.in_block += 1;
                     if self.in_block >= self.block_length {
                         self.advance();
                     }
-                    return Some(next);
+                    return Ok(Some(next));
                 }
                 self.slots[self.turn] = None;
                 self.advance();
             } else if !self.ended {
-                if let Err(error) = self.fill() {
-                    return Some(Err(error));
+                if let Some(Err(error)) = self.fill()? {
+                    return Ok(Some(Err(error)));
                 }
             } else if self.slots.iter().any(Option::is_some) {
                 self.advance();
             } else {
-                return None;
+                return Ok(None);
             }
         }
     }

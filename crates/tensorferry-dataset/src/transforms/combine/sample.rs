@@ -1,12 +1,14 @@
 //! Elements of several datasets, mixed at random.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
-use crate::transforms::combine::choose::{ElementIters, common_spec};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, ElementIter, Elements, Hints, Stage, Step, step, value_of,
+};
+use crate::transforms::combine::several::{Iters, common_spec};
 use tensorferry_io::cancel::Stop;
 
 struct Sample {
@@ -92,8 +94,12 @@ impl Dataset {
 }
 
 impl Stage for Sample {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &self.datasets
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&self.spec)
     }
 
     // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes
@@ -104,10 +110,6 @@ impl Stage for Sample {
         let infinite =
             if self.stop_on_empty_dataset { endless.all(|is| is) } else { endless.any(|is| is) };
         if infinite { Cardinality::Infinite } else { Cardinality::Unknown }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        self.datasets.clone()
     }
 
     fn describe(&self) -> String {
@@ -132,30 +134,21 @@ impl Stage for Sample {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints {
+            depends_on_epoch: self.rerandomize_each_iteration || inputs.depends_on_epoch,
+            ..inputs
+        }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.rerandomize_each_iteration || self.datasets.iter().any(Dataset::depends_on_epoch)
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed(STAGE))
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
         Ok(Box::new(SampleIter {
-            streams: ElementIters::new(&self.datasets, cx)?,
+            iters: Iters::new(&self.datasets, cx)?,
             weights: self.weights.clone(),
             random: Random::new(Purpose::Sample, self.seed.value, epoch),
             step: 0,
@@ -166,7 +159,7 @@ impl Stage for Sample {
 }
 
 struct SampleIter {
-    streams: ElementIters,
+    iters: Iters,
     weights: Vec<f64>,
     random: Random,
     /// How often was drawn.
@@ -180,7 +173,7 @@ impl SampleIter {
     /// come to the same, if in time.
     fn drawn(&self, step: u64) -> usize {
         let left =
-            || self.weights.iter().enumerate().filter(|(which, _)| !self.streams.is_over(*which));
+            || self.weights.iter().enumerate().filter(|(which, _)| !self.iters.is_over(*which));
         let total: f64 = left().map(|(_, weight)| weight).sum();
         let mut rest = self.random.unit(step) * total;
         let mut drawn = 0;
@@ -196,35 +189,29 @@ impl SampleIter {
 }
 
 impl ElementIter for SampleIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        while !self.streams.all_over() {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            let which = self.drawn(self.step);
-            let element = self.streams.next(which);
-            if matches!(element, Some(Err(Error::Stopped))) {
-                return element;
-            }
+    fn next(&mut self) -> Step {
+        while !self.iters.all_over() {
+            value_of!(step(self.stop.check()));
+            let element = self.iters.next(self.drawn(self.step))?;
             self.step = self.step.wrapping_add(1);
             if element.is_some() {
-                return element;
+                return Ok(element);
             }
             if self.stop_on_empty_dataset {
-                self.streams.end();
+                self.iters.end();
             }
         }
-        None
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.step), self.streams.save()?]))
+        Ok(State::List(vec![State::Int(self.step), self.iters.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(2)?;
         self.step = parts[0].int()?;
-        self.streams.restore(&parts[1])
+        self.iters.restore(&parts[1])
     }
 }
 

@@ -1,10 +1,10 @@
 //! Several datasets side by side.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::stage::{Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -41,8 +41,12 @@ impl Dataset {
 }
 
 impl Stage for Zip {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        &self.inputs
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.inputs.iter().all(Dataset::is_indexed))
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -54,20 +58,12 @@ impl Stage for Zip {
         self.inputs.iter().map(Dataset::cardinality).fold(Cardinality::Infinite, shortest)
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        self.inputs.clone()
-    }
-
     fn describe(&self) -> String {
         "zip".into()
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Dataset::zip(inputs)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.inputs.iter().all(Dataset::is_indexed)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -84,23 +80,22 @@ impl Stage for Zip {
         Some(parts?.into_iter().flatten().collect())
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        let mut rest = out;
-        for input in &self.inputs {
-            let (mine, others) = rest.split_at_mut(input.spec().len());
-            input.stage.gather(&mut requests.to_vec(), mine, cx)?;
-            rest = others;
-        }
-        Ok(())
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
+        let Columns::Some(which) = columns else {
+            let mut rest = out;
+            for input in &self.inputs {
+                let (mine, others) = rest.split_at_mut(input.spec().len());
+                input.stage.gather(Columns::All, &mut requests.to_vec(), mine, cx)?;
+                rest = others;
+            }
+            return Ok(());
+        };
         let mut first = 0;
         for input in &self.inputs {
             let range = first..first + input.spec().len();
@@ -111,7 +106,8 @@ impl Stage for Zip {
                 mine.push(rows.reborrow());
             }
             if !inner.is_empty() {
-                input.stage.gather_some(&inner, &mut requests.to_vec(), &mut mine, cx)?;
+                let requests = &mut requests.to_vec();
+                input.stage.gather(Columns::Some(&inner), requests, &mut mine, cx)?;
             }
             first = range.end;
         }
@@ -135,34 +131,33 @@ impl Stage for Zip {
 struct ZipIter {
     inputs: Vec<Box<dyn ElementIter>>,
     specs: Vec<Vec<Component>>,
-    /// What the first `read` inputs gave of the next element. There are some only after it was
-    /// stopped.
+    /// What the first `read` inputs gave of the next element; empty unless interrupted.
     element: Result<Element>,
     read: usize,
     ended: bool,
 }
 
 impl ElementIter for ZipIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         if self.ended {
-            return None;
+            return Ok(None);
         }
         while let Some(input) = self.inputs.get_mut(self.read) {
-            match (input.next(), &mut self.element) {
+            match (input.next()?, &mut self.element) {
                 (Some(Ok(part)), Ok(element)) => element.extend(part),
-                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
-                // The other inputs go on by one too: what follows the error belongs together.
+                // The other inputs advance too: what follows the error belongs together.
                 (Some(Err(error)), element @ Ok(_)) => *element = Err(error),
                 (Some(_), Err(_)) => {}
                 (None, _) => {
                     (self.ended, self.read) = (true, 0);
-                    return std::mem::replace(&mut self.element, Ok(Element::new())).err().map(Err);
+                    let element = std::mem::replace(&mut self.element, Ok(Element::new()));
+                    return Ok(element.err().map(Err));
                 }
             }
             self.read += 1;
         }
         self.read = 0;
-        Some(std::mem::replace(&mut self.element, Ok(Element::new())))
+        Ok(Some(std::mem::replace(&mut self.element, Ok(Element::new()))))
     }
 
     fn save(&self) -> Result<State> {

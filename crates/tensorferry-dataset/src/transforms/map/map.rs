@@ -1,13 +1,14 @@
 //! A function of the user's, applied to each element.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, check};
-use crate::user_fn::captures::Capture;
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
+use crate::value::check;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -49,30 +50,24 @@ impl Dataset {
 }
 
 impl Mapping {
-    fn apply(&self, index: u64, element: Element) -> Result<Element> {
-        let checked = self.function.call(element).and_then(|result| {
-            check(&result, &self.spec)?;
-            Ok(result)
-        });
-        checked.map_err(|error| error.at_element("map", index))
+    fn apply(&self, element: Element) -> Result<Element> {
+        let made = self.function.call(element)?;
+        check(&made, &self.spec)?;
+        Ok(made)
     }
 }
 
 impl Stage for Map {
-    fn spec(&self) -> &[Component] {
-        &self.mapping.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.mapping.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.mapping.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {
@@ -83,24 +78,17 @@ impl Stage for Map {
         Ok(Dataset::of(Self { input: inputs[0].clone(), mapping: self.mapping.clone() }))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.mapping.function]
     }
 
-    fn identity(&self) -> u64 {
-        self.mapping.function.identity()
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.mapping.function.is_sequential() || self.input.stage.is_sequential()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.mapping.apply(index, self.input.stage.get(index, cx)?)
+        let element = self.input.stage.get(index, cx)?;
+        self.mapping.apply(element).map_err(|error| error.at_element("map", index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -117,15 +105,9 @@ struct MapIter {
 }
 
 impl ElementIter for MapIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let (index, element) = match self.input.next()? {
-            Ok(next) => next,
-            Err(error) => return Some(Err(error)),
-        };
-        match self.mapping.apply(index, element.clone()) {
-            Err(Error::Stopped) => self.input.stopped(element),
-            mapped => Some(mapped),
-        }
+    fn next(&mut self) -> Step {
+        let next = self.input.next_with("map", |element| self.mapping.apply(element))?;
+        Ok(next.map(|made| made.map(|(_, made)| made)))
     }
 
     fn save(&self) -> Result<State> {
@@ -198,7 +180,7 @@ mod tests {
     fn a_sequential_function_makes_all_that_follows_sequential() {
         let identity = Function::sequential("identity", Ok);
         let mapped = range(2).map(identity, range(2).spec().to_vec()).skip(Some(1));
-        assert!(mapped.is_indexed() && mapped.stage.is_sequential());
-        assert!(!range(2).map(double(), range(2).spec().to_vec()).stage.is_sequential());
+        assert!(mapped.is_indexed() && mapped.hints.sequential);
+        assert!(!range(2).map(double(), range(2).spec().to_vec()).hints.sequential);
     }
 }

@@ -1,9 +1,10 @@
 //! Components in another dtype.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::stage::Change;
-use crate::transforms::row_map::row_map::{Block, RowMap, mapped, select};
+use crate::stage::Dataset;
+use crate::transforms::row_map::row_map::{Block, RowMap, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Dims, View, ViewMut};
@@ -56,7 +57,7 @@ impl Dataset {
             *from = Some(spec.dtype);
             *change = (spec.dtype != to).then(|| TensorSpec::new(to, spec.shape.clone()));
         }
-        Ok(mapped(self, Cast { dtypes: dtypes.to_vec(), casting, from }, changes))
+        Ok(row_mapped(self, Cast { dtypes: dtypes.to_vec(), casting, from }, changes))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Elements turned round, some of them.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed, mix};
-use crate::stage::Change;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::stage::Dataset;
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::Dims;
 use tensorferry_core::TensorSpec;
 
@@ -83,7 +84,7 @@ impl Flip {
             .map(|part| part.tensor().map_or(1, |spec| spec.dtype.size()))
             .collect();
         let which = which.map(<[bool]>::to_vec);
-        Ok(mapped(
+        Ok(row_mapped(
             input,
             Self { axes: axes.to_vec(), probability, seed, which, itemsizes },
             changes,
@@ -203,8 +204,8 @@ impl RowMap for Flip {
         )
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn seed(&self) -> Option<&Seed> {
+        Some(&self.seed)
     }
 
     fn depends_on_epoch(&self) -> bool {

@@ -1,11 +1,12 @@
 //! Rows of a table in the place of their numbers.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::random::mix;
-use crate::stage::Change;
+use crate::stage::Dataset;
 use crate::transforms::row_map::positions::for_each;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::stage::row_mapped;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_core::{DType, Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -136,7 +137,7 @@ impl Dataset {
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
         let map =
             Lookup { table, hash: AtomicU64::new(0), which: which.map(<[bool]>::to_vec), from };
-        Ok(mapped(self, map, changes))
+        Ok(row_mapped(self, map, changes))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Elements padded to one shape.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::stage::Change;
+use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::{fill, known, place, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::convert_into;
 use tensorferry_core::{Casting, Dims, Tensor, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
@@ -64,7 +65,7 @@ impl Dataset {
             which: which.map(<[bool]>::to_vec),
             values,
         };
-        Ok(mapped(self, map, changes))
+        Ok(row_mapped(self, map, changes))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A part of each element, cut out at random.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::shuffle::random::{Purpose, Random, Seed};
-use crate::stage::{Change, Element};
+use crate::stage::{Dataset, Element};
 use crate::transforms::row_map::boxes::{cut, known, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use std::ops::Range;
 use tensorferry_core::Dims;
 use tensorferry_core::{Shape, TensorSpec};
@@ -74,7 +75,7 @@ impl RandomCrop {
         let dims =
             cropped.iter().filter_map(|&at| Some((at, input.spec()[at].tensor()?.shape.dims()?)));
         together(size, dims).map_err(|error| input.explain(error))?;
-        Ok(mapped(
+        Ok(row_mapped(
             input,
             Self { size: size.to_vec(), seed, which: which.map(<[bool]>::to_vec), cropped },
             changes,
@@ -160,8 +161,8 @@ impl RowMap for RandomCrop {
         Self::over(input, &self.size, self.seed.rebuilt(change), self.which.as_deref())
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn seed(&self) -> Option<&Seed> {
+        Some(&self.seed)
     }
 
     fn depends_on_epoch(&self) -> bool {

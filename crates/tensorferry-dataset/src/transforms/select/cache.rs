@@ -7,12 +7,14 @@
 //! once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen
 //! them all).
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, ElementIter, Stage, gather_each, write_some};
+use crate::spec::Cardinality;
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Interrupted, Stage,
+    Step, gather_each, step, value_of,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
@@ -52,7 +54,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn cache(&self) -> Self {
-        let kept = match (self.is_indexed(), self.stage.is_sequential()) {
+        let kept = match (self.is_indexed(), self.hints.sequential) {
             (true, false) => Kept::Nothing,
             (true, true) => Kept::Each(Arc::default()),
             (false, _) => Kept::All(Arc::default()),
@@ -66,16 +68,16 @@ fn first_pass(cx: &Context) -> Context {
 }
 
 impl Stage for Cache {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(self.input.spec(), self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -90,12 +92,8 @@ impl Stage for Cache {
         Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
     }
 
-    fn depends_on_epoch(&self) -> bool {
-        false
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: false, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -117,24 +115,17 @@ impl Stage for Cache {
         self.input.stage.slice(start, len, &first_pass(cx))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        if let Kept::Nothing = self.kept {
-            return self.input.stage.gather(requests, out, &first_pass(cx));
-        }
-        gather_each(self, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Kept::Nothing = self.kept {
-            return self.input.stage.gather_some(which, requests, out, &first_pass(cx));
+            return self.input.stage.gather(columns, requests, out, &first_pass(cx));
         }
-        write_some(self, which, requests, out, cx)
+        gather_each(&|index| self.get(index, cx), columns, requests, out, cx)
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -183,36 +174,37 @@ struct CacheIter {
 }
 
 impl ElementIter for CacheIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         // Before the element is asked for, so that it is not lost.
-        if let Pass::Input(_, Some(seen)) = &mut self.pass
-            && let Err(error) = self.cx.stop.check().and_then(|()| seen.make_room(1))
-        {
-            return Some(Err(error));
+        if let Pass::Input(_, Some(seen)) = &mut self.pass {
+            value_of!(step(self.cx.stop.check().and_then(|()| seen.make_room(1))));
         }
         let element = match &mut self.pass {
-            Pass::Kept(all) => Ok(all.get(usize::try_from(self.position).ok()?)?.clone()),
-            Pass::Input(input, seen) => match (input.next(), seen) {
+            Pass::Kept(all) => {
+                let at = usize::try_from(self.position).unwrap_or(usize::MAX);
+                let Some(element) = all.get(at) else { return Ok(None) };
+                Ok(element.clone())
+            }
+            Pass::Input(input, seen) => match (input.next()?, &mut *seen) {
                 (Some(Ok(element)), Some(seen)) => {
                     seen.push(element.clone());
                     Ok(element)
                 }
                 (Some(Ok(element)), None) => Ok(element),
-                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
-                (Some(Err(error)), seen) => {
+                (Some(Err(error)), _) => {
                     *seen = None;
                     Err(error)
                 }
-                (None, seen) => {
+                (None, _) => {
                     if let Some(seen) = seen.take() {
                         self.kept.lock().get_or_insert(Arc::new(seen));
                     }
-                    return None;
+                    return Ok(None);
                 }
             },
         };
         self.position = self.position.saturating_add(1);
-        Some(element)
+        Ok(Some(element))
     }
 
     fn save(&self) -> Result<State> {
@@ -235,7 +227,8 @@ impl ElementIter for CacheIter {
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
                     self.cx.stop.check()?;
-                    let Some(element) = self.next() else {
+                    let next = self.next().map_err(|Interrupted| Error::Stopped)?;
+                    let Some(element) = next else {
                         let what = format!(
                             "the cached stream has {} elements, not {position}",
                             self.position

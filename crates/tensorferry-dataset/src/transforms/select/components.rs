@@ -1,10 +1,12 @@
 //! Some components of each element.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -49,16 +51,16 @@ fn select<T: Clone>(all: &[T], which: &[usize]) -> Vec<T> {
 }
 
 impl Stage for Components {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -69,12 +71,8 @@ impl Stage for Components {
         inputs[0].components(&self.which)
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -85,18 +83,20 @@ impl Stage for Components {
         Some(select(&self.input.stage.slice(start, len, cx)?, &self.which))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.stage.gather_some(&self.which, requests, out, cx)
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.input.stage.gather_some(&select(&self.which, which), requests, out, cx)
+        let gather = |which: &[usize], requests: &mut [Request], out: &mut [Rows<'_>]| {
+            self.input.stage.gather(Columns::Some(which), requests, out, cx)
+        };
+        match columns {
+            Columns::All => gather(&self.which, requests, out),
+            Columns::Some(which) => gather(&select(&self.which, which), requests, out),
+        }
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -113,8 +113,9 @@ struct ComponentsIter {
 }
 
 impl ElementIter for ComponentsIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        Some(self.input.next()?.map(|element| select(&element, &self.which)))
+    fn next(&mut self) -> Step {
+        let element = self.input.next()?;
+        Ok(element.map(|element| element.map(|element| select(&element, &self.which))))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,10 +1,13 @@
 //! Elements with their numbers.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, MADE_ROWS, Stage, Value};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::copy::Request;
@@ -63,16 +66,16 @@ impl Enumerate {
 }
 
 impl Stage for Enumerate {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -83,12 +86,8 @@ impl Stage for Enumerate {
         Ok(inputs[0].enumerate(self.start))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -110,21 +109,18 @@ impl Stage for Enumerate {
         Some(std::iter::once(numbers.ok()?).chain(shared).collect())
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        if let Some((numbers, rest)) = out.split_first_mut() {
-            self.write(requests, numbers)?;
-            self.input.stage.gather(requests, rest, cx)?;
-        }
-        Ok(())
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
+        let Columns::Some(which) = columns else {
+            let Some((numbers, rest)) = out.split_first_mut() else { return Ok(()) };
+            self.write(requests, numbers)?;
+            return self.input.stage.gather(Columns::All, requests, rest, cx);
+        };
         let (mut inner, mut rest) = (Vec::new(), Vec::new());
         for (&at, rows) in which.iter().zip(out) {
             match at.checked_sub(1) {
@@ -136,10 +132,9 @@ impl Stage for Enumerate {
             }
         }
         if inner.is_empty() {
-            Ok(())
-        } else {
-            self.input.stage.gather_some(&inner, requests, &mut rest, cx)
+            return Ok(());
         }
+        self.input.stage.gather(Columns::Some(&inner), requests, &mut rest, cx)
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -158,17 +153,14 @@ struct EnumerateIter {
 }
 
 impl ElementIter for EnumerateIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let element = match self.input.next()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
-        };
+    fn next(&mut self) -> Step {
+        let Some(element) = self.input.next()? else { return Ok(None) };
         let index = self.index;
         self.index = self.index.saturating_add(1);
-        Some(element.and_then(|mut element| {
+        Ok(Some(element.and_then(|mut element| {
             element.insert(0, scalar(number(self.start, index)?)?);
             Ok(element)
-        }))
+        })))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,21 +1,10 @@
 //! How far elements are to be computed ahead.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
-use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
-
-/// How far ahead of their consumer elements are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadAhead {
-    /// As far as seems good.
-    Automatic,
-    /// So many elements; 0 for none.
-    Elements(usize),
-}
+use crate::execute::options::ReadAhead;
+use crate::spec::Cardinality;
+use crate::stage::{CheckpointInfo, Context, Dataset, ElementIter, Elements, Hints, Stage};
 
 struct Prefetch {
     input: Dataset,
@@ -40,29 +29,19 @@ impl Dataset {
         let hint = buffer_size.map_or(ReadAhead::Automatic, ReadAhead::Elements);
         Self::of(Prefetch { input: self.clone(), hint })
     }
-
-    /// The furthest reading ahead that a stage of the plan asks for; a number before what the
-    /// engine would choose.
-    #[must_use]
-    pub fn read_ahead(&self) -> Option<ReadAhead> {
-        let inputs = self.stage.inputs();
-        self.deep(|| {
-            inputs.iter().map(Self::read_ahead).chain([self.stage.read_ahead()]).max().flatten()
-        })
-    }
 }
 
 impl Stage for Prefetch {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Kept(&self.input)
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -73,42 +52,16 @@ impl Stage for Prefetch {
         Ok(Dataset::of(Self { input: inputs[0].clone(), hint: self.hint }))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { read_ahead: inputs.read_ahead.max(Some(self.hint)), ..inputs }
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(index, cx)
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.stage.slice(start, len, cx)
-    }
-
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.stage.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.stage.gather_some(which, requests, out, cx)
-    }
-
-    fn read_ahead(&self) -> Option<ReadAhead> {
-        Some(self.hint)
-    }
-
-    fn rows(&self) -> Option<Dataset> {
-        self.input.stage.rows()
+    fn unstacked(&self) -> Option<Dataset> {
+        self.input.stage.unstacked()
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {

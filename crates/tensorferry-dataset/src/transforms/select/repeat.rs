@@ -1,10 +1,13 @@
 //! The same dataset several times over.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::error::Result;
+use crate::spec::Cardinality;
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, step,
+    uninterrupted, value_of,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -51,32 +54,15 @@ impl Repeat {
             _ => (0, index),
         }
     }
-
-    /// Calls `gather` with the requests of each round, indices being those of the input.
-    fn by_round(
-        &self,
-        requests: &mut [Request],
-        cx: &Context,
-        mut gather: impl FnMut(&mut [Request], &Context) -> Result<()>,
-    ) -> Result<()> {
-        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one
-        // call each.
-        let round = |request: &Request| self.split(request.index).0;
-        if !requests.is_sorted_by_key(round) {
-            requests.sort_by_key(round);
-        }
-        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
-            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
-            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
-            gather(run, &cx)?;
-        }
-        Ok(())
-    }
 }
 
 impl Stage for Repeat {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(self.input.spec(), self.input.is_indexed())
     }
 
     // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to
@@ -89,10 +75,6 @@ impl Stage for Repeat {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         self.count.map_or_else(|| "repeat()".into(), |count| format!("repeat({count})"))
     }
@@ -101,8 +83,12 @@ impl Stage for Repeat {
         Ok(inputs[0].repeat(self.count))
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints {
+            may_end_early: self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
+                || inputs.may_end_early,
+            ..inputs
+        }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -119,23 +105,24 @@ impl Stage for Repeat {
         self.input.stage.slice(first, len, &cx.at(cx.epoch.child(round)))
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.stage.gather(run, out, cx))
-    }
-
-    fn gather_some(
+    fn gather(
         &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [Request],
         out: &mut [Rows<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.stage.gather_some(which, run, out, cx))
-    }
-
-    fn may_end_early(&self) -> bool {
-        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
-            || self.input.stage.may_end_early()
+        // After a shuffle, neighbours are of any round; sorted, each round costs one call.
+        let round = |request: &Request| self.split(request.index).0;
+        if !requests.is_sorted_by_key(round) {
+            requests.sort_by_key(round);
+        }
+        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
+            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
+            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
+            self.input.stage.gather(columns, run, out, &cx)?;
+        }
+        Ok(())
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -180,31 +167,35 @@ impl RepeatIter {
 }
 
 impl ElementIter for RepeatIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         while !self.is_over() {
-            let mut pass = match self.input.take().map_or_else(|| self.pass(), Ok) {
-                Ok(pass) => pass,
-                Err(error) => {
-                    self.end();
-                    return Some(Err(error));
+            if self.input.is_none() {
+                match uninterrupted(self.pass())? {
+                    Ok(pass) => self.input = Some(pass),
+                    Err(error) => {
+                        self.end();
+                        return Ok(Some(Err(error)));
+                    }
                 }
+            }
+            let next = match &mut self.input {
+                Some(pass) => pass.next()?,
+                None => None,
             };
-            if let Some(element) = pass.next() {
-                self.input = Some(pass);
-                self.any |= !matches!(element, Err(Error::Stopped));
-                return Some(element);
+            if let Some(element) = next {
+                self.any = true;
+                return Ok(Some(element));
             }
             if !self.any && self.count.is_none() {
                 self.end();
-                return None;
+                return Ok(None);
             }
+            self.input = None;
             self.round = self.round.saturating_add(1);
             self.any = false;
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
-            }
+            value_of!(step(self.cx.stop.check()));
         }
-        None
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {

@@ -1,13 +1,13 @@
 //! The part of one of several workers: every n-th element.
 
-use crate::checkpoint::state::{Resharded, State};
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
+use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::spec::Cardinality;
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of,
+};
 use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
 
 struct Shard {
     input: Dataset,
@@ -135,21 +135,20 @@ impl Unseen {
     }
 }
 
-impl Shard {
-    /// Where in the input element `index` of this shard stands.
+impl Locate for Shard {
     fn locate(&self, index: u64) -> u64 {
         let dealt = index.saturating_mul(self.num_shards).saturating_add(self.index);
         self.origins.iter().rev().fold(dealt, |nth, origin| origin.locate(nth))
     }
-
-    fn spread(&self, requests: &mut [Request]) {
-        requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
-    }
 }
 
 impl Stage for Shard {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Moved(&self.input, self)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -157,10 +156,6 @@ impl Stage for Shard {
             let left = self.origins.iter().fold(n, |n, origin| n.saturating_sub(origin.seen));
             left.saturating_sub(self.index).div_ceil(self.num_shards)
         })
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -179,32 +174,8 @@ impl Stage for Shard {
         )
     }
 
-    fn sharding(&self) -> Option<(u64, u64)> {
-        Some((self.num_shards, self.index))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(self.locate(index), cx)
-    }
-
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.spread(requests);
-        self.input.stage.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.spread(requests);
-        self.input.stage.gather_some(which, requests, out, cx)
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { shard: Some((self.num_shards, self.index)), ..CheckpointInfo::default() }
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -251,18 +222,15 @@ impl ShardIter {
 }
 
 impl ElementIter for ShardIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         loop {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            let Some(element) = self.input.next() else { return self.failed.take().map(Err) };
-            if matches!(element, Err(Error::Stopped)) {
-                return Some(element);
-            }
+            value_of!(step(self.stop.check()));
+            let Some(element) = self.input.next()? else {
+                return Ok(self.failed.take().map(Err));
+            };
             if self.is_mine() {
                 self.failed = None;
-                return Some(element);
+                return Ok(Some(element));
             }
             // An error of another shard's element is that shard's to report, unless the input ends
             // after it, maybe because of it.

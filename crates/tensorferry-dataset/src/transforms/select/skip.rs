@@ -1,15 +1,12 @@
 //! All but the first elements.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of};
 use crate::transforms::batch::batch::is_no_memory;
-use tensorferry_core::Tensor;
 use tensorferry_io::cancel::Stop;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
 
 struct Skip {
     input: Dataset,
@@ -37,16 +34,19 @@ impl Dataset {
     }
 }
 
-impl Skip {
-    fn shift(&self, requests: &mut [Request]) {
-        let by = self.count.unwrap_or(0);
-        requests.iter_mut().for_each(|request| request.index = request.index.saturating_add(by));
+impl Locate for Skip {
+    fn locate(&self, index: u64) -> u64 {
+        index.saturating_add(self.count.unwrap_or(0))
     }
 }
 
 impl Stage for Skip {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Moved(&self.input, self)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -56,44 +56,12 @@ impl Stage for Skip {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         self.count.map_or_else(|| "skip(all)".into(), |count| format!("skip({count})"))
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(inputs[0].skip(self.count))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(index.saturating_add(self.count.unwrap_or(0)), cx)
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.stage.slice(start.checked_add(self.count?)?, len, cx)
-    }
-
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.shift(requests);
-        self.input.stage.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.shift(requests);
-        self.input.stage.gather_some(which, requests, out, cx)
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -116,30 +84,22 @@ struct SkipIter {
 }
 
 impl ElementIter for SkipIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let mut left = self.left?;
+    fn next(&mut self) -> Step {
+        let Some(mut left) = self.left else { return Ok(None) };
         while left > 0 {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            match self.input.next() {
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-                // The next ones find none either, and a million of them are not waited for.
-                Some(Err(error)) if is_no_memory(&error) => return Some(Err(error)),
+            value_of!(step(self.stop.check()));
+            match self.input.next()? {
+                // The next elements find no memory either; do not try a million of them.
+                Some(Err(error)) if is_no_memory(&error) => return Ok(Some(Err(error))),
                 Some(element) => self.failed = element.err(),
-                None => return self.failed.take().map(Err),
+                None => return Ok(self.failed.take().map(Err)),
             }
             left -= 1;
             self.left = Some(left);
         }
-        match self.input.next() {
-            None => self.failed.take().map(Err),
-            Some(Err(Error::Stopped)) => Some(Err(Error::Stopped)),
-            element => {
-                self.failed = None;
-                element
-            }
-        }
+        let Some(element) = self.input.next()? else { return Ok(self.failed.take().map(Err)) };
+        self.failed = None;
+        Ok(Some(element))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,13 +1,10 @@
 //! The first elements.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage};
-use tensorferry_core::Tensor;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::rows_out::Rows;
+use crate::error::Result;
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, ElementIter, Elements, Stage, Step};
 
 struct Take {
     input: Dataset,
@@ -26,8 +23,12 @@ impl Dataset {
 }
 
 impl Stage for Take {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::Kept(&self.input)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -38,42 +39,12 @@ impl Stage for Take {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         format!("take({})", self.count)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(inputs[0].take(Some(self.count)))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.stage.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.stage.get(index, cx)
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.stage.slice(start, len, cx)
-    }
-
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
-        self.input.stage.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [Request],
-        out: &mut [Rows<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.stage.gather_some(which, requests, out, cx)
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -87,13 +58,13 @@ struct TakeIter {
 }
 
 impl ElementIter for TakeIter {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let left = self.left.checked_sub(1)?;
-        let element = self.input.next();
-        if !matches!(element, Some(Err(Error::Stopped))) {
-            self.left = left;
+    fn next(&mut self) -> Step {
+        if self.left == 0 {
+            return Ok(None);
         }
-        element
+        let element = self.input.next()?;
+        self.left -= 1;
+        Ok(element)
     }
 
     fn save(&self) -> Result<State> {

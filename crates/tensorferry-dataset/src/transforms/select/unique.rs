@@ -1,12 +1,12 @@
 //! Each value once.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, ElementIter, Stage, not_indexed};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use std::collections::HashSet;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{DType, Tensor};
@@ -39,16 +39,16 @@ impl Dataset {
 }
 
 impl Stage for Unique {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+    fn inputs(&self) -> &[Dataset] {
+        std::slice::from_ref(&self.input)
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -57,14 +57,6 @@ impl Stage for Unique {
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         inputs[0].unique()
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("unique"))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
@@ -137,12 +129,9 @@ impl UniqueIter {
 }
 
 impl ElementIter for UniqueIter {
-    fn next(&mut self) -> Option<Result<Element>> {
+    fn next(&mut self) -> Step {
         loop {
-            let (index, element) = match self.input.next()? {
-                Ok(next) => next,
-                Err(error) => return Some(Err(error)),
-            };
+            let (index, element) = value_of!(self.input.next());
             let seen = self
                 .seen
                 .make_room(1)
@@ -151,12 +140,12 @@ impl ElementIter for UniqueIter {
             match seen {
                 Err(error @ Error::Allocation { .. }) => {
                     // The element is not lost: it comes when there is memory again.
-                    let _stopped: Option<Result<()>> = self.input.stopped(element);
-                    return Some(Err(error));
+                    self.input.give_back(element);
+                    return Ok(Some(Err(error)));
                 }
-                Ok(true) => return Some(Ok(element)),
+                Ok(true) => return Ok(Some(Ok(element))),
                 Ok(false) => {}
-                Err(error) => return Some(Err(error.at_element("unique", index))),
+                Err(error) => return Ok(Some(Err(error.at_element("unique", index)))),
             }
         }
     }

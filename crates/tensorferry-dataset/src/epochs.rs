@@ -6,13 +6,12 @@
 //! that is alive has a counter for every plan over it, known by a hash of the plan's stages. Plans
 //! that differ count apart, and nothing is counted for longer than a source lives.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::checkpoint::Saved;
-use crate::dataset::Dataset;
-use crate::execute::Iter;
+use crate::execute::iter::Iter;
 use crate::shuffle::random;
 use crate::shuffle::random::{Draw, Seed};
-use crate::stage::Epoch;
-use crate::stage::{Change, Stage};
+use crate::stage::{Dataset, Epoch, Stage};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -176,16 +175,21 @@ impl Walk {
             return *key;
         }
         let (inputs, words) = (dataset.stage.inputs(), dataset.stage.describe());
+        let info = dataset.stage.checkpoint();
         if inputs.is_empty() {
-            let root = dataset.stage.drawn_seed().and_then(Seed::draw).map(Root::Draw);
+            let root = info.seed.and_then(Seed::draw).map(Root::Draw);
             self.roots.push(root.unwrap_or_else(|| Root::Stage(Arc::downgrade(&dataset.stage))));
         }
-        self.window |= dataset.stage.is_window();
+        self.window |= info.is_window;
         let keys: Vec<u64> = dataset.deep(|| inputs.iter().map(|input| self.key(input)).collect());
         let key = match keys.as_slice() {
             [input] if words.is_empty() => *input,
             _ => {
-                let mut bytes = dataset.stage.identity().to_le_bytes().to_vec();
+                let functions = dataset.stage.functions();
+                let identity = functions
+                    .iter()
+                    .fold(info.identity, |all, function| random::mix(all ^ function.identity()));
+                let mut bytes = identity.to_le_bytes().to_vec();
                 keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
                 bytes.extend(words.into_bytes());
                 random::hash(&bytes)
@@ -388,14 +392,14 @@ impl Dataset {
     /// # Errors
     /// As when the stage was made.
     pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> crate::error::Result<Self> {
-        if self.stage.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
+        if self.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
         let made = self.stage.rebuild(
-            self.stage.inputs(),
+            self.stage.inputs().to_vec(),
             &mut Change { seeds: [value].into(), ..Change::default() },
         )?;
-        if let Some(seed) = made.stage.drawn_seed() {
+        if let Some(seed) = made.stage.checkpoint().seed {
             seed.adopt(value);
         }
         Ok(made)
@@ -404,15 +408,7 @@ impl Dataset {
     /// The seed that the last stage drew because none was given: that of the next pass.
     #[must_use]
     pub fn drawn_seed(&self) -> Option<u64> {
-        self.stage.drawn_seed().map(Seed::upcoming)
-    }
-
-    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
-    /// `repeat` of a source of unknown length counts as endless, and ends if a round has no
-    /// elements.
-    #[must_use]
-    pub fn may_end_early(&self) -> bool {
-        self.stage.may_end_early()
+        self.stage.checkpoint().seed.and_then(Seed::drawn).map(Seed::upcoming)
     }
 }
 
