@@ -27,8 +27,6 @@ pub(crate) mod deep;
 pub(crate) mod element_iter;
 #[cfg(test)]
 mod element_iter_tests;
-#[cfg(test)]
-mod element_iter_tests;
 pub(crate) mod epochs;
 pub mod error;
 pub(crate) mod execute;

@@ -82,6 +82,7 @@ impl Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use tensorferry_core::Tensor;
 
     fn numbers(n: i32) -> Dataset {

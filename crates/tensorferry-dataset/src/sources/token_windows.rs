@@ -449,7 +449,12 @@ mod tests {
         let cx = crate::all_ways::context(0);
         windows
             .stage
-            .gather_some(&[1], &mut requests, &mut [Rows { bytes: &mut bytes, row: 40 }], &cx)
+            .gather(
+                Columns::Some(&[1]),
+                &mut requests,
+                &mut [Rows { bytes: &mut bytes, row: 40 }],
+                &cx,
+            )
             .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
     }

@@ -2,7 +2,7 @@ use crate::checkpoint::change::Change;
 use crate::execute::memory_budget::*;
 use crate::gather::get_by_gather;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Context, Element, Elements, Epoch, Hints, Stage};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -48,16 +48,24 @@ impl Stage for Counted {
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        get_by_gather(self, index, cx)
+        get_by_gather(self.numbers.spec(), index, |requests, out| {
+            self.gather(Columns::All, requests, out, cx)
+        })
     }
 
-    fn gather(&self, requests: &mut [Request], out: &mut [Rows<'_>], cx: &Context) -> Result<()> {
+    fn gather(
+        &self,
+        columns: Columns<'_>,
+        requests: &mut [Request],
+        out: &mut [Rows<'_>],
+        cx: &Context,
+    ) -> Result<()> {
         self.read.fetch_add(requests.len() as u64, Ordering::Relaxed);
         if let Some(held) = &cx.budget {
             let in_use = held.tracks.lock().unwrap().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }
-        self.numbers.stage.gather(requests, out, cx)
+        self.numbers.stage.gather(columns, requests, out, cx)
     }
 }
 
@@ -246,7 +254,9 @@ fn little_memory_is_left_to_fewer_readers() {
     let held = |mode, limit| {
         let array = tensorferry_io::open::open(&[&path], None, mode).unwrap().array().unwrap();
         let rows = Dataset::from_rows([array]).unwrap();
-        Held::new(&rows, &Options { threads: Some(8), memory_limit: limit, ..Options::default() })
+        let options = Options { threads: Some(8), memory_limit: limit, ..Options::default() };
+        let Hints { direct_arrays, group_bytes, .. } = rows.hints;
+        MemoryBudget::new(direct_arrays, group_bytes, &options)
     };
     let (read, direct) = (
         held(tensorferry_io::storage::mode::Mode::Read, Some(32 << 20)),

@@ -38,7 +38,7 @@ fn orders_are_those_of_every_version() {
             (0..10).map(|at| order.get(&order.group(order.number(at)), at).to_string()).collect();
         lines += &format!("{n} {block} {group} 0: {}\n", all.join(" "));
     }
-    assert_eq!(lines, include_str!("golden/shuffle_blocks.txt"));
+    assert_eq!(lines, include_str!("../golden/shuffle_blocks.txt"));
 }
 
 #[test]

@@ -405,8 +405,8 @@ mod tests {
         assert_rebuilds(&stacked(counting(13)));
         let cx = context(4);
         let values = |dataset: &Dataset| {
-            let mut stream = dataset.element_iter(&cx).unwrap();
-            crate::testing::rest(&mut *stream)
+            let mut stream = crate::testing::Pass(dataset.element_iter(&cx).unwrap());
+            crate::testing::rest(&mut stream)
         };
         assert_eq!(values(&stacked(counting(13))), values(&stacked(range(13))));
         assert_eq!(cx.epoch, Epoch(4));

@@ -441,7 +441,7 @@ mod tests {
             ])
             .unwrap();
         let map = streamed(&input).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap();
-        let mut stream = map.element_iter(&context(0)).unwrap();
+        let mut stream = crate::testing::Pass(map.element_iter(&context(0)).unwrap());
         let mut states = vec![stream.save().unwrap()];
         let mut seen = Vec::new();
         while let Some(element) = stream.next() {
@@ -456,7 +456,7 @@ mod tests {
         assert!(seen[3].as_ref().is_err_and(|error| error.starts_with("cast: element 3: ")));
         assert_eq!([&seen[0], &seen[2], &seen[4]], [&Ok(Some(1)), &Ok(Some(2)), &Ok(Some(3))]);
         for (from, state) in states.iter().enumerate() {
-            let mut stream = map.element_iter(&context(0)).unwrap();
+            let mut stream = crate::testing::Pass(map.element_iter(&context(0)).unwrap());
             stream.restore(state).unwrap();
             let rest: Vec<_> = std::iter::from_fn(|| stream.next())
                 .map(|element| {
@@ -484,6 +484,9 @@ mod tests {
         let mut out = [Rows { bytes: &mut a, row: 8 }, Rows { bytes: &mut b, row: 4 }];
         let mut requests: Vec<Request> =
             (0..100).map(|slot| Request { index: slot as u64, slot }).collect();
-        assert!(matches!(map.stage.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
+        assert!(matches!(
+            map.stage.gather(crate::stage::Columns::All, &mut requests, &mut out, &cx),
+            Err(Error::Stopped)
+        ));
     }
 }

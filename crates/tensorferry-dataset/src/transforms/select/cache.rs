@@ -312,11 +312,13 @@ mod tests {
             assert_rejects_damage(&streamed(&range(5)).cache());
             assert_rebuilds(&cached);
         }
-        let mut before = full.element_iter(&crate::order_tests::context()).unwrap();
+        let mut before =
+            crate::testing::Pass(full.element_iter(&crate::order_tests::context()).unwrap());
         before.next();
         let state = before.save().unwrap();
         let empty = streamed(&range(5)).cache();
-        let mut after = empty.element_iter(&crate::order_tests::context()).unwrap();
+        let mut after =
+            crate::testing::Pass(empty.element_iter(&crate::order_tests::context()).unwrap());
         after.restore(&state).unwrap();
         assert_eq!(std::iter::from_fn(|| after.next()).count(), 4);
     }

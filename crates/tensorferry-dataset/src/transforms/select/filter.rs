@@ -167,7 +167,8 @@ mod tests {
                 }
                 Ok(false)
             }));
-        let mut stream = dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap();
+        let mut stream =
+            crate::testing::Pass(dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap());
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }
 
@@ -182,6 +183,7 @@ mod tests {
 #[cfg(test)]
 mod take_while_tests {
     use super::*;
+    use crate::error::Error;
     use crate::testing::{
         assert_rejects_damage, assert_resumes, fails_at, first, ints, range, values,
     };
