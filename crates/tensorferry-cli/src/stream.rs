@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry::dataset::{Cardinality, Dataset, Element, Epoch, Options, Stop, Times};
+use tensorferry::dataset::{
+    BatchOptions, Cardinality, Dataset, Element, Epoch, Options, ShuffleOptions, Stop, Times,
+};
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
 /// How long to wait for a batch before looking for signals.
@@ -117,12 +119,15 @@ impl Stream {
         let rows = arrays.iter().map(|Named { array, .. }| Array::counted_by(array, progress));
         let mut dataset = Dataset::from_rows(rows)?;
         if self.shuffle {
-            dataset = dataset.shuffle(None, self.seed, true)?;
+            dataset =
+                dataset.shuffle(ShuffleOptions { seed: self.seed, ..ShuffleOptions::default() })?;
         }
         if dtypes.iter().any(Option::is_some) {
             dataset = dataset.cast(&dtypes, self.casting)?;
         }
-        Ok(dataset.batch(self.batch.get(), self.drop_remainder)?.prefetch(None))
+        Ok(dataset
+            .batch_with(self.batch.get(), BatchOptions { drop_remainder: self.drop_remainder })?
+            .prefetch(None))
     }
 
     /// Batches to come, if that is known.

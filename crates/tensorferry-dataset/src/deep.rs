@@ -224,6 +224,7 @@ impl ElementIter for DeepIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::InterleaveOptions;
     use crate::checkpoint::checkpoint::Saved;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
@@ -251,7 +252,7 @@ mod tests {
                     .unwrap()
             },
             |input| input.map(Function::new("same", Ok), element_spec()),
-            |input| input.batch(1, false).unwrap().unbatch().unwrap(),
+            |input| input.batch(1).unwrap().unbatch().unwrap(),
             |input| input.cache(),
             |input| input.prefetch(Some(1)),
             |input| input.unique().unwrap(),
@@ -290,7 +291,7 @@ mod tests {
     fn a_plan_that_is_too_deep_says_so_whatever_is_made_of_it() {
         let deep = (0..30_000).fold(range(4), |dataset, _| dataset.take(Some(3)));
         assert_eq!(deep.check_depth().unwrap_err().code(), "too_deep");
-        let error = deep.batch(2, false).unwrap().iter().next().unwrap().unwrap_err();
+        let error = deep.batch(2).unwrap().iter().next().unwrap().unwrap_err();
         assert!(error.to_string().contains("2000 stages"), "{error}");
         assert!(deep.get_in(0, Epoch(0)).is_err());
     }
@@ -308,7 +309,13 @@ mod tests {
             assert_eq!(iter.next().unwrap().unwrap_err().code(), "too_deep");
             drop(iter.save());
             drop(iter);
-            let interleaved = range(3).interleave(function, element_spec(), 2, 1).unwrap();
+            let interleaved = range(3)
+                .interleave(
+                    function,
+                    element_spec(),
+                    InterleaveOptions { cycle_length: 2, block_length: 1 },
+                )
+                .unwrap();
             assert_eq!(interleaved.iter().next().unwrap().unwrap_err().code(), "too_deep");
         });
     }

@@ -30,11 +30,11 @@ const MOST: usize = 1 << 16;
 ///
 /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
 /// for epoch in 0..3 {
-///     let passes = Passes::new(rows.batch(4, false)?);
+///     let passes = Passes::new(rows.batch(4)?);
 ///     assert_eq!(passes.next().0, epoch);
 /// }
 /// Passes::new(rows.clone()).set(7);
-/// assert_eq!(Passes::new(rows.batch(4, false)?).next().0, 7);
+/// assert_eq!(Passes::new(rows.batch(4)?).next().0, 7);
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 pub struct Passes {
@@ -381,10 +381,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
     /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
-    /// let shuffled = rows.shuffle(None, None, true)?.with_drawn_seed(7, &[])?;
+    /// let shuffled = rows.shuffle(ShuffleOptions::default())?.with_drawn_seed(7, &[])?;
     /// assert_eq!(shuffled.drawn_seed(), Some(7));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -415,6 +415,7 @@ impl Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::error::Result;
     use crate::execute::options::Options;
     use crate::stage::Element;
@@ -431,15 +432,15 @@ mod tests {
 
     #[test]
     fn plans_that_are_written_again_count_on_and_others_count_apart() -> Result<()> {
-        let shuffled = rows().shuffle(None, Some(7), true)?;
+        let shuffled = rows().shuffle(ShuffleOptions::seeded(7))?;
         let (train, valid) = (|| shuffled.skip(Some(4)), || shuffled.take(Some(4)));
         for epoch in 0..3 {
             assert_eq!(next(&train()), epoch);
-            assert_eq!(next(&train().batch(2, false)?.prefetch(Some(2))), epoch);
+            assert_eq!(next(&train().batch(2)?.prefetch(Some(2))), epoch);
         }
-        assert_eq!((next(&valid()), next(&train().batch(2, false)?), next(&shuffled)), (0, 3, 0));
+        assert_eq!((next(&valid()), next(&train().batch(2)?), next(&shuffled)), (0, 3, 0));
         // Another source is another plan, as is another function of the same name.
-        assert_eq!(next(&rows().shuffle(None, Some(7), true)?.skip(Some(4))), 0);
+        assert_eq!(next(&rows().shuffle(ShuffleOptions::seeded(7))?.skip(Some(4))), 0);
         let keep = |identity| {
             shuffled.filter(Function::new("keep", |_: Element| Ok(true)).identified(identity))
         };
@@ -458,7 +459,7 @@ mod tests {
     #[test]
     fn set_reaches_what_is_made_of_the_plan_and_nothing_else() -> Result<()> {
         let rows = rows();
-        let batches = Passes::new(rows.batch(2, false)?);
+        let batches = Passes::new(rows.batch(2)?);
         assert_eq!((batches.next().0, batches.next().0), (0, 1));
         Passes::new(rows.clone()).set(5);
         assert_eq!((batches.upcoming().0, batches.next().0, batches.next().0), (5, 5, 6));
@@ -486,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_resumed_pass_hands_its_seeds_and_its_epoch_to_those_after_it() -> Result<()> {
-        let made = || rows().shuffle(None, None, true);
+        let made = || rows().shuffle(ShuffleOptions::default());
         let (old, new) = (Passes::new(made()?), Passes::new(made()?));
         let _first = old.next();
         let mut iter = old.dataset().iter_with(old.next(), &Options::default());

@@ -9,7 +9,7 @@
 //! use tensorferry_dataset::Dataset;
 //!
 //! let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
-//! let dataset = Dataset::from_tensor_slices([tokens])?.take(Some(7)).batch(3, false)?;
+//! let dataset = Dataset::from_tensor_slices([tokens])?.take(Some(7)).batch(3)?;
 //! let mut shapes = Vec::new();
 //! for batch in &dataset {
 //!     shapes.push(batch?[0].tensor()?.shape().to_vec());
@@ -55,9 +55,20 @@ pub use execute::iter::Iter;
 pub use execute::options::{Options, ReadAhead};
 pub use execute::stats::IterStats as Times;
 pub use materialize::save::Saving;
+pub use shuffle::shuffle::ShuffleOptions;
 pub use sources::generator::Generator;
+pub use sources::token_windows::TokenWindowsOptions;
+pub use sources::tokens::Tokens;
 pub use spec::{Cardinality, Component};
 pub use stage::{Dataset, Element, Epoch, Value};
+pub use transforms::batch::batch::BatchOptions;
+pub use transforms::batch::padded_batch::PaddedBatchOptions;
+pub use transforms::batch::window::WindowOptions;
+pub use transforms::combine::interleave::InterleaveOptions;
+pub use transforms::combine::sample::SampleOptions;
 pub use transforms::map::scan::check_running;
+pub use transforms::row_map::flip::FlipOptions;
+pub use transforms::row_map::pad_to::PadToOptions;
+pub use transforms::row_map::random_crop::CropOptions;
 pub use user_fn::function::{Capture, Function, failed};
 pub use value::check;

@@ -62,7 +62,7 @@ mod tests {
     fn a_stage_after_the_one_that_fails_changes_no_name() {
         let named = pairs().with_names(["\"image\"", "\"label\""]);
         let narrow = named.cast(&[None, Some(DType::UInt8)], Casting::Checked).unwrap();
-        let batched = narrow.with_names(["a", "b"]).batch(2, false).unwrap().with_names(["c", "d"]);
+        let batched = narrow.with_names(["a", "b"]).batch(2).unwrap().with_names(["c", "d"]);
         assert!(
             batched
                 .get(0)

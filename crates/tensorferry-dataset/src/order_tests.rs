@@ -1,5 +1,6 @@
 //! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
 
+use crate::BatchOptions;
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::shuffle::random::mix;
@@ -233,14 +234,22 @@ impl Case {
                 let (size, drop) = (1 + draw(4), draw(2) == 0);
                 let whole =
                     move |list: List| if drop { list.len() / size * size } else { list.len() };
-                let dataset = self.dataset.batch(size, drop)?.unbatch()?;
+                let dataset = self
+                    .dataset
+                    .batch_with(size, BatchOptions { drop_remainder: drop })?
+                    .unbatch()?;
                 self.then(dataset, move |list| {
                     list.iter().take(whole(list.clone())).cloned().collect()
                 })
             }
             14 => {
                 let sizes: Vec<usize> = (0..1 + draw(3)).map(|_| 1 + draw(3)).collect();
-                self.same(self.dataset.batch(1 + draw(4), false)?.rebatch(sizes, false)?.unbatch()?)
+                self.same(
+                    self.dataset
+                        .batch(1 + draw(4))?
+                        .rebatch(sizes, BatchOptions::default())?
+                        .unbatch()?,
+                )
             }
             _ => self.same(streamed(&self.dataset)),
         })
@@ -298,7 +307,7 @@ fn check_indexed(
         );
     }
     let size = 1 + draw(5);
-    let batches = dataset.batch(size, false)?;
+    let batches = dataset.batch(size)?;
     for (at, rows) in (0_u64..).zip(list.chunks(size)) {
         let expected: Vec<i64> =
             (0..width).flat_map(|component| rows.iter().map(move |row| row[component])).collect();

@@ -46,7 +46,6 @@ pub struct Dataset {
 
 /// A component's value in one element.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Value {
     /// A tensor, in native byte order.
     Tensor(Tensor),

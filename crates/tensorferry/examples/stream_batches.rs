@@ -1,7 +1,7 @@
 //! Shuffled batches of two arrays, saved in the middle of an epoch and resumed: `stream_batches`.
 #![allow(clippy::print_stdout, reason = "a program that prints for a person")]
 
-use tensorferry::dataset::{Dataset, Element, Epoch, Function, Options, Saved};
+use tensorferry::dataset::{Dataset, Element, Epoch, Function, Options, Saved, ShuffleOptions};
 use tensorferry::{Casting, DType, Result, Tensor};
 
 /// Pictures of 8 by 8 pixels, the labels that say what they are, and what is to become of both.
@@ -13,9 +13,9 @@ fn batches() -> Result<Dataset> {
     // Pixels become floats and labels int32, checked, in the pass that puts the rows into their
     // batch.
     Dataset::from_tensor_slices([images, labels])?
-        .shuffle(None, Some(7), true)?
+        .shuffle(ShuffleOptions::seeded(7))?
         .cast(&[Some(DType::Float32), Some(DType::Int32)], Casting::Checked)?
-        .batch(64, false)
+        .batch(64)
         .map(|batches| batches.prefetch(Some(2)))
 }
 

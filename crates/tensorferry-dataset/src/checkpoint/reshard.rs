@@ -241,6 +241,7 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use std::collections::BTreeSet;
     use tensorferry_core::DType;
 
@@ -249,7 +250,7 @@ mod tests {
     }
 
     fn part(n: i64, shards: u64, index: u64, batch: usize) -> Dataset {
-        root(n).shard(shards, index).unwrap().batch(batch, false).unwrap().prefetch(Some(2))
+        root(n).shard(shards, index).unwrap().batch(batch).unwrap().prefetch(Some(2))
     }
 
     fn values(iter: impl Iterator<Item = Result<crate::stage::Element>>) -> Vec<i64> {
@@ -370,8 +371,13 @@ mod tests {
             assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
         }
         // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
-        let dropping =
-            |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
+        let dropping = |shards, index| {
+            root(8)
+                .shard(shards, index)
+                .unwrap()
+                .batch_with(3, BatchOptions::DROP_REMAINDER)
+                .unwrap()
+        };
         let states: Vec<Saved> =
             (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
         assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
@@ -383,8 +389,7 @@ mod tests {
 
     #[test]
     fn a_stage_after_shard_whose_position_does_not_tell_the_shards_is_named() {
-        let plan =
-            |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2, false).unwrap();
+        let plan = |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2).unwrap();
         let saved = plan(2).iter().save().unwrap();
         match plan(3).resume(&saved, &Options::default()) {
             Err(Error::State { what }) => assert!(what.contains("skip"), "{what}"),

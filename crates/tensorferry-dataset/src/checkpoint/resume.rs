@@ -20,7 +20,7 @@ impl Dataset {
     /// use tensorferry_core::Tensor;
     ///
     /// let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
-    /// let dataset = Dataset::from_tensor_slices([tokens])?.batch(3, false)?;
+    /// let dataset = Dataset::from_tensor_slices([tokens])?.batch(3)?;
     /// let mut iter = dataset.iter();
     /// iter.next();
     /// let bytes = iter.save()?.to_bytes();
@@ -54,12 +54,12 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
     /// let numbers = Dataset::range(0, 10, 1, DType::Int64)?;
     /// assert!(!numbers.differs_by_pass());
-    /// assert!(numbers.shuffle(None, Some(7), true)?.differs_by_pass());
-    /// assert!(!numbers.shuffle(None, Some(7), false)?.differs_by_pass());
+    /// assert!(numbers.shuffle(ShuffleOptions::seeded(7))?.differs_by_pass());
+    /// assert!(!numbers.shuffle(ShuffleOptions { seed: Some(7), reshuffle_each_iteration: false, ..ShuffleOptions::default() })?.differs_by_pass());
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     #[must_use]
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_prefix_of_an_indexed_plan_resumes() {
-        let dataset = numbers(10).batch(3, false).unwrap();
+        let dataset = numbers(10).batch(3).unwrap();
         let whole = values(dataset.iter());
         for position in 0..=whole.len() {
             let mut iter = dataset.iter();
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_state_of_another_plan_is_refused_naming_the_first_stage_that_differs() {
         let base = numbers(10);
-        let batch = |size| base.batch(size, false).unwrap();
+        let batch = |size| base.batch(size).unwrap();
         assert!(refusal(&batch(3), &batch(4)).contains("stage 2 was batch(3) and is now batch(4)"));
         assert!(
             refusal(&batch(3).take(Some(2)), &batch(3))

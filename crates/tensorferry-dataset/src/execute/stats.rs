@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// use tensorferry_core::{Casting, DType};
 /// use tensorferry_dataset::{Dataset, Epoch, Options, IterStats};
 ///
-/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000, false)?;
+/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000)?;
 /// let stats = IterStats::default();
 /// assert_eq!(numbers.iter_timed(Epoch(0), &Options::default(), &stats).count(), 100);
 /// assert!(stats.converting() <= stats.computing());
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn maps_take_a_part_of_the_time_and_nothing_is_counted_unasked() {
         let plan = Dataset::range(0, 1 << 18, 1, DType::Int64).unwrap();
-        let numbers = plan.batch(64, false).unwrap();
+        let numbers = plan.batch(64).unwrap();
         let cast = numbers.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap();
         let batches =
-            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12, false).unwrap();
+            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12).unwrap();
         for (dataset, converts) in [(numbers, false), (cast, true), (batches, true)] {
             for dataset in [dataset.clone(), dataset.prefetch(None)] {
                 let stats = IterStats::default();
@@ -170,7 +170,7 @@ mod tests {
     fn threads_wait_for_a_consumer_that_takes_nothing() {
         let dataset = Dataset::range(0, 1 << 20, 1, DType::Int64)
             .unwrap()
-            .batch(1 << 14, false)
+            .batch(1 << 14)
             .unwrap()
             .prefetch(Some(1));
         let stats = IterStats::default();

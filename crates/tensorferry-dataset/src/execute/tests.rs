@@ -1,18 +1,13 @@
 use crate::checkpoint::checkpoint::Saved;
-use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
-use crate::execute::compute::*;
 use crate::execute::in_order::InOrder;
-use crate::execute::iter::*;
-use crate::execute::options::{Options, ReadAhead};
-use crate::execute::stats::IterStats;
+use crate::execute::options::Options;
 use crate::execute::workers;
 use crate::spec::Cardinality;
 use crate::spec::Component;
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Stage, Value};
 use std::task::Poll;
-use std::time::{Duration, Instant};
-use tensorferry_io::cancel::Stop;
+use std::time::Duration;
 
 use crate::testing;
 use std::sync::Arc;

@@ -150,8 +150,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dataset = Dataset::range(0, 200_000, 1, DType::Int64).unwrap();
         dataset.save(directory.path().join("saved")).unwrap();
-        let loaded =
-            Dataset::load(directory.path().join("saved")).unwrap().batch(200_000, false).unwrap();
+        let loaded = Dataset::load(directory.path().join("saved")).unwrap().batch(200_000).unwrap();
         let all: Vec<i64> =
             loaded.get(0).unwrap()[0].tensor().unwrap().view().unwrap().iter().collect();
         assert_eq!(all, (0..200_000).collect::<Vec<_>>());

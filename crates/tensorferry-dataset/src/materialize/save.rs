@@ -39,11 +39,11 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
     /// let directory = tempfile::tempdir().unwrap();
     /// let path = directory.path().join("shuffled");
-    /// Dataset::range(0, 5, 1, DType::Int64)?.shuffle(None, Some(7), true)?.save(&path)?;
+    /// Dataset::range(0, 5, 1, DType::Int64)?.shuffle(ShuffleOptions::seeded(7))?.save(&path)?;
     /// let loaded = Dataset::load(&path)?;
     /// assert_eq!(loaded.get(1)?[0].tensor()?.view::<i64>()?.get(&[]), Some(2));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -87,7 +87,7 @@ impl Dataset {
             .iter()
             .try_fold(0_usize, |sum, spec| Some(sum.saturating_add(spec.fixed()?.1)));
         let blocks = match row {
-            Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST), false)?,
+            Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST))?,
             None => self.clone(),
         };
         let writer = Writer::new(path, components, structure)?;

@@ -9,6 +9,7 @@ use crate::shuffle::held_group::{Input, Kind};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::LONGEST;
 use crate::shuffle::random::Seed;
+use crate::shuffle::shuffle::ShuffleOptions;
 use crate::spec::Cardinality;
 use crate::stage::{
     CheckpointInfo, Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage,
@@ -74,9 +75,9 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
-    /// let shuffled = Dataset::range(0, 12, 1, DType::Int64)?.shuffle_blocks(3, Some(6), Some(7), true)?;
+    /// let shuffled = Dataset::range(0, 12, 1, DType::Int64)?.shuffle_blocks(3, ShuffleOptions { buffer_size: Some(6), seed: Some(7), ..ShuffleOptions::default() })?;
     /// let mut numbers = Vec::new();
     /// for element in &shuffled {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -89,13 +90,8 @@ impl Dataset {
     /// [`Error::Argument`] if `block` is 0 or larger than `buffer_size`, if the elements come one
     /// after the other (filter, from_generator and the like) or without end, or if there are more
     /// than 2^63.
-    pub fn shuffle_blocks(
-        &self,
-        block: u64,
-        buffer_size: Option<u64>,
-        seed: Option<u64>,
-        reshuffle_each_iteration: bool,
-    ) -> Result<Self> {
+    pub fn shuffle_blocks(&self, block: u64, options: ShuffleOptions) -> Result<Self> {
+        let ShuffleOptions { buffer_size, seed, reshuffle_each_iteration } = options;
         let wrong = |what: String| Error::Argument { stage: "shuffle", what };
         let group = match buffer_size {
             _ if block == 0 => return Err(wrong("a block has at least 1 element".into())),

@@ -262,13 +262,20 @@ impl ElementIter for Values {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::testing::{
         assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, stream,
         values,
     };
 
     fn buffered(input: &Dataset, size: u64) -> Dataset {
-        input.shuffle(Some(size), Some(7), true).unwrap()
+        input
+            .shuffle(ShuffleOptions {
+                buffer_size: Some(size),
+                seed: Some(7),
+                ..ShuffleOptions::default()
+            })
+            .unwrap()
     }
 
     #[test]
@@ -304,7 +311,15 @@ mod tests {
     fn a_buffer_that_holds_everything_gives_every_order_as_often() {
         let mut counts = [0_u32; 6];
         for seed in 0..6000 {
-            let order = values(&counting(3).shuffle(Some(3), Some(seed), true).unwrap());
+            let order = values(
+                &counting(3)
+                    .shuffle(ShuffleOptions {
+                        buffer_size: Some(3),
+                        seed: Some(seed),
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap(),
+            );
             let place = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
                 .iter()
                 .position(|o| o[..] == order);

@@ -13,6 +13,33 @@ use crate::stage::{
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
 
+/// How [`Dataset::shuffle`] and [`Dataset::shuffle_blocks`] order elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShuffleOptions {
+    /// Elements of the buffer through which an input without random access is shuffled; for
+    /// [`Dataset::shuffle_blocks`], elements of a group of blocks.
+    pub buffer_size: Option<u64>,
+    /// The seed that the order follows from. Without it a seed is drawn, which a checkpoint
+    /// records.
+    pub seed: Option<u64>,
+    /// Whether each epoch has an order of its own; true by default.
+    pub reshuffle_each_iteration: bool,
+}
+
+impl ShuffleOptions {
+    /// The defaults with a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed: Some(seed), ..Self::default() }
+    }
+}
+
+impl Default for ShuffleOptions {
+    fn default() -> Self {
+        Self { buffer_size: None, seed: None, reshuffle_each_iteration: true }
+    }
+}
+
 struct Shuffle {
     input: Dataset,
     n: u64,
@@ -35,9 +62,9 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
-    /// let shuffled = Dataset::range(0, 5, 1, DType::Int64)?.shuffle(None, Some(7), true)?;
+    /// let shuffled = Dataset::range(0, 5, 1, DType::Int64)?.shuffle(ShuffleOptions::seeded(7))?;
     /// let mut numbers = Vec::new();
     /// for element in &shuffled.repeat(Some(2)) {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -49,12 +76,8 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more
     /// than 2^63 elements.
-    pub fn shuffle(
-        &self,
-        buffer_size: Option<u64>,
-        seed: Option<u64>,
-        reshuffle_each_iteration: bool,
-    ) -> Result<Self> {
+    pub fn shuffle(&self, options: ShuffleOptions) -> Result<Self> {
+        let ShuffleOptions { buffer_size, seed, reshuffle_each_iteration } = options;
         if buffer_size == Some(1) {
             return Ok(self.clone());
         }
@@ -147,6 +170,7 @@ impl Stage for Shuffle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{
@@ -154,7 +178,7 @@ mod tests {
     };
 
     fn shuffled(n: i64) -> Dataset {
-        range(n).shuffle(None, Some(7), true).unwrap()
+        range(n).shuffle(ShuffleOptions::seeded(7)).unwrap()
     }
 
     fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
@@ -200,7 +224,13 @@ mod tests {
             let [one, other] = [epoch(&shuffled(n), 0), epoch(&shuffled(n), 1)];
             assert_eq!([sorted(one.clone()), sorted(other.clone())], [all.clone(), all]);
             assert!(n < 10 || one != other);
-            let kept = range(n).shuffle(None, Some(7), false).unwrap();
+            let kept = range(n)
+                .shuffle(ShuffleOptions {
+                    seed: Some(7),
+                    reshuffle_each_iteration: false,
+                    ..ShuffleOptions::default()
+                })
+                .unwrap();
             assert_eq!([epoch(&kept, 0), epoch(&kept, 1)], [one.clone(), one]);
         }
     }
@@ -209,7 +239,13 @@ mod tests {
     fn rounds_of_a_repeat_are_the_epochs() {
         let repeated = values(&shuffled(10).repeat(Some(3)));
         assert_eq!(repeated, [0, 1, 2].map(|round| epoch(&shuffled(10), round)).concat());
-        let kept = range(10).shuffle(None, Some(7), false).unwrap();
+        let kept = range(10)
+            .shuffle(ShuffleOptions {
+                seed: Some(7),
+                reshuffle_each_iteration: false,
+                ..ShuffleOptions::default()
+            })
+            .unwrap();
         assert_eq!(values(&kept.repeat(Some(2))), [values(&kept), values(&kept)].concat());
     }
 
@@ -217,14 +253,20 @@ mod tests {
     fn batches_and_single_elements_agree() {
         for n in [100, 5000] {
             let dataset = shuffled(n).repeat(Some(2));
-            assert_eq!(rows(&dataset.batch(32, false).unwrap()).concat(), values(&dataset));
+            assert_eq!(rows(&dataset.batch(32).unwrap()).concat(), values(&dataset));
             assert_eq!(values(&dataset.skip(Some(17)).take(Some(3))), values(&dataset)[17..20]);
         }
     }
 
     #[test]
     fn the_buffer_size_of_an_indexed_input_changes_nothing() {
-        let hinted = range(100).shuffle(Some(3), Some(7), true).unwrap();
+        let hinted = range(100)
+            .shuffle(ShuffleOptions {
+                buffer_size: Some(3),
+                seed: Some(7),
+                ..ShuffleOptions::default()
+            })
+            .unwrap();
         assert_eq!(values(&hinted), values(&shuffled(100)));
         assert_eq!(hinted.to_string(), shuffled(100).to_string());
     }
@@ -234,18 +276,33 @@ mod tests {
         let describe = |dataset: &Dataset| dataset.stage.describe();
         assert_eq!(describe(&shuffled(10)), "shuffle(seed=7)");
         assert_eq!(
-            describe(&range(10).shuffle(None, None, false).unwrap()),
+            describe(
+                &range(10)
+                    .shuffle(ShuffleOptions {
+                        reshuffle_each_iteration: false,
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap()
+            ),
             "shuffle(reshuffle_each_iteration=False)"
         );
         assert_eq!(
-            describe(&counting(9).shuffle(Some(4), Some(1), true).unwrap()),
+            describe(
+                &counting(9)
+                    .shuffle(ShuffleOptions {
+                        buffer_size: Some(4),
+                        seed: Some(1),
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap()
+            ),
             "shuffle(buffer_size=4, seed=1)"
         );
     }
 
     #[test]
     fn a_drawn_seed_is_another_every_time_and_can_be_put_back() {
-        let [one, other] = [0, 1].map(|_| range(100).shuffle(None, None, true).unwrap());
+        let [one, other] = [0, 1].map(|_| range(100).shuffle(ShuffleOptions::default()).unwrap());
         assert_ne!(values(&one), values(&other));
         assert_eq!(values(&one), values(&one));
         let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
@@ -258,7 +315,15 @@ mod tests {
     #[test]
     fn what_cannot_be_shuffled_whole_needs_a_buffer() {
         let message = |dataset: Dataset, size| {
-            dataset.shuffle(size, Some(1), true).map(drop).unwrap_err().to_string()
+            dataset
+                .shuffle(ShuffleOptions {
+                    buffer_size: size,
+                    seed: Some(1),
+                    ..ShuffleOptions::default()
+                })
+                .map(drop)
+                .unwrap_err()
+                .to_string()
         };
         assert!(message(range(3).repeat(None), None).contains("Shuffle before repeat"));
         assert!(message(range(3).filter(even()), None).contains("give a buffer_size"));
@@ -268,8 +333,12 @@ mod tests {
 
     #[test]
     fn an_iteration_resumes_anywhere() {
-        assert_resumes(&shuffled(20).repeat(Some(2)).batch(3, false).unwrap());
+        assert_resumes(&shuffled(20).repeat(Some(2)).batch(3).unwrap());
         assert_rebuilds(&shuffled(20));
-        assert_rebuilds(&counting(20).shuffle(Some(4), None, true).unwrap());
+        assert_rebuilds(
+            &counting(20)
+                .shuffle(ShuffleOptions { buffer_size: Some(4), ..ShuffleOptions::default() })
+                .unwrap(),
+        );
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(dataset.cardinality(), Cardinality::Finite(3));
         assert_eq!(dataset.to_string(), "from_elements(3 x (int64[]))");
         assert!(dataset.get(3).is_err());
-        assert_eq!(rows(&dataset.batch(2, false).unwrap()), [vec![5, 3], vec![8]]);
+        assert_eq!(rows(&dataset.batch(2).unwrap()), [vec![5, 3], vec![8]]);
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }
@@ -159,7 +159,7 @@ mod tests {
         let dataset = Dataset::from_elements(vec![row(&[1, 2]), row(&[3])], any).unwrap();
         assert_eq!(rows(&dataset), [vec![1, 2], vec![3]]);
         assert!(matches!(
-            dataset.batch(2, false).unwrap().iter().next(),
+            dataset.batch(2).unwrap().iter().next(),
             Some(Err(Error::AtElement { .. }))
         ));
     }

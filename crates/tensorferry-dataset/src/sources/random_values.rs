@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn batches_and_single_values_agree() {
         let random = Dataset::random(Some(7), false).take(Some(10));
-        assert_eq!(rows(&random.batch(4, false).unwrap()).concat(), values(&random));
+        assert_eq!(rows(&random.batch(4).unwrap()).concat(), values(&random));
         let skipped = random.shard(3, 1).unwrap();
-        assert_eq!(rows(&skipped.batch(2, false).unwrap()).concat(), values(&skipped));
+        assert_eq!(rows(&skipped.batch(2).unwrap()).concat(), values(&skipped));
     }
 }

@@ -199,9 +199,8 @@ mod tests {
             .filter(|dtype| !matches!(dtype.kind(), Kind::Bool | Kind::Complex))
         {
             let least = if dtype.kind() == Kind::Unsigned { 0 } else { -100 };
-            let batch = Dataset::range(least, 100, 7, dtype)?.batch(100, false)?.get(0)?;
-            let expected =
-                Dataset::range(least, 100, 7, DType::Int64)?.batch(100, false)?.get(0)?;
+            let batch = Dataset::range(least, 100, 7, dtype)?.batch(100)?.get(0)?;
+            let expected = Dataset::range(least, 100, 7, DType::Int64)?.batch(100)?.get(0)?;
             let expected = tensorferry_io::convert::convert(
                 &expected[0].tensor()?.as_view(),
                 dtype,

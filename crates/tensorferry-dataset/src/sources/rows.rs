@@ -45,7 +45,7 @@ impl Dataset {
     /// save_npy(&path, &Tensor::from_vec((0_i32..10).collect(), &[10])?.as_view())?;
     ///
     /// let tokens = open(&[path], None, Mode::Read)?.array()?;
-    /// let dataset = Dataset::from_rows([tokens])?.batch(4, false)?;
+    /// let dataset = Dataset::from_rows([tokens])?.batch(4)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[0, 1, 2, 3][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -199,6 +199,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::checkpoint::Saved;
     use crate::execute::options::Options;
+    use crate::{BatchOptions, ShuffleOptions};
     use tensorferry_io::format::npy::save_npy;
     use tensorferry_io::open::open;
 
@@ -232,9 +233,15 @@ mod tests {
             assert_eq!(files.to_string(), memory.to_string());
             let plans: [fn(&Dataset) -> Dataset; 4] = [
                 Dataset::clone,
-                |dataset| dataset.batch(7, false).unwrap(),
-                |dataset| dataset.shuffle(None, Some(3), true).unwrap().batch(7, true).unwrap(),
-                |dataset| dataset.skip(Some(5)).repeat(Some(2)).batch(4, false).unwrap(),
+                |dataset| dataset.batch(7).unwrap(),
+                |dataset| {
+                    dataset
+                        .shuffle(ShuffleOptions::seeded(3))
+                        .unwrap()
+                        .batch_with(7, BatchOptions::DROP_REMAINDER)
+                        .unwrap()
+                },
+                |dataset| dataset.skip(Some(5)).repeat(Some(2)).batch(4).unwrap(),
             ];
             for plan in plans {
                 assert_eq!(all(&plan(&files)), all(&plan(&memory)), "{mode}");
@@ -248,7 +255,7 @@ mod tests {
         let y = Tensor::from_vec((0_i64..30).collect(), &[30]).unwrap();
         let plan = |mode| {
             let rows = Dataset::from_rows([opened(&directory, "y", &y, mode)]).unwrap();
-            rows.shuffle(None, Some(3), true).unwrap().batch(4, false).unwrap()
+            rows.shuffle(ShuffleOptions::seeded(3)).unwrap().batch(4).unwrap()
         };
         let (mapped, read) = (plan(Mode::Map), plan(Mode::Read));
         let mut begun = mapped.iter();
@@ -296,9 +303,9 @@ mod tests {
         .unwrap();
         let plan = Dataset::from_rows([array])
             .unwrap()
-            .shuffle(None, Some(1), true)
+            .shuffle(ShuffleOptions::seeded(1))
             .unwrap()
-            .batch(10, false)
+            .batch(10)
             .unwrap();
         assert!(plan.is_sequential());
         let mut seen = Vec::new();

@@ -27,7 +27,7 @@ impl Dataset {
     ///
     /// let images = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[3, 2])?;
     /// let labels = Tensor::from_vec(vec![0_i64, 1, 0], &[3])?;
-    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2, false)?;
+    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.shape(), [2, 2]);
     /// assert_eq!(batch[1].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1][..]));

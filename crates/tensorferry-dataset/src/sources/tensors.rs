@@ -191,6 +191,7 @@ impl Stage for Tensors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
 
     #[test]
     fn from_tensors_is_one_element_and_shares_what_nobody_writes() -> Result<()> {
@@ -208,7 +209,10 @@ mod tests {
     #[test]
     fn from_tensors_repeated_and_batched_stacks_its_element() -> Result<()> {
         let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
-        let batch = Dataset::from_tensors([tensor]).repeat(Some(2)).batch(2, true)?.get(0)?;
+        let batch = Dataset::from_tensors([tensor])
+            .repeat(Some(2))
+            .batch_with(2, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 1, 2, 3][..]));
         Ok(())
     }

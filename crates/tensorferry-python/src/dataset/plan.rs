@@ -12,7 +12,10 @@ use crate::unwinding::guard;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tensorferry::dataset::{Cardinality, Dataset, Epoch, Iter, Options, Passes, Shape};
+use tensorferry::dataset::{
+    BatchOptions, Cardinality, Dataset, Epoch, Iter, Options, PaddedBatchOptions, Passes, Shape,
+    ShuffleOptions, WindowOptions,
+};
 use tensorferry::{DType, Tensor};
 
 /// A plan, and the passes over it.
@@ -232,7 +235,11 @@ impl Plan {
 
     fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().batch(batch_size, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .batch_with(batch_size, BatchOptions { drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     fn take(&self, count: Option<u64>) -> Self {
@@ -258,7 +265,11 @@ impl Plan {
         reshuffle: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .shuffle(ShuffleOptions { buffer_size, seed, reshuffle_each_iteration: reshuffle })
+            .or_raise(py)?
+            .into())
     }
 
     fn shuffle_blocks(
@@ -270,7 +281,14 @@ impl Plan {
         reshuffle: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .shuffle_blocks(
+                block,
+                ShuffleOptions { buffer_size, seed, reshuffle_each_iteration: reshuffle },
+            )
+            .or_raise(py)?
+            .into())
     }
 
     fn cache(&self) -> Self {
@@ -287,7 +305,11 @@ impl Plan {
         drop_remainder: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().window(size, shift, stride, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .window(size, WindowOptions { shift, stride, drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     fn repeat(&self, count: Option<u64>) -> Self {
@@ -322,7 +344,11 @@ impl Plan {
         drop_remainder: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .rebatch(batch_sizes, BatchOptions { drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     /// `shapes` has the dimensions of each component, None where the longest of the batch decides;
@@ -345,7 +371,14 @@ impl Plan {
             values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
         Ok(self
             .dataset()
-            .padded_batch(batch_size, Some(shapes), Some(values), drop_remainder)
+            .padded_batch(
+                batch_size,
+                PaddedBatchOptions {
+                    padded_shapes: Some(shapes),
+                    padding_values: Some(values),
+                    drop_remainder,
+                },
+            )
             .or_raise(py)?
             .into())
     }

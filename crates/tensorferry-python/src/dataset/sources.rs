@@ -9,7 +9,7 @@ use crate::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
-use tensorferry::dataset::{self, Dataset};
+use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions, Tokens};
 
 /// A source of a dataset: its memory is shared; what may change is copied element by element.
 /// `immutable` says that nothing can change it, although it may not look so.
@@ -103,14 +103,13 @@ pub(crate) fn token_windows(
 ) -> PyResult<Plan> {
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
-    if is_in_files(&tokens.0) {
-        let tokens = array_of(py, &tokens.0, tokens.1)?;
-        return Ok(Dataset::token_windows_from_rows(tokens, length, stride, shift, dtype)
-            .or_raise(py)?
-            .into());
-    }
-    let tokens = source(py, &tokens.0, tokens.1)?;
-    Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
+    let options = TokenWindowsOptions { stride, shift, dtype };
+    let tokens: Tokens = if is_in_files(&tokens.0) {
+        array_of(py, &tokens.0, tokens.1)?.into()
+    } else {
+        source(py, &tokens.0, tokens.1)?.into()
+    };
+    Ok(Dataset::token_windows(tokens, length, options).or_raise(py)?.into())
 }
 
 /// Random numbers.
@@ -140,9 +139,17 @@ pub(crate) fn sample_from_datasets(
 ) -> PyResult<Plan> {
     guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
-    Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize)
-        .or_raise(py)?
-        .into())
+    Ok(Dataset::sample_from_datasets(
+        datasets,
+        SampleOptions {
+            weights,
+            seed,
+            stop_on_empty_dataset: stop_on_empty,
+            rerandomize_each_iteration: rerandomize,
+        },
+    )
+    .or_raise(py)?
+    .into())
 }
 
 /// Elements of the one that another dataset names.

@@ -1,8 +1,9 @@
 use crate::checkpoint::change::Change;
 use crate::execute::memory_budget::*;
 use crate::gather::get_by_gather;
-use crate::spec::{Cardinality, Component};
+use crate::spec::Cardinality;
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage};
+use crate::{BatchOptions, ShuffleOptions};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::Rows;
@@ -82,7 +83,16 @@ impl Source {
         let counted =
             Dataset::of(Counted { numbers, read: Arc::clone(&read), most: Arc::clone(&most) });
         Self {
-            shuffled: counted.shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap(),
+            shuffled: counted
+                .shuffle_blocks(
+                    128,
+                    ShuffleOptions {
+                        buffer_size: Some(GROUP),
+                        seed: Some(7),
+                        ..ShuffleOptions::default()
+                    },
+                )
+                .unwrap(),
             read,
             most,
         }
@@ -118,8 +128,13 @@ fn numbers(elements: impl Iterator<Item = Result<Element>>) -> Vec<Vec<i64>> {
 }
 
 fn order() -> Vec<i64> {
-    let shuffled = rows().shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap();
-    numbers(shuffled.batch(1000, false).unwrap().iter()).remove(0)
+    let shuffled = rows()
+        .shuffle_blocks(
+            128,
+            ShuffleOptions { buffer_size: Some(GROUP), seed: Some(7), ..ShuffleOptions::default() },
+        )
+        .unwrap();
+    numbers(shuffled.batch(1000).unwrap().iter()).remove(0)
 }
 
 #[test]
@@ -128,7 +143,7 @@ fn a_pass_reads_each_row_once() {
     for threads in [1, 4] {
         let source = Source::new();
         let options = Options { threads: Some(threads), read_ahead: Some(4), ..Options::default() };
-        let batches = source.shuffled.batch(64, false).unwrap().iter_with(Epoch(0), &options);
+        let batches = source.shuffled.batch(64).unwrap().iter_with(Epoch(0), &options);
         assert!(numbers(batches) == [expected.as_slice()]);
         let read = source.read.load(Ordering::Relaxed);
         // The first batch of each thread is read row by row, and what a thread is behind with.
@@ -142,8 +157,7 @@ fn passes_at_the_same_time_do_not_push_out_what_others_need() {
     for apart in [0, 64, GROUP / 2, GROUP, 3 * GROUP - 17, N / 2] {
         let source = Source::new();
         let later = source.shuffled.skip(Some(apart));
-        let zipped =
-            Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64, false).unwrap();
+        let zipped = Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64).unwrap();
         let all = numbers(zipped.iter());
         let len = usize::try_from(apart).unwrap();
         assert!(
@@ -158,7 +172,7 @@ fn passes_at_the_same_time_do_not_push_out_what_others_need() {
 #[test]
 fn iterators_of_one_dataset_at_different_places_read_each_row_once() {
     let (source, expected) = (Source::new(), order());
-    let batched = source.shuffled.batch(64, false).unwrap();
+    let batched = source.shuffled.batch(64).unwrap();
     let options = Options { read_ahead: Some(0), ..Options::default() };
     let mut iters: Vec<_> =
         (0..4).map(|at| (at, batched.skip(Some(at * 100)).iter_with(Epoch(0), &options))).collect();
@@ -190,7 +204,7 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
                 Options { memory_limit: Some(limit), threads: Some(threads), read_ahead: Some(50) };
             let batches = source
                 .shuffled
-                .batch(64, true)
+                .batch_with(64, BatchOptions::DROP_REMAINDER)
                 .unwrap()
                 .repeat(Some(2))
                 .iter_with(Epoch(0), &options);
@@ -210,7 +224,7 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
     let zipped =
         Dataset::zip(vec![source.shuffled.clone(), source.shuffled.skip(Some(N / 2))]).unwrap();
     let options = Options { memory_limit: Some(GROUP_BYTES * 5 / 3), ..Options::default() };
-    let all = numbers(zipped.batch(64, false).unwrap().iter_with(Epoch(0), &options));
+    let all = numbers(zipped.batch(64).unwrap().iter_with(Epoch(0), &options));
     assert!(all[1] == expected[expected.len() / 2..]);
     assert!(
         source.read.load(Ordering::Relaxed) <= 2 * N
@@ -225,7 +239,7 @@ fn a_group_that_does_not_fit_is_refused_and_the_error_says_what_would_do() {
         let options = Options { memory_limit: Some(limit), ..Options::default() };
         source
             .shuffled
-            .batch(64, false)
+            .batch(64)
             .unwrap()
             .iter_with(Epoch(0), &options)
             .take(2)

@@ -2,13 +2,23 @@ use crate::execute::options::Options;
 use crate::shuffle::block_shuffle::*;
 use crate::stage::Epoch;
 use crate::testing::{assert_rebuilds, assert_resumes, counting, even, first, range, rows, values};
+use crate::{BatchOptions, ShuffleOptions};
 use tensorferry_core::Tensor;
 use tensorferry_io::format::npy::save_npy;
 use tensorferry_io::open::open;
 use tensorferry_io::storage::mode::Mode;
 
 fn shuffled(n: i64, block: u64, group: u64) -> Dataset {
-    range(n).shuffle_blocks(block, Some(group * block), Some(7), true).unwrap()
+    range(n)
+        .shuffle_blocks(
+            block,
+            ShuffleOptions {
+                buffer_size: Some(group * block),
+                seed: Some(7),
+                ..ShuffleOptions::default()
+            },
+        )
+        .unwrap()
 }
 
 fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
@@ -54,14 +64,23 @@ fn each_element_is_met_once_in_each_epoch_and_epochs_differ() {
     );
     assert_ne!(one, other);
     assert_eq!(values(&dataset.repeat(Some(2))), [one.clone(), other].concat());
-    let kept = range(100).shuffle_blocks(7, Some(27), Some(7), false).unwrap();
+    let kept = range(100)
+        .shuffle_blocks(
+            7,
+            ShuffleOptions {
+                buffer_size: Some(27),
+                seed: Some(7),
+                reshuffle_each_iteration: false,
+            },
+        )
+        .unwrap();
     assert_eq!([epoch(&kept, 0), epoch(&kept, 1)], [one.clone(), one]);
 }
 
 #[test]
 fn batches_and_single_elements_agree() {
     let dataset = shuffled(1000, 16, 4).repeat(Some(2));
-    assert_eq!(rows(&dataset.batch(100, false).unwrap()).concat(), values(&dataset));
+    assert_eq!(rows(&dataset.batch(100).unwrap()).concat(), values(&dataset));
     assert_eq!(values(&dataset.skip(Some(990)).take(Some(20))), values(&dataset)[990..1010]);
 }
 
@@ -84,18 +103,29 @@ fn rows_read_in_groups_are_those_in_memory() {
     for mode in [Mode::Direct, Mode::Read] {
         let both = file_and_memory(&directory, 5003, mode);
         let plans: [fn(&Dataset) -> Dataset; 6] = [
-            |dataset| dataset.batch(64, false).unwrap(),
-            |dataset| dataset.batch(3000, true).unwrap().repeat(Some(2)),
-            |dataset| dataset.skip(Some(1234)).batch(100, false).unwrap(),
-            |dataset| dataset.shard(3, 1).unwrap().batch(10, false).unwrap(),
-            |dataset| dataset.components(&[1]).unwrap().batch(50, false).unwrap(),
+            |dataset| dataset.batch(64).unwrap(),
+            |dataset| {
+                dataset.batch_with(3000, BatchOptions::DROP_REMAINDER).unwrap().repeat(Some(2))
+            },
+            |dataset| dataset.skip(Some(1234)).batch(100).unwrap(),
+            |dataset| dataset.shard(3, 1).unwrap().batch(10).unwrap(),
+            |dataset| dataset.components(&[1]).unwrap().batch(50).unwrap(),
             |dataset| dataset.take(Some(300)),
         ];
         for plan in plans {
             for (block, group) in [(50, 8), (1, 100), (10_000, 2), (300, 1)] {
                 let [file, memory] = both.each_ref().map(|rows| {
                     let shuffled = plan(
-                        &rows.shuffle_blocks(block, Some(block * group), Some(3), true).unwrap(),
+                        &rows
+                            .shuffle_blocks(
+                                block,
+                                ShuffleOptions {
+                                    buffer_size: Some(block * group),
+                                    seed: Some(3),
+                                    ..ShuffleOptions::default()
+                                },
+                            )
+                            .unwrap(),
                     );
                     let bytes = |element: Result<Element>| {
                         let parts =
@@ -117,7 +147,13 @@ fn a_group_that_cannot_be_read_is_an_error_until_it_can() {
     let directory = tempfile::tempdir().unwrap();
     let [file, memory] = file_and_memory(&directory, 1000, Mode::Direct);
     let shuffled = |rows: &Dataset| {
-        rows.shuffle_blocks(10, Some(40), Some(3), true).unwrap().batch(25, false).unwrap()
+        rows.shuffle_blocks(
+            10,
+            ShuffleOptions { buffer_size: Some(40), seed: Some(3), ..ShuffleOptions::default() },
+        )
+        .unwrap()
+        .batch(25)
+        .unwrap()
     };
     let (file, memory) = (shuffled(&file), shuffled(&memory));
     let path = directory.path().join("x");
@@ -148,17 +184,30 @@ fn a_group_that_cannot_be_read_is_an_error_until_it_can() {
 fn a_description_says_what_changes_the_order() {
     let describe = |dataset: Result<Dataset>| dataset.unwrap().stage.describe();
     assert_eq!(
-        describe(range(9).shuffle_blocks(2, None, Some(7), true)),
+        describe(range(9).shuffle_blocks(2, ShuffleOptions::seeded(7))),
         "shuffle(block=2, group=64, seed=7)"
     );
-    let kept = describe(range(9).shuffle_blocks(2, Some(7), None, false));
+    let kept = describe(range(9).shuffle_blocks(
+        2,
+        ShuffleOptions {
+            buffer_size: Some(7),
+            reshuffle_each_iteration: false,
+            ..ShuffleOptions::default()
+        },
+    ));
     assert_eq!(kept, "shuffle(block=2, group=3, reshuffle_each_iteration=False)");
 }
 
 #[test]
 fn what_has_no_blocks_is_refused() {
     let message = |dataset: Dataset, block, size| {
-        dataset.shuffle_blocks(block, size, None, true).unwrap_err().to_string()
+        dataset
+            .shuffle_blocks(
+                block,
+                ShuffleOptions { buffer_size: size, ..ShuffleOptions::default() },
+            )
+            .unwrap_err()
+            .to_string()
     };
     assert!(message(range(3), 0, None).contains("at least 1"));
     assert!(
@@ -172,6 +221,10 @@ fn what_has_no_blocks_is_refused() {
 
 #[test]
 fn an_iteration_resumes_anywhere() {
-    assert_resumes(&shuffled(20, 3, 2).repeat(Some(2)).batch(3, false).unwrap());
-    assert_rebuilds(&range(20).shuffle_blocks(3, Some(6), None, true).unwrap());
+    assert_resumes(&shuffled(20, 3, 2).repeat(Some(2)).batch(3).unwrap());
+    assert_rebuilds(
+        &range(20)
+            .shuffle_blocks(3, ShuffleOptions { buffer_size: Some(6), ..ShuffleOptions::default() })
+            .unwrap(),
+    );
 }

@@ -19,6 +19,18 @@ use tensorferry_io::gather::rows_out::{Rows, filled, write_row};
 use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::{Room, collected};
 
+/// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat the last elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Whether to leave out a last batch that is not full.
+    pub drop_remainder: bool,
+}
+
+impl BatchOptions {
+    /// Only full batches.
+    pub const DROP_REMAINDER: Self = Self { drop_remainder: true };
+}
+
 struct Batch {
     input: Dataset,
     size: usize,
@@ -28,11 +40,20 @@ struct Batch {
 
 impl Dataset {
     /// Stacks each `size` consecutive elements along a new first dimension. The last batch holds
-    /// what is left, or is left out with `drop_remainder`.
+    /// the remaining elements.
     ///
     /// # Errors
     /// [`Error::Argument`] if `size` is 0 or an element holds datasets.
-    pub fn batch(&self, size: usize, drop_remainder: bool) -> Result<Self> {
+    pub fn batch(&self, size: usize) -> Result<Self> {
+        self.batch_with(size, BatchOptions::default())
+    }
+
+    /// As [`Dataset::batch`], with options.
+    ///
+    /// # Errors
+    /// As [`Dataset::batch`].
+    pub fn batch_with(&self, size: usize, options: BatchOptions) -> Result<Self> {
+        let BatchOptions { drop_remainder } = options;
         if size == 0 {
             return Err(Error::Argument {
                 stage: "batch",
@@ -251,7 +272,7 @@ impl Stage for Batch {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].batch(self.size, self.drop_remainder)
+        inputs[0].batch_with(self.size, BatchOptions { drop_remainder: self.drop_remainder })
     }
 
     fn checkpoint(&self) -> CheckpointInfo<'_> {

@@ -54,8 +54,8 @@ impl Dataset {
     /// let parity = Function::new("parity", |element: Element| {
     ///     Ok(element[0].tensor()?.view::<i64>()?.iter().sum::<i64>() % 2)
     /// });
-    /// let batch = Function::new("batch", |(_, window): (i64, Dataset)| window.batch(2, false));
-    /// let spec = numbers.batch(2, false)?.spec().to_vec();
+    /// let batch = Function::new("batch", |(_, window): (i64, Dataset)| window.batch(2));
+    /// let spec = numbers.batch(2)?.spec().to_vec();
     /// let groups = numbers.group_by_window(parity, batch, Function::new("2", |_| Ok(2)), spec);
     /// let mut sums = Vec::new();
     /// for group in &groups {
@@ -384,7 +384,7 @@ mod tests {
     use crate::user_fn::function::failed;
 
     fn batches() -> Function<(i64, Dataset), Dataset> {
-        Function::new("batch(3)", |(_, window): (i64, Dataset)| window.batch(3, false))
+        Function::new("batch(3)", |(_, window): (i64, Dataset)| window.batch(3))
     }
 
     fn modulo(n: i64) -> Function<Element, i64> {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     fn batch_spec() -> Vec<Component> {
-        ints(&[0]).batch(1, false).unwrap().spec().to_vec()
+        ints(&[0]).batch(1).unwrap().spec().to_vec()
     }
 
     fn parity(n: i64) -> Dataset {
@@ -455,7 +455,7 @@ mod tests {
         });
         let reduce = Function::new("reduce", |(key, window): (i64, Dataset)| match key {
             1 => Err(failed("odd")),
-            _ => window.batch(2, false),
+            _ => window.batch(2),
         });
         let dataset = range(6).group_by_window(key, reduce, of_size(2), batch_spec());
         let all: Vec<_> = dataset

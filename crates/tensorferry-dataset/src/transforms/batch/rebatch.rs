@@ -7,7 +7,7 @@ use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step};
-use crate::transforms::batch::batch::{Gathered, stack, stacked};
+use crate::transforms::batch::batch::{BatchOptions, Gathered, stack, stacked};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -31,17 +31,18 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::{Cardinality, Dataset};
+    /// use tensorferry_dataset::{BatchOptions, Cardinality, Dataset};
     ///
-    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch(4, true)?;
-    /// assert_eq!(batches.rebatch(vec![3, 1], false)?.cardinality(), Cardinality::Finite(4));
+    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch_with(4, BatchOptions::DROP_REMAINDER)?;
+    /// assert_eq!(batches.rebatch(vec![3, 1], BatchOptions::default())?.cardinality(), Cardinality::Finite(4));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is
     /// a batch without rows.
-    pub fn rebatch(&self, sizes: Vec<usize>, drop_remainder: bool) -> Result<Self> {
+    pub fn rebatch(&self, sizes: Vec<usize>, options: BatchOptions) -> Result<Self> {
+        let BatchOptions { drop_remainder } = options;
         let wrong = |what: String| Error::Argument { stage: "rebatch", what };
         let cycle = sizes.iter().try_fold(0_u64, |all, size| all.checked_add(*size as u64));
         let Some(cycle @ 1..) = cycle else {
@@ -137,7 +138,7 @@ impl Stage for Rebatch {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].rebatch(self.sizes.to_vec(), self.drop_remainder)
+        inputs[0].rebatch(self.sizes.to_vec(), BatchOptions { drop_remainder: self.drop_remainder })
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -213,21 +214,28 @@ impl ElementIter for RebatchIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
 
     #[test]
     fn rebatch_cycles_through_its_sizes() -> Result<()> {
         for input in [
-            range(6).batch(4, false)?,
-            streamed(&range(6).batch(4, false)?),
-            range(6).batch(2, true)?,
-            streamed(&range(6)).batch(3, true)?,
+            range(6).batch(4)?,
+            streamed(&range(6).batch(4)?),
+            range(6).batch_with(2, BatchOptions::DROP_REMAINDER)?,
+            streamed(&range(6)).batch_with(3, BatchOptions::DROP_REMAINDER)?,
         ] {
-            let mixed = input.rebatch(vec![3, 1], false)?;
+            let mixed = input.rebatch(vec![3, 1], BatchOptions::default())?;
             assert_eq!(rows(&mixed)?, [vec![0, 1, 2], vec![3], vec![4, 5]]);
-            assert_eq!(rows(&input.rebatch(vec![3, 1], true)?)?, [vec![0, 1, 2], vec![3]]);
-            assert_eq!(rows(&input.rebatch(vec![5], false)?)?, [vec![0, 1, 2, 3, 4], vec![5]]);
+            assert_eq!(
+                rows(&input.rebatch(vec![3, 1], BatchOptions::DROP_REMAINDER)?)?,
+                [vec![0, 1, 2], vec![3]]
+            );
+            assert_eq!(
+                rows(&input.rebatch(vec![5], BatchOptions::default())?)?,
+                [vec![0, 1, 2, 3, 4], vec![5]]
+            );
             assert_resumes(&mixed);
             assert_rejects_damage(&mixed);
             assert_rebuilds(&mixed);
@@ -240,14 +248,16 @@ mod tests {
         for n in 0..12 {
             for sizes in [vec![1], vec![3], vec![3, 1], vec![1, 4, 2]] {
                 for drop in [false, true] {
-                    let batches = range(n).batch(2, false)?.rebatch(sizes.clone(), drop)?;
+                    let batches = range(n)
+                        .batch(2)?
+                        .rebatch(sizes.clone(), BatchOptions { drop_remainder: drop })?;
                     assert_eq!(
                         batches.cardinality(),
                         Cardinality::Finite(batches.iter().count() as u64),
                         "{batches}"
                     );
-                    let stream =
-                        streamed(&range(n).batch(2, false)?).rebatch(sizes.clone(), drop)?;
+                    let stream = streamed(&range(n).batch(2)?)
+                        .rebatch(sizes.clone(), BatchOptions { drop_remainder: drop })?;
                     assert_eq!(rows(&stream)?, rows(&batches)?, "{batches}");
                 }
             }
@@ -257,17 +267,20 @@ mod tests {
 
     #[test]
     fn the_length_of_a_batch_is_promised_where_it_cannot_vary() -> Result<()> {
-        let batches = range(8).batch(4, true)?;
+        let batches = range(8).batch_with(4, BatchOptions::DROP_REMAINDER)?;
         let spec = |sizes: &[usize], drop| {
-            Ok::<_, Error>(batches.rebatch(sizes.to_vec(), drop)?.spec()[0].to_string())
+            Ok::<_, Error>(
+                batches.rebatch(sizes.to_vec(), BatchOptions { drop_remainder: drop })?.spec()[0]
+                    .to_string(),
+            )
         };
         assert_eq!(spec(&[2, 2], false)?, "int64[2]");
         assert_eq!(spec(&[3], false)?, "int64[?]");
         assert_eq!(spec(&[3], true)?, "int64[3]");
         assert_eq!(spec(&[3, 1], true)?, "int64[?]");
-        assert!(batches.rebatch(Vec::new(), false).is_err());
-        assert!(batches.rebatch(vec![0, 0], false).is_err());
-        assert!(range(8).rebatch(vec![2], false).is_err());
+        assert!(batches.rebatch(Vec::new(), BatchOptions::default()).is_err());
+        assert!(batches.rebatch(vec![0, 0], BatchOptions::default()).is_err());
+        assert!(range(8).rebatch(vec![2], BatchOptions::default()).is_err());
         Ok(())
     }
 }

@@ -38,7 +38,7 @@ impl Dataset {
     /// use tensorferry_dataset::{Cardinality, Dataset};
     ///
     /// let range = Dataset::range(0, 7, 1, DType::Int64)?;
-    /// assert_eq!(range.batch(3, false)?.unbatch()?.cardinality(), Cardinality::Finite(7));
+    /// assert_eq!(range.batch(3)?.unbatch()?.cardinality(), Cardinality::Finite(7));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
@@ -116,7 +116,7 @@ fn row(element: &Element, at: u64) -> Result<Element> {
 
 impl Unbatch {
     /// An element of the input, which is indexed.
-    fn batch(&self, index: u64, cx: &Context) -> Result<Element> {
+    fn element(&self, index: u64, cx: &Context) -> Result<Element> {
         {
             let last = self.last.lock();
             if let Some((epoch, at, element)) = &*last
@@ -176,7 +176,7 @@ impl Stage for Unbatch {
             return rows.stage.get(index, cx);
         }
         let (batch, at) = self.split(index)?;
-        row(&self.batch(batch, cx)?, at)
+        row(&self.element(batch, cx)?, at)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
@@ -193,7 +193,7 @@ impl Stage for Unbatch {
             (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT))
                 .then_some(rows)
         };
-        self.batch(batch, cx).ok()?.iter().map(share).collect()
+        self.element(batch, cx).ok()?.iter().map(share).collect()
     }
 
     fn gather(
@@ -213,7 +213,7 @@ impl Stage for Unbatch {
         }
         for run in requests.chunk_by(|a, b| a.index / each == b.index / each) {
             cx.stop.check()?;
-            let batch = self.batch(run.first().map_or(0, |request| request.index / each), cx)?;
+            let batch = self.element(run.first().map_or(0, |request| request.index / each), cx)?;
             for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
                 for request in run {
                     let at = isize::try_from(request.index % each).unwrap_or(isize::MAX);
@@ -324,6 +324,7 @@ impl ElementIter for UnbatchIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
     use crate::user_fn::function::Function;
@@ -334,13 +335,13 @@ mod tests {
         let grid =
             Dataset::from_tensor_slices([Tensor::from_vec((0_i64..12).collect(), &[4, 3])?])?;
         let native = range(12)
-            .batch(3, true)?
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
             .cast(&[Some(DType::Int32)], Casting::Checked)?
             .cast(&[Some(DType::Int64)], Casting::Checked)?;
         let identity = Function::sequential("identity", Ok);
         let called = grid.map(identity, grid.spec().to_vec());
         let inputs = [
-            (range(12).batch(5, false)?, true),
+            (range(12).batch(5)?, true),
             (grid.clone(), true),
             (native, true),
             (called, false),
@@ -350,8 +351,8 @@ mod tests {
             let rows = input.unbatch()?;
             assert_eq!(rows.is_indexed(), indexed, "{rows}");
             assert_eq!(numbers(&rows)?, (0..12).collect::<Vec<_>>(), "{rows}");
-            assert_eq!(numbers(&rows.batch(5, false)?)?, (0..12).collect::<Vec<_>>(), "{rows}");
-            assert_eq!(numbers(&rows.shard(5, 2)?.batch(3, false)?)?, [2, 7], "{rows}");
+            assert_eq!(numbers(&rows.batch(5)?)?, (0..12).collect::<Vec<_>>(), "{rows}");
+            assert_eq!(numbers(&rows.shard(5, 2)?.batch(3)?)?, [2, 7], "{rows}");
             assert_resumes(&rows);
             assert_rejects_damage(&rows);
             assert_rebuilds(&rows);
@@ -361,13 +362,23 @@ mod tests {
 
     #[test]
     fn a_batched_remainder_that_was_dropped_stays_dropped() -> Result<()> {
-        assert_eq!(numbers(&range(7).batch(3, true)?.unbatch()?)?, [0, 1, 2, 3, 4, 5]);
         assert_eq!(
-            range(7).repeat(None).batch(3, true)?.unbatch()?.cardinality(),
+            numbers(&range(7).batch_with(3, BatchOptions::DROP_REMAINDER)?.unbatch()?)?,
+            [0, 1, 2, 3, 4, 5]
+        );
+        assert_eq!(
+            range(7)
+                .repeat(None)
+                .batch_with(3, BatchOptions::DROP_REMAINDER)?
+                .unbatch()?
+                .cardinality(),
             Cardinality::Infinite
         );
         assert_eq!(
-            streamed(&range(7)).batch(3, true)?.unbatch()?.cardinality(),
+            streamed(&range(7))
+                .batch_with(3, BatchOptions::DROP_REMAINDER)?
+                .unbatch()?
+                .cardinality(),
             Cardinality::Unknown
         );
         Ok(())

@@ -9,6 +9,23 @@ use crate::stage::{
 };
 use crate::transforms::batch::window_iter::{WindowIter, Windows};
 
+/// How [`Dataset::window`] cuts windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowOptions {
+    /// Elements from one window's start to the next; by default the window's size.
+    pub shift: Option<u64>,
+    /// Elements from one element of a window to the next; 1 by default.
+    pub stride: u64,
+    /// Whether to leave out windows that are not full.
+    pub drop_remainder: bool,
+}
+
+impl Default for WindowOptions {
+    fn default() -> Self {
+        Self { shift: None, stride: 1, drop_remainder: false }
+    }
+}
+
 struct Window {
     input: Dataset,
     shape: Windows,
@@ -28,9 +45,9 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::{Cardinality, Dataset, Value};
+    /// use tensorferry_dataset::{Cardinality, Dataset, Value, WindowOptions};
     ///
-    /// let windows = Dataset::range(0, 7, 1, DType::Int64)?.window(3, Some(2), 1, false)?; // 012 234 456 6
+    /// let windows = Dataset::range(0, 7, 1, DType::Int64)?.window(3, WindowOptions { shift: Some(2), ..WindowOptions::default() })?; // 012 234 456 6
     /// assert_eq!(windows.cardinality(), Cardinality::Finite(4));
     /// let Value::Dataset(last) = &windows.get(3)?[0] else { unreachable!() };
     /// assert_eq!(last.cardinality(), Cardinality::Finite(1));
@@ -39,13 +56,8 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if `size`, `shift` or `stride` is 0.
-    pub fn window(
-        &self,
-        size: u64,
-        shift: Option<u64>,
-        stride: u64,
-        drop_remainder: bool,
-    ) -> Result<Self> {
+    pub fn window(&self, size: u64, options: WindowOptions) -> Result<Self> {
+        let WindowOptions { shift, stride, drop_remainder } = options;
         let shape = Windows { size, shift: shift.unwrap_or(size), stride, drop_remainder };
         for (name, value) in [("size", size), ("shift", shape.shift), ("stride", stride)] {
             if value == 0 {
@@ -93,7 +105,7 @@ impl Stage for Window {
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         let Windows { size, shift, stride, drop_remainder } = self.shape;
-        inputs[0].window(size, Some(shift), stride, drop_remainder)
+        inputs[0].window(size, WindowOptions { shift: Some(shift), stride, drop_remainder })
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -171,6 +183,7 @@ mod tests {
         assert_rebuilds, assert_rejects_damage, assert_resumes, dying, fails_at, range,
     };
     use crate::user_fn::function::Function;
+    use crate::{BatchOptions, WindowOptions};
 
     fn windows(dataset: &Dataset) -> Result<Vec<Vec<i64>>> {
         let window = |element: Result<Element>| match &element?[0] {
@@ -183,9 +196,15 @@ mod tests {
     #[test]
     fn windows_are_cut_as_tf_data_cuts_them() -> Result<()> {
         for input in [range(10), streamed(&range(10))] {
-            let of = |size, shift, stride, drop| windows(&input.window(size, shift, stride, drop)?);
+            let of = |size, shift, stride, drop| {
+                windows(&input.window(size, WindowOptions { shift, stride, drop_remainder: drop })?)
+            };
             assert_eq!(
-                windows(&input.take(Some(7)).window(3, Some(2), 1, false)?)?,
+                windows(
+                    &input
+                        .take(Some(7))
+                        .window(3, WindowOptions { shift: Some(2), ..WindowOptions::default() })?
+                )?,
                 [vec![0, 1, 2], vec![2, 3, 4], vec![4, 5, 6], vec![6]]
             );
             assert_eq!(
@@ -197,9 +216,15 @@ mod tests {
             assert_eq!(of(4, None, 1, true)?, [[0, 1, 2, 3], [4, 5, 6, 7]]);
             assert_eq!(of(u64::MAX, Some(9), u64::MAX, false)?, [[0], [9]]);
         }
-        assert!(range(3).window(0, None, 1, false).is_err());
-        assert!(range(3).window(1, Some(0), 1, false).is_err());
-        assert!(range(3).window(1, None, 0, false).is_err());
+        assert!(range(3).window(0, WindowOptions::default()).is_err());
+        assert!(
+            range(3)
+                .window(1, WindowOptions { shift: Some(0), ..WindowOptions::default() })
+                .is_err()
+        );
+        assert!(
+            range(3).window(1, WindowOptions { stride: 0, ..WindowOptions::default() }).is_err()
+        );
         Ok(())
     }
 
@@ -209,8 +234,14 @@ mod tests {
             (1..5).flat_map(move |s| (1..5).flat_map(move |t| (1..4).map(move |u| (n, s, t, u))))
         }) {
             for drop in [false, true] {
-                let indexed = range(n).window(size, Some(shift), stride, drop)?;
-                let held = streamed(&range(n)).window(size, Some(shift), stride, drop)?;
+                let indexed = range(n).window(
+                    size,
+                    WindowOptions { shift: Some(shift), stride, drop_remainder: drop },
+                )?;
+                let held = streamed(&range(n)).window(
+                    size,
+                    WindowOptions { shift: Some(shift), stride, drop_remainder: drop },
+                )?;
                 let all = windows(&indexed)?;
                 assert_eq!(
                     indexed.cardinality(),
@@ -221,7 +252,7 @@ mod tests {
             }
         }
         assert_eq!(
-            range(3).repeat(None).window(2, None, 1, false)?.cardinality(),
+            range(3).repeat(None).window(2, WindowOptions::default())?.cardinality(),
             Cardinality::Infinite
         );
         Ok(())
@@ -231,12 +262,12 @@ mod tests {
     fn every_component_has_a_window_of_its_own() -> Result<()> {
         let wide = range(5).enumerate(10);
         for input in [wide.clone(), streamed(&wide)] {
-            let element = input.window(2, None, 1, false)?.iter().nth(1).unwrap()?;
+            let element = input.window(2, WindowOptions::default())?.iter().nth(1).unwrap()?;
             let [Value::Dataset(a), Value::Dataset(b)] = element.as_slice() else {
                 panic!("{element:?}")
             };
             assert_eq!((numbers(a)?, numbers(b)?), (vec![12, 13], vec![2, 3]));
-            assert_eq!(numbers(&a.batch(2, true)?)?, [12, 13]);
+            assert_eq!(numbers(&a.batch_with(2, BatchOptions::DROP_REMAINDER)?)?, [12, 13]);
         }
         Ok(())
     }
@@ -245,7 +276,10 @@ mod tests {
     fn windows_resume_also_where_they_hold_elements() -> Result<()> {
         for input in [range(9), streamed(&range(9))] {
             for (size, shift) in [(3, 2), (2, 4), (3, 3)] {
-                let windows = input.window(size, Some(shift), 2, false)?;
+                let windows = input.window(
+                    size,
+                    WindowOptions { shift: Some(shift), stride: 2, ..WindowOptions::default() },
+                )?;
                 assert_resumes(&windows);
                 assert_rejects_damage(&windows);
                 assert_rebuilds(&windows);
@@ -257,7 +291,8 @@ mod tests {
     #[test]
     fn a_failed_element_fails_the_windows_it_is_in_and_no_others() -> Result<()> {
         let failing = range(6).map(fails_at(2, Ok), range(1).spec().to_vec());
-        let windows = streamed(&failing).window(2, Some(1), 1, false)?;
+        let windows = streamed(&failing)
+            .window(2, WindowOptions { shift: Some(1), ..WindowOptions::default() })?;
         let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
         assert_eq!(good, [true, false, false, true, true, true]);
         assert_resumes(&windows);
@@ -274,7 +309,8 @@ mod tests {
             (1, 9, 1, false, 5, 2),
         ] {
             let failing = streamed(&range(10).map(fails_at(bad, Ok), range(1).spec().to_vec()));
-            let windows = failing.window(size, Some(shift), stride, drop)?;
+            let windows = failing
+                .window(size, WindowOptions { shift: Some(shift), stride, drop_remainder: drop })?;
             let all: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
             assert_eq!(all, vec![true; expected], "{windows} without {bad}");
             assert_resumes(&windows);
@@ -284,8 +320,11 @@ mod tests {
 
     #[test]
     fn an_error_that_ends_a_stream_is_told_where_no_window_holds_it() -> Result<()> {
-        for windows in [dying(2).window(1, Some(4), 1, false)?, dying(2).window(4, None, 1, true)?]
-        {
+        for windows in [
+            dying(2).window(1, WindowOptions { shift: Some(4), ..WindowOptions::default() })?,
+            dying(2)
+                .window(4, WindowOptions { drop_remainder: true, ..WindowOptions::default() })?,
+        ] {
             let good: Vec<bool> = windows.iter().map(|window| window.is_ok()).collect();
             assert_eq!(good.iter().filter(|good| !**good).count(), 1, "{windows}");
             assert!(!good[good.len() - 1], "{windows}");
@@ -305,7 +344,14 @@ mod tests {
             Ok(element)
         });
         let mapped = range(6).map(count, range(1).spec().to_vec());
-        assert_eq!(windows(&mapped.window(3, Some(1), 1, true)?)?.len(), 4);
+        assert_eq!(
+            windows(&mapped.window(
+                3,
+                WindowOptions { shift: Some(1), drop_remainder: true, ..WindowOptions::default() }
+            )?)?
+            .len(),
+            4
+        );
         assert_eq!(calls.load(Ordering::Relaxed), 6);
         Ok(())
     }

@@ -167,6 +167,7 @@ impl ElementIter for ChooseIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, ints, range, values,
     };
@@ -219,7 +220,7 @@ mod tests {
         };
         assert!(matches!(built(Vec::new(), range(1)), Err(Error::Argument { .. })));
         assert!(matches!(
-            built(vec![range(1)], range(2).batch(1, false).unwrap()),
+            built(vec![range(1)], range(2).batch(1).unwrap()),
             Err(Error::Argument { .. })
         ));
         let other = Dataset::range(0, 3, 1, DType::Int32).unwrap();
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn shapes_that_differ_are_unknown() {
-        let batches = |size| range(4).batch(size, true).unwrap();
+        let batches = |size| range(4).batch_with(size, BatchOptions::DROP_REMAINDER).unwrap();
         let spec = |datasets| {
             Dataset::choose_from_datasets(datasets, range(1), true).unwrap().spec()[0].to_string()
         };

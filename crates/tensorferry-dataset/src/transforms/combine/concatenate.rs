@@ -190,6 +190,7 @@ impl ElementIter for ConcatenateIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use tensorferry_core::Shape;
     use tensorferry_core::{DType, Tensor};
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(a.concatenate(&b.repeat(None))?.cardinality(), Cardinality::Infinite);
         assert_eq!(streamed(&a).concatenate(&b.repeat(None))?.cardinality(), Cardinality::Infinite);
         assert_eq!(streamed(&a).concatenate(&b)?.cardinality(), Cardinality::Unknown);
-        let batch = a.concatenate(&b)?.batch(4, true)?.get(0)?;
+        let batch = a.concatenate(&b)?.batch_with(4, BatchOptions::DROP_REMAINDER)?.get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2, 7][..]));
         Ok(())
     }

@@ -75,9 +75,8 @@ mod tests {
 
     #[test]
     fn a_dataset_that_is_not_as_promised_is_refused() {
-        let batches = Function::new("batches", |element: Element| {
-            ints(&[first(&element), 1]).batch(2, false)
-        });
+        let batches =
+            Function::new("batches", |element: Element| ints(&[first(&element), 1]).batch(2));
         let error = range(2).flat_map(batches, element_spec()).iter().next().unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -85,9 +84,8 @@ mod tests {
             dataset's element_spec says (int64[])"
         );
         // Where only the elements tell, they are checked.
-        let batches = Function::new("batches", |element: Element| {
-            ints(&[first(&element), 1, 2]).batch(2, false)
-        });
+        let batches =
+            Function::new("batches", |element: Element| ints(&[first(&element), 1, 2]).batch(2));
         let fixed = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[2])))];
         let all: Vec<_> = range(1).flat_map(batches, fixed).iter().collect();
         assert!(
@@ -139,7 +137,8 @@ mod tests {
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(
             words,
-            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), \
+            "List([Int(0), Int(0), Int(0), \
+            List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])])]), \
             List([Nothing, List([Int(2), Nothing, Int(2)])])])"
         );
     }

@@ -12,6 +12,21 @@ use crate::transforms::combine::inner::{Made, Outer};
 use crate::user_fn::function::Function;
 use crate::user_fn::function::UserFn;
 
+/// How [`Dataset::interleave`] takes turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterleaveOptions {
+    /// Datasets that take turns; 1 by default.
+    pub cycle_length: usize,
+    /// Consecutive elements of a turn; 1 by default.
+    pub block_length: usize,
+}
+
+impl Default for InterleaveOptions {
+    fn default() -> Self {
+        Self { cycle_length: 1, block_length: 1 }
+    }
+}
+
 /// `interleave`, or `flat_map`, which interleaves one dataset.
 pub(crate) struct Interleave {
     input: Dataset,
@@ -40,9 +55,9 @@ impl Dataset {
         &self,
         function: Function<Element, Dataset>,
         spec: Vec<Component>,
-        cycle_length: usize,
-        block_length: usize,
+        options: InterleaveOptions,
     ) -> Result<Self> {
+        let InterleaveOptions { cycle_length, block_length } = options;
         for (name, value) in [("cycle_length", cycle_length), ("block_length", block_length)] {
             if value == 0 {
                 return Err(Error::Argument {
@@ -250,6 +265,7 @@ impl ElementIter for InterleaveIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::InterleaveOptions;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
         fails_at, first, ints, range, values,
@@ -261,7 +277,13 @@ mod tests {
 
     #[test]
     fn takes_blocks_of_each_in_turn() {
-        let dataset = ints(&[1, 2, 3]).interleave(repeated(4), element_spec(), 2, 2).unwrap();
+        let dataset = ints(&[1, 2, 3])
+            .interleave(
+                repeated(4),
+                element_spec(),
+                InterleaveOptions { cycle_length: 2, block_length: 2 },
+            )
+            .unwrap();
         assert_eq!(values(&dataset), [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 3, 3]);
         assert_eq!(dataset.cardinality(), Cardinality::Unknown);
         assert_rebuilds(&dataset);
@@ -314,8 +336,13 @@ mod tests {
                 ))
             });
             let indices = range(lens.len().try_into().unwrap());
-            let dataset =
-                indices.interleave(open, element_spec(), *cycle_length, *block_length).unwrap();
+            let dataset = indices
+                .interleave(
+                    open,
+                    element_spec(),
+                    InterleaveOptions { cycle_length: *cycle_length, block_length: *block_length },
+                )
+                .unwrap();
             assert_eq!(&values(&dataset), expected, "{lens:?}, {cycle_length}, {block_length}");
             assert_resumes(&dataset);
         }
@@ -323,14 +350,26 @@ mod tests {
 
     #[test]
     fn a_cycle_longer_than_the_input_costs_nothing() {
-        let dataset = ints(&[1, 2]).interleave(repeated(2), element_spec(), usize::MAX, 1).unwrap();
+        let dataset = ints(&[1, 2])
+            .interleave(
+                repeated(2),
+                element_spec(),
+                InterleaveOptions { cycle_length: usize::MAX, block_length: 1 },
+            )
+            .unwrap();
         assert_eq!(values(&dataset), [1, 2, 1, 2]);
     }
 
     #[test]
     fn a_failing_function_costs_the_dataset_of_its_element() {
         let function = fails_at(2, |element| Ok(ints(&[first(&element); 2])));
-        let dataset = ints(&[1, 2, 3]).interleave(function, element_spec(), 2, 1).unwrap();
+        let dataset = ints(&[1, 2, 3])
+            .interleave(
+                function,
+                element_spec(),
+                InterleaveOptions { cycle_length: 2, block_length: 1 },
+            )
+            .unwrap();
         let all: Vec<_> = dataset
             .iter()
             .map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string()))
@@ -345,7 +384,13 @@ mod tests {
     #[test]
     fn resumes_at_every_element_of_indexed_and_other_inputs() {
         for input in [range(5), counting(5), counting(9).filter(even())] {
-            let dataset = input.interleave(repeated(3), element_spec(), 3, 2).unwrap();
+            let dataset = input
+                .interleave(
+                    repeated(3),
+                    element_spec(),
+                    InterleaveOptions { cycle_length: 3, block_length: 2 },
+                )
+                .unwrap();
             assert_resumes(&dataset);
             assert_rejects_damage(&dataset);
         }
@@ -354,7 +399,11 @@ mod tests {
     #[test]
     fn lengths_of_zero_are_refused() {
         for (cycle, block) in [(0, 1), (1, 0)] {
-            let refused = range(2).interleave(repeated(1), element_spec(), cycle, block);
+            let refused = range(2).interleave(
+                repeated(1),
+                element_spec(),
+                InterleaveOptions { cycle_length: cycle, block_length: block },
+            );
             assert!(matches!(refused, Err(Error::Argument { stage: "interleave", .. })));
         }
     }

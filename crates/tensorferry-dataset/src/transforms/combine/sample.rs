@@ -11,6 +11,19 @@ use crate::stage::{
 use crate::transforms::combine::several::{Iters, common_spec};
 use tensorferry_io::cancel::Stop;
 
+/// How [`Dataset::sample_from_datasets`] draws.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleOptions {
+    /// One for each dataset; equal weights by default.
+    pub weights: Option<Vec<f64>>,
+    /// The seed that the draws follow from. Without it a seed is drawn, which a checkpoint records.
+    pub seed: Option<u64>,
+    /// Whether to end when a dataset is drawn that has no more elements.
+    pub stop_on_empty_dataset: bool,
+    /// Whether each epoch has draws of its own.
+    pub rerandomize_each_iteration: bool,
+}
+
 struct Sample {
     datasets: Vec<Dataset>,
     weights: Vec<f64>,
@@ -33,10 +46,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, SampleOptions};
     ///
     /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
-    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], Some(vec![0.7, 0.3]), Some(7), false, false)?;
+    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], SampleOptions { weights: Some(vec![0.7, 0.3]), seed: Some(7), ..SampleOptions::default() })?;
     /// let mut numbers = Vec::new();
     /// for element in &mixed {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -49,13 +62,9 @@ impl Dataset {
     /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is
     /// negative or not finite, or their sum is; [`Error::ElementMismatch`] if the datasets' numbers
     /// of components or dtypes differ.
-    pub fn sample_from_datasets(
-        datasets: Vec<Self>,
-        weights: Option<Vec<f64>>,
-        seed: Option<u64>,
-        stop_on_empty_dataset: bool,
-        rerandomize_each_iteration: bool,
-    ) -> Result<Self> {
+    pub fn sample_from_datasets(datasets: Vec<Self>, options: SampleOptions) -> Result<Self> {
+        let SampleOptions { weights, seed, stop_on_empty_dataset, rerandomize_each_iteration } =
+            options;
         let wrong = |what: String| Error::Argument { stage: STAGE, what };
         let weights = weights.unwrap_or_else(|| vec![1.0; datasets.len()]);
         if weights.len() != datasets.len() {
@@ -218,6 +227,7 @@ impl ElementIter for SampleIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SampleOptions;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{
@@ -226,7 +236,16 @@ mod tests {
     };
 
     fn mixed(datasets: Vec<Dataset>, weights: Option<Vec<f64>>, stop: bool) -> Dataset {
-        Dataset::sample_from_datasets(datasets, weights, Some(7), stop, false).unwrap()
+        Dataset::sample_from_datasets(
+            datasets,
+            SampleOptions {
+                weights,
+                seed: Some(7),
+                stop_on_empty_dataset: stop,
+                ..SampleOptions::default()
+            },
+        )
+        .unwrap()
     }
 
     fn two(stop: bool) -> Dataset {
@@ -293,7 +312,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_when_it_is_built() {
         let built = |datasets, weights| {
-            Dataset::sample_from_datasets(datasets, weights, None, false, false).map(drop)
+            Dataset::sample_from_datasets(
+                datasets,
+                SampleOptions { weights, ..SampleOptions::default() },
+            )
+            .map(drop)
         };
         assert!(matches!(built(Vec::new(), None), Err(Error::Argument { .. })));
         let weights = [
@@ -334,7 +357,11 @@ mod tests {
                 .collect()
         };
         let [kept, fresh] = [false, true].map(|each| {
-            Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap()
+            Dataset::sample_from_datasets(
+                datasets(),
+                SampleOptions { rerandomize_each_iteration: each, ..SampleOptions::default() },
+            )
+            .unwrap()
         });
         assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
         assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));

@@ -190,6 +190,7 @@ impl ElementIter for ZipIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use crate::testing::{dying, stream};
     use tensorferry_core::DType;
@@ -243,7 +244,9 @@ mod tests {
         let address = array.as_ptr();
         let numbered = Dataset::from_tensor_slices([array])?.enumerate(0);
         let range = Dataset::range(0, 64, 1, DType::Int8)?;
-        let batch = Dataset::zip(vec![range, numbered])?.batch(16, true)?.get(1)?;
+        let batch = Dataset::zip(vec![range, numbered])?
+            .batch_with(16, BatchOptions::DROP_REMAINDER)?
+            .get(1)?;
         assert_eq!(batch[2].tensor()?.as_ptr(), address.wrapping_add(64));
         Ok(())
     }

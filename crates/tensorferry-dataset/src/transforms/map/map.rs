@@ -122,6 +122,7 @@ impl ElementIter for MapIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::error::Error;
     use crate::order_tests::streamed;
     use crate::testing::{
@@ -144,7 +145,10 @@ mod tests {
             assert_rejects_damage(&doubled);
             assert_rebuilds(&doubled);
         }
-        let batch = range(4).map(double(), range(4).spec().to_vec()).batch(3, true)?.get(0)?;
+        let batch = range(4)
+            .map(double(), range(4).spec().to_vec())
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 2, 4][..]));
         Ok(())
     }

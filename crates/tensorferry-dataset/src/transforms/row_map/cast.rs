@@ -26,7 +26,7 @@ impl Dataset {
     /// let images = Tensor::from_vec(vec![0_u8, 128, 255, 3], &[2, 2])?;
     /// let labels = Tensor::from_vec(vec![7_i64, 2], &[2])?;
     /// let dataset = Dataset::from_tensor_slices([images, labels])?;
-    /// let dataset = dataset.cast(&[Some(DType::Float32), None], Casting::Checked)?.batch(2, false)?;
+    /// let dataset = dataset.cast(&[Some(DType::Float32), None], Casting::Checked)?.batch(2)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<f32>()?.as_slice(), Some(&[0.0, 128.0, 255.0, 3.0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())

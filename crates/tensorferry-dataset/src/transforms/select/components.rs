@@ -130,6 +130,7 @@ impl ElementIter for ComponentsIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use tensorferry_core::DType;
 
@@ -153,9 +154,11 @@ mod tests {
     #[test]
     fn a_component_that_is_not_wanted_need_not_be_gatherable() -> Result<()> {
         let range = |n| Dataset::range(0, n, 1, DType::Int64);
-        let ragged = range(5)?.batch(2, false)?;
-        let batch =
-            Dataset::zip(vec![ragged, range(3)?])?.components(&[1])?.batch(3, true)?.get(0)?;
+        let ragged = range(5)?.batch(2)?;
+        let batch = Dataset::zip(vec![ragged, range(3)?])?
+            .components(&[1])?
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2][..]));
         Ok(())
     }

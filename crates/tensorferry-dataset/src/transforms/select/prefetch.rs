@@ -20,7 +20,7 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{Dataset, ReadAhead};
     ///
-    /// let dataset = Dataset::range(0, 100, 1, DType::Int64)?.batch(8, false)?.prefetch(Some(4));
+    /// let dataset = Dataset::range(0, 100, 1, DType::Int64)?.batch(8)?.prefetch(Some(4));
     /// assert_eq!(dataset.read_ahead(), Some(ReadAhead::Elements(4)));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn prefetch_is_a_hint_and_no_part_of_the_plan() -> Result<()> {
         let range = Dataset::range(0, 5, 1, DType::Int64)?;
-        let hinted = range.prefetch(Some(3)).batch(2, false)?.prefetch(None);
-        assert_eq!(hinted.to_string(), range.batch(2, false)?.to_string());
+        let hinted = range.prefetch(Some(3)).batch(2)?.prefetch(None);
+        assert_eq!(hinted.to_string(), range.batch(2)?.to_string());
         assert_eq!(hinted.read_ahead(), Some(ReadAhead::Elements(3)));
         assert_eq!(range.prefetch(None).read_ahead(), Some(ReadAhead::Automatic));
         assert_eq!(range.read_ahead(), None);

@@ -228,6 +228,7 @@ impl ElementIter for RepeatIter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use tensorferry_core::DType;
 
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_batch_across_rounds_asks_each_round_once() -> Result<()> {
-        let batch = range(3)?.repeat(None).batch(7, true)?.get(1)?;
+        let batch = range(3)?.repeat(None).batch_with(7, BatchOptions::DROP_REMAINDER)?.get(1)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[1, 2, 0, 1, 2, 0, 1][..]));
         Ok(())
     }
