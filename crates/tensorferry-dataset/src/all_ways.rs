@@ -178,7 +178,7 @@ pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
 /// Numbers without order that are the same every time.
 pub(crate) fn noise(seed: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |at: u64| {
-        crate::shuffle::random::mix(at ^ crate::shuffle::random::mix(seed.wrapping_add(1)))
+        crate::shuffle::prng::mix(at ^ crate::shuffle::prng::mix(seed.wrapping_add(1)))
     })
 }
 

@@ -4,7 +4,7 @@ use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::execute::options::ReadAhead;
 use crate::names::Names;
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, Epoch};
 use std::fmt;

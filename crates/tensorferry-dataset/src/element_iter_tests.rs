@@ -3,7 +3,7 @@
 use crate::checkpoint::checkpoint::Saved;
 use crate::checkpoint::state::State;
 use crate::execute::options::Options;
-use crate::shuffle::random::mix;
+use crate::shuffle::prng::mix;
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, Epoch, Value};
 use crate::testing::{

@@ -9,8 +9,8 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::checkpoint::Saved;
 use crate::execute::iter::Iter;
-use crate::shuffle::random;
-use crate::shuffle::random::{Draw, Seed};
+use crate::shuffle::prng;
+use crate::shuffle::prng::{Draw, Seed};
 use crate::stage::{Dataset, Epoch, Stage};
 use std::collections::HashMap;
 use std::fmt;
@@ -188,11 +188,11 @@ impl Walk {
                 let functions = dataset.stage.functions();
                 let identity = functions
                     .iter()
-                    .fold(info.identity, |all, function| random::mix(all ^ function.identity()));
+                    .fold(info.identity, |all, function| prng::mix(all ^ function.identity()));
                 let mut bytes = identity.to_le_bytes().to_vec();
                 keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
                 bytes.extend(words.into_bytes());
-                random::hash(&bytes)
+                prng::hash(&bytes)
             }
         };
         self.keys.insert(address, key);
@@ -268,16 +268,16 @@ impl Passes {
     fn find(&self) -> Known {
         let mut walk = Walk::default();
         let key = walk.key(&self.dataset);
-        let family = random::mix(self.family.load(Ordering::Relaxed));
-        let key = random::mix(key ^ family);
-        let parts = walk.keys.into_values().map(|part| random::mix(part ^ family));
+        let family = prng::mix(self.family.load(Ordering::Relaxed));
+        let key = prng::mix(key ^ family);
+        let parts = walk.keys.into_values().map(|part| prng::mix(part ^ family));
         let (mut parts, mut roots): (Vec<u64>, _) = (parts.collect(), walk.roots);
         parts.sort_unstable();
         parts.dedup();
         if self.alone || walk.window {
             roots.clear();
         }
-        let marked = random::mix(key ^ random::mix(self.mark.load(Ordering::Relaxed)));
+        let marked = prng::mix(key ^ prng::mix(self.mark.load(Ordering::Relaxed)));
         let counter = REGISTRY.lock().counter(marked, &roots);
         Known { key, parts, roots, counter }
     }

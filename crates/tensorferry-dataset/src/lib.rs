@@ -18,6 +18,7 @@
 //! # Ok::<(), tensorferry_core::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
 
 #[cfg(test)]
 mod all_ways;

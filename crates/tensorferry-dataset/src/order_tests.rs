@@ -3,7 +3,7 @@
 use crate::BatchOptions;
 use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::shuffle::random::mix;
+use crate::shuffle::prng::mix;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage};
 use crate::testing::{assert_rebuilds, assert_resumes};

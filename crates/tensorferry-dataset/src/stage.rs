@@ -19,7 +19,7 @@ use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::ReadAhead;
 use crate::execute::stats::IterStats;
 use crate::names::Names;
-use crate::shuffle::random::{Seed, mix};
+use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
 use crate::user_fn::function::{Capture, Captures, UserFn};
 use std::sync::Arc;

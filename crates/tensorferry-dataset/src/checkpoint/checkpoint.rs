@@ -4,7 +4,7 @@ use crate::checkpoint::change::Change;
 use crate::checkpoint::part::Part;
 use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
-use crate::shuffle::random;
+use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
 
 /// Where an iteration had come to: [`Iter::save`] makes it, [`Dataset::resume`] goes on from it.
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 impl Plan {
     fn of(dataset: &Dataset) -> Self {
         let mut text = dataset.to_string();
-        let hash = random::hash(text.as_bytes());
+        let hash = prng::hash(text.as_bytes());
         text.truncate(text.floor_char_boundary(KEPT));
         Self { text, hash, part: Part::of(dataset) }
     }
@@ -48,7 +48,7 @@ impl Plan {
     /// [`Error::State`], naming the first stage that differs.
     pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
         let now = dataset.to_string();
-        if random::hash(now.as_bytes()) == self.hash {
+        if prng::hash(now.as_bytes()) == self.hash {
             return Ok(());
         }
         let (mut old, mut new) = (self.text.split(" | "), now.split(" | "));

@@ -8,7 +8,7 @@ use crate::checkpoint::checkpoint::{Plan, Saved};
 use crate::checkpoint::part::Part;
 use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
-use crate::shuffle::random;
+use crate::shuffle::prng;
 use crate::stack::{NESTED, at_depth};
 use crate::stage::Epoch;
 use tensorferry_core::{ByteOrder, DType, Tensor};
@@ -25,7 +25,7 @@ impl Saved {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.put(&mut out);
-        out.extend(random::hash(&out).to_le_bytes());
+        out.extend(prng::hash(&out).to_le_bytes());
         out
     }
 
@@ -40,7 +40,7 @@ impl Saved {
         let mut out = Vec::new();
         out.make_room(len.0)?;
         self.put(&mut out);
-        out.extend(random::hash(&out).to_le_bytes());
+        out.extend(prng::hash(&out).to_le_bytes());
         Ok(out)
     }
 
@@ -94,7 +94,7 @@ impl Saved {
                 head[4]
             )));
         }
-        if random::hash(content) != u64::from_le_bytes(*sum) {
+        if prng::hash(content) != u64::from_le_bytes(*sum) {
             return Err(damaged("they were changed or cut"));
         }
         let mut read = Reader { bytes: rest };
@@ -377,7 +377,7 @@ mod tests {
     fn resealed(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
         let mut changed = bytes[..bytes.len() - 8].to_vec();
         changed[at] = byte;
-        changed.extend(random::hash(&changed).to_le_bytes());
+        changed.extend(prng::hash(&changed).to_le_bytes());
         changed
     }
 

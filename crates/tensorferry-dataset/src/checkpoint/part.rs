@@ -1,6 +1,6 @@
 //! The last `shard` of a plan, and which part of the whole plan it makes this one.
 
-use crate::shuffle::random;
+use crate::shuffle::prng;
 use crate::stage::Dataset;
 
 /// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
@@ -32,6 +32,6 @@ impl Part {
             words.push_str(" | ");
             words.push_str(&stage.stage.describe());
         }
-        Some(Self { shards, index, whole: random::hash(words.as_bytes()) })
+        Some(Self { shards, index, whole: prng::hash(words.as_bytes()) })
     }
 }

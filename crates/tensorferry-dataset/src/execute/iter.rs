@@ -9,12 +9,13 @@ use crate::execute::compute::{advance, compute, waiting_state};
 use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::execute::options::ReadAhead;
-use crate::execute::producer::{Ahead, Producer};
+use crate::execute::producer::{Limits, Producer};
 use crate::execute::stats::IterStats;
 use crate::execute::workers::Workers;
 use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, Element, ElementIter, Epoch, Hints};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -217,12 +218,12 @@ impl Iter {
     ) -> Mode {
         let ahead = match ahead {
             0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => {
-                Ahead { elements: 64, bytes: 64 << 10 }
+                Limits { elements: 64, bytes: 64 << 10 }
             }
             // Datasets cannot wait in a state by value: these are made just when they are asked
             // for.
-            0 => Ahead { elements: 0, bytes: 0 },
-            elements => Ahead { elements, bytes: usize::MAX },
+            0 => Limits { elements: 0, bytes: 0 },
+            elements => Limits { elements, bytes: usize::MAX },
         };
         Mode::Producer(Producer::new(
             stream,
@@ -411,5 +412,15 @@ impl Iterator for Iter {
 impl Drop for Iter {
     fn drop(&mut self) {
         self.cx.stop.stop();
+    }
+}
+
+impl fmt::Debug for Iter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("dataset", &self.dataset)
+            .field("epoch", &self.cx.epoch)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

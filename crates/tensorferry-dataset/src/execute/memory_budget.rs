@@ -5,7 +5,7 @@
 //! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it
 //! is read, and until a quarter of a group was taken the one before, for threads that are behind.
 //! Two passes at different places have two tracks, so neither pushes out what the other needs. All
-//! groups together stay within what is set aside for them of the iteration's memory: where that is
+//! groups together stay within what is reserved for them of the iteration's memory: where that is
 //! little, tracks are shorter, and what finds no room at all is read row by row, so nobody ever
 //! waits for memory.
 //!
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::execute::options::Options;
 use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::BlockOrder;
-use crate::shuffle::held_group::{HeldGroup, Kind};
+use crate::shuffle::group_buffer::{GroupBuffer, Kind};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ pub(crate) struct MemoryBudget {
     /// Threads that the user wants, and arrays that are read past the system's cache.
     wanted: (usize, usize),
     /// Of what is shared, what groups may take, and what batches take.
-    set_aside: AtomicUsize,
+    reserved: AtomicUsize,
     in_flight: AtomicUsize,
     tracks: Mutex<Tracks>,
 }
@@ -67,7 +67,7 @@ struct Tracks {
 struct Track {
     kind: Kind,
     /// Sorted by number.
-    groups: VecDeque<Arc<HeldGroup>>,
+    groups: VecDeque<Arc<GroupBuffer>>,
     /// Bytes of one.
     bytes: usize,
     touched: u64,
@@ -93,12 +93,12 @@ impl MemoryBudget {
             shared,
             threads,
             wanted,
-            set_aside: AtomicUsize::default(),
+            reserved: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
             tracks: Mutex::default(),
         };
         budget
-            .set_aside
+            .reserved
             .store(group_bytes.saturating_mul(MOST_GROUPS).min(budget.most()), Ordering::Relaxed);
         budget
     }
@@ -111,7 +111,7 @@ impl MemoryBudget {
     /// Bytes of elements that may be in flight.
     pub(crate) fn for_batches(&self) -> usize {
         self.shared.saturating_sub(if self.limit.is_some() {
-            self.set_aside.load(Ordering::Relaxed)
+            self.reserved.load(Ordering::Relaxed)
         } else {
             0
         })
@@ -157,7 +157,7 @@ impl MemoryBudget {
         besides: u64,
         goes_on: bool,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let mut tracks = self.tracks()?;
         tracks.now += 1;
         let now = tracks.now;
@@ -191,9 +191,9 @@ impl MemoryBudget {
     /// The group after this one, to be read meanwhile, if there is room for it.
     pub(crate) fn next(
         &self,
-        group: &Arc<HeldGroup>,
+        group: &Arc<GroupBuffer>,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let mut tracks = self.tracks()?;
         let number = group.group().number + 1;
         if let Some((track, at)) = tracks.find(group.kind(), number) {
@@ -207,7 +207,7 @@ impl MemoryBudget {
 
     /// Elements up to `end` of the order were taken, so many at a time, those before it from this
     /// group.
-    pub(crate) fn taken(&self, group: &Arc<HeldGroup>, end: u64, step: u64, all: u64) {
+    pub(crate) fn taken(&self, group: &Arc<GroupBuffer>, end: u64, step: u64, all: u64) {
         let elements = &group.group().elements;
         let (is_over, is_on) = (
             end + step >= all,
@@ -237,7 +237,7 @@ impl MemoryBudget {
     /// How many groups a track may have.
     fn depth(&self, tracks: &Tracks) -> usize {
         let room =
-            if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { usize::MAX };
+            if self.limit.is_some() { self.reserved.load(Ordering::Relaxed) } else { usize::MAX };
         room.checked_div(tracks.bytes()).unwrap_or(MOST_GROUPS).clamp(1, MOST_GROUPS)
     }
 
@@ -266,12 +266,12 @@ impl MemoryBudget {
             is_over: false,
         });
         // More than the plan says it is of datasets that functions make.
-        let least = if self.set_aside.load(Ordering::Relaxed) == 0 {
+        let least = if self.reserved.load(Ordering::Relaxed) == 0 {
             bytes.saturating_mul(MOST_GROUPS)
         } else {
             tracks.bytes()
         };
-        self.set_aside.fetch_max(least.min(most), Ordering::Relaxed);
+        self.reserved.fetch_max(least.min(most), Ordering::Relaxed);
         Some(tracks.all.len() - 1)
     }
 
@@ -282,13 +282,13 @@ impl MemoryBudget {
         at: usize,
         number: u64,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let bytes = tracks.all[at].bytes;
         let has_room = |tracks: &Tracks| {
             let used = tracks.in_use.load(Ordering::Relaxed).saturating_add(bytes);
-            // Batches may still have what was set aside just now.
+            // Batches may still have what was reserved just now.
             let room = self.shared.saturating_sub(self.in_flight.load(Ordering::Relaxed));
-            self.limit.is_none() || used <= self.set_aside.load(Ordering::Relaxed).min(room)
+            self.limit.is_none() || used <= self.reserved.load(Ordering::Relaxed).min(room)
         };
         if !has_room(tracks) {
             tracks
@@ -301,7 +301,7 @@ impl MemoryBudget {
             }
         }
         let track = &mut tracks.all[at];
-        let group = Arc::new(HeldGroup::new(
+        let group = Arc::new(GroupBuffer::new(
             track.kind.clone(),
             order,
             number,
@@ -362,7 +362,7 @@ impl Tracks {
 }
 
 impl Track {
-    fn has(&self, group: &Arc<HeldGroup>) -> bool {
+    fn has(&self, group: &Arc<GroupBuffer>) -> bool {
         self.groups.iter().any(|other| Arc::ptr_eq(other, group))
     }
 

@@ -21,7 +21,7 @@ const WORTH_WAKING: Duration = Duration::from_micros(50);
 
 /// How far a stream may run ahead.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct Limits {
     /// Elements.
     pub(super) elements: usize,
     /// Bytes of them, within what there is memory for; two elements are always allowed if
@@ -42,7 +42,7 @@ struct Shared {
     room: Condvar,
     /// There is an element, or the thread has put the stream down.
     ready: Condvar,
-    ahead: Ahead,
+    ahead: Limits,
     /// Functions of the user's are called.
     is_sequential: bool,
     cx: Context,
@@ -68,7 +68,7 @@ impl Producer {
     pub(super) fn new(
         stream: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
-        ahead: Ahead,
+        ahead: Limits,
         is_sequential: bool,
         cx: Context,
     ) -> Self {
@@ -168,8 +168,8 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ahead(&self) -> Ahead {
-        Ahead { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
+    fn ahead(&self) -> Limits {
+        Limits { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
     }
 
     fn work(&self) {
@@ -304,7 +304,7 @@ impl Shared {
 }
 
 impl Queue {
-    fn has_room(&self, ahead: Ahead) -> bool {
+    fn has_room(&self, ahead: Limits) -> bool {
         match self.elements.len() {
             _ if self.ended => false,
             0 => ahead.elements > 0 || self.consumer_waits,

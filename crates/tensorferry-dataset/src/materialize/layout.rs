@@ -59,6 +59,6 @@ impl Part {
 }
 
 /// The dtype in which a `.npy` file holds the values of another.
-pub(crate) fn stored(dtype: DType) -> DType {
+pub(crate) fn npy_dtype(dtype: DType) -> DType {
     if dtype == DType::BFloat16 { DType::UInt16 } else { dtype }
 }

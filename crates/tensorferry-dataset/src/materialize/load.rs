@@ -2,7 +2,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::materialize::reader::{Ragged, Stored, open};
+use crate::materialize::reader::{Column, Ragged, open};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, Elements, Stage};
 use serde_json::Value;
@@ -43,16 +43,16 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn load_nested(path: impl AsRef<Path>) -> Result<(Self, Option<String>)> {
-        let (manifest, stored) = open(path.as_ref())?;
+        let (manifest, columns) = open(path.as_ref())?;
         let structure = match manifest.structure {
             Value::Null => None,
             structure => Some(structure.to_string()),
         };
-        let part = |stored| match stored {
-            Stored::Rows(tensor) => Part::Rows(tensor.into()),
-            Stored::Ragged(ragged) => Part::Ragged(ragged),
+        let part = |column| match column {
+            Column::Rows(tensor) => Part::Rows(tensor.into()),
+            Column::Ragged(ragged) => Part::Ragged(ragged),
         };
-        let parts: Vec<Part> = stored.into_iter().map(part).collect();
+        let parts: Vec<Part> = columns.into_iter().map(part).collect();
         let row = |part: &Part| match part {
             Part::Rows(source) => Some(source.clone()),
             Part::Ragged(_) => None,

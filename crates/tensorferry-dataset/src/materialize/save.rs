@@ -21,6 +21,7 @@ const MOST: usize = 1 << 16;
 
 /// A dataset that is being saved: [`Saving::finish`] gives the files their name. Dropped before, it
 /// leaves nothing.
+#[derive(Debug)]
 pub struct Saving {
     iter: Iter,
     writer: Writer,

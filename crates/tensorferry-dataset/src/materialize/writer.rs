@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::materialize::directory::{Target, sync};
-use crate::materialize::layout::{MANIFEST, Part, stored};
+use crate::materialize::layout::{MANIFEST, Part, npy_dtype};
 use crate::materialize::manifest::Manifest;
 use crate::stage::Element;
 use serde_json::Value;
@@ -124,12 +124,12 @@ impl Component {
         let npy =
             |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
         if let Some(row) = spec.shape.as_fixed() {
-            return Ok(Self::Rows(npy(Part::Values, stored(spec.dtype), &row)?));
+            return Ok(Self::Rows(npy(Part::Values, npy_dtype(spec.dtype), &row)?));
         }
         let mut starts = npy(Part::Starts, DType::Int64, &[2])?;
         starts.append_numbers(&[0, 0])?;
         let (values, shapes) =
-            (npy(Part::Values, stored(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
+            (npy(Part::Values, npy_dtype(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
         Ok(Self::Ragged(Box::new([values, shapes, starts])))
     }
 

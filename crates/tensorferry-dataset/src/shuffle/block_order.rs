@@ -11,7 +11,7 @@
 //! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
 
 use crate::shuffle::permutation::Permutation;
-use crate::shuffle::random::{Purpose, Random};
+use crate::shuffle::prng::{Purpose, Random};
 use std::ops::Range;
 use tensorferry_io::gather::copy::Request;
 

@@ -5,10 +5,10 @@ use crate::error::{Error, Result};
 use crate::execute::memory_budget::MemoryBudget;
 use crate::gather::get_by_gather;
 use crate::shuffle::block_order::{BlockOrder, Group};
-use crate::shuffle::held_group::{Input, Kind};
+use crate::shuffle::group_buffer::{Input, Kind};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::LONGEST;
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::shuffle::shuffle::ShuffleOptions;
 use crate::spec::Cardinality;
 use crate::stage::{

@@ -3,7 +3,7 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, Value,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::buffer::{BufferShuffle, described};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::Cardinality;
 use crate::stage::{
     CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage, not_indexed,

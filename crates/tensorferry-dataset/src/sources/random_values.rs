@@ -3,7 +3,7 @@
 use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::gather::MADE_ROWS;
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{DType, Tensor};

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random;
+use crate::shuffle::prng;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
@@ -69,11 +69,11 @@ const SMALL: usize = 1 << 16;
 /// As [`Stage::identity`], of what these are read from.
 pub(crate) fn identities(sources: &[Source]) -> u64 {
     let one = |source: &Source| match source.tensor.as_view().as_bytes() {
-        Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
+        Some(bytes) if source.frozen && bytes.len() <= SMALL => prng::hash(bytes),
         Some(bytes) => bytes.as_ptr().addr() as u64,
         None => 0,
     };
-    sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
+    sources.iter().map(one).fold(0, |all, one| prng::mix(all ^ one))
 }
 
 /// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of

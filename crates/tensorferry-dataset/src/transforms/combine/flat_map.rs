@@ -40,7 +40,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::change::Change;
     use crate::error::{Error, Result};
-    use crate::shuffle::random::Seed;
+    use crate::shuffle::prng::Seed;
     use crate::spec::Cardinality;
     use crate::stage::{CheckpointInfo, Context, Elements, Epoch, Stage, Value};
     use crate::testing::{

@@ -7,7 +7,7 @@ use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::promise::keeps;
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::Component;
 use crate::stage::{
     Context, Dataset, Element, ElementIter, Epoch, Interrupted, Step, Value, step, uninterrupted,

@@ -3,7 +3,7 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed, mix};
+use crate::shuffle::prng::{Purpose, Random, Seed, mix};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;

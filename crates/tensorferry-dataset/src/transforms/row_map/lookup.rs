@@ -2,7 +2,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::mix;
+use crate::shuffle::prng::mix;
 use crate::stage::Dataset;
 use crate::transforms::row_map::positions::for_each;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::stage::{Dataset, Element};
 use crate::transforms::row_map::boxes::{cut, known, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};

@@ -9,7 +9,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, Epoch};
 use tensorferry_core::Dims;

@@ -257,7 +257,7 @@ impl ElementIter for ShardIter {
 mod tests {
     use super::*;
     use crate::order_tests::{numbers, streamed};
-    use crate::shuffle::random::mix;
+    use crate::shuffle::prng::mix;
     use crate::testing::{dying, element_spec, fails_at, stream};
     use tensorferry_core::DType;
 

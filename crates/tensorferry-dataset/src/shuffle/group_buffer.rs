@@ -43,7 +43,7 @@ pub(crate) struct Input<'a> {
 
 /// A group that is in memory, or on its way there.
 #[derive(Debug)]
-pub(crate) struct HeldGroup {
+pub(crate) struct GroupBuffer {
     kind: Kind,
     group: Group,
     /// Blocks of a part.
@@ -84,7 +84,7 @@ impl Kind {
     }
 }
 
-impl HeldGroup {
+impl GroupBuffer {
     /// One of which nothing is in memory.
     pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reservation) -> Self {
         let (group, blocks) = (order.group(number), kind.part(order));
@@ -183,13 +183,13 @@ impl HeldGroup {
 
 /// A part that this thread reads; if it does not, others may.
 struct Claim<'a> {
-    held: &'a HeldGroup,
+    held: &'a GroupBuffer,
     at: usize,
 }
 
 impl Claim<'_> {
     fn read(self, input: &Input<'_>) -> Result<()> {
-        let (HeldGroup { kind, group, blocks, .. }, order) = (self.held, input.order);
+        let (GroupBuffer { kind, group, blocks, .. }, order) = (self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
