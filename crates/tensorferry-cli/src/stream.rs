@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tensorferry::dataset::{
-    BatchOptions, Cardinality, Dataset, Element, Epoch, Options, ShuffleOptions, Stop, Times,
+    BatchOptions, Cardinality, Dataset, Element, Epoch, IterStats, Options, ShuffleOptions, Stop,
 };
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
@@ -152,7 +152,7 @@ impl Stream {
     ) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
-        let times = Times::default();
+        let times = IterStats::default();
         let total = self.total(dataset);
         let ended =
             shown(Unit::Batches, total, &|| batches.load(Ordering::Relaxed), self.quiet, || {
@@ -181,7 +181,7 @@ impl Stream {
             read: progress.bytes(),
             reading: progress.reading(),
             converting: times.converting(),
-            helping: times.helping(),
+            helping: times.by_consumer(),
             waiting: times.waiting(),
         };
         report.measured =
@@ -195,7 +195,7 @@ impl Stream {
         epoch: Epoch,
         (total, shown): (Option<u64>, &AtomicU64),
         (counted, report): (&mut Counted, &mut Report),
-        (times, stop): (&Times, &Stop),
+        (times, stop): (&IterStats, &Stop),
     ) -> Result<(), Error> {
         let options = Options {
             threads: self.threads.map(NonZero::get),
@@ -203,7 +203,7 @@ impl Stream {
             ..Options::default()
         };
         let asked = Instant::now();
-        let mut iter = dataset.iter_timed(epoch, &options, times);
+        let mut iter = dataset.iter_with_stats(epoch, &options, times);
         // the first waits for the threads to begin, too
         let mut asked = Some(asked).filter(|_| counted.batches == 0);
         while total != Some(counted.batches) {

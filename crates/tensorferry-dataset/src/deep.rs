@@ -225,7 +225,7 @@ impl ElementIter for DeepIter {
 mod tests {
     use super::*;
     use crate::InterleaveOptions;
-    use crate::checkpoint::checkpoint::Saved;
+    use crate::checkpoint::checkpoint::Checkpoint;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{counting, element_spec, even, first, range, values};
@@ -275,7 +275,7 @@ mod tests {
                     assert!(all.contains(&2));
                     let mut iter = deep.iter();
                     iter.next();
-                    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+                    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     let resumed = deep.resume(&saved, &Options::default()).unwrap();
                     assert_eq!(
                         resumed.map(|element| first(&element.unwrap())).collect::<Vec<_>>(),
@@ -307,7 +307,7 @@ mod tests {
             made.set(dataset.clone()).unwrap();
             let mut iter = dataset.iter();
             assert_eq!(iter.next().unwrap().unwrap_err().code(), "too_deep");
-            drop(iter.save());
+            drop(iter.checkpoint());
             drop(iter);
             let interleaved = range(3)
                 .interleave(

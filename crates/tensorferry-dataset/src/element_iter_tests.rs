@@ -1,6 +1,6 @@
 //! Random stacks of stages resume after any number of elements.
 
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::state::State;
 use crate::execute::options::Options;
 use crate::shuffle::prng::mix;
@@ -180,9 +180,9 @@ fn random_stacks_resume_from_bytes() {
         let all = numbers(&mut dataset.iter());
         let mut iter = dataset.iter();
         let prefix = numbers(&mut iter.by_ref().take(all.len() / 2));
-        let bytes = iter.save().unwrap().to_bytes();
+        let bytes = iter.checkpoint().unwrap().to_bytes();
         let mut resumed =
-            dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
+            dataset.resume(&Checkpoint::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
         assert_eq!([prefix, numbers(&mut resumed)].concat(), all, "{dataset}");
     }
 }

@@ -7,7 +7,7 @@
 //! that differ count apart, and nothing is counted for longer than a source lives.
 
 use crate::checkpoint::change::Change;
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::execute::iter::Iter;
 use crate::shuffle::prng;
 use crate::shuffle::prng::{Draw, Seed};
@@ -26,18 +26,18 @@ const MOST: usize = 1 << 16;
 ///
 /// ```
 /// use tensorferry_core::DType;
-/// use tensorferry_dataset::{Dataset, Passes};
+/// use tensorferry_dataset::{Dataset, EpochCounter};
 ///
 /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
 /// for epoch in 0..3 {
-///     let passes = Passes::new(rows.batch(4)?);
+///     let passes = EpochCounter::new(rows.batch(4)?);
 ///     assert_eq!(passes.next().0, epoch);
 /// }
-/// Passes::new(rows.clone()).set(7);
-/// assert_eq!(Passes::new(rows.batch(4)?).next().0, 7);
+/// EpochCounter::new(rows.clone()).set(7);
+/// assert_eq!(EpochCounter::new(rows.batch(4)?).next().0, 7);
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
-pub struct Passes {
+pub struct EpochCounter {
     dataset: Dataset,
     /// The plan with the seeds of a saved state in the place of drawn ones, once one was loaded.
     adopted: Shared<Option<Dataset>>,
@@ -60,7 +60,7 @@ struct Known {
 #[derive(Default)]
 struct Counter {
     next: AtomicU64,
-    /// The last call of [`Passes::set`] that was heeded.
+    /// The last call of [`EpochCounter::set`] that was heeded.
     heard: AtomicU64,
 }
 
@@ -93,7 +93,7 @@ struct Counted {
     /// Keeps the source's address from being another's.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs that [`Passes::set`] said, by the plan it said them of, with the number of the
+    /// The epochs that [`EpochCounter::set`] said, by the plan it said them of, with the number of the
     /// call.
     set: HashMap<u64, (u64, u64)>,
 }
@@ -103,7 +103,7 @@ struct Registry {
     roots: HashMap<(bool, u64), Counted>,
     /// How many roots to keep before those that are gone are looked for.
     room: usize,
-    /// How many calls of [`Passes::set`] there were.
+    /// How many calls of [`EpochCounter::set`] there were.
     calls: u64,
 }
 
@@ -200,7 +200,7 @@ impl Walk {
     }
 }
 
-impl Passes {
+impl EpochCounter {
     /// The passes over a plan, counted with those over every plan that is written like it over the
     /// same sources.
     #[must_use]
@@ -222,7 +222,7 @@ impl Passes {
         Self { alone: true, ..Self::new(dataset) }
     }
 
-    /// Has these passes be counted apart from those of other marks; what [`Passes::set`] says
+    /// Has these passes be counted apart from those of other marks; what [`EpochCounter::set`] says
     /// reaches all marks of a family. Before the first pass.
     pub fn mark(&self, mark: u64, family: u64) {
         self.mark.store(mark, Ordering::Relaxed);
@@ -237,7 +237,7 @@ impl Passes {
         like
     }
 
-    /// The plan, with the seeds that [`Passes::resumed`] put in the place of drawn ones.
+    /// The plan, with the seeds that [`EpochCounter::resumed`] put in the place of drawn ones.
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let mut adopted = self.adopted.lock();
@@ -282,7 +282,7 @@ impl Passes {
         Known { key, parts, roots, counter }
     }
 
-    /// Whether it was made by [`Passes::alone`].
+    /// Whether it was made by [`EpochCounter::alone`].
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.alone
@@ -334,7 +334,7 @@ impl Passes {
         known.counter.next.store(epoch, Ordering::Relaxed);
     }
 
-    /// The epoch that the last call of [`Passes::set`] said of this very plan.
+    /// The epoch that the last call of [`EpochCounter::set`] said of this very plan.
     #[must_use]
     pub fn last_set(&self) -> Option<u64> {
         let known = self.known();
@@ -344,14 +344,14 @@ impl Passes {
     }
 
     /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
-    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
+    /// were drawn are those it was saved with, in every plan over the stages that drew them. EpochCounter
     /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());
     }
 
-    /// As [`Passes::resumed`], of what was saved.
-    pub fn resumed_from(&self, saved: &Saved) {
+    /// As [`EpochCounter::resumed`], of what was saved.
+    pub fn resumed_from(&self, saved: &Checkpoint) {
         self.adopt(&saved.seeds, saved.epoch());
     }
 
@@ -362,16 +362,16 @@ impl Passes {
 }
 
 impl Known {
-    /// What [`Passes::set`] said since the last pass.
+    /// What [`EpochCounter::set`] said since the last pass.
     fn heed(&self) -> Option<u64> {
         let (call, epoch) = REGISTRY.lock().last_set(self)?;
         (self.counter.heard.fetch_max(call, Ordering::Relaxed) < call).then_some(epoch)
     }
 }
 
-impl fmt::Debug for Passes {
+impl fmt::Debug for EpochCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passes").field("dataset", &self.dataset).finish_non_exhaustive()
+        f.debug_struct("EpochCounter").field("dataset", &self.dataset).finish_non_exhaustive()
     }
 }
 
@@ -427,7 +427,7 @@ mod tests {
     }
 
     fn next(dataset: &Dataset) -> u64 {
-        Passes::new(dataset.clone()).next().0
+        EpochCounter::new(dataset.clone()).next().0
     }
 
     #[test]
@@ -459,15 +459,15 @@ mod tests {
     #[test]
     fn set_reaches_what_is_made_of_the_plan_and_nothing_else() -> Result<()> {
         let rows = rows();
-        let batches = Passes::new(rows.batch(2)?);
+        let batches = EpochCounter::new(rows.batch(2)?);
         assert_eq!((batches.next().0, batches.next().0), (0, 1));
-        Passes::new(rows.clone()).set(5);
+        EpochCounter::new(rows.clone()).set(5);
         assert_eq!((batches.upcoming().0, batches.next().0, batches.next().0), (5, 5, 6));
         assert_eq!((next(&rows), next(&rows.skip(Some(1))), next(&rows)), (5, 5, 6));
         batches.set(1);
         assert_eq!((batches.last_set(), batches.next().0, next(&rows)), (Some(1), 1, 7));
         let copied = |mark, family| {
-            let passes = Passes::new(rows.clone());
+            let passes = EpochCounter::new(rows.clone());
             passes.mark(mark, family);
             passes
         };
@@ -478,7 +478,7 @@ mod tests {
         assert_eq!((copied(1, 1).next().0, copied(1, 1).like(rows.clone()).next().0), (0, 1));
         copied(0, 1).set(3);
         assert_eq!((copied(1, 1).next().0, copied(1, 0).next().0), (3, 7));
-        let alone = Passes::alone(rows.clone());
+        let alone = EpochCounter::alone(rows.clone());
         assert_eq!((alone.next().0, alone.next().0), (0, 1));
         alone.set(9);
         assert_eq!((alone.next().0, next(&rows)), (9, 8));
@@ -488,14 +488,14 @@ mod tests {
     #[test]
     fn a_resumed_pass_hands_its_seeds_and_its_epoch_to_those_after_it() -> Result<()> {
         let made = || rows().shuffle(ShuffleOptions::default());
-        let (old, new) = (Passes::new(made()?), Passes::new(made()?));
+        let (old, new) = (EpochCounter::new(made()?), EpochCounter::new(made()?));
         let _first = old.next();
         let mut iter = old.dataset().iter_with(old.next(), &Options::default());
         drop(iter.next());
-        let saved = iter.save()?;
+        let saved = iter.checkpoint()?;
         let resumed = new.dataset().resume(&saved, &Options::default())?;
         new.resumed(&resumed);
-        let numbers = |passes: &Passes| -> Vec<i64> {
+        let numbers = |passes: &EpochCounter| -> Vec<i64> {
             let iter = passes.dataset().iter_with(passes.next(), &Options::default());
             iter.map(|element| {
                 element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().get(&[]).unwrap()
@@ -504,8 +504,8 @@ mod tests {
         };
         assert_eq!(numbers(&new), numbers(&old));
         assert_eq!(
-            numbers(&Passes::new(new.dataset().cache())),
-            numbers(&Passes::new(old.dataset().cache()))
+            numbers(&EpochCounter::new(new.dataset().cache())),
+            numbers(&EpochCounter::new(old.dataset().cache()))
         );
         Ok(())
     }

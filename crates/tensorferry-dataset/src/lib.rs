@@ -49,13 +49,13 @@ pub(crate) mod user_fn;
 pub(crate) mod value;
 
 pub use checkpoint::change::Resharded;
-pub use checkpoint::checkpoint::Saved;
+pub use checkpoint::checkpoint::Checkpoint;
 pub use checkpoint::state::State;
-pub use epochs::Passes;
+pub use epochs::EpochCounter;
 pub use execute::iter::Iter;
 pub use execute::options::{Options, ReadAhead};
-pub use execute::stats::IterStats as Times;
-pub use materialize::save::Saving;
+pub use execute::stats::IterStats;
+pub use materialize::save::DatasetWriter;
 pub use shuffle::shuffle::ShuffleOptions;
 pub use sources::generator::Generator;
 pub use sources::token_windows::TokenWindowsOptions;

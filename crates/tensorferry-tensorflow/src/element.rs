@@ -7,7 +7,7 @@ use crate::status::{Code, Failure};
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::Tensor;
-use tensorferry::dataset::{Element, Options, Saved};
+use tensorferry::dataset::{Checkpoint, Element, Options};
 
 /// Hands an element's components over, shared where TensorFlow can take the memory.
 fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
@@ -81,7 +81,7 @@ impl Kernel for NextEpoch {
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
         let at_once = Options { read_ahead: Some(0), ..Options::default() };
-        let state = plan.dataset().iter_with(plan.count_epoch(), &at_once).save()?.to_bytes();
+        let state = plan.dataset().iter_with(plan.count_epoch(), &at_once).checkpoint()?.to_bytes();
         let len = state.len();
         call.output(0, &Tensor::from_vec(state, &[len])?)
     }
@@ -108,7 +108,7 @@ impl Kernel for Begin {
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let plan = handle::find(call.input(0)?.int64()?)?.plan()?;
         let state = call.input(1)?;
-        let saved = Saved::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
+        let saved = Checkpoint::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
         let epoch = Indexed::begin(&plan, saved)?;
         call.output(0, &handle::keep(Entry::Epoch(Arc::new(epoch)))?)
     }

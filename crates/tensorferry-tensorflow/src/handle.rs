@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Passes, Saved};
+use tensorferry::dataset::{Checkpoint, Dataset, Element, Epoch, EpochCounter, Iter, Options};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
 /// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as
@@ -18,7 +18,7 @@ pub(crate) struct Plan {
     /// How its passes run.
     pub(crate) options: Options,
     /// The passes over it, and the epoch of the next.
-    passes: Passes,
+    passes: EpochCounter,
     /// The epochs that were counted for passes which are still to begin. Others are of checkpoints.
     counted: Mutex<HashSet<u64>>,
 }
@@ -49,7 +49,7 @@ impl Plan {
 pub(crate) struct Indexed {
     dataset: Dataset,
     /// The pass, at any position.
-    saved: Saved,
+    saved: Checkpoint,
     options: Options,
     iter: Mutex<Option<Iter>>,
     /// Whether it is new, and not asked for its first element yet.
@@ -58,7 +58,7 @@ pub(crate) struct Indexed {
 
 impl Indexed {
     /// The pass that a state is of.
-    pub(crate) fn begin(plan: &Plan, saved: Saved) -> Result<Self> {
+    pub(crate) fn begin(plan: &Plan, saved: Checkpoint) -> Result<Self> {
         let dataset = plan.dataset().seeded(&saved)?;
         let is_new =
             plan.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
@@ -178,7 +178,7 @@ impl Drop for Memory {
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
-pub fn handle(passes: &Passes, options: Options) -> Result<Tensor> {
+pub fn handle(passes: &EpochCounter, options: Options) -> Result<Tensor> {
     let dataset = passes.dataset();
     // Where nothing is said, elements are computed on several threads, as tf.data would: but no
     // function is called ahead of its time.

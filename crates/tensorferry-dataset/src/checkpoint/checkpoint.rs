@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
 
-/// Where an iteration had come to: [`Iter::save`] makes it, [`Dataset::resume`] goes on from it.
+/// Where an iteration had come to: [`Iter::checkpoint`] makes it, [`Dataset::resume`] goes on from it.
 #[derive(Clone, Debug)]
-pub struct Saved {
+pub struct Checkpoint {
     pub(crate) plan: Plan,
     /// The seeds that were drawn because the user gave none.
     pub(crate) seeds: Vec<u64>,
@@ -76,7 +76,7 @@ impl Plan {
     }
 }
 
-impl Saved {
+impl Checkpoint {
     pub(crate) fn of(
         asked: &Dataset,
         seeds: Vec<u64>,

@@ -8,7 +8,7 @@
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::change::Resharded;
-use crate::checkpoint::checkpoint::{Plan, Saved};
+use crate::checkpoint::checkpoint::{Checkpoint, Plan};
 use crate::checkpoint::part::{Part, sharded};
 use crate::error::{Error, Result};
 use crate::execute::iter::{Iter, Start};
@@ -27,7 +27,7 @@ impl Plan {
     }
 }
 
-impl Saved {
+impl Checkpoint {
     /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
     fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
@@ -121,7 +121,7 @@ const MOST_SHARDS: u64 = 1 << 20;
 impl Dataset {
     /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where
     /// this one was. One that has ended does not tell where longer ones were, and is refused.
-    pub(crate) fn resume_part(&self, saved: &Saved, options: &Options) -> Result<Iter> {
+    pub(crate) fn resume_part(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         let Some(part) = saved.plan.part else { return Err(not_sharded()) };
         if part.shards > MOST_SHARDS {
             return Err(Error::State {
@@ -147,7 +147,7 @@ impl Dataset {
     /// let (mut even, mut odd) = (part(2, 0)?.iter(), part(2, 1)?.iter()); // 0, 2, 4, 6, 8 and 1, 3, 5, 7, 9
     /// even.nth(2);
     /// odd.next();
-    /// let all = part(1, 0)?.resume_all(&[even.save()?, odd.save()?], &Options::default())?;
+    /// let all = part(1, 0)?.resume_all(&[even.checkpoint()?, odd.checkpoint()?], &Options::default())?;
     /// assert_eq!(all.count(), 6); // 3, 5, 6, 7, 8, 9
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -156,7 +156,7 @@ impl Dataset {
     /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows
     /// `shard` whose position does not tell where the shard was: only maps, `enumerate`,
     /// `components`, `batch`, `padded_batch` and `prefetch` may.
-    pub fn resume_all(&self, saved: &[Saved], options: &Options) -> Result<Iter> {
+    pub fn resume_all(&self, saved: &[Checkpoint], options: &Options) -> Result<Iter> {
         if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
             return self.resume(own, options);
         }
@@ -207,7 +207,7 @@ fn shards_in(dataset: &Dataset) -> usize {
         + usize::from(dataset.stage.checkpoint().shard.is_some())
 }
 
-impl Saved {
+impl Checkpoint {
     /// The plan with the state's seeds, and no more.
     fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
         Self { origins: Vec::new(), ..self.clone() }.rebuilt(dataset)
@@ -260,8 +260,8 @@ mod tests {
         .collect()
     }
 
-    fn reread(iter: &Iter) -> Saved {
-        Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap()
+    fn reread(iter: &Iter) -> Checkpoint {
+        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap()
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
             seen.extend(values(iter.by_ref().take(batches)));
             reread(&iter)
         };
-        let first: Vec<Saved> = (0..3)
+        let first: Vec<Checkpoint> = (0..3)
             .rev()
             .map(|i| {
                 advance(
@@ -314,7 +314,7 @@ mod tests {
             })
             .collect();
         let options = Options::default();
-        let second: Vec<Saved> = (0..2_u64)
+        let second: Vec<Checkpoint> = (0..2_u64)
             .map(|i| {
                 advance(
                     &mut seen,
@@ -334,8 +334,8 @@ mod tests {
     #[test]
     fn states_that_do_not_go_together_are_refused() {
         let options = Options::default();
-        let state = |shards, index| part(20, shards, index, 2).iter().save().unwrap();
-        let refused = |states: &[Saved]| match part(20, 3, 0, 2).resume_all(states, &options) {
+        let state = |shards, index| part(20, shards, index, 2).iter().checkpoint().unwrap();
+        let refused = |states: &[Checkpoint]| match part(20, 3, 0, 2).resume_all(states, &options) {
             Err(Error::State { what }) => what,
             _ => panic!("they were taken"),
         };
@@ -343,14 +343,14 @@ mod tests {
         assert!(refused(&[state(2, 0)]).contains("1 of 2 shards"));
         assert!(refused(&[state(2, 0), state(2, 0)]).contains("two states of shard 0"));
         assert!(refused(&[state(2, 0), state(4, 1)]).contains("plans differ"));
-        let other = part(20, 2, 1, 3).iter().save().unwrap();
+        let other = part(20, 2, 1, 3).iter().checkpoint().unwrap();
         assert!(refused(&[state(2, 0), other]).contains("plans differ"));
     }
 
     #[test]
     fn a_shard_that_has_ended_does_not_speak_for_longer_ones() {
         for batch in [1, 2, 3] {
-            let ended: Vec<Saved> = (0..3)
+            let ended: Vec<Checkpoint> = (0..3)
                 .map(|index| {
                     let mut iter = part(7, 3, index, batch).iter();
                     iter.by_ref().for_each(drop);
@@ -378,8 +378,8 @@ mod tests {
                 .batch_with(3, BatchOptions::DROP_REMAINDER)
                 .unwrap()
         };
-        let states: Vec<Saved> =
-            (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
+        let states: Vec<Checkpoint> =
+            (0..3).map(|index| dropping(3, index).iter().checkpoint().unwrap()).collect();
         assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
         assert_eq!(
             values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(),
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_stage_after_shard_whose_position_does_not_tell_the_shards_is_named() {
         let plan = |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2).unwrap();
-        let saved = plan(2).iter().save().unwrap();
+        let saved = plan(2).iter().checkpoint().unwrap();
         match plan(3).resume(&saved, &Options::default()) {
             Err(Error::State { what }) => assert!(what.contains("skip"), "{what}"),
             _ => panic!("it was resumed"),

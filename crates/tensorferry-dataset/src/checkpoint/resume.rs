@@ -1,6 +1,6 @@
 //! Continuing an iteration from a checkpoint of the same plan.
 
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::execute::iter::{Iter, Start};
 use crate::execute::options::Options;
@@ -16,16 +16,16 @@ impl Dataset {
     /// were not, see [`Dataset::resume_all`].
     ///
     /// ```
-    /// use tensorferry_dataset::{Dataset, Options, Saved};
+    /// use tensorferry_dataset::{Dataset, Options, Checkpoint};
     /// use tensorferry_core::Tensor;
     ///
     /// let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
     /// let dataset = Dataset::from_tensor_slices([tokens])?.batch(3)?;
     /// let mut iter = dataset.iter();
     /// iter.next();
-    /// let bytes = iter.save()?.to_bytes();
+    /// let bytes = iter.checkpoint()?.to_bytes();
     ///
-    /// let mut resumed = dataset.resume(&Saved::from_bytes(&bytes)?, &Options::default())?;
+    /// let mut resumed = dataset.resume(&Checkpoint::from_bytes(&bytes)?, &Options::default())?;
     /// let batch = resumed.next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[3, 4, 5][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -34,7 +34,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
     /// damaged.
-    pub fn resume(&self, saved: &Saved, options: &Options) -> Result<Iter> {
+    pub fn resume(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         if saved.plan.is_other_part(self) {
             return self.resume_part(saved, options);
         }
@@ -73,7 +73,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
     /// damaged.
-    pub fn seeded(&self, saved: &Saved) -> Result<Self> {
+    pub fn seeded(&self, saved: &Checkpoint) -> Result<Self> {
         saved.plan.check(self)?;
         saved.rebuilt(self)
     }
@@ -105,16 +105,17 @@ mod tests {
         for position in 0..=whole.len() {
             let mut iter = dataset.iter();
             assert_eq!(values(iter.by_ref().take(position)), whole[..position]);
-            let bytes = iter.save().unwrap().to_bytes();
+            let bytes = iter.checkpoint().unwrap().to_bytes();
             assert!(bytes.len() < 200, "{}", bytes.len());
-            let resumed =
-                dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
+            let resumed = dataset
+                .resume(&Checkpoint::from_bytes(&bytes).unwrap(), &Options::default())
+                .unwrap();
             assert_eq!(values(resumed), whole[position..]);
         }
     }
 
     fn refusal(old: &Dataset, new: &Dataset) -> String {
-        let saved = old.iter().save().unwrap();
+        let saved = old.iter().checkpoint().unwrap();
         match new.resume(&saved, &Options::default()) {
             Err(Error::State { what }) => what,
             _ => panic!("a state of {old} was restored into {new}"),
@@ -137,14 +138,14 @@ mod tests {
             (0..100).fold(base.clone(), |dataset, _| dataset.take(Some(10))).take(Some(last))
         };
         assert!(refusal(&long(5), &long(6)).contains("differ"));
-        let saved = long(5).iter().save().unwrap();
+        let saved = long(5).iter().checkpoint().unwrap();
         assert!(saved.to_bytes().len() < 500);
         assert!(long(5).resume(&saved, &Options::default()).is_ok());
     }
 
     #[test]
     fn a_position_past_the_end_is_refused() {
-        let mut saved = numbers(3).iter().save().unwrap();
+        let mut saved = numbers(3).iter().checkpoint().unwrap();
         saved.position = 4;
         assert!(matches!(numbers(3).resume(&saved, &Options::default()), Err(Error::State { .. })));
     }

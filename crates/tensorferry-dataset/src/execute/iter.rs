@@ -2,7 +2,7 @@
 
 use crate::execute::in_order::InOrder;
 
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
 use crate::execute::compute::{advance, compute, waiting_state};
@@ -76,7 +76,7 @@ impl Dataset {
     /// As [`Dataset::iter_with`], and measures where the time goes: of other iterations that is not
     /// even looked at.
     #[must_use]
-    pub fn iter_timed(&self, epoch: Epoch, options: &Options, stats: &IterStats) -> Iter {
+    pub fn iter_with_stats(&self, epoch: Epoch, options: &Options, stats: &IterStats) -> Iter {
         self.iter_from_start(epoch, options, Some(stats.clone()))
     }
 
@@ -319,19 +319,19 @@ impl Iter {
     /// # Errors
     /// [`Error::State`] if what a stage holds back cannot be saved, or the iteration could not
     /// begin.
-    pub fn save(&self) -> Result<Saved> {
-        match self.save_within(Duration::MAX) {
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        match self.checkpoint_within(Duration::MAX) {
             Poll::Ready(saved) => saved,
             Poll::Pending => Err(Error::Stopped),
         }
     }
 
-    /// As [`Iter::save`], but waits no longer than `timeout` for an element that is just being
+    /// As [`Iter::checkpoint`], but waits no longer than `timeout` for an element that is just being
     /// computed on another thread.
     ///
     /// # Errors
-    /// As [`Iter::save`].
-    pub fn save_within(&self, timeout: Duration) -> Poll<Result<Saved>> {
+    /// As [`Iter::checkpoint`].
+    pub fn checkpoint_within(&self, timeout: Duration) -> Poll<Result<Checkpoint>> {
         let stream = match &self.mode {
             Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
             Mode::Inline(stream, waiting) => {
@@ -349,7 +349,7 @@ impl Iter {
             }
         };
         Poll::Ready(stream.map(|stream| {
-            Saved::of(
+            Checkpoint::of(
                 &self.asked,
                 self.dataset.drawn_seeds(),
                 self.cx.epoch,

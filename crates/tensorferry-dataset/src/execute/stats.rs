@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
-/// see [`Dataset::iter_timed`]. Clones measure together. All stats are those that clocks on the
+/// see [`Dataset::iter_with_stats`]. Clones measure together. All stats are those that clocks on the
 /// wall tell, of all threads together.
 ///
 /// ```
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 ///
 /// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000)?;
 /// let stats = IterStats::default();
-/// assert_eq!(numbers.iter_timed(Epoch(0), &Options::default(), &stats).count(), 100);
+/// assert_eq!(numbers.iter_with_stats(Epoch(0), &Options::default(), &stats).count(), 100);
 /// assert!(stats.converting() <= stats.computing());
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
-/// [`Dataset::iter_timed`]: crate::stage::Dataset::iter_timed
+/// [`Dataset::iter_with_stats`]: crate::stage::Dataset::iter_with_stats
 #[derive(Clone, Debug, Default)]
 pub struct IterStats(Arc<Spent>);
 
@@ -65,7 +65,7 @@ impl IterStats {
 
     /// The part of computing that the consumer's thread did, while it waited.
     #[must_use]
-    pub fn helping(&self) -> Duration {
+    pub fn by_consumer(&self) -> Duration {
         Duration::from_nanos(self.0.helping.load(Relaxed))
     }
 
@@ -157,7 +157,7 @@ mod tests {
             for dataset in [dataset.clone(), dataset.prefetch(None)] {
                 let stats = IterStats::default();
                 let options = Options { threads: Some(2), ..Options::default() };
-                let all = dataset.iter_timed(Epoch(0), &options, &stats).count();
+                let all = dataset.iter_with_stats(Epoch(0), &options, &stats).count();
                 assert_eq!(all, dataset.iter().count());
                 assert!(stats.computing() > Duration::ZERO);
                 assert_eq!(stats.converting() > Duration::ZERO, converts, "{dataset}");
@@ -174,7 +174,7 @@ mod tests {
             .unwrap()
             .prefetch(Some(1));
         let stats = IterStats::default();
-        let mut iter = dataset.iter_timed(
+        let mut iter = dataset.iter_with_stats(
             Epoch(0),
             &Options { threads: Some(1), ..Options::default() },
             &stats,

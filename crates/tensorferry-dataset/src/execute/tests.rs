@@ -1,4 +1,4 @@
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::execute::in_order::InOrder;
 use crate::execute::options::Options;
@@ -150,13 +150,13 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                 for position in 0..=whole.len() {
                     let mut iter = dataset.iter_with(Epoch(2), &before);
                     assert_eq!(numbers(iter.by_ref().take(position)), whole[..position]);
-                    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+                    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     assert_eq!((saved.position(), saved.epoch()), (position as u64, Epoch(2)));
                     // What was saved goes on from there, and so does what was restored.
                     assert_eq!(numbers(iter), whole[position..], "{name}");
                     let mut resumed = dataset.resume(&saved, &after).unwrap();
                     assert_eq!((resumed.position(), resumed.epoch()), (position as u64, Epoch(2)));
-                    let again = resumed.save().unwrap();
+                    let again = resumed.checkpoint().unwrap();
                     assert_eq!(
                         numbers(resumed.by_ref()),
                         whole[position..],
@@ -167,7 +167,7 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                         whole[position..],
                         "{name} at {position}, again"
                     );
-                    assert!(resumed.save().is_ok(), "after the last element");
+                    assert!(resumed.checkpoint().is_ok(), "after the last element");
                 }
             }
         }
@@ -212,7 +212,7 @@ fn an_error_that_waits_in_the_read_ahead_is_saved_with_it() {
     let dataset = Dataset::of(Made { indexed: false, sequential: true, ..failing() });
     let mut iter = dataset.iter_with(Epoch(0), &options(1, 4));
     assert_eq!(numbers(iter.by_ref().take(3)), [0, 1, 2]);
-    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
     let found: Vec<_> = dataset.resume(&saved, &Options::default()).unwrap().map(number).collect();
     assert!(found[0].as_ref().unwrap_err().contains("bad 3"));
     assert_eq!(found[1], Ok(4));
@@ -409,10 +409,10 @@ fn a_element_iter_inside_an_element_that_never_comes_has_a_state_before_it_is_st
     let mut iter = dataset.iter();
     assert_eq!(numbers(iter.by_ref().take(1)), [0]);
     eventually("the element is begun", || begun.load(Ordering::SeqCst) > 0);
-    let running = iter.save().unwrap();
+    let running = iter.checkpoint().unwrap();
     eventually("the element is begun again", || begun.load(Ordering::SeqCst) > 1);
     iter.stop().stop();
-    let stopped = iter.save().unwrap();
+    let stopped = iter.checkpoint().unwrap();
     for saved in [running, stopped] {
         assert_eq!(
             numbers(dataset.resume(&saved, &Options::default()).unwrap()),

@@ -173,7 +173,7 @@ mod tests {
         let path = directory.path().join("saved");
         let options = Options::default();
         counting(10)
-            .saving(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
+            .writer(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
             .unwrap()
             .finish()
             .unwrap();
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(structure.as_deref(), Some(r#"{"any":["thing"]}"#));
         assert_eq!(loaded.cardinality(), Cardinality::Finite(10));
         assert!(matches!(
-            counting(1).saving(&path, Some("{"), || Epoch(0), &options),
+            counting(1).writer(&path, Some("{"), || Epoch(0), &options),
             Err(Error::Argument { .. })
         ));
     }
@@ -230,7 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
         let mut saving =
-            counting(1000).saving(&path, None, || Epoch(0), &Options::default()).unwrap();
+            counting(1000).writer(&path, None, || Epoch(0), &Options::default()).unwrap();
         assert!(saving.step(std::time::Duration::from_secs(60)).unwrap());
         drop(saving);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

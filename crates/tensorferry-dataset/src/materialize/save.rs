@@ -19,10 +19,10 @@ const BLOCK: usize = 1 << 20;
 /// The most elements to stack, however small they are.
 const MOST: usize = 1 << 16;
 
-/// A dataset that is being saved: [`Saving::finish`] gives the files their name. Dropped before, it
+/// A dataset that is being saved: [`DatasetWriter::finish`] gives the files their name. Dropped before, it
 /// leaves nothing.
 #[derive(Debug)]
-pub struct Saving {
+pub struct DatasetWriter {
     iter: Iter,
     writer: Writer,
     /// Whether elements come stacked.
@@ -54,7 +54,7 @@ impl Dataset {
     /// [`Error::Argument`] if the dataset has no end, or its elements hold datasets or nothing;
     /// [`Error::Io`]; the first error of an element.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.saving(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
+        self.writer(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
     }
 
     /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be
@@ -63,13 +63,13 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Dataset::save`]; [`Error::Argument`] if the structure is not JSON.
-    pub fn saving(
+    pub fn writer(
         &self,
         path: &Path,
         structure: Option<&str>,
         epoch: impl FnOnce() -> Epoch,
         options: &Options,
-    ) -> Result<Saving> {
+    ) -> Result<DatasetWriter> {
         let wrong = |what: String| Error::Argument { stage: "save", what };
         if self.cardinality() == Cardinality::Infinite {
             return Err(wrong("the dataset has no end. Save a part of it: take(n).".into()));
@@ -92,7 +92,7 @@ impl Dataset {
             None => self.clone(),
         };
         let writer = Writer::new(path, components, structure)?;
-        Ok(Saving {
+        Ok(DatasetWriter {
             iter: blocks.prefetch(None).iter_with(epoch(), options),
             writer,
             stacked: row.is_some(),
@@ -100,7 +100,7 @@ impl Dataset {
     }
 }
 
-impl Saving {
+impl DatasetWriter {
     /// Writes what comes within some time, and says whether more is to come.
     ///
     /// # Errors

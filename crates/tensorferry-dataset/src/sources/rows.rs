@@ -197,7 +197,7 @@ impl Stage for OpenedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::checkpoint::Saved;
+    use crate::checkpoint::checkpoint::Checkpoint;
     use crate::execute::options::Options;
     use crate::{BatchOptions, ShuffleOptions};
     use tensorferry_io::format::npy::save_npy;
@@ -260,7 +260,7 @@ mod tests {
         let (mapped, read) = (plan(Mode::Map), plan(Mode::Read));
         let mut begun = mapped.iter();
         begun.next();
-        let saved = Saved::from_bytes(&begun.save().unwrap().to_bytes()).unwrap();
+        let saved = Checkpoint::from_bytes(&begun.checkpoint().unwrap().to_bytes()).unwrap();
         assert_eq!(read.resume(&saved, &Options::default()).unwrap().count(), 7);
         assert_eq!(all(&read), all(&mapped));
     }

@@ -63,7 +63,7 @@ impl<In, Out> Function<In, Out> {
     }
 
     /// The same function with a number that distinguishes it from others of its name: see
-    /// [`Epochs`](crate::epochs::Epochs).
+    /// [`EpochCounter`](crate::epochs::EpochCounter).
     #[must_use]
     pub fn identified(self, identity: u64) -> Self {
         Self { identity, ..self }

@@ -18,7 +18,7 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{Element, Epoch, Iter, Options, Saved, Stop};
+use tensorferry::dataset::{Checkpoint, Element, Epoch, Iter, Options, Stop};
 
 /// How long to wait without looking for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -222,12 +222,12 @@ impl DatasetIterator {
         }
     }
 
-    fn save(&self, py: Python<'_>) -> PyResult<Saved> {
+    fn save(&self, py: Python<'_>) -> PyResult<Checkpoint> {
         let mut taken = self.slot.take(py)?;
         let iter = taken.iter()?;
         loop {
             let iter = &mut *iter; // only an exclusive borrow may go where another thread could be
-            if let Poll::Ready(saved) = py.detach(move || iter.save_within(STEP)) {
+            if let Poll::Ready(saved) = py.detach(move || iter.checkpoint_within(STEP)) {
                 return saved.or_raise(py);
             }
             py.check_signals()?;
@@ -307,7 +307,7 @@ impl DatasetIterator {
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         guard();
         let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
-        let saved: Vec<Saved> = if several {
+        let saved: Vec<Checkpoint> = if several {
             state.try_iter()?.map(|state| parse_state(&state?)).collect::<PyResult<_>>()?
         } else {
             vec![parse_state(state)?]
@@ -329,7 +329,7 @@ impl DatasetIterator {
 
 const VERSION: u32 = 1;
 
-fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
+fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Checkpoint> {
     let py = state.py();
     let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
     let Ok(state) = state.cast::<PyDict>() else {
@@ -351,7 +351,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
         }
         _ => return Err(wrong("its data are damaged")),
     };
-    let saved = Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
+    let saved = Checkpoint::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
     let number = |name: &str| {
         let value = state.get_item(name)?;
         match value

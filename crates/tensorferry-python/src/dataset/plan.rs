@@ -13,8 +13,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tensorferry::dataset::{
-    BatchOptions, Cardinality, Dataset, Epoch, Iter, Options, PaddedBatchOptions, Passes, Shape,
-    ShuffleOptions, WindowOptions,
+    BatchOptions, Cardinality, Dataset, Epoch, EpochCounter, Iter, Options, PaddedBatchOptions,
+    Shape, ShuffleOptions, WindowOptions,
 };
 use tensorferry::{DType, Tensor};
 
@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     /// The plan as it was written. What is read, and what other plans are made of, is
     /// [`Plan::dataset`].
     pub(crate) inner: Dataset,
-    passes: Passes,
+    passes: EpochCounter,
     /// What its functions hold, for the garbage collector.
     cells: Vec<Py<Cell>>,
 }
@@ -33,12 +33,12 @@ pub(crate) struct Plan {
 impl From<Dataset> for Plan {
     fn from(dataset: Dataset) -> Self {
         let inner = dataset.keeping_nothing();
-        Self::of(inner.clone(), Passes::new(inner))
+        Self::of(inner.clone(), EpochCounter::new(inner))
     }
 }
 
 impl Plan {
-    fn of(inner: Dataset, passes: Passes) -> Self {
+    fn of(inner: Dataset, passes: EpochCounter) -> Self {
         let cells = if inner.captures().is_empty() {
             Vec::new()
         } else {
@@ -153,7 +153,7 @@ impl Plan {
     fn alone(&self) -> Self {
         guard();
         let inner = self.dataset();
-        Self::of(inner.clone(), Passes::alone(inner))
+        Self::of(inner.clone(), EpochCounter::alone(inner))
     }
 
     /// Which epoch the next pass is, over this plan and all that are made of it.
