@@ -27,12 +27,8 @@ struct Disguised {
 }
 
 impl Stage for Disguised {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.indexed)
+        Elements::computed(&[], &self.spec, self.indexed)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -229,12 +225,8 @@ pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
 pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
     impl Stage for Failing {
-        fn inputs(&self) -> &[Dataset] {
-            std::slice::from_ref(&self.0)
-        }
-
         fn elements(&self) -> Elements<'_> {
-            Elements::Indexed(self.0.spec())
+            Elements::Indexed(std::slice::from_ref(&self.0), self.0.spec())
         }
 
         fn cardinality(&self) -> Cardinality {

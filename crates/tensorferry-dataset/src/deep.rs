@@ -92,12 +92,8 @@ struct TooDeep {
 }
 
 impl Stage for TooDeep {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -131,10 +127,6 @@ impl Drop for Deep {
 }
 
 impl Stage for Deep {
-    fn inputs(&self) -> &[Dataset] {
-        self.stage.inputs()
-    }
-
     fn elements(&self) -> Elements<'_> {
         self.stage.elements()
     }
@@ -275,7 +267,8 @@ mod tests {
                     assert!(all.contains(&2));
                     let mut iter = deep.iter();
                     iter.next();
-                    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
+                    let saved =
+                        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     let resumed = deep.resume(&saved, &Options::default()).unwrap();
                     assert_eq!(
                         resumed.map(|element| first(&element.unwrap())).collect::<Vec<_>>(),

@@ -1,4 +1,5 @@
-//! An iterator for stages that call a function for each element of their input.
+//! Iterators that stages share: over one input with a number, and over one input whose elements
+//! are given to a function.
 
 use crate::checkpoint::state::State;
 use crate::error::Result;
@@ -7,6 +8,43 @@ use crate::stage::{
     Context, Dataset, Element, ElementIter, Interrupted, Step, step, uninterrupted, value_of,
 };
 use tensorferry_io::cancel::Stop;
+
+/// An iterator over one input that keeps a number, which is all its state besides the input's.
+struct Numbered<F> {
+    input: Box<dyn ElementIter>,
+    number: u64,
+    next: F,
+}
+
+/// An iterator over `input` whose elements `next` takes from it. `number` is `start` at first; it is
+/// saved and restored. `next` changes it only after the last `?`.
+///
+/// # Errors
+/// As [`Dataset::element_iter`].
+pub(crate) fn numbered(
+    input: &Dataset,
+    cx: &Context,
+    start: u64,
+    next: impl FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send + 'static,
+) -> Result<Box<dyn ElementIter>> {
+    Ok(Box::new(Numbered { input: input.element_iter(cx)?, number: start, next }))
+}
+
+impl<F: FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send> ElementIter for Numbered<F> {
+    fn next(&mut self) -> Step {
+        (self.next)(&mut *self.input, &mut self.number)
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.number), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.number = parts[0].int()?;
+        self.input.restore(&parts[1])
+    }
+}
 
 /// An iterator that counts its elements, those that are errors included, and takes one back.
 pub(crate) struct Counted {

@@ -24,12 +24,8 @@ pub(crate) fn streamed(input: &Dataset) -> Dataset {
 }
 
 impl Stage for Streamed {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.0)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(self.0.spec())
+        Elements::InOrder(std::slice::from_ref(&self.0), self.0.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -88,12 +84,8 @@ fn epochal_value(index: u64, epoch: Epoch) -> i64 {
 }
 
 impl Stage for Epochal {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.1)
+        Elements::Indexed(&[], &self.1)
     }
 
     fn cardinality(&self) -> Cardinality {

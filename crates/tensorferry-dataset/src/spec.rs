@@ -78,6 +78,16 @@ impl Cardinality {
         }
     }
 
+    /// Of the first `count` elements.
+    #[must_use]
+    pub(crate) fn at_most(self, count: u64) -> Self {
+        match self {
+            Self::Finite(n) => Self::Finite(n.min(count)),
+            Self::Infinite => Self::Finite(count),
+            Self::Unknown => Self::Unknown,
+        }
+    }
+
     /// Of the same elements, only so many, counting through `change` if they are finite.
     #[must_use]
     pub(crate) fn map(self, change: impl FnOnce(u64) -> u64) -> Self {

@@ -118,30 +118,38 @@ pub(crate) enum Elements<'a> {
     Kept(&'a Dataset),
     /// Element `i` is an element of this input at another index: random access is forwarded there.
     Moved(&'a Dataset, &'a dyn Locate),
-    /// The stage computes elements by index: it implements [`Stage::get`].
-    Indexed(&'a [Component]),
-    /// The stage only iterates: it implements [`Stage::element_iter`].
-    InOrder(&'a [Component]),
+    /// The stage computes elements of this specification from these inputs, by index: it implements
+    /// [`Stage::get`].
+    Indexed(&'a [Dataset], &'a [Component]),
+    /// As [`Elements::Indexed`], but it only iterates: it implements [`Stage::element_iter`].
+    InOrder(&'a [Dataset], &'a [Component]),
 }
 
 impl<'a> Elements<'a> {
     /// [`Elements::Indexed`] or [`Elements::InOrder`].
-    pub(crate) fn computed(spec: &'a [Component], indexed: bool) -> Self {
-        if indexed { Self::Indexed(spec) } else { Self::InOrder(spec) }
+    pub(crate) fn computed(inputs: &'a [Dataset], spec: &'a [Component], indexed: bool) -> Self {
+        if indexed { Self::Indexed(inputs, spec) } else { Self::InOrder(inputs, spec) }
+    }
+
+    pub(crate) fn inputs(self) -> &'a [Dataset] {
+        match self {
+            Self::Kept(input) | Self::Moved(input, _) => std::slice::from_ref(input),
+            Self::Indexed(inputs, _) | Self::InOrder(inputs, _) => inputs,
+        }
     }
 
     pub(crate) fn spec(self) -> &'a [Component] {
         match self {
             Self::Kept(input) | Self::Moved(input, _) => input.spec(),
-            Self::Indexed(spec) | Self::InOrder(spec) => spec,
+            Self::Indexed(_, spec) | Self::InOrder(_, spec) => spec,
         }
     }
 
     pub(crate) fn is_indexed(self) -> bool {
         match self {
             Self::Kept(input) | Self::Moved(input, _) => input.indexed,
-            Self::Indexed(_) => true,
-            Self::InOrder(_) => false,
+            Self::Indexed(..) => true,
+            Self::InOrder(..) => false,
         }
     }
 }
@@ -244,9 +252,6 @@ impl<'a> CheckpointInfo<'a> {
 ///
 /// "Adding a stage" in CONTRIBUTING.md lists the files to touch.
 pub(crate) trait Stage: Send + Sync {
-    /// The datasets that this stage reads from.
-    fn inputs(&self) -> &[Dataset];
-
     /// Where the elements come from.
     fn elements(&self) -> Elements<'_>;
 
@@ -263,6 +268,11 @@ pub(crate) trait Stage: Send + Sync {
     /// # Errors
     /// As when the stage was made.
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset>;
+
+    /// The datasets that this stage reads from, as [`Stage::elements`] names them.
+    fn inputs(&self) -> &[Dataset] {
+        self.elements().inputs()
+    }
 
     /// The user functions that the stage calls.
     fn functions(&self) -> Vec<&dyn UserFn> {
@@ -289,7 +299,7 @@ pub(crate) trait Stage: Send + Sync {
         match self.elements() {
             Elements::Kept(input) => input.stage.get(index, cx),
             Elements::Moved(input, by) => input.stage.get(by.locate(index), cx),
-            Elements::Indexed(_) | Elements::InOrder(_) => Err(not_indexed("get")),
+            Elements::Indexed(..) | Elements::InOrder(..) => Err(not_indexed("get")),
         }
     }
 
@@ -304,7 +314,7 @@ pub(crate) trait Stage: Send + Sync {
                 let contiguous = by.locate(start.checked_add(last)?).checked_sub(first)? == last;
                 if contiguous { input.stage.slice(first, len, cx) } else { None }
             }
-            Elements::Indexed(_) | Elements::InOrder(_) => None,
+            Elements::Indexed(..) | Elements::InOrder(..) => None,
         }
     }
 
@@ -324,7 +334,7 @@ pub(crate) trait Stage: Send + Sync {
                 by.locate_all(requests);
                 input.stage.gather(columns, requests, out, cx)
             }
-            Elements::Indexed(_) | Elements::InOrder(_) => {
+            Elements::Indexed(..) | Elements::InOrder(..) => {
                 gather_each(&|index| self.get(index, cx), columns, requests, out, cx)
             }
         }

@@ -29,12 +29,8 @@ struct Made {
 }
 
 impl Stage for Made {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.indexed)
+        Elements::computed(&[], &self.spec, self.indexed)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -150,7 +146,8 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                 for position in 0..=whole.len() {
                     let mut iter = dataset.iter_with(Epoch(2), &before);
                     assert_eq!(numbers(iter.by_ref().take(position)), whole[..position]);
-                    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
+                    let saved =
+                        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     assert_eq!((saved.position(), saved.epoch()), (position as u64, Epoch(2)));
                     // What was saved goes on from there, and so does what was restored.
                     assert_eq!(numbers(iter), whole[position..], "{name}");

@@ -274,12 +274,8 @@ impl BlockShuffle {
 }
 
 impl Stage for BlockShuffle {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(self.input.spec())
+        Elements::Indexed(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -92,12 +92,8 @@ pub(crate) fn described(mut arguments: Vec<String>, seed: &Seed, reshuffles: boo
 }
 
 impl Stage for BufferShuffle {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(self.input.spec())
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -118,12 +118,8 @@ impl Shuffle {
 }
 
 impl Stage for Shuffle {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(self.input.spec())
+        Elements::Indexed(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -52,12 +52,8 @@ impl Dataset {
 }
 
 impl Stage for FromGenerator {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -114,12 +114,8 @@ fn convert_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
 }
 
 impl Stage for Range {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -100,12 +100,8 @@ fn groups(arrays: &[Array]) -> Vec<Group> {
 }
 
 impl Stage for OpenedRows {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

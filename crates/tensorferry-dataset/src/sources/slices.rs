@@ -84,12 +84,8 @@ pub(crate) fn described(len: u64, spec: &[Component]) -> String {
 }
 
 impl Stage for Slices {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -61,12 +61,8 @@ impl Dataset {
 }
 
 impl Stage for Opened {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -115,12 +111,8 @@ fn described(spec: &[Component]) -> String {
 }
 
 impl Stage for Tensors {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -244,12 +244,8 @@ impl TokenWindows {
 }
 
 impl Stage for TokenWindows {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(&self.spec)
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -23,12 +23,8 @@ struct Counted {
 }
 
 impl Stage for Counted {
-    fn inputs(&self) -> &[Dataset] {
-        &[]
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Indexed(self.numbers.spec())
+        Elements::Indexed(&[], self.numbers.spec())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -78,12 +78,8 @@ impl Dataset {
 }
 
 impl Stage for GroupByWindow {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -233,12 +233,8 @@ fn pad(elements: &[Element], paddings: &[Padding], stop: &Stop) -> Result<Elemen
 }
 
 impl Stage for PaddedBatch {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.input.is_indexed())
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {

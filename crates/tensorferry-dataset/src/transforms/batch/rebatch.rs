@@ -106,12 +106,8 @@ fn empty(spec: &[Component]) -> Result<Element> {
 }
 
 impl Stage for Rebatch {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.rows.is_indexed())
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.rows.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -138,13 +138,10 @@ impl Unbatch {
 }
 
 impl Stage for Unbatch {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     // A function of the user's is to be called once for each element, not for each row.
     fn elements(&self) -> Elements<'_> {
         Elements::computed(
+            std::slice::from_ref(&self.input),
             &self.spec,
             self.rows.is_some()
                 || (self.each.is_some() && self.input.is_indexed() && !self.input.hints.sequential),

@@ -76,14 +76,14 @@ impl Dataset {
 }
 
 impl Stage for Window {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     // Views of several components, or that overlap, would call a function several times for one
     // element.
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.input.is_indexed() && !self.input.hints.sequential)
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            &self.spec,
+            self.input.is_indexed() && !self.input.hints.sequential,
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -147,10 +147,6 @@ impl Locate for View {
 }
 
 impl Stage for View {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
         Elements::Moved(&self.input, self)
     }

@@ -75,12 +75,8 @@ impl Choose {
 }
 
 impl Stage for Choose {
-    fn inputs(&self) -> &[Dataset] {
-        &self.inputs
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(&self.inputs, &self.spec)
     }
 
     // tf.data says of every choice among datasets one of which has no end that it has none, also of

@@ -73,12 +73,12 @@ impl Concatenate {
 }
 
 impl Stage for Concatenate {
-    fn inputs(&self) -> &[Dataset] {
-        &self.inputs
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.inputs[0].is_indexed() && self.inputs[1].is_indexed())
+        Elements::computed(
+            &self.inputs,
+            &self.spec,
+            self.inputs[0].is_indexed() && self.inputs[1].is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {

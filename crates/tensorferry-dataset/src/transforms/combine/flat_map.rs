@@ -150,12 +150,8 @@ mod tests {
     }
 
     impl Stage for Tells {
-        fn inputs(&self) -> &[Dataset] {
-            &[]
-        }
-
         fn elements(&self) -> Elements<'_> {
-            Elements::Indexed(&self.spec)
+            Elements::Indexed(&[], &self.spec)
         }
 
         fn cardinality(&self) -> Cardinality {

@@ -85,12 +85,8 @@ impl Interleave {
 }
 
 impl Stage for Interleave {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -103,12 +103,8 @@ impl Dataset {
 }
 
 impl Stage for Sample {
-    fn inputs(&self) -> &[Dataset] {
-        &self.datasets
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.spec)
+        Elements::InOrder(&self.datasets, &self.spec)
     }
 
     // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes

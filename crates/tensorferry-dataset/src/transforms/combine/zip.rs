@@ -41,12 +41,8 @@ impl Dataset {
 }
 
 impl Stage for Zip {
-    fn inputs(&self) -> &[Dataset] {
-        &self.inputs
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.inputs.iter().all(Dataset::is_indexed))
+        Elements::computed(&self.inputs, &self.spec, self.inputs.iter().all(Dataset::is_indexed))
     }
 
     fn cardinality(&self) -> Cardinality {

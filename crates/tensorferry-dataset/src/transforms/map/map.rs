@@ -58,12 +58,12 @@ impl Mapping {
 }
 
 impl Stage for Map {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.mapping.spec, self.input.is_indexed())
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            &self.mapping.spec,
+            self.input.is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -92,12 +92,8 @@ pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
 }
 
 impl Stage for Scan {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(&self.call.spec)
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.call.spec)
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -209,12 +209,8 @@ impl<M: RowMap> RowMapStage<M> {
 }
 
 impl<M: RowMap> Stage for RowMapStage<M> {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.input.is_indexed())
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {

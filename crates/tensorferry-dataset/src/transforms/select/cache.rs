@@ -68,12 +68,12 @@ fn first_pass(cx: &Context) -> Context {
 }
 
 impl Stage for Cache {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(self.input.spec(), self.input.is_indexed())
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            self.input.spec(),
+            self.input.is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -51,12 +51,8 @@ fn select<T: Clone>(all: &[T], which: &[usize]) -> Vec<T> {
 }
 
 impl Stage for Components {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.input.is_indexed())
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {

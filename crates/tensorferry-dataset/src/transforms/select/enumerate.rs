@@ -1,7 +1,7 @@
 //! Elements with their numbers.
 
 use crate::checkpoint::change::Change;
-use crate::checkpoint::state::State;
+use crate::element_iter::numbered;
 use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
@@ -66,12 +66,8 @@ impl Enumerate {
 }
 
 impl Stage for Enumerate {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(&self.spec, self.input.is_indexed())
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -138,39 +134,16 @@ impl Stage for Enumerate {
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        Ok(Box::new(EnumerateIter {
-            input: self.input.element_iter(cx)?,
-            start: self.start,
-            index: 0,
-        }))
-    }
-}
-
-struct EnumerateIter {
-    input: Box<dyn ElementIter>,
-    start: i64,
-    index: u64,
-}
-
-impl ElementIter for EnumerateIter {
-    fn next(&mut self) -> Step {
-        let Some(element) = self.input.next()? else { return Ok(None) };
-        let index = self.index;
-        self.index = self.index.saturating_add(1);
-        Ok(Some(element.and_then(|mut element| {
-            element.insert(0, scalar(number(self.start, index)?)?);
-            Ok(element)
-        })))
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.index = parts[0].int()?;
-        self.input.restore(&parts[1])
+        let start = self.start;
+        numbered(&self.input, cx, 0, move |input, next| {
+            let Some(element) = input.next()? else { return Ok(None) };
+            let index = *next;
+            *next = index.saturating_add(1);
+            Ok(Some(element.and_then(|mut element| {
+                element.insert(0, scalar(number(start, index)?)?);
+                Ok(element)
+            })))
+        })
     }
 }
 

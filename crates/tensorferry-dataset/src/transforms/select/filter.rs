@@ -56,12 +56,8 @@ impl Filter {
 }
 
 impl Stage for Filter {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(self.input.spec())
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {

@@ -32,10 +32,6 @@ impl Dataset {
 }
 
 impl Stage for Prefetch {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
         Elements::Kept(&self.input)
     }

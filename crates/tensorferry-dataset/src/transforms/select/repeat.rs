@@ -57,12 +57,12 @@ impl Repeat {
 }
 
 impl Stage for Repeat {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::computed(self.input.spec(), self.input.is_indexed())
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            self.input.spec(),
+            self.input.is_indexed(),
+        )
     }
 
     // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to

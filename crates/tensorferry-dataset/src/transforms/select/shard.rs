@@ -143,10 +143,6 @@ impl Locate for Shard {
 }
 
 impl Stage for Shard {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
         Elements::Moved(&self.input, self)
     }

@@ -41,10 +41,6 @@ impl Locate for Skip {
 }
 
 impl Stage for Skip {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
         Elements::Moved(&self.input, self)
     }

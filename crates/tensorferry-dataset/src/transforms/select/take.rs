@@ -1,79 +1,42 @@
 //! The first elements.
 
 use crate::checkpoint::change::Change;
-use crate::checkpoint::state::State;
+use crate::element_iter::numbered;
 use crate::error::Result;
 use crate::spec::Cardinality;
-use crate::stage::{Context, Dataset, ElementIter, Elements, Stage, Step};
+use crate::stage::{Context, Dataset, ElementIter, Elements, Stage};
 
-struct Take {
-    input: Dataset,
-    count: u64,
-}
+struct Take(Dataset, u64);
 
 impl Dataset {
     /// At most the first `count` elements; all of them if `count` is `None`.
     #[must_use]
     pub fn take(&self, count: Option<u64>) -> Self {
-        match count {
-            Some(count) => Self::of(Take { input: self.clone(), count }),
-            None => self.clone(),
-        }
+        count.map_or_else(|| self.clone(), |count| Self::of(Take(self.clone(), count)))
     }
 }
 
 impl Stage for Take {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::Kept(&self.input)
+        Elements::Kept(&self.0)
     }
 
     fn cardinality(&self) -> Cardinality {
-        match self.input.cardinality() {
-            Cardinality::Finite(n) => Cardinality::Finite(n.min(self.count)),
-            Cardinality::Infinite => Cardinality::Finite(self.count),
-            Cardinality::Unknown => Cardinality::Unknown,
-        }
+        self.0.cardinality().at_most(self.1)
     }
 
     fn describe(&self) -> String {
-        format!("take({})", self.count)
+        format!("take({})", self.1)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(inputs[0].take(Some(self.count)))
+        Ok(inputs[0].take(Some(self.1)))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        Ok(Box::new(TakeIter { input: self.input.element_iter(cx)?, left: self.count }))
-    }
-}
-
-struct TakeIter {
-    input: Box<dyn ElementIter>,
-    left: u64,
-}
-
-impl ElementIter for TakeIter {
-    fn next(&mut self) -> Step {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let element = self.input.next()?;
-        self.left -= 1;
-        Ok(element)
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.left), self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.left = parts[0].int()?;
-        self.input.restore(&parts[1])
+        numbered(&self.0, cx, self.1, |input, left| match *left {
+            0 => Ok(None),
+            _ => input.next().inspect(|_| *left -= 1),
+        })
     }
 }

@@ -39,12 +39,8 @@ impl Dataset {
 }
 
 impl Stage for Unique {
-    fn inputs(&self) -> &[Dataset] {
-        std::slice::from_ref(&self.input)
-    }
-
     fn elements(&self) -> Elements<'_> {
-        Elements::InOrder(self.input.spec())
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
