@@ -139,7 +139,7 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
     ("arguments", "error", "message"),
     [
         ((np.zeros((3, 4)), 2), errors.ValueError, r"one dimension, not of shape \[3, 4\]"),
-        ((np.arange(5), 5), errors.ValueError, "5 tokens are fewer than the 5 of a window and 1"),
+        ((np.arange(5), 5), errors.ValueError, "5 tokens are fewer than a window's length of 5"),
         ((np.arange(0), 1), errors.ValueError, "0 tokens are fewer"),
         ((np.arange(5), 0), errors.ValueError, "length has to be at least 1, not 0"),
         ((np.arange(5), 2, 0), errors.ValueError, "stride has to be at least 1, not 0"),

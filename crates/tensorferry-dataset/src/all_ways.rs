@@ -111,7 +111,7 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
         let untouched = memory.iter().zip(&parts).all(|(bytes, (_, (_, row)))| {
             bytes[slot * row..(slot + 1) * row].iter().all(|byte| *byte == 0xA5)
         });
-        assert!(untouched, "slot {slot} was nobody's and was written");
+        assert!(untouched, "slot {slot} was not requested and was written");
     }
     let element = |&(_, slot): &(u64, usize)| {
         let value = |(bytes, (dtype, (shape, row))): (
@@ -221,7 +221,7 @@ pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
     all_ways(dataset, 0).into_iter().collect::<Computed<_>>().unwrap()
 }
 
-/// A map of the input that fails at some elements, by a function of the user's.
+/// A map of the input that fails at some elements.
 pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
     impl Stage for Failing {

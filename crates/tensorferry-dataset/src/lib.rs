@@ -1,7 +1,7 @@
 //! Datasets: arrays as batches, in any order, converted on the way, resumable.
 //!
 //! A [`Dataset`] is a plan: immutable, cheap to clone, and nothing is read until it is iterated.
-//! Elements are lists of components (tensors); whoever has nested structures flattens them.
+//! Elements are lists of components (tensors). Nested structures are flattened by the caller.
 //!
 //! # Examples
 //! ```

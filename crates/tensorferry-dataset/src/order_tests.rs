@@ -15,7 +15,7 @@ use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled};
 
-/// A dataset that can only be streamed, whose length nobody knows.
+/// A dataset that only iterates, of unknown length.
 struct Streamed(Dataset);
 
 /// The same elements as a stream.

@@ -372,10 +372,7 @@ pub(crate) fn gather_each(
 
 /// The error of [`Stage::get`] of a stage that only iterates.
 pub(crate) fn not_indexed(stage: &'static str) -> Error {
-    Error::Argument {
-        stage,
-        what: "its elements come one after the other, none by its index. Iterate.".into(),
-    }
+    Error::Argument { stage, what: "the dataset has no random access. Iterate over it.".into() }
 }
 
 /// The work was interrupted, by a cancellation or a signal.

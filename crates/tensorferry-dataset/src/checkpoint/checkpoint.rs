@@ -69,8 +69,8 @@ impl Plan {
         };
         Err(Error::State {
             what: format!(
-                "the state is of another plan: {differs}. Build the dataset as it was when it was \
-                saved."
+                "the state is of another plan: {differs}. Build the dataset as it was when the \
+                    state was saved."
             ),
         })
     }
@@ -141,10 +141,9 @@ impl Checkpoint {
             return Ok(Self { epoch, position, ..self });
         }
         let what = format!(
-            "the state was changed to position {position} of epoch {}, and holds what belongs to \
-            position {} of epoch {}: of a plan \
-             whose elements come one after the other, a state cannot be moved. Load it as it was \
-             saved, and skip from there.",
+            "the state was changed to position {position} of epoch {}, but holds what belongs to \
+                position {} of epoch {}: the state of a plan without random access cannot be \
+                moved. Load it as it was saved, and skip from there.",
             epoch.0, self.position, self.epoch.0
         );
         Err(Error::State { what })

@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
                     collected((0..count).map(|_| self.state(depth + 1)))
                 })?)
             }
-            tag => return Err(damaged(&format!("there is no kind {tag} of state"))),
+            tag => return Err(damaged(&format!("a state of kind {tag} is unknown"))),
         })
     }
 

@@ -28,8 +28,8 @@ impl State {
     pub(crate) fn of_element(element: &[Value]) -> Result<Self> {
         let tensors: Result<Vec<Tensor>> =
             element.iter().map(|value| value.tensor().cloned()).collect();
-        let what = "an element that holds datasets waits in the middle of the plan, and cannot be \
-            saved. Save after the next element.";
+        let what = "an element that holds datasets is in progress and cannot be saved. Save after \
+            the next element.";
         tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
     }
 

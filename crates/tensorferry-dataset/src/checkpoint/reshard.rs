@@ -1,8 +1,8 @@
-//! Going on with another number of shards.
+//! Continuing with another number of shards.
 //!
 //! # Rationale
 //! What `shard` hands out is decided by positions alone, so where every shard had come to says
-//! which elements of its input nobody has seen; those are dealt out anew. A state knows where its
+//! which elements of its input were not handed out; those are dealt out anew. A state knows where its
 //! shard had come to if only stages follow that take their input's elements one by one, or so many
 //! at a time.
 
@@ -53,8 +53,8 @@ impl Checkpoint {
             if len.is_none_or(|len| len > self.position) {
                 let what = format!(
                     "shard {} of {} had ended after {} elements, and shard {index} has more: one \
-                    state does not tell how far that one \
-                     had come. Load the list of the states of all shards.",
+                        state does not give the position of that shard. Load the list of the \
+                        states of all shards.",
                     part.index, part.shards, self.position
                 );
                 return Err(Error::State { what });
@@ -80,8 +80,8 @@ impl Checkpoint {
         for stage in &after {
             let Some(each) = stage.stage.checkpoint().consumes else {
                 let what = format!(
-                    "how far a shard had come does not follow from what {} has handed out. Resume \
-                    on {shards} shards, or move shard behind it.",
+                    "the position of a shard does not follow from what {} has handed out. Resume \
+                        on {shards} shards, or move shard behind it.",
                     stage.stage.describe()
                 );
                 return Err(Error::State { what });
@@ -95,7 +95,7 @@ impl Checkpoint {
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
 
-    /// Goes on with `dataset`'s part of what is left when the old shards had come to `positions`.
+    /// Continues with `dataset`'s part of what is left after the old shards' `positions`.
     fn resume_part(
         &self,
         dataset: &Dataset,
@@ -136,7 +136,7 @@ impl Dataset {
         saved.resume_part(self, positions?, options)
     }
 
-    /// Goes on with this shard's part of what a run had not handed out, given the states of all its
+    /// Continues with this shard's part of what a run had not handed out, given the states of all its
     /// shards, in any order.
     ///
     /// ```
@@ -183,20 +183,18 @@ impl Dataset {
     }
 
     /// # Errors
-    /// [`Error::State`] if more than a position would be needed to go on with other shards.
+    /// [`Error::State`] if more than a position would be needed to continue with other shards.
     fn check_reshards(&self) -> Result<()> {
         let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
         let shards = shard.stage.inputs().iter().map(shards_in).sum::<usize>();
         let what = match () {
             () if !self.is_indexed() => {
-                "only a plan whose elements can be indexed can go on with another number of shards"
+                "only an indexed plan can resume on another number of shards"
             }
-            () if shards > 0 => {
-                "a plan with shards inside of shards cannot go on with another number of them"
-            }
+            () if shards > 0 => "a plan with nested shards cannot resume on another number of them",
             () => return Ok(()),
         };
-        Err(Error::State { what: format!("{what}. Resume on as many shards as there were.") })
+        Err(Error::State { what: format!("{what}. Resume on the same number of shards.") })
     }
 }
 
@@ -227,9 +225,9 @@ impl Checkpoint {
             }
             () if self.epoch != first.epoch => differ("they are of different epochs"),
             () if self.seeds != first.seeds => {
-                differ("their seeds were drawn apart. Give every shuffle a seed")
+                differ("their seeds were drawn separately. Give every shuffle a seed")
             }
-            () if self.origins != first.origins => differ("they took over from different shards"),
+            () if self.origins != first.origins => differ("they continue different shards"),
             () if part.shards != states as u64 => {
                 differ(&format!("there are {states} of {} shards", part.shards))
             }
@@ -370,7 +368,7 @@ mod tests {
             }
             assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
         }
-        // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
+        // A dropped remainder belongs to no shard: 3, 3 and 2 rows in full batches of 3.
         let dropping = |shards, index| {
             root(8)
                 .shard(shards, index)

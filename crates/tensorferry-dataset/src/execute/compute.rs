@@ -16,10 +16,11 @@ pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Ele
     match catch_unwind(AssertUnwindSafe(|| {
         computing(cx.stats.as_ref(), || dataset.stage.get(index, cx))
     })) {
-        // Nobody stopped it: the element would be computed again for ever.
+        // It was not cancelled, and would be computed again without end.
         Ok(Err(Error::Stopped)) if !cx.stop.is_stopped() && !is_interrupted() => {
             Err(crate::user_fn::function::failed(
-                "a function returned Error::Stopped, which is not its to return",
+                "a function returned Error::Stopped although nothing was interrupted. Return \
+                    another error.",
             )
             .at_element("get", index))
         }
@@ -36,7 +37,7 @@ pub(crate) fn advance(iter: &mut dyn ElementIter) -> Step {
     }
 }
 
-/// What a panic says, as an error: a thread that ends without a word would be waited for in vain.
+/// A panic as an error, because the consumer would wait for a thread that has ended.
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let words = panic
         .downcast_ref::<&str>()
@@ -44,7 +45,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     crate::user_fn::function::failed(format!(
         "a stage panicked, which is a bug: {}",
-        words.unwrap_or("it said no more")
+        words.unwrap_or("it left no message")
     ))
 }
 
@@ -54,8 +55,8 @@ pub(crate) fn waiting_state(iter: State, waiting: &VecDeque<Result<Element>>) ->
         Ok(values) => {
             let tensors: Result<Vec<_>> =
                 values.iter().map(|value| value.tensor().cloned()).collect();
-            let what = "elements that hold datasets wait in the prefetch, and cannot be saved. \
-                Move prefetch behind the stage that flattens them.";
+            let what = "prefetched elements that hold datasets cannot be saved. Move prefetch \
+                behind the stage that flattens them.";
             tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
         }
         Err(error) => Ok(State::of_error(error)),

@@ -138,8 +138,8 @@ impl Iter {
             false => 2 * self.options.threads(),
         };
         self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
-            // A device is asked for the next elements while these are used; and whoever waits for
-            // one can be interrupted.
+            // A device is asked for the next elements while these are used; and a consumer that
+            // waits for one can be interrupted.
             None if self.dataset.hints.reads_files => automatic(),
             None => 0,
             Some(ReadAhead::Automatic) => automatic(),
@@ -202,7 +202,7 @@ impl Iter {
                 || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err())
             {
                 return Err(Error::State {
-                    what: "an element that waits in the state is not of this plan".into(),
+                    what: "a prefetched element in the state is not of this plan".into(),
                 });
             }
             Ok(Ok(tensors.iter().cloned().map(crate::stage::Value::Tensor).collect()))
@@ -234,7 +234,7 @@ impl Iter {
         ))
     }
 
-    /// How many elements an indexed plan has; those that never end have more than anybody counts.
+    /// How many elements an indexed plan has; `u64::MAX` if it never ends.
     fn len(&self) -> u64 {
         match self.dataset.cardinality() {
             Cardinality::Finite(n) => n,
@@ -264,8 +264,8 @@ impl Iter {
         Some(element)
     }
 
-    /// Takes back the element that was handed out last, to hand it out again: whoever asked for it
-    /// was interrupted.
+    /// Takes back the element that was handed out last, to hand it out again: the
+    /// request for it was interrupted.
     pub fn give_back(&mut self, element: Result<Element>) {
         if matches!(element, Err(Error::Stopped)) {
             return;
@@ -312,7 +312,7 @@ impl Iter {
         &self.dataset
     }
 
-    /// What [`Dataset::resume`] needs to go on with the element after the last that was handed out.
+    /// What [`Dataset::resume`] needs to continue after the last element that was handed out.
     /// Of indexed plans it is a position, whatever the dataset's size; others add what their stages
     /// hold back.
     ///

@@ -6,7 +6,7 @@
 //! is read, and until a quarter of a group was taken the one before, for threads that are behind.
 //! Two passes at different places have two tracks, so neither pushes out what the other needs. All
 //! groups together stay within what is reserved for them of the iteration's memory: where that is
-//! little, tracks are shorter, and what finds no room at all is read row by row, so nobody ever
+//! little, tracks are shorter, and a group without room is read row by row, so no thread ever
 //! waits for memory.
 //!
 //! # Limitations
@@ -56,7 +56,7 @@ pub(crate) struct MemoryBudget {
 struct Tracks {
     process: u32,
     all: Vec<Track>,
-    /// Bytes of groups that are alive, dropped tracks' included while somebody copies from them.
+    /// Bytes of groups that are alive, those of dropped tracks included while they are copied from.
     in_use: Arc<AtomicUsize>,
     /// Counts requests.
     now: u64,
@@ -139,9 +139,9 @@ impl MemoryBudget {
             least = least.saturating_add(least / 64 + 1);
         }
         let what = format!(
-            "a group of {} rows takes {bytes} bytes of memory, and of a memory_limit of {limit} \
-            it may have {most}, beside batches and what reads \
-             files. Give a memory_limit of {least} or more, or a smaller buffer_size.",
+            "a group of {} rows needs {bytes} bytes, and a memory_limit of {limit} leaves {most} \
+                for groups, beside batches and readers. Give a memory_limit of {least} or more, \
+                or a smaller buffer_size.",
             order.group_len(),
         );
         Err(Error::Argument { stage: "shuffle", what })
@@ -225,7 +225,7 @@ impl MemoryBudget {
         }
     }
 
-    /// The tracks of this process: in a forked one nobody reads what was under way.
+    /// The tracks of this process: a forked one has no thread that reads what was begun.
     fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
         let mut tracks = briefly(&self.tracks)?;
         if tracks.process != tensorferry_io::sync::process::process_id() {
@@ -250,8 +250,9 @@ impl MemoryBudget {
         if tracks.bytes().saturating_add(bytes) > most {
             if !std::mem::replace(&mut tracks.warned, true) {
                 log::warn!(
-                    "memory_limit has no room for a group of each pass over a shuffle in blocks: \
-                    rows are read one by one"
+                    "memory_limit has no room for a group of each pass over a block shuffle; rows \
+                        are \
+                    read one by one"
                 );
             }
             return None;

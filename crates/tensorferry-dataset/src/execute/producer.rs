@@ -1,9 +1,9 @@
-//! A stream that runs ahead on a thread of its own.
+//! An iterator that runs ahead on a thread of its own.
 //!
 //! # Rationale
-//! ElementIters of native stages may work for long inside one element (the next distinct value of an
-//! endless repetition): on a thread of their own, whoever waits can stop waiting. ElementIters that call
-//! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
+//! Iterators of native stages may work for long inside one element (the next distinct value of an
+//! endless repetition): on a thread of their own, the consumer can stop waiting. Iterators that
+//! call user functions run ahead only if a `prefetch` asks for it, and just as far, for functions
 //! may have effects.
 
 use crate::checkpoint::state::State;
@@ -43,7 +43,7 @@ struct Shared {
     /// There is an element, or the thread has put the stream down.
     ready: Condvar,
     ahead: Limits,
-    /// Functions of the user's are called.
+    /// User functions are called.
     is_sequential: bool,
     cx: Context,
 }
@@ -150,7 +150,7 @@ impl Producer {
 }
 
 impl Drop for Producer {
-    /// Ends the thread, and does not wait for it: it may be in a function of the user's.
+    /// Ends the thread, and does not wait for it: it may be in a user function.
     fn drop(&mut self) {
         if !self.is_forked() {
             self.shared.lock().closed = true;
@@ -193,7 +193,7 @@ impl Shared {
             queue.stream = Some(stream);
             // A function is called when a prefetch says that it is: no matter how fast it is.
             queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
-            // After an interruption the iterator continues from there, if anybody asks again.
+            // After an interruption the iterator continues from there, if the consumer asks again.
             if let Ok(element) = next {
                 queue.put(element);
             }

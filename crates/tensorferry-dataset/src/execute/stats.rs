@@ -1,4 +1,4 @@
-//! Where the time of an iteration goes.
+//! Where the time of an iteration goes: computing, converting, waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,8 +49,8 @@ impl Default for Waits {
 }
 
 impl IterStats {
-    /// Computing elements, from reading their rows until they are whole, in whichever thread: the
-    /// consumer's helps where that is quicker than to wait.
+    /// Time spent computing elements, from reading their rows on, in any thread: the consumer's
+    /// thread computes too where that is quicker than waiting.
     #[must_use]
     pub fn computing(&self) -> Duration {
         Duration::from_nanos(self.0.computing.load(Relaxed))
@@ -69,7 +69,7 @@ impl IterStats {
         Duration::from_nanos(self.0.helping.load(Relaxed))
     }
 
-    /// Threads that had nothing to do: enough was computed ahead, and the consumer took none of it.
+    /// Time that threads had nothing to do because the read-ahead was full.
     #[must_use]
     pub fn waiting(&self) -> Duration {
         let waits = &self.0.waits;
@@ -88,12 +88,12 @@ impl Waits {
     }
 }
 
-/// Runs `run`, and counts its time as computing if that is wanted.
+/// Runs `run` and counts its time as computing, if the caller measures it.
 pub(crate) fn computing<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
     timed(stats.map(|stats| &stats.0.computing), run)
 }
 
-/// The same of converting.
+/// As [`computing`], for converting.
 pub(crate) fn converting<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
     timed(stats.map(|stats| &stats.0.converting), run)
 }
@@ -106,12 +106,12 @@ fn timed<T>(spent: Option<&AtomicU64>, run: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The same of what the consumer computes.
+/// As [`computing`], for what the consumer computes.
 pub(crate) fn helping<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
     timed(stats.map(|stats| &stats.0.helping), run)
 }
 
-/// The same of waiting, which may still be under way when somebody looks.
+/// As [`computing`], for waiting, which may not have ended when the time is read.
 pub(crate) fn waiting<T>(stats: Option<&IterStats>, wait: impl FnOnce() -> T) -> T {
     let Some(IterStats(spent)) = stats else { return wait() };
     let waits = &spent.waits;

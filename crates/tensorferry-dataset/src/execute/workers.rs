@@ -5,7 +5,7 @@
 //! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
 //! order, so the result does not depend on who was faster. The consumer takes a whole group under
 //! the lock and hands out its elements without; where the group it needs is not done, it computes
-//! one that nobody has begun. Elements that cost less than handing them over never start a thread.
+//! one that has not been begun. Elements that cost less than handing them over never start a thread.
 
 use crate::error::{Error, Result};
 use crate::execute::compute::compute;
@@ -87,11 +87,11 @@ struct Cost {
 }
 
 struct Queue {
-    /// Groups that somebody has begun, in order.
+    /// Groups that were begun, in order.
     groups: VecDeque<Slot>,
     /// The ticket number of the first of them.
     first: u64,
-    /// The first element that nobody has begun.
+    /// The first element that was not begun.
     unclaimed: u64,
     /// Elements begun and not handed out, and their bytes as expected when they were begun.
     elements: usize,
@@ -170,7 +170,7 @@ impl Workers {
             self.next = position;
         }
         if self.team.is_none() && self.work.dataset.hints.reads_files {
-            // Nobody knows what the first elements take: not the consumer's time.
+            // The cost of the first elements is unknown; do not spend the consumer's time on it.
             let cost = Cost { time: LONG, ..self.cost };
             self.team = Some(Team::start(&self.work, self.next, cost));
         }
@@ -207,7 +207,7 @@ impl Work {
     /// How many elements make a group, for so many threads.
     fn group_len(&self, cost: &Cost, threads: usize) -> usize {
         let bytes = cost.bytes.max(1);
-        // Everybody is to have a group, and another to go on with.
+        // Each thread is to have a group, and another to continue with.
         let shares = (threads + 1) * 2;
         let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
         let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
@@ -324,8 +324,8 @@ impl Shared {
 
     /// The elements after those that were handed out; `None` at the end.
     ///
-    /// While they are under way the consumer computes what nobody has begun, rather than wait: to
-    /// go to sleep and be woken takes longer than most groups.
+    /// Meanwhile the consumer computes groups that were not begun instead of waiting: sleeping and
+    /// waking takes longer than most groups.
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();

@@ -82,7 +82,7 @@ impl Dataset {
         let structure = match structure {
             None => Value::Null,
             Some(text) => serde_json::from_str(text)
-                .map_err(|error| wrong(format!("the structure is no JSON: {error}")))?,
+                .map_err(|error| wrong(format!("the structure is not JSON: {error}")))?,
         };
         let row = components
             .iter()

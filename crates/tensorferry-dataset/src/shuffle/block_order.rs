@@ -3,8 +3,8 @@
 //!
 //! # Rationale
 //! Blocks of consecutive elements are put in a random order; so many of them at a time, in that
-//! order, make a group; and the elements of each group are put in a random order. Whoever reads the
-//! elements in this order needs one group in memory, and reads it in whole blocks. Element `i`
+//! order, make a group; and the elements of each group are put in a random order. A reader of the
+//! elements in this order needs one group in memory and reads it in whole blocks. Element `i`
 //! follows from `i`: all groups have as many elements, but for the one that has the last block,
 //! which may be shorter, and the last.
 //!

@@ -133,13 +133,13 @@ impl BlockShuffle {
             }
             Cardinality::Infinite => {
                 return Err(wrong(
-                    "the dataset has no end, so no order of all its blocks. Shuffle before repeat.",
+                    "the dataset is infinite, so its blocks have no order. Shuffle before repeat.",
                 ));
             }
             _ => {
-                let what = "its elements come one after the other (filter, from_generator and the \
-                    like), so there are no blocks to \
-                            shuffle. Shuffle before that stage, or give a buffer_size and no block.";
+                let what = "the dataset has no random access (filter, from_generator and the \
+                    like), so there are no blocks to shuffle. Shuffle before that stage, or give \
+                    a buffer_size and no block.";
                 return Err(wrong(what));
             }
         };
@@ -223,7 +223,7 @@ impl BlockShuffle {
             let end = order.elements(number).end;
             let (here, later) = rest.split_at(rest.partition_point(|request| request.index < end));
             rest = later;
-            // Whoever takes all of a group reads its blocks whole.
+            // A request for all of a group reads its blocks whole.
             let is_whole = here.len() as u64 == order.group_len();
             let Some(group) = (if is_whole {
                 None

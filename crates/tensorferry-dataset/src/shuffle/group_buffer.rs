@@ -2,9 +2,9 @@
 //!
 //! # Rationale
 //! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input.
-//! Whoever needs rows of a group reads what nobody has begun of it and waits for the rest; then it
-//! reads as large a share of the next group as it took of this one. So nobody waits for a whole
-//! group but the first, and the threads that compute batches keep the device busy.
+//! A thread that needs rows of a group reads the parts that were not begun and waits for the rest;
+//! then it reads as large a share of the next group as it took of this one. So only the first group
+//! is waited for as a whole, and the threads that compute batches keep the device busy.
 
 use crate::error::{Error, Result};
 use crate::execute::reservation::Reservation;
@@ -19,7 +19,7 @@ use tensorferry_io::memory::pool;
 
 /// Bytes of rows that are read at a time.
 const PART_BYTES: usize = 4 << 20;
-/// How long to wait before looking whether anybody still does.
+/// How long to wait before checking for a cancellation.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Rows of which components of a shuffle are held, and of which of its orders.
@@ -57,7 +57,7 @@ pub(crate) struct GroupBuffer {
 #[derive(Clone, Debug)]
 enum Part {
     Wanted,
-    /// Somebody reads it.
+    /// A thread reads it.
     UnderWay,
     /// The rows of each component.
     There(Arc<[Buffer]>),
@@ -133,7 +133,7 @@ impl GroupBuffer {
             match claim.read(input) {
                 Ok(()) => {}
                 Err(Error::Stopped) => return Err(Error::Stopped),
-                // Whoever needs these rows finds out.
+                // A thread that needs these rows gets the error.
                 Err(_) => return Ok(()),
             }
         }
@@ -147,7 +147,7 @@ impl GroupBuffer {
         &self.kind
     }
 
-    /// All parts, read by this thread as far as nobody else does.
+    /// All parts, read by this thread except those that other threads read.
     fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
         let mut parts = self.lock();
         loop {
@@ -173,7 +173,7 @@ impl GroupBuffer {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A part that nobody has begun.
+    /// A part that was not begun.
     fn claim(&self, parts: &mut [Part]) -> Option<Claim<'_>> {
         let at = parts.iter().position(|part| matches!(part, Part::Wanted))?;
         parts[at] = Part::UnderWay;

@@ -93,12 +93,12 @@ impl Dataset {
             }
             (_, Some(size)) => Ok(BufferShuffle::over(self, size, seed, reshuffle_each_iteration)),
             (Cardinality::Infinite, None) => Err(wrong(
-                "the dataset has no end, so no order of all its elements. Shuffle before repeat, \
-                or give a buffer_size.",
+                "the dataset is infinite, so its elements have no order. Shuffle before repeat, \
+                    or give a buffer_size.",
             )),
             (_, None) => Err(wrong(
-                "its elements come one after the other (filter, from_generator and the like), so \
-                they are shuffled in a buffer: give a buffer_size, or shuffle before that stage.",
+                "the dataset has no random access (filter, from_generator and the like), so it is \
+                    shuffled in a buffer. Give a buffer_size, or shuffle before that stage.",
             )),
         }
     }
@@ -322,8 +322,8 @@ mod tests {
                 .to_string()
         };
         assert!(message(range(3).repeat(None), None).contains("Shuffle before repeat"));
-        assert!(message(range(3).filter(even()), None).contains("give a buffer_size"));
-        assert!(message(counting(3), None).contains("give a buffer_size"));
+        assert!(message(range(3).filter(even()), None).contains("Give a buffer_size"));
+        assert!(message(counting(3), None).contains("Give a buffer_size"));
         assert!(message(range(3), Some(0)).contains("at least 1"));
     }
 

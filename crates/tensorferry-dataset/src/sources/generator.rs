@@ -1,4 +1,4 @@
-//! Elements from a generator of the user's.
+//! Elements from a user's generator.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -26,7 +26,7 @@ impl Dataset {
     ///
     /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits.
     /// One that is not is an error in its place, as is an `Err` that the generator gives; whether
-    /// there is more after it is the generator's affair.
+    /// more elements follow is up to the generator.
     ///
     /// The state of an iteration is the number of elements taken. Restoring starts a new generator
     /// and skips as many, so it takes as long as making them did, and needs a generator that makes

@@ -49,7 +49,10 @@ impl Dataset {
             .unwrap_or(u64::MAX);
         let (least, greatest) = match (dtype.kind(), dtype.exact_integers()) {
             (Kind::Bool | Kind::Complex, _) => {
-                return Err(wrong(format!("{dtype} values cannot be counted; map them instead")));
+                return Err(wrong(format!(
+                    "{dtype} values cannot be counted. Map integers to \
+                    them."
+                )));
             }
             (_, Some(exact)) => (-i128::from(exact), i128::from(exact)),
             (..) => dtype.integer_range().unwrap_or((0, 0)),

@@ -18,8 +18,8 @@ struct Tensors {
 }
 
 impl Dataset {
-    /// One element: the arrays as they are, scalars among them. Arrays that somebody may still
-    /// write are copied whenever the element is asked for.
+    /// One element: the arrays as they are, scalars among them. Arrays that may still be
+    /// written are copied whenever the element is asked for.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -186,7 +186,7 @@ mod tests {
     use crate::BatchOptions;
 
     #[test]
-    fn from_tensors_is_one_element_and_shares_what_nobody_writes() -> Result<()> {
+    fn from_tensors_is_one_element_and_shares_read_only_arrays() -> Result<()> {
         let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
         let address = tensor.as_ptr();
         let open = Source { tensor: tensor.clone(), frozen: false };

@@ -96,8 +96,7 @@ impl Dataset {
         let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed))
         else {
             let what = format!(
-                "{len} tokens are fewer than the {length} of a window and {shift} by which its \
-                targets are shifted"
+                "{len} tokens are fewer than a window's length of {length} and its shift of {shift}"
             );
             return Err(wrong(what));
         };
@@ -440,8 +439,7 @@ mod tests {
     fn refused_when_it_is_built() {
         assert_eq!(
             windows(3, 3, None, 1).err().unwrap().to_string(),
-            "token_windows: 3 tokens are fewer than the 3 of a window and 1 by which its targets \
-            are shifted"
+            "token_windows: 3 tokens are fewer than a window's length of 3 and its shift of 1"
         );
         assert!(windows(9, 0, None, 1).is_err());
         assert!(windows(9, 2, Some(0), 1).is_err());

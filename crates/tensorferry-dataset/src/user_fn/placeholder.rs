@@ -47,8 +47,7 @@ impl Stage for Placeholder {
     }
 
     fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let what = "it has no elements: it stood for a dataset while a function was asked what it \
-            makes of one";
+        let what = "it has no elements: it stands for a dataset while a function is traced";
         Err(Error::Argument { stage: "placeholder", what: what.into() })
     }
 }

@@ -192,7 +192,7 @@ fn iterators_of_one_dataset_at_different_places_read_each_row_once() {
 #[test]
 fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_read_row_by_row() {
     let expected = order();
-    // Of a limit a sixth is nobody's, and a quarter of the rest is for batches.
+    // A sixth of a limit is not counted, and a quarter of the rest is for batches.
     for (limit, times) in [(GROUP_BYTES * 5 / 3, 2), (GROUP_BYTES * 4, 2), (GROUP_BYTES * 8, 1)] {
         for threads in [1, 3] {
             let source = Source::new();

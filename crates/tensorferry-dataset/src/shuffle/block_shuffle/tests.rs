@@ -215,8 +215,8 @@ fn what_has_no_blocks_is_refused() {
             .contains("a block of 4 elements does not fit in a buffer_size of 3")
     );
     assert!(message(range(3).repeat(None), 1, None).contains("Shuffle before repeat"));
-    assert!(message(range(3).filter(even()), 1, None).contains("one after the other"));
-    assert!(message(counting(3), 1, None).contains("one after the other"));
+    assert!(message(range(3).filter(even()), 1, None).contains("no random access"));
+    assert!(message(counting(3), 1, None).contains("no random access"));
 }
 
 #[test]

@@ -188,7 +188,9 @@ impl Gathered {
         // Those that failed count too.
         if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
             return Err(Error::State {
-                what: "a batch is said to have gathered fewer elements than it holds".into(),
+                what: "the state counts fewer elements of a batch than it holds; it is \
+                    damaged"
+                    .into(),
             });
         }
         Ok(())

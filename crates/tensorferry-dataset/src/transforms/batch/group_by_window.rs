@@ -285,8 +285,7 @@ fn key(state: &State) -> Result<i64> {
 /// Elements by value.
 fn kept(elements: &[Element]) -> Result<State> {
     let tensor = |value: &Value| {
-        let what = "group_by_window keeps the elements of its windows, and these hold datasets, \
-            which cannot be kept";
+        let what = "elements of a window of group_by_window hold datasets, which cannot be saved";
         value.tensor().cloned().map_err(|_| Error::State { what: what.into() })
     };
     let element = |element: &Element| -> Result<State> {

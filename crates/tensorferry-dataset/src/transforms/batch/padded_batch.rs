@@ -135,7 +135,7 @@ impl PaddedBatch {
 impl Padding {
     fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
         let Some(dims) = shape.dims() else {
-            let what = "an unknown number of dimensions. Say to which shape to pad it.";
+            let what = "its number of dimensions is unknown. Give a padded shape.";
             return Err(wrong(what.into()).in_component(at));
         };
         let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);

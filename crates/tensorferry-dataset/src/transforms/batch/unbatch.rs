@@ -138,7 +138,7 @@ impl Unbatch {
 }
 
 impl Stage for Unbatch {
-    // A function of the user's is to be called once for each element, not for each row.
+    // A user function is called once for each element, not for each row.
     fn elements(&self) -> Elements<'_> {
         Elements::computed(
             std::slice::from_ref(&self.input),
@@ -289,7 +289,7 @@ impl ElementIter for UnbatchIter {
             }
             (Some((_, len, at)), None) if at < len => {
                 return Err(Error::State {
-                    what: "what comes before unbatch cannot be saved within an element".into(),
+                    what: "the input of unbatch cannot be saved within an element".into(),
                 });
             }
             _ => (0, self.index, self.input.save()?),
@@ -309,7 +309,7 @@ impl ElementIter for UnbatchIter {
                 Some((_, len, now)) if at < *len => *now = at,
                 _ => {
                     return Err(Error::State {
-                        what: format!("the element to go on in has no row {at}"),
+                        what: format!("the element to continue in has no row {at}"),
                     });
                 }
             }

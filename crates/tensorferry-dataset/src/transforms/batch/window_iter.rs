@@ -124,7 +124,9 @@ impl WindowIter {
         match failed {
             Some(Some(error)) => return Err(error),
             Some(None) => {
-                let what = "an element of this window failed, as an earlier window said".into();
+                let what = "an element of this window failed; an earlier window reports the \
+                    error"
+                    .into();
                 return Err(Error::ElementMismatch { what }.at_element("window", self.index));
             }
             None => {}
@@ -169,7 +171,9 @@ impl ElementIter for WindowIter {
                 let tensors: Result<Vec<Tensor>> =
                     element.iter().map(|value| value.tensor().cloned()).collect();
                 let nested = |_| Error::State {
-                    what: "windows over windows of a stream cannot be saved".into(),
+                    what: "windows of windows cannot be saved where the dataset has no random \
+                        access"
+                        .into(),
                 };
                 Ok(State::Tensors(tensors.map_err(nested)?))
             }
@@ -194,8 +198,10 @@ impl ElementIter for WindowIter {
         // windows have in common.
         let reach = self.shape.reach();
         if self.held.len() as u64 >= reach {
-            let what =
-                format!("{} elements are held for a window that has {reach}", self.held.len());
+            let what = format!(
+                "the state holds {} elements for a window of {reach}; it is damaged",
+                self.held.len()
+            );
             return Err(Error::State { what });
         }
         self.index = parts[0].int()?;

@@ -321,8 +321,8 @@ impl Made {
 
 fn damaged() -> Error {
     Error::State {
-        what: "the element that a dataset was made of is not there; the state is \
-        damaged or not of this plan"
+        what: "the element that a dataset was made of is missing; the state is damaged or not of \
+            this plan"
             .into(),
     }
 }

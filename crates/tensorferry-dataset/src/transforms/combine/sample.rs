@@ -174,8 +174,8 @@ struct SampleIter {
 }
 
 impl SampleIter {
-    /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would
-    /// come to the same, if in time.
+    /// The dataset that a step draws, of those that have not ended. Drawing again until one has not
+    /// ended would give the same distribution, but takes longer.
     fn drawn(&self, step: u64) -> usize {
         let left =
             || self.weights.iter().enumerate().filter(|(which, _)| !self.iters.is_over(*which));

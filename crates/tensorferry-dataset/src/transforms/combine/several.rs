@@ -79,7 +79,7 @@ impl Iters {
                 ([part], Some(iter)) => iter.restore(part)?,
                 _ => {
                     return Err(Error::State {
-                        what: "one state was expected for each dataset that goes on".into(),
+                        what: "expected one state for each dataset that has not ended".into(),
                     });
                 }
             }

@@ -171,7 +171,7 @@ impl ElementIter for ZipIter {
             .ok()
             .and_then(|read| Some((read, self.specs.get(..read)?)));
         let Some((read, specs)) = read else {
-            return Err(Error::State { what: "more was zipped than there is".into() });
+            return Err(Error::State { what: "the state zips more datasets than the plan".into() });
         };
         self.read = read;
         self.element = match (read, &parts[2]) {

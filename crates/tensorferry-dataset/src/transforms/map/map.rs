@@ -1,4 +1,4 @@
-//! A function of the user's, applied to each element.
+//! A user function, applied to each element.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;

@@ -135,7 +135,7 @@ struct ScanIter {
 pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     check(state, running).map_err(|error| match error {
         Error::InComponent { component, about, source } => {
-            let what = format!("the new state is not what the initial one is: {source}");
+            let what = format!("the new state differs from the initial one: {source}");
             Error::InComponent {
                 component,
                 about,
@@ -208,7 +208,7 @@ mod tests {
         let state = Function::new("state", move |(_, next)| Ok((narrow(), next)));
         let output = Function::new("output", move |(state, _)| Ok((state, narrow())));
         for (function, words) in [
-            (state, "component 0: the new state is not what the initial one is: int32"),
+            (state, "component 0: the new state differs from the initial one: int32"),
             (output, "component 0: int32"),
         ] {
             let dataset = range(2).scan(element(0), function, element_spec()).unwrap();

@@ -83,7 +83,7 @@ impl Flip {
             )));
         }
         if axes.is_empty() {
-            return Err(wrong("there is no axis to flip along".into()));
+            return Err(wrong("no axis to flip along was given".into()));
         }
         let known = |spec: &TensorSpec| match spec.shape.dims() {
             Some(dims) => flags(axes, dims.len()).map(drop),

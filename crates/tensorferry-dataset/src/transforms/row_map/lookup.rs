@@ -124,7 +124,8 @@ impl Dataset {
             |spec| {
                 if !spec.dtype.is_integer() {
                     return Err(
-                        "only integers number rows. cast it first, or leave it out with which=."
+                        "row numbers have to be integers. cast it first, or leave it out with \
+                            which=."
                             .into(),
                     );
                 }

@@ -49,7 +49,8 @@ impl Dataset {
             |spec| {
                 if !spec.dtype.is_integer() {
                     return Err(
-                        "only integers have a place. cast it first, or leave it out with which=."
+                        "class numbers have to be integers. cast it first, or leave it out with \
+                            which=."
                             .into(),
                     );
                 }

@@ -69,7 +69,7 @@ impl RandomCrop {
     ) -> Result<Dataset> {
         if size.is_empty() || size.contains(&Some(0)) {
             let what = format!(
-                "the lengths to crop to have to be at least 1, and there has to be one; they are {}",
+                "at least one length has to be given, and each has to be at least 1, not {}",
                 words(size)
             );
             return Err(Error::Argument { stage: STAGE, what });

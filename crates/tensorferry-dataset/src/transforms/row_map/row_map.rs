@@ -135,7 +135,7 @@ pub(crate) fn select(
         && which.len() != parts.len()
     {
         return Err(wrong(format!(
-            "{} components were chosen from where there are {}",
+            "which selects from {} components; elements have {}",
             which.len(),
             parts.len()
         )));

@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn which_has_to_say_something_of_each_component() {
         let error = numbers(3, 2).scale(1.0, 0.0, Some(&[true])).err().unwrap();
-        assert_eq!(error.to_string(), "scale: 1 components were chosen from where there are 2");
+        assert_eq!(error.to_string(), "scale: which selects from 1 components; elements have 2");
     }
 
     #[test]

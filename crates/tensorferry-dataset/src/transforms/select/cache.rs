@@ -230,7 +230,7 @@ impl ElementIter for CacheIter {
                     let next = self.next().map_err(|Interrupted| Error::Stopped)?;
                     let Some(element) = next else {
                         let what = format!(
-                            "the cached stream has {} elements, not {position}",
+                            "the cached dataset has {} elements, not {position}",
                             self.position
                         );
                         return Err(Error::State { what });

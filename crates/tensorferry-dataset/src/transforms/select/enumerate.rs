@@ -42,7 +42,7 @@ impl Dataset {
 
 fn number(start: i64, index: u64) -> Result<i64> {
     start.checked_add_unsigned(index).ok_or_else(|| {
-        let what = format!("the numbers from {start} on exceed int64; start lower");
+        let what = format!("the numbers from {start} on exceed int64. Start lower.");
         Error::Argument { stage: "enumerate", what }.at_element("enumerate", index)
     })
 }

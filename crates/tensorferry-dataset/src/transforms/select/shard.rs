@@ -85,17 +85,15 @@ impl Unseen {
         let Resharded { positions } = origin;
         let shards = positions.len() as u64;
         if shards == 0 {
-            return Err(Error::State {
-                what: "a run without shards has not handed out anything".into(),
-            });
+            return Err(Error::State { what: "the state has no shards; it is damaged".into() });
         }
         if let Cardinality::Finite(n) = cardinality {
             for (shard, &position) in (0_u64..).zip(&positions) {
                 let had = n.saturating_sub(shard).div_ceil(shards);
                 if position > had {
                     let what = format!(
-                        "shard {shard} of {shards} is said to have handed out {position} of its \
-                        {had} elements"
+                        "shard {shard} of {shards} handed out {position} of its {had} elements; \
+                            the state is damaged"
                     );
                     return Err(Error::State { what });
                 }

@@ -16,7 +16,7 @@ struct Skip {
 
 impl Dataset {
     /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is
-    /// not computed where the input is indexed, and an error in it is nobody's, unless nothing
+    /// not computed where the input is indexed, and an error in it is left out, unless nothing
     /// comes after it: then the input may have ended because of it.
     ///
     /// ```

@@ -29,7 +29,8 @@ impl Dataset {
     pub fn unique(&self) -> Result<Self> {
         if spec::tensors(self.spec(), "unique")?.len() != 1 {
             let what = format!(
-                "elements of {} components; it compares single tensors. Map to one component first.",
+                "elements have {} components, and unique compares single tensors. Map to one \
+                    component first.",
                 self.spec().len()
             );
             return Err(Error::Argument { stage: "unique", what });
