@@ -100,8 +100,8 @@ def test_impossible_ends_are_refused_on_load(tmp_path):
 
 MANIFESTS = [
     ("", "JSON was expected"),
-    ("[1, 2]", 'no saved dataset: "format"'),
-    ({"format": "zarr"}, 'no saved dataset: "format"'),
+    ("[1, 2]", 'not a saved dataset: expected "format"'),
+    ({"format": "zarr"}, 'not a saved dataset: expected "format"'),
     ({"version": 2}, "it is of version 2; this one reads version 1"),
     ({"version": "1"}, '"version" has to be a whole number'),
     ({"cardinality": -1}, '"cardinality" has to be a whole number'),
@@ -150,7 +150,7 @@ def test_other_directories_are_not_loaded(tmp_path):
     ):
         load(tmp_path)
     tf.data.Dataset.range(3).save(str(tmp_path / "theirs"))
-    with pytest.raises(errors.FileFormatError, match=r"theirs.*no saved dataset"):
+    with pytest.raises(errors.FileFormatError, match=r"theirs.*not a saved dataset"):
         load(tmp_path / "theirs")
     np.save(tmp_path / "array.npy", np.arange(3))
     with pytest.raises(OSError, match=r"array\.npy"):

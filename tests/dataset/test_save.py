@@ -246,7 +246,7 @@ def test_other_files_are_never_replaced(tmp_path):
     home.mkdir()
     (home / "thesis.tex").write_text("dear")
     with pytest.raises(
-        OSError, match=r"home.*holds thesis\.tex, which is no part of a saved dataset"
+        OSError, match=r"home.*holds thesis\.tex, which is not part of a saved dataset"
     ):
         slices(np.arange(2)).save(home)
     slices(np.arange(2)).save(tmp_path / "saved")

@@ -2,11 +2,10 @@
 //! included.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
-use crate::stage::{Epoch, Value};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, Value};
 use tensorferry_core::convert::scalar;
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -27,30 +26,29 @@ struct Disguised {
     indexed: bool,
 }
 
-impl Node for Disguised {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Disguised {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&[], &self.spec, self.indexed)
     }
+
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
     }
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
+
     fn describe(&self) -> String {
         "disguised".into()
     }
+
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         unreachable!()
     }
-    fn is_indexed(&self) -> bool {
-        self.indexed
-    }
+
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
+        self.input.stage.get(index, cx)
     }
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.input.stream(cx)
+
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.input.element_iter(cx)
     }
 }
 
@@ -104,13 +102,16 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
         .collect();
     let mut requests: Vec<RowRequest> =
         wanted.iter().map(|&(index, slot)| RowRequest { index, slot }).collect();
-    dataset.node.gather(&mut requests, &mut out, cx).map_err(|error| error.to_string())?;
+    dataset
+        .stage
+        .gather(crate::stage::Columns::All, &mut requests, &mut out, cx)
+        .map_err(|error| error.to_string())?;
     drop(out);
     for slot in (0..slots).filter(|slot| wanted.iter().all(|(_, taken)| taken != slot)) {
         let untouched = memory.iter().zip(&parts).all(|(bytes, (_, (_, row)))| {
             bytes[slot * row..(slot + 1) * row].iter().all(|byte| *byte == 0xA5)
         });
-        assert!(untouched, "slot {slot} was nobody's and was written");
+        assert!(untouched, "slot {slot} was not requested and was written");
     }
     let element = |&(_, slot): &(u64, usize)| {
         let value = |(bytes, (dtype, (shape, row))): (
@@ -130,18 +131,18 @@ fn gathered(dataset: &Dataset, wanted: &[(u64, usize)], cx: &Context) -> Compute
 pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>>> {
     let (cx, len) = (context(epoch), dataset.cardinality().finite().unwrap());
     let by_index: Vec<_> =
-        (0..len).map(|index| plain(dataset.node.get(index, &cx), dataset.spec())).collect();
+        (0..len).map(|index| plain(dataset.stage.get(index, &cx), dataset.spec())).collect();
     let agree = |dataset: &Dataset| {
-        let mut stream = dataset.stream(&cx).unwrap();
+        let mut stream = crate::testing::Pass(dataset.element_iter(&cx).unwrap());
         let in_order: Vec<_> = std::iter::from_fn(|| stream.next())
             .map(|element| plain(element, dataset.spec()))
             .collect();
         assert_eq!(in_order, by_index);
     };
     agree(dataset);
-    for input in dataset.node.inputs() {
-        agree(&dataset.node.rebuild(vec![streamed(&input)], &mut Change::default()).unwrap());
-        agree(&dataset.node.rebuild(vec![shapeless(&input)], &mut Change::default()).unwrap());
+    for input in dataset.stage.inputs() {
+        agree(&dataset.stage.rebuild(vec![streamed(&input)], &mut Change::default()).unwrap());
+        agree(&dataset.stage.rebuild(vec![shapeless(&input)], &mut Change::default()).unwrap());
     }
     if dataset.spec().iter().all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some())) {
         let count = usize::try_from(len).unwrap();
@@ -173,7 +174,7 @@ pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
 /// Numbers without order that are the same every time.
 pub(crate) fn noise(seed: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |at: u64| {
-        crate::shuffle::random::mix(at ^ crate::shuffle::random::mix(seed.wrapping_add(1)))
+        crate::shuffle::prng::mix(at ^ crate::shuffle::prng::mix(seed.wrapping_add(1)))
     })
 }
 
@@ -220,33 +221,31 @@ pub(crate) fn elements(dataset: &Dataset) -> Vec<Vec<Plain>> {
     all_ways(dataset, 0).into_iter().collect::<Computed<_>>().unwrap()
 }
 
-/// A map of the input that fails at some elements, by a function of the user's.
+/// A map of the input that fails at some elements.
 pub(crate) fn failing(input: &Dataset, at: &'static [u64]) -> Dataset {
     struct Failing(Dataset, &'static [u64]);
-    impl Node for Failing {
-        fn spec(&self) -> &[Component] {
-            self.0.spec()
+    impl Stage for Failing {
+        fn elements(&self) -> Elements<'_> {
+            Elements::Indexed(std::slice::from_ref(&self.0), self.0.spec())
         }
+
         fn cardinality(&self) -> Cardinality {
             self.0.cardinality()
         }
-        fn inputs(&self) -> Vec<Dataset> {
-            vec![self.0.clone()]
-        }
+
         fn describe(&self) -> String {
             "failing".into()
         }
+
         fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
             Ok(failing(&inputs[0], self.1))
         }
-        fn is_indexed(&self) -> bool {
-            true
-        }
+
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
             if self.1.contains(&index) {
                 return Err(crate::user_fn::function::failed("no").at_element("failing", index));
             }
-            self.0.node.get(index, cx)
+            self.0.stage.get(index, cx)
         }
     }
     Dataset::of(Failing(input.clone(), at))

@@ -1,60 +1,47 @@
-//! [`Dataset`]: a plan, from its sources to its last stage.
+//! Methods of a [`Dataset`] as a whole: its specification, one element, its description.
 
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::execute::options::ReadAhead;
 use crate::names::Names;
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Node};
-use crate::stage::{Element, Epoch};
-use crate::user_fn::captures::Capture;
+use crate::stage::{Context, Dataset, Element, Epoch};
 use std::fmt;
 use std::sync::Arc;
 use tensorferry_io::cancel::CancelToken;
-
-/// A plan: where elements come from and what becomes of them. Cloning shares it.
-#[derive(Clone)]
-pub struct Dataset {
-    pub(crate) node: Arc<dyn Node>,
-    /// What the user calls the components.
-    pub(crate) names: Names,
-    /// Stages from the furthest source to this one.
-    pub(crate) depth: usize,
-    pub(crate) captures: crate::user_fn::captures::Captures,
-    /// See [`Dataset::keeping`].
-    pub(crate) kept: Option<Capture>,
-}
 
 impl Dataset {
     /// The components of each element.
     #[must_use]
     pub fn spec(&self) -> &[Component] {
-        self.node.spec()
+        self.stage.elements().spec()
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn cardinality(&self) -> Cardinality {
-        self.node.cardinality()
+        self.cardinality
     }
 
     /// Whether element `i` can be computed from `i` alone: then the state of an iteration is a
     /// position.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
-        self.node.is_indexed()
+        self.indexed
     }
 
-    /// Whether elements are computed in order, by one thread at a time, because a function of the
-    /// user's is called for them.
+    /// Whether elements are computed in order, by one thread at a time, because a user function
+    /// requires it.
     #[must_use]
     pub fn is_sequential(&self) -> bool {
-        self.node.is_sequential()
+        self.hints.sequential
     }
 
     /// Whether another epoch gives other elements, or another order.
     #[must_use]
     pub fn depends_on_epoch(&self) -> bool {
-        self.node.depends_on_epoch()
+        self.hints.depends_on_epoch
     }
 
     /// Element `index` of the plan's first epoch.
@@ -83,7 +70,7 @@ impl Dataset {
             );
             return Err(Error::Argument { stage: "get", what });
         }
-        self.node.get(index, &Context::new(epoch, CancelToken::default()))
+        self.stage.get(index, &Context::new(epoch, CancelToken::default()))
     }
 
     /// The plan in words, by which a saved state knows it: `from_tensor_slices(10 x (int32[])) |
@@ -100,33 +87,31 @@ impl Dataset {
 
     /// As [`Dataset::drawn_seeds`], with what tells one draw from another.
     pub(crate) fn draws(&self) -> Vec<Seed> {
-        let inputs = self.node.inputs();
-        self.deep(|| {
-            inputs.iter().flat_map(Self::draws).chain(self.node.drawn_seed().cloned()).collect()
-        })
+        let own = self.stage.checkpoint().seed.and_then(Seed::drawn).cloned();
+        self.deep(|| self.stage.inputs().iter().flat_map(Self::draws).chain(own).collect())
     }
 
     /// The same plan with what `change` says changed. Stages before the first change are shared.
     pub(crate) fn rebuild(&self, change: &mut Change) -> Result<Self> {
         let seeds_alone = change.resharded.is_none();
-        let before = self.node.inputs();
+        let before = self.stage.inputs();
         let inputs = self.deep(|| {
             before.iter().map(|input| input.rebuild(change)).collect::<Result<Vec<Self>>>()
         })?;
         let same = before.iter().zip(&inputs).all(|(before, now)| before.is(now));
-        if seeds_alone && same && self.node.drawn_seed().is_none() {
+        if seeds_alone && same && self.stage.checkpoint().seed.and_then(Seed::drawn).is_none() {
             return Ok(self.clone());
         }
         Ok(Self {
             names: self.names.clone(),
             kept: self.kept.clone(),
-            ..self.node.rebuild(inputs, change)?
+            ..self.stage.rebuild(inputs, change)?
         })
     }
 
     /// Whether this is the very same stage as another dataset's last.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.node, &other.node)
+        Arc::ptr_eq(&self.stage, &other.stage)
     }
 }
 
@@ -139,12 +124,12 @@ impl fmt::Display for Dataset {
 
 impl Dataset {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inputs = self.node.inputs();
+        let inputs = self.stage.inputs();
         // A stage that says nothing changes nothing about the elements.
-        if let ([input], true) = (inputs.as_slice(), self.node.describe().is_empty()) {
+        if let ([input], true) = (inputs, self.stage.describe().is_empty()) {
             return fmt::Display::fmt(input, f);
         }
-        match inputs.as_slice() {
+        match inputs {
             [] => {}
             [input] => write!(f, "{input} | ")?,
             many => {
@@ -155,12 +140,60 @@ impl Dataset {
                 f.write_str("] | ")?;
             }
         }
-        f.write_str(&self.node.describe())
+        f.write_str(&self.stage.describe())
     }
 }
 
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Dataset({self})")
+    }
+}
+
+impl Dataset {
+    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
+    /// part of the plan, nor of a state.
+    ///
+    /// ```
+    /// use tensorferry_core::Tensor;
+    /// use tensorferry_dataset::Dataset;
+    ///
+    /// let numbers = Tensor::from_vec(vec![1_u8, 2], &[2])?;
+    /// let dataset = Dataset::from_tensor_slices([numbers])?.with_names(["\"label\""]);
+    /// assert_eq!(
+    ///     dataset.unbatch().unwrap_err().to_string(),
+    ///     "unbatch: component \"label\" is a scalar, which has no rows. Batch first."
+    /// );
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        let names = Names::new(names.into_iter().map(Into::into).collect());
+        Self { names, ..self.clone() }
+    }
+
+    /// The furthest read-ahead that a stage of the plan asks for. A number precedes the automatic
+    /// choice.
+    #[must_use]
+    pub fn read_ahead(&self) -> Option<ReadAhead> {
+        self.hints.read_ahead
+    }
+
+    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
+    /// `repeat` of a source of unknown length counts as endless, and ends if a round has no
+    /// elements.
+    #[must_use]
+    pub fn may_end_early(&self) -> bool {
+        self.hints.may_end_early
+    }
+
+    /// As [`Names::misfit`].
+    pub(crate) fn misfit(&self, at: usize, error: Error) -> Error {
+        self.names.misfit(at, self.spec().len(), error)
+    }
+
+    /// The error of a stage over this dataset, naming the component that it is about.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.names.explain(error)
     }
 }

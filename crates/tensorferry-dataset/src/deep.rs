@@ -1,76 +1,48 @@
-//! Plans of very many stages: how many there may be, and the stack for them.
+//! Making a [`Dataset`] of a stage, however deep the plan is.
 //!
 //! # Rationale
-//! Stages call each other, so a plan takes stack for each of them, on whatever thread it is used: a
-//! Python thread may have 512 KiB. A plan has at most [`DEEPEST`] stages. Every [`STEP`]th is
-//! wrapped in a [`Step`], which goes on with a new piece of stack where little is left; threads of
-//! ordinary size never need one. Datasets that functions make while others are iterated count with
-//! the stages around them.
+//! Every [`STEP`]th stage of a plan is wrapped in a [`Deep`] stage, which continues on a new piece
+//! of stack where little is left. See [`crate::stack`].
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::execute::in_order::InOrder;
 use crate::names::Names;
-use crate::shuffle::random::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, Stream};
-use crate::transforms::select::prefetch::ReadAhead;
+use crate::stack::{DEEPEST, STEP, check_depth, grown};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
+};
+use crate::user_fn::captures;
+use crate::user_fn::function::UserFn;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 
-/// The most stages from a source to the end of a plan, and of the datasets that functions make in
-/// it.
-pub(crate) const DEEPEST: usize = 2000;
-/// How deep lists may be nested in a state: a stage nests a few.
-pub(crate) const NESTED: usize = 8 * DEEPEST;
-
-/// Stages between two looks at the stack.
-const STEP: usize = 32;
-/// Bytes of stack that as many stages take at the most: the largest was seen to take 5 KiB,
-/// unoptimised.
-const LEAST: usize = 384 << 10;
-/// Bytes of a new piece of stack.
-const PIECE: usize = 4 << 20;
-
-/// Runs what calls itself at every level, of which this is the number.
-pub(crate) fn at_depth<T>(depth: usize, run: impl FnOnce() -> T) -> T {
-    if depth % STEP == STEP - 1 { grown(run) } else { run() }
-}
-
-/// Runs this with stack for [`STEP`] stages.
-pub(crate) fn grown<T>(run: impl FnOnce() -> T) -> T {
-    stacker::maybe_grow(LEAST, PIECE, run)
-}
-
-/// A plan of so many stages is too deep.
-///
-/// # Errors
-/// [`Error::TooDeep`].
-pub(crate) fn check(depth: usize) -> Result<()> {
-    if depth > DEEPEST { Err(Error::TooDeep { most: DEEPEST }) } else { Ok(()) }
-}
-
 impl Dataset {
-    pub(crate) fn of(node: impl Node + 'static) -> Self {
-        let depth = node.inputs().iter().map(|input| input.depth).max().unwrap_or(0) + 1;
-        if depth > DEEPEST {
-            let node = TooDeep { spec: node.spec().to_vec(), cardinality: node.cardinality() };
-            return Self {
-                node: Arc::new(node),
-                names: Names::default(),
-                depth: DEEPEST + 1,
-                captures: None,
-                kept: None,
-            };
+    /// A plan that ends with this stage.
+    pub(crate) fn of(stage: impl Stage + 'static) -> Self {
+        let inputs = stage.inputs();
+        let depth = inputs.iter().map(|input| input.depth).max().unwrap_or(0) + 1;
+        let mut hints = inputs.iter().fold(Hints::default(), |all, input| all.and(input.hints));
+        hints.sequential |= stage.functions().iter().any(|function| function.is_sequential());
+        let elements = stage.elements();
+        Self {
+            names: Names::default(),
+            depth: depth.min(DEEPEST + 1),
+            cardinality: stage.cardinality(),
+            indexed: elements.is_indexed() && depth <= DEEPEST,
+            hints: stage.hints(hints),
+            captures: captures::of(&stage),
+            kept: None,
+            stage: match depth {
+                _ if depth > DEEPEST => Arc::new(TooDeep { spec: elements.spec().to_vec() }),
+                _ if depth.is_multiple_of(STEP) => Arc::new(Deep { stage: Box::new(stage) }),
+                _ => Arc::new(stage),
+            },
         }
-        let captures = crate::user_fn::captures::of(&node);
-        if depth.is_multiple_of(STEP) {
-            let node = Arc::new(Step { node: Arc::new(node) });
-            return Self { node, names: Names::default(), depth, captures, kept: None };
-        }
-        Self { node: Arc::new(node), names: Names::default(), depth, captures, kept: None }
     }
 
     /// Refuses a plan of too many stages. Iterating it fails with the same error.
@@ -90,47 +62,42 @@ impl Dataset {
     /// # Errors
     /// [`Error::TooDeep`].
     pub fn check_depth(&self) -> Result<()> {
-        check(self.depth)
+        check_depth(self.depth)
     }
 
-    /// Runs what calls itself for each input.
+    /// Runs one level of a recursion over inputs.
     pub(crate) fn deep<T>(&self, run: impl FnOnce() -> T) -> T {
         if self.depth.is_multiple_of(STEP) { grown(run) } else { run() }
     }
 
-    /// One pass over the elements in order, of an indexed plan as of any other.
-    pub(crate) fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        check(cx.outside + self.depth)?;
-        if self.is_indexed() {
-            return Ok(Box::new(crate::execute::in_order::InOrder::new(self.clone(), cx.clone())));
+    /// One pass over the elements in order, of indexed plans as of others.
+    pub(crate) fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        check_depth(cx.outside + self.depth)?;
+        if self.indexed {
+            return Ok(Box::new(InOrder::new(self.clone(), cx.clone())));
         }
-        self.node.stream(cx)
+        self.stage.element_iter(cx)
     }
 
-    /// As [`Dataset::stream`], of a dataset that a function made while another was iterated.
-    pub(crate) fn stream_inside(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let stream = self.stream(cx)?;
-        Ok(if cx.outside < STEP { stream } else { Box::new(Grown { stream }) })
+    /// As [`Dataset::element_iter`], of a dataset that a function made while another was iterated.
+    pub(crate) fn element_iter_inside(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let iter = self.element_iter(cx)?;
+        Ok(if cx.outside < STEP { iter } else { Box::new(DeepIter { iter: Some(iter) }) })
     }
 }
 
-/// Stands for a plan that is too deep.
+/// The last stage of a plan that is too deep.
 struct TooDeep {
     spec: Vec<Component>,
-    cardinality: Cardinality,
 }
 
-impl Node for TooDeep {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for TooDeep {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
-        self.cardinality
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
+        Cardinality::Unknown
     }
 
     fn describe(&self) -> String {
@@ -141,188 +108,116 @@ impl Node for TooDeep {
         Err(Error::TooDeep { most: DEEPEST })
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(Error::TooDeep { most: DEEPEST })
-    }
-
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
         Err(Error::TooDeep { most: DEEPEST })
     }
 }
 
-/// A stage that looks after its stack. It is in no other way different from the one it holds.
-struct Step {
-    node: Arc<dyn Node>,
+/// A stage on a stack of its own. In every other way it is the stage that it holds.
+struct Deep {
+    stage: Box<dyn Stage>,
 }
 
-impl Drop for Step {
+impl Drop for Deep {
     fn drop(&mut self) {
-        let nothing = TooDeep { spec: Vec::new(), cardinality: Cardinality::Unknown };
-        let node = std::mem::replace(&mut self.node, Arc::new(nothing));
-        grown(|| drop(node));
+        let nothing = TooDeep { spec: Vec::new() };
+        let stage = std::mem::replace(&mut self.stage, Box::new(nothing));
+        grown(|| drop(stage));
     }
 }
 
-impl Node for Step {
-    fn spec(&self) -> &[Component] {
-        self.node.spec()
+impl Stage for Deep {
+    fn elements(&self) -> Elements<'_> {
+        self.stage.elements()
     }
 
     fn cardinality(&self) -> Cardinality {
-        grown(|| self.node.cardinality())
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        self.node.inputs()
+        self.stage.cardinality()
     }
 
     fn describe(&self) -> String {
-        self.node.describe()
+        self.stage.describe()
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        self.node.rebuild(inputs, change)
+        self.stage.rebuild(inputs, change)
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.node.drawn_seed()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        self.stage.functions()
     }
 
-    fn identity(&self) -> u64 {
-        grown(|| self.node.identity())
+    fn hints(&self, inputs: Hints) -> Hints {
+        self.stage.hints(inputs)
     }
 
-    fn is_window(&self) -> bool {
-        self.node.is_window()
-    }
-
-    fn may_end_early(&self) -> bool {
-        grown(|| self.node.may_end_early())
-    }
-
-    fn is_indexed(&self) -> bool {
-        grown(|| self.node.is_indexed())
-    }
-
-    fn is_sequential(&self) -> bool {
-        grown(|| self.node.is_sequential())
-    }
-
-    fn reads_files(&self) -> bool {
-        grown(|| self.node.reads_files())
-    }
-
-    fn needs(&self) -> Needs {
-        grown(|| self.node.needs())
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        grown(|| self.node.depends_on_epoch())
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        self.stage.checkpoint()
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        grown(|| self.node.get(index, cx))
+        grown(|| self.stage.get(index, cx))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        grown(|| self.node.slice(start, len, cx))
+        grown(|| self.stage.slice(start, len, cx))
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        grown(|| self.node.gather(requests, out, cx))
+        grown(|| self.stage.gather(columns, requests, out, cx))
     }
 
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        grown(|| self.node.gather_some(which, requests, out, cx))
+    fn unstacked(&self) -> Option<Dataset> {
+        grown(|| self.stage.unstacked())
     }
 
-    fn read_ahead(&self) -> Option<ReadAhead> {
-        self.node.read_ahead()
-    }
-
-    fn rows(&self) -> Option<Dataset> {
-        grown(|| self.node.rows())
-    }
-
-    fn consumed(&self, position: u64) -> Option<u64> {
-        self.node.consumed(position)
-    }
-
-    fn sharding(&self) -> Option<(u64, u64)> {
-        self.node.sharding()
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(Grown { stream: grown(|| self.node.stream(cx))? }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(DeepIter { iter: Some(grown(|| self.stage.element_iter(cx))?) }))
     }
 }
 
-/// A stream that looks after its stack.
-struct Grown {
-    stream: Box<dyn Stream>,
+/// An iterator on a stack of its own.
+struct DeepIter {
+    /// `None` only while it is dropped.
+    iter: Option<Box<dyn ElementIter>>,
 }
 
-impl Drop for Grown {
+impl Drop for DeepIter {
     fn drop(&mut self) {
-        let stream = std::mem::replace(&mut self.stream, Box::new(Ended));
-        grown(|| drop(stream));
+        let iter = self.iter.take();
+        grown(|| drop(iter));
     }
 }
 
-impl Stream for Grown {
-    fn next(&mut self) -> Option<Result<Element>> {
-        grown(|| self.stream.next())
+impl ElementIter for DeepIter {
+    fn next(&mut self) -> Step {
+        self.iter.as_mut().map_or(Ok(None), |iter| grown(|| iter.next()))
     }
 
     fn back(&mut self) -> bool {
-        grown(|| self.stream.back())
+        self.iter.as_mut().is_some_and(|iter| grown(|| iter.back()))
     }
 
     fn save(&self) -> Result<State> {
-        grown(|| self.stream.save())
+        self.iter.as_ref().map_or(Ok(State::Nothing), |iter| grown(|| iter.save()))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        grown(|| self.stream.restore(state))
-    }
-}
-
-/// A stream without elements.
-struct Ended;
-
-impl Stream for Ended {
-    fn next(&mut self) -> Option<Result<Element>> {
-        None
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::Nothing)
-    }
-
-    fn restore(&mut self, _state: &State) -> Result<()> {
-        Ok(())
+        self.iter.as_mut().map_or(Ok(()), |iter| grown(|| iter.restore(state)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::checkpoint::Saved;
+    use crate::InterleaveOptions;
+    use crate::checkpoint::checkpoint::Checkpoint;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{counting, element_spec, even, first, range, values};
@@ -349,7 +244,7 @@ mod tests {
                     .unwrap()
             },
             |input| input.map(Function::new("same", Ok), element_spec()),
-            |input| input.batch(1, false).unwrap().unbatch().unwrap(),
+            |input| input.batch(1).unwrap().unbatch().unwrap(),
             |input| input.cache(),
             |input| input.prefetch(Some(1)),
             |input| input.unique().unwrap(),
@@ -372,7 +267,8 @@ mod tests {
                     assert!(all.contains(&2));
                     let mut iter = deep.iter();
                     iter.next();
-                    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+                    let saved =
+                        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     let resumed = deep.resume(&saved, &Options::default()).unwrap();
                     assert_eq!(
                         resumed.map(|element| first(&element.unwrap())).collect::<Vec<_>>(),
@@ -388,7 +284,7 @@ mod tests {
     fn a_plan_that_is_too_deep_says_so_whatever_is_made_of_it() {
         let deep = (0..30_000).fold(range(4), |dataset, _| dataset.take(Some(3)));
         assert_eq!(deep.check_depth().unwrap_err().code(), "too_deep");
-        let error = deep.batch(2, false).unwrap().iter().next().unwrap().unwrap_err();
+        let error = deep.batch(2).unwrap().iter().next().unwrap().unwrap_err();
         assert!(error.to_string().contains("2000 stages"), "{error}");
         assert!(deep.get_in(0, Epoch(0)).is_err());
     }
@@ -404,9 +300,15 @@ mod tests {
             made.set(dataset.clone()).unwrap();
             let mut iter = dataset.iter();
             assert_eq!(iter.next().unwrap().unwrap_err().code(), "too_deep");
-            drop(iter.save());
+            drop(iter.checkpoint());
             drop(iter);
-            let interleaved = range(3).interleave(function, element_spec(), 2, 1).unwrap();
+            let interleaved = range(3)
+                .interleave(
+                    function,
+                    element_spec(),
+                    InterleaveOptions { cycle_length: 2, block_length: 1 },
+                )
+                .unwrap();
             assert_eq!(interleaved.iter().next().unwrap().unwrap_err().code(), "too_deep");
         });
     }

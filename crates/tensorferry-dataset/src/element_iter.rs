@@ -1,15 +1,54 @@
-//! The input of a stage that names, in its errors, the input's element it was at.
+//! Iterators that stages share: over one input with a number, and over one input whose elements
+//! are given to a function.
 
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec::Component;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{
+    Context, Dataset, Element, ElementIter, Interrupted, Step, step, uninterrupted, value_of,
+};
 use tensorferry_io::cancel::CancelToken;
 
-/// A stream, and how many elements it has given. Elements that are errors count too.
+/// An iterator over one input that keeps a number, which is all its state besides the input's.
+struct Numbered<F> {
+    input: Box<dyn ElementIter>,
+    number: u64,
+    next: F,
+}
+
+/// An iterator over `input` whose elements `next` takes from it. `number` is `start` at first; it is
+/// saved and restored. `next` changes it only after the last `?`.
+///
+/// # Errors
+/// As [`Dataset::element_iter`].
+pub(crate) fn numbered(
+    input: &Dataset,
+    cx: &Context,
+    start: u64,
+    next: impl FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send + 'static,
+) -> Result<Box<dyn ElementIter>> {
+    Ok(Box::new(Numbered { input: input.element_iter(cx)?, number: start, next }))
+}
+
+impl<F: FnMut(&mut dyn ElementIter, &mut u64) -> Step + Send> ElementIter for Numbered<F> {
+    fn next(&mut self) -> Step {
+        (self.next)(&mut *self.input, &mut self.number)
+    }
+
+    fn save(&self) -> Result<State> {
+        Ok(State::List(vec![State::Int(self.number), self.input.save()?]))
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let parts = state.list(2)?;
+        self.number = parts[0].int()?;
+        self.input.restore(&parts[1])
+    }
+}
+
+/// An iterator that counts its elements, those that are errors included, and takes one back.
 pub(crate) struct Counted {
-    stream: Box<dyn Stream>,
+    iter: Box<dyn ElementIter>,
     spec: Vec<Component>,
     stop: CancelToken,
     index: u64,
@@ -20,7 +59,7 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn new(input: &Dataset, cx: &Context) -> Result<Self> {
         Ok(Self {
-            stream: input.stream(cx)?,
+            iter: input.element_iter(cx)?,
             spec: input.spec().to_vec(),
             stop: cx.stop.clone(),
             index: 0,
@@ -28,44 +67,61 @@ impl Counted {
         })
     }
 
-    /// The next element and its index. Asks each time whether somebody still waits, so that a loop
-    /// over it ends when it should.
-    pub(crate) fn next(&mut self) -> Option<Result<(u64, Element)>> {
-        if let Err(stopped) = self.stop.check() {
-            return Some(Err(stopped));
-        }
+    /// The next element and its index. Checks for a cancellation each time, so a loop over it ends
+    /// in time.
+    pub(crate) fn next(&mut self) -> Step<(u64, Element)> {
+        value_of!(step(self.stop.check()));
         let element = match self.back.take() {
             Some(element) => Ok(element),
-            None => self.stream.next()?,
+            None => match self.iter.next()? {
+                Some(element) => element,
+                None => return Ok(None),
+            },
         };
-        if matches!(element, Err(Error::Stopped)) {
-            return Some(Err(Error::Stopped));
-        }
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(element.map(|element| (index, element)))
+        Ok(Some(element.map(|element| (index, element))))
     }
 
-    /// Gives back the element that came last, because what was to be done with it was stopped, and
-    /// says so.
-    pub(crate) fn stopped<T>(&mut self, element: Element) -> Option<Result<T>> {
+    /// The next element and what `call` makes of it. An error of `call` names the stage and the
+    /// element. After an interruption of `call` the same element is the next.
+    pub(crate) fn next_with<T>(
+        &mut self,
+        stage: &'static str,
+        call: impl FnOnce(Element) -> Result<T>,
+    ) -> Step<(Element, T)> {
+        let (index, element) = value_of!(self.next());
+        let made = self.attempt(&element, call)?;
+        Ok(Some(made.map(|made| (element, made)).map_err(|error| error.at_element(stage, index))))
+    }
+
+    /// What `call` makes of the element that came last, which is given back if it is interrupted.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        element: &Element,
+        call: impl FnOnce(Element) -> Result<T>,
+    ) -> std::result::Result<Result<T>, Interrupted> {
+        uninterrupted(call(element.clone())).inspect_err(|_| self.give_back(element.clone()))
+    }
+
+    /// Makes the element that came last the next.
+    pub(crate) fn give_back(&mut self, element: Element) {
         self.index = self.index.saturating_sub(1);
-        if !self.stream.back() {
+        if !self.iter.back() {
             self.back = Some(element);
         }
-        Some(Err(Error::Stopped))
     }
 
     pub(crate) fn save(&self) -> Result<State> {
         let back =
             self.back.as_ref().map_or(Ok(State::Nothing), |element| State::of_element(element))?;
-        Ok(State::List(vec![State::Int(self.index), back, self.stream.save()?]))
+        Ok(State::List(vec![State::Int(self.index), back, self.iter.save()?]))
     }
 
     pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(3)?;
         self.index = parts[0].int()?;
         self.back = parts[1].optional(|element| element.element_as(&self.spec))?;
-        self.stream.restore(&parts[2])
+        self.iter.restore(&parts[2])
     }
 }

@@ -1,6 +1,5 @@
-//! What the user calls the components, for errors.
+//! The user's names of components, for errors.
 
-use crate::dataset::Dataset;
 use crate::error::Error;
 use std::sync::Arc;
 
@@ -10,6 +9,10 @@ use std::sync::Arc;
 pub(crate) struct Names(Option<Arc<[Arc<str>]>>);
 
 impl Names {
+    pub(crate) fn new(names: Arc<[Arc<str>]>) -> Self {
+        Self(Some(names))
+    }
+
     /// The error of a value of component `at`, which is named unless it is the only one and has no
     /// name.
     pub(crate) fn misfit(&self, at: usize, components: usize, error: Error) -> Error {
@@ -29,43 +32,11 @@ impl Names {
     }
 }
 
-impl Dataset {
-    /// The same plan, its components named in errors: `"label"` where they would be numbered. Not
-    /// part of the plan, nor of a state.
-    ///
-    /// ```
-    /// use tensorferry_core::Tensor;
-    /// use tensorferry_dataset::Dataset;
-    ///
-    /// let numbers = Tensor::from_vec(vec![1_u8, 2], &[2])?;
-    /// let dataset = Dataset::from_tensor_slices([numbers])?.with_names(["\"label\""]);
-    /// assert_eq!(
-    ///     dataset.unbatch().unwrap_err().to_string(),
-    ///     "unbatch: component \"label\" is a scalar, which has no rows. Batch first."
-    /// );
-    /// # Ok::<(), tensorferry_core::Error>(())
-    /// ```
-    #[must_use]
-    pub fn with_names(&self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
-        let names = Names(Some(names.into_iter().map(Into::into).collect()));
-        Self { names, ..self.clone() }
-    }
-
-    /// As [`Names::misfit`].
-    pub(crate) fn misfit(&self, at: usize, error: Error) -> Error {
-        self.names.misfit(at, self.spec().len(), error)
-    }
-
-    /// The error of a stage over this dataset, naming the component that it is about.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        self.names.explain(error)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use crate::error::Error;
+    use crate::stage::Dataset;
     use crate::user_fn::function::failed;
     use tensorferry_core::{Casting, DType, Tensor};
 
@@ -91,7 +62,7 @@ mod tests {
     fn a_stage_after_the_one_that_fails_changes_no_name() {
         let named = pairs().with_names(["\"image\"", "\"label\""]);
         let narrow = named.cast(&[None, Some(DType::UInt8)], Casting::Checked).unwrap();
-        let batched = narrow.with_names(["a", "b"]).batch(2, false).unwrap().with_names(["c", "d"]);
+        let batched = narrow.with_names(["a", "b"]).batch(2).unwrap().with_names(["c", "d"]);
         assert!(
             batched
                 .get(0)

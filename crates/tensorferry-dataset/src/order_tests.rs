@@ -1,11 +1,11 @@
 //! Chains of index arithmetic against the obvious lists; and what the tests of those stages share.
 
-use crate::dataset::Dataset;
+use crate::BatchOptions;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::shuffle::random::mix;
+use crate::shuffle::prng::mix;
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage};
 use crate::testing::{assert_rebuilds, assert_resumes};
 use crate::user_fn::function::Function;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 
-/// A dataset that can only be streamed, whose length nobody knows.
+/// A dataset that only iterates, of unknown length.
 struct Streamed(Dataset);
 
 /// The same elements as a stream.
@@ -23,17 +23,13 @@ pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Streamed(input.clone()))
 }
 
-impl Node for Streamed {
-    fn spec(&self) -> &[Component] {
-        self.0.spec()
+impl Stage for Streamed {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.0), self.0.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.0.clone()]
     }
 
     fn describe(&self) -> String {
@@ -44,16 +40,8 @@ impl Node for Streamed {
         Ok(streamed(&inputs[0]))
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(crate::error::Error::Argument { stage: "streamed", what: "not indexed".into() })
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.0.stream(cx)
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.0.element_iter(cx)
     }
 }
 
@@ -95,17 +83,13 @@ fn epochal_value(index: u64, epoch: Epoch) -> i64 {
     (index + 1000 * (epoch.0 % 97)).cast_signed()
 }
 
-impl Node for Epochal {
-    fn spec(&self) -> &[Component] {
-        &self.1
+impl Stage for Epochal {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.1)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.0)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -114,10 +98,6 @@ impl Node for Epochal {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Ok(epochal(self.0))
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -246,14 +226,22 @@ impl Case {
                 let (size, drop) = (1 + draw(4), draw(2) == 0);
                 let whole =
                     move |list: List| if drop { list.len() / size * size } else { list.len() };
-                let dataset = self.dataset.batch(size, drop)?.unbatch()?;
+                let dataset = self
+                    .dataset
+                    .batch_with(size, BatchOptions { drop_remainder: drop })?
+                    .unbatch()?;
                 self.then(dataset, move |list| {
                     list.iter().take(whole(list.clone())).cloned().collect()
                 })
             }
             14 => {
                 let sizes: Vec<usize> = (0..1 + draw(3)).map(|_| 1 + draw(3)).collect();
-                self.same(self.dataset.batch(1 + draw(4), false)?.rebatch(sizes, false)?.unbatch()?)
+                self.same(
+                    self.dataset
+                        .batch(1 + draw(4))?
+                        .rebatch(sizes, BatchOptions::default())?
+                        .unbatch()?,
+                )
             }
             _ => self.same(streamed(&self.dataset)),
         })
@@ -265,7 +253,7 @@ fn in_epoch(epoch: Epoch) -> Context {
 }
 
 fn check_stream(dataset: &Dataset, list: &List, epoch: Epoch) -> Result<()> {
-    let mut stream = dataset.stream(&in_epoch(epoch))?;
+    let mut stream = crate::testing::Pass(dataset.element_iter(&in_epoch(epoch))?);
     // One more than expected, should it not end.
     let all =
         std::iter::from_fn(|| stream.next()).take(list.len() + 1).map(|element| values(&element?));
@@ -284,7 +272,7 @@ fn check_indexed(
     let cx = in_epoch(epoch);
     for (index, row) in (0_u64..).zip(list) {
         assert_eq!(
-            values(&dataset.node.get(index, &cx)?)?,
+            values(&dataset.stage.get(index, &cx)?)?,
             *row,
             "{dataset}: element {index} in {epoch:?}"
         );
@@ -302,7 +290,7 @@ fn check_indexed(
         .enumerate()
         .map(|(slot, &at)| RowRequest { index: at as u64, slot })
         .collect();
-    dataset.node.gather(&mut requests, &mut out, &cx)?;
+    dataset.stage.gather(crate::stage::Columns::All, &mut requests, &mut out, &cx)?;
     for (component, bytes) in memory.iter().enumerate() {
         let gathered: Vec<i64> = bytes
             .chunks_exact(8)
@@ -315,12 +303,12 @@ fn check_indexed(
         );
     }
     let size = 1 + draw(5);
-    let batches = dataset.batch(size, false)?;
+    let batches = dataset.batch(size)?;
     for (at, rows) in (0_u64..).zip(list.chunks(size)) {
         let expected: Vec<i64> =
             (0..width).flat_map(|component| rows.iter().map(move |row| row[component])).collect();
         assert_eq!(
-            values(&batches.node.get(at, &cx)?)?,
+            values(&batches.stage.get(at, &cx)?)?,
             expected,
             "{batches}: batch {at} in {epoch:?}"
         );

@@ -1,4 +1,4 @@
-//! Whether what a dataset is known to be keeps what was promised of it.
+//! Whether one specification admits everything that another one admits.
 
 use crate::spec::Component;
 use tensorferry_core::Shape;
@@ -13,7 +13,7 @@ pub(crate) fn keeps(is: &[Component], promised: &[Component]) -> Option<bool> {
         (Component::Tensor(is), Component::Tensor(promised)) if is.dtype == promised.dtype => {
             keeps_shape(&is.shape, &promised.shape)
         }
-        // The elements of a nested dataset are seen by nobody who could check them.
+        // The elements of a nested dataset are not checked when they are computed.
         (Component::Dataset(is), Component::Dataset(promised)) => {
             Some(keeps(is, promised) == Some(true))
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use tensorferry_core::TensorSpec;
 
 /// One component of a dataset's elements. Nested structures (tuples, dicts) are flattened, in
-/// order, by whoever has them.
+/// order, by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {
     /// A tensor.
@@ -60,11 +60,11 @@ pub(crate) fn tensors<'a>(
 /// How many elements a dataset has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cardinality {
-    /// So many.
+    /// This many.
     Finite(u64),
     /// It never ends.
     Infinite,
-    /// Only iterating tells.
+    /// Known only after iterating.
     Unknown,
 }
 
@@ -75,6 +75,16 @@ impl Cardinality {
         match self {
             Self::Finite(n) => Some(n),
             _ => None,
+        }
+    }
+
+    /// Of the first `count` elements.
+    #[must_use]
+    pub(crate) fn at_most(self, count: u64) -> Self {
+        match self {
+            Self::Finite(n) => Self::Finite(n.min(count)),
+            Self::Infinite => Self::Finite(count),
+            Self::Unknown => Self::Unknown,
         }
     }
 

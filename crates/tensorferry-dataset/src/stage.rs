@@ -1,25 +1,48 @@
-//! What every stage of a plan is: a [`Node`], and, while it is iterated in order, a [`Stream`].
+//! The stage contract: [`Dataset`], [`Stage`] and [`ElementIter`].
 //!
 //! # Rationale
-//! Where element `i` of the result can be computed from `i` alone, a node is *indexed*: position is
-//! the whole state of an iteration, any thread may compute any element, and a batch asks for all
-//! its rows in one [`Node::gather`]. Where it cannot (filter, generators), a node only streams, and
-//! its [`Stream`] saves what it needs to go on.
+//! Where element `i` of the result follows from `i` alone, a stage is *indexed*: a position is the
+//! whole state of an iteration, any thread may compute any element, and a batch asks for all its
+//! rows in one [`Stage::gather`]. Other stages (filters, generators) only iterate in order, and
+//! their [`ElementIter`] saves what it needs to continue.
+//!
+//! A stage declares in [`Stage::elements`] where its elements come from. Random access is forwarded
+//! to an input only where a stage declares it, so forwarding cannot be wrong by accident.
+//! What depends on the plan alone ([`Hints`]) is computed once, when a [`Dataset`] is made.
+//!
+//! Plan, stage, value and iterator name each other and therefore share this file.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::memory_budget::Held;
-use crate::execute::stats::Times;
-use crate::promise::keeps;
-use crate::shuffle::random::Seed;
+use crate::execute::memory_budget::MemoryBudget;
+use crate::execute::options::ReadAhead;
+use crate::execute::stats::IterStats;
+use crate::names::Names;
+use crate::shuffle::prng::{Seed, mix};
 use crate::spec::{Cardinality, Component};
+use crate::user_fn::function::{Capture, Captures, UserFn};
 use std::sync::Arc;
-use tensorferry_core::{ByteOrder, Layout, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
-use tensorferry_io::memory::pool;
+
+/// A plan: where elements come from and what becomes of them. Cloning shares it.
+#[derive(Clone)]
+pub struct Dataset {
+    pub(crate) stage: Arc<dyn Stage>,
+    /// The user's names of the components.
+    pub(crate) names: Names,
+    /// Stages from the furthest source to this one.
+    pub(crate) depth: usize,
+    pub(crate) cardinality: Cardinality,
+    pub(crate) indexed: bool,
+    pub(crate) hints: Hints,
+    pub(crate) captures: Captures,
+    /// See [`Dataset::keeping`].
+    pub(crate) kept: Option<Capture>,
+}
 
 /// A component's value in one element.
 #[derive(Clone, Debug)]
@@ -30,81 +53,40 @@ pub enum Value {
     Dataset(Dataset),
 }
 
-impl Value {
-    /// The tensor.
-    ///
-    /// # Errors
-    /// [`Error::ElementMismatch`] of a nested dataset.
-    pub fn tensor(&self) -> Result<&Tensor> {
-        match self {
-            Self::Tensor(tensor) => Ok(tensor),
-            Self::Dataset(_) => Err(Error::ElementMismatch {
-                what: "the element holds a dataset, not a tensor".into(),
-            }),
-        }
-    }
-
-    /// The tensor, by value.
-    ///
-    /// # Errors
-    /// As [`Value::tensor`].
-    pub fn into_tensor(self) -> Result<Tensor> {
-        match self {
-            Self::Tensor(tensor) => Ok(tensor),
-            Self::Dataset(_) => Err(Error::ElementMismatch {
-                what: "the element holds a dataset, not a tensor".into(),
-            }),
-        }
-    }
-}
-
-impl From<Tensor> for Value {
-    fn from(tensor: Tensor) -> Self {
-        Self::Tensor(tensor)
-    }
-}
-
 /// One element: its components in the order of the flattened structure.
 pub type Element = Vec<Value>;
 
-/// Which round over its input a stage is in: part of the key of every shuffle. A plan's own rounds
-/// are numbered 0, 1, 2, ...
+/// The number of a round over an input: part of the key of every shuffle. Passes over a plan are
+/// numbered 0, 1, 2, ...
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The epoch of a `repeat`'s input in its `round`. Of the first pass over a plan they are 0, 1,
-    /// 2, ... again, so that `shuffle().repeat()` orders its rounds as iterating `shuffle()` anew
-    /// each time would.
+    /// The epoch of an input in a `round` of `repeat`. In epoch 0 the rounds are the epochs 0, 1,
+    /// 2, ..., so `shuffle().repeat()` orders its rounds as separate passes over `shuffle()` would.
     #[must_use]
     pub(crate) fn child(self, round: u64) -> Self {
-        if self.0 == 0 {
-            Self(round)
-        } else {
-            Self(crate::shuffle::random::mix(
-                self.0 ^ crate::shuffle::random::mix(round.wrapping_add(1)),
-            ))
-        }
+        if self.0 == 0 { Self(round) } else { Self(mix(self.0 ^ mix(round.wrapping_add(1)))) }
     }
 }
 
-/// What a stage is told while it computes elements.
+/// The environment in which elements are computed.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) epoch: Epoch,
     pub(crate) stop: CancelToken,
-    /// Who wants to know where the time goes.
-    pub(crate) times: Option<Times>,
-    /// What the iteration keeps in memory; none where an element is computed by itself.
-    pub(crate) held: Option<Arc<Held>>,
-    /// Stages of the plans around this one, whose functions made it.
+    /// Where to count the time, if the caller measures it.
+    pub(crate) stats: Option<IterStats>,
+    /// The iteration's memory; `None` outside an iteration.
+    pub(crate) budget: Option<Arc<MemoryBudget>>,
+    /// Stages of the enclosing plans, whose functions made this one.
     pub(crate) outside: usize,
 }
 
 impl Context {
-    /// Of what is computed by itself.
+    /// A context outside an iteration.
     pub(crate) fn new(epoch: Epoch, stop: CancelToken) -> Self {
-        Self { epoch, stop, times: None, held: None, outside: 0 }
+        Self { epoch, stop, stats: None, budget: None, outside: 0 }
     }
 
     pub(crate) fn at(&self, epoch: Epoch) -> Self {
@@ -113,352 +95,337 @@ impl Context {
 
     /// How many threads may compute elements.
     pub(crate) fn threads(&self) -> usize {
-        self.held.as_ref().map_or(1, |held| held.threads())
+        self.budget.as_ref().map_or(1, |budget| budget.threads())
     }
 
-    /// What elements in flight take by now, if more than the one that always may be.
+    /// Reports the bytes of elements in flight beyond the one that is always allowed.
     pub(crate) fn note(&self, bytes: usize) {
-        if let Some(held) = &self.held {
-            held.note(bytes);
+        if let Some(budget) = &self.budget {
+            budget.note(bytes);
         }
     }
 
     /// Bytes of elements that may be in flight.
     pub(crate) fn for_batches(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.for_batches())
+        self.budget.as_ref().map_or(0, |budget| budget.for_batches())
     }
 }
 
-/// What computing elements takes of memory besides them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Needs {
-    /// Arrays that are read past the system's cache.
-    pub(crate) windows: usize,
-    /// Bytes of one group of each shuffle in blocks.
-    pub(crate) groups: usize,
+/// Where the elements of a stage come from, and their specification.
+#[derive(Clone, Copy)]
+pub(crate) enum Elements<'a> {
+    /// Element `i` is element `i` of this input: random access is forwarded.
+    Kept(&'a Dataset),
+    /// Element `i` is an element of this input at another index: random access is forwarded there.
+    Moved(&'a Dataset, &'a dyn Locate),
+    /// The stage computes elements of this specification from these inputs, by index: it implements
+    /// [`Stage::get`].
+    Indexed(&'a [Dataset], &'a [Component]),
+    /// As [`Elements::Indexed`], but it only iterates: it implements [`Stage::element_iter`].
+    InOrder(&'a [Dataset], &'a [Component]),
 }
 
-impl Needs {
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            windows: self.windows.saturating_add(other.windows),
-            groups: self.groups.saturating_add(other.groups),
+impl<'a> Elements<'a> {
+    /// [`Elements::Indexed`] or [`Elements::InOrder`].
+    pub(crate) fn computed(inputs: &'a [Dataset], spec: &'a [Component], indexed: bool) -> Self {
+        if indexed { Self::Indexed(inputs, spec) } else { Self::InOrder(inputs, spec) }
+    }
+
+    pub(crate) fn inputs(self) -> &'a [Dataset] {
+        match self {
+            Self::Kept(input) | Self::Moved(input, _) => std::slice::from_ref(input),
+            Self::Indexed(inputs, _) | Self::InOrder(inputs, _) => inputs,
+        }
+    }
+
+    pub(crate) fn spec(self) -> &'a [Component] {
+        match self {
+            Self::Kept(input) | Self::Moved(input, _) => input.spec(),
+            Self::Indexed(_, spec) | Self::InOrder(_, spec) => spec,
+        }
+    }
+
+    pub(crate) fn is_indexed(self) -> bool {
+        match self {
+            Self::Kept(input) | Self::Moved(input, _) => input.indexed,
+            Self::Indexed(..) => true,
+            Self::InOrder(..) => false,
         }
     }
 }
 
-/// A stage of a plan. Immutable; every iteration's own state is in a position or a [`Stream`].
-pub(crate) trait Node: Send + Sync {
-    /// The components of each element.
-    fn spec(&self) -> &[Component];
+/// The indices of a stage that hands out elements of its input.
+pub(crate) trait Locate {
+    /// The input's index of element `index`. It increases with `index`.
+    fn locate(&self, index: u64) -> u64;
 
-    /// How many elements.
-    fn cardinality(&self) -> Cardinality;
+    /// Replaces all indices by the input's.
+    fn locate_all(&self, requests: &mut [RowRequest]) {
+        requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
+    }
+}
 
-    /// The stages this one reads from.
-    fn inputs(&self) -> Vec<Dataset>;
+/// The components that a [`Stage::gather`] writes.
+#[derive(Clone, Copy)]
+pub(crate) enum Columns<'a> {
+    All,
+    /// These, in this order; the others are not read where that can be avoided.
+    Some(&'a [usize]),
+}
 
-    /// What the stage's own functions hold, see [`crate::user_fn::captures`].
-    fn captures(&self) -> Vec<crate::user_fn::captures::Capture> {
-        Vec::new()
+impl Columns<'_> {
+    /// The component that goes to place `at` of the output.
+    pub(crate) fn at(self, at: usize) -> usize {
+        match self {
+            Self::All => at,
+            Self::Some(which) => which[at],
+        }
     }
 
-    /// The name and arguments, as they stand in the plan's description: `shuffle(seed=7)`.
-    /// Everything that changes what the elements are has to stand in it, and nothing else (no seed
-    /// that was drawn, see [`Node::drawn_seed`]): states of plans whose descriptions differ are
-    /// refused.
+    /// The components of an output of `len` places.
+    pub(crate) fn indices(self, len: usize) -> impl Iterator<Item = usize> + Clone {
+        (0..len).map(move |at| self.at(at))
+    }
+}
+
+/// Properties of a plan for its execution, computed once when a [`Dataset`] is made. They change
+/// nothing about its elements.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hints {
+    /// There may be fewer elements than the cardinality says, as in tf.data after `repeat` of a
+    /// source of unknown length.
+    pub(crate) may_end_early: bool,
+    /// Elements have to be computed in order, on one thread: user functions require it.
+    pub(crate) sequential: bool,
+    /// Elements are read from files: neighbours are best read together, and ahead of time.
+    pub(crate) reads_files: bool,
+    /// Another epoch gives other elements or another order.
+    pub(crate) depends_on_epoch: bool,
+    /// Arrays that are read past the system's cache.
+    pub(crate) direct_arrays: usize,
+    /// Bytes of one group of each block shuffle.
+    pub(crate) group_bytes: usize,
+    /// How far ahead of the consumer the user wants elements to be computed.
+    pub(crate) read_ahead: Option<ReadAhead>,
+}
+
+impl Hints {
+    /// The hints of a stage that reads from both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            may_end_early: self.may_end_early || other.may_end_early,
+            sequential: self.sequential || other.sequential,
+            reads_files: self.reads_files || other.reads_files,
+            depends_on_epoch: self.depends_on_epoch || other.depends_on_epoch,
+            direct_arrays: self.direct_arrays.saturating_add(other.direct_arrays),
+            group_bytes: self.group_bytes.saturating_add(other.group_bytes),
+            read_ahead: self.read_ahead.max(other.read_ahead),
+        }
+    }
+}
+
+/// Facts about a stage that checkpoints and epoch counters need beyond its description.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct CheckpointInfo<'a> {
+    /// The stage's seed.
+    pub(crate) seed: Option<&'a Seed>,
+    /// Identifies the arrays that the stage reads. Plans that are built again share an epoch
+    /// counter only if it is equal.
+    pub(crate) identity: u64,
+    /// Elements of the input that make one element. With it, a run can resume on another number of
+    /// shards where `shard` precedes this stage.
+    pub(crate) consumes: Option<u64>,
+    /// The number of shards, and the index of this one.
+    pub(crate) shard: Option<(u64, u64)>,
+    /// The stage is a part of another dataset's element, with passes of its own.
+    pub(crate) is_window: bool,
+}
+
+impl<'a> CheckpointInfo<'a> {
+    /// Of a stage whose elements follow from a seed: draws are told apart.
+    pub(crate) fn of_seed(seed: &'a Seed) -> Self {
+        Self { seed: Some(seed), identity: seed.identity(), ..Self::default() }
+    }
+}
+
+/// A stage of a plan. Immutable; the state of an iteration is a position or an [`ElementIter`].
+///
+/// "Adding a stage" in CONTRIBUTING.md lists the files to touch.
+pub(crate) trait Stage: Send + Sync {
+    /// Where the elements come from.
+    fn elements(&self) -> Elements<'_>;
+
+    /// How many elements there are.
+    fn cardinality(&self) -> Cardinality;
+
+    /// The name and arguments, as in the plan's description: `shuffle(seed=7)`. Contains what
+    /// changes the elements and nothing else (no drawn seed): a state of a plan with another
+    /// description is refused.
     fn describe(&self) -> String;
 
-    /// The same stage over other inputs, given in the order of [`Node::inputs`].
+    /// The same stage over other inputs, given in the order of [`Stage::inputs`].
     ///
     /// # Errors
     /// As when the stage was made.
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset>;
 
-    /// The seed that was drawn because the user gave none.
-    fn drawn_seed(&self) -> Option<&Seed> {
-        None
+    /// The datasets that this stage reads from, as [`Stage::elements`] names them.
+    fn inputs(&self) -> &[Dataset] {
+        self.elements().inputs()
     }
 
-    /// What the description does not tell of where the elements come from or what becomes of them:
-    /// which arrays, which functions. Plans that are written again count their epochs together only
-    /// if it is the same.
-    fn identity(&self) -> u64 {
-        0
+    /// The user functions that the stage calls.
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        Vec::new()
     }
 
-    /// Whether this is a part of another dataset's elements, handed out as an element: its passes
-    /// are nobody else's.
-    fn is_window(&self) -> bool {
-        false
+    /// What the stage holds for a garbage collector besides its functions and inputs.
+    fn captures(&self) -> Vec<Capture> {
+        Vec::new()
     }
 
-    /// Whether there may be fewer elements than [`Node::cardinality`] says, as tf.data's `repeat`
-    /// of a source of unknown length has it.
-    fn may_end_early(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.may_end_early())
+    /// The stage's hints, given those of its inputs and functions.
+    fn hints(&self, inputs: Hints) -> Hints {
+        inputs
     }
 
-    /// Whether [`Node::get`] works. (Infinite datasets can be indexed too, those of unknown
-    /// cardinality cannot.)
-    fn is_indexed(&self) -> bool;
-
-    /// Whether elements have to be computed one after the other, in order, on one thread: functions
-    /// of the user's.
-    fn is_sequential(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.is_sequential())
+    /// Facts for checkpoints.
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::default()
     }
 
-    /// Whether elements come from files that are read, so that those that lie together are best had
-    /// together, and all are best begun before they are asked for.
-    fn reads_files(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.reads_files())
-    }
-
-    /// What it takes of memory, with its inputs.
-    fn needs(&self) -> Needs {
-        self.inputs().iter().map(|input| input.node.needs()).fold(Needs::default(), Needs::and)
-    }
-
-    /// Whether another epoch gives other elements, or another order.
-    fn depends_on_epoch(&self) -> bool {
-        self.inputs().iter().any(|input| input.node.depends_on_epoch())
-    }
-
-    /// Element `index`, which is less than the cardinality. Only of indexed nodes.
-    fn get(&self, index: u64, cx: &Context) -> Result<Element>;
-
-    /// Elements `start..start + len`, stacked, in no time: without a copy: `None` if they do not
-    /// lie in memory so, cannot be shared, or are not aligned for frameworks.
-    fn slice(&self, _start: u64, _len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
-        None
-    }
-
-    /// Writes the elements asked for into rows, one [`RowsOut`] for each component. Only of indexed
-    /// nodes all of whose components are tensors of known shape. The requests may be overwritten.
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        gather_each(self, requests, out, cx)
-    }
-
-    /// As [`Node::gather`], but only the components `which`, in that order, one [`RowsOut`] for each:
-    /// what `components` asks for, so that nobody reads what nobody wants. A node that has no
-    /// better way computes all of them.
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        gather_all_for_some(self, which, requests, out, cx)
-    }
-
-    /// How far ahead of the consumer the user wants elements of this stage to be computed. Changes
-    /// nothing about the elements.
-    fn read_ahead(&self) -> Option<crate::transforms::select::prefetch::ReadAhead> {
-        None
-    }
-
-    /// The dataset whose consecutive elements this stage stacks, if it is indexed and nothing else
-    /// happens to them: then a row can be had without the batch it is in.
-    fn rows(&self) -> Option<Dataset> {
-        None
-    }
-
-    /// How many of its input's elements the first `position` elements are made of, if that is a
-    /// matter of arithmetic: then a run that goes on with another number of shards before this
-    /// stage knows where they had come to.
-    fn consumed(&self, _position: u64) -> Option<u64> {
-        None
-    }
-
-    /// How many shards there are, and which of them this is.
-    fn sharding(&self) -> Option<(u64, u64)> {
-        None
-    }
-
-    /// One pass over the elements in order. Indexed nodes need not say how: see
-    /// [`Dataset::stream`].
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
-        Err(Error::Argument { stage: "stream", what: "this stage is indexed".into() })
-    }
-}
-
-/// Rows that [`Node::slice`] may make, where it does not share them: more are gathered, a part at a
-/// time.
-pub(crate) const MADE_ROWS: usize = 1 << 20;
-
-/// [`Node::get`] by [`Node::gather`], of a node all of whose components are tensors of known shape.
-pub(crate) fn get_by_gather(
-    node: &(impl Node + ?Sized),
-    index: u64,
-    cx: &Context,
-) -> Result<Element> {
-    let mut parts = Vec::with_capacity(node.spec().len());
-    for spec in crate::spec::tensors(node.spec(), "get")? {
-        let shape = spec.shape.as_fixed().ok_or_else(|| not_indexed("get"))?;
-        let layout = Layout::contiguous(&shape, spec.dtype.size())?;
-        parts.push((spec.dtype, pool::take(layout.nbytes())?, layout));
-    }
-    let mut out: Vec<RowsOut<'_>> = parts
-        .iter_mut()
-        .map(|(_, buffer, layout)| RowsOut { bytes: buffer.as_mut_slice(), row: layout.nbytes() })
-        .collect();
-    node.gather(&mut [RowRequest { index, slot: 0 }], &mut out, cx)?;
-    drop(out);
-    let freeze = |(dtype, buffer, layout): (_, pool::PoolBuffer, _)| {
-        Ok(Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)?.into())
-    };
-    parts.into_iter().map(freeze).collect()
-}
-
-/// [`Node::gather`] by [`Node::get`], one element after the other.
-pub(crate) fn gather_each(
-    node: &(impl Node + ?Sized),
-    requests: &[RowRequest],
-    out: &mut [RowsOut<'_>],
-    cx: &Context,
-) -> Result<()> {
-    for request in requests {
-        cx.stop.check()?;
-        let element = node.get(request.index, cx)?;
-        for (value, rows) in element.iter().zip(out.iter_mut()) {
-            write_row(value.tensor()?, rows.slot(request.slot))?;
+    /// Element `index`, which is less than the cardinality. Only of indexed stages.
+    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.get(index, cx),
+            Elements::Moved(input, by) => input.stage.get(by.locate(index), cx),
+            Elements::Indexed(..) | Elements::InOrder(..) => Err(not_indexed("get")),
         }
     }
-    Ok(())
-}
 
-/// What [`Node::rebuild`] is to change on the way. See [`crate::checkpoint::state`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Change {
-    /// Seeds to put in the place of drawn ones, in the order in which [`Dataset::drawn_seeds`]
-    /// lists them.
-    pub(crate) seeds: std::collections::VecDeque<u64>,
-    /// Where the old shards of a run that resumes on another number of them had come to.
-    pub(crate) resharded: Option<crate::checkpoint::state::Resharded>,
-}
-
-/// One pass over a stage, in order.
-pub(crate) trait Stream: Send {
-    /// The next element; `None` at the end. After an error the stream goes on with the element
-    /// after it. After [`Error::Stopped`], which every stage passes on at once, it goes on as if it
-    /// had not been asked: nothing that it has read is lost.
-    fn next(&mut self) -> Option<Result<Element>>;
-
-    /// Goes back by the element that came last, if that costs nothing.
-    fn back(&mut self) -> bool {
-        false
-    }
-
-    /// What [`Stream::restore`] needs to go on from here.
-    fn save(&self) -> Result<State>;
-
-    /// Goes to where a stream of the same plan and epoch was when it was saved.
-    ///
-    /// # Errors
-    /// [`Error::State`] if the state is not one of this kind of stream.
-    fn restore(&mut self, state: &State) -> Result<()>;
-}
-
-/// What [`Node::get`] of a stage that only streams returns.
-pub(crate) fn not_indexed(stage: &'static str) -> Error {
-    Error::Argument {
-        stage,
-        what: "its elements come one after the other, none by its index. Iterate.".into(),
-    }
-}
-
-/// Checks that an element that a function or a generator made is as promised.
-///
-/// # Errors
-/// [`Error::ElementMismatch`], naming the component.
-pub fn check(element: &[Value], spec: &[Component]) -> Result<()> {
-    if element.len() != spec.len() {
-        let what = format!(
-            "{} components where the dataset's element_spec has {}",
-            element.len(),
-            spec.len()
-        );
-        return Err(Error::ElementMismatch { what });
-    }
-    for (at, (value, part)) in element.iter().zip(spec).enumerate() {
-        let wrong = match (value, part) {
-            (Value::Tensor(tensor), Component::Tensor(spec)) => match spec.check(tensor) {
-                Ok(()) => continue,
-                Err(error) => error.to_string(),
-            },
-            (Value::Dataset(dataset), Component::Dataset(spec))
-                if keeps(dataset.spec(), spec) == Some(true) =>
-            {
-                continue;
+    /// Zero-copy slice of the elements `start..start + len`, stacked, or `None` if the rows are not
+    /// contiguous, not shareable, or not aligned for frameworks.
+    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.slice(start, len, cx),
+            Elements::Moved(input, by) => {
+                let last = len.checked_sub(1)? as u64;
+                let first = by.locate(start);
+                let contiguous = by.locate(start.checked_add(last)?).checked_sub(first)? == last;
+                if contiguous { input.stage.slice(first, len, cx) } else { None }
             }
-            (Value::Dataset(dataset), _) => {
-                format!(
-                    "{} where the dataset's element_spec says {part}",
-                    Component::Dataset(dataset.spec().to_vec())
-                )
-            }
-            (Value::Tensor(_), Component::Dataset(_)) => {
-                format!("a tensor where the dataset's element_spec says {part}")
-            }
-        };
-        return Err(Error::ElementMismatch { what: wrong }.in_component(at));
+            Elements::Indexed(..) | Elements::InOrder(..) => None,
+        }
     }
-    Ok(())
+
+    /// Writes components of the requested elements into rows, one [`RowsOut`] for each. Only of
+    /// indexed stages all of whose components are tensors of known shape. May overwrite the
+    /// requests.
+    fn gather(
+        &self,
+        columns: Columns<'_>,
+        requests: &mut [RowRequest],
+        out: &mut [RowsOut<'_>],
+        cx: &Context,
+    ) -> Result<()> {
+        match self.elements() {
+            Elements::Kept(input) => input.stage.gather(columns, requests, out, cx),
+            Elements::Moved(input, by) => {
+                by.locate_all(requests);
+                input.stage.gather(columns, requests, out, cx)
+            }
+            Elements::Indexed(..) | Elements::InOrder(..) => {
+                gather_each(&|index| self.get(index, cx), columns, requests, out, cx)
+            }
+        }
+    }
+
+    /// The indexed dataset whose consecutive elements this stage stacks and does nothing else with.
+    fn unstacked(&self) -> Option<Dataset> {
+        None
+    }
+
+    /// One pass over the elements in order. Indexed stages need not implement it: see
+    /// [`Dataset::element_iter`].
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Err(Error::Argument { stage: "iterate", what: "this stage is indexed".into() })
+    }
 }
 
-/// [`Node::gather_some`] by computing element by element.
-pub(crate) fn write_some<N: Node + ?Sized>(
-    node: &N,
-    which: &[usize],
+/// Gathers element by element.
+pub(crate) fn gather_each(
+    get: &dyn Fn(u64) -> Result<Element>,
+    columns: Columns<'_>,
     requests: &[RowRequest],
     out: &mut [RowsOut<'_>],
     cx: &Context,
 ) -> Result<()> {
     for request in requests {
         cx.stop.check()?;
-        let element = node.get(request.index, cx)?;
-        for (&component, rows) in which.iter().zip(out.iter_mut()) {
+        let element = get(request.index)?;
+        for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
             write_row(element[component].tensor()?, rows.slot(request.slot))?;
         }
     }
     Ok(())
 }
 
-/// [`Node::gather_some`] by gathering everything, what is not wanted into memory that is thrown
-/// away; element by element where a component that is not wanted cannot be gathered.
-fn gather_all_for_some<N: Node + ?Sized>(
-    node: &N,
-    which: &[usize],
-    requests: &mut [RowRequest],
-    out: &mut [RowsOut<'_>],
-    cx: &Context,
-) -> Result<()> {
-    let fixed: Option<Vec<usize>> =
-        node.spec().iter().map(|part| Some(part.tensor()?.fixed()?.1)).collect();
-    let twice = which.iter().enumerate().any(|(at, component)| which[..at].contains(component));
-    let (Some(bytes), false) = (fixed, twice) else {
-        return write_some(node, which, requests, out, cx);
-    };
-    let slots = requests.iter().map(|request| request.slot + 1).max().unwrap_or(0);
-    let mut unwanted = Vec::new();
-    for (component, row) in bytes.iter().enumerate() {
-        let len = if which.contains(&component) { 0 } else { row.saturating_mul(slots) };
-        unwanted.push(pool::take(len)?);
-    }
-    let mut all: Vec<RowsOut<'_>> = unwanted
-        .iter_mut()
-        .zip(&bytes)
-        .map(|(buffer, &row)| RowsOut { bytes: buffer.as_mut_slice(), row })
-        .collect();
-    for (&component, rows) in which.iter().zip(out) {
-        all[component] = rows.reborrow();
-    }
-    node.gather(requests, &mut all, cx)
+/// The error of [`Stage::get`] of a stage that only iterates.
+pub(crate) fn not_indexed(stage: &'static str) -> Error {
+    Error::Argument { stage, what: "the dataset has no random access. Iterate over it.".into() }
 }
+
+/// The work was interrupted, by a cancellation or a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interrupted;
+
+/// One step of an iterator: the next element, or the error in its place, or `None` at the end.
+/// `?` passes an interruption on.
+pub(crate) type Step<T = Element> = std::result::Result<Option<Result<T>>, Interrupted>;
+
+/// One pass over a stage, in order.
+pub(crate) trait ElementIter: Send {
+    /// The next element. After an error the next call returns the element after it. After an
+    /// interruption the next call continues as if this one had not happened: an implementation
+    /// takes nothing out of its own state before the last `?`.
+    fn next(&mut self) -> Step;
+
+    /// Goes back by the element that came last, if that costs nothing.
+    fn back(&mut self) -> bool {
+        false
+    }
+
+    /// What [`ElementIter::restore`] needs to continue from here.
+    fn save(&self) -> Result<State>;
+
+    /// Goes to where an iterator of the same plan and epoch was saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is not one of this kind of iterator.
+    fn restore(&mut self, state: &State) -> Result<()>;
+}
+
+/// Separates an interruption from the errors that take the place of an element.
+pub(crate) fn uninterrupted<T>(result: Result<T>) -> std::result::Result<Result<T>, Interrupted> {
+    match result {
+        Err(Error::Stopped) => Err(Interrupted),
+        other => Ok(other),
+    }
+}
+
+/// The result as a step.
+pub(crate) fn step<T>(result: Result<T>) -> Step<T> {
+    uninterrupted(result).map(Some)
+}
+
+/// The value of a [`Step`]. The end, an error and an interruption are returned from the function.
+macro_rules! value_of {
+    ($step:expr) => {
+        match $step? {
+            Some(Ok(value)) => value,
+            Some(Err(error)) => return Ok(Some(Err(error))),
+            None => return Ok(None),
+        }
+    };
+}
+pub(crate) use value_of;

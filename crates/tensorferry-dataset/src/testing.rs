@@ -1,12 +1,10 @@
 //! What the tests of streams share.
 
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sources::generator::Generator;
 use crate::spec::Component;
-use crate::stage::{Context, Element, Stream};
-use crate::stage::{Epoch, Value};
+use crate::stage::{Context, Dataset, Element, ElementIter, Epoch, Value};
 use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
 use std::time::Duration;
@@ -89,12 +87,29 @@ pub(crate) fn fails_at<Out>(
 }
 
 /// A fresh stream in an epoch of its own.
-pub(crate) fn stream(dataset: &Dataset) -> Box<dyn Stream> {
-    dataset.stream(&Context::new(Epoch(3), CancelToken::default())).unwrap()
+pub(crate) fn stream(dataset: &Dataset) -> Pass {
+    Pass(dataset.element_iter(&Context::new(Epoch(3), CancelToken::default())).unwrap())
+}
+
+/// A pass whose interruptions are errors.
+pub(crate) struct Pass(pub(crate) Box<dyn ElementIter>);
+
+impl Pass {
+    pub(crate) fn next(&mut self) -> Option<Result<Element>> {
+        self.0.next().unwrap_or(Some(Err(Error::Stopped)))
+    }
+
+    pub(crate) fn save(&self) -> Result<State> {
+        self.0.save()
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
+        self.0.restore(state)
+    }
 }
 
 /// What is left of a stream, in words: values, shapes and errors.
-pub(crate) fn rest(stream: &mut dyn Stream) -> Vec<String> {
+pub(crate) fn rest(stream: &mut Pass) -> Vec<String> {
     std::iter::from_fn(|| stream.next()).take(1000).map(|element| words(&element)).collect()
 }
 
@@ -124,7 +139,7 @@ fn words(element: &Result<Element>) -> String {
 /// gives.
 pub(crate) fn assert_resumes(dataset: &Dataset) {
     assert_goes_on_after_a_stop(dataset);
-    let all = rest(&mut *stream(dataset));
+    let all = rest(&mut stream(dataset));
     for prefix in 0..=all.len() + 1 {
         let mut interrupted = stream(dataset);
         for _ in 0..prefix {
@@ -138,15 +153,11 @@ pub(crate) fn assert_resumes(dataset: &Dataset) {
         let mut twice = stream(dataset);
         twice.restore(&again).unwrap();
         let expected = all.get(prefix..).unwrap_or_default();
-        assert_eq!(rest(&mut *resumed), expected, "{dataset} after {prefix} elements");
-        assert_eq!(
-            rest(&mut *twice),
-            expected,
-            "{dataset} after {prefix} elements, restored twice"
-        );
+        assert_eq!(rest(&mut resumed), expected, "{dataset} after {prefix} elements");
+        assert_eq!(rest(&mut twice), expected, "{dataset} after {prefix} elements, restored twice");
         // What was saved from goes on as if nothing had happened.
         assert_eq!(
-            rest(&mut *interrupted),
+            rest(&mut interrupted),
             expected,
             "{dataset} after {prefix} elements, not interrupted"
         );
@@ -172,7 +183,7 @@ pub(crate) fn look() -> bool {
 /// Whether a stream that is stopped, wherever it looks whether to stop, goes on as if nothing had
 /// happened, and so does one that is restored from the state that it has then.
 pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
-    let all = rest(&mut *stream(dataset));
+    let all = rest(&mut stream(dataset));
     for looks in 0..300 {
         let (mut interrupted, mut given, mut stopped) = (stream(dataset), Vec::new(), false);
         interrupt_after(looks);
@@ -186,7 +197,7 @@ pub(crate) fn assert_goes_on_after_a_stop(dataset: &Dataset) {
                     resumed.restore(&state).unwrap();
                     let expected = all.get(given.len()..).unwrap_or_default();
                     assert_eq!(
-                        rest(&mut *resumed),
+                        rest(&mut resumed),
                         expected,
                         "{dataset}: resumed after {} and {looks} looks",
                         given.len()
@@ -231,7 +242,7 @@ fn damage(dataset: &Dataset, refused: bool) {
             Err(_) if !refused => {}
             Err(other) => panic!("{dataset}: {damaged:?} was refused with {other:?}"),
             // Another number may be a state too; whatever it is, nothing may panic.
-            Ok(()) if !(certain && refused) => drop(rest(&mut *resumed)),
+            Ok(()) if !(certain && refused) => drop(rest(&mut resumed)),
             Ok(()) => panic!("{dataset}: {damaged:?} was accepted"),
         }
     }
@@ -279,8 +290,8 @@ fn damages(good: &State) -> Vec<(State, bool)> {
 
 /// Whether the plan says the same after it was rebuilt.
 pub(crate) fn assert_rebuilds(dataset: &Dataset) {
-    let rebuilt = dataset.rebuild(&mut crate::stage::Change::default()).unwrap();
+    let rebuilt = dataset.rebuild(&mut crate::checkpoint::change::Change::default()).unwrap();
     assert_eq!(rebuilt.to_string(), dataset.to_string());
     assert_eq!(rebuilt.cardinality(), dataset.cardinality());
-    assert_eq!(rest(&mut *stream(&rebuilt)), rest(&mut *stream(dataset)));
+    assert_eq!(rest(&mut stream(&rebuilt)), rest(&mut stream(dataset)));
 }

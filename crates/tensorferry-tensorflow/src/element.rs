@@ -8,7 +8,7 @@ use crate::status::Failure;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry::Tensor;
-use tensorferry::dataset::{Element, Options, Saved};
+use tensorferry::dataset::{Checkpoint, Element, Options};
 
 /// Hands over an element's components, without a copy where TensorFlow accepts the memory.
 fn deliver(call: &Call, element: &Element) -> Result<(), Failure> {
@@ -66,8 +66,11 @@ impl Kernel for NextEpoch {
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?;
         let no_readahead = Options { read_ahead: Some(0), ..Options::default() };
-        let state =
-            dataset.dataset().iter_with(dataset.count_epoch(), &no_readahead).save()?.to_bytes();
+        let state = dataset
+            .dataset()
+            .iter_with(dataset.count_epoch(), &no_readahead)
+            .checkpoint()?
+            .to_bytes();
         let len = state.len();
         call.output(0, &Tensor::from_vec(state, &[len])?)
     }
@@ -86,7 +89,7 @@ impl Kernel for Begin {
     fn compute(&self, call: &Call) -> Result<(), Failure> {
         let dataset = handle::find(call.input(0)?.int64()?)?.dataset()?;
         let state = call.input(1)?;
-        let saved = Saved::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
+        let saved = Checkpoint::from_bytes(state.view()?.as_bytes().unwrap_or_default())?;
         let epoch = IndexedPass::begin(&dataset, saved)?;
         call.output(0, &handle::keep(Entry::IndexedPass(Arc::new(epoch)))?)
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tensorferry::dataset::{Dataset, Element, Epoch, Iter, Options, Passes, Saved};
+use tensorferry::dataset::{Checkpoint, Dataset, Element, Epoch, EpochCounter, Iter, Options};
 use tensorferry::{Buffer, ByteOrder, DType, Layout, Result, Tensor};
 
 /// Elements of a handle. TensorFlow copies captured tensors of up to 128 elements into a graph as
@@ -19,7 +19,7 @@ pub(crate) struct SharedDataset {
     /// How its passes run.
     pub(crate) options: Options,
     /// The passes over it, and the epoch of the next.
-    passes: Passes,
+    passes: EpochCounter,
     /// Epochs that were counted for passes yet to begin. Other epochs come from checkpoints.
     counted: Mutex<HashSet<u64>>,
 }
@@ -50,7 +50,7 @@ impl SharedDataset {
 pub(crate) struct IndexedPass {
     dataset: Dataset,
     /// A checkpoint of the pass.
-    saved: Saved,
+    saved: Checkpoint,
     options: Options,
     iter: Mutex<Option<Iter>>,
     /// Whether the pass is new, and no element was asked for yet.
@@ -59,7 +59,7 @@ pub(crate) struct IndexedPass {
 
 impl IndexedPass {
     /// The pass of a checkpoint.
-    pub(crate) fn begin(shared: &SharedDataset, saved: Saved) -> Result<Self> {
+    pub(crate) fn begin(shared: &SharedDataset, saved: Checkpoint) -> Result<Self> {
         let dataset = shared.dataset().seeded(&saved)?;
         let is_new =
             shared.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&saved.epoch().0);
@@ -181,11 +181,11 @@ impl Drop for Memory {
 /// A tensor that names a dataset to the ops of this crate. The dataset lives as long as the
 /// tensor's memory is in use, here or in TensorFlow.
 ///
-/// Passes run with `options`, and are counted with `passes`.
+/// EpochCounter run with `options`, and are counted with `passes`.
 ///
 /// # Errors
 /// Those of [`Tensor::new`].
-pub fn handle(passes: &Passes, options: Options) -> Result<Tensor> {
+pub fn handle(passes: &EpochCounter, options: Options) -> Result<Tensor> {
     let dataset = passes.dataset();
     // By default, elements are computed on several threads, as in tf.data, unless a function is
     // called for them.

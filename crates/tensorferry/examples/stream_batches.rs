@@ -1,7 +1,9 @@
 //! Shuffled batches of two arrays, saved in the middle of an epoch and resumed: `stream_batches`.
 #![allow(clippy::print_stdout, reason = "a program that prints for a person")]
 
-use tensorferry::dataset::{Dataset, Element, Epoch, Function, Options, Saved};
+use tensorferry::dataset::{
+    Checkpoint, Dataset, Element, Epoch, Function, Options, ShuffleOptions,
+};
 use tensorferry::{Casting, DType, Result, Tensor};
 
 /// Pictures of 8 by 8 pixels, the labels that say what they are, and what is to become of both.
@@ -13,9 +15,9 @@ fn batches() -> Result<Dataset> {
     // Pixels become floats and labels int32, checked, in the pass that puts the rows into their
     // batch.
     Dataset::from_tensor_slices([images, labels])?
-        .shuffle(None, Some(7), true)?
+        .shuffle(ShuffleOptions::seeded(7))?
         .cast(&[Some(DType::Float32), Some(DType::Int32)], Casting::Checked)?
-        .batch(64, false)
+        .batch(64)
         .map(|batches| batches.prefetch(Some(2)))
 }
 
@@ -45,10 +47,10 @@ fn main() -> Result<()> {
     for batch in iter.by_ref().take(5) {
         batch?;
     }
-    let bytes = iter.save()?.to_bytes();
+    let bytes = iter.checkpoint()?.to_bytes();
     let left: Result<Vec<_>> = iter.map(|batch| labels(&batch?)).collect();
     // ... and the next resumes from them with the sixth, in the same order.
-    let resumed = batches()?.resume(&Saved::from_bytes(&bytes)?, &Options::default())?;
+    let resumed = batches()?.resume(&Checkpoint::from_bytes(&bytes)?, &Options::default())?;
     let again: Result<Vec<_>> = resumed.map(|batch| labels(&batch?)).collect();
     let left = left?;
     println!(

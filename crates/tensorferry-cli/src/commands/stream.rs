@@ -14,7 +14,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tensorferry::dataset::{CancelToken, Cardinality, Dataset, Element, Epoch, Options, Times};
+use tensorferry::dataset::{
+    BatchOptions, CancelToken, Cardinality, Dataset, Element, Epoch, IterStats, Options,
+    ShuffleOptions,
+};
 use tensorferry::{Array, Casting, Error, Mode, Progress};
 
 /// How long to wait for a batch before checking for signals.
@@ -119,12 +122,15 @@ impl Stream {
         let rows = arrays.iter().map(|Named { array, .. }| Array::counted_by(array, progress));
         let mut dataset = Dataset::from_rows(rows)?;
         if self.shuffle {
-            dataset = dataset.shuffle(None, self.seed, true)?;
+            dataset =
+                dataset.shuffle(ShuffleOptions { seed: self.seed, ..ShuffleOptions::default() })?;
         }
         if dtypes.iter().any(Option::is_some) {
             dataset = dataset.cast(&dtypes, self.casting)?;
         }
-        Ok(dataset.batch(self.batch.get(), self.drop_remainder)?.prefetch(None))
+        Ok(dataset
+            .batch_with(self.batch.get(), BatchOptions { drop_remainder: self.drop_remainder })?
+            .prefetch(None))
     }
 
     /// The number of batches, if it is known.
@@ -149,7 +155,7 @@ impl Stream {
     ) -> Result<(), Error> {
         let (before, _) = usage::now();
         let (began, batches, mut counted) = (Instant::now(), AtomicU64::new(0), Counted::default());
-        let times = Times::default();
+        let times = IterStats::default();
         let total = self.total(dataset);
         let ended =
             shown(Unit::Batches, total, &|| batches.load(Ordering::Relaxed), self.quiet, || {
@@ -178,7 +184,7 @@ impl Stream {
             read: progress.bytes(),
             reading: progress.reading(),
             converting: times.converting(),
-            helping: times.helping(),
+            helping: times.by_consumer(),
             waiting: times.waiting(),
         };
         report.measured =
@@ -192,7 +198,7 @@ impl Stream {
         epoch: Epoch,
         (total, shown): (Option<u64>, &AtomicU64),
         (counted, report): (&mut Counted, &mut Report),
-        (times, stop): (&Times, &CancelToken),
+        (times, stop): (&IterStats, &CancelToken),
     ) -> Result<(), Error> {
         let options = Options {
             threads: self.threads.map(NonZero::get),
@@ -200,7 +206,7 @@ impl Stream {
             ..Options::default()
         };
         let asked = Instant::now();
-        let mut iter = dataset.iter_timed(epoch, &options, times);
+        let mut iter = dataset.iter_with_stats(epoch, &options, times);
         // The first wait includes the start of threads.
         let mut asked = Some(asked).filter(|_| counted.batches == 0);
         while total != Some(counted.batches) {

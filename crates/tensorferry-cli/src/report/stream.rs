@@ -39,7 +39,7 @@ pub(crate) struct Measured {
     pub(crate) memory: Memory,
 }
 
-/// Times of all threads, added up.
+/// IterStats of all threads, added up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Threads {
     /// Computing batches, including reading and converting.

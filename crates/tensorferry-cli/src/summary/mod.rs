@@ -91,7 +91,7 @@ pub(crate) fn summarize_together(
 ) -> Result<Vec<Summary>> {
     let row: usize = arrays.iter().map(|array| array.nbytes() / array.len().max(1)).sum();
     let batches = Dataset::from_rows(arrays.iter().cloned())?
-        .batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS), false)?;
+        .batch((TOGETHER / row.max(1)).clamp(1, MOST_ROWS))?;
     let parts = (0..).zip(batches.iter()).flat_map(|(number, batch)| {
         let batch = stop.check().and(batch);
         let (values, failed) = match batch {

@@ -4,12 +4,12 @@
 //! follow; texts and lists after their length. A hash of everything before it ends the bytes: what
 //! was cut or changed on the way is told, not restored.
 
-use crate::checkpoint::checkpoint::{Plan, Saved};
-use crate::checkpoint::reshard::Part;
-use crate::checkpoint::state::{Resharded, State};
-use crate::deep::{NESTED, at_depth};
+use crate::checkpoint::checkpoint::{Checkpoint, Plan};
+use crate::checkpoint::part::Part;
+use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
-use crate::shuffle::random;
+use crate::shuffle::prng;
+use crate::stack::{NESTED, at_depth};
 use crate::stage::Epoch;
 use tensorferry_core::{ByteOrder, DType, Tensor};
 use tensorferry_io::gather::rows_out::filled;
@@ -18,18 +18,18 @@ use tensorferry_io::memory::room::{Room, collected};
 const MAGIC: &[u8; 4] = b"TFst";
 const VERSION: u8 = 1;
 
-impl Saved {
-    /// The state as bytes that [`Saved::from_bytes`] reads, on every machine and in every later
+impl Checkpoint {
+    /// The state as bytes that [`Checkpoint::from_bytes`] reads, on every machine and in every later
     /// version.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.put(&mut out);
-        out.extend(random::hash(&out).to_le_bytes());
+        out.extend(prng::hash(&out).to_le_bytes());
         out
     }
 
-    /// As [`Saved::to_bytes`], for states that may be large: a shuffle's buffer, the values that
+    /// As [`Checkpoint::to_bytes`], for states that may be large: a shuffle's buffer, the values that
     /// `unique` has seen.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Saved {
         let mut out = Vec::new();
         out.make_room(len.0)?;
         self.put(&mut out);
-        out.extend(random::hash(&out).to_le_bytes());
+        out.extend(prng::hash(&out).to_le_bytes());
         Ok(out)
     }
 
@@ -73,7 +73,7 @@ impl Saved {
         self.origins.iter().for_each(|origin| put_ints(out, &origin.positions));
     }
 
-    /// Reads what [`Saved::to_bytes`] wrote.
+    /// Reads what [`Checkpoint::to_bytes`] wrote.
     ///
     /// # Errors
     /// [`Error::State`] if the bytes are something else, are damaged, or were written by a later
@@ -94,7 +94,7 @@ impl Saved {
                 head[4]
             )));
         }
-        if random::hash(content) != u64::from_le_bytes(*sum) {
+        if prng::hash(content) != u64::from_le_bytes(*sum) {
             return Err(damaged("they were changed or cut"));
         }
         let mut read = Reader { bytes: rest };
@@ -295,7 +295,7 @@ impl<'a> Reader<'a> {
                     collected((0..count).map(|_| self.state(depth + 1)))
                 })?)
             }
-            tag => return Err(damaged(&format!("there is no kind {tag} of state"))),
+            tag => return Err(damaged(&format!("a state of kind {tag} is unknown"))),
         })
     }
 
@@ -327,7 +327,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn saved() -> Saved {
+    fn saved() -> Checkpoint {
         let tensors = vec![
             Tensor::from_vec(vec![1.5_f32, -2.0], &[2, 1]).unwrap(),
             Tensor::from_vec(vec![7_i64], &[]).unwrap(),
@@ -339,7 +339,7 @@ mod tests {
             State::Tensors(tensors),
             State::Text("naïve".into()),
         ];
-        Saved {
+        Checkpoint {
             plan: Plan {
                 text: "range(3) | take(2)".into(),
                 hash: 0x1234_5678_9abc_def0,
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn bytes_hold_all_of_a_state() {
-        let read = Saved::from_bytes(&saved().to_bytes()).unwrap();
+        let read = Checkpoint::from_bytes(&saved().to_bytes()).unwrap();
         assert_eq!(read.to_bytes(), saved().to_bytes());
         assert_eq!(
             (read.plan.text.as_str(), read.seeds, read.position),
@@ -377,7 +377,7 @@ mod tests {
     fn resealed(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
         let mut changed = bytes[..bytes.len() - 8].to_vec();
         changed[at] = byte;
-        changed.extend(random::hash(&changed).to_le_bytes());
+        changed.extend(prng::hash(&changed).to_le_bytes());
         changed
     }
 
@@ -386,19 +386,22 @@ mod tests {
         let bytes = saved().to_bytes();
         for len in 0..bytes.len() {
             assert!(
-                matches!(Saved::from_bytes(&bytes[..len]), Err(Error::State { .. })),
+                matches!(Checkpoint::from_bytes(&bytes[..len]), Err(Error::State { .. })),
                 "{len} bytes"
             );
         }
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 0x10;
-            assert!(matches!(Saved::from_bytes(&changed), Err(Error::State { .. })), "byte {at}");
+            assert!(
+                matches!(Checkpoint::from_bytes(&changed), Err(Error::State { .. })),
+                "byte {at}"
+            );
         }
         // Damage that the hash does not tell: whatever is read, reading ends.
         for at in 0..bytes.len() - 8 {
             for byte in [0, 1, 2, 3, 4, 5, 0x7f, 0x80, 0xff] {
-                match Saved::from_bytes(&resealed(&bytes, at, byte)) {
+                match Checkpoint::from_bytes(&resealed(&bytes, at, byte)) {
                     Ok(_) | Err(Error::State { .. } | Error::Allocation { .. }) => {}
                     Err(other) => panic!("byte {at} = {byte}: {other}"),
                 }
@@ -412,7 +415,7 @@ mod tests {
         for _ in 0..NESTED + 1 {
             deep = State::List(vec![deep]);
         }
-        let bytes = Saved { stream: Some(deep), ..saved() }.to_bytes();
-        assert!(matches!(Saved::from_bytes(&bytes), Err(Error::State { .. })));
+        let bytes = Checkpoint { stream: Some(deep), ..saved() }.to_bytes();
+        assert!(matches!(Checkpoint::from_bytes(&bytes), Err(Error::State { .. })));
     }
 }

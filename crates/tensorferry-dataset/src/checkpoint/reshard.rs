@@ -1,53 +1,19 @@
-//! Going on with another number of shards.
+//! Continuing with another number of shards.
 //!
 //! # Rationale
 //! What `shard` hands out is decided by positions alone, so where every shard had come to says
-//! which elements of its input nobody has seen; those are dealt out anew. A state knows where its
+//! which elements of its input were not handed out; those are dealt out anew. A state knows where its
 //! shard had come to if only stages follow that take their input's elements one by one, or so many
 //! at a time.
 
-use crate::checkpoint::checkpoint::{Plan, Saved};
-use crate::checkpoint::state::Resharded;
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
+use crate::checkpoint::change::Resharded;
+use crate::checkpoint::checkpoint::{Checkpoint, Plan};
+use crate::checkpoint::part::{Part, sharded};
 use crate::error::{Error, Result};
+use crate::execute::iter::{Iter, Start};
 use crate::execute::options::Options;
-use crate::execute::{Iter, Start};
-use crate::shuffle::random;
-use crate::stage::Change;
-
-/// Which part of a whole a plan is: what its `shard` says, and a hash of all else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) shards: u64,
-    pub(crate) index: u64,
-    pub(crate) whole: u64,
-}
-
-/// The last `shard` of a plan on the way from its end to its source, and the stages after it, the
-/// last first.
-fn sharded(dataset: &Dataset) -> Option<(Dataset, Vec<Dataset>)> {
-    let (mut stage, mut after) = (dataset.clone(), Vec::new());
-    while stage.node.sharding().is_none() {
-        let inputs = stage.node.inputs();
-        let [input] = inputs.as_slice() else { return None };
-        after.push(stage);
-        stage = input.clone();
-    }
-    Some((stage, after))
-}
-
-impl Part {
-    pub(crate) fn of(dataset: &Dataset) -> Option<Self> {
-        let (shard, after) = sharded(dataset)?;
-        let (shards, index) = shard.node.sharding()?;
-        let mut words = shard.node.inputs().first().map(ToString::to_string).unwrap_or_default();
-        for stage in after.iter().rev() {
-            words.push_str(" | ");
-            words.push_str(&stage.node.describe());
-        }
-        Some(Self { shards, index, whole: random::hash(words.as_bytes()) })
-    }
-}
+use crate::stage::Dataset;
 
 impl Plan {
     /// Whether a dataset is this plan but for its number of shards, or which of them it is.
@@ -61,14 +27,16 @@ impl Plan {
     }
 }
 
-impl Saved {
+impl Checkpoint {
     /// How many elements shard `index` of the run has, after all stages; `None` if there is no end.
     fn len_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<Option<u64>> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
-        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
-        let mut part = self.shard_of(&input, index, shards)?;
+        let Some(input) = shard.stage.inputs().first() else {
+            return Err(not_sharded());
+        };
+        let mut part = self.shard_of(input, index, shards)?;
         for stage in after.iter().rev() {
-            part = stage.node.rebuild(vec![part], &mut Change::default())?;
+            part = stage.stage.rebuild(vec![part], &mut Change::default())?;
         }
         Ok(part.cardinality().finite())
     }
@@ -85,8 +53,8 @@ impl Saved {
             if len.is_none_or(|len| len > self.position) {
                 let what = format!(
                     "shard {} of {} had ended after {} elements, and shard {index} has more: one \
-                    state does not tell how far that one \
-                     had come. Load the list of the states of all shards.",
+                        state does not give the position of that shard. Load the list of the \
+                        states of all shards.",
                     part.index, part.shards, self.position
                 );
                 return Err(Error::State { what });
@@ -110,22 +78,24 @@ impl Saved {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
         let mut position = self.position;
         for stage in &after {
-            let Some(consumed) = stage.node.consumed(position) else {
+            let Some(each) = stage.stage.checkpoint().consumes else {
                 let what = format!(
-                    "how far a shard had come does not follow from what {} has handed out. Resume \
-                    on {shards} shards, or move shard behind it.",
-                    stage.node.describe()
+                    "the position of a shard does not follow from what {} has handed out. Resume \
+                        on {shards} shards, or move shard behind it.",
+                    stage.stage.describe()
                 );
                 return Err(Error::State { what });
             };
-            position = consumed;
+            position = position.saturating_mul(each);
         }
-        let Some(input) = shard.node.inputs().into_iter().next() else { return Err(not_sharded()) };
-        let old = self.shard_of(&input, index, shards)?;
+        let Some(input) = shard.stage.inputs().first() else {
+            return Err(not_sharded());
+        };
+        let old = self.shard_of(input, index, shards)?;
         Ok(old.cardinality().finite().map_or(position, |had| position.min(had)))
     }
 
-    /// Goes on with `dataset`'s part of what is left when the old shards had come to `positions`.
+    /// Continues with `dataset`'s part of what is left after the old shards' `positions`.
     fn resume_part(
         &self,
         dataset: &Dataset,
@@ -151,7 +121,7 @@ const MOST_SHARDS: u64 = 1 << 20;
 impl Dataset {
     /// As [`Dataset::resume`], with a state of another part: all old shards are taken to be where
     /// this one was. One that has ended does not tell where longer ones were, and is refused.
-    pub(crate) fn resume_part(&self, saved: &Saved, options: &Options) -> Result<Iter> {
+    pub(crate) fn resume_part(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         let Some(part) = saved.plan.part else { return Err(not_sharded()) };
         if part.shards > MOST_SHARDS {
             return Err(Error::State {
@@ -166,7 +136,7 @@ impl Dataset {
         saved.resume_part(self, positions?, options)
     }
 
-    /// Goes on with this shard's part of what a run had not handed out, given the states of all its
+    /// Continues with this shard's part of what a run had not handed out, given the states of all its
     /// shards, in any order.
     ///
     /// ```
@@ -177,7 +147,7 @@ impl Dataset {
     /// let (mut even, mut odd) = (part(2, 0)?.iter(), part(2, 1)?.iter()); // 0, 2, 4, 6, 8 and 1, 3, 5, 7, 9
     /// even.nth(2);
     /// odd.next();
-    /// let all = part(1, 0)?.resume_all(&[even.save()?, odd.save()?], &Options::default())?;
+    /// let all = part(1, 0)?.resume_all(&[even.checkpoint()?, odd.checkpoint()?], &Options::default())?;
     /// assert_eq!(all.count(), 6); // 3, 5, 6, 7, 8, 9
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -186,7 +156,7 @@ impl Dataset {
     /// [`Error::State`] if they are not the states of all shards of one run, or a stage follows
     /// `shard` whose position does not tell where the shard was: only maps, `enumerate`,
     /// `components`, `batch`, `padded_batch` and `prefetch` may.
-    pub fn resume_all(&self, saved: &[Saved], options: &Options) -> Result<Iter> {
+    pub fn resume_all(&self, saved: &[Checkpoint], options: &Options) -> Result<Iter> {
         if let Some(own) = saved.iter().find(|state| state.plan.check(self).is_ok()) {
             return self.resume(own, options);
         }
@@ -213,31 +183,29 @@ impl Dataset {
     }
 
     /// # Errors
-    /// [`Error::State`] if more than a position would be needed to go on with other shards.
+    /// [`Error::State`] if more than a position would be needed to continue with other shards.
     fn check_reshards(&self) -> Result<()> {
         let Some((shard, _)) = sharded(self) else { return Err(not_sharded()) };
-        let shards = shard.node.inputs().iter().map(shards_in).sum::<usize>();
+        let shards = shard.stage.inputs().iter().map(shards_in).sum::<usize>();
         let what = match () {
             () if !self.is_indexed() => {
-                "only a plan whose elements can be indexed can go on with another number of shards"
+                "only an indexed plan can resume on another number of shards"
             }
-            () if shards > 0 => {
-                "a plan with shards inside of shards cannot go on with another number of them"
-            }
+            () if shards > 0 => "a plan with nested shards cannot resume on another number of them",
             () => return Ok(()),
         };
-        Err(Error::State { what: format!("{what}. Resume on as many shards as there were.") })
+        Err(Error::State { what: format!("{what}. Resume on the same number of shards.") })
     }
 }
 
 /// How many shards there are in a plan.
 fn shards_in(dataset: &Dataset) -> usize {
-    let inputs = dataset.node.inputs();
+    let inputs = dataset.stage.inputs();
     dataset.deep(|| inputs.iter().map(shards_in).sum::<usize>())
-        + usize::from(dataset.node.sharding().is_some())
+        + usize::from(dataset.stage.checkpoint().shard.is_some())
 }
 
-impl Saved {
+impl Checkpoint {
     /// The plan with the state's seeds, and no more.
     fn seeded(&self, dataset: &Dataset) -> Result<Dataset> {
         Self { origins: Vec::new(), ..self.clone() }.rebuilt(dataset)
@@ -257,9 +225,9 @@ impl Saved {
             }
             () if self.epoch != first.epoch => differ("they are of different epochs"),
             () if self.seeds != first.seeds => {
-                differ("their seeds were drawn apart. Give every shuffle a seed")
+                differ("their seeds were drawn separately. Give every shuffle a seed")
             }
-            () if self.origins != first.origins => differ("they took over from different shards"),
+            () if self.origins != first.origins => differ("they continue different shards"),
             () if part.shards != states as u64 => {
                 differ(&format!("there are {states} of {} shards", part.shards))
             }
@@ -271,6 +239,7 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use std::collections::BTreeSet;
     use tensorferry_core::DType;
 
@@ -279,7 +248,7 @@ mod tests {
     }
 
     fn part(n: i64, shards: u64, index: u64, batch: usize) -> Dataset {
-        root(n).shard(shards, index).unwrap().batch(batch, false).unwrap().prefetch(Some(2))
+        root(n).shard(shards, index).unwrap().batch(batch).unwrap().prefetch(Some(2))
     }
 
     fn values(iter: impl Iterator<Item = Result<crate::stage::Element>>) -> Vec<i64> {
@@ -289,8 +258,8 @@ mod tests {
         .collect()
     }
 
-    fn reread(iter: &Iter) -> Saved {
-        Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap()
+    fn reread(iter: &Iter) -> Checkpoint {
+        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap()
     }
 
     #[test]
@@ -332,7 +301,7 @@ mod tests {
             seen.extend(values(iter.by_ref().take(batches)));
             reread(&iter)
         };
-        let first: Vec<Saved> = (0..3)
+        let first: Vec<Checkpoint> = (0..3)
             .rev()
             .map(|i| {
                 advance(
@@ -343,7 +312,7 @@ mod tests {
             })
             .collect();
         let options = Options::default();
-        let second: Vec<Saved> = (0..2_u64)
+        let second: Vec<Checkpoint> = (0..2_u64)
             .map(|i| {
                 advance(
                     &mut seen,
@@ -363,8 +332,8 @@ mod tests {
     #[test]
     fn states_that_do_not_go_together_are_refused() {
         let options = Options::default();
-        let state = |shards, index| part(20, shards, index, 2).iter().save().unwrap();
-        let refused = |states: &[Saved]| match part(20, 3, 0, 2).resume_all(states, &options) {
+        let state = |shards, index| part(20, shards, index, 2).iter().checkpoint().unwrap();
+        let refused = |states: &[Checkpoint]| match part(20, 3, 0, 2).resume_all(states, &options) {
             Err(Error::State { what }) => what,
             _ => panic!("they were taken"),
         };
@@ -372,14 +341,14 @@ mod tests {
         assert!(refused(&[state(2, 0)]).contains("1 of 2 shards"));
         assert!(refused(&[state(2, 0), state(2, 0)]).contains("two states of shard 0"));
         assert!(refused(&[state(2, 0), state(4, 1)]).contains("plans differ"));
-        let other = part(20, 2, 1, 3).iter().save().unwrap();
+        let other = part(20, 2, 1, 3).iter().checkpoint().unwrap();
         assert!(refused(&[state(2, 0), other]).contains("plans differ"));
     }
 
     #[test]
     fn a_shard_that_has_ended_does_not_speak_for_longer_ones() {
         for batch in [1, 2, 3] {
-            let ended: Vec<Saved> = (0..3)
+            let ended: Vec<Checkpoint> = (0..3)
                 .map(|index| {
                     let mut iter = part(7, 3, index, batch).iter();
                     iter.by_ref().for_each(drop);
@@ -399,11 +368,16 @@ mod tests {
             }
             assert!(values(whole.resume_all(&ended, &Options::default()).unwrap()).is_empty());
         }
-        // A remainder that was dropped is nobody's: 3, 3 and 2 rows in full batches of 3.
-        let dropping =
-            |shards, index| root(8).shard(shards, index).unwrap().batch(3, true).unwrap();
-        let states: Vec<Saved> =
-            (0..3).map(|index| dropping(3, index).iter().save().unwrap()).collect();
+        // A dropped remainder belongs to no shard: 3, 3 and 2 rows in full batches of 3.
+        let dropping = |shards, index| {
+            root(8)
+                .shard(shards, index)
+                .unwrap()
+                .batch_with(3, BatchOptions::DROP_REMAINDER)
+                .unwrap()
+        };
+        let states: Vec<Checkpoint> =
+            (0..3).map(|index| dropping(3, index).iter().checkpoint().unwrap()).collect();
         assert!(dropping(1, 0).resume(&states[2], &Options::default()).is_err());
         assert_eq!(
             values(dropping(1, 0).resume(&states[0], &Options::default()).unwrap()).len(),
@@ -413,9 +387,8 @@ mod tests {
 
     #[test]
     fn a_stage_after_shard_whose_position_does_not_tell_the_shards_is_named() {
-        let plan =
-            |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2, false).unwrap();
-        let saved = plan(2).iter().save().unwrap();
+        let plan = |shards| root(20).shard(shards, 0).unwrap().skip(Some(1)).batch(2).unwrap();
+        let saved = plan(2).iter().checkpoint().unwrap();
         match plan(3).resume(&saved, &Options::default()) {
             Err(Error::State { what }) => assert!(what.contains("skip"), "{what}"),
             _ => panic!("it was resumed"),

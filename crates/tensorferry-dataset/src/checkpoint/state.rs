@@ -1,12 +1,10 @@
-//! What an iteration saves and how it goes on from there.
+//! The state of an iterator, as nested plain data.
 
-use crate::deep::grown;
 use crate::error::{Error, Result};
-use crate::spec::Component;
-use crate::stage::{Element, Value, check};
+use crate::stack::grown;
 use tensorferry_core::Tensor;
 
-/// The state of a stream, as nested plain data.
+/// The state of an iterator, as nested plain data.
 #[derive(Debug)]
 pub enum State {
     /// Nothing needs to be known.
@@ -91,63 +89,11 @@ impl State {
         }
     }
 
-    /// The tensors, which have to be as `spec` says.
-    ///
-    /// # Errors
-    /// [`Error::State`] if it is something else.
-    pub(crate) fn tensors_as(&self, spec: &[Component]) -> Result<Vec<Tensor>> {
-        let tensors = self.tensors()?;
-        let element: Element = tensors.iter().cloned().map(Value::from).collect();
-        check(&element, spec).map_err(|error| Error::State {
-            what: format!("{error}; the state is damaged or not of this plan"),
-        })?;
-        Ok(tensors.to_vec())
-    }
-
     /// What `read` makes of it, unless there is nothing.
     pub(crate) fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T>) -> Result<Option<T>> {
         match self {
             Self::Nothing => Ok(None),
             some => read(some).map(Some),
-        }
-    }
-
-    /// An element by value.
-    ///
-    /// # Errors
-    /// [`Error::State`] if it holds datasets.
-    pub(crate) fn of_element(element: &[Value]) -> Result<Self> {
-        let tensors: Result<Vec<Tensor>> =
-            element.iter().map(|value| value.tensor().cloned()).collect();
-        let what = "an element that holds datasets waits in the middle of the plan, and cannot be \
-            saved. Save after the next element.";
-        tensors.map(Self::Tensors).map_err(|_| Error::State { what: what.into() })
-    }
-
-    /// What [`State::of_element`] saved, which has to be as `spec` says.
-    ///
-    /// # Errors
-    /// [`Error::State`] if it is something else.
-    pub(crate) fn element_as(&self, spec: &[Component]) -> Result<Element> {
-        Ok(self.tensors_as(spec)?.into_iter().map(Value::from).collect())
-    }
-
-    /// An element, or the error in its place.
-    pub(crate) fn of_result(element: &Result<Element>) -> Result<Self> {
-        match element {
-            Ok(element) => Self::of_element(element),
-            Err(error) => Ok(Self::of_error(error)),
-        }
-    }
-
-    /// What [`State::of_result`] saved.
-    ///
-    /// # Errors
-    /// As [`State::element_as`].
-    pub(crate) fn result_as(&self, spec: &[Component]) -> Result<Result<Element>> {
-        match self {
-            Self::Tensors(_) => self.element_as(spec).map(Ok),
-            error => error.error().map(Err),
         }
     }
 
@@ -185,11 +131,4 @@ impl State {
             ),
         }
     }
-}
-
-/// Where the shards of a run had come to, when it goes on with another number of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resharded {
-    /// How many elements each old shard had handed out, in the order of their indices.
-    pub positions: Vec<u64>,
 }

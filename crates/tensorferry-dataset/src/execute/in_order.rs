@@ -1,12 +1,11 @@
-//! An indexed plan as a stream.
+//! An indexed plan as an iterator.
 
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec::Cardinality;
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Dataset, ElementIter, Step, step, value_of};
 
-/// The elements of an indexed plan one after the other: a position is all its state.
+/// The elements of an indexed plan in order. Its state is a position.
 pub(crate) struct InOrder {
     dataset: Dataset,
     cx: Context,
@@ -24,21 +23,19 @@ impl InOrder {
     }
 }
 
-impl Stream for InOrder {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for InOrder {
+    fn next(&mut self) -> Step {
         if self.position >= self.len {
-            return None;
+            return Ok(None);
         }
-        if let Err(stopped) = self.cx.stop.check() {
-            return Some(Err(stopped));
-        }
-        // First, so that even after a panic the next element is the next.
+        value_of!(step(self.cx.stop.check()));
+        // First, so that the next element is the next even after a panic.
         self.position += 1;
-        let element = self.dataset.node.get(self.position - 1, &self.cx);
-        if matches!(element, Err(Error::Stopped)) {
+        let element = step(self.dataset.stage.get(self.position - 1, &self.cx));
+        if element.is_err() {
             self.position -= 1;
         }
-        Some(element)
+        element
     }
 
     fn back(&mut self) -> bool {

@@ -5,8 +5,8 @@
 //! Each pass over a shuffle makes a *track*: the group that elements are taken from, the next as it
 //! is read, and until a quarter of a group was taken the one before, for threads that are behind.
 //! Two passes at different places have two tracks, so neither pushes out what the other needs. All
-//! groups together stay within what is set aside for them of the iteration's memory: where that is
-//! little, tracks are shorter, and what finds no room at all is read row by row, so nobody ever
+//! groups together stay within what is reserved for them of the iteration's memory: where that is
+//! little, tracks are shorter, and a group without room is read row by row, so no thread ever
 //! waits for memory.
 //!
 //! # Limitations
@@ -14,12 +14,11 @@
 //! it for a while. What an abandoned pass held is dropped when another one begins later, or the
 //! iterator is dropped.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::execute::options::Options;
+use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::BlockOrder;
-use crate::shuffle::held_group::{HeldGroup, Kind};
-use crate::stage::Needs;
+use crate::shuffle::group_buffer::{GroupBuffer, Kind};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +37,7 @@ const STALE: u64 = 64;
 
 /// What one iteration may hold, and holds.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct MemoryBudget {
     /// What the user said; if nothing, groups take what they need, and nothing that reads is
     /// counted.
     limit: Option<usize>,
@@ -48,7 +47,7 @@ pub(crate) struct Held {
     /// Threads that the user wants, and arrays that are read past the system's cache.
     wanted: (usize, usize),
     /// Of what is shared, what groups may take, and what batches take.
-    set_aside: AtomicUsize,
+    reserved: AtomicUsize,
     in_flight: AtomicUsize,
     tracks: ForkSafe<Tracks>,
 }
@@ -56,7 +55,7 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 struct Tracks {
     all: Vec<Track>,
-    /// Bytes of groups that are alive, dropped tracks' included while somebody copies from them.
+    /// Bytes of groups that are alive, those of dropped tracks included while they are copied from.
     in_use: Arc<AtomicUsize>,
     /// Counts requests.
     now: u64,
@@ -67,7 +66,7 @@ struct Tracks {
 struct Track {
     kind: Kind,
     /// Sorted by number.
-    groups: VecDeque<Arc<HeldGroup>>,
+    groups: VecDeque<Arc<GroupBuffer>>,
     /// Bytes of one.
     bytes: usize,
     touched: u64,
@@ -77,27 +76,30 @@ struct Track {
     is_over: bool,
 }
 
-impl Held {
+impl MemoryBudget {
     /// For an iteration of a plan.
-    pub(crate) fn new(dataset: &Dataset, options: &Options) -> Self {
-        let Needs { windows, groups } = dataset.node.needs();
-        let wanted = (options.threads(), windows);
+    ///
+    /// `direct_arrays` is the number of arrays read past the system's cache, and `group_bytes` are
+    /// the bytes of one group of each of its block shuffles.
+    pub(crate) fn new(direct_arrays: usize, group_bytes: usize, options: &Options) -> Self {
+        let wanted = (options.threads(), direct_arrays);
         let (threads, shared) = match options.memory_limit {
             Some(limit) => shares(limit, wanted),
             None => (wanted.0, Options::counted(Options::MEMORY_LIMIT)),
         };
-        let held = Self {
+        let budget = Self {
             limit: options.memory_limit,
             shared,
             threads,
             wanted,
-            set_aside: AtomicUsize::default(),
+            reserved: AtomicUsize::default(),
             in_flight: AtomicUsize::default(),
             tracks: ForkSafe::reset_by_fork(Tracks::default()),
         };
-        held.set_aside
-            .store(groups.saturating_mul(MOST_GROUPS).min(held.most()), Ordering::Relaxed);
-        held
+        budget
+            .reserved
+            .store(group_bytes.saturating_mul(MOST_GROUPS).min(budget.most()), Ordering::Relaxed);
+        budget
     }
 
     /// How many threads may compute elements.
@@ -108,7 +110,7 @@ impl Held {
     /// Bytes of elements that may be in flight.
     pub(crate) fn for_batches(&self) -> usize {
         self.shared.saturating_sub(if self.limit.is_some() {
-            self.set_aside.load(Ordering::Relaxed)
+            self.reserved.load(Ordering::Relaxed)
         } else {
             0
         })
@@ -136,9 +138,9 @@ impl Held {
             least = least.saturating_add(least / 64 + 1);
         }
         let what = format!(
-            "a group of {} rows takes {bytes} bytes of memory, and of a memory_limit of {limit} \
-            it may have {most}, beside batches and what reads \
-             files. Give a memory_limit of {least} or more, or a smaller buffer_size.",
+            "a group of {} rows needs {bytes} bytes, and a memory_limit of {limit} leaves {most} \
+                for groups, beside batches and readers. Give a memory_limit of {least} or more, \
+                or a smaller buffer_size.",
             order.group_len(),
         );
         Err(Error::Argument { stage: "shuffle", what })
@@ -154,7 +156,7 @@ impl Held {
         besides: u64,
         goes_on: bool,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let mut tracks = self.tracks()?;
         tracks.now += 1;
         let now = tracks.now;
@@ -188,9 +190,9 @@ impl Held {
     /// The group after this one, to be read meanwhile, if there is room for it.
     pub(crate) fn next(
         &self,
-        group: &Arc<HeldGroup>,
+        group: &Arc<GroupBuffer>,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let mut tracks = self.tracks()?;
         let number = group.group().number + 1;
         if let Some((track, at)) = tracks.find(group.kind(), number) {
@@ -204,7 +206,7 @@ impl Held {
 
     /// Elements up to `end` of the order were taken, so many at a time, those before it from this
     /// group.
-    pub(crate) fn taken(&self, group: &Arc<HeldGroup>, end: u64, step: u64, all: u64) {
+    pub(crate) fn taken(&self, group: &Arc<GroupBuffer>, end: u64, step: u64, all: u64) {
         let elements = &group.group().elements;
         let (is_over, is_on) = (
             end + step >= all,
@@ -222,7 +224,7 @@ impl Held {
         }
     }
 
-    /// The tracks of this process: in a forked one nobody reads what was under way.
+    /// The tracks of this process: a forked one has no thread that reads what was begun.
     fn tracks(&self) -> Option<std::sync::MutexGuard<'_, Tracks>> {
         Some(self.tracks.lock())
     }
@@ -230,7 +232,7 @@ impl Held {
     /// How many groups a track may have.
     fn depth(&self, tracks: &Tracks) -> usize {
         let room =
-            if self.limit.is_some() { self.set_aside.load(Ordering::Relaxed) } else { usize::MAX };
+            if self.limit.is_some() { self.reserved.load(Ordering::Relaxed) } else { usize::MAX };
         room.checked_div(tracks.bytes()).unwrap_or(MOST_GROUPS).clamp(1, MOST_GROUPS)
     }
 
@@ -243,8 +245,9 @@ impl Held {
         if tracks.bytes().saturating_add(bytes) > most {
             if !std::mem::replace(&mut tracks.warned, true) {
                 log::warn!(
-                    "memory_limit has no room for a group of each pass over a shuffle in blocks: \
-                    rows are read one by one"
+                    "memory_limit has no room for a group of each pass over a block shuffle; rows \
+                        are \
+                    read one by one"
                 );
             }
             return None;
@@ -259,12 +262,12 @@ impl Held {
             is_over: false,
         });
         // More than the plan says it is of datasets that functions make.
-        let least = if self.set_aside.load(Ordering::Relaxed) == 0 {
+        let least = if self.reserved.load(Ordering::Relaxed) == 0 {
             bytes.saturating_mul(MOST_GROUPS)
         } else {
             tracks.bytes()
         };
-        self.set_aside.fetch_max(least.min(most), Ordering::Relaxed);
+        self.reserved.fetch_max(least.min(most), Ordering::Relaxed);
         Some(tracks.all.len() - 1)
     }
 
@@ -275,13 +278,13 @@ impl Held {
         at: usize,
         number: u64,
         order: &BlockOrder,
-    ) -> Option<Arc<HeldGroup>> {
+    ) -> Option<Arc<GroupBuffer>> {
         let bytes = tracks.all[at].bytes;
         let has_room = |tracks: &Tracks| {
             let used = tracks.in_use.load(Ordering::Relaxed).saturating_add(bytes);
-            // Batches may still have what was set aside just now.
+            // Batches may still have what was reserved just now.
             let room = self.shared.saturating_sub(self.in_flight.load(Ordering::Relaxed));
-            self.limit.is_none() || used <= self.set_aside.load(Ordering::Relaxed).min(room)
+            self.limit.is_none() || used <= self.reserved.load(Ordering::Relaxed).min(room)
         };
         if !has_room(tracks) {
             tracks
@@ -294,11 +297,11 @@ impl Held {
             }
         }
         let track = &mut tracks.all[at];
-        let group = Arc::new(HeldGroup::new(
+        let group = Arc::new(GroupBuffer::new(
             track.kind.clone(),
             order,
             number,
-            Reserved::new(&tracks.in_use, track.bytes),
+            Reservation::new(&tracks.in_use, track.bytes),
         ));
         let place = track.groups.partition_point(|other| other.group().number < number);
         track.groups.insert(place, Arc::clone(&group));
@@ -343,7 +346,7 @@ impl Tracks {
 }
 
 impl Track {
-    fn has(&self, group: &Arc<HeldGroup>) -> bool {
+    fn has(&self, group: &Arc<GroupBuffer>) -> bool {
         self.groups.iter().any(|other| Arc::ptr_eq(other, group))
     }
 
@@ -371,26 +374,6 @@ impl Track {
         }
         self.missed += 1;
         self.missed
-    }
-}
-
-/// Memory that is counted as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Reserved {
-    in_use: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Reserved {
-    fn new(in_use: &Arc<AtomicUsize>, bytes: usize) -> Self {
-        in_use.fetch_add(bytes, Ordering::Relaxed);
-        Self { in_use: Arc::clone(in_use), bytes }
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.in_use.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Bytes of memory that an iteration takes, at most: elements that are computed or being
     /// computed, the last that was handed out, the groups of
-    /// [`Dataset::shuffle_blocks`](crate::dataset::Dataset::shuffle_blocks) over files that are
+    /// [`Dataset::shuffle_blocks`](crate::stage::Dataset::shuffle_blocks) over files that are
     /// read, of which there are fewer where there is little room, and in
     /// [`Mode::Direct`](tensorferry_io::storage::mode::Mode::Direct) 4 MiB for each thread that
     /// reads and each array that is read in order, for which threads are left out. One element is
@@ -18,6 +18,16 @@ pub struct Options {
     /// How many elements to read ahead; 0 for none. By default what the plan's `prefetch` says, and
     /// none without it.
     pub read_ahead: Option<usize>,
+}
+
+/// How far ahead of their consumer elements are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ReadAhead {
+    /// As far as the engine chooses.
+    Automatic,
+    /// This many elements; 0 for none.
+    Elements(usize),
 }
 
 impl Options {

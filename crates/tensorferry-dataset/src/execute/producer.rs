@@ -1,16 +1,16 @@
-//! A stream that runs ahead on a thread of its own.
+//! An iterator that runs ahead on a thread of its own.
 //!
 //! # Rationale
-//! Streams of native stages may work for long inside one element (the next distinct value of an
-//! endless repetition): on a thread of their own, whoever waits can stop waiting. Streams that call
-//! the user's functions run ahead only if a `prefetch` asks for it, and just as far, for functions
+//! Iterators of native stages may work for long inside one element (the next distinct value of an
+//! endless repetition): on a thread of their own, the consumer can stop waiting. Iterators that
+//! call user functions run ahead only if a `prefetch` asks for it, and just as far, for functions
 //! may have effects.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
+use crate::execute::compute::{advance, waiting_state};
 use crate::execute::workers::{GLANCE, element_bytes};
-use crate::execute::{advance, waiting_state};
-use crate::stage::{Context, Element, Stream};
+use crate::stage::{Context, Element, ElementIter, Interrupted};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -21,7 +21,7 @@ const WORTH_WAKING: Duration = Duration::from_micros(50);
 
 /// How far a stream may run ahead.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct Limits {
     /// Elements.
     pub(super) elements: usize,
     /// Bytes of them, within what there is memory for; two elements are always allowed if
@@ -31,19 +31,19 @@ pub(crate) struct Ahead {
 
 /// The consumer's end.
 pub(crate) struct Producer {
-    shared: Arc<Shared>,
+    shared: Arc<ForkSafe>,
     /// The process in which the thread was started, once it was.
     process: Option<u32>,
 }
 
-struct Shared {
+struct ForkSafe {
     queue: Mutex<Queue>,
     /// The thread may go on.
     room: Condvar,
     /// There is an element, or the thread has put the stream down.
     ready: Condvar,
-    ahead: Ahead,
-    /// Functions of the user's are called.
+    ahead: Limits,
+    /// User functions are called.
     is_sequential: bool,
     cx: Context,
 }
@@ -52,7 +52,7 @@ struct Queue {
     elements: VecDeque<Result<Element>>,
     bytes: usize,
     /// Where it is unless the thread has it to compute an element.
-    stream: Option<Box<dyn Stream>>,
+    stream: Option<Box<dyn ElementIter>>,
     ended: bool,
     /// What the last element took.
     took: Duration,
@@ -66,9 +66,9 @@ struct Queue {
 impl Producer {
     /// `waiting` elements come before those of the stream.
     pub(super) fn new(
-        stream: Box<dyn Stream>,
+        stream: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
-        ahead: Ahead,
+        ahead: Limits,
         is_sequential: bool,
         cx: Context,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Producer {
             paused: false,
             closed: false,
         };
-        let shared = Shared {
+        let shared = ForkSafe {
             queue: Mutex::new(queue),
             room: Condvar::new(),
             ready: Condvar::new(),
@@ -150,7 +150,7 @@ impl Producer {
 }
 
 impl Drop for Producer {
-    /// Ends the thread, and does not wait for it: it may be in a function of the user's.
+    /// Ends the thread, and does not wait for it: it may be in a user function.
     fn drop(&mut self) {
         if !self.is_forked() {
             self.shared.lock().closed = true;
@@ -163,13 +163,13 @@ fn bytes_of(element: &Result<Element>) -> usize {
     element.as_ref().map_or(0, |element| element_bytes(element))
 }
 
-impl Shared {
+impl ForkSafe {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ahead(&self) -> Ahead {
-        Ahead { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
+    fn ahead(&self) -> Limits {
+        Limits { bytes: self.ahead.bytes.min(self.cx.for_batches()), ..self.ahead }
     }
 
     fn work(&self) {
@@ -188,13 +188,13 @@ impl Shared {
             };
             drop(queue);
             let began = Instant::now();
-            let element = advance(stream.as_mut());
+            let next = advance(stream.as_mut());
             queue = self.lock();
             queue.stream = Some(stream);
             // A function is called when a prefetch says that it is: no matter how fast it is.
             queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
-            // What was stopped goes on from there: later, or, if nobody waits any more, never.
-            if !matches!(element, Some(Err(Error::Stopped))) {
+            // After an interruption the iterator continues from there, if the consumer asks again.
+            if let Ok(element) = next {
                 queue.put(element);
             }
             self.cx.note(if queue.elements.len() > 1 { queue.bytes } else { 0 });
@@ -268,9 +268,9 @@ impl Shared {
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {
-            match queue.stream.as_mut().and_then(|stream| advance(stream.as_mut())) {
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-                element => queue.put(element),
+            match queue.stream.as_mut().map_or(Ok(None), |iter| advance(iter.as_mut())) {
+                Err(Interrupted) => return Some(Err(Error::Stopped)),
+                Ok(element) => queue.put(element),
             }
         }
         queue.take()
@@ -304,7 +304,7 @@ impl Shared {
 }
 
 impl Queue {
-    fn has_room(&self, ahead: Ahead) -> bool {
+    fn has_room(&self, ahead: Limits) -> bool {
         match self.elements.len() {
             _ if self.ended => false,
             0 => ahead.elements > 0 || self.consumer_waits,

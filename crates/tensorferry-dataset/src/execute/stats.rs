@@ -1,4 +1,4 @@
-//! Where the time of an iteration goes.
+//! Where the time of an iteration goes: computing, converting, waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
-/// see [`Dataset::iter_timed`]. Clones measure together. All times are those that clocks on the
+/// see [`Dataset::iter_with_stats`]. Clones measure together. All stats are those that clocks on the
 /// wall tell, of all threads together.
 ///
 /// ```
 /// use tensorferry_core::{Casting, DType};
-/// use tensorferry_dataset::{Dataset, Epoch, Options, Times};
+/// use tensorferry_dataset::{Dataset, Epoch, Options, IterStats};
 ///
-/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000, false)?;
-/// let times = Times::default();
-/// assert_eq!(numbers.iter_timed(Epoch(0), &Options::default(), &times).count(), 100);
-/// assert!(times.converting() <= times.computing());
+/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000)?;
+/// let stats = IterStats::default();
+/// assert_eq!(numbers.iter_with_stats(Epoch(0), &Options::default(), &stats).count(), 100);
+/// assert!(stats.converting() <= stats.computing());
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
 ///
-/// [`Dataset::iter_timed`]: crate::dataset::Dataset::iter_timed
+/// [`Dataset::iter_with_stats`]: crate::stage::Dataset::iter_with_stats
 #[derive(Clone, Debug, Default)]
-pub struct Times(Arc<Spent>);
+pub struct IterStats(Arc<Spent>);
 
 #[derive(Debug, Default)]
 struct Spent {
@@ -48,15 +48,15 @@ impl Default for Waits {
     }
 }
 
-impl Times {
-    /// Computing elements, from reading their rows until they are whole, in whichever thread: the
-    /// consumer's helps where that is quicker than to wait.
+impl IterStats {
+    /// Time spent computing elements, from reading their rows on, in any thread: the consumer's
+    /// thread computes too where that is quicker than waiting.
     #[must_use]
     pub fn computing(&self) -> Duration {
         Duration::from_nanos(self.0.computing.load(Relaxed))
     }
 
-    /// The part of it that [`cast`](crate::dataset::Dataset::cast) and the other native
+    /// The part of it that [`cast`](crate::stage::Dataset::cast) and the other native
     /// maps took for rows that were gathered.
     #[must_use]
     pub fn converting(&self) -> Duration {
@@ -65,11 +65,11 @@ impl Times {
 
     /// The part of computing that the consumer's thread did, while it waited.
     #[must_use]
-    pub fn helping(&self) -> Duration {
+    pub fn by_consumer(&self) -> Duration {
         Duration::from_nanos(self.0.helping.load(Relaxed))
     }
 
-    /// Threads that had nothing to do: enough was computed ahead, and the consumer took none of it.
+    /// Time that threads had nothing to do because the read-ahead was full.
     #[must_use]
     pub fn waiting(&self) -> Duration {
         let waits = &self.0.waits;
@@ -88,14 +88,14 @@ impl Waits {
     }
 }
 
-/// Runs `run`, and counts its time as computing if that is wanted.
-pub(crate) fn computing<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
-    timed(times.map(|times| &times.0.computing), run)
+/// Runs `run` and counts its time as computing, if the caller measures it.
+pub(crate) fn computing<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
+    timed(stats.map(|stats| &stats.0.computing), run)
 }
 
-/// The same of converting.
-pub(crate) fn converting<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
-    timed(times.map(|times| &times.0.converting), run)
+/// As [`computing`], for converting.
+pub(crate) fn converting<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
+    timed(stats.map(|stats| &stats.0.converting), run)
 }
 
 fn timed<T>(spent: Option<&AtomicU64>, run: impl FnOnce() -> T) -> T {
@@ -106,14 +106,14 @@ fn timed<T>(spent: Option<&AtomicU64>, run: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The same of what the consumer computes.
-pub(crate) fn helping<T>(times: Option<&Times>, run: impl FnOnce() -> T) -> T {
-    timed(times.map(|times| &times.0.helping), run)
+/// As [`computing`], for what the consumer computes.
+pub(crate) fn helping<T>(stats: Option<&IterStats>, run: impl FnOnce() -> T) -> T {
+    timed(stats.map(|stats| &stats.0.helping), run)
 }
 
-/// The same of waiting, which may still be under way when somebody looks.
-pub(crate) fn waiting<T>(times: Option<&Times>, wait: impl FnOnce() -> T) -> T {
-    let Some(Times(spent)) = times else { return wait() };
+/// As [`computing`], for waiting, which may not have ended when the time is read.
+pub(crate) fn waiting<T>(stats: Option<&IterStats>, wait: impl FnOnce() -> T) -> T {
+    let Some(IterStats(spent)) = stats else { return wait() };
     let waits = &spent.waits;
     let began = waits.now();
     waits.began.fetch_add(began, Relaxed);
@@ -129,39 +129,39 @@ pub(crate) fn waiting<T>(times: Option<&Times>, wait: impl FnOnce() -> T) -> T {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::dataset::Dataset;
     use crate::execute::options::Options;
+    use crate::stage::Dataset;
     use crate::stage::Epoch;
     use tensorferry_core::{Casting, DType};
 
     #[test]
     fn what_is_under_way_counts_too() {
-        let times = Times::default();
+        let stats = IterStats::default();
         let pause = Duration::from_millis(5);
-        waiting(Some(&times), || {
+        waiting(Some(&stats), || {
             std::thread::sleep(pause);
-            assert!(times.waiting() >= pause);
+            assert!(stats.waiting() >= pause);
         });
-        assert!(times.waiting() >= pause);
-        assert_eq!((times.computing(), times.converting()), (Duration::ZERO, Duration::ZERO));
+        assert!(stats.waiting() >= pause);
+        assert_eq!((stats.computing(), stats.converting()), (Duration::ZERO, Duration::ZERO));
     }
 
     #[test]
     fn maps_take_a_part_of_the_time_and_nothing_is_counted_unasked() {
         let plan = Dataset::range(0, 1 << 18, 1, DType::Int64).unwrap();
-        let numbers = plan.batch(64, false).unwrap();
+        let numbers = plan.batch(64).unwrap();
         let cast = numbers.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap();
         let batches =
-            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12, false).unwrap();
+            plan.cast(&[Some(DType::Int8)], Casting::Wrap).unwrap().batch(1 << 12).unwrap();
         for (dataset, converts) in [(numbers, false), (cast, true), (batches, true)] {
             for dataset in [dataset.clone(), dataset.prefetch(None)] {
-                let times = Times::default();
+                let stats = IterStats::default();
                 let options = Options { threads: Some(2), ..Options::default() };
-                let all = dataset.iter_timed(Epoch(0), &options, &times).count();
+                let all = dataset.iter_with_stats(Epoch(0), &options, &stats).count();
                 assert_eq!(all, dataset.iter().count());
-                assert!(times.computing() > Duration::ZERO);
-                assert_eq!(times.converting() > Duration::ZERO, converts, "{dataset}");
-                assert!(times.converting() <= times.computing());
+                assert!(stats.computing() > Duration::ZERO);
+                assert_eq!(stats.converting() > Duration::ZERO, converts, "{dataset}");
+                assert!(stats.converting() <= stats.computing());
             }
         }
     }
@@ -170,16 +170,16 @@ mod tests {
     fn threads_wait_for_a_consumer_that_takes_nothing() {
         let dataset = Dataset::range(0, 1 << 20, 1, DType::Int64)
             .unwrap()
-            .batch(1 << 14, false)
+            .batch(1 << 14)
             .unwrap()
             .prefetch(Some(1));
-        let times = Times::default();
-        let mut iter = dataset.iter_timed(
+        let stats = IterStats::default();
+        let mut iter = dataset.iter_with_stats(
             Epoch(0),
             &Options { threads: Some(1), ..Options::default() },
-            &times,
+            &stats,
         );
-        while times.waiting() < Duration::from_millis(20) {
+        while stats.waiting() < Duration::from_millis(20) {
             iter.next().unwrap().unwrap();
             std::thread::sleep(Duration::from_millis(5));
         }

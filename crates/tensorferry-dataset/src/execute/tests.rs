@@ -1,7 +1,14 @@
-use crate::execute::*;
+use crate::checkpoint::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::execute::in_order::InOrder;
+use crate::execute::options::Options;
+use crate::execute::workers;
+use crate::spec::Cardinality;
 use crate::spec::Component;
-use crate::stage::Node;
-use crate::stage::Value;
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Stage, Value};
+use std::task::Poll;
+use std::time::Duration;
+
 use crate::testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,36 +28,36 @@ struct Made {
     make: Make,
 }
 
-impl Node for Made {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Made {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&[], &self.spec, self.indexed)
     }
+
     fn cardinality(&self) -> Cardinality {
         if self.indexed { Cardinality::Finite(self.len) } else { Cardinality::Unknown }
     }
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
+
     fn describe(&self) -> String {
         "made()".into()
     }
+
     fn rebuild(
         &self,
         _inputs: Vec<Dataset>,
-        _change: &mut crate::stage::Change,
+        _change: &mut crate::checkpoint::change::Change,
     ) -> Result<Dataset> {
         Ok(Dataset::of(self.clone()))
     }
-    fn is_indexed(&self) -> bool {
-        self.indexed
+
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { sequential: self.sequential, ..inputs }
     }
-    fn is_sequential(&self) -> bool {
-        self.sequential
-    }
+
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         (self.make)(index, cx)
     }
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let indexed = Self { indexed: true, ..self.clone() };
         Ok(Box::new(InOrder::new(Dataset::of(indexed), cx.clone())))
     }
@@ -139,13 +146,14 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                 for position in 0..=whole.len() {
                     let mut iter = dataset.iter_with(Epoch(2), &before);
                     assert_eq!(numbers(iter.by_ref().take(position)), whole[..position]);
-                    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+                    let saved =
+                        Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     assert_eq!((saved.position(), saved.epoch()), (position as u64, Epoch(2)));
                     // What was saved goes on from there, and so does what was restored.
                     assert_eq!(numbers(iter), whole[position..], "{name}");
                     let mut resumed = dataset.resume(&saved, &after).unwrap();
                     assert_eq!((resumed.position(), resumed.epoch()), (position as u64, Epoch(2)));
-                    let again = resumed.save().unwrap();
+                    let again = resumed.checkpoint().unwrap();
                     assert_eq!(
                         numbers(resumed.by_ref()),
                         whole[position..],
@@ -156,7 +164,7 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                         whole[position..],
                         "{name} at {position}, again"
                     );
-                    assert!(resumed.save().is_ok(), "after the last element");
+                    assert!(resumed.checkpoint().is_ok(), "after the last element");
                 }
             }
         }
@@ -201,7 +209,7 @@ fn an_error_that_waits_in_the_read_ahead_is_saved_with_it() {
     let dataset = Dataset::of(Made { indexed: false, sequential: true, ..failing() });
     let mut iter = dataset.iter_with(Epoch(0), &options(1, 4));
     assert_eq!(numbers(iter.by_ref().take(3)), [0, 1, 2]);
-    let saved = Saved::from_bytes(&iter.save().unwrap().to_bytes()).unwrap();
+    let saved = Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
     let found: Vec<_> = dataset.resume(&saved, &Options::default()).unwrap().map(number).collect();
     assert!(found[0].as_ref().unwrap_err().contains("bad 3"));
     assert_eq!(found[1], Ok(4));
@@ -215,7 +223,7 @@ fn dropping_an_iterator_ends_its_threads() {
         assert_eq!(numbers(iter.by_ref().take(3)), numbers(dataset.iter().take(3)));
         drop(iter);
         // Every thread holds the plan.
-        eventually("no thread holds the plan", || Arc::strong_count(&dataset.node) == 1);
+        eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
     }
 }
 
@@ -239,7 +247,7 @@ fn an_endless_native_stream_is_waited_for_in_steps_and_stops_when_dropped() {
     iter.stop().cancel();
     assert!(matches!(iter.next(), Some(Err(Error::Stopped))));
     drop(iter);
-    eventually("no thread holds the plan", || Arc::strong_count(&dataset.node) == 1);
+    eventually("no thread holds the plan", || Arc::strong_count(&dataset.stage) == 1);
 }
 
 #[test]
@@ -383,7 +391,7 @@ fn an_iterator_moves_between_threads() {
 }
 
 #[test]
-fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
+fn a_element_iter_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
     let dataset = stream(made(10, move |index, cx| {
@@ -398,10 +406,10 @@ fn a_stream_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_
     let mut iter = dataset.iter();
     assert_eq!(numbers(iter.by_ref().take(1)), [0]);
     eventually("the element is begun", || begun.load(Ordering::SeqCst) > 0);
-    let running = iter.save().unwrap();
+    let running = iter.checkpoint().unwrap();
     eventually("the element is begun again", || begun.load(Ordering::SeqCst) > 1);
     iter.stop().cancel();
-    let stopped = iter.save().unwrap();
+    let stopped = iter.checkpoint().unwrap();
     for saved in [running, stopped] {
         assert_eq!(
             numbers(dataset.resume(&saved, &Options::default()).unwrap()),

@@ -5,13 +5,12 @@
 //! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
 //! order, so the result does not depend on who was faster. The consumer takes a whole group under
 //! the lock and hands out its elements without; where the group it needs is not done, it computes
-//! one that nobody has begun. Elements that cost less than handing them over never start a thread.
+//! one that has not been begun. Elements that cost less than handing them over never start a thread.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::compute;
+use crate::execute::compute::compute;
 use crate::execute::stats::{helping, waiting};
-use crate::stage::{Context, Element, Value};
+use crate::stage::{Context, Dataset, Element, Value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -42,7 +41,7 @@ type Group = Vec<Result<Element>>;
 
 /// The consumer's end.
 pub(crate) struct Workers {
-    plan: Plan,
+    work: Work,
     /// Elements to hand out next.
     local: std::vec::IntoIter<Result<Element>>,
     team: Option<Team>,
@@ -55,7 +54,7 @@ pub(crate) struct Workers {
 
 /// What is computed.
 #[derive(Clone)]
-struct Plan {
+struct Work {
     dataset: Dataset,
     cx: Context,
     len: u64,
@@ -65,12 +64,12 @@ struct Plan {
 
 /// Threads, and the process they are in.
 struct Team {
-    shared: Arc<Shared>,
+    shared: Arc<ForkSafe>,
     process: u32,
 }
 
-struct Shared {
-    plan: Plan,
+struct ForkSafe {
+    work: Work,
     queue: Mutex<Queue>,
     /// There is room for another group.
     room: Condvar,
@@ -88,11 +87,11 @@ struct Cost {
 }
 
 struct Queue {
-    /// Groups that somebody has begun, in order.
+    /// Groups that were begun, in order.
     groups: VecDeque<Slot>,
     /// The ticket number of the first of them.
     first: u64,
-    /// The first element that nobody has begun.
+    /// The first element that was not begun.
     unclaimed: u64,
     /// Elements begun and not handed out, and their bytes as expected when they were begun.
     elements: usize,
@@ -130,9 +129,9 @@ impl Workers {
         len: u64,
         ahead: usize,
     ) -> Self {
-        let plan = Plan { dataset, cx, len, ahead };
+        let work = Work { dataset, cx, len, ahead };
         Self {
-            plan,
+            work,
             local: Vec::new().into_iter(),
             team: None,
             next: position,
@@ -170,10 +169,10 @@ impl Workers {
             self.team = None;
             self.next = position;
         }
-        if self.team.is_none() && self.plan.dataset.node.reads_files() {
-            // Nobody knows what the first elements take: not the consumer's time.
+        if self.team.is_none() && self.work.dataset.hints.reads_files {
+            // The cost of the first elements is unknown; do not spend the consumer's time on it.
             let cost = Cost { time: LONG, ..self.cost };
-            self.team = Some(Team::start(&self.plan, self.next, cost));
+            self.team = Some(Team::start(&self.work, self.next, cost));
         }
         match &self.team {
             Some(team) => match team.shared.next_group(deadline) {
@@ -181,7 +180,7 @@ impl Workers {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             },
-            None if self.next >= self.plan.len => return Poll::Ready(None),
+            None if self.next >= self.work.len => return Poll::Ready(None),
             None => self.compute_here(),
         }
         // There is an element to come: if there is none yet, computing it was stopped.
@@ -190,25 +189,25 @@ impl Workers {
 
     /// Computes the next few elements, and starts threads if they take long.
     fn compute_here(&mut self) {
-        let wanted = if self.cost.bytes == 0 { 1 } else { self.plan.group_len(&self.cost, 1) };
-        let len = usize::try_from(self.plan.len - self.next).unwrap_or(usize::MAX).min(wanted);
-        let (group, cost) = self.plan.compute(self.next, len);
+        let wanted = if self.cost.bytes == 0 { 1 } else { self.work.group_len(&self.cost, 1) };
+        let len = usize::try_from(self.work.len - self.next).unwrap_or(usize::MAX).min(wanted);
+        let (group, cost) = self.work.compute(self.next, len);
         self.next += group.len() as u64;
         self.local = group.into_iter();
         self.cost = Cost { bytes: self.cost.bytes.max(cost.bytes), time: cost.time };
         // The first elements may find everything cold; what takes long twice will go on to.
         self.strikes = if cost.time > WORTH_A_THREAD { self.strikes + 1 } else { 0 };
-        if self.strikes >= 2 && self.next < self.plan.len {
-            self.team = Some(Team::start(&self.plan, self.next, self.cost));
+        if self.strikes >= 2 && self.next < self.work.len {
+            self.team = Some(Team::start(&self.work, self.next, self.cost));
         }
     }
 }
 
-impl Plan {
+impl Work {
     /// How many elements make a group, for so many threads.
     fn group_len(&self, cost: &Cost, threads: usize) -> usize {
         let bytes = cost.bytes.max(1);
-        // Everybody is to have a group, and another to go on with.
+        // Each thread is to have a group, and another to continue with.
         let shares = (threads + 1) * 2;
         let room = self.most_ahead(cost).min(self.cx.for_batches() / bytes) / shares;
         let time = GROUP_TIME.as_nanos() / cost.time.as_nanos().max(1);
@@ -254,7 +253,7 @@ pub(crate) fn element_bytes(element: &[Value]) -> usize {
 
 impl Team {
     /// Threads that compute from element `next` on; as many as the system lets us have, or none.
-    fn start(plan: &Plan, next: u64, cost: Cost) -> Self {
+    fn start(work: &Work, next: u64, cost: Cost) -> Self {
         let queue = Queue {
             groups: VecDeque::new(),
             first: 0,
@@ -269,15 +268,15 @@ impl Team {
             consumer_waits: false,
             closed: false,
         };
-        let shared = Shared {
-            plan: plan.clone(),
+        let shared = ForkSafe {
+            work: work.clone(),
             queue: Mutex::new(queue),
             room: Condvar::new(),
             ready: Condvar::new(),
         };
         let shared = Arc::new(shared);
-        let left = usize::try_from(plan.len - next).unwrap_or(usize::MAX);
-        for _ in 0..plan.cx.threads().min(left) {
+        let left = usize::try_from(work.len - next).unwrap_or(usize::MAX);
+        for _ in 0..work.cx.threads().min(left) {
             let worker = Arc::clone(&shared);
             let thread =
                 std::thread::Builder::new().name("tensorferry".into()).spawn(move || worker.work());
@@ -301,7 +300,7 @@ impl Drop for Team {
     }
 }
 
-impl Shared {
+impl ForkSafe {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -309,12 +308,12 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.closed {
-            let Some(ticket) = queue.claim(&self.plan) else {
-                if queue.unclaimed >= self.plan.len {
+            let Some(ticket) = queue.claim(&self.work) else {
+                if queue.unclaimed >= self.work.len {
                     return;
                 }
                 queue.idle += 1;
-                queue = waiting(self.plan.cx.times.as_ref(), || self.room.wait(queue))
+                queue = waiting(self.work.cx.stats.as_ref(), || self.room.wait(queue))
                     .unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
                 continue;
@@ -325,15 +324,15 @@ impl Shared {
 
     /// The elements after those that were handed out; `None` at the end.
     ///
-    /// While they are under way the consumer computes what nobody has begun, rather than wait: to
-    /// go to sleep and be woken takes longer than most groups.
+    /// Meanwhile the consumer computes groups that were not begun instead of waiting: sleeping and
+    /// waking takes longer than most groups.
     fn next_group(&self, deadline: Option<Instant>) -> Poll<Option<Group>> {
         let mut queue = self.lock();
         queue.release_local();
-        queue.note(&self.plan);
+        queue.note(&self.work);
         let mut helped = false;
         if let Some((ticket, begun)) = queue.unfinished.take() {
-            queue = helping(self.plan.cx.times.as_ref(), || self.compute(queue, ticket, begun));
+            queue = helping(self.work.cx.stats.as_ref(), || self.compute(queue, ticket, begun));
             helped = true;
         }
         loop {
@@ -342,19 +341,19 @@ impl Shared {
                 self.wake_one(&queue);
                 return Poll::Ready(Some(done));
             }
-            if queue.groups.is_empty() && queue.unclaimed >= self.plan.len {
+            if queue.groups.is_empty() && queue.unclaimed >= self.work.len {
                 return Poll::Ready(None);
             }
-            if queue.unfinished.is_some() || self.plan.cx.stop.is_cancelled() {
+            if queue.unfinished.is_some() || self.work.cx.stop.is_cancelled() {
                 return Poll::Ready(Some(Vec::new()));
             }
             let now = Instant::now();
             let late = deadline.is_some_and(|deadline| deadline <= now);
-            if (queue.threads == 0 || queue.group_time(&self.plan) < LONG)
+            if (queue.threads == 0 || queue.group_time(&self.work) < LONG)
                 && !(late && helped)
-                && let Some(ticket) = queue.claim(&self.plan)
+                && let Some(ticket) = queue.claim(&self.work)
             {
-                queue = helping(self.plan.cx.times.as_ref(), || {
+                queue = helping(self.work.cx.stats.as_ref(), || {
                     self.compute(queue, ticket, Vec::new())
                 });
                 helped = true;
@@ -374,7 +373,7 @@ impl Shared {
 
     /// Wakes a thread where there is work for it.
     fn wake_one(&self, queue: &Queue) {
-        if queue.idle > 0 && queue.is_low(&self.plan) {
+        if queue.idle > 0 && queue.is_low(&self.work) {
             self.room.notify_one();
         }
     }
@@ -389,11 +388,11 @@ impl Shared {
         self.wake_one(&queue);
         drop(queue);
         let (rest, cost) =
-            self.plan.compute(ticket.start + group.len() as u64, ticket.len - group.len());
+            self.work.compute(ticket.start + group.len() as u64, ticket.len - group.len());
         group.extend(rest);
         let mut queue = self.lock();
         queue.learn(cost);
-        if group.len() < ticket.len && !self.plan.cx.stop.is_cancelled() {
+        if group.len() < ticket.len && !self.work.cx.stop.is_cancelled() {
             queue.unfinished = Some((ticket, group));
             return queue;
         }
@@ -410,37 +409,37 @@ impl Shared {
 
 impl Queue {
     /// Whether elements may be begun, and how many.
-    fn room(&self, plan: &Plan) -> Option<usize> {
-        let left = usize::try_from(plan.len.saturating_sub(self.unclaimed)).unwrap_or(usize::MAX);
-        let mut len = plan.group_len(&self.cost, self.threads).min(left);
+    fn room(&self, work: &Work) -> Option<usize> {
+        let left = usize::try_from(work.len.saturating_sub(self.unclaimed)).unwrap_or(usize::MAX);
+        let mut len = work.group_len(&self.cost, self.threads).min(left);
         if len == 0 {
             return None;
         }
         if self.elements == 0 {
             return Some(len);
         }
-        let most = plan.most_ahead(&self.cost);
+        let most = work.most_ahead(&self.cost);
         if self.elements + len > most {
-            if self.elements >= plan.ahead {
+            if self.elements >= work.ahead {
                 return None;
             }
             len = most - self.elements;
         }
         let bytes = self.bytes.saturating_add(len.saturating_mul(self.cost.bytes));
-        (bytes <= plan.cx.for_batches()).then_some(len)
+        (bytes <= work.cx.for_batches()).then_some(len)
     }
 
     /// Whether a thread that sleeps is to go on: for small groups only once half of what may be
     /// ahead is gone, as waking it takes longer than computing one.
-    fn is_low(&self, plan: &Plan) -> bool {
-        self.room(plan).is_some()
-            && (self.elements <= plan.most_ahead(&self.cost) / 2
-                || self.group_time(plan) > GROUP_TIME)
+    fn is_low(&self, work: &Work) -> bool {
+        self.room(work).is_some()
+            && (self.elements <= work.most_ahead(&self.cost) / 2
+                || self.group_time(work) > GROUP_TIME)
     }
 
     /// The next ticket, if there is room for it.
-    fn claim(&mut self, plan: &Plan) -> Option<Ticket> {
-        let len = self.room(plan)?;
+    fn claim(&mut self, work: &Work) -> Option<Ticket> {
+        let len = self.room(work)?;
         let number = self.first + self.groups.len() as u64;
         let ticket = Ticket {
             number,
@@ -451,13 +450,13 @@ impl Queue {
         self.unclaimed += len as u64;
         self.elements += len;
         self.bytes = self.bytes.saturating_add(ticket.bytes);
-        self.note(plan);
+        self.note(work);
         self.groups.push_back(Slot { ticket, done: None });
         Some(ticket)
     }
 
-    fn note(&self, plan: &Plan) {
-        plan.cx.note(if self.elements > 1 { self.bytes } else { 0 });
+    fn note(&self, work: &Work) {
+        work.cx.note(if self.elements > 1 { self.bytes } else { 0 });
     }
 
     /// What was taken last was handed out, and is not used any more.
@@ -486,8 +485,8 @@ impl Queue {
     }
 
     /// What a group will probably take.
-    fn group_time(&self, plan: &Plan) -> Duration {
-        let len = u32::try_from(plan.group_len(&self.cost, self.threads)).unwrap_or(u32::MAX);
+    fn group_time(&self, work: &Work) -> Duration {
+        let len = u32::try_from(work.group_len(&self.cost, self.threads)).unwrap_or(u32::MAX);
         self.cost.time.saturating_mul(len)
     }
 

@@ -111,7 +111,7 @@ fn create(parent: &Path) -> std::io::Result<TempDir> {
     builder.tempdir_in(parent)
 }
 
-/// Looks at what is to be replaced, and refuses what is no dataset: it may be dear to somebody.
+/// Refuses to replace anything that is not a saved dataset.
 fn there(path: &Path) -> Result<There> {
     let refused = io("replace", path);
     if path.file_name().is_none() {
@@ -132,7 +132,7 @@ fn there(path: &Path) -> Result<There> {
         let name = entry.map_err(&refused)?.file_name();
         if !name.to_str().is_some_and(Part::is_name) {
             let what = format!(
-                "it holds {}, which is no part of a saved dataset; choose another path",
+                "it holds {}, which is not part of a saved dataset. Choose another path.",
                 name.display()
             );
             return Err(refused(Error::new(ErrorKind::DirectoryNotEmpty, what)));
@@ -144,7 +144,7 @@ fn there(path: &Path) -> Result<There> {
         (true, _) => Ok(There::Dataset),
         _ => Err(refused(Error::new(
             ErrorKind::DirectoryNotEmpty,
-            format!("it holds files, but no {MANIFEST}; choose another path"),
+            format!("it holds files, but no {MANIFEST}. Choose another path."),
         ))),
     }
 }

@@ -1,10 +1,10 @@
 //! A dataset that was saved.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::materialize::reader::{Ragged, Stored, open};
+use crate::materialize::reader::{Column, Ragged, open};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node};
+use crate::stage::{Context, Dataset, Element, Elements, Stage};
 use serde_json::Value;
 use std::path::Path;
 use tensorferry_io::array::tensor_rows::Source;
@@ -18,7 +18,7 @@ struct Loaded {
 
 #[derive(Clone)]
 enum Part {
-    Rows(Source),
+    RowsOut(Source),
     Ragged(Box<Ragged>),
 }
 
@@ -43,18 +43,18 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`].
     pub fn load_nested(path: impl AsRef<Path>) -> Result<(Self, Option<String>)> {
-        let (manifest, stored) = open(path.as_ref())?;
+        let (manifest, columns) = open(path.as_ref())?;
         let structure = match manifest.structure {
             Value::Null => None,
             structure => Some(structure.to_string()),
         };
-        let part = |stored| match stored {
-            Stored::Rows(tensor) => Part::Rows(tensor.into()),
-            Stored::Ragged(ragged) => Part::Ragged(ragged),
+        let part = |column| match column {
+            Column::RowsOut(tensor) => Part::RowsOut(tensor.into()),
+            Column::Ragged(ragged) => Part::Ragged(ragged),
         };
-        let parts: Vec<Part> = stored.into_iter().map(part).collect();
+        let parts: Vec<Part> = columns.into_iter().map(part).collect();
         let row = |part: &Part| match part {
-            Part::Rows(source) => Some(source.clone()),
+            Part::RowsOut(source) => Some(source.clone()),
             Part::Ragged(_) => None,
         };
         if let Some(sources) = parts.iter().map(row).collect::<Option<Vec<Source>>>() {
@@ -65,17 +65,13 @@ impl Dataset {
     }
 }
 
-impl Node for Loaded {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Loaded {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.count)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -90,13 +86,9 @@ impl Node for Loaded {
         }))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
         let part = |part: &Part| match part {
-            Part::Rows(source) => source.row(index),
+            Part::RowsOut(source) => source.row(index),
             Part::Ragged(ragged) => ragged.get(index),
         };
         self.parts.iter().map(|of| Ok(part(of)?.into())).collect()
@@ -154,8 +146,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dataset = Dataset::range(0, 200_000, 1, DType::Int64).unwrap();
         dataset.save(directory.path().join("saved")).unwrap();
-        let loaded =
-            Dataset::load(directory.path().join("saved")).unwrap().batch(200_000, false).unwrap();
+        let loaded = Dataset::load(directory.path().join("saved")).unwrap().batch(200_000).unwrap();
         let all: Vec<i64> =
             loaded.get(0).unwrap()[0].tensor().unwrap().view().unwrap().iter().collect();
         assert_eq!(all, (0..200_000).collect::<Vec<_>>());
@@ -178,7 +169,7 @@ mod tests {
         let path = directory.path().join("saved");
         let options = Options::default();
         counting(10)
-            .saving(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
+            .writer(&path, Some(r#"{"any": ["thing"]}"#), || Epoch(0), &options)
             .unwrap()
             .finish()
             .unwrap();
@@ -186,7 +177,7 @@ mod tests {
         assert_eq!(structure.as_deref(), Some(r#"{"any":["thing"]}"#));
         assert_eq!(loaded.cardinality(), Cardinality::Finite(10));
         assert!(matches!(
-            counting(1).saving(&path, Some("{"), || Epoch(0), &options),
+            counting(1).writer(&path, Some("{"), || Epoch(0), &options),
             Err(Error::Argument { .. })
         ));
     }
@@ -235,7 +226,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("saved");
         let mut saving =
-            counting(1000).saving(&path, None, || Epoch(0), &Options::default()).unwrap();
+            counting(1000).writer(&path, None, || Epoch(0), &Options::default()).unwrap();
         assert!(saving.step(std::time::Duration::from_secs(60)).unwrap());
         drop(saving);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

@@ -11,7 +11,7 @@ use tensorferry_io::storage::local;
 const MAGIC: &str = "tensorferry.dataset";
 const VERSION: u64 = 1;
 
-/// Nobody's structure is longer.
+/// The most bytes that are read.
 const LONGEST: u64 = 64 << 20;
 
 /// What the files of a dataset are.
@@ -19,7 +19,7 @@ const LONGEST: u64 = 64 << 20;
 pub(crate) struct Manifest {
     pub(crate) cardinality: u64,
     pub(crate) components: Vec<TensorSpec>,
-    /// How the components nest; `null` where nobody said.
+    /// How the components nest; `null` where it was not given.
     pub(crate) structure: Value,
 }
 
@@ -44,7 +44,7 @@ impl Manifest {
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
         if directory.is_dir() && !path.exists() {
-            let what = format!("no saved dataset: a directory with a file {MANIFEST} was expected");
+            let what = format!("not a saved dataset: expected a directory with a file {MANIFEST}");
             return Err(malformed(what).in_file(directory));
         }
         let file = local::open(&path)?;
@@ -60,7 +60,7 @@ impl Manifest {
         let manifest: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("JSON was expected: {error}"))?;
         if field(&manifest, "format").ok() != Some(&Value::from(MAGIC)) {
-            return Err(format!("no saved dataset: \"format\": \"{MAGIC}\" was expected"));
+            return Err(format!("not a saved dataset: expected \"format\": \"{MAGIC}\""));
         }
         let version = number(&manifest, "version")?;
         if version != VERSION {
@@ -95,7 +95,7 @@ fn component(object: &Value) -> std::result::Result<TensorSpec, String> {
     let dtype = dtype
         .as_str()
         .and_then(DType::from_name)
-        .ok_or_else(|| format!("{dtype} is no dtype of tensors"))?;
+        .ok_or_else(|| format!("{dtype} is not a dtype of tensors"))?;
     let shape = match field(object, "shape")? {
         Value::Null => Shape::unknown(),
         Value::Array(dims) => {

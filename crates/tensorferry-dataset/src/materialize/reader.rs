@@ -2,7 +2,7 @@
 //! lie.
 
 use crate::error::{Error, Result};
-use crate::materialize::layout::{FORMAT, Part, stored};
+use crate::materialize::layout::{FORMAT, Part, npy_dtype};
 use crate::materialize::manifest::Manifest;
 use std::path::{Path, PathBuf};
 use tensorferry_core::{ByteOrder, DType, Dims, Index, Layout, Tensor};
@@ -13,9 +13,9 @@ use tensorferry_io::storage::local;
 
 /// A component of all elements.
 #[derive(Clone, Debug)]
-pub(crate) enum Stored {
+pub(crate) enum Column {
     /// Elements of one shape, stacked.
-    Rows(Tensor),
+    RowsOut(Tensor),
     Ragged(Box<Ragged>),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Ragged {
 /// # Errors
 /// [`Error::Io`] if a file is missing or refused; [`Error::Malformed`] or [`Error::WrongLength`],
 /// in a file, if it is not what `dataset.json` says.
-pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Stored>)> {
+pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Column>)> {
     let manifest = Manifest::read(directory)?;
     let count = usize::try_from(manifest.cardinality).unwrap_or(usize::MAX);
     let components = manifest
@@ -45,10 +45,10 @@ pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Stored>)> {
     Ok((manifest, components))
 }
 
-fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Result<Stored> {
+fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Result<Column> {
     if let Some(row) = spec.shape.as_fixed() {
         let rows = TensorSpec::new(spec.dtype, Shape::fixed(&row).batched(Some(count)));
-        return Ok(Stored::Rows(array(&Part::Values.path(directory, at), &rows)?));
+        return Ok(Column::RowsOut(array(&Part::Values.path(directory, at), &rows)?));
     }
     let flat = |part: Part, dtype| {
         array(&part.path(directory, at), &TensorSpec::new(dtype, Shape::new([None])))
@@ -62,14 +62,14 @@ fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Re
     if ragged.start(0)? != [0, 0] || ragged.start(count as u64)? != ends {
         return Err(ragged.damaged(format!("the last element was expected to end at {ends:?}")));
     }
-    Ok(Stored::Ragged(Box::new(ragged)))
+    Ok(Column::Ragged(Box::new(ragged)))
 }
 
 /// Maps a file that has to hold an array of a specification.
 fn array(path: &Path, spec: &TensorSpec) -> Result<Tensor> {
     let mut located = locate(&local::open(path)?)?;
     let found = TensorSpec::new(located.dtype, Shape::fixed(located.layout.shape()));
-    let expected = TensorSpec::new(stored(spec.dtype), spec.shape.clone());
+    let expected = TensorSpec::new(npy_dtype(spec.dtype), spec.shape.clone());
     if found.dtype != expected.dtype
         || !expected.shape.admits(located.layout.shape())
         || !located.layout.is_c_contiguous()

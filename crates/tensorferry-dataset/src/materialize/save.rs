@@ -1,13 +1,12 @@
 //! A dataset written to files.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::Iter;
+use crate::execute::iter::Iter;
 use crate::execute::options::Options;
 use crate::materialize::writer::Writer;
 use crate::spec;
 use crate::spec::Cardinality;
-use crate::stage::Epoch;
+use crate::stage::{Dataset, Epoch};
 use serde_json::Value;
 use std::path::Path;
 use std::task::Poll;
@@ -20,9 +19,10 @@ const BLOCK: usize = 1 << 20;
 /// The most elements to stack, however small they are.
 const MOST: usize = 1 << 16;
 
-/// A dataset that is being saved: [`Saving::finish`] gives the files their name. Dropped before, it
+/// A dataset that is being saved: [`DatasetWriter::finish`] gives the files their name. Dropped before, it
 /// leaves nothing.
-pub struct Saving {
+#[derive(Debug)]
+pub struct DatasetWriter {
     iter: Iter,
     writer: Writer,
     /// Whether elements come stacked.
@@ -40,11 +40,11 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
     /// let directory = tempfile::tempdir().unwrap();
     /// let path = directory.path().join("shuffled");
-    /// Dataset::range(0, 5, 1, DType::Int64)?.shuffle(None, Some(7), true)?.save(&path)?;
+    /// Dataset::range(0, 5, 1, DType::Int64)?.shuffle(ShuffleOptions::seeded(7))?.save(&path)?;
     /// let loaded = Dataset::load(&path)?;
     /// assert_eq!(loaded.get(1)?[0].tensor()?.view::<i64>()?.get(&[]), Some(2));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -54,7 +54,7 @@ impl Dataset {
     /// [`Error::Argument`] if the dataset has no end, or its elements hold datasets or nothing;
     /// [`Error::Io`]; the first error of an element.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.saving(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
+        self.writer(path.as_ref(), None, || Epoch(0), &Options::default())?.finish()
     }
 
     /// As [`Dataset::save`], of any epoch, which is asked for once nothing was refused, and to be
@@ -63,13 +63,13 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Dataset::save`]; [`Error::Argument`] if the structure is not JSON.
-    pub fn saving(
+    pub fn writer(
         &self,
         path: &Path,
         structure: Option<&str>,
         epoch: impl FnOnce() -> Epoch,
         options: &Options,
-    ) -> Result<Saving> {
+    ) -> Result<DatasetWriter> {
         let wrong = |what: String| Error::Argument { stage: "save", what };
         if self.cardinality() == Cardinality::Infinite {
             return Err(wrong("the dataset has no end. Save a part of it: take(n).".into()));
@@ -82,17 +82,17 @@ impl Dataset {
         let structure = match structure {
             None => Value::Null,
             Some(text) => serde_json::from_str(text)
-                .map_err(|error| wrong(format!("the structure is no JSON: {error}")))?,
+                .map_err(|error| wrong(format!("the structure is not JSON: {error}")))?,
         };
         let row = components
             .iter()
             .try_fold(0_usize, |sum, spec| Some(sum.saturating_add(spec.fixed()?.1)));
         let blocks = match row {
-            Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST), false)?,
+            Some(bytes) => self.batch((BLOCK / bytes.max(1)).clamp(1, MOST))?,
             None => self.clone(),
         };
         let writer = Writer::new(path, components, structure)?;
-        Ok(Saving {
+        Ok(DatasetWriter {
             iter: blocks.prefetch(None).iter_with(epoch(), options),
             writer,
             stacked: row.is_some(),
@@ -100,7 +100,7 @@ impl Dataset {
     }
 }
 
-impl Saving {
+impl DatasetWriter {
     /// Writes what comes within some time, and says whether more is to come.
     ///
     /// # Errors

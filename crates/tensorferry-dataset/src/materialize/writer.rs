@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::materialize::directory::{Target, sync};
-use crate::materialize::layout::{MANIFEST, Part, stored};
+use crate::materialize::layout::{MANIFEST, Part, npy_dtype};
 use crate::materialize::manifest::Manifest;
 use crate::stage::Element;
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 enum Component {
     /// Elements of one shape.
-    Rows(Npy),
+    RowsOut(Npy),
     /// Their values, shapes, and where both start.
     Ragged(Box<[Npy; 3]>),
 }
@@ -90,7 +90,7 @@ impl Writer {
             let tensor = value.tensor()?;
             TensorSpec::new(spec.dtype, spec.shape.batched(count)).check(tensor)?;
             count = tensor.shape().first().copied();
-            let (Component::Rows(file), Some(rows)) = (files, count) else {
+            let (Component::RowsOut(file), Some(rows)) = (files, count) else {
                 return Err(Error::ElementMismatch {
                     what: "elements of several shapes cannot be stacked".into(),
                 });
@@ -124,18 +124,18 @@ impl Component {
         let npy =
             |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
         if let Some(row) = spec.shape.as_fixed() {
-            return Ok(Self::Rows(npy(Part::Values, stored(spec.dtype), &row)?));
+            return Ok(Self::RowsOut(npy(Part::Values, npy_dtype(spec.dtype), &row)?));
         }
         let mut starts = npy(Part::Starts, DType::Int64, &[2])?;
         starts.append_numbers(&[0, 0])?;
         let (values, shapes) =
-            (npy(Part::Values, stored(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
+            (npy(Part::Values, npy_dtype(spec.dtype), &[])?, npy(Part::Shapes, DType::Int64, &[])?);
         Ok(Self::Ragged(Box::new([values, shapes, starts])))
     }
 
     fn push(&mut self, tensor: &Tensor) -> Result<()> {
         match self {
-            Self::Rows(file) => file.append(tensor, 1),
+            Self::RowsOut(file) => file.append(tensor, 1),
             Self::Ragged(files) => {
                 let [values, shapes, starts] = &mut **files;
                 values.append(tensor, tensor.layout().len() as u64)?;
@@ -148,7 +148,7 @@ impl Component {
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::Rows(file) => file.finish(),
+            Self::RowsOut(file) => file.finish(),
             Self::Ragged(files) => files.into_iter().try_for_each(Npy::finish),
         }
     }

@@ -3,15 +3,15 @@
 //!
 //! # Rationale
 //! Blocks of consecutive elements are put in a random order; so many of them at a time, in that
-//! order, make a group; and the elements of each group are put in a random order. Whoever reads the
-//! elements in this order needs one group in memory, and reads it in whole blocks. Element `i`
+//! order, make a group; and the elements of each group are put in a random order. A reader of the
+//! elements in this order needs one group in memory and reads it in whole blocks. Element `i`
 //! follows from `i`: all groups have as many elements, but for the one that has the last block,
 //! which may be shorter, and the last.
 //!
 //! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
 
 use crate::shuffle::permutation::Permutation;
-use crate::shuffle::random::{Purpose, Random};
+use crate::shuffle::prng::{Purpose, Random};
 use std::ops::Range;
 use tensorferry_io::gather::request::RowRequest;
 
@@ -125,7 +125,7 @@ impl BlockOrder {
         let lacking = if number == self.short() { self.lacking } else { 0 };
         let len = elements.end - elements.start;
         let order =
-            Permutation::keyed(len, Random::new(Purpose::Rows, self.seeds.at(number), number));
+            Permutation::keyed(len, Random::new(Purpose::RowsOut, self.seeds.at(number), number));
         let gap = if lacking > 0 { (self.last - first + 1) * self.block - lacking } else { len };
         Group { number, elements, first, blocks, order, gap, lacking }
     }

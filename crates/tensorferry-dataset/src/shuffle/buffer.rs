@@ -1,11 +1,14 @@
 //! Shuffling what cannot be had by its index, or has no end: in a buffer, as far as that reaches.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::shuffle::random::Random;
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Context, Element, Stream, Value};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, Value,
+    step, value_of,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::memory::room::{Room, collected, copied};
 
@@ -60,9 +63,76 @@ impl<T> Bag<T> {
     }
 }
 
+/// `shuffle` of an input without random access, or without end.
+pub(crate) struct BufferShuffle {
+    input: Dataset,
+    size: u64,
+    seed: Seed,
+    reshuffle_each_iteration: bool,
+}
+
+impl BufferShuffle {
+    pub(crate) fn over(
+        input: &Dataset,
+        size: u64,
+        seed: Seed,
+        reshuffle_each_iteration: bool,
+    ) -> Dataset {
+        Dataset::of(Self { input: input.clone(), size, seed, reshuffle_each_iteration })
+    }
+}
+
+/// The description of a shuffle, which names what differs from the defaults.
+pub(crate) fn described(mut arguments: Vec<String>, seed: &Seed, reshuffles: bool) -> String {
+    arguments.extend(seed.describe());
+    if !reshuffles {
+        arguments.push("reshuffle_each_iteration=False".into());
+    }
+    format!("shuffle({})", arguments.join(", "))
+}
+
+impl Stage for BufferShuffle {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
+    }
+
+    fn cardinality(&self) -> Cardinality {
+        self.input.cardinality()
+    }
+
+    fn describe(&self) -> String {
+        let size = vec![format!("buffer_size={}", self.size)];
+        described(size, &self.seed, self.reshuffle_each_iteration)
+    }
+
+    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
+        let seed = self.seed.rebuilt(change);
+        Ok(Self::over(&inputs[0], self.size, seed, self.reshuffle_each_iteration))
+    }
+
+    fn hints(&self, inputs: Hints) -> Hints {
+        let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
+        Hints { depends_on_epoch, ..inputs }
+    }
+
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
+    }
+
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let round = if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 };
+        let random = Random::new(Purpose::Buffer, self.seed.value, round);
+        if self.input.indexed {
+            return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), self.size, random)));
+        }
+        let (input, spec) = (self.input.element_iter(cx)?, self.input.spec().to_vec());
+        Ok(Box::new(Values::new(input, spec, cx.clone(), self.size, random)))
+    }
+}
+
 /// The buffer of an indexed input: it holds indices, and an element is computed when it is handed
 /// out.
-pub(crate) struct Positions {
+struct Positions {
     input: Dataset,
     cx: Context,
     bag: Bag<u64>,
@@ -71,7 +141,7 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    pub(crate) fn new(input: Dataset, cx: Context, size: u64, random: Random) -> Self {
+    fn new(input: Dataset, cx: Context, size: u64, random: Random) -> Self {
         let len = match input.cardinality() {
             Cardinality::Finite(n) => n,
             _ => u64::MAX,
@@ -80,22 +150,18 @@ impl Positions {
     }
 }
 
-impl Stream for Positions {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for Positions {
+    fn next(&mut self) -> Step {
         while !self.bag.is_full() && self.next < self.len {
-            if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {
-                return Some(Err(error));
-            }
+            value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
             self.bag.items.push(self.next);
             self.next += 1;
         }
-        let slot = self.bag.pick()?;
+        let Some(slot) = self.bag.pick() else { return Ok(None) };
         let index = self.bag.take(slot);
-        let element = self.cx.stop.check().and_then(|()| self.input.node.get(index, &self.cx));
-        if matches!(element, Err(Error::Stopped)) {
-            self.bag.put_back(slot, index);
-        }
-        Some(element)
+        let get = || self.input.stage.get(index, &self.cx);
+        step(self.cx.stop.check().and_then(|()| get()))
+            .inspect_err(|_| self.bag.put_back(slot, index))
     }
 
     fn save(&self) -> Result<State> {
@@ -125,8 +191,8 @@ impl Stream for Positions {
 }
 
 /// The buffer of a stream: it holds elements.
-pub(crate) struct Values {
-    input: Box<dyn Stream>,
+struct Values {
+    input: Box<dyn ElementIter>,
     spec: Vec<Component>,
     cx: Context,
     bag: Bag<Element>,
@@ -134,8 +200,8 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn new(
-        input: Box<dyn Stream>,
+    fn new(
+        input: Box<dyn ElementIter>,
         spec: Vec<Component>,
         cx: Context,
         size: u64,
@@ -145,21 +211,18 @@ impl Values {
     }
 }
 
-impl Stream for Values {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for Values {
+    fn next(&mut self) -> Step {
         while !self.ended && !self.bag.is_full() {
-            if let Err(error) = self.cx.stop.check().and_then(|()| self.bag.items.make_room(1)) {
-                return Some(Err(error));
-            }
-            match self.input.next() {
+            value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
+            match self.input.next()? {
                 Some(Ok(element)) => self.bag.items.push(element),
                 // It has no place in the buffer; what is there is handed out afterwards.
-                Some(Err(error)) => return Some(Err(error)),
+                Some(Err(error)) => return Ok(Some(Err(error))),
                 None => self.ended = true,
             }
         }
-        let slot = self.bag.pick()?;
-        Some(Ok(self.bag.take(slot)))
+        Ok(self.bag.pick().map(|slot| Ok(self.bag.take(slot))))
     }
 
     fn save(&self) -> Result<State> {
@@ -195,13 +258,20 @@ impl Stream for Values {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::testing::{
         assert_rejects_damage, assert_resumes, counting, even, fails_at, first, range, stream,
         values,
     };
 
     fn buffered(input: &Dataset, size: u64) -> Dataset {
-        input.shuffle(Some(size), Some(7), true).unwrap()
+        input
+            .shuffle(ShuffleOptions {
+                buffer_size: Some(size),
+                seed: Some(7),
+                ..ShuffleOptions::default()
+            })
+            .unwrap()
     }
 
     #[test]
@@ -237,7 +307,15 @@ mod tests {
     fn a_buffer_that_holds_everything_gives_every_order_as_often() {
         let mut counts = [0_u32; 6];
         for seed in 0..6000 {
-            let order = values(&counting(3).shuffle(Some(3), Some(seed), true).unwrap());
+            let order = values(
+                &counting(3)
+                    .shuffle(ShuffleOptions {
+                        buffer_size: Some(3),
+                        seed: Some(seed),
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap(),
+            );
             let place = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
                 .iter()
                 .position(|o| o[..] == order);

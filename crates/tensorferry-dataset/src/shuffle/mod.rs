@@ -3,9 +3,9 @@
 pub(crate) mod block_order;
 pub(crate) mod block_shuffle;
 pub(crate) mod buffer;
-pub(crate) mod held_group;
+pub(crate) mod group_buffer;
 pub(crate) mod orders;
 pub(crate) mod permutation;
-pub(crate) mod random;
+pub(crate) mod prng;
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub(crate) mod shuffle;

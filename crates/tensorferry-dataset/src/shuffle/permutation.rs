@@ -12,7 +12,7 @@
 //!
 //! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
 
-use crate::shuffle::random::{Purpose, Random};
+use crate::shuffle::prng::{Purpose, Random};
 use std::sync::Arc;
 use tensorferry_core::convert::{Wide, widely};
 use tensorferry_io::gather::request::RowRequest;

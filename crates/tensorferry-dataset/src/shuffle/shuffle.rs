@@ -1,28 +1,51 @@
-//! Another order in every epoch.
+//! A whole permutation, another one in every epoch.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::buffer::{Positions, Values};
+use crate::shuffle::buffer::{BufferShuffle, described};
 use crate::shuffle::orders::Orders;
 use crate::shuffle::permutation::{LONGEST, Permutation};
-use crate::shuffle::random::{Purpose, Random, Seed};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::shuffle::prng::Seed;
+use crate::spec::Cardinality;
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage, not_indexed,
+};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 
-struct Shuffle {
-    input: Dataset,
-    seed: Seed,
-    reshuffle_each_iteration: bool,
-    way: Way,
+/// How [`Dataset::shuffle`] and [`Dataset::shuffle_blocks`] order elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShuffleOptions {
+    /// Elements of the buffer through which an input without random access is shuffled; for
+    /// [`Dataset::shuffle_blocks`], elements of a group of blocks.
+    pub buffer_size: Option<u64>,
+    /// The seed that the order follows from. Without it a seed is drawn, which a checkpoint
+    /// records.
+    pub seed: Option<u64>,
+    /// Whether each epoch has an order of its own; true by default.
+    pub reshuffle_each_iteration: bool,
 }
 
-enum Way {
-    /// All `n` elements of an indexed input, in an order that is computed.
-    Whole { n: u64, orders: Box<Orders<u64, Permutation>> },
-    /// Through a buffer of so many elements.
-    Buffer(u64),
+impl ShuffleOptions {
+    /// The defaults with a seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed: Some(seed), ..Self::default() }
+    }
+}
+
+impl Default for ShuffleOptions {
+    fn default() -> Self {
+        Self { buffer_size: None, seed: None, reshuffle_each_iteration: true }
+    }
+}
+
+struct Shuffle {
+    input: Dataset,
+    n: u64,
+    seed: Seed,
+    reshuffle_each_iteration: bool,
+    orders: Orders<u64, Permutation>,
 }
 
 impl Dataset {
@@ -39,9 +62,9 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
-    /// let shuffled = Dataset::range(0, 5, 1, DType::Int64)?.shuffle(None, Some(7), true)?;
+    /// let shuffled = Dataset::range(0, 5, 1, DType::Int64)?.shuffle(ShuffleOptions::seeded(7))?;
     /// let mut numbers = Vec::new();
     /// for element in &shuffled.repeat(Some(2)) {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -53,167 +76,97 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if `buffer_size` is 0, if it is needed and `None`, or if there are more
     /// than 2^63 elements.
-    pub fn shuffle(
-        &self,
-        buffer_size: Option<u64>,
-        seed: Option<u64>,
-        reshuffle_each_iteration: bool,
-    ) -> Result<Self> {
+    pub fn shuffle(&self, options: ShuffleOptions) -> Result<Self> {
+        let ShuffleOptions { buffer_size, seed, reshuffle_each_iteration } = options;
         if buffer_size == Some(1) {
             return Ok(self.clone());
         }
-        Shuffle::over(self, buffer_size, Seed::new(seed), reshuffle_each_iteration)
+        let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
+        let seed = Seed::new(seed);
+        match (self.cardinality(), buffer_size) {
+            (_, Some(0)) => Err(wrong("buffer_size has to be at least 1")),
+            (Cardinality::Finite(n), _) if self.indexed && n <= LONGEST => {
+                Ok(Shuffle::over(self, n, seed, reshuffle_each_iteration))
+            }
+            (Cardinality::Finite(_), _) if self.indexed => {
+                Err(wrong("there are more than 2^63 elements. Take fewer."))
+            }
+            (_, Some(size)) => Ok(BufferShuffle::over(self, size, seed, reshuffle_each_iteration)),
+            (Cardinality::Infinite, None) => Err(wrong(
+                "the dataset is infinite, so its elements have no order. Shuffle before repeat, \
+                    or give a buffer_size.",
+            )),
+            (_, None) => Err(wrong(
+                "the dataset has no random access (filter, from_generator and the like), so it is \
+                    shuffled in a buffer. Give a buffer_size, or shuffle before that stage.",
+            )),
+        }
     }
 }
 
 impl Shuffle {
-    fn over(
-        input: &Dataset,
-        buffer_size: Option<u64>,
-        seed: Seed,
-        reshuffle_each_iteration: bool,
-    ) -> Result<Dataset> {
-        let wrong = |what: &str| Error::Argument { stage: "shuffle", what: what.into() };
-        let indexed = input.is_indexed();
-        let way = match (input.cardinality(), buffer_size) {
-            (_, Some(0)) => return Err(wrong("buffer_size has to be at least 1")),
-            (Cardinality::Finite(n), _) if indexed && n <= LONGEST => {
-                Way::Whole { n, orders: Box::default() }
-            }
-            (Cardinality::Finite(_), _) if indexed => {
-                return Err(wrong("there are more than 2^63 elements. Take fewer."));
-            }
-            (_, Some(size)) => Way::Buffer(size),
-            (Cardinality::Infinite, None) => {
-                let what = "the dataset has no end, so no order of all its elements. Shuffle \
-                    before repeat, or give a buffer_size.";
-                return Err(wrong(what));
-            }
-            (_, None) => {
-                let what = "its elements come one after the other (filter, from_generator and the \
-                    like), so they are shuffled in a \
-                            buffer: give a buffer_size, or shuffle before that stage.";
-                return Err(wrong(what));
-            }
-        };
-        Ok(Dataset::of(Self { input: input.clone(), seed, reshuffle_each_iteration, way }))
+    fn over(input: &Dataset, n: u64, seed: Seed, reshuffle_each_iteration: bool) -> Dataset {
+        let (input, orders) = (input.clone(), Orders::default());
+        Dataset::of(Self { input, n, seed, reshuffle_each_iteration, orders })
     }
 
-    /// The number of the order in an epoch.
-    fn round(&self, cx: &Context) -> u64 {
-        if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 }
-    }
-
-    /// The order of an epoch, of a whole shuffle.
-    fn order(&self, cx: &Context) -> Result<Permutation> {
-        match &self.way {
-            Way::Whole { n, orders } => {
-                let round = self.round(cx);
-                Ok(orders.of(round, || Permutation::new(*n, self.seed.value, round)))
-            }
-            Way::Buffer(_) => Err(not_indexed("shuffle")),
-        }
+    /// The order of an epoch.
+    fn order(&self, cx: &Context) -> Permutation {
+        let round = if self.reshuffle_each_iteration { cx.epoch.0 } else { 0 };
+        self.orders.of(round, || Permutation::new(self.n, self.seed.value, round))
     }
 }
 
-impl Node for Shuffle {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Shuffle {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
-        self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
+        Cardinality::Finite(self.n)
     }
 
     fn describe(&self) -> String {
-        let mut arguments = Vec::new();
-        if let Way::Buffer(size) = self.way {
-            arguments.push(format!("buffer_size={size}"));
-        }
-        arguments.extend(self.seed.describe());
-        if !self.reshuffle_each_iteration {
-            arguments.push("reshuffle_each_iteration=False".into());
-        }
-        format!("shuffle({})", arguments.join(", "))
+        described(Vec::new(), &self.seed, self.reshuffle_each_iteration)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let buffer_size = match self.way {
-            Way::Whole { .. } => None,
-            Way::Buffer(size) => Some(size),
-        };
-        Self::over(
-            &inputs[0],
-            buffer_size,
-            self.seed.rebuilt(change),
-            self.reshuffle_each_iteration,
-        )
+        let seed = self.seed.rebuilt(change);
+        match inputs[0].cardinality().finite().filter(|n| inputs[0].indexed && *n <= LONGEST) {
+            Some(n) => Ok(Self::over(&inputs[0], n, seed, self.reshuffle_each_iteration)),
+            None => Err(not_indexed("shuffle")),
+        }
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        let depends_on_epoch = self.reshuffle_each_iteration || inputs.depends_on_epoch;
+        Hints { depends_on_epoch, ..inputs }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.reshuffle_each_iteration || self.input.node.depends_on_epoch()
-    }
-
-    fn is_indexed(&self) -> bool {
-        matches!(self.way, Way::Whole { .. })
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(self.order(cx)?.get(index), cx)
+        self.input.stage.get(self.order(cx).get(index), cx)
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.order(cx)?.map(requests);
-        self.input.node.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.order(cx)?.map(requests);
-        self.input.node.gather_some(which, requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let Way::Buffer(size) = self.way else { return Err(not_indexed("shuffle")) };
-        let random = Random::new(Purpose::Buffer, self.seed.value, self.round(cx));
-        if self.input.is_indexed() {
-            return Ok(Box::new(Positions::new(self.input.clone(), cx.clone(), size, random)));
-        }
-        Ok(Box::new(Values::new(
-            self.input.stream(cx)?,
-            self.input.spec().to_vec(),
-            cx.clone(),
-            size,
-            random,
-        )))
+        self.order(cx).map(requests);
+        self.input.stage.gather(columns, requests, out, cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{
@@ -221,7 +174,7 @@ mod tests {
     };
 
     fn shuffled(n: i64) -> Dataset {
-        range(n).shuffle(None, Some(7), true).unwrap()
+        range(n).shuffle(ShuffleOptions::seeded(7)).unwrap()
     }
 
     fn epoch(dataset: &Dataset, epoch: u64) -> Vec<i64> {
@@ -267,7 +220,13 @@ mod tests {
             let [one, other] = [epoch(&shuffled(n), 0), epoch(&shuffled(n), 1)];
             assert_eq!([sorted(one.clone()), sorted(other.clone())], [all.clone(), all]);
             assert!(n < 10 || one != other);
-            let kept = range(n).shuffle(None, Some(7), false).unwrap();
+            let kept = range(n)
+                .shuffle(ShuffleOptions {
+                    seed: Some(7),
+                    reshuffle_each_iteration: false,
+                    ..ShuffleOptions::default()
+                })
+                .unwrap();
             assert_eq!([epoch(&kept, 0), epoch(&kept, 1)], [one.clone(), one]);
         }
     }
@@ -276,7 +235,13 @@ mod tests {
     fn rounds_of_a_repeat_are_the_epochs() {
         let repeated = values(&shuffled(10).repeat(Some(3)));
         assert_eq!(repeated, [0, 1, 2].map(|round| epoch(&shuffled(10), round)).concat());
-        let kept = range(10).shuffle(None, Some(7), false).unwrap();
+        let kept = range(10)
+            .shuffle(ShuffleOptions {
+                seed: Some(7),
+                reshuffle_each_iteration: false,
+                ..ShuffleOptions::default()
+            })
+            .unwrap();
         assert_eq!(values(&kept.repeat(Some(2))), [values(&kept), values(&kept)].concat());
     }
 
@@ -284,35 +249,56 @@ mod tests {
     fn batches_and_single_elements_agree() {
         for n in [100, 5000] {
             let dataset = shuffled(n).repeat(Some(2));
-            assert_eq!(rows(&dataset.batch(32, false).unwrap()).concat(), values(&dataset));
+            assert_eq!(rows(&dataset.batch(32).unwrap()).concat(), values(&dataset));
             assert_eq!(values(&dataset.skip(Some(17)).take(Some(3))), values(&dataset)[17..20]);
         }
     }
 
     #[test]
     fn the_buffer_size_of_an_indexed_input_changes_nothing() {
-        let hinted = range(100).shuffle(Some(3), Some(7), true).unwrap();
+        let hinted = range(100)
+            .shuffle(ShuffleOptions {
+                buffer_size: Some(3),
+                seed: Some(7),
+                ..ShuffleOptions::default()
+            })
+            .unwrap();
         assert_eq!(values(&hinted), values(&shuffled(100)));
         assert_eq!(hinted.to_string(), shuffled(100).to_string());
     }
 
     #[test]
     fn a_description_says_what_changes_the_order() {
-        let describe = |dataset: &Dataset| dataset.node.describe();
+        let describe = |dataset: &Dataset| dataset.stage.describe();
         assert_eq!(describe(&shuffled(10)), "shuffle(seed=7)");
         assert_eq!(
-            describe(&range(10).shuffle(None, None, false).unwrap()),
+            describe(
+                &range(10)
+                    .shuffle(ShuffleOptions {
+                        reshuffle_each_iteration: false,
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap()
+            ),
             "shuffle(reshuffle_each_iteration=False)"
         );
         assert_eq!(
-            describe(&counting(9).shuffle(Some(4), Some(1), true).unwrap()),
+            describe(
+                &counting(9)
+                    .shuffle(ShuffleOptions {
+                        buffer_size: Some(4),
+                        seed: Some(1),
+                        ..ShuffleOptions::default()
+                    })
+                    .unwrap()
+            ),
             "shuffle(buffer_size=4, seed=1)"
         );
     }
 
     #[test]
     fn a_drawn_seed_is_another_every_time_and_can_be_put_back() {
-        let [one, other] = [0, 1].map(|_| range(100).shuffle(None, None, true).unwrap());
+        let [one, other] = [0, 1].map(|_| range(100).shuffle(ShuffleOptions::default()).unwrap());
         assert_ne!(values(&one), values(&other));
         assert_eq!(values(&one), values(&one));
         let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
@@ -325,18 +311,30 @@ mod tests {
     #[test]
     fn what_cannot_be_shuffled_whole_needs_a_buffer() {
         let message = |dataset: Dataset, size| {
-            dataset.shuffle(size, Some(1), true).map(drop).unwrap_err().to_string()
+            dataset
+                .shuffle(ShuffleOptions {
+                    buffer_size: size,
+                    seed: Some(1),
+                    ..ShuffleOptions::default()
+                })
+                .map(drop)
+                .unwrap_err()
+                .to_string()
         };
         assert!(message(range(3).repeat(None), None).contains("Shuffle before repeat"));
-        assert!(message(range(3).filter(even()), None).contains("give a buffer_size"));
-        assert!(message(counting(3), None).contains("give a buffer_size"));
+        assert!(message(range(3).filter(even()), None).contains("Give a buffer_size"));
+        assert!(message(counting(3), None).contains("Give a buffer_size"));
         assert!(message(range(3), Some(0)).contains("at least 1"));
     }
 
     #[test]
     fn an_iteration_resumes_anywhere() {
-        assert_resumes(&shuffled(20).repeat(Some(2)).batch(3, false).unwrap());
+        assert_resumes(&shuffled(20).repeat(Some(2)).batch(3).unwrap());
         assert_rebuilds(&shuffled(20));
-        assert_rebuilds(&counting(20).shuffle(Some(4), None, true).unwrap());
+        assert_rebuilds(
+            &counting(20)
+                .shuffle(ShuffleOptions { buffer_size: Some(4), ..ShuffleOptions::default() })
+                .unwrap(),
+        );
     }
 }

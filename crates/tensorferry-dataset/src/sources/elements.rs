@@ -1,14 +1,16 @@
 //! Elements that are in memory one by one, of any shapes.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, check};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Stage};
+use crate::user_fn::function::Capture;
+use crate::value::check;
 use std::sync::Arc;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 
-struct Elements {
+struct FromElements {
     // Not a slice: that would be a copy of the list, and as much memory.
     elements: Arc<Vec<Element>>,
     spec: Vec<Component>,
@@ -43,11 +45,11 @@ impl Dataset {
 
     /// Elements that are known to be as `spec` says.
     pub(crate) fn in_memory(elements: Vec<Element>, spec: Vec<Component>) -> Self {
-        Self::of(Elements { elements: Arc::new(elements), spec })
+        Self::of(FromElements { elements: Arc::new(elements), spec })
     }
 }
 
-impl Elements {
+impl FromElements {
     fn at(&self, index: u64) -> Result<&Element> {
         let at = usize::try_from(index).ok().and_then(|at| self.elements.get(at));
         at.ok_or_else(|| Error::Argument {
@@ -57,28 +59,13 @@ impl Elements {
     }
 }
 
-impl Node for Elements {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for FromElements {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.elements.len() as u64)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
-
-    fn captures(&self) -> Vec<crate::user_fn::captures::Capture> {
-        if self.spec.iter().all(|part| part.tensor().is_some()) {
-            return Vec::new();
-        }
-        let nested = |value: &crate::stage::Value| match value {
-            crate::stage::Value::Dataset(dataset) => dataset.captures().to_vec(),
-            crate::stage::Value::Tensor(_) => Vec::new(),
-        };
-        self.elements.iter().flatten().flat_map(nested).collect()
     }
 
     fn describe(&self) -> String {
@@ -89,8 +76,15 @@ impl Node for Elements {
         Ok(Dataset::of(Self { elements: Arc::clone(&self.elements), spec: self.spec.clone() }))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
+    fn captures(&self) -> Vec<Capture> {
+        if self.spec.iter().all(|part| part.tensor().is_some()) {
+            return Vec::new();
+        }
+        let nested = |value: &crate::stage::Value| match value {
+            crate::stage::Value::Dataset(dataset) => dataset.captures().to_vec(),
+            crate::stage::Value::Tensor(_) => Vec::new(),
+        };
+        self.elements.iter().flatten().flat_map(nested).collect()
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
@@ -99,13 +93,15 @@ impl Node for Elements {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
         for request in requests {
-            for (value, rows) in self.at(request.index)?.iter().zip(out.iter_mut()) {
-                write_row(value.tensor()?, rows.slot(request.slot))?;
+            let element = self.at(request.index)?;
+            for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
+                write_row(element[component].tensor()?, rows.slot(request.slot))?;
             }
         }
         Ok(())
@@ -128,7 +124,7 @@ mod tests {
         assert_eq!(dataset.cardinality(), Cardinality::Finite(3));
         assert_eq!(dataset.to_string(), "from_elements(3 x (int64[]))");
         assert!(dataset.get(3).is_err());
-        assert_eq!(rows(&dataset.batch(2, false).unwrap()), [vec![5, 3], vec![8]]);
+        assert_eq!(rows(&dataset.batch(2).unwrap()), [vec![5, 3], vec![8]]);
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }
@@ -159,7 +155,7 @@ mod tests {
         let dataset = Dataset::from_elements(vec![row(&[1, 2]), row(&[3])], any).unwrap();
         assert_eq!(rows(&dataset), [vec![1, 2], vec![3]]);
         assert!(matches!(
-            dataset.batch(2, false).unwrap().iter().next(),
+            dataset.batch(2).unwrap().iter().next(),
             Some(Err(Error::AtElement { .. }))
         ));
     }

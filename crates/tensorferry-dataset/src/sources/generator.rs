@@ -1,12 +1,15 @@
-//! Elements from a generator of the user's.
+//! Elements from a user's generator.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, check, not_indexed};
-use crate::user_fn::captures::Capture;
+use crate::stage::{
+    Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, uninterrupted, value_of,
+};
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
+use crate::value::check;
 use tensorferry_io::cancel::CancelToken;
 
 /// What a generator function returns: the elements of one pass, one after the other.
@@ -23,7 +26,7 @@ impl Dataset {
     ///
     /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits.
     /// One that is not is an error in its place, as is an `Err` that the generator gives; whether
-    /// there is more after it is the generator's affair.
+    /// more elements follow is up to the generator.
     ///
     /// The state of an iteration is the number of elements taken. Restoring starts a new generator
     /// and skips as many, so it takes as long as making them did, and needs a generator that makes
@@ -48,21 +51,13 @@ impl Dataset {
     }
 }
 
-impl Node for FromGenerator {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for FromGenerator {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {
@@ -73,24 +68,12 @@ impl Node for FromGenerator {
         Ok(Dataset::from_generator(self.function.clone(), self.spec.clone()))
     }
 
-    fn identity(&self) -> u64 {
-        self.function.identity()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.function]
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential()
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("from_generator"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GeneratorStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(GeneratorIter {
             function: self.function.clone(),
             spec: self.spec.clone(),
             stop: cx.stop.clone(),
@@ -109,7 +92,7 @@ enum Pass {
     Ended,
 }
 
-struct GeneratorStream {
+struct GeneratorIter {
     function: Function<(), Generator>,
     spec: Vec<Component>,
     stop: CancelToken,
@@ -117,8 +100,8 @@ struct GeneratorStream {
     taken: u64,
 }
 
-impl GeneratorStream {
-    /// A generator that is about to make element `taken`; `None` if there are not so many.
+impl GeneratorIter {
+    /// A generator that is about to make element `taken`; `None` if it ends before.
     fn start(&self) -> Result<Option<Generator>> {
         let mut generator = self.function.call(())?;
         for _ in 0..self.taken {
@@ -132,44 +115,35 @@ impl GeneratorStream {
         Ok(Some(generator))
     }
 
-    fn advance(&mut self) -> Option<Result<Element>> {
+    fn advance(&mut self) -> Step {
         if let Pass::NotStarted = self.pass {
-            self.pass = match self.start() {
+            self.pass = match uninterrupted(self.start())? {
                 Ok(Some(generator)) => Pass::Running(generator),
                 Ok(None) => Pass::Ended,
-                Err(Error::Stopped) => return Some(Err(Error::Stopped)),
                 Err(error) => {
                     self.pass = Pass::Ended;
-                    return Some(Err(error));
+                    return Ok(Some(Err(error)));
                 }
             };
         }
-        let Pass::Running(generator) = &mut self.pass else { return None };
-        let next = generator.next();
-        match next {
-            None => self.pass = Pass::Ended,
-            // A generator that was stopped in an element cannot make it any more: another one can.
-            Some(Err(Error::Stopped)) => self.pass = Pass::NotStarted,
-            Some(_) => {}
-        }
-        next.map(|element| {
-            element.and_then(|element| check(&element, &self.spec).map(|()| element))
-        })
+        let Pass::Running(generator) = &mut self.pass else { return Ok(None) };
+        let Some(next) = generator.next() else {
+            self.pass = Pass::Ended;
+            return Ok(None);
+        };
+        // A generator that was interrupted in an element cannot make it any more; a new one can.
+        let next = uninterrupted(next).inspect_err(|_| self.pass = Pass::NotStarted)?;
+        Ok(Some(next.and_then(|element| check(&element, &self.spec).map(|()| element))))
     }
 }
 
-impl Stream for GeneratorStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        if let Err(stopped) = self.stop.check() {
-            return Some(Err(stopped));
-        }
-        let element = match self.advance()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
-        };
+impl ElementIter for GeneratorIter {
+    fn next(&mut self) -> Step {
+        value_of!(step(self.stop.check()));
+        let Some(element) = self.advance()? else { return Ok(None) };
         let index = self.taken;
         self.taken = index.saturating_add(1);
-        Some(element.map_err(|error| error.at_element("from_generator", index)))
+        Ok(Some(element.map_err(|error| error.at_element("from_generator", index))))
     }
 
     fn save(&self) -> Result<State> {
@@ -289,7 +263,8 @@ mod tests {
             });
             Ok(Box::new(each) as Generator)
         });
-        let mut stream = Dataset::from_generator(endless, element_spec()).stream(&cx).unwrap();
+        let endless = Dataset::from_generator(endless, element_spec());
+        let mut stream = crate::testing::Pass(endless.element_iter(&cx).unwrap());
         stream.restore(&State::List(vec![State::Int(0), State::Int(u64::MAX)])).unwrap();
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }

@@ -1,6 +1,7 @@
 //! Where elements come from.
 
 pub(crate) mod elements;
+pub(crate) mod files;
 pub(crate) mod generator;
 pub(crate) mod random_values;
 pub(crate) mod range;
@@ -8,3 +9,4 @@ pub(crate) mod rows;
 pub(crate) mod slices;
 pub(crate) mod tensors;
 pub(crate) mod token_windows;
+pub(crate) mod tokens;

@@ -1,10 +1,11 @@
 //! Random numbers as a dataset.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::gather::MADE_ROWS;
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -65,17 +66,13 @@ impl RandomValues {
     }
 }
 
-impl Node for RandomValues {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for RandomValues {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Infinite
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -90,20 +87,12 @@ impl Node for RandomValues {
         Ok(Self::keyed(self.seed.rebuilt(change), self.rerandomize_each_iteration))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: self.rerandomize_each_iteration, ..inputs }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.rerandomize_each_iteration
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -120,6 +109,7 @@ impl Node for RandomValues {
 
     fn gather(
         &self,
+        _columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
@@ -182,8 +172,8 @@ mod tests {
     #[test]
     fn batches_and_single_values_agree() {
         let random = Dataset::random(Some(7), false).take(Some(10));
-        assert_eq!(rows(&random.batch(4, false).unwrap()).concat(), values(&random));
+        assert_eq!(rows(&random.batch(4).unwrap()).concat(), values(&random));
         let skipped = random.shard(3, 1).unwrap();
-        assert_eq!(rows(&skipped.batch(2, false).unwrap()).concat(), values(&skipped));
+        assert_eq!(rows(&skipped.batch(2).unwrap()).concat(), values(&skipped));
     }
 }

@@ -1,9 +1,10 @@
 //! Numbers at equal distances.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Stage};
 use tensorferry_core::{Casting, DType, Kind, Tensor, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::convert::convert_into;
@@ -48,7 +49,10 @@ impl Dataset {
             .unwrap_or(u64::MAX);
         let (least, greatest) = match (dtype.kind(), dtype.exact_integers()) {
             (Kind::Bool | Kind::Complex, _) => {
-                return Err(wrong(format!("{dtype} values cannot be counted; map them instead")));
+                return Err(wrong(format!(
+                    "{dtype} values cannot be counted. Map integers to \
+                    them."
+                )));
             }
             (_, Some(exact)) => (-i128::from(exact), i128::from(exact)),
             (..) => dtype.integer_range().unwrap_or((0, 0)),
@@ -112,17 +116,13 @@ fn convert_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
     convert_into(&View::from_slice(&[value], &[])?, &mut target, Casting::Checked)
 }
 
-impl Node for Range {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Range {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -131,10 +131,6 @@ impl Node for Range {
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         Dataset::range(self.start, self.stop, self.step, self.dtype)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
@@ -157,21 +153,12 @@ impl Node for Range {
 
     fn gather(
         &self,
+        _columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
         out.iter_mut().try_for_each(|rows| self.write(requests.iter().copied(), rows))
-    }
-
-    fn gather_some(
-        &self,
-        _which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.gather(requests, out, cx)
     }
 }
 
@@ -211,9 +198,8 @@ mod tests {
             .filter(|dtype| !matches!(dtype.kind(), Kind::Bool | Kind::Complex))
         {
             let least = if dtype.kind() == Kind::Unsigned { 0 } else { -100 };
-            let batch = Dataset::range(least, 100, 7, dtype)?.batch(100, false)?.get(0)?;
-            let expected =
-                Dataset::range(least, 100, 7, DType::Int64)?.batch(100, false)?.get(0)?;
+            let batch = Dataset::range(least, 100, 7, dtype)?.batch(100)?.get(0)?;
+            let expected = Dataset::range(least, 100, 7, DType::Int64)?.batch(100)?.get(0)?;
             let expected = tensorferry_io::convert::convert(
                 &expected[0].tensor()?.as_view(),
                 dtype,

@@ -1,10 +1,11 @@
 //! Elements that are the rows of opened arrays.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::get_by_gather;
 use crate::sources::slices::described;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use std::sync::Arc;
 use tensorferry_core::{ALIGNMENT, Tensor};
@@ -44,7 +45,7 @@ impl Dataset {
     /// save_npy(&path, &Tensor::from_vec((0_i32..10).collect(), &[10])?.as_view())?;
     ///
     /// let tokens = open(&[path], None, Mode::Read)?.array()?;
-    /// let dataset = Dataset::from_rows([tokens])?.batch(4, false)?;
+    /// let dataset = Dataset::from_rows([tokens])?.batch(4)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[0, 1, 2, 3][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -98,17 +99,13 @@ fn groups(arrays: &[Array]) -> Vec<Group> {
     groups
 }
 
-impl Node for OpenedRows {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for OpenedRows {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -119,27 +116,22 @@ impl Node for OpenedRows {
         Dataset::from_rows(self.arrays.clone())
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        self.arrays.iter().any(|array| array.mode() != Mode::Map)
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.groups.iter().any(|group| group.source.is_sequential())
-    }
-
-    fn needs(&self) -> Needs {
+    fn hints(&self, inputs: Hints) -> Hints {
         let is_direct = |group: &&Group| {
             group.components.iter().any(|component| self.arrays[*component].mode() == Mode::Direct)
         };
-        Needs { windows: self.groups.iter().filter(is_direct).count(), groups: 0 }
+        Hints {
+            reads_files: self.arrays.iter().any(|array| array.mode() != Mode::Map),
+            sequential: self.groups.iter().any(|group| group.source.is_sequential()),
+            direct_arrays: self.groups.iter().filter(is_direct).count(),
+            ..inputs
+        }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        get_by_gather(self, index, cx)
+        get_by_gather(&self.spec, index, |requests, out| {
+            self.gather(Columns::All, requests, out, cx)
+        })
     }
 
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
@@ -155,29 +147,20 @@ impl Node for OpenedRows {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let everything: Vec<usize> = (0..self.arrays.len()).collect();
-        self.gather_some(&everything, requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
+        let wanted = columns.indices(out.len());
         let mut out: Vec<Option<RowsOut<'_>>> =
             out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
         // Once, unless a component is asked for twice.
         while out.iter().any(Option::is_some) {
             for group in &self.groups {
                 let (mut columns, mut rows) = (Vec::new(), Vec::new());
-                for (component, out) in which.iter().zip(&mut out) {
-                    if let Some(at) = group.components.iter().position(|other| other == component)
+                for (component, out) in wanted.clone().zip(&mut out) {
+                    if let Some(at) = group.components.iter().position(|other| *other == component)
                         && !columns.contains(&group.columns[at])
                         && let Some(taken) = out.take()
                     {
@@ -210,8 +193,9 @@ impl Node for OpenedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::checkpoint::Saved;
+    use crate::checkpoint::checkpoint::Checkpoint;
     use crate::execute::options::Options;
+    use crate::{BatchOptions, ShuffleOptions};
     use tensorferry_io::format::npy::save_npy;
     use tensorferry_io::open::open;
 
@@ -245,9 +229,15 @@ mod tests {
             assert_eq!(files.to_string(), memory.to_string());
             let plans: [fn(&Dataset) -> Dataset; 4] = [
                 Dataset::clone,
-                |dataset| dataset.batch(7, false).unwrap(),
-                |dataset| dataset.shuffle(None, Some(3), true).unwrap().batch(7, true).unwrap(),
-                |dataset| dataset.skip(Some(5)).repeat(Some(2)).batch(4, false).unwrap(),
+                |dataset| dataset.batch(7).unwrap(),
+                |dataset| {
+                    dataset
+                        .shuffle(ShuffleOptions::seeded(3))
+                        .unwrap()
+                        .batch_with(7, BatchOptions::DROP_REMAINDER)
+                        .unwrap()
+                },
+                |dataset| dataset.skip(Some(5)).repeat(Some(2)).batch(4).unwrap(),
             ];
             for plan in plans {
                 assert_eq!(all(&plan(&files)), all(&plan(&memory)), "{mode}");
@@ -261,12 +251,12 @@ mod tests {
         let y = Tensor::from_vec((0_i64..30).collect(), &[30]).unwrap();
         let plan = |mode| {
             let rows = Dataset::from_rows([opened(&directory, "y", &y, mode)]).unwrap();
-            rows.shuffle(None, Some(3), true).unwrap().batch(4, false).unwrap()
+            rows.shuffle(ShuffleOptions::seeded(3)).unwrap().batch(4).unwrap()
         };
         let (mapped, read) = (plan(Mode::Map), plan(Mode::Read));
         let mut begun = mapped.iter();
         begun.next();
-        let saved = Saved::from_bytes(&begun.save().unwrap().to_bytes()).unwrap();
+        let saved = Checkpoint::from_bytes(&begun.checkpoint().unwrap().to_bytes()).unwrap();
         assert_eq!(read.resume(&saved, &Options::default()).unwrap().count(), 7);
         assert_eq!(all(&read), all(&mapped));
     }
@@ -309,9 +299,9 @@ mod tests {
         .unwrap();
         let plan = Dataset::from_rows([array])
             .unwrap()
-            .shuffle(None, Some(1), true)
+            .shuffle(ShuffleOptions::seeded(1))
             .unwrap()
-            .batch(10, false)
+            .batch(10)
             .unwrap();
         assert!(plan.is_sequential());
         let mut seen = Vec::new();

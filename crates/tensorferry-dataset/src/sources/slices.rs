@@ -1,10 +1,10 @@
 //! Elements that are the rows of arrays.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random;
+use crate::shuffle::prng;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -27,7 +27,7 @@ impl Dataset {
     ///
     /// let images = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[3, 2])?;
     /// let labels = Tensor::from_vec(vec![0_i64, 1, 0], &[3])?;
-    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2, false)?;
+    /// let dataset = Dataset::from_tensor_slices([images, labels])?.batch(2)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.shape(), [2, 2]);
     /// assert_eq!(batch[1].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1][..]));
@@ -66,14 +66,14 @@ impl Dataset {
 /// they lie.
 const SMALL: usize = 1 << 16;
 
-/// As [`Node::identity`], of what these are read from.
+/// As [`Stage::identity`], of what these are read from.
 pub(crate) fn identities(sources: &[Source]) -> u64 {
     let one = |source: &Source| match source.tensor.as_view().as_bytes() {
-        Some(bytes) if source.frozen && bytes.len() <= SMALL => random::hash(bytes),
+        Some(bytes) if source.frozen && bytes.len() <= SMALL => prng::hash(bytes),
         Some(bytes) => bytes.as_ptr().addr() as u64,
         None => 0,
     };
-    sources.iter().map(one).fold(0, |all, one| random::mix(all ^ one))
+    sources.iter().map(one).fold(0, |all, one| prng::mix(all ^ one))
 }
 
 /// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of
@@ -83,17 +83,13 @@ pub(crate) fn described(len: u64, spec: &[Component]) -> String {
     format!("from_tensor_slices({len} x ({}))", parts.join(", "))
 }
 
-impl Node for Slices {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Slices {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.len)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -104,12 +100,8 @@ impl Node for Slices {
         Dataset::from_tensor_slices(self.sources.clone())
     }
 
-    fn identity(&self) -> u64 {
-        identities(&self.sources)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { identity: identities(&self.sources), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
@@ -132,20 +124,12 @@ impl Node for Slices {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
-        self.sources.iter().zip(out).try_for_each(|(source, rows)| source.gather(requests, rows))
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        _cx: &Context,
-    ) -> Result<()> {
-        which.iter().zip(out).try_for_each(|(&at, rows)| self.sources[at].gather(requests, rows))
+        let components = columns.indices(out.len());
+        components.zip(out).try_for_each(|(at, rows)| self.sources[at].gather(requests, rows))
     }
 }

@@ -1,9 +1,9 @@
 //! A dataset of one element.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node};
+use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
@@ -18,8 +18,8 @@ struct Tensors {
 }
 
 impl Dataset {
-    /// One element: the arrays as they are, scalars among them. Arrays that somebody may still
-    /// write are copied whenever the element is asked for.
+    /// One element: the arrays as they are, scalars among them. Arrays that may still be
+    /// written are copied whenever the element is asked for.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -60,17 +60,13 @@ impl Dataset {
     }
 }
 
-impl Node for Opened {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Opened {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(1)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -81,19 +77,10 @@ impl Node for Opened {
         Ok(Dataset::from_whole_arrays(self.arrays.clone()))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        self.arrays.iter().any(|array| array.mode() != Mode::Map)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            windows: self.arrays.iter().filter(|array| array.mode() == Mode::Direct).count(),
-            groups: 0,
-        }
+    fn hints(&self, inputs: Hints) -> Hints {
+        let reads_files = self.arrays.iter().any(|array| array.mode() != Mode::Map);
+        let direct = self.arrays.iter().filter(|array| array.mode() == Mode::Direct);
+        Hints { reads_files, direct_arrays: direct.count(), ..inputs }
     }
 
     fn get(&self, _index: u64, cx: &Context) -> Result<Element> {
@@ -102,29 +89,15 @@ impl Node for Opened {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let all: Vec<usize> = (0..self.arrays.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        for (&at, rows) in which.iter().zip(out) {
+        for (at, rows) in columns.indices(out.len()).zip(out) {
+            let array = &self.arrays[at];
             for request in requests.iter() {
-                self.arrays[at].fill(
-                    0,
-                    self.arrays[at].len(),
-                    rows.slot(request.slot),
-                    &cx.stop,
-                )?;
+                array.fill(0, array.len(), rows.slot(request.slot), &cx.stop)?;
             }
         }
         Ok(())
@@ -137,17 +110,13 @@ fn described(spec: &[Component]) -> String {
     format!("from_tensors({})", parts.join(", "))
 }
 
-impl Node for Tensors {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Tensors {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(1)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -158,12 +127,11 @@ impl Node for Tensors {
         Ok(Dataset::from_tensors(self.sources.clone()))
     }
 
-    fn identity(&self) -> u64 {
-        crate::sources::slices::identities(&self.sources)
-    }
-
-    fn is_indexed(&self) -> bool {
-        true
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo {
+            identity: crate::sources::slices::identities(&self.sources),
+            ..CheckpointInfo::default()
+        }
     }
 
     fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
@@ -199,22 +167,12 @@ impl Node for Tensors {
 
     fn gather(
         &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        let all: Vec<usize> = (0..self.sources.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         _cx: &Context,
     ) -> Result<()> {
-        for (&at, rows) in which.iter().zip(out) {
+        for (at, rows) in columns.indices(out.len()).zip(out) {
             let view = self.sources[at].tensor.as_view();
             requests.iter().try_for_each(|request| copy_view(&view, rows.slot(request.slot)))?;
         }
@@ -225,9 +183,10 @@ impl Node for Tensors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
 
     #[test]
-    fn from_tensors_is_one_element_and_shares_what_nobody_writes() -> Result<()> {
+    fn from_tensors_is_one_element_and_shares_read_only_arrays() -> Result<()> {
         let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
         let address = tensor.as_ptr();
         let open = Source { tensor: tensor.clone(), frozen: false };
@@ -242,7 +201,10 @@ mod tests {
     #[test]
     fn from_tensors_repeated_and_batched_stacks_its_element() -> Result<()> {
         let tensor = Tensor::from_vec(vec![1_i32, 2, 3], &[3])?;
-        let batch = Dataset::from_tensors([tensor]).repeat(Some(2)).batch(2, true)?.get(0)?;
+        let batch = Dataset::from_tensors([tensor])
+            .repeat(Some(2))
+            .batch_with(2, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 1, 2, 3][..]));
         Ok(())
     }

@@ -1,21 +1,40 @@
 //! Windows of one long array of tokens, and what follows each token: what a language model is
 //! trained on.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
+use crate::gather::get_by_gather;
+use crate::sources::tokens::{Place, Tokens};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Needs, Node, get_by_gather};
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;
-use tensorferry_io::array::tensor_rows::{Source, plain_rows};
+use tensorferry_io::array::tensor_rows::plain_rows;
 use tensorferry_io::gather::copy::prefetch;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 use tensorferry_io::memory::pool;
 use tensorferry_io::storage::mode::Mode;
+
+/// How [`Dataset::token_windows`] cuts windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenWindowsOptions {
+    /// Tokens from one window's start to the next; by default the window's length.
+    pub stride: Option<usize>,
+    /// Tokens by which the second component is ahead of the first; 1 by default.
+    pub shift: usize,
+    /// The dtype of both components; int64 by default.
+    pub dtype: DType,
+}
+
+impl Default for TokenWindowsOptions {
+    fn default() -> Self {
+        Self { stride: None, shift: 1, dtype: DType::Int64 }
+    }
+}
 
 struct TokenWindows {
     tokens: Tokens,
@@ -25,30 +44,6 @@ struct TokenWindows {
     dtype: DType,
     count: usize,
     spec: Vec<Component>,
-}
-
-/// Where the tokens are.
-#[derive(Clone)]
-enum Tokens {
-    Memory(Source),
-    /// In files, of which each gather reads what its windows need.
-    Opened(Array),
-}
-
-impl Tokens {
-    fn dtype(&self) -> DType {
-        match self {
-            Self::Memory(source) => source.tensor.dtype(),
-            Self::Opened(array) => array.dtype(),
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        match self {
-            Self::Memory(source) => source.tensor.shape(),
-            Self::Opened(array) => array.shape(),
-        }
-    }
 }
 
 /// Bytes of tokens that are read at a time, or one window.
@@ -63,58 +58,29 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::{DType, Tensor};
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, TokenWindowsOptions};
     ///
     /// let tokens = Tensor::from_vec(vec![10_u16, 11, 12, 13, 14, 15, 16, 17], &[8])?;
-    /// let windows = Dataset::token_windows(tokens, 3, None, 1, DType::Int64)?;
+    /// let windows = Dataset::token_windows(tokens, 3, TokenWindowsOptions::default())?;
     /// let element = windows.get(1)?;
     /// assert_eq!(element[0].tensor()?.view::<i64>()?.as_slice(), Some(&[13, 14, 15][..]));
     /// assert_eq!(element[1].tensor()?.view::<i64>()?.as_slice(), Some(&[14, 15, 16][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Tokens are read as they are asked for, so the array may be a mapped file. One that `dtype`
-    /// does not hold is an error when its element is computed.
+    /// Of an opened array, a batch reads the tokens of its windows, and nothing else is in memory. A
+    /// token that `dtype` does not hold is an error when its element is computed.
     ///
     /// # Errors
     /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or
     /// if `length` or `stride` is 0; [`Error::CastNotDefined`].
     pub fn token_windows(
-        tokens: impl Into<Source>,
+        tokens: impl Into<Tokens>,
         length: usize,
-        stride: Option<usize>,
-        shift: usize,
-        dtype: DType,
+        options: TokenWindowsOptions,
     ) -> Result<Self> {
-        Self::windows_of(Tokens::Memory(tokens.into()), length, stride, shift, dtype)
-    }
-
-    /// As [`Dataset::token_windows`], of an opened array: a batch reads the tokens of its windows,
-    /// and nothing else is in memory.
-    ///
-    /// # Errors
-    /// As [`Dataset::token_windows`].
-    pub fn token_windows_from_rows(
-        tokens: Array,
-        length: usize,
-        stride: Option<usize>,
-        shift: usize,
-        dtype: DType,
-    ) -> Result<Self> {
-        match tokens.tensor() {
-            Ok(tensor) => Self::token_windows(tensor, length, stride, shift, dtype),
-            Err(_) => Self::windows_of(Tokens::Opened(tokens), length, stride, shift, dtype),
-        }
-    }
-
-    fn windows_of(
-        tokens: Tokens,
-        length: usize,
-        stride: Option<usize>,
-        shift: usize,
-        dtype: DType,
-    ) -> Result<Self> {
-        let stride = stride.unwrap_or(length);
+        let TokenWindowsOptions { stride, shift, dtype } = options;
+        let (tokens, stride) = (tokens.into(), stride.unwrap_or(length));
         let wrong = |what: String| Error::Argument { stage: "token_windows", what };
         let &[len] = tokens.shape() else {
             return Err(wrong(format!(
@@ -130,8 +96,7 @@ impl Dataset {
         let Some(room) = length.checked_add(shift).and_then(|needed| len.checked_sub(needed))
         else {
             let what = format!(
-                "{len} tokens are fewer than the {length} of a window and {shift} by which its \
-                targets are shifted"
+                "{len} tokens are fewer than a window's length of {length} and its shift of {shift}"
             );
             return Err(wrong(what));
         };
@@ -198,17 +163,20 @@ impl TokenWindows {
     fn gather_opened(
         &self,
         array: &Array,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &[RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let offsets = which.iter().map(|component| component * self.shift);
+        let components = columns.indices(out.len());
+        let offsets = components.clone().map(|component| component * self.shift);
         let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
         if last - first > self.length {
             // What lies between the two is not read.
             for (at, rows) in out.iter_mut().enumerate() {
-                self.gather_opened(array, &which[at..=at], requests, &mut [rows.reborrow()], cx)?;
+                let component = [columns.at(at)];
+                let (columns, out) = (Columns::Some(&component), &mut [rows.reborrow()]);
+                self.gather_opened(array, columns, requests, out, cx)?;
             }
             return Ok(());
         }
@@ -251,7 +219,7 @@ impl TokenWindows {
             )?;
             let (now, later) = rest.split_at(places.len());
             for (request, place) in now.iter().zip(places) {
-                for (&component, rows) in which.iter().zip(out.iter_mut()) {
+                for (component, rows) in components.clone().zip(out.iter_mut()) {
                     let start = place + component * self.shift - first;
                     let window = &tokens.as_mut_slice()[start * size..(start + self.length) * size];
                     let window = View::from_bytes(from, ByteOrder::Native, window, &[self.length])?;
@@ -274,17 +242,13 @@ impl TokenWindows {
     }
 }
 
-impl Node for TokenWindows {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for TokenWindows {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Finite(self.count as u64)
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -297,32 +261,23 @@ impl Node for TokenWindows {
     }
 
     fn rebuild(&self, _inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Dataset::windows_of(
-            self.tokens.clone(),
-            self.length,
-            Some(self.stride),
-            self.shift,
-            self.dtype,
-        )
+        let Self { length, stride, shift, dtype, .. } = *self;
+        let options = TokenWindowsOptions { stride: Some(stride), shift, dtype };
+        Dataset::token_windows(self.tokens.clone(), length, options)
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        matches!(&self.tokens, Tokens::Opened(array) if array.mode() != Mode::Map)
-    }
-
-    fn needs(&self) -> Needs {
-        let windows = usize::from(
-            matches!(&self.tokens, Tokens::Opened(array) if array.mode() == Mode::Direct),
-        );
-        Needs { windows, groups: 0 }
+    fn hints(&self, inputs: Hints) -> Hints {
+        let Place::Opened(array) = &self.tokens.place else { return inputs };
+        let direct_arrays = usize::from(array.mode() == Mode::Direct);
+        Hints { reads_files: array.mode() != Mode::Map, direct_arrays, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let Tokens::Memory(tokens) = &self.tokens else { return get_by_gather(self, index, cx) };
+        let Place::Memory(tokens) = &self.tokens.place else {
+            return get_by_gather(&self.spec, index, |requests, out| {
+                self.gather(Columns::All, requests, out, cx)
+            });
+        };
         let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
         let part = |component| {
@@ -336,32 +291,24 @@ impl Node for TokenWindows {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.gather_some(&[0, 1], requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        let tokens = match &self.tokens {
-            Tokens::Memory(tokens) => tokens,
-            Tokens::Opened(array) => return self.gather_opened(array, which, requests, out, cx),
+        let tokens = match &self.tokens.place {
+            Place::Memory(tokens) => tokens,
+            Place::Opened(array) => return self.gather_opened(array, columns, requests, out, cx),
         };
         let all = tokens.tensor.as_view();
         let plain = plain_rows(&all);
+        let components = columns.indices(out.len());
         for (at, request) in requests.iter().enumerate() {
             cx.stop.check()?;
             if let (Some(later), Some(bytes)) = (requests.get(at + AHEAD), plain) {
                 self.prefetch(bytes, later.index);
             }
-            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+            for (component, rows) in components.clone().zip(out.iter_mut()) {
                 self.write(&all, plain, component, request.index, rows.slot(request.slot))?;
             }
         }
@@ -380,9 +327,7 @@ mod tests {
         Dataset::token_windows(
             Tensor::from_vec((0..len).collect(), &[len.into()])?,
             length,
-            stride,
-            shift,
-            DType::Int64,
+            TokenWindowsOptions { stride, shift, ..TokenWindowsOptions::default() },
         )
     }
 
@@ -430,7 +375,18 @@ mod tests {
                 .unwrap();
             let packed = tensorferry_io::gather::rows_out::packed(&column).unwrap();
             let read = |tokens: Tensor| {
-                elements(&Dataset::token_windows(tokens, 4, Some(3), 2, DType::Int64).unwrap())
+                elements(
+                    &Dataset::token_windows(
+                        tokens,
+                        4,
+                        TokenWindowsOptions {
+                            stride: Some(3),
+                            shift: 2,
+                            ..TokenWindowsOptions::default()
+                        },
+                    )
+                    .unwrap(),
+                )
             };
             assert_eq!(read(column), read(packed));
         }
@@ -439,8 +395,19 @@ mod tests {
     #[test]
     fn a_token_that_does_not_fit_is_an_error_at_each_of_its_elements() {
         let tokens = Tensor::from_vec(vec![1_i64, 2, 3, 300, 5, 6, 7, 8], &[8]).unwrap();
-        let results =
-            all_ways(&Dataset::token_windows(tokens, 2, Some(1), 1, DType::UInt8).unwrap(), 0);
+        let results = all_ways(
+            &Dataset::token_windows(
+                tokens,
+                2,
+                TokenWindowsOptions {
+                    stride: Some(1),
+                    dtype: DType::UInt8,
+                    ..TokenWindowsOptions::default()
+                },
+            )
+            .unwrap(),
+            0,
+        );
         let failed: Vec<usize> = (0..results.len()).filter(|&at| results[at].is_err()).collect();
         assert_eq!(failed, [1, 2, 3]);
         assert!(
@@ -457,8 +424,13 @@ mod tests {
         let mut requests = [RowRequest { index: 4, slot: 1 }, RowRequest { index: 0, slot: 0 }];
         let cx = crate::all_ways::context(0);
         windows
-            .node
-            .gather_some(&[1], &mut requests, &mut [RowsOut { bytes: &mut bytes, row: 40 }], &cx)
+            .stage
+            .gather(
+                Columns::Some(&[1]),
+                &mut requests,
+                &mut [RowsOut { bytes: &mut bytes, row: 40 }],
+                &cx,
+            )
             .unwrap();
         assert_eq!(numbers(&bytes), [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]);
     }
@@ -467,8 +439,7 @@ mod tests {
     fn refused_when_it_is_built() {
         assert_eq!(
             windows(3, 3, None, 1).err().unwrap().to_string(),
-            "token_windows: 3 tokens are fewer than the 3 of a window and 1 by which its targets \
-            are shifted"
+            "token_windows: 3 tokens are fewer than a window's length of 3 and its shift of 1"
         );
         assert!(windows(9, 0, None, 1).is_err());
         assert!(windows(9, 2, Some(0), 1).is_err());
@@ -477,9 +448,7 @@ mod tests {
             Dataset::token_windows(
                 small_numbers(DType::UInt8, &[4, 4], 1),
                 2,
-                None,
-                1,
-                DType::Int64
+                TokenWindowsOptions::default()
             )
             .is_err()
         );
@@ -487,9 +456,7 @@ mod tests {
             Dataset::token_windows(
                 small_numbers(DType::Complex64, &[4], 1),
                 2,
-                None,
-                1,
-                DType::Int64
+                TokenWindowsOptions::default()
             )
             .is_err()
         );

@@ -1,25 +1,20 @@
 //! What the functions of a plan hold, for a garbage collector that looks for cycles through plans.
 //!
 //! A binding gives each function what it holds
-//! ([`Function::capturing`](crate::user_fn::function::Function::capturing)), and asks a
-//! plan for all of it ([`Dataset::captures`]). It is found when a stage is made, so that asking
-//! costs nothing however deep the plan is.
+//! ([`Function::capturing`](crate::user_fn::function::Function::capturing)) and asks a plan for all
+//! of it ([`Dataset::captures`]). It is collected when a stage is made, so the cost of asking does
+//! not depend on the depth of the plan.
 
-use crate::dataset::Dataset;
-use crate::stage::Node;
-use std::any::Any;
+use crate::stage::{Dataset, Stage};
+use crate::user_fn::function::{Capture, Captures};
 use std::sync::Arc;
 
-/// What one function holds.
-pub type Capture = Arc<dyn Any + Send + Sync>;
-
-/// What the functions of a plan hold, each once; `None` where there are none.
-pub(crate) type Captures = Option<Arc<[Capture]>>;
-
 /// What a stage's functions hold, and those of its inputs.
-pub(crate) fn of(node: &dyn Node) -> Captures {
-    let inherited = node.inputs().into_iter().filter_map(|input| input.captures).fold(None, joined);
-    node.captures().into_iter().fold(inherited, |all, own| joined(all, [own].into()))
+pub(crate) fn of(stage: &dyn Stage) -> Captures {
+    let inputs = stage.inputs().iter().filter_map(|input| input.captures.clone());
+    let nested = stage.captures();
+    let own = stage.functions().into_iter().filter_map(|function| function.capture());
+    own.chain(nested).fold(inputs.fold(None, joined), |all, own| joined(all, [own].into()))
 }
 
 fn joined(some: Captures, more: Arc<[Capture]>) -> Captures {
@@ -34,9 +29,8 @@ fn joined(some: Captures, more: Arc<[Capture]>) -> Captures {
 }
 
 impl Dataset {
-    /// What the functions of this plan hold, as
-    /// [`Function::capturing`](crate::user_fn::function::Function::capturing) said; each
-    /// once.
+    /// What the functions of this plan hold, each once. See
+    /// [`Function::capturing`](crate::user_fn::function::Function::capturing).
     #[must_use]
     pub fn captures(&self) -> &[Capture] {
         self.captures.as_deref().unwrap_or_default()

@@ -1,10 +1,27 @@
-//! Functions of the user's inside a plan.
+//! User functions in a plan.
 
 use crate::error::{Error, Result};
-use crate::user_fn::captures::Capture;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use tensorferry_io::cancel::check_interrupted;
+
+/// What one function holds, for a garbage collector.
+pub type Capture = Arc<dyn Any + Send + Sync>;
+
+/// What the functions of a plan hold, each once; `None` if they hold nothing.
+pub(crate) type Captures = Option<Arc<[Capture]>>;
+
+/// The properties of a [`Function`] whatever it takes and returns.
+pub(crate) trait UserFn {
+    fn is_sequential(&self) -> bool;
+
+    /// See [`Function::identified`].
+    fn identity(&self) -> u64;
+
+    /// See [`Function::capturing`].
+    fn capture(&self) -> Option<Capture>;
+}
 
 /// A function that a plan calls for its elements.
 pub struct Function<In, Out> {
@@ -17,7 +34,7 @@ pub struct Function<In, Out> {
 
 impl<In, Out> Function<In, Out> {
     /// A function that may be called from several threads at once, and for elements in any order.
-    /// Its name stands in the plan's description, by which a saved state knows its plan.
+    /// Its name is part of the plan's description, by which a checkpoint recognises its plan.
     pub fn new(
         name: impl Into<String>,
         call: impl Fn(In) -> Result<Out> + Send + Sync + 'static,
@@ -45,26 +62,18 @@ impl<In, Out> Function<In, Out> {
         }
     }
 
-    /// The same, told from other functions of its name by a number: see
-    /// [`Passes`](crate::passes::Passes).
+    /// The same function with a number that distinguishes it from others of its name: see
+    /// [`EpochCounter`](crate::epochs::EpochCounter).
     #[must_use]
     pub fn identified(self, identity: u64) -> Self {
         Self { identity, ..self }
     }
 
-    pub(crate) fn identity(&self) -> u64 {
-        self.identity
-    }
-
-    /// The same function, which says what it holds: for
-    /// [`Dataset::captures`](crate::dataset::Dataset::captures).
+    /// The same function, which reports what it holds to
+    /// [`Dataset::captures`](crate::stage::Dataset::captures).
     #[must_use]
     pub fn capturing(self, capture: Capture) -> Self {
         Self { capture: Some(capture), ..self }
-    }
-
-    pub(crate) fn capture(&self) -> Option<Capture> {
-        self.capture.clone()
     }
 
     /// Its name.
@@ -73,13 +82,23 @@ impl<In, Out> Function<In, Out> {
         &self.name
     }
 
-    pub(crate) fn is_sequential(&self) -> bool {
-        self.sequential
-    }
-
     pub(crate) fn call(&self, input: In) -> Result<Out> {
         check_interrupted()?;
         (self.call)(input)
+    }
+}
+
+impl<In, Out> UserFn for Function<In, Out> {
+    fn is_sequential(&self) -> bool {
+        self.sequential
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    fn capture(&self) -> Option<Capture> {
+        self.capture.clone()
     }
 }
 
@@ -100,7 +119,7 @@ impl<In, Out> fmt::Debug for Function<In, Out> {
     }
 }
 
-/// Makes any error that of a function, to be returned from one.
+/// Wraps any error as that of a function, to be returned from one.
 pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Function { source: error.into() }
 }

@@ -1,9 +1,9 @@
 //! What stands for a dataset before there is one.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Context, Dataset, ElementIter, Elements, Stage};
 
 struct Placeholder {
     spec: Vec<Component>,
@@ -16,10 +16,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::{DType, Shape, TensorSpec};
-    /// use tensorferry_dataset::{Component, Dataset};
+    /// use tensorferry_dataset::{BatchOptions, Component, Dataset};
     ///
     /// let some = Dataset::placeholder(vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[3])))]);
-    /// assert_eq!(some.batch(2, true)?.spec()[0].to_string(), "int64[2, 3]");
+    /// assert_eq!(some.batch_with(2, BatchOptions::DROP_REMAINDER)?.spec()[0].to_string(), "int64[2, 3]");
     /// assert!(some.iter().next().is_some_and(|element| element.is_err()));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -29,17 +29,13 @@ impl Dataset {
     }
 }
 
-impl Node for Placeholder {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Placeholder {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&[], &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -50,17 +46,8 @@ impl Node for Placeholder {
         Ok(Dataset::placeholder(self.spec.clone()))
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("placeholder"))
-    }
-
-    fn stream(&self, _cx: &Context) -> Result<Box<dyn Stream>> {
-        let what = "it has no elements: it stood for a dataset while a function was asked what it \
-            makes of one";
+    fn element_iter(&self, _cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let what = "it has no elements: it stands for a dataset while a function is traced";
         Err(Error::Argument { stage: "placeholder", what: what.into() })
     }
 }

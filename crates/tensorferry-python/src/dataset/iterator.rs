@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tensorferry::Error;
-use tensorferry::dataset::{CancelToken, Element, Epoch, Iter, Options, Saved};
+use tensorferry::dataset::{CancelToken, Checkpoint, Element, Epoch, Iter, Options};
 
 /// The interval between checks for signals.
 const STEP: Duration = Duration::from_millis(20);
@@ -219,12 +219,12 @@ impl DatasetIterator {
         }
     }
 
-    fn save(&self, py: Python<'_>) -> PyResult<Saved> {
+    fn save(&self, py: Python<'_>) -> PyResult<Checkpoint> {
         let mut taken = self.slot.take(py)?;
         let iter = taken.iter()?;
         loop {
             let iter = &mut *iter; // not Sync, but an exclusive borrow is Send
-            if let Poll::Ready(saved) = py.detach(move || iter.save_within(STEP)) {
+            if let Poll::Ready(saved) = py.detach(move || iter.checkpoint_within(STEP)) {
                 return saved.or_raise(py);
             }
             py.check_signals()?;
@@ -302,7 +302,7 @@ impl DatasetIterator {
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
         guard();
         let several = state.is_instance_of::<PyList>() || state.is_instance_of::<PyTuple>();
-        let saved: Vec<Saved> = if several {
+        let saved: Vec<Checkpoint> = if several {
             state.try_iter()?.map(|state| parse_state(&state?)).collect::<PyResult<_>>()?
         } else {
             vec![parse_state(state)?]
@@ -324,7 +324,7 @@ impl DatasetIterator {
 
 const VERSION: u32 = 1;
 
-fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
+fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Checkpoint> {
     let py = state.py();
     let wrong = |what: &str| raise(py, "state", format!("state_dict: {what}"));
     let Ok(state) = state.cast::<PyDict>() else {
@@ -346,7 +346,7 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Saved> {
         }
         _ => return Err(wrong("its data are damaged")),
     };
-    let saved = Saved::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
+    let saved = Checkpoint::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
     let number = |name: &str| {
         let value = state.get_item(name)?;
         match value

@@ -10,6 +10,7 @@ use crate::interop::source::Sharing;
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
+use tensorferry::dataset::{CropOptions, FlipOptions, PadToOptions};
 use tensorferry::{Casting, DType};
 
 /// Components converted to dtypes; None leaves a component unchanged.
@@ -88,7 +89,12 @@ pub(crate) fn random_crop(
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
     guard();
-    Ok(plan.get().dataset().random_crop(&size, seed, which.as_deref()).or_raise(py)?.into())
+    Ok(plan
+        .get()
+        .dataset()
+        .random_crop(&size, CropOptions { seed, which: which.as_deref() })
+        .or_raise(py)?
+        .into())
 }
 
 /// Elements reversed along axes, each with a probability.
@@ -102,7 +108,12 @@ pub(crate) fn flip(
     which: Option<Vec<bool>>,
 ) -> PyResult<Plan> {
     guard();
-    Ok(plan.get().dataset().flip(&axes, probability, seed, which.as_deref()).or_raise(py)?.into())
+    Ok(plan
+        .get()
+        .dataset()
+        .flip(&axes, FlipOptions { probability, seed, which: which.as_deref() })
+        .or_raise(py)?
+        .into())
 }
 
 /// Elements padded to a shape; None leaves a dimension unchanged.
@@ -117,5 +128,10 @@ pub(crate) fn pad_to(
     guard();
     let sharing = Sharing { copy: None, framework: false };
     let value = Input::read(value)?.to_exact(py, sharing)?;
-    Ok(plan.get().dataset().pad_to(&shape, value, which.as_deref()).or_raise(py)?.into())
+    Ok(plan
+        .get()
+        .dataset()
+        .pad_to(&shape, PadToOptions { value: Some(value), which: which.as_deref() })
+        .or_raise(py)?
+        .into())
 }

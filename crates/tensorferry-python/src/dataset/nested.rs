@@ -10,7 +10,7 @@ use crate::errors::OrRaise;
 use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use tensorferry::Tensor;
-use tensorferry::dataset::{Dataset, Element, Function, Value};
+use tensorferry::dataset::{Dataset, Element, Function, InterleaveOptions, Value};
 
 /// A function that makes a dataset of an element.
 fn maker(name: Name, function: Py<PyAny>, packer: Py<Packer>) -> Function<Element, Dataset> {
@@ -60,8 +60,7 @@ pub(crate) fn interleave(
     let made = plan.get().dataset().interleave(
         maker(name, function, packer),
         spec,
-        cycle_length,
-        block_length,
+        InterleaveOptions { cycle_length, block_length },
     );
     Ok(made.or_raise(plan.py())?.into())
 }

@@ -3,14 +3,14 @@
 use super::captured::{self, Cell};
 use crate::runtime::gil;
 use pyo3::prelude::*;
-use tensorferry::dataset::{Dataset, Epoch, Iter, Passes};
+use tensorferry::dataset::{Dataset, Epoch, EpochCounter, Iter};
 
 /// A plan, and the passes over it.
 #[pyclass(frozen, module = "tensorferry._internal")]
 pub(crate) struct Plan {
     /// The plan as it was made. Reading, and deriving other plans, uses [`Plan::dataset`].
     pub(crate) inner: Dataset,
-    pub(super) passes: Passes,
+    pub(super) passes: EpochCounter,
     /// The objects of its functions, for the garbage collector.
     pub(super) cells: Vec<Py<Cell>>,
 }
@@ -19,12 +19,12 @@ pub(crate) struct Plan {
 impl From<Dataset> for Plan {
     fn from(dataset: Dataset) -> Self {
         let inner = dataset.keeping_nothing();
-        Self::of(inner.clone(), Passes::new(inner))
+        Self::of(inner.clone(), EpochCounter::new(inner))
     }
 }
 
 impl Plan {
-    pub(super) fn of(inner: Dataset, passes: Passes) -> Self {
+    pub(super) fn of(inner: Dataset, passes: EpochCounter) -> Self {
         let cells = if inner.captures().is_empty() {
             Vec::new()
         } else {

@@ -10,7 +10,10 @@ use crate::tensor::object::PyTensor;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tensorferry::dataset::{Cardinality, Dataset, Options, Passes, Shape};
+use tensorferry::dataset::{
+    BatchOptions, Cardinality, Dataset, EpochCounter, Options, PaddedBatchOptions, Shape,
+    ShuffleOptions, WindowOptions,
+};
 use tensorferry::{DType, Tensor};
 
 #[pymethods]
@@ -98,7 +101,7 @@ impl Plan {
     fn alone(&self) -> Self {
         guard();
         let inner = self.dataset();
-        Self::of(inner.clone(), Passes::alone(inner))
+        Self::of(inner.clone(), EpochCounter::alone(inner))
     }
 
     /// Sets the epoch of the next pass over this plan and all that derive from it.
@@ -178,7 +181,11 @@ impl Plan {
 
     fn batch(&self, py: Python<'_>, batch_size: usize, drop_remainder: bool) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().batch(batch_size, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .batch_with(batch_size, BatchOptions { drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     fn take(&self, count: Option<u64>) -> Self {
@@ -204,7 +211,11 @@ impl Plan {
         reshuffle: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().shuffle(buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .shuffle(ShuffleOptions { buffer_size, seed, reshuffle_each_iteration: reshuffle })
+            .or_raise(py)?
+            .into())
     }
 
     fn shuffle_blocks(
@@ -216,7 +227,14 @@ impl Plan {
         reshuffle: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().shuffle_blocks(block, buffer_size, seed, reshuffle).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .shuffle_blocks(
+                block,
+                ShuffleOptions { buffer_size, seed, reshuffle_each_iteration: reshuffle },
+            )
+            .or_raise(py)?
+            .into())
     }
 
     fn cache(&self) -> Self {
@@ -233,7 +251,11 @@ impl Plan {
         drop_remainder: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().window(size, shift, stride, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .window(size, WindowOptions { shift, stride, drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     fn repeat(&self, count: Option<u64>) -> Self {
@@ -268,7 +290,11 @@ impl Plan {
         drop_remainder: bool,
     ) -> PyResult<Self> {
         guard();
-        Ok(self.dataset().rebatch(batch_sizes, drop_remainder).or_raise(py)?.into())
+        Ok(self
+            .dataset()
+            .rebatch(batch_sizes, BatchOptions { drop_remainder })
+            .or_raise(py)?
+            .into())
     }
 
     /// `shapes` has the dimensions of each component, None for the longest of a batch; `values` has
@@ -291,7 +317,14 @@ impl Plan {
             values.iter().zip(spec).map(value).collect::<PyResult<_>>()?;
         Ok(self
             .dataset()
-            .padded_batch(batch_size, Some(shapes), Some(values), drop_remainder)
+            .padded_batch(
+                batch_size,
+                PaddedBatchOptions {
+                    padded_shapes: Some(shapes),
+                    padding_values: Some(values),
+                    drop_remainder,
+                },
+            )
             .or_raise(py)?
             .into())
     }

@@ -10,7 +10,7 @@ use crate::runtime::unwinding::guard;
 use pyo3::prelude::*;
 use std::sync::Arc;
 use tensorferry::DType;
-use tensorferry::dataset::{self, Dataset};
+use tensorferry::dataset::{self, Dataset, SampleOptions, TokenWindowsOptions, Tokens};
 
 /// A source of a dataset. Memory that cannot change is shared; other memory is copied element by
 /// element. `immutable` promises that it does not change.
@@ -104,14 +104,13 @@ pub(crate) fn token_windows(
 ) -> PyResult<Plan> {
     guard();
     let dtype = dtype::parse_ours(Some(dtype))?.unwrap_or(DType::Int64);
-    if is_in_files(&tokens.0) {
-        let tokens = array_of(py, &tokens.0, tokens.1)?;
-        return Ok(Dataset::token_windows_from_rows(tokens, length, stride, shift, dtype)
-            .or_raise(py)?
-            .into());
-    }
-    let tokens = source(py, &tokens.0, tokens.1)?;
-    Ok(Dataset::token_windows(tokens, length, stride, shift, dtype).or_raise(py)?.into())
+    let options = TokenWindowsOptions { stride, shift, dtype };
+    let tokens: Tokens = if is_in_files(&tokens.0) {
+        array_of(py, &tokens.0, tokens.1)?.into()
+    } else {
+        source(py, &tokens.0, tokens.1)?.into()
+    };
+    Ok(Dataset::token_windows(tokens, length, options).or_raise(py)?.into())
 }
 
 /// Random numbers.
@@ -141,9 +140,17 @@ pub(crate) fn sample_from_datasets(
 ) -> PyResult<Plan> {
     guard();
     let datasets = plans.iter().map(|plan| plan.get().dataset()).collect();
-    Ok(Dataset::sample_from_datasets(datasets, weights, seed, stop_on_empty, rerandomize)
-        .or_raise(py)?
-        .into())
+    Ok(Dataset::sample_from_datasets(
+        datasets,
+        SampleOptions {
+            weights,
+            seed,
+            stop_on_empty_dataset: stop_on_empty,
+            rerandomize_each_iteration: rerandomize,
+        },
+    )
+    .or_raise(py)?
+    .into())
 }
 
 /// Elements of the datasets that another dataset names.

@@ -1,4 +1,4 @@
-//! Saved datasets.
+//! Checkpoint datasets.
 
 use super::plan::Plan;
 use crate::errors::OrRaise;
@@ -25,7 +25,7 @@ pub(crate) fn save_dataset(
     guard();
     let (py, path, plan) = (plan.py(), fs_path(path)?, plan.get());
     let options = Options { threads, memory_limit, read_ahead };
-    let begin = || plan.dataset().saving(&path, Some(structure), || plan.next_epoch(), &options);
+    let begin = || plan.dataset().writer(&path, Some(structure), || plan.next_epoch(), &options);
     let mut saving = py.detach(begin).or_raise(py)?;
     while py.detach(|| saving.step(STEP)).or_raise(py)? {
         py.check_signals()?;

@@ -1,14 +1,16 @@
+use crate::checkpoint::change::Change;
 use crate::execute::memory_budget::*;
-use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, get_by_gather};
+use crate::gather::get_by_gather;
+use crate::spec::Cardinality;
+use crate::stage::{Columns, Context, Dataset, Element, Elements, Epoch, Hints, Stage};
+use crate::{BatchOptions, ShuffleOptions};
 use std::sync::atomic::AtomicU64;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 
 const N: u64 = 40_000;
 const ROW: usize = 64;
-/// Rows of a group. Of far smaller ones a thread may be many behind.
+/// RowsOut of a group. Of far smaller ones a thread may be many behind.
 const GROUP: u64 = 4_096;
 const GROUP_BYTES: usize = 8 * ROW * 4_096;
 
@@ -20,17 +22,13 @@ struct Counted {
     most: Arc<AtomicUsize>,
 }
 
-impl Node for Counted {
-    fn spec(&self) -> &[Component] {
-        self.numbers.spec()
+impl Stage for Counted {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Indexed(&[], self.numbers.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.numbers.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        Vec::new()
     }
 
     fn describe(&self) -> String {
@@ -42,30 +40,29 @@ impl Node for Counted {
         Ok(Dataset::of(Self { numbers: self.numbers.clone(), read, most }))
     }
 
-    fn is_indexed(&self) -> bool {
-        true
-    }
-
-    fn reads_files(&self) -> bool {
-        true
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { reads_files: true, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        get_by_gather(self, index, cx)
+        get_by_gather(self.numbers.spec(), index, |requests, out| {
+            self.gather(Columns::All, requests, out, cx)
+        })
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         self.read.fetch_add(requests.len() as u64, Ordering::Relaxed);
-        if let Some(held) = &cx.held {
+        if let Some(held) = &cx.budget {
             let in_use = held.tracks.lock().in_use.load(Ordering::Relaxed);
             self.most.fetch_max(in_use + held.for_batches(), Ordering::Relaxed);
         }
-        self.numbers.node.gather(requests, out, cx)
+        self.numbers.stage.gather(columns, requests, out, cx)
     }
 }
 
@@ -82,14 +79,23 @@ impl Source {
         let counted =
             Dataset::of(Counted { numbers, read: Arc::clone(&read), most: Arc::clone(&most) });
         Self {
-            shuffled: counted.shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap(),
+            shuffled: counted
+                .shuffle_blocks(
+                    128,
+                    ShuffleOptions {
+                        buffer_size: Some(GROUP),
+                        seed: Some(7),
+                        ..ShuffleOptions::default()
+                    },
+                )
+                .unwrap(),
             read,
             most,
         }
     }
 }
 
-/// Rows that begin with their number.
+/// RowsOut that begin with their number.
 fn rows() -> Dataset {
     let numbers = (0..i64::try_from(N).unwrap()).flat_map(|row| [row; ROW]).collect();
     Dataset::from_tensor_slices([tensorferry_core::Tensor::from_vec(
@@ -118,8 +124,13 @@ fn numbers(elements: impl Iterator<Item = Result<Element>>) -> Vec<Vec<i64>> {
 }
 
 fn order() -> Vec<i64> {
-    let shuffled = rows().shuffle_blocks(128, Some(GROUP), Some(7), true).unwrap();
-    numbers(shuffled.batch(1000, false).unwrap().iter()).remove(0)
+    let shuffled = rows()
+        .shuffle_blocks(
+            128,
+            ShuffleOptions { buffer_size: Some(GROUP), seed: Some(7), ..ShuffleOptions::default() },
+        )
+        .unwrap();
+    numbers(shuffled.batch(1000).unwrap().iter()).remove(0)
 }
 
 #[test]
@@ -128,7 +139,7 @@ fn a_pass_reads_each_row_once() {
     for threads in [1, 4] {
         let source = Source::new();
         let options = Options { threads: Some(threads), read_ahead: Some(4), ..Options::default() };
-        let batches = source.shuffled.batch(64, false).unwrap().iter_with(Epoch(0), &options);
+        let batches = source.shuffled.batch(64).unwrap().iter_with(Epoch(0), &options);
         assert!(numbers(batches) == [expected.as_slice()]);
         let read = source.read.load(Ordering::Relaxed);
         // The first batch of each thread is read row by row, and what a thread is behind with.
@@ -142,8 +153,7 @@ fn passes_at_the_same_time_do_not_push_out_what_others_need() {
     for apart in [0, 64, GROUP / 2, GROUP, 3 * GROUP - 17, N / 2] {
         let source = Source::new();
         let later = source.shuffled.skip(Some(apart));
-        let zipped =
-            Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64, false).unwrap();
+        let zipped = Dataset::zip(vec![source.shuffled.clone(), later]).unwrap().batch(64).unwrap();
         let all = numbers(zipped.iter());
         let len = usize::try_from(apart).unwrap();
         assert!(
@@ -158,7 +168,7 @@ fn passes_at_the_same_time_do_not_push_out_what_others_need() {
 #[test]
 fn iterators_of_one_dataset_at_different_places_read_each_row_once() {
     let (source, expected) = (Source::new(), order());
-    let batched = source.shuffled.batch(64, false).unwrap();
+    let batched = source.shuffled.batch(64).unwrap();
     let options = Options { read_ahead: Some(0), ..Options::default() };
     let mut iters: Vec<_> =
         (0..4).map(|at| (at, batched.skip(Some(at * 100)).iter_with(Epoch(0), &options))).collect();
@@ -182,7 +192,7 @@ fn iterators_of_one_dataset_at_different_places_read_each_row_once() {
 #[test]
 fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_read_row_by_row() {
     let expected = order();
-    // Of a limit a sixth is nobody's, and a quarter of the rest is for batches.
+    // A sixth of a limit is not counted, and a quarter of the rest is for batches.
     for (limit, times) in [(GROUP_BYTES * 5 / 3, 2), (GROUP_BYTES * 4, 2), (GROUP_BYTES * 8, 1)] {
         for threads in [1, 3] {
             let source = Source::new();
@@ -190,7 +200,7 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
                 Options { memory_limit: Some(limit), threads: Some(threads), read_ahead: Some(50) };
             let batches = source
                 .shuffled
-                .batch(64, true)
+                .batch_with(64, BatchOptions::DROP_REMAINDER)
                 .unwrap()
                 .repeat(Some(2))
                 .iter_with(Epoch(0), &options);
@@ -210,7 +220,7 @@ fn groups_and_batches_stay_within_the_memory_limit_and_what_finds_no_room_is_rea
     let zipped =
         Dataset::zip(vec![source.shuffled.clone(), source.shuffled.skip(Some(N / 2))]).unwrap();
     let options = Options { memory_limit: Some(GROUP_BYTES * 5 / 3), ..Options::default() };
-    let all = numbers(zipped.batch(64, false).unwrap().iter_with(Epoch(0), &options));
+    let all = numbers(zipped.batch(64).unwrap().iter_with(Epoch(0), &options));
     assert!(all[1] == expected[expected.len() / 2..]);
     assert!(
         source.read.load(Ordering::Relaxed) <= 2 * N
@@ -225,7 +235,7 @@ fn a_group_that_does_not_fit_is_refused_and_the_error_says_what_would_do() {
         let options = Options { memory_limit: Some(limit), ..Options::default() };
         source
             .shuffled
-            .batch(64, false)
+            .batch(64)
             .unwrap()
             .iter_with(Epoch(0), &options)
             .take(2)
@@ -254,7 +264,9 @@ fn little_memory_is_left_to_fewer_readers() {
     let held = |mode, limit| {
         let array = tensorferry_io::open::open(&[&path], None, mode).unwrap().array().unwrap();
         let rows = Dataset::from_rows([array]).unwrap();
-        Held::new(&rows, &Options { threads: Some(8), memory_limit: limit, ..Options::default() })
+        let options = Options { threads: Some(8), memory_limit: limit, ..Options::default() };
+        let Hints { direct_arrays, group_bytes, .. } = rows.hints;
+        MemoryBudget::new(direct_arrays, group_bytes, &options)
     };
     let (read, direct) = (
         held(tensorferry_io::storage::mode::Mode::Read, Some(32 << 20)),

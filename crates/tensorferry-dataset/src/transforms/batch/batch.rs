@@ -1,12 +1,16 @@
 //! Consecutive elements, stacked.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+    step, value_of,
+};
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 use tensorferry_io::cancel::CancelToken;
@@ -14,6 +18,18 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, write_row};
 use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::{Room, collected};
+
+/// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat the last elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Whether to leave out a last batch that is not full.
+    pub drop_remainder: bool,
+}
+
+impl BatchOptions {
+    /// Only full batches.
+    pub const DROP_REMAINDER: Self = Self { drop_remainder: true };
+}
 
 struct Batch {
     input: Dataset,
@@ -24,11 +40,20 @@ struct Batch {
 
 impl Dataset {
     /// Stacks each `size` consecutive elements along a new first dimension. The last batch holds
-    /// what is left, or is left out with `drop_remainder`.
+    /// the remaining elements.
     ///
     /// # Errors
     /// [`Error::Argument`] if `size` is 0 or an element holds datasets.
-    pub fn batch(&self, size: usize, drop_remainder: bool) -> Result<Self> {
+    pub fn batch(&self, size: usize) -> Result<Self> {
+        self.batch_with(size, BatchOptions::default())
+    }
+
+    /// As [`Dataset::batch`], with options.
+    ///
+    /// # Errors
+    /// As [`Dataset::batch`].
+    pub fn batch_with(&self, size: usize, options: BatchOptions) -> Result<Self> {
+        let BatchOptions { drop_remainder } = options;
         if size == 0 {
             return Err(Error::Argument {
                 stage: "batch",
@@ -108,18 +133,15 @@ impl Gathered {
     /// been. What was gathered when it is stopped is kept for the next time.
     pub(crate) fn next(
         &mut self,
-        input: &mut dyn Stream,
+        input: &mut dyn ElementIter,
         size: usize,
         drop_remainder: bool,
-    ) -> Option<Result<Vec<Element>>> {
+    ) -> Step<Vec<Element>> {
         while self.count < size {
-            if let Err(error) = self.elements.make_room(1) {
-                return Some(Err(error));
-            }
-            match input.next() {
+            value_of!(step(self.elements.make_room(1)));
+            match input.next()? {
                 Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
                 Some(Ok(_)) => {}
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
                 Some(Err(error)) => {
                     // The batch is lost, and its elements with it.
                     self.elements = Vec::new();
@@ -134,12 +156,12 @@ impl Gathered {
             self.count += 1;
         }
         let Self { elements, failed, count } = std::mem::take(self);
-        match failed {
+        Ok(match failed {
             // Also in the place of a batch that is dropped: it may be what ended the input.
             Some(error) => Some(Err(error)),
             None if count == 0 || (drop_remainder && count < size) => None,
             None => Some(Ok(elements)),
-        }
+        })
     }
 
     /// What [`Gathered::restore`] needs: nothing, unless it was stopped.
@@ -166,7 +188,9 @@ impl Gathered {
         // Those that failed count too.
         if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
             return Err(Error::State {
-                what: "a batch is said to have gathered fewer elements than it holds".into(),
+                what: "the state counts fewer elements of a batch than it holds; it is \
+                    damaged"
+                    .into(),
             });
         }
         Ok(())
@@ -187,7 +211,7 @@ pub(crate) fn stacked(
     stage: &'static str,
     cx: &Context,
 ) -> Result<Element> {
-    if let Some(shared) = input.node.slice(start, len, cx) {
+    if let Some(shared) = input.stage.slice(start, len, cx) {
         return Ok(shared.into_iter().map(Value::Tensor).collect());
     }
     let fixed: Option<Vec<_>> = input
@@ -198,7 +222,7 @@ pub(crate) fn stacked(
     let Some(parts) = fixed else {
         let elements = (start..start + len as u64).map(|index| {
             cx.stop.check()?;
-            input.node.get(index, cx)
+            input.stage.get(index, cx)
         });
         return stack(&collected(elements)?, stage, Some(&cx.stop));
     };
@@ -220,7 +244,7 @@ pub(crate) fn stacked(
         let part = first..len.min(first + most);
         requests.clear();
         requests.extend(part.map(|slot| RowRequest { index: start + slot as u64, slot }));
-        input.node.gather(&mut requests, &mut out, cx)?;
+        input.stage.gather(Columns::All, &mut requests, &mut out, cx)?;
     }
     drop(out);
     let freeze = |(dtype, _, buffer, layout): (_, _, pool::PoolBuffer, _)| {
@@ -229,9 +253,9 @@ pub(crate) fn stacked(
     buffers.into_iter().map(freeze).collect()
 }
 
-impl Node for Batch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Batch {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -241,24 +265,16 @@ impl Node for Batch {
             .map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         format!("batch({}{})", self.size, if self.drop_remainder { ", drop_remainder" } else { "" })
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].batch(self.size, self.drop_remainder)
+        inputs[0].batch_with(self.size, BatchOptions { drop_remainder: self.drop_remainder })
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position.saturating_mul(self.size as u64))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -273,7 +289,7 @@ impl Node for Batch {
             .map_err(|error| self.input.explain(error).at_element("batch", index))
     }
 
-    fn rows(&self) -> Option<Dataset> {
+    fn unstacked(&self) -> Option<Dataset> {
         let size = self.size as u64;
         let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
         // Only of elements of one shape: of others, batches are errors.
@@ -282,15 +298,15 @@ impl Node for Batch {
             .spec()
             .iter()
             .all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some()));
-        (stackable && self.is_indexed())
+        (stackable && self.input.indexed)
             .then(|| self.input.take(whole.map(|batches| batches.saturating_mul(size))))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, spec) = (self.input.stream(cx)?, self.input.spec().to_vec());
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, spec) = (self.input.element_iter(cx)?, self.input.spec().to_vec());
         let (size, drop_remainder, names) =
             (self.size, self.drop_remainder, self.input.names.clone());
-        Ok(Box::new(BatchStream {
+        Ok(Box::new(BatchIter {
             input,
             spec,
             names,
@@ -302,8 +318,8 @@ impl Node for Batch {
     }
 }
 
-struct BatchStream {
-    input: Box<dyn Stream>,
+struct BatchIter {
+    input: Box<dyn ElementIter>,
     /// Of the input's elements.
     spec: Vec<Component>,
     names: Names,
@@ -313,16 +329,14 @@ struct BatchStream {
     index: u64,
 }
 
-impl Stream for BatchStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
-        };
+impl ElementIter for BatchIter {
+    fn next(&mut self) -> Step {
+        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
         let index = self.index;
         self.index = index.saturating_add(1);
         let batch = elements.and_then(|elements| stack(&elements, "batch", None));
-        Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index)))
+        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index))))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,16 +1,18 @@
 //! Elements gathered by a key, and datasets made of each full group.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
-use crate::shuffle::random;
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, Value,
+    step, uninterrupted, value_of,
+};
 use crate::transforms::combine::inner::{Inner, with_seeds};
-use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
 use std::collections::BTreeMap;
 use tensorferry_io::memory::room::{Room, collected};
 
@@ -52,8 +54,8 @@ impl Dataset {
     /// let parity = Function::new("parity", |element: Element| {
     ///     Ok(element[0].tensor()?.view::<i64>()?.iter().sum::<i64>() % 2)
     /// });
-    /// let batch = Function::new("batch", |(_, window): (i64, Dataset)| window.batch(2, false));
-    /// let spec = numbers.batch(2, false)?.spec().to_vec();
+    /// let batch = Function::new("batch", |(_, window): (i64, Dataset)| window.batch(2));
+    /// let spec = numbers.batch(2)?.spec().to_vec();
     /// let groups = numbers.group_by_window(parity, batch, Function::new("2", |_| Ok(2)), spec);
     /// let mut sums = Vec::new();
     /// for group in &groups {
@@ -75,9 +77,9 @@ impl Dataset {
     }
 }
 
-impl Node for GroupByWindow {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for GroupByWindow {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -85,21 +87,6 @@ impl Node for GroupByWindow {
             Cardinality::Infinite => Cardinality::Infinite,
             _ => Cardinality::Unknown,
         }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        [
-            self.functions.key.capture(),
-            self.functions.reduce.capture(),
-            self.functions.window_size.capture(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
     }
 
     fn describe(&self) -> String {
@@ -123,42 +110,23 @@ impl Node for GroupByWindow {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.functions.key, &self.functions.reduce, &self.functions.window_size]
+    }
+
+    // A dataset that the function makes may shuffle.
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: true, ..inputs }
     }
 
     // The draw is not told apart: it counts for what the function makes, which is another for each
     // element.
-    fn identity(&self) -> u64 {
-        let Functions { key, reduce, window_size } = &self.functions;
-        [key.identity(), reduce.identity(), window_size.identity()]
-            .into_iter()
-            .fold(0, |all, one| random::mix(all ^ one))
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        let Functions { key, reduce, window_size } = &self.functions;
-        key.is_sequential()
-            || reduce.is_sequential()
-            || window_size.is_sequential()
-            || self.input.node.is_sequential()
-    }
-
-    // A dataset that the function makes may shuffle.
-    fn depends_on_epoch(&self) -> bool {
-        true
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("group_by_window"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(GroupStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(GroupIter {
             input: Counted::new(&self.input, cx)?,
             input_spec: self.input.spec().to_vec(),
             functions: self.functions.clone(),
@@ -166,8 +134,7 @@ impl Node for GroupByWindow {
             seed: self.seed.value,
             cx: cx.clone(),
             outside: cx.outside + self.input.depth + 1,
-            sizes: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            groups: Groups::default(),
             ended: false,
             windows: 0,
             full: None,
@@ -176,7 +143,7 @@ impl Node for GroupByWindow {
     }
 }
 
-struct GroupStream {
+struct GroupIter {
     input: Counted,
     input_spec: Vec<Component>,
     functions: Functions,
@@ -186,10 +153,7 @@ struct GroupStream {
     cx: Context,
     /// As in [`Context`], of the datasets that windows become.
     outside: usize,
-    /// The window size of each key that was met.
-    sizes: BTreeMap<i64, u64>,
-    /// The elements that wait, by their key.
-    groups: BTreeMap<i64, Vec<Element>>,
+    groups: Groups,
     /// Whether the input has.
     ended: bool,
     /// How many windows there were.
@@ -199,21 +163,26 @@ struct GroupStream {
     current: Option<Window>,
 }
 
-/// A window whose dataset is being handed out.
-struct Window {
-    key: i64,
-    elements: Vec<Element>,
-    inner: Inner,
+/// The elements that wait for their windows.
+#[derive(Default)]
+struct Groups {
+    /// The window size of each known key.
+    sizes: BTreeMap<i64, u64>,
+    waiting: BTreeMap<i64, Vec<Element>>,
 }
 
-impl GroupStream {
-    /// The key whose group this element makes full, if it does.
-    fn put(&mut self, element: &Element) -> Result<Option<i64>> {
-        let key = self.functions.key.call(element.clone())?;
+impl Groups {
+    /// Adds an element; the key and the elements of its group if that is full now.
+    fn put(
+        &mut self,
+        element: Element,
+        functions: &Functions,
+    ) -> Result<Option<(i64, Vec<Element>)>> {
+        let key = functions.key.call(element.clone())?;
         let size = match self.sizes.get(&key) {
             Some(size) => *size,
             None => {
-                let size = self.functions.window_size.call(key)?;
+                let size = functions.window_size.call(key)?;
                 if size == 0 {
                     let what =
                         format!("the window size of key {key} is 0; it has to be at least 1");
@@ -223,42 +192,47 @@ impl GroupStream {
                 size
             }
         };
-        let group = self.groups.entry(key).or_default();
+        let group = self.waiting.entry(key).or_default();
         group.make_room(1)?;
-        group.push(element.clone());
-        Ok((group.len() as u64 >= size).then_some(key))
+        group.push(element);
+        let is_full = group.len() as u64 >= size;
+        Ok(if is_full { self.waiting.remove(&key).map(|group| (key, group)) } else { None })
     }
+}
 
-    /// Reads until a group is full, and takes it; at the end of the input takes those that are not.
-    fn group(&mut self) -> Option<Result<(i64, Vec<Element>)>> {
+/// A window whose dataset is being handed out.
+struct Window {
+    key: i64,
+    elements: Vec<Element>,
+    inner: Inner,
+}
+
+impl GroupIter {
+    /// Reads until a group is full, and takes it; at the end of the input takes the others.
+    fn group(&mut self) -> Step<(i64, Vec<Element>)> {
         while !self.ended {
-            let (index, element) = match self.input.next() {
-                Some(Ok(next)) => next,
-                Some(Err(error)) => return Some(Err(error)),
-                None => {
-                    self.ended = true;
-                    break;
-                }
+            let Some(next) = self.input.next()? else {
+                self.ended = true;
+                break;
             };
-            match self.put(&element) {
-                Err(Error::Stopped) => return self.input.stopped(element),
+            let (index, element) = match next {
+                Ok(next) => next,
+                Err(error) => return Ok(Some(Err(error))),
+            };
+            let (functions, groups) = (&self.functions, &mut self.groups);
+            match self.input.attempt(&element, |element| groups.put(element, functions))? {
+                Ok(None) => {}
+                Ok(Some(full)) => return Ok(Some(Ok(full))),
                 Err(error @ Error::Allocation { .. }) => {
                     // The element is not lost: it comes when there is memory again.
-                    let _stopped: Option<Result<()>> = self.input.stopped(element);
-                    return Some(Err(error));
+                    self.input.give_back(element);
+                    return Ok(Some(Err(error)));
                 }
-                Ok(None) => {}
-                Ok(Some(key)) => {
-                    return self.groups.remove(&key).map(|elements| Ok((key, elements)));
-                }
-                Err(error) => return Some(Err(error.at_element("group_by_window", index))),
+                Err(error) => return Ok(Some(Err(error.at_element("group_by_window", index)))),
             }
         }
-        self.cx
-            .stop
-            .check()
-            .err()
-            .map_or_else(|| self.groups.pop_first().map(Ok), |stopped| Some(Err(stopped)))
+        value_of!(step(self.cx.stop.check()));
+        Ok(self.groups.waiting.pop_first().map(Ok))
     }
 
     fn reduced(&self, key: i64, elements: &[Element]) -> Result<Dataset> {
@@ -311,8 +285,7 @@ fn key(state: &State) -> Result<i64> {
 /// Elements by value.
 fn kept(elements: &[Element]) -> Result<State> {
     let tensor = |value: &Value| {
-        let what = "group_by_window keeps the elements of its windows, and these hold datasets, \
-            which cannot be kept";
+        let what = "elements of a window of group_by_window hold datasets, which cannot be saved";
         value.tensor().cloned().map_err(|_| Error::State { what: what.into() })
     };
     let element = |element: &Element| -> Result<State> {
@@ -321,40 +294,41 @@ fn kept(elements: &[Element]) -> Result<State> {
     Ok(State::List(collected(elements.iter().map(element))?))
 }
 
-impl Stream for GroupStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for GroupIter {
+    fn next(&mut self) -> Step {
         loop {
             if let Some(window) = &mut self.current {
-                if let Some(next) = window.inner.next() {
-                    return Some(next.map_err(|error| {
-                        error.at_element(WINDOWS, self.windows.saturating_sub(1))
-                    }));
+                if let Some(next) = window.inner.next()? {
+                    let index = self.windows.saturating_sub(1);
+                    return Ok(Some(next.map_err(|error| error.at_element(WINDOWS, index))));
                 }
                 self.current = None;
             }
-            let (key, elements) =
-                match self.full.take().map_or_else(|| self.group(), |group| Some(Ok(group)))? {
-                    Ok(group) => group,
-                    Err(error) => return Some(Err(error)),
-                };
+            let (key, elements) = match self.full.take() {
+                Some(group) => group,
+                None => value_of!(self.group()),
+            };
             let index = self.windows;
-            let opened = self.open(index, key, &elements);
-            if matches!(opened, Err(Error::Stopped)) {
-                self.full = Some((key, elements));
-                return Some(Err(Error::Stopped));
-            }
+            let inner = match uninterrupted(self.open(index, key, &elements)) {
+                Ok(inner) => inner,
+                Err(interrupted) => {
+                    self.full = Some((key, elements));
+                    return Err(interrupted);
+                }
+            };
             self.windows = index.saturating_add(1);
-            match opened {
+            match inner {
                 Ok(inner) => self.current = Some(Window { key, elements, inner }),
-                Err(error) => return Some(Err(error.at_element(WINDOWS, index))),
+                Err(error) => return Ok(Some(Err(error.at_element(WINDOWS, index)))),
             }
         }
     }
 
     fn save(&self) -> Result<State> {
-        let sizes = self.sizes.iter().map(|(key, size)| pair(*key, State::Int(*size))).collect();
+        let sizes =
+            self.groups.sizes.iter().map(|(key, size)| pair(*key, State::Int(*size))).collect();
         let groups: Result<Vec<State>> =
-            self.groups.iter().map(|(key, group)| Ok(pair(*key, kept(group)?))).collect();
+            self.groups.waiting.iter().map(|(key, group)| Ok(pair(*key, kept(group)?))).collect();
         let current = match &self.current {
             None => State::Nothing,
             Some(window) => State::List(vec![
@@ -381,13 +355,13 @@ impl Stream for GroupStream {
         let size = |state: &State| {
             state.list(2).and_then(|parts| Ok((key(&parts[0])?, parts[1].int()?.max(1))))
         };
-        self.sizes = parts[0].parts()?.iter().map(size).collect::<Result<_>>()?;
+        let sizes = parts[0].parts()?.iter().map(size).collect::<Result<_>>()?;
         let group = |state: &State| {
             state.list(2).and_then(|parts| Ok((key(&parts[0])?, self.elements(&parts[1])?)))
         };
         let groups = parts[1].parts()?.iter().map(group).collect::<Result<_>>()?;
         let full = parts[4].optional(group)?;
-        (self.groups, self.full) = (groups, full);
+        (self.groups, self.full) = (Groups { sizes, waiting: groups }, full);
         self.ended = parts[2].int()? != 0;
         self.windows = parts[3].int()?;
         self.current = parts[5].optional(|window| self.reopen(window))?;
@@ -405,7 +379,7 @@ mod tests {
     use crate::user_fn::function::failed;
 
     fn batches() -> Function<(i64, Dataset), Dataset> {
-        Function::new("batch(3)", |(_, window): (i64, Dataset)| window.batch(3, false))
+        Function::new("batch(3)", |(_, window): (i64, Dataset)| window.batch(3))
     }
 
     fn modulo(n: i64) -> Function<Element, i64> {
@@ -417,7 +391,7 @@ mod tests {
     }
 
     fn batch_spec() -> Vec<Component> {
-        ints(&[0]).batch(1, false).unwrap().spec().to_vec()
+        ints(&[0]).batch(1).unwrap().spec().to_vec()
     }
 
     fn parity(n: i64) -> Dataset {
@@ -476,7 +450,7 @@ mod tests {
         });
         let reduce = Function::new("reduce", |(key, window): (i64, Dataset)| match key {
             1 => Err(failed("odd")),
-            _ => window.batch(2, false),
+            _ => window.batch(2),
         });
         let dataset = range(6).group_by_window(key, reduce, of_size(2), batch_spec());
         let all: Vec<_> = dataset

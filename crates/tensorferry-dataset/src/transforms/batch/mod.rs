@@ -7,3 +7,4 @@ pub(crate) mod padded_batch;
 pub(crate) mod rebatch;
 pub(crate) mod unbatch;
 pub(crate) mod window;
+pub(crate) mod window_iter;

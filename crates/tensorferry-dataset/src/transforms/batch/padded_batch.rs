@@ -1,12 +1,15 @@
 //! Consecutive elements of different shapes, padded to one and stacked.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+    uninterrupted,
+};
 use crate::transforms::batch::batch::{Gathered, stacked};
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
@@ -15,6 +18,18 @@ use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::rows_out::{filled, packed};
 use tensorferry_io::memory::room::collected;
+
+/// How [`Dataset::padded_batch`] pads and stacks elements.
+#[derive(Clone, Debug, Default)]
+pub struct PaddedBatchOptions {
+    /// For each component the shape to pad to; unknown dimensions are the longest of the batch.
+    /// Without it, those that the input's specification does not know.
+    pub padded_shapes: Option<Vec<Shape>>,
+    /// For each component a scalar to pad with; `None` for 0 or false.
+    pub padding_values: Option<Vec<Option<Tensor>>>,
+    /// Whether to leave out a last batch that is not full.
+    pub drop_remainder: bool,
+}
 
 /// How one component is padded.
 struct Padding {
@@ -25,18 +40,10 @@ struct Padding {
     name: String,
 }
 
-/// What is asked for, as the user said it.
-#[derive(Clone)]
-struct Asked {
-    size: usize,
-    shapes: Option<Vec<Shape>>,
-    values: Option<Vec<Option<Tensor>>>,
-    drop_remainder: bool,
-}
-
 struct PaddedBatch {
     input: Dataset,
-    asked: Asked,
+    size: usize,
+    options: PaddedBatchOptions,
     paddings: Arc<[Padding]>,
     /// Whether all elements are known to be of the padded shape already.
     even: bool,
@@ -52,13 +59,13 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
-    /// use tensorferry_dataset::{Component, Dataset};
+    /// use tensorferry_dataset::{Component, Dataset, PaddedBatchOptions};
     ///
     /// let words = [vec![1_i32, 2, 3], vec![4]];
     /// let elements = words.map(|word| { let len = word.len(); Ok(vec![Tensor::from_vec(word, &[len])?.into()]) });
     /// let elements: Result<Vec<_>, tensorferry_core::Error> = elements.into_iter().collect();
     /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
-    /// let batch = Dataset::from_elements(elements?, vec![spec])?.padded_batch(2, None, None, false)?.get(0)?;
+    /// let batch = Dataset::from_elements(elements?, vec![spec])?.padded_batch(2, PaddedBatchOptions::default())?.get(0)?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 4, 0, 0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -68,15 +75,8 @@ impl Dataset {
     /// number of dimensions, or if the shapes are not one for each component, of its number of
     /// dimensions, and no smaller than it is known to be; [`Error::ElementMismatch`] if a padding
     /// value is of another dtype than its component. Of one component, in [`Error::InComponent`].
-    pub fn padded_batch(
-        &self,
-        size: usize,
-        padded_shapes: Option<Vec<Shape>>,
-        padding_values: Option<Vec<Option<Tensor>>>,
-        drop_remainder: bool,
-    ) -> Result<Self> {
-        let asked = Asked { size, shapes: padded_shapes, values: padding_values, drop_remainder };
-        Ok(Self::of(PaddedBatch::new(self.clone(), asked)?))
+    pub fn padded_batch(&self, size: usize, options: PaddedBatchOptions) -> Result<Self> {
+        Ok(Self::of(PaddedBatch::new(self.clone(), size, options)?))
     }
 }
 
@@ -85,12 +85,15 @@ fn wrong(what: String) -> Error {
 }
 
 impl PaddedBatch {
-    fn new(input: Dataset, asked: Asked) -> Result<Self> {
-        if asked.size == 0 {
+    fn new(input: Dataset, size: usize, options: PaddedBatchOptions) -> Result<Self> {
+        if size == 0 {
             return Err(wrong("batch_size has to be at least 1".into()));
         }
         let parts = spec::tensors(input.spec(), "padded_batch")?;
-        let lens = [asked.shapes.as_ref().map(Vec::len), asked.values.as_ref().map(Vec::len)];
+        let lens = [
+            options.padded_shapes.as_ref().map(Vec::len),
+            options.padding_values.as_ref().map(Vec::len),
+        ];
         if let Some(len) = lens.into_iter().flatten().find(|len| *len != parts.len()) {
             return Err(wrong(format!(
                 "{len} padded shapes or values were given for elements of {} components",
@@ -98,10 +101,16 @@ impl PaddedBatch {
             )));
         }
         let padding = |(at, part): (usize, &&TensorSpec)| {
-            let shape =
-                asked.shapes.as_ref().and_then(|shapes| shapes.get(at)).unwrap_or(&part.shape);
-            let value =
-                asked.values.as_ref().and_then(|values| values.get(at)).and_then(Option::as_ref);
+            let shape = options
+                .padded_shapes
+                .as_ref()
+                .and_then(|shapes| shapes.get(at))
+                .unwrap_or(&part.shape);
+            let value = options
+                .padding_values
+                .as_ref()
+                .and_then(|values| values.get(at))
+                .and_then(Option::as_ref);
             Padding::new(at, part, shape, value).map_err(|error| input.explain(error))
         };
         let paddings: Vec<Padding> =
@@ -111,7 +120,7 @@ impl PaddedBatch {
                 padding.shape.iter().zip(&dims).all(|(pad, dim)| pad.is_none_or(|pad| pad == *dim))
             })
         });
-        let len = asked.drop_remainder.then_some(asked.size);
+        let len = options.drop_remainder.then_some(size);
         let spec = parts.iter().zip(&paddings).map(|(part, padding)| {
             Component::Tensor(TensorSpec::new(
                 part.dtype,
@@ -119,14 +128,14 @@ impl PaddedBatch {
             ))
         });
         let spec = spec.collect();
-        Ok(Self { input, asked, paddings: paddings.into(), even, spec })
+        Ok(Self { input, size, options, paddings: paddings.into(), even, spec })
     }
 }
 
 impl Padding {
     fn new(at: usize, part: &TensorSpec, shape: &Shape, value: Option<&Tensor>) -> Result<Self> {
         let Some(dims) = shape.dims() else {
-            let what = "an unknown number of dimensions. Say to which shape to pad it.";
+            let what = "its number of dimensions is unknown. Give a padded shape.";
             return Err(wrong(what.into()).in_component(at));
         };
         let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
@@ -223,20 +232,16 @@ fn pad(elements: &[Element], paddings: &[Padding], stop: &CancelToken) -> Result
     paddings.iter().enumerate().map(|(at, padding)| padding.stack(at, elements, stop)).collect()
 }
 
-impl Node for PaddedBatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for PaddedBatch {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
-        let size = self.asked.size as u64;
+        let size = self.size as u64;
         self.input
             .cardinality()
-            .map(|n| if self.asked.drop_remainder { n / size } else { n.div_ceil(size) })
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
+            .map(|n| if self.options.drop_remainder { n / size } else { n.div_ceil(size) })
     }
 
     fn describe(&self) -> String {
@@ -244,24 +249,20 @@ impl Node for PaddedBatch {
             format!("{} with {}", Shape::new(padding.shape.iter().copied()), padding.name)
         };
         let paddings: Vec<String> = self.paddings.iter().map(padding).collect();
-        let remainder = if self.asked.drop_remainder { ", drop_remainder" } else { "" };
-        format!("padded_batch({}, ({}){remainder})", self.asked.size, paddings.join(", "))
+        let remainder = if self.options.drop_remainder { ", drop_remainder" } else { "" };
+        format!("padded_batch({}, ({}){remainder})", self.size, paddings.join(", "))
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(Dataset::of(Self::new(inputs[0].clone(), self.asked.clone())?))
+        Ok(Dataset::of(Self::new(inputs[0].clone(), self.size, self.options.clone())?))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position.saturating_mul(self.asked.size as u64))
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(self.size as u64), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let size = self.asked.size;
+        let size = self.size;
         let start = index.saturating_mul(size as u64);
         let left = self.input.cardinality().finite().map(|n| n.saturating_sub(start));
         let len =
@@ -269,19 +270,19 @@ impl Node for PaddedBatch {
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
-            let element = |at| cx.stop.check().and_then(|()| self.input.node.get(start + at, cx));
+            let element = |at| cx.stop.check().and_then(|()| self.input.stage.get(start + at, cx));
             collected((0..len as u64).map(element))
                 .and_then(|elements| pad(&elements, &self.paddings, &cx.stop))
         };
         batch.map_err(|error| self.input.explain(error).at_element("padded_batch", index))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, paddings) = (self.input.stream(cx)?, Arc::clone(&self.paddings));
-        let (size, drop_remainder) = (self.asked.size, self.asked.drop_remainder);
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, paddings) = (self.input.element_iter(cx)?, Arc::clone(&self.paddings));
+        let (size, drop_remainder) = (self.size, self.options.drop_remainder);
         let (spec, gathered, names) =
             (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(PaddedBatchStream {
+        Ok(Box::new(PaddedBatchIter {
             input,
             spec,
             names,
@@ -295,8 +296,8 @@ impl Node for PaddedBatch {
     }
 }
 
-struct PaddedBatchStream {
-    input: Box<dyn Stream>,
+struct PaddedBatchIter {
+    input: Box<dyn ElementIter>,
     /// Of their elements.
     spec: Vec<Component>,
     names: Names,
@@ -308,24 +309,19 @@ struct PaddedBatchStream {
     stop: CancelToken,
 }
 
-impl Stream for PaddedBatchStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let elements = match self.gathered.next(&mut *self.input, self.size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
+impl ElementIter for PaddedBatchIter {
+    fn next(&mut self) -> Step {
+        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
+        let batch = match elements {
+            Err(error) => Err(error),
+            Ok(elements) => uninterrupted(pad(&elements, &self.paddings, &self.stop))
+                .inspect_err(|_| self.gathered = Gathered::of(elements))?,
         };
-        let batch =
-            match elements.map(|elements| (pad(&elements, &self.paddings, &self.stop), elements)) {
-                Ok((Err(Error::Stopped), elements)) => {
-                    self.gathered = Gathered::of(elements);
-                    return Some(Err(Error::Stopped));
-                }
-                Ok((batch, _)) => batch,
-                Err(error) => Err(error),
-            };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(batch.map_err(|error| self.names.explain(error).at_element("padded_batch", index)))
+        let explain = |error| self.names.explain(error).at_element("padded_batch", index);
+        Ok(Some(batch.map_err(explain)))
     }
 
     fn save(&self) -> Result<State> {
@@ -343,6 +339,7 @@ impl Stream for PaddedBatchStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PaddedBatchOptions;
     use crate::order_tests::streamed;
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
     use tensorferry_core::DType;
@@ -369,14 +366,20 @@ mod tests {
     #[test]
     fn pads_to_the_longest_of_the_batch_or_to_the_shape_given() -> Result<()> {
         for input in [ragged(&[1, 2, 0])?, streamed(&ragged(&[1, 2, 0])?)] {
-            let longest = input.padded_batch(2, None, None, false)?;
+            let longest = input.padded_batch(2, PaddedBatchOptions::default())?;
             assert_eq!(
                 batches(&longest)?,
                 [(vec![2, 2, 2], vec![1, 2, 0, 0, 1, 2, 3, 4]), (vec![1, 0, 2], vec![])]
             );
             let seven = Some(vec![Some(Tensor::from_vec(vec![7_i64], &[])?)]);
-            let given =
-                input.padded_batch(2, Some(vec![Shape::new([None, Some(3)])]), seven, true)?;
+            let given = input.padded_batch(
+                2,
+                PaddedBatchOptions {
+                    padded_shapes: Some(vec![Shape::new([None, Some(3)])]),
+                    padding_values: seven,
+                    drop_remainder: true,
+                },
+            )?;
             assert_eq!(
                 batches(&given)?,
                 [(vec![2, 2, 3], vec![1, 2, 7, 7, 7, 7, 1, 2, 7, 3, 4, 7])]
@@ -399,9 +402,10 @@ mod tests {
     fn an_element_too_large_fails_its_batch_only() -> Result<()> {
         let padded = ragged(&[1, 1, 3, 1, 1])?.padded_batch(
             2,
-            Some(vec![Shape::fixed(&[2, 2])]),
-            None,
-            false,
+            PaddedBatchOptions {
+                padded_shapes: Some(vec![Shape::fixed(&[2, 2])]),
+                ..PaddedBatchOptions::default()
+            },
         )?;
         let all: Vec<_> = padded.iter().collect();
         assert!(all[0].is_ok() && all[2].is_ok());
@@ -417,28 +421,66 @@ mod tests {
     fn what_cannot_be_padded_is_refused_when_it_is_asked_for() -> Result<()> {
         let input = ragged(&[1])?;
         let shape = |dims: &[Option<usize>]| Some(vec![Shape::new(dims.iter().copied())]);
-        assert!(input.padded_batch(0, None, None, false).is_err());
-        assert!(input.padded_batch(2, shape(&[None]), None, false).is_err());
-        assert!(input.padded_batch(2, shape(&[None, Some(1)]), None, false).is_err());
-        assert!(input.padded_batch(2, Some(Vec::new()), None, false).is_err());
+        assert!(input.padded_batch(0, PaddedBatchOptions::default()).is_err());
+        assert!(
+            input
+                .padded_batch(
+                    2,
+                    PaddedBatchOptions {
+                        padded_shapes: shape(&[None]),
+                        ..PaddedBatchOptions::default()
+                    }
+                )
+                .is_err()
+        );
+        assert!(
+            input
+                .padded_batch(
+                    2,
+                    PaddedBatchOptions {
+                        padded_shapes: shape(&[None, Some(1)]),
+                        ..PaddedBatchOptions::default()
+                    }
+                )
+                .is_err()
+        );
+        assert!(
+            input
+                .padded_batch(
+                    2,
+                    PaddedBatchOptions {
+                        padded_shapes: Some(Vec::new()),
+                        ..PaddedBatchOptions::default()
+                    }
+                )
+                .is_err()
+        );
         let float = Some(vec![Some(Tensor::from_vec(vec![0_f32], &[])?)]);
-        let Err(Error::InComponent { source, .. }) = input.padded_batch(2, None, float, false)
-        else {
+        let Err(Error::InComponent { source, .. }) = input.padded_batch(
+            2,
+            PaddedBatchOptions { padding_values: float, ..PaddedBatchOptions::default() },
+        ) else {
             panic!("it names no component")
         };
         assert!(matches!(*source, Error::ElementMismatch { .. }), "{source}");
         let other = Dataset::from_tensors([Tensor::from_vec(vec![1_i64], &[1])?]);
-        assert!(input.concatenate(&other)?.padded_batch(2, None, None, false).is_err());
+        assert!(input.concatenate(&other)?.padded_batch(2, PaddedBatchOptions::default()).is_err());
         Ok(())
     }
 
     #[test]
     fn elements_of_one_shape_are_batched_as_batch_does() -> Result<()> {
-        let padded = range(5).padded_batch(2, None, None, false)?;
-        assert_eq!(batches(&padded)?, batches(&range(5).batch(2, false)?)?);
+        let padded = range(5).padded_batch(2, PaddedBatchOptions::default())?;
+        assert_eq!(batches(&padded)?, batches(&range(5).batch(2)?)?);
         let wider =
             Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3, 4], &[2, 2])?])?;
-        let wider = wider.padded_batch(2, Some(vec![Shape::fixed(&[3])]), None, false)?;
+        let wider = wider.padded_batch(
+            2,
+            PaddedBatchOptions {
+                padded_shapes: Some(vec![Shape::fixed(&[3])]),
+                ..PaddedBatchOptions::default()
+            },
+        )?;
         assert_eq!(batches(&wider)?, [(vec![2, 3], vec![1, 2, 0, 3, 4, 0])]);
         Ok(())
     }

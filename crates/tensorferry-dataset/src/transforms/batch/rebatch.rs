@@ -1,13 +1,13 @@
 //! Batches of other sizes from batches.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
-use crate::transforms::batch::batch::{Gathered, stack, stacked};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step};
+use crate::transforms::batch::batch::{BatchOptions, Gathered, stack, stacked};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -18,7 +18,7 @@ struct Rebatch {
     /// The rows of the input's elements.
     rows: Dataset,
     sizes: Arc<[usize]>,
-    /// Rows in one cycle through the sizes.
+    /// RowsOut in one cycle through the sizes.
     cycle: u64,
     drop_remainder: bool,
     spec: Vec<Component>,
@@ -31,17 +31,18 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::{Cardinality, Dataset};
+    /// use tensorferry_dataset::{BatchOptions, Cardinality, Dataset};
     ///
-    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch(4, true)?;
-    /// assert_eq!(batches.rebatch(vec![3, 1], false)?.cardinality(), Cardinality::Finite(4));
+    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch_with(4, BatchOptions::DROP_REMAINDER)?;
+    /// assert_eq!(batches.rebatch(vec![3, 1], BatchOptions::default())?.cardinality(), Cardinality::Finite(4));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is
     /// a batch without rows.
-    pub fn rebatch(&self, sizes: Vec<usize>, drop_remainder: bool) -> Result<Self> {
+    pub fn rebatch(&self, sizes: Vec<usize>, options: BatchOptions) -> Result<Self> {
+        let BatchOptions { drop_remainder } = options;
         let wrong = |what: String| Error::Argument { stage: "rebatch", what };
         let cycle = sizes.iter().try_fold(0_u64, |all, size| all.checked_add(*size as u64));
         let Some(cycle @ 1..) = cycle else {
@@ -104,9 +105,9 @@ fn empty(spec: &[Component]) -> Result<Element> {
     spec::tensors(spec, "rebatch")?.into_iter().map(part).collect()
 }
 
-impl Node for Rebatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Rebatch {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.rows.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -124,10 +125,6 @@ impl Node for Rebatch {
         })
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         format!(
             "rebatch({:?}{})",
@@ -137,11 +134,7 @@ impl Node for Rebatch {
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        inputs[0].rebatch(self.sizes.to_vec(), self.drop_remainder)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.rows.is_indexed()
+        inputs[0].rebatch(self.sizes.to_vec(), BatchOptions { drop_remainder: self.drop_remainder })
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
@@ -156,11 +149,11 @@ impl Node for Rebatch {
             .map_err(|error| self.input.explain(error).at_element("rebatch", index))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (rows, sizes) = (self.rows.stream(cx)?, Arc::clone(&self.sizes));
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (rows, sizes) = (self.rows.element_iter(cx)?, Arc::clone(&self.sizes));
         let (spec, gathered, names) =
             (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(RebatchStream {
+        Ok(Box::new(RebatchIter {
             rows,
             spec,
             names,
@@ -172,8 +165,8 @@ impl Node for Rebatch {
     }
 }
 
-struct RebatchStream {
-    rows: Box<dyn Stream>,
+struct RebatchIter {
+    rows: Box<dyn ElementIter>,
     /// Of their elements.
     spec: Vec<Component>,
     names: Names,
@@ -183,24 +176,23 @@ struct RebatchStream {
     index: u64,
 }
 
-impl Stream for RebatchStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for RebatchIter {
+    fn next(&mut self) -> Step {
         let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
         let (index, size) = (self.index, self.sizes[place]);
         if size == 0 {
             self.index = index.saturating_add(1);
-            return Some(empty(&self.spec).map_err(|error| error.at_element("rebatch", index)));
+            let batch = empty(&self.spec).map_err(|error| error.at_element("rebatch", index));
+            return Ok(Some(batch));
         }
-        let elements = match self.gathered.next(&mut *self.rows, size, self.drop_remainder)? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            elements => elements,
-        };
+        let elements = self.gathered.next(&mut *self.rows, size, self.drop_remainder)?;
+        let Some(elements) = elements else { return Ok(None) };
         // After the last rows there is no batch, not even one of size 0.
         if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
             self.index = index.saturating_add(1);
         }
         let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
-        Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index)))
+        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index))))
     }
 
     fn save(&self) -> Result<State> {
@@ -218,21 +210,28 @@ impl Stream for RebatchStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
 
     #[test]
     fn rebatch_cycles_through_its_sizes() -> Result<()> {
         for input in [
-            range(6).batch(4, false)?,
-            streamed(&range(6).batch(4, false)?),
-            range(6).batch(2, true)?,
-            streamed(&range(6)).batch(3, true)?,
+            range(6).batch(4)?,
+            streamed(&range(6).batch(4)?),
+            range(6).batch_with(2, BatchOptions::DROP_REMAINDER)?,
+            streamed(&range(6)).batch_with(3, BatchOptions::DROP_REMAINDER)?,
         ] {
-            let mixed = input.rebatch(vec![3, 1], false)?;
+            let mixed = input.rebatch(vec![3, 1], BatchOptions::default())?;
             assert_eq!(rows(&mixed)?, [vec![0, 1, 2], vec![3], vec![4, 5]]);
-            assert_eq!(rows(&input.rebatch(vec![3, 1], true)?)?, [vec![0, 1, 2], vec![3]]);
-            assert_eq!(rows(&input.rebatch(vec![5], false)?)?, [vec![0, 1, 2, 3, 4], vec![5]]);
+            assert_eq!(
+                rows(&input.rebatch(vec![3, 1], BatchOptions::DROP_REMAINDER)?)?,
+                [vec![0, 1, 2], vec![3]]
+            );
+            assert_eq!(
+                rows(&input.rebatch(vec![5], BatchOptions::default())?)?,
+                [vec![0, 1, 2, 3, 4], vec![5]]
+            );
             assert_resumes(&mixed);
             assert_rejects_damage(&mixed);
             assert_rebuilds(&mixed);
@@ -245,14 +244,16 @@ mod tests {
         for n in 0..12 {
             for sizes in [vec![1], vec![3], vec![3, 1], vec![1, 4, 2]] {
                 for drop in [false, true] {
-                    let batches = range(n).batch(2, false)?.rebatch(sizes.clone(), drop)?;
+                    let batches = range(n)
+                        .batch(2)?
+                        .rebatch(sizes.clone(), BatchOptions { drop_remainder: drop })?;
                     assert_eq!(
                         batches.cardinality(),
                         Cardinality::Finite(batches.iter().count() as u64),
                         "{batches}"
                     );
-                    let stream =
-                        streamed(&range(n).batch(2, false)?).rebatch(sizes.clone(), drop)?;
+                    let stream = streamed(&range(n).batch(2)?)
+                        .rebatch(sizes.clone(), BatchOptions { drop_remainder: drop })?;
                     assert_eq!(rows(&stream)?, rows(&batches)?, "{batches}");
                 }
             }
@@ -262,17 +263,20 @@ mod tests {
 
     #[test]
     fn the_length_of_a_batch_is_promised_where_it_cannot_vary() -> Result<()> {
-        let batches = range(8).batch(4, true)?;
+        let batches = range(8).batch_with(4, BatchOptions::DROP_REMAINDER)?;
         let spec = |sizes: &[usize], drop| {
-            Ok::<_, Error>(batches.rebatch(sizes.to_vec(), drop)?.spec()[0].to_string())
+            Ok::<_, Error>(
+                batches.rebatch(sizes.to_vec(), BatchOptions { drop_remainder: drop })?.spec()[0]
+                    .to_string(),
+            )
         };
         assert_eq!(spec(&[2, 2], false)?, "int64[2]");
         assert_eq!(spec(&[3], false)?, "int64[?]");
         assert_eq!(spec(&[3], true)?, "int64[3]");
         assert_eq!(spec(&[3, 1], true)?, "int64[?]");
-        assert!(batches.rebatch(Vec::new(), false).is_err());
-        assert!(batches.rebatch(vec![0, 0], false).is_err());
-        assert!(range(8).rebatch(vec![2], false).is_err());
+        assert!(batches.rebatch(Vec::new(), BatchOptions::default()).is_err());
+        assert!(batches.rebatch(vec![0, 0], BatchOptions::default()).is_err());
+        assert!(range(8).rebatch(vec![2], BatchOptions::default()).is_err());
         Ok(())
     }
 }

@@ -1,13 +1,15 @@
 //! The rows of each element, one by one.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, Value, not_indexed};
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step,
+    Value, not_indexed, step, value_of,
+};
 use tensorferry_core::{ALIGNMENT, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -36,7 +38,7 @@ impl Dataset {
     /// use tensorferry_dataset::{Cardinality, Dataset};
     ///
     /// let range = Dataset::range(0, 7, 1, DType::Int64)?;
-    /// assert_eq!(range.batch(3, false)?.unbatch()?.cardinality(), Cardinality::Finite(7));
+    /// assert_eq!(range.batch(3)?.unbatch()?.cardinality(), Cardinality::Finite(7));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
@@ -68,7 +70,7 @@ impl Dataset {
         };
         Ok(Self::of(Unbatch {
             input: self.clone(),
-            rows: self.node.rows(),
+            rows: self.stage.unstacked(),
             each: each.filter(|_| all).map(|(_, each)| each as u64),
             spec: parts.iter().map(row).collect(),
             last: ForkSafe::default(),
@@ -114,7 +116,7 @@ fn row(element: &Element, at: u64) -> Result<Element> {
 
 impl Unbatch {
     /// An element of the input, which is indexed.
-    fn batch(&self, index: u64, cx: &Context) -> Result<Element> {
+    fn element(&self, index: u64, cx: &Context) -> Result<Element> {
         {
             let last = self.last.lock();
             if let Some((epoch, at, element)) = &*last
@@ -123,7 +125,7 @@ impl Unbatch {
                 return Ok(element.clone());
             }
         }
-        let element = self.input.node.get(index, cx)?;
+        let element = self.input.stage.get(index, cx)?;
         *self.last.lock() = Some((cx.epoch, index, element.clone()));
         Ok(element)
     }
@@ -135,9 +137,15 @@ impl Unbatch {
     }
 }
 
-impl Node for Unbatch {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Unbatch {
+    // A user function is called once for each element, not for each row.
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            &self.spec,
+            self.rows.is_some()
+                || (self.each.is_some() && self.input.is_indexed() && !self.input.hints.sequential),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -152,10 +160,6 @@ impl Node for Unbatch {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         "unbatch()".into()
     }
@@ -164,23 +168,17 @@ impl Node for Unbatch {
         inputs[0].unbatch()
     }
 
-    // A function of the user's is to be called once for each element, not for each row.
-    fn is_indexed(&self) -> bool {
-        self.rows.is_some()
-            || (self.each.is_some() && self.input.is_indexed() && !self.input.node.is_sequential())
-    }
-
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         if let Some(rows) = &self.rows {
-            return rows.node.get(index, cx);
+            return rows.stage.get(index, cx);
         }
         let (batch, at) = self.split(index)?;
-        row(&self.batch(batch, cx)?, at)
+        row(&self.element(batch, cx)?, at)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         if let Some(rows) = &self.rows {
-            return rows.node.slice(start, len, cx);
+            return rows.stage.slice(start, len, cx);
         }
         let (batch, first) = self.split(start).ok()?;
         if first.checked_add(len as u64)? > self.each? {
@@ -192,28 +190,18 @@ impl Node for Unbatch {
             (rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT))
                 .then_some(rows)
         };
-        self.batch(batch, cx).ok()?.iter().map(share).collect()
+        self.element(batch, cx).ok()?.iter().map(share).collect()
     }
 
     fn gather(
         &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        let all: Vec<usize> = (0..out.len()).collect();
-        self.gather_some(&all, requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Some(rows) = &self.rows {
-            return rows.node.gather_some(which, requests, out, cx);
+            return rows.stage.gather(columns, requests, out, cx);
         }
         let each = self.each.unwrap_or(1).max(1);
         // Of a shuffle, neighbours are of any batch; together, each batch is made once.
@@ -222,8 +210,8 @@ impl Node for Unbatch {
         }
         for run in requests.chunk_by(|a, b| a.index / each == b.index / each) {
             cx.stop.check()?;
-            let batch = self.batch(run.first().map_or(0, |request| request.index / each), cx)?;
-            for (&component, rows) in which.iter().zip(out.iter_mut()) {
+            let batch = self.element(run.first().map_or(0, |request| request.index / each), cx)?;
+            for (component, rows) in columns.indices(out.len()).zip(out.iter_mut()) {
                 for request in run {
                     let at = isize::try_from(request.index % each).unwrap_or(isize::MAX);
                     write_row(
@@ -236,9 +224,9 @@ impl Node for Unbatch {
         Ok(())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, names) = (self.input.stream(cx)?, self.input.names.clone());
-        Ok(Box::new(UnbatchStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let (input, names) = (self.input.element_iter(cx)?, self.input.names.clone());
+        Ok(Box::new(UnbatchIter {
             input,
             names,
             before: None,
@@ -249,8 +237,8 @@ impl Node for Unbatch {
     }
 }
 
-struct UnbatchStream {
-    input: Box<dyn Stream>,
+struct UnbatchIter {
+    input: Box<dyn ElementIter>,
     names: Names,
     /// The input's state before the current element; `None` if it has none that can be saved, which
     /// matters only to who saves.
@@ -262,42 +250,35 @@ struct UnbatchStream {
     cx: Context,
 }
 
-impl UnbatchStream {
+impl UnbatchIter {
     /// Takes the next element of the input.
-    fn pull(&mut self) -> Option<Result<()>> {
+    fn pull(&mut self) -> Step<()> {
         self.before = self.input.save().ok();
-        let element = match self.input.next()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
-        };
+        let Some(element) = self.input.next()? else { return Ok(None) };
         let index = self.index;
         self.index = index.saturating_add(1);
-        Some(element.and_then(|element| {
+        Ok(Some(element.and_then(|element| {
             let len = count_rows(&element)
                 .map_err(|error| self.names.explain(error).at_element("unbatch", index))?;
             self.current = Some((element, len as u64, 0));
             Ok(())
-        }))
+        })))
     }
 }
 
-impl Stream for UnbatchStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for UnbatchIter {
+    fn next(&mut self) -> Step {
         loop {
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
-            }
+            value_of!(step(self.cx.stop.check()));
             if let Some((element, len, at)) = &mut self.current
                 && at < len
             {
                 let row = row(element, *at);
                 *at += 1;
-                return Some(row);
+                return Ok(Some(row));
             }
             self.current = None;
-            if let Err(error) = self.pull()? {
-                return Some(Err(error));
-            }
+            value_of!(self.pull());
         }
     }
 
@@ -308,7 +289,7 @@ impl Stream for UnbatchStream {
             }
             (Some((_, len, at)), None) if at < len => {
                 return Err(Error::State {
-                    what: "what comes before unbatch cannot be saved within an element".into(),
+                    what: "the input of unbatch cannot be saved within an element".into(),
                 });
             }
             _ => (0, self.index, self.input.save()?),
@@ -323,12 +304,12 @@ impl Stream for UnbatchStream {
         self.current = None;
         let at = parts[1].int()?;
         if at > 0 {
-            self.pull().unwrap_or(Ok(()))?;
+            self.pull().map_err(|Interrupted| Error::Stopped)?.unwrap_or(Ok(()))?;
             match &mut self.current {
                 Some((_, len, now)) if at < *len => *now = at,
                 _ => {
                     return Err(Error::State {
-                        what: format!("the element to go on in has no row {at}"),
+                        what: format!("the element to continue in has no row {at}"),
                     });
                 }
             }
@@ -340,6 +321,7 @@ impl Stream for UnbatchStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
     use crate::user_fn::function::Function;
@@ -350,13 +332,13 @@ mod tests {
         let grid =
             Dataset::from_tensor_slices([Tensor::from_vec((0_i64..12).collect(), &[4, 3])?])?;
         let native = range(12)
-            .batch(3, true)?
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
             .cast(&[Some(DType::Int32)], Casting::Checked)?
             .cast(&[Some(DType::Int64)], Casting::Checked)?;
         let identity = Function::sequential("identity", Ok);
         let called = grid.map(identity, grid.spec().to_vec());
         let inputs = [
-            (range(12).batch(5, false)?, true),
+            (range(12).batch(5)?, true),
             (grid.clone(), true),
             (native, true),
             (called, false),
@@ -366,8 +348,8 @@ mod tests {
             let rows = input.unbatch()?;
             assert_eq!(rows.is_indexed(), indexed, "{rows}");
             assert_eq!(numbers(&rows)?, (0..12).collect::<Vec<_>>(), "{rows}");
-            assert_eq!(numbers(&rows.batch(5, false)?)?, (0..12).collect::<Vec<_>>(), "{rows}");
-            assert_eq!(numbers(&rows.shard(5, 2)?.batch(3, false)?)?, [2, 7], "{rows}");
+            assert_eq!(numbers(&rows.batch(5)?)?, (0..12).collect::<Vec<_>>(), "{rows}");
+            assert_eq!(numbers(&rows.shard(5, 2)?.batch(3)?)?, [2, 7], "{rows}");
             assert_resumes(&rows);
             assert_rejects_damage(&rows);
             assert_rebuilds(&rows);
@@ -377,13 +359,23 @@ mod tests {
 
     #[test]
     fn a_batched_remainder_that_was_dropped_stays_dropped() -> Result<()> {
-        assert_eq!(numbers(&range(7).batch(3, true)?.unbatch()?)?, [0, 1, 2, 3, 4, 5]);
         assert_eq!(
-            range(7).repeat(None).batch(3, true)?.unbatch()?.cardinality(),
+            numbers(&range(7).batch_with(3, BatchOptions::DROP_REMAINDER)?.unbatch()?)?,
+            [0, 1, 2, 3, 4, 5]
+        );
+        assert_eq!(
+            range(7)
+                .repeat(None)
+                .batch_with(3, BatchOptions::DROP_REMAINDER)?
+                .unbatch()?
+                .cardinality(),
             Cardinality::Infinite
         );
         assert_eq!(
-            streamed(&range(7)).batch(3, true)?.unbatch()?.cardinality(),
+            streamed(&range(7))
+                .batch_with(3, BatchOptions::DROP_REMAINDER)?
+                .unbatch()?
+                .cardinality(),
             Cardinality::Unknown
         );
         Ok(())

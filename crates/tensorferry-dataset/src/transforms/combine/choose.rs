@@ -1,12 +1,14 @@
-//! Elements of several datasets, in the order in which another dataset names them.
+//! Elements of several datasets, in the order given by another dataset.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use crate::transforms::combine::concatenate::relaxed;
+use crate::stage::{
+    Context, Dataset, Element, ElementIter, Elements, Stage, Step, not_indexed, value_of,
+};
+use crate::transforms::combine::several::{Iters, common_spec};
 use tensorferry_core::DType;
 
 struct Choose {
@@ -63,87 +65,6 @@ impl Dataset {
 
 const STAGE: &str = "choose_from_datasets";
 
-/// What is known of elements that are of any of the datasets.
-pub(crate) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<Vec<Component>> {
-    let Some((first, others)) = datasets.split_first() else {
-        return Err(Error::Argument { stage, what: "no datasets were given".into() });
-    };
-    let mut spec = first.spec().to_vec();
-    for (at, other) in others.iter().enumerate() {
-        spec = relaxed(&spec, other.spec()).ok_or_else(|| {
-            let (first, other) = (Component::list(first.spec()), Component::list(other.spec()));
-            let at = at + 1;
-            let what = format!(
-                "{stage} needs datasets of the same components and dtypes; dataset 0 has {first}, \
-                dataset {at} {other}. Cast or map \
-                 one of them."
-            );
-            Error::ElementMismatch { what }
-        })?;
-    }
-    Ok(spec)
-}
-
-/// Passes over several datasets, some of which have come to their end.
-pub(crate) struct Streams {
-    streams: Vec<Option<Box<dyn Stream>>>,
-}
-
-impl Streams {
-    pub(crate) fn new(datasets: &[Dataset], cx: &Context) -> Result<Self> {
-        let streams: Result<_> =
-            datasets.iter().map(|dataset| dataset.stream(cx).map(Some)).collect();
-        Ok(Self { streams: streams? })
-    }
-
-    /// The next element of one that has not ended; `None` where it ends, and ever after.
-    pub(crate) fn next(&mut self, which: usize) -> Option<Result<Element>> {
-        let slot = self.streams.get_mut(which)?;
-        let element = slot.as_mut()?.next();
-        if element.is_none() {
-            *slot = None;
-        }
-        element
-    }
-
-    pub(crate) fn end(&mut self) {
-        self.streams.iter_mut().for_each(|stream| *stream = None);
-    }
-
-    pub(crate) fn is_over(&self, which: usize) -> bool {
-        self.streams.get(which).is_none_or(Option::is_none)
-    }
-
-    pub(crate) fn all_over(&self) -> bool {
-        self.streams.iter().all(Option::is_none)
-    }
-
-    /// The state of each; `Nothing` in a list of its own is that of one that has ended.
-    pub(crate) fn save(&self) -> Result<State> {
-        let one = |stream: &Option<Box<dyn Stream>>| match stream {
-            Some(stream) => Ok(State::List(vec![stream.save()?])),
-            None => Ok(State::List(Vec::new())),
-        };
-        self.streams.iter().map(one).collect::<Result<_>>().map(State::List)
-    }
-
-    pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(self.streams.len())?;
-        for (stream, part) in self.streams.iter_mut().zip(parts) {
-            match (part.parts()?, &mut *stream) {
-                ([], _) => *stream = None,
-                ([part], Some(stream)) => stream.restore(part)?,
-                _ => {
-                    return Err(Error::State {
-                        what: "one state was expected for each dataset that goes on".into(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Choose {
     fn datasets(&self) -> (&[Dataset], Option<&Dataset>) {
         match self.inputs.split_last() {
@@ -153,9 +74,9 @@ impl Choose {
     }
 }
 
-impl Node for Choose {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Choose {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&self.inputs, &self.spec)
     }
 
     // tf.data says of every choice among datasets one of which has no end that it has none, also of
@@ -170,10 +91,6 @@ impl Node for Choose {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        self.inputs.clone()
-    }
-
     fn describe(&self) -> String {
         let arguments = if self.stop_on_empty_dataset { "" } else { "stop_on_empty_dataset=False" };
         format!("{STAGE}({arguments})")
@@ -184,18 +101,10 @@ impl Node for Choose {
         Dataset::choose_from_datasets(inputs, choice, self.stop_on_empty_dataset)
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed(STAGE))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let (datasets, Some(choice)) = self.datasets() else { return Err(not_indexed(STAGE)) };
-        Ok(Box::new(ChooseStream {
-            streams: Streams::new(datasets, cx)?,
+        Ok(Box::new(ChooseIter {
+            iters: Iters::new(datasets, cx)?,
             choice: Counted::new(choice, cx)?,
             stop_on_empty_dataset: self.stop_on_empty_dataset,
             count: datasets.len(),
@@ -203,57 +112,50 @@ impl Node for Choose {
     }
 }
 
-struct ChooseStream {
-    streams: Streams,
+struct ChooseIter {
+    iters: Iters,
     choice: Counted,
     stop_on_empty_dataset: bool,
     count: usize,
 }
 
-impl ChooseStream {
-    fn chosen(&self, index: u64, element: &Element) -> Result<usize> {
+impl ChooseIter {
+    fn chosen(count: usize, element: &Element) -> Result<usize> {
         let value = element
             .first()
             .map_or(Ok(None), |value| Ok(value.tensor()?.view::<i64>()?.iter().next()))?;
         let value = value.unwrap_or(-1);
-        usize::try_from(value).ok().filter(|which| *which < self.count).ok_or_else(|| {
-            let what = format!("choice_dataset names dataset {value} of {}", self.count);
-            Error::ElementMismatch { what }.at_element(STAGE, index)
+        usize::try_from(value).ok().filter(|which| *which < count).ok_or_else(|| {
+            let what = format!("choice_dataset names dataset {value} of {count}");
+            Error::ElementMismatch { what }
         })
     }
 }
 
-impl Stream for ChooseStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        // Of a choice without end, nothing more can come.
-        while !self.streams.all_over() {
-            let (index, choice) = match self.choice.next()? {
-                Ok(next) => next,
-                Err(error) => return Some(Err(error)),
-            };
-            let which = match self.chosen(index, &choice) {
-                Ok(which) => which,
-                Err(error) => return Some(Err(error)),
-            };
-            match self.streams.next(which) {
-                Some(Err(Error::Stopped)) => return self.choice.stopped(choice),
-                Some(element) => return Some(element),
-                None => {}
+impl ElementIter for ChooseIter {
+    fn next(&mut self) -> Step {
+        // After all datasets have ended, a choice without end has nothing to choose from.
+        while !self.iters.all_over() {
+            let call = |choice: Element| Self::chosen(self.count, &choice);
+            let (choice, which) = value_of!(self.choice.next_with(STAGE, call));
+            let next = self.iters.next(which).inspect_err(|_| self.choice.give_back(choice))?;
+            if next.is_some() {
+                return Ok(next);
             }
             if self.stop_on_empty_dataset {
-                self.streams.end();
+                self.iters.end();
             }
         }
-        None
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![self.streams.save()?, self.choice.save()?]))
+        Ok(State::List(vec![self.iters.save()?, self.choice.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(2)?;
-        self.streams.restore(&parts[0])?;
+        self.iters.restore(&parts[0])?;
         self.choice.restore(&parts[1])
     }
 }
@@ -261,6 +163,7 @@ impl Stream for ChooseStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, ints, range, values,
     };
@@ -313,7 +216,7 @@ mod tests {
         };
         assert!(matches!(built(Vec::new(), range(1)), Err(Error::Argument { .. })));
         assert!(matches!(
-            built(vec![range(1)], range(2).batch(1, false).unwrap()),
+            built(vec![range(1)], range(2).batch(1).unwrap()),
             Err(Error::Argument { .. })
         ));
         let other = Dataset::range(0, 3, 1, DType::Int32).unwrap();
@@ -326,7 +229,7 @@ mod tests {
 
     #[test]
     fn shapes_that_differ_are_unknown() {
-        let batches = |size| range(4).batch(size, true).unwrap();
+        let batches = |size| range(4).batch_with(size, BatchOptions::DROP_REMAINDER).unwrap();
         let spec = |datasets| {
             Dataset::choose_from_datasets(datasets, range(1), true).unwrap().spec()[0].to_string()
         };

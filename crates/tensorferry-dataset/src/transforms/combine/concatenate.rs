@@ -1,18 +1,19 @@
 //! One dataset after the other.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, value_of,
+};
 use tensorferry_core::Tensor;
 use tensorferry_core::TensorSpec;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Concatenate {
-    first: Dataset,
-    second: Dataset,
+    inputs: [Dataset; 2],
     spec: Vec<Component>,
 }
 
@@ -44,7 +45,7 @@ impl Dataset {
             );
             return Err(Error::ElementMismatch { what });
         };
-        Ok(Self::of(Concatenate { first: self.clone(), second: other.clone(), spec }))
+        Ok(Self::of(Concatenate { inputs: [self.clone(), other.clone()], spec }))
     }
 }
 
@@ -67,47 +68,27 @@ pub(crate) fn relaxed(a: &[Component], b: &[Component]) -> Option<Vec<Component>
 impl Concatenate {
     /// How many elements of an indexed first input come before those of the second.
     fn before(&self) -> u64 {
-        self.first.cardinality().finite().unwrap_or(u64::MAX)
-    }
-
-    /// Calls `gather` with the requests of each input, indices being its own.
-    fn by_input(
-        &self,
-        requests: &mut [RowRequest],
-        mut gather: impl FnMut(&dyn Node, &mut [RowRequest]) -> Result<()>,
-    ) -> Result<()> {
-        let before = self.before();
-        let of_second = |request: &RowRequest| request.index >= before;
-        if !requests.is_sorted_by_key(of_second) {
-            requests.sort_by_key(of_second);
-        }
-        let (first, second) =
-            requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
-        second.iter_mut().for_each(|request| request.index -= before);
-        if !first.is_empty() {
-            gather(&*self.first.node, first)?;
-        }
-        if second.is_empty() { Ok(()) } else { gather(&*self.second.node, second) }
+        self.inputs[0].cardinality().finite().unwrap_or(u64::MAX)
     }
 }
 
-impl Node for Concatenate {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Concatenate {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            &self.inputs,
+            &self.spec,
+            self.inputs[0].is_indexed() && self.inputs[1].is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
-        match (self.first.cardinality(), self.second.cardinality()) {
+        match (self.inputs[0].cardinality(), self.inputs[1].cardinality()) {
             (Cardinality::Infinite, _) | (_, Cardinality::Infinite) => Cardinality::Infinite,
             (Cardinality::Finite(a), Cardinality::Finite(b)) => {
                 Cardinality::Finite(a.saturating_add(b))
             }
             _ => Cardinality::Unknown,
         }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.first.clone(), self.second.clone()]
     }
 
     fn describe(&self) -> String {
@@ -118,14 +99,10 @@ impl Node for Concatenate {
         inputs[0].concatenate(&inputs[1])
     }
 
-    fn is_indexed(&self) -> bool {
-        self.first.is_indexed() && self.second.is_indexed()
-    }
-
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         match index.checked_sub(self.before()) {
-            None => self.first.node.get(index, cx),
-            Some(index) => self.second.node.get(index, cx),
+            None => self.inputs[0].stage.get(index, cx),
+            Some(index) => self.inputs[1].stage.get(index, cx),
         }
     }
 
@@ -133,68 +110,69 @@ impl Node for Concatenate {
         let before = self.before();
         match start.checked_sub(before) {
             None if start.checked_add(len as u64)? <= before => {
-                self.first.node.slice(start, len, cx)
+                self.inputs[0].stage.slice(start, len, cx)
             }
             None => None,
-            Some(start) => self.second.node.slice(start, len, cx),
+            Some(start) => self.inputs[1].stage.slice(start, len, cx),
         }
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.by_input(requests, |node, requests| node.gather(requests, out, cx))
+        let before = self.before();
+        let of_second = |request: &RowRequest| request.index >= before;
+        if !requests.is_sorted_by_key(of_second) {
+            requests.sort_by_key(of_second);
+        }
+        let (first, second) =
+            requests.split_at_mut(requests.partition_point(|request| !of_second(request)));
+        second.iter_mut().for_each(|request| request.index -= before);
+        for (input, requests) in self.inputs.iter().zip([first, second]) {
+            if !requests.is_empty() {
+                input.stage.gather(columns, requests, out, cx)?;
+            }
+        }
+        Ok(())
     }
 
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.by_input(requests, |node, requests| node.gather_some(which, requests, out, cx))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let inputs = [self.first.clone(), self.second.clone()];
-        Ok(Box::new(ConcatenateStream {
-            input: self.first.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ConcatenateIter {
+            input: self.inputs[0].element_iter(cx)?,
             at: 0,
-            inputs,
+            inputs: self.inputs.clone(),
             cx: cx.clone(),
         }))
     }
 }
 
-struct ConcatenateStream {
+struct ConcatenateIter {
     inputs: [Dataset; 2],
     cx: Context,
     /// Which of the inputs is read.
     at: u8,
-    input: Box<dyn Stream>,
+    input: Box<dyn ElementIter>,
 }
 
-impl ConcatenateStream {
+impl ConcatenateIter {
     fn begin(&mut self, at: u8) -> Result<()> {
+        self.input = self.inputs[usize::from(at != 0)].element_iter(&self.cx)?;
         self.at = at;
-        self.input = self.inputs[usize::from(at != 0)].stream(&self.cx)?;
         Ok(())
     }
 }
 
-impl Stream for ConcatenateStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let element = self.input.next();
+impl ElementIter for ConcatenateIter {
+    fn next(&mut self) -> Step {
+        let element = self.input.next()?;
         if element.is_some() || self.at != 0 {
-            return element;
+            return Ok(element);
         }
-        if let Err(error) = self.begin(1) {
-            return Some(Err(error));
-        }
+        value_of!(step(self.begin(1)));
         self.input.next()
     }
 
@@ -212,6 +190,7 @@ impl Stream for ConcatenateStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use tensorferry_core::Shape;
     use tensorferry_core::{DType, Tensor};
@@ -227,7 +206,7 @@ mod tests {
         assert_eq!(a.concatenate(&b.repeat(None))?.cardinality(), Cardinality::Infinite);
         assert_eq!(streamed(&a).concatenate(&b.repeat(None))?.cardinality(), Cardinality::Infinite);
         assert_eq!(streamed(&a).concatenate(&b)?.cardinality(), Cardinality::Unknown);
-        let batch = a.concatenate(&b)?.batch(4, true)?.get(0)?;
+        let batch = a.concatenate(&b)?.batch_with(4, BatchOptions::DROP_REMAINDER)?.get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2, 7][..]));
         Ok(())
     }

@@ -1,21 +1,9 @@
-//! The elements of datasets, one made of each element, one after the other.
+//! The elements of datasets made of each element, one dataset after the other.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::Result;
-use crate::shuffle::random::Seed;
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use crate::transforms::combine::inner::{Made, Outer};
-use crate::user_fn::captures::Capture;
+use crate::spec::Component;
+use crate::stage::{Dataset, Element};
+use crate::transforms::combine::interleave::Interleave;
 use crate::user_fn::function::Function;
-
-struct FlatMap {
-    input: Dataset,
-    function: Function<Element, Dataset>,
-    spec: Vec<Component>,
-    seed: Seed,
-}
 
 impl Dataset {
     /// The elements of the datasets that `function` makes of each element, one dataset after the
@@ -43,117 +31,18 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn flat_map(&self, function: Function<Element, Dataset>, spec: Vec<Component>) -> Self {
-        Self::of(FlatMap { input: self.clone(), function, spec, seed: Seed::new(None) })
-    }
-}
-
-impl Node for FlatMap {
-    fn spec(&self) -> &[Component] {
-        &self.spec
-    }
-
-    fn cardinality(&self) -> Cardinality {
-        Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
-    }
-
-    fn describe(&self) -> String {
-        format!("flat_map({}, {})", self.function.name(), Component::list(&self.spec))
-    }
-
-    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        let Self { function, spec, .. } = self;
-        let seed = self.seed.rebuilt(change);
-        Ok(Dataset::of(Self {
-            input: inputs[0].clone(),
-            function: function.clone(),
-            spec: spec.clone(),
-            seed,
-        }))
-    }
-
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
-    }
-
-    // The draw is not told apart: it counts for what the function makes, which is another for each
-    // element.
-    fn identity(&self) -> u64 {
-        self.function.identity()
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
-    }
-
-    // A dataset that the function makes may shuffle.
-    fn depends_on_epoch(&self) -> bool {
-        true
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("flat_map"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let outer =
-            Outer::new(&self.input, &self.function, &self.spec, self.seed.value, cx, "flat_map")?;
-        Ok(Box::new(FlatMapStream { outer, current: None }))
-    }
-}
-
-struct FlatMapStream {
-    outer: Outer,
-    current: Option<Made>,
-}
-
-impl Stream for FlatMapStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        loop {
-            if let Some(made) = &mut self.current {
-                if let Some(next) = self.outer.next_of(made) {
-                    return Some(next);
-                }
-                self.current = None;
-            }
-            match self.outer.next()? {
-                Ok(made) => self.current = Some(made),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    fn save(&self) -> Result<State> {
-        let current = self.current.as_ref().map_or(Ok(State::Nothing), Made::save)?;
-        Ok(State::List(vec![current, self.outer.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.current = match &parts[0] {
-            State::Nothing => None,
-            made => Some(self.outer.remake(made)?),
-        };
-        self.outer.restore(&parts[1])
+        Interleave::over(self, "flat_map", function, spec, 1, 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
-    use crate::stage::{Epoch, Value};
+    use crate::checkpoint::change::Change;
+    use crate::error::{Error, Result};
+    use crate::shuffle::prng::Seed;
+    use crate::spec::Cardinality;
+    use crate::stage::{CheckpointInfo, Context, Elements, Epoch, Stage, Value};
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
         fails_at, first, ints, range, values,
@@ -186,9 +75,8 @@ mod tests {
 
     #[test]
     fn a_dataset_that_is_not_as_promised_is_refused() {
-        let batches = Function::new("batches", |element: Element| {
-            ints(&[first(&element), 1]).batch(2, false)
-        });
+        let batches =
+            Function::new("batches", |element: Element| ints(&[first(&element), 1]).batch(2));
         let error = range(2).flat_map(batches, element_spec()).iter().next().unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -196,9 +84,8 @@ mod tests {
             dataset's element_spec says (int64[])"
         );
         // Where only the elements tell, they are checked.
-        let batches = Function::new("batches", |element: Element| {
-            ints(&[first(&element), 1, 2]).batch(2, false)
-        });
+        let batches =
+            Function::new("batches", |element: Element| ints(&[first(&element), 1, 2]).batch(2));
         let fixed = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[2])))];
         let all: Vec<_> = range(1).flat_map(batches, fixed).iter().collect();
         assert!(
@@ -243,12 +130,15 @@ mod tests {
     #[test]
     fn the_state_over_an_indexed_input_is_positions() {
         let dataset = ints(&[2, 3]).flat_map(times(-1), element_spec());
-        let mut stream = dataset.stream(&Context::new(Epoch(0), CancelToken::default())).unwrap();
+        let mut stream = crate::testing::Pass(
+            dataset.element_iter(&Context::new(Epoch(0), CancelToken::default())).unwrap(),
+        );
         (0..3).for_each(|_| drop(stream.next()));
         let words = format!("{:?}", stream.save().unwrap());
         assert_eq!(
             words,
-            "List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])]), \
+            "List([Int(0), Int(0), Int(0), \
+            List([List([Int(1), List([Int(1), Nothing, Int(1)]), List([List([]), Int(1)])])]), \
             List([Nothing, List([Int(2), Nothing, Int(2)])])])"
         );
     }
@@ -259,28 +149,27 @@ mod tests {
         spec: Vec<Component>,
     }
 
-    impl Node for Tells {
-        fn spec(&self) -> &[Component] {
-            &self.spec
+    impl Stage for Tells {
+        fn elements(&self) -> Elements<'_> {
+            Elements::Indexed(&[], &self.spec)
         }
+
         fn cardinality(&self) -> Cardinality {
             Cardinality::Finite(2)
         }
-        fn inputs(&self) -> Vec<Dataset> {
-            Vec::new()
-        }
+
         fn describe(&self) -> String {
             "tells()".into()
         }
+
         fn rebuild(&self, _inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
             Ok(Dataset::of(Self { seed: self.seed.rebuilt(change), spec: self.spec.clone() }))
         }
-        fn drawn_seed(&self) -> Option<&Seed> {
-            self.seed.drawn()
+
+        fn checkpoint(&self) -> CheckpointInfo<'_> {
+            CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
         }
-        fn is_indexed(&self) -> bool {
-            true
-        }
+
         fn get(&self, index: u64, cx: &Context) -> Result<Element> {
             let value = cx.epoch.0 % 1000 * 1_000_000 + self.seed.value % 1000 * 1000 + index;
             Ok(vec![tensorferry_core::Tensor::from_vec(vec![value.cast_signed()], &[])?.into()])
@@ -319,7 +208,7 @@ mod tests {
         (0..3).for_each(|_| drop(interrupted.next()));
         let mut resumed = crate::testing::stream(&dataset);
         resumed.restore(&interrupted.save().unwrap()).unwrap();
-        let seed = |stream: &mut Box<dyn Stream>| first(&stream.next().unwrap().unwrap());
+        let seed = |stream: &mut crate::testing::Pass| first(&stream.next().unwrap().unwrap());
         assert_eq!(seed(&mut resumed), seed(&mut interrupted));
     }
 }

@@ -1,23 +1,26 @@
 //! Datasets that a function makes of elements, while they are iterated, and how they are made
 //! again.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::promise::keeps;
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::Component;
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Stream, Value, check};
+use crate::stage::{
+    Context, Dataset, Element, ElementIter, Epoch, Interrupted, Step, Value, step, uninterrupted,
+    value_of,
+};
 use crate::user_fn::function::Function;
+use crate::value::check;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
 
 /// One pass over a dataset that a function returned.
 pub(crate) struct Inner {
-    stream: Box<dyn Stream>,
+    iter: Box<dyn ElementIter>,
     /// Seeds that the function drew. It draws others when it is called again, so a state has to
     /// hold them.
     seeds: Vec<u64>,
@@ -40,7 +43,7 @@ impl Inner {
         let check = kept.is_none().then(|| spec.to_vec());
         let (seeds, names) = (dataset.drawn_seeds(), dataset.names.clone());
         Ok(Self {
-            stream: dataset.stream_inside(cx)?,
+            iter: dataset.element_iter_inside(cx)?,
             seeds,
             names,
             check,
@@ -68,24 +71,24 @@ impl Inner {
         } else {
             Self::open(&dataset.rebuild(&mut Change { seeds, ..Change::default() })?, spec, cx)?
         };
-        inner.stream.restore(&parts[1])?;
+        inner.iter.restore(&parts[1])?;
         Ok(inner)
     }
 
-    pub(crate) fn next(&mut self) -> Option<Result<Element>> {
-        let next = self.stream.next()?;
-        Some(match &self.check {
+    pub(crate) fn next(&mut self) -> Step {
+        let Some(next) = self.iter.next()? else { return Ok(None) };
+        Ok(Some(match &self.check {
             None => next,
             Some(spec) => next.and_then(|element| match check(&element, spec) {
                 Ok(()) => Ok(element),
                 Err(error) => Err(self.names.explain(error)),
             }),
-        })
+        }))
     }
 
     pub(crate) fn save(&self) -> Result<State> {
         let seeds = self.seeds.iter().copied().map(State::Int).collect();
-        Ok(State::List(vec![State::List(seeds), self.stream.save()?]))
+        Ok(State::List(vec![State::List(seeds), self.iter.save()?]))
     }
 }
 
@@ -207,45 +210,45 @@ impl Outer {
     }
 
     /// The dataset of the next element.
-    pub(crate) fn next(&mut self) -> Option<Result<Made>> {
-        let (index, element, origin) =
-            match self.stopped.take().map_or_else(|| self.take(), |again| Some(Ok(again)))? {
-                Ok(next) => next,
-                Err(error) => return Some(Err(error)),
-            };
+    pub(crate) fn next(&mut self) -> Step<Made> {
+        let (index, element, origin) = match self.stopped.take() {
+            Some(again) => again,
+            None => value_of!(self.take()),
+        };
         let cx = self.inner_cx(index);
         let made = |element| with_seeds(self.seed, cx.epoch, || self.function.call(element));
         let call = |element| Inner::open(&made(element)?, &self.spec, &cx);
-        match call(element.clone()) {
-            Ok(inner) => Some(Ok(Made { index, origin, inner })),
-            Err(Error::Stopped) => {
+        match uninterrupted(call(element.clone())) {
+            Ok(Ok(inner)) => Ok(Some(Ok(Made { index, origin, inner }))),
+            Ok(Err(error)) => Ok(Some(Err(error.at_element(self.stage, index)))),
+            Err(interrupted) => {
                 self.stopped = Some((index, element, origin));
-                Some(Err(Error::Stopped))
+                Err(interrupted)
             }
-            Err(error) => Some(Err(error.at_element(self.stage, index))),
         }
     }
 
     /// The next element, and how it is had again.
-    fn take(&mut self) -> Option<Result<(u64, Element, Origin)>> {
-        let before = match self.goes_back.then(|| self.input.save()).transpose() {
-            Ok(before) => before,
-            Err(error) => return Some(Err(error)),
+    fn take(&mut self) -> Step<(u64, Element, Origin)> {
+        let before = match self.goes_back {
+            true => Some(value_of!(step(self.input.save()))),
+            false => None,
         };
-        Some(self.input.next()?.and_then(|(index, element)| {
-            let origin = match before {
-                Some(state) => Origin::Before(state),
-                None => Origin::Element(
-                    element.iter().cloned().map(Value::into_tensor).collect::<Result<_>>()?,
-                ),
-            };
-            Ok((index, element, origin))
-        }))
+        let (index, element) = value_of!(self.input.next());
+        let origin = match before {
+            Some(state) => Ok(Origin::Before(state)),
+            None => {
+                let tensors = element.iter().cloned().map(Value::into_tensor);
+                tensors.collect::<Result<_>>().map(Origin::Element)
+            }
+        };
+        Ok(Some(origin.map(|origin| (index, element, origin))))
     }
 
     /// The next element of a dataset that was made here.
-    pub(crate) fn next_of(&self, made: &mut Made) -> Option<Result<Element>> {
-        Some(made.inner.next()?.map_err(|error| error.at_element(self.stage, made.index)))
+    pub(crate) fn next_of(&self, made: &mut Made) -> Step {
+        let next = made.inner.next()?;
+        Ok(next.map(|next| next.map_err(|error| error.at_element(self.stage, made.index))))
     }
 
     pub(crate) fn save(&self) -> Result<State> {
@@ -299,7 +302,7 @@ impl Outer {
 
     fn read_again(&mut self, index: u64, before: &State) -> Result<Element> {
         self.input.restore(before)?;
-        match self.input.next().transpose()? {
+        match self.input.next().map_err(|Interrupted| Error::Stopped)?.transpose()? {
             Some((at, element)) if at == index => Ok(element),
             _ => Err(damaged()),
         }
@@ -318,8 +321,8 @@ impl Made {
 
 fn damaged() -> Error {
     Error::State {
-        what: "the element that a dataset was made of is not there; the state is \
-        damaged or not of this plan"
+        what: "the element that a dataset was made of is missing; the state is damaged or not of \
+            this plan"
             .into(),
     }
 }

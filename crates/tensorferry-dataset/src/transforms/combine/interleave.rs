@@ -1,17 +1,36 @@
 //! The elements of several datasets at a time, in turn.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::shuffle::random::Seed;
+use crate::shuffle::prng::Seed;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
+};
 use crate::transforms::combine::inner::{Made, Outer};
-use crate::user_fn::captures::Capture;
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
 
-struct Interleave {
+/// How [`Dataset::interleave`] takes turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterleaveOptions {
+    /// Datasets that take turns; 1 by default.
+    pub cycle_length: usize,
+    /// Consecutive elements of a turn; 1 by default.
+    pub block_length: usize,
+}
+
+impl Default for InterleaveOptions {
+    fn default() -> Self {
+        Self { cycle_length: 1, block_length: 1 }
+    }
+}
+
+/// `interleave`, or `flat_map`, which interleaves one dataset.
+pub(crate) struct Interleave {
     input: Dataset,
+    name: &'static str,
     function: Function<Element, Dataset>,
     spec: Vec<Component>,
     cycle_length: usize,
@@ -36,9 +55,9 @@ impl Dataset {
         &self,
         function: Function<Element, Dataset>,
         spec: Vec<Component>,
-        cycle_length: usize,
-        block_length: usize,
+        options: InterleaveOptions,
     ) -> Result<Self> {
+        let InterleaveOptions { cycle_length, block_length } = options;
         for (name, value) in [("cycle_length", cycle_length), ("block_length", block_length)] {
             if value == 0 {
                 return Err(Error::Argument {
@@ -47,40 +66,41 @@ impl Dataset {
                 });
             }
         }
-        let seed = Seed::new(None);
-        Ok(Self::of(Interleave {
-            input: self.clone(),
-            function,
-            spec,
-            cycle_length,
-            block_length,
-            seed,
-        }))
+        Ok(Interleave::over(self, "interleave", function, spec, cycle_length, block_length))
     }
 }
 
-impl Node for Interleave {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Interleave {
+    pub(crate) fn over(
+        input: &Dataset,
+        name: &'static str,
+        function: Function<Element, Dataset>,
+        spec: Vec<Component>,
+        cycle_length: usize,
+        block_length: usize,
+    ) -> Dataset {
+        let (input, seed) = (input.clone(), Seed::new(None));
+        Dataset::of(Self { input, name, function, spec, cycle_length, block_length, seed })
+    }
+}
+
+impl Stage for Interleave {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
-    }
-
     fn describe(&self) -> String {
-        let Self { cycle_length, block_length, .. } = self;
-        let (name, spec) = (self.function.name(), Component::list(&self.spec));
+        let Self { name, cycle_length, block_length, .. } = self;
+        let (function, spec) = (self.function.name(), Component::list(&self.spec));
+        if *name == "flat_map" {
+            return format!("{name}({function}, {spec})");
+        }
         format!(
-            "interleave({name}, {spec}, cycle_length={cycle_length}, block_length={block_length})"
+            "{name}({function}, {spec}, cycle_length={cycle_length}, block_length={block_length})"
         )
     }
 
@@ -95,42 +115,30 @@ impl Node for Interleave {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.function]
+    }
+
+    // A dataset that the function makes may shuffle.
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: true, ..inputs }
     }
 
     // The draw is not told apart: it counts for what the function makes, which is another for each
     // element.
-    fn identity(&self) -> u64 {
-        self.function.identity()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
-    }
-
-    // A dataset that the function makes may shuffle.
-    fn depends_on_epoch(&self) -> bool {
-        true
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("interleave"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(InterleaveStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(InterleaveIter {
             outer: Outer::new(
                 &self.input,
                 &self.function,
                 &self.spec,
                 self.seed.value,
                 cx,
-                "interleave",
+                self.name,
             )?,
             cycle_length: self.cycle_length,
             block_length: self.block_length,
@@ -142,7 +150,7 @@ impl Node for Interleave {
     }
 }
 
-struct InterleaveStream {
+struct InterleaveIter {
     outer: Outer,
     cycle_length: usize,
     block_length: usize,
@@ -156,7 +164,7 @@ struct InterleaveStream {
     ended: bool,
 }
 
-impl InterleaveStream {
+impl InterleaveIter {
     fn advance(&mut self) {
         self.in_block = 0;
         self.turn += 1;
@@ -166,44 +174,43 @@ impl InterleaveStream {
         }
     }
 
-    /// Puts the dataset of the next element where it is its turn.
-    fn fill(&mut self) -> Result<()> {
-        let Some(made) = self.outer.next().transpose()? else {
+    /// Puts the dataset of the next element into the slot whose turn it is.
+    fn fill(&mut self) -> Step<()> {
+        let Some(made) = self.outer.next()? else {
             self.ended = true;
-            return Ok(());
+            return Ok(None);
         };
-        if self.turn >= self.slots.len() {
-            self.slots.resize_with(self.turn + 1, || None);
-        }
-        self.slots[self.turn] = Some(made);
-        Ok(())
+        let placed = made.map(|made| {
+            if self.turn >= self.slots.len() {
+                self.slots.resize_with(self.turn + 1, || None);
+            }
+            self.slots[self.turn] = Some(made);
+        });
+        Ok(Some(placed))
     }
 }
 
-impl Stream for InterleaveStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for InterleaveIter {
+    fn next(&mut self) -> Step {
         loop {
             if let Some(Some(made)) = self.slots.get_mut(self.turn) {
-                if let Some(next) = self.outer.next_of(made) {
-                    if matches!(next, Err(Error::Stopped)) {
-                        return Some(next);
-                    }
+                if let Some(next) = self.outer.next_of(made)? {
                     self.in_block += 1;
                     if self.in_block >= self.block_length {
                         self.advance();
                     }
-                    return Some(next);
+                    return Ok(Some(next));
                 }
                 self.slots[self.turn] = None;
                 self.advance();
             } else if !self.ended {
-                if let Err(error) = self.fill() {
-                    return Some(Err(error));
+                if let Some(Err(error)) = self.fill()? {
+                    return Ok(Some(Err(error)));
                 }
             } else if self.slots.iter().any(Option::is_some) {
                 self.advance();
             } else {
-                return None;
+                return Ok(None);
             }
         }
     }
@@ -254,6 +261,7 @@ impl Stream for InterleaveStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::InterleaveOptions;
     use crate::testing::{
         assert_rebuilds, assert_rejects_damage, assert_resumes, counting, element_spec, even,
         fails_at, first, ints, range, values,
@@ -265,7 +273,13 @@ mod tests {
 
     #[test]
     fn takes_blocks_of_each_in_turn() {
-        let dataset = ints(&[1, 2, 3]).interleave(repeated(4), element_spec(), 2, 2).unwrap();
+        let dataset = ints(&[1, 2, 3])
+            .interleave(
+                repeated(4),
+                element_spec(),
+                InterleaveOptions { cycle_length: 2, block_length: 2 },
+            )
+            .unwrap();
         assert_eq!(values(&dataset), [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 3, 3]);
         assert_eq!(dataset.cardinality(), Cardinality::Unknown);
         assert_rebuilds(&dataset);
@@ -318,8 +332,13 @@ mod tests {
                 ))
             });
             let indices = range(lens.len().try_into().unwrap());
-            let dataset =
-                indices.interleave(open, element_spec(), *cycle_length, *block_length).unwrap();
+            let dataset = indices
+                .interleave(
+                    open,
+                    element_spec(),
+                    InterleaveOptions { cycle_length: *cycle_length, block_length: *block_length },
+                )
+                .unwrap();
             assert_eq!(&values(&dataset), expected, "{lens:?}, {cycle_length}, {block_length}");
             assert_resumes(&dataset);
         }
@@ -327,14 +346,26 @@ mod tests {
 
     #[test]
     fn a_cycle_longer_than_the_input_costs_nothing() {
-        let dataset = ints(&[1, 2]).interleave(repeated(2), element_spec(), usize::MAX, 1).unwrap();
+        let dataset = ints(&[1, 2])
+            .interleave(
+                repeated(2),
+                element_spec(),
+                InterleaveOptions { cycle_length: usize::MAX, block_length: 1 },
+            )
+            .unwrap();
         assert_eq!(values(&dataset), [1, 2, 1, 2]);
     }
 
     #[test]
     fn a_failing_function_costs_the_dataset_of_its_element() {
         let function = fails_at(2, |element| Ok(ints(&[first(&element); 2])));
-        let dataset = ints(&[1, 2, 3]).interleave(function, element_spec(), 2, 1).unwrap();
+        let dataset = ints(&[1, 2, 3])
+            .interleave(
+                function,
+                element_spec(),
+                InterleaveOptions { cycle_length: 2, block_length: 1 },
+            )
+            .unwrap();
         let all: Vec<_> = dataset
             .iter()
             .map(|element| element.map(|element| first(&element)).map_err(|e| e.to_string()))
@@ -349,7 +380,13 @@ mod tests {
     #[test]
     fn resumes_at_every_element_of_indexed_and_other_inputs() {
         for input in [range(5), counting(5), counting(9).filter(even())] {
-            let dataset = input.interleave(repeated(3), element_spec(), 3, 2).unwrap();
+            let dataset = input
+                .interleave(
+                    repeated(3),
+                    element_spec(),
+                    InterleaveOptions { cycle_length: 3, block_length: 2 },
+                )
+                .unwrap();
             assert_resumes(&dataset);
             assert_rejects_damage(&dataset);
         }
@@ -358,7 +395,11 @@ mod tests {
     #[test]
     fn lengths_of_zero_are_refused() {
         for (cycle, block) in [(0, 1), (1, 0)] {
-            let refused = range(2).interleave(repeated(1), element_spec(), cycle, block);
+            let refused = range(2).interleave(
+                repeated(1),
+                element_spec(),
+                InterleaveOptions { cycle_length: cycle, block_length: block },
+            );
             assert!(matches!(refused, Err(Error::Argument { stage: "interleave", .. })));
         }
     }

@@ -6,4 +6,5 @@ pub(crate) mod flat_map;
 pub(crate) mod inner;
 pub(crate) mod interleave;
 pub(crate) mod sample;
+pub(crate) mod several;
 pub(crate) mod zip;

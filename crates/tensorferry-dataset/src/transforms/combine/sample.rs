@@ -1,13 +1,28 @@
 //! Elements of several datasets, mixed at random.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed};
+use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use crate::transforms::combine::choose::{Streams, common_spec};
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, ElementIter, Elements, Hints, Stage, Step, step, value_of,
+};
+use crate::transforms::combine::several::{Iters, common_spec};
 use tensorferry_io::cancel::CancelToken;
+
+/// How [`Dataset::sample_from_datasets`] draws.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleOptions {
+    /// One for each dataset; equal weights by default.
+    pub weights: Option<Vec<f64>>,
+    /// The seed that the draws follow from. Without it a seed is drawn, which a checkpoint records.
+    pub seed: Option<u64>,
+    /// Whether to end when a dataset is drawn that has no more elements.
+    pub stop_on_empty_dataset: bool,
+    /// Whether each epoch has draws of its own.
+    pub rerandomize_each_iteration: bool,
+}
 
 struct Sample {
     datasets: Vec<Dataset>,
@@ -31,10 +46,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, SampleOptions};
     ///
     /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
-    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], Some(vec![0.7, 0.3]), Some(7), false, false)?;
+    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], SampleOptions { weights: Some(vec![0.7, 0.3]), seed: Some(7), ..SampleOptions::default() })?;
     /// let mut numbers = Vec::new();
     /// for element in &mixed {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -47,13 +62,9 @@ impl Dataset {
     /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is
     /// negative or not finite, or their sum is; [`Error::ElementMismatch`] if the datasets' numbers
     /// of components or dtypes differ.
-    pub fn sample_from_datasets(
-        datasets: Vec<Self>,
-        weights: Option<Vec<f64>>,
-        seed: Option<u64>,
-        stop_on_empty_dataset: bool,
-        rerandomize_each_iteration: bool,
-    ) -> Result<Self> {
+    pub fn sample_from_datasets(datasets: Vec<Self>, options: SampleOptions) -> Result<Self> {
+        let SampleOptions { weights, seed, stop_on_empty_dataset, rerandomize_each_iteration } =
+            options;
         let wrong = |what: String| Error::Argument { stage: STAGE, what };
         let weights = weights.unwrap_or_else(|| vec![1.0; datasets.len()]);
         if weights.len() != datasets.len() {
@@ -91,9 +102,9 @@ impl Dataset {
     }
 }
 
-impl Node for Sample {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Sample {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(&self.datasets, &self.spec)
     }
 
     // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes
@@ -104,10 +115,6 @@ impl Node for Sample {
         let infinite =
             if self.stop_on_empty_dataset { endless.all(|is| is) } else { endless.any(|is| is) };
         if infinite { Cardinality::Infinite } else { Cardinality::Unknown }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        self.datasets.clone()
     }
 
     fn describe(&self) -> String {
@@ -132,30 +139,21 @@ impl Node for Sample {
         }))
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints {
+            depends_on_epoch: self.rerandomize_each_iteration || inputs.depends_on_epoch,
+            ..inputs
+        }
     }
 
-    fn identity(&self) -> u64 {
-        self.seed.identity()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo::of_seed(&self.seed)
     }
 
-    fn depends_on_epoch(&self) -> bool {
-        self.rerandomize_each_iteration || self.datasets.iter().any(Dataset::depends_on_epoch)
-    }
-
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed(STAGE))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let epoch = if self.rerandomize_each_iteration { cx.epoch.0 } else { 0 };
-        Ok(Box::new(SampleStream {
-            streams: Streams::new(&self.datasets, cx)?,
+        Ok(Box::new(SampleIter {
+            iters: Iters::new(&self.datasets, cx)?,
             weights: self.weights.clone(),
             random: Random::new(Purpose::Sample, self.seed.value, epoch),
             step: 0,
@@ -165,8 +163,8 @@ impl Node for Sample {
     }
 }
 
-struct SampleStream {
-    streams: Streams,
+struct SampleIter {
+    iters: Iters,
     weights: Vec<f64>,
     random: Random,
     /// How often was drawn.
@@ -175,12 +173,12 @@ struct SampleStream {
     stop: CancelToken,
 }
 
-impl SampleStream {
-    /// Which dataset a step draws, of those that have not ended: to draw ended ones in vain would
-    /// come to the same, if in time.
+impl SampleIter {
+    /// The dataset that a step draws, of those that have not ended. Drawing again until one has not
+    /// ended would give the same distribution, but takes longer.
     fn drawn(&self, step: u64) -> usize {
         let left =
-            || self.weights.iter().enumerate().filter(|(which, _)| !self.streams.is_over(*which));
+            || self.weights.iter().enumerate().filter(|(which, _)| !self.iters.is_over(*which));
         let total: f64 = left().map(|(_, weight)| weight).sum();
         let mut rest = self.random.unit(step) * total;
         let mut drawn = 0;
@@ -195,42 +193,37 @@ impl SampleStream {
     }
 }
 
-impl Stream for SampleStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        while !self.streams.all_over() {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            let which = self.drawn(self.step);
-            let element = self.streams.next(which);
-            if matches!(element, Some(Err(Error::Stopped))) {
-                return element;
-            }
+impl ElementIter for SampleIter {
+    fn next(&mut self) -> Step {
+        while !self.iters.all_over() {
+            value_of!(step(self.stop.check()));
+            let element = self.iters.next(self.drawn(self.step))?;
             self.step = self.step.wrapping_add(1);
             if element.is_some() {
-                return element;
+                return Ok(element);
             }
             if self.stop_on_empty_dataset {
-                self.streams.end();
+                self.iters.end();
             }
         }
-        None
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.step), self.streams.save()?]))
+        Ok(State::List(vec![State::Int(self.step), self.iters.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(2)?;
         self.step = parts[0].int()?;
-        self.streams.restore(&parts[1])
+        self.iters.restore(&parts[1])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SampleOptions;
     use crate::execute::options::Options;
     use crate::stage::Epoch;
     use crate::testing::{
@@ -239,7 +232,16 @@ mod tests {
     };
 
     fn mixed(datasets: Vec<Dataset>, weights: Option<Vec<f64>>, stop: bool) -> Dataset {
-        Dataset::sample_from_datasets(datasets, weights, Some(7), stop, false).unwrap()
+        Dataset::sample_from_datasets(
+            datasets,
+            SampleOptions {
+                weights,
+                seed: Some(7),
+                stop_on_empty_dataset: stop,
+                ..SampleOptions::default()
+            },
+        )
+        .unwrap()
     }
 
     fn two(stop: bool) -> Dataset {
@@ -306,7 +308,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_when_it_is_built() {
         let built = |datasets, weights| {
-            Dataset::sample_from_datasets(datasets, weights, None, false, false).map(drop)
+            Dataset::sample_from_datasets(
+                datasets,
+                SampleOptions { weights, ..SampleOptions::default() },
+            )
+            .map(drop)
         };
         assert!(matches!(built(Vec::new(), None), Err(Error::Argument { .. })));
         let weights = [
@@ -347,14 +353,18 @@ mod tests {
                 .collect()
         };
         let [kept, fresh] = [false, true].map(|each| {
-            Dataset::sample_from_datasets(datasets(), None, None, false, each).unwrap()
+            Dataset::sample_from_datasets(
+                datasets(),
+                SampleOptions { rerandomize_each_iteration: each, ..SampleOptions::default() },
+            )
+            .unwrap()
         });
         assert_eq!(epoch(&kept, 0), epoch(&kept, 1));
         assert_ne!(epoch(&fresh, 0), epoch(&fresh, 1));
         assert_eq!([kept.depends_on_epoch(), fresh.depends_on_epoch()], [false, true]);
         let mut change = Change { seeds: kept.drawn_seeds().into(), ..Change::default() };
         assert_eq!(epoch(&fresh.rebuild(&mut change).unwrap(), 0), epoch(&kept, 0));
-        assert_eq!(kept.node.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
+        assert_eq!(kept.stage.describe(), "sample_from_datasets(weights=[1.0, 1.0])");
     }
 
     #[test]

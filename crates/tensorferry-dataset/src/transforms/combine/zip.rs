@@ -1,10 +1,10 @@
 //! Several datasets side by side.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -40,9 +40,9 @@ impl Dataset {
     }
 }
 
-impl Node for Zip {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Zip {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(&self.inputs, &self.spec, self.inputs.iter().all(Dataset::is_indexed))
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -54,10 +54,6 @@ impl Node for Zip {
         self.inputs.iter().map(Dataset::cardinality).fold(Cardinality::Infinite, shortest)
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        self.inputs.clone()
-    }
-
     fn describe(&self) -> String {
         "zip".into()
     }
@@ -66,46 +62,36 @@ impl Node for Zip {
         Dataset::zip(inputs)
     }
 
-    fn is_indexed(&self) -> bool {
-        self.inputs.iter().all(Dataset::is_indexed)
-    }
-
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let mut element = Element::with_capacity(self.spec.len());
         for input in &self.inputs {
-            element.extend(input.node.get(index, cx)?);
+            element.extend(input.stage.get(index, cx)?);
         }
         Ok(element)
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         let parts: Option<Vec<_>> =
-            self.inputs.iter().map(|input| input.node.slice(start, len, cx)).collect();
+            self.inputs.iter().map(|input| input.stage.slice(start, len, cx)).collect();
         Some(parts?.into_iter().flatten().collect())
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        let mut rest = out;
-        for input in &self.inputs {
-            let (mine, others) = rest.split_at_mut(input.spec().len());
-            input.node.gather(&mut requests.to_vec(), mine, cx)?;
-            rest = others;
-        }
-        Ok(())
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
+        let Columns::Some(which) = columns else {
+            let mut rest = out;
+            for input in &self.inputs {
+                let (mine, others) = rest.split_at_mut(input.spec().len());
+                input.stage.gather(Columns::All, &mut requests.to_vec(), mine, cx)?;
+                rest = others;
+            }
+            return Ok(());
+        };
         let mut first = 0;
         for input in &self.inputs {
             let range = first..first + input.spec().len();
@@ -116,17 +102,19 @@ impl Node for Zip {
                 mine.push(rows.reborrow());
             }
             if !inner.is_empty() {
-                input.node.gather_some(&inner, &mut requests.to_vec(), &mut mine, cx)?;
+                let requests = &mut requests.to_vec();
+                input.stage.gather(Columns::Some(&inner), requests, &mut mine, cx)?;
             }
             first = range.end;
         }
         Ok(())
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let inputs: Result<Vec<_>> = self.inputs.iter().map(|input| input.stream(cx)).collect();
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let inputs: Result<Vec<_>> =
+            self.inputs.iter().map(|input| input.element_iter(cx)).collect();
         let specs = self.inputs.iter().map(|input| input.spec().to_vec()).collect();
-        Ok(Box::new(ZipStream {
+        Ok(Box::new(ZipIter {
             inputs: inputs?,
             specs,
             element: Ok(Element::new()),
@@ -136,37 +124,36 @@ impl Node for Zip {
     }
 }
 
-struct ZipStream {
-    inputs: Vec<Box<dyn Stream>>,
+struct ZipIter {
+    inputs: Vec<Box<dyn ElementIter>>,
     specs: Vec<Vec<Component>>,
-    /// What the first `read` inputs gave of the next element. There are some only after it was
-    /// stopped.
+    /// What the first `read` inputs gave of the next element; empty unless interrupted.
     element: Result<Element>,
     read: usize,
     ended: bool,
 }
 
-impl Stream for ZipStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for ZipIter {
+    fn next(&mut self) -> Step {
         if self.ended {
-            return None;
+            return Ok(None);
         }
         while let Some(input) = self.inputs.get_mut(self.read) {
-            match (input.next(), &mut self.element) {
+            match (input.next()?, &mut self.element) {
                 (Some(Ok(part)), Ok(element)) => element.extend(part),
-                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
-                // The other inputs go on by one too: what follows the error belongs together.
+                // The other inputs advance too: what follows the error belongs together.
                 (Some(Err(error)), element @ Ok(_)) => *element = Err(error),
                 (Some(_), Err(_)) => {}
                 (None, _) => {
                     (self.ended, self.read) = (true, 0);
-                    return std::mem::replace(&mut self.element, Ok(Element::new())).err().map(Err);
+                    let element = std::mem::replace(&mut self.element, Ok(Element::new()));
+                    return Ok(element.err().map(Err));
                 }
             }
             self.read += 1;
         }
         self.read = 0;
-        Some(std::mem::replace(&mut self.element, Ok(Element::new())))
+        Ok(Some(std::mem::replace(&mut self.element, Ok(Element::new()))))
     }
 
     fn save(&self) -> Result<State> {
@@ -184,7 +171,7 @@ impl Stream for ZipStream {
             .ok()
             .and_then(|read| Some((read, self.specs.get(..read)?)));
         let Some((read, specs)) = read else {
-            return Err(Error::State { what: "more was zipped than there is".into() });
+            return Err(Error::State { what: "the state zips more datasets than the plan".into() });
         };
         self.read = read;
         self.element = match (read, &parts[2]) {
@@ -199,6 +186,7 @@ impl Stream for ZipStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use crate::testing::{dying, stream};
     use tensorferry_core::DType;
@@ -252,7 +240,9 @@ mod tests {
         let address = array.as_ptr();
         let numbered = Dataset::from_tensor_slices([array])?.enumerate(0);
         let range = Dataset::range(0, 64, 1, DType::Int8)?;
-        let batch = Dataset::zip(vec![range, numbered])?.batch(16, true)?.get(1)?;
+        let batch = Dataset::zip(vec![range, numbered])?
+            .batch_with(16, BatchOptions::DROP_REMAINDER)?
+            .get(1)?;
         assert_eq!(batch[2].tensor()?.as_ptr(), address.wrapping_add(64));
         Ok(())
     }

@@ -1,13 +1,11 @@
 //! All elements made into one.
 
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
-use crate::execute::memory_budget::Held;
+use crate::execute::memory_budget::MemoryBudget;
 use crate::execute::options::Options;
 use crate::spec::Cardinality;
-use crate::stage::Epoch;
-use crate::stage::{Context, Element, Value};
+use crate::stage::{Context, Dataset, Element, Epoch, Hints, Interrupted, Value};
 use crate::transforms::map::scan::{check_running, running};
 use crate::user_fn::function::Function;
 use std::sync::Arc;
@@ -37,18 +35,22 @@ impl Dataset {
             &tensors
                 .map_err(|_| wrong("the initial state holds a dataset; it has to be tensors"))?,
         );
-        let held = Some(Arc::new(Held::new(self, &Options::default())));
-        let mut input =
-            Counted::new(self, &Context { held, ..Context::new(Epoch(0), stop.clone()) })?;
+        let Hints { direct_arrays, group_bytes, .. } = self.hints;
+        let budget = MemoryBudget::new(direct_arrays, group_bytes, &Options::default());
+        let cx = Context { budget: Some(Arc::new(budget)), ..Context::new(Epoch(0), stop.clone()) };
+        let mut input = Counted::new(self, &cx)?;
         let mut state = initial;
-        while let Some(next) = input.next() {
-            let (index, element) = next?;
-            let step = function
-                .call((state, element))
-                .and_then(|state| check_running(&state, &running).map(|()| state));
-            state = step.map_err(|error| error.at_element("reduce", index))?;
+        loop {
+            let next = input.next_with("reduce", |element| {
+                let state = function.call((state.clone(), element))?;
+                check_running(&state, &running)?;
+                Ok(state)
+            });
+            match next.map_err(|Interrupted| Error::Stopped)? {
+                Some(next) => (_, state) = next?,
+                None => return Ok(state),
+            }
         }
-        Ok(state)
     }
 }
 

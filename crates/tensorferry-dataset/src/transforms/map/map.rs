@@ -1,13 +1,14 @@
-//! A function of the user's, applied to each element.
+//! A user function, applied to each element.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, check};
-use crate::user_fn::captures::Capture;
+use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
+use crate::value::check;
 use std::sync::Arc;
 
 #[derive(Clone)]
@@ -49,30 +50,24 @@ impl Dataset {
 }
 
 impl Mapping {
-    fn apply(&self, index: u64, element: Element) -> Result<Element> {
-        let checked = self.function.call(element).and_then(|result| {
-            check(&result, &self.spec)?;
-            Ok(result)
-        });
-        checked.map_err(|error| error.at_element("map", index))
+    fn apply(&self, element: Element) -> Result<Element> {
+        let made = self.function.call(element)?;
+        check(&made, &self.spec)?;
+        Ok(made)
     }
 }
 
-impl Node for Map {
-    fn spec(&self) -> &[Component] {
-        &self.mapping.spec
+impl Stage for Map {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            &self.mapping.spec,
+            self.input.is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.mapping.function.capture().into_iter().collect()
     }
 
     fn describe(&self) -> String {
@@ -83,49 +78,36 @@ impl Node for Map {
         Ok(Dataset::of(Self { input: inputs[0].clone(), mapping: self.mapping.clone() }))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.mapping.function]
     }
 
-    fn identity(&self) -> u64 {
-        self.mapping.function.identity()
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.mapping.function.is_sequential() || self.input.node.is_sequential()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.mapping.apply(index, self.input.node.get(index, cx)?)
+        let element = self.input.stage.get(index, cx)?;
+        self.mapping.apply(element).map_err(|error| error.at_element("map", index))
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(MapStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(MapIter {
             input: Counted::new(&self.input, cx)?,
             mapping: self.mapping.clone(),
         }))
     }
 }
 
-struct MapStream {
+struct MapIter {
     input: Counted,
     mapping: Mapping,
 }
 
-impl Stream for MapStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let (index, element) = match self.input.next()? {
-            Ok(next) => next,
-            Err(error) => return Some(Err(error)),
-        };
-        match self.mapping.apply(index, element.clone()) {
-            Err(Error::Stopped) => self.input.stopped(element),
-            mapped => Some(mapped),
-        }
+impl ElementIter for MapIter {
+    fn next(&mut self) -> Step {
+        let next = self.input.next_with("map", |element| self.mapping.apply(element))?;
+        Ok(next.map(|made| made.map(|(_, made)| made)))
     }
 
     fn save(&self) -> Result<State> {
@@ -140,6 +122,7 @@ impl Stream for MapStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::error::Error;
     use crate::order_tests::streamed;
     use crate::testing::{
@@ -162,7 +145,10 @@ mod tests {
             assert_rejects_damage(&doubled);
             assert_rebuilds(&doubled);
         }
-        let batch = range(4).map(double(), range(4).spec().to_vec()).batch(3, true)?.get(0)?;
+        let batch = range(4)
+            .map(double(), range(4).spec().to_vec())
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 2, 4][..]));
         Ok(())
     }
@@ -198,7 +184,7 @@ mod tests {
     fn a_sequential_function_makes_all_that_follows_sequential() {
         let identity = Function::sequential("identity", Ok);
         let mapped = range(2).map(identity, range(2).spec().to_vec()).skip(Some(1));
-        assert!(mapped.is_indexed() && mapped.node.is_sequential());
-        assert!(!range(2).map(double(), range(2).spec().to_vec()).node.is_sequential());
+        assert!(mapped.is_indexed() && mapped.hints.sequential);
+        assert!(!range(2).map(double(), range(2).spec().to_vec()).hints.sequential);
     }
 }

@@ -1,23 +1,42 @@
 //! Elements made from each element and from what was made before.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, Value, check, not_indexed};
-use crate::user_fn::captures::Capture;
+use crate::stage::{
+    Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value, value_of,
+};
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
+use crate::value::check;
+use std::sync::Arc;
 use tensorferry_core::Tensor;
 use tensorferry_core::{Shape, TensorSpec};
 
 struct Scan {
     input: Dataset,
     initial: Vec<Tensor>,
+    call: Arc<Call>,
+}
+
+struct Call {
+    function: Function<(Element, Element), (Element, Element)>,
     /// The dtypes of the running state; its shapes may change.
     running: Vec<Component>,
-    function: Function<(Element, Element), (Element, Element)>,
     spec: Vec<Component>,
+}
+
+impl Call {
+    /// The next state and the element.
+    fn apply(&self, state: &[Tensor], element: Element) -> Result<(Vec<Tensor>, Element)> {
+        let state = state.iter().cloned().map(Value::from).collect();
+        let (state, output) = self.function.call((state, element))?;
+        check_running(&state, &self.running)?;
+        check(&output, &self.spec)?;
+        Ok((state.into_iter().map(Value::into_tensor).collect::<Result<_>>()?, output))
+    }
 }
 
 impl Dataset {
@@ -59,8 +78,8 @@ impl Dataset {
                 what: "the initial state holds a dataset; it has to be tensors".into(),
             });
         };
-        let running = running(&initial);
-        Ok(Self::of(Scan { input: self.clone(), initial, running, function, spec }))
+        let call = Arc::new(Call { function, running: running(&initial), spec });
+        Ok(Self::of(Scan { input: self.clone(), initial, call }))
     }
 }
 
@@ -72,76 +91,41 @@ pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
         .collect()
 }
 
-impl Node for Scan {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Scan {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), &self.call.spec)
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.function.capture().into_iter().collect()
-    }
-
     fn describe(&self) -> String {
-        format!("scan({}, {})", self.function.name(), Component::list(&self.spec))
+        format!("scan({}, {})", self.call.function.name(), Component::list(&self.call.spec))
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        let initial = self.initial.iter().cloned().map(Value::from).collect();
-        inputs[0].scan(initial, self.function.clone(), self.spec.clone())
+        let (input, initial) = (inputs[0].clone(), self.initial.clone());
+        Ok(Dataset::of(Self { input, initial, call: Arc::clone(&self.call) }))
     }
 
-    fn identity(&self) -> u64 {
-        self.function.identity()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.call.function]
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.function.is_sequential() || self.input.node.is_sequential()
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("scan"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ScanStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ScanIter {
             input: Counted::new(&self.input, cx)?,
             state: self.initial.clone(),
-            running: self.running.clone(),
-            function: self.function.clone(),
-            spec: self.spec.clone(),
+            call: Arc::clone(&self.call),
         }))
     }
 }
 
-struct ScanStream {
+struct ScanIter {
     input: Counted,
     state: Vec<Tensor>,
-    running: Vec<Component>,
-    function: Function<(Element, Element), (Element, Element)>,
-    spec: Vec<Component>,
-}
-
-impl ScanStream {
-    fn step(&mut self, element: Element) -> Result<Element> {
-        let state = self.state.iter().cloned().map(Value::from).collect();
-        let (state, output) = self.function.call((state, element))?;
-        check_running(&state, &self.running)?;
-        check(&output, &self.spec)?;
-        self.state = state.into_iter().map(Value::into_tensor).collect::<Result<_>>()?;
-        Ok(output)
-    }
+    call: Arc<Call>,
 }
 
 /// Checks that a running state stayed what it was.
@@ -151,7 +135,7 @@ impl ScanStream {
 pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     check(state, running).map_err(|error| match error {
         Error::InComponent { component, about, source } => {
-            let what = format!("the new state is not what the initial one is: {source}");
+            let what = format!("the new state differs from the initial one: {source}");
             Error::InComponent {
                 component,
                 about,
@@ -162,16 +146,12 @@ pub fn check_running(state: &Element, running: &[Component]) -> Result<()> {
     })
 }
 
-impl Stream for ScanStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let (index, element) = match self.input.next()? {
-            Ok(next) => next,
-            Err(error) => return Some(Err(error)),
-        };
-        match self.step(element.clone()) {
-            Err(Error::Stopped) => self.input.stopped(element),
-            output => Some(output.map_err(|error| error.at_element("scan", index))),
-        }
+impl ElementIter for ScanIter {
+    fn next(&mut self) -> Step {
+        let apply = |element| self.call.apply(&self.state, element);
+        let (_, (state, output)) = value_of!(self.input.next_with("scan", apply));
+        self.state = state;
+        Ok(Some(Ok(output)))
     }
 
     fn save(&self) -> Result<State> {
@@ -180,7 +160,7 @@ impl Stream for ScanStream {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let parts = state.list(2)?;
-        self.state = parts[0].tensors_as(&self.running)?;
+        self.state = parts[0].tensors_as(&self.call.running)?;
         self.input.restore(&parts[1])
     }
 }
@@ -228,7 +208,7 @@ mod tests {
         let state = Function::new("state", move |(_, next)| Ok((narrow(), next)));
         let output = Function::new("output", move |(state, _)| Ok((state, narrow())));
         for (function, words) in [
-            (state, "component 0: the new state is not what the initial one is: int32"),
+            (state, "component 0: the new state differs from the initial one: int32"),
             (output, "component 0: int32"),
         ] {
             let dataset = range(2).scan(element(0), function, element_spec()).unwrap();

@@ -1,9 +1,10 @@
 //! Components in another dtype.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::stage::Change;
-use crate::transforms::row_map::row_map::{Block, RowMap, mapped, select};
+use crate::stage::Dataset;
+use crate::transforms::row_map::row_map::{Block, RowMap, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Dims, View, ViewMut};
@@ -25,7 +26,7 @@ impl Dataset {
     /// let images = Tensor::from_vec(vec![0_u8, 128, 255, 3], &[2, 2])?;
     /// let labels = Tensor::from_vec(vec![7_i64, 2], &[2])?;
     /// let dataset = Dataset::from_tensor_slices([images, labels])?;
-    /// let dataset = dataset.cast(&[Some(DType::Float32), None], Casting::Checked)?.batch(2, false)?;
+    /// let dataset = dataset.cast(&[Some(DType::Float32), None], Casting::Checked)?.batch(2)?;
     /// let batch = dataset.iter().next().unwrap()?;
     /// assert_eq!(batch[0].tensor()?.view::<f32>()?.as_slice(), Some(&[0.0, 128.0, 255.0, 3.0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -56,7 +57,7 @@ impl Dataset {
             *from = Some(spec.dtype);
             *change = (spec.dtype != to).then(|| TensorSpec::new(to, spec.shape.clone()));
         }
-        Ok(mapped(self, Cast { dtypes: dtypes.to_vec(), casting, from }, changes))
+        Ok(row_mapped(self, Cast { dtypes: dtypes.to_vec(), casting, from }, changes))
     }
 }
 

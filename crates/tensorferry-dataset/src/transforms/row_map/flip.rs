@@ -1,14 +1,33 @@
 //! Elements turned round, some of them.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed, mix};
-use crate::stage::Change;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::shuffle::prng::{Purpose, Random, Seed, mix};
+use crate::stage::Dataset;
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::Dims;
 use tensorferry_core::TensorSpec;
 
 const STAGE: &str = "flip";
+
+/// How [`Dataset::flip`] chooses elements and components.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FlipOptions<'a> {
+    /// The probability of each element to be reversed; 0.5 by default.
+    pub probability: f64,
+    /// The seed that the choice follows from. Without it a seed is drawn, which a checkpoint
+    /// records.
+    pub seed: Option<u64>,
+    /// Of each component whether it is reversed; all by default.
+    pub which: Option<&'a [bool]>,
+}
+
+impl Default for FlipOptions<'_> {
+    fn default() -> Self {
+        Self { probability: 0.5, seed: None, which: None }
+    }
+}
 
 struct Flip {
     axes: Vec<i64>,
@@ -29,10 +48,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::Tensor;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, FlipOptions};
     ///
     /// let image = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[1, 2, 3])?;
-    /// let flipped = Dataset::from_tensor_slices([image])?.flip(&[1], 1.0, None, None)?;
+    /// let flipped = Dataset::from_tensor_slices([image])?.flip(&[1], FlipOptions { probability: 1.0, ..FlipOptions::default() })?;
     /// assert_eq!(flipped.get(0)?[0].tensor()?.view::<u8>()?.as_slice(), Some(&[3, 2, 1, 6, 5, 4][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -41,13 +60,8 @@ impl Dataset {
     /// [`Error::Argument`] if there is no axis, one stands there twice or is none of a component's,
     /// if the probability is not between 0 and 1, or if `which` does not say something of each
     /// component. An axis that an element of unknown shape lacks is an error when it is computed.
-    pub fn flip(
-        &self,
-        axes: &[i64],
-        probability: f64,
-        seed: Option<u64>,
-        which: Option<&[bool]>,
-    ) -> Result<Self> {
+    pub fn flip(&self, axes: &[i64], options: FlipOptions<'_>) -> Result<Self> {
+        let FlipOptions { probability, seed, which } = options;
         // Where nothing is left to chance, nothing is drawn.
         let certain = (probability == 0.0 || probability == 1.0).then_some(0);
         Flip::over(self, axes, probability, Seed::new(certain.or(seed)), which)
@@ -69,7 +83,7 @@ impl Flip {
             )));
         }
         if axes.is_empty() {
-            return Err(wrong("there is no axis to flip along".into()));
+            return Err(wrong("no axis to flip along was given".into()));
         }
         let known = |spec: &TensorSpec| match spec.shape.dims() {
             Some(dims) => flags(axes, dims.len()).map(drop),
@@ -83,7 +97,7 @@ impl Flip {
             .map(|part| part.tensor().map_or(1, |spec| spec.dtype.size()))
             .collect();
         let which = which.map(<[bool]>::to_vec);
-        Ok(mapped(
+        Ok(row_mapped(
             input,
             Self { axes: axes.to_vec(), probability, seed, which, itemsizes },
             changes,
@@ -203,8 +217,8 @@ impl RowMap for Flip {
         )
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn seed(&self) -> Option<&Seed> {
+        Some(&self.seed)
     }
 
     fn depends_on_epoch(&self) -> bool {
@@ -239,6 +253,7 @@ mod tests {
     use crate::all_ways::{Plain, all_ways, context, elements, shapeless, small_numbers};
     use crate::stage::Epoch;
     use crate::testing::{assert_rebuilds, assert_resumes, counting, range};
+    use crate::{BatchOptions, FlipOptions};
     use tensorferry_core::{DType, Index, Tensor};
     use tensorferry_io::gather::rows_out::packed;
 
@@ -275,7 +290,9 @@ mod tests {
                         .filter(|axis| set >> axis & 1 == 1)
                         .map(|axis| if set % 2 == 0 { axis - ndim } else { axis })
                         .collect();
-                    let flipped = input.flip(&axes, 1.0, None, None).unwrap();
+                    let flipped = input
+                        .flip(&axes, FlipOptions { probability: 1.0, ..FlipOptions::default() })
+                        .unwrap();
                     for (got, was) in elements(&flipped).iter().zip(elements(&input)) {
                         assert_eq!(
                             got[0],
@@ -306,7 +323,14 @@ mod tests {
 
     #[test]
     fn which_elements_are_flipped_is_that_of_every_version() {
-        let drawn = |epoch| flipped(&pairs(12).flip(&[0], 0.5, Some(7), None).unwrap(), epoch);
+        let drawn = |epoch| {
+            flipped(
+                &pairs(12)
+                    .flip(&[0], FlipOptions { seed: Some(7), ..FlipOptions::default() })
+                    .unwrap(),
+                epoch,
+            )
+        };
         let words = |flags: Vec<bool>| {
             flags.into_iter().map(|flag| if flag { 'x' } else { '.' }).collect::<String>()
         };
@@ -317,7 +341,9 @@ mod tests {
     fn elements_are_flipped_as_often_as_asked() {
         for (probability, expected) in [(0.0, 0.0), (0.25, 2500.0), (0.5, 5000.0), (1.0, 10_000.0)]
         {
-            let dataset = pairs(10_000).flip(&[0], probability, Some(1), None).unwrap();
+            let dataset = pairs(10_000)
+                .flip(&[0], FlipOptions { probability, seed: Some(1), ..FlipOptions::default() })
+                .unwrap();
             let count = flipped(&dataset, 2).into_iter().filter(|flag| *flag).count();
             // Deviation 50 at most.
             assert!(
@@ -334,14 +360,26 @@ mod tests {
         let both =
             Dataset::from_tensor_slices([pairs, small_numbers(DType::Int16, &[2000, 3, 5], 3)])
                 .unwrap();
-        let one = both.flip(&[-1], 0.5, Some(3), None).unwrap();
+        let one =
+            both.flip(&[-1], FlipOptions { seed: Some(3), ..FlipOptions::default() }).unwrap();
         let as_asked = |at: usize, axes: &[i64]| {
             let was = elements(&both);
-            elements(&both.flip(axes, 0.5, Some(3), Some(&[at == 0, at == 1])).unwrap())
-                .iter()
-                .zip(&was)
-                .map(|(got, was)| got[at].2 == oracle(&was[at], axes))
-                .collect::<Vec<bool>>()
+            elements(
+                &both
+                    .flip(
+                        axes,
+                        FlipOptions {
+                            seed: Some(3),
+                            which: Some(&[at == 0, at == 1]),
+                            ..FlipOptions::default()
+                        },
+                    )
+                    .unwrap(),
+            )
+            .iter()
+            .zip(&was)
+            .map(|(got, was)| got[at].2 == oracle(&was[at], axes))
+            .collect::<Vec<bool>>()
         };
         let (first, second) = (as_asked(0, &[-1]), as_asked(1, &[-1]));
         assert_eq!(first, second);
@@ -356,15 +394,18 @@ mod tests {
     #[test]
     fn seeds_are_drawn_only_where_something_is_left_to_chance() {
         for probability in [0.0, 1.0] {
-            let certain = pairs(3).flip(&[0], probability, None, None).unwrap();
+            let certain =
+                pairs(3).flip(&[0], FlipOptions { probability, ..FlipOptions::default() }).unwrap();
             assert!(certain.drawn_seeds().is_empty() && !certain.depends_on_epoch());
         }
-        let [one, other] = [0, 1].map(|_| pairs(200).flip(&[0], 0.5, None, None).unwrap());
+        let [one, other] = [0, 1].map(|_| pairs(200).flip(&[0], FlipOptions::default()).unwrap());
         assert_ne!(flipped(&one, 0), flipped(&other, 0));
         let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
         assert_eq!(flipped(&other.rebuild(&mut change).unwrap(), 0), flipped(&one, 0));
         assert!(one.depends_on_epoch() && one.to_string().ends_with(" | flip([0], 0.5)"));
-        let given = pairs(2).flip(&[0], 0.25, Some(9), Some(&[true])).unwrap();
+        let given = pairs(2)
+            .flip(&[0], FlipOptions { probability: 0.25, seed: Some(9), which: Some(&[true]) })
+            .unwrap();
         assert!(given.to_string().ends_with(" | flip([0], 0.25, seed=9, which=[0])"), "{given}");
     }
 
@@ -372,7 +413,11 @@ mod tests {
     fn what_cannot_be_flipped_is_refused_when_it_is_built_or_at_its_element() {
         let input = images(&[4, 2, 3]);
         let error = |axes: &[i64], probability| {
-            input.flip(axes, probability, None, None).err().unwrap().to_string()
+            input
+                .flip(axes, FlipOptions { probability, ..FlipOptions::default() })
+                .err()
+                .unwrap()
+                .to_string()
         };
         assert!(
             error(&[2], 0.5).starts_with(
@@ -386,8 +431,10 @@ mod tests {
         for probability in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
             assert!(error(&[0], probability).contains("probability has to be"));
         }
-        let late = shapeless(&input).flip(&[2], 0.5, Some(1), None).unwrap();
-        let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
+        let late = shapeless(&input)
+            .flip(&[2], FlipOptions { seed: Some(1), ..FlipOptions::default() })
+            .unwrap();
+        let failed = late.stage.get(3, &context(0)).err().unwrap().to_string();
         assert!(
             failed
                 .starts_with("flip: element 3: component 0, of shape [2, 3]: it has 2 dimensions"),
@@ -398,14 +445,18 @@ mod tests {
     #[test]
     fn streams_draw_by_the_elements_number_and_resume_anywhere() {
         let stacked = |numbers: Dataset| {
-            numbers.batch(2, true).unwrap().flip(&[0], 0.5, Some(5), None).unwrap()
+            numbers
+                .batch_with(2, BatchOptions::DROP_REMAINDER)
+                .unwrap()
+                .flip(&[0], FlipOptions { seed: Some(5), ..FlipOptions::default() })
+                .unwrap()
         };
         assert_resumes(&stacked(counting(13)));
         assert_rebuilds(&stacked(counting(13)));
         let cx = context(4);
         let values = |dataset: &Dataset| {
-            let mut stream = dataset.stream(&cx).unwrap();
-            crate::testing::rest(&mut *stream)
+            let mut stream = crate::testing::Pass(dataset.element_iter(&cx).unwrap());
+            crate::testing::rest(&mut stream)
         };
         assert_eq!(values(&stacked(counting(13))), values(&stacked(range(13))));
         assert_eq!(cx.epoch, Epoch(4));

@@ -1,11 +1,12 @@
-//! Rows of a table in the place of their numbers.
+//! RowsOut of a table in the place of their numbers.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::mix;
-use crate::stage::Change;
+use crate::shuffle::prng::mix;
+use crate::stage::Dataset;
 use crate::transforms::row_map::positions::for_each;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::stage::row_mapped;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tensorferry_core::{DType, Dims, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
@@ -71,7 +72,7 @@ impl Table {
 }
 
 impl Dataset {
-    /// Rows of a table in the place of integers of any shape that number them: integers of shape
+    /// RowsOut of a table in the place of integers of any shape that number them: integers of shape
     /// `[a, b]` and a table of shape `[n, c]` make elements of shape `[a, b, c]`, of the table's
     /// dtype.
     ///
@@ -123,7 +124,8 @@ impl Dataset {
             |spec| {
                 if !spec.dtype.is_integer() {
                     return Err(
-                        "only integers number rows. cast it first, or leave it out with which=."
+                        "row numbers have to be integers. cast it first, or leave it out with \
+                            which=."
                             .into(),
                     );
                 }
@@ -136,7 +138,7 @@ impl Dataset {
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
         let map =
             Lookup { table, hash: AtomicU64::new(0), which: which.map(<[bool]>::to_vec), from };
-        Ok(mapped(self, map, changes))
+        Ok(row_mapped(self, map, changes))
     }
 }
 

@@ -11,3 +11,4 @@ pub(crate) mod random_crop;
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub(crate) mod row_map;
 pub(crate) mod scale;
+pub(crate) mod stage;

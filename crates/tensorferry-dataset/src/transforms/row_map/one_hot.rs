@@ -1,11 +1,12 @@
 //! Class numbers as vectors with a one at the class.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::stage::Change;
+use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::fill;
 use crate::transforms::row_map::positions::for_each;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::convert_into;
 use tensorferry_core::{Casting, DType, Dims, View, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
@@ -48,7 +49,8 @@ impl Dataset {
             |spec| {
                 if !spec.dtype.is_integer() {
                     return Err(
-                        "only integers have a place. cast it first, or leave it out with which=."
+                        "class numbers have to be integers. cast it first, or leave it out with \
+                            which=."
                             .into(),
                     );
                 }
@@ -66,7 +68,7 @@ impl Dataset {
             Casting::Checked,
         )?;
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
-        Ok(mapped(
+        Ok(row_mapped(
             self,
             OneHot { depth, dtype, which: which.map(<[bool]>::to_vec), from, one },
             changes,

@@ -1,16 +1,26 @@
 //! Elements padded to one shape.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::stage::Change;
+use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::{fill, known, place, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::convert_into;
 use tensorferry_core::{Casting, Dims, Tensor, ViewMut};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::rows_out::packed;
 
 const STAGE: &str = "pad_to";
+
+/// How [`Dataset::pad_to`] pads.
+#[derive(Clone, Debug, Default)]
+pub struct PadToOptions<'a> {
+    /// A scalar that every dtype to pad holds; 0 by default.
+    pub value: Option<Tensor>,
+    /// Of each component whether it is padded; all by default.
+    pub which: Option<&'a [bool]>,
+}
 
 struct PadTo {
     lens: Vec<Option<usize>>,
@@ -27,10 +37,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::Tensor;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, PadToOptions};
     ///
     /// let rows = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[2, 3])?;
-    /// let padded = Dataset::from_tensor_slices([rows])?.pad_to(&[Some(5)], Tensor::from_vec(vec![9_i64], &[])?, None)?;
+    /// let padded = Dataset::from_tensor_slices([rows])?.pad_to(&[Some(5)], PadToOptions { value: Some(Tensor::from_vec(vec![9_i64], &[])?), ..PadToOptions::default() })?;
     /// assert_eq!(padded.get(1)?[0].tensor()?.view::<u8>()?.as_slice(), Some(&[4, 5, 6, 9, 9][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -40,12 +50,12 @@ impl Dataset {
     /// dimensions or is larger, as far as that is known, or if `which` does not say something of
     /// each component; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype does not
     /// hold the value. What can only be known of each element is an error when it is computed.
-    pub fn pad_to(
-        &self,
-        lens: &[Option<usize>],
-        value: Tensor,
-        which: Option<&[bool]>,
-    ) -> Result<Self> {
+    pub fn pad_to(&self, lens: &[Option<usize>], options: PadToOptions<'_>) -> Result<Self> {
+        let PadToOptions { value, which } = options;
+        let value = match value {
+            Some(value) => value,
+            None => Tensor::from_vec(vec![0_u8], &[])?,
+        };
         if value.layout().ndim() != 0 {
             return Err(Error::Argument {
                 stage: STAGE,
@@ -64,7 +74,7 @@ impl Dataset {
             which: which.map(<[bool]>::to_vec),
             values,
         };
-        Ok(mapped(self, map, changes))
+        Ok(row_mapped(self, map, changes))
     }
 }
 
@@ -126,7 +136,10 @@ impl RowMap for PadTo {
     }
 
     fn rebuild(&self, input: &Dataset, _change: &mut Change) -> Result<Dataset> {
-        input.pad_to(&self.lens, self.value.clone(), self.which.as_deref())
+        input.pad_to(
+            &self.lens,
+            PadToOptions { value: Some(self.value.clone()), which: self.which.as_deref() },
+        )
     }
 
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims> {
@@ -180,7 +193,9 @@ mod tests {
                     1,
                 )])
                 .unwrap();
-                let padded = input.pad_to(lens, value(1), None).unwrap();
+                let padded = input
+                    .pad_to(lens, PadToOptions { value: Some(value(1)), ..PadToOptions::default() })
+                    .unwrap();
                 for (got, was) in elements(&padded).iter().zip(elements(&input)) {
                     let target: Vec<usize> =
                         lens.iter().zip(shape).map(|(len, dim)| len.unwrap_or(*dim)).collect();
@@ -215,9 +230,9 @@ mod tests {
         let spec = vec![Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])))];
         let padded = Dataset::from_elements(ragged, spec)
             .unwrap()
-            .pad_to(&[Some(3)], value(-1), None)
+            .pad_to(&[Some(3)], PadToOptions { value: Some(value(-1)), ..PadToOptions::default() })
             .unwrap();
-        let batch = padded.batch(3, false).unwrap().get(0).unwrap();
+        let batch = padded.batch(3).unwrap().get(0).unwrap();
         let batch = batch[0].tensor().unwrap();
         assert_eq!(batch.shape(), [3, 3]);
         assert_eq!(
@@ -231,7 +246,11 @@ mod tests {
         let input =
             Dataset::from_tensor_slices([small_numbers(DType::UInt8, &[4, 2, 3], 1)]).unwrap();
         let error = |lens: &[Option<usize>], value: Tensor| {
-            input.pad_to(lens, value, None).err().unwrap().to_string()
+            input
+                .pad_to(lens, PadToOptions { value: Some(value), ..PadToOptions::default() })
+                .err()
+                .unwrap()
+                .to_string()
         };
         assert!(error(&[Some(1), None], value(0)).starts_with(
             "pad_to: component 0 (uint8[2, 3]): it is larger than the shape to pad to, [1, None]."
@@ -249,8 +268,13 @@ mod tests {
             error(&[None, Some(4)], small_numbers(DType::UInt8, &[1], 1))
                 .contains("value has to be a scalar, not of shape [1]")
         );
-        let late = shapeless(&input).pad_to(&[Some(1), Some(3)], value(0), None).unwrap();
-        let failed = late.node.get(3, &context(0)).err().unwrap().to_string();
+        let late = shapeless(&input)
+            .pad_to(
+                &[Some(1), Some(3)],
+                PadToOptions { value: Some(value(0)), ..PadToOptions::default() },
+            )
+            .unwrap();
+        let failed = late.stage.get(3, &context(0)).err().unwrap().to_string();
         assert!(
             failed.starts_with("pad_to: element 3: component 0, of shape [2, 3]: it is larger"),
             "{failed}"
@@ -263,11 +287,16 @@ mod tests {
         let input =
             Dataset::from_tensor_slices([small_numbers(DType::Float32, &[4, 2], 1)]).unwrap();
         let half = Tensor::from_vec(vec![0.5_f64], &[]).unwrap();
-        let padded = input.pad_to(&[Some(4)], half, Some(&[true])).unwrap();
+        let padded = input
+            .pad_to(&[Some(4)], PadToOptions { value: Some(half), which: Some(&[true]) })
+            .unwrap();
         assert!(padded.to_string().ends_with(" | pad_to([4], 0.5, which=[0])"), "{padded}");
         assert!(!padded.depends_on_epoch());
-        let dataset =
-            counting(13).batch(4, false).unwrap().pad_to(&[Some(4)], value(-1), None).unwrap();
+        let dataset = counting(13)
+            .batch(4)
+            .unwrap()
+            .pad_to(&[Some(4)], PadToOptions { value: Some(value(-1)), ..PadToOptions::default() })
+            .unwrap();
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }

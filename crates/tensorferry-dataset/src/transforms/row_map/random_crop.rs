@@ -1,16 +1,27 @@
 //! A part of each element, cut out at random.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::shuffle::random::{Purpose, Random, Seed};
-use crate::stage::{Change, Element};
+use crate::shuffle::prng::{Purpose, Random, Seed};
+use crate::stage::{Dataset, Element};
 use crate::transforms::row_map::boxes::{cut, known, words};
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, misfit, select};
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
+use crate::transforms::row_map::stage::row_mapped;
 use std::ops::Range;
 use tensorferry_core::Dims;
 use tensorferry_core::{Shape, TensorSpec};
 
 const STAGE: &str = "random_crop";
+
+/// How [`Dataset::random_crop`] chooses places and components.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CropOptions<'a> {
+    /// The seed that the places follow from. Without it a seed is drawn, which a checkpoint
+    /// records.
+    pub seed: Option<u64>,
+    /// Of each component whether it is cropped; all by default.
+    pub which: Option<&'a [bool]>,
+}
 
 struct RandomCrop {
     size: Vec<Option<usize>>,
@@ -30,10 +41,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::Tensor;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{CropOptions, Dataset};
     ///
     /// let image = Tensor::from_vec((0_u8..24).collect(), &[1, 4, 6])?;
-    /// let crops = Dataset::from_tensor_slices([image])?.random_crop(&[Some(2), Some(3)], Some(4), None)?;
+    /// let crops = Dataset::from_tensor_slices([image])?.random_crop(&[Some(2), Some(3)], CropOptions { seed: Some(4), ..CropOptions::default() })?;
     /// let crop = crops.get(0)?;
     /// assert_eq!(crop[0].tensor()?.view::<u8>()?.as_slice(), Some(&[8, 9, 10, 14, 15, 16][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -43,12 +54,8 @@ impl Dataset {
     /// [`Error::Argument`] if a component has too few or too short dimensions, if those of several
     /// are known to differ, or if `which` does not say something of each component. What can only
     /// be known of each element is an error when it is computed.
-    pub fn random_crop(
-        &self,
-        size: &[Option<usize>],
-        seed: Option<u64>,
-        which: Option<&[bool]>,
-    ) -> Result<Self> {
+    pub fn random_crop(&self, size: &[Option<usize>], options: CropOptions<'_>) -> Result<Self> {
+        let CropOptions { seed, which } = options;
         RandomCrop::over(self, size, Seed::new(seed), which)
     }
 }
@@ -62,7 +69,7 @@ impl RandomCrop {
     ) -> Result<Dataset> {
         if size.is_empty() || size.contains(&Some(0)) {
             let what = format!(
-                "the lengths to crop to have to be at least 1, and there has to be one; they are {}",
+                "at least one length has to be given, and each has to be at least 1, not {}",
                 words(size)
             );
             return Err(Error::Argument { stage: STAGE, what });
@@ -74,7 +81,7 @@ impl RandomCrop {
         let dims =
             cropped.iter().filter_map(|&at| Some((at, input.spec()[at].tensor()?.shape.dims()?)));
         together(size, dims).map_err(|error| input.explain(error))?;
-        Ok(mapped(
+        Ok(row_mapped(
             input,
             Self { size: size.to_vec(), seed, which: which.map(<[bool]>::to_vec), cropped },
             changes,
@@ -160,8 +167,8 @@ impl RowMap for RandomCrop {
         Self::over(input, &self.size, self.seed.rebuilt(change), self.which.as_deref())
     }
 
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.seed.drawn()
+    fn seed(&self) -> Option<&Seed> {
+        Some(&self.seed)
     }
 
     fn depends_on_epoch(&self) -> bool {
@@ -200,6 +207,7 @@ mod tests {
     use super::*;
     use crate::all_ways::{Plain, all_ways, context, elements, shapeless, small_numbers, tensor};
     use crate::testing::{assert_rebuilds, assert_resumes, counting};
+    use crate::{BatchOptions, CropOptions};
     use tensorferry_core::{DType, Index, Tensor};
     use tensorferry_io::gather::rows_out::packed;
 
@@ -264,7 +272,9 @@ mod tests {
         ];
         for (shape, size) in cases {
             let input = numbered(&[&[400], shape].concat());
-            let cropped = input.random_crop(size, Some(3), None).unwrap();
+            let cropped = input
+                .random_crop(size, CropOptions { seed: Some(3), ..CropOptions::default() })
+                .unwrap();
             let places = places(&input, &cropped, 0, 1);
             for axis in 0..shape.len() {
                 let most = size.get(axis).copied().flatten().map_or(0, |len| shape[axis] - len);
@@ -290,7 +300,12 @@ mod tests {
             )])
             .unwrap();
             let crops = |dataset: &Dataset| -> Vec<Vec<u8>> {
-                let cropped = dataset.random_crop(&[Some(2), Some(5)], Some(8), None).unwrap();
+                let cropped = dataset
+                    .random_crop(
+                        &[Some(2), Some(5)],
+                        CropOptions { seed: Some(8), ..CropOptions::default() },
+                    )
+                    .unwrap();
                 elements(&cropped).into_iter().map(|mut element| element.remove(0).2).collect()
             };
             assert_eq!(crops(&input), crops(&bytes), "{dtype}");
@@ -301,7 +316,12 @@ mod tests {
     fn every_place_is_as_likely() {
         // Of 4 x 5 places: chi-square of 19 degrees of freedom, mean 19, deviation 6.2.
         let input = numbered(&[1, 5, 7]).repeat(Some(10_000));
-        let cropped = input.random_crop(&[Some(2), Some(3)], Some(1), None).unwrap();
+        let cropped = input
+            .random_crop(
+                &[Some(2), Some(3)],
+                CropOptions { seed: Some(1), ..CropOptions::default() },
+            )
+            .unwrap();
         let mut counts = [0_u32; 20];
         for index in 0..10_000 {
             let first = cropped.get(index).unwrap()[0]
@@ -321,7 +341,12 @@ mod tests {
     #[test]
     fn places_are_those_of_every_version_and_others_in_every_epoch() {
         let input = numbered(&[6, 9, 9]);
-        let cropped = input.random_crop(&[Some(3), Some(3)], Some(7), None).unwrap();
+        let cropped = input
+            .random_crop(
+                &[Some(3), Some(3)],
+                CropOptions { seed: Some(7), ..CropOptions::default() },
+            )
+            .unwrap();
         let [first, second] = [0, 1].map(|epoch| places(&input, &cropped, 0, epoch));
         assert_eq!(first, [[1, 1], [2, 2], [2, 2], [1, 5], [4, 3], [1, 3]]);
         assert_eq!(second, [[6, 6], [5, 6], [6, 1], [2, 2], [4, 5], [6, 5]]);
@@ -331,12 +356,20 @@ mod tests {
     #[test]
     fn components_are_cropped_at_the_same_place() {
         let input = all_numbered(&[&[50, 9, 9], &[50, 9, 9, 3], &[50]]);
-        let cropped =
-            input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, true, false])).unwrap();
+        let cropped = input
+            .random_crop(
+                &[Some(4), Some(5)],
+                CropOptions { seed: Some(7), which: Some(&[true, true, false]) },
+            )
+            .unwrap();
         let (image, mask) = (places(&input, &cropped, 0, 0), places(&input, &cropped, 1, 0));
         assert!(image.iter().zip(&mask).all(|(image, mask)| image == &mask[..2]));
-        let apart =
-            input.random_crop(&[Some(4), Some(5)], Some(7), Some(&[true, false, false])).unwrap();
+        let apart = input
+            .random_crop(
+                &[Some(4), Some(5)],
+                CropOptions { seed: Some(7), which: Some(&[true, false, false]) },
+            )
+            .unwrap();
         assert_eq!(
             places(&input, &apart, 0, 0),
             image,
@@ -347,13 +380,15 @@ mod tests {
     #[test]
     fn a_drawn_seed_is_another_every_time_and_can_be_put_back() {
         let input = numbered(&[50, 30]);
-        let [one, other] = [0, 1].map(|_| input.random_crop(&[Some(4)], None, None).unwrap());
+        let [one, other] =
+            [0, 1].map(|_| input.random_crop(&[Some(4)], CropOptions::default()).unwrap());
         assert_ne!(elements(&one), elements(&other));
         let mut change = Change { seeds: one.drawn_seeds().into(), ..Change::default() };
         assert_eq!(elements(&other.rebuild(&mut change).unwrap()), elements(&one));
         assert!(one.to_string().ends_with(" | random_crop([4])"), "{one}");
-        let given =
-            numbered(&[1, 3, 3]).random_crop(&[None, Some(2)], Some(9), Some(&[true])).unwrap();
+        let given = numbered(&[1, 3, 3])
+            .random_crop(&[None, Some(2)], CropOptions { seed: Some(9), which: Some(&[true]) })
+            .unwrap();
         assert!(
             given.to_string().ends_with(" | random_crop([None, 2], seed=9, which=[0])"),
             "{given}"
@@ -364,7 +399,11 @@ mod tests {
     fn what_cannot_be_cropped_is_refused_when_it_is_built_or_at_its_element() {
         let input = all_numbered(&[&[4, 5, 6], &[4, 5, 7], &[4]]);
         let error = |size: &[Option<usize>], which: [bool; 3]| {
-            input.random_crop(size, None, Some(&which)).err().unwrap().to_string()
+            input
+                .random_crop(size, CropOptions { which: Some(&which), ..CropOptions::default() })
+                .err()
+                .unwrap()
+                .to_string()
         };
         assert!(error(&[Some(6)], [true, false, false]).starts_with(
             "random_crop: component 0 (int64[5, 6]): it is smaller than the crop, [6]."
@@ -382,7 +421,14 @@ mod tests {
             error(&[Some(0)], [true, false, false])
                 .contains("at least 1, and there has to be one; they are [0]")
         );
-        assert!(input.random_crop(&[Some(2), None], None, Some(&[true, true, false])).is_ok());
+        assert!(
+            input
+                .random_crop(
+                    &[Some(2), None],
+                    CropOptions { which: Some(&[true, true, false]), ..CropOptions::default() }
+                )
+                .is_ok()
+        );
         for (size, expected) in [
             (
                 [Some(2), Some(2)],
@@ -393,17 +439,24 @@ mod tests {
                 "random_crop: element 2: component 0, of shape [5, 6]: it is smaller",
             ),
         ] {
-            let late =
-                shapeless(&input).random_crop(&size, Some(1), Some(&[true, true, false])).unwrap();
-            let failed = late.node.get(2, &context(0)).err().unwrap().to_string();
+            let late = shapeless(&input)
+                .random_crop(
+                    &size,
+                    CropOptions { seed: Some(1), which: Some(&[true, true, false]) },
+                )
+                .unwrap();
+            let failed = late.stage.get(2, &context(0)).err().unwrap().to_string();
             assert!(failed.starts_with(expected), "{failed}");
         }
     }
 
     #[test]
     fn streams_resume_anywhere() {
-        let dataset =
-            counting(13).batch(4, true).unwrap().random_crop(&[Some(2)], Some(5), None).unwrap();
+        let dataset = counting(13)
+            .batch_with(4, BatchOptions::DROP_REMAINDER)
+            .unwrap()
+            .random_crop(&[Some(2)], CropOptions { seed: Some(5), ..CropOptions::default() })
+            .unwrap();
         assert_resumes(&dataset);
         assert_rebuilds(&dataset);
     }

@@ -7,31 +7,16 @@
 //! cache; components that a map leaves alone are gathered straight into the caller's rows; and an
 //! error names the first element that fails, whichever way elements were asked for.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::execute::stats::converting;
-use crate::names::Names;
-use crate::shuffle::random::Seed;
-use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, gather_each};
-use std::sync::Arc;
+use crate::shuffle::prng::Seed;
+use crate::spec::Component;
+use crate::stage::{Dataset, Element, Epoch};
+use tensorferry_core::Dims;
 use tensorferry_core::TensorSpec;
-use tensorferry_core::{Dims, Tensor};
 use tensorferry_io::cancel::CancelToken;
-use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::{RowsOut, filled, packed};
-use tensorferry_io::memory::pool;
 
-/// Bytes of input rows to gather before they are changed: they and what they become stay in a
-/// core's own cache.
-const CHUNK: usize = 32 << 10;
-
-/// The most rows to gather at once, however small they are.
-const CHUNK_ROWS: usize = 1024;
-
-/// Rows of one component on their way through a map: packed, native byte order, one shape.
+/// RowsOut of one component on their way through a map: packed, native byte order, one shape.
 pub(crate) struct Block<'a> {
     /// The element each row is of.
     pub(crate) indices: &'a [u64],
@@ -84,7 +69,7 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     /// The method's name.
     fn stage(&self) -> &'static str;
 
-    /// As [`Node::describe`].
+    /// As [`Stage::describe`].
     fn describe(&self) -> String;
 
     /// The same map over another input.
@@ -93,8 +78,8 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     /// As when it was made.
     fn rebuild(&self, input: &Dataset, change: &mut Change) -> Result<Dataset>;
 
-    /// As [`Node::drawn_seed`].
-    fn drawn_seed(&self) -> Option<&Seed> {
+    /// The seed of a random map.
+    fn seed(&self) -> Option<&Seed> {
         None
     }
 
@@ -131,48 +116,6 @@ pub(crate) fn misfit(at: usize, shape: &[usize], what: String) -> Error {
     Error::ElementMismatch { what }.about_component(at, format!(", of shape {shape:?}: "))
 }
 
-/// A map and which components it changes.
-struct Inner<M> {
-    map: M,
-    /// Of the components, for errors.
-    names: Names,
-    /// What a changed component becomes; `None` of one that stays as it is.
-    changes: Vec<Option<TensorSpec>>,
-}
-
-struct Mapped<M> {
-    input: Dataset,
-    inner: Arc<Inner<M>>,
-    spec: Vec<Component>,
-    /// The input's rows, where all are of known shape at both ends.
-    rows: Option<Vec<(Dims, usize)>>,
-}
-
-/// The input with those components changed by `map` of which `changes` says what they become.
-pub(crate) fn mapped(
-    input: &Dataset,
-    map: impl RowMap,
-    changes: Vec<Option<TensorSpec>>,
-) -> Dataset {
-    if changes.iter().all(Option::is_none) {
-        return input.clone();
-    }
-    let become_of = |(part, change): (&Component, &Option<TensorSpec>)| match change {
-        Some(spec) => Component::Tensor(spec.clone()),
-        None => part.clone(),
-    };
-    let spec: Vec<Component> = input.spec().iter().zip(&changes).map(become_of).collect();
-    let fixed = |part: &Component| part.tensor().and_then(TensorSpec::fixed);
-    let known = spec.iter().all(|part| fixed(part).is_some());
-    let rows = if known { input.spec().iter().map(fixed).collect() } else { None };
-    Dataset::of(Mapped {
-        input: input.clone(),
-        inner: Arc::new(Inner { map, names: input.names.clone(), changes }),
-        spec,
-        rows,
-    })
-}
-
 /// What the components become of which `which` says that they are to be changed, or, without it,
 /// `default`.
 ///
@@ -192,7 +135,7 @@ pub(crate) fn select(
         && which.len() != parts.len()
     {
         return Err(wrong(format!(
-            "{} components were chosen from where there are {}",
+            "which selects from {} components; elements have {}",
             which.len(),
             parts.len()
         )));
@@ -229,421 +172,4 @@ pub(crate) fn chosen(which: Option<&[bool]>) -> String {
     let at: Vec<usize> =
         which.iter().enumerate().filter_map(|(at, chosen)| chosen.then_some(at)).collect();
     format!(", which={at:?}")
-}
-
-impl<M: RowMap> Inner<M> {
-    /// The components that change.
-    fn changed(&self) -> impl Iterator<Item = (usize, &TensorSpec)> {
-        self.changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_ref()?)))
-    }
-
-    /// Changes an element, whatever its shapes. After an error it is what it was.
-    fn element(&self, element: &mut Element, index: u64, cx: &Context) -> Result<()> {
-        let change = |element: &Element| -> Result<Vec<(usize, Tensor)>> {
-            self.map.check(element)?;
-            let changed = self.changed().map(|(at, spec)| {
-                let tensor = packed(element[at].tensor()?)?;
-                let shape = self.map.shape(at, tensor.shape())?;
-                let view = tensor.as_view();
-                let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
-                let changed = filled(spec.dtype, &shape, |out| {
-                    let (epoch, stop) = (cx.epoch, &cx.stop);
-                    self.map.apply(
-                        at,
-                        Block { indices: &[index], epoch, shape: tensor.shape(), rows, out, stop },
-                    )
-                });
-                Ok((at, changed.map_err(|error| self.misfit(at, error))?))
-            });
-            changed.collect()
-        };
-        let changed = change(element)
-            .map_err(|error: Error| self.names.explain(error).at_element(self.map.stage(), index));
-        for (at, changed) in changed? {
-            element[at] = changed.into();
-        }
-        Ok(())
-    }
-
-    /// What is wrong with a value of a component, which is named where there are several.
-    fn misfit(&self, at: usize, error: Error) -> Error {
-        self.names.misfit(at, self.changes.len(), error)
-    }
-}
-
-/// Memory for one chunk of the components that change.
-struct Scratch {
-    /// `None` of a component that stays as it is.
-    parts: Vec<Option<pool::PoolBuffer>>,
-    indices: Vec<u64>,
-}
-
-impl<M: RowMap> Mapped<M> {
-    /// How many rows to gather at once.
-    fn chunk(&self, rows: &[(Dims, usize)]) -> usize {
-        let bytes: usize = self.inner.changed().map(|(at, _)| rows[at].1).sum();
-        (CHUNK / bytes.max(1)).clamp(1, CHUNK_ROWS)
-    }
-
-    /// Gathers rows whose slots follow each other, and changes them.
-    fn run(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        scratch: &mut Scratch,
-        cx: &Context,
-    ) -> Result<()> {
-        let Some(known) = &self.rows else { return gather_each(self, requests, out, cx) };
-        let (first, count) = (requests.first().map_or(0, |request| request.slot), requests.len());
-        scratch.indices.clear();
-        scratch.indices.extend(requests.iter().map(|request| request.index));
-        for (at, request) in requests.iter_mut().enumerate() {
-            request.slot = at;
-        }
-        let slots = |row: usize| first * row..(first + count) * row;
-        let mut input: Vec<RowsOut<'_>> = out
-            .iter_mut()
-            .zip(&mut scratch.parts)
-            .zip(known)
-            .map(|((rows, part), &(_, row))| match part {
-                Some(part) => RowsOut { bytes: &mut part.as_mut_slice()[..count * row], row },
-                None => RowsOut { bytes: &mut rows.bytes[slots(rows.row)], row },
-            })
-            .collect();
-        if let Err(error) = self.input.node.gather(requests, &mut input, cx) {
-            return Err(self.first_error(&scratch.indices, error, cx));
-        }
-        drop(input);
-        let indices = scratch.indices.as_slice();
-        for (at, _) in self.inner.changed() {
-            let (shape, row) = &known[at];
-            let Some(part) = &mut scratch.parts[at] else { continue };
-            let (rows, out) =
-                (&part.as_mut_slice()[..count * row], &mut out[at].bytes[slots(out[at].row)]);
-            let block = Block { indices, epoch: cx.epoch, shape, rows, out, stop: &cx.stop };
-            if let Err(error) = converting(cx.times.as_ref(), || self.inner.map.apply(at, block)) {
-                return Err(self.first_misfit(scratch, error, cx));
-            }
-        }
-        Ok(())
-    }
-
-    /// The error of the first element that fails when each is computed by itself. Functions that
-    /// have to be called in order are not called again.
-    fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
-        if matches!(error, Error::Stopped | Error::Allocation { .. }) || self.is_sequential() {
-            return error;
-        }
-        indices.iter().find_map(|&index| self.get(index, cx).err()).unwrap_or(error)
-    }
-
-    /// The error of the first of the gathered rows that the map cannot change.
-    fn first_misfit(&self, scratch: &mut Scratch, error: Error, cx: &Context) -> Error {
-        if matches!(error, Error::Stopped | Error::Allocation { .. }) {
-            return error;
-        }
-        let known = self.rows.as_deref().unwrap_or_default();
-        for (slot, index) in scratch.indices.iter().enumerate() {
-            for (at, spec) in self.inner.changed() {
-                let ((shape, row), Some(part)) = (&known[at], &mut scratch.parts[at]) else {
-                    continue;
-                };
-                let rows = &part.as_mut_slice()[slot * row..(slot + 1) * row];
-                let Ok(mut out) = pool::take(spec.fixed().map_or(0, |(_, bytes)| bytes)) else {
-                    return error;
-                };
-                let block = Block {
-                    indices: &[*index],
-                    epoch: cx.epoch,
-                    shape,
-                    rows,
-                    out: out.as_mut_slice(),
-                    stop: &cx.stop,
-                };
-                if let Err(error) = self.inner.map.apply(at, block) {
-                    return self.inner.misfit(at, error).at_element(self.inner.map.stage(), *index);
-                }
-            }
-        }
-        error
-    }
-}
-
-impl<M: RowMap> Node for Mapped<M> {
-    fn spec(&self) -> &[Component] {
-        &self.spec
-    }
-
-    fn cardinality(&self) -> Cardinality {
-        self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn describe(&self) -> String {
-        self.inner.map.describe()
-    }
-
-    fn rebuild(&self, inputs: Vec<Dataset>, change: &mut Change) -> Result<Dataset> {
-        self.inner.map.rebuild(&inputs[0], change)
-    }
-
-    fn drawn_seed(&self) -> Option<&Seed> {
-        self.inner.map.drawn_seed()
-    }
-
-    fn identity(&self) -> u64 {
-        self.inner.map.drawn_seed().map_or(0, Seed::identity)
-    }
-
-    fn depends_on_epoch(&self) -> bool {
-        self.inner.map.depends_on_epoch() || self.input.depends_on_epoch()
-    }
-
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let mut element = self.input.node.get(index, cx)?;
-        converting(cx.times.as_ref(), || self.inner.element(&mut element, index, cx))?;
-        Ok(element)
-    }
-
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        let Some(rows) = &self.rows else { return gather_each(self, requests, out, cx) };
-        let most = self.chunk(rows).min(requests.len());
-        let part = |(change, (_, row)): (&Option<TensorSpec>, &(Dims, usize))| match change {
-            Some(_) => pool::take(most * row).map(Some),
-            None => Ok(None),
-        };
-        let parts: Result<Vec<_>> = self.inner.changes.iter().zip(rows).map(part).collect();
-        let mut scratch = Scratch { parts: parts?, indices: Vec::with_capacity(most) };
-        let mut rest = requests;
-        while let Some(first) = rest.first().map(|request| request.slot) {
-            cx.stop.check()?;
-            let together = rest
-                .iter()
-                .take(most)
-                .enumerate()
-                .take_while(|(at, request)| request.slot == first + at)
-                .count();
-            let (chunk, after) = rest.split_at_mut(together);
-            self.run(chunk, out, &mut scratch, cx)?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        let (input, inner) = (self.input.stream(cx)?, Arc::clone(&self.inner));
-        Ok(Box::new(MappedStream {
-            input,
-            inner,
-            cx: cx.clone(),
-            spec: self.input.spec().to_vec(),
-            index: 0,
-            stopped: None,
-        }))
-    }
-}
-
-struct MappedStream<M> {
-    input: Box<dyn Stream>,
-    inner: Arc<Inner<M>>,
-    cx: Context,
-    /// Of the input's elements.
-    spec: Vec<Component>,
-    index: u64,
-    /// An element whose change was stopped.
-    stopped: Option<Element>,
-}
-
-impl<M: RowMap> Stream for MappedStream<M> {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let element = match self.stopped.take() {
-            Some(element) => Ok(element),
-            None => self.input.next()?,
-        };
-        let mut element = match element {
-            Ok(element) => element,
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            Err(error) => {
-                // An element that failed before it came here is one all the same: those after it
-                // keep their indices.
-                self.index += 1;
-                return Some(Err(error));
-            }
-        };
-        let changed = self.inner.element(&mut element, self.index, &self.cx);
-        if matches!(changed, Err(Error::Stopped)) {
-            self.stopped = Some(element);
-            return Some(Err(Error::Stopped));
-        }
-        self.index += 1;
-        Some(changed.map(|()| element))
-    }
-
-    fn save(&self) -> Result<State> {
-        let mut parts = vec![State::Int(self.index), self.input.save()?];
-        if let Some(element) = &self.stopped {
-            parts.push(State::of_element(element)?);
-        }
-        Ok(State::List(parts))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let (stopped, parts) = match state {
-            State::List(parts) if parts.len() == 3 => {
-                (Some(parts[2].element_as(&self.spec)?), &parts[..2])
-            }
-            state => (None, state.list(2)?),
-        };
-        self.stopped = stopped;
-        self.index = parts[0].int()?;
-        self.input.restore(&parts[1])
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::all_ways::{all_ways, context, elements, failing, small_numbers, streamed};
-    use tensorferry_core::{Casting, DType};
-
-    fn numbers(len: usize, width: usize) -> Dataset {
-        let sources =
-            [small_numbers(DType::Int64, &[len, width], 1), small_numbers(DType::UInt8, &[len], 2)];
-        Dataset::from_tensor_slices(sources).unwrap()
-    }
-
-    #[test]
-    fn chains_of_maps_agree_with_their_parts_over_chunks_of_one_and_of_many_rows() {
-        for (len, width) in [(5, 10_000), (37, 700), (3000, 1), (9, 0), (0, 4)] {
-            let input = numbers(len, width);
-            let chain = input.cast(&[Some(DType::Int32), None], Casting::Checked).unwrap();
-            let chain = chain
-                .scale(0.5, 1.0, Some(&[true, false]))
-                .unwrap()
-                .cast(&[Some(DType::Float64), Some(DType::Int16)], Casting::Checked)
-                .unwrap();
-            for (got, was) in elements(&chain).iter().zip(elements(&input)) {
-                let widened =
-                    |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().unwrap()) as f64 * 0.5 + 1.0;
-                let expected: Vec<u8> =
-                    was[0].2.chunks(8).flat_map(|bytes| widened(bytes).to_ne_bytes()).collect();
-                assert_eq!(got[0], (DType::Float64, vec![width], expected));
-                assert_eq!(
-                    got[1],
-                    (DType::Int16, vec![], i16::from(was[1].2[0]).to_ne_bytes().to_vec())
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_element_that_fails_is_named_whichever_stage_it_fails_in() {
-        let mut values: Vec<i64> = (0..40).collect();
-        (values[7], values[21]) = (300, -1);
-        let input =
-            Dataset::from_tensor_slices([Tensor::from_vec(values, &[20, 2]).unwrap()]).unwrap();
-        let cast = failing(&input, &[5, 10])
-            .cast(&[Some(DType::UInt8)], Casting::Checked)
-            .unwrap()
-            .scale(1.0, 0.0, None)
-            .unwrap();
-        let results = all_ways(&cast, 0);
-        let failed: Vec<(usize, &String)> = results
-            .iter()
-            .enumerate()
-            .filter_map(|(at, result)| Some((at, result.as_ref().err()?)))
-            .collect();
-        assert_eq!(failed.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3, 5, 10]);
-        assert!(
-            failed[0].1.starts_with(
-                "cast: element 3: int64 -> uint8: 1 of 2 values does not fit (first: [1] = 300"
-            ),
-            "{}",
-            failed[0].1
-        );
-        assert_eq!(failed[1].1, "failing: element 5: no");
-    }
-
-    #[test]
-    fn a_map_that_changes_nothing_is_its_input() {
-        let input = numbers(3, 2);
-        let same = input
-            .cast(&[Some(DType::Int64), None], Casting::Checked)
-            .unwrap()
-            .scale(2.0, 0.0, Some(&[false, false]))
-            .unwrap();
-        assert_eq!(same.to_string(), input.to_string());
-        assert!(same.node.slice(0, 3, &context(0)).is_some());
-    }
-
-    #[test]
-    fn a_stream_goes_on_after_an_error_and_from_a_saved_state_with_the_same_indices() {
-        let input =
-            Dataset::from_tensor_slices([
-                Tensor::from_vec(vec![1_i64, 300, 2, 400, 3], &[5]).unwrap()
-            ])
-            .unwrap();
-        let map = streamed(&input).cast(&[Some(DType::UInt8)], Casting::Checked).unwrap();
-        let mut stream = map.stream(&context(0)).unwrap();
-        let mut states = vec![stream.save().unwrap()];
-        let mut seen = Vec::new();
-        while let Some(element) = stream.next() {
-            seen.push(
-                element
-                    .map(|element| element[0].tensor().unwrap().view::<u8>().unwrap().get(&[]))
-                    .map_err(|error| error.to_string()),
-            );
-            states.push(stream.save().unwrap());
-        }
-        assert!(seen[1].as_ref().is_err_and(|error| error.starts_with("cast: element 1: ")));
-        assert!(seen[3].as_ref().is_err_and(|error| error.starts_with("cast: element 3: ")));
-        assert_eq!([&seen[0], &seen[2], &seen[4]], [&Ok(Some(1)), &Ok(Some(2)), &Ok(Some(3))]);
-        for (from, state) in states.iter().enumerate() {
-            let mut stream = map.stream(&context(0)).unwrap();
-            stream.restore(state).unwrap();
-            let rest: Vec<_> = std::iter::from_fn(|| stream.next())
-                .map(|element| {
-                    element
-                        .map(|element| element[0].tensor().unwrap().view::<u8>().unwrap().get(&[]))
-                        .map_err(|error| error.to_string())
-                })
-                .collect();
-            assert_eq!(rest, seen[from..]);
-        }
-    }
-
-    #[test]
-    fn which_has_to_say_something_of_each_component() {
-        let error = numbers(3, 2).scale(1.0, 0.0, Some(&[true])).err().unwrap();
-        assert_eq!(error.to_string(), "scale: 1 components were chosen from where there are 2");
-    }
-
-    #[test]
-    fn a_stopped_gather_stops() {
-        let map = numbers(100, 2).scale(1.0, 0.0, None).unwrap();
-        let cx = context(0);
-        cx.stop.cancel();
-        let (mut a, mut b) = (vec![0; 800], vec![0; 400]);
-        let mut out = [RowsOut { bytes: &mut a, row: 8 }, RowsOut { bytes: &mut b, row: 4 }];
-        let mut requests: Vec<RowRequest> =
-            (0..100).map(|slot| RowRequest { index: slot as u64, slot }).collect();
-        assert!(matches!(map.node.gather(&mut requests, &mut out, &cx), Err(Error::Stopped)));
-    }
 }

@@ -4,10 +4,11 @@
     reason = "arguments become float32 by rounding; that they stay finite is checked"
 )]
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
-use crate::stage::Change;
-use crate::transforms::row_map::row_map::{Block, RowMap, chosen, mapped, select};
+use crate::stage::Dataset;
+use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
+use crate::transforms::row_map::stage::row_mapped;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Dims, Kind, View, ViewMut};
@@ -62,7 +63,7 @@ impl Dataset {
         )?;
         let from = self.spec().iter().map(|part| part.tensor().map(|spec| spec.dtype)).collect();
         let map = Scale { mul, add, which: which.map(<[bool]>::to_vec), from };
-        Ok(mapped(self, map, changes))
+        Ok(row_mapped(self, map, changes))
     }
 }
 

@@ -7,12 +7,14 @@
 //! once it is computed) or needs a whole pass (a stream's elements are kept once a pass has seen
 //! them all).
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::Epoch;
-use crate::stage::{Change, Context, Element, Node, Stream, gather_each, write_some};
+use crate::spec::Cardinality;
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Interrupted, Stage,
+    Step, gather_each, step, value_of,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::Tensor;
@@ -52,7 +54,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn cache(&self) -> Self {
-        let kept = match (self.is_indexed(), self.node.is_sequential()) {
+        let kept = match (self.is_indexed(), self.hints.sequential) {
             (true, false) => Kept::Nothing,
             (true, true) => Kept::Each(Arc::default()),
             (false, _) => Kept::All(Arc::default()),
@@ -65,17 +67,17 @@ fn first_pass(cx: &Context) -> Context {
     cx.at(Epoch(0))
 }
 
-impl Node for Cache {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Cache {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            self.input.spec(),
+            self.input.is_indexed(),
+        )
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -90,23 +92,19 @@ impl Node for Cache {
         Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
     }
 
-    fn depends_on_epoch(&self) -> bool {
-        false
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { depends_on_epoch: false, ..inputs }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let Kept::Each(kept) = &self.kept else {
-            return self.input.node.get(index, &first_pass(cx));
+            return self.input.stage.get(index, &first_pass(cx));
         };
         if let Some(element) = kept.lock().get(&index) {
             return Ok(element.clone());
         }
         kept.lock().make_room(1)?;
-        let element = self.input.node.get(index, &first_pass(cx))?;
+        let element = self.input.stage.get(index, &first_pass(cx))?;
         let mut kept = kept.lock();
         kept.make_room(1)?;
         kept.insert(index, element.clone());
@@ -114,41 +112,29 @@ impl Node for Cache {
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, &first_pass(cx))
+        self.input.stage.slice(start, len, &first_pass(cx))
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
         if let Kept::Nothing = self.kept {
-            return self.input.node.gather(requests, out, &first_pass(cx));
+            return self.input.stage.gather(columns, requests, out, &first_pass(cx));
         }
-        gather_each(self, requests, out, cx)
+        gather_each(&|index| self.get(index, cx), columns, requests, out, cx)
     }
 
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        if let Kept::Nothing = self.kept {
-            return self.input.node.gather_some(which, requests, out, &first_pass(cx));
-        }
-        write_some(self, which, requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let kept = match &self.kept {
             Kept::All(kept) => Arc::clone(kept),
             _ => Arc::default(),
         };
         let pass = Pass::begin(&kept, &self.input, cx)?;
-        Ok(Box::new(CacheStream {
+        Ok(Box::new(CacheIter {
             input: self.input.clone(),
             cx: cx.clone(),
             kept,
@@ -163,7 +149,7 @@ enum Pass {
     Kept(Arc<Vec<Element>>),
     /// Over the input, with its elements so far; without them where some are not known, so that the
     /// pass cannot be kept.
-    Input(Box<dyn Stream>, Option<Vec<Element>>),
+    Input(Box<dyn ElementIter>, Option<Vec<Element>>),
 }
 
 impl Pass {
@@ -174,12 +160,12 @@ impl Pass {
     ) -> Result<Self> {
         match &*kept.lock() {
             Some(all) => Ok(Self::Kept(Arc::clone(all))),
-            None => Ok(Self::Input(input.stream(&first_pass(cx))?, Some(Vec::new()))),
+            None => Ok(Self::Input(input.element_iter(&first_pass(cx))?, Some(Vec::new()))),
         }
     }
 }
 
-struct CacheStream {
+struct CacheIter {
     input: Dataset,
     cx: Context,
     kept: Arc<ForkSafe<Option<Arc<Vec<Element>>>>>,
@@ -187,37 +173,38 @@ struct CacheStream {
     position: u64,
 }
 
-impl Stream for CacheStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for CacheIter {
+    fn next(&mut self) -> Step {
         // Before the element is asked for, so that it is not lost.
-        if let Pass::Input(_, Some(seen)) = &mut self.pass
-            && let Err(error) = self.cx.stop.check().and_then(|()| seen.make_room(1))
-        {
-            return Some(Err(error));
+        if let Pass::Input(_, Some(seen)) = &mut self.pass {
+            value_of!(step(self.cx.stop.check().and_then(|()| seen.make_room(1))));
         }
         let element = match &mut self.pass {
-            Pass::Kept(all) => Ok(all.get(usize::try_from(self.position).ok()?)?.clone()),
-            Pass::Input(input, seen) => match (input.next(), seen) {
+            Pass::Kept(all) => {
+                let at = usize::try_from(self.position).unwrap_or(usize::MAX);
+                let Some(element) = all.get(at) else { return Ok(None) };
+                Ok(element.clone())
+            }
+            Pass::Input(input, seen) => match (input.next()?, &mut *seen) {
                 (Some(Ok(element)), Some(seen)) => {
                     seen.push(element.clone());
                     Ok(element)
                 }
                 (Some(Ok(element)), None) => Ok(element),
-                (Some(Err(Error::Stopped)), _) => return Some(Err(Error::Stopped)),
-                (Some(Err(error)), seen) => {
+                (Some(Err(error)), _) => {
                     *seen = None;
                     Err(error)
                 }
-                (None, seen) => {
+                (None, _) => {
                     if let Some(seen) = seen.take() {
                         self.kept.lock().get_or_insert(Arc::new(seen));
                     }
-                    return None;
+                    return Ok(None);
                 }
             },
         };
         self.position = self.position.saturating_add(1);
-        Some(element)
+        Ok(Some(element))
     }
 
     fn save(&self) -> Result<State> {
@@ -240,9 +227,10 @@ impl Stream for CacheStream {
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
                     self.cx.stop.check()?;
-                    let Some(element) = self.next() else {
+                    let next = self.next().map_err(|Interrupted| Error::Stopped)?;
+                    let Some(element) = next else {
                         let what = format!(
-                            "the cached stream has {} elements, not {position}",
+                            "the cached dataset has {} elements, not {position}",
                             self.position
                         );
                         return Err(Error::State { what });
@@ -324,11 +312,13 @@ mod tests {
             assert_rejects_damage(&streamed(&range(5)).cache());
             assert_rebuilds(&cached);
         }
-        let mut before = full.stream(&crate::order_tests::context()).unwrap();
+        let mut before =
+            crate::testing::Pass(full.element_iter(&crate::order_tests::context()).unwrap());
         before.next();
         let state = before.save().unwrap();
         let empty = streamed(&range(5)).cache();
-        let mut after = empty.stream(&crate::order_tests::context()).unwrap();
+        let mut after =
+            crate::testing::Pass(empty.element_iter(&crate::order_tests::context()).unwrap());
         after.restore(&state).unwrap();
         assert_eq!(std::iter::from_fn(|| after.next()).count(), 4);
     }

@@ -1,10 +1,12 @@
 //! Some components of each element.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -48,17 +50,13 @@ fn select<T: Clone>(all: &[T], which: &[usize]) -> Vec<T> {
     which.iter().filter_map(|&at| all.get(at).cloned()).collect()
 }
 
-impl Node for Components {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Components {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -69,54 +67,51 @@ impl Node for Components {
         inputs[0].components(&self.which)
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        Ok(select(&self.input.node.get(index, cx)?, &self.which))
+        Ok(select(&self.input.stage.get(index, cx)?, &self.which))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        Some(select(&self.input.node.slice(start, len, cx)?, &self.which))
+        Some(select(&self.input.stage.slice(start, len, cx)?, &self.which))
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.input.node.gather_some(&self.which, requests, out, cx)
+        let gather = |which: &[usize], requests: &mut [RowRequest], out: &mut [RowsOut<'_>]| {
+            self.input.stage.gather(Columns::Some(which), requests, out, cx)
+        };
+        match columns {
+            Columns::All => gather(&self.which, requests, out),
+            Columns::Some(which) => gather(&select(&self.which, which), requests, out),
+        }
     }
 
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.node.gather_some(&select(&self.which, which), requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ComponentsStream { input: self.input.stream(cx)?, which: self.which.clone() }))
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ComponentsIter {
+            input: self.input.element_iter(cx)?,
+            which: self.which.clone(),
+        }))
     }
 }
 
-struct ComponentsStream {
-    input: Box<dyn Stream>,
+struct ComponentsIter {
+    input: Box<dyn ElementIter>,
     which: Vec<usize>,
 }
 
-impl Stream for ComponentsStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        Some(self.input.next()?.map(|element| select(&element, &self.which)))
+impl ElementIter for ComponentsIter {
+    fn next(&mut self) -> Step {
+        let element = self.input.next()?;
+        Ok(element.map(|element| element.map(|element| select(&element, &self.which))))
     }
 
     fn save(&self) -> Result<State> {
@@ -131,6 +126,7 @@ impl Stream for ComponentsStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{rows, streamed};
     use tensorferry_core::DType;
 
@@ -154,9 +150,11 @@ mod tests {
     #[test]
     fn a_component_that_is_not_wanted_need_not_be_gatherable() -> Result<()> {
         let range = |n| Dataset::range(0, n, 1, DType::Int64);
-        let ragged = range(5)?.batch(2, false)?;
-        let batch =
-            Dataset::zip(vec![ragged, range(3)?])?.components(&[1])?.batch(3, true)?.get(0)?;
+        let ragged = range(5)?.batch(2)?;
+        let batch = Dataset::zip(vec![ragged, range(3)?])?
+            .components(&[1])?
+            .batch_with(3, BatchOptions::DROP_REMAINDER)?
+            .get(0)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[0, 1, 2][..]));
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! Elements with their numbers.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
+use crate::element_iter::numbered;
 use crate::error::{Error, Result};
+use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, MADE_ROWS, Node, Stream, Value};
+use crate::stage::{
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
+};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
@@ -39,7 +42,7 @@ impl Dataset {
 
 fn number(start: i64, index: u64) -> Result<i64> {
     start.checked_add_unsigned(index).ok_or_else(|| {
-        let what = format!("the numbers from {start} on exceed int64; start lower");
+        let what = format!("the numbers from {start} on exceed int64. Start lower.");
         Error::Argument { stage: "enumerate", what }.at_element("enumerate", index)
     })
 }
@@ -62,17 +65,13 @@ impl Enumerate {
     }
 }
 
-impl Node for Enumerate {
-    fn spec(&self) -> &[Component] {
-        &self.spec
+impl Stage for Enumerate {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(std::slice::from_ref(&self.input), &self.spec, self.input.is_indexed())
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -83,16 +82,12 @@ impl Node for Enumerate {
         Ok(inputs[0].enumerate(self.start))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
-    }
-
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        let mut element = self.input.node.get(index, cx)?;
+        let mut element = self.input.stage.get(index, cx)?;
         element.insert(0, scalar(number(self.start, index)?)?);
         Ok(element)
     }
@@ -101,7 +96,7 @@ impl Node for Enumerate {
         if len > MADE_ROWS {
             return None;
         }
-        let shared = self.input.node.slice(start, len, cx)?;
+        let shared = self.input.stage.slice(start, len, cx)?;
         let numbers = filled(DType::Int64, &[len], |bytes| {
             let requests: Vec<RowRequest> =
                 (0..len).map(|slot| RowRequest { index: start + slot as u64, slot }).collect();
@@ -112,24 +107,16 @@ impl Node for Enumerate {
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        if let Some((numbers, rest)) = out.split_first_mut() {
+        let Columns::Some(which) = columns else {
+            let Some((numbers, rest)) = out.split_first_mut() else { return Ok(()) };
             self.write(requests, numbers)?;
-            self.input.node.gather(requests, rest, cx)?;
-        }
-        Ok(())
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
+            return self.input.stage.gather(Columns::All, requests, rest, cx);
+        };
         let (mut inner, mut rest) = (Vec::new(), Vec::new());
         for (&at, rows) in which.iter().zip(out) {
             match at.checked_sub(1) {
@@ -141,45 +128,22 @@ impl Node for Enumerate {
             }
         }
         if inner.is_empty() {
-            Ok(())
-        } else {
-            self.input.node.gather_some(&inner, requests, &mut rest, cx)
+            return Ok(());
         }
+        self.input.stage.gather(Columns::Some(&inner), requests, &mut rest, cx)
     }
 
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(EnumerateStream { input: self.input.stream(cx)?, start: self.start, index: 0 }))
-    }
-}
-
-struct EnumerateStream {
-    input: Box<dyn Stream>,
-    start: i64,
-    index: u64,
-}
-
-impl Stream for EnumerateStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let element = match self.input.next()? {
-            Err(Error::Stopped) => return Some(Err(Error::Stopped)),
-            element => element,
-        };
-        let index = self.index;
-        self.index = self.index.saturating_add(1);
-        Some(element.and_then(|mut element| {
-            element.insert(0, scalar(number(self.start, index)?)?);
-            Ok(element)
-        }))
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.index = parts[0].int()?;
-        self.input.restore(&parts[1])
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        let start = self.start;
+        numbered(&self.input, cx, 0, move |input, next| {
+            let Some(element) = input.next()? else { return Ok(None) };
+            let index = *next;
+            *next = index.saturating_add(1);
+            Ok(Some(element.and_then(|mut element| {
+                element.insert(0, scalar(number(start, index)?)?);
+                Ok(element)
+            })))
+        })
     }
 }
 

@@ -1,23 +1,25 @@
-//! The elements of which something is true.
+//! The elements for which a function is true, and those up to the first for which it is not.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
-use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
-use crate::user_fn::captures::Capture;
+use crate::error::Result;
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use crate::user_fn::function::Function;
+use crate::user_fn::function::UserFn;
 
+/// `filter`, or `take_while`, which ends where `filter` leaves an element out.
 struct Filter {
     input: Dataset,
     predicate: Function<Element, bool>,
+    ends: bool,
 }
 
 impl Dataset {
-    /// The elements of which `predicate` is true, in order. How many they are only iterating tells.
+    /// The elements for which `predicate` is true, in order. The cardinality is unknown.
     ///
-    /// An element for which `predicate` fails is an error in its place, and the stream goes on
+    /// An element for which `predicate` fails is an error in its place, and the iteration continues
     /// after it.
     ///
     /// ```
@@ -33,86 +35,88 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn filter(&self, predicate: Function<Element, bool>) -> Self {
-        Self::of(Filter { input: self.clone(), predicate })
+        Self::of(Filter { input: self.clone(), predicate, ends: false })
+    }
+
+    /// The elements before the first for which `predicate` is false. Nothing after that one is
+    /// read.
+    ///
+    /// An element for which `predicate` fails is an error in its place, and the iteration continues
+    /// after it.
+    #[must_use]
+    pub fn take_while(&self, predicate: Function<Element, bool>) -> Self {
+        Self::of(Filter { input: self.clone(), predicate, ends: true })
     }
 }
 
-impl Node for Filter {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Filter {
+    fn name(&self) -> &'static str {
+        if self.ends { "take_while" } else { "filter" }
+    }
+}
+
+impl Stage for Filter {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
-    fn captures(&self) -> Vec<Capture> {
-        self.predicate.capture().into_iter().collect()
-    }
-
     fn describe(&self) -> String {
-        format!("filter({})", self.predicate.name())
+        format!("{}({})", self.name(), self.predicate.name())
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(inputs[0].filter(self.predicate.clone()))
+        let (input, predicate) = (inputs[0].clone(), self.predicate.clone());
+        Ok(Dataset::of(Self { input, predicate, ends: self.ends }))
     }
 
-    fn identity(&self) -> u64 {
-        self.predicate.identity()
+    fn functions(&self) -> Vec<&dyn UserFn> {
+        vec![&self.predicate]
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn is_sequential(&self) -> bool {
-        self.predicate.is_sequential() || self.input.node.is_sequential()
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("filter"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(FilterStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(FilterIter {
             input: Counted::new(&self.input, cx)?,
             predicate: self.predicate.clone(),
+            name: self.name(),
+            ends: self.ends,
+            ended: false,
         }))
     }
 }
 
-struct FilterStream {
+struct FilterIter {
     input: Counted,
     predicate: Function<Element, bool>,
+    name: &'static str,
+    ends: bool,
+    ended: bool,
 }
 
-impl Stream for FilterStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        loop {
-            let (index, element) = match self.input.next()? {
-                Ok(next) => next,
-                Err(error) => return Some(Err(error)),
-            };
-            match self.predicate.call(element.clone()) {
-                Ok(true) => return Some(Ok(element)),
-                Ok(false) => {}
-                Err(Error::Stopped) => return self.input.stopped(element),
-                Err(error) => return Some(Err(error.at_element("filter", index))),
+impl ElementIter for FilterIter {
+    fn next(&mut self) -> Step {
+        while !self.ended {
+            let call = |element| self.predicate.call(element);
+            let (element, is_true) = value_of!(self.input.next_with(self.name, call));
+            if is_true {
+                return Ok(Some(Ok(element)));
             }
+            self.ended = self.ends;
         }
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {
-        self.input.save()
+        Ok(State::List(vec![State::Int(u64::from(self.ended)), self.input.save()?]))
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        self.input.restore(state)
+        let parts = state.list(2)?;
+        self.ended = parts[0].int()? != 0;
+        self.input.restore(&parts[1])
     }
 }
 
@@ -159,7 +163,8 @@ mod tests {
                 }
                 Ok(false)
             }));
-        let mut stream = dataset.stream(&Context::new(Epoch(0), stop)).unwrap();
+        let mut stream =
+            crate::testing::Pass(dataset.element_iter(&Context::new(Epoch(0), stop)).unwrap());
         assert!(matches!(stream.next(), Some(Err(Error::Stopped))));
     }
 
@@ -168,5 +173,46 @@ mod tests {
         assert_resumes(&range(9).filter(even()));
         assert_resumes(&range(9).filter(even()).filter(fails_at(4, |_| Ok(true))));
         assert_rejects_damage(&range(9).filter(even()));
+    }
+}
+
+#[cfg(test)]
+mod take_while_tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::testing::{
+        assert_rejects_damage, assert_resumes, fails_at, first, ints, range, values,
+    };
+
+    fn below(limit: i64) -> Function<Element, bool> {
+        Function::new("below", move |element: Element| Ok(first(&element) < limit))
+    }
+
+    #[test]
+    fn ends_before_the_first_that_is_false_and_stays_ended() {
+        let dataset = ints(&[1, 2, 9, 3]).take_while(below(5));
+        assert_eq!(values(&dataset), [1, 2]);
+        let mut iter = dataset.iter();
+        assert_eq!(iter.by_ref().count(), 2);
+        assert!(iter.next().is_none());
+        assert_eq!(values(&range(3).take_while(below(0))), [0; 0]);
+        assert_eq!(values(&range(3).take_while(below(7))), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_failing_predicate_costs_its_element_only() {
+        let all: Vec<_> = range(4).take_while(fails_at(1, |_| Ok(true))).iter().collect();
+        assert!(
+            matches!(all[1], Err(Error::AtElement { stage: "take_while", index: 1, .. })),
+            "{:?}",
+            all[1]
+        );
+        assert_eq!(all.len(), 4);
+    }
+
+    #[test]
+    fn resumes_at_every_element_and_after_the_end() {
+        assert_resumes(&ints(&[1, 2, 9, 3]).take_while(below(5)));
+        assert_rejects_damage(&ints(&[1, 2, 9, 3]).take_while(below(5)));
     }
 }

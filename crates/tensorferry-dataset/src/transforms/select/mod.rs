@@ -9,5 +9,4 @@ pub(crate) mod repeat;
 pub(crate) mod shard;
 pub(crate) mod skip;
 pub(crate) mod take;
-pub(crate) mod take_while;
 pub(crate) mod unique;

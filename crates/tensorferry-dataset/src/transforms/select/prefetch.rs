@@ -1,21 +1,10 @@
 //! How far elements are to be computed ahead.
 
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
 use crate::error::Result;
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
-use tensorferry_core::Tensor;
-use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::RowsOut;
-
-/// How far ahead of their consumer elements are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadAhead {
-    /// As far as seems good.
-    Automatic,
-    /// So many elements; 0 for none.
-    Elements(usize),
-}
+use crate::execute::options::ReadAhead;
+use crate::spec::Cardinality;
+use crate::stage::{CheckpointInfo, Context, Dataset, ElementIter, Elements, Hints, Stage};
 
 struct Prefetch {
     input: Dataset,
@@ -31,7 +20,7 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{Dataset, ReadAhead};
     ///
-    /// let dataset = Dataset::range(0, 100, 1, DType::Int64)?.batch(8, false)?.prefetch(Some(4));
+    /// let dataset = Dataset::range(0, 100, 1, DType::Int64)?.batch(8)?.prefetch(Some(4));
     /// assert_eq!(dataset.read_ahead(), Some(ReadAhead::Elements(4)));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -40,29 +29,15 @@ impl Dataset {
         let hint = buffer_size.map_or(ReadAhead::Automatic, ReadAhead::Elements);
         Self::of(Prefetch { input: self.clone(), hint })
     }
-
-    /// The furthest reading ahead that a stage of the plan asks for; a number before what the
-    /// engine would choose.
-    #[must_use]
-    pub fn read_ahead(&self) -> Option<ReadAhead> {
-        let inputs = self.node.inputs();
-        self.deep(|| {
-            inputs.iter().map(Self::read_ahead).chain([self.node.read_ahead()]).max().flatten()
-        })
-    }
 }
 
-impl Node for Prefetch {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Prefetch {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Kept(&self.input)
     }
 
     fn cardinality(&self) -> Cardinality {
         self.input.cardinality()
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -73,51 +48,20 @@ impl Node for Prefetch {
         Ok(Dataset::of(Self { input: inputs[0].clone(), hint: self.hint }))
     }
 
-    fn consumed(&self, position: u64) -> Option<u64> {
-        Some(position)
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints { read_ahead: inputs.read_ahead.max(Some(self.hint)), ..inputs }
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { consumes: Some(1), ..CheckpointInfo::default() }
     }
 
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
+    fn unstacked(&self) -> Option<Dataset> {
+        self.input.stage.unstacked()
     }
 
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, cx)
-    }
-
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.node.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.node.gather_some(which, requests, out, cx)
-    }
-
-    fn read_ahead(&self) -> Option<ReadAhead> {
-        Some(self.hint)
-    }
-
-    fn rows(&self) -> Option<Dataset> {
-        self.input.node.rows()
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        self.input.stream(cx)
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        self.input.element_iter(cx)
     }
 }
 
@@ -129,8 +73,8 @@ mod tests {
     #[test]
     fn prefetch_is_a_hint_and_no_part_of_the_plan() -> Result<()> {
         let range = Dataset::range(0, 5, 1, DType::Int64)?;
-        let hinted = range.prefetch(Some(3)).batch(2, false)?.prefetch(None);
-        assert_eq!(hinted.to_string(), range.batch(2, false)?.to_string());
+        let hinted = range.prefetch(Some(3)).batch(2)?.prefetch(None);
+        assert_eq!(hinted.to_string(), range.batch(2)?.to_string());
         assert_eq!(hinted.read_ahead(), Some(ReadAhead::Elements(3)));
         assert_eq!(range.prefetch(None).read_ahead(), Some(ReadAhead::Automatic));
         assert_eq!(range.read_ahead(), None);

@@ -1,10 +1,13 @@
 //! The same dataset several times over.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::error::Result;
+use crate::spec::Cardinality;
+use crate::stage::{
+    Columns, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step, step,
+    uninterrupted, value_of,
+};
 use tensorferry_core::Tensor;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -51,32 +54,15 @@ impl Repeat {
             _ => (0, index),
         }
     }
-
-    /// Calls `gather` with the requests of each round, indices being those of the input.
-    fn by_round(
-        &self,
-        requests: &mut [RowRequest],
-        cx: &Context,
-        mut gather: impl FnMut(&mut [RowRequest], &Context) -> Result<()>,
-    ) -> Result<()> {
-        // Of a shuffle after the repeat, neighbours are of any round; together, the rounds cost one
-        // call each.
-        let round = |request: &RowRequest| self.split(request.index).0;
-        if !requests.is_sorted_by_key(round) {
-            requests.sort_by_key(round);
-        }
-        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
-            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
-            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
-            gather(run, &cx)?;
-        }
-        Ok(())
-    }
 }
 
-impl Node for Repeat {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Repeat {
+    fn elements(&self) -> Elements<'_> {
+        Elements::computed(
+            std::slice::from_ref(&self.input),
+            self.input.spec(),
+            self.input.is_indexed(),
+        )
     }
 
     // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to
@@ -89,10 +75,6 @@ impl Node for Repeat {
         }
     }
 
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
-    }
-
     fn describe(&self) -> String {
         self.count.map_or_else(|| "repeat()".into(), |count| format!("repeat({count})"))
     }
@@ -101,13 +83,17 @@ impl Node for Repeat {
         Ok(inputs[0].repeat(self.count))
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
+    fn hints(&self, inputs: Hints) -> Hints {
+        Hints {
+            may_end_early: self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
+                || inputs.may_end_early,
+            ..inputs
+        }
     }
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let (round, index) = self.split(index);
-        self.input.node.get(index, &cx.at(cx.epoch.child(round)))
+        self.input.stage.get(index, &cx.at(cx.epoch.child(round)))
     }
 
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
@@ -116,35 +102,31 @@ impl Node for Repeat {
         if round != last_round {
             return None;
         }
-        self.input.node.slice(first, len, &cx.at(cx.epoch.child(round)))
+        self.input.stage.slice(first, len, &cx.at(cx.epoch.child(round)))
     }
 
     fn gather(
         &self,
+        columns: Columns<'_>,
         requests: &mut [RowRequest],
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.node.gather(run, out, cx))
+        // After a shuffle, neighbours are of any round; sorted, each round costs one call.
+        let round = |request: &RowRequest| self.split(request.index).0;
+        if !requests.is_sorted_by_key(round) {
+            requests.sort_by_key(round);
+        }
+        for run in requests.chunk_by_mut(|a, b| round(a) == round(b)) {
+            let cx = cx.at(cx.epoch.child(run.first().map_or(0, round)));
+            run.iter_mut().for_each(|request| request.index = self.split(request.index).1);
+            self.input.stage.gather(columns, run, out, &cx)?;
+        }
+        Ok(())
     }
 
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.by_round(requests, cx, |run, cx| self.input.node.gather_some(which, run, out, cx))
-    }
-
-    fn may_end_early(&self) -> bool {
-        self.count.is_none() && self.input.cardinality() == Cardinality::Unknown
-            || self.input.node.may_end_early()
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(RepeatStream {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(RepeatIter {
             repeated: self.input.clone(),
             count: self.count,
             cx: cx.clone(),
@@ -156,7 +138,7 @@ impl Node for Repeat {
     }
 }
 
-struct RepeatStream {
+struct RepeatIter {
     repeated: Dataset,
     count: Option<u64>,
     cx: Context,
@@ -166,12 +148,12 @@ struct RepeatStream {
     /// Whether there will be no more, although there are rounds left.
     ended: bool,
     /// The pass of this round, once it has begun.
-    input: Option<Box<dyn Stream>>,
+    input: Option<Box<dyn ElementIter>>,
 }
 
-impl RepeatStream {
-    fn pass(&self) -> Result<Box<dyn Stream>> {
-        self.repeated.stream(&self.cx.at(self.cx.epoch.child(self.round)))
+impl RepeatIter {
+    fn pass(&self) -> Result<Box<dyn ElementIter>> {
+        self.repeated.element_iter(&self.cx.at(self.cx.epoch.child(self.round)))
     }
 
     fn is_over(&self) -> bool {
@@ -184,32 +166,36 @@ impl RepeatStream {
     }
 }
 
-impl Stream for RepeatStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for RepeatIter {
+    fn next(&mut self) -> Step {
         while !self.is_over() {
-            let mut pass = match self.input.take().map_or_else(|| self.pass(), Ok) {
-                Ok(pass) => pass,
-                Err(error) => {
-                    self.end();
-                    return Some(Err(error));
+            if self.input.is_none() {
+                match uninterrupted(self.pass())? {
+                    Ok(pass) => self.input = Some(pass),
+                    Err(error) => {
+                        self.end();
+                        return Ok(Some(Err(error)));
+                    }
                 }
+            }
+            let next = match &mut self.input {
+                Some(pass) => pass.next()?,
+                None => None,
             };
-            if let Some(element) = pass.next() {
-                self.input = Some(pass);
-                self.any |= !matches!(element, Err(Error::Stopped));
-                return Some(element);
+            if let Some(element) = next {
+                self.any = true;
+                return Ok(Some(element));
             }
             if !self.any && self.count.is_none() {
                 self.end();
-                return None;
+                return Ok(None);
             }
+            self.input = None;
             self.round = self.round.saturating_add(1);
             self.any = false;
-            if let Err(stopped) = self.cx.stop.check() {
-                return Some(Err(stopped));
-            }
+            value_of!(step(self.cx.stop.check()));
         }
-        None
+        Ok(None)
     }
 
     fn save(&self) -> Result<State> {
@@ -242,6 +228,7 @@ impl Stream for RepeatStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BatchOptions;
     use crate::order_tests::{numbers, streamed};
     use tensorferry_core::DType;
 
@@ -304,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_batch_across_rounds_asks_each_round_once() -> Result<()> {
-        let batch = range(3)?.repeat(None).batch(7, true)?.get(1)?;
+        let batch = range(3)?.repeat(None).batch_with(7, BatchOptions::DROP_REMAINDER)?.get(1)?;
         assert_eq!(batch[0].tensor()?.view::<i64>()?.as_slice(), Some(&[1, 2, 0, 1, 2, 0, 1][..]));
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! The part of one of several workers: every n-th element.
 
-use crate::checkpoint::state::{Resharded, State};
-use crate::dataset::Dataset;
+use crate::checkpoint::change::Change;
+use crate::checkpoint::{change::Resharded, state::State};
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::spec::Cardinality;
+use crate::stage::{
+    CheckpointInfo, Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of,
+};
 use tensorferry_io::cancel::CancelToken;
-use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Shard {
     input: Dataset,
@@ -85,17 +85,15 @@ impl Unseen {
         let Resharded { positions } = origin;
         let shards = positions.len() as u64;
         if shards == 0 {
-            return Err(Error::State {
-                what: "a run without shards has not handed out anything".into(),
-            });
+            return Err(Error::State { what: "the state has no shards; it is damaged".into() });
         }
         if let Cardinality::Finite(n) = cardinality {
             for (shard, &position) in (0_u64..).zip(&positions) {
                 let had = n.saturating_sub(shard).div_ceil(shards);
                 if position > had {
                     let what = format!(
-                        "shard {shard} of {shards} is said to have handed out {position} of its \
-                        {had} elements"
+                        "shard {shard} of {shards} handed out {position} of its {had} elements; \
+                            the state is damaged"
                     );
                     return Err(Error::State { what });
                 }
@@ -135,21 +133,16 @@ impl Unseen {
     }
 }
 
-impl Shard {
-    /// Where in the input element `index` of this shard stands.
+impl Locate for Shard {
     fn locate(&self, index: u64) -> u64 {
         let dealt = index.saturating_mul(self.num_shards).saturating_add(self.index);
         self.origins.iter().rev().fold(dealt, |nth, origin| origin.locate(nth))
     }
-
-    fn spread(&self, requests: &mut [RowRequest]) {
-        requests.iter_mut().for_each(|request| request.index = self.locate(request.index));
-    }
 }
 
-impl Node for Shard {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Shard {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Moved(&self.input, self)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -157,10 +150,6 @@ impl Node for Shard {
             let left = self.origins.iter().fold(n, |n, origin| n.saturating_sub(origin.seen));
             left.saturating_sub(self.index).div_ceil(self.num_shards)
         })
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -179,42 +168,13 @@ impl Node for Shard {
         )
     }
 
-    fn sharding(&self) -> Option<(u64, u64)> {
-        Some((self.num_shards, self.index))
+    fn checkpoint(&self) -> CheckpointInfo<'_> {
+        CheckpointInfo { shard: Some((self.num_shards, self.index)), ..CheckpointInfo::default() }
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(self.locate(index), cx)
-    }
-
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.spread(requests);
-        self.input.node.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.spread(requests);
-        self.input.node.gather_some(which, requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(ShardStream {
-            input: self.input.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(ShardIter {
+            input: self.input.element_iter(cx)?,
             num_shards: self.num_shards,
             index: self.index,
             counts: vec![0; self.origins.len() + 1],
@@ -225,8 +185,8 @@ impl Node for Shard {
     }
 }
 
-struct ShardStream {
-    input: Box<dyn Stream>,
+struct ShardIter {
+    input: Box<dyn ElementIter>,
     num_shards: u64,
     index: u64,
     origins: Vec<Unseen>,
@@ -237,7 +197,7 @@ struct ShardStream {
     stop: CancelToken,
 }
 
-impl ShardStream {
+impl ShardIter {
     /// Counts the next element of the input, and says whether it is one of this shard.
     fn is_mine(&mut self) -> bool {
         for (origin, count) in self.origins.iter().zip(&mut self.counts) {
@@ -255,19 +215,16 @@ impl ShardStream {
     }
 }
 
-impl Stream for ShardStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for ShardIter {
+    fn next(&mut self) -> Step {
         loop {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            let Some(element) = self.input.next() else { return self.failed.take().map(Err) };
-            if matches!(element, Err(Error::Stopped)) {
-                return Some(element);
-            }
+            value_of!(step(self.stop.check()));
+            let Some(element) = self.input.next()? else {
+                return Ok(self.failed.take().map(Err));
+            };
             if self.is_mine() {
                 self.failed = None;
-                return Some(element);
+                return Ok(Some(element));
             }
             // An error of another shard's element is that shard's to report, unless the input ends
             // after it, maybe because of it.
@@ -294,7 +251,7 @@ impl Stream for ShardStream {
 mod tests {
     use super::*;
     use crate::order_tests::{numbers, streamed};
-    use crate::shuffle::random::mix;
+    use crate::shuffle::prng::mix;
     use crate::testing::{dying, element_spec, fails_at, stream};
     use tensorferry_core::DType;
 

@@ -1,15 +1,12 @@
 //! All but the first elements.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of};
 use crate::transforms::batch::batch::is_no_memory;
-use tensorferry_core::Tensor;
 use tensorferry_io::cancel::CancelToken;
-use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Skip {
     input: Dataset,
@@ -19,7 +16,7 @@ struct Skip {
 
 impl Dataset {
     /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is
-    /// not computed where the input is indexed, and an error in it is nobody's, unless nothing
+    /// not computed where the input is indexed, and an error in it is left out, unless nothing
     /// comes after it: then the input may have ended because of it.
     ///
     /// ```
@@ -37,16 +34,15 @@ impl Dataset {
     }
 }
 
-impl Skip {
-    fn shift(&self, requests: &mut [RowRequest]) {
-        let by = self.count.unwrap_or(0);
-        requests.iter_mut().for_each(|request| request.index = request.index.saturating_add(by));
+impl Locate for Skip {
+    fn locate(&self, index: u64) -> u64 {
+        index.saturating_add(self.count.unwrap_or(0))
     }
 }
 
-impl Node for Skip {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Skip {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Moved(&self.input, self)
     }
 
     fn cardinality(&self) -> Cardinality {
@@ -54,10 +50,6 @@ impl Node for Skip {
             (Cardinality::Infinite, None) => Cardinality::Finite(0),
             (input, count) => input.map(|n| count.map_or(0, |count| n.saturating_sub(count))),
         }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -68,42 +60,9 @@ impl Node for Skip {
         Ok(inputs[0].skip(self.count))
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index.saturating_add(self.count.unwrap_or(0)), cx)
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start.checked_add(self.count?)?, len, cx)
-    }
-
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.shift(requests);
-        self.input.node.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.shift(requests);
-        self.input.node.gather_some(which, requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(SkipStream {
-            input: self.input.stream(cx)?,
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        Ok(Box::new(SkipIter {
+            input: self.input.element_iter(cx)?,
             left: self.count,
             failed: None,
             stop: cx.stop.clone(),
@@ -111,8 +70,8 @@ impl Node for Skip {
     }
 }
 
-struct SkipStream {
-    input: Box<dyn Stream>,
+struct SkipIter {
+    input: Box<dyn ElementIter>,
     /// How many are still to be skipped; `None`: all.
     left: Option<u64>,
     /// The error of the element that was skipped last.
@@ -120,31 +79,23 @@ struct SkipStream {
     stop: CancelToken,
 }
 
-impl Stream for SkipStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let mut left = self.left?;
+impl ElementIter for SkipIter {
+    fn next(&mut self) -> Step {
+        let Some(mut left) = self.left else { return Ok(None) };
         while left > 0 {
-            if let Err(stopped) = self.stop.check() {
-                return Some(Err(stopped));
-            }
-            match self.input.next() {
-                Some(Err(Error::Stopped)) => return Some(Err(Error::Stopped)),
-                // The next ones find none either, and a million of them are not waited for.
-                Some(Err(error)) if is_no_memory(&error) => return Some(Err(error)),
+            value_of!(step(self.stop.check()));
+            match self.input.next()? {
+                // The next elements find no memory either; do not try a million of them.
+                Some(Err(error)) if is_no_memory(&error) => return Ok(Some(Err(error))),
                 Some(element) => self.failed = element.err(),
-                None => return self.failed.take().map(Err),
+                None => return Ok(self.failed.take().map(Err)),
             }
             left -= 1;
             self.left = Some(left);
         }
-        match self.input.next() {
-            None => self.failed.take().map(Err),
-            Some(Err(Error::Stopped)) => Some(Err(Error::Stopped)),
-            element => {
-                self.failed = None;
-                element
-            }
-        }
+        let Some(element) = self.input.next()? else { return Ok(self.failed.take().map(Err)) };
+        self.failed = None;
+        Ok(Some(element))
     }
 
     fn save(&self) -> Result<State> {

@@ -1,113 +1,42 @@
 //! The first elements.
 
-use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
-use crate::error::{Error, Result};
-use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream};
-use tensorferry_core::Tensor;
-use tensorferry_io::gather::request::RowRequest;
-use tensorferry_io::gather::rows_out::RowsOut;
+use crate::checkpoint::change::Change;
+use crate::element_iter::numbered;
+use crate::error::Result;
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, ElementIter, Elements, Stage};
 
-struct Take {
-    input: Dataset,
-    count: u64,
-}
+struct Take(Dataset, u64);
 
 impl Dataset {
     /// At most the first `count` elements; all of them if `count` is `None`.
     #[must_use]
     pub fn take(&self, count: Option<u64>) -> Self {
-        match count {
-            Some(count) => Self::of(Take { input: self.clone(), count }),
-            None => self.clone(),
-        }
+        count.map_or_else(|| self.clone(), |count| Self::of(Take(self.clone(), count)))
     }
 }
 
-impl Node for Take {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Take {
+    fn elements(&self) -> Elements<'_> {
+        Elements::Kept(&self.0)
     }
 
     fn cardinality(&self) -> Cardinality {
-        match self.input.cardinality() {
-            Cardinality::Finite(n) => Cardinality::Finite(n.min(self.count)),
-            Cardinality::Infinite => Cardinality::Finite(self.count),
-            Cardinality::Unknown => Cardinality::Unknown,
-        }
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
+        self.0.cardinality().at_most(self.1)
     }
 
     fn describe(&self) -> String {
-        format!("take({})", self.count)
+        format!("take({})", self.1)
     }
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
-        Ok(inputs[0].take(Some(self.count)))
+        Ok(inputs[0].take(Some(self.1)))
     }
 
-    fn is_indexed(&self) -> bool {
-        self.input.node.is_indexed()
-    }
-
-    fn get(&self, index: u64, cx: &Context) -> Result<Element> {
-        self.input.node.get(index, cx)
-    }
-
-    fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
-        self.input.node.slice(start, len, cx)
-    }
-
-    fn gather(
-        &self,
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.node.gather(requests, out, cx)
-    }
-
-    fn gather_some(
-        &self,
-        which: &[usize],
-        requests: &mut [RowRequest],
-        out: &mut [RowsOut<'_>],
-        cx: &Context,
-    ) -> Result<()> {
-        self.input.node.gather_some(which, requests, out, cx)
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(TakeStream { input: self.input.stream(cx)?, left: self.count }))
-    }
-}
-
-struct TakeStream {
-    input: Box<dyn Stream>,
-    left: u64,
-}
-
-impl Stream for TakeStream {
-    fn next(&mut self) -> Option<Result<Element>> {
-        let left = self.left.checked_sub(1)?;
-        let element = self.input.next();
-        if !matches!(element, Some(Err(Error::Stopped))) {
-            self.left = left;
-        }
-        element
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.left), self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(2)?;
-        self.left = parts[0].int()?;
-        self.input.restore(&parts[1])
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
+        numbered(&self.0, cx, self.1, |input, left| match *left {
+            0 => Ok(None),
+            _ => input.next().inspect(|_| *left -= 1),
+        })
     }
 }

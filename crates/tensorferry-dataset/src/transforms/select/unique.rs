@@ -1,12 +1,12 @@
 //! Each value once.
 
+use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
 use crate::spec;
 use crate::spec::{Cardinality, Component};
-use crate::stage::{Change, Context, Element, Node, Stream, not_indexed};
+use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use std::collections::HashSet;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{DType, Tensor};
@@ -29,7 +29,8 @@ impl Dataset {
     pub fn unique(&self) -> Result<Self> {
         if spec::tensors(self.spec(), "unique")?.len() != 1 {
             let what = format!(
-                "elements of {} components; it compares single tensors. Map to one component first.",
+                "elements have {} components, and unique compares single tensors. Map to one \
+                    component first.",
                 self.spec().len()
             );
             return Err(Error::Argument { stage: "unique", what });
@@ -38,17 +39,13 @@ impl Dataset {
     }
 }
 
-impl Node for Unique {
-    fn spec(&self) -> &[Component] {
-        self.input.spec()
+impl Stage for Unique {
+    fn elements(&self) -> Elements<'_> {
+        Elements::InOrder(std::slice::from_ref(&self.input), self.input.spec())
     }
 
     fn cardinality(&self) -> Cardinality {
         Cardinality::Unknown
-    }
-
-    fn inputs(&self) -> Vec<Dataset> {
-        vec![self.input.clone()]
     }
 
     fn describe(&self) -> String {
@@ -59,19 +56,11 @@ impl Node for Unique {
         inputs[0].unique()
     }
 
-    fn is_indexed(&self) -> bool {
-        false
-    }
-
-    fn get(&self, _index: u64, _cx: &Context) -> Result<Element> {
-        Err(not_indexed("unique"))
-    }
-
-    fn stream(&self, cx: &Context) -> Result<Box<dyn Stream>> {
+    fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
         let fixed =
             self.input.spec().first().and_then(Component::tensor).and_then(TensorSpec::fixed);
         let row = fixed.map(|(_, bytes)| bytes);
-        Ok(Box::new(UniqueStream {
+        Ok(Box::new(UniqueIter {
             input: Counted::new(&self.input, cx)?,
             seen: HashSet::new(),
             row,
@@ -79,7 +68,7 @@ impl Node for Unique {
     }
 }
 
-struct UniqueStream {
+struct UniqueIter {
     input: Counted,
     seen: HashSet<Box<[u8]>>,
     /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values
@@ -87,7 +76,7 @@ struct UniqueStream {
     row: Option<usize>,
 }
 
-impl UniqueStream {
+impl UniqueIter {
     /// What equal values have in common and no others. Where shapes may differ, dimensions follow
     /// the bytes, and their number those.
     fn key(&self, element: &Element) -> Result<Box<[u8]>> {
@@ -136,13 +125,10 @@ impl UniqueStream {
     }
 }
 
-impl Stream for UniqueStream {
-    fn next(&mut self) -> Option<Result<Element>> {
+impl ElementIter for UniqueIter {
+    fn next(&mut self) -> Step {
         loop {
-            let (index, element) = match self.input.next()? {
-                Ok(next) => next,
-                Err(error) => return Some(Err(error)),
-            };
+            let (index, element) = value_of!(self.input.next());
             let seen = self
                 .seen
                 .make_room(1)
@@ -151,12 +137,12 @@ impl Stream for UniqueStream {
             match seen {
                 Err(error @ Error::Allocation { .. }) => {
                     // The element is not lost: it comes when there is memory again.
-                    let _stopped: Option<Result<()>> = self.input.stopped(element);
-                    return Some(Err(error));
+                    self.input.give_back(element);
+                    return Ok(Some(Err(error)));
                 }
-                Ok(true) => return Some(Ok(element)),
+                Ok(true) => return Ok(Some(Ok(element))),
                 Ok(false) => {}
-                Err(error) => return Some(Err(error.at_element("unique", index))),
+                Err(error) => return Ok(Some(Err(error.at_element("unique", index)))),
             }
         }
     }

@@ -1,18 +1,17 @@
 //! Random stacks of stages resume after any number of elements.
 
-use crate::checkpoint::checkpoint::Saved;
+use crate::checkpoint::checkpoint::Checkpoint;
 use crate::checkpoint::state::State;
-use crate::dataset::Dataset;
 use crate::execute::options::Options;
-use crate::shuffle::random::mix;
+use crate::shuffle::prng::mix;
 use crate::spec::Component;
-use crate::stage::Stream;
-use crate::stage::{Element, Epoch, Value};
+use crate::stage::{Dataset, Element, Epoch, Value};
 use crate::testing::{
     assert_goes_on_after_a_stop, assert_rebuilds, assert_resumes, assert_survives_damage, counting,
     dying, element, element_spec, fails_at, first, ints, range, rest, stream,
 };
 use crate::user_fn::function::Function;
+use crate::{BatchOptions, InterleaveOptions, PaddedBatchOptions, ShuffleOptions, WindowOptions};
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
@@ -64,12 +63,23 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
         8 => input.flat_map(fails_at(pick, |next| Ok(counting(first(&next) % 4))), spec),
         9 => {
             let open = Function::new("open", |batch: Element| Ok(opened(&batch)));
-            input.batch(size, draw.below(2) == 0).unwrap().flat_map(open, spec)
+            input
+                .batch_with(size, BatchOptions { drop_remainder: draw.below(2) == 0 })
+                .unwrap()
+                .flat_map(open, spec)
         }
         10 => {
             let open = Function::new("open", |window: Element| Ok(nested(window)));
-            let windows =
-                input.window(size as u64, Some(draw.below(4) + 1), 1, draw.below(2) == 0).unwrap();
+            let windows = input
+                .window(
+                    size as u64,
+                    WindowOptions {
+                        shift: Some(draw.below(4) + 1),
+                        drop_remainder: draw.below(2) == 0,
+                        ..WindowOptions::default()
+                    },
+                )
+                .unwrap();
             windows.flat_map(open, spec)
         }
         11 | 12 => {
@@ -77,7 +87,13 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
                 let value = first(&next);
                 Ok(ints(&[value, value + 1, value + 2]).take(Some(value.unsigned_abs() % 4)))
             });
-            input.interleave(open, spec, size, draw.size(3)).unwrap()
+            input
+                .interleave(
+                    open,
+                    spec,
+                    InterleaveOptions { cycle_length: size, block_length: draw.size(3) },
+                )
+                .unwrap()
         }
         13 | 14 => {
             let key = fails_at(pick, |next| Ok(first(&next).rem_euclid(3)));
@@ -91,12 +107,20 @@ fn stacked(input: &Dataset, draw: &mut Draw) -> Dataset {
                 spec,
             )
         }
-        15 => {
-            input.shuffle(Some(size as u64 + 1), Some(draw.below(100)), draw.below(2) == 0).unwrap()
-        }
+        15 => input
+            .shuffle(ShuffleOptions {
+                buffer_size: Some(size as u64 + 1),
+                seed: Some(draw.below(100)),
+                reshuffle_each_iteration: draw.below(2) == 0,
+            })
+            .unwrap(),
         16 => {
             let shuffled = Function::new("shuffled", |next| {
-                counting(first(&next) % 5).shuffle(Some(3), Some(7), true)
+                counting(first(&next) % 5).shuffle(ShuffleOptions {
+                    buffer_size: Some(3),
+                    seed: Some(7),
+                    ..ShuffleOptions::default()
+                })
             });
             input.flat_map(shuffled, spec)
         }
@@ -156,9 +180,9 @@ fn random_stacks_resume_from_bytes() {
         let all = numbers(&mut dataset.iter());
         let mut iter = dataset.iter();
         let prefix = numbers(&mut iter.by_ref().take(all.len() / 2));
-        let bytes = iter.save().unwrap().to_bytes();
+        let bytes = iter.checkpoint().unwrap().to_bytes();
         let mut resumed =
-            dataset.resume(&Saved::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
+            dataset.resume(&Checkpoint::from_bytes(&bytes).unwrap(), &Options::default()).unwrap();
         assert_eq!([prefix, numbers(&mut resumed)].concat(), all, "{dataset}");
     }
 }
@@ -193,9 +217,9 @@ fn sequences_are_batched_by_their_lengths() {
     let bucket =
         Function::new("bucket", |word: Element| Ok(i64::from(word[0].tensor()?.shape()[0] >= 4)));
     let padded = Function::new("padded", |(_, window): (i64, Dataset)| {
-        window.padded_batch(3, None, None, false)
+        window.padded_batch(3, PaddedBatchOptions::default())
     });
-    let spec = words.padded_batch(3, None, None, false).unwrap().spec().to_vec();
+    let spec = words.padded_batch(3, PaddedBatchOptions::default()).unwrap().spec().to_vec();
     let size = Function::new("size", |bucket: i64| Ok(if bucket == 0 { 3 } else { 2 }));
     for input in [words.clone(), words.filter(Function::new("all", |_| Ok(true)))] {
         let batches =
@@ -211,13 +235,21 @@ fn sequences_are_batched_by_their_lengths() {
 
 #[test]
 fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
-    let shuffled = Function::new("shuffled", |_: Element| range(6).shuffle(None, None, true));
-    let reduce =
-        Function::new("reduce", |(_, window): (i64, Dataset)| window.shuffle(None, None, true));
+    let shuffled =
+        Function::new("shuffled", |_: Element| range(6).shuffle(ShuffleOptions::default()));
+    let reduce = Function::new("reduce", |(_, window): (i64, Dataset)| {
+        window.shuffle(ShuffleOptions::default())
+    });
     let key = Function::new("key", |next| Ok(first(&next) % 2));
     for dataset in [
         range(3).flat_map(shuffled.clone(), element_spec()),
-        range(3).interleave(shuffled, element_spec(), 2, 2).unwrap(),
+        range(3)
+            .interleave(
+                shuffled,
+                element_spec(),
+                InterleaveOptions { cycle_length: 2, block_length: 2 },
+            )
+            .unwrap(),
         range(24).group_by_window(key, reduce, Function::new("size", |_| Ok(6)), element_spec()),
     ] {
         let mut interrupted = stream(&dataset);
@@ -227,7 +259,7 @@ fn what_shuffles_inside_a_function_goes_on_in_the_order_it_had() {
         // And so after a second save.
         let mut again = stream(&dataset);
         again.restore(&resumed.save().unwrap()).unwrap();
-        let three = |mut stream: Box<dyn Stream>| {
+        let three = |mut stream: crate::testing::Pass| {
             (0..3).map(|_| first(&stream.next().unwrap().unwrap())).collect::<Vec<_>>()
         };
         let expected = three(interrupted);
@@ -247,7 +279,7 @@ fn a_state_says_the_same_whenever_it_is_saved() {
             one.next();
             other.next();
         }
-        assert_eq!(rest(&mut *one), rest(&mut *other));
+        assert_eq!(rest(&mut one), rest(&mut other));
     }
 }
 
@@ -265,11 +297,14 @@ fn strip(state: &State) -> String {
 
 #[test]
 fn an_error_that_ends_a_stream_is_told_in_the_place_of_a_batch_that_is_dropped() {
-    let padded = dying(2).padded_batch(4, None, None, true);
+    let padded = dying(2).padded_batch(
+        4,
+        PaddedBatchOptions { drop_remainder: true, ..PaddedBatchOptions::default() },
+    );
     for batches in [
-        dying(2).batch(4, true),
+        dying(2).batch_with(4, BatchOptions::DROP_REMAINDER),
         padded,
-        dying(2).batch(1, false).and_then(|ones| ones.rebatch(vec![4], true)),
+        dying(2).batch(1).and_then(|ones| ones.rebatch(vec![4], BatchOptions::DROP_REMAINDER)),
     ] {
         let batches = batches.unwrap();
         let mut stream = stream(&batches);

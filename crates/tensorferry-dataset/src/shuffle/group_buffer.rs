@@ -2,28 +2,27 @@
 //!
 //! # Rationale
 //! A group is read in parts of some megabytes, each of whole blocks and by one gather of the input.
-//! Whoever needs rows of a group reads what nobody has begun of it and waits for the rest; then it
-//! reads as large a share of the next group as it took of this one. So nobody waits for a whole
-//! group but the first, and the threads that compute batches keep the device busy.
+//! A thread that needs rows of a group reads the parts that were not begun and waits for the rest;
+//! then it reads as large a share of the next group as it took of this one. So only the first group
+//! is waited for as a whole, and the threads that compute batches keep the device busy.
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::execute::memory_budget::Reserved;
+use crate::execute::reservation::Reservation;
 use crate::shuffle::block_order::{BlockOrder, Group};
-use crate::stage::Context;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tensorferry_core::Buffer;
+use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::pool;
 
 /// Bytes of rows that are read at a time.
 const PART_BYTES: usize = 4 << 20;
-/// How long to wait before looking whether anybody still does.
+/// How long to wait before checking for a cancellation.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Rows of which components of a shuffle are held, and of which of its orders.
+/// RowsOut of which components of a shuffle are held, and of which of its orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     /// The number of the shuffle.
@@ -34,9 +33,17 @@ pub(crate) struct Kind {
     pub(crate) rows: Vec<usize>,
 }
 
+/// Where the rows of a group come from.
+pub(crate) struct Input<'a> {
+    pub(crate) order: &'a BlockOrder,
+    pub(crate) stop: &'a CancelToken,
+    /// Gathers the components of the group.
+    pub(crate) gather: &'a dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()>,
+}
+
 /// A group that is in memory, or on its way there.
 #[derive(Debug)]
-pub(crate) struct HeldGroup {
+pub(crate) struct GroupBuffer {
     kind: Kind,
     group: Group,
     /// Blocks of a part.
@@ -44,13 +51,13 @@ pub(crate) struct HeldGroup {
     parts: Mutex<Vec<Part>>,
     /// A part was read, or could not be.
     changed: Condvar,
-    _reserved: Reserved,
+    _reserved: Reservation,
 }
 
 #[derive(Clone, Debug)]
 enum Part {
     Wanted,
-    /// Somebody reads it.
+    /// A thread reads it.
     UnderWay,
     /// The rows of each component.
     There(Arc<[Buffer]>),
@@ -77,9 +84,9 @@ impl Kind {
     }
 }
 
-impl HeldGroup {
+impl GroupBuffer {
     /// One of which nothing is in memory.
-    pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reserved) -> Self {
+    pub(crate) fn new(kind: Kind, order: &BlockOrder, number: u64, reserved: Reservation) -> Self {
         let (group, blocks) = (order.group(number), kind.part(order));
         let parts = Mutex::new(vec![Part::Wanted; index(group.blocks.div_ceil(blocks))]);
         Self { kind, group, blocks, parts, changed: Condvar::new(), _reserved: reserved }
@@ -90,11 +97,9 @@ impl HeldGroup {
         &self,
         requests: &[RowRequest],
         out: &mut [RowsOut<'_>],
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
+        input: &Input<'_>,
     ) -> Result<()> {
-        let parts = self.whole(input, order, cx)?;
+        let (parts, order) = (self.whole(input)?, input.order);
         for request in requests {
             let place = order.place(&self.group, request.index);
             let part = &parts[index(place.block / self.blocks)];
@@ -111,14 +116,7 @@ impl HeldGroup {
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub(crate) fn keep_up(
-        &self,
-        other: &Self,
-        end: u64,
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
-    ) -> Result<()> {
+    pub(crate) fn keep_up(&self, other: &Self, end: u64, input: &Input<'_>) -> Result<()> {
         let elements = &other.group.elements;
         let (taken, all) = (
             u128::from(end.saturating_sub(elements.start)),
@@ -132,10 +130,10 @@ impl HeldGroup {
             }
             let Some(claim) = self.claim(&mut parts) else { return Ok(()) };
             drop(parts);
-            match claim.read(input, order, cx) {
+            match claim.read(input) {
                 Ok(()) => {}
                 Err(Error::Stopped) => return Err(Error::Stopped),
-                // Whoever needs these rows finds out.
+                // A thread that needs these rows gets the error.
                 Err(_) => return Ok(()),
             }
         }
@@ -149,18 +147,13 @@ impl HeldGroup {
         &self.kind
     }
 
-    /// All parts, read by this thread as far as nobody else does.
-    fn whole(
-        &self,
-        input: &Dataset,
-        order: &BlockOrder,
-        cx: &Context,
-    ) -> Result<Vec<Arc<[Buffer]>>> {
+    /// All parts, read by this thread except those that other threads read.
+    fn whole(&self, input: &Input<'_>) -> Result<Vec<Arc<[Buffer]>>> {
         let mut parts = self.lock();
         loop {
             if let Some(claim) = self.claim(&mut parts) {
                 drop(parts);
-                claim.read(input, order, cx)?;
+                claim.read(input)?;
                 parts = self.lock();
                 continue;
             }
@@ -170,7 +163,7 @@ impl HeldGroup {
             if let Some(all) = parts.iter().map(there).collect() {
                 return Ok(all);
             }
-            cx.stop.check()?;
+            input.stop.check()?;
             (parts, _) =
                 self.changed.wait_timeout(parts, GLANCE).unwrap_or_else(PoisonError::into_inner);
         }
@@ -180,7 +173,7 @@ impl HeldGroup {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A part that nobody has begun.
+    /// A part that was not begun.
     fn claim(&self, parts: &mut [Part]) -> Option<Claim<'_>> {
         let at = parts.iter().position(|part| matches!(part, Part::Wanted))?;
         parts[at] = Part::UnderWay;
@@ -190,13 +183,13 @@ impl HeldGroup {
 
 /// A part that this thread reads; if it does not, others may.
 struct Claim<'a> {
-    held: &'a HeldGroup,
+    held: &'a GroupBuffer,
     at: usize,
 }
 
 impl Claim<'_> {
-    fn read(self, input: &Dataset, order: &BlockOrder, cx: &Context) -> Result<()> {
-        let HeldGroup { kind, group, blocks, .. } = self.held;
+    fn read(self, input: &Input<'_>) -> Result<()> {
+        let (GroupBuffer { kind, group, blocks, .. }, order) = (self.held, input.order);
         let first = self.at as u64 * blocks;
         let slots = (group.blocks - first).min(*blocks) * order.block();
         let slots = usize::try_from(slots).map_err(|_| Error::Allocation { bytes: usize::MAX })?;
@@ -222,7 +215,7 @@ impl Claim<'_> {
             .zip(&kind.rows)
             .map(|(buffer, &row)| RowsOut { bytes: buffer.as_mut_slice(), row })
             .collect();
-        input.node.gather_some(&kind.which, &mut requests, &mut out, cx)?;
+        (input.gather)(&mut requests, &mut out)?;
         drop(out);
         self.held.lock()[self.at] =
             Part::There(buffers.into_iter().map(pool::PoolBuffer::freeze).collect());

@@ -1,7 +1,7 @@
 //! Pseudo-random numbers that stay the same in every version: what a seed gives is part of what is
 //! promised.
 
-use crate::stage::Change;
+use crate::checkpoint::change::Change;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -78,8 +78,7 @@ impl Seed {
         self.drawn.as_ref().map(|_| self)
     }
 
-    /// As [`Node::identity`](crate::stage::Node::identity), of the stage whose seed it is:
-    /// draws are told apart.
+    /// The identity of a stage with this seed: draws are told apart.
     pub(crate) fn identity(&self) -> u64 {
         self.number().map_or(0, |number| number + 1)
     }
@@ -157,7 +156,7 @@ pub(crate) enum Purpose {
     /// What each group of blocks draws for its own seed.
     Groups = 8,
     /// The order of a group's elements.
-    Rows = 9,
+    RowsOut = 9,
     /// The seeds of a dataset that a function makes.
     Inner = 10,
 }

@@ -6,13 +6,12 @@
 //! that is alive has a counter for every plan over it, known by a hash of the plan's stages. Plans
 //! that differ count apart, and nothing is counted for longer than a source lives.
 
-use crate::checkpoint::checkpoint::Saved;
-use crate::dataset::Dataset;
-use crate::execute::Iter;
-use crate::shuffle::random;
-use crate::shuffle::random::{Draw, Seed};
-use crate::stage::Epoch;
-use crate::stage::{Change, Node};
+use crate::checkpoint::change::Change;
+use crate::checkpoint::checkpoint::Checkpoint;
+use crate::execute::iter::Iter;
+use crate::shuffle::prng;
+use crate::shuffle::prng::{Draw, Seed};
+use crate::stage::{Dataset, Epoch, Stage};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,18 +26,18 @@ const MOST: usize = 1 << 16;
 ///
 /// ```
 /// use tensorferry_core::DType;
-/// use tensorferry_dataset::{Dataset, Passes};
+/// use tensorferry_dataset::{Dataset, EpochCounter};
 ///
 /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
 /// for epoch in 0..3 {
-///     let passes = Passes::new(rows.batch(4, false)?);
+///     let passes = EpochCounter::new(rows.batch(4)?);
 ///     assert_eq!(passes.next().0, epoch);
 /// }
-/// Passes::new(rows.clone()).set(7);
-/// assert_eq!(Passes::new(rows.batch(4, false)?).next().0, 7);
+/// EpochCounter::new(rows.clone()).set(7);
+/// assert_eq!(EpochCounter::new(rows.batch(4)?).next().0, 7);
 /// # Ok::<(), tensorferry_core::Error>(())
 /// ```
-pub struct Passes {
+pub struct EpochCounter {
     dataset: Dataset,
     /// The plan with the seeds of a saved state in the place of drawn ones, once one was loaded.
     adopted: ForkSafe<Option<Dataset>>,
@@ -61,14 +60,14 @@ struct Known {
 #[derive(Default)]
 struct Counter {
     next: AtomicU64,
-    /// The last call of [`Passes::set`] that was heeded.
+    /// The last call of [`EpochCounter::set`] that was heeded.
     heard: AtomicU64,
 }
 
 /// A source: a stage that reads from no other.
 #[derive(Clone)]
 enum Root {
-    Node(Weak<dyn Node>),
+    Stage(Weak<dyn Stage>),
     /// One that draws is made again with another seed, and is known by the draw.
     Draw(Draw),
 }
@@ -76,14 +75,14 @@ enum Root {
 impl Root {
     fn id(&self) -> (bool, u64) {
         match self {
-            Self::Node(node) => (true, node.as_ptr().cast::<()>().addr() as u64),
+            Self::Stage(stage) => (true, stage.as_ptr().cast::<()>().addr() as u64),
             Self::Draw(draw) => (false, draw.number()),
         }
     }
 
     fn is_alive(&self) -> bool {
         match self {
-            Self::Node(node) => node.strong_count() > 0,
+            Self::Stage(stage) => stage.strong_count() > 0,
             Self::Draw(draw) => draw.is_alive(),
         }
     }
@@ -94,7 +93,7 @@ struct Counted {
     /// Keeps the source's address from being another's.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs that [`Passes::set`] said, by the plan it said them of, with the number of the
+    /// The epochs that [`EpochCounter::set`] said, by the plan it said them of, with the number of the
     /// call.
     set: HashMap<u64, (u64, u64)>,
 }
@@ -104,7 +103,7 @@ struct Registry {
     roots: HashMap<(bool, u64), Counted>,
     /// How many roots to keep before those that are gone are looked for.
     room: usize,
-    /// How many calls of [`Passes::set`] there were.
+    /// How many calls of [`EpochCounter::set`] there were.
     calls: u64,
 }
 
@@ -171,24 +170,29 @@ struct Walk {
 
 impl Walk {
     fn key(&mut self, dataset: &Dataset) -> u64 {
-        let address = Arc::as_ptr(&dataset.node).cast::<()>().addr();
+        let address = Arc::as_ptr(&dataset.stage).cast::<()>().addr();
         if let Some(key) = self.keys.get(&address) {
             return *key;
         }
-        let (inputs, words) = (dataset.node.inputs(), dataset.node.describe());
+        let (inputs, words) = (dataset.stage.inputs(), dataset.stage.describe());
+        let info = dataset.stage.checkpoint();
         if inputs.is_empty() {
-            let root = dataset.node.drawn_seed().and_then(Seed::draw).map(Root::Draw);
-            self.roots.push(root.unwrap_or_else(|| Root::Node(Arc::downgrade(&dataset.node))));
+            let root = info.seed.and_then(Seed::draw).map(Root::Draw);
+            self.roots.push(root.unwrap_or_else(|| Root::Stage(Arc::downgrade(&dataset.stage))));
         }
-        self.window |= dataset.node.is_window();
+        self.window |= info.is_window;
         let keys: Vec<u64> = dataset.deep(|| inputs.iter().map(|input| self.key(input)).collect());
         let key = match keys.as_slice() {
             [input] if words.is_empty() => *input,
             _ => {
-                let mut bytes = dataset.node.identity().to_le_bytes().to_vec();
+                let functions = dataset.stage.functions();
+                let identity = functions
+                    .iter()
+                    .fold(info.identity, |all, function| prng::mix(all ^ function.identity()));
+                let mut bytes = identity.to_le_bytes().to_vec();
                 keys.iter().for_each(|key| bytes.extend(key.to_le_bytes()));
                 bytes.extend(words.into_bytes());
-                random::hash(&bytes)
+                prng::hash(&bytes)
             }
         };
         self.keys.insert(address, key);
@@ -196,7 +200,7 @@ impl Walk {
     }
 }
 
-impl Passes {
+impl EpochCounter {
     /// The passes over a plan, counted with those over every plan that is written like it over the
     /// same sources.
     #[must_use]
@@ -218,7 +222,7 @@ impl Passes {
         Self { alone: true, ..Self::new(dataset) }
     }
 
-    /// Has these passes be counted apart from those of other marks; what [`Passes::set`] says
+    /// Has these passes be counted apart from those of other marks; what [`EpochCounter::set`] says
     /// reaches all marks of a family. Before the first pass.
     pub fn mark(&self, mark: u64, family: u64) {
         self.mark.store(mark, Ordering::Relaxed);
@@ -233,7 +237,7 @@ impl Passes {
         like
     }
 
-    /// The plan, with the seeds that [`Passes::resumed`] put in the place of drawn ones.
+    /// The plan, with the seeds that [`EpochCounter::resumed`] put in the place of drawn ones.
     #[must_use]
     pub fn dataset(&self) -> Dataset {
         let mut adopted = self.adopted.lock();
@@ -264,21 +268,21 @@ impl Passes {
     fn find(&self) -> Known {
         let mut walk = Walk::default();
         let key = walk.key(&self.dataset);
-        let family = random::mix(self.family.load(Ordering::Relaxed));
-        let key = random::mix(key ^ family);
-        let parts = walk.keys.into_values().map(|part| random::mix(part ^ family));
+        let family = prng::mix(self.family.load(Ordering::Relaxed));
+        let key = prng::mix(key ^ family);
+        let parts = walk.keys.into_values().map(|part| prng::mix(part ^ family));
         let (mut parts, mut roots): (Vec<u64>, _) = (parts.collect(), walk.roots);
         parts.sort_unstable();
         parts.dedup();
         if self.alone || walk.window {
             roots.clear();
         }
-        let marked = random::mix(key ^ random::mix(self.mark.load(Ordering::Relaxed)));
+        let marked = prng::mix(key ^ prng::mix(self.mark.load(Ordering::Relaxed)));
         let counter = REGISTRY.lock().counter(marked, &roots);
         Known { key, parts, roots, counter }
     }
 
-    /// Whether it was made by [`Passes::alone`].
+    /// Whether it was made by [`EpochCounter::alone`].
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.alone
@@ -330,7 +334,7 @@ impl Passes {
         known.counter.next.store(epoch, Ordering::Relaxed);
     }
 
-    /// The epoch that the last call of [`Passes::set`] said of this very plan.
+    /// The epoch that the last call of [`EpochCounter::set`] said of this very plan.
     #[must_use]
     pub fn last_set(&self) -> Option<u64> {
         let known = self.known();
@@ -340,14 +344,14 @@ impl Passes {
     }
 
     /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
-    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
+    /// were drawn are those it was saved with, in every plan over the stages that drew them. EpochCounter
     /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());
     }
 
-    /// As [`Passes::resumed`], of what was saved.
-    pub fn resumed_from(&self, saved: &Saved) {
+    /// As [`EpochCounter::resumed`], of what was saved.
+    pub fn resumed_from(&self, saved: &Checkpoint) {
         self.adopt(&saved.seeds, saved.epoch());
     }
 
@@ -358,16 +362,16 @@ impl Passes {
 }
 
 impl Known {
-    /// What [`Passes::set`] said since the last pass.
+    /// What [`EpochCounter::set`] said since the last pass.
     fn heed(&self) -> Option<u64> {
         let (call, epoch) = REGISTRY.lock().last_set(self)?;
         (self.counter.heard.fetch_max(call, Ordering::Relaxed) < call).then_some(epoch)
     }
 }
 
-impl fmt::Debug for Passes {
+impl fmt::Debug for EpochCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passes").field("dataset", &self.dataset).finish_non_exhaustive()
+        f.debug_struct("EpochCounter").field("dataset", &self.dataset).finish_non_exhaustive()
     }
 }
 
@@ -377,10 +381,10 @@ impl Dataset {
     ///
     /// ```
     /// use tensorferry_core::DType;
-    /// use tensorferry_dataset::Dataset;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
     /// let rows = Dataset::range(0, 10, 1, DType::Int64)?;
-    /// let shuffled = rows.shuffle(None, None, true)?.with_drawn_seed(7, &[])?;
+    /// let shuffled = rows.shuffle(ShuffleOptions::default())?.with_drawn_seed(7, &[])?;
     /// assert_eq!(shuffled.drawn_seed(), Some(7));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -388,14 +392,14 @@ impl Dataset {
     /// # Errors
     /// As when the stage was made.
     pub fn with_drawn_seed(&self, value: u64, inputs: &[Self]) -> crate::error::Result<Self> {
-        if self.node.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
+        if self.drawn_seed().is_none() || inputs.iter().any(|input| input.is(self)) {
             return Ok(self.clone());
         }
-        let made = self.node.rebuild(
-            self.node.inputs(),
+        let made = self.stage.rebuild(
+            self.stage.inputs().to_vec(),
             &mut Change { seeds: [value].into(), ..Change::default() },
         )?;
-        if let Some(seed) = made.node.drawn_seed() {
+        if let Some(seed) = made.stage.checkpoint().seed {
             seed.adopt(value);
         }
         Ok(made)
@@ -404,21 +408,14 @@ impl Dataset {
     /// The seed that the last stage drew because none was given: that of the next pass.
     #[must_use]
     pub fn drawn_seed(&self) -> Option<u64> {
-        self.node.drawn_seed().map(Seed::upcoming)
-    }
-
-    /// Whether there may be fewer elements than [`Dataset::cardinality`] says. As in tf.data,
-    /// `repeat` of a source of unknown length counts as endless, and ends if a round has no
-    /// elements.
-    #[must_use]
-    pub fn may_end_early(&self) -> bool {
-        self.node.may_end_early()
+        self.stage.checkpoint().seed.and_then(Seed::drawn).map(Seed::upcoming)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ShuffleOptions;
     use crate::error::Result;
     use crate::execute::options::Options;
     use crate::stage::Element;
@@ -430,20 +427,20 @@ mod tests {
     }
 
     fn next(dataset: &Dataset) -> u64 {
-        Passes::new(dataset.clone()).next().0
+        EpochCounter::new(dataset.clone()).next().0
     }
 
     #[test]
     fn plans_that_are_written_again_count_on_and_others_count_apart() -> Result<()> {
-        let shuffled = rows().shuffle(None, Some(7), true)?;
+        let shuffled = rows().shuffle(ShuffleOptions::seeded(7))?;
         let (train, valid) = (|| shuffled.skip(Some(4)), || shuffled.take(Some(4)));
         for epoch in 0..3 {
             assert_eq!(next(&train()), epoch);
-            assert_eq!(next(&train().batch(2, false)?.prefetch(Some(2))), epoch);
+            assert_eq!(next(&train().batch(2)?.prefetch(Some(2))), epoch);
         }
-        assert_eq!((next(&valid()), next(&train().batch(2, false)?), next(&shuffled)), (0, 3, 0));
+        assert_eq!((next(&valid()), next(&train().batch(2)?), next(&shuffled)), (0, 3, 0));
         // Another source is another plan, as is another function of the same name.
-        assert_eq!(next(&rows().shuffle(None, Some(7), true)?.skip(Some(4))), 0);
+        assert_eq!(next(&rows().shuffle(ShuffleOptions::seeded(7))?.skip(Some(4))), 0);
         let keep = |identity| {
             shuffled.filter(Function::new("keep", |_: Element| Ok(true)).identified(identity))
         };
@@ -462,15 +459,15 @@ mod tests {
     #[test]
     fn set_reaches_what_is_made_of_the_plan_and_nothing_else() -> Result<()> {
         let rows = rows();
-        let batches = Passes::new(rows.batch(2, false)?);
+        let batches = EpochCounter::new(rows.batch(2)?);
         assert_eq!((batches.next().0, batches.next().0), (0, 1));
-        Passes::new(rows.clone()).set(5);
+        EpochCounter::new(rows.clone()).set(5);
         assert_eq!((batches.upcoming().0, batches.next().0, batches.next().0), (5, 5, 6));
         assert_eq!((next(&rows), next(&rows.skip(Some(1))), next(&rows)), (5, 5, 6));
         batches.set(1);
         assert_eq!((batches.last_set(), batches.next().0, next(&rows)), (Some(1), 1, 7));
         let copied = |mark, family| {
-            let passes = Passes::new(rows.clone());
+            let passes = EpochCounter::new(rows.clone());
             passes.mark(mark, family);
             passes
         };
@@ -481,7 +478,7 @@ mod tests {
         assert_eq!((copied(1, 1).next().0, copied(1, 1).like(rows.clone()).next().0), (0, 1));
         copied(0, 1).set(3);
         assert_eq!((copied(1, 1).next().0, copied(1, 0).next().0), (3, 7));
-        let alone = Passes::alone(rows.clone());
+        let alone = EpochCounter::alone(rows.clone());
         assert_eq!((alone.next().0, alone.next().0), (0, 1));
         alone.set(9);
         assert_eq!((alone.next().0, next(&rows)), (9, 8));
@@ -490,15 +487,15 @@ mod tests {
 
     #[test]
     fn a_resumed_pass_hands_its_seeds_and_its_epoch_to_those_after_it() -> Result<()> {
-        let made = || rows().shuffle(None, None, true);
-        let (old, new) = (Passes::new(made()?), Passes::new(made()?));
+        let made = || rows().shuffle(ShuffleOptions::default());
+        let (old, new) = (EpochCounter::new(made()?), EpochCounter::new(made()?));
         let _first = old.next();
         let mut iter = old.dataset().iter_with(old.next(), &Options::default());
         drop(iter.next());
-        let saved = iter.save()?;
+        let saved = iter.checkpoint()?;
         let resumed = new.dataset().resume(&saved, &Options::default())?;
         new.resumed(&resumed);
-        let numbers = |passes: &Passes| -> Vec<i64> {
+        let numbers = |passes: &EpochCounter| -> Vec<i64> {
             let iter = passes.dataset().iter_with(passes.next(), &Options::default());
             iter.map(|element| {
                 element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().get(&[]).unwrap()
@@ -507,8 +504,8 @@ mod tests {
         };
         assert_eq!(numbers(&new), numbers(&old));
         assert_eq!(
-            numbers(&Passes::new(new.dataset().cache())),
-            numbers(&Passes::new(old.dataset().cache()))
+            numbers(&EpochCounter::new(new.dataset().cache())),
+            numbers(&EpochCounter::new(old.dataset().cache()))
         );
         Ok(())
     }

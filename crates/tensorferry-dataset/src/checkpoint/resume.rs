@@ -1,0 +1,152 @@
+//! Continuing an iteration from a checkpoint of the same plan.
+
+use crate::checkpoint::checkpoint::Checkpoint;
+use crate::error::Result;
+use crate::execute::iter::{Iter, Start};
+use crate::execute::options::Options;
+use crate::stage::Dataset;
+
+impl Dataset {
+    /// Goes on where an iteration of the same plan was saved: at once if the plan is indexed, else
+    /// after refilling what its stages held back. Seeds that were drawn are those of the saved
+    /// iteration.
+    ///
+    /// The plan may have another number of shards: then this shard continues with its part of what
+    /// no shard has handed out, all of which are taken to be where the saved one was. Where they
+    /// were not, see [`Dataset::resume_all`].
+    ///
+    /// ```
+    /// use tensorferry_dataset::{Dataset, Options, Checkpoint};
+    /// use tensorferry_core::Tensor;
+    ///
+    /// let tokens = Tensor::from_vec((0_i32..10).collect(), &[10])?;
+    /// let dataset = Dataset::from_tensor_slices([tokens])?.batch(3)?;
+    /// let mut iter = dataset.iter();
+    /// iter.next();
+    /// let bytes = iter.checkpoint()?.to_bytes();
+    ///
+    /// let mut resumed = dataset.resume(&Checkpoint::from_bytes(&bytes)?, &Options::default())?;
+    /// let batch = resumed.next().unwrap()?;
+    /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[3, 4, 5][..]));
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
+    /// damaged.
+    pub fn resume(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
+        if saved.plan.is_other_part(self) {
+            return self.resume_part(saved, options);
+        }
+        saved.plan.check(self)?;
+        let dataset = saved.rebuilt(self)?;
+        let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
+        iter.begin(Start {
+            position: saved.position,
+            stream: saved.stream.clone(),
+            origins: saved.origins.clone(),
+        })?;
+        Ok(iter)
+    }
+
+    /// Whether its elements depend on more than what it was built of: on the epoch, or on a seed
+    /// that was drawn.
+    ///
+    /// ```
+    /// use tensorferry_core::DType;
+    /// use tensorferry_dataset::{Dataset, ShuffleOptions};
+    ///
+    /// let numbers = Dataset::range(0, 10, 1, DType::Int64)?;
+    /// assert!(!numbers.differs_by_pass());
+    /// assert!(numbers.shuffle(ShuffleOptions::seeded(7))?.differs_by_pass());
+    /// assert!(!numbers.shuffle(ShuffleOptions { seed: Some(7), reshuffle_each_iteration: false, ..ShuffleOptions::default() })?.differs_by_pass());
+    /// # Ok::<(), tensorferry_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn differs_by_pass(&self) -> bool {
+        self.depends_on_epoch() || !self.drawn_seeds().is_empty()
+    }
+
+    /// The same plan with the seeds of a saved iteration in the place of those that were drawn when
+    /// it was built again: in the epoch of the state its elements are those of the saved iteration.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
+    /// damaged.
+    pub fn seeded(&self, saved: &Checkpoint) -> Result<Self> {
+        saved.plan.check(self)?;
+        saved.rebuilt(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use tensorferry_core::Tensor;
+
+    fn numbers(n: i32) -> Dataset {
+        let len = usize::try_from(n).unwrap();
+        Dataset::from_tensor_slices([Tensor::from_vec((0..n).collect(), &[len]).unwrap()]).unwrap()
+    }
+
+    fn values(elements: impl Iterator<Item = Result<crate::stage::Element>>) -> Vec<Vec<i32>> {
+        elements
+            .map(|element| {
+                element.unwrap()[0].tensor().unwrap().view::<i32>().unwrap().iter().collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_prefix_of_an_indexed_plan_resumes() {
+        let dataset = numbers(10).batch(3).unwrap();
+        let whole = values(dataset.iter());
+        for position in 0..=whole.len() {
+            let mut iter = dataset.iter();
+            assert_eq!(values(iter.by_ref().take(position)), whole[..position]);
+            let bytes = iter.checkpoint().unwrap().to_bytes();
+            assert!(bytes.len() < 200, "{}", bytes.len());
+            let resumed = dataset
+                .resume(&Checkpoint::from_bytes(&bytes).unwrap(), &Options::default())
+                .unwrap();
+            assert_eq!(values(resumed), whole[position..]);
+        }
+    }
+
+    fn refusal(old: &Dataset, new: &Dataset) -> String {
+        let saved = old.iter().checkpoint().unwrap();
+        match new.resume(&saved, &Options::default()) {
+            Err(Error::State { what }) => what,
+            _ => panic!("a state of {old} was restored into {new}"),
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_plan_is_refused_naming_the_first_stage_that_differs() {
+        let base = numbers(10);
+        let batch = |size| base.batch(size).unwrap();
+        assert!(refusal(&batch(3), &batch(4)).contains("stage 2 was batch(3) and is now batch(4)"));
+        assert!(
+            refusal(&batch(3).take(Some(2)), &batch(3))
+                .contains("stage 3 was take(2) and is now missing")
+        );
+        assert!(refusal(&batch(3), &batch(3).take(Some(2))).contains("stage 3 is now take(2)"));
+        assert!(refusal(&numbers(9), &base).contains("stage 1 was"));
+        // What differs lies beyond what the state keeps of the plan.
+        let long = |last| {
+            (0..100).fold(base.clone(), |dataset, _| dataset.take(Some(10))).take(Some(last))
+        };
+        assert!(refusal(&long(5), &long(6)).contains("differ"));
+        let saved = long(5).iter().checkpoint().unwrap();
+        assert!(saved.to_bytes().len() < 500);
+        assert!(long(5).resume(&saved, &Options::default()).is_ok());
+    }
+
+    #[test]
+    fn a_position_past_the_end_is_refused() {
+        let mut saved = numbers(3).iter().checkpoint().unwrap();
+        saved.position = 4;
+        assert!(matches!(numbers(3).resume(&saved, &Options::default()), Err(Error::State { .. })));
+    }
+}

@@ -1,0 +1,66 @@
+//! Computing one element, a panic included, and the state of elements that wait.
+
+use crate::checkpoint::state::State;
+use crate::error::{Error, Result};
+use crate::execute::stats::computing;
+use crate::stage::{Context, Dataset, Element, ElementIter, Step};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tensorferry_io::cancel::is_interrupted;
+
+/// Element `index`; an error where a stage panics.
+pub(crate) fn compute(dataset: &Dataset, index: u64, cx: &Context) -> Result<Element> {
+    if cx.stop.is_cancelled() {
+        return Err(Error::Stopped);
+    }
+    match catch_unwind(AssertUnwindSafe(|| {
+        computing(cx.stats.as_ref(), || dataset.stage.get(index, cx))
+    })) {
+        // It was not cancelled, and would be computed again without end.
+        Ok(Err(Error::Stopped)) if !cx.stop.is_cancelled() && !is_interrupted() => {
+            Err(crate::user_fn::function::failed(
+                "a function returned Error::Stopped although nothing was interrupted. Return \
+                    another error.",
+            )
+            .at_element("get", index))
+        }
+        Ok(element) => element,
+        Err(panic) => Err(panicked(panic.as_ref()).at_element("get", index)),
+    }
+}
+
+/// The next element of an iterator; an error where a stage panics.
+pub(crate) fn advance(iter: &mut dyn ElementIter) -> Step {
+    match catch_unwind(AssertUnwindSafe(|| iter.next())) {
+        Ok(next) => next,
+        Err(panic) => Ok(Some(Err(panicked(panic.as_ref())))),
+    }
+}
+
+/// A panic as an error, because the consumer would wait for a thread that has ended.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let words = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    crate::user_fn::function::failed(format!(
+        "a stage panicked, which is a bug: {}",
+        words.unwrap_or("it left no message")
+    ))
+}
+
+/// The state of a iter and of the elements that were made and not handed out.
+pub(crate) fn waiting_state(iter: State, waiting: &VecDeque<Result<Element>>) -> Result<State> {
+    let element = |element: &Result<Element>| match element {
+        Ok(values) => {
+            let tensors: Result<Vec<_>> =
+                values.iter().map(|value| value.tensor().cloned()).collect();
+            let what = "prefetched elements that hold datasets cannot be saved. Move prefetch \
+                behind the stage that flattens them.";
+            tensors.map(State::Tensors).map_err(|_| Error::State { what: what.into() })
+        }
+        Err(error) => Ok(State::of_error(error)),
+    };
+    let waiting: Result<Vec<State>> = waiting.iter().map(element).collect();
+    Ok(State::List(vec![iter, State::List(waiting?)]))
+}

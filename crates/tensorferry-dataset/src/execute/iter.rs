@@ -1,0 +1,426 @@
+//! [`Iter`]: one pass over a dataset.
+
+use crate::execute::in_order::InOrder;
+
+use crate::checkpoint::checkpoint::Checkpoint;
+use crate::checkpoint::{change::Resharded, state::State};
+use crate::error::{Error, Result};
+use crate::execute::compute::{advance, compute, waiting_state};
+use crate::execute::memory_budget::MemoryBudget;
+use crate::execute::options::Options;
+use crate::execute::options::ReadAhead;
+use crate::execute::producer::{Limits, Producer};
+use crate::execute::stats::IterStats;
+use crate::execute::workers::Workers;
+use crate::spec::Cardinality;
+use crate::stage::{Context, Dataset, Element, ElementIter, Epoch, Hints};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tensorferry_io::cancel::CancelToken;
+
+/// One pass over a dataset.
+///
+/// An error is handed out in the place of its element; the iteration goes on after it. Dropping it
+/// stops its threads.
+pub struct Iter {
+    /// The plan as the user has it: what a saved state is compared with.
+    asked: Dataset,
+    /// The plan that runs: with the seeds and positions of a restored state.
+    dataset: Dataset,
+    origins: Vec<Resharded>,
+    cx: Context,
+    options: Options,
+    position: u64,
+    mode: Mode,
+}
+
+enum Mode {
+    /// Element by element in the caller's thread, of so many.
+    Indexed(u64),
+    /// Any element on any thread.
+    Workers(Workers),
+    /// In order in the caller's thread, after the elements that waited when the iteration was
+    /// saved.
+    Inline(Box<dyn ElementIter>, VecDeque<Result<Element>>),
+    /// In order on a thread of its own.
+    Producer(Producer),
+    /// It could not begin; the error is handed out once.
+    Failed(Option<Error>),
+}
+
+/// Where an iteration starts: what a saved state says.
+#[derive(Default)]
+pub(crate) struct Start {
+    pub(crate) position: u64,
+    pub(crate) stream: Option<State>,
+    pub(crate) origins: Vec<Resharded>,
+}
+
+impl Dataset {
+    /// The elements of the plan's first epoch, computed as the plan says.
+    #[must_use]
+    pub fn iter(&self) -> Iter {
+        self.iter_with(Epoch(0), &Options::default())
+    }
+
+    /// The elements of an epoch: every `shuffle` that is to order each pass anew orders it by this
+    /// number. What cannot begin hands out its error as the first element.
+    #[must_use]
+    pub fn iter_with(&self, epoch: Epoch, options: &Options) -> Iter {
+        self.iter_from_start(epoch, options, None)
+    }
+
+    /// As [`Dataset::iter_with`], and measures where the time goes: of other iterations that is not
+    /// even looked at.
+    #[must_use]
+    pub fn iter_with_stats(&self, epoch: Epoch, options: &Options, stats: &IterStats) -> Iter {
+        self.iter_from_start(epoch, options, Some(stats.clone()))
+    }
+
+    fn iter_from_start(&self, epoch: Epoch, options: &Options, stats: Option<IterStats>) -> Iter {
+        let mut iter = Iter::of(self.clone(), self.clone(), epoch, options);
+        iter.cx.stats = stats;
+        if let Err(error) = iter.begin(Start::default()) {
+            iter.mode = Mode::Failed(Some(error));
+        }
+        iter
+    }
+}
+
+impl IntoIterator for &Dataset {
+    type Item = Result<Element>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+impl Iter {
+    /// An iteration that has not begun. `dataset` is what `asked` becomes with the seeds of a saved
+    /// state.
+    pub(crate) fn of(asked: Dataset, dataset: Dataset, epoch: Epoch, options: &Options) -> Self {
+        let Hints { direct_arrays, group_bytes, .. } = dataset.hints;
+        let budget = Some(Arc::new(MemoryBudget::new(direct_arrays, group_bytes, options)));
+        let cx = Context { budget, ..Context::new(epoch, CancelToken::default()) };
+        Self {
+            asked,
+            dataset,
+            origins: Vec::new(),
+            cx,
+            options: *options,
+            position: 0,
+            mode: Mode::Failed(None),
+        }
+    }
+
+    /// Chooses how to run, and goes to where to start.
+    pub(crate) fn begin(&mut self, start: Start) -> Result<()> {
+        self.position = start.position;
+        self.origins = start.origins;
+        let ahead = self.ahead();
+        self.mode = if self.dataset.is_indexed() {
+            self.begin_indexed(ahead)?
+        } else {
+            self.begin_stream(ahead, start.stream.as_ref())?
+        };
+        Ok(())
+    }
+
+    /// How many elements to read ahead.
+    fn ahead(&self) -> usize {
+        let automatic = || match self.dataset.hints.sequential {
+            // Functions may have effects: as few ahead as still keep two threads busy.
+            true => 2,
+            false => 2 * self.options.threads(),
+        };
+        self.options.read_ahead.unwrap_or_else(|| match self.dataset.read_ahead() {
+            // A device is asked for the next elements while these are used; and a consumer that
+            // waits for one can be interrupted.
+            None if self.dataset.hints.reads_files => automatic(),
+            None => 0,
+            Some(ReadAhead::Automatic) => automatic(),
+            Some(ReadAhead::Elements(elements)) => elements,
+        })
+    }
+
+    fn begin_indexed(&self, ahead: usize) -> Result<Mode> {
+        let len = self.len();
+        if self.position > len {
+            let what = format!(
+                "the state is at element {} of {len}; it is not of this plan",
+                self.position
+            );
+            return Err(Error::State { what });
+        }
+        if ahead == 0 {
+            return Ok(Mode::Indexed(len));
+        }
+        if !self.dataset.hints.sequential {
+            let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
+            return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
+        }
+        let mut stream = InOrder::new(self.dataset.clone(), self.cx.clone());
+        stream.restore(&State::Int(self.position))?;
+        Ok(self.producer(Box::new(stream), VecDeque::new(), ahead))
+    }
+
+    fn begin_stream(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
+        let mut stream = self.dataset.element_iter(&self.cx)?;
+        let mut waiting = VecDeque::new();
+        if let Some(state) = state {
+            waiting = self.restore_waiting(stream.as_mut(), state)?;
+        }
+        if ahead == 0 && self.dataset.hints.sequential {
+            return Ok(Mode::Inline(stream, waiting));
+        }
+        Ok(self.producer(stream, waiting, ahead))
+    }
+
+    /// What [`waiting_state`] says: the stream goes to its place, and the elements are returned.
+    fn restore_waiting(
+        &self,
+        stream: &mut dyn ElementIter,
+        state: &State,
+    ) -> Result<VecDeque<Result<Element>>> {
+        let parts = state.list(2)?;
+        stream.restore(&parts[0])?;
+        let waiting = parts[1].parts()?;
+        if waiting.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        let spec = crate::spec::tensors(self.dataset.spec(), "resume")?;
+        let element = |state: &State| -> Result<Result<Element>> {
+            if let State::List(_) = state {
+                return state.error().map(Err);
+            }
+            let tensors = state.tensors()?;
+            if tensors.len() != spec.len()
+                || tensors.iter().zip(&spec).any(|(tensor, spec)| spec.check(tensor).is_err())
+            {
+                return Err(Error::State {
+                    what: "a prefetched element in the state is not of this plan".into(),
+                });
+            }
+            Ok(Ok(tensors.iter().cloned().map(crate::stage::Value::Tensor).collect()))
+        };
+        waiting.iter().map(element).collect()
+    }
+
+    fn producer(
+        &self,
+        stream: Box<dyn ElementIter>,
+        waiting: VecDeque<Result<Element>>,
+        ahead: usize,
+    ) -> Mode {
+        let ahead = match ahead {
+            0 if self.dataset.spec().iter().all(|part| part.tensor().is_some()) => {
+                Limits { elements: 64, bytes: 64 << 10 }
+            }
+            // Datasets cannot wait in a state by value: these are made just when they are asked
+            // for.
+            0 => Limits { elements: 0, bytes: 0 },
+            elements => Limits { elements, bytes: usize::MAX },
+        };
+        Mode::Producer(Producer::new(
+            stream,
+            waiting,
+            ahead,
+            self.dataset.is_sequential(),
+            self.cx.clone(),
+        ))
+    }
+
+    /// How many elements an indexed plan has; `u64::MAX` if it never ends.
+    fn len(&self) -> u64 {
+        match self.dataset.cardinality() {
+            Cardinality::Finite(n) => n,
+            _ => u64::MAX,
+        }
+    }
+
+    /// As [`Iterator::next`], but waits for another thread no longer than `timeout`: then it is
+    /// [`Poll::Pending`], and nothing is lost. What is computed in the caller's thread takes its
+    /// time (see [`Iter::is_inline`]).
+    pub fn next_within(&mut self, timeout: Duration) -> Poll<Option<Result<Element>>> {
+        self.poll(Instant::now().checked_add(timeout))
+    }
+
+    /// The next element if it was computed ahead and is at hand without any waiting, locking or
+    /// computing.
+    pub fn next_at_hand(&mut self) -> Option<Result<Element>> {
+        if self.cx.stop.is_cancelled() {
+            return None;
+        }
+        let element = match &mut self.mode {
+            Mode::Workers(workers) => workers.next_at_hand(),
+            Mode::Producer(producer) => producer.next_at_hand(),
+            _ => None,
+        }?;
+        self.position += 1;
+        Some(element)
+    }
+
+    /// Takes back the element that was handed out last, to hand it out again: the
+    /// request for it was interrupted.
+    pub fn give_back(&mut self, element: Result<Element>) {
+        if matches!(element, Err(Error::Stopped)) {
+            return;
+        }
+        self.position = self.position.saturating_sub(1);
+        match &mut self.mode {
+            // It is computed again.
+            Mode::Indexed(_) => {}
+            Mode::Workers(workers) => workers.give_back(element),
+            Mode::Inline(_, waiting) => waiting.push_front(element),
+            Mode::Producer(producer) => producer.give_back(element),
+            Mode::Failed(error) => *error = element.err(),
+        }
+    }
+
+    /// Whether the next element is computed in the thread that asks for it: waiting for it in steps
+    /// makes no sense.
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        !matches!(self.mode, Mode::Workers(_) | Mode::Producer(_))
+    }
+
+    /// How many elements were handed out, errors included.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.cx.epoch
+    }
+
+    /// What stops this iteration from another thread: it then hands out [`Error::Stopped`].
+    #[must_use]
+    pub fn stop(&self) -> CancelToken {
+        self.cx.stop.clone()
+    }
+
+    /// The plan that runs: of a resumed iteration, with the seeds of the state it was resumed from.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// What [`Dataset::resume`] needs to continue after the last element that was handed out.
+    /// Of indexed plans it is a position, whatever the dataset's size; others add what their stages
+    /// hold back.
+    ///
+    /// # Errors
+    /// [`Error::State`] if what a stage holds back cannot be saved, or the iteration could not
+    /// begin.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        match self.checkpoint_within(Duration::MAX) {
+            Poll::Ready(saved) => saved,
+            Poll::Pending => Err(Error::Stopped),
+        }
+    }
+
+    /// As [`Iter::checkpoint`], but waits no longer than `timeout` for an element that is just being
+    /// computed on another thread.
+    ///
+    /// # Errors
+    /// As [`Iter::checkpoint`].
+    pub fn checkpoint_within(&self, timeout: Duration) -> Poll<Result<Checkpoint>> {
+        let stream = match &self.mode {
+            Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
+            Mode::Inline(stream, waiting) => {
+                stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some)
+            }
+            // A position says it all; the functions of an indexed plan are called again for what
+            // waited.
+            Mode::Producer(_) if self.dataset.is_indexed() => Ok(None),
+            Mode::Producer(producer) => match producer.save(Instant::now().checked_add(timeout)) {
+                Poll::Ready(state) => state.map(Some),
+                Poll::Pending => return Poll::Pending,
+            },
+            Mode::Failed(_) => {
+                Err(Error::State { what: "an iteration that could not begin has no state".into() })
+            }
+        };
+        Poll::Ready(stream.map(|stream| {
+            Checkpoint::of(
+                &self.asked,
+                self.dataset.drawn_seeds(),
+                self.cx.epoch,
+                self.position,
+                stream,
+                self.origins.clone(),
+            )
+        }))
+    }
+
+    fn poll(&mut self, deadline: Option<Instant>) -> Poll<Option<Result<Element>>> {
+        if self.cx.stop.is_cancelled() {
+            return Poll::Ready(Some(Err(Error::Stopped)));
+        }
+        if let Mode::Producer(producer) = &self.mode
+            && self.dataset.is_indexed()
+            && producer.is_forked()
+        {
+            match self.begin_indexed(self.ahead()) {
+                Ok(mode) => self.mode = mode,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        let element = match &mut self.mode {
+            Mode::Indexed(len) if self.position >= *len => None,
+            Mode::Indexed(_) => Some(compute(&self.dataset, self.position, &self.cx)),
+            Mode::Workers(workers) => match workers.next(self.position, deadline) {
+                Poll::Ready(element) => element,
+                Poll::Pending => return Poll::Pending,
+            },
+            Mode::Inline(iter, waiting) => match waiting.pop_front() {
+                Some(element) => Some(element),
+                None => advance(iter.as_mut()).unwrap_or(Some(Err(Error::Stopped))),
+            },
+            Mode::Producer(producer) => match producer.next(deadline) {
+                Poll::Ready(element) => element,
+                Poll::Pending => return Poll::Pending,
+            },
+            Mode::Failed(error) => error.take().map(Err),
+        };
+        if !matches!(element, None | Some(Err(Error::Stopped))) {
+            self.position += 1;
+        }
+        Poll::Ready(element)
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<Element>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Poll::Ready(element) = self.poll(None) {
+                return element;
+            }
+        }
+    }
+}
+
+impl Drop for Iter {
+    fn drop(&mut self) {
+        self.cx.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Iter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("dataset", &self.dataset)
+            .field("epoch", &self.cx.epoch)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
