@@ -173,9 +173,7 @@ def test_casting_and_copy_are_obeyed(function):
     make = getattr(tfy, function)
     for value in ([300, -1.5, True], np.array([300, -1.5, True], object)):
         assert np.asarray(make(value, "uint8", casting="saturate")).tolist() == [255, 0, 1]
-        with pytest.raises(
-            TypeError, match=r'wrapping is not defined for floats.*\[1\] = -1.5'
-        ):
+        with pytest.raises(TypeError, match=r"wrapping is not defined for floats.*\[1\] = -1.5"):
             make(value, "uint8", casting="wrap")
         with pytest.raises(BufferError, match="cannot share without a copy"):
             make(value, "uint8", copy=False)

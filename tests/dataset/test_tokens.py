@@ -147,7 +147,7 @@ def test_a_token_that_the_dtype_does_not_hold_is_an_error_at_its_window():
         (
             (np.arange(5), 5),
             errors.InvalidArgumentError,
-            "5 tokens are fewer than the 5 of a window and 1",
+            "5 tokens are fewer than a window's length of 5",
         ),
         ((np.arange(0), 1), errors.InvalidArgumentError, "0 tokens are fewer"),
         ((np.arange(5), 0), errors.InvalidArgumentError, "length has to be at least 1, not 0"),
