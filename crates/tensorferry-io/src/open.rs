@@ -69,7 +69,8 @@ pub fn open_sources(sources: &[Arc<dyn ReadAt>], options: &OpenOptions) -> Resul
     };
     if !options.features.is_empty() && !format.capabilities().arrays_by_name {
         let what = format!(
-            "{format} files hold one array, without a name, and no features. Leave out features=."
+            "{format} files hold no features: they hold one array, without a name. Leave out \
+            features=."
         );
         return Err(Error::Argument { stage: "open", what });
     }

@@ -460,6 +460,16 @@ mod tests {
     }
 
     #[test]
+    fn a_version_tells_one_state_of_a_file_from_another() {
+        let (_directory, path) = written(&[7; 100]);
+        let version = || DataFile::open(&path).unwrap().version().unwrap();
+        let before = version();
+        assert_eq!(version(), before);
+        fs::write(&path, [7; 101]).unwrap();
+        assert_ne!(version(), before);
+    }
+
+    #[test]
     fn a_file_that_was_written_to_is_no_longer_read() {
         let (_directory, path) = written(&[7; 100]);
         let file = DataFile::open(&path).unwrap();

@@ -20,6 +20,8 @@ mod fill;
 mod pending_read;
 pub mod queue;
 pub mod queue_pool;
+#[cfg(test)]
+mod queue_tests;
 mod readahead;
 pub mod spans;
 #[cfg(test)]

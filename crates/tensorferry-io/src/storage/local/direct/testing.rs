@@ -4,6 +4,8 @@ use crate::error::Result;
 use crate::storage::local::direct::file::{DirectFile, Files};
 use crate::storage::local::direct::queue::{Done, Queue, Read, Shape};
 use crate::storage::local::direct::spans::Wanted;
+use crate::storage::local::direct::threads::Threads;
+use crate::storage::local::direct::uring::ring;
 use std::collections::VecDeque;
 use std::io;
 use std::io::ErrorKind;
@@ -12,6 +14,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Directories of file systems that read differently: on a disk, and in memory.
+pub(super) fn file_systems() -> Vec<std::path::PathBuf> {
+    [std::env::temp_dir(), "/dev/shm".into()].into_iter().filter(|path| path.is_dir()).collect()
+}
+
+/// The ways to read that this machine has.
+pub(super) fn queues(threads: &Threads, shape: Shape) -> Vec<Box<dyn Queue>> {
+    let threads: Box<dyn Queue> = Box::new(threads.queue(shape));
+    std::iter::once(threads).chain(ring(shape)).collect()
+}
 
 /// Numbers that look random and are the same each time.
 pub(crate) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
@@ -36,6 +49,26 @@ impl Random {
 
     pub(super) fn index(&mut self, bound: usize) -> usize {
         usize::try_from(self.below(bound as u64)).unwrap()
+    }
+}
+
+pub(super) struct One(pub(super) PathBuf, pub(super) Arc<DirectFile>);
+
+impl Files for One {
+    fn open(&self, _file: usize) -> Result<Arc<DirectFile>> {
+        Ok(Arc::clone(&self.1))
+    }
+
+    fn path(&self, _file: usize) -> &Path {
+        &self.0
+    }
+
+    fn alignment(&self, _file: usize) -> u64 {
+        self.1.alignment()
+    }
+
+    fn check(&self, _file: usize) -> Result<()> {
+        Ok(())
     }
 }
 
