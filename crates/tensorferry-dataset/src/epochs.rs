@@ -93,8 +93,7 @@ struct Counted {
     /// Keeps the source's address from being another's.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs that [`EpochCounter::set`] said, by the plan it said them of, with the number of the
-    /// call.
+    /// The epochs given to [`EpochCounter::set`], by plan, with the number of the call.
     set: HashMap<u64, (u64, u64)>,
 }
 
@@ -344,7 +343,7 @@ impl EpochCounter {
     }
 
     /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
-    /// were drawn are those it was saved with, in every plan over the stages that drew them. EpochCounter
+    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
     /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());

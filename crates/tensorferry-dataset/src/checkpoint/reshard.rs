@@ -2,8 +2,8 @@
 //!
 //! # Rationale
 //! What `shard` hands out is decided by positions alone, so where every shard had come to says
-//! which elements of its input were not handed out; those are dealt out anew. A state knows where its
-//! shard had come to if only stages follow that take their input's elements one by one, or so many
+//! which elements of its input were not handed out; those are dealt out anew. A state gives its
+//! shard's position if only stages follow that take their input's elements one by one, or so many
 //! at a time.
 
 use crate::checkpoint::change::Change;
@@ -106,7 +106,7 @@ impl Checkpoint {
         origins.push(Resharded { positions });
         let start = Self { origins: origins.clone(), ..self.clone() };
         let mut iter = Iter::of(dataset.clone(), start.rebuilt(dataset)?, self.epoch, options);
-        iter.begin(Start { position: 0, stream: None, origins })?;
+        iter.begin(Start { position: 0, state: None, origins })?;
         Ok(iter)
     }
 }
@@ -136,8 +136,8 @@ impl Dataset {
         saved.resume_part(self, positions?, options)
     }
 
-    /// Continues with this shard's part of what a run had not handed out, given the states of all its
-    /// shards, in any order.
+    /// Continues with this shard's part of what a run had not handed out, given the states of all
+    /// its shards, in any order.
     ///
     /// ```
     /// use tensorferry_core::DType;

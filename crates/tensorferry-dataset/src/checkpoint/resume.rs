@@ -43,7 +43,7 @@ impl Dataset {
         let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
         iter.begin(Start {
             position: saved.position,
-            stream: saved.stream.clone(),
+            state: saved.state.clone(),
             origins: saved.origins.clone(),
         })?;
         Ok(iter)

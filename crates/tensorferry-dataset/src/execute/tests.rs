@@ -391,7 +391,7 @@ fn an_iterator_moves_between_threads() {
 }
 
 #[test]
-fn a_element_iter_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
+fn an_iterator_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
     let dataset = stream(made(10, move |index, cx| {

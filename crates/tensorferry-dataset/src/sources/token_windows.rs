@@ -68,8 +68,8 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Of an opened array, a batch reads the tokens of its windows, and nothing else is in memory. A
-    /// token that `dtype` does not hold is an error when its element is computed.
+    /// Of an opened array, a batch reads the tokens of its windows and keeps nothing else. A token
+    /// that `dtype` does not hold is an error when its element is computed.
     ///
     /// # Errors
     /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or

@@ -114,7 +114,7 @@ pub(crate) fn is_no_memory(error: &Error) -> bool {
     error.code() == "allocation"
 }
 
-/// Elements of a stream on their way into one batch.
+/// Elements of an iterator on their way into one batch.
 #[derive(Default)]
 pub(crate) struct Gathered {
     elements: Vec<Element>,
@@ -128,7 +128,7 @@ impl Gathered {
         Self { count: elements.len(), elements, failed: None }
     }
 
-    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are
+    /// The next `size` elements of an iterator, or, unless they are to be dropped, those that are
     /// left. One that failed costs all of them, so that what follows stays where it would have
     /// been. What was gathered when it is stopped is kept for the next time.
     pub(crate) fn next(

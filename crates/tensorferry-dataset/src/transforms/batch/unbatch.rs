@@ -31,7 +31,7 @@ impl Dataset {
     /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
     ///
     /// The result is indexed where the input only stacks an indexed dataset's elements, or is
-    /// indexed and known to have so many rows in each element; else it is a stream.
+    /// indexed and known to have so many rows in each element; else it has no random access.
     ///
     /// ```
     /// use tensorferry_core::DType;

@@ -60,7 +60,7 @@ impl Slot {
     }
 }
 
-/// Whether an error may have ended the stream that it came from: then nothing else says that
+/// Whether an error may have ended the iterator that it came from: then nothing else says that
 /// elements are missing.
 fn may_end(error: &Error) -> bool {
     match error {

@@ -1,5 +1,5 @@
-//! The stage of all row maps: rows are gathered a few at a time into memory that stays in the cache,
-//! and changed from there into the caller's rows.
+//! The stage of all row maps: rows are gathered a few at a time into memory that stays in the
+//! cache, and changed from there into the caller's rows.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
 use tensorferry_core::{DType, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
