@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
 
-/// The position of an iteration: [`Iter::checkpoint`] makes it, [`Dataset::resume`] continues it.
+/// The position of an iteration: [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint) makes
+/// it, [`Dataset::resume`] continues it.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) plan: Plan,

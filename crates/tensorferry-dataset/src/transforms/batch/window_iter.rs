@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, ElementIter, Step, Value, step, value_of};
-use crate::transforms::batch::batch::is_no_memory;
+use crate::transforms::batch::gathered::is_no_memory;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
 use tensorferry_io::cancel::Stop;
