@@ -1,8 +1,8 @@
 //! [`Checkpoint`]: the saved position of an iteration.
 
-use crate::checkpoint::change::Change;
+use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::part::Part;
-use crate::checkpoint::{change::Resharded, state::State};
+use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};

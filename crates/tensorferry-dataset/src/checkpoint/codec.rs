@@ -4,9 +4,10 @@
 //! follow; texts and lists after their length. A hash of everything before it ends the bytes: what
 //! was cut or changed on the way is told, not restored.
 
+use crate::checkpoint::change::Resharded;
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
 use crate::checkpoint::part::Part;
-use crate::checkpoint::{change::Resharded, state::State};
+use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stack::{NESTED, at_depth};

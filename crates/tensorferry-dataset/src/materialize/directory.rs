@@ -6,8 +6,7 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, TempDir};
-use tensorferry_io::write::atomic::io;
-use tensorferry_io::write::atomic::sync_directory;
+use tensorferry_io::write::atomic::{io, sync_directory};
 
 /// A directory under a temporary name beside the one it is to get. Dropped, it is removed.
 #[derive(Debug)]

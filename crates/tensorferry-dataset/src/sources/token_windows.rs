@@ -7,14 +7,13 @@ use crate::gather::get_by_gather;
 use crate::sources::tokens::{Place, Tokens};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
-use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{
+    ByteOrder, Casting, DType, Index, Shape, TensorSpec, View, ViewMut, convert_into,
+};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;
 use tensorferry_io::array::tensor_rows::plain_rows;
-use tensorferry_io::gather::copy::Request;
-use tensorferry_io::gather::copy::load_ahead;
+use tensorferry_io::gather::copy::{Request, load_ahead};
 use tensorferry_io::gather::rows_out::{Rows, filled};
 use tensorferry_io::memory::pool;
 use tensorferry_io::storage::mode::Mode;

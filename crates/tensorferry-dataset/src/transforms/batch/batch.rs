@@ -9,13 +9,12 @@ use crate::stage::{
     CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
 use crate::transforms::batch::gathered::{batches, count, len_from};
-use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Layout, Tensor};
+use tensorferry_core::{ByteOrder, Layout, Tensor, TensorSpec};
 use tensorferry_io::cancel::Stop;
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled, write_row};
 use tensorferry_io::memory::pool;
-use tensorferry_io::memory::room::{Room, collected};
+use tensorferry_io::memory::room::collected;
 
 /// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat the last elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

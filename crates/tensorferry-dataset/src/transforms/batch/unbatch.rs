@@ -10,8 +10,7 @@ use crate::stage::{
     Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step,
     Value, not_indexed, step, value_of,
 };
-use tensorferry_core::{ALIGNMENT, Index, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{ALIGNMENT, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, write_row};
 use tensorferry_io::sync::shared::Shared;

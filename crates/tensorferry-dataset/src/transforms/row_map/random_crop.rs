@@ -8,8 +8,7 @@ use crate::transforms::row_map::boxes::{cut, known, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
 use std::ops::Range;
-use tensorferry_core::Dims;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Dims, Shape, TensorSpec};
 
 const STAGE: &str = "random_crop";
 

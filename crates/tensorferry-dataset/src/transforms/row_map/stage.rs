@@ -14,8 +14,7 @@ use crate::stage::{
 };
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use std::sync::Arc;
-use tensorferry_core::TensorSpec;
-use tensorferry_core::{Dims, Tensor};
+use tensorferry_core::{Dims, Tensor, TensorSpec};
 use tensorferry_io::gather::copy::Request;
 use tensorferry_io::gather::rows_out::{Rows, filled, packed};
 use tensorferry_io::memory::pool;
