@@ -418,7 +418,7 @@ mod tests {
         assert!(error(&[], [true, false, false]).contains("at least 1"));
         assert!(
             error(&[Some(0)], [true, false, false])
-                .contains("at least 1, and there has to be one; they are [0]")
+                .contains("each has to be at least 1, not [0]")
         );
         assert!(
             input
