@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stage, Value};
 use tensorferry_core::convert::scalar;
-use tensorferry_core::{Casting, DType, Kind, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Casting, DType, Kind, Shape, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -19,7 +18,7 @@ pub(crate) type Plain = (DType, Vec<usize>, Vec<u8>);
 /// What computing something came to, an error as its message.
 pub(crate) type Computed<T> = std::result::Result<T, String>;
 
-/// The input as a stream, or without its shapes.
+/// The input without random access, or without its shapes.
 struct Disguised {
     input: Dataset,
     spec: Vec<Component>,
@@ -141,8 +140,8 @@ pub(crate) fn all_ways(dataset: &Dataset, epoch: u64) -> Vec<Computed<Vec<Plain>
     };
     agree(dataset);
     for input in dataset.stage.inputs() {
-        agree(&dataset.stage.rebuild(vec![streamed(&input)], &mut Change::default()).unwrap());
-        agree(&dataset.stage.rebuild(vec![shapeless(&input)], &mut Change::default()).unwrap());
+        agree(&dataset.stage.rebuild(vec![streamed(input)], &mut Change::default()).unwrap());
+        agree(&dataset.stage.rebuild(vec![shapeless(input)], &mut Change::default()).unwrap());
     }
     if dataset.spec().iter().all(|part| part.tensor().is_some_and(|spec| spec.fixed().is_some())) {
         let count = usize::try_from(len).unwrap();

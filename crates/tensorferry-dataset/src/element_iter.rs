@@ -16,8 +16,8 @@ struct Numbered<F> {
     next: F,
 }
 
-/// An iterator over `input` whose elements `next` takes from it. `number` is `start` at first; it is
-/// saved and restored. `next` changes it only after the last `?`.
+/// An iterator over `input` from which `next` takes elements. The number is `start` at first, and
+/// saved and restored. `next` changes it only after its last `?`.
 ///
 /// # Errors
 /// As [`Dataset::element_iter`].

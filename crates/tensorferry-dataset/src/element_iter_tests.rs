@@ -12,8 +12,7 @@ use crate::testing::{
 };
 use crate::user_fn::function::Function;
 use crate::{BatchOptions, InterleaveOptions, PaddedBatchOptions, ShuffleOptions, WindowOptions};
-use tensorferry_core::{DType, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 
 /// Numbers drawn one after the other.
 struct Draw(u64);

@@ -1,10 +1,10 @@
-//! Which epoch the next pass over a plan is, however often the plan is written again.
+//! The epoch of the next pass over a plan, however often the plan is built again.
 //!
 //! # Rationale
-//! A plan is cheap and often made anew for each pass: `for epoch in range(9): for batch in
-//! rows.batch(32)`. So passes are counted where all these plans meet, at their sources: each source
-//! that is alive has a counter for every plan over it, known by a hash of the plan's stages. Plans
-//! that differ count apart, and nothing is counted for longer than a source lives.
+//! A plan is cheap and often built anew for each pass: `for epoch in range(9): for batch in
+//! rows.batch(32)`. So passes are counted where all these plans meet, at their sources: each live
+//! source has a counter for every plan over it, found by a hash of the plan's stages. Different
+//! plans have different counters, and a counter lives no longer than its source.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::checkpoint::Checkpoint;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
-/// Plans that one source counts, at most: beyond that those are forgotten that nothing holds.
+/// The most plans that one source counts. Beyond that, plans that nothing holds are forgotten.
 const MOST: usize = 1 << 16;
 
 /// A plan, and the number of the next pass over it. Plans of the same stages over the same sources
@@ -93,8 +93,7 @@ struct Counted {
     /// Keeps the source's address from being another's.
     root: Root,
     counters: HashMap<u64, Arc<Counter>>,
-    /// The epochs that [`EpochCounter::set`] said, by the plan it said them of, with the number of the
-    /// call.
+    /// The epochs given to [`EpochCounter::set`], by plan, with the number of the call.
     set: HashMap<u64, (u64, u64)>,
 }
 
@@ -344,7 +343,7 @@ impl EpochCounter {
     }
 
     /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
-    /// were drawn are those it was saved with, in every plan over the stages that drew them. EpochCounter
+    /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
     /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {
         self.adopt(&iter.dataset().drawn_seeds(), iter.epoch());
@@ -413,108 +412,4 @@ impl Dataset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ShuffleOptions;
-    use crate::error::Result;
-    use crate::execute::options::Options;
-    use crate::stage::Element;
-    use crate::user_fn::function::Function;
-    use tensorferry_core::DType;
-
-    fn rows() -> Dataset {
-        Dataset::range(0, 12, 1, DType::Int64).unwrap()
-    }
-
-    fn next(dataset: &Dataset) -> u64 {
-        EpochCounter::new(dataset.clone()).next().0
-    }
-
-    #[test]
-    fn plans_that_are_written_again_count_on_and_others_count_apart() -> Result<()> {
-        let shuffled = rows().shuffle(ShuffleOptions::seeded(7))?;
-        let (train, valid) = (|| shuffled.skip(Some(4)), || shuffled.take(Some(4)));
-        for epoch in 0..3 {
-            assert_eq!(next(&train()), epoch);
-            assert_eq!(next(&train().batch(2)?.prefetch(Some(2))), epoch);
-        }
-        assert_eq!((next(&valid()), next(&train().batch(2)?), next(&shuffled)), (0, 3, 0));
-        // Another source is another plan, as is another function of the same name.
-        assert_eq!(next(&rows().shuffle(ShuffleOptions::seeded(7))?.skip(Some(4))), 0);
-        let keep = |identity| {
-            shuffled.filter(Function::new("keep", |_: Element| Ok(true)).identified(identity))
-        };
-        assert_eq!((next(&keep(1)), next(&keep(2)), next(&keep(1))), (0, 0, 1));
-        Ok(())
-    }
-
-    #[test]
-    fn a_plan_counts_at_any_of_its_sources() -> Result<()> {
-        let rows = rows();
-        let numbered = || Dataset::zip(vec![Dataset::range(0, 99, 1, DType::Int64)?, rows.clone()]);
-        assert_eq!((next(&numbered()?), next(&numbered()?), next(&numbered()?)), (0, 1, 2));
-        Ok(())
-    }
-
-    #[test]
-    fn set_reaches_what_is_made_of_the_plan_and_nothing_else() -> Result<()> {
-        let rows = rows();
-        let batches = EpochCounter::new(rows.batch(2)?);
-        assert_eq!((batches.next().0, batches.next().0), (0, 1));
-        EpochCounter::new(rows.clone()).set(5);
-        assert_eq!((batches.upcoming().0, batches.next().0, batches.next().0), (5, 5, 6));
-        assert_eq!((next(&rows), next(&rows.skip(Some(1))), next(&rows)), (5, 5, 6));
-        batches.set(1);
-        assert_eq!((batches.last_set(), batches.next().0, next(&rows)), (Some(1), 1, 7));
-        let copied = |mark, family| {
-            let passes = EpochCounter::new(rows.clone());
-            passes.mark(mark, family);
-            passes
-        };
-        assert_eq!(
-            (copied(1, 0).next().0, copied(1, 0).next().0, copied(2, 0).next().0),
-            (5, 6, 5)
-        );
-        assert_eq!((copied(1, 1).next().0, copied(1, 1).like(rows.clone()).next().0), (0, 1));
-        copied(0, 1).set(3);
-        assert_eq!((copied(1, 1).next().0, copied(1, 0).next().0), (3, 7));
-        let alone = EpochCounter::alone(rows.clone());
-        assert_eq!((alone.next().0, alone.next().0), (0, 1));
-        alone.set(9);
-        assert_eq!((alone.next().0, next(&rows)), (9, 8));
-        Ok(())
-    }
-
-    #[test]
-    fn a_resumed_pass_hands_its_seeds_and_its_epoch_to_those_after_it() -> Result<()> {
-        let made = || rows().shuffle(ShuffleOptions::default());
-        let (old, new) = (EpochCounter::new(made()?), EpochCounter::new(made()?));
-        let _first = old.next();
-        let mut iter = old.dataset().iter_with(old.next(), &Options::default());
-        drop(iter.next());
-        let saved = iter.checkpoint()?;
-        let resumed = new.dataset().resume(&saved, &Options::default())?;
-        new.resumed(&resumed);
-        let numbers = |passes: &EpochCounter| -> Vec<i64> {
-            let iter = passes.dataset().iter_with(passes.next(), &Options::default());
-            iter.map(|element| {
-                element.unwrap()[0].tensor().unwrap().view::<i64>().unwrap().get(&[]).unwrap()
-            })
-            .collect()
-        };
-        assert_eq!(numbers(&new), numbers(&old));
-        assert_eq!(
-            numbers(&EpochCounter::new(new.dataset().cache())),
-            numbers(&EpochCounter::new(old.dataset().cache()))
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn sources_that_are_gone_are_forgotten() {
-        for _ in 0..10_000 {
-            assert_eq!(next(&rows()), 0);
-        }
-        assert!(REGISTRY.lock().roots.len() < 5_000);
-    }
-}
+mod tests;

@@ -37,6 +37,9 @@ pub(crate) fn get_by_gather(
     parts.into_iter().map(freeze).collect()
 }
 
+/// Gathers all components.
+type Gather<'a> = dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()> + 'a;
+
 /// Gathers some components by gathering all; the others go to memory that is dropped. Element by
 /// element where a component cannot be gathered.
 pub(crate) fn gather_some(
@@ -45,7 +48,7 @@ pub(crate) fn gather_some(
     requests: &mut [RowRequest],
     out: &mut [RowsOut<'_>],
     cx: &Context,
-    gather_all: &dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()>,
+    gather_all: &Gather<'_>,
     get: &dyn Fn(u64) -> Result<Element>,
 ) -> Result<()> {
     let fixed: Option<Vec<usize>> =

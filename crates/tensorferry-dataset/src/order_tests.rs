@@ -9,8 +9,7 @@ use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Stag
 use crate::testing::{assert_rebuilds, assert_resumes};
 use crate::user_fn::function::Function;
 use std::rc::Rc;
-use tensorferry_core::DType;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};

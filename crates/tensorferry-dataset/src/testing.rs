@@ -9,8 +9,7 @@ use crate::user_fn::function::{Function, failed};
 use std::cell::Cell;
 use std::time::Duration;
 use tensorferry_core::Tensor;
-use tensorferry_io::cancel::CancelToken;
-use tensorferry_io::cancel::interruptible_every;
+use tensorferry_io::cancel::{CancelToken, interruptible_every};
 
 /// These numbers, one after the other.
 pub(crate) fn ints(values: &[i64]) -> Dataset {

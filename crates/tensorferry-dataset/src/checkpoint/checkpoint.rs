@@ -1,13 +1,14 @@
-//! What an iteration saves, and plans that go on from it.
+//! [`Checkpoint`]: the saved position of an iteration.
 
-use crate::checkpoint::change::Change;
+use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::part::Part;
-use crate::checkpoint::{change::Resharded, state::State};
+use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stage::{Dataset, Epoch};
 
-/// Where an iteration had come to: [`Iter::checkpoint`] makes it, [`Dataset::resume`] goes on from it.
+/// The position of an iteration: [`Iter::checkpoint`](crate::execute::iter::Iter::checkpoint) makes
+/// it, [`Dataset::resume`] continues it.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) plan: Plan,
@@ -17,9 +18,8 @@ pub struct Checkpoint {
     /// How many elements were handed out.
     pub(crate) position: u64,
     /// What the stages of a plan that is not indexed hold back.
-    pub(crate) stream: Option<State>,
-    /// Where the shards had come to from which this iteration took over, and before them those from
-    /// which they did, first.
+    pub(crate) state: Option<State>,
+    /// Shard positions of the runs that this one continues, oldest first.
     pub(crate) origins: Vec<Resharded>,
 }
 
@@ -82,10 +82,10 @@ impl Checkpoint {
         seeds: Vec<u64>,
         epoch: Epoch,
         position: u64,
-        stream: Option<State>,
+        state: Option<State>,
         origins: Vec<Resharded>,
     ) -> Self {
-        Self { plan: Plan::of(asked), seeds, epoch, position, stream, origins }
+        Self { plan: Plan::of(asked), seeds, epoch, position, state, origins }
     }
 
     /// The plan with the state's seeds and shards; the plan itself, with what its stages cache, if
@@ -137,7 +137,7 @@ impl Checkpoint {
         if (epoch, position) == (self.epoch, self.position) {
             return Ok(self);
         }
-        if self.stream.is_none() {
+        if self.state.is_none() {
             return Ok(Self { epoch, position, ..self });
         }
         let what = format!(
@@ -153,6 +153,6 @@ impl Checkpoint {
     /// indexed, whose state is a position.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {
-        Self { position, stream: None, ..self.clone() }
+        Self { position, state: None, ..self.clone() }
     }
 }

@@ -4,9 +4,10 @@
 //! follow; texts and lists after their length. A hash of everything before it ends the bytes: what
 //! was cut or changed on the way is told, not restored.
 
+use crate::checkpoint::change::Resharded;
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
 use crate::checkpoint::part::Part;
-use crate::checkpoint::{change::Resharded, state::State};
+use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::shuffle::prng;
 use crate::stack::{NESTED, at_depth};
@@ -19,8 +20,8 @@ const MAGIC: &[u8; 4] = b"TFst";
 const VERSION: u8 = 1;
 
 impl Checkpoint {
-    /// The state as bytes that [`Checkpoint::from_bytes`] reads, on every machine and in every later
-    /// version.
+    /// The checkpoint as bytes that [`Checkpoint::from_bytes`] reads, on every machine and in every
+    /// later version.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -29,8 +30,8 @@ impl Checkpoint {
         out
     }
 
-    /// As [`Checkpoint::to_bytes`], for states that may be large: a shuffle's buffer, the values that
-    /// `unique` has seen.
+    /// As [`Checkpoint::to_bytes`], for large states: a shuffle's buffer, the values that `unique`
+    /// has seen.
     ///
     /// # Errors
     /// [`Error::Allocation`].
@@ -62,7 +63,7 @@ impl Checkpoint {
         put_ints(out, &self.seeds);
         put_int(out, self.epoch.0);
         put_int(out, self.position);
-        match &self.stream {
+        match &self.state {
             None => out.bytes(&[0]),
             Some(state) => {
                 out.bytes(&[1]);
@@ -107,11 +108,11 @@ impl Checkpoint {
         };
         let plan = Plan { text, hash, part };
         let (seeds, epoch, position) = (read.ints()?, Epoch(read.int()?), read.int()?);
-        let stream = if read.flag()? { Some(read.state(0)?) } else { None };
+        let state = if read.flag()? { Some(read.state(0)?) } else { None };
         let origin = |read: &mut Reader<'_>| Ok(Resharded { positions: read.ints()? });
         let origins = (0..read.count()?).map(|_| origin(&mut read)).collect::<Result<_>>()?;
         match read.bytes {
-            [] => Ok(Self { plan, seeds, epoch, position, stream, origins }),
+            [] => Ok(Self { plan, seeds, epoch, position, state, origins }),
             _ => Err(damaged("there are too many")),
         }
     }
@@ -348,7 +349,7 @@ mod tests {
             seeds: vec![0, 127, 128, u64::MAX],
             epoch: Epoch(3),
             position: 1 << 40,
-            stream: Some(State::List(vec![State::List(parts), State::List(Vec::new())])),
+            state: Some(State::List(vec![State::List(parts), State::List(Vec::new())])),
             origins: vec![Resharded { positions: vec![5, 6] }, Resharded { positions: vec![1] }],
         }
     }
@@ -361,7 +362,7 @@ mod tests {
             (read.plan.text.as_str(), read.seeds, read.position),
             ("range(3) | take(2)", saved().seeds, 1 << 40)
         );
-        let Some(State::List(outer)) = &read.stream else { panic!("not a list") };
+        let Some(State::List(outer)) = &read.state else { panic!("not a list") };
         let parts = outer[0].list(4).unwrap();
         assert_eq!(parts[1].int().unwrap(), u64::MAX);
         let tensors = parts[2].tensors().unwrap();
@@ -415,7 +416,7 @@ mod tests {
         for _ in 0..NESTED + 1 {
             deep = State::List(vec![deep]);
         }
-        let bytes = Checkpoint { stream: Some(deep), ..saved() }.to_bytes();
+        let bytes = Checkpoint { state: Some(deep), ..saved() }.to_bytes();
         assert!(matches!(Checkpoint::from_bytes(&bytes), Err(Error::State { .. })));
     }
 }

@@ -1,13 +1,12 @@
 //! Continuing with another number of shards.
 //!
 //! # Rationale
-//! What `shard` hands out is decided by positions alone, so where every shard had come to says
-//! which elements of its input were not handed out; those are dealt out anew. A state knows where its
-//! shard had come to if only stages follow that take their input's elements one by one, or so many
-//! at a time.
+//! What `shard` hands out follows from positions alone, so the positions of all shards tell which
+//! elements of its input were not handed out; those are dealt out anew. A state gives its shard's
+//! position if only stages follow that take their input's elements one by one, or a fixed number at
+//! a time.
 
-use crate::checkpoint::change::Change;
-use crate::checkpoint::change::Resharded;
+use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::checkpoint::{Checkpoint, Plan};
 use crate::checkpoint::part::{Part, sharded};
 use crate::error::{Error, Result};
@@ -72,7 +71,7 @@ impl Checkpoint {
         Ok(shard)
     }
 
-    /// Where shard `index` of the run had come to if it was saved where this one was, counted in
+    /// The position of shard `index` of the run if it was saved where this one was, counted in
     /// elements that `shard` handed out.
     fn position_of(&self, dataset: &Dataset, index: u64, shards: u64) -> Result<u64> {
         let Some((shard, after)) = sharded(dataset) else { return Err(not_sharded()) };
@@ -106,7 +105,7 @@ impl Checkpoint {
         origins.push(Resharded { positions });
         let start = Self { origins: origins.clone(), ..self.clone() };
         let mut iter = Iter::of(dataset.clone(), start.rebuilt(dataset)?, self.epoch, options);
-        iter.begin(Start { position: 0, stream: None, origins })?;
+        iter.begin(Start { position: 0, state: None, origins })?;
         Ok(iter)
     }
 }
@@ -136,8 +135,8 @@ impl Dataset {
         saved.resume_part(self, positions?, options)
     }
 
-    /// Continues with this shard's part of what a run had not handed out, given the states of all its
-    /// shards, in any order.
+    /// Continues with this shard's part of what a run had not handed out, given the states of all
+    /// its shards, in any order.
     ///
     /// ```
     /// use tensorferry_core::DType;

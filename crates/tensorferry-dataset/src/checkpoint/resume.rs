@@ -32,8 +32,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
-    /// damaged.
+    /// [`Error::State`](crate::error::Error::State) if the state is of another plan, naming the first
+    /// stage that differs, or is damaged.
     pub fn resume(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         if saved.plan.is_other_part(self) {
             return self.resume_part(saved, options);
@@ -43,7 +43,7 @@ impl Dataset {
         let mut iter = Iter::of(self.clone(), dataset, saved.epoch, options);
         iter.begin(Start {
             position: saved.position,
-            stream: saved.stream.clone(),
+            state: saved.state.clone(),
             origins: saved.origins.clone(),
         })?;
         Ok(iter)
@@ -71,8 +71,8 @@ impl Dataset {
     /// it was built again: in the epoch of the state its elements are those of the saved iteration.
     ///
     /// # Errors
-    /// [`Error::State`] if the state is of another plan, naming the first stage that differs, or is
-    /// damaged.
+    /// [`Error::State`](crate::error::Error::State) if the state is of another plan, naming the first
+    /// stage that differs, or is damaged.
     pub fn seeded(&self, saved: &Checkpoint) -> Result<Self> {
         saved.plan.check(self)?;
         saved.rebuilt(self)

@@ -55,7 +55,7 @@ enum Mode {
 #[derive(Default)]
 pub(crate) struct Start {
     pub(crate) position: u64,
-    pub(crate) stream: Option<State>,
+    pub(crate) state: Option<State>,
     pub(crate) origins: Vec<Resharded>,
 }
 
@@ -125,7 +125,7 @@ impl Iter {
         self.mode = if self.dataset.is_indexed() {
             self.begin_indexed(ahead)?
         } else {
-            self.begin_stream(ahead, start.stream.as_ref())?
+            self.begin_in_order(ahead, start.state.as_ref())?
         };
         Ok(())
     }
@@ -163,31 +163,31 @@ impl Iter {
             let (dataset, cx) = (self.dataset.clone(), self.cx.clone());
             return Ok(Mode::Workers(Workers::new(dataset, cx, self.position, len, ahead)));
         }
-        let mut stream = InOrder::new(self.dataset.clone(), self.cx.clone());
-        stream.restore(&State::Int(self.position))?;
-        Ok(self.producer(Box::new(stream), VecDeque::new(), ahead))
+        let mut iter = InOrder::new(self.dataset.clone(), self.cx.clone());
+        iter.restore(&State::Int(self.position))?;
+        Ok(self.producer(Box::new(iter), VecDeque::new(), ahead))
     }
 
-    fn begin_stream(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
-        let mut stream = self.dataset.element_iter(&self.cx)?;
+    fn begin_in_order(&self, ahead: usize, state: Option<&State>) -> Result<Mode> {
+        let mut iter = self.dataset.element_iter(&self.cx)?;
         let mut waiting = VecDeque::new();
         if let Some(state) = state {
-            waiting = self.restore_waiting(stream.as_mut(), state)?;
+            waiting = self.restore_waiting(iter.as_mut(), state)?;
         }
         if ahead == 0 && self.dataset.hints.sequential {
-            return Ok(Mode::Inline(stream, waiting));
+            return Ok(Mode::Inline(iter, waiting));
         }
-        Ok(self.producer(stream, waiting, ahead))
+        Ok(self.producer(iter, waiting, ahead))
     }
 
-    /// What [`waiting_state`] says: the stream goes to its place, and the elements are returned.
+    /// What [`waiting_state`] says: the iter goes to its place, and the elements are returned.
     fn restore_waiting(
         &self,
-        stream: &mut dyn ElementIter,
+        iter: &mut dyn ElementIter,
         state: &State,
     ) -> Result<VecDeque<Result<Element>>> {
         let parts = state.list(2)?;
-        stream.restore(&parts[0])?;
+        iter.restore(&parts[0])?;
         let waiting = parts[1].parts()?;
         if waiting.is_empty() {
             return Ok(VecDeque::new());
@@ -212,7 +212,7 @@ impl Iter {
 
     fn producer(
         &self,
-        stream: Box<dyn ElementIter>,
+        iter: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
         ahead: usize,
     ) -> Mode {
@@ -226,7 +226,7 @@ impl Iter {
             elements => Limits { elements, bytes: usize::MAX },
         };
         Mode::Producer(Producer::new(
-            stream,
+            iter,
             waiting,
             ahead,
             self.dataset.is_sequential(),
@@ -326,16 +326,16 @@ impl Iter {
         }
     }
 
-    /// As [`Iter::checkpoint`], but waits no longer than `timeout` for an element that is just being
-    /// computed on another thread.
+    /// As [`Iter::checkpoint`], but waits no longer than `timeout` for an element that another
+    /// thread is computing.
     ///
     /// # Errors
     /// As [`Iter::checkpoint`].
     pub fn checkpoint_within(&self, timeout: Duration) -> Poll<Result<Checkpoint>> {
-        let stream = match &self.mode {
+        let state = match &self.mode {
             Mode::Indexed(_) | Mode::Workers(_) => Ok(None),
-            Mode::Inline(stream, waiting) => {
-                stream.save().and_then(|stream| waiting_state(stream, waiting)).map(Some)
+            Mode::Inline(iter, waiting) => {
+                iter.save().and_then(|state| waiting_state(state, waiting)).map(Some)
             }
             // A position says it all; the functions of an indexed plan are called again for what
             // waited.
@@ -348,13 +348,13 @@ impl Iter {
                 Err(Error::State { what: "an iteration that could not begin has no state".into() })
             }
         };
-        Poll::Ready(stream.map(|stream| {
+        Poll::Ready(state.map(|state| {
             Checkpoint::of(
                 &self.asked,
                 self.dataset.drawn_seeds(),
                 self.cx.epoch,
                 self.position,
-                stream,
+                state,
                 self.origins.clone(),
             )
         }))

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// An element that takes longer to make than the thread to be woken, several times over.
 const WORTH_WAKING: Duration = Duration::from_micros(50);
 
-/// How far a stream may run ahead.
+/// How far a iter may run ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Elements.
@@ -40,7 +40,7 @@ struct ForkSafe {
     queue: Mutex<Queue>,
     /// The thread may go on.
     room: Condvar,
-    /// There is an element, or the thread has put the stream down.
+    /// There is an element, or the thread has put the iter down.
     ready: Condvar,
     ahead: Limits,
     /// User functions are called.
@@ -52,21 +52,21 @@ struct Queue {
     elements: VecDeque<Result<Element>>,
     bytes: usize,
     /// Where it is unless the thread has it to compute an element.
-    stream: Option<Box<dyn ElementIter>>,
+    iter: Option<Box<dyn ElementIter>>,
     ended: bool,
     /// What the last element took.
     took: Duration,
     consumer_waits: bool,
     thread_waits: bool,
-    /// The thread is to put the stream down, to be saved.
+    /// The thread is to put the iter down, to be saved.
     paused: bool,
     closed: bool,
 }
 
 impl Producer {
-    /// `waiting` elements come before those of the stream.
+    /// `waiting` elements come before those of the iter.
     pub(super) fn new(
-        stream: Box<dyn ElementIter>,
+        iter: Box<dyn ElementIter>,
         waiting: VecDeque<Result<Element>>,
         ahead: Limits,
         is_sequential: bool,
@@ -76,7 +76,7 @@ impl Producer {
         let queue = Queue {
             elements: waiting,
             bytes,
-            stream: Some(stream),
+            iter: Some(iter),
             ended: false,
             took: Duration::ZERO,
             consumer_waits: false,
@@ -139,7 +139,7 @@ impl Producer {
         self.shared.next(deadline)
     }
 
-    /// The stream's state and the elements that wait; `None` if the thread is still computing one
+    /// The iter's state and the elements that wait; `None` if the thread is still computing one
     /// at `deadline`.
     pub(super) fn save(&self, deadline: Option<Instant>) -> Poll<Result<State>> {
         match self.check_process() {
@@ -175,12 +175,12 @@ impl ForkSafe {
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.closed {
-            let stream = if queue.paused || !queue.has_room(self.ahead()) {
+            let iter = if queue.paused || !queue.has_room(self.ahead()) {
                 None
             } else {
-                queue.stream.take()
+                queue.iter.take()
             };
-            let Some(mut stream) = stream else {
+            let Some(mut iter) = iter else {
                 queue.thread_waits = true;
                 queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 queue.thread_waits = false;
@@ -188,9 +188,9 @@ impl ForkSafe {
             };
             drop(queue);
             let began = Instant::now();
-            let next = advance(stream.as_mut());
+            let next = advance(iter.as_mut());
             queue = self.lock();
-            queue.stream = Some(stream);
+            queue.iter = Some(iter);
             // A function is called when a prefetch says that it is: no matter how fast it is.
             queue.took = if self.is_sequential { Duration::MAX } else { began.elapsed() };
             // After an interruption the iterator continues from there, if the consumer asks again.
@@ -268,7 +268,7 @@ impl ForkSafe {
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {
-            match queue.stream.as_mut().map_or(Ok(None), |iter| advance(iter.as_mut())) {
+            match queue.iter.as_mut().map_or(Ok(None), |iter| advance(iter.as_mut())) {
                 Err(Interrupted) => return Some(Err(Error::Stopped)),
                 Ok(element) => queue.put(element),
             }
@@ -281,9 +281,9 @@ impl ForkSafe {
         queue.paused = true;
         self.cx.stop.pause();
         let saved = loop {
-            if let Some(stream) = &queue.stream {
+            if let Some(iter) = &queue.iter {
                 break Poll::Ready(
-                    stream.save().and_then(|stream| waiting_state(stream, &queue.elements)),
+                    iter.save().and_then(|state| waiting_state(state, &queue.elements)),
                 );
             }
             match self.wait(queue, deadline) {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
-/// see [`Dataset::iter_with_stats`]. Clones measure together. All stats are those that clocks on the
-/// wall tell, of all threads together.
+/// see [`Dataset::iter_with_stats`]. Clones share their sums. All times are wall-clock times, summed
+/// over all threads.
 ///
 /// ```
 /// use tensorferry_core::{Casting, DType};

@@ -3,8 +3,7 @@ use crate::error::{Error, Result};
 use crate::execute::in_order::InOrder;
 use crate::execute::options::Options;
 use crate::execute::workers;
-use crate::spec::Cardinality;
-use crate::spec::Component;
+use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Epoch, Hints, Stage, Value};
 use std::task::Poll;
 use std::time::Duration;
@@ -391,7 +390,7 @@ fn an_iterator_moves_between_threads() {
 }
 
 #[test]
-fn a_element_iter_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
+fn an_iterator_inside_an_element_that_never_comes_has_a_state_before_it_is_stopped_and_after() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
     let dataset = stream(made(10, move |index, cx| {

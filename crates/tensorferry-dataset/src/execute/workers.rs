@@ -5,7 +5,7 @@
 //! are large. Threads take tickets in order and lay what they computed into a queue that keeps that
 //! order, so the result does not depend on who was faster. The consumer takes a whole group under
 //! the lock and hands out its elements without; where the group it needs is not done, it computes
-//! one that has not been begun. Elements that cost less than handing them over never start a thread.
+//! one that has not been begun. Elements that cost less than a hand-over never start a thread.
 
 use crate::error::{Error, Result};
 use crate::execute::compute::compute;

@@ -10,7 +10,7 @@
 //! has one dimension, and two more files say where each element lies in it: `0.shapes.npy` has the
 //! dimensions of all elements, one after another, and element `i` starts in `0.npy` and in
 //! `0.shapes.npy` where row `i` of `0.starts.npy` says; its last row says where the last element
-//! ends. `structure` is how the components nest, in the words of the program that saved it. bfloat16, for
+//! ends. `structure` is how the components nest, as the saving program describes it. bfloat16, for
 //! which NumPy has no code, is stored as uint16.
 //!
 //! # Limitations

@@ -4,8 +4,7 @@ use crate::error::{Error, Result};
 use crate::materialize::layout::{FORMAT, MANIFEST};
 use serde_json::{Value, json};
 use std::path::Path;
-use tensorferry_core::DType;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, TensorSpec};
 use tensorferry_io::storage::local;
 
 const MAGIC: &str = "tensorferry.dataset";

@@ -19,8 +19,8 @@ const BLOCK: usize = 1 << 20;
 /// The most elements to stack, however small they are.
 const MOST: usize = 1 << 16;
 
-/// A dataset that is being saved: [`DatasetWriter::finish`] gives the files their name. Dropped before, it
-/// leaves nothing.
+/// A dataset that is being saved. [`DatasetWriter::finish`] gives the directory its name; dropped
+/// before, it leaves nothing.
 #[derive(Debug)]
 pub struct DatasetWriter {
     iter: Iter,

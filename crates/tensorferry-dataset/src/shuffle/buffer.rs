@@ -190,7 +190,7 @@ impl ElementIter for Positions {
     }
 }
 
-/// The buffer of a stream: it holds elements.
+/// The buffer of an input without random access: it holds elements.
 struct Values {
     input: Box<dyn ElementIter>,
     spec: Vec<Component>,

@@ -33,12 +33,15 @@ pub(crate) struct Kind {
     pub(crate) rows: Vec<usize>,
 }
 
+/// Gathers rows of the components of a group.
+pub(crate) type Gather<'a> = dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()> + 'a;
+
 /// Where the rows of a group come from.
 pub(crate) struct Input<'a> {
     pub(crate) order: &'a BlockOrder,
     pub(crate) stop: &'a CancelToken,
     /// Gathers the components of the group.
-    pub(crate) gather: &'a dyn Fn(&mut [RowRequest], &mut [RowsOut<'_>]) -> Result<()>,
+    pub(crate) gather: &'a Gather<'a>,
 }
 
 /// A group that is in memory, or on its way there.

@@ -7,8 +7,7 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, uninterrupted, value_of,
 };
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
 use tensorferry_io::cancel::CancelToken;
 

@@ -6,8 +6,7 @@ use crate::gather::MADE_ROWS;
 use crate::shuffle::prng::{Purpose, Random, Seed};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Hints, Stage};
-use tensorferry_core::{DType, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 

@@ -1,14 +1,13 @@
 //! Elements that are the rows of opened arrays.
 
 use crate::checkpoint::change::Change;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gather::get_by_gather;
-use crate::sources::slices::described;
+use crate::sources::slices::{common_len, described, shareable};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
-use crate::transforms::batch::unbatch::{no_rows, unequal};
 use std::sync::Arc;
-use tensorferry_core::{ALIGNMENT, Tensor};
+use tensorferry_core::Tensor;
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowSource;
 use tensorferry_io::array::tensor_rows::Source;
@@ -59,21 +58,13 @@ impl Dataset {
         if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>>>() {
             return Self::from_tensor_slices(tensors.into_iter().map(Source::from));
         }
-        let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
-        let lens: Vec<usize> = arrays.iter().map(Array::len).collect();
-        if let Some(at) = arrays.iter().position(|array| array.shape().is_empty()) {
-            return Err(no_rows("from_tensor_slices", at, "Use from_tensors."));
-        }
-        let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
-        if let Some(other) = lens.iter().position(|other| *other != len) {
-            return Err(unequal("from_tensor_slices", (0, len), (other, lens[other])));
-        }
+        let len = common_len(arrays.iter().map(Array::shape))?;
         let spec = arrays.iter().map(|array| {
             let (source, column) = array.source();
             Component::Tensor(source.columns()[column].clone())
         });
         let spec = spec.collect();
-        Ok(Self::of(OpenedRows { groups: groups(&arrays), arrays, spec, len: len as u64 }))
+        Ok(Self::of(OpenedRows { groups: groups(&arrays), arrays, spec, len }))
     }
 }
 
@@ -137,10 +128,7 @@ impl Stage for OpenedRows {
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         let share = |array: &Array| {
             let (source, column) = array.source();
-            let rows = source.share(column, start, len)?;
-            let plain =
-                rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
-            (plain && rows.as_view().has_normal_bools()).then_some(rows)
+            shareable(source.share(column, start, len)?)
         };
         self.arrays.iter().map(share).collect()
     }

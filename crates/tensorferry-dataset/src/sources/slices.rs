@@ -6,8 +6,7 @@ use crate::shuffle::prng;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Columns, Context, Dataset, Element, Elements, Stage};
 use crate::transforms::batch::unbatch::{no_rows, unequal};
-use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{ALIGNMENT, ByteOrder, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::array::tensor_rows::Source;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
@@ -41,25 +40,40 @@ impl Dataset {
         sources: impl IntoIterator<Item = S>,
     ) -> Result<Self> {
         let sources: Vec<Source> = sources.into_iter().map(Into::into).collect();
-        let wrong = |what: String| Error::Argument { stage: "from_tensor_slices", what };
-        let mut lens = Vec::new();
-        for (at, source) in sources.iter().enumerate() {
-            match source.tensor.shape().first() {
-                Some(len) => lens.push(*len),
-                None => return Err(no_rows("from_tensor_slices", at, "Use from_tensors.")),
-            }
-        }
-        let Some(&len) = lens.first() else { return Err(wrong("no arrays were given".into())) };
-        if let Some(other) = lens.iter().position(|other| *other != len) {
-            return Err(unequal("from_tensor_slices", (0, len), (other, lens[other])));
-        }
+        let len = common_len(sources.iter().map(|source| source.tensor.shape()))?;
         let spec = sources.iter().map(|source| {
             let shape = Shape::fixed(&source.tensor.shape()[1..]);
             Component::Tensor(TensorSpec::new(source.tensor.dtype(), shape))
         });
         let spec = spec.collect();
-        Ok(Self::of(Slices { sources, spec, len: len as u64 }))
+        Ok(Self::of(Slices { sources, spec, len }))
     }
+}
+
+/// The number of rows of arrays of these shapes.
+///
+/// # Errors
+/// [`Error::Argument`] if there is no array or one has no rows; [`Error::UnequalLengths`].
+pub(crate) fn common_len<'a>(shapes: impl Iterator<Item = &'a [usize]>) -> Result<u64> {
+    let stage = "from_tensor_slices";
+    let mut first = None;
+    for (at, shape) in shapes.enumerate() {
+        let Some(&len) = shape.first() else {
+            return Err(no_rows(stage, at, "Use from_tensors."));
+        };
+        let of_first = *first.get_or_insert(len);
+        if len != of_first {
+            return Err(unequal(stage, (0, of_first), (at, len)));
+        }
+    }
+    let what = || Error::Argument { stage, what: "no arrays were given".into() };
+    first.map(|len| len as u64).ok_or_else(what)
+}
+
+/// Rows as they are, if they are contiguous, aligned for frameworks and hold plain bools.
+pub(crate) fn shareable(rows: Tensor) -> Option<Tensor> {
+    let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
+    (plain && rows.as_view().has_normal_bools()).then_some(rows)
 }
 
 /// Bytes up to which arrays that were written again are known by their values, and not by where
@@ -115,9 +129,7 @@ impl Stage for Slices {
                 return None;
             }
             let rows = source.tensor.index(&[Index::Slice { start, step: 1, len }]).ok()?;
-            let plain =
-                rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
-            (plain && rows.as_view().has_normal_bools()).then_some(rows)
+            shareable(rows)
         };
         self.sources.iter().map(share).collect()
     }

@@ -7,9 +7,9 @@ use crate::gather::get_by_gather;
 use crate::sources::tokens::{Place, Tokens};
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Columns, Context, Dataset, Element, Elements, Hints, Stage};
-use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Index, View, ViewMut};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{
+    ByteOrder, Casting, DType, Index, Shape, TensorSpec, View, ViewMut, convert_into,
+};
 use tensorferry_io::array::array::Array;
 use tensorferry_io::array::row_source::RowRun;
 use tensorferry_io::array::tensor_rows::plain_rows;
@@ -68,8 +68,8 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Of an opened array, a batch reads the tokens of its windows, and nothing else is in memory. A
-    /// token that `dtype` does not hold is an error when its element is computed.
+    /// Of an opened array, a batch reads the tokens of its windows and keeps nothing else. A token
+    /// that `dtype` does not hold is an error when its element is computed.
     ///
     /// # Errors
     /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or

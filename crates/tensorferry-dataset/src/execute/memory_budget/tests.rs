@@ -243,7 +243,7 @@ fn a_group_that_does_not_fit_is_refused_and_the_error_says_what_would_do() {
     };
     let said = first(GROUP_BYTES).unwrap_err().to_string();
     assert!(
-        said.contains("a group of 4096 rows takes 2097152 bytes")
+        said.contains("a group of 4096 rows needs 2097152 bytes")
             && said.contains("smaller buffer_size"),
         "{said}"
     );

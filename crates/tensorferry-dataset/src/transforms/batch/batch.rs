@@ -1,23 +1,20 @@
 //! Consecutive elements, stacked.
 
 use crate::checkpoint::change::Change;
-use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::gather::MADE_ROWS;
-use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
-    step, value_of,
+    CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
-use tensorferry_core::TensorSpec;
-use tensorferry_core::{ByteOrder, Layout, Tensor};
+use crate::transforms::batch::gathered::{batches, count, len_from};
+use tensorferry_core::{ByteOrder, Layout, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, write_row};
 use tensorferry_io::memory::pool;
-use tensorferry_io::memory::room::{Room, collected};
+use tensorferry_io::memory::room::collected;
 
 /// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat the last elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,95 +105,6 @@ pub(crate) fn stack(
     (0..first.len()).map(component).collect()
 }
 
-/// Whether there was no memory for an element: then the next ones find none either, and a batch of
-/// a million is not waited for.
-pub(crate) fn is_no_memory(error: &Error) -> bool {
-    error.code() == "allocation"
-}
-
-/// Elements of a stream on their way into one batch.
-#[derive(Default)]
-pub(crate) struct Gathered {
-    elements: Vec<Element>,
-    failed: Option<Error>,
-    count: usize,
-}
-
-impl Gathered {
-    /// What was gathered already.
-    pub(crate) fn of(elements: Vec<Element>) -> Self {
-        Self { count: elements.len(), elements, failed: None }
-    }
-
-    /// The next `size` elements of a stream, or, unless they are to be dropped, those that are
-    /// left. One that failed costs all of them, so that what follows stays where it would have
-    /// been. What was gathered when it is stopped is kept for the next time.
-    pub(crate) fn next(
-        &mut self,
-        input: &mut dyn ElementIter,
-        size: usize,
-        drop_remainder: bool,
-    ) -> Step<Vec<Element>> {
-        while self.count < size {
-            value_of!(step(self.elements.make_room(1)));
-            match input.next()? {
-                Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    // The batch is lost, and its elements with it.
-                    self.elements = Vec::new();
-                    let no_memory = is_no_memory(&error);
-                    self.failed.get_or_insert(error);
-                    if no_memory {
-                        break;
-                    }
-                }
-                None => break,
-            }
-            self.count += 1;
-        }
-        let Self { elements, failed, count } = std::mem::take(self);
-        Ok(match failed {
-            // Also in the place of a batch that is dropped: it may be what ended the input.
-            Some(error) => Some(Err(error)),
-            None if count == 0 || (drop_remainder && count < size) => None,
-            None => Some(Ok(elements)),
-        })
-    }
-
-    /// What [`Gathered::restore`] needs: nothing, unless it was stopped.
-    pub(crate) fn save(&self) -> Result<State> {
-        if self.count == 0 {
-            return Ok(State::Nothing);
-        }
-        let elements = collected(self.elements.iter().map(|element| State::of_element(element)));
-        let failed = self.failed.as_ref().map_or(State::Nothing, State::of_error);
-        Ok(State::List(vec![State::Int(self.count as u64), State::List(elements?), failed]))
-    }
-
-    /// `spec` is that of the elements.
-    pub(crate) fn restore(&mut self, state: &State, spec: &[Component]) -> Result<()> {
-        *self = Self::default();
-        if let State::Nothing = state {
-            return Ok(());
-        }
-        let parts = state.list(3)?;
-        self.count = usize::try_from(parts[0].int()?).unwrap_or(usize::MAX);
-        self.elements =
-            collected(parts[1].parts()?.iter().map(|element| element.element_as(spec)))?;
-        self.failed = parts[2].optional(State::error)?;
-        // Those that failed count too.
-        if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
-            return Err(Error::State {
-                what: "the state counts fewer elements of a batch than it holds; it is \
-                    damaged"
-                    .into(),
-            });
-        }
-        Ok(())
-    }
-}
-
 /// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page
 /// faults included.
 const PART_BYTES: usize = 16 << 20;
@@ -259,10 +167,7 @@ impl Stage for Batch {
     }
 
     fn cardinality(&self) -> Cardinality {
-        let size = self.size as u64;
-        self.input
-            .cardinality()
-            .map(|n| if self.drop_remainder { n / size } else { n.div_ceil(size) })
+        count(&self.input, self.size, self.drop_remainder)
     }
 
     fn describe(&self) -> String {
@@ -279,12 +184,7 @@ impl Stage for Batch {
 
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let start = index.saturating_mul(self.size as u64);
-        let len = match self.input.cardinality() {
-            Cardinality::Finite(n) => {
-                usize::try_from(n - start).unwrap_or(usize::MAX).min(self.size)
-            }
-            _ => self.size,
-        };
+        let len = len_from(&self.input, start, self.size);
         stacked(&self.input, start, len, "batch", cx)
             .map_err(|error| self.input.explain(error).at_element("batch", index))
     }
@@ -303,50 +203,7 @@ impl Stage for Batch {
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let (input, spec) = (self.input.element_iter(cx)?, self.input.spec().to_vec());
-        let (size, drop_remainder, names) =
-            (self.size, self.drop_remainder, self.input.names.clone());
-        Ok(Box::new(BatchIter {
-            input,
-            spec,
-            names,
-            size,
-            drop_remainder,
-            gathered: Gathered::default(),
-            index: 0,
-        }))
-    }
-}
-
-struct BatchIter {
-    input: Box<dyn ElementIter>,
-    /// Of the input's elements.
-    spec: Vec<Component>,
-    names: Names,
-    gathered: Gathered,
-    size: usize,
-    drop_remainder: bool,
-    index: u64,
-}
-
-impl ElementIter for BatchIter {
-    fn next(&mut self) -> Step {
-        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
-        let Some(elements) = elements else { return Ok(None) };
-        let index = self.index;
-        self.index = index.saturating_add(1);
-        let batch = elements.and_then(|elements| stack(&elements, "batch", None));
-        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("batch", index))))
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(3)?;
-        self.index = parts[0].int()?;
-        self.gathered.restore(&parts[1], &self.spec)?;
-        self.input.restore(&parts[2])
+        let make = |elements: &[Element]| stack(elements, "batch", None);
+        batches(&self.input, cx, "batch", (self.size, self.drop_remainder), make)
     }
 }

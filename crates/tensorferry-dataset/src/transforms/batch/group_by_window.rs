@@ -11,8 +11,7 @@ use crate::stage::{
     step, uninterrupted, value_of,
 };
 use crate::transforms::combine::inner::{Inner, with_seeds};
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 use std::collections::BTreeMap;
 use tensorferry_io::memory::room::{Room, collected};
 

@@ -2,6 +2,7 @@
 
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub(crate) mod batch;
+pub(crate) mod gathered;
 pub(crate) mod group_by_window;
 pub(crate) mod padded_batch;
 pub(crate) mod rebatch;

@@ -1,20 +1,17 @@
 //! Consecutive elements of different shapes, padded to one and stacked.
 
 use crate::checkpoint::change::Change;
-use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
-use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{
-    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value,
-    uninterrupted,
+    CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
-use crate::transforms::batch::batch::{Gathered, stacked};
+use crate::transforms::batch::batch::stacked;
+use crate::transforms::batch::gathered::{batches, count, len_from};
 use crate::transforms::row_map::boxes::{fill, place};
 use std::sync::Arc;
-use tensorferry_core::{Dims, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Dims, Shape, Tensor, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::gather::rows_out::{filled, packed};
 use tensorferry_io::memory::room::collected;
@@ -238,10 +235,7 @@ impl Stage for PaddedBatch {
     }
 
     fn cardinality(&self) -> Cardinality {
-        let size = self.size as u64;
-        self.input
-            .cardinality()
-            .map(|n| if self.options.drop_remainder { n / size } else { n.div_ceil(size) })
+        count(&self.input, self.size, self.options.drop_remainder)
     }
 
     fn describe(&self) -> String {
@@ -264,9 +258,7 @@ impl Stage for PaddedBatch {
     fn get(&self, index: u64, cx: &Context) -> Result<Element> {
         let size = self.size;
         let start = index.saturating_mul(size as u64);
-        let left = self.input.cardinality().finite().map(|n| n.saturating_sub(start));
-        let len =
-            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        let len = len_from(&self.input, start, size);
         let batch = if self.even {
             stacked(&self.input, start, len, "padded_batch", cx)
         } else {
@@ -278,61 +270,10 @@ impl Stage for PaddedBatch {
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let (input, paddings) = (self.input.element_iter(cx)?, Arc::clone(&self.paddings));
-        let (size, drop_remainder) = (self.size, self.options.drop_remainder);
-        let (spec, gathered, names) =
-            (self.input.spec().to_vec(), Gathered::default(), self.input.names.clone());
-        Ok(Box::new(PaddedBatchIter {
-            input,
-            spec,
-            names,
-            gathered,
-            paddings,
-            size,
-            drop_remainder,
-            index: 0,
-            stop: cx.stop.clone(),
-        }))
-    }
-}
-
-struct PaddedBatchIter {
-    input: Box<dyn ElementIter>,
-    /// Of their elements.
-    spec: Vec<Component>,
-    names: Names,
-    gathered: Gathered,
-    paddings: Arc<[Padding]>,
-    size: usize,
-    drop_remainder: bool,
-    index: u64,
-    stop: CancelToken,
-}
-
-impl ElementIter for PaddedBatchIter {
-    fn next(&mut self) -> Step {
-        let elements = self.gathered.next(&mut *self.input, self.size, self.drop_remainder)?;
-        let Some(elements) = elements else { return Ok(None) };
-        let batch = match elements {
-            Err(error) => Err(error),
-            Ok(elements) => uninterrupted(pad(&elements, &self.paddings, &self.stop))
-                .inspect_err(|_| self.gathered = Gathered::of(elements))?,
-        };
-        let index = self.index;
-        self.index = index.saturating_add(1);
-        let explain = |error| self.names.explain(error).at_element("padded_batch", index);
-        Ok(Some(batch.map_err(explain)))
-    }
-
-    fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.input.save()?]))
-    }
-
-    fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(3)?;
-        self.index = parts[0].int()?;
-        self.gathered.restore(&parts[1], &self.spec)?;
-        self.input.restore(&parts[2])
+        let (paddings, stop) = (Arc::clone(&self.paddings), cx.stop.clone());
+        let make = move |elements: &[Element]| pad(elements, &paddings, &stop);
+        let size = (self.size, self.options.drop_remainder);
+        batches(&self.input, cx, "padded_batch", size, make)
     }
 }
 

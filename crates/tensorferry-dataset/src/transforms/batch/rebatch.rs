@@ -3,11 +3,11 @@
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
-use crate::names::Names;
 use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step};
-use crate::transforms::batch::batch::{BatchOptions, Gathered, stack, stacked};
+use crate::transforms::batch::batch::{BatchOptions, stack, stacked};
+use crate::transforms::batch::gathered::{Gathered, len_from};
 use crate::transforms::batch::unbatch::no_rows;
 use std::sync::Arc;
 use tensorferry_core::TensorSpec;
@@ -142,68 +142,55 @@ impl Stage for Rebatch {
         if size == 0 {
             return empty(self.rows.spec()).map_err(|error| error.at_element("rebatch", index));
         }
-        let left = self.rows.cardinality().finite().map(|n| n.saturating_sub(start));
-        let len =
-            left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size));
+        let len = len_from(&self.rows, start, size);
         stacked(&self.rows, start, len, "rebatch", cx)
             .map_err(|error| self.input.explain(error).at_element("rebatch", index))
     }
 
     fn element_iter(&self, cx: &Context) -> Result<Box<dyn ElementIter>> {
-        let (rows, sizes) = (self.rows.element_iter(cx)?, Arc::clone(&self.sizes));
-        let (spec, gathered, names) =
-            (self.rows.spec().to_vec(), Gathered::default(), self.input.names.clone());
         Ok(Box::new(RebatchIter {
-            rows,
-            spec,
-            names,
-            gathered,
-            sizes,
+            gathered: Gathered::new(&self.rows, self.input.names.clone(), cx)?,
+            spec: self.rows.spec().to_vec(),
+            sizes: Arc::clone(&self.sizes),
             drop_remainder: self.drop_remainder,
-            index: 0,
         }))
     }
 }
 
 struct RebatchIter {
-    rows: Box<dyn ElementIter>,
-    /// Of their elements.
-    spec: Vec<Component>,
-    names: Names,
     gathered: Gathered,
+    /// Of the rows.
+    spec: Vec<Component>,
     sizes: Arc<[usize]>,
     drop_remainder: bool,
-    index: u64,
 }
 
 impl ElementIter for RebatchIter {
     fn next(&mut self) -> Step {
-        let place = usize::try_from(self.index % self.sizes.len() as u64).unwrap_or(0);
-        let (index, size) = (self.index, self.sizes[place]);
+        let index = self.gathered.index;
+        let place = usize::try_from(index % self.sizes.len() as u64).unwrap_or(0);
+        let size = self.sizes[place];
         if size == 0 {
-            self.index = index.saturating_add(1);
+            self.gathered.index = index.saturating_add(1);
             let batch = empty(&self.spec).map_err(|error| error.at_element("rebatch", index));
             return Ok(Some(batch));
         }
-        let elements = self.gathered.next(&mut *self.rows, size, self.drop_remainder)?;
+        let elements = self.gathered.next(size, self.drop_remainder)?;
         let Some(elements) = elements else { return Ok(None) };
         // After the last rows there is no batch, not even one of size 0.
         if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
-            self.index = index.saturating_add(1);
+            self.gathered.index = index.saturating_add(1);
         }
         let batch = elements.and_then(|elements| stack(&elements, "rebatch", None));
-        Ok(Some(batch.map_err(|error| self.names.explain(error).at_element("rebatch", index))))
+        self.gathered.batch("rebatch", index, batch)
     }
 
     fn save(&self) -> Result<State> {
-        Ok(State::List(vec![State::Int(self.index), self.gathered.save()?, self.rows.save()?]))
+        self.gathered.save()
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
-        let parts = state.list(3)?;
-        self.index = parts[0].int()?;
-        self.gathered.restore(&parts[1], &self.spec)?;
-        self.rows.restore(&parts[2])
+        self.gathered.restore(state)
     }
 }
 

@@ -10,8 +10,7 @@ use crate::stage::{
     Columns, Context, Dataset, Element, ElementIter, Elements, Epoch, Interrupted, Stage, Step,
     Value, not_indexed, step, value_of,
 };
-use tensorferry_core::{ALIGNMENT, Index, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{ALIGNMENT, Index, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 use tensorferry_io::sync::fork_safe::ForkSafe;
@@ -31,7 +30,7 @@ impl Dataset {
     /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
     ///
     /// The result is indexed where the input only stacks an indexed dataset's elements, or is
-    /// indexed and known to have so many rows in each element; else it is a stream.
+    /// indexed and known to have so many rows in each element; else it has no random access.
     ///
     /// ```
     /// use tensorferry_core::DType;

@@ -40,7 +40,7 @@ impl Dataset {
     /// The last ones have fewer, or are left out with `drop_remainder`.
     ///
     /// Over an indexed input a window is a view, which computes an element when it is asked for;
-    /// over a stream, or a function that is to be called once for each element in order, it holds
+    /// over one without random access, or a function that is called in order, it holds
     /// its elements.
     ///
     /// ```

@@ -4,7 +4,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, ElementIter, Step, Value, step, value_of};
-use crate::transforms::batch::batch::is_no_memory;
+use crate::transforms::batch::gathered::is_no_memory;
 use std::collections::VecDeque;
 use tensorferry_core::Tensor;
 use tensorferry_io::cancel::CancelToken;
@@ -60,7 +60,7 @@ impl Slot {
     }
 }
 
-/// Whether an error may have ended the stream that it came from: then nothing else says that
+/// Whether an error may have ended the iterator that it came from: then nothing else says that
 /// elements are missing.
 fn may_end(error: &Error) -> bool {
     match error {

@@ -7,8 +7,7 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Step, step, value_of,
 };
-use tensorferry_core::Tensor;
-use tensorferry_core::TensorSpec;
+use tensorferry_core::{Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::RowsOut;
 

@@ -9,8 +9,7 @@ use crate::stage::{
     CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Hints, Stage, Step,
 };
 use crate::transforms::combine::inner::{Made, Outer};
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 
 /// How [`Dataset::interleave`] takes turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

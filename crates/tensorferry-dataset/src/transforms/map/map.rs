@@ -6,8 +6,7 @@ use crate::element_iter::Counted;
 use crate::error::Result;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{CheckpointInfo, Context, Dataset, Element, ElementIter, Elements, Stage, Step};
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
 use std::sync::Arc;
 

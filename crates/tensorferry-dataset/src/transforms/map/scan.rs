@@ -8,12 +8,10 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     Context, Dataset, Element, ElementIter, Elements, Stage, Step, Value, value_of,
 };
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
 use std::sync::Arc;
-use tensorferry_core::Tensor;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Shape, Tensor, TensorSpec};
 
 struct Scan {
     input: Dataset,

@@ -5,9 +5,7 @@ use crate::error::{Error, Result};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, RowMap, select};
 use crate::transforms::row_map::stage::row_mapped;
-use tensorferry_core::TensorSpec;
-use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Dims, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, Dims, TensorSpec, View, ViewMut, convert_into};
 
 struct Cast {
     dtypes: Vec<Option<DType>>,

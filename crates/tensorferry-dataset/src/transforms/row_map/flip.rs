@@ -6,8 +6,7 @@ use crate::shuffle::prng::{Purpose, Random, Seed, mix};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
-use tensorferry_core::Dims;
-use tensorferry_core::TensorSpec;
+use tensorferry_core::{Dims, TensorSpec};
 
 const STAGE: &str = "flip";
 

@@ -7,9 +7,7 @@ use crate::transforms::row_map::boxes::fill;
 use crate::transforms::row_map::positions::for_each;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
-use tensorferry_core::convert_into;
-use tensorferry_core::{Casting, DType, Dims, View, ViewMut};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Casting, DType, Dims, Shape, TensorSpec, View, ViewMut, convert_into};
 
 struct OneHot {
     depth: usize,

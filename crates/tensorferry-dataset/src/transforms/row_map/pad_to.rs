@@ -6,9 +6,7 @@ use crate::stage::Dataset;
 use crate::transforms::row_map::boxes::{fill, known, place, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
-use tensorferry_core::convert_into;
-use tensorferry_core::{Casting, Dims, Tensor, ViewMut};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Casting, Dims, Shape, Tensor, TensorSpec, ViewMut, convert_into};
 use tensorferry_io::gather::rows_out::packed;
 
 const STAGE: &str = "pad_to";

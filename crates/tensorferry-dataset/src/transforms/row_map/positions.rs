@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 use tensorferry_core::convert::scalar;
-use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, View, ViewMut};
+use tensorferry_core::{ByteOrder, Casting, DType, View, ViewMut, convert_into};
 
 /// Integers to widen at once.
 const PART: usize = 512;

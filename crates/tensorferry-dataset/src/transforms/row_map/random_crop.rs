@@ -8,8 +8,7 @@ use crate::transforms::row_map::boxes::{cut, known, words};
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, misfit, select};
 use crate::transforms::row_map::stage::row_mapped;
 use std::ops::Range;
-use tensorferry_core::Dims;
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{Dims, Shape, TensorSpec};
 
 const STAGE: &str = "random_crop";
 
@@ -418,8 +417,7 @@ mod tests {
         ));
         assert!(error(&[], [true, false, false]).contains("at least 1"));
         assert!(
-            error(&[Some(0)], [true, false, false])
-                .contains("at least 1, and there has to be one; they are [0]")
+            error(&[Some(0)], [true, false, false]).contains("each has to be at least 1, not [0]")
         );
         assert!(
             input

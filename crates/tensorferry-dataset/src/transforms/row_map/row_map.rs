@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::prng::Seed;
 use crate::spec::Component;
 use crate::stage::{Dataset, Element, Epoch};
-use tensorferry_core::Dims;
-use tensorferry_core::TensorSpec;
+use tensorferry_core::{Dims, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 
 /// RowsOut of one component on their way through a map: packed, native byte order, one shape.

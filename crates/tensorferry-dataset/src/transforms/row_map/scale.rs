@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::stage::Dataset;
 use crate::transforms::row_map::row_map::{Block, RowMap, chosen, select};
 use crate::transforms::row_map::stage::row_mapped;
-use tensorferry_core::TensorSpec;
-use tensorferry_core::convert_into;
-use tensorferry_core::{ByteOrder, Casting, DType, Dims, Kind, View, ViewMut};
+use tensorferry_core::{
+    ByteOrder, Casting, DType, Dims, Kind, TensorSpec, View, ViewMut, convert_into,
+};
 
 /// Elements to convert before they are multiplied: what a core's innermost cache holds at both
 /// ends.

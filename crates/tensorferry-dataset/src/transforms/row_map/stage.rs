@@ -1,5 +1,5 @@
-//! The stage of all row maps: rows are gathered a few at a time into memory that stays in the cache,
-//! and changed from there into the caller's rows.
+//! The stage of all row maps: rows are gathered a few at a time into memory that stays in the
+//! cache, and changed from there into the caller's rows.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -14,8 +14,7 @@ use crate::stage::{
 };
 use crate::transforms::row_map::row_map::{Block, RowMap};
 use std::sync::Arc;
-use tensorferry_core::TensorSpec;
-use tensorferry_core::{Dims, Tensor};
+use tensorferry_core::{Dims, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, packed};
 use tensorferry_io::memory::pool;

@@ -8,8 +8,7 @@ use crate::spec::{Cardinality, Component};
 use crate::stage::{
     CheckpointInfo, Columns, Context, Dataset, Element, ElementIter, Elements, Stage, Value,
 };
-use tensorferry_core::{DType, Tensor};
-use tensorferry_core::{Shape, TensorSpec};
+use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
 use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled};
 

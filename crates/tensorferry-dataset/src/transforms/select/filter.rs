@@ -6,8 +6,7 @@ use crate::element_iter::Counted;
 use crate::error::Result;
 use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
-use crate::user_fn::function::Function;
-use crate::user_fn::function::UserFn;
+use crate::user_fn::function::{Function, UserFn};
 
 /// `filter`, or `take_while`, which ends where `filter` leaves an element out.
 struct Filter {

@@ -1,7 +1,7 @@
 //! The part of one of several workers: every n-th element.
 
-use crate::checkpoint::change::Change;
-use crate::checkpoint::{change::Resharded, state::State};
+use crate::checkpoint::change::{Change, Resharded};
+use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::Cardinality;
 use crate::stage::{

@@ -5,7 +5,7 @@ use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
 use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, ElementIter, Elements, Locate, Stage, Step, step, value_of};
-use crate::transforms::batch::batch::is_no_memory;
+use crate::transforms::batch::gathered::is_no_memory;
 use tensorferry_io::cancel::CancelToken;
 
 struct Skip {

@@ -8,8 +8,7 @@ use crate::spec;
 use crate::spec::{Cardinality, Component};
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use std::collections::HashSet;
-use tensorferry_core::TensorSpec;
-use tensorferry_core::{DType, Tensor};
+use tensorferry_core::{DType, Tensor, TensorSpec};
 use tensorferry_io::gather::rows_out::packed;
 use tensorferry_io::memory::room::{Room, collected, copied};
 
