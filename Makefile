@@ -7,6 +7,7 @@
 #   make lint       formatting, lints, types, documents in step with the code, `make msrv`
 #   make msrv       whether the crates compile with the oldest Rust that their Cargo.toml names
 #   make bench      side by side with the peers; a table, and a record in benchmarks/record/
+#   make publish-check   whether every crate could be published
 #   make fuzz       every fuzz target for FUZZ_SECONDS seconds
 #   make sanitize   the Rust tests of core and library under the address, leak and thread sanitizers
 #   make examples   every example
@@ -18,7 +19,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-tensorflow lint msrv bench fuzz sanitize examples docs wheel clean
+.PHONY: help demo build test test-tensorflow lint msrv publish-check bench fuzz sanitize examples docs wheel clean
 
 VENV ?= .venv
 FRAMEWORKS ?= default
@@ -95,6 +96,7 @@ lint: build msrv $(call have,lint frameworks test)
 	$(VENV_PYTHON) -m mypy
 	$(VENV_PYTHON) -m mypy.stubtest tensorferry._internal --mypy-config-file pyproject.toml
 	$(VENV_PYTHON) tools/rust_modules.py
+	$(VENV_PYTHON) tools/prose.py
 	$(VENV_PYTHON) docs/conversion.py --check
 
 # In a target folder of its own: two compilers that share one rebuild everything in turn.
@@ -106,6 +108,10 @@ msrv: $(VENV)/.made
 		cargo "+$$toolchain" check --quiet "$${@:2}"; }; \
 	check Cargo.toml --workspace $(FEATURES); \
 	check crates/tensorferry-core/Cargo.toml -p tensorferry-core --no-default-features
+
+# Every crate that is published, packed and built from its package: versions, READMEs and licences included.
+publish-check:
+	cargo publish --workspace --exclude tensorferry-python --dry-run --allow-dirty
 
 # fio says what a device gives at most. W5 and W6 say so where it is missing.
 bench: build $(call have,frameworks test benchmarks)

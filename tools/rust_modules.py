@@ -17,7 +17,8 @@ from pathlib import Path
 
 TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*|/\*.*?\*/|b?r(?P<hash>\#+)".*?"(?P=hash)|b?r"[^"]*"
-    |[bc]?"(?:\\.|[^"\\])*"|b?'(?:\\(?:x..|u\{[^}]*\}|.)|[^'\\])'|'\w+|\d[\w.]*)|(?P<token>(?:r\#)?\w+|::|.)""",
+    |[bc]?"(?:\\.|[^"\\])*"|b?'(?:\\(?:x..|u\{[^}]*\}|.)|[^'\\])'|'\w+|\d[\w.]*)
+    |(?P<token>(?:r\#)?\w+|::|.)""",
     re.DOTALL | re.VERBOSE,
 )
 ITEMS = {"fn", "struct", "enum", "trait", "type", "const", "static", "union", "macro_rules"}

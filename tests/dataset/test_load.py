@@ -109,7 +109,7 @@ MANIFESTS = [
     ({"components": []}, '"components" has to name one'),
     ({"components": 3}, '"components" has to be a list'),
     ({"components": [{"dtype": "int64"}]}, '"shape" is missing'),
-    ({"components": [{"dtype": "str", "shape": []}]}, '"str" is no dtype'),
+    ({"components": [{"dtype": "str", "shape": []}]}, '"str" is not a dtype'),
     ({"components": [{"dtype": "int64", "shape": [-1]}]}, "a length was expected, not -1"),
     ({"components": [{"dtype": "int64", "shape": "x"}]}, "a shape was expected"),
     ({"structure": {"tuple": ["tensor"]}}, "the structure holds 1 tensors, the dataset 2"),

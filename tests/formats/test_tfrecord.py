@@ -98,11 +98,11 @@ def test_features_are_given_shape_and_dtype(tmp_path, tf):
         (
             "image",
             tfy.TensorSpec((4, 5), "uint8"),
-            'feature "image" is no uint8\\[4, 5\\]: the first record has 1 value of length 16',
+            'feature "image" is not uint8\\[4, 5\\]: the first record has 1 value of length 16',
         ),
-        ("image", tfy.TensorSpec((None,), "uint8"), "is no"),
+        ("image", tfy.TensorSpec((None,), "uint8"), "is not"),
         ("ids", tfy.TensorSpec((6,), "int32"), "6 values in its int64_list"),
-        ("ids", tfy.TensorSpec((5,), "int64"), "is no"),
+        ("ids", tfy.TensorSpec((5,), "int64"), "is not"),
         ("other", tfy.TensorSpec((5,), "int64"), 'no feature "other"'),
     ]:
         with pytest.raises(errors.InvalidArgumentError, match=said):

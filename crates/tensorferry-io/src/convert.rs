@@ -65,8 +65,8 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
 /// Converts `src` into memory that the caller owns, as [`tensorferry_core::convert_into`], and uses
 /// all cores if it is large.
 ///
-/// A conversion of less than 16 MiB, read and written, starts no thread. It allocates nothing unless
-/// it fails or there are more than six dimensions.
+/// A conversion of less than 16 MiB, read and written, starts no thread. It allocates nothing
+/// unless it fails or there are more than six dimensions.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, View, ViewMut};
@@ -177,8 +177,8 @@ pub fn can_convert(src: &View<'_>, to: DType, casting: Casting) -> bool {
     }
 }
 
-/// The least and greatest value, as [`tensorferry_core::value_range`]. Uses all cores if the array is
-/// large.
+/// The least and greatest value, as [`tensorferry_core::value_range`]. Uses all cores if the array
+/// is large.
 ///
 /// # Errors
 /// [`tensorferry_core::Error::CastNotDefined`] for complex numbers, which have no order.

@@ -97,7 +97,7 @@ fn no_files() -> Error {
 /// elements start at a multiple of 64 bytes; files by others may not.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be opened, read or mapped, or is no regular file;
+/// [`Error::Io`] if the file cannot be opened, read or mapped, or is not a regular file;
 /// [`Error::InFile`] around what [`tensorferry_core::npy_header::parse`] says of the header, and
 /// around [`Error::WrongLength`] if the file is shorter than the header promises.
 pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {

@@ -9,7 +9,8 @@ use std::fmt::{self, Display};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use tensorferry::{Advice, Error, Misfits};
+use tensorferry::Error;
+use tensorferry_tensorflow::InPython;
 
 /// An exception of the class for `code`.
 pub(crate) fn raise(py: Python<'_>, code: &str, message: String) -> PyErr {
@@ -37,22 +38,6 @@ pub(crate) fn in_component(
             format!("{stage}component {name}: {raised}", raised = raised.value(py)),
         ),
         _ => raised,
-    }
-}
-
-/// Advice in the syntax of Python.
-struct InPython;
-
-impl Advice for InPython {
-    fn misfits(&self, misfits: &Misfits) -> String {
-        let castings = misfits.possible_castings().iter();
-        let castings: Vec<String> =
-            castings.map(|casting| format!("casting=\"{casting}\"")).collect();
-        format!("Keep dtype=\"{}\", or pass {}.", misfits.from, castings.join(" or "))
-    }
-
-    fn wrapped_float(&self) -> String {
-        "Pass casting=\"checked\" or casting=\"saturate\".".into()
     }
 }
 

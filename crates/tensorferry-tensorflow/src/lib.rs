@@ -22,6 +22,7 @@
 //! another process a handle names nothing. Both are errors of the op.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod advice;
 mod api;
 mod cast;
 mod code;
@@ -31,6 +32,7 @@ mod kernel;
 mod status;
 mod tensor;
 
+pub use advice::InPython;
 pub use code::{Classify, Code};
 pub use handle::{handle, live_handles};
 

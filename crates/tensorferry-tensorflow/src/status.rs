@@ -1,5 +1,6 @@
 //! TensorFlow's status objects, and the code of each error.
 
+use crate::advice::InPython;
 use crate::api::{self, Api};
 use crate::code::{Code, classify};
 use std::ffi::{CStr, CString};
@@ -20,7 +21,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut message = error.to_string();
+        let mut message = error.message(&InPython);
         let code = match code_of(&error, &mut message) {
             Code::OUT_OF_RANGE => Code::INVALID_ARGUMENT,
             code => code,

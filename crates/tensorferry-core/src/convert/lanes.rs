@@ -107,7 +107,8 @@ macro_rules! from_int {
         }
         #[inline(always)]
         fn checked(self) -> ($d, $us) {
-            // If the signs differ, a target that is no wider cannot hold the source's top bit.
+            // If the signs differ, a target of at most the same width cannot hold the source's
+            // top bit.
             const ALWAYS: bool =
                 <$s>::MIN as i128 >= <$d>::MIN as i128 && <$s>::MAX as i128 <= <$d>::MAX as i128;
             const CROSS: bool = (<$s>::MIN == 0) != (<$d>::MIN == 0) && !ALWAYS;

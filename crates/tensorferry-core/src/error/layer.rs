@@ -33,11 +33,15 @@ macro_rules! layer_errors {
         pub enum $name {
             $(
                 $(#[$error_meta])*
-                $error $( ( $($tuple),* ) )? $( { $( $(#[$field_meta])* $field : $field_type ),* } )?,
+                $error
+                $( ( $($tuple),* ) )?
+                $( { $( $(#[$field_meta])* $field : $field_type ),* } )?,
             )*
             $(
                 $(#[$wrapper_meta])*
-                $wrapper $( ( $($inner),* ) )? $( { $( $(#[$part_meta])* $part : $part_type ),* } )?,
+                $wrapper
+                $( ( $($inner),* ) )?
+                $( { $( $(#[$part_meta])* $part : $part_type ),* } )?,
             )*
         }
 

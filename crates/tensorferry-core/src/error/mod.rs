@@ -136,7 +136,7 @@ crate::layer_errors! {
                 format: &'static str,
                 /// The offset of the fault.
                 offset: u64,
-                /// What was expected there or what is wrong.
+                /// The fault, or what was expected there.
                 what: String,
             } = "malformed",
             /// Fewer or more bytes than the header says.
@@ -250,7 +250,8 @@ crate::layer_errors! {
             InComponent {
                 /// The component.
                 component: ComponentId,
-                /// What follows its name: `": "`, or what is known of it, such as `", of shape [4]: "`.
+                /// What follows its name: `": "`, or what is known of it, such as
+                /// `", of shape [4]: "`.
                 about: String,
                 /// What is wrong with it.
                 source: Box<Error>,

@@ -127,8 +127,9 @@ impl Array {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// The same array, read so many bytes at a time (at least one row) by [`Array::chunks`] and
-    /// [`crate::format::save`], which takes about four times as much memory. The default is 4 MiB.
+    /// The same array, read in chunks of this number of bytes (at least one row) by
+    /// [`Array::chunks`] and [`crate::format::save`], which takes about four times as much memory.
+    /// The default is 4 MiB.
     #[must_use]
     pub fn in_chunks_of(&self, bytes: usize) -> Self {
         Self { chunk: bytes, ..self.clone() }
@@ -228,7 +229,7 @@ impl Array {
         if self.shape.is_empty() { tensor.index(&[Index::At(0)]) } else { Ok(tensor.clone()) }
     }
 
-    /// The whole array in memory: shared if it is there already, otherwise read.
+    /// The whole array as a tensor: shared if it is already in memory, otherwise read.
     ///
     /// # Errors
     /// As [`Array::slice`].
@@ -297,7 +298,7 @@ impl Array {
         }
     }
 
-    /// Runs `read` and adds so many bytes and its time to the progress.
+    /// Runs `read` and adds `bytes` and the time it took to the progress.
     pub fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let read = read()?;

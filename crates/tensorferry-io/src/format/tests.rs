@@ -1,4 +1,4 @@
-//! Every format by way of files: what is written is read back, and damage is an error.
+//! Every format by way of files: written arrays are read back, and damage is an error.
 
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;

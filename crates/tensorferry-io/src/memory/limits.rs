@@ -5,7 +5,7 @@ use crate::memory::pages::physical_memory;
 use std::fs;
 use std::path::Path;
 
-/// Whether so many bytes are at most half of a limit, or of the usable memory.
+/// Whether this number of bytes is at most half of a limit, or of the usable memory.
 pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
     bytes <= limit.map_or_else(usable, |limit| limit as u64) / 2
 }
@@ -59,9 +59,10 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_the_kernel_writes_them() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                      Max cpu time              unlimited            unlimited            seconds   \n\
-                      Max address space         1073741824           unlimited            bytes     \n";
+        let limits = "\
+            Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max cpu time              unlimited            unlimited            seconds   \n\
+            Max address space         1073741824           unlimited            bytes     \n";
         assert_eq!(soft_limit(limits, "Max address space"), Some(1 << 30));
         assert_eq!(
             soft_limit(&limits.replace("1073741824", "unlimited "), "Max address space"),

@@ -211,7 +211,7 @@ pub unsafe fn reallocate(ptr: *mut u8, size: usize) -> *mut u8 {
     if new.is_null() {
         return new;
     }
-    // SAFETY: both blocks have at least so many bytes, and they are different blocks.
+    // SAFETY: both blocks have at least the copied number of bytes, and they are different blocks.
     unsafe { core::ptr::copy_nonoverlapping(ptr, new, size.min(capacity)) };
     // SAFETY: the caller's promise; the old block is no longer used.
     unsafe { deallocate(ptr) };

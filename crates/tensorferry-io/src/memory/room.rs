@@ -14,7 +14,7 @@ pub trait Room {
     fn make_room(&mut self, more: usize) -> Result<()>;
 }
 
-/// The error of a collection of so many items.
+/// The error of a collection of this number of items.
 fn no_memory<T>(items: usize) -> Error {
     Error::Allocation { bytes: items.saturating_mul(size_of::<T>()) }
 }

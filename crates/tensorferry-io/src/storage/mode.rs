@@ -39,7 +39,7 @@ impl Mode {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The mode for files of so many bytes, given a limit of memory.
+    /// The mode for files of this number of bytes, given a limit of memory.
     pub(crate) fn resolved(self, bytes: u64, limit: Option<usize>) -> Self {
         match self {
             Self::Auto if crate::memory::limits::holds(bytes, limit) => Self::Map,

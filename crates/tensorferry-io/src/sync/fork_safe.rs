@@ -45,7 +45,7 @@ impl<T> ForkSafe<T> {
         Self::made(value, AfterFork::Drop)
     }
 
-    /// A value that only its process may use, such as threads or a queue of the kernel's. A forked
+    /// A value that only its process may use, such as threads or a kernel queue. A forked
     /// process begins with the default value; dropping the parent's there would wait for threads
     /// that it lacks, so it is leaked.
     #[must_use]

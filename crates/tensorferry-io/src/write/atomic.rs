@@ -171,7 +171,8 @@ pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
 /// number. A file that another process is writing stays.
 ///
 /// # Errors
-/// [`Error::Io`](crate::error::Error::Io) if the directory cannot be read or a leftover not be removed.
+/// [`Error::Io`](crate::error::Error::Io) if the directory cannot be read or a leftover cannot be
+/// removed.
 pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     let target = target(path.as_ref())?;
     let (directory, prefix) = (directory(&target), prefix(target.file_name().unwrap_or_default()));

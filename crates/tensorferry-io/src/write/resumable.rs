@@ -107,7 +107,7 @@ fn valid(file: &mut File, header: &[u8], from: u64) -> std::io::Result<u64> {
     Ok(if found == header { from } else { 0 })
 }
 
-/// A file that is synced every so many bytes.
+/// A file that is synced after every `every` bytes.
 struct Synced<'a> {
     file: Writeback<&'a File>,
     path: &'a Path,
@@ -287,7 +287,11 @@ mod tests {
         let mended = good.cast(DType::Int8, Casting::Saturate).unwrap();
         let (done, again) = continued(&path, &[(String::new(), mended)], Format::Npy, seen[1]);
         done.unwrap();
-        assert_eq!(again.first(), Some(&(seen[1] + 120)), "what was there was not written again");
+        assert_eq!(
+            again.first(),
+            Some(&(seen[1] + 120)),
+            "the earlier bytes were not written again"
+        );
         let expected: Vec<u8> =
             (0..1000).map(|value: i32| u8::try_from(value.min(127)).unwrap()).collect();
         assert_eq!(fs::read(&path).unwrap()[128..], expected);

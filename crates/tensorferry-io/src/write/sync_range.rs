@@ -5,7 +5,7 @@ use std::fs::File;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 
-/// Has the system begin to write these bytes of a file to the disk, and does not wait. It is a
+/// Asks the system to begin to write these bytes of a file to the disk, and does not wait. It is a
 /// hint: only `sync_all` tells whether they arrived.
 #[cfg(target_os = "linux")]
 pub(crate) fn begin(file: &File, offset: u64, len: u64) {

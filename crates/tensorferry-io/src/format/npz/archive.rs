@@ -20,8 +20,8 @@ pub(crate) struct Archive {
 /// happens to be a zip archive is refused.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is no zip archive, if arrays are encrypted or compressed in
-/// another way than by deflate, if two members have the same name, or if one is described in two
+/// [`Error::Malformed`] if the file is not a zip archive, if arrays are encrypted or compressed
+/// in another way than by deflate, if two members have the same name, or if one is described in two
 /// ways; or if it holds other things and no array; [`Error::WrongLength`] if it is truncated.
 pub(crate) fn members(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
     directory(source, said).map_err(|error| error.in_file(source.name()))

@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    /// Takes so many bytes.
+    /// Accepts this number of bytes, then reports a full disk.
     struct Full(usize);
 
     impl Write for Full {

@@ -53,8 +53,8 @@ pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Error {
 /// All files in an archive, in the order of its directory; folders are none.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is no zip archive, two members have one name, or the header
-/// before one contradicts the directory; [`Error::WrongLength`] if it is truncated.
+/// [`Error::Malformed`] if the file is not a zip archive, two members have one name, or the
+/// header before one contradicts the directory; [`Error::WrongLength`] if it is truncated.
 pub(crate) fn entries(file: &Arc<dyn ReadAt>) -> Result<Vec<Entry>> {
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => read_error(error, |error| {

@@ -132,7 +132,7 @@ fn a_lock_that_is_never_given_back_stops_nobody() {
     let held = pool.shelves.lock().unwrap();
     let second = pool.acquire_block(POOLED_FROM);
     pool.release_block(first, POOLED_FROM);
-    assert!(pool.shelves.is_abandoned(), "nobody waits a second time");
+    assert!(pool.shelves.is_abandoned(), "no caller waits a second time");
     drop(held);
     assert_eq!(pool.retained(), 0, "the block went back to the system");
     pool.release_block(second, POOLED_FROM);

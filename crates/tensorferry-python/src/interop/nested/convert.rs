@@ -12,6 +12,7 @@ use tensorferry::{
     ByteOrder, Casting, DType, Dims, Error, Kind, Layout, Misfits, Result, Scalar, Tensor, View,
     ViewMut,
 };
+use tensorferry_tensorflow::InPython;
 
 /// How numbers are converted.
 #[derive(Clone, Copy)]
@@ -246,13 +247,17 @@ impl Failure {
                 let error = Error::CastNotDefined { from, to, casting };
                 let value =
                     number_at(walk, at).map_or_else(String::new, |number| told(&number, from));
-                raise(py, error.code(), format!("{error} (first: {:?}{value})", unflat(at, shape)))
+                raise(
+                    py,
+                    error.code(),
+                    format!("{} (first: {:?}{value})", error.message(&InPython), unflat(at, shape)),
+                )
             }
             Self::Misfits { count, at, from, value } => {
                 let index: Dims = unflat(at, shape).into_iter().collect();
                 let misfits =
                     Misfits { from, to, count, total, index, value: value.to_scalar(from) };
-                let mut message = Error::ValuesDoNotFit(Box::new(misfits)).to_string();
+                let mut message = Error::ValuesDoNotFit(Box::new(misfits)).message(&InPython);
                 if let Some(Number::Big(big)) = number_at(walk, at) {
                     message = message.replace(&value.to_scalar(from).to_string(), big.text());
                 }

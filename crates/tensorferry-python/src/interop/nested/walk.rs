@@ -426,9 +426,8 @@ impl<'py> Walk<'py> {
         self.raise(
             "argument",
             format!(
-                "a list of rows of different lengths is not an array of numbers: at {index:?} there \
-                is {what}. Pad the rows to one \
-                 length, or use tf.ragged.constant."
+                "a list of rows of different lengths is not an array of numbers: at {index:?} \
+                 there is {what}. Pad the rows to one length, or use tf.ragged.constant."
             ),
         )
     }

@@ -91,7 +91,7 @@ impl Queue for PooledQueue {
     }
 }
 
-/// Logs once why there is no ring, unless one may be had later.
+/// Logs once why there is no ring, unless one may become available later.
 fn refused(error: &io::Error) {
     let for_now = matches!(error.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock)
         || error.raw_os_error() == Some(TOO_MANY_FILES);

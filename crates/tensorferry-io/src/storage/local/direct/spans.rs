@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The most bytes of one read.
 pub(crate) const MOST: usize = 64 << 10;
-/// A gap of at most so many bytes between two ranges is read with them: that costs less than
+/// The longest gap between two ranges, in bytes, that is read with them: that costs less than
 /// another read.
 pub(crate) const GAP: u64 = 8 << 10;
 

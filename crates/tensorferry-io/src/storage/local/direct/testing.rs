@@ -163,7 +163,7 @@ pub(crate) struct Faulty {
     shape: Shape,
     in_flight: VecDeque<(usize, Read)>,
     slots: Vec<Vec<u8>>,
-    /// In so many of a hundred reads something happens.
+    /// The number of reads in a hundred in which something happens.
     faults: u64,
     /// Reads that touch this byte fail.
     pub(super) bad: Option<u64>,

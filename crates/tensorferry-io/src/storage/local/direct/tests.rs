@@ -76,7 +76,8 @@ fn a_refused_read_names_file_offset_and_length() {
     assert!(
         matches!(
             &error,
-            Error::Read { offset: 400_007, len: 400, source, .. } if source.raw_os_error() == Some(5)
+            Error::Read { offset: 400_007, len: 400, source, .. }
+                if source.raw_os_error() == Some(5)
         ),
         "{error}"
     );
