@@ -197,7 +197,7 @@ pub(crate) fn status(done: Outcome) -> u8 {
         // Interruptions and closed pipes are not errors to print.
         Failure::Reported(_) | Failure::Library(Error::Stopped) => {}
         Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Failure::Misfits(messages) => messages.iter().for_each(|one| complain(one)),
+        Failure::Misfits(messages) => messages.iter().for_each(complain),
         failure => complain(&failure),
     }
     status

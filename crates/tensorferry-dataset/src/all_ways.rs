@@ -51,7 +51,7 @@ impl Stage for Disguised {
     }
 }
 
-/// The same elements, only to be had one after the other.
+/// The same elements, accessible only one after the other.
 pub(crate) fn streamed(input: &Dataset) -> Dataset {
     Dataset::of(Disguised { input: input.clone(), spec: input.spec().to_vec(), indexed: false })
 }

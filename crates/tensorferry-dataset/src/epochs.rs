@@ -161,7 +161,8 @@ impl Registry {
 /// What a walk over a plan's stages finds.
 #[derive(Default)]
 struct Walk {
-    /// The keys of stages that were met, by their address: what is read twice is looked at once.
+    /// The keys of the stages seen so far, by their address: a stage that is read twice is visited
+    /// once.
     keys: HashMap<usize, u64>,
     roots: Vec<Root>,
     window: bool,
@@ -342,7 +343,7 @@ impl EpochCounter {
         known.roots.iter().filter_map(of_root).max().map(|(_, epoch)| epoch)
     }
 
-    /// Goes on where a saved iteration does: the next pass is the one after it, and the seeds that
+    /// Continues from a saved iteration: the next pass is the one after it, and the seeds that
     /// were drawn are those it was saved with, in every plan over the stages that drew them. Passes
     /// under way are left as they are.
     pub fn resumed(&self, iter: &Iter) {

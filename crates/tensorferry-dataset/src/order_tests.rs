@@ -337,8 +337,7 @@ fn check_case(case: &Case, draw: &mut impl FnMut(usize) -> usize) -> Result<()> 
 }
 
 #[test]
-fn random_chains_agree_with_lists_however_they_are_read_and_wherever_they_are_resumed() -> Result<()>
-{
+fn random_chains_agree_with_lists_however_they_are_read_and_wherever_resumed() -> Result<()> {
     let (mut indexed, mut long) = (0, 0);
     for seed in 0..600 {
         let mut count = 0;

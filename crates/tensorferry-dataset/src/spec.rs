@@ -88,7 +88,7 @@ impl Cardinality {
         }
     }
 
-    /// Of the same elements, only so many, counting through `change` if they are finite.
+    /// The number of elements after `change`, which is applied if they are finite.
     #[must_use]
     pub(crate) fn map(self, change: impl FnOnce(u64) -> u64) -> Self {
         match self {

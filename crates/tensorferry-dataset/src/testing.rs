@@ -168,7 +168,7 @@ thread_local! {
     static LOOKS: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Has [`look`] say so once, after so many calls.
+/// Makes [`look`] return true once, after `looks` calls.
 pub(crate) fn interrupt_after(looks: u64) {
     LOOKS.set(Some(looks));
 }

@@ -56,7 +56,7 @@ crate::layer_errors! {
                 /// The requested dtype.
                 asked: DType,
             } = "dtype_mismatch",
-            /// More than [`MAX_NDIM`] dimensions.
+            /// More than [`crate::MAX_NDIM`] dimensions.
             TooManyDimensions {
                 /// How many.
                 ndim: usize,

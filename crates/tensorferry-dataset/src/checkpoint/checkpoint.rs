@@ -40,7 +40,8 @@ impl Plan {
     fn of(dataset: &Dataset) -> Self {
         let mut text = dataset.to_string();
         let hash = prng::hash(text.as_bytes());
-        text.truncate(text.floor_char_boundary(KEPT));
+        let kept = (0..=KEPT.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(kept.unwrap_or(0));
         Self { text, hash, part: Part::of(dataset) }
     }
 
@@ -149,8 +150,8 @@ impl Checkpoint {
         Err(Error::State { what })
     }
 
-    /// The state of the same iteration, had it handed out so many elements. Of plans that are
-    /// indexed, whose state is a position.
+    /// The state of the same iteration after `position` elements. Only for indexed plans, whose
+    /// state is a position.
     #[must_use]
     pub fn at(&self, position: u64) -> Self {
         Self { position, state: None, ..self.clone() }

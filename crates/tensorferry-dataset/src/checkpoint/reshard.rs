@@ -143,10 +143,12 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, Options};
     ///
     /// let part = |shards, index| Dataset::range(0, 10, 1, DType::Int64)?.shard(shards, index);
-    /// let (mut even, mut odd) = (part(2, 0)?.iter(), part(2, 1)?.iter()); // 0, 2, 4, 6, 8 and 1, 3, 5, 7, 9
+    /// // 0, 2, 4, 6, 8 and 1, 3, 5, 7, 9
+    /// let (mut even, mut odd) = (part(2, 0)?.iter(), part(2, 1)?.iter());
     /// even.nth(2);
     /// odd.next();
-    /// let all = part(1, 0)?.resume_all(&[even.checkpoint()?, odd.checkpoint()?], &Options::default())?;
+    /// let saved = [even.checkpoint()?, odd.checkpoint()?];
+    /// let all = part(1, 0)?.resume_all(&saved, &Options::default())?;
     /// assert_eq!(all.count(), 6); // 3, 5, 6, 7, 8, 9
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```

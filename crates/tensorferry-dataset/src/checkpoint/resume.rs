@@ -7,8 +7,8 @@ use crate::execute::options::Options;
 use crate::stage::Dataset;
 
 impl Dataset {
-    /// Goes on where an iteration of the same plan was saved: at once if the plan is indexed, else
-    /// after refilling what its stages held back. Seeds that were drawn are those of the saved
+    /// Continues a saved iteration of the same plan: at once if the plan is indexed, else after
+    /// refilling what its stages held back. Seeds that were drawn are those of the saved
     /// iteration.
     ///
     /// The plan may have another number of shards: then this shard continues with its part of what
@@ -32,8 +32,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::State`](crate::error::Error::State) if the state is of another plan, naming the first
-    /// stage that differs, or is damaged.
+    /// [`Error::State`](crate::error::Error::State) if the state is damaged, or is of another plan:
+    /// then it names the first stage that differs.
     pub fn resume(&self, saved: &Checkpoint, options: &Options) -> Result<Iter> {
         if saved.plan.is_other_part(self) {
             return self.resume_part(saved, options);
@@ -59,7 +59,8 @@ impl Dataset {
     /// let numbers = Dataset::range(0, 10, 1, DType::Int64)?;
     /// assert!(!numbers.differs_by_pass());
     /// assert!(numbers.shuffle(ShuffleOptions::seeded(7))?.differs_by_pass());
-    /// assert!(!numbers.shuffle(ShuffleOptions { seed: Some(7), reshuffle_each_iteration: false, ..ShuffleOptions::default() })?.differs_by_pass());
+    /// let once = ShuffleOptions { reshuffle_each_iteration: false, ..ShuffleOptions::seeded(7) };
+    /// assert!(!numbers.shuffle(once)?.differs_by_pass());
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     #[must_use]
@@ -71,8 +72,8 @@ impl Dataset {
     /// it was built again: in the epoch of the state its elements are those of the saved iteration.
     ///
     /// # Errors
-    /// [`Error::State`](crate::error::Error::State) if the state is of another plan, naming the first
-    /// stage that differs, or is damaged.
+    /// [`Error::State`](crate::error::Error::State) if the state is damaged, or is of another plan:
+    /// then it names the first stage that differs.
     pub fn seeded(&self, saved: &Checkpoint) -> Result<Self> {
         saved.plan.check(self)?;
         saved.rebuilt(self)

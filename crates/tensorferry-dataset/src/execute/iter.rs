@@ -23,7 +23,7 @@ use tensorferry_io::cancel::CancelToken;
 
 /// One pass over a dataset.
 ///
-/// An error is handed out in the place of its element; the iteration goes on after it. Dropping it
+/// An error is handed out in the place of its element; the iteration then continues. Dropping it
 /// stops its threads.
 pub struct Iter {
     /// The plan as the user has it: what a saved state is compared with.
@@ -38,7 +38,7 @@ pub struct Iter {
 }
 
 enum Mode {
-    /// Element by element in the caller's thread, of so many.
+    /// Element by element in the caller's thread; the field is the number of elements.
     Indexed(u64),
     /// Any element on any thread.
     Workers(Workers),

@@ -29,8 +29,8 @@ use tensorferry_io::sync::fork_safe::ForkSafe;
 const MOST_GROUPS: usize = 3;
 /// Groups that a thread may be ahead of a track, or behind it, and still belong to it.
 const NEAR: u64 = 64;
-/// Of so many requests, those for groups that a track no longer has, after which another pass is
-/// behind it.
+/// The number of recent requests for groups that a track no longer has, after which they count as
+/// those of another pass, which is behind it.
 const PATIENCE: u32 = 8;
 /// Requests of others, after which a track counts as abandoned.
 const STALE: u64 = 64;
@@ -70,8 +70,9 @@ struct Track {
     /// Bytes of one.
     bytes: usize,
     touched: u64,
-    /// Requests of threads that are behind, since so many of all.
+    /// Requests of threads that are behind.
     missed: u32,
+    /// The number of all requests when counting `missed` began.
     since: u64,
     is_over: bool,
 }
@@ -147,8 +148,8 @@ impl MemoryBudget {
     }
 
     /// The group of that number, of which nothing need be in memory; `None` if its rows are best
-    /// read one by one. A pass that `goes_on` may begin a track; it asks for so many groups
-    /// besides.
+    /// read one by one. A pass that `goes_on` may begin a track; it also asks for
+    /// `besides` other groups.
     pub(crate) fn group(
         &self,
         kind: &Kind,
@@ -204,7 +205,7 @@ impl MemoryBudget {
         self.add(&mut tracks, at, number, order)
     }
 
-    /// Elements up to `end` of the order were taken, so many at a time, those before it from this
+    /// Elements up to `end` of the order were taken, `step` at a time; the last ones came from this
     /// group.
     pub(crate) fn taken(&self, group: &Arc<GroupBuffer>, end: u64, step: u64, all: u64) {
         let elements = &group.group().elements;

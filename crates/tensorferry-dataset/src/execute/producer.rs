@@ -264,7 +264,7 @@ impl ForkSafe {
         Some(queue)
     }
 
-    /// The next element where there is no thread to be had.
+    /// The next element where no thread is available.
     fn next_here(&self) -> Option<Result<Element>> {
         let mut queue = self.lock();
         if queue.elements.is_empty() && !queue.ended {

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// Measures where the time of an iteration goes, of a plan whose elements are computed by index:
-/// see [`Dataset::iter_with_stats`]. Clones share their sums. All times are wall-clock times, summed
-/// over all threads.
+/// see [`Dataset::iter_with_stats`]. Clones share their sums. All times are wall-clock times,
+/// summed over all threads.
 ///
 /// ```
 /// use tensorferry_core::{Casting, DType};
 /// use tensorferry_dataset::{Dataset, Epoch, Options, IterStats};
 ///
-/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?.cast(&[Some(DType::Int32)], Casting::Checked)?.batch(1000)?;
+/// let numbers = Dataset::range(0, 100_000, 1, DType::Int64)?
+///     .cast(&[Some(DType::Int32)], Casting::Checked)?
+///     .batch(1000)?;
 /// let stats = IterStats::default();
 /// assert_eq!(numbers.iter_with_stats(Epoch(0), &Options::default(), &stats).count(), 100);
 /// assert!(stats.converting() <= stats.computing());

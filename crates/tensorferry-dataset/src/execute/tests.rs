@@ -148,7 +148,7 @@ fn a_state_at_every_prefix_resumes_on_any_number_of_threads() {
                     let saved =
                         Checkpoint::from_bytes(&iter.checkpoint().unwrap().to_bytes()).unwrap();
                     assert_eq!((saved.position(), saved.epoch()), (position as u64, Epoch(2)));
-                    // What was saved goes on from there, and so does what was restored.
+                    // The saved iteration continues there, and so does the restored one.
                     assert_eq!(numbers(iter), whole[position..], "{name}");
                     let mut resumed = dataset.resume(&saved, &after).unwrap();
                     assert_eq!((resumed.position(), resumed.epoch()), (position as u64, Epoch(2)));

@@ -24,8 +24,8 @@ const GROUP_BYTES: usize = 192 << 10;
 const GROUP: usize = 64;
 /// What computing a group takes, about: its first element waits for its last.
 const GROUP_TIME: Duration = Duration::from_micros(200);
-/// Bytes that may be read ahead although fewer elements were asked for: of small elements, a few
-/// are no work to speak of.
+/// Bytes that may be read ahead although fewer elements were asked for: computing a few
+/// small elements takes almost no time.
 const AHEAD_BYTES: usize = 1 << 20;
 /// Bytes that an element takes at the least, whose tensors have none.
 const LEAST_BYTES: usize = 64;
@@ -204,7 +204,7 @@ impl Workers {
 }
 
 impl Work {
-    /// How many elements make a group, for so many threads.
+    /// The number of elements in a group, for this number of `threads`.
     fn group_len(&self, cost: &Cost, threads: usize) -> usize {
         let bytes = cost.bytes.max(1);
         // Each thread is to have a group, and another to continue with.
@@ -459,7 +459,7 @@ impl Queue {
         work.cx.note(if self.elements > 1 { self.bytes } else { 0 });
     }
 
-    /// What was taken last was handed out, and is not used any more.
+    /// The elements taken last were handed out, and are no longer used.
     fn release_local(&mut self) {
         let Ticket { len, bytes, .. } = std::mem::take(&mut self.local);
         self.elements = self.elements.saturating_sub(len);

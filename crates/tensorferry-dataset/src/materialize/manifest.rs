@@ -39,7 +39,7 @@ impl Manifest {
 
     /// # Errors
     /// [`Error::Io`] if there is nothing of that name; [`Error::Malformed`], in the file, if it is
-    /// no dataset, or one of a later version.
+    /// not a dataset, or one of a later version.
     pub(crate) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(MANIFEST);
         if directory.is_dir() && !path.exists() {

@@ -2,13 +2,13 @@
 //! apart in the source.
 //!
 //! # Rationale
-//! Blocks of consecutive elements are put in a random order; so many of them at a time, in that
-//! order, make a group; and the elements of each group are put in a random order. A reader of the
-//! elements in this order needs one group in memory and reads it in whole blocks. Element `i`
-//! follows from `i`: all groups have as many elements, but for the one that has the last block,
-//! which may be shorter, and the last.
+//! Blocks of consecutive elements are put in a random order; a fixed number of them, consecutive in
+//! that order, make a group; and the elements of each group are put in a random order. A reader of
+//! the elements in this order needs one group in memory and reads it in whole blocks. Element `i`
+//! follows from `i`: all groups have the same number of elements, except the one that has the last
+//! block, which may be shorter, and the last group.
 //!
-//! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
+//! These orders never change: see `docs/shuffle.md` and `golden/`.
 
 use crate::shuffle::permutation::Permutation;
 use crate::shuffle::prng::{Purpose, Random};
@@ -42,8 +42,9 @@ pub(crate) struct Group {
     pub(crate) blocks: u64,
     /// The order of its elements, which are counted through its blocks.
     order: Permutation,
-    /// After so many of them, so many are lacking: those of the last block.
+    /// The number of elements before those that the last block lacks.
     gap: u64,
+    /// The number of elements that the last block lacks, if it is in this group.
     lacking: u64,
 }
 

@@ -28,8 +28,8 @@ const GROUP: u64 = 64;
 const GROUP_BYTES: u64 = 64 << 20;
 /// Requests whose ends are remembered: as many threads may take turns.
 const REMEMBERED: usize = 8;
-/// Elements go on where others ended if no more than so many times as many lie between: other
-/// threads have them.
+/// A request continues where another ended if the number of elements between them is at most this
+/// many times its own: other threads have those.
 const BETWEEN: u64 = 16;
 /// Bytes that are read along with a row sooner than the row is read by itself: what a shuffle in
 /// blocks reads in that time, by W5's figures (11.0 us for a row, 4.87 M rows of 400 bytes a second
@@ -77,7 +77,8 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{Dataset, ShuffleOptions};
     ///
-    /// let shuffled = Dataset::range(0, 12, 1, DType::Int64)?.shuffle_blocks(3, ShuffleOptions { buffer_size: Some(6), seed: Some(7), ..ShuffleOptions::default() })?;
+    /// let options = ShuffleOptions { buffer_size: Some(6), ..ShuffleOptions::seeded(7) };
+    /// let shuffled = Dataset::range(0, 12, 1, DType::Int64)?.shuffle_blocks(3, options)?;
     /// let mut numbers = Vec::new();
     /// for element in &shuffled {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -179,7 +180,7 @@ impl BlockShuffle {
         self.groups.of((round, number), || Arc::new(order.group(number)))
     }
 
-    /// Whether these elements go on where others were asked for, in order.
+    /// Whether these elements continue an earlier request, in order.
     fn goes_on(&self, first: &RowRequest, last: &RowRequest, len: u64) -> bool {
         let mut ends = self.ends.lock();
         let goes_on = ends
@@ -190,7 +191,7 @@ impl BlockShuffle {
         goes_on
     }
 
-    /// The rows that are best had from groups in memory. What is left is to be read row by row.
+    /// Gathers the rows that are best read from groups in memory. The rest is read row by row.
     fn gather_held(
         &self,
         budget: &MemoryBudget,

@@ -1,4 +1,4 @@
-//! Shuffling what cannot be had by its index, or has no end: in a buffer, as far as that reaches.
+//! Shuffling elements that are not accessible by index, or have no end: within a buffer.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -217,7 +217,7 @@ impl ElementIter for Values {
             value_of!(step(self.cx.stop.check().and_then(|()| self.bag.items.make_room(1))));
             match self.input.next()? {
                 Some(Ok(element)) => self.bag.items.push(element),
-                // It has no place in the buffer; what is there is handed out afterwards.
+                // It has no place in the buffer, whose elements are handed out afterwards.
                 Some(Err(error)) => return Ok(Some(Err(error))),
                 None => self.ended = true,
             }

@@ -10,7 +10,7 @@
 //! amounts are. The grid has less than one row more than `n`; an index that is sent there is sent
 //! on until it is back inside (cycle walking), which keeps it a permutation of `0..n`.
 //!
-//! What is computed here is promised for ever: see `docs/shuffle.md` and `golden/`.
+//! These permutations never change: see `docs/shuffle.md` and `golden/`.
 
 use crate::shuffle::prng::{Purpose, Random};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tensorferry_io::gather::request::RowRequest;
 #[cfg(test)]
 mod statistics;
 
-/// Up to so many elements the order is a table, of 8 KiB.
+/// Up to this number of elements the order is a table, of 8 KiB.
 pub(crate) const TABLE: u64 = 4096;
 /// The longest permutation: columns and rows are 32-bit numbers.
 pub(crate) const LONGEST: u64 = 1 << 63;

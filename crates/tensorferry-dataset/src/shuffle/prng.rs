@@ -161,7 +161,7 @@ pub(crate) enum Purpose {
     Inner = 10,
 }
 
-/// A sequence of random numbers of which each can be had by its position.
+/// A sequence of random numbers, each accessible by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Random {
     offset: u64,

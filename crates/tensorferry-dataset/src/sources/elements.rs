@@ -25,7 +25,10 @@ impl Dataset {
     /// use tensorferry_dataset::{Component, Dataset};
     ///
     /// let words = [vec![1_i32, 2, 3], vec![4]];
-    /// let elements = words.map(|word| { let len = word.len(); Ok(vec![Tensor::from_vec(word, &[len])?.into()]) });
+    /// let elements = words.map(|word| {
+    ///     let len = word.len();
+    ///     Ok(vec![Tensor::from_vec(word, &[len])?.into()])
+    /// });
     /// let elements: Result<Vec<_>, tensorferry_core::Error> = elements.into_iter().collect();
     /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
     /// let dataset = Dataset::from_elements(elements?, vec![spec])?;
@@ -141,9 +144,8 @@ mod tests {
         );
         let nothing =
             Dataset::from_elements(vec![Vec::new()], element_spec()).map(drop).unwrap_err();
-        assert!(
-            matches!(nothing, Error::AtElement { source, .. } if matches!(*source, Error::ElementMismatch { .. }))
-        );
+        let Error::AtElement { source, .. } = &nothing else { panic!("{nothing}") };
+        assert!(matches!(**source, Error::ElementMismatch { .. }));
     }
 
     #[test]

@@ -84,8 +84,8 @@ impl Stage for FromGenerator {
 
 /// How far a pass has come.
 enum Pass {
-    /// The function is called when the first element is asked for, and what was taken before a
-    /// restore is skipped then.
+    /// The function is called when the first element is asked for; elements that were taken before
+    /// a restore are skipped then.
     NotStarted,
     Running(Generator),
     Ended,

@@ -54,7 +54,7 @@ impl Dataset {
     /// As [`Dataset::from_tensor_slices`].
     pub fn from_rows(arrays: impl IntoIterator<Item = Array>) -> Result<Self> {
         let arrays: Vec<Array> = arrays.into_iter().collect();
-        // What lies in memory is a source that there is already.
+        // Arrays in memory are tensors, for which there is already a source.
         if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>>>() {
             return Self::from_tensor_slices(tensors.into_iter().map(Source::from));
         }

@@ -172,7 +172,7 @@ impl TokenWindows {
         let offsets = components.clone().map(|component| component * self.shift);
         let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
         if last - first > self.length {
-            // What lies between the two is not read.
+            // The tokens between the components are not read.
             for (at, rows) in out.iter_mut().enumerate() {
                 let component = [columns.at(at)];
                 let (columns, out) = (Columns::Some(&component), &mut [rows.reborrow()]);

@@ -18,8 +18,10 @@ impl Dataset {
     /// use tensorferry_core::{DType, Shape, TensorSpec};
     /// use tensorferry_dataset::{BatchOptions, Component, Dataset};
     ///
-    /// let some = Dataset::placeholder(vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[3])))]);
-    /// assert_eq!(some.batch_with(2, BatchOptions::DROP_REMAINDER)?.spec()[0].to_string(), "int64[2, 3]");
+    /// let spec = TensorSpec::new(DType::Int64, Shape::fixed(&[3]));
+    /// let some = Dataset::placeholder(vec![Component::Tensor(spec)]);
+    /// let batches = some.batch_with(2, BatchOptions::DROP_REMAINDER)?;
+    /// assert_eq!(batches.spec()[0].to_string(), "int64[2, 3]");
     /// assert!(some.iter().next().is_some_and(|element| element.is_err()));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```

@@ -34,8 +34,8 @@ struct GroupByWindow {
 
 impl Dataset {
     /// Gathers elements by their `key`. Once there are `window_size` elements of a key they are a
-    /// window, and what comes next are the elements of the dataset that `reduce` makes of the key
-    /// and the window. At the end the windows that are not full follow, in the order of their keys.
+    /// window, which yields the elements of the dataset that `reduce` makes of the key and the
+    /// window. At the end the windows that are not full follow, in the order of their keys.
     /// `window_size` is called once for each key, with the key. `spec` says what the elements of
     /// all of `reduce`'s datasets are.
     ///

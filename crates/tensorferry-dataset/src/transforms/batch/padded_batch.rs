@@ -59,10 +59,15 @@ impl Dataset {
     /// use tensorferry_dataset::{Component, Dataset, PaddedBatchOptions};
     ///
     /// let words = [vec![1_i32, 2, 3], vec![4]];
-    /// let elements = words.map(|word| { let len = word.len(); Ok(vec![Tensor::from_vec(word, &[len])?.into()]) });
+    /// let elements = words.map(|word| {
+    ///     let len = word.len();
+    ///     Ok(vec![Tensor::from_vec(word, &[len])?.into()])
+    /// });
     /// let elements: Result<Vec<_>, tensorferry_core::Error> = elements.into_iter().collect();
     /// let spec = Component::Tensor(TensorSpec::new(DType::Int32, Shape::new([None])));
-    /// let batch = Dataset::from_elements(elements?, vec![spec])?.padded_batch(2, PaddedBatchOptions::default())?.get(0)?;
+    /// let batch = Dataset::from_elements(elements?, vec![spec])?
+    ///     .padded_batch(2, PaddedBatchOptions::default())?
+    ///     .get(0)?;
     /// assert_eq!(batch[0].tensor()?.view::<i32>()?.as_slice(), Some(&[1, 2, 3, 4, 0, 0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
@@ -136,7 +141,9 @@ impl Padding {
             return Err(wrong(what.into()).in_component(at));
         };
         let known = part.shape.dims().map_or_else(|| vec![None; dims.len()], <[_]>::to_vec);
-        let small = |(pad, known): (&Option<usize>, &Option<usize>)| matches!((pad, known), (Some(pad), Some(known)) if pad < known);
+        let small = |(pad, known): (&Option<usize>, &Option<usize>)| {
+            pad.zip(*known).is_some_and(|(pad, known)| pad < known)
+        };
         if dims.len() != known.len() || dims.iter().zip(&known).any(small) {
             let what = format!("the padded shape {shape} has no room for shape {}", part.shape);
             return Err(wrong(what).in_component(at));

@@ -33,8 +33,10 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{BatchOptions, Cardinality, Dataset};
     ///
-    /// let batches = Dataset::range(0, 8, 1, DType::Int64)?.batch_with(4, BatchOptions::DROP_REMAINDER)?;
-    /// assert_eq!(batches.rebatch(vec![3, 1], BatchOptions::default())?.cardinality(), Cardinality::Finite(4));
+    /// let numbers = Dataset::range(0, 8, 1, DType::Int64)?;
+    /// let batches = numbers.batch_with(4, BatchOptions::DROP_REMAINDER)?;
+    /// let batches = batches.rebatch(vec![3, 1], BatchOptions::default())?;
+    /// assert_eq!(batches.cardinality(), Cardinality::Finite(4));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
@@ -61,8 +63,8 @@ impl Dataset {
         let known = parts
             .iter()
             .find_map(|part| part.shape.dims().and_then(|dims| dims.first().copied().flatten()));
-        // All batches are of one length if the last is dropped when it is not, or if each of the
-        // input's is cut without a rest.
+        // All batches are of one length if a shorter last one is dropped, or if each input batch is
+        // cut without a rest.
         let len = size.filter(|&size| {
             drop_remainder || known.is_some_and(|known| known.is_multiple_of(size))
         });

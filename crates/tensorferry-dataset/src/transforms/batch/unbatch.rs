@@ -30,7 +30,7 @@ impl Dataset {
     /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
     ///
     /// The result is indexed where the input only stacks an indexed dataset's elements, or is
-    /// indexed and known to have so many rows in each element; else it has no random access.
+    /// indexed and its elements have a known, equal number of rows; else it has no random access.
     ///
     /// ```
     /// use tensorferry_core::DType;

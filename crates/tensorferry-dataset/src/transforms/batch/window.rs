@@ -47,7 +47,9 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::{Cardinality, Dataset, Value, WindowOptions};
     ///
-    /// let windows = Dataset::range(0, 7, 1, DType::Int64)?.window(3, WindowOptions { shift: Some(2), ..WindowOptions::default() })?; // 012 234 456 6
+    /// let options = WindowOptions { shift: Some(2), ..WindowOptions::default() };
+    /// // 012 234 456 6
+    /// let windows = Dataset::range(0, 7, 1, DType::Int64)?.window(3, options)?;
     /// assert_eq!(windows.cardinality(), Cardinality::Finite(4));
     /// let Value::Dataset(last) = &windows.get(3)?[0] else { unreachable!() };
     /// assert_eq!(last.cardinality(), Cardinality::Finite(1));

@@ -28,7 +28,9 @@ impl Dataset {
     /// use tensorferry_dataset::Dataset;
     ///
     /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
-    /// let chosen = Dataset::choose_from_datasets(vec![range(0, 3)?, range(10, 13)?], range(0, 2)?.repeat(None), true)?;
+    /// let choice = range(0, 2)?.repeat(None);
+    /// let datasets = vec![range(0, 3)?, range(10, 13)?];
+    /// let chosen = Dataset::choose_from_datasets(datasets, choice, true)?;
     /// let mut numbers = Vec::new();
     /// for element in &chosen {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));
@@ -38,7 +40,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are no `int64`
+    /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are not `int64`
     /// scalars; [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
     /// A position that no dataset has is an error at its element.
     pub fn choose_from_datasets(

@@ -48,8 +48,8 @@ impl Dataset {
     }
 }
 
-/// What is known of elements that are of one specification or the other; `None` if no specification
-/// admits both.
+/// The specification of elements that match one of the two; `None` if no specification admits
+/// both.
 pub(crate) fn relaxed(a: &[Component], b: &[Component]) -> Option<Vec<Component>> {
     if a.len() != b.len() {
         return None;

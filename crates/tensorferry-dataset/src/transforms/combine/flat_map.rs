@@ -24,8 +24,11 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, Element, Function};
     ///
     /// let rows = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i32, 2, 3, 4], &[2, 2])?])?;
-    /// let cells = Function::new("cells", |row: Element| Dataset::from_tensor_slices([row[0].tensor()?.clone()]));
-    /// let spec = Dataset::from_tensor_slices([Tensor::from_vec(vec![0_i32], &[1])?])?.spec().to_vec();
+    /// let cells = Function::new("cells", |row: Element| {
+    ///     Dataset::from_tensor_slices([row[0].tensor()?.clone()])
+    /// });
+    /// let cell = Tensor::from_vec(vec![0_i32], &[1])?;
+    /// let spec = Dataset::from_tensor_slices([cell])?.spec().to_vec();
     /// assert_eq!(rows.flat_map(cells, spec).iter().count(), 4);
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```

@@ -49,7 +49,13 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, SampleOptions};
     ///
     /// let range = |start, stop| Dataset::range(start, stop, 1, DType::Int64);
-    /// let mixed = Dataset::sample_from_datasets(vec![range(0, 3)?, range(10, 13)?], SampleOptions { weights: Some(vec![0.7, 0.3]), seed: Some(7), ..SampleOptions::default() })?;
+    /// let options = SampleOptions {
+    ///     weights: Some(vec![0.7, 0.3]),
+    ///     seed: Some(7),
+    ///     ..SampleOptions::default()
+    /// };
+    /// let datasets = vec![range(0, 3)?, range(10, 13)?];
+    /// let mixed = Dataset::sample_from_datasets(datasets, options)?;
     /// let mut numbers = Vec::new();
     /// for element in &mixed {
     ///     numbers.extend(element?[0].tensor()?.view::<i64>()?.get(&[]));

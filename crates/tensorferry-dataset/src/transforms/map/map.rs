@@ -172,10 +172,8 @@ mod tests {
         let wrong =
             Function::new("wrong", |_| Ok(vec![Tensor::from_vec(vec![1_i32], &[])?.into()]));
         let error = range(2).map(wrong, range(2).spec().to_vec()).get(1).unwrap_err();
-        assert!(
-            matches!(&error, Error::AtElement { index: 1, source, .. } if matches!(**source, Error::InComponent { .. })),
-            "{error}"
-        );
+        let Error::AtElement { index: 1, source, .. } = &error else { panic!("{error}") };
+        assert!(matches!(**source, Error::InComponent { .. }), "{error}");
         Ok(())
     }
 

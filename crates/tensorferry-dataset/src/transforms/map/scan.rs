@@ -50,9 +50,13 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, Element, Function};
     ///
     /// let input = Dataset::from_tensor_slices([Tensor::from_vec(vec![1_i64, 2, 3], &[3])?])?;
-    /// let number = |element: &Element| Ok::<_, tensorferry_core::Error>(element[0].tensor()?.view::<i64>()?.iter().sum::<i64>());
+    /// let number = |element: &Element| {
+    ///     let numbers = element[0].tensor()?.view::<i64>()?;
+    ///     Ok::<_, tensorferry_core::Error>(numbers.iter().sum::<i64>())
+    /// };
     /// let sums = Function::sequential("sums", move |(state, element): (Element, Element)| {
-    ///     let sum = vec![Tensor::from_vec(vec![number(&state)? + number(&element)?], &[])?.into()];
+    ///     let sum = number(&state)? + number(&element)?;
+    ///     let sum = vec![Tensor::from_vec(vec![sum], &[])?.into()];
     ///     Ok((sum.clone(), sum))
     /// });
     /// let zero = vec![Tensor::from_vec(vec![0_i64], &[])?.into()];

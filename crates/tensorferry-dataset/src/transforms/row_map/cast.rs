@@ -26,7 +26,8 @@ impl Dataset {
     /// let dataset = Dataset::from_tensor_slices([images, labels])?;
     /// let dataset = dataset.cast(&[Some(DType::Float32), None], Casting::Checked)?.batch(2)?;
     /// let batch = dataset.iter().next().unwrap()?;
-    /// assert_eq!(batch[0].tensor()?.view::<f32>()?.as_slice(), Some(&[0.0, 128.0, 255.0, 3.0][..]));
+    /// let images = batch[0].tensor()?.view::<f32>()?;
+    /// assert_eq!(images.as_slice(), Some(&[0.0, 128.0, 255.0, 3.0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///

@@ -50,13 +50,15 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, FlipOptions};
     ///
     /// let image = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[1, 2, 3])?;
-    /// let flipped = Dataset::from_tensor_slices([image])?.flip(&[1], FlipOptions { probability: 1.0, ..FlipOptions::default() })?;
-    /// assert_eq!(flipped.get(0)?[0].tensor()?.view::<u8>()?.as_slice(), Some(&[3, 2, 1, 6, 5, 4][..]));
+    /// let options = FlipOptions { probability: 1.0, ..FlipOptions::default() };
+    /// let flipped = Dataset::from_tensor_slices([image])?.flip(&[1], options)?.get(0)?;
+    /// let flipped = flipped[0].tensor()?.view::<u8>()?;
+    /// assert_eq!(flipped.as_slice(), Some(&[3, 2, 1, 6, 5, 4][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no axis, one stands there twice or is none of a component's,
+    /// [`Error::Argument`] if there is no axis, if an axis is given twice or a component lacks it,
     /// if the probability is not between 0 and 1, or if `which` does not say something of each
     /// component. An axis that an element of unknown shape lacks is an error when it is computed.
     pub fn flip(&self, axes: &[i64], options: FlipOptions<'_>) -> Result<Self> {
@@ -118,7 +120,7 @@ impl Flip {
     }
 }
 
-/// Which of so many dimensions are flipped.
+/// Which of the `ndim` dimensions are flipped.
 fn flags(axes: &[i64], ndim: usize) -> std::result::Result<Vec<bool>, String> {
     let mut flags = vec![false; ndim];
     for &axis in axes {

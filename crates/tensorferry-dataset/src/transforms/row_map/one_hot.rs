@@ -28,7 +28,9 @@ impl Dataset {
     ///
     /// let labels = Tensor::from_vec(vec![2_i64, 0], &[2])?;
     /// let dataset = Dataset::from_tensor_slices([labels])?.one_hot(3, DType::Float32, None)?;
-    /// assert_eq!(dataset.get(0)?[0].tensor()?.view::<f32>()?.as_slice(), Some(&[0.0, 0.0, 1.0][..]));
+    /// let element = dataset.get(0)?;
+    /// let row = element[0].tensor()?.view::<f32>()?;
+    /// assert_eq!(row.as_slice(), Some(&[0.0, 0.0, 1.0][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///

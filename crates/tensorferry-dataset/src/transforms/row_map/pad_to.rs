@@ -38,14 +38,17 @@ impl Dataset {
     /// use tensorferry_dataset::{Dataset, PadToOptions};
     ///
     /// let rows = Tensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[2, 3])?;
-    /// let padded = Dataset::from_tensor_slices([rows])?.pad_to(&[Some(5)], PadToOptions { value: Some(Tensor::from_vec(vec![9_i64], &[])?), ..PadToOptions::default() })?;
-    /// assert_eq!(padded.get(1)?[0].tensor()?.view::<u8>()?.as_slice(), Some(&[4, 5, 6, 9, 9][..]));
+    /// let value = Some(Tensor::from_vec(vec![9_i64], &[])?);
+    /// let options = PadToOptions { value, ..PadToOptions::default() };
+    /// let padded = Dataset::from_tensor_slices([rows])?.pad_to(&[Some(5)], options)?.get(1)?;
+    /// let padded = padded[0].tensor()?.view::<u8>()?;
+    /// assert_eq!(padded.as_slice(), Some(&[4, 5, 6, 9, 9][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if the value is no scalar, if a component to pad has another number of
-    /// dimensions or is larger, as far as that is known, or if `which` does not say something of
+    /// [`Error::Argument`] if the value is not a scalar, if a component to pad has another number
+    /// of dimensions or is larger, as far as that is known, or if `which` does not say something of
     /// each component; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype does not
     /// hold the value. What can only be known of each element is an error when it is computed.
     pub fn pad_to(&self, lens: &[Option<usize>], options: PadToOptions<'_>) -> Result<Self> {
@@ -109,7 +112,9 @@ fn fits(lens: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(
             lens.len()
         ));
     }
-    let long = |(len, dim): (&Option<usize>, &Option<usize>)| matches!((len, dim), (Some(len), Some(dim)) if dim > len);
+    let long = |(len, dim): (&Option<usize>, &Option<usize>)| {
+        len.zip(*dim).is_some_and(|(len, dim)| dim > len)
+    };
     if lens.iter().zip(dims).any(long) {
         return Err(format!(
             "it is larger than the shape to pad to, {}. Crop it first, with random_crop, or leave \

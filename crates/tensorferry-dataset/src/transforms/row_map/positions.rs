@@ -21,7 +21,7 @@ pub(crate) fn for_each(
     for (part, bytes) in rows.chunks(PART * dtype.size()).enumerate() {
         let count = bytes.len() / dtype.size();
         let wide = &mut wide[..count];
-        // A uint64 past int64 becomes its greatest, which is no position of anything in memory
+        // A uint64 past int64 becomes its greatest, which is not the position of anything in memory
         // either.
         let from = View::from_bytes(dtype, ByteOrder::Native, bytes, &[count])?;
         convert_into(&from, &mut ViewMut::from_slice(wide, &[count])?, Casting::Saturate)?;

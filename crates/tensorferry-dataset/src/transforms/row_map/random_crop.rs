@@ -43,7 +43,9 @@ impl Dataset {
     /// use tensorferry_dataset::{CropOptions, Dataset};
     ///
     /// let image = Tensor::from_vec((0_u8..24).collect(), &[1, 4, 6])?;
-    /// let crops = Dataset::from_tensor_slices([image])?.random_crop(&[Some(2), Some(3)], CropOptions { seed: Some(4), ..CropOptions::default() })?;
+    /// let options = CropOptions { seed: Some(4), ..CropOptions::default() };
+    /// let crops =
+    ///     Dataset::from_tensor_slices([image])?.random_crop(&[Some(2), Some(3)], options)?;
     /// let crop = crops.get(0)?;
     /// assert_eq!(crop[0].tensor()?.view::<u8>()?.as_slice(), Some(&[8, 9, 10, 14, 15, 16][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
@@ -124,7 +126,9 @@ fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(
             size.len()
         ));
     }
-    let short = |(size, dim): (&Option<usize>, &Option<usize>)| matches!((size, dim), (Some(size), Some(dim)) if dim < size);
+    let short = |(size, dim): (&Option<usize>, &Option<usize>)| {
+        size.zip(*dim).is_some_and(|(size, dim)| dim < size)
+    };
     if size.iter().zip(dims).any(short) {
         return Err(format!(
             "it is smaller than the crop, {}. Pad it first, with pad_to, or leave it out with \
@@ -237,7 +241,7 @@ mod tests {
             .to_vec()
     }
 
-    /// Where each element was cropped; a panic if it is no box of it.
+    /// Where each element was cropped; panics if the crop is not a box of it.
     fn places(input: &Dataset, cropped: &Dataset, at: usize, epoch: u64) -> Vec<Vec<usize>> {
         let was = elements(input);
         let got: Vec<_> =

@@ -102,7 +102,7 @@ pub(crate) trait RowMap: Send + Sync + 'static {
     /// If the shape is one that the map cannot take and that could not be known when it was made.
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims>;
 
-    /// Changes rows of component `at`. After an error what was written is unspecified; the element
+    /// Changes rows of component `at`. After an error the contents are unspecified; the element
     /// is named by the caller, who calls again with one row at a time.
     ///
     /// # Errors

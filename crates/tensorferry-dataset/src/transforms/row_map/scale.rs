@@ -37,7 +37,9 @@ impl Dataset {
     ///
     /// let images = Tensor::from_vec(vec![0_u8, 64, 255, 128], &[2, 2])?;
     /// let dataset = Dataset::from_tensor_slices([images])?.scale(1.0 / 256.0, -0.5, None)?;
-    /// assert_eq!(dataset.get(0)?[0].tensor()?.view::<f32>()?.as_slice(), Some(&[-0.5, -0.25][..]));
+    /// let element = dataset.get(0)?;
+    /// let row = element[0].tensor()?.view::<f32>()?;
+    /// assert_eq!(row.as_slice(), Some(&[-0.5, -0.25][..]));
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///

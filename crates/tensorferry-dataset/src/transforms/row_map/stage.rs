@@ -74,7 +74,7 @@ impl<M: RowMap> Inner<M> {
         self.changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_ref()?)))
     }
 
-    /// Changes an element, whatever its shapes. After an error it is what it was.
+    /// Changes an element, whatever its shapes. After an error it is unchanged.
     fn element(&self, element: &mut Element, index: u64, cx: &Context) -> Result<()> {
         let change = |element: &Element| -> Result<Vec<(usize, Tensor)>> {
             self.map.check(element)?;

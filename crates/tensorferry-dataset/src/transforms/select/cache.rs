@@ -4,8 +4,8 @@
 //! What a cache promises is the same elements in the same order in every pass. Where an element is
 //! arithmetic on indices and native work, that needs no memory: every pass computes epoch 0. Memory
 //! is spent where computing again would call the user's functions again (each element is then kept
-//! once it is computed) or needs a whole pass (the elements of an in-order plan are kept once a pass has seen
-//! them all).
+//! once it is computed) or needs a whole pass (the elements of an in-order plan are kept once a
+//! pass has seen them all).
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -37,10 +37,10 @@ struct Cache {
 }
 
 impl Dataset {
-    /// The same elements in the same order in every pass: those of the first. Functions and in-order stages
-    /// before the cache are run once; their elements are then in memory, without a limit, as long
-    /// as the plan is. Elements of arrays and native stages need not be held: they are computed
-    /// again, in the order of the first pass.
+    /// The same elements in the same order in every pass: those of the first. Functions and
+    /// in-order stages before the cache are run once; their elements are then in memory, without a
+    /// limit, as long as the plan is. Elements of arrays and native stages need not be held: they
+    /// are computed again, in the order of the first pass.
     ///
     /// Of a plan without random access, only a pass that ends without an error is kept.
     ///

@@ -25,7 +25,8 @@ impl Dataset {
     /// use tensorferry_core::DType;
     /// use tensorferry_dataset::Dataset;
     ///
-    /// let element = Dataset::range(7, 9, 1, DType::Int32)?.enumerate(0).components(&[1, 0])?.get(1)?;
+    /// let numbered = Dataset::range(7, 9, 1, DType::Int32)?.enumerate(0);
+    /// let element = numbered.components(&[1, 0])?.get(1)?;
     /// assert_eq!(element[0].tensor()?.view::<i32>()?.get(&[]), Some(8));
     /// assert_eq!(element[1].tensor()?.view::<i64>()?.get(&[]), Some(1));
     /// # Ok::<(), tensorferry_core::Error>(())

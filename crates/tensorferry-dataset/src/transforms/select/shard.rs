@@ -67,9 +67,9 @@ impl Dataset {
 
 /// The elements that a run with `positions.len()` shards has not handed out.
 ///
-/// With so many shards, the input lies in rows of one element for each. Below the row to which the
-/// foremost shard has come, the shards left over their ends of the columns; from there on nothing
-/// has been seen.
+/// With that number of shards, the input lies in rows of one element for each. Below the row to
+/// which the foremost shard has come, the shards left over their ends of the columns; from there on
+/// nothing has been seen.
 #[derive(Clone)]
 struct Unseen {
     positions: Vec<u64>,
@@ -292,8 +292,8 @@ mod tests {
         Ok(())
     }
 
-    /// What is left of a list when each of so many shards has handed out so many, in the order of
-    /// the list.
+    /// The rest of a list, in its order, when each shard has handed out the number of elements that
+    /// `positions` has for it.
     fn left(list: &[i64], positions: &[u64]) -> Vec<i64> {
         let seen = |at: usize| ((at / positions.len()) as u64) < positions[at % positions.len()];
         list.iter().enumerate().filter(|(at, _)| !seen(*at)).map(|(_, value)| *value).collect()

@@ -15,9 +15,9 @@ struct Skip {
 }
 
 impl Dataset {
-    /// The elements after the first `count`; none at all if `count` is `None`. What is skipped is
-    /// not computed where the input is indexed, and an error in it is left out, unless nothing
-    /// comes after it: then the input may have ended because of it.
+    /// The elements after the first `count`; none at all if `count` is `None`. Skipped elements
+    /// are not computed where the input is indexed, and their errors are left out, unless nothing
+    /// comes after one: then the input may have ended because of it.
     ///
     /// ```
     /// use tensorferry_core::DType;
