@@ -4,6 +4,7 @@ exact arithmetic.
 
 from __future__ import annotations
 
+import math
 import itertools
 
 import ml_dtypes
@@ -290,7 +291,8 @@ def test_without_a_dtype_the_result_is_that_of_tensorflow(value):
         ),
     ):
         due = tensorflows(theirs)
-        if due is None:
+        # tf.data makes strings of a list of empty object arrays; convert_to_tensor makes floats.
+        if due is None or (due.dtype == tf.string and not math.prod(due.shape)):
             continue
         made = ours().numpy()
         assert made.dtype == due.dtype.as_numpy_dtype

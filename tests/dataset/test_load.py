@@ -146,7 +146,7 @@ def test_other_directories_are_not_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         load(tmp_path / "nothing")
     with pytest.raises(
-        errors.FileFormatError, match=r"a directory with a file dataset\.json was expected"
+        errors.FileFormatError, match=r"expected a directory with a file dataset\.json"
     ):
         load(tmp_path)
     tf.data.Dataset.range(3).save(str(tmp_path / "theirs"))

@@ -2,7 +2,7 @@
 
 /// Defines the error enum of a layer, and `CODES` from the same list.
 ///
-/// `errors` have a code of their own; `wrappers` carry an error that has one.
+/// `errors` have a code of their own; `wrappers` carry an error that has one, or share one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! layer_errors {

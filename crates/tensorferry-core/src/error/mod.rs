@@ -213,15 +213,6 @@ crate::layer_errors! {
             Forked = "forked",
             /// The work was cancelled or interrupted.
             Stopped = "stopped",
-            /// Components of different lengths where one length is needed.
-            UnequalLengths {
-                /// The method: `"unbatch"`.
-                stage: &'static str,
-                /// The dimension that is cropped; `None` of numbers of rows.
-                axis: Option<usize>,
-                /// Two components and their lengths.
-                parts: Box<[(ComponentId, usize); 2]>,
-            } = "argument",
             /// The operating system refused a file operation.
             #[cfg(feature = "std")]
             Io {
@@ -232,6 +223,17 @@ crate::layer_errors! {
                 /// What the system said.
                 source: std::io::Error,
             } = "io",
+        }
+        wrappers {
+            /// Components of different lengths where one length is needed.
+            UnequalLengths {
+                /// The method: `"unbatch"`.
+                stage: &'static str,
+                /// The dimension that is cropped; `None` of numbers of rows.
+                axis: Option<usize>,
+                /// Two components and their lengths.
+                parts: Box<[(ComponentId, usize); 2]>,
+            },
             /// The operating system refused to read a part of a file.
             #[cfg(feature = "std")]
             Read {
@@ -243,9 +245,7 @@ crate::layer_errors! {
                 len: usize,
                 /// What the system said.
                 source: std::io::Error,
-            } = "io",
-        }
-        wrappers {
+            },
             /// An error and the component of an element that it is about.
             InComponent {
                 /// The component.
@@ -305,6 +305,9 @@ impl Error {
             #[cfg(feature = "std")]
             Self::InFile { source, .. } => source.code(),
             Self::Saved { code, .. } => code,
+            Self::UnequalLengths { .. } => "argument",
+            #[cfg(feature = "std")]
+            Self::Read { .. } => "io",
             other => other.own_code().unwrap_or_default(),
         }
     }
