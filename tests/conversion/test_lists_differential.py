@@ -4,8 +4,8 @@ exact arithmetic.
 
 from __future__ import annotations
 
-import math
 import itertools
+import math
 
 import ml_dtypes
 import numpy as np
