@@ -5,7 +5,6 @@ exact arithmetic.
 from __future__ import annotations
 
 import itertools
-import math
 
 import ml_dtypes
 import numpy as np
@@ -280,7 +279,7 @@ WITHOUT_TENSORS = SHAPES.flatmap(
 
 @given(value=WITHOUT_TENSORS)
 @settings(max_examples=120)
-def test_without_a_dtype_the_result_is_that_of_tensorflow(value):
+def test_without_a_dtype_it_is_tensorflows_result(value):
     if not isinstance(value, list) or has(value, tfy.Tensor) or has(value, np.ma.MaskedArray):
         return
     for theirs, ours in (
@@ -291,8 +290,7 @@ def test_without_a_dtype_the_result_is_that_of_tensorflow(value):
         ),
     ):
         due = tensorflows(theirs)
-        # tf.data makes strings of a list of empty object arrays; convert_to_tensor makes floats.
-        if due is None or (due.dtype == tf.string and not math.prod(due.shape)):
+        if due is None:
             continue
         made = ours().numpy()
         assert made.dtype == due.dtype.as_numpy_dtype
