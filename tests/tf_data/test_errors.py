@@ -218,7 +218,7 @@ def test_a_handle_of_another_kind_or_an_element_of_another_form_is_an_error(tf) 
     ):
         element(numbers, types=[1])
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="components are 1, and the graph expects 2"
+        tf.errors.InvalidArgumentError, match="1 components, and the graph expects 2"
     ):
         element(numbers, types=[9, 9])
     with pytest.raises(
