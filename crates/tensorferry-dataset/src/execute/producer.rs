@@ -31,12 +31,12 @@ pub(crate) struct Limits {
 
 /// The consumer's end.
 pub(crate) struct Producer {
-    shared: Arc<ForkSafe>,
+    shared: Arc<Shared>,
     /// The process in which the thread was started, once it was.
     process: Option<u32>,
 }
 
-struct ForkSafe {
+struct Shared {
     queue: Mutex<Queue>,
     /// The thread may go on.
     room: Condvar,
@@ -84,7 +84,7 @@ impl Producer {
             paused: false,
             closed: false,
         };
-        let shared = ForkSafe {
+        let shared = Shared {
             queue: Mutex::new(queue),
             room: Condvar::new(),
             ready: Condvar::new(),
@@ -163,7 +163,7 @@ fn bytes_of(element: &Result<Element>) -> usize {
     element.as_ref().map_or(0, |element| element_bytes(element))
 }
 
-impl ForkSafe {
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

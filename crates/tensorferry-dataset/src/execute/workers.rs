@@ -64,11 +64,11 @@ struct Work {
 
 /// Threads, and the process they are in.
 struct Team {
-    shared: Arc<ForkSafe>,
+    shared: Arc<Shared>,
     process: u32,
 }
 
-struct ForkSafe {
+struct Shared {
     work: Work,
     queue: Mutex<Queue>,
     /// There is room for another group.
@@ -268,7 +268,7 @@ impl Team {
             consumer_waits: false,
             closed: false,
         };
-        let shared = ForkSafe {
+        let shared = Shared {
             work: work.clone(),
             queue: Mutex::new(queue),
             room: Condvar::new(),
@@ -300,7 +300,7 @@ impl Drop for Team {
     }
 }
 
-impl ForkSafe {
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

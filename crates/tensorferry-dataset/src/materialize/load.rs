@@ -18,7 +18,7 @@ struct Loaded {
 
 #[derive(Clone)]
 enum Part {
-    RowsOut(Source),
+    Rows(Source),
     Ragged(Box<Ragged>),
 }
 
@@ -49,12 +49,12 @@ impl Dataset {
             structure => Some(structure.to_string()),
         };
         let part = |column| match column {
-            Column::RowsOut(tensor) => Part::RowsOut(tensor.into()),
+            Column::Rows(tensor) => Part::Rows(tensor.into()),
             Column::Ragged(ragged) => Part::Ragged(ragged),
         };
         let parts: Vec<Part> = columns.into_iter().map(part).collect();
         let row = |part: &Part| match part {
-            Part::RowsOut(source) => Some(source.clone()),
+            Part::Rows(source) => Some(source.clone()),
             Part::Ragged(_) => None,
         };
         if let Some(sources) = parts.iter().map(row).collect::<Option<Vec<Source>>>() {
@@ -88,7 +88,7 @@ impl Stage for Loaded {
 
     fn get(&self, index: u64, _cx: &Context) -> Result<Element> {
         let part = |part: &Part| match part {
-            Part::RowsOut(source) => source.row(index),
+            Part::Rows(source) => source.row(index),
             Part::Ragged(ragged) => ragged.get(index),
         };
         self.parts.iter().map(|of| Ok(part(of)?.into())).collect()

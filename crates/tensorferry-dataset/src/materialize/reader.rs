@@ -14,7 +14,7 @@ use tensorferry_io::storage::local;
 #[derive(Clone, Debug)]
 pub(crate) enum Column {
     /// Elements of one shape, stacked.
-    RowsOut(Tensor),
+    Rows(Tensor),
     Ragged(Box<Ragged>),
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn open(directory: &Path) -> Result<(Manifest, Vec<Column>)> {
 fn component(directory: &Path, at: usize, spec: &TensorSpec, count: usize) -> Result<Column> {
     if let Some(row) = spec.shape.as_fixed() {
         let rows = TensorSpec::new(spec.dtype, Shape::fixed(&row).batched(Some(count)));
-        return Ok(Column::RowsOut(array(&Part::Values.path(directory, at), &rows)?));
+        return Ok(Column::Rows(array(&Part::Values.path(directory, at), &rows)?));
     }
     let flat = |part: Part, dtype| {
         array(&part.path(directory, at), &TensorSpec::new(dtype, Shape::new([None])))

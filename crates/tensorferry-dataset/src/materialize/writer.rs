@@ -29,7 +29,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 enum Component {
     /// Elements of one shape.
-    RowsOut(Npy),
+    Rows(Npy),
     /// Their values, shapes, and where both start.
     Ragged(Box<[Npy; 3]>),
 }
@@ -88,7 +88,7 @@ impl Writer {
             let tensor = value.tensor()?;
             TensorSpec::new(spec.dtype, spec.shape.batched(count)).check(tensor)?;
             count = tensor.shape().first().copied();
-            let (Component::RowsOut(file), Some(rows)) = (files, count) else {
+            let (Component::Rows(file), Some(rows)) = (files, count) else {
                 return Err(Error::ElementMismatch {
                     what: "elements of several shapes cannot be stacked".into(),
                 });
@@ -122,7 +122,7 @@ impl Component {
         let npy =
             |part: Part, dtype, row: &[usize]| Npy::create(part.path(directory, at), dtype, row);
         if let Some(row) = spec.shape.as_fixed() {
-            return Ok(Self::RowsOut(npy(Part::Values, npy_dtype(spec.dtype), &row)?));
+            return Ok(Self::Rows(npy(Part::Values, npy_dtype(spec.dtype), &row)?));
         }
         let mut starts = npy(Part::Starts, DType::Int64, &[2])?;
         starts.append_numbers(&[0, 0])?;
@@ -133,7 +133,7 @@ impl Component {
 
     fn push(&mut self, tensor: &Tensor) -> Result<()> {
         match self {
-            Self::RowsOut(file) => file.append(tensor, 1),
+            Self::Rows(file) => file.append(tensor, 1),
             Self::Ragged(files) => {
                 let [values, shapes, starts] = &mut **files;
                 values.append(tensor, tensor.layout().len() as u64)?;
@@ -146,7 +146,7 @@ impl Component {
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::RowsOut(file) => file.finish(),
+            Self::Rows(file) => file.finish(),
             Self::Ragged(files) => files.into_iter().try_for_each(Npy::finish),
         }
     }

@@ -126,7 +126,7 @@ impl BlockOrder {
         let lacking = if number == self.short() { self.lacking } else { 0 };
         let len = elements.end - elements.start;
         let order =
-            Permutation::keyed(len, Random::new(Purpose::RowsOut, self.seeds.at(number), number));
+            Permutation::keyed(len, Random::new(Purpose::Rows, self.seeds.at(number), number));
         let gap = if lacking > 0 { (self.last - first + 1) * self.block - lacking } else { len };
         Group { number, elements, first, blocks, order, gap, lacking }
     }

@@ -156,7 +156,7 @@ pub(crate) enum Purpose {
     /// What each group of blocks draws for its own seed.
     Groups = 8,
     /// The order of a group's elements.
-    RowsOut = 9,
+    Rows = 9,
     /// The seeds of a dataset that a function makes.
     Inner = 10,
 }

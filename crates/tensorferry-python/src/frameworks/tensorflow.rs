@@ -6,7 +6,7 @@
 use crate::files::array::read_for;
 use crate::interop::capsule;
 use crate::interop::dtype::{self, Asked};
-use crate::interop::nested::{self, CancelToken, Leave, Nested, Rule};
+use crate::interop::nested::{self, Leave, Nested, Rule, Unread};
 use crate::interop::source::{Elements, Sharing, Source};
 use crate::runtime::attach;
 use crate::runtime::unwinding::guard;
@@ -186,8 +186,8 @@ fn numbers<'py>(
     let leave = if target.is_some() { Leave::Symbols } else { Leave::Tensors };
     match Nested::read(value, leave) {
         Ok(numbers) => Ok(Some(numbers)),
-        Err(CancelToken::TensorFlows) => Ok(None),
-        Err(CancelToken::Raised(error)) => Err(error),
+        Err(Unread::TensorFlows) => Ok(None),
+        Err(Unread::Raised(error)) => Err(error),
     }
 }
 

@@ -25,7 +25,7 @@ use tensorferry::{Casting, DType, Error, Kind, Scalar, Tensor};
 use walk::{Part, Walk};
 
 pub(crate) use infer::Rule;
-pub(crate) use walk::{CancelToken, Leave, is_plain};
+pub(crate) use walk::{Leave, Unread, is_plain};
 
 /// An argument that stands for an array.
 pub(crate) enum Input<'py> {
@@ -118,7 +118,7 @@ impl<'py> Nested<'py> {
     pub(crate) fn read(
         value: &Bound<'py, PyAny>,
         leave: Leave,
-    ) -> std::result::Result<Self, CancelToken> {
+    ) -> std::result::Result<Self, Unread> {
         let mut walk = Walk::new(leave);
         let objects = !is_plain(value)
             && matches!(Source::read(value, None, None)?, Some(Elements::Objects(_)));

@@ -77,7 +77,7 @@ impl Part<'_> {
 }
 
 /// Adds an item; returns an error if memory runs out.
-fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), CancelToken> {
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Unread> {
     if list.len() == list.capacity() {
         make_room(list, 1).map_err(|error| gil::holding(|py| to_py(py, &error)))?;
     }
@@ -86,19 +86,19 @@ fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), CancelToken> {
 }
 
 /// Why reading stopped.
-pub(crate) enum CancelToken {
+pub(crate) enum Unread {
     /// A string, or a value that only TensorFlow converts.
     TensorFlows,
     Raised(PyErr),
 }
 
-impl From<PyErr> for CancelToken {
+impl From<PyErr> for Unread {
     fn from(error: PyErr) -> Self {
         Self::Raised(error)
     }
 }
 
-impl CancelToken {
+impl Unread {
     /// The error of a function without TensorFlow as a fallback.
     pub(crate) fn raised(self, value: &Bound<'_, PyAny>) -> PyErr {
         match self {
@@ -143,7 +143,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a value: a number, an array, a list of them.
-    pub(crate) fn value(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
+    pub(crate) fn value(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Unread> {
         if let Ok(number) = value.cast_exact::<PyInt>() {
             return self.int(number);
         }
@@ -167,18 +167,11 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads the elements of an array of objects.
-    pub(crate) fn objects(
-        &mut self,
-        array: &Bound<'py, PyUntypedArray>,
-    ) -> Result<(), CancelToken> {
+    pub(crate) fn objects(&mut self, array: &Bound<'py, PyUntypedArray>) -> Result<(), Unread> {
         self.list_of_objects(array.as_any(), array.ndim())
     }
 
-    fn list_of_objects(
-        &mut self,
-        array: &Bound<'py, PyAny>,
-        ndim: usize,
-    ) -> Result<(), CancelToken> {
+    fn list_of_objects(&mut self, array: &Bound<'py, PyAny>, ndim: usize) -> Result<(), Unread> {
         if ndim == 0 {
             let item = array.call_method0("item")?;
             return if item.is(array) { Err(self.unsupported(array)) } else { self.value(&item) };
@@ -202,7 +195,7 @@ impl<'py> Walk<'py> {
         &mut self,
         len: usize,
         item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
-    ) -> Result<(), CancelToken> {
+    ) -> Result<(), Unread> {
         self.enter(len)?;
         self.index.push(0);
         for at in 0..len {
@@ -216,7 +209,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Begins a list of this length.
-    fn enter(&mut self, len: usize) -> Result<(), CancelToken> {
+    fn enter(&mut self, len: usize) -> Result<(), Unread> {
         let depth = self.index.len();
         match self.shape.get(depth) {
             Some(&due) if due == len => Ok(()),
@@ -239,7 +232,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Checks the shape of a leaf, or fixes it for all.
-    fn settle(&mut self, leaf: &[usize]) -> Result<(), CancelToken> {
+    fn settle(&mut self, leaf: &[usize]) -> Result<(), Unread> {
         let depth = self.index.len();
         if !self.settled && depth == self.shape.len() {
             self.shape.extend_from_slice(leaf);
@@ -259,21 +252,16 @@ impl<'py> Walk<'py> {
         Err(self.ragged(&format!("{what} where others have {due}")))
     }
 
-    fn int(&mut self, number: &Bound<'py, PyInt>) -> Result<(), CancelToken> {
+    fn int(&mut self, number: &Bound<'py, PyInt>) -> Result<(), Unread> {
         let number = Number::int(number)?;
         self.scalar(Kind::Int, None, number)
     }
 
-    fn float(&mut self, number: f64, kind: Kind, dtype: Option<DType>) -> Result<(), CancelToken> {
+    fn float(&mut self, number: f64, kind: Kind, dtype: Option<DType>) -> Result<(), Unread> {
         self.scalar(kind, dtype, Number::Value(Value::Float(number)))
     }
 
-    fn scalar(
-        &mut self,
-        kind: Kind,
-        dtype: Option<DType>,
-        number: Number,
-    ) -> Result<(), CancelToken> {
+    fn scalar(&mut self, kind: Kind, dtype: Option<DType>, number: Number) -> Result<(), Unread> {
         self.settle(&[])?;
         self.inference.scalar(kind, dtype);
         let int = match number {
@@ -303,14 +291,14 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a value that is not a plain Python number or list.
-    fn other(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
+    fn other(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Unread> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             return self.array(array, false);
         }
         if self.leave == Leave::Tensors
             && (value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>())
         {
-            return Err(CancelToken::TensorFlows);
+            return Err(Unread::TensorFlows);
         }
         if value.is_instance(generic(value.py())?)? {
             return self.numpy_scalar(value);
@@ -334,7 +322,7 @@ impl<'py> Walk<'py> {
         if self.leave != Leave::Nothing
             && kinds::is_tensorflows(value, self.leave == Leave::Tensors)?
         {
-            return Err(CancelToken::TensorFlows);
+            return Err(Unread::TensorFlows);
         }
         if kinds::is_composite(value)? {
             return Err(self.unsupported(value));
@@ -352,11 +340,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads an ndarray.
-    fn array(
-        &mut self,
-        array: &Bound<'py, PyUntypedArray>,
-        tensor: bool,
-    ) -> Result<(), CancelToken> {
+    fn array(&mut self, array: &Bound<'py, PyUntypedArray>, tensor: bool) -> Result<(), Unread> {
         match Source::read(array, None, None).map_err(|error| self.at(error, array.py()))? {
             Some(Elements::Source(source)) => self.source(source, true, tensor),
             Some(Elements::Objects(array)) => self.objects(&array),
@@ -364,12 +348,7 @@ impl<'py> Walk<'py> {
         }
     }
 
-    fn source(
-        &mut self,
-        source: Source<'py>,
-        dtype: bool,
-        tensor: bool,
-    ) -> Result<(), CancelToken> {
+    fn source(&mut self, source: Source<'py>, dtype: bool, tensor: bool) -> Result<(), Unread> {
         self.settle(source.view().layout().shape())?;
         let (own, empty) = (source.dtype(), source.view().layout().is_empty());
         if dtype {
@@ -381,7 +360,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Reads a NumPy scalar that is a number of a supported dtype.
-    fn numpy_scalar(&mut self, value: &Bound<'py, PyAny>) -> Result<(), CancelToken> {
+    fn numpy_scalar(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Unread> {
         if let Ok(number) = value.cast::<PyFloat>() {
             return self.float(number.value(), Kind::Double, Some(DType::Float64));
         }
@@ -401,27 +380,27 @@ impl<'py> Walk<'py> {
         self.scalar(Kind::of(source.dtype()), Some(source.dtype()), Number::Value(number))
     }
 
-    fn unsupported(&self, value: &Bound<'py, PyAny>) -> CancelToken {
+    fn unsupported(&self, value: &Bound<'py, PyAny>) -> Unread {
         if self.leave == Leave::Tensors && kinds::is_text(value) {
-            return CancelToken::TensorFlows;
+            return Unread::TensorFlows;
         }
-        CancelToken::Raised(kinds::unsupported(value, &self.index))
+        Unread::Raised(kinds::unsupported(value, &self.index))
     }
 
     /// An error of a leaf, with its index.
-    fn at(&self, error: PyErr, py: Python<'_>) -> CancelToken {
-        CancelToken::Raised(if self.index.is_empty() {
+    fn at(&self, error: PyErr, py: Python<'_>) -> Unread {
+        Unread::Raised(if self.index.is_empty() {
             error
         } else {
             kinds::at(py, error, &self.index)
         })
     }
 
-    fn raise(&self, code: &str, message: String) -> CancelToken {
-        CancelToken::Raised(gil::holding(|py| raise(py, code, message)))
+    fn raise(&self, code: &str, message: String) -> Unread {
+        Unread::Raised(gil::holding(|py| raise(py, code, message)))
     }
 
-    fn ragged(&self, what: &str) -> CancelToken {
+    fn ragged(&self, what: &str) -> Unread {
         let index = &self.index;
         self.raise(
             "argument",
