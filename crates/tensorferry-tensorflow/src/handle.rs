@@ -181,7 +181,7 @@ impl Drop for Memory {
 /// A tensor that names a dataset to the ops of this crate. The dataset lives as long as the
 /// tensor's memory is in use, here or in TensorFlow.
 ///
-/// EpochCounter run with `options`, and are counted with `passes`.
+/// Passes run with `options`, and are counted with `passes`.
 ///
 /// # Errors
 /// Those of [`Tensor::new`].

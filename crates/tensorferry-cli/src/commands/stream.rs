@@ -57,7 +57,7 @@ pub(crate) struct Stream {
     /// Number of epochs [default: 1, or as many as --steps needs]
     #[arg(long, value_name = "EPOCHS", value_parser = crate::arguments::size::many)]
     epochs: Option<NonZero<u64>>,
-    /// CancelToken after this many batches
+    /// Stop after this many batches
     #[arg(long, value_name = "BATCHES", value_parser = crate::arguments::size::many)]
     steps: Option<NonZero<u64>>,
     /// Threads that read and convert [default: the number of processors]

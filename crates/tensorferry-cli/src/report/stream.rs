@@ -39,7 +39,7 @@ pub(crate) struct Measured {
     pub(crate) memory: Memory,
 }
 
-/// IterStats of all threads, added up.
+/// Times of all threads, added up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Threads {
     /// Computing batches, including reading and converting.

@@ -22,7 +22,7 @@ const PART_BYTES: usize = 4 << 20;
 /// How long to wait before checking for a cancellation.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// RowsOut of which components of a shuffle are held, and of which of its orders.
+/// Rows of which components of a shuffle are held, and of which of its orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     /// The number of the shuffle.

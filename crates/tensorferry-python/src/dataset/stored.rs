@@ -1,4 +1,4 @@
-//! Checkpoint datasets.
+//! Saved datasets.
 
 use super::plan::Plan;
 use crate::errors::OrRaise;

@@ -10,7 +10,7 @@ use tensorferry_io::gather::rows_out::RowsOut;
 
 const N: u64 = 40_000;
 const ROW: usize = 64;
-/// RowsOut of a group. Of far smaller ones a thread may be many behind.
+/// Rows of a group. Of far smaller ones a thread may be many behind.
 const GROUP: u64 = 4_096;
 const GROUP_BYTES: usize = 8 * ROW * 4_096;
 
@@ -95,7 +95,7 @@ impl Source {
     }
 }
 
-/// RowsOut that begin with their number.
+/// Rows that begin with their number.
 fn rows() -> Dataset {
     let numbers = (0..i64::try_from(N).unwrap()).flat_map(|row| [row; ROW]).collect();
     Dataset::from_tensor_slices([tensorferry_core::Tensor::from_vec(

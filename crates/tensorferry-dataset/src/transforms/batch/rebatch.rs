@@ -18,7 +18,7 @@ struct Rebatch {
     /// The rows of the input's elements.
     rows: Dataset,
     sizes: Arc<[usize]>,
-    /// RowsOut in one cycle through the sizes.
+    /// Rows in one cycle through the sizes.
     cycle: u64,
     drop_remainder: bool,
     spec: Vec<Component>,

@@ -1,4 +1,4 @@
-//! RowsOut of a table in the place of their numbers.
+//! Rows of a table in the place of their numbers.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ impl Table {
 }
 
 impl Dataset {
-    /// RowsOut of a table in the place of integers of any shape that number them: integers of shape
+    /// Rows of a table in the place of integers of any shape that number them: integers of shape
     /// `[a, b]` and a table of shape `[n, c]` make elements of shape `[a, b, c]`, of the table's
     /// dtype.
     ///

@@ -15,7 +15,7 @@ use crate::stage::{Dataset, Element, Epoch};
 use tensorferry_core::{Dims, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 
-/// RowsOut of one component on their way through a map: packed, native byte order, one shape.
+/// Rows of one component on their way through a map: packed, native byte order, one shape.
 pub(crate) struct Block<'a> {
     /// The element each row is of.
     pub(crate) indices: &'a [u64],
