@@ -1,9 +1,10 @@
 //! The library's errors as Python exceptions. `tensorferry.errors` maps each code to a class.
 
-use crate::runtime::attach::attached;
+use crate::runtime::attach::{attached, is_exiting};
 use crate::runtime::deferred_drop::Keep;
+use crate::runtime::exception::{self, exception};
 use crate::runtime::unwinding::guard;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyBaseException, PyOSError, PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use std::fmt::{self, Display};
 use std::io;
@@ -30,43 +31,58 @@ pub(crate) fn in_component(
     names: &[Arc<str>],
 ) -> PyErr {
     let Some(name) = names.get(at) else { return raised };
-    let code = raised.value(py).getattr("code").and_then(|code| code.extract::<String>());
-    match code {
-        Ok(code) if !code.is_empty() => raise(
-            py,
-            &code,
-            format!("{stage}component {name}: {raised}", raised = raised.value(py)),
-        ),
-        _ => raised,
+    let raised = exception(py, raised);
+    match code(&raised) {
+        Some(code) if !code.is_empty() => {
+            raise(py, &code, format!("{stage}component {name}: {raised}"))
+        }
+        _ => exception::raised(raised),
     }
 }
 
 /// The exception for an error of the library.
 pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     if let Some((raised, at)) = cause(py, error) {
-        return with_note(py, raised, at);
+        return with_note(raised, at);
     }
     raise(py, error.code(), error.message(&InPython))
 }
 
 /// An exception of a user's function, as an error that any thread may drop or print.
-pub(crate) struct Raised(Keep<PyErr>);
+pub(crate) struct Raised(Option<Keep<Py<PyBaseException>>>);
 
 impl Raised {
-    pub(crate) fn new(raised: PyErr) -> Self {
-        Self(Keep::new(raised))
+    pub(crate) fn new(raised: Bound<'_, PyBaseException>) -> Self {
+        Self(Some(Keep::new(raised.unbind())))
     }
 
-    pub(crate) fn get(&self) -> Option<&PyErr> {
-        self.0.get()
+    /// An error of a function that could not run because the interpreter is exiting.
+    pub(crate) fn exiting() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBaseException>> {
+        match &self.0 {
+            Some(kept) => Some(kept.get()?.bind(py).clone()),
+            None => Some(exception(py, is_exiting())),
+        }
     }
 }
 
 impl fmt::Display for Raised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = attached(|_| Ok(self.get().map(PyErr::to_string)));
+        let text = attached(|py| self.get(py).as_ref().map(words).transpose());
         f.write_str(text.ok().flatten().as_deref().unwrap_or("an exception"))
     }
+}
+
+/// `ValueError: the message`.
+fn words(exception: &Bound<'_, PyBaseException>) -> PyResult<String> {
+    let class = exception.get_type().qualname()?;
+    let message = exception.str();
+    let message =
+        message.as_ref().map_or("<exception str() failed>".into(), |m| m.to_string_lossy());
+    Ok(format!("{class}: {message}"))
 }
 
 impl fmt::Debug for Raised {
@@ -82,14 +98,15 @@ type Place = Option<(&'static str, u64)>;
 
 /// The exception inside an error, and the stage and element that it happened at: one that a user's
 /// function raised, or an `OSError`.
-fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
+fn cause<'py>(py: Python<'py>, error: &Error) -> Option<(Bound<'py, PyBaseException>, Place)> {
     match error {
-        Error::Function { source } => {
-            Some((source.downcast_ref::<Raised>()?.get()?.clone_ref(py), None))
+        Error::Function { source } => Some((source.downcast_ref::<Raised>()?.get(py)?, None)),
+        Error::Io { action, path, source } => {
+            Some((exception(py, os_error(path, &action, source)), None))
         }
-        Error::Io { action, path, source } => Some((os_error(path, &action, source), None)),
         Error::Read { path, offset, len, source } => {
-            Some((os_error(path, &format_args!("read {len} bytes at byte {offset}"), source), None))
+            let action = format_args!("read {len} bytes at byte {offset}");
+            Some((exception(py, os_error(path, &action, source)), None))
         }
         Error::InComponent { source, .. } => cause(py, source),
         Error::AtElement { stage, index, source } => {
@@ -99,10 +116,9 @@ fn cause(py: Python<'_>, error: &Error) -> Option<(PyErr, Place)> {
     }
 }
 
-/// Whether an exception is one of this library's with that code.
-pub(crate) fn has_code(error: &PyErr, py: Python<'_>, code: &str) -> bool {
-    let named = error.value(py).getattr("code");
-    named.and_then(|named| named.extract::<String>()).is_ok_and(|named| named == code)
+/// The code of one of this library's exceptions.
+pub(crate) fn code(exception: &Bound<'_, PyBaseException>) -> Option<String> {
+    exception.getattr("code").ok()?.extract().ok()
 }
 
 /// The `OSError` for an I/O error.
@@ -122,19 +138,20 @@ fn os_error(path: &Path, action: &dyn Display, source: &io::Error) -> PyErr {
 }
 
 /// The exception, with a note of where it happened.
-fn with_note(py: Python<'_>, raised: PyErr, at: Place) -> PyErr {
+fn with_note(raised: Bound<'_, PyBaseException>, at: Place) -> PyErr {
     if let Some((stage, index)) = at {
         let note = format!("in {stage}, at its element {index}");
         // Exceptions that do not support notes are raised without one.
-        let _noted = raised.value(py).call_method1("add_note", (note,));
+        let _noted = raised.call_method1("add_note", (note,));
     }
-    if raised.is_instance_of::<PyStopIteration>(py) {
+    if raised.is_instance_of::<PyStopIteration>() {
         // Raised from __next__, it would end the loop silently.
         let error = PyRuntimeError::new_err("a function of the dataset raised StopIteration");
-        error.set_cause(py, Some(raised));
-        return error;
+        let error = exception(raised.py(), error);
+        let _linked = error.setattr("__cause__", raised);
+        return exception::raised(error);
     }
-    raised
+    exception::raised(raised)
 }
 
 /// The system's error number, or one for the error's kind if another error hides the number.

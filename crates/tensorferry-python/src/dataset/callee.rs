@@ -99,7 +99,7 @@ pub(crate) fn gone() -> PyErr {
 /// interrupts the iteration.
 pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     let ran = attach::attached(|py| Ok(run(py).map_err(|raised| raised_in_function(py, raised))));
-    ran.unwrap_or_else(|exiting| Err(failed(Raised::new(exiting))))
+    ran.unwrap_or_else(|_| Err(failed(Raised::exiting())))
 }
 
 /// The components that a function has to return, and their names for errors, if they have any.

@@ -5,6 +5,7 @@ use crate::frameworks::tensorflow::Door;
 use crate::interop::capsule;
 use crate::interop::source::{GIL_BYTES, framework_obstacle};
 use crate::runtime::attach;
+use crate::runtime::exception::{exception, raised};
 use crate::tensor::object::PyTensor;
 use numpy::npyffi::PY_ARRAY_API;
 use pyo3::exceptions::PyModuleNotFoundError;
@@ -73,13 +74,13 @@ fn function<'py>(
 
 /// Adds to the error of a missing framework the formats that work without it.
 fn missing(py: Python<'_>, error: PyErr, framework: &str) -> PyErr {
+    let error = exception(py, error);
     let named = error
-        .value(py)
         .getattr("name")
         .and_then(|name| name.extract::<String>())
         .is_ok_and(|name| name == framework);
-    if !named || !error.is_instance_of::<PyModuleNotFoundError>(py) {
-        return error;
+    if !named || !error.is_instance_of::<PyModuleNotFoundError>() {
+        return raised(error);
     }
     PyModuleNotFoundError::new_err(format!(
         "elements are to be handed out as {framework} tensors, but {framework} is not installed: \

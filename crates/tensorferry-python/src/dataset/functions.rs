@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::value;
 use crate::errors::{OrRaise, to_py};
 use crate::runtime::attach;
+use crate::runtime::exception::{self, exception};
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::exceptions::PyStopIteration;
@@ -115,11 +116,14 @@ impl Iterator for Elements {
         let next = attached(|py| {
             let (_open, iterator) = self.iterator.open(py).ok_or_else(callee::gone)?;
             let next = iterator.getattr(intern!(py, "__next__"))?;
-            let flat = match attach::call(&next, ()) {
-                Err(end) if end.is_instance_of::<PyStopIteration>(py) => return Ok(None),
-                flat => flat?,
-            };
-            self.returned.element(&flat).map(Some)
+            match attach::call(&next, ()) {
+                Ok(flat) => self.returned.element(&flat).map(Some),
+                Err(end) => {
+                    let end = exception(py, end);
+                    let ended = end.is_instance_of::<PyStopIteration>();
+                    if ended { Ok(None) } else { Err(exception::raised(end)) }
+                }
+            }
         });
         next.transpose().map(|next| self.returned.checked(next?))
     }

@@ -7,6 +7,7 @@ use super::eager;
 use super::packer::Packer;
 use super::plan::Plan;
 use crate::errors::{OrRaise, raise};
+use crate::runtime::exception::{exception, raised};
 use crate::runtime::interrupt;
 use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -337,14 +338,14 @@ fn parse_state(state: &Bound<'_, PyAny>) -> PyResult<Checkpoint> {
     let bytes = data.map(|data| py.import("base64")?.call_method1("b64decode", (data,)));
     let bytes = match bytes {
         Some(Ok(bytes)) => bytes,
-        // Other errors are not about the data, such as missing memory.
-        Some(Err(error))
-            if !error.is_instance_of::<PyValueError>(py)
-                && !error.is_instance_of::<PyTypeError>(py) =>
-        {
-            return Err(error);
+        Some(Err(error)) => {
+            let error = exception(py, error);
+            if error.is_instance_of::<PyValueError>() || error.is_instance_of::<PyTypeError>() {
+                return Err(wrong("its data are damaged"));
+            }
+            return Err(raised(error)); // not about the data, such as missing memory
         }
-        _ => return Err(wrong("its data are damaged")),
+        None => return Err(wrong("its data are damaged")),
     };
     let saved = Checkpoint::from_bytes(bytes.cast::<PyBytes>()?.as_bytes()).or_raise(py)?;
     let number = |name: &str| {

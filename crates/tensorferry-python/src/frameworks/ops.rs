@@ -1,13 +1,15 @@
 //! Registers TensorFlow ops, and maps Python exceptions to TensorFlow's errors.
 
-use crate::errors::{Raised, raise};
-use crate::runtime::attach::attached;
+use crate::errors::{self, Raised, raise};
+use crate::runtime::attach::{attached, is_exiting};
 use crate::runtime::unwinding::guard;
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyNotImplementedError, PyOSError,
-    PyPermissionError, PyStopIteration, PyTypeError, PyValueError,
+    PyBaseException, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError,
+    PyNotImplementedError, PyOSError, PyPermissionError, PyStopIteration, PyTypeError,
+    PyValueError,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyTraceback;
 use std::error::Error;
 use std::ffi::CString;
 use tensorferry_tensorflow::Code;
@@ -30,11 +32,14 @@ pub(crate) fn live_handles() -> usize {
 
 /// The TensorFlow code of a Python exception, and its traceback.
 fn classify(error: &(dyn Error + Send + Sync + 'static)) -> (Code, String) {
-    let Some(raised) = error.downcast_ref().and_then(Raised::get) else {
+    let Some(raised) = error.downcast_ref::<Raised>() else {
         return (Code::UNKNOWN, String::new());
     };
-    attached(|py| Ok((code(py, raised), traceback(py, raised).unwrap_or_default())))
-        .unwrap_or((Code::CANCELLED, String::new()))
+    let classified = attached(|py| {
+        let raised = raised.get(py).ok_or_else(is_exiting)?;
+        Ok((code(&raised), traceback(&raised).unwrap_or_default()))
+    });
+    classified.unwrap_or((Code::CANCELLED, String::new()))
 }
 
 /// The library's codes for damaged or changed files.
@@ -43,29 +48,29 @@ const DATA_LOSS: [&str; 5] =
 
 /// The code that `tf.py_function` uses; TensorFlow's own exceptions keep theirs. That of
 /// StopIteration would end the dataset.
-fn code(py: Python<'_>, raised: &PyErr) -> Code {
-    let number = raised.value(py).getattr("error_code").and_then(|code| code.extract());
-    let ours = raised.value(py).getattr("code").and_then(|code| code.extract::<String>());
+fn code(raised: &Bound<'_, PyBaseException>) -> Code {
+    let number = raised.getattr("error_code").and_then(|code| code.extract());
+    let ours = errors::code(raised);
     match number {
         Ok(number @ 1..=16) => Code(number),
-        _ if ours.is_ok_and(|code| DATA_LOSS.contains(&code.as_str())) => Code::DATA_LOSS,
-        _ if raised.is_instance_of::<PyStopIteration>(py) => Code::UNKNOWN,
-        _ if raised.is_instance_of::<PyKeyboardInterrupt>(py) => Code::CANCELLED,
-        _ if raised.is_instance_of::<PyTypeError>(py)
-            || raised.is_instance_of::<PyValueError>(py) =>
-        {
+        _ if ours.is_some_and(|code| DATA_LOSS.contains(&code.as_str())) => Code::DATA_LOSS,
+        _ if raised.is_instance_of::<PyStopIteration>() => Code::UNKNOWN,
+        _ if raised.is_instance_of::<PyKeyboardInterrupt>() => Code::CANCELLED,
+        _ if raised.is_instance_of::<PyTypeError>() || raised.is_instance_of::<PyValueError>() => {
             Code::INVALID_ARGUMENT
         }
-        _ if raised.is_instance_of::<PyMemoryError>(py) => Code::RESOURCE_EXHAUSTED,
-        _ if raised.is_instance_of::<PyNotImplementedError>(py) => Code::UNIMPLEMENTED,
-        _ if raised.is_instance_of::<PyFileNotFoundError>(py) => Code::NOT_FOUND,
-        _ if raised.is_instance_of::<PyPermissionError>(py) => Code::PERMISSION_DENIED,
-        _ if raised.is_instance_of::<PyOSError>(py) => Code::DATA_LOSS,
+        _ if raised.is_instance_of::<PyMemoryError>() => Code::RESOURCE_EXHAUSTED,
+        _ if raised.is_instance_of::<PyNotImplementedError>() => Code::UNIMPLEMENTED,
+        _ if raised.is_instance_of::<PyFileNotFoundError>() => Code::NOT_FOUND,
+        _ if raised.is_instance_of::<PyPermissionError>() => Code::PERMISSION_DENIED,
+        _ if raised.is_instance_of::<PyOSError>() => Code::DATA_LOSS,
         _ => Code::UNKNOWN,
     }
 }
 
-fn traceback(py: Python<'_>, raised: &PyErr) -> PyResult<String> {
-    let Some(traceback) = raised.traceback(py) else { return Ok(String::new()) };
-    Ok(format!("\n{}", traceback.format()?))
+fn traceback(raised: &Bound<'_, PyBaseException>) -> PyResult<String> {
+    match raised.getattr("__traceback__")?.cast_into::<PyTraceback>() {
+        Ok(traceback) => Ok(format!("\n{}", traceback.format()?)),
+        Err(_none) => Ok(String::new()),
+    }
 }

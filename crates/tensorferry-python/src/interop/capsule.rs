@@ -3,6 +3,7 @@
 
 use crate::errors::{OrRaise, raise};
 use crate::runtime::attach::keywords;
+use crate::runtime::exception::{exception, raised};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
@@ -103,11 +104,15 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<(Tensor, bool)> {
     }
     let keywords = keywords(py, "max_version", (1, 0))?;
     let capsule = match object.call_method(intern!(py, "__dlpack__"), (), Some(&keywords)) {
-        // Producers older than DLPack 1.0 do not know the argument.
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+        Ok(capsule) => capsule,
+        Err(error) => {
+            let error = exception(py, error);
+            // Producers older than DLPack 1.0 do not know the argument.
+            if !error.is_instance_of::<PyTypeError>() {
+                return Err(raised(error));
+            }
             object.call_method0(intern!(py, "__dlpack__"))?
         }
-        other => other?,
     };
     take(&capsule)
 }

@@ -2,6 +2,7 @@
 //! `tensorferry._convert.kinds`.
 
 use crate::interop::dtype;
+use crate::runtime::exception::{exception, raised};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -25,9 +26,9 @@ pub(crate) fn unsupported(value: &Bound<'_, PyAny>, index: &[usize]) -> PyErr {
 
 /// The error, with an index in a list added.
 pub(crate) fn at(py: Python<'_>, error: PyErr, index: &[usize]) -> PyErr {
-    let made =
-        python(py).and_then(|kinds| kinds.getattr("at")?.call1((error.value(py), index.to_vec())));
-    made.map_or(error, PyErr::from_value)
+    let error = exception(py, error);
+    let made = python(py).and_then(|kinds| kinds.getattr("at")?.call1((&error, index.to_vec())));
+    made.map_or_else(|_| raised(error), PyErr::from_value)
 }
 
 /// Whether a value is sparse or ragged.

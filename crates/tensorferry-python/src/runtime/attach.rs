@@ -29,7 +29,12 @@ pub(crate) fn attached<T>(run: impl FnOnce(Python<'_>) -> PyResult<T>) -> PyResu
             run(py)
         })
     });
-    ran.unwrap_or_else(|| Err(PySystemExit::new_err("the interpreter is exiting")))
+    ran.unwrap_or_else(|| Err(is_exiting()))
+}
+
+/// Ends a Python thread without a message.
+pub(crate) fn is_exiting() -> PyErr {
+    PySystemExit::new_err("the interpreter is exiting")
 }
 
 /// Calls a function that may take long: a user's, or a framework's.

@@ -7,6 +7,7 @@
 
 use crate::errors::Raised;
 use crate::runtime::attach;
+use crate::runtime::exception::{self, exception};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -46,9 +47,10 @@ fn is_main_thread() -> bool {
 /// The error for an exception of a user's function: that of its element, unless the exception
 /// interrupts the work of this thread.
 pub(crate) fn raised_in_function(py: Python<'_>, raised: PyErr) -> Error {
-    if raised.is_instance_of::<PyException>(py) || !interrupt() {
+    let raised = exception(py, raised);
+    if raised.is_instance_of::<PyException>() || !interrupt() {
         return failed(Raised::new(raised));
     }
-    RAISED.set(Some(raised));
+    RAISED.set(Some(exception::raised(raised)));
     Error::Stopped
 }

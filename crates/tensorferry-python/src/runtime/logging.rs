@@ -5,6 +5,7 @@
 //! main thread forwards them. At interpreter exit, `atexit` forwards the rest.
 
 use super::brief_lock::brief_lock;
+use super::exception::{self, exception};
 use super::exit::is_exiting;
 use super::gil::holding;
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -65,12 +66,18 @@ pub(crate) fn forward(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     match write(py, messages) {
-        Err(raised) if raised.is_instance_of::<PyException>(py) => {
-            raised.write_unraisable(py, None)
+        Ok(()) => Ok(()),
+        Err(raised) => {
+            let raised = exception(py, raised);
+            let reported = raised.is_instance_of::<PyException>();
+            let raised = exception::raised(raised);
+            if !reported {
+                return Err(raised);
+            }
+            raised.write_unraisable(py, None);
+            Ok(())
         }
-        other => other?,
     }
-    Ok(())
 }
 
 fn write(py: Python<'_>, messages: Vec<(Level, String)>) -> PyResult<()> {

@@ -4,6 +4,7 @@ pub(crate) mod atexit;
 pub(crate) mod attach;
 pub(crate) mod brief_lock;
 pub(crate) mod deferred_drop;
+pub(crate) mod exception;
 pub(crate) mod exit;
 pub(crate) mod gil;
 pub(crate) mod interrupt;

@@ -9,6 +9,7 @@ use crate::interop::exports;
 use crate::interop::masked;
 use crate::interop::nested::{Input, Rule};
 use crate::interop::source::{GIL_BYTES, Sharing, Source};
+use crate::runtime::exception::{exception, raised};
 use crate::runtime::unwinding::guard;
 use crate::tensor::object::PyTensor;
 use numpy::PyUntypedArray;
@@ -177,8 +178,13 @@ pub(crate) fn can_convert(
     guard();
     let Some(target) = dtype::parse_ours(Some(dtype))? else { return Ok(true) };
     let source = match Input::wanted(value, Some(target), Casting::Checked, None) {
-        Err(error) if errors::has_code(&error, py, "values_do_not_fit") => return Ok(false),
-        Err(error) => return Err(error),
+        Err(error) => {
+            let error = exception(py, error);
+            return match errors::code(&error).as_deref() {
+                Some("values_do_not_fit") => Ok(false),
+                _ => Err(raised(error)),
+            };
+        }
         Ok(Input::Elements(source)) => source,
         Ok(Input::Values(values)) => return Ok(values.fits(py, target)),
     };
