@@ -194,7 +194,7 @@ impl Padding {
             for (slot, tensor) in tensors.iter().enumerate() {
                 let tensor = packed(tensor)?;
                 let view = tensor.as_view();
-                let bytes = view.as_bytes().unwrap_or_default(); // packed: they are there
+                let bytes = view.as_bytes().unwrap_or_default(); // packed, so `Some`
                 place(
                     bytes,
                     tensor.shape(),
