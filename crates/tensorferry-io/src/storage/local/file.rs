@@ -253,7 +253,7 @@ impl DataFile {
         put(&mut kept);
         drop(kept);
         if is_open {
-            return; // it is in the list already
+            return; // already in the list
         }
         open.push_back(Weak::clone(&self.this));
         let most = most_open();
