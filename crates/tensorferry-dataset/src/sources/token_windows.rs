@@ -68,7 +68,7 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Of an opened array, a batch reads only the tokens of its windows and keeps none. If `dtype`
+    /// For an opened array, a batch reads only the tokens of its windows and keeps none. If `dtype`
     /// cannot represent a token, computing its element is an error.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ fn on_threads<W: Write + Send>(
         let give = |block: Block| {
             let (send, receive) = sync_channel(1);
             if order.send(receive).is_err() {
-                return Err(Error::Stopped); // the writer has failed, and says why
+                return Err(Error::Stopped); // the writer failed, and reports why
             }
             if workers == 0 {
                 let _given = send.send(block.deflate());

@@ -97,7 +97,7 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
         let place = usize::try_from(at - block_at).unwrap_or(usize::MAX);
         let Some(head) = block.get(place..).and_then(<[u8]>::first_chunk) else {
             cancel.check()?;
-            // Of long records, read only the lengths.
+            // Read only the lengths of long records.
             let long = place > block.len() + BLOCK;
             block = file.read_up_to(at, if long { 12 } else { BLOCK })?;
             block_at = at;
