@@ -54,7 +54,7 @@ impl CancelToken {
     /// interrupted (see [`interruptible`]). Call it in every loop whose length depends on data.
     ///
     /// # Errors
-    /// [`Error::Stopped`]; [`Error::Allocation`] where the process has no memory left.
+    /// [`Error::Stopped`]; [`Error::Allocation`] if the process is out of memory.
     pub fn check(&self) -> Result<()> {
         spare::check()?;
         if self.0.load(Ordering::Relaxed) == 0 { check_interrupted() } else { Err(Error::Stopped) }
@@ -66,19 +66,19 @@ impl CancelToken {
 struct Watch {
     interrupted: fn() -> bool,
     every: Duration,
-    /// When `interrupted` was called last, or when the watch began.
+    /// Time of the last call of `interrupted`, or of the first check.
     asked: Option<Instant>,
-    /// `interrupted` returned true.
+    /// Whether `interrupted` returned true.
     found: bool,
 }
 
 thread_local! {
     static WATCH: Cell<Option<Watch>> = const { Cell::new(None) };
-    /// The token of the iteration that this thread works for, by its address.
+    /// Address of the token of the iteration that this thread works for.
     static COMPUTED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How often `interrupted` is called.
+/// Default interval between calls of `interrupted`.
 const EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `run` so that work in this thread calls `interrupted` about every 20 ms. Once it returns

@@ -1,7 +1,7 @@
 //! Conversion on all cores.
 //!
-//! The functions return what the functions of the same names in [`tensorferry_core`] return, and
-//! split large arrays over threads.
+//! The functions return the results of the functions with the same names in [`tensorferry_core`],
+//! and split large arrays over threads.
 //!
 //! # Rationale
 //! Threads start with a conversion and end with it. A pool would save some ten microseconds of a
@@ -21,15 +21,15 @@ use tensorferry_core::{ByteOrder, Casting, DType, Layout, Scalar, Tensor, View, 
 
 pub use tensorferry_core::convert::{Conversion, diagnose, narrowest, scalar};
 
-/// The bytes read and written from which threads are started: some hundreds of microseconds of work
-/// for one thread.
+/// Minimum number of bytes, read and written, to start threads: some hundreds of microseconds of
+/// work for one thread.
 const PARALLEL_BYTES: usize = 16 << 20;
 
-/// The bytes of a piece of work: few enough that threads end together, and enough that taking a
+/// Bytes per piece of work: small enough that threads end together, and large enough that taking a
 /// piece costs nothing.
 const PIECE_BYTES: usize = 2 << 20;
 
-/// The number of pieces to make of `nbytes`, and the number of threads that take them.
+/// Number of pieces for `nbytes`, and of the threads that process them.
 fn pieces(nbytes: usize) -> (usize, usize) {
     if nbytes < PARALLEL_BYTES {
         return (1, 1);
@@ -38,7 +38,7 @@ fn pieces(nbytes: usize) -> (usize, usize) {
     (pieces, thread::available_parallelism().map_or(1, NonZero::get).min(pieces))
 }
 
-/// Whether `work` returns true for all pieces. Stops early if it does not.
+/// Whether `work` returns true for all pieces. Stops at the first false.
 fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync) -> bool {
     let (queue, good) = (Mutex::new(pieces), AtomicBool::new(true));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -62,8 +62,7 @@ fn all<P: Send>(pieces: Vec<P>, threads: usize, work: impl Fn(P) -> bool + Sync)
     good.into_inner()
 }
 
-/// Converts `src` into memory that the caller owns, as [`tensorferry_core::convert_into`], and uses
-/// all cores if it is large.
+/// As [`tensorferry_core::convert_into`], on all cores if `src` is large.
 ///
 /// A conversion of less than 16 MiB, read and written, starts no thread. It allocates nothing
 /// unless it fails or there are more than six dimensions.
@@ -114,9 +113,8 @@ fn cut(conversion: Conversion<'_>, pieces: usize) -> Vec<Conversion<'_>> {
     parts
 }
 
-/// A row-major tensor of the same values in another dtype and in native byte order, as
-/// [`tensorferry_core::convert()`], in recycled memory aligned to 64 bytes. Uses all cores if the
-/// array is large.
+/// As [`tensorferry_core::convert()`], into recycled memory aligned to 64 bytes, on all cores if
+/// the array is large. The result is row-major and in native byte order.
 ///
 /// ```
 /// # use tensorferry_core::{Casting, DType, View};

@@ -1,4 +1,4 @@
-//! Opening files of any format, one or many as one.
+//! Opens files of any format, one or several together.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ use tensorferry_core::Tensor;
 /// Files of one array each become one array if their rows have one dtype and shape. Files of arrays
 /// by name are shards if all have the same names, and are merged if no two share a name.
 ///
-/// A path may be a pattern (`part-*.npy`). It stands for the files that match, in natural order:
-/// `part-2` before `part-10`. Otherwise files keep the order given.
+/// A path may be a pattern (`part-*.npy`), which stands for the matching files in natural order:
+/// `part-2` before `part-10`. Otherwise, files keep the given order.
 ///
 /// Without a `format`, a file's first bytes tell its format, or else its extension.
 ///
@@ -38,9 +38,9 @@ use tensorferry_core::Tensor;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around what is wrong with one;
-/// [`Error::Argument`] if files do not go together, no file matches a pattern, or nothing tells the
-/// format.
+/// [`Error::Io`] if a file cannot be opened; [`Error::InFile`] around errors of a file's contents;
+/// [`Error::Argument`] if files do not match each other, no file matches a pattern, or the format
+/// is unknown.
 pub fn open<P: AsRef<Path>>(paths: &[P], format: Option<Format>, mode: Mode) -> Result<Opened> {
     open_with(paths, &OpenOptions { format, mode, ..OpenOptions::default() })
 }
@@ -54,7 +54,7 @@ pub fn open_with<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<O
     open_sources(&files(paths)?, options)
 }
 
-/// As [`open_with`], from storage of any kind: see [`ReadAt`].
+/// As [`open_with`], for any storage: see [`ReadAt`].
 ///
 /// # Errors
 /// As [`open_with`]; [`Error::Argument`] in [`Mode::Map`] for storage that cannot be mapped.
@@ -85,8 +85,7 @@ fn no_files() -> Error {
     Error::Argument { stage: "open", what: "no files were given".into() }
 }
 
-/// Opens a `.npy` file as a tensor over a read-only memory map. Pages are read when they are
-/// touched.
+/// Opens a `.npy` file as a tensor over a read-only memory map. Pages are read on access.
 ///
 /// Supports every dtype of tensors, format versions 1.0 to 3.0, row-major and column-major order.
 /// Big-endian files give tensors in swapped byte order. Bytes after the array are ignored, as
@@ -106,7 +105,7 @@ pub fn open_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     npy::locate(&file)?.map()
 }
 
-/// Opens a raw file, or several whose rows are one array. No elements are read.
+/// Opens a raw file, or several whose rows form one array. Reads no elements.
 ///
 /// ```
 /// use tensorferry_core::DType;
@@ -134,7 +133,7 @@ fn resolved(mode: Mode, files: &[Arc<dyn ReadAt>], limit: Option<usize>) -> Mode
     mode.resolved(files.iter().fold(0, |sum, file| sum.saturating_add(file.len())), limit)
 }
 
-/// The files that paths and patterns stand for.
+/// The files that match the paths and patterns.
 fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<dyn ReadAt>>> {
     let mut all = Vec::new();
     for path in paths {
@@ -145,8 +144,8 @@ fn files<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Arc<dyn ReadAt>>> {
     if all.is_empty() { Err(no_files()) } else { Ok(all) }
 }
 
-/// The path itself, or if nothing has that name, the files that match it as a pattern, in the order
-/// of [`open`].
+/// `path` itself, or if it does not exist, the files that match it as a pattern, in the order of
+/// [`open`].
 ///
 /// # Errors
 /// [`Error::Io`] if no file matches, or a folder cannot be read.

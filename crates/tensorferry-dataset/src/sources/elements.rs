@@ -1,4 +1,4 @@
-//! Elements that are in memory one by one, of any shapes.
+//! `from_elements`: elements of any shape in memory.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -11,14 +11,14 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, write_row};
 
 struct FromElements {
-    // Not a slice: that would be a copy of the list, and as much memory.
+    // Not an `Arc<[Element]>`, which would copy the list.
     elements: Arc<Vec<Element>>,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// These elements, in their order. `spec` says what they are, and may know less than is true of
-    /// those there are: shapes that differ from element to element are unknown in it.
+    /// A dataset of `elements`, in their order. `spec` describes them. Dimensions that differ
+    /// between elements must be unknown in it.
     ///
     /// ```
     /// use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
@@ -37,7 +37,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ElementMismatch`], at its element, if one is not as `spec` says.
+    /// [`Error::ElementMismatch`], wrapped with its index, if an element does not match `spec`.
     pub fn from_elements(elements: Vec<Element>, spec: Vec<Component>) -> Result<Self> {
         for (index, element) in elements.iter().enumerate() {
             check(element, &spec)
@@ -46,7 +46,7 @@ impl Dataset {
         Ok(Self::in_memory(elements, spec))
     }
 
-    /// Elements that are known to be as `spec` says.
+    /// As [`Dataset::from_elements`], for elements that are known to match `spec`.
     pub(crate) fn in_memory(elements: Vec<Element>, spec: Vec<Component>) -> Self {
         Self::of(FromElements { elements: Arc::new(elements), spec })
     }

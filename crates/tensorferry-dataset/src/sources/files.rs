@@ -1,4 +1,4 @@
-//! Elements that are the rows of files.
+//! `from_files`: the rows of files.
 
 use crate::error::{Error, Result};
 use crate::stage::Dataset;
@@ -7,12 +7,12 @@ use tensorferry_io::array::array::Array;
 use tensorferry_io::{OpenOptions, Opened, open_with};
 
 impl Dataset {
-    /// The rows of files: of one array, or of several arrays by name, one component each. Nothing
+    /// The rows of files that hold one array, or several named arrays, one per component. Nothing
     /// is read before it is needed.
     ///
-    /// Paths may be patterns (`part-*.npy`). Without [`OpenOptions::features`], arrays without rows
-    /// (scalars) and arrays of a dtype that tensors do not have are left out. Components are in the
-    /// order of the arrays in the files, and errors name them.
+    /// Paths may be patterns (`part-*.npy`). Without [`OpenOptions::features`], scalars and arrays
+    /// of a dtype without a tensor equivalent are skipped. Components are in the order of the
+    /// arrays in the files, and errors name them.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -30,7 +30,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// As [`open_with`]; [`Error::Argument`] if no array has rows, or if their numbers differ.
+    /// As [`open_with`]; [`Error::Argument`] if no array has rows, or if their lengths differ.
     pub fn from_files<P: AsRef<Path>>(paths: &[P], options: &OpenOptions) -> Result<Self> {
         let arrays = match open_with(paths, options)? {
             Opened::Array(array) => return Self::from_rows([array]),

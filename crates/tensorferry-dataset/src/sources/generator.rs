@@ -1,4 +1,4 @@
-//! Elements from a user's generator.
+//! `from_generator`: the elements of a user's generator.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -11,7 +11,7 @@ use crate::user_fn::function::{Function, UserFn};
 use crate::value::check;
 use tensorferry_io::cancel::CancelToken;
 
-/// What a generator function returns: the elements of one pass, one after the other.
+/// The iterator that a generator function returns: the elements of one pass.
 pub type Generator = Box<dyn Iterator<Item = Result<Element>> + Send>;
 
 struct FromGenerator {
@@ -20,16 +20,16 @@ struct FromGenerator {
 }
 
 impl Dataset {
-    /// The elements that a generator makes. `function` is called once for each pass, when its first
-    /// element is asked for, and what it returns is asked for elements until it ends.
+    /// The elements of a generator. `function` is called once per pass, when the first element is
+    /// requested. The generator is then read until it ends.
     ///
-    /// Every element has to be what `spec` says: the same dtypes, and shapes that `spec` admits.
-    /// One that is not is an error in its place, as is an `Err` that the generator gives; whether
-    /// more elements follow is up to the generator.
+    /// Every element must match `spec` in its dtypes and shapes. If one does not, or the generator
+    /// returns `Err`, the error takes the element's place. Whether elements follow is up to the
+    /// generator.
     ///
     /// The state of an iteration is the number of elements taken. Restoring starts a new generator
-    /// and skips as many, so it takes as long as making them did, and needs a generator that makes
-    /// the same elements each time.
+    /// and skips that many elements. This takes as long as computing them, and requires a generator
+    /// that returns the same elements each time.
     ///
     /// ```
     /// use tensorferry_core::{Shape, Tensor, TensorSpec};
@@ -82,10 +82,10 @@ impl Stage for FromGenerator {
     }
 }
 
-/// How far a pass has come.
+/// The progress of a pass.
 enum Pass {
-    /// The function is called when the first element is asked for; elements that were taken before
-    /// a restore are skipped then.
+    /// The function is called at the first element, and skips elements that were taken before a
+    /// restore.
     NotStarted,
     Running(Generator),
     Ended,
@@ -100,7 +100,7 @@ struct GeneratorIter {
 }
 
 impl GeneratorIter {
-    /// A generator that is about to make element `taken`; `None` if it ends before.
+    /// A generator whose next element is `taken`; `None` if it ends before.
     fn start(&self) -> Result<Option<Generator>> {
         let mut generator = self.function.call(())?;
         for _ in 0..self.taken {
@@ -130,7 +130,7 @@ impl GeneratorIter {
             self.pass = Pass::Ended;
             return Ok(None);
         };
-        // A generator that was interrupted in an element cannot make it any more; a new one can.
+        // An interrupted generator cannot return the element again, but a new one can.
         let next = uninterrupted(next).inspect_err(|_| self.pass = Pass::NotStarted)?;
         Ok(Some(next.and_then(|element| check(&element, &self.spec).map(|()| element))))
     }

@@ -1,4 +1,4 @@
-//! Where elements come from.
+//! Sources: stages without inputs.
 
 pub(crate) mod elements;
 pub(crate) mod files;

@@ -1,4 +1,4 @@
-//! Random numbers as a dataset.
+//! `random`: random numbers.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -17,9 +17,9 @@ struct RandomValues {
 }
 
 impl Dataset {
-    /// Random `int64` scalars in `[0, 2^32)`, without end. They follow from `seed`, their index
-    /// and, with `rerandomize_each_iteration`, the epoch. Without a seed one is drawn, which a
-    /// saved iteration remembers.
+    /// An infinite dataset of random `int64` scalars in `[0, 2^32)`. They follow from `seed`, their
+    /// index and, with `rerandomize_each_iteration`, the epoch. Without a seed, one is drawn and
+    /// recorded in checkpoints.
     ///
     /// ```
     /// use tensorferry_dataset::{Cardinality, Dataset};
@@ -98,7 +98,7 @@ impl Stage for RandomValues {
         Ok(vec![self.values(index, &[], cx)?.into()])
     }
 
-    // Made, not shared, but in one go.
+    // Computes the rows instead of sharing them, in one pass.
     fn slice(&self, start: u64, len: usize, cx: &Context) -> Option<Vec<Tensor>> {
         if len > MADE_ROWS {
             return None;
@@ -146,7 +146,7 @@ mod tests {
         for value in values(&Dataset::random(Some(1), false).take(Some(16_000))) {
             counts[usize::try_from(value >> 28).unwrap()] += 1;
         }
-        // Of 1,000 expected, deviation 31.
+        // 1,000 are expected, with a standard deviation of 31.
         assert!(counts.iter().all(|count| (860..1140).contains(count)), "{counts:?}");
     }
 

@@ -1,4 +1,4 @@
-//! Numbers at equal distances.
+//! `range`: evenly spaced numbers.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -35,8 +35,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `step` is 0, `dtype` is bool or complex, or one of the values cannot
-    /// be held exactly by `dtype`.
+    /// [`Error::Argument`] if `step` is 0, `dtype` is bool or complex, or `dtype` cannot represent
+    /// one of the values exactly.
     pub fn range(start: i64, stop: i64, step: i64, dtype: DType) -> Result<Self> {
         let wrong = |what: String| Error::Argument { stage: "range", what };
         if step == 0 {
@@ -79,8 +79,8 @@ impl Dataset {
 }
 
 impl Range {
-    /// The value at an index below `len`: it lies between `start` and `stop`, so wrapping
-    /// arithmetic gives just it.
+    /// The value at an index below `len`. It lies between `start` and `stop`, so wrapping
+    /// arithmetic is exact.
     fn value(&self, index: u64) -> i64 {
         self.start.wrapping_add(self.step.wrapping_mul(index.cast_signed()))
     }
@@ -97,7 +97,7 @@ impl Range {
     }
 }
 
-/// Writes an integer that `dtype` holds exactly.
+/// Writes an integer that `dtype` represents exactly.
 fn write_number(dtype: DType, value: i64, out: &mut [u8]) -> Result<()> {
     match dtype {
         DType::Int64 => out.copy_from_slice(&value.to_ne_bytes()),
@@ -138,7 +138,7 @@ impl Stage for Range {
         Ok(vec![value.into()])
     }
 
-    // Made, not shared; but so a zip with arrays that can be shared shares them.
+    // Computes the rows instead of sharing them, so that a zip with shareable arrays shares those.
     fn slice(&self, start: u64, len: usize, _cx: &Context) -> Option<Vec<Tensor>> {
         if len > MADE_ROWS {
             return None;

@@ -1,4 +1,4 @@
-//! Elements that are the rows of opened arrays.
+//! `from_rows`: the rows of opened arrays.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -17,13 +17,13 @@ use tensorferry_io::storage::mode::Mode;
 
 struct OpenedRows {
     arrays: Vec<Array>,
-    /// The arrays by the source they are columns of: which columns, and which components they are.
+    /// The arrays grouped by source.
     groups: Vec<Group>,
     spec: Vec<Component>,
     len: u64,
 }
 
-/// Arrays whose rows are read together.
+/// Arrays of one source, whose rows are read together: their columns and components.
 struct Group {
     source: Arc<dyn RowSource>,
     columns: Vec<usize>,
@@ -54,7 +54,7 @@ impl Dataset {
     /// As [`Dataset::from_tensor_slices`].
     pub fn from_rows(arrays: impl IntoIterator<Item = Array>) -> Result<Self> {
         let arrays: Vec<Array> = arrays.into_iter().collect();
-        // Arrays in memory are tensors, for which there is already a source.
+        // Arrays in memory are tensors.
         if let Ok(tensors) = arrays.iter().map(Array::tensor).collect::<Result<Vec<Tensor>>>() {
             return Self::from_tensor_slices(tensors.into_iter().map(Source::from));
         }
@@ -143,7 +143,7 @@ impl Stage for OpenedRows {
         let wanted = columns.indices(out.len());
         let mut out: Vec<Option<RowsOut<'_>>> =
             out.iter_mut().map(|rows| Some(rows.reborrow())).collect();
-        // Once, unless a component is asked for twice.
+        // One pass, unless a component is requested twice.
         while out.iter().any(Option::is_some) {
             for group in &self.groups {
                 let (mut columns, mut rows) = (Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ impl Stage for OpenedRows {
                     }
                 }
                 if !columns.is_empty() {
-                    // A source may overwrite them.
+                    // A source may overwrite the requests.
                     let bytes = rows.iter().map(|rows| rows.row * requests.len()).sum();
                     let read = || {
                         group.source.read_rows(
@@ -193,7 +193,7 @@ mod tests {
         open(&[path], None, mode).unwrap().array().unwrap()
     }
 
-    /// Everything that a dataset gives, in words.
+    /// All elements of a dataset, as text.
     fn all(dataset: &Dataset) -> Vec<String> {
         let words = |element: Result<Element>| {
             let parts = element.unwrap().into_iter().map(|part| {
@@ -262,7 +262,7 @@ mod tests {
         assert!(said(vec![]).contains("no arrays"));
     }
 
-    /// Counts the calls that read rows: row `i` is `i` squared.
+    /// Row `i` is `i` squared. Counts the read calls.
     #[derive(Debug, Default)]
     struct Squares(std::sync::atomic::AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! Elements that are the rows of arrays.
+//! `from_tensor_slices`: the rows of arrays in memory.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -50,10 +50,10 @@ impl Dataset {
     }
 }
 
-/// The number of rows of arrays of these shapes.
+/// Number of rows of arrays of these shapes.
 ///
 /// # Errors
-/// [`Error::Argument`] if there is no array or one has no rows; [`Error::UnequalLengths`].
+/// [`Error::Argument`] if there is no array or one is a scalar; [`Error::UnequalLengths`].
 pub(crate) fn common_len<'a>(shapes: impl Iterator<Item = &'a [usize]>) -> Result<u64> {
     let stage = "from_tensor_slices";
     let mut first = None;
@@ -70,17 +70,17 @@ pub(crate) fn common_len<'a>(shapes: impl Iterator<Item = &'a [usize]>) -> Resul
     first.map(|len| len as u64).ok_or_else(what)
 }
 
-/// Rows as they are, if they are contiguous, aligned for frameworks and hold plain bools.
+/// The rows, if they can be shared: contiguous, aligned for frameworks, and without invalid bools.
 pub(crate) fn shareable(rows: Tensor) -> Option<Tensor> {
     let plain = rows.layout().is_c_contiguous() && rows.as_ptr().addr().is_multiple_of(ALIGNMENT);
     (plain && rows.as_view().has_normal_bools()).then_some(rows)
 }
 
-/// Bytes up to which arrays that were written again are known by their values, and not by where
-/// they lie.
+/// Maximum bytes of an array that is identified by its values instead of its address, so that an
+/// equal copy counts as the same.
 const SMALL: usize = 1 << 16;
 
-/// As [`Stage::identity`], of what these are read from.
+/// [`CheckpointInfo::identity`] of a stage that reads these sources.
 pub(crate) fn identities(sources: &[Source]) -> u64 {
     let one = |source: &Source| match source.tensor.as_view().as_bytes() {
         Some(bytes) if source.frozen && bytes.len() <= SMALL => prng::hash(bytes),
@@ -90,8 +90,8 @@ pub(crate) fn identities(sources: &[Source]) -> u64 {
     sources.iter().map(one).fold(0, |all, one| prng::mix(all ^ one))
 }
 
-/// What the rows of arrays are called, in a plan's words, wherever they come from: a state is of
-/// both.
+/// The description of the rows of arrays. Equal for arrays in memory and in files, so that a state
+/// applies to both.
 pub(crate) fn described(len: u64, spec: &[Component]) -> String {
     let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
     format!("from_tensor_slices({len} x ({}))", parts.join(", "))

@@ -1,4 +1,4 @@
-//! A dataset of one element.
+//! `from_tensors`: a dataset of one element.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -17,8 +17,8 @@ struct Tensors {
 }
 
 impl Dataset {
-    /// One element: the arrays as they are, scalars among them. Arrays that may still be
-    /// written are copied whenever the element is asked for.
+    /// A dataset of one element: the arrays as they are, which may be scalars. Arrays that may
+    /// still be written to are copied on each access.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -41,15 +41,14 @@ impl Dataset {
     }
 }
 
-/// Opened arrays, read when the element is made.
+/// Opened arrays, read when the element is computed.
 struct Opened {
     arrays: Vec<Array>,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// As [`Dataset::from_tensors`], of opened arrays: they are read whenever the element is asked
-    /// for.
+    /// As [`Dataset::from_tensors`], with opened arrays, which are read on each access.
     #[must_use]
     pub fn from_whole_arrays(arrays: Vec<Array>) -> Self {
         let spec = |array: &Array| {
@@ -103,7 +102,7 @@ impl Stage for Opened {
     }
 }
 
-/// The same words wherever the arrays are: a state is of both.
+/// Equal for arrays in memory and in files, so that a state applies to both.
 fn described(spec: &[Component]) -> String {
     let parts: Vec<String> = spec.iter().map(ToString::to_string).collect();
     format!("from_tensors({})", parts.join(", "))

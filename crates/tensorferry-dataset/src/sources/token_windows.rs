@@ -1,5 +1,5 @@
-//! Windows of one long array of tokens, and what follows each token: what a language model is
-//! trained on.
+//! `token_windows`: windows of a long array of tokens, and the same windows shifted, for training
+//! language models.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -19,12 +19,12 @@ use tensorferry_io::gather::rows_out::{RowsOut, filled};
 use tensorferry_io::memory::pool;
 use tensorferry_io::storage::mode::Mode;
 
-/// How [`Dataset::token_windows`] cuts windows.
+/// How [`Dataset::token_windows`] forms windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenWindowsOptions {
-    /// Tokens from one window's start to the next; by default the window's length.
+    /// Distance in tokens between the starts of consecutive windows; the window length by default.
     pub stride: Option<usize>,
-    /// Tokens by which the second component is ahead of the first; 1 by default.
+    /// Tokens by which the second component is shifted; 1 by default.
     pub shift: usize,
     /// The dtype of both components; int64 by default.
     pub dtype: DType,
@@ -46,15 +46,15 @@ struct TokenWindows {
     spec: Vec<Component>,
 }
 
-/// Bytes of tokens that are read at a time, or one window.
+/// Maximum bytes of tokens to read at once, unless one window needs more.
 const AT_ONCE: usize = 4 << 20;
 
 impl Dataset {
-    /// Elements `(x, y)` of a flat array of tokens: element `i` has as `x` the `length` tokens from
-    /// `i * stride` on, as `y` those from `i * stride + shift` on, both of shape `[length]` and in
-    /// `dtype`. There are as many as fit. Without `stride` windows follow each other without
-    /// overlap (`stride` is `length`); with a `stride` of 1 and a shuffle they are windows at
-    /// random places.
+    /// Elements `(x, y)` from a flat array of tokens. In element `i`, `x` has the `length` tokens
+    /// starting at `i * stride`, and `y` those starting at `i * stride + shift`. Both have shape
+    /// `[length]` and are converted to `dtype`. The dataset has as many elements as fit. By
+    /// default, `stride` is `length`, so windows do not overlap. A `stride` of 1 and a shuffle give
+    /// windows at random positions.
     ///
     /// ```
     /// use tensorferry_core::{DType, Tensor};
@@ -68,11 +68,11 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Of an opened array, a batch reads the tokens of its windows and keeps nothing else. A token
-    /// that `dtype` does not hold is an error when its element is computed.
+    /// For an opened array, a batch reads only the tokens of its windows and keeps none. If `dtype`
+    /// cannot represent a token, computing its element is an error.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the tokens are not in one dimension or fewer than a window needs, or
+    /// [`Error::Argument`] if the tokens are not one-dimensional or fewer than a window needs, or
     /// if `length` or `stride` is 0; [`Error::CastNotDefined`].
     pub fn token_windows(
         tokens: impl Into<Tokens>,
@@ -120,11 +120,11 @@ impl Dataset {
     }
 }
 
-/// How many windows ahead to begin to load one: windows at random places are waits for memory.
+/// Windows to prefetch into the cache ahead: windows at random positions wait for memory.
 const AHEAD: usize = 2;
 
 impl TokenWindows {
-    /// Begins to load the tokens of an element that there is.
+    /// Prefetches the tokens of an existing element into the cache.
     fn prefetch(&self, bytes: &[u8], index: u64) {
         let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(self.stride);
         let size = self.tokens.dtype().size();
@@ -133,7 +133,7 @@ impl TokenWindows {
         }
     }
 
-    /// Writes the `x` (component 0) or the `y` (1) of an element that there is.
+    /// Writes `x` (component 0) or `y` (1) of an existing element.
     fn write(
         &self,
         all: &View<'_>,
@@ -142,7 +142,7 @@ impl TokenWindows {
         index: u64,
         out: &mut [u8],
     ) -> Result<()> {
-        // Inside the array, so no product or sum is past it.
+        // Inside the array, so the arithmetic does not overflow.
         let start =
             usize::try_from(index).unwrap_or(usize::MAX) * self.stride + component * self.shift;
         let (from, shape) = (all.dtype(), [self.length]);
@@ -158,7 +158,7 @@ impl TokenWindows {
 }
 
 impl TokenWindows {
-    /// Reads the tokens of windows, some MiB at a time and all their ranges at once, and writes the
+    /// Reads the tokens of windows, a few MiB at a time with all ranges in one call, and writes the
     /// components.
     fn gather_opened(
         &self,
@@ -172,7 +172,7 @@ impl TokenWindows {
         let offsets = components.clone().map(|component| component * self.shift);
         let (first, last) = (offsets.clone().min().unwrap_or(0), offsets.max().unwrap_or(0));
         if last - first > self.length {
-            // The tokens between the components are not read.
+            // Read the components separately, without the tokens between them.
             for (at, rows) in out.iter_mut().enumerate() {
                 let component = [columns.at(at)];
                 let (columns, out) = (Columns::Some(&component), &mut [rows.reborrow()]);
@@ -188,10 +188,10 @@ impl TokenWindows {
             cx.stop.check()?;
             let (mut runs, mut places, mut total) = (Vec::<RowRun>::new(), Vec::new(), 0);
             for request in rest {
-                // Inside the array, so no product or sum is past it.
+                // Inside the array, so the arithmetic does not overflow.
                 let start = request.index * self.stride as u64 + first as u64;
                 match runs.last_mut() {
-                    // It begins where the last ends, or before: as windows in order do.
+                    // The window overlaps the last run or touches it, as consecutive windows do.
                     Some(run) if (run.index..=run.index + run.len as u64).contains(&start) => {
                         let at = usize::try_from(start - run.index).unwrap_or(usize::MAX);
                         let more = (at + span).saturating_sub(run.len);
@@ -231,7 +231,7 @@ impl TokenWindows {
         Ok(())
     }
 
-    /// Writes the tokens of a window of element `index`.
+    /// Writes the tokens of a window of element `index`, converted to `dtype`.
     fn convert(&self, window: &View<'_>, index: u64, out: &mut [u8]) -> Result<()> {
         let written = convert_into(
             window,

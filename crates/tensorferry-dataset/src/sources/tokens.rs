@@ -1,4 +1,4 @@
-//! A flat array of tokens, in memory or opened.
+//! A flat array of tokens, in memory or in files.
 
 use tensorferry_core::{DType, Tensor};
 use tensorferry_io::array::array::Array;
@@ -14,7 +14,7 @@ pub struct Tokens {
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Memory(Source),
-    /// In files; each gather reads what its windows need.
+    /// In files. Each gather reads the tokens that its windows need.
     Opened(Array),
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of elements.
+//! Transformations: stages that compute, select or reorder the elements of other datasets.
 
 pub(crate) mod batch;
 pub(crate) mod combine;

@@ -1,4 +1,4 @@
-//! [`Array`]: an array that is opened, not loaded.
+//! [`Array`]: an array that is opened without being loaded.
 
 use crate::array::in_memory::InMemory;
 use crate::array::progress::Progress;
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use tensorferry_core::{Casting, DType, Dims, Index, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// Rows of one request to a source.
+/// Maximum number of rows per request to a source.
 const REQUESTS: usize = 64 << 10;
-/// Bytes of rows that are read at a time by default.
+/// Default number of bytes of rows to read at once.
 const CHUNK: usize = 4 << 20;
 
 /// An array in files or in memory. Its shape and dtype are known; its elements are read on request.
@@ -43,7 +43,7 @@ const CHUNK: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Array {
     source: Arc<dyn RowSource>,
-    /// Which of the source's columns it is.
+    /// Index of the source's column.
     column: usize,
     dtype: DType,
     shape: Dims,
@@ -52,7 +52,7 @@ pub struct Array {
     chunk: usize,
     cancel: CancelToken,
     progress: Progress,
-    /// The array that it is converted from as it is read, and how.
+    /// The array that this one is converted from on reading, and how.
     converted: Option<(Arc<Self>, Casting)>,
 }
 
@@ -89,23 +89,23 @@ impl Array {
         })
     }
 
-    /// An array of another source over the same files, read in the same way.
+    /// An array over another source of the same files, read with the same settings.
     pub(crate) fn over(&self, source: Arc<dyn RowSource>) -> Result<Self> {
         let made = Self::new(source, 0, self.shape.is_empty(), self.mode, Arc::clone(&self.paths))?;
         Ok(made.read_as(self))
     }
 
-    /// The same array, known to be converted from another as it is read.
+    /// The same array, marked as converted from another on reading.
     pub(crate) fn converted_from(self, from: &Self, casting: Casting) -> Self {
         Self { converted: Some((Arc::new(from.clone()), casting)), ..self }
     }
 
-    /// The array that this one is converted from as it is read, and how.
+    /// The array that this one is converted from on reading, and how.
     pub(crate) fn converted(&self) -> Option<(&Self, Casting)> {
         self.converted.as_ref().map(|(from, casting)| (&**from, *casting))
     }
 
-    /// The same array, cancelled and counted as another is, and read in chunks as large.
+    /// The same array, with the chunk size, cancellation and progress of another.
     pub(crate) fn read_as(&self, other: &Self) -> Self {
         Self {
             chunk: other.chunk,
@@ -115,7 +115,7 @@ impl Array {
         }
     }
 
-    /// The same array, whose reading `cancel` ends with [`Error::Stopped`].
+    /// The same array. Its reads fail with [`Error::Stopped`] once `cancel` is cancelled.
     #[must_use]
     pub fn cancelled_by(&self, cancel: &CancelToken) -> Self {
         Self { cancel: cancel.clone(), ..self.clone() }
@@ -127,20 +127,19 @@ impl Array {
         Self { progress: progress.clone(), ..self.clone() }
     }
 
-    /// The same array, read in chunks of this number of bytes (at least one row) by
-    /// [`Array::chunks`] and [`crate::format::save`], which takes about four times as much memory.
-    /// The default is 4 MiB.
+    /// The same array. [`Array::chunks`] and [`crate::format::save`] read it in chunks of this many
+    /// bytes (at least one row), and use about four times as much memory. The default is 4 MiB.
     #[must_use]
     pub fn in_chunks_of(&self, bytes: usize) -> Self {
         Self { chunk: bytes, ..self.clone() }
     }
 
-    /// Bytes that are read at a time.
+    /// Number of bytes to read at once.
     pub(crate) fn chunk(&self) -> usize {
         self.chunk
     }
 
-    /// The dtype. Rows are read in this machine's byte order.
+    /// Dtype of the array. Rows are read in native byte order.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -164,7 +163,7 @@ impl Array {
         self.len() == 0
     }
 
-    /// Bytes of all elements.
+    /// Number of bytes of all elements.
     #[must_use]
     pub fn nbytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.size()
@@ -176,7 +175,7 @@ impl Array {
         self.mode
     }
 
-    /// The files, in the order of their rows.
+    /// Paths of the files, in row order.
     #[must_use]
     pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.paths.iter().map(PathBuf::as_path)
@@ -190,8 +189,8 @@ impl Array {
         Some((path, usize::try_from(row).ok()?))
     }
 
-    /// How the elements are stored. `None` if files differ, and for elements in records or in
-    /// another dtype.
+    /// How the elements are stored. `None` if files differ, if elements are in records, or if they
+    /// are converted on reading.
     ///
     /// ```
     /// use tensorferry_core::{ByteOrder, Tensor};
@@ -243,8 +242,8 @@ impl Array {
     ///
     /// # Errors
     /// [`Error::IndexOutOfRange`]; [`Error::Allocation`]; in [`Mode::Read`] and [`Mode::Direct`]
-    /// what reading fails with: [`Error::Io`], [`Error::ShortRead`] if a file was truncated since
-    /// it was opened, [`Error::FileChanged`] if it was written to.
+    /// errors of reading: [`Error::Io`], [`Error::ShortRead`] if a file was truncated since it was
+    /// opened, [`Error::FileChanged`] if it was written to.
     pub fn slice(&self, start: usize, len: usize) -> Result<Tensor> {
         self.check_rows(start, len)?;
         let (shape, row) = self.stacked(len);
@@ -262,7 +261,7 @@ impl Array {
         })
     }
 
-    /// Writes rows `start..start + len`, which must exist.
+    /// Writes rows `start..start + len`, which must exist, to `bytes`.
     pub fn fill(
         &self,
         start: usize,
@@ -274,7 +273,7 @@ impl Array {
         if row == 0 {
             return Ok(()); // a header may claim any number of rows without elements
         }
-        // In parts, so that the list of requests stays short.
+        // In parts, to keep the list of requests short.
         for first in (0..len).step_by(REQUESTS) {
             let rows = REQUESTS.min(len - first);
             let mut requests: Vec<RowRequest> = (0..rows)
@@ -298,7 +297,7 @@ impl Array {
         }
     }
 
-    /// Runs `read` and adds `bytes` and the time it took to the progress.
+    /// Runs `read`, and adds `bytes` and the elapsed time to the progress.
     pub fn counting<T>(&self, bytes: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
         let began = Instant::now();
         let read = read()?;
@@ -307,7 +306,7 @@ impl Array {
     }
 
     /// # Errors
-    /// [`Error::IndexOutOfRange`] if there are no rows `start..start + len`.
+    /// [`Error::IndexOutOfRange`] if rows `start..start + len` do not exist.
     pub(crate) fn check_rows(&self, start: usize, len: usize) -> Result<()> {
         if start.checked_add(len).is_some_and(|end| end <= self.len()) {
             return Ok(());
@@ -341,8 +340,8 @@ impl Array {
         })
     }
 
-    /// All rows in order, as many at a time as fit in 4 MiB (see [`Array::in_chunks_of`]), at least
-    /// one.
+    /// All rows in order, in tensors of as many rows as fit in 4 MiB (see [`Array::in_chunks_of`]),
+    /// at least one.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Tensor>> + '_ {
         let step = self.rows_at_a_time();
         (0..self.len()).step_by(step).map(move |start| {
@@ -354,7 +353,7 @@ impl Array {
     /// Calls `work` with each of [`Array::chunks`], while another thread reads the next.
     ///
     /// # Errors
-    /// What reading or `work` fails with first.
+    /// The first error of reading or `work`.
     pub(crate) fn each_chunk(&self, mut work: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
         let alone =
             self.len() <= self.rows_at_a_time() || self.source.share(self.column, 0, 1).is_some();
@@ -363,7 +362,7 @@ impl Array {
             let read = move || {
                 for rows in self.chunks() {
                     let failed = rows.is_err();
-                    // The receiver is gone once `work` has failed.
+                    // The receiver is gone if `work` failed.
                     if send.send(rows).is_err() || failed {
                         return;
                     }
@@ -384,10 +383,10 @@ impl Array {
         })
     }
 
-    /// Counts bytes that are read by other means.
+    /// Counts bytes that were read otherwise.
     ///
     /// # Errors
-    /// [`Error::Stopped`] once the reading is cancelled.
+    /// [`Error::Stopped`] if reading is cancelled.
     pub(crate) fn count(&self, bytes: usize) -> Result<()> {
         self.progress.add(bytes, Duration::ZERO);
         self.cancel.check()
@@ -398,13 +397,13 @@ impl Array {
         self.chunk.checked_div(row).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Turns the error of converting rows from `first` on into one of the whole array that names
-    /// the file.
+    /// Converts an error of rows starting at `first` into one of the whole array that names the
+    /// file.
     pub(crate) fn misfit_in(&self, first: u64, error: Error) -> Error {
         let Error::ValuesDoNotFit(mut misfits) = error else { return error };
         let mut row = first;
         match misfits.index.first_mut() {
-            // A scalar is read as the only row.
+            // A scalar is read as a single row.
             _ if self.shape.is_empty() => misfits.index.clear(),
             Some(index) => {
                 *index += usize::try_from(first).unwrap_or(usize::MAX);
@@ -422,14 +421,14 @@ impl Array {
         }
     }
 
-    /// The shape of `len` rows, and the bytes of one.
+    /// The shape of `len` stacked rows, and the number of bytes per row.
     fn stacked(&self, len: usize) -> (Vec<usize>, usize) {
         let row = self.shape.get(1..).unwrap_or_default();
         let shape = std::iter::once(len).chain(row.iter().copied()).collect();
         (shape, row.iter().product::<usize>() * self.dtype.size())
     }
 
-    /// The source of the rows, and the column of it.
+    /// The source of the rows, and the index of the column.
     pub fn source(&self) -> (&Arc<dyn RowSource>, usize) {
         (&self.source, self.column)
     }
@@ -441,7 +440,7 @@ impl TryFrom<Tensor> for Array {
     /// An array in memory.
     ///
     /// # Errors
-    /// None that a tensor can cause.
+    /// Never fails for a tensor.
     fn try_from(tensor: Tensor) -> Result<Self> {
         Self::try_from(Source::from(tensor))
     }
@@ -450,10 +449,10 @@ impl TryFrom<Tensor> for Array {
 impl TryFrom<Source> for Array {
     type Error = Error;
 
-    /// An array in memory. If it is not frozen, rows are copied when they are read.
+    /// An array in memory. If the source is not frozen, rows are copied on reading.
     ///
     /// # Errors
-    /// None that a source can cause.
+    /// Never fails for a source.
     fn try_from(source: Source) -> Result<Self> {
         let scalar = source.tensor.shape().is_empty();
         let tensor = if scalar { source.tensor.index(&[Index::NewAxis])? } else { source.tensor };

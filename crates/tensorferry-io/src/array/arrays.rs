@@ -1,4 +1,4 @@
-//! [`Arrays`]: arrays by name, as `.npz`, `.safetensors` and TFRecord files hold them.
+//! [`Arrays`]: named arrays, as in `.npz`, `.safetensors` and TFRecord files.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorferry_core::{DType, Tensor};
 
-/// Arrays by name. An array is opened by [`Arrays::get`].
+/// Named arrays. [`Arrays::get`] opens one.
 ///
-/// Cloning shares what is open.
+/// Clones share open files.
 #[derive(Clone, Debug)]
 pub struct Arrays {
     members: Arc<[(String, Box<dyn Member>)]>,
@@ -21,26 +21,26 @@ pub struct Arrays {
     paths: Arc<[PathBuf]>,
 }
 
-/// What files hold besides arrays.
+/// Contents of files besides arrays.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// The names of what is not an array, and why. Empty if `features` were chosen.
+    /// Names of entries that are not arrays, and why. Empty if `features` were chosen.
     pub(crate) left_out: Vec<(String, String)>,
     /// The metadata of `.safetensors` files.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// What a name stands for: an array that can be opened.
+/// A named array that can be opened.
 pub(crate) trait Member: fmt::Debug + Send + Sync {
-    /// Bytes of memory that it is decompressed into; 0 if it is not compressed.
+    /// Number of bytes when decompressed; 0 if it is not compressed.
     fn decompressed(&self) -> u64 {
         0
     }
 
-    /// The error of a dtype that tensors do not have.
+    /// The error if the dtype is one that tensors do not support.
     ///
     /// # Errors
-    /// A read that failed. (A damaged header is an error when the array is opened.)
+    /// Errors of reading. A damaged header is an error when the array is opened.
     fn unsupported(&self) -> Result<Option<Error>> {
         Ok(None)
     }
@@ -48,17 +48,17 @@ pub(crate) trait Member: fmt::Debug + Send + Sync {
     /// Calls `check` with dtype and shape of each part.
     ///
     /// # Errors
-    /// The first of `check`; what is wrong with a header.
+    /// The first error of `check`; errors of a header.
     fn each_part(&self, check: &mut dyn FnMut(DType, &[usize]) -> Result<()>) -> Result<()>;
 
     /// # Errors
-    /// [`Error::Argument`] if the parts do not go together; what is wrong with a file.
+    /// [`Error::Argument`] if the parts do not match each other; errors of a file's contents.
     fn open(&self, how: &OpenMember) -> Result<Array>;
 
-    /// Reads all of it and compares it with its checksums, if there are any.
+    /// Reads the whole array and checks its checksums, if there are any.
     ///
     /// # Errors
-    /// [`Error::Checksum`]; what reading fails with.
+    /// [`Error::Checksum`]; errors of reading.
     fn verify(&self) -> Result<()>;
 }
 
@@ -66,12 +66,12 @@ pub(crate) trait Member: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenMember {
     pub(crate) mode: Mode,
-    /// It fits in memory once it is decompressed.
+    /// Whether the decompressed array fits in memory.
     pub(crate) fits: bool,
     pub(crate) memory_limit: Option<usize>,
 }
 
-/// Names and what they stand for.
+/// Named arrays that can be opened.
 pub(crate) type Members = Vec<(String, Box<dyn Member>)>;
 
 impl Member for Array {
@@ -99,16 +99,16 @@ impl Arrays {
         Self { members: members.into(), notes: Arc::new(notes), mode, memory_limit, paths }
     }
 
-    /// The metadata of `.safetensors` files (`__metadata__`), without the keys in which files
-    /// contradict each other.
+    /// The metadata of `.safetensors` files (`__metadata__`), without keys whose values differ
+    /// between files.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.notes.metadata
     }
 
-    /// What the files hold and cannot be read as an array, and why: members of an archive that are
-    /// not arrays, and arrays of a dtype that tensors do not have (which are among
-    /// [`Arrays::names`]). Decompresses the headers of compressed arrays.
+    /// Contents of the files that cannot be read as arrays, and why: archive members that are not
+    /// arrays, and arrays of a dtype that tensors do not support (which [`Arrays::names`]
+    /// includes). Decompresses the headers of compressed arrays.
     ///
     /// # Errors
     /// [`Error::Io`] if a header cannot be read.
@@ -120,24 +120,24 @@ impl Arrays {
         Ok(found)
     }
 
-    /// The names, in the order of the files.
+    /// The names, in file order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.members.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The number of arrays.
+    /// Number of arrays.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no arrays.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The files.
+    /// Paths of the files.
     #[must_use]
     pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
         self.paths.iter().map(PathBuf::as_path)
@@ -149,13 +149,13 @@ impl Arrays {
         self.mode
     }
 
-    /// Opens the array of a name. A compressed array is decompressed into memory at each call. If
-    /// it does not fit in half of the memory, it is decompressed whenever rows are read; rows are
-    /// then best read in order, because a step back starts over.
+    /// Opens the array with this name. A compressed array is decompressed into memory at each call.
+    /// If it does not fit in half of the memory, it is decompressed whenever rows are read. Then
+    /// read the rows in order, because a step back restarts the decompression.
     ///
     /// # Errors
-    /// [`Error::Argument`] if no array has the name, or its shards do not go together; what is
-    /// wrong with the file.
+    /// [`Error::Argument`] if no array has the name, or its shards do not match each other; errors
+    /// of the file's contents.
     pub fn get(&self, name: &str) -> Result<Array> {
         let member = self.members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
         member.ok_or_else(|| self.no_such(name)).and_then(|member| member.open(&self.how([member])))
@@ -171,7 +171,7 @@ impl Arrays {
         Error::Argument { stage: "open", what }
     }
 
-    /// How these are opened together.
+    /// How to open these members together.
     fn how<'a>(&self, members: impl IntoIterator<Item = &'a Box<dyn Member>>) -> OpenMember {
         let bytes = members
             .into_iter()
@@ -180,7 +180,7 @@ impl Arrays {
         OpenMember { mode: self.mode, fits, memory_limit: self.memory_limit }
     }
 
-    /// Opens all arrays, and decompresses those that are compressed on all cores.
+    /// Opens all arrays. Decompresses compressed ones on all cores.
     ///
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails.
@@ -191,8 +191,8 @@ impl Arrays {
             .collect()
     }
 
-    /// As [`Arrays::get_all`], without arrays of a dtype that tensors do not have, which
-    /// [`Arrays::left_out`] names.
+    /// As [`Arrays::get_all`], without arrays of unsupported dtypes, which [`Arrays::left_out`]
+    /// lists.
     ///
     /// # Errors
     /// As [`Arrays::get`], of the first array that fails for another reason.
@@ -217,11 +217,11 @@ impl Arrays {
         self.on_all_cores(read).into_iter().collect()
     }
 
-    /// Reads everything and compares it with the checksums of `.npz` and TFRecord files.
-    /// (`.safetensors` files have none.) Includes arrays of every dtype.
+    /// Reads all arrays and checks the checksums of `.npz` and TFRecord files. (`.safetensors`
+    /// files have none.) Includes arrays of every dtype.
     ///
     /// # Errors
-    /// [`Error::Checksum`]; what reading fails with.
+    /// [`Error::Checksum`]; errors of reading.
     pub fn verify(&self) -> Result<()> {
         let verify = |(_, member): &(String, Box<dyn Member>)| member.verify();
         self.on_all_cores(verify).into_iter().collect()

@@ -1,4 +1,4 @@
-//! Arrays in another dtype, converted as they are read.
+//! Arrays in another dtype, converted on reading.
 
 use crate::array::array::Array;
 use crate::array::row_source::{RowRun, RowSource};
@@ -14,7 +14,7 @@ use tensorferry_core::TensorSpec;
 use tensorferry_core::convert_into;
 use tensorferry_core::{ByteOrder, Casting, DType, Index, Tensor, View, ViewMut};
 
-/// Bytes of rows that are read before they are converted: few enough to stay in a cache.
+/// Bytes of rows to read before converting them: few enough to stay in a cache.
 const BLOCK: usize = 1 << 20;
 
 /// The rows of another array in another dtype.
@@ -26,7 +26,7 @@ struct Cast {
 }
 
 impl Array {
-    /// The same array in another dtype. Nothing is read; elements are converted when they are.
+    /// The same array in another dtype. Reads nothing: elements are converted when they are read.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -46,10 +46,10 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CastNotDefined`]. Reading rows with a value that does not fit is
-    /// [`Error::ValuesDoNotFit`], with the index in the whole array and without a count, because
-    /// only some values are checked (see [`Array::check_values`]); around it [`Error::InFile`] and,
-    /// for one file of several, [`Error::AtRow`].
+    /// [`Error::CastNotDefined`]. Reading a value that does not fit gives
+    /// [`Error::ValuesDoNotFit`], with the index in the whole array. It has no count, because only
+    /// some values are checked (see [`Array::check_values`]). It is wrapped in [`Error::InFile`]
+    /// and, for one of several files, in [`Error::AtRow`].
     pub fn cast(&self, dtype: DType, casting: Casting) -> Result<Self> {
         if dtype == self.dtype() {
             return Ok(self.clone());
@@ -64,7 +64,7 @@ impl Array {
     }
 }
 
-/// Removes the count of a misfit that was found in some rows only.
+/// Removes the count from a misfit that was found in only some rows.
 pub(crate) fn uncounted(mut error: Error) -> Error {
     if let Error::ValuesDoNotFit(misfits) = &mut error {
         (misfits.count, misfits.total) = (0, 0);
@@ -80,7 +80,7 @@ impl Cast {
             .map_err(|error| self.from.misfit_in(first, uncounted(error)))
     }
 
-    /// Zero-copy rows from `start` on, in any byte order and strides.
+    /// Zero-copy rows starting at `start`, in any byte order and with any strides.
     fn lying(&self, start: u64, len: usize) -> Option<Tensor> {
         let (source, column) = self.from.source();
         if let Some(shared) = source.share(column, start, len) {
@@ -176,7 +176,7 @@ impl RowSource for Cast {
             return Ok(());
         }
         let most = (BLOCK / row).max(1);
-        // The runs, cut into pieces that fit in a block.
+        // The runs, divided into pieces that fit in a block.
         let cut = runs.iter().flat_map(|run| {
             (0..run.len)
                 .step_by(most)

@@ -1,4 +1,4 @@
-//! Reading opened arrays in another dtype.
+//! Converts opened arrays to another dtype.
 
 use crate::array::array::Array;
 use crate::convert::convert;
@@ -8,8 +8,8 @@ use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Casting, DType, Layout, Misfits, Tensor, ViewMut};
 
 impl Array {
-    /// The whole array in memory, in a dtype: shared if it is there in this dtype, otherwise read
-    /// and converted a few MiB at a time.
+    /// The whole array in memory, in `dtype`. Shared if it is already in memory in that dtype,
+    /// otherwise read and converted a few MiB at a time.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -25,8 +25,8 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// As [`Array::slice`] and [`convert()`]. All misfits are counted, and the first is named with
-    /// its index and its file.
+    /// As [`Array::slice`] and [`convert()`]. Counts all misfits, and reports the first with its
+    /// index and file.
     pub fn convert(&self, dtype: DType, casting: Casting) -> Result<Tensor> {
         if let Ok(tensor) = self.tensor() {
             let same = tensor.dtype() == dtype && tensor.byte_order() == ByteOrder::Native;
@@ -55,8 +55,8 @@ impl Array {
         Tensor::new(dtype, ByteOrder::Native, layout, buffer.freeze(), 0)
     }
 
-    /// Checks all values of an array that is converted as it is read ([`Array::cast`]), and counts
-    /// those that do not fit: reading ends at the first. Does nothing for other arrays.
+    /// Checks all values of an array that is converted on reading ([`Array::cast`]), and counts
+    /// those that do not fit. Reading itself stops at the first. Does nothing for other arrays.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -69,7 +69,7 @@ impl Array {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ValuesDoNotFit`] with the file, as [`Array::convert`]; what reading fails with;
+    /// [`Error::ValuesDoNotFit`] with the file, as [`Array::convert`]; errors of reading;
     /// [`Error::Stopped`].
     pub fn check_values(&self) -> Result<()> {
         let Some((from, casting)) = self.converted() else { return Ok(()) };
@@ -87,16 +87,16 @@ impl Array {
     }
 }
 
-/// Values that do not fit, found part by part: the first, with the count of all, and the first row
+/// Values that do not fit, collected over parts: the first one, the count of all, and the first row
 /// of its part.
 #[derive(Default)]
 struct Found(Option<(Box<Misfits>, u64)>);
 
 impl Found {
-    /// Adds those of a part that begins at row `start`.
+    /// Adds the misfits of a part that starts at row `start`.
     fn add(&mut self, start: usize, converted: Result<()>) -> Result<()> {
         match (converted, &mut self.0) {
-            // Later ones are only counted.
+            // Later misfits are only counted.
             (Err(Error::ValuesDoNotFit(found)), Some((misfits, _))) => misfits.count += found.count,
             (Err(Error::ValuesDoNotFit(found)), none) => *none = Some((found, start as u64)),
             (other, _) => return other,
@@ -104,7 +104,7 @@ impl Found {
         Ok(())
     }
 
-    /// The error, if there are any, once all parts of the array are checked.
+    /// The error, if any, after all parts of the array were checked.
     fn of(self, array: &Array) -> Result<()> {
         let Some((mut misfits, start)) = self.0 else { return Ok(()) };
         misfits.total = array.shape().iter().product();

@@ -12,19 +12,19 @@ use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Index, Tensor};
 
-/// Tensors of one dtype and row shape, as one array.
+/// Tensors of one dtype and row shape, concatenated into one array.
 #[derive(Debug)]
 pub(crate) struct InMemory {
     spec: [TensorSpec; 1],
     arrays: Vec<Source>,
     parts: Parts,
-    /// The file of each array; empty if they are not in files.
+    /// Path of each tensor's file; empty if they are not in files.
     files: Arc<[PathBuf]>,
 }
 
 impl InMemory {
-    /// Joins tensors of at least one dimension whose rows have this `spec`, each with its file if
-    /// there are any.
+    /// Joins tensors of at least one dimension with rows of this `spec`. `files` are their files,
+    /// if any.
     pub(crate) fn new(
         spec: TensorSpec,
         arrays: Vec<Source>,

@@ -1,4 +1,4 @@
-//! Several arrays of different sources as one.
+//! Arrays of different sources, joined into one.
 
 use crate::array::array::Array;
 use crate::array::parts::Parts;
@@ -10,7 +10,7 @@ use crate::gather::rows_out::RowsOut;
 use std::path::Path;
 use tensorferry_core::TensorSpec;
 
-/// Arrays of one dtype and row shape, one after the other.
+/// Arrays of one dtype and row shape, concatenated.
 #[derive(Debug)]
 pub(crate) struct Joined {
     spec: [TensorSpec; 1],

@@ -1,4 +1,4 @@
-//! [`Array`](array::Array): an array that is opened, not loaded, and what its rows come from.
+//! [`Array`](array::Array), an array that is opened without being loaded, and its row sources.
 
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub mod array;

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use tensorferry_core::TensorSpec;
 use tensorferry_core::{ByteOrder, Layout, Tensor};
 
-/// Bytes of column-major rows that are transposed at a time.
+/// Bytes of column-major rows to transpose at once.
 const TOGETHER: usize = 4 << 20;
 
-/// Arrays of one dtype and row shape, each in a source, as one.
+/// Arrays of one dtype and row shape in several sources, joined into one.
 #[derive(Debug)]
 pub(crate) struct Packed {
     spec: [TensorSpec; 1],
@@ -38,12 +38,12 @@ impl Packed {
         Ok(Self { spec: [spec], arrays, parts, engine })
     }
 
-    /// How the files are read.
+    /// How the sources are read.
     pub(crate) fn mode(&self) -> Mode {
         self.engine.mode()
     }
 
-    /// Rows of a column-major array: read column by column and transposed in memory.
+    /// Reads rows of a column-major array: column by column, then transposed in memory.
     fn read_columns(
         &self,
         run: Run,

@@ -1,21 +1,21 @@
-//! `Parts`: rows in several parts, one after the other.
+//! `Parts`: rows in several consecutive parts.
 
 use crate::array::row_source::RowRun;
 use crate::error::{Error, Result};
 use crate::gather::request::{RowRequest, no_row};
 
-/// The rows of each part.
+/// The ranges of rows of the parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
-    /// The first row after each part.
+    /// End of each part's rows.
     ends: Vec<u64>,
 }
 
-/// Consecutive rows of one part for consecutive slots.
+/// Consecutive rows of one part, and their consecutive slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) part: usize,
-    /// The first row, relative to the part.
+    /// Index of the first row in the part.
     pub(crate) row: u64,
     pub(crate) slot: usize,
     pub(crate) len: usize,
@@ -38,7 +38,7 @@ impl Parts {
         Ok(Self { ends })
     }
 
-    /// Rows of all parts.
+    /// Number of rows of all parts.
     pub(crate) fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
@@ -55,13 +55,13 @@ impl Parts {
         Ok((part, row - self.first(part)))
     }
 
-    /// The number of the first row of a part.
+    /// Index of the first row of a part.
     fn first(&self, part: usize) -> u64 {
         if part == 0 { 0 } else { self.ends[part - 1] }
     }
 
-    /// Calls `read` with each part and the requests for its rows, which become relative to the
-    /// part.
+    /// Calls `read` with each part and the requests for its rows. Makes their indices relative to
+    /// the part.
     ///
     /// # Errors
     /// As [`Parts::find`]; those of `read`.
@@ -85,7 +85,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The requests as runs, in the order of slots.
+    /// The requests as runs, sorted by slot.
     ///
     /// # Errors
     /// As [`Parts::find`].
@@ -111,7 +111,7 @@ impl Parts {
 }
 
 impl Parts {
-    /// Runs cut where parts end.
+    /// The runs, divided at the ends of parts.
     ///
     /// # Errors
     /// As [`Parts::find`].
@@ -133,7 +133,7 @@ impl Parts {
     }
 }
 
-/// The bytes of the slots of each run. Runs are in the order of slots and do not overlap.
+/// The bytes of each run's slots. Runs must be sorted by slot and not overlap.
 ///
 /// # Errors
 /// [`Error::OutOfBounds`] for slots that do not exist, or are requested twice.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts the bytes read of arrays and the time that reading takes, for progress displays. Clones
-/// count together.
+/// Counts the bytes read from arrays and the time spent reading, for progress displays. Clones
+/// share the counts.
 ///
 /// ```
 /// use tensorferry_core::Tensor;
@@ -28,14 +28,13 @@ struct Counts {
 }
 
 impl Progress {
-    /// Bytes read so far, in the dtype that the array is read in.
+    /// Number of bytes read so far, in the dtype in which the array is read.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// The time that all threads together spent reading. Page faults of memory-mapped files are not
-    /// included.
+    /// Total time that all threads spent reading, without page faults of memory-mapped files.
     #[must_use]
     pub fn reading(&self) -> Duration {
         Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed))

@@ -1,4 +1,4 @@
-//! [`RowReader`]: rows that the caller's code reads.
+//! [`RowReader`]: custom code that reads rows.
 
 use crate::array::array::Array;
 use crate::array::row_source::RowSource;
@@ -15,15 +15,15 @@ use tensorferry_core::{Shape, TensorSpec};
 
 /// Custom storage of rows.
 pub trait RowReader: Send + Sync {
-    /// Writes the rows of these indices one after the other, packed and in this machine's byte
-    /// order. The indices increase, and all are less than the number of rows.
+    /// Writes the rows with these indices contiguously, packed and in native byte order. The
+    /// indices are increasing and less than the number of rows.
     ///
     /// # Errors
-    /// What reading fails with; [`Error::Function`] holds an error of any kind.
+    /// Errors of reading. [`Error::Function`] wraps errors of any kind.
     fn read_rows(&self, rows: &[u64], out: &mut [u8]) -> Result<()>;
 }
 
-/// The most bytes of rows in one call of a reader, unless one row is larger.
+/// Maximum bytes of rows per call of a reader, unless one row is larger.
 const PART: usize = 64 << 20;
 
 struct Read {
@@ -84,7 +84,7 @@ impl Array {
 }
 
 impl Read {
-    /// Reads sorted requests, each into its slot.
+    /// Reads sorted requests into their slots.
     fn read_part(&self, requests: &[RowRequest], out: &mut RowsOut<'_>) -> Result<()> {
         let mut numbers: Vec<u64> = requests.iter().map(|request| request.index).collect();
         numbers.dedup();

@@ -1,4 +1,4 @@
-//! [`RowSource`]: rows by index.
+//! [`RowSource`]: random access to rows.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -14,16 +14,16 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     /// dtype and shape of a row of each column. The shapes are fixed.
     fn columns(&self) -> &[TensorSpec];
 
-    /// The number of rows.
+    /// Number of rows.
     fn rows(&self) -> u64;
 
-    /// Writes the requested rows of the columns `which`, packed and in this machine's byte order,
-    /// to one [`RowsOut`] for each column. No two requests have the same slot. The requests may be
-    /// overwritten; after an error what `out` holds is unspecified.
+    /// Writes the requested rows of the columns `which`, packed and in native byte order, to one
+    /// [`RowsOut`] per column. No two requests have the same slot. May overwrite the requests.
+    /// After an error, the contents of `out` are unspecified.
     ///
     /// # Errors
-    /// [`tensorferry_core::Error::IndexOutOfRange`] for a row that does not exist; what reading
-    /// fails with.
+    /// [`tensorferry_core::Error::IndexOutOfRange`] for a row that does not exist; errors of
+    /// reading.
     fn read_rows(
         &self,
         which: &[usize],
@@ -32,8 +32,8 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
         cancel: &CancelToken,
     ) -> Result<()>;
 
-    /// As [`RowSource::read_rows`], of one column, without a request for each row of a long run.
-    /// Runs are in the order of their slots.
+    /// As [`RowSource::read_rows`] for one column, with runs of rows instead of single requests.
+    /// Runs are sorted by slot.
     ///
     /// # Errors
     /// As [`RowSource::read_rows`]; [`tensorferry_core::Error::Allocation`].
@@ -66,13 +66,13 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// How the elements of a column are stored, if all are stored in one way and unchanged.
+    /// How the elements of a column are stored. `None` if this differs or they are converted.
     fn stored(&self, column: usize) -> Option<Stored> {
         let tensor = self.tensor(column)?;
         Some(Stored::of(tensor.byte_order(), tensor.layout()))
     }
 
-    /// Only one thread at a time may read.
+    /// Whether only one thread at a time may read.
     fn is_sequential(&self) -> bool {
         false
     }
@@ -83,14 +83,14 @@ pub trait RowSource: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// Rows `index..index + len`, for as many slots from `slot` on.
+/// Rows `index..index + len`, for the same number of slots starting at `slot`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowRun {
-    /// The first row.
+    /// Index of the first row.
     pub index: u64,
-    /// The slot of the first row.
+    /// Slot of the first row.
     pub slot: usize,
-    /// The number of rows.
+    /// Number of rows.
     pub len: usize,
 }
 
@@ -98,9 +98,9 @@ pub struct RowRun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stored {
-    /// The order of the bytes of an element.
+    /// Byte order of the elements.
     pub order: ByteOrder,
-    /// Column-major (Fortran) order. An array in both orders counts as row-major.
+    /// Whether the order is column-major (Fortran). An array in both orders counts as row-major.
     pub column_major: bool,
 }
 
@@ -111,7 +111,7 @@ impl Stored {
         Self { order, column_major: layout.is_f_contiguous() && !layout.is_c_contiguous() }
     }
 
-    /// The way in which all are stored, if it is one.
+    /// The common way of storage, if there is one.
     pub(crate) fn common(mut all: impl Iterator<Item = Self>) -> Option<Self> {
         let first = all.next()?;
         all.all(|other| other == first).then_some(first)

@@ -1,4 +1,4 @@
-//! Several files as one array. All shards have rows of one dtype and shape.
+//! Joins several files into one array. All shards have the same dtype and row shape.
 
 use crate::array::array::Array;
 use crate::array::in_memory::InMemory;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use tensorferry_core::{DType, Index, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// One array of located ones, at least one.
+/// Joins located arrays, at least one.
 ///
 /// # Errors
-/// [`Error::Argument`] for shards that do not go together; those of mapping.
+/// [`Error::Argument`] for shards that do not match each other; errors of mapping.
 pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     let paths: Arc<[PathBuf]> = arrays.iter().map(|array| array.source.name().to_owned()).collect();
     let Some(first) = arrays.first() else {
@@ -44,10 +44,10 @@ pub(crate) fn array(arrays: Vec<Located>, mode: Mode) -> Result<Array> {
     Array::new(Arc::new(packed), 0, scalar, mode, paths)
 }
 
-/// One array of tensors that were read from these files, at least one.
+/// Joins tensors that were read from these files, at least one.
 ///
 /// # Errors
-/// [`Error::Argument`] for shards that do not go together.
+/// [`Error::Argument`] for shards that do not match each other.
 pub(crate) fn in_memory(tensors: Vec<Tensor>, paths: Arc<[PathBuf]>) -> Result<Array> {
     let Some(first) = tensors.first() else {
         return Err(Error::Argument { stage: "open", what: "no files were given".into() });

@@ -6,13 +6,13 @@ use crate::gather::request::{RowRequest, run};
 use crate::gather::rows_out::{RowsOut, copy_view, filled, normalise};
 use tensorferry_core::{ByteOrder, Index, Tensor, View};
 
-/// A tensor that rows are read from.
+/// A tensor that is a source of rows.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The tensor, of any strides and byte order.
     pub tensor: Tensor,
-    /// Its memory does not change, so elements may share it. Otherwise every element is a copy made
-    /// when it is read.
+    /// Whether the memory does not change, so that elements may share it. Otherwise, every element
+    /// is copied when it is read.
     pub frozen: bool,
 }
 
@@ -23,7 +23,7 @@ impl From<Tensor> for Source {
 }
 
 impl Source {
-    /// Copies the rows asked for.
+    /// Copies the requested rows.
     pub fn gather(&self, requests: &[RowRequest], rows: &mut RowsOut<'_>) -> Result<()> {
         let view = self.tensor.as_view();
         match plain_rows(&view) {
@@ -34,7 +34,7 @@ impl Source {
             None => {
                 let mut rest = requests;
                 while let Some(first) = rest.first() {
-                    // Consecutive rows together: each conversion has a fixed cost.
+                    // Copy consecutive rows together, because each conversion has a fixed cost.
                     let (here, later) = rest.split_at(run(rest));
                     let start = usize::try_from(first.index).unwrap_or(usize::MAX);
                     let these = Index::Slice { start, step: 1, len: here.len() };
@@ -60,7 +60,7 @@ impl Source {
     }
 }
 
-/// The bytes of a tensor whose rows are contiguous and native.
+/// The bytes of a tensor in native byte order whose rows are contiguous.
 pub fn plain_rows<'a>(view: &View<'a>) -> Option<&'a [u8]> {
     let plain = view.byte_order() == ByteOrder::Native && view.layout().is_c_contiguous();
     if plain { view.as_bytes() } else { None }

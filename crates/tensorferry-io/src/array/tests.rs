@@ -1,4 +1,4 @@
-//! Every mode against rows picked out of the file's bytes one by one.
+//! All modes, compared with rows taken one by one from the file's bytes.
 
 use crate::array::array::Array;
 use crate::error::Error;
@@ -13,7 +13,7 @@ use tensorferry_core::Tensor;
 use tensorferry_core::npy_header;
 use tensorferry_core::{ByteOrder, DType, Layout};
 
-/// Element `i` of all that is written here, as bytes.
+/// Element `i` of all test files, as bytes.
 fn element(dtype: DType, i: usize, order: ByteOrder) -> Vec<u8> {
     let part = if dtype.kind() == tensorferry_core::Kind::Complex {
         dtype.size() / 2
@@ -31,7 +31,7 @@ fn element(dtype: DType, i: usize, order: ByteOrder) -> Vec<u8> {
     bytes
 }
 
-/// Writes an array whose elements, counted in row-major order from `first` on, are [`element`]s.
+/// Writes an array whose elements, in row-major order, are [`element`]s counted from `first`.
 fn write(
     path: &PathBuf,
     dtype: DType,
@@ -45,7 +45,7 @@ fn write(
     let layout = Layout::contiguous(shape, 1).unwrap();
     for at in 0..count {
         let index = if fortran {
-            // The `at`-th in column-major order: its place in row-major order.
+            // The row-major index of the `at`-th element in column-major order.
             let mut rest = at;
             shape
                 .iter()
@@ -193,14 +193,14 @@ fn what_cannot_be_opened_says_why() {
     fs::write(path("unknown.xyz"), b"????????????????????").unwrap();
     assert!(said(&[path("unknown.xyz")]).contains("format="));
     assert!(matches!(open(&[path("missing.npy")], None, Mode::Auto), Err(Error::Io { .. })));
-    // A file's own name comes before what it would match as a pattern.
+    // A path that exists takes precedence over a pattern.
     write(&path("a[1].npy"), DType::Int8, ByteOrder::Native, &[2], false, 0);
     write(&path("a1.npy"), DType::Int8, ByteOrder::Native, &[3], false, 0);
     assert_eq!(array(&[path("a[1].npy")], Mode::Auto).len(), 2);
 }
 
 fn big(directory: &TempDir) -> (PathBuf, Array, u64) {
-    // 6 GiB of zeros that take no room, and the last row.
+    // 6 GiB of zeros that use no disk space, and the last row.
     let path = directory.path().join("big.npy");
     let rows = 6 << 20;
     let header = npy_header::write(DType::UInt8, ByteOrder::Native, &[rows, 1024], false).unwrap();

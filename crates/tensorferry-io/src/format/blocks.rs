@@ -1,4 +1,4 @@
-//! The elements of an array as the bytes of a file: row-major, in blocks.
+//! Converts the elements of an array to the bytes of a file: row-major, in blocks.
 
 use crate::array::array::Array;
 use crate::error::Result;
@@ -48,8 +48,8 @@ pub(crate) fn of_view(src: &View<'_>, mut write: impl FnMut(&[u8]) -> Result<()>
     Ok(())
 }
 
-/// How to cut an array into blocks: the axis, with one index for each dimension before it, and the
-/// positions of a block along the axis.
+/// How to divide an array into blocks: an axis, and the number of positions of a block along it. A
+/// block has a fixed index in each dimension before the axis.
 fn cut(layout: &Layout) -> (usize, usize) {
     let mut inner = layout.nbytes();
     for (axis, &dim) in layout.shape().iter().enumerate() {

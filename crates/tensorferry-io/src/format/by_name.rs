@@ -1,4 +1,4 @@
-//! Arrays by name, of one file or of several.
+//! Named arrays of one or several files.
 
 use crate::array::arrays::{Arrays, Member, Members, Notes};
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tensorferry_core::{DType, TensorSpec};
 
-/// The arrays that a request opens, or only its `features`. Warns of what is left out.
+/// The arrays that a request opens, restricted to `features`. Warns about skipped entries.
 ///
 /// # Errors
 /// [`Error::Argument`] if a feature is missing, or its rows have another dtype or shape.
@@ -19,7 +19,7 @@ pub(crate) fn opened(
     features: &[(String, Option<TensorSpec>)],
 ) -> Result<Opened> {
     let members = chosen(members, features)?;
-    // Naming the wanted arrays says that the rest is to be left out.
+    // Naming the wanted arrays means that the others may be skipped.
     let notes = if request.options.features.is_empty() {
         notes
     } else {
@@ -33,7 +33,7 @@ pub(crate) fn opened(
     Ok(Opened::Arrays(Arrays::new(members, notes, request.mode, limit, paths)))
 }
 
-/// The members of the features, in this order, or all members if there are none.
+/// The members named by `asked`, in this order, or all if it is empty.
 ///
 /// # Errors
 /// [`Error::Argument`] if a feature is missing, or has another dtype or shape.
@@ -55,7 +55,7 @@ fn chosen(members: Members, asked: &[(String, Option<TensorSpec>)]) -> Result<Me
     asked.iter().map(one).collect()
 }
 
-/// Compares dtype and shape of the rows with what they must be.
+/// Checks dtype and shape of the rows against `spec`.
 fn check(member: &dyn Member, name: &str, spec: &TensorSpec) -> Result<()> {
     member.each_part(&mut |dtype: DType, shape: &[usize]| match shape {
         [_, row @ ..] if dtype == spec.dtype && spec.shape.admits(row) => Ok(()),
@@ -73,7 +73,7 @@ fn check(member: &dyn Member, name: &str, spec: &TensorSpec) -> Result<()> {
 /// files that share no name are merged.
 ///
 /// # Errors
-/// [`Error::Argument`], naming both files, if they share some names and not others.
+/// [`Error::Argument`], naming both files, if they share only some names.
 pub(crate) fn by_name<T>(
     sources: &[Arc<dyn ReadAt>],
     mut each: impl FnMut(&Arc<dyn ReadAt>) -> Result<Vec<(String, T)>>,
@@ -96,7 +96,7 @@ pub(crate) fn by_name<T>(
                 }
             }
         }
-        // So far each file has all names, or only names of its own.
+        // So far, each file has all names, or none that another has.
         let shards = shared == before && shared == count;
         let own = shared == 0 && all.iter().all(|(_, members)| members.len() == 1);
         if at > 0 && !shards && !own {

@@ -1,4 +1,4 @@
-//! `FileFormat`: what every file format offers, and [`Format`], its name.
+//! `FileFormat`: the interface of file formats, and [`Format`], its name.
 
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
@@ -17,9 +17,9 @@ use tensorferry_core::{ByteOrder, DType, Shape, TensorSpec};
 pub enum Format {
     /// `.npy`: NumPy's format of one array.
     Npy,
-    /// `.npz`: NumPy's format of arrays by name.
+    /// `.npz`: NumPy's format of named arrays.
     Npz,
-    /// `.safetensors`: arrays by name.
+    /// `.safetensors`: named arrays.
     SafeTensors,
     /// `.tfrecord`: TensorFlow's records. If they are `tf.train.Example`s, each feature is an
     /// array; otherwise the records' bytes are the rows of one array.
@@ -30,64 +30,63 @@ pub enum Format {
     Raw,
 }
 
-/// What a file of a format can hold.
+/// Features of a file format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// One array without a name.
     pub one_array: bool,
-    /// Arrays by name.
+    /// Named arrays.
     pub arrays_by_name: bool,
-    /// Text beside the arrays, by key.
+    /// Text metadata beside the arrays, by key.
     pub metadata: bool,
     /// Compressed arrays.
     pub compression: bool,
-    /// An interrupted write of the format can be resumed: every byte follows from the arrays.
+    /// Interrupted writes can be resumed, because the arrays determine every byte.
     pub resumable: bool,
-    /// A file states shape and dtype of its arrays.
+    /// A file contains the shapes and dtypes of its arrays.
     pub self_describing: bool,
-    /// Arrays by name are columns of the same records, and cheaper to read together.
+    /// Named arrays are columns of the same records, and cheaper to read together.
     pub columns: bool,
     /// A file is a zip archive.
     pub archive: bool,
 }
 
-/// What a raw file holds.
+/// The contents of a raw file.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// The dtype.
+    /// Dtype of the elements.
     pub dtype: DType,
-    /// The byte order.
+    /// Byte order of the elements.
     pub order: ByteOrder,
-    /// The shape, row-major. `None` for the first length takes it from the length of the file.
+    /// Shape, row-major. If the first length is `None`, it follows from the file's length.
     pub shape: Shape,
-    /// Byte of the file at which the elements start.
+    /// Offset of the first element in bytes.
     pub offset: u64,
 }
 
 impl Raw {
-    /// One dimension of elements in this machine's byte order, from the first byte of the file to
-    /// the last.
+    /// A one-dimensional array in native byte order that fills the whole file.
     #[must_use]
     pub fn new(dtype: DType) -> Self {
         Self { dtype, order: ByteOrder::Native, shape: Shape::new([None]), offset: 0 }
     }
 }
 
-/// What a file holds.
+/// The contents of opened files.
 #[derive(Clone, Debug)]
 pub enum Opened {
     /// One array.
     Array(Array),
-    /// Arrays by name.
+    /// Named arrays.
     Arrays(Arrays),
 }
 
 impl Opened {
-    /// The one array.
+    /// The array.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are arrays by name.
+    /// [`Error::Argument`] if the arrays are named.
     pub fn array(self) -> Result<Array> {
         match self {
             Self::Array(array) => Ok(array),
@@ -99,7 +98,7 @@ impl Opened {
         }
     }
 
-    /// The arrays by name.
+    /// The named arrays.
     ///
     /// # Errors
     /// [`Error::Argument`] if there is one array, without a name.
@@ -114,28 +113,28 @@ impl Opened {
     }
 }
 
-/// How files are opened.
+/// Options for opening files.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// The format. `None`: what the files themselves tell.
+    /// Format of the files. `None` detects it.
     pub format: Option<Format>,
-    /// What raw files hold. If it is given without a format, the files are raw.
+    /// Contents of raw files. If given without a format, the files are raw.
     pub raw: Option<Raw>,
-    /// How they are read.
+    /// How the files are read.
     pub mode: Mode,
-    /// The arrays to open, of arrays by name, in this order, each with the dtype and shape that its
-    /// rows must have, if given. A byte string feature of `tf.train.Example`s can be elements of
-    /// any dtype, little-endian. Empty: all arrays as they are.
+    /// Named arrays to open, in this order. Each may have a dtype and shape that its rows must
+    /// have. A byte string feature of `tf.train.Example`s can be read as elements of any dtype,
+    /// little-endian. Empty opens all arrays as they are.
     pub features: Vec<(String, Option<TensorSpec>)>,
-    /// Bytes of memory for what is opened. What does not fit in half of them is not memory-mapped
-    /// by [`Mode::Auto`], and a compressed member of an `.npz` is decompressed at every read
-    /// instead of once. `None`: what the process may use.
+    /// Bytes of memory for the opened arrays. [`Mode::Auto`] does not memory-map files larger than
+    /// half of it. Compressed members of an `.npz` that do not fit in half of it are decompressed
+    /// at every read instead of once. `None` uses the process's limit.
     pub memory_limit: Option<usize>,
-    /// Ends the opening early: collecting the lengths of many records takes time.
+    /// Cancels the opening. Collecting the lengths of many records takes time.
     pub cancel: CancelToken,
 }
 
-/// What [`FileFormat::open`] opens.
+/// A request for [`FileFormat::open`].
 pub(crate) struct OpenRequest<'a> {
     /// At least one.
     pub(crate) sources: &'a [Arc<dyn ReadAt>],
@@ -144,25 +143,25 @@ pub(crate) struct OpenRequest<'a> {
     pub(crate) options: &'a OpenOptions,
 }
 
-/// What [`FileFormat::verify`] found in a file that is whole.
+/// The result of [`FileFormat::verify`] for an intact file.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Checked {
-    /// Arrays, or records.
+    /// Number of arrays or records.
     pub(crate) parts: u64,
-    /// The checksum of the format.
+    /// Checksum of the format.
     pub(crate) checksum: Option<&'static str>,
-    /// Bytes after the array.
+    /// Number of bytes after the array.
     pub(crate) trailing: u64,
 }
 
 /// A header and the arrays whose elements follow it.
 pub(crate) type HeaderAndArrays<'a> = (Vec<u8>, Vec<&'a Array>);
 
-/// A file format: the bytes of a file in, its arrays out, and back.
+/// A file format: reads the arrays of a file and writes files of arrays.
 pub(crate) trait FileFormat: Sync {
     fn format(&self) -> Format;
 
-    /// The name that users write: `"npy"`.
+    /// Name of the format: `"npy"`.
     fn name(&self) -> &'static str;
 
     /// Extensions in lower case, without the dot.
@@ -173,21 +172,21 @@ pub(crate) trait FileFormat: Sync {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// The word for what [`FileFormat::verify`] counts.
+    /// Name of what [`FileFormat::verify`] counts.
     fn part_name(&self) -> &'static str {
         "array"
     }
 
-    /// Opens sources as one; reads no elements.
+    /// Opens several sources together. Reads no elements.
     ///
     /// # Errors
-    /// What is wrong with a source; [`Error::Argument`] for sources that do not go together.
+    /// Errors of a source's contents; [`Error::Argument`] for sources that do not match each other.
     fn open(&self, request: &OpenRequest<'_>) -> Result<Opened>;
 
-    /// Writes a file of one array, whatever had the name before.
+    /// Writes a file of one array. Replaces an existing file.
     ///
     /// # Errors
-    /// [`Error::Io`]; what reading the array fails with; [`Error::Argument`].
+    /// [`Error::Io`]; errors of reading the array; [`Error::Argument`].
     fn save_array(&self, _path: &Path, _array: &Array) -> Result<()> {
         Err(Error::Argument {
             stage: "save",
@@ -198,8 +197,8 @@ pub(crate) trait FileFormat: Sync {
         })
     }
 
-    /// Writes a file of arrays by name, none of which stands twice. Metadata and compression are
-    /// asked of formats that have them.
+    /// Writes a file of named arrays. The names are distinct. Formats without metadata or
+    /// compression are not asked for them.
     ///
     /// # Errors
     /// As [`FileFormat::save_array`].
@@ -213,7 +212,8 @@ pub(crate) trait FileFormat: Sync {
         Err(no_names(self.name()))
     }
 
-    /// The file of these arrays as a header and elements in row-major order, if it is that.
+    /// The header and the elements in row-major order of a file with these arrays. `None` if a file
+    /// consists of more.
     ///
     /// # Errors
     /// [`Error::UnsupportedDType`]; [`Error::Argument`].
@@ -225,10 +225,10 @@ pub(crate) trait FileFormat: Sync {
         Ok(None)
     }
 
-    /// Reads a file from end to end and compares lengths and checksums.
+    /// Reads a whole file and checks lengths and checksums.
     ///
     /// # Errors
-    /// What is wrong with the file; [`Error::Stopped`].
+    /// Errors of the file's contents; [`Error::Stopped`].
     fn verify(
         &self,
         source: &Arc<dyn ReadAt>,
@@ -237,7 +237,7 @@ pub(crate) trait FileFormat: Sync {
     ) -> Result<Checked>;
 }
 
-/// The error of arrays by name for a format that holds one array.
+/// The error for named arrays in a format of one array.
 pub(crate) fn no_names(format: &str) -> Error {
     let what = format!(
         "{format} files hold one array, without a name. Save each to a file of its own, or to .npz."

@@ -1,11 +1,11 @@
-//! Files of other libraries that are opened by mistake, and what reads them.
+//! Detects files of other libraries that are opened by mistake, and suggests how to read them.
 
 use std::path::Path;
 
-/// Bytes of a file that [`kind_of`] looks at.
+/// Number of bytes that [`kind_of`] needs.
 pub(crate) const WANTED: usize = 64;
 
-/// Extensions of files that are compressed as a whole, and the command that unpacks them.
+/// Extensions of compressed files, and the commands that unpack them.
 const COMPRESSED: [(&str, &str); 9] = [
     ("gz", "gunzip"),
     ("tgz", "tar -xzf"),
@@ -24,7 +24,7 @@ fn compressed(path: &Path) -> Option<(&'static str, &'static str)> {
     COMPRESSED.into_iter().find(|(name, _)| *name == extension)
 }
 
-/// The kind of a file of another library that starts like this, and what reads it.
+/// The kind of a file of another library with these first bytes, and how to read it.
 pub(crate) fn kind_of(start: &[u8]) -> Option<&'static str> {
     let is = |magic: &[u8]| start.starts_with(magic);
     let text = String::from_utf8_lossy(start);
@@ -108,7 +108,7 @@ pub(crate) fn not_raw(path: &Path, start: &[u8]) -> Option<&'static str> {
     kind_of(start)
 }
 
-/// Why no file can be written under that name; `archive`: the file is a zip archive.
+/// Why a file with this name cannot be written. `archive`: the file is a zip archive.
 pub(crate) fn unwritable(path: &Path, archive: bool) -> Option<String> {
     let (name, _) = compressed(path)?;
     match (name, archive) {

@@ -1,4 +1,4 @@
-//! File formats: the bytes of a file in, its arrays out, and back.
+//! File formats: reading the arrays of files and writing files of arrays.
 
 pub mod blocks;
 pub mod by_name;

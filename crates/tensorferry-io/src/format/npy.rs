@@ -13,9 +13,9 @@
 //! ```
 //!
 //! # Limitations
-//! [`open_npy`](crate::open::open_npy) maps the file and does not copy it. Its length is checked
-//! before; later changes cannot be. If the file is truncated while the tensor lives, reading beyond
-//! its new end ends the process (SIGBUS); if it is overwritten in place, the tensor's values
+//! [`open_npy`](crate::open::open_npy) maps the file and does not copy it. It checks the length
+//! once and cannot detect later changes. If the file is truncated while the tensor exists, reading
+//! beyond its new end ends the process (SIGBUS). If it is overwritten in place, the tensor's values
 //! change. Atomic writes, such as [`save_npy`]'s, are safe.
 
 use crate::array::array::Array;
@@ -117,10 +117,10 @@ fn trailing(array: &Located) -> u64 {
     array.source.len().saturating_sub(end)
 }
 
-/// Where the elements of a `.npy` file lie.
+/// Locates the elements of a `.npy` file.
 ///
 /// # Errors
-/// What is wrong with the header, around it [`Error::InFile`]; [`Error::WrongLength`].
+/// Errors of the header inside [`Error::InFile`]; [`Error::WrongLength`].
 pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
     let header = read_header(&mut Section::whole(file), io("read", file.name()))
         .map_err(|error| error.in_file(file.name()))?;
@@ -136,7 +136,7 @@ pub fn locate(file: &Arc<dyn ReadAt>) -> Result<Located> {
     .checked()
 }
 
-/// Reads only a header. `other` makes the error of a failed decoder.
+/// Reads only a header. `other` converts errors of a decoder.
 pub(crate) fn read_header(
     stream: &mut dyn Read,
     other: impl Fn(std::io::Error) -> Error,
@@ -167,8 +167,8 @@ pub(crate) fn read_header(
 /// Bytes are in this machine's order.
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::UnsupportedDType`] for bfloat16, which
-/// `.npy` cannot say (convert to float32, which holds all its values).
+/// [`Error::Io`]; [`Error::UnsupportedDType`] for bfloat16, which `.npy` cannot represent (convert
+/// to float32, which represents all its values).
 pub fn save_npy(path: impl AsRef<Path>, src: &View<'_>) -> Result<()> {
     let path = path.as_ref();
     atomic_write(path, |file| {
@@ -183,7 +183,7 @@ pub(crate) fn write(array: &Array, mut out: impl FnMut(&[u8]) -> Result<()>) -> 
         && tensor.as_view().has_normal_bools()
     {
         out(&npy_header::write(array.dtype(), ByteOrder::Native, array.shape(), true)?)?;
-        // In chunks as large as other arrays are read in.
+        // Use chunks as large as those of other arrays.
         let view = tensor.as_view();
         let bytes = view.as_bytes().unwrap_or_default();
         return bytes.chunks(array.chunk().max(1)).try_for_each(|chunk| {
@@ -211,7 +211,7 @@ fn write_view(view: &View<'_>, mut out: impl FnMut(&[u8]) -> Result<()>) -> Resu
     }
 }
 
-/// Whether the elements are packed in column-major order, and not in row-major order as well.
+/// Whether the elements are packed in column-major but not in row-major order.
 fn is_column_major(view: &View<'_>) -> bool {
     view.byte_order() == ByteOrder::Native
         && view.layout().is_f_contiguous()

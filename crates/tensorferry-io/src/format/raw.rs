@@ -1,4 +1,4 @@
-//! Raw files: elements without a header, of a dtype and shape that the caller gives.
+//! Raw files: elements without a header, whose dtype and shape the caller provides.
 
 use crate::array::array::Array;
 use crate::array::shards;

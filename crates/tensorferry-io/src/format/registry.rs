@@ -1,4 +1,4 @@
-//! The list of all file formats, and which of them a file has.
+//! The list of file formats, and detection of a file's format.
 
 use crate::error::{Error, Result};
 use crate::format::file_format::{Capabilities, FileFormat, Format};
@@ -22,24 +22,24 @@ impl Format {
     pub const ALL: [Self; 6] =
         [Self::Npy, Self::Npz, Self::SafeTensors, Self::TfRecord, Self::TfRecordBytes, Self::Raw];
 
-    /// What reads and writes the format.
+    /// The implementation of the format.
     pub(crate) fn file_format(self) -> &'static dyn FileFormat {
         FORMATS[self as usize]
     }
 
-    /// The name that users write: `"npy"`.
+    /// Name of the format: `"npy"`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.file_format().name()
     }
 
-    /// The format of that name.
+    /// The format with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// The format that a file's extension tells.
+    /// The format of a file's extension.
     #[must_use]
     pub fn of_extension(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -47,7 +47,7 @@ impl Format {
         Self::ALL.into_iter().find(has)
     }
 
-    /// What a file of this format can hold.
+    /// The features of this format.
     ///
     /// ```
     /// use tensorferry_io::Format;
@@ -59,22 +59,22 @@ impl Format {
         self.file_format().capabilities()
     }
 
-    /// The word for a part of a file that [`verify`](crate::format::verify::verify) counts:
-    /// `"array"` or `"record"`.
+    /// Name of the parts of a file that [`verify`](crate::format::verify::verify) counts: `"array"`
+    /// or `"record"`.
     #[must_use]
     pub fn part_name(self) -> &'static str {
         self.file_format().part_name()
     }
 
-    /// The format that a file's first bytes tell, or else its extension.
+    /// The format according to a file's first bytes, or else its extension.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Argument`] if neither tells.
+    /// [`Error::Io`]; [`Error::Argument`] if neither determines it.
     pub fn of_file(path: impl AsRef<Path>) -> Result<Self> {
         Self::of(&*local::open(path.as_ref())?)
     }
 
-    /// The format that the first bytes of a source tell, or else its extension.
+    /// The format according to a source's first bytes, or else its extension.
     pub(crate) fn of(source: &dyn ReadAt) -> Result<Self> {
         let start = source.read_up_to(0, foreign::WANTED)?;
         let found = Self::of_start(&start);
@@ -85,7 +85,7 @@ impl Format {
         };
         match (found, Self::of_extension(name), kind) {
             (Some(found), ..) => Ok(found),
-            // The first bytes of raw elements tell little.
+            // The first bytes of raw elements are arbitrary.
             (None, Some(Self::Raw), Some(kind)) => {
                 Err(wrong(format!("the file begins like {kind} If it is raw all the same, {RAW}")))
             }
@@ -104,15 +104,15 @@ impl Format {
         }
     }
 
-    /// The format of which a file starts like this.
+    /// The format of files with these first bytes.
     fn of_start(start: &[u8]) -> Option<Self> {
         FORMATS.iter().find(|format| format.begins(start)).map(|format| format.format())
     }
 
-    /// Refuses a source that is said to have this format, and starts like a file of another kind.
+    /// Rejects a source whose first bytes are those of another kind of file.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with what it is.
+    /// [`Error::Malformed`] with the kind.
     pub(crate) fn check(self, source: &dyn ReadAt) -> Result<()> {
         let start = source.read_up_to(0, foreign::WANTED)?;
         let kind = if self == Self::Raw {
@@ -124,7 +124,7 @@ impl Format {
     }
 }
 
-/// What to do with raw files.
+/// How to open raw files.
 const RAW: &str = "a raw file does not say what it holds. Use open_raw, with its dtype.";
 
 fn other_kind(format: &'static str, kind: &str, source: &dyn ReadAt) -> Error {

@@ -28,10 +28,10 @@ use tensorferry_core::{ALIGNMENT, ByteOrder, DType, Layout};
 
 const FORMAT: &str = "safetensors";
 
-/// Bytes before the header: its length.
+/// Bytes before the header, which contain its length.
 const PREFIX: u64 = 8;
 
-/// The longest header that is read: the format's own limit.
+/// Maximum length of a header: the limit of the format.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// The byte order of the format.
@@ -55,8 +55,8 @@ impl FileFormat for SafeTensors {
     }
 
     fn begins(&self, start: &[u8]) -> bool {
-        // A header of less than 16 MiB. The checksum at the start of a TFRecord file may look the
-        // same, and is the stronger sign if it is right.
+        // A header of less than 16 MiB. A TFRecord file may start with the same bytes, but then its
+        // first checksum matches.
         matches!(start, [_, _, _, 0, 0, 0, 0, 0, b'{', ..]) && !index::begins(start)
     }
 
@@ -131,14 +131,14 @@ impl FileFormat for SafeTensors {
     }
 }
 
-/// The place of an array, if tensors have its dtype.
+/// The location of an array, if tensors support its dtype.
 type Place = std::result::Result<Located, Foreign>;
 
-/// An array of a dtype that tensors do not have.
+/// An array of a dtype that tensors do not support.
 #[derive(Clone, Debug)]
 struct Foreign {
     source: Arc<dyn ReadAt>,
-    /// The dtype, as the file calls it.
+    /// The dtype's name in the file.
     descr: String,
 }
 
@@ -149,7 +149,7 @@ impl Foreign {
     }
 }
 
-/// The arrays of one name, one of each file.
+/// The arrays with one name, one per file.
 #[derive(Debug)]
 struct Parts(Vec<Place>);
 
@@ -175,19 +175,18 @@ impl Member for Parts {
     }
 }
 
-/// What a file holds.
+/// The contents of a file.
 struct Contents {
-    /// Names and places of the arrays, in the order of the file.
+    /// Names and locations of the arrays, in file order.
     arrays: Vec<(String, Place)>,
-    /// The metadata of the header: `__metadata__`.
+    /// The header's metadata: `__metadata__`.
     metadata: BTreeMap<String, String>,
 }
 
 /// Reads the header of a file.
 ///
 /// # Errors
-/// [`Error::Malformed`]; [`Error::WrongLength`] if the file ends before the last array, or after
-/// it.
+/// [`Error::Malformed`]; [`Error::WrongLength`] if the file does not end with the last array.
 fn locate(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     read(file).map_err(|error| error.in_file(file.name()))
 }
@@ -251,7 +250,7 @@ fn read(file: &Arc<dyn ReadAt>) -> Result<Contents> {
     Ok(Contents { arrays, metadata })
 }
 
-/// Parses the text of a header, and compares every offset with shape and dtype.
+/// Parses a header and checks every offset against shape and dtype.
 fn parse(header: &[u8]) -> Result<Metadata> {
     let text = std::str::from_utf8(header).map_err(|error| {
         malformed(PREFIX + error.valid_up_to() as u64, "the header is not UTF-8")
@@ -266,7 +265,7 @@ fn parse(header: &[u8]) -> Result<Metadata> {
     })
 }
 
-/// The dtypes that the format and tensors share.
+/// The dtypes that the format and tensors both support.
 const DTYPES: [(Dtype, DType); 14] = [
     (Dtype::BOOL, DType::Bool),
     (Dtype::I8, DType::Int8),
@@ -340,7 +339,7 @@ fn header(
             )));
         }
     }
-    // Padded with spaces, which the format allows, so that the first array is aligned to 64 bytes.
+    // Pad with spaces, which the format allows, to align the first array to 64 bytes.
     let padded = (text.len() + 8).next_multiple_of(ALIGNMENT) - 8;
     text.resize(padded, b' ');
     let mut header = (padded as u64).to_le_bytes().to_vec();

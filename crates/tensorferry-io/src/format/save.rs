@@ -1,4 +1,4 @@
-//! Atomic writes of arrays to files of any format.
+//! Atomic writes of arrays in all formats.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -26,8 +26,8 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] for what the system refuses; [`Error::Argument`] if nothing tells the format, or
-/// it holds arrays by name; what reading the array fails with; [`Error::UnsupportedDType`].
+/// [`Error::Io`]; [`Error::Argument`] if the format is unknown or only holds named arrays; errors
+/// of reading the array; [`Error::UnsupportedDType`].
 pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Result<()> {
     let path = path.as_ref();
     let format = chosen(path, format)?;
@@ -41,8 +41,8 @@ pub fn save(path: impl AsRef<Path>, array: &Array, format: Option<Format>) -> Re
 /// The file is written atomically, as by [`save`].
 ///
 /// # Errors
-/// As [`save`]; [`Error::Argument`] for duplicate names and names that the format cannot have, for
-/// arrays of different lengths in TFRecord, and for `compress` with a format other than `.npz`.
+/// As [`save`]; [`Error::Argument`] for duplicate or unsupported names, for arrays of different
+/// lengths in TFRecord, and for `compress` with a format other than `.npz`.
 pub fn save_arrays<N: AsRef<str>>(
     path: impl AsRef<Path>,
     arrays: &[(N, Array)],

@@ -1,4 +1,4 @@
-//! Every format by way of files: written arrays are read back, and damage is an error.
+//! All formats in files: written arrays are read back, and damage is an error.
 
 use crate::array::array::Array;
 use crate::array::arrays::Arrays;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tensorferry_core::{DType, Tensor};
 
-/// Some values of a dtype, the same each time.
+/// Fixed values of a dtype.
 fn values(dtype: DType, shape: &[usize]) -> Tensor {
     let len: usize = shape.iter().product();
     let numbers = (0..len).map(|i| i64::from(i % 3 == 0)).collect();
@@ -270,7 +270,7 @@ fn examples_are_read_back_as_the_lists_that_hold_them() {
     assert!(arrays(&path, Mode::Auto).is_ok(), "the old file is whole");
 }
 
-/// Every file of one damage: cut off, or one bit changed.
+/// A file with every single damage: truncated, or one bit changed.
 fn damages(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     let cut = (0..good.len()).map(|len| (format!("cut off at {len}"), good[..len].to_vec()));
     let flipped = (0..good.len()).map(|at| {
@@ -281,7 +281,7 @@ fn damages(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     cut.chain(flipped)
 }
 
-/// What a damaged file gives, in a format and mode: everything in it, by name.
+/// All arrays of a damaged file by name, opened in a format and mode.
 fn everything(path: &Path, format: Format, mode: Mode) -> Result<Vec<(String, Tensor)>> {
     match open(&[path], Some(format), mode)? {
         crate::format::file_format::Opened::Array(array) => {
@@ -303,7 +303,7 @@ fn written(directory: &TempDir, name: &str, compress: bool) -> (PathBuf, Vec<u8>
     (path, bytes)
 }
 
-/// Whether two files hold the same, names aside.
+/// Whether two files have equal contents, apart from names.
 fn same(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> bool {
     let one = |(_, x): &(String, Tensor), (_, y): &(String, Tensor)| {
         x.dtype() == y.dtype()
@@ -331,8 +331,8 @@ fn damaged_archives_and_records_are_errors_or_hold_what_they_held() {
                     assert!(error.to_string().contains(name), "{damage}: {error}");
                     refused += 1;
                 }
-                // Names, dates and other fields that no checksum covers. Of records, those before
-                // the end of a whole one.
+                // Fields that no checksum covers, such as names and dates. For TFRecord, the
+                // records before a truncation between two records.
                 Ok(read) if format == Format::TfRecord => {
                     let rows = read[0].1.shape()[0];
                     assert!(damage.starts_with("cut") && rows < 3, "{damage}");

@@ -1,30 +1,30 @@
-//! [`verify`]: whether a file is whole.
+//! [`verify`]: checks whether a file is intact.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
 use crate::format::file_format::{Checked, Format, Raw};
 use std::path::Path;
 
-/// What [`verify`] has checked.
+/// The result of [`verify`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verified {
-    /// The file's format.
+    /// Format of the file.
     pub format: Format,
-    /// The number of arrays; of TFRecord, of records.
+    /// Number of arrays; of records for TFRecord.
     pub parts: u64,
-    /// Its length, all of which was read.
+    /// Length of the file in bytes.
     pub bytes: u64,
-    /// The checksum of its parts: `"CRC-32"`, `"CRC-32C"`. `None`: the format has none, and changed
-    /// values go unnoticed.
+    /// Checksum of the parts: `"CRC-32"`, `"CRC-32C"`. `None` if the format has none, so changed
+    /// values are not detected.
     pub checksum: Option<&'static str>,
     /// Bytes after the array of a `.npy` file. `numpy.load` ignores them.
     pub trailing: u64,
 }
 
-/// Reads a file from end to end, and compares lengths with headers and bytes with checksums, where
-/// the format has them. Arrays of dtypes that tensors do not have are checked too, in formats that
-/// tell their length.
+/// Reads a whole file, and checks lengths against headers and bytes against checksums, if the
+/// format has them. Includes arrays of dtypes that tensors do not support, if the format specifies
+/// their length.
 ///
 /// ```
 /// use tensorferry_core::Tensor;

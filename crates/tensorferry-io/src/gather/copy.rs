@@ -8,14 +8,13 @@ use crate::error::{Error, Result};
 use crate::gather::request;
 use crate::gather::request::{RowRequest, run};
 
-/// Bytes that are prefetched: more than the latency of memory times its speed, less than the first
-/// cache.
+/// Bytes to prefetch ahead: more than memory latency times bandwidth, less than the first cache.
 const PREFETCH_BYTES: usize = 8 << 10;
-/// The most lines of a row to prefetch. The processor detects the rest of a longer row itself.
+/// Maximum number of cache lines to prefetch per row. Beyond, the processor's own prefetcher helps.
 const MOST_LINES: usize = 16;
 const LINE: usize = 64;
 
-/// Copies rows of `row` bytes. After an error what `out` holds is unspecified.
+/// Copies rows of `row` bytes. After an error, the contents of `out` are unspecified.
 ///
 /// # Errors
 /// [`Error::IndexOutOfRange`] if the source has no such row; [`Error::OutOfBounds`] if the output
@@ -61,7 +60,7 @@ fn copy_run(
     Ok(())
 }
 
-/// Rows of a size that a register or a few hold: their copies are instructions, not calls.
+/// Copies rows that fit in one or a few registers, without a call of `memcpy`.
 fn gather_fixed<const ROW: usize>(
     source: &[u8],
     requests: &[RowRequest],
@@ -134,7 +133,7 @@ fn load_row(source: &[u8], row: usize, request: &RowRequest) {
     }
 }
 
-/// Prefetches the line at an address, which may be any.
+/// Prefetches the cache line at any address.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn load(address: *const u8) {
@@ -151,7 +150,7 @@ fn load(_address: *const u8) {}
 mod tests {
     use super::*;
 
-    /// Numbers that look random and are the same each time.
+    /// Pseudo-random numbers that are the same each time.
     fn numbers(seed: u64) -> impl Iterator<Item = u64> {
         (seed..).map(|i| {
             let mixed = (i ^ (i >> 30))

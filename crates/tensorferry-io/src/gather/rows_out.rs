@@ -1,4 +1,4 @@
-//! [`RowsOut`]: where the rows of a batch are written.
+//! [`RowsOut`]: the output buffer of a gather.
 
 use crate::convert::convert_into;
 use crate::error::{Error, Result};
@@ -6,12 +6,12 @@ use crate::gather::request::RowRequest;
 use crate::memory::pool;
 use tensorferry_core::{ByteOrder, Layout, Tensor, View, ViewMut};
 
-/// Where a gather writes the rows of one component: packed, in native byte order.
+/// The rows of one component that a gather writes: packed, in native byte order.
 #[derive(Debug)]
 pub struct RowsOut<'a> {
-    /// All rows, one after the other.
+    /// All rows, contiguously.
     pub bytes: &'a mut [u8],
-    /// Bytes of one row; may be 0.
+    /// Bytes per row; may be 0.
     pub row: usize,
 }
 
@@ -66,7 +66,8 @@ pub fn copy_view(view: &View<'_>, out: &mut [u8]) -> Result<()> {
     convert_into(view, &mut target, tensorferry_core::Casting::Checked)
 }
 
-/// A C-contiguous native tensor of the same values; the tensor itself if it is one.
+/// A C-contiguous tensor in native byte order with the same values. Shares the memory if the tensor
+/// already is one.
 pub fn packed(tensor: &Tensor) -> Result<Tensor> {
     if tensor.byte_order() == ByteOrder::Native && tensor.layout().is_c_contiguous() {
         return Ok(tensor.clone());

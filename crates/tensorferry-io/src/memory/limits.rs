@@ -5,12 +5,12 @@ use crate::memory::pages::physical_memory;
 use std::fs;
 use std::path::Path;
 
-/// Whether this number of bytes is at most half of a limit, or of the usable memory.
+/// Whether `bytes` is at most half of the limit or, without one, of the usable memory.
 pub(crate) fn holds(bytes: u64, limit: Option<usize>) -> bool {
     bytes <= limit.map_or_else(usable, |limit| limit as u64) / 2
 }
 
-/// Bytes of memory that this process may use.
+/// Number of bytes of memory that this process may use.
 pub(crate) fn usable() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let least = groups.lines().filter_map(group_limit).chain(address_space()).min();
@@ -38,7 +38,7 @@ pub(crate) fn address_space() -> Option<u64> {
     soft_limit(&limits(), "Max address space")
 }
 
-/// How many files this process may have open.
+/// Maximum number of files that this process may have open.
 pub(crate) fn open_files() -> Option<u64> {
     soft_limit(&limits(), "Max open files")
 }
@@ -47,7 +47,7 @@ fn limits() -> String {
     fs::read_to_string("/proc/self/limits").unwrap_or_default()
 }
 
-/// A line of `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
+/// The soft limit from `/proc/self/limits`: `Max address space  1073741824  unlimited  bytes`.
 fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

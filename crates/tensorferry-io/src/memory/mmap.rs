@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io;
 use tensorferry_core::Buffer;
 
-/// A mapping starts at a multiple of this in the file, the largest page size in use. So the bytes
-/// keep their alignment in the file.
+/// Alignment of a mapping's start in the file: the largest page size in use. The bytes keep their
+/// alignment in the file.
 const PAGE: u64 = 64 << 10;
 
-/// `len` bytes of a file from `offset` on, read-only, and their start in the buffer. The caller has
-/// checked that the file has them.
+/// Maps `len` bytes of a file starting at `offset`, read-only. Returns the buffer and their offset
+/// in it. The caller has checked that the file contains them.
 ///
 /// # Limitations
 /// A [`Buffer`] promises that its bytes do not change. Here that depends on the writers of the

@@ -1,10 +1,10 @@
 //! Pages from the operating system.
 //!
-//! On Linux, anonymous memory that starts on a huge-page boundary and asks for huge pages: first
-//! touch of fresh memory then costs one page fault per 2 MiB, not per 4 KiB. Elsewhere, the
-//! allocator.
+//! On Linux, maps anonymous memory that starts on a huge-page boundary and requests huge pages. The
+//! first touch of fresh memory then costs one page fault per 2 MiB instead of 4 KiB. Elsewhere,
+//! uses the allocator.
 
-/// The size of a huge page on x86-64 and most others. Where huge pages are larger, it is only an
+/// Size of a huge page on x86-64 and most other processors. If huge pages are larger, it is only an
 /// alignment.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
@@ -79,7 +79,7 @@ mod platform {
         NonNull::new(unsafe { alloc_zeroed(block) })
     }
 
-    /// Gives a block back.
+    /// Returns a block to the allocator.
     ///
     /// # Safety
     /// `map(len)` returned `ptr`, and the block is no longer used.
@@ -90,7 +90,7 @@ mod platform {
         }
     }
 
-    /// Bytes of RAM: a low guess, which only limits depend on.
+    /// Bytes of RAM: a low guess, which only affects limits.
     pub(crate) fn physical_memory() -> usize {
         4 << 30
     }

@@ -23,8 +23,8 @@ use tensorferry_core::{ALIGNMENT, Buffer};
 
 pub use crate::memory::shelves::{retained, trim};
 
-/// Writable bytes, aligned to [`ALIGNMENT`], with one owner. [`PoolBuffer::freeze`] makes them a
-/// [`Buffer`].
+/// A writable, uniquely owned buffer, aligned to [`ALIGNMENT`]. [`PoolBuffer::freeze`] converts it
+/// into a [`Buffer`].
 #[derive(Debug)]
 pub struct PoolBuffer {
     ptr: NonNull<u8>,
@@ -36,8 +36,8 @@ unsafe impl Send for PoolBuffer {}
 // SAFETY: a shared PoolBuffer only hands out shared slices.
 unsafe impl Sync for PoolBuffer {}
 
-/// `len` bytes, aligned to [`ALIGNMENT`]. What they hold is unspecified: zeros, or what an earlier
-/// owner left.
+/// Takes `len` bytes, aligned to [`ALIGNMENT`]. Their contents are unspecified: zeros, or the bytes
+/// of an earlier owner.
 ///
 /// ```
 /// use tensorferry_io::memory::pool;
@@ -63,12 +63,12 @@ pub fn take(len: usize) -> Result<PoolBuffer> {
     ptr.map(|ptr| PoolBuffer { ptr, len }).ok_or(Error::Allocation { bytes: len })
 }
 
-/// Bytes of memory that [`take`] uses for `len` bytes.
+/// Number of bytes of memory that [`take`] uses for `len` bytes.
 pub fn footprint(len: usize) -> usize {
     if len < POOLED_FROM { len } else { Class::holding(len).map_or(len, |class| class.bytes) }
 }
 
-/// The layout of a block left to the allocator.
+/// The layout of a block that comes from the allocator.
 fn small(len: usize) -> Option<Layout> {
     Layout::from_size_align(len.max(1), ALIGNMENT).ok()
 }
@@ -86,13 +86,13 @@ impl PoolBuffer {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the buffer is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The bytes, to write.
+    /// The bytes, mutably.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: `len` initialised bytes (blocks are born zero) that are only reachable through
@@ -100,8 +100,8 @@ impl PoolBuffer {
         unsafe { core::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 
-    /// Ends writing: the same bytes, immutable and shareable. The block goes back to the pool when
-    /// the last clone drops, on whatever thread that is.
+    /// Converts the buffer into an immutable, shareable one. The block returns to the pool when the
+    /// last clone is dropped, on any thread.
     #[must_use]
     pub fn freeze(self) -> Buffer {
         let (ptr, len) = (self.ptr, self.len);
@@ -132,7 +132,7 @@ impl Drop for PoolBuffer {
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Header {
-    /// Requested bytes with the header: they determine how the block was allocated.
+    /// Number of requested bytes including the header. They determine how the block was allocated.
     total: usize,
 }
 
@@ -146,7 +146,7 @@ impl Header {
         unsafe { header.read() }
     }
 
-    /// Bytes of the block after the header.
+    /// Number of bytes of the block after the header.
     fn capacity(self) -> usize {
         let block = if self.total < POOLED_FROM {
             self.total
@@ -190,8 +190,8 @@ pub fn allocate(size: usize, zeroed: bool) -> *mut u8 {
     block.as_ptr().wrapping_add(ALIGNMENT)
 }
 
-/// The same bytes in a block of `size` bytes, at the same place if they fit there; null, and the
-/// old block untouched, if there is no memory. A null `ptr` allocates.
+/// Resizes a block to `size` bytes, in place if they fit. Returns null and keeps the old block if
+/// there is no memory. A null `ptr` allocates.
 ///
 /// # Safety
 /// `ptr` is null, or [`allocate`] or `reallocate` returned it and it was neither deallocated nor
@@ -218,7 +218,7 @@ pub unsafe fn reallocate(ptr: *mut u8, size: usize) -> *mut u8 {
     new
 }
 
-/// Takes back memory that [`allocate`] or [`reallocate`] returned. Null is ignored.
+/// Frees memory that [`allocate`] or [`reallocate`] returned. Ignores null.
 ///
 /// # Safety
 /// As for [`reallocate`]; and the memory is no longer used.

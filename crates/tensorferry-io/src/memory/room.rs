@@ -7,19 +7,19 @@ use std::hash::{BuildHasher, Hash};
 
 /// A collection whose growth can fail.
 pub trait Room {
-    /// Makes room for `more` items.
+    /// Reserves space for `more` items.
     ///
     /// # Errors
     /// [`Error::Allocation`].
     fn make_room(&mut self, more: usize) -> Result<()>;
 }
 
-/// The error of a collection of this number of items.
+/// The error for a collection of `items` items.
 fn no_memory<T>(items: usize) -> Error {
     Error::Allocation { bytes: items.saturating_mul(size_of::<T>()) }
 }
 
-/// As [`Iterator::collect`], into a list.
+/// As [`Iterator::collect`] into a [`Vec`], with fallible allocation.
 ///
 /// # Errors
 /// The first error among them; [`Error::Allocation`].
@@ -32,7 +32,7 @@ pub fn collected<T>(items: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>
     Ok(all)
 }
 
-/// A copy of a slice.
+/// A copy of a slice, with fallible allocation.
 ///
 /// # Errors
 /// [`Error::Allocation`].

@@ -12,12 +12,12 @@ use tensorferry_core::ALIGNMENT;
 
 /// Smaller blocks come from the allocator: clearing them costs less than the pool's lock.
 pub(super) const POOLED_FROM: usize = 1 << 10;
-/// Size classes to a power of two.
+/// Size classes per power of two.
 const STEPS: usize = 8;
 const SMALLEST_CLASS_LOG2: u32 = POOLED_FROM.trailing_zeros();
 const CLASSES: usize = (usize::BITS - SMALLEST_CLASS_LOG2) as usize * STEPS + 1;
 const DEFAULT_LIMIT: usize = 2 << 30;
-/// The least bytes to check against the usable memory: the system may promise more than it has.
+/// Minimum size to check against the usable memory: the system may promise more than it has.
 const WORTH_ASKING: usize = 1 << 30;
 
 /// The size of a pooled block: one of a fixed series, so that blocks of similar size are
@@ -29,15 +29,15 @@ pub(super) struct Class {
 }
 
 impl Class {
-    /// The smallest class that holds `len` bytes; `None` if `len` is past any memory. Asks for `len
-    /// >= POOLED_FROM`.
+    /// The smallest class that holds `len` bytes; `None` if `len` exceeds any memory. `len` must be
+    /// at least [`POOLED_FROM`].
     pub(super) fn holding(len: usize) -> Option<Self> {
         if len > isize::MAX.unsigned_abs() / 2 {
             return None;
         }
         let len = len.max(POOLED_FROM);
-        // The power of two below `len`: 1 KiB and 1 KiB + 1 have the same one, the classes above it
-        // are its eighths.
+        // The power of two below `len`. The classes above it are its eighths; 1 KiB and 1 KiB + 1
+        // share one.
         let log2 = (len - 1).ilog2().max(SMALLEST_CLASS_LOG2);
         let step = (1 << log2) / STEPS;
         let steps = len.saturating_sub(1 << log2).div_ceil(step);
@@ -81,7 +81,7 @@ impl Class {
 struct Free {
     block: NonNull<u8>,
     class: Class,
-    /// The number of the release: the smallest is the least recently used.
+    /// Index of the release. The smallest is the least recently used.
     released: u64,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Pool {
 }
 
 pub(super) static POOL: Pool = Pool::new(UNKNOWN);
-/// The limit is not computed yet.
+/// The limit has not been computed yet.
 const UNKNOWN: usize = usize::MAX;
 
 impl Pool {
@@ -190,7 +190,7 @@ impl Pool {
             return None;
         }
         let fresh = class.create().or_else(|| {
-            // The kept blocks have other sizes.
+            // No kept block has this size.
             self.trim();
             class.create()
         });

@@ -1,4 +1,4 @@
-//! A reserve of memory, so that a failed small allocation becomes an error.
+//! A memory reserve, with which a failed small allocation becomes an error.
 //!
 //! # Rationale
 //! Rust ends the process when a small allocation fails, and a list of a million elements is a
@@ -19,13 +19,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Bytes of the reserve.
 const SPARE: usize = 2 << 20;
-/// Larger allocations are not retried.
+/// Maximum size of an allocation to retry.
 const SMALL: usize = 256 << 10;
 
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// The reserve from the allocator's free memory, if the system has none.
 static HEAP: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// The reserve was used.
+/// Whether the reserve was used.
 static LOW: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator with the reserve of [`keep_spare`]. For programs, as their
@@ -42,7 +42,7 @@ static LOW: AtomicBool = AtomicBool::new(false);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpareAllocator;
 
-/// Reserves memory for a [`SpareAllocator`]: 2 MiB of addresses, which are not touched.
+/// Reserves memory for a [`SpareAllocator`]: 2 MiB of address space, which is not touched.
 pub fn keep_spare() {
     if BLOCK.load(Ordering::Relaxed).is_null()
         && let Some(block) = pages::map(SPARE)
@@ -64,7 +64,7 @@ pub(crate) fn check() -> Result<()> {
     if LOW.load(Ordering::Relaxed) { recover() } else { Ok(()) }
 }
 
-/// Makes room for `more` items in a list.
+/// Reserves space for `more` items in a list.
 ///
 /// # Errors
 /// [`Error::Allocation`].
@@ -93,7 +93,7 @@ fn heap_layout() -> Option<Layout> {
     Layout::from_size_align(SPARE, align_of::<usize>()).ok()
 }
 
-/// Reserves memory of the allocator. False if there is none.
+/// Reserves memory from the allocator. Returns false if there is none.
 fn keep_from_heap() -> bool {
     if !HEAP.load(Ordering::Relaxed).is_null() {
         return true;
@@ -135,11 +135,11 @@ fn again(size: usize, allocate: impl Fn() -> *mut u8) -> *mut u8 {
         return null_mut();
     }
     give_back();
-    // Another thread may have released the reserve just before.
+    // Retry in any case: another thread may have released the reserve just before.
     allocate()
 }
 
-// SAFETY: every call goes to `System` with what it came with, and returns what that returns.
+// SAFETY: every call passes its arguments to `System` and returns the result.
 unsafe impl GlobalAlloc for SpareAllocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

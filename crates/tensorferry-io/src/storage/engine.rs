@@ -1,4 +1,4 @@
-//! The engine of a mode: how the rows of a batch come from a group of sources into memory.
+//! The engine of a mode, which reads the rows of a batch from a group of sources.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -6,8 +6,7 @@ use crate::storage::mode::Mode;
 use crate::storage::read_at::{Extent, Piece, ReadAt, ReadEngine, ReadRange};
 use std::sync::Arc;
 
-/// The engine that reads rows which lie in these extents. Pieces name a source by its place in the
-/// list.
+/// The engine that reads rows in these extents. Pieces refer to a source by its index in the list.
 pub(crate) fn engine(mode: Mode, group: Vec<Extent>) -> Arc<dyn ReadEngine> {
     let special = group.first().and_then(|first| first.source.engine(mode, &group));
     special.unwrap_or_else(|| {
@@ -15,7 +14,7 @@ pub(crate) fn engine(mode: Mode, group: Vec<Extent>) -> Arc<dyn ReadEngine> {
     })
 }
 
-/// Reads the ranges of one source after those of the other.
+/// Reads the sources one after the other.
 #[derive(Debug)]
 struct EachSource {
     sources: Vec<Arc<dyn ReadAt>>,

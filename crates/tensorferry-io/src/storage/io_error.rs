@@ -1,11 +1,11 @@
-//! Errors of file operations that the system refuses.
+//! Errors of file operations.
 
 use crate::error::Error;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Makes the error of a file operation that the system refused.
+/// Converts the error of a file operation.
 pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| {
         let source = plain(source);
@@ -15,13 +15,13 @@ pub fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// Whether the system refuses because too many files are open.
+/// Whether an operation failed because too many files are open.
 pub(crate) fn too_many_open(error: &std::io::Error) -> bool {
-    // ENFILE and EMFILE, everywhere.
+    // ENFILE and EMFILE on all Unix systems.
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// The system's own error, where a wrapper adds only the name of a temporary file.
+/// The operating system's error, if a wrapper only adds the name of a temporary file.
 fn plain(error: io::Error) -> io::Error {
     if error.raw_os_error().is_some() {
         return error;
@@ -32,7 +32,7 @@ fn plain(error: io::Error) -> io::Error {
     number.map_or(error, io::Error::from_raw_os_error)
 }
 
-/// Why no file has this path, if it is a URL or a name that a shell would have expanded.
+/// A hint if the path is a URL or needs expansion by a shell.
 fn not_a_path(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     let scheme = text.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| {

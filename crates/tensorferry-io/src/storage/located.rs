@@ -6,25 +6,25 @@ use crate::storage::read_at::{Extent, ReadAt};
 use std::sync::Arc;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
 
-/// Where the elements of an array lie.
+/// The location and type of an array's elements.
 #[derive(Clone, Debug)]
 pub struct Located {
     /// The name of the format, for errors: `"npy"`.
     pub format: &'static str,
-    /// The source that holds them.
+    /// Source that contains the elements.
     pub source: Arc<dyn ReadAt>,
-    /// Byte of the source at which the elements start.
+    /// Offset of the first element in bytes.
     pub offset: u64,
-    /// The dtype of an element.
+    /// Dtype of the elements.
     pub dtype: DType,
-    /// The byte order of an element.
+    /// Byte order of the elements.
     pub order: ByteOrder,
     /// Packed, in row-major or column-major order.
     pub layout: Layout,
 }
 
 impl Located {
-    /// The same, once its end is known to lie inside the source.
+    /// Returns `self` if its end lies inside the source.
     ///
     /// # Errors
     /// [`Error::WrongLength`] if the source is shorter.
@@ -38,7 +38,7 @@ impl Located {
         Ok(self)
     }
 
-    /// The bytes of the elements.
+    /// The extent of the elements.
     pub(crate) fn extent(&self) -> Extent {
         let end = self.offset.saturating_add(self.layout.nbytes() as u64);
         Extent { source: Arc::clone(&self.source), bytes: self.offset..end }

@@ -1,4 +1,4 @@
-//! Every format through a [`ReadAt`] that is not a file.
+//! All formats, read through a [`ReadAt`] that is not a file.
 
 use crate::array::array::Array;
 use crate::cancel::CancelToken;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tensorferry_core::{DType, Shape, Tensor};
 
-/// Bytes in memory, and how often many ranges of them were asked for.
+/// Bytes in memory, and the number of calls that read ranges of them.
 #[derive(Debug)]
 struct Memory {
     name: PathBuf,
@@ -56,7 +56,7 @@ fn tensor() -> Tensor {
     Tensor::from_vec(values, &[ROWS, 3]).unwrap()
 }
 
-/// Two sources of the same contents, as the format of that file name stores them.
+/// Two sources of equal contents, in the format of the file name.
 fn sources(name: &str, compress: bool, calls: &Arc<AtomicUsize>) -> Vec<Arc<dyn ReadAt>> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);

@@ -1,4 +1,4 @@
-//! Where bytes lie, and how they are read.
+//! Storage of bytes: sources, read engines and local files.
 
 pub mod engine;
 pub mod io_error;

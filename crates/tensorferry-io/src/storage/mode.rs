@@ -8,13 +8,13 @@ pub enum Mode {
     /// [`Mode::Map`] for files that fit in memory, otherwise [`Mode::Direct`].
     #[default]
     Auto,
-    /// Memory-mapped: pages are read when they are touched, and nothing is copied. If the file is
-    /// truncated while it is open, touching the lost part ends the process (SIGBUS).
+    /// Memory-mapped. Pages are read on access, and nothing is copied. If the file is truncated
+    /// while it is open, accessing the missing part ends the process (SIGBUS).
     Map,
-    /// Rows are read on request, through the system's cache. A file that changes while it is open
-    /// is an error.
+    /// Rows are read on request, through the page cache. A change of the file while it is open is
+    /// an error.
     Read,
-    /// As [`Mode::Read`], past the system's cache where the storage supports that.
+    /// As [`Mode::Read`], bypassing the page cache if the storage supports it.
     Direct,
 }
 
@@ -33,13 +33,13 @@ impl Mode {
         }
     }
 
-    /// The mode of that name.
+    /// The mode with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The mode for files of this number of bytes, given a limit of memory.
+    /// The mode for files of this many bytes, given a memory limit.
     pub(crate) fn resolved(self, bytes: u64, limit: Option<usize>) -> Self {
         match self {
             Self::Auto if crate::memory::limits::holds(bytes, limit) => Self::Map,

@@ -1,4 +1,4 @@
-//! [`ReadAt`]: all that formats and arrays know of storage.
+//! [`ReadAt`]: the interface between storage and formats.
 //!
 //! # Rationale
 //! A batch needs ranges of many sources at once, and some storage is fast only if it gets them
@@ -17,8 +17,8 @@ use tensorferry_core::Buffer;
 
 /// Bytes that can be read at any offset: a file, an object of a store, memory.
 ///
-/// The length and the bytes do not change while the source is open. A source that finds out that
-/// they did fails with [`Error::FileChanged`](crate::error::Error::FileChanged).
+/// The length and the bytes must not change while the source is open. A source that detects a
+/// change fails with [`Error::FileChanged`](crate::error::Error::FileChanged).
 ///
 /// ```
 /// use std::path::Path;
@@ -60,7 +60,7 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
     /// Length in bytes.
     fn len(&self) -> u64;
 
-    /// The name for error messages. Its extension may tell the format.
+    /// Name for error messages. Its extension may determine the format.
     fn name(&self) -> &Path;
 
     /// A mark that differs between two states of the same source, such as an entity tag. `None` if
@@ -69,7 +69,7 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// Fills `out` with the bytes from `offset` on.
+    /// Fills `out` with the bytes starting at `offset`.
     ///
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io) or [`Error::Read`](crate::error::Error::Read);
@@ -78,11 +78,11 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
     /// [`Error::Stopped`](crate::error::Error::Stopped) once `cancel` is cancelled.
     fn read_exact_at(&self, offset: u64, out: &mut [u8], cancel: &CancelToken) -> Result<()>;
 
-    /// Fills many ranges, sorted by offset. They may overlap in the source. By default one read
-    /// after the other; storage with a long latency begins them together.
+    /// Fills many ranges, sorted by offset. They may overlap in the source. The default reads them
+    /// one after the other; storage with a high latency should read them concurrently.
     ///
     /// # Errors
-    /// As [`ReadAt::read_exact_at`]. After an error what the ranges hold is unspecified.
+    /// As [`ReadAt::read_exact_at`]. After an error, the contents of the ranges are unspecified.
     fn read_ranges(&self, ranges: &mut [ReadRange<'_>], cancel: &CancelToken) -> Result<()> {
         ranges.iter_mut().try_for_each(|range| {
             cancel.check()?;
@@ -90,7 +90,7 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
         })
     }
 
-    /// At most `len` bytes from `offset` on: fewer where the source ends.
+    /// At most `len` bytes starting at `offset`; fewer if the source ends before.
     ///
     /// # Errors
     /// As [`ReadAt::read_exact_at`].
@@ -103,29 +103,29 @@ pub trait ReadAt: Any + fmt::Debug + Send + Sync {
         Ok(bytes)
     }
 
-    /// The source as memory, if it can be mapped: [`Mode::Map`] asks for that.
+    /// The source as mappable memory, for [`Mode::Map`]; `None` if it cannot be mapped.
     fn as_mmap(&self) -> Option<&dyn Mmap> {
         None
     }
 
-    /// An engine for a group of sources, of which this one is the first, if one that knows this
-    /// kind of storage reads them faster than [`ReadAt::read_ranges`] of one source after the
-    /// other. The group lists where rows lie in each source.
+    /// An engine for a group of sources that starts with this one. `None` if the storage has none
+    /// that is faster than [`ReadAt::read_ranges`] of one source after the other. `group` lists the
+    /// rows' bytes in each source.
     fn engine(&self, _mode: Mode, _group: &[Extent]) -> Option<Arc<dyn ReadEngine>> {
         None
     }
 }
 
-/// A range of a source and the memory that it is read into.
+/// A range of a source and the buffer to read it into.
 #[derive(Debug)]
 pub struct ReadRange<'a> {
-    /// The first byte.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// As many bytes as it holds are read.
+    /// Buffer, whose length is that of the range.
     pub out: &'a mut [u8],
 }
 
-/// A mark of the state of a source. Two marks are only compared.
+/// A mark of a source's state. Marks are only compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(String);
 
@@ -142,9 +142,10 @@ impl Version {
     }
 }
 
-/// A source that can be memory.
+/// A source that can be mapped into memory.
 pub trait Mmap {
-    /// `len` bytes from `offset` on, which lie in the source, and where in the buffer they start.
+    /// Maps `len` bytes starting at `offset`, which lie in the source. Returns the buffer and their
+    /// offset in it.
     ///
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io);
@@ -157,28 +158,27 @@ pub trait Mmap {
 pub struct Extent {
     /// The source.
     pub source: Arc<dyn ReadAt>,
-    /// Where its rows lie.
+    /// Range of the bytes.
     pub bytes: Range<u64>,
 }
 
 /// A range of one source of a group.
 #[derive(Debug)]
 pub struct Piece<'a> {
-    /// The number of the source in the group.
+    /// Index of the source in the group.
     pub source: usize,
-    /// The first byte.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// As many bytes as it holds are read.
+    /// Buffer, whose length is that of the range.
     pub out: &'a mut [u8],
 }
 
-/// Reads pieces of a group of sources, all that one batch needs at a time. Used by many threads at
-/// once.
+/// Reads the pieces that a batch needs from a group of sources. Used by many threads at once.
 pub trait ReadEngine: Send + Sync + fmt::Debug {
-    /// The mode that this engine is.
+    /// The mode of this engine.
     fn mode(&self) -> Mode;
 
-    /// Fills every piece; they may be reordered. After an error what they hold is unspecified.
+    /// Fills all pieces and may reorder them. After an error, their contents are unspecified.
     ///
     /// # Errors
     /// As [`ReadAt::read_exact_at`].

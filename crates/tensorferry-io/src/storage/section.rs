@@ -8,7 +8,7 @@ use std::io;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-/// `len` bytes of a source from `start` on. Positions are relative to `start`.
+/// `len` bytes of a source starting at `start`. Positions are relative to `start`.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
     source: Arc<dyn ReadAt>,
@@ -28,7 +28,7 @@ impl Section {
         Self::new(source, 0, source.len())
     }
 
-    /// The same stream, whose reads `cancel` ends.
+    /// The same stream, with reads that `cancel` cancels.
     pub(crate) fn cancelled_by(self, cancel: &CancelToken) -> Self {
         Self { cancel: cancel.clone(), ..self }
     }
@@ -63,7 +63,7 @@ impl Seek for Section {
 /// Bytes that [`read_all`] reads at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Reads every byte of a source, to find those that cannot be read.
+/// Reads all bytes of a source to find unreadable ones.
 ///
 /// # Errors
 /// As [`ReadAt::read_exact_at`].
@@ -82,8 +82,7 @@ pub(crate) fn read_all(source: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result
     }
 }
 
-/// The [`Error`] that a failed read of a [`Section`] carries, or what `other` makes of the error of
-/// a decoder.
+/// The [`Error`] inside a failed read of a [`Section`], or `other` of a decoder's error.
 pub(crate) fn read_error(error: io::Error, other: impl FnOnce(io::Error) -> Error) -> Error {
     match error.downcast::<Error>() {
         Ok(carried) => carried,

@@ -1,4 +1,4 @@
-//! Locks that a forked process never waits for in vain.
+//! Locks that never block a forked process forever.
 //!
 //! # Rationale
 //! A thread that holds a lock while another thread forks does not exist in the child, so nothing
@@ -10,21 +10,21 @@ use crate::sync::process::process_id;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
-/// How often to try a lock that threads of another process, or none, hold.
+/// Attempts to acquire a lock that may be held by a thread of the parent process.
 const ATTEMPTS: u32 = 200;
 
-/// A value under a lock that can be waited for in every process.
+/// A value behind a lock that works in every process.
 #[derive(Debug)]
 pub struct ForkSafe<T> {
     value: Mutex<T>,
     /// The process whose threads may hold the lock; 0 until it is first locked.
     process: AtomicU32,
     after_fork: AfterFork,
-    /// Instead of a value whose lock a process inherited locked.
+    /// Replaces a value whose lock was held when this process was forked.
     forked: OnceLock<Box<ForkSafe<T>>>,
 }
 
-/// What becomes of the value in a forked process.
+/// What happens to the value in a forked process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterFork {
     Keep,
@@ -45,9 +45,9 @@ impl<T> ForkSafe<T> {
         Self::made(value, AfterFork::Drop)
     }
 
-    /// A value that only its process may use, such as threads or a kernel queue. A forked
-    /// process begins with the default value; dropping the parent's there would wait for threads
-    /// that it lacks, so it is leaked.
+    /// A value that only its process may use, such as threads or a kernel queue. A forked process
+    /// starts with the default value. It leaks the parent's, because dropping it could wait for
+    /// threads that do not exist.
     #[must_use]
     pub const fn per_process(value: T) -> Self {
         Self::made(value, AfterFork::Leak)
@@ -121,11 +121,11 @@ fn tried<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// A value that is used for a moment at a time, or not at all.
+/// A value that is only used briefly, and is optional.
 #[derive(Debug, Default)]
 pub struct BriefLock<T> {
     value: Mutex<T>,
-    /// The lock was waited for in vain: until it is free again, it is only tried once.
+    /// Whether the last wait for the lock was given up. Then it is only tried once.
     abandoned: AtomicBool,
 }
 
@@ -136,8 +136,8 @@ impl<T> BriefLock<T> {
         Self { value: Mutex::new(value), abandoned: AtomicBool::new(false) }
     }
 
-    /// The value. `None` if the lock is held for far longer than its users hold it: then it was
-    /// held while this process was forked.
+    /// Locks the value. `None` if the lock is held for far longer than its users hold it, because
+    /// this process was forked meanwhile.
     pub fn lock(&self) -> Option<MutexGuard<'_, T>> {
         let attempts = if self.abandoned.load(Ordering::Relaxed) { 1 } else { ATTEMPTS };
         for attempt in 0..attempts {
@@ -154,7 +154,7 @@ impl<T> BriefLock<T> {
         None
     }
 
-    /// Whether the last attempt to lock was given up.
+    /// Whether the last attempt to lock failed.
     #[cfg(test)]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed)

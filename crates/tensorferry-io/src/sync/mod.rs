@@ -1,4 +1,4 @@
-//! Locks that a forked process never waits for in vain.
+//! Synchronization that survives a fork.
 
 pub mod fork_safe;
 #[allow(unsafe_code, reason = "a handler of forks")]

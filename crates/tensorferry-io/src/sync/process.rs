@@ -1,9 +1,9 @@
 //! The process id without a system call.
 //!
 //! # Rationale
-//! The process is checked for every element, and a system call would take longer than everything
-//! else in a small batch. On Linux the C library calls a handler in a forked child, which stores
-//! the child's id.
+//! The process id is checked for every element, and a system call would dominate the time of a
+//! small batch. On Linux, the C library calls a handler in a forked child, which stores the child's
+//! id.
 
 /// The id of this process.
 #[cfg(not(target_os = "linux"))]

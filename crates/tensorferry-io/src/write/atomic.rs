@@ -1,9 +1,9 @@
-//! Atomic writes: a name always stands for a whole file, the old or the new.
+//! Atomic writes: a path always refers to a complete file, the old or the new.
 //!
 //! # Rationale
-//! An unfinished file lies beside the target. Its name contains the target's, and its writer holds
-//! a lock on it. The system releases the lock when that process ends, in whatever way, so an
-//! unfinished file that can be locked is a leftover.
+//! An unfinished file is in the directory of the target. Its name contains the target's, and its
+//! writer holds a lock on it. The system releases the lock when the writing process ends for any
+//! reason, so an unfinished file that can be locked is a leftover.
 
 use crate::error::Result;
 use crate::storage::io_error::io;
@@ -39,8 +39,8 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
     sync_directory(directory).map_err(io("sync the directory of", path))
 }
 
-/// Writes a file of any kind atomically: `write` fills a temporary file beside it, which is synced
-/// and renamed. On failure the old file stays.
+/// Writes any file atomically: `write` fills a temporary file in the target's directory, which is
+/// synced and renamed. On failure, the old file stays.
 ///
 /// ```
 /// use std::io::Write;
@@ -63,8 +63,7 @@ pub fn write_file(
     write_and_rename(path, |file| write(file).map_err(io("write", path)))
 }
 
-/// Checks that [`write_file`] could write a file of that name: its directory exists and is
-/// writable.
+/// Checks that [`write_file`] could write to `path`: its directory exists and is writable.
 ///
 /// # Errors
 /// [`Error::Io`](crate::error::Error::Io) if not.
@@ -75,7 +74,7 @@ pub fn can_write(path: impl AsRef<Path>) -> Result<()> {
     made.map(drop).map_err(io("create a temporary file beside", path))
 }
 
-/// The file that the renaming replaces.
+/// The path that the rename replaces.
 pub(crate) fn target(path: &Path) -> Result<PathBuf> {
     let target = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_symlink() => {
@@ -87,7 +86,7 @@ pub(crate) fn target(path: &Path) -> Result<PathBuf> {
         Ok(metadata) if metadata.is_dir() => {
             Err(io("replace", path)(ErrorKind::IsADirectory.into()))
         }
-        // Renaming over /dev/null would remove it for every process.
+        // Renaming over a device such as `/dev/null` would remove it for every process.
         Ok(metadata) if !metadata.is_file() => {
             Err(io("replace", path)(io::Error::new(ErrorKind::InvalidInput, "not a regular file")))
         }
@@ -102,10 +101,10 @@ pub(crate) fn directory(target: &Path) -> &Path {
     }
 }
 
-/// The start of the names of temporary files for a file of this name.
+/// The prefix of the names of temporary files for `name`.
 fn prefix(name: &OsStr) -> OsString {
     let mut prefix = OsString::from(".tensorferry-");
-    // A name has 255 bytes at most.
+    // File names have at most 255 bytes.
     if name.len() <= 200 {
         prefix.push(name);
     } else {
@@ -121,7 +120,7 @@ fn prefix(name: &OsStr) -> OsString {
 const RANDOM: usize = 6;
 const SUFFIX: &str = ".part";
 
-/// A new temporary file for a file of this name, locked.
+/// Creates and locks a temporary file for a file called `name`.
 fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     let prefix = prefix(name);
     let mut builder = Builder::new();
@@ -129,7 +128,7 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // less the umask, which the system takes off
+        // The system subtracts the umask.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     loop {
@@ -138,14 +137,14 @@ fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
             // A search for leftovers has the lock, and removes the file.
             Err(TryLockError::WouldBlock) => {}
             Ok(()) if !file.path().try_exists()? => {}
-            // Without locks no search takes it for a leftover.
+            // Also without file locks: then no search treats the file as a leftover.
             _ => return Ok(file),
         }
     }
 }
 
-/// The temporary file of a resumable write to `target`, locked, with what an earlier process has
-/// written.
+/// The temporary file of a resumable write to `target`, locked, with the contents that an earlier
+/// process wrote.
 pub(crate) fn partial(target: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = prefix(target.file_name().unwrap_or_default());
     name.push("resume"); // RANDOM characters, so that it is found as a leftover
@@ -210,13 +209,13 @@ pub fn remove_leftovers(path: impl AsRef<Path>) -> Result<usize> {
     Ok(removed)
 }
 
-/// Syncs a directory, so that a renaming in it outlasts a power cut.
+/// Syncs a directory, so that a rename in it survives a power failure.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(()); // directories cannot be opened there
     }
     match File::open(directory)?.sync_all() {
-        // Some network and FUSE filesystems have no such operation.
+        // Some network and FUSE file systems do not support this.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
             Ok(())
         }

@@ -1,8 +1,8 @@
-//! Resumable writes: what a process has written before it ended is kept.
+//! Resumable writes, which keep what a process wrote before it ended.
 //!
 //! # Rationale
-//! If a file is a header and the elements of its arrays, every byte of it follows from the arrays.
-//! So writing continues with the first row that is not on the disk.
+//! If a file consists of a header and the elements of its arrays, the arrays determine every byte.
+//! So writing can resume at the first row that is not on disk.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -22,12 +22,12 @@ use std::path::Path;
 pub struct ResumableWrite<'a> {
     /// The metadata of a `.safetensors` file.
     pub metadata: &'a BTreeMap<String, String>,
-    /// Bytes that an unfinished write of the same arrays has passed to `reached`. That the arrays
-    /// are the same is not checked.
+    /// Number of bytes that an unfinished write of the same arrays passed to `reached`. The arrays
+    /// are not compared.
     pub from: u64,
-    /// Bytes between two syncs.
+    /// Number of bytes between two syncs.
     pub every: u64,
-    /// Called with the number of bytes on the disk, after each sync.
+    /// Called after each sync, with the number of bytes on disk.
     pub reached: &'a mut dyn FnMut(u64) -> Result<()>,
     /// Called with the metadata of the whole file just before it is renamed, so that the file can
     /// be recognized if the process ends then.
@@ -96,7 +96,7 @@ pub fn save_resumable(
     sync_directory(directory(&target)).map_err(io("sync the directory of", path))
 }
 
-/// The bytes of an unfinished file that can be kept: none if it is shorter, or has another header.
+/// Number of bytes of an unfinished file to keep: 0 if it is too short or has another header.
 fn valid(file: &mut File, header: &[u8], from: u64) -> std::io::Result<u64> {
     if from < header.len() as u64 || file.metadata()?.len() < from {
         return Ok(0);
@@ -118,7 +118,7 @@ struct Synced<'a> {
 }
 
 impl Synced<'_> {
-    /// Writes all that follows byte `start`, or the row that it is in.
+    /// Writes everything from the row that contains byte `start`.
     fn start_at(&mut self, header: &[u8], arrays: &[&Array], start: u64) -> Result<()> {
         let mut end = header.len() as u64;
         let mut begun = start >= end && start > 0;
@@ -130,7 +130,7 @@ impl Synced<'_> {
             let (begin, nbytes) = (end, array.nbytes() as u64);
             end += nbytes;
             if begun && start >= end {
-                continue; // all of it is there
+                continue; // fully written
             }
             let row = nbytes
                 .checked_div(array.len() as u64)
@@ -247,12 +247,11 @@ mod tests {
             }
             let expected = fs::read(&path).unwrap();
             for from in (0..=expected.len()).step_by(37).chain([expected.len()]) {
-                // After what is on the disk, whatever; and whatever at all, if it does not begin as
-                // it has to.
+                // Random bytes after the valid ones, or instead of them.
                 for (keep, junk) in [(from, 0), (from, 50), (from / 2, 0), (0, from)] {
                     fs::remove_file(&path).unwrap();
                     fs::write(&part, [&expected[..keep], &vec![7; junk]].concat()).unwrap();
-                    // Of a raw file nothing says what is junk.
+                    // In a raw file, random bytes cannot be detected.
                     let from = if format == Format::Raw && keep == 0 { 0 } else { from as u64 };
                     let (done, seen) = continued(&path, &arrays, format, from);
                     done.unwrap();

@@ -1,12 +1,12 @@
-//! The system call that begins writeback of a range.
+//! The system call that starts writeback of a range.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 
-/// Asks the system to begin to write these bytes of a file to the disk, and does not wait. It is a
-/// hint: only `sync_all` tells whether they arrived.
+/// Asks the system to start writing this range of a file to disk, without waiting. Only a hint:
+/// `sync_all` reports whether the bytes arrived.
 #[cfg(target_os = "linux")]
 pub(crate) fn begin(file: &File, offset: u64, len: u64) {
     let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };

@@ -1,4 +1,4 @@
-//! Early writeback: a file is written to the disk while more of it is produced.
+//! Early writeback: writes a file to disk while more of it is produced.
 //!
 //! # Rationale
 //! By default written bytes stay in the system's cache until the sync, which then waits for all of
@@ -10,7 +10,7 @@ use std::borrow::Borrow;
 use std::fs::File;
 use std::io::{Result, Seek, SeekFrom, Write};
 
-/// Bytes of a part.
+/// Bytes per part.
 const PART: u64 = 8 << 20;
 
 /// A file, owned or borrowed.
@@ -18,17 +18,17 @@ const PART: u64 = 8 << 20;
 pub struct Writeback<F> {
     file: F,
     at: u64,
-    /// Writeback has begun for the bytes before this.
+    /// Writeback has started for the bytes before this offset.
     begun: u64,
 }
 
 impl<F: Borrow<File>> Writeback<F> {
-    /// Writes from the start of the file.
+    /// A writer that starts at the beginning of the file.
     pub fn new(file: F) -> Self {
         Self { file, at: 0, begun: 0 }
     }
 
-    /// The file that is written.
+    /// The file to write.
     pub fn file(&self) -> &File {
         self.file.borrow()
     }
@@ -39,7 +39,7 @@ impl<F: Borrow<File>> Write for Writeback<F> {
         let most = usize::try_from(PART).unwrap_or(usize::MAX).min(bytes.len());
         let written = self.file().write(&bytes[..most])?;
         self.at += written as u64;
-        // After a seek backwards there is little to write.
+        // After a backward seek, little has to be written.
         let since = self.at.saturating_sub(self.begun);
         if since >= PART {
             writeback::begin(self.file(), self.begun, since);

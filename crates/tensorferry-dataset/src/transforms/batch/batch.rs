@@ -1,4 +1,4 @@
-//! Consecutive elements, stacked.
+//! `batch`: stacks consecutive elements.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -16,10 +16,10 @@ use tensorferry_io::gather::rows_out::{RowsOut, filled, write_row};
 use tensorferry_io::memory::pool;
 use tensorferry_io::memory::room::collected;
 
-/// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat the last elements.
+/// How [`Dataset::batch_with`] and [`Dataset::rebatch`] treat an incomplete last batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// Whether to leave out a last batch that is not full.
+    /// Whether to drop the last batch if it is not full.
     pub drop_remainder: bool,
 }
 
@@ -57,8 +57,8 @@ impl Dataset {
                 what: "batch_size has to be at least 1".into(),
             });
         }
-        // As in tf.data, the length of a batch is promised only on request, not where the dataset's
-        // length happens to give it.
+        // As in tf.data, the specification fixes the batch length only with `drop_remainder`, even
+        // if the cardinality would imply it.
         let spec = spec::tensors(self.spec(), "batch")?
             .into_iter()
             .map(|part| {
@@ -72,8 +72,8 @@ impl Dataset {
     }
 }
 
-/// Stacks elements along a new first dimension. There is at least one. Without `stop` it is done in
-/// one go.
+/// Stacks elements, at least one, along a new first dimension. Without `stop`, it cannot be
+/// interrupted.
 pub(crate) fn stack(
     elements: &[Element],
     stage: &'static str,
@@ -105,13 +105,13 @@ pub(crate) fn stack(
     (0..first.len()).map(component).collect()
 }
 
-/// Bytes, and rows, to gather before looking whether to stop: some milliseconds of work, page
+/// Bytes and rows to gather between two checks for cancellation: a few milliseconds of work, page
 /// faults included.
 const PART_BYTES: usize = 16 << 20;
 const PART_ROWS: usize = MADE_ROWS;
 
-/// Elements `start..start + len` of an indexed input, stacked: shared where they lie so in memory,
-/// gathered where their shapes are known, else one by one.
+/// Elements `start..start + len` of an indexed input, stacked. Shares their memory if they are
+/// contiguous. Otherwise gathers them if their shapes are known, or else stacks them one by one.
 pub(crate) fn stacked(
     input: &Dataset,
     start: u64,
@@ -192,7 +192,7 @@ impl Stage for Batch {
     fn unstacked(&self) -> Option<Dataset> {
         let size = self.size as u64;
         let whole = self.cardinality().finite().filter(|_| self.drop_remainder);
-        // Only of elements of one shape: of others, batches are errors.
+        // Elements of different shapes cannot be stacked; skipping the batch would hide the error.
         let stackable = self
             .input
             .spec()

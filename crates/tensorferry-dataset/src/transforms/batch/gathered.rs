@@ -1,4 +1,4 @@
-//! Batches of elements that only come in order.
+//! Batches of elements from inputs without random access.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -7,28 +7,27 @@ use crate::spec::Component;
 use crate::stage::{Context, Dataset, Element, ElementIter, Step, step, uninterrupted, value_of};
 use tensorferry_io::memory::room::{Room, collected};
 
-/// Whether there was no memory for an element. The next elements find none either, so a batch of a
-/// million does not try them.
+/// Whether an allocation failed. The next elements would fail too, so a batch stops there.
 pub(crate) fn is_no_memory(error: &Error) -> bool {
     error.code() == "allocation"
 }
 
-/// An iterator whose elements are gathered into batches, and the elements of the next batch.
+/// An iterator, and the elements read from it for the next batch.
 pub(crate) struct Gathered {
     input: Box<dyn ElementIter>,
-    /// Of the input's elements.
+    /// Specification of the input's elements.
     spec: Vec<Component>,
     names: Names,
-    /// The number of the next batch.
+    /// Index of the next batch.
     pub(crate) index: u64,
-    /// Those of the next batch, which there are only after an interruption.
+    /// Elements of the next batch. Empty between calls, except after an interruption.
     elements: Vec<Element>,
     failed: Option<Error>,
     count: usize,
 }
 
 impl Gathered {
-    /// Over the elements of `input`, whose components errors name as `names` does.
+    /// Gathers the elements of `input`. Errors name components by `names`.
     pub(crate) fn new(input: &Dataset, names: Names, cx: &Context) -> Result<Self> {
         Ok(Self {
             input: input.element_iter(cx)?,
@@ -41,8 +40,8 @@ impl Gathered {
         })
     }
 
-    /// The next `size` elements, or, unless they are to be dropped, the remaining ones. One that
-    /// failed costs all of them, so that what follows stays where it would have been.
+    /// The next `size` elements, or the remaining ones unless `drop_remainder`. An element that
+    /// failed fails the whole batch, so the batches after it keep their elements.
     pub(crate) fn next(&mut self, size: usize, drop_remainder: bool) -> Step<Vec<Element>> {
         while self.count < size {
             value_of!(step(self.elements.make_room(1)));
@@ -50,7 +49,6 @@ impl Gathered {
                 Some(Ok(element)) if self.failed.is_none() => self.elements.push(element),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
-                    // The batch is lost, and its elements with it.
                     self.elements = Vec::new();
                     let no_memory = is_no_memory(&error);
                     self.failed.get_or_insert(error);
@@ -65,14 +63,14 @@ impl Gathered {
         let (count, elements) =
             (std::mem::take(&mut self.count), std::mem::take(&mut self.elements));
         Ok(match self.failed.take() {
-            // Also in the place of a batch that is dropped: it may be what ended the input.
+            // Reported even if the batch would be dropped: the error may have ended the input.
             Some(error) => Some(Err(error)),
             None if count == 0 || (drop_remainder && count < size) => None,
             None => Some(Ok(elements)),
         })
     }
 
-    /// The batch that was made of the elements; an error names it and its components.
+    /// The batch as a step. An error gets the stage, the batch's index and component names.
     pub(crate) fn batch(&self, stage: &'static str, index: u64, batch: Result<Element>) -> Step {
         Ok(Some(batch.map_err(|error| self.names.explain(error).at_element(stage, index))))
     }
@@ -98,7 +96,7 @@ impl Gathered {
             let elements = parts[1].parts()?.iter().map(|one| one.element_as(&self.spec));
             self.elements = collected(elements)?;
             self.failed = parts[2].optional(State::error)?;
-            // Those that failed count too.
+            // Failed elements count too.
             if self.count < self.elements.len() + usize::from(self.failed.is_some()) {
                 let what =
                     "the state counts fewer elements of a batch than it holds; it is damaged";
@@ -111,7 +109,7 @@ impl Gathered {
     }
 }
 
-/// An iterator over batches, each of which `make` makes of its elements.
+/// An iterator over batches, each computed by `make` from its elements.
 struct BatchIter<F> {
     gathered: Gathered,
     stage: &'static str,
@@ -120,7 +118,7 @@ struct BatchIter<F> {
     make: F,
 }
 
-/// Batches of `size` elements of `input`, made by `make`.
+/// Batches of `size` elements of `input`, each computed by `make`.
 ///
 /// # Errors
 /// As [`Dataset::element_iter`].
@@ -164,7 +162,7 @@ impl<F: Fn(&[Element]) -> Result<Element> + Send> ElementIter for BatchIter<F> {
     }
 }
 
-/// How many batches of `size` a dataset has.
+/// Number of batches of `size` elements.
 pub(crate) fn count(
     input: &Dataset,
     size: usize,
@@ -174,7 +172,7 @@ pub(crate) fn count(
     input.cardinality().map(|n| if drop_remainder { n / size } else { n.div_ceil(size) })
 }
 
-/// How many of `size` elements from `start` on there are.
+/// Number of elements in a batch of `size` that starts at `start`.
 pub(crate) fn len_from(input: &Dataset, start: u64, size: usize) -> usize {
     let left = input.cardinality().finite().map(|n| n.saturating_sub(start));
     left.and_then(|left| usize::try_from(left).ok()).map_or(size, |left| left.min(size))

@@ -1,4 +1,4 @@
-//! Elements gathered by a key, and datasets made of each full group.
+//! `group_by_window`: groups elements by a key and maps each full group to a dataset.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -15,7 +15,7 @@ use crate::user_fn::function::{Function, UserFn};
 use std::collections::BTreeMap;
 use tensorferry_io::memory::room::{Room, collected};
 
-/// The stage that errors of `reduce` are named by: their index is a window's.
+/// The stage in errors of `reduce`, whose index is that of a window.
 const WINDOWS: &str = "windows of group_by_window";
 
 #[derive(Clone)]
@@ -33,17 +33,16 @@ struct GroupByWindow {
 }
 
 impl Dataset {
-    /// Gathers elements by their `key`. Once there are `window_size` elements of a key they are a
-    /// window, which yields the elements of the dataset that `reduce` makes of the key and the
-    /// window. At the end the windows that are not full follow, in the order of their keys.
-    /// `window_size` is called once for each key, with the key. `spec` says what the elements of
-    /// all of `reduce`'s datasets are.
+    /// Groups elements by their `key`. `window_size` elements of one key form a window. `reduce`
+    /// maps the key and the window to a dataset, whose elements follow. At the end of the input,
+    /// incomplete windows follow in the order of their keys. `window_size` is called once for each
+    /// key. `spec` describes the elements of all datasets that `reduce` returns.
     ///
-    /// A window is an indexed dataset in memory. An element for which `key` or `window_size` fails,
-    /// or whose window size is 0, is an error in its place and in no window; a window for which
-    /// `reduce` fails is one error.
+    /// A window is an indexed dataset in memory. If `key` or `window_size` fails, or the window
+    /// size is 0, the error takes the element's place and the element belongs to no window. If
+    /// `reduce` fails, the error takes the place of the window.
     ///
-    /// The state of an iteration holds the elements that wait for their windows, by value.
+    /// The state of an iteration contains the values of the elements in incomplete windows.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -113,13 +112,13 @@ impl Stage for GroupByWindow {
         vec![&self.functions.key, &self.functions.reduce, &self.functions.window_size]
     }
 
-    // A dataset that the function makes may shuffle.
+    // The datasets that `reduce` returns may shuffle.
     fn hints(&self, inputs: Hints) -> Hints {
         Hints { depends_on_epoch: true, ..inputs }
     }
 
-    // The draw is not told apart: it counts for what the function makes, which is another for each
-    // element.
+    // No `identity`: the drawn seed only determines the seeds of the datasets that `reduce`
+    // returns.
     fn checkpoint(&self) -> CheckpointInfo<'_> {
         CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
     }
@@ -147,22 +146,22 @@ struct GroupIter {
     input_spec: Vec<Component>,
     functions: Functions,
     spec: Vec<Component>,
-    /// What the seeds of the datasets that `reduce` makes follow from.
+    /// Determines the seeds of the datasets that `reduce` returns.
     seed: u64,
     cx: Context,
-    /// As in [`Context`], of the datasets that windows become.
+    /// [`Context::outside`] of the datasets that `reduce` returns.
     outside: usize,
     groups: Groups,
-    /// Whether the input has.
+    /// Whether the input has ended.
     ended: bool,
-    /// How many windows there were.
+    /// Number of windows so far.
     windows: u64,
-    /// A group of which a window was to be made when it was stopped.
+    /// A full group whose `reduce` was interrupted.
     full: Option<(i64, Vec<Element>)>,
     current: Option<Window>,
 }
 
-/// The elements that wait for their windows.
+/// The elements of incomplete windows.
 #[derive(Default)]
 struct Groups {
     /// The window size of each known key.
@@ -171,7 +170,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// Adds an element; the key and the elements of its group if that is full now.
+    /// Adds an element. Returns its key and its group if the group is full now.
     fn put(
         &mut self,
         element: Element,
@@ -199,7 +198,7 @@ impl Groups {
     }
 }
 
-/// A window whose dataset is being handed out.
+/// A window whose dataset is being iterated.
 struct Window {
     key: i64,
     elements: Vec<Element>,
@@ -207,7 +206,7 @@ struct Window {
 }
 
 impl GroupIter {
-    /// Reads until a group is full, and takes it; at the end of the input takes the others.
+    /// Takes the next full group, or the next incomplete one after the end of the input.
     fn group(&mut self) -> Step<(i64, Vec<Element>)> {
         while !self.ended {
             let Some(next) = self.input.next()? else {
@@ -223,7 +222,7 @@ impl GroupIter {
                 Ok(None) => {}
                 Ok(Some(full)) => return Ok(Some(Ok(full))),
                 Err(error @ Error::Allocation { .. }) => {
-                    // The element is not lost: it comes when there is memory again.
+                    // Keep the element for when there is memory again.
                     self.input.give_back(element);
                     return Ok(Some(Err(error)));
                 }
@@ -239,8 +238,8 @@ impl GroupIter {
         self.functions.reduce.call((key, Dataset::in_memory(elements, self.input_spec.clone())))
     }
 
-    /// As for [`crate::transforms::combine::inner::Outer`]: what shuffles in a window does
-    /// so in an order of its own.
+    /// Each window has its own epoch, as in [`crate::transforms::combine::inner::Outer`], so that
+    /// shuffles inside differ between windows.
     fn inner_cx(&self, window: u64) -> Context {
         Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(window)) }
     }
@@ -272,7 +271,7 @@ impl GroupIter {
     }
 }
 
-/// A key and what belongs to it.
+/// A key and its value.
 fn pair(key: i64, value: State) -> State {
     State::List(vec![State::Int(key.cast_unsigned()), value])
 }
@@ -281,7 +280,7 @@ fn key(state: &State) -> Result<i64> {
     Ok(state.int()?.cast_signed())
 }
 
-/// Elements by value.
+/// The state of elements, by value.
 fn kept(elements: &[Element]) -> Result<State> {
     let tensor = |value: &Value| {
         let what = "elements of a window of group_by_window hold datasets, which cannot be saved";
@@ -406,9 +405,9 @@ mod tests {
 
     type Case = (&'static [i64], &'static [u64], &'static [&'static [i64]]);
 
-    /// What TensorFlow 2.21's `tf.data.Dataset.group_by_window` gives: the input; the window sizes
-    /// of the keys `floormod(x, len(sizes)) - len(sizes) // 2`, from the least key; what `batch(3)`
-    /// makes of the windows.
+    /// Results of TensorFlow 2.21's `tf.data.Dataset.group_by_window`: the input; the window sizes
+    /// of the keys `floormod(x, len(sizes)) - len(sizes) // 2`, in ascending order of keys; the
+    /// results of `batch(3)` on the windows.
     #[rustfmt::skip]
     const TF_DATA: &[Case] = &[
         (&[3, -5, 1, 6, -2, -6, -6, -4, 4, 3, 1, 6], &[3, 1, 3], &[&[-5], &[1], &[-2], &[3, 6, -6], &[4], &[1], &[-6, 3, 6], &[-4]]),

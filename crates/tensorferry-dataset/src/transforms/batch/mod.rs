@@ -1,4 +1,4 @@
-//! Elements together: batches, windows, and back.
+//! Batches and windows of elements, and their inverse.
 
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]
 pub(crate) mod batch;

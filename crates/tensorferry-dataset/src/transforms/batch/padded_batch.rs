@@ -1,4 +1,4 @@
-//! Consecutive elements of different shapes, padded to one and stacked.
+//! `padded_batch`: pads elements of different shapes to one shape and stacks them.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -19,20 +19,20 @@ use tensorferry_io::memory::room::collected;
 /// How [`Dataset::padded_batch`] pads and stacks elements.
 #[derive(Clone, Debug, Default)]
 pub struct PaddedBatchOptions {
-    /// For each component the shape to pad to; unknown dimensions are the longest of the batch.
-    /// Without it, those that the input's specification does not know.
+    /// The shape to pad each component to. An unknown dimension is padded to the longest in the
+    /// batch. Default: the shapes of the input's specification.
     pub padded_shapes: Option<Vec<Shape>>,
-    /// For each component a scalar to pad with; `None` for 0 or false.
+    /// A scalar to pad each component with; `None` pads with 0 or false.
     pub padding_values: Option<Vec<Option<Tensor>>>,
-    /// Whether to leave out a last batch that is not full.
+    /// Whether to drop the last batch if it is not full.
     pub drop_remainder: bool,
 }
 
-/// How one component is padded.
+/// The padding of one component.
 struct Padding {
-    /// To which lengths; `None`: to the longest of the batch.
+    /// Padded dimensions; `None` for the longest in the batch.
     shape: Vec<Option<usize>>,
-    /// The bytes of one padding value, and the value in words.
+    /// Bytes of the padding value; `name` is its text in descriptions.
     value: Vec<u8>,
     name: String,
 }
@@ -42,17 +42,17 @@ struct PaddedBatch {
     size: usize,
     options: PaddedBatchOptions,
     paddings: Arc<[Padding]>,
-    /// Whether all elements are known to be of the padded shape already.
+    /// Whether all elements are known to have the padded shape already.
     even: bool,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// Stacks each `size` consecutive elements, whose shapes may differ, along a new first
-    /// dimension. Each is padded at its ends to `padded_shapes`, one for each component, whose
-    /// unknown dimensions are the longest of the batch; without them, to the dimensions that the
-    /// input's specification knows and the longest of the batch in the others. `padding_values` are
-    /// scalars, 0 or false where there is `None`.
+    /// Stacks each `size` consecutive elements along a new first dimension. Their shapes may
+    /// differ: each element is padded at the end of each dimension to `padded_shapes`, one for each
+    /// component. An unknown dimension is padded to the longest in the batch. By default,
+    /// `padded_shapes` are the shapes of the input's specification. `padding_values` are scalars;
+    /// `None` stands for 0 or false.
     ///
     /// ```
     /// use tensorferry_core::{DType, Shape, Tensor, TensorSpec};
@@ -73,10 +73,11 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if `size` is 0, an element holds datasets or a component has an unknown
-    /// number of dimensions, or if the shapes are not one for each component, of its number of
-    /// dimensions, and no smaller than it is known to be; [`Error::ElementMismatch`] if a padding
-    /// value is of another dtype than its component. Of one component, in [`Error::InComponent`].
+    /// [`Error::Argument`] if `size` is 0, an element holds datasets, a component has an unknown
+    /// number of dimensions, or there is not one shape per component. Also if a shape has another
+    /// number of dimensions than its component, or is smaller than a known dimension.
+    /// [`Error::ElementMismatch`] if a padding value has another dtype than its component. Errors
+    /// about one component are wrapped in [`Error::InComponent`].
     pub fn padded_batch(&self, size: usize, options: PaddedBatchOptions) -> Result<Self> {
         Ok(Self::of(PaddedBatch::new(self.clone(), size, options)?))
     }
@@ -165,8 +166,8 @@ impl Padding {
                 let value = packed(value)?;
                 let view = value.as_view();
                 let bytes = view.as_bytes().unwrap_or_default().to_vec();
-                // Words for the description; complex numbers have no range, and are told apart by
-                // their bytes.
+                // The value for the description. Complex numbers have no range, so their bytes
+                // identify them.
                 let name = match tensorferry_io::convert::value_range(&view) {
                     Ok(Some((value, _))) => value.to_string(),
                     _ => format!("{bytes:02x?}"),
@@ -177,7 +178,7 @@ impl Padding {
         Ok(Self { shape: dims.to_vec(), value, name })
     }
 
-    /// One component of the elements, padded and stacked.
+    /// Pads and stacks one component of the elements.
     fn stack(&self, at: usize, elements: &[Element], stop: &CancelToken) -> Result<Value> {
         let tensors: Vec<&Tensor> =
             elements.iter().map(|element| element[at].tensor()).collect::<Result<_>>()?;
@@ -193,7 +194,7 @@ impl Padding {
             for (slot, tensor) in tensors.iter().enumerate() {
                 let tensor = packed(tensor)?;
                 let view = tensor.as_view();
-                let bytes = view.as_bytes().unwrap_or_default(); // packed: they are there
+                let bytes = view.as_bytes().unwrap_or_default(); // packed, so `Some`
                 place(
                     bytes,
                     tensor.shape(),
@@ -207,7 +208,7 @@ impl Padding {
         Ok(padded?.into())
     }
 
-    /// The shape to which all are padded.
+    /// The shape to pad all tensors to.
     fn target(&self, at: usize, tensors: &[&Tensor]) -> Result<Dims> {
         let misfit = |tensor: &Tensor| {
             let padded = Shape::new(self.shape.iter().copied());
@@ -292,7 +293,7 @@ mod tests {
     use crate::testing::{assert_rebuilds, assert_rejects_damage, assert_resumes, range};
     use tensorferry_core::DType;
 
-    /// Elements of shapes [n, 2] for each n, counting from 1.
+    /// Elements of shape `[n, 2]` for each length `n`, with values counting from 1.
     fn ragged(lens: &[usize]) -> Result<Dataset> {
         let element = |len: &usize| {
             let values: Vec<i64> = (1..=2 * (*len).cast_signed() as i64).collect();

@@ -1,4 +1,4 @@
-//! Batches of other sizes from batches.
+//! `rebatch`: changes the sizes of batches.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -18,16 +18,16 @@ struct Rebatch {
     /// The rows of the input's elements.
     rows: Dataset,
     sizes: Arc<[usize]>,
-    /// Rows in one cycle through the sizes.
+    /// Number of rows in one cycle through the sizes.
     cycle: u64,
     drop_remainder: bool,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// The rows of the elements, stacked again into batches whose sizes cycle through `sizes`: as
-    /// `unbatch` and `batch` would, but for the cycle. It can be indexed where `unbatch` can. The
-    /// last batch may be smaller, or is left out with `drop_remainder`.
+    /// Stacks the rows of the elements into batches whose sizes cycle through `sizes`, like
+    /// `unbatch` followed by `batch`. It is indexed if `unbatch` is. The last batch may be smaller,
+    /// or is dropped with `drop_remainder`. A size of 0 yields a batch without rows.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -41,8 +41,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// As [`Dataset::unbatch`]; [`Error::Argument`] if there are no sizes but 0, at which there is
-    /// a batch without rows.
+    /// As [`Dataset::unbatch`]; [`Error::Argument`] if all sizes are 0 or there are none.
     pub fn rebatch(&self, sizes: Vec<usize>, options: BatchOptions) -> Result<Self> {
         let BatchOptions { drop_remainder } = options;
         let wrong = |what: String| Error::Argument { stage: "rebatch", what };
@@ -63,8 +62,8 @@ impl Dataset {
         let known = parts
             .iter()
             .find_map(|part| part.shape.dims().and_then(|dims| dims.first().copied().flatten()));
-        // All batches are of one length if a shorter last one is dropped, or if each input batch is
-        // cut without a rest.
+        // All batches have the same length if an incomplete last batch is dropped, or if the size
+        // divides each input batch.
         let len = size.filter(|&size| {
             drop_remainder || known.is_some_and(|known| known.is_multiple_of(size))
         });
@@ -84,7 +83,7 @@ impl Dataset {
 }
 
 impl Rebatch {
-    /// The first row of a batch, and how many it would have if the rows did not end.
+    /// The first row of a batch, and the size of the batch unless the rows end before.
     fn locate(&self, index: u64) -> (u64, usize) {
         let count = self.sizes.len() as u64;
         let place = usize::try_from(index % count).unwrap_or(0);
@@ -94,7 +93,7 @@ impl Rebatch {
     }
 }
 
-/// A batch without rows, of elements of this specification; a length that is unknown is 0.
+/// A batch without rows. Unknown dimensions are 0.
 fn empty(spec: &[Component]) -> Result<Element> {
     let part = |part: &TensorSpec| {
         let dims = part.shape.dims().ok_or_else(|| Error::ElementMismatch {
@@ -161,7 +160,7 @@ impl Stage for Rebatch {
 
 struct RebatchIter {
     gathered: Gathered,
-    /// Of the rows.
+    /// Specification of the rows.
     spec: Vec<Component>,
     sizes: Arc<[usize]>,
     drop_remainder: bool,
@@ -179,7 +178,7 @@ impl ElementIter for RebatchIter {
         }
         let elements = self.gathered.next(size, self.drop_remainder)?;
         let Some(elements) = elements else { return Ok(None) };
-        // After the last rows there is no batch, not even one of size 0.
+        // After the last rows there are no more batches, not even of size 0.
         if elements.as_ref().is_ok_and(|elements| elements.len() == size) || elements.is_err() {
             self.gathered.index = index.saturating_add(1);
         }

@@ -1,4 +1,4 @@
-//! The rows of each element, one by one.
+//! `unbatch`: the rows of each element as elements.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -17,20 +17,21 @@ use tensorferry_io::sync::fork_safe::ForkSafe;
 
 struct Unbatch {
     input: Dataset,
-    /// The rows themselves, where the input is known to do nothing but stack them.
+    /// The dataset of the rows, if the input only stacks them.
     rows: Option<Dataset>,
-    /// How many rows each element has, where that is known.
+    /// Rows per element, if known and equal for all elements.
     each: Option<u64>,
     spec: Vec<Component>,
-    /// The element of which a row was asked for last: its neighbours are likely to be next.
+    /// The element that was computed last. Consecutive rows usually lie in one element.
     last: ForkSafe<Option<(Epoch, u64, Element)>>,
 }
 
 impl Dataset {
-    /// Elements made of the rows of each element: what `batch` has stacked comes apart again.
+    /// Splits each element into its rows: the inverse of `batch`.
     ///
-    /// The result is indexed where the input only stacks an indexed dataset's elements, or is
-    /// indexed and its elements have a known, equal number of rows; else it has no random access.
+    /// The result is indexed if the input only stacks the elements of an indexed dataset, or if it
+    /// is indexed and its elements have a known, equal number of rows. Otherwise it has no random
+    /// access.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -77,19 +78,19 @@ impl Dataset {
     }
 }
 
-/// The error of a component that is a scalar.
+/// The error for a component that is a scalar.
 pub(crate) fn no_rows(stage: &'static str, at: usize, way_out: &str) -> Error {
     let what = format!("is a scalar, which has no rows. {way_out}");
     Error::Argument { stage, what }.about_component(at, " ".into())
 }
 
-/// The error of two components, by number, of different numbers of rows.
+/// The error for two components, as (index, rows), with different numbers of rows.
 pub(crate) fn unequal(stage: &'static str, first: (usize, usize), other: (usize, usize)) -> Error {
     let parts = Box::new([first, other].map(|(at, len)| (at.into(), len)));
     Error::UnequalLengths { stage, axis: None, parts }
 }
 
-/// How many rows an element has.
+/// Number of rows of an element.
 fn count_rows(element: &Element) -> Result<usize> {
     let lens: Result<Vec<usize>> = element
         .iter()
@@ -114,7 +115,6 @@ fn row(element: &Element, at: u64) -> Result<Element> {
 }
 
 impl Unbatch {
-    /// An element of the input, which is indexed.
     fn element(&self, index: u64, cx: &Context) -> Result<Element> {
         {
             let last = self.last.lock();
@@ -129,7 +129,7 @@ impl Unbatch {
         Ok(element)
     }
 
-    /// Which element of the input a row is in, and which row of it it is.
+    /// The index of the input's element that holds a row, and the row's index in it.
     fn split(&self, index: u64) -> Result<(u64, u64)> {
         let each = self.each.filter(|each| *each > 0).ok_or_else(|| not_indexed("unbatch"))?;
         Ok((index / each, index % each))
@@ -137,7 +137,7 @@ impl Unbatch {
 }
 
 impl Stage for Unbatch {
-    // A user function is called once for each element, not for each row.
+    // Random access would call a sequential user function once per row, not once per element.
     fn elements(&self) -> Elements<'_> {
         Elements::computed(
             std::slice::from_ref(&self.input),
@@ -203,7 +203,8 @@ impl Stage for Unbatch {
             return rows.stage.gather(columns, requests, out, cx);
         }
         let each = self.each.unwrap_or(1).max(1);
-        // Of a shuffle, neighbours are of any batch; together, each batch is made once.
+        // After a shuffle, consecutive rows lie in different batches. Sorting computes each batch
+        // once.
         if !requests.is_sorted_by_key(|request| request.index / each) {
             requests.sort_by_key(|request| request.index / each);
         }
@@ -239,18 +240,18 @@ impl Stage for Unbatch {
 struct UnbatchIter {
     input: Box<dyn ElementIter>,
     names: Names,
-    /// The input's state before the current element; `None` if it has none that can be saved, which
-    /// matters only to who saves.
+    /// The input's state before the current element. `None` if it cannot be saved, which is an
+    /// error only in [`ElementIter::save`].
     before: Option<State>,
-    /// The current element, how many rows it has, and how many of them have been handed out.
+    /// The current element, its number of rows, and how many of them were returned.
     current: Option<(Element, u64, u64)>,
-    /// How many elements the input has given.
+    /// Number of elements read from the input.
     index: u64,
     cx: Context,
 }
 
 impl UnbatchIter {
-    /// Takes the next element of the input.
+    /// Reads the next element of the input.
     fn pull(&mut self) -> Step<()> {
         self.before = self.input.save().ok();
         let Some(element) = self.input.next()? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Runs of elements, as datasets of their own.
+//! `window`: runs of elements, each as a dataset.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -9,14 +9,14 @@ use crate::stage::{
 };
 use crate::transforms::batch::window_iter::{WindowIter, Windows};
 
-/// How [`Dataset::window`] cuts windows.
+/// How [`Dataset::window`] forms windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowOptions {
-    /// Elements from one window's start to the next; by default the window's size.
+    /// Distance in elements between the starts of consecutive windows; the window size by default.
     pub shift: Option<u64>,
-    /// Elements from one element of a window to the next; 1 by default.
+    /// Distance between consecutive elements of a window; 1 by default.
     pub stride: u64,
-    /// Whether to leave out windows that are not full.
+    /// Whether to drop windows that are not full.
     pub drop_remainder: bool,
 }
 
@@ -29,19 +29,18 @@ impl Default for WindowOptions {
 struct Window {
     input: Dataset,
     shape: Windows,
-    /// The input's components one by one: the datasets that windows are cut from.
+    /// The input's components, each as a dataset.
     parts: Vec<Dataset>,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// Windows over the elements: each is one dataset for every component. They begin `shift`
-    /// elements apart (by default `size`) and have up to `size` elements that are `stride` apart.
-    /// The last ones have fewer, or are left out with `drop_remainder`.
+    /// Windows of elements, each with one dataset for every component. Windows start `shift`
+    /// elements apart (by default `size`). Each has up to `size` elements, `stride` apart. The last
+    /// windows may have fewer, or are dropped with `drop_remainder`.
     ///
-    /// Over an indexed input a window is a view, which computes an element when it is asked for;
-    /// over one without random access, or a function that is called in order, it holds
-    /// its elements.
+    /// Over an indexed input, a window is a view that computes its elements on access. If the input
+    /// has no random access or calls a sequential function, a window holds its elements.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -78,7 +77,7 @@ impl Dataset {
 }
 
 impl Stage for Window {
-    // Views of several components, or that overlap, would call a function several times for one
+    // Views of several components, or overlapping ones, would call a function several times per
     // element.
     fn elements(&self) -> Elements<'_> {
         Elements::computed(
@@ -133,7 +132,7 @@ impl Stage for Window {
     }
 }
 
-/// `len` elements of an indexed dataset, as they are in one epoch, whenever they are looked at.
+/// `len` elements of an indexed dataset in a fixed epoch.
 struct View {
     input: Dataset,
     epoch: Epoch,

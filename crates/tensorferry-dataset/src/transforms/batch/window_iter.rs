@@ -1,4 +1,4 @@
-//! Windows over elements that only come in order.
+//! Windows over inputs without random access.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use tensorferry_core::Tensor;
 use tensorferry_io::cancel::CancelToken;
 use tensorferry_io::memory::room::{Room, collected};
 
-/// Window `i` is the elements `i * shift`, `i * shift + stride`, ..., at most `size` of them.
+/// Window `i` has the elements `i * shift`, `i * shift + stride`, ..., at most `size` of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Windows {
     pub(crate) size: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// From the first element of a full window to its last, both counted.
+    /// Number of elements from the first to the last of a full window, both included.
     pub(crate) fn reach(self) -> u64 {
         (self.size - 1).saturating_mul(self.stride).saturating_add(1)
     }
@@ -28,23 +28,22 @@ impl Windows {
 
 pub(crate) struct WindowIter {
     input: Box<dyn ElementIter>,
-    /// Of the input's elements.
+    /// Specification of the input's elements.
     spec: Vec<Component>,
     shape: Windows,
-    /// The elements from the first of the next window on.
+    /// The elements read so far, starting with the first of the next window.
     held: VecDeque<Slot>,
-    /// How many elements lie before the next window and are still to be read.
+    /// Number of elements still to be read before the next window.
     skip: u64,
     ended: bool,
-    /// The number of the next window.
+    /// Index of the next window.
     index: u64,
-    /// The last element that was read, if it lies in no window and is an error that may have ended
-    /// the input.
+    /// The error of the last element read, if it lies in no window and may have ended the input.
     failed: Option<Error>,
     stop: CancelToken,
 }
 
-/// An element that is held, or its error until a window has told it.
+/// An element, or its error. `Failed(None)` if the error was already reported.
 enum Slot {
     Element(Element),
     Failed(Option<Error>),
@@ -60,12 +59,11 @@ impl Slot {
     }
 }
 
-/// Whether an error may have ended the iterator that it came from: then nothing else says that
-/// elements are missing.
+/// Whether an error may have ended the iterator that returned it. Such an error must be reported.
 fn may_end(error: &Error) -> bool {
     match error {
         Error::AtElement { stage, .. } => *stage == "from_generator",
-        // One that waited in a state is known by its words.
+        // An error restored from a state has lost its type but not its message.
         Error::Saved { what, .. } => what.starts_with("from_generator: "),
         _ => false,
     }
@@ -82,7 +80,7 @@ impl WindowIter {
         Self { input, spec, shape, held, skip, ended: false, index, failed: None, stop }
     }
 
-    /// Reads until the next window is whole or the input ends.
+    /// Reads until the next window is complete or the input ends.
     fn fill(&mut self) -> Step<()> {
         while !self.ended && (self.skip > 0 || (self.held.len() as u64) < self.shape.reach()) {
             value_of!(step(self.stop.check().and_then(|()| self.held.make_room(1))));
@@ -91,8 +89,8 @@ impl WindowIter {
                     self.ended = true;
                     break;
                 }
-                // As in tf.data, an error between two windows is left out, unless the input may
-                // have ended because of it.
+                // As in tf.data, an error between two windows is ignored unless it may have ended
+                // the input.
                 Some(element) if self.skip > 0 => {
                     self.skip -= 1;
                     self.failed = element.err().filter(may_end);
@@ -112,11 +110,11 @@ impl WindowIter {
         Ok(Some(Ok(())))
     }
 
-    /// The window at the front of what is held.
+    /// The window at the front of `held`.
     fn cut(&mut self) -> Result<Element> {
         let stride = usize::try_from(self.shape.stride).unwrap_or(usize::MAX);
         let reach = usize::try_from(self.shape.reach()).unwrap_or(usize::MAX);
-        // What lies between the elements of a window is none of it, whether it failed or not.
+        // Elements between those of a window do not belong to it, even if they failed.
         let failed = self.held.iter_mut().take(reach).step_by(stride).find_map(|slot| match slot {
             Slot::Failed(error) => Some(error.take()),
             Slot::Element(_) => None,
@@ -154,7 +152,7 @@ impl ElementIter for WindowIter {
         value_of!(self.fill());
         let short = (self.held.len() as u64) < self.shape.reach();
         if self.held.is_empty() || (short && self.shape.drop_remainder) {
-            // Of the remainder, only the error that may have ended the input is reported.
+            // From a dropped remainder, report only an error that may have ended the input.
             let last = self.held.drain(..).next_back().and_then(Slot::error);
             return Ok(self.failed.take().or(last).filter(may_end).map(Err));
         }
@@ -194,8 +192,7 @@ impl ElementIter for WindowIter {
             )),
         });
         self.held = collected(held)?.into();
-        // A window that the end cut short may be left, with drop_remainder: more than what two
-        // windows have in common.
+        // Between calls, fewer elements than a full window are held.
         let reach = self.shape.reach();
         if self.held.len() as u64 >= reach {
             let what = format!(

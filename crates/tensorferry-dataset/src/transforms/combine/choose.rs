@@ -1,4 +1,5 @@
-//! Elements of several datasets, in the order given by another dataset.
+//! `choose_from_datasets`: takes elements of several datasets in the order given by another
+//! dataset.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -12,16 +13,16 @@ use crate::transforms::combine::several::{Iters, common_spec};
 use tensorferry_core::DType;
 
 struct Choose {
-    /// The datasets, and after them what chooses.
+    /// The datasets, followed by `choice`.
     inputs: Vec<Dataset>,
     stop_on_empty_dataset: bool,
     spec: Vec<Component>,
 }
 
 impl Dataset {
-    /// The next element of that of the `datasets` which each element of `choice`, an `int64`
-    /// scalar, names by its position. Ends with `choice`; and, with `stop_on_empty_dataset`, when
-    /// the dataset named has no more elements, which is else passed over.
+    /// Takes the next element of one of the `datasets` for each element of `choice`, an `int64`
+    /// scalar with the index of the dataset. Ends with `choice`. If the chosen dataset has no more
+    /// elements, it is skipped, or ends the iteration with `stop_on_empty_dataset`.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -42,7 +43,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Argument`] if there is no dataset, or if the elements of `choice` are not `int64`
     /// scalars; [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
-    /// A position that no dataset has is an error at its element.
+    /// An index out of bounds is an error in the place of its element.
     pub fn choose_from_datasets(
         datasets: Vec<Self>,
         choice: Self,
@@ -81,8 +82,7 @@ impl Stage for Choose {
         Elements::InOrder(&self.inputs, &self.spec)
     }
 
-    // tf.data says of every choice among datasets one of which has no end that it has none, also of
-    // choices that end.
+    // Unlike tf.data, which reports infinite if any dataset is, even if `choice` is finite.
     fn cardinality(&self) -> Cardinality {
         let endless = |dataset: &Dataset| dataset.cardinality() == Cardinality::Infinite;
         let (datasets, choice) = self.datasets();
@@ -136,7 +136,7 @@ impl ChooseIter {
 
 impl ElementIter for ChooseIter {
     fn next(&mut self) -> Step {
-        // After all datasets have ended, a choice without end has nothing to choose from.
+        // Once all datasets have ended, an infinite `choice` would loop forever.
         while !self.iters.all_over() {
             let call = |choice: Element| Self::chosen(self.count, &choice);
             let (choice, which) = value_of!(self.choice.next_with(STAGE, call));

@@ -1,4 +1,4 @@
-//! One dataset after the other.
+//! `concatenate`: the elements of one dataset after those of another.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -17,8 +17,8 @@ struct Concatenate {
 }
 
 impl Dataset {
-    /// The elements of this dataset, then those of the other. Where their shapes differ, the
-    /// result's are unknown.
+    /// The elements of this dataset, then those of `other`. Dimensions that differ are unknown in
+    /// the result's specification.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -48,8 +48,7 @@ impl Dataset {
     }
 }
 
-/// The specification of elements that match one of the two; `None` if no specification admits
-/// both.
+/// The specification that admits elements of both; `None` if there is none.
 pub(crate) fn relaxed(a: &[Component], b: &[Component]) -> Option<Vec<Component>> {
     if a.len() != b.len() {
         return None;
@@ -65,7 +64,7 @@ pub(crate) fn relaxed(a: &[Component], b: &[Component]) -> Option<Vec<Component>
 }
 
 impl Concatenate {
-    /// How many elements of an indexed first input come before those of the second.
+    /// Number of elements of the first input, which is indexed.
     fn before(&self) -> u64 {
         self.inputs[0].cardinality().finite().unwrap_or(u64::MAX)
     }
@@ -152,7 +151,7 @@ impl Stage for Concatenate {
 struct ConcatenateIter {
     inputs: [Dataset; 2],
     cx: Context,
-    /// Which of the inputs is read.
+    /// Index of the current input.
     at: u8,
     input: Box<dyn ElementIter>,
 }

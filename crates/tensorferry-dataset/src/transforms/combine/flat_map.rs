@@ -1,4 +1,4 @@
-//! The elements of datasets made of each element, one dataset after the other.
+//! `flat_map`: maps each element to a dataset and concatenates the datasets.
 
 use crate::spec::Component;
 use crate::stage::{Dataset, Element};
@@ -6,18 +6,16 @@ use crate::transforms::combine::interleave::Interleave;
 use crate::user_fn::function::Function;
 
 impl Dataset {
-    /// The elements of the datasets that `function` makes of each element, one dataset after the
-    /// other. `spec` says what the elements of all of them are.
+    /// Maps each element to a dataset with `function` and concatenates the datasets. `spec`
+    /// describes the elements of all of them.
     ///
-    /// A dataset that shuffles is in another order for each element it is made of, as it would be
-    /// in each round of a `repeat`. An element for which `function` fails is one error in the place
-    /// of its dataset.
+    /// A dataset that shuffles has another order for each input element, as in each round of a
+    /// `repeat`. If `function` fails for an element, the error takes the place of its dataset.
     ///
-    /// The state of an iteration holds where the input and the current dataset have come to.
-    /// Restoring calls `function` again on the current element: `function` has to return the same
-    /// dataset for the same element. Seeds that it lets its shuffles draw follow from one that this
-    /// stage draws, the element's index and the epoch. Of an input that is not indexed the state
-    /// holds the current element by value.
+    /// The state of an iteration contains the positions in the input and in the current dataset. If
+    /// the input is not indexed, it also contains the current element by value. Restoring calls
+    /// `function` again, so it must return the same dataset for the same element. Seeds that are
+    /// drawn inside `function` follow from this stage's seed, the element's index and the epoch.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -54,7 +52,7 @@ mod tests {
     use tensorferry_core::{Shape, TensorSpec};
     use tensorferry_io::cancel::CancelToken;
 
-    /// `n` times `n`; fails for `refused`.
+    /// `n` times `n`; fails at `refused`.
     fn times(refused: i64) -> Function<Element, Dataset> {
         fails_at(refused, |element| {
             Ok(ints(&vec![first(&element); usize::try_from(first(&element)).unwrap()]))
@@ -86,7 +84,7 @@ mod tests {
             "flat_map: element 0: the function returned a dataset of (int64[?]) where the \
             dataset's element_spec says (int64[])"
         );
-        // Where only the elements tell, they are checked.
+        // Without a fixed specification of the dataset, its elements are checked.
         let batches =
             Function::new("batches", |element: Element| ints(&[first(&element), 1, 2]).batch(2));
         let fixed = vec![Component::Tensor(TensorSpec::new(DType::Int64, Shape::fixed(&[2])))];
@@ -110,7 +108,7 @@ mod tests {
         }
     }
 
-    /// Elements that hold datasets, from a stream.
+    /// Elements that hold datasets, from an input without random access.
     #[test]
     fn resumes_where_elements_hold_datasets() {
         let inner = vec![Component::Dataset(element_spec())];
@@ -146,7 +144,7 @@ mod tests {
         );
     }
 
-    /// Says in which epoch it is, and which seed it drew.
+    /// Yields its epoch and its seed.
     struct Tells {
         seed: Seed,
         spec: Vec<Component>,
@@ -188,8 +186,8 @@ mod tests {
         let epochs: Vec<i64> =
             values(&dataset).into_iter().map(|value| value / 1_000_000).collect();
         assert_eq!(epochs, [0, 0, 1, 1, 2, 2]);
-        // What it drew follows from the stage's seed and the element: in every pass over an epoch,
-        // and in every process, it is the same.
+        // The drawn seeds follow from the stage's seed and the element, so every pass over an epoch
+        // has the same, also in another process.
         assert_eq!(values(&dataset), values(&dataset));
         let seeds: Vec<i64> =
             values(&dataset).into_iter().map(|value| value / 1000 % 1000).collect();
@@ -206,7 +204,7 @@ mod tests {
             (known.value % 1000).cast_signed(),
             "drawn before, it stays"
         );
-        // After 3 elements, the second dataset is half done; made again, it has the seed it had.
+        // After 3 elements, the second dataset is half read. Restoring gives it the same seed.
         let mut interrupted = crate::testing::stream(&dataset);
         (0..3).for_each(|_| drop(interrupted.next()));
         let mut resumed = crate::testing::stream(&dataset);

@@ -1,5 +1,4 @@
-//! Datasets that a function makes of elements, while they are iterated, and how they are made
-//! again.
+//! Datasets that a function makes from elements: iteration and checkpoints.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -21,14 +20,14 @@ use tensorferry_core::Tensor;
 /// One pass over a dataset that a function returned.
 pub(crate) struct Inner {
     iter: Box<dyn ElementIter>,
-    /// Seeds that the function drew. It draws others when it is called again, so a state has to
-    /// hold them.
+    /// Seeds that the function drew. Part of the state, because the function draws others when it
+    /// is called again.
     seeds: Vec<u64>,
-    /// Of the dataset's components, for errors.
+    /// Names of the dataset's components, for errors.
     names: Names,
-    /// What was promised, if the dataset's own specification does not say that it is kept.
+    /// The promised specification, if the dataset's own does not guarantee it.
     check: Option<Vec<Component>>,
-    /// Held for what it keeps alive.
+    /// Keeps alive what the dataset holds.
     _dataset: Dataset,
 }
 
@@ -51,8 +50,7 @@ impl Inner {
         })
     }
 
-    /// As it was when it was saved, `dataset` being what the same function returned for the same
-    /// element.
+    /// Restores a saved pass. `dataset` is the result of the same function for the same element.
     pub(crate) fn reopen(
         dataset: &Dataset,
         spec: &[Component],
@@ -92,9 +90,9 @@ impl Inner {
     }
 }
 
-/// The dataset that a function makes, in which the seeds that it drew meanwhile follow from the
-/// stage's own seed and the element's epoch: every process that runs the plan has the same. Seeds
-/// that were drawn before are left as they are.
+/// The dataset that `make` returns. Seeds drawn by `make` are replaced by ones that follow from the
+/// stage's seed and the element's epoch, so they are equal in every process that runs the plan.
+/// Seeds drawn before are kept.
 pub(crate) fn with_seeds(
     seed: u64,
     epoch: Epoch,
@@ -119,8 +117,8 @@ pub(crate) fn with_seeds(
     dataset.rebuild(&mut Change { seeds: draws.iter().map(value).collect(), ..Change::default() })
 }
 
-/// The error of a dataset whose elements cannot be what was promised, naming the first component
-/// that is not.
+/// The error for a dataset whose specification contradicts the promised one. Names the first
+/// component that differs.
 fn unlike(is: &[Component], promised: &[Component]) -> Error {
     let differs = |(a, b): (&Component, &Component)| {
         keeps(std::slice::from_ref(a), std::slice::from_ref(b)) == Some(false)
@@ -143,26 +141,26 @@ fn unlike(is: &[Component], promised: &[Component]) -> Error {
     }
 }
 
-/// The input of a stage whose function makes a dataset of each element.
+/// The input of a stage whose function makes a dataset from each element.
 pub(crate) struct Outer {
     input: Counted,
     input_spec: Vec<Component>,
     function: Function<Element, Dataset>,
     spec: Vec<Component>,
-    /// What the seeds of the datasets follow from.
+    /// Determines the seeds of the datasets.
     seed: u64,
     cx: Context,
-    /// As in [`Context`], of the datasets.
+    /// [`Context::outside`] of the datasets.
     outside: usize,
     stage: &'static str,
-    /// An element of which a dataset was to be made when it was stopped.
+    /// An element for which making the dataset was interrupted.
     stopped: Option<(u64, Element, Origin)>,
-    /// Whether an element is made again by going back in the input. Of an indexed input that costs
-    /// nothing, and an element that holds datasets cannot be kept by value.
+    /// Whether a state holds the input's state before an element, not its value. This is cheap for
+    /// indexed inputs, and necessary for elements that hold datasets.
     goes_back: bool,
 }
 
-/// A dataset made of an element of the input.
+/// A dataset made from an element of the input.
 pub(crate) struct Made {
     /// The element's index.
     index: u64,
@@ -172,9 +170,9 @@ pub(crate) struct Made {
 
 /// Where an element comes from when its dataset has to be made again.
 enum Origin {
-    /// The input's state before it.
+    /// The input's state before the element.
     Before(State),
-    /// The element.
+    /// The element itself.
     Element(Vec<Tensor>),
 }
 
@@ -203,13 +201,12 @@ impl Outer {
         })
     }
 
-    /// The rounds of a shuffle inside a dataset made of an element are numbered by the element:
-    /// each is in an order of its own.
+    /// Each element's dataset has its own epoch, so that shuffles inside differ between elements.
     fn inner_cx(&self, index: u64) -> Context {
         Context { outside: self.outside, ..self.cx.at(self.cx.epoch.child(index)) }
     }
 
-    /// The dataset of the next element.
+    /// Makes the dataset of the next element.
     pub(crate) fn next(&mut self) -> Step<Made> {
         let (index, element, origin) = match self.stopped.take() {
             Some(again) => again,
@@ -228,7 +225,7 @@ impl Outer {
         }
     }
 
-    /// The next element, and how it is had again.
+    /// The next element, and how to get it again.
     fn take(&mut self) -> Step<(u64, Element, Origin)> {
         let before = match self.goes_back {
             true => Some(value_of!(step(self.input.save()))),
@@ -245,7 +242,7 @@ impl Outer {
         Ok(Some(origin.map(|origin| (index, element, origin))))
     }
 
-    /// The next element of a dataset that was made here.
+    /// The next element of a dataset made by [`Outer::next`] or [`Outer::remake`].
     pub(crate) fn next_of(&self, made: &mut Made) -> Step {
         let next = made.inner.next()?;
         Ok(next.map(|next| next.map_err(|error| error.at_element(self.stage, made.index))))
@@ -279,8 +276,8 @@ impl Outer {
         self.input.restore(&parts[1])
     }
 
-    /// The dataset that [`Made::save`] saved. The input is somewhere else afterwards:
-    /// [`Outer::restore`] it then.
+    /// Restores a dataset saved by [`Made::save`]. Moves the input: call [`Outer::restore`]
+    /// afterwards.
     pub(crate) fn remake(&mut self, state: &State) -> Result<Made> {
         let parts = state.list(3)?;
         let index = parts[0].int()?;

@@ -1,4 +1,4 @@
-//! The elements of several datasets at a time, in turn.
+//! `interleave`: takes elements of several datasets in turn.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -14,9 +14,9 @@ use crate::user_fn::function::{Function, UserFn};
 /// How [`Dataset::interleave`] takes turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterleaveOptions {
-    /// Datasets that take turns; 1 by default.
+    /// Number of datasets that take turns; 1 by default.
     pub cycle_length: usize,
-    /// Consecutive elements of a turn; 1 by default.
+    /// Number of consecutive elements per turn; 1 by default.
     pub block_length: usize,
 }
 
@@ -26,7 +26,7 @@ impl Default for InterleaveOptions {
     }
 }
 
-/// `interleave`, or `flat_map`, which interleaves one dataset.
+/// `interleave`, or `flat_map` with a cycle length of 1.
 pub(crate) struct Interleave {
     input: Dataset,
     name: &'static str,
@@ -38,15 +38,14 @@ pub(crate) struct Interleave {
 }
 
 impl Dataset {
-    /// Takes `block_length` elements of each of `cycle_length` datasets in turn, which `function`
-    /// makes of the input's elements. When one has ended, the dataset of the next element takes its
-    /// place, as soon as it is that place's turn again. The order is that of tf.data with
-    /// `deterministic=True`.
+    /// Takes `block_length` elements in turn from each of `cycle_length` datasets, which `function`
+    /// makes from the input's elements. When a dataset has ended, the dataset of the next element
+    /// replaces it at its next turn. The order is that of tf.data with `deterministic=True`.
     ///
-    /// As for [`Dataset::flat_map`], a dataset that shuffles is in another order for each element
-    /// it is made of, and `function` has to return the same dataset for the same element. The state
-    /// of an iteration holds `cycle_length` positions, and, if the input is not indexed, as many
-    /// elements by value.
+    /// As for [`Dataset::flat_map`], a dataset that shuffles has another order for each input
+    /// element, and `function` must return the same dataset for the same element. The state of an
+    /// iteration contains `cycle_length` positions, and as many elements by value if the input is
+    /// not indexed.
     ///
     /// # Errors
     /// [`Error::Argument`] if `cycle_length` or `block_length` is 0.
@@ -118,13 +117,13 @@ impl Stage for Interleave {
         vec![&self.function]
     }
 
-    // A dataset that the function makes may shuffle.
+    // The datasets that `function` returns may shuffle.
     fn hints(&self, inputs: Hints) -> Hints {
         Hints { depends_on_epoch: true, ..inputs }
     }
 
-    // The draw is not told apart: it counts for what the function makes, which is another for each
-    // element.
+    // No `identity`: the drawn seed only determines the seeds of the datasets that `function`
+    // returns.
     fn checkpoint(&self) -> CheckpointInfo<'_> {
         CheckpointInfo { seed: Some(&self.seed), ..CheckpointInfo::default() }
     }
@@ -153,13 +152,13 @@ struct InterleaveIter {
     outer: Outer,
     cycle_length: usize,
     block_length: usize,
-    /// The datasets in turn. Slots that never held one are not there yet.
+    /// The datasets that take turns. Grows when a slot is first filled.
     slots: Vec<Option<Made>>,
-    /// The slot whose turn it is.
+    /// Index of the slot whose turn it is.
     turn: usize,
-    /// How many elements it gave in this turn.
+    /// Number of elements taken in this turn.
     in_block: usize,
-    /// Whether the input has.
+    /// Whether the input has ended.
     ended: bool,
 }
 
@@ -167,13 +166,13 @@ impl InterleaveIter {
     fn advance(&mut self) {
         self.in_block = 0;
         self.turn += 1;
-        // Once the input has ended nothing comes into slots that never held a dataset.
+        // After the end of the input, slots that were never filled stay empty.
         if self.turn >= self.cycle_length || (self.ended && self.turn >= self.slots.len()) {
             self.turn = 0;
         }
     }
 
-    /// Puts the dataset of the next element into the slot whose turn it is.
+    /// Puts the dataset of the next element into the current slot.
     fn fill(&mut self) -> Step<()> {
         let Some(made) = self.outer.next()? else {
             self.ended = true;
@@ -284,9 +283,9 @@ mod tests {
         assert_rebuilds(&dataset);
     }
 
-    /// What TensorFlow 2.21's `tf.data.Dataset.interleave` gives, with and without
-    /// `num_parallel_calls`: dataset `i` is `range(10 * i, 10 * i + lens[i])`; then `cycle_length`
-    /// and `block_length`.
+    /// Results of TensorFlow 2.21's `tf.data.Dataset.interleave`, with and without
+    /// `num_parallel_calls`: the lengths, where dataset `i` is `range(10 * i, 10 * i + lens[i])`;
+    /// `cycle_length`; `block_length`; the elements.
     const TF_DATA: &[(&[i64], usize, usize, &[i64])] = &[
         (&[4, 1, 5, 4], 5, 1, &[0, 10, 20, 30, 1, 21, 31, 2, 22, 32, 3, 23, 33, 24]),
         (&[5, 0, 4, 0, 0, 0, 1], 4, 2, &[0, 1, 20, 21, 2, 3, 22, 23, 4, 60]),

@@ -1,4 +1,4 @@
-//! Elements of several datasets.
+//! Stages that combine the elements of several datasets.
 
 pub(crate) mod choose;
 pub(crate) mod concatenate;

@@ -1,4 +1,4 @@
-//! Elements of several datasets, mixed at random.
+//! `sample_from_datasets`: mixes the elements of several datasets at random.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -14,13 +14,13 @@ use tensorferry_io::cancel::CancelToken;
 /// How [`Dataset::sample_from_datasets`] draws.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SampleOptions {
-    /// One for each dataset; equal weights by default.
+    /// One weight for each dataset; equal weights by default.
     pub weights: Option<Vec<f64>>,
-    /// The seed that the draws follow from. Without it a seed is drawn, which a checkpoint records.
+    /// The seed of the draws. By default, a seed is drawn and recorded in checkpoints.
     pub seed: Option<u64>,
-    /// Whether to end when a dataset is drawn that has no more elements.
+    /// Whether to end when a dataset without more elements is drawn.
     pub stop_on_empty_dataset: bool,
-    /// Whether each epoch has draws of its own.
+    /// Whether the draws differ between epochs.
     pub rerandomize_each_iteration: bool,
 }
 
@@ -36,13 +36,13 @@ struct Sample {
 const STAGE: &str = "sample_from_datasets";
 
 impl Dataset {
-    /// The next element of a dataset drawn at random, again and again: each with a probability in
-    /// proportion to its weight, all alike without weights. Each dataset keeps its own order. Which
-    /// is drawn follows from `seed`, the position and, with `rerandomize_each_iteration`, the
-    /// epoch. Without a seed one is drawn, which a saved iteration remembers.
+    /// Repeatedly draws a dataset at random and takes its next element. The probability of a
+    /// dataset is proportional to its weight; all are equal without weights. Each dataset keeps its
+    /// order. The draws follow from `seed`, the position and, with `rerandomize_each_iteration`,
+    /// the epoch. Without a seed, one is drawn and recorded in checkpoints.
     ///
-    /// A dataset that has no more elements takes no part any more; with `stop_on_empty_dataset`,
-    /// the whole ends when such a one is drawn, so that until then the proportions are as asked.
+    /// A dataset without more elements is not drawn again. With `stop_on_empty_dataset`, drawing
+    /// one ends the iteration, which keeps the proportions until the end.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -65,9 +65,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no dataset, if there are not as many weights, or if one is
-    /// negative or not finite, or their sum is; [`Error::ElementMismatch`] if the datasets' numbers
-    /// of components or dtypes differ.
+    /// [`Error::Argument`] if there is no dataset, if the number of weights differs from that of
+    /// the datasets, if a weight is negative or not finite, or if their sum is not finite;
+    /// [`Error::ElementMismatch`] if the datasets' numbers of components or dtypes differ.
     pub fn sample_from_datasets(datasets: Vec<Self>, options: SampleOptions) -> Result<Self> {
         let SampleOptions { weights, seed, stop_on_empty_dataset, rerandomize_each_iteration } =
             options;
@@ -85,8 +85,8 @@ impl Dataset {
         {
             return Err(wrong(format!("weights have to be finite and not negative: {weights:?}")));
         }
-        // As in tf.data: what has no weight has no part, also not in the specification; without any
-        // weight nothing is left.
+        // As in tf.data, datasets of weight 0 do not count for the specification either. If all
+        // weights are 0, the result is empty.
         let (left, weights): (Vec<Self>, Vec<f64>) =
             datasets.iter().cloned().zip(weights).filter(|(_, weight)| *weight > 0.0).unzip();
         match (left.as_slice(), datasets.first()) {
@@ -113,8 +113,7 @@ impl Stage for Sample {
         Elements::InOrder(&self.datasets, &self.spec)
     }
 
-    // tf.data promises no end wherever one dataset has none, also where stop_on_empty_dataset makes
-    // an end.
+    // Unlike tf.data, which reports infinite if any dataset is, even with `stop_on_empty_dataset`.
     fn cardinality(&self) -> Cardinality {
         let mut endless =
             self.datasets.iter().map(|dataset| dataset.cardinality() == Cardinality::Infinite);
@@ -173,15 +172,15 @@ struct SampleIter {
     iters: Iters,
     weights: Vec<f64>,
     random: Random,
-    /// How often was drawn.
+    /// Number of draws so far.
     step: u64,
     stop_on_empty_dataset: bool,
     stop: CancelToken,
 }
 
 impl SampleIter {
-    /// The dataset that a step draws, of those that have not ended. Drawing again until one has not
-    /// ended would give the same distribution, but takes longer.
+    /// The dataset that a step draws among those that have not ended. Equivalent to drawing again
+    /// until one has not ended, but faster.
     fn drawn(&self, step: u64) -> usize {
         let left =
             || self.weights.iter().enumerate().filter(|(which, _)| !self.iters.is_over(*which));
@@ -281,7 +280,7 @@ mod tests {
             .iter()
             .for_each(|&value| counts[usize::try_from(value).unwrap()] += 1);
         assert_eq!(counts[1], 0);
-        // Deviation 50 at most.
+        // The standard deviation is at most 50.
         for (count, expected) in counts.into_iter().zip([5000_u32, 0, 3000, 2000]) {
             assert!(count.abs_diff(expected) <= 200, "{counts:?}");
         }

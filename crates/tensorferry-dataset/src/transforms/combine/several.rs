@@ -1,4 +1,4 @@
-//! Several datasets of one specification, for stages that take elements of any of them.
+//! Specification of, and iterators over, several datasets of equal components.
 
 use crate::checkpoint::state::State;
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::spec::Component;
 use crate::stage::{Context, Dataset, ElementIter, Step};
 use crate::transforms::combine::concatenate::relaxed;
 
-/// The specification of elements of any of the datasets.
+/// The specification that admits the elements of all datasets.
 pub(crate) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<Vec<Component>> {
     let Some((first, others)) = datasets.split_first() else {
         return Err(Error::Argument { stage, what: "no datasets were given".into() });
@@ -27,7 +27,7 @@ pub(crate) fn common_spec(datasets: &[Dataset], stage: &'static str) -> Result<V
     Ok(spec)
 }
 
-/// Iterators over several datasets, some of which have ended.
+/// Iterators over several datasets. `None` for those that have ended.
 pub(crate) struct Iters {
     iters: Vec<Option<Box<dyn ElementIter>>>,
 }
@@ -39,7 +39,7 @@ impl Iters {
         Ok(Self { iters: iters? })
     }
 
-    /// The next element of one that has not ended; `None` where it ends, and ever after.
+    /// The next element of dataset `which`; `None` once it has ended.
     pub(crate) fn next(&mut self, which: usize) -> Step {
         let Some(slot) = self.iters.get_mut(which) else { return Ok(None) };
         let Some(iter) = slot else { return Ok(None) };
@@ -62,7 +62,7 @@ impl Iters {
         self.iters.iter().all(Option::is_none)
     }
 
-    /// The state of each; `Nothing` in a list of its own is that of one that has ended.
+    /// The states, each in a list. An empty list stands for an iterator that has ended.
     pub(crate) fn save(&self) -> Result<State> {
         let one = |iter: &Option<Box<dyn ElementIter>>| match iter {
             Some(iter) => Ok(State::List(vec![iter.save()?])),

@@ -1,4 +1,4 @@
-//! Several datasets side by side.
+//! `zip`: combines the elements of several datasets.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -15,8 +15,8 @@ struct Zip {
 }
 
 impl Dataset {
-    /// Elements made of one of each dataset, their components one after the other. It ends with the
-    /// shortest.
+    /// Combines one element of each dataset into one that has all their components. Ends with the
+    /// shortest dataset.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -127,7 +127,7 @@ impl Stage for Zip {
 struct ZipIter {
     inputs: Vec<Box<dyn ElementIter>>,
     specs: Vec<Vec<Component>>,
-    /// What the first `read` inputs gave of the next element; empty unless interrupted.
+    /// Components of the next element from the first `read` inputs. Empty unless interrupted.
     element: Result<Element>,
     read: usize,
     ended: bool,
@@ -141,7 +141,7 @@ impl ElementIter for ZipIter {
         while let Some(input) = self.inputs.get_mut(self.read) {
             match (input.next()?, &mut self.element) {
                 (Some(Ok(part)), Ok(element)) => element.extend(part),
-                // The other inputs advance too: what follows the error belongs together.
+                // The other inputs advance too, so that later elements stay aligned.
                 (Some(Err(error)), element @ Ok(_)) => *element = Err(error),
                 (Some(_), Err(_)) => {}
                 (None, _) => {

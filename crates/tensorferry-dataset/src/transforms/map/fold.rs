@@ -1,4 +1,4 @@
-//! All elements made into one.
+//! `fold`: reduces a dataset to one state.
 
 use crate::element_iter::Counted;
 use crate::error::{Error, Result};
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use tensorferry_io::cancel::CancelToken;
 
 impl Dataset {
-    /// Calls `function` with a running state, `initial` at first, and each element in turn, and
-    /// returns the last state it gave. The state's dtypes never change, its shapes may. (tf.data
-    /// calls it `reduce`.)
+    /// Calls `function` with a running state and each element in turn, and returns the last state.
+    /// The first state is `initial`. The dtypes of the state never change; its shapes may. tf.data
+    /// calls this `reduce`.
     ///
     /// # Errors
-    /// The first error of an element or of `function`, which is named by its element;
-    /// [`Error::Argument`] if the dataset is infinite or `initial` holds datasets;
-    /// [`Error::Stopped`] once `stop` says so.
+    /// The first error of an element or of `function`, which names the element; [`Error::Argument`]
+    /// if the dataset is infinite or `initial` holds datasets; [`Error::Stopped`] after a
+    /// cancellation by `stop`.
     pub fn fold(
         &self,
         initial: Element,

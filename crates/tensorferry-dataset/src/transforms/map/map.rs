@@ -1,4 +1,4 @@
-//! A user function, applied to each element.
+//! `map`: applies a user function to each element.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -22,12 +22,12 @@ struct Map {
 }
 
 impl Dataset {
-    /// What `function` makes of each element: elements as `spec` says. Over an indexed input the
-    /// result is indexed too; a sequential function ([`Function::sequential`]) is nevertheless
-    /// called by one thread, in order, and what runs after it waits for it.
+    /// Applies `function` to each element. `spec` describes the results. The result is indexed if
+    /// the input is. A sequential function ([`Function::sequential`]) is still called by one
+    /// thread, in order, and later stages wait for it.
     ///
-    /// An element for which it fails, or of which it makes something else than promised, is an
-    /// error in its place.
+    /// If `function` fails, or its result does not match `spec`, the error takes the element's
+    /// place.
     ///
     /// ```
     /// use tensorferry_core::{DType, Tensor};

@@ -1,4 +1,4 @@
-//! Functions over elements.
+//! Stages that call a user function for each element.
 
 pub(crate) mod fold;
 #[allow(clippy::module_inception, reason = "a stage has the name of its folder")]

@@ -1,4 +1,4 @@
-//! Elements made from each element and from what was made before.
+//! `scan`: maps elements with a running state.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -27,7 +27,7 @@ struct Call {
 }
 
 impl Call {
-    /// The next state and the element.
+    /// The next state and the output element.
     fn apply(&self, state: &[Tensor], element: Element) -> Result<(Vec<Tensor>, Element)> {
         let state = state.iter().cloned().map(Value::from).collect();
         let (state, output) = self.function.call((state, element))?;
@@ -39,11 +39,10 @@ impl Call {
 
 impl Dataset {
     /// Calls `function` with a running state and each element in turn. It returns the new state and
-    /// the element to hand out, which has to be as `spec` says. The first state is `initial`; the
-    /// dtypes of a state never change, its shapes may.
+    /// the output element, which `spec` describes. The first state is `initial`. The dtypes of the
+    /// state never change; its shapes may.
     ///
-    /// An element for which `function` fails is an error in its place; the next is computed with
-    /// the state there was.
+    /// If `function` fails, the error takes the element's place and the state does not change.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -85,7 +84,7 @@ impl Dataset {
     }
 }
 
-/// What a running state has to stay: its dtypes.
+/// The specification that a running state must keep: its dtypes.
 pub(crate) fn running(initial: &[Tensor]) -> Vec<Component> {
     initial
         .iter()
@@ -130,7 +129,7 @@ struct ScanIter {
     call: Arc<Call>,
 }
 
-/// Checks that a running state stayed what it was.
+/// Checks that a new state matches the specification of the initial one.
 ///
 /// # Errors
 /// [`Error::ElementMismatch`], naming the component that differs.
@@ -176,7 +175,7 @@ mod tests {
     };
     use crate::user_fn::function::failed;
 
-    /// Hands out the sum of all elements before each; fails for the number `refused`.
+    /// Returns the sum of all elements before each; fails at `refused`.
     fn sums(refused: i64) -> Function<(Element, Element), (Element, Element)> {
         Function::new("sums", move |(state, next): (Element, Element)| match first(&next) {
             value if value == refused => Err(failed("refused")),

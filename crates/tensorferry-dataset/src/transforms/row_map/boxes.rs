@@ -1,12 +1,12 @@
-//! Boxes of packed arrays, on their way out of larger ones and into them.
+//! Copies between packed arrays and boxes inside larger ones.
 
 use crate::error::Result;
 use std::ops::Range;
 use tensorferry_core::Shape;
 use tensorferry_io::cancel::CancelToken;
 
-/// Copies packed elements of one shape to the front corner of a packed array of a shape that is
-/// nowhere smaller.
+/// Copies a packed array to the front corner of a packed array of shape `target`, which is at least
+/// as large in every dimension.
 pub(crate) fn place(
     from: &[u8],
     shape: &[usize],
@@ -29,8 +29,8 @@ pub(crate) fn place(
     }
 }
 
-/// Copies a box out of packed elements of a shape: of each of the leading dimensions, those in its
-/// range.
+/// Copies a box out of a packed array. `ranges` are those of the leading dimensions; the others are
+/// copied whole.
 pub(crate) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mut [u8]) {
     let (Some((len, inner)), Some((range, rest))) = (shape.split_first(), ranges.split_first())
     else {
@@ -39,7 +39,7 @@ pub(crate) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mu
     if to.is_empty() {
         return;
     }
-    // Not empty, so neither are the range and the dimension.
+    // `to` is not empty, so the range and the dimension are not empty either.
     let (stride, step) = (from.len() / len, to.len() / range.len());
     let from = &from[range.start * stride..range.end * stride];
     let whole = rest.iter().zip(inner).all(|(range, len)| range.len() == *len);
@@ -51,10 +51,10 @@ pub(crate) fn cut(from: &[u8], shape: &[usize], ranges: &[Range<usize>], to: &mu
     }
 }
 
-/// Bytes that are written before asking whether to stop.
+/// Bytes to write between two checks for cancellation.
 const AT_ONCE: usize = 16 << 20;
 
-/// Writes one value everywhere.
+/// Fills `out` with one value.
 ///
 /// # Errors
 /// [`tensorferry_core::Error::Stopped`].
@@ -73,12 +73,12 @@ pub(crate) fn fill(out: &mut [u8], value: &[u8], stop: &CancelToken) -> Result<(
     Ok(())
 }
 
-/// Lengths as a user writes them.
+/// Lengths in Python's notation.
 pub(crate) fn words(lens: &[Option<usize>]) -> String {
     Shape::new(lens.iter().copied()).to_string().replace('?', "None")
 }
 
-/// A shape of which everything is known.
+/// A shape whose dimensions are all known.
 pub(crate) fn known(shape: &[usize]) -> Vec<Option<usize>> {
     shape.iter().copied().map(Some).collect()
 }

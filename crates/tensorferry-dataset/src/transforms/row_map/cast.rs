@@ -1,4 +1,4 @@
-//! Components in another dtype.
+//! `cast`: converts components to other dtypes.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -14,8 +14,8 @@ struct Cast {
 }
 
 impl Dataset {
-    /// Each component in the dtype that stands at its place; `None` leaves it alone. `casting` says
-    /// what happens to a value that the dtype cannot hold.
+    /// Converts each component to the dtype at its index in `dtypes`; `None` keeps it as is.
+    /// `casting` sets how values are treated that the dtype cannot represent.
     ///
     /// ```
     /// use tensorferry_core::{Casting, DType, Tensor};
@@ -32,9 +32,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are more or fewer dtypes than components, or one for a
-    /// component that is a dataset; [`Error::CastNotDefined`]. An element with a value that does
-    /// not fit is [`Error::ValuesDoNotFit`] when it is computed.
+    /// [`Error::Argument`] if the number of dtypes differs from that of the components, or if one
+    /// is given for a component that is a dataset; [`Error::CastNotDefined`]. A value that does not
+    /// fit is [`Error::ValuesDoNotFit`] when its element is computed.
     pub fn cast(&self, dtypes: &[Option<DType>], casting: Casting) -> Result<Self> {
         if dtypes.len() != self.spec().len() {
             let what = format!("{} dtypes for {} components", dtypes.len(), self.spec().len());
@@ -81,7 +81,7 @@ impl RowMap for Cast {
 
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()> {
         let (Some(from), Some(to)) = (self.from[at], self.dtypes[at]) else { return Ok(()) };
-        // One row by itself keeps its shape, in which an error names the value's place.
+        // A single row keeps its shape, so that an error can report the value's index.
         let flat = [block.rows.len() / from.size()];
         let shape = if block.indices.len() == 1 { block.shape } else { &flat };
         let rows = View::from_bytes(from, ByteOrder::Native, block.rows, shape)?;

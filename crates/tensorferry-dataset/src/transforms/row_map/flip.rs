@@ -1,4 +1,4 @@
-//! Elements turned round, some of them.
+//! `flip`: reverses elements along axes, at random.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -13,12 +13,11 @@ const STAGE: &str = "flip";
 /// How [`Dataset::flip`] chooses elements and components.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FlipOptions<'a> {
-    /// The probability of each element to be reversed; 0.5 by default.
+    /// Probability that an element is reversed; 0.5 by default.
     pub probability: f64,
-    /// The seed that the choice follows from. Without it a seed is drawn, which a checkpoint
-    /// records.
+    /// The seed of the choice. By default, a seed is drawn and recorded in checkpoints.
     pub seed: Option<u64>,
-    /// Of each component whether it is reversed; all by default.
+    /// Whether to reverse each component; all by default.
     pub which: Option<&'a [bool]>,
 }
 
@@ -33,17 +32,17 @@ struct Flip {
     probability: f64,
     seed: Seed,
     which: Option<Vec<bool>>,
-    /// Bytes of one value of each component.
+    /// Bytes per value of each component.
     itemsizes: Vec<usize>,
 }
 
 impl Dataset {
-    /// Elements reversed along `axes` (negative ones count from the last), all of these together,
-    /// each element with a probability; 1 reverses all. The components that `which` says, without
-    /// it all of them, are reversed together.
+    /// Reverses elements along all of `axes`; negative axes count from the last. Each element is
+    /// reversed with the given probability. The components that `which` selects (by default all)
+    /// are reversed together.
     ///
-    /// Which elements follows from `seed`, `axes`, the element's index and the epoch. Without a
-    /// seed one is drawn, which a saved iteration remembers.
+    /// The choice follows from `seed`, `axes`, the element's index and the epoch. Without a seed,
+    /// one is drawn and recorded in checkpoints.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -59,11 +58,12 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no axis, if an axis is given twice or a component lacks it,
-    /// if the probability is not between 0 and 1, or if `which` does not say something of each
-    /// component. An axis that an element of unknown shape lacks is an error when it is computed.
+    /// if the probability is not between 0 and 1, or if the length of `which` differs from the
+    /// number of components. If an element of unknown shape lacks an axis, computing it is an
+    /// error.
     pub fn flip(&self, axes: &[i64], options: FlipOptions<'_>) -> Result<Self> {
         let FlipOptions { probability, seed, which } = options;
-        // Where nothing is left to chance, nothing is drawn.
+        // A certain outcome needs no seed.
         let certain = (probability == 0.0 || probability == 1.0).then_some(0);
         Flip::over(self, axes, probability, Seed::new(certain.or(seed)), which)
     }
@@ -109,8 +109,8 @@ impl Flip {
         self.probability == 0.0 || self.probability == 1.0
     }
 
-    /// One draw for each element. Flips along other axes draw others, with the same seed too: an
-    /// image is as likely to be flipped in both ways as in either.
+    /// The draws of an epoch, one per element. They depend on the axes, so that flips along
+    /// different axes are independent even with the same seed.
     fn random(&self, epoch: u64) -> Random {
         let seed = self
             .axes
@@ -120,7 +120,7 @@ impl Flip {
     }
 }
 
-/// Which of the `ndim` dimensions are flipped.
+/// Whether each of `ndim` dimensions is flipped.
 fn flags(axes: &[i64], ndim: usize) -> std::result::Result<Vec<bool>, String> {
     let mut flags = vec![false; ndim];
     for &axis in axes {
@@ -138,8 +138,8 @@ fn flags(axes: &[i64], ndim: usize) -> std::result::Result<Vec<bool>, String> {
     Ok(flags)
 }
 
-/// A shape with dimensions that are flipped alike taken together, which comes to the same:
-/// alternately flipped and not, the last one flipped. And the bytes that stay together.
+/// Merges consecutive dimensions with equal flags. In the result, flags alternate and the last
+/// dimension is flipped. Also returns the number of bytes that stay together.
 fn merged(shape: &[usize], flags: &[bool], itemsize: usize) -> (Vec<(usize, bool)>, usize) {
     let mut dims = Vec::<(usize, bool)>::new();
     for (&len, &flag) in shape.iter().zip(flags) {
@@ -156,7 +156,7 @@ fn merged(shape: &[usize], flags: &[bool], itemsize: usize) -> (Vec<(usize, bool
     (dims, unit)
 }
 
-/// Copies packed values to where they belong.
+/// Copies packed values to their flipped positions.
 fn flip(from: &[u8], to: &mut [u8], dims: &[(usize, bool)], unit: usize) {
     match dims {
         [] => to.copy_from_slice(from),
@@ -171,7 +171,7 @@ fn flip(from: &[u8], to: &mut [u8], dims: &[(usize, bool)], unit: usize) {
     }
 }
 
-/// Copies units in reverse order.
+/// Copies units of `unit` bytes in reverse order.
 fn reverse(from: &[u8], to: &mut [u8], unit: usize) {
     fn sized<const N: usize>(from: &[u8], to: &mut [u8]) {
         let (from, to) = (from.as_chunks::<N>().0, to.as_chunks_mut::<N>().0);
@@ -262,7 +262,7 @@ mod tests {
         Dataset::from_tensor_slices([small_numbers(DType::Int16, shape, 3)]).unwrap()
     }
 
-    /// A component as the strided copy of the core has it.
+    /// A component flipped by the strided copy of the core crate.
     fn oracle(plain: &Plain, axes: &[i64]) -> Vec<u8> {
         let tensor = crate::all_ways::tensor(plain.0, &plain.1, &plain.2);
         let flags = flags(axes, plain.1.len()).unwrap();
@@ -314,7 +314,7 @@ mod tests {
             .collect()
     }
 
-    /// Elements 0 1, each of which is seen to be flipped or not.
+    /// Elements `[0, 1]`, which show whether they were flipped.
     fn pairs(count: usize) -> Dataset {
         Dataset::from_tensor_slices([
             Tensor::from_vec([0_i64, 1].repeat(count), &[count, 2]).unwrap()
@@ -346,7 +346,7 @@ mod tests {
                 .flip(&[0], FlipOptions { probability, seed: Some(1), ..FlipOptions::default() })
                 .unwrap();
             let count = flipped(&dataset, 2).into_iter().filter(|flag| *flag).count();
-            // Deviation 50 at most.
+            // The standard deviation is at most 50.
             assert!(
                 (count as f64 - expected).abs()
                     < if expected % 10_000.0 == 0.0 { 0.5 } else { 200.0 },
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(first, second);
         assert_eq!(flipped(&one, 0), first);
         let agree = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| a == b).count();
-        // 1,000 of 2,000, deviation 22.
+        // Expected: 1,000 of 2,000, with a standard deviation of 22.
         for other in [as_asked(1, &[0]), as_asked(1, &[0, 1]), flipped(&one, 1)] {
             assert!((900..1100).contains(&agree(&first, &other)));
         }

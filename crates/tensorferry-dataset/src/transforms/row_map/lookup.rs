@@ -1,4 +1,4 @@
-//! Rows of a table in the place of their numbers.
+//! `lookup`: replaces indices by rows of a table.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -15,25 +15,25 @@ use tensorferry_io::gather::rows_out::{RowsOut, normalise_bools, packed};
 
 struct Lookup {
     table: Table,
-    /// 0 until it is known. (Not a OnceLock: a forked process would wait for a thread that did not
-    /// come along.)
+    /// 0 until computed. Not a `OnceLock`: after a fork, the child could wait for a thread that
+    /// does not exist there.
     hash: AtomicU64,
     which: Option<Vec<bool>>,
     from: Vec<Option<DType>>,
 }
 
-/// Where the rows are.
+/// Where the rows are stored.
 #[derive(Clone)]
 enum Table {
-    /// Packed, at least one dimension.
+    /// A packed tensor with at least one dimension.
     Memory(Tensor),
-    /// In files, of which each gather reads what it needs.
+    /// An array in files. Each gather reads the rows that it needs.
     Opened(Array),
 }
 
-/// A table in files of no more bytes is read once and held.
+/// Tables in files of up to this many bytes are read once and kept in memory.
 const HELD: usize = 64 << 20;
-/// Bytes at each end of a larger one that tell it from others.
+/// Bytes to hash at each end of a larger table.
 const ENDS: usize = 1 << 20;
 
 impl Table {
@@ -51,7 +51,7 @@ impl Table {
         }
     }
 
-    /// What tells it from other tables in a plan's description.
+    /// A hash that identifies the table in a plan's description.
     fn hash(&self) -> u64 {
         match self {
             Self::Memory(table) => hash(table.as_view().as_bytes().unwrap_or_default()),
@@ -71,9 +71,8 @@ impl Table {
 }
 
 impl Dataset {
-    /// Rows of a table in the place of integers of any shape that number them: integers of shape
-    /// `[a, b]` and a table of shape `[n, c]` make elements of shape `[a, b, c]`, of the table's
-    /// dtype.
+    /// Replaces each integer by the row of `table` at that index. Integers of shape `[a, b]` and a
+    /// table of shape `[n, c]` give elements of shape `[a, b, c]`, of the table's dtype.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -86,21 +85,21 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Without `which` all components are changed. An integer that is not a row of the table,
-    /// negative ones too, is an error when its element is computed.
+    /// Without `which`, all components change. An index out of bounds, including any negative one,
+    /// is an error when its element is computed.
     ///
     /// # Errors
     /// [`Error::Argument`] if the table is a scalar, if a component to change does not hold
-    /// integers, or if `which` does not say something of each component.
+    /// integers, or if the length of `which` differs from the number of components.
     pub fn lookup(&self, table: Tensor, which: Option<&[bool]>) -> Result<Self> {
         self.lookup_in(Table::Memory(packed(&table)?), which)
     }
 
-    /// As [`Dataset::lookup`], of an opened array: rows are read as they are asked for, of a table
-    /// of up to 64 MiB once.
+    /// As [`Dataset::lookup`], with an opened array. A table of up to 64 MiB is read once. Rows of
+    /// a larger one are read when they are needed.
     ///
     /// # Errors
-    /// As [`Dataset::lookup`]; what reading fails with.
+    /// As [`Dataset::lookup`]; errors of reading.
     pub fn lookup_rows(&self, table: &Array, which: Option<&[bool]>) -> Result<Self> {
         if table.nbytes() <= HELD || table.tensor().is_ok() {
             return self.lookup(table.read()?, which);
@@ -141,7 +140,7 @@ impl Dataset {
     }
 }
 
-/// What tells tables apart in a plan's description: the same in every version.
+/// A hash for plan descriptions, equal in every version.
 fn hash(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
@@ -150,7 +149,7 @@ fn hash(bytes: &[u8]) -> u64 {
     words.iter().chain([&last]).fold(start, |hash, word| mix(hash ^ u64::from_le_bytes(*word)))
 }
 
-/// Copies rows of a size that the compiler knows.
+/// Copies rows of a size known at compile time.
 fn copy_rows<const N: usize>(from: DType, rows: &[u8], table: &[u8], out: &mut [u8]) -> Result<()> {
     let (table, out) = (table.as_chunks::<N>().0, out.as_chunks_mut::<N>().0);
     for_each(from, rows, table.len(), |place, row| out[place] = table[row])

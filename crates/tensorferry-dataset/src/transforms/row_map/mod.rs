@@ -1,4 +1,4 @@
-//! Native maps: each row of a batch is changed while it is gathered.
+//! Row maps: native stages that change each row of a batch while it is gathered.
 
 pub(crate) mod boxes;
 pub(crate) mod cast;

@@ -1,4 +1,4 @@
-//! Class numbers as vectors with a one at the class.
+//! `one_hot`: converts class numbers to one-hot vectors.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -14,13 +14,13 @@ struct OneHot {
     dtype: DType,
     which: Option<Vec<bool>>,
     from: Vec<Option<DType>>,
-    /// 1 in the dtype.
+    /// 1 in `dtype`.
     one: Vec<u8>,
 }
 
 impl Dataset {
-    /// Integers of any shape as vectors along a new last dimension of length `depth`: one at the
-    /// integer's place, else zero.
+    /// Converts integers of any shape to one-hot vectors along a new last dimension of length
+    /// `depth`.
     ///
     /// ```
     /// use tensorferry_core::{DType, Tensor};
@@ -34,12 +34,12 @@ impl Dataset {
     /// # Ok::<(), tensorferry_core::Error>(())
     /// ```
     ///
-    /// Without `which` all components are changed. An integer outside `0..depth` is an error when
-    /// its element is computed. (`tf.one_hot` makes a vector of zeros of it.)
+    /// Without `which`, all components change. An integer outside `0..depth` is an error when its
+    /// element is computed. (`tf.one_hot` returns a vector of zeros.)
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Argument`] if a component to change does not hold integers, or if
-    /// `which` does not say something of each component.
+    /// the length of `which` differs from the number of components.
     pub fn one_hot(&self, depth: usize, dtype: DType, which: Option<&[bool]>) -> Result<Self> {
         let changes = select(
             self,

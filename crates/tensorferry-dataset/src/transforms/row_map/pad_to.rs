@@ -1,4 +1,4 @@
-//! Elements padded to one shape.
+//! `pad_to`: pads elements to one shape.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -14,9 +14,9 @@ const STAGE: &str = "pad_to";
 /// How [`Dataset::pad_to`] pads.
 #[derive(Clone, Debug, Default)]
 pub struct PadToOptions<'a> {
-    /// A scalar that every dtype to pad holds; 0 by default.
+    /// The scalar to pad with, which each padded dtype must be able to represent; 0 by default.
     pub value: Option<Tensor>,
-    /// Of each component whether it is padded; all by default.
+    /// Whether to pad each component; all by default.
     pub which: Option<&'a [bool]>,
 }
 
@@ -24,14 +24,13 @@ struct PadTo {
     lens: Vec<Option<usize>>,
     value: Tensor,
     which: Option<Vec<bool>>,
-    /// The value in each component's dtype; empty where a component is left alone.
+    /// The value in each component's dtype; empty for components that are not padded.
     values: Vec<Vec<u8>>,
 }
 
 impl Dataset {
-    /// Elements padded at the ends of their dimensions to `lens`; one that is `None` keeps its
-    /// length. `value` is a scalar that every dtype to pad holds. (To the longest of a batch pads
-    /// [`Dataset::padded_batch`].)
+    /// Pads elements at the end of each dimension to `lens`; `None` keeps a dimension's length. To
+    /// pad to the longest element of a batch, use [`Dataset::padded_batch`].
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -48,9 +47,10 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if the value is not a scalar, if a component to pad has another number
-    /// of dimensions or is larger, as far as that is known, or if `which` does not say something of
-    /// each component; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype does not
-    /// hold the value. What can only be known of each element is an error when it is computed.
+    /// of dimensions or a known dimension that is larger, or if the length of `which` differs from
+    /// the number of components; [`Error::ValuesDoNotFit`] or [`Error::CastNotDefined`] if a dtype
+    /// cannot represent the value. For unknown dimensions, the error comes when an element is
+    /// computed.
     pub fn pad_to(&self, lens: &[Option<usize>], options: PadToOptions<'_>) -> Result<Self> {
         let PadToOptions { value, which } = options;
         let value = match value {
@@ -90,7 +90,7 @@ fn scalar(value: &Tensor, spec: &TensorSpec) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a component becomes.
+/// The specification of a padded component.
 fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
     let Some(dims) = spec.shape.dims() else {
         return Ok(TensorSpec::new(spec.dtype, Shape::new(lens.iter().copied())));
@@ -102,7 +102,7 @@ fn padded(spec: &TensorSpec, lens: &[Option<usize>]) -> std::result::Result<Tens
     ))
 }
 
-/// Checks that dimensions, as far as they are known, are no longer than what they are padded to.
+/// Checks that known dimensions are not longer than those to pad to.
 fn fits(lens: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(), String> {
     if dims.len() != lens.len() {
         return Err(format!(
@@ -211,7 +211,7 @@ mod tests {
                     ));
                     let before = values(&was[0]);
                     for (place, got) in values(&got[0]).into_iter().enumerate() {
-                        // The obvious way: where the place would be in the element.
+                        // The oracle: the index in the element for this place.
                         let mut rest = place;
                         let at: Vec<usize> =
                             target.iter().rev().map(|len| (rest % len, rest /= len).0).collect();

@@ -1,4 +1,4 @@
-//! Integers of any dtype, as positions in something of known length.
+//! Reads integers of any dtype as indices.
 
 use crate::error::{Error, Result};
 use tensorferry_core::convert::scalar;
@@ -7,10 +7,10 @@ use tensorferry_core::{ByteOrder, Casting, DType, View, ViewMut, convert_into};
 /// Integers to widen at once.
 const PART: usize = 512;
 
-/// Calls `visit` with each packed integer's place among them and the position it names.
+/// Calls `visit` with the position of each packed integer and its value, an index.
 ///
 /// # Errors
-/// [`Error::ElementMismatch`] at the first that is not in `0..len`.
+/// [`Error::ElementMismatch`] at the first integer that is not in `0..len`.
 pub(crate) fn for_each(
     dtype: DType,
     rows: &[u8],
@@ -21,8 +21,7 @@ pub(crate) fn for_each(
     for (part, bytes) in rows.chunks(PART * dtype.size()).enumerate() {
         let count = bytes.len() / dtype.size();
         let wide = &mut wide[..count];
-        // A uint64 past int64 becomes its greatest, which is not the position of anything in memory
-        // either.
+        // A `uint64` beyond `int64` saturates, which is never a valid index either.
         let from = View::from_bytes(dtype, ByteOrder::Native, bytes, &[count])?;
         convert_into(&from, &mut ViewMut::from_slice(wide, &[count])?, Casting::Saturate)?;
         for (at, value) in wide.iter().enumerate() {

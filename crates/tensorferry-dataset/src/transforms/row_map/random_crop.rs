@@ -1,4 +1,4 @@
-//! A part of each element, cut out at random.
+//! `random_crop`: crops each element at a random position.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -12,13 +12,12 @@ use tensorferry_core::{Dims, Shape, TensorSpec};
 
 const STAGE: &str = "random_crop";
 
-/// How [`Dataset::random_crop`] chooses places and components.
+/// How [`Dataset::random_crop`] chooses positions and components.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CropOptions<'a> {
-    /// The seed that the places follow from. Without it a seed is drawn, which a checkpoint
-    /// records.
+    /// The seed of the positions. By default, a seed is drawn and recorded in checkpoints.
     pub seed: Option<u64>,
-    /// Of each component whether it is cropped; all by default.
+    /// Whether to crop each component; all by default.
     pub which: Option<&'a [bool]>,
 }
 
@@ -26,17 +25,17 @@ struct RandomCrop {
     size: Vec<Option<usize>>,
     seed: Seed,
     which: Option<Vec<bool>>,
-    /// The components that are cropped.
+    /// Indices of the cropped components.
     cropped: Vec<usize>,
 }
 
 impl Dataset {
-    /// Of each element the `size` first dimensions cropped to those lengths (`None` leaves one
-    /// whole), every place as likely as any other; further dimensions stay whole. The components
-    /// that `which` says, without it all of them, are cropped at the same place.
+    /// Crops the leading dimensions of each element to the lengths `size`, at a position that is
+    /// uniformly distributed. `None` keeps a dimension, as do dimensions beyond `size`. The
+    /// components that `which` selects (by default all) are cropped at the same position.
     ///
-    /// Where follows from `seed`, the element's index and the epoch. Without a seed one is drawn,
-    /// which a saved iteration remembers.
+    /// The position follows from `seed`, the element's index and the epoch. Without a seed, one is
+    /// drawn and recorded in checkpoints.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -52,9 +51,9 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if a component has too few or too short dimensions, if those of several
-    /// are known to differ, or if `which` does not say something of each component. What can only
-    /// be known of each element is an error when it is computed.
+    /// [`Error::Argument`] if a component has too few or too short dimensions, if known dimensions
+    /// of several components differ, or if the length of `which` differs from the number of
+    /// components. For unknown dimensions, the error comes when an element is computed.
     pub fn random_crop(&self, size: &[Option<usize>], options: CropOptions<'_>) -> Result<Self> {
         let CropOptions { seed, which } = options;
         RandomCrop::over(self, size, Seed::new(seed), which)
@@ -89,7 +88,7 @@ impl RandomCrop {
         ))
     }
 
-    /// The part of each leading dimension that is left of an element.
+    /// The range of each leading dimension that is kept.
     fn ranges<'a>(
         &'a self,
         random: Random,
@@ -100,7 +99,7 @@ impl RandomCrop {
         let part = move |(at, (size, len)): (u64, (&Option<usize>, &usize))| {
             let size = size.unwrap_or(*len);
             let places = (len.saturating_sub(size) + 1) as u64;
-            // less than a length
+            // Less than a length, so it fits.
             let start = usize::try_from(random.below(first.wrapping_add(at), places)).unwrap_or(0);
             start..start + size
         };
@@ -108,7 +107,7 @@ impl RandomCrop {
     }
 }
 
-/// What is left of a component.
+/// The specification of a cropped component.
 fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<TensorSpec, String> {
     let Some(dims) = spec.shape.dims() else {
         return Ok(TensorSpec::new(spec.dtype, Shape::unknown()));
@@ -118,7 +117,7 @@ fn cropped(spec: &TensorSpec, size: &[Option<usize>]) -> std::result::Result<Ten
     Ok(TensorSpec::new(spec.dtype, Shape::new(left)))
 }
 
-/// Checks that dimensions, as far as they are known, have room for the crop.
+/// Checks that known dimensions are at least as long as the crop.
 fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(), String> {
     if dims.len() < size.len() {
         return Err(format!(
@@ -139,8 +138,7 @@ fn fits(size: &[Option<usize>], dims: &[Option<usize>]) -> std::result::Result<(
     Ok(())
 }
 
-/// Checks that components that are cropped at one place have the same lengths there, as far as they
-/// are known.
+/// Checks that the cropped dimensions of all components have the same length, if known.
 fn together<'a>(
     size: &[Option<usize>],
     parts: impl Iterator<Item = (usize, &'a [Option<usize>])> + Clone,
@@ -227,7 +225,7 @@ mod tests {
         Dataset::from_tensor_slices(shapes.iter().map(part).collect::<Vec<_>>()).unwrap()
     }
 
-    /// The box at a place, as the strided copy of the core has it.
+    /// The box at a position, as the strided copy of the core crate returns it.
     fn oracle(plain: &Plain, ranges: &[Range<usize>]) -> Vec<u8> {
         let index: Vec<Index> = ranges
             .iter()
@@ -241,7 +239,7 @@ mod tests {
             .to_vec()
     }
 
-    /// Where each element was cropped; panics if the crop is not a box of it.
+    /// The position of each crop. Panics if a crop is not a box of its element.
     fn places(input: &Dataset, cropped: &Dataset, at: usize, epoch: u64) -> Vec<Vec<usize>> {
         let was = elements(input);
         let got: Vec<_> =
@@ -317,7 +315,7 @@ mod tests {
 
     #[test]
     fn every_place_is_as_likely() {
-        // Of 4 x 5 places: chi-square of 19 degrees of freedom, mean 19, deviation 6.2.
+        // 4 x 5 positions: chi-square with 19 degrees of freedom, mean 19, standard deviation 6.2.
         let input = numbered(&[1, 5, 7]).repeat(Some(10_000));
         let cropped = input
             .random_crop(

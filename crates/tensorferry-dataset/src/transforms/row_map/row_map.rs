@@ -1,11 +1,9 @@
-//! What all native maps share: rows are gathered a few at a time into memory that stays in the
-//! cache, and changed from there into the caller's rows.
+//! The [`RowMap`] trait, which a native map implements.
 //!
 //! # Rationale
-//! A map is a [`RowMap`]: what becomes of a component's shape, and of its bytes. Everything else is
-//! here once: chains of maps compose because each asks its input for a chunk that fits in the
-//! cache; components that a map leaves alone are gathered straight into the caller's rows; and an
-//! error names the first element that fails, whichever way elements were asked for.
+//! A map computes a component's shape and bytes. Its stage does the rest once for all maps: each
+//! map of a chain asks its input for a chunk that fits in the cache, unchanged components are
+//! gathered directly into the caller's rows, and an error names the first element that fails.
 
 use crate::checkpoint::change::Change;
 use crate::error::{Error, Result};
@@ -15,24 +13,24 @@ use crate::stage::{Dataset, Element, Epoch};
 use tensorferry_core::{Dims, TensorSpec};
 use tensorferry_io::cancel::CancelToken;
 
-/// Rows of one component on their way through a map: packed, native byte order, one shape.
+/// Rows of one component to map: packed, in native byte order, of one shape.
 pub(crate) struct Block<'a> {
-    /// The element each row is of.
+    /// Index of each row's element.
     pub(crate) indices: &'a [u64],
-    /// The epoch the elements are of.
+    /// Epoch of the elements.
     pub(crate) epoch: Epoch,
-    /// The shape of a row as it comes.
+    /// Shape of an input row.
     pub(crate) shape: &'a [usize],
-    /// The rows.
+    /// Input rows.
     pub(crate) rows: &'a [u8],
-    /// What becomes of them.
+    /// Output rows.
     pub(crate) out: &'a mut [u8],
-    /// Asked while what becomes of them is large.
+    /// Checked while large rows are written.
     pub(crate) stop: &'a CancelToken,
 }
 
 impl<'a> Block<'a> {
-    /// Each element's index, its row, and where it goes.
+    /// The index, input row and output row of each element.
     pub(crate) fn each(self) -> impl Iterator<Item = (u64, &'a [u8], &'a mut [u8])> {
         let Self { indices, rows, out, .. } = self;
         let count = indices.len().max(1);
@@ -46,7 +44,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// As `chunks_exact_mut`, but of chunks that may be empty: rows of shape `[0]` are rows.
+/// Like `chunks_exact_mut`, but chunks may be empty, such as rows of shape `[0]`.
 struct Chunks<'a> {
     rest: &'a mut [u8],
     width: usize,
@@ -62,8 +60,8 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// A map of components, each by itself, whose result is a function of the component's value, the
-/// element's index, and the epoch.
+/// A map of single components. The result follows from the component's value, the element's index
+/// and the epoch.
 pub(crate) trait RowMap: Send + Sync + 'static {
     /// The method's name.
     fn stage(&self) -> &'static str;
@@ -82,45 +80,44 @@ pub(crate) trait RowMap: Send + Sync + 'static {
         None
     }
 
-    /// Whether the map makes something else of an element in another epoch.
+    /// Whether the result depends on the epoch.
     fn depends_on_epoch(&self) -> bool {
         false
     }
 
-    /// Whether the components of an element go together, where that could not be known when the map
-    /// was made.
+    /// Checks that the components of an element match, if that was unknown when the map was made.
     ///
     /// # Errors
-    /// What is wrong with the element.
+    /// If they do not match.
     fn check(&self, _element: &Element) -> Result<()> {
         Ok(())
     }
 
-    /// What component `at` of the shape `row` becomes.
+    /// The output shape of component `at` for an input of shape `row`.
     ///
     /// # Errors
-    /// If the shape is one that the map cannot take and that could not be known when it was made.
+    /// If the map does not accept the shape, and it was unknown when the map was made.
     fn shape(&self, at: usize, row: &[usize]) -> Result<Dims>;
 
-    /// Changes rows of component `at`. After an error the contents are unspecified; the element
-    /// is named by the caller, who calls again with one row at a time.
+    /// Maps rows of component `at`. After an error the output is unspecified. The caller finds the
+    /// element by calling again with single rows.
     ///
     /// # Errors
-    /// What is wrong with a value.
+    /// If a value cannot be mapped.
     fn apply(&self, at: usize, block: Block<'_>) -> Result<()>;
 }
 
-/// The error of a component of an element, of this shape, that a map cannot take.
+/// The error for a component of a shape that the map does not accept.
 pub(crate) fn misfit(at: usize, shape: &[usize], what: String) -> Error {
     Error::ElementMismatch { what }.about_component(at, format!(", of shape {shape:?}: "))
 }
 
-/// What the components become of which `which` says that they are to be changed, or, without it,
-/// `default`.
+/// The output specification of each component, or `None` if it does not change. `which` selects the
+/// components to change; without it, `default` does.
 ///
 /// # Errors
-/// [`Error::Argument`] if `which` is of another length than the element, or if a component to be
-/// changed is a dataset; those of `change`.
+/// [`Error::Argument`] if the length of `which` differs from the number of components, or if a
+/// component to change is a dataset; those of `change`.
 pub(crate) fn select(
     input: &Dataset,
     stage: &'static str,
@@ -165,7 +162,7 @@ pub(crate) fn select(
     Ok(changes)
 }
 
-/// How a description names the components chosen: `, which=[0, 2]`; nothing if none were.
+/// The selected components in a description: `, which=[0, 2]`; empty without a selection.
 pub(crate) fn chosen(which: Option<&[bool]>) -> String {
     let Some(which) = which else { return String::new() };
     let at: Vec<usize> =

@@ -1,4 +1,4 @@
-//! Numbers as float32, multiplied and added to.
+//! `scale`: multiplies and adds in float32.
 #![allow(
     clippy::cast_possible_truncation,
     reason = "arguments become float32 by rounding; that they stay finite is checked"
@@ -13,8 +13,7 @@ use tensorferry_core::{
     ByteOrder, Casting, DType, Dims, Kind, TensorSpec, View, ViewMut, convert_into,
 };
 
-/// Elements to convert before they are multiplied: what a core's innermost cache holds at both
-/// ends.
+/// Values to convert at once: input and output fit in a core's innermost cache.
 const PART: usize = 2048;
 
 struct Scale {
@@ -25,11 +24,10 @@ struct Scale {
 }
 
 impl Dataset {
-    /// `x * mul + add` as float32, of the components that `which` says or, without it, all that
-    /// hold real numbers.
+    /// Computes `x * mul + add` in float32 for the components that `which` selects, by default all.
     ///
-    /// Exactly: `x`, `mul` and `add` are rounded to the nearest float32; the product is rounded to
-    /// float32, and then the sum, whatever the machine. (No fused multiply-add, which rounds once.)
+    /// `x`, `mul` and `add` are rounded to the nearest float32, then the product, then the sum. The
+    /// result is the same on every machine: a fused multiply-add, which rounds once, is not used.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -45,7 +43,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Argument`] if `mul` or `add` is not finite in float32, if a component to scale is
-    /// complex or a dataset, or if `which` does not say something of each component.
+    /// complex or a dataset, or if the length of `which` differs from the number of components.
     pub fn scale(&self, mul: f64, add: f64, which: Option<&[bool]>) -> Result<Self> {
         if !(mul as f32).is_finite() || !(add as f32).is_finite() {
             let what = format!("mul={mul:?} and add={add:?} have to be finite in float32");
@@ -93,7 +91,7 @@ impl RowMap for Scale {
         {
             let shape = [rows.len() / from.size()];
             let rows = View::from_bytes(from, ByteOrder::Native, rows, &shape)?;
-            // Saturating is rounding to the nearest here, whatever the dtype: nothing fails.
+            // Here, `Saturate` rounds to the nearest float32 for every dtype and never fails.
             convert_into(
                 &rows,
                 &mut ViewMut::from_bytes(DType::Float32, out, &shape)?,

@@ -1,5 +1,5 @@
-//! The stage of all row maps: rows are gathered a few at a time into memory that stays in the
-//! cache, and changed from there into the caller's rows.
+//! The stage of all row maps. Gathers a few rows at a time into a buffer that stays in the cache,
+//! and maps them from there into the caller's rows.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -19,19 +19,18 @@ use tensorferry_io::gather::request::RowRequest;
 use tensorferry_io::gather::rows_out::{RowsOut, filled, packed};
 use tensorferry_io::memory::pool;
 
-/// Bytes of input rows to gather before they are changed: they and what they become stay in a
-/// core's own cache.
+/// Bytes of input rows to gather at once. They and the output stay in a core's own cache.
 const CHUNK: usize = 32 << 10;
 
-/// The most rows to gather at once, however small they are.
+/// Maximum number of rows to gather at once.
 const CHUNK_ROWS: usize = 1024;
 
-/// A map and which components it changes.
+/// A map and the components that it changes.
 struct Inner<M> {
     map: M,
-    /// Of the components, for errors.
+    /// Names of the components, for errors.
     names: Names,
-    /// What a changed component becomes; `None` of one that stays as it is.
+    /// Output specification of each component; `None` if it does not change.
     changes: Vec<Option<TensorSpec>>,
 }
 
@@ -39,11 +38,11 @@ struct RowMapStage<M> {
     input: Dataset,
     inner: Arc<Inner<M>>,
     spec: Vec<Component>,
-    /// The input's rows, where all are of known shape at both ends.
+    /// Shape and bytes of the input's rows, if all input and output shapes are known.
     rows: Option<Vec<(Dims, usize)>>,
 }
 
-/// The input with those components changed by `map` of which `changes` says what they become.
+/// Applies `map` to the components for which `changes` has an output specification.
 pub(crate) fn row_mapped(
     input: &Dataset,
     map: impl RowMap,
@@ -74,7 +73,7 @@ impl<M: RowMap> Inner<M> {
         self.changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_ref()?)))
     }
 
-    /// Changes an element, whatever its shapes. After an error it is unchanged.
+    /// Maps an element of any shape. After an error the element is unchanged.
     fn element(&self, element: &mut Element, index: u64, cx: &Context) -> Result<()> {
         let change = |element: &Element| -> Result<Vec<(usize, Tensor)>> {
             self.map.check(element)?;
@@ -82,7 +81,7 @@ impl<M: RowMap> Inner<M> {
                 let tensor = packed(element[at].tensor()?)?;
                 let shape = self.map.shape(at, tensor.shape())?;
                 let view = tensor.as_view();
-                let rows = view.as_bytes().unwrap_or_default(); // packed: they are there
+                let rows = view.as_bytes().unwrap_or_default(); // packed, so `Some`
                 let changed = filled(spec.dtype, &shape, |out| {
                     let (epoch, stop) = (cx.epoch, &cx.stop);
                     self.map.apply(
@@ -102,27 +101,27 @@ impl<M: RowMap> Inner<M> {
         Ok(())
     }
 
-    /// What is wrong with a value of a component, which is named where there are several.
+    /// The error for a component, which is named if there are several.
     fn misfit(&self, at: usize, error: Error) -> Error {
         self.names.misfit(at, self.changes.len(), error)
     }
 }
 
-/// Memory for one chunk of the components that change.
+/// Buffers for one chunk of the changed components.
 struct Scratch {
-    /// `None` of a component that stays as it is.
+    /// `None` for components that do not change.
     parts: Vec<Option<pool::PoolBuffer>>,
     indices: Vec<u64>,
 }
 
 impl<M: RowMap> RowMapStage<M> {
-    /// How many rows to gather at once.
+    /// Number of rows to gather at once.
     fn chunk(&self, rows: &[(Dims, usize)]) -> usize {
         let bytes: usize = self.inner.changed().map(|(at, _)| rows[at].1).sum();
         (CHUNK / bytes.max(1)).clamp(1, CHUNK_ROWS)
     }
 
-    /// Gathers rows whose slots follow each other, and changes them.
+    /// Gathers rows with consecutive slots and maps them.
     fn run(
         &self,
         known: &[(Dims, usize)],
@@ -165,8 +164,8 @@ impl<M: RowMap> RowMapStage<M> {
         Ok(())
     }
 
-    /// The error of the first element that fails when each is computed by itself. Functions that
-    /// have to be called in order are not called again.
+    /// The error of the first element that fails when computed alone. Sequential functions are not
+    /// called again: then returns `error`.
     fn first_error(&self, indices: &[u64], error: Error, cx: &Context) -> Error {
         if matches!(error, Error::Stopped | Error::Allocation { .. }) || self.input.hints.sequential
         {
@@ -175,7 +174,7 @@ impl<M: RowMap> RowMapStage<M> {
         indices.iter().find_map(|&index| self.get(index, cx).err()).unwrap_or(error)
     }
 
-    /// The error of the first of the gathered rows that the map cannot change.
+    /// The error of the first gathered row that cannot be mapped.
     fn first_misfit(&self, scratch: &mut Scratch, error: Error, cx: &Context) -> Error {
         if matches!(error, Error::Stopped | Error::Allocation { .. }) {
             return error;
@@ -296,10 +295,10 @@ struct RowMapIter<M> {
     input: Box<dyn ElementIter>,
     inner: Arc<Inner<M>>,
     cx: Context,
-    /// Of the input's elements.
+    /// Specification of the input's elements.
     spec: Vec<Component>,
     index: u64,
-    /// An element whose change was interrupted.
+    /// An element whose mapping was interrupted.
     interrupted: Option<Element>,
 }
 
@@ -312,7 +311,7 @@ impl<M: RowMap> ElementIter for RowMapIter<M> {
         let mut element = match element {
             Some(Ok(element)) => element,
             Some(Err(error)) => {
-                // A failed element counts too: those after it keep their indices.
+                // Failed elements count too, so later ones keep their indices.
                 self.index += 1;
                 return Ok(Some(Err(error)));
             }

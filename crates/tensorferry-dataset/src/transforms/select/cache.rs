@@ -1,11 +1,10 @@
-//! The elements of the first pass, again.
+//! `cache`: repeats the elements of the first pass.
 //!
 //! # Rationale
-//! What a cache promises is the same elements in the same order in every pass. Where an element is
-//! arithmetic on indices and native work, that needs no memory: every pass computes epoch 0. Memory
-//! is spent where computing again would call the user's functions again (each element is then kept
-//! once it is computed) or needs a whole pass (the elements of an in-order plan are kept once a
-//! pass has seen them all).
+//! A cache returns the same elements in the same order in every pass. An indexed input without
+//! sequential functions needs no memory: every pass computes epoch 0 again. With sequential
+//! functions, each element is kept once it is computed. Elements of an input without random access
+//! are kept once a pass has read them all.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -23,7 +22,7 @@ use tensorferry_io::gather::rows_out::RowsOut;
 use tensorferry_io::memory::room::Room;
 use tensorferry_io::sync::fork_safe::ForkSafe;
 
-/// What is kept of the input, for all iterations of the plan.
+/// Elements kept by all iterations of the plan.
 #[derive(Clone)]
 enum Kept {
     Nothing,
@@ -37,12 +36,12 @@ struct Cache {
 }
 
 impl Dataset {
-    /// The same elements in the same order in every pass: those of the first. Functions and
-    /// in-order stages before the cache are run once; their elements are then in memory, without a
-    /// limit, as long as the plan is. Elements of arrays and native stages need not be held: they
+    /// Returns the elements of the first pass, in the same order, in every pass. Sequential
+    /// functions and stages without random access before the cache run once. Their elements stay in
+    /// memory, without a limit, as long as the plan exists. Elements of arrays and native stages
     /// are computed again, in the order of the first pass.
     ///
-    /// Of a plan without random access, only a pass that ends without an error is kept.
+    /// Without random access, only a pass that ends without an error is kept.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -86,7 +85,7 @@ impl Stage for Cache {
 
     fn rebuild(&self, inputs: Vec<Dataset>, _change: &mut Change) -> Result<Dataset> {
         let input = inputs[0].clone();
-        // Of the same elements, what is kept stays good.
+        // If the elements are the same, the kept ones stay valid.
         let same = input.to_string() == self.input.to_string()
             && input.drawn_seeds() == self.input.drawn_seeds();
         Ok(if same { Dataset::of(Self { input, kept: self.kept.clone() }) } else { input.cache() })
@@ -145,10 +144,10 @@ impl Stage for Cache {
 }
 
 enum Pass {
-    /// Over what is kept.
+    /// Over the kept elements.
     Kept(Arc<Vec<Element>>),
-    /// Over the input, with its elements so far; without them where some are not known, so that the
-    /// pass cannot be kept.
+    /// Over the input, with the elements read so far. `None` if some are missing, so the pass
+    /// cannot be kept.
     Input(Box<dyn ElementIter>, Option<Vec<Element>>),
 }
 
@@ -175,7 +174,7 @@ struct CacheIter {
 
 impl ElementIter for CacheIter {
     fn next(&mut self) -> Step {
-        // Before the element is asked for, so that it is not lost.
+        // Reserve memory before reading, so that no element is lost.
         if let Pass::Input(_, Some(seen)) = &mut self.pass {
             value_of!(step(self.cx.stop.check().and_then(|()| seen.make_room(1))));
         }
@@ -222,8 +221,7 @@ impl ElementIter for CacheIter {
         self.position = 0;
         match (&mut self.pass, &parts[1]) {
             (Pass::Kept(_), _) => self.position = position,
-            // It was kept where the state was saved, and is not here: the elements before have to
-            // be made once more.
+            // The elements were kept where the state was saved, but not here: compute them again.
             (Pass::Input(..), State::Nothing) => {
                 while self.position < position {
                     self.cx.stop.check()?;
@@ -260,7 +258,7 @@ mod tests {
     use crate::user_fn::function::Function;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// `0..n` through a function that counts its calls.
+    /// `0..n` mapped by a function that counts its calls.
     fn counted(n: i64) -> (Dataset, Arc<AtomicU64>) {
         let calls = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&calls);

@@ -1,4 +1,4 @@
-//! Some components of each element.
+//! `components`: selects components of each element.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -18,8 +18,8 @@ struct Components {
 }
 
 impl Dataset {
-    /// Elements with the components `which` of this dataset's, in that order; the others are not
-    /// read where that can be avoided.
+    /// Elements with the components `which`, in that order. The others are not read if that can be
+    /// avoided.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -33,7 +33,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such component.
+    /// [`Error::Argument`] if an index is out of bounds.
     pub fn components(&self, which: &[usize]) -> Result<Self> {
         let component = |&at: &usize| {
             self.spec().get(at).cloned().ok_or_else(|| {

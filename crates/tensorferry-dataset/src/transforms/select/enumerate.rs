@@ -1,4 +1,4 @@
-//! Elements with their numbers.
+//! `enumerate`: adds an index to each element.
 
 use crate::checkpoint::change::Change;
 use crate::element_iter::numbered;
@@ -19,8 +19,7 @@ struct Enumerate {
 }
 
 impl Dataset {
-    /// Puts in front of each element a component with its number, an int64 scalar that counts from
-    /// `start`.
+    /// Adds a first component to each element: its index plus `start`, as an `int64` scalar.
     ///
     /// ```
     /// use tensorferry_core::DType;

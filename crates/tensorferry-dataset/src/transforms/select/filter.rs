@@ -1,4 +1,4 @@
-//! The elements for which a function is true, and those up to the first for which it is not.
+//! `filter` and `take_while`: elements for which a predicate is true.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -8,7 +8,7 @@ use crate::spec::Cardinality;
 use crate::stage::{Context, Dataset, Element, ElementIter, Elements, Stage, Step, value_of};
 use crate::user_fn::function::{Function, UserFn};
 
-/// `filter`, or `take_while`, which ends where `filter` leaves an element out.
+/// `filter`, or `take_while`, which ends at the first element that `filter` would skip.
 struct Filter {
     input: Dataset,
     predicate: Function<Element, bool>,
@@ -16,10 +16,9 @@ struct Filter {
 }
 
 impl Dataset {
-    /// The elements for which `predicate` is true, in order. The cardinality is unknown.
+    /// The elements for which `predicate` is true. The cardinality is unknown.
     ///
-    /// An element for which `predicate` fails is an error in its place, and the iteration continues
-    /// after it.
+    /// If `predicate` fails, the error takes the element's place and the iteration continues.
     ///
     /// ```
     /// use tensorferry_core::Tensor;
@@ -37,11 +36,9 @@ impl Dataset {
         Self::of(Filter { input: self.clone(), predicate, ends: false })
     }
 
-    /// The elements before the first for which `predicate` is false. Nothing after that one is
-    /// read.
+    /// The elements before the first for which `predicate` is false. Later elements are not read.
     ///
-    /// An element for which `predicate` fails is an error in its place, and the iteration continues
-    /// after it.
+    /// If `predicate` fails, the error takes the element's place and the iteration continues.
     #[must_use]
     pub fn take_while(&self, predicate: Function<Element, bool>) -> Self {
         Self::of(Filter { input: self.clone(), predicate, ends: true })

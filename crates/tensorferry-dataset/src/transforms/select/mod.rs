@@ -1,4 +1,4 @@
-//! Which elements, and in which order: none of these changes an element.
+//! Stages that select, repeat or number elements without changing their components.
 
 pub(crate) mod cache;
 pub(crate) mod components;

@@ -1,4 +1,4 @@
-//! How far elements are to be computed ahead.
+//! `prefetch`: a hint for how many elements to compute ahead.
 
 use crate::checkpoint::change::Change;
 use crate::error::Result;
@@ -12,9 +12,9 @@ struct Prefetch {
 }
 
 impl Dataset {
-    /// Says how many elements are to be ready before they are asked for; `None` leaves it to the
-    /// engine. It changes nothing about the elements, and does not stand in the plan's description:
-    /// a state saved without it can be restored with it.
+    /// Sets how many elements to compute before they are requested; `None` lets the engine choose.
+    /// The elements do not change. The plan's description does not include it, so a state saved
+    /// without it can be restored with it.
     ///
     /// ```
     /// use tensorferry_core::DType;

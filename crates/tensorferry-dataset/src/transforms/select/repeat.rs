@@ -1,4 +1,4 @@
-//! The same dataset several times over.
+//! `repeat`: repeats a dataset.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -14,17 +14,16 @@ use tensorferry_io::gather::rows_out::RowsOut;
 
 struct Repeat {
     input: Dataset,
-    /// `None`: without end.
+    /// Number of rounds; `None` for infinitely many.
     count: Option<u64>,
 }
 
 impl Dataset {
-    /// The elements `count` times over, endlessly if `count` is `None`. Each round is an epoch of
-    /// its own: a shuffle before the repeat gives it another order. No element of a round comes
-    /// before the last of the round before.
+    /// Repeats the elements `count` times, or infinitely if `count` is `None`. Each round is a
+    /// separate epoch, so a shuffle before the repeat gives it another order. Rounds do not mix.
     ///
-    /// As in tf.data, a round without elements counts as one of `count`, and ends what has no
-    /// `count`: a source that never has an element would be read for ever.
+    /// As in tf.data, an empty round counts towards `count`. Without `count`, it ends the
+    /// iteration, which would otherwise read an empty input forever.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -37,7 +36,7 @@ impl Dataset {
     /// ```
     #[must_use]
     pub fn repeat(&self, count: Option<u64>) -> Self {
-        // One round is the input itself, whatever epoch it is in.
+        // A single round is the input itself, in any epoch.
         if count == Some(1) {
             self.clone()
         } else {
@@ -47,7 +46,7 @@ impl Dataset {
 }
 
 impl Repeat {
-    /// Which round an element is in, and which of the input it is there.
+    /// The round of an element, and its index in that round.
     fn split(&self, index: u64) -> (u64, u64) {
         match self.input.cardinality() {
             Cardinality::Finite(n @ 1..) => (index / n, index % n),
@@ -65,8 +64,8 @@ impl Stage for Repeat {
         )
     }
 
-    // Of an input of unknown length tf.data too promises no end, and ends if the input turns out to
-    // be empty.
+    // As in tf.data, an input of unknown length counts as infinite, and the iteration ends early if
+    // the input is empty.
     fn cardinality(&self) -> Cardinality {
         match (self.input.cardinality(), self.count) {
             (_, Some(0)) | (Cardinality::Finite(0), _) => Cardinality::Finite(0),
@@ -112,7 +111,8 @@ impl Stage for Repeat {
         out: &mut [RowsOut<'_>],
         cx: &Context,
     ) -> Result<()> {
-        // After a shuffle, neighbours are of any round; sorted, each round costs one call.
+        // After a shuffle, consecutive requests lie in any round. Sorted, each round costs one
+        // call.
         let round = |request: &RowRequest| self.split(request.index).0;
         if !requests.is_sorted_by_key(round) {
             requests.sort_by_key(round);
@@ -143,11 +143,11 @@ struct RepeatIter {
     count: Option<u64>,
     cx: Context,
     round: u64,
-    /// Whether this round has had an element: a round without one ends what is endless.
+    /// Whether this round had an element. An empty round ends an infinite repeat.
     any: bool,
-    /// Whether there will be no more, although there are rounds left.
+    /// Whether the iteration ended although rounds are left.
     ended: bool,
-    /// The pass of this round, once it has begun.
+    /// The pass of this round, once it has started.
     input: Option<Box<dyn ElementIter>>,
 }
 

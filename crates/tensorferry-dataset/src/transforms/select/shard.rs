@@ -1,4 +1,4 @@
-//! The part of one of several workers: every n-th element.
+//! `shard`: every n-th element, the part of one of several workers.
 
 use crate::checkpoint::change::{Change, Resharded};
 use crate::checkpoint::state::State;
@@ -13,13 +13,13 @@ struct Shard {
     input: Dataset,
     num_shards: u64,
     index: u64,
-    /// What runs with other numbers of shards have handed out before, the first of them first.
+    /// Positions of earlier runs with other numbers of shards, oldest first.
     origins: Vec<Unseen>,
 }
 
 impl Dataset {
-    /// Every `num_shards`-th element, from `index` on: the part of one of `num_shards` workers.
-    /// Shuffle before, and each worker gets a random part; batch after.
+    /// Every `num_shards`-th element, starting at `index`: the part of one of `num_shards` workers.
+    /// Shuffle before it to give each worker a random part, and batch after it.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -31,17 +31,17 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are 0 shards or none of this index.
+    /// [`Error::Argument`] if `index` is not less than `num_shards`.
     pub fn shard(&self, num_shards: u64, index: u64) -> Result<Self> {
         self.sharded(num_shards, index, Vec::new())
     }
 
-    /// The part of one of `num_shards` workers of what a run with another number of shards has not
-    /// handed out yet: those elements in the order of the input, dealt out anew.
+    /// Distributes the elements that a run with another number of shards has not returned yet, in
+    /// the order of the input, over `num_shards` workers. This is the part of worker `index`.
     ///
     /// # Errors
-    /// As [`Dataset::shard`]; [`Error::State`] if an old shard is said to have handed out more than
-    /// it had.
+    /// As [`Dataset::shard`]; [`Error::State`] if `origin` is empty or an old shard's position is
+    /// beyond its end.
     pub fn resharded(&self, num_shards: u64, index: u64, origin: Resharded) -> Result<Self> {
         self.sharded(num_shards, index, vec![origin])
     }
@@ -65,18 +65,17 @@ impl Dataset {
     }
 }
 
-/// The elements that a run with `positions.len()` shards has not handed out.
+/// The elements that a run with `positions.len()` shards has not returned.
 ///
-/// With that number of shards, the input lies in rows of one element for each. Below the row to
-/// which the foremost shard has come, the shards left over their ends of the columns; from there on
-/// nothing has been seen.
+/// Think of the input as rows with one column per shard. Before the row of the foremost shard, each
+/// shard has left the rest of its column. After it, all elements are unseen.
 #[derive(Clone)]
 struct Unseen {
     positions: Vec<u64>,
-    /// The positions in ascending order: between two of them, as many shards as stand before have
-    /// left elements.
+    /// The positions in ascending order. Between two of them, as many shards have elements left as
+    /// there are positions before.
     sorted: Vec<u64>,
-    /// How many elements were handed out.
+    /// Number of elements that were returned.
     seen: u64,
 }
 
@@ -105,7 +104,7 @@ impl Unseen {
         Ok(Self { positions, sorted, seen })
     }
 
-    /// Where in the input the `nth` unseen element stands.
+    /// The input's index of the `nth` unseen element.
     fn locate(&self, mut nth: u64) -> u64 {
         let shards = self.positions.len() as u64;
         for (behind, pair) in (1_u64..).zip(self.sorted.windows(2)) {
@@ -125,7 +124,7 @@ impl Unseen {
         foremost.saturating_mul(shards).saturating_add(nth)
     }
 
-    /// Whether the element at an index of the input has not been seen.
+    /// Whether the element at this index of the input is unseen.
     fn contains(&self, index: u64) -> bool {
         let shards = self.positions.len() as u64;
         let column = usize::try_from(index % shards).unwrap_or(usize::MAX);
@@ -190,15 +189,15 @@ struct ShardIter {
     num_shards: u64,
     index: u64,
     origins: Vec<Unseen>,
-    /// How many elements have come so far: of the input, and of what each origin left of it.
+    /// Number of elements read so far: from the input, then from the remainder of each origin.
     counts: Vec<u64>,
-    /// The error of the element that came last, if it was another shard's.
+    /// The error of the last element read, if it belongs to another shard.
     failed: Option<Error>,
     stop: CancelToken,
 }
 
 impl ShardIter {
-    /// Counts the next element of the input, and says whether it is one of this shard.
+    /// Counts the next element of the input. Returns whether it belongs to this shard.
     fn is_mine(&mut self) -> bool {
         for (origin, count) in self.origins.iter().zip(&mut self.counts) {
             let at = *count;
@@ -226,8 +225,7 @@ impl ElementIter for ShardIter {
                 self.failed = None;
                 return Ok(Some(element));
             }
-            // An error of another shard's element is that shard's to report, unless the input ends
-            // after it, maybe because of it.
+            // The other shard reports its error, unless the input ends here, perhaps because of it.
             self.failed = element.err();
         }
     }
@@ -292,8 +290,7 @@ mod tests {
         Ok(())
     }
 
-    /// The rest of a list, in its order, when each shard has handed out the number of elements that
-    /// `positions` has for it.
+    /// The elements of a list that remain after each shard returned `positions` of its elements.
     fn left(list: &[i64], positions: &[u64]) -> Vec<i64> {
         let seen = |at: usize| ((at / positions.len()) as u64) < positions[at % positions.len()];
         list.iter().enumerate().filter(|(at, _)| !seen(*at)).map(|(_, value)| *value).collect()

@@ -1,4 +1,4 @@
-//! All but the first elements.
+//! `skip`: all elements but the first.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -15,9 +15,9 @@ struct Skip {
 }
 
 impl Dataset {
-    /// The elements after the first `count`; none at all if `count` is `None`. Skipped elements
-    /// are not computed where the input is indexed, and their errors are left out, unless nothing
-    /// comes after one: then the input may have ended because of it.
+    /// The elements after the first `count`; none if `count` is `None`. Skipped elements of an
+    /// indexed input are not computed. Their errors are ignored, unless no element follows: then
+    /// the error may have ended the input.
     ///
     /// ```
     /// use tensorferry_core::DType;
@@ -72,9 +72,9 @@ impl Stage for Skip {
 
 struct SkipIter {
     input: Box<dyn ElementIter>,
-    /// How many are still to be skipped; `None`: all.
+    /// Number of elements still to be skipped; `None` for all.
     left: Option<u64>,
-    /// The error of the element that was skipped last.
+    /// The error of the last skipped element.
     failed: Option<Error>,
     stop: CancelToken,
 }
@@ -85,7 +85,7 @@ impl ElementIter for SkipIter {
         while left > 0 {
             value_of!(step(self.stop.check()));
             match self.input.next()? {
-                // The next elements find no memory either; do not try a million of them.
+                // The next elements would fail too.
                 Some(Err(error)) if is_no_memory(&error) => return Ok(Some(Err(error))),
                 Some(element) => self.failed = element.err(),
                 None => return Ok(self.failed.take().map(Err)),

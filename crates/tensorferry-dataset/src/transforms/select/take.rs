@@ -1,4 +1,4 @@
-//! The first elements.
+//! `take`: the first elements.
 
 use crate::checkpoint::change::Change;
 use crate::element_iter::numbered;

@@ -1,4 +1,4 @@
-//! Each value once.
+//! `unique`: removes repeated values.
 
 use crate::checkpoint::change::Change;
 use crate::checkpoint::state::State;
@@ -17,11 +17,11 @@ struct Unique {
 }
 
 impl Dataset {
-    /// Each value where it comes first, and never again. Values are equal if their shapes and bytes
-    /// are: a NaN is itself again, `0.0` is not `-0.0`.
+    /// Keeps the first occurrence of each value. Values are equal if their shapes and bytes are: a
+    /// NaN equals itself, and `0.0` differs from `-0.0`.
     ///
-    /// Memory grows with the number of distinct values, and so does the state of an iteration,
-    /// which holds them: for scalars of 8 bytes, these 8 for each distinct value.
+    /// Memory and the state of an iteration grow with the number of distinct values, by the bytes
+    /// of each value.
     ///
     /// # Errors
     /// [`Error::Argument`] if the elements are not single tensors.
@@ -70,14 +70,13 @@ impl Stage for Unique {
 struct UniqueIter {
     input: Counted,
     seen: HashSet<Box<[u8]>>,
-    /// Bytes of a value, where all are of one shape: then the bytes alone say whether two values
-    /// are equal.
+    /// Bytes per value, if all values have the same shape. Then their bytes alone identify them.
     row: Option<usize>,
 }
 
 impl UniqueIter {
-    /// What equal values have in common and no others. Where shapes may differ, dimensions follow
-    /// the bytes, and their number those.
+    /// A key that is equal for equal values only. If shapes may differ, the dimensions and their
+    /// number follow the bytes.
     fn key(&self, element: &Element) -> Result<Box<[u8]>> {
         let Some(value) = element.first() else {
             return Err(Error::ElementMismatch { what: "an element without components".into() });
@@ -119,7 +118,7 @@ impl UniqueIter {
             count +=
                 if self.row.is_some() { tensor.shape().first().copied().unwrap_or(0) } else { 1 };
         }
-        // None of them was seen twice.
+        // Keys must be distinct.
         if seen.len() == count { Ok(seen) } else { Err(damaged()) }
     }
 }
@@ -135,7 +134,7 @@ impl ElementIter for UniqueIter {
                 .map(|key| self.seen.insert(key));
             match seen {
                 Err(error @ Error::Allocation { .. }) => {
-                    // The element is not lost: it comes when there is memory again.
+                    // Keep the element for when there is memory again.
                     self.input.give_back(element);
                     return Ok(Some(Err(error)));
                 }
@@ -146,8 +145,8 @@ impl ElementIter for UniqueIter {
         }
     }
 
-    /// The values, sorted, so that equal states are equal bytes: rows of one tensor where all are
-    /// of one size.
+    /// Saves the values in sorted order, so that equal states have equal bytes. Values of one shape
+    /// are rows of one tensor.
     fn save(&self) -> Result<State> {
         let mut seen: Vec<&[u8]> = collected(self.seen.iter().map(|key| Ok(key.as_ref())))?;
         seen.sort_unstable();

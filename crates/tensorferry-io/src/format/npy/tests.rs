@@ -10,8 +10,8 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/support/data/npy")
 }
 
-/// The elements in row-major order as complex numbers, read byte by byte: slow, and nothing of the
-/// code under test.
+/// The elements in row-major order as complex numbers. Read byte by byte, independently of the code
+/// under test.
 fn values(tensor: &Tensor) -> Vec<(f64, f64)> {
     let (shape, strides, size) = (tensor.shape(), tensor.layout().strides(), tensor.dtype().size());
     (0..tensor.layout().len())
@@ -146,7 +146,7 @@ fn any_layout_and_byte_order_is_saved_in_order() {
             counting(order, &[3, 4], &[0, 2], 0),
             counting(order, &[2, 3, 4], &[2, 16, 4], 0),
             counting(order, &[2, 700_001], &[2, 4], 0), // rows longer than a chunk
-            // many rows to a chunk, the last one short
+            // many rows per chunk, the last chunk short
             counting(order, &[700_001, 2], &[2, 1_400_002], 0),
             counting(order, &[2, 3, 300_000], &[600_000, 1_200_000, 2], 0),
         ] {

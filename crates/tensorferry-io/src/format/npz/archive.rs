@@ -1,4 +1,4 @@
-//! What a zip archive holds: arrays, and other files.
+//! The arrays and other files in a zip archive.
 
 use crate::error::Result;
 use crate::format::npz::member::ZipMember;
@@ -7,22 +7,22 @@ use crate::storage::read_at::ReadAt;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What an archive holds.
+/// The contents of an archive.
 pub(crate) struct Archive {
-    /// Its arrays, in the order of its directory.
+    /// The arrays, in directory order.
     pub(crate) members: Vec<ZipMember>,
     /// The names of its other files, and why they are not arrays.
     pub(crate) left_out: Vec<(String, String)>,
 }
 
-/// What an archive holds. A member is an array if its name ends in `.npy` or it begins as such a
-/// file, as for NumPy. Unless the user `said` that it is an `.npz`, one of another kind that
-/// happens to be a zip archive is refused.
+/// The contents of an archive. As for NumPy, a member is an array if its name ends in `.npy` or it
+/// starts like such a file. Unless the user `said` that the file is an `.npz`, zip archives of
+/// other known kinds are rejected.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is not a zip archive, if arrays are encrypted or compressed
-/// in another way than by deflate, if two members have the same name, or if one is described in two
-/// ways; or if it holds other things and no array; [`Error::WrongLength`] if it is truncated.
+/// [`Error::Malformed`] if the file is not a zip archive, if arrays are encrypted or compressed by
+/// another method than deflate, if two members have the same name, if a header contradicts the
+/// directory, or if there are members but no array; [`Error::WrongLength`] if it is truncated.
 pub(crate) fn members(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
     directory(source, said).map_err(|error| error.in_file(source.name()))
 }
@@ -48,7 +48,7 @@ fn directory(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
             archive.left_out.push((entry.name.clone(), why));
             continue;
         }
-        // Where both are there, each keeps its whole name.
+        // If both `x` and `x.npy` exist, each keeps its full name.
         let name = npy.filter(|name| !names.contains(name)).unwrap_or(&entry.name);
         if let Method::Other(how) = &entry.method {
             return Err(malformed(
@@ -81,7 +81,7 @@ fn directory(source: &Arc<dyn ReadAt>, said: bool) -> Result<Archive> {
     Ok(archive)
 }
 
-/// What an archive is that is not meant to be an `.npz`, and what reads it.
+/// The kind of an archive that is not an `.npz`, and how to read it.
 fn other_kind<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     let any = |is: &dyn Fn(&str) -> bool| names.clone().any(is);
     let has = |name: &str| any(&|other| other == name);

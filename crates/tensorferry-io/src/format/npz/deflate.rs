@@ -1,10 +1,10 @@
-//! Compressed archives, written on all cores.
+//! Writes compressed archives on all cores.
 //!
 //! # Rationale
-//! Deflate takes far longer than reading and writing. So an array is cut into blocks, as pigz does:
-//! each is compressed by itself, with the end of the one before it for a dictionary, and ends at a
-//! whole byte, so that all of them are one stream. Which bytes that are follows from the arrays
-//! alone, and not from how many threads there were.
+//! Deflate takes far longer than reading and writing. So an array is divided into blocks, as in
+//! pigz. Each is compressed separately, with the end of the previous block as dictionary, and ends
+//! at a byte boundary, so the blocks form one stream. The bytes depend only on the arrays, not on
+//! the number of threads.
 
 use crate::array::array::Array;
 use crate::error::{Error, Result};
@@ -22,38 +22,37 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Bytes of a block.
+/// Bytes per block.
 const BLOCK: usize = 256 << 10;
-/// As far back as deflate looks.
+/// Maximum distance of a deflate match.
 const WINDOW: usize = 32 << 10;
 
-/// Bytes of a stack of a thread, whose frames hold nothing large.
+/// Stack size of the threads, in bytes. Their frames hold nothing large.
 const STACK: usize = 512 << 10;
 
 /// A part of a member.
 struct Block {
-    /// The dictionary, and the bytes to compress.
+    /// The dictionary, followed by the bytes to compress.
     bytes: Vec<u8>,
-    /// How many bytes the former has.
+    /// Length of the dictionary.
     before: usize,
-    /// The member ends with it.
+    /// Whether this is the member's last block.
     last: bool,
 }
 
-/// A block, compressed.
+/// A compressed block.
 struct Deflated {
     bytes: Vec<u8>,
-    /// Of what was compressed.
+    /// Checksum of the uncompressed bytes; `len` is their number.
     sum: Hasher,
     len: u64,
     last: bool,
 }
 
-/// Bytes that the state of a compressor takes, and about as many again.
+/// Bytes of a compressor's state, with as many in reserve.
 const COMPRESSOR: usize = 640 << 10;
 
-/// What compresses one block after the other. The library panics where there is no memory for it,
-/// so that is asked before.
+/// A new compressor. The library panics if it cannot allocate, so this checks for memory first.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfMemory`](io::ErrorKind::OutOfMemory).
@@ -75,7 +74,7 @@ fn room(buffer: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
     buffer.try_reserve(bytes).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
-/// What compressing or a block for it fails with.
+/// Converts the error of compressing a block or allocating it.
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| match error.kind() {
         io::ErrorKind::OutOfMemory => Error::Allocation { bytes: WINDOW + BLOCK },
@@ -86,8 +85,8 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
 impl Block {
     fn deflate(&self) -> io::Result<Deflated> {
         let (before, bytes) = self.bytes.split_at(self.before);
-        // A new one for each: one that is reset compresses otherwise, and the bytes would depend on
-        // which thread had which block.
+        // A reset compressor produces other bytes than a new one, so they would depend on the
+        // distribution of blocks over threads.
         let mut state = compressor()?;
         if !before.is_empty() {
             state.set_dictionary(before)?;
@@ -98,7 +97,7 @@ impl Block {
         loop {
             let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX).min(bytes.len());
             let status = state.compress_vec(&bytes[taken..], &mut out, flush)?;
-            // Where room is left, all was written.
+            // If space is left, everything was written.
             if status == Status::StreamEnd || (!self.last && out.len() < out.capacity()) {
                 break;
             }
@@ -162,16 +161,15 @@ pub(crate) fn write(
     archive.finish().map(drop).map_err(|error| wrong(error, path))
 }
 
-/// This thread reads, `threads` compress, and one writes what is compressed, in order. False if no
-/// thread can be started.
+/// Reads on this thread, compresses on `threads`, and writes the compressed blocks in order on
+/// another. Returns false if no thread can be started.
 fn on_threads<W: Write + Send>(
     archive: &mut ZipArchiveWriter<W>,
     path: &Path,
     arrays: &[(&str, &Array)],
     threads: usize,
 ) -> Result<bool> {
-    // None waits in a queue: a block is read far sooner than it is compressed, and each takes
-    // memory.
+    // No queue: reading is far faster than compressing, and waiting blocks take memory.
     let (jobs, work) = sync_channel::<Job>(0);
     let (order, parts) = sync_channel(threads);
     let work = Arc::new(Mutex::new(work));
@@ -188,12 +186,12 @@ fn on_threads<W: Write + Send>(
             let named = thread::Builder::new().name("tensorferry-deflate".into()).stack_size(STACK);
             workers += usize::from(named.spawn_scoped(scope, move || compress(&work)).is_ok());
         }
-        // With the last worker gone, sending jobs fails.
+        // So that sending jobs fails once the last worker has ended.
         drop(work);
         let give = |block: Block| {
             let (send, receive) = sync_channel(1);
             if order.send(receive).is_err() {
-                return Err(Error::Stopped); // the writer has failed, and says why
+                return Err(Error::Stopped); // the writer failed, and reports why
             }
             if workers == 0 {
                 let _given = send.send(block.deflate());
@@ -205,7 +203,7 @@ fn on_threads<W: Write + Send>(
         drop((jobs, order));
         match writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
             Ok(true) => read.map(|()| true),
-            // It has not been given all.
+            // The writer did not receive all blocks.
             Ok(false) => Err(read.err().unwrap_or(Error::Stopped)),
             Err(error) => Err(error),
         }
@@ -219,12 +217,12 @@ fn compress(work: &Mutex<Receiver<Job>>) {
     loop {
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((block, send)) = next else { return };
-        // The receiver is gone once writing has failed.
+        // The receiver is gone if writing failed.
         let _given = send.send(block.deflate());
     }
 }
 
-/// Writes members, whose parts come in order; false if they end before the last does.
+/// Writes members, whose parts arrive in order. Returns false if they end before the last one.
 fn in_order<'a, W: Write>(
     archive: &mut ZipArchiveWriter<W>,
     path: &Path,
@@ -248,7 +246,7 @@ fn in_order<'a, W: Write>(
     Ok(true)
 }
 
-/// A member that is being written.
+/// A member being written.
 struct Member<'a, W: Write> {
     entry: rawzip::ZipEntryWriter<'a, W>,
     sum: Hasher,
@@ -284,7 +282,7 @@ impl<'a, W: Write> Member<'a, W> {
 fn wrong(error: rawzip::Error, path: &Path) -> Error {
     match error.into_kind() {
         ErrorKind::IO(error) => io("write", path)(error),
-        // A name that is too long.
+        // Such as a name that is too long.
         other => Error::Argument { stage: "save", what: format!("{}: {other}", path.display()) },
     }
 }
@@ -328,7 +326,7 @@ mod tests {
             let mut read = zip::ZipArchive::new(std::io::Cursor::new(alone)).unwrap();
             for (name, array) in named {
                 let (mut got, mut expected) = (Vec::new(), Vec::new());
-                // Its checksum is compared when it was read to its end.
+                // The checksum is checked at the end of the member.
                 read.by_name(&format!("{name}.npy")).unwrap().read_to_end(&mut got).unwrap();
                 npy::write(array, |bytes| {
                     expected.write_all(bytes).map_err(io("write", Path::new("a")))
@@ -339,7 +337,7 @@ mod tests {
         }
     }
 
-    /// Accepts this number of bytes, then reports a full disk.
+    /// Accepts this many bytes, then reports a full disk.
     struct Full(usize);
 
     impl Write for Full {

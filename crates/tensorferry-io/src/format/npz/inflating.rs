@@ -1,9 +1,8 @@
-//! Rows of a deflated member of an archive, inflated on request.
+//! Rows of a deflated archive member, inflated on request.
 //!
 //! # Rationale
-//! A deflated stream has one way to be read, from its start. So blocks of it are inflated in order,
-//! and the last few are kept: threads that ask for the rows of neighbouring batches, in whatever
-//! order they get the lock, find them there.
+//! A deflated stream can only be read from its start. So its blocks are inflated in order, and the
+//! last few are kept. Threads that read the rows of adjacent batches find them there, in any order.
 //!
 //! # Limitations
 //! Rows further back restart the stream. The checksum is compared when the last row is read.
@@ -24,9 +23,9 @@ use tensorferry_core::ByteOrder;
 use tensorferry_core::npy_header::Header;
 use tensorferry_core::{Shape, TensorSpec};
 
-/// Bytes that are inflated at a time, or one row.
+/// Bytes to inflate at once, or one row.
 const BLOCK: usize = 512 << 10;
-/// How many blocks are kept.
+/// Number of blocks to keep.
 const KEPT: usize = 8;
 
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(crate) struct Inflating {
     header: Header,
     spec: [TensorSpec; 1],
     rows: u64,
-    /// Bytes of a row, and rows of a block.
+    /// Bytes per row, and rows per block.
     row: usize,
     block: usize,
     state: ForkSafe<State>,
@@ -44,7 +43,7 @@ pub(crate) struct Inflating {
 #[derive(Default)]
 struct State {
     stream: Option<RowStream>,
-    /// The block that the stream is at.
+    /// Index of the next block of the stream.
     next: u64,
     kept: VecDeque<(u64, PoolBuffer)>,
 }
@@ -56,10 +55,10 @@ impl std::fmt::Debug for State {
 }
 
 impl Inflating {
-    /// The rows of a member, if it is deflated and its rows lie one after the other.
+    /// The rows of a member, if it is deflated and its rows are contiguous.
     ///
     /// # Errors
-    /// What is wrong with its header.
+    /// Errors of its header.
     pub(crate) fn new(member: &ZipMember) -> Result<Option<Self>> {
         if !member.is_deflated() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! One array of an archive.
+//! An array in an archive.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -18,15 +18,15 @@ use tensorferry_core::npy_header::Header;
 
 const FORMAT: &str = "npz";
 
-/// The largest compressed size of a member that is inflated at once. That is faster than a stream,
-/// and takes as many bytes of memory.
+/// Maximum compressed size of a member to inflate in one call. This is faster than a stream, and
+/// takes as many bytes of memory.
 const MOST_AT_ONCE: u64 = 64 << 20;
 
-/// One array in the archive.
+/// An array in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct ZipMember {
     pub(super) source: Arc<dyn ReadAt>,
-    /// The array's name: that of the member without `.npy`.
+    /// Name of the array: that of the member without `.npy`.
     pub(crate) name: String,
     pub(super) entry: Entry,
 }
@@ -42,10 +42,10 @@ impl ZipMember {
         self.source.name().join(&self.entry.name)
     }
 
-    /// The array's header. Only that is read.
+    /// Reads only the array's header.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Errors of the header.
     pub(crate) fn peek(&self) -> Result<Header> {
         self.header(&mut self.stream())
     }
@@ -53,7 +53,7 @@ impl ZipMember {
     /// The place of the array, if it is not compressed.
     ///
     /// # Errors
-    /// What is wrong with its header.
+    /// Errors of its header.
     pub(crate) fn locate(&self) -> Result<Option<Located>> {
         if self.is_deflated() {
             return Ok(None);
@@ -85,12 +85,11 @@ impl ZipMember {
         malformed(self.entry.start, format!("the member cannot be inflated: {error}"))
     }
 
-    /// The array, inflated.
+    /// Inflates the array.
     ///
     /// # Errors
-    /// What is wrong with its header; [`Error::Malformed`] if it does not inflate,
-    /// [`Error::WrongLength`] if it does to another size; [`Error::Checksum`];
-    /// [`Error::Allocation`].
+    /// Errors of its header; [`Error::Malformed`] if it does not inflate, [`Error::WrongLength`] if
+    /// its inflated size is wrong; [`Error::Checksum`]; [`Error::Allocation`].
     pub(crate) fn inflate(&self) -> Result<Tensor> {
         if self.is_deflated() && self.entry.stored <= MOST_AT_ONCE {
             self.inflate_at_once()
@@ -142,12 +141,12 @@ impl ZipMember {
         Tensor::new(header.dtype, header.order, header.layout, buffer.freeze(), 0)
     }
 
-    /// Whether it is compressed.
+    /// Whether the member is compressed.
     pub(crate) fn is_deflated(&self) -> bool {
         self.entry.method == Method::Deflated
     }
 
-    /// Bytes that it takes in memory.
+    /// Number of bytes when decompressed.
     pub(crate) fn size(&self) -> u64 {
         self.entry.size
     }
@@ -155,21 +154,21 @@ impl ZipMember {
     /// The array's header, and a stream of its elements.
     ///
     /// # Errors
-    /// What is wrong with the header.
+    /// Errors of the header.
     pub(crate) fn rows(&self) -> Result<(Header, RowStream)> {
         let mut stream = self.stream();
         let header = self.header(&mut stream)?;
         Ok((header, RowStream { member: self.clone(), stream }))
     }
 
-    /// Reads all of it and compares the checksum, of an array of any dtype.
+    /// Reads the whole member and checks the checksum, for any dtype.
     ///
     /// # Errors
     /// As [`ZipMember::inflate`], and [`Error::Stopped`].
     pub(crate) fn verify(&self, cancel: &CancelToken) -> Result<()> {
         let mut stream = self.stream();
         let header = self.header(&mut stream);
-        // Bytes that are not what was written may well be no header.
+        // If the checksum is wrong, report that: the header may be damaged.
         self.finish(stream, cancel)?;
         match header {
             Err(error) if error.code() != "unsupported_dtype" => Err(error),
@@ -190,7 +189,7 @@ impl ZipMember {
         Summed { stream, hasher: crc32fast::Hasher::new(), read: 0 }
     }
 
-    /// Reads what is left, and compares size and checksum.
+    /// Reads the rest, and checks size and checksum.
     fn finish(&self, mut stream: Summed<Box<dyn Read + Send>>, cancel: &CancelToken) -> Result<()> {
         let mut rest = [0; 8 << 10];
         while stream.read <= self.entry.size {
@@ -242,10 +241,10 @@ pub(crate) struct RowStream {
 }
 
 impl RowStream {
-    /// Fills `out` with the bytes that follow.
+    /// Fills `out` with the following bytes.
     ///
     /// # Errors
-    /// As [`ZipMember::inflate`], less that of the checksum.
+    /// As [`ZipMember::inflate`], except for the checksum.
     pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         let member = &self.member;
         let filled = fill(&mut self.stream, out, |error| member.damaged(&error))
@@ -253,7 +252,7 @@ impl RowStream {
         if filled { Ok(()) } else { Err(member.another_size(self.stream.read)) }
     }
 
-    /// Reads what is left, and compares size and checksum.
+    /// Reads the rest, and checks size and checksum.
     ///
     /// # Errors
     /// As [`ZipMember::inflate`].
@@ -262,7 +261,7 @@ impl RowStream {
     }
 }
 
-/// A stream and the checksum and number of the bytes read from it.
+/// A stream that counts and checksums the bytes read from it.
 struct Summed<R> {
     stream: R,
     hasher: crc32fast::Hasher,
@@ -285,7 +284,7 @@ mod tests {
     use crate::format::npz::archive::members;
     use crate::storage::local;
 
-    /// What a member holds, or the code of the error.
+    /// The contents of a member, or the code of the error.
     fn outcome(read: Result<Tensor>) -> std::result::Result<Vec<u8>, &'static str> {
         let tensor = read.map_err(|error| error.code())?;
         let mut bytes = vec![0; tensor.layout().nbytes()];

@@ -1,4 +1,4 @@
-//! `.npz`: a zip archive of `.npy` files, each an array with a name.
+//! `.npz`: a zip archive of `.npy` files, each a named array.
 //!
 //! Stored members are read where they lie. Deflated members are inflated into memory and their
 //! checksums compared. The checksums of stored members are compared only by
@@ -57,7 +57,7 @@ impl FileFormat for Npz {
     }
 
     fn begins(&self, start: &[u8]) -> bool {
-        // The second is an archive without members, the third a part of a split one.
+        // The second is an archive without members, the third a segment of a split archive.
         [b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| start.starts_with(*magic))
     }
 
@@ -106,7 +106,7 @@ impl FileFormat for Npz {
     }
 }
 
-/// The arrays of one name, one of each archive.
+/// The arrays with one name, one per archive.
 #[derive(Debug)]
 struct Parts(Vec<ZipMember>);
 
@@ -145,7 +145,7 @@ impl Member for Parts {
             }
             self.check_inflated(how.memory_limit)?;
         }
-        // A stored member beside deflated ones is read like them.
+        // If one member is deflated, stored ones are read into memory like it.
         let tensors = self.0.iter().map(ZipMember::inflate).collect::<Result<Vec<Tensor>>>()?;
         shards::in_memory(tensors, self.paths())
     }
@@ -161,8 +161,7 @@ impl Parts {
     }
 
     /// # Errors
-    /// [`Error::Argument`] if decompressing everything takes more than the limit, or than there is
-    /// memory.
+    /// [`Error::Argument`] if decompressing everything exceeds the limit or the memory.
     fn check_inflated(&self, memory_limit: Option<usize>) -> Result<()> {
         let bytes = self.0.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size()));
         let limit = memory_limit.map_or_else(usable, |limit| limit as u64);
@@ -175,10 +174,11 @@ impl Parts {
         Err(Error::Argument { stage: "open", what }.in_file(first.file()))
     }
 
-    /// One array of members that are inflated when rows are read. `None` if one of them cannot be.
+    /// An array of members that are inflated when rows are read. `None` if a member does not
+    /// support it.
     ///
     /// # Errors
-    /// [`Error::Argument`] for shards that do not go together; what is wrong with a header.
+    /// [`Error::Argument`] for shards that do not match each other; errors of a header.
     fn inflated_in_order(&self, mode: Mode) -> Result<Option<Array>> {
         let mut arrays = Vec::with_capacity(self.0.len());
         for member in &self.0 {
@@ -210,8 +210,8 @@ impl Parts {
 
 /// Writes an archive.
 ///
-/// Members that are stored start at a multiple of 64 bytes, and so do their elements: they can be
-/// mapped and shared.
+/// Stored members and their elements start at a multiple of 64 bytes, so that they can be mapped
+/// and shared.
 fn write(
     file: &mut (impl Write + Seek + Send),
     path: &Path,
@@ -229,7 +229,7 @@ fn write(
     let mut archive = ZipWriter::new(Once::new(file));
     let method = if compress { CompressionMethod::Deflated } else { CompressionMethod::Stored };
     for (name, array) in arrays {
-        // What 32 bits hold, less more than any header of .npy.
+        // The maximum of 32 bits, minus more than any `.npy` header.
         let large = array.nbytes() as u64 >= u64::from(u32::MAX) - (1 << 20);
         let options = SimpleFileOptions::default()
             .compression_method(method)
@@ -241,11 +241,11 @@ fn write(
     archive.finish().map_err(wrong).map(drop)
 }
 
-/// A file whose first error is its last: a [`ZipWriter`] that is dropped tries to end the archive,
-/// and would say on stderr that it cannot.
+/// A file that ignores writes after its first error. A dropped [`ZipWriter`] tries to finish the
+/// archive, and would otherwise report a second error on stderr.
 struct Once<'a, F> {
     file: &'a mut F,
-    /// Since the error: where the file would be.
+    /// The file's position, counted on after the first error.
     failed_at: Option<u64>,
 }
 

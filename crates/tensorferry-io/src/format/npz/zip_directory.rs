@@ -1,5 +1,4 @@
-//! What a zip archive says of its members: the directory at its end, compared with the header
-//! before each.
+//! The directory of a zip archive, checked against the header before each member.
 
 use crate::error::{Error, Result};
 use crate::storage::read_at::ReadAt;
@@ -13,36 +12,36 @@ use zip::{CompressionMethod, ZipArchive};
 
 const FORMAT: &str = "npz";
 
-/// Bytes of the header before a member, less its name and what follows that.
+/// Length of the header before a member, without its name and extra field.
 const LOCAL: usize = 30;
 
-/// No deflated byte stands for more: a member that claims to is damaged or a bomb, and no memory is
-/// taken for it.
+/// Maximum inflated bytes per deflated byte. A member that claims more is damaged or a zip bomb,
+/// and no memory is allocated for it.
 const MOST_PER_BYTE: u64 = 1032;
 
-/// A directory of more bytes is not searched for the name that stands twice in it.
+/// Maximum number of bytes of a directory to search for a duplicate name.
 const MOST_SEARCHED: usize = 64 << 20;
 
 /// A file in an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    /// Where its bytes start.
+    /// Offset of the first byte.
     pub(crate) start: u64,
-    /// Bytes in the archive.
+    /// Number of bytes in the archive.
     pub(crate) stored: u64,
-    /// Bytes once they are inflated.
+    /// Number of inflated bytes.
     pub(crate) size: u64,
     pub(crate) crc: u32,
     pub(crate) method: Method,
 }
 
-/// How a member lies in the archive.
+/// How a member is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Stored,
     Deflated,
-    /// In an unsupported way, described for error messages.
+    /// An unsupported method, described for error messages.
     Other(String),
 }
 
@@ -50,11 +49,11 @@ pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Error {
     Error::Malformed { format: FORMAT, offset, what: what.into() }
 }
 
-/// All files in an archive, in the order of its directory; folders are none.
+/// All files in an archive, in directory order. Skips folders.
 ///
 /// # Errors
-/// [`Error::Malformed`] if the file is not a zip archive, two members have one name, or the
-/// header before one contradicts the directory; [`Error::WrongLength`] if it is truncated.
+/// [`Error::Malformed`] if the file is not a zip archive, two members have one name, or a header
+/// contradicts the directory; [`Error::WrongLength`] if it is truncated.
 pub(crate) fn entries(file: &Arc<dyn ReadAt>) -> Result<Vec<Entry>> {
     let wrong = |error: ZipError| match error {
         ZipError::Io(error) => read_error(error, |error| {
@@ -105,7 +104,7 @@ pub(crate) fn entries(file: &Arc<dyn ReadAt>) -> Result<Vec<Entry>> {
 }
 
 impl Entry {
-    /// Compares what the directory says with the file and the header before the member.
+    /// Checks the directory entry against the file and the header before the member.
     fn check(&self, file: &Arc<dyn ReadAt>, header: u64, raw: &[u8]) -> Result<()> {
         let Self { name, start, stored, size, method, .. } = self;
         let end = start.saturating_add(*stored);
@@ -140,7 +139,7 @@ impl Entry {
         difference.map_or(Ok(()), |what| Err(two_ways(what)))
     }
 
-    /// In what the header before the member contradicts the directory.
+    /// The first contradiction between the header and the directory.
     fn difference(&self, local: &Local<'_>, raw: &[u8]) -> Option<String> {
         let says = |what: &str, here: u64, there: u64| {
             (here != there).then(|| format!("its header says {what} {here}, the directory {there}"))
@@ -160,7 +159,7 @@ impl Entry {
             Method::Deflated => says("compression method", local.method.into(), 8),
         }
         .or_else(|| {
-            // Written to a stream: checksum and sizes were not known yet, and follow the member.
+            // Written as a stream: checksum and sizes follow the member.
             if local.flags & 0b1000 != 0 {
                 return None;
             }
@@ -170,10 +169,10 @@ impl Entry {
         })
     }
 
-    /// Whether a member can be read and begins with these bytes.
+    /// Whether a member is readable and starts with `magic`.
     ///
     /// # Errors
-    /// A read that failed.
+    /// Errors of reading.
     pub(crate) fn begins<const N: usize>(
         &self,
         file: &Arc<dyn ReadAt>,
@@ -239,7 +238,7 @@ fn local(bytes: &[u8]) -> Option<Local<'_>> {
     })
 }
 
-/// The two sizes, of 64 bits, among what follows the name.
+/// The two 64-bit sizes in the extra field.
 fn zip64(mut extra: &[u8]) -> Option<(u64, u64)> {
     loop {
         let (id, len) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
@@ -250,7 +249,7 @@ fn zip64(mut extra: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
-/// A name that stands twice in the directory.
+/// A name that occurs twice in the directory.
 fn twice(file: &Arc<dyn ReadAt>, start: u64) -> Result<Option<String>> {
     let bytes = file.read_up_to(start, MOST_SEARCHED)?;
     let (mut rest, mut seen) = (bytes.as_slice(), HashSet::new());

@@ -1,4 +1,4 @@
-//! Writing `tf.train.Example`s: one for each row of arrays by name.
+//! Encodes `tf.train.Example`s, one per row of named arrays.
 
 use crate::array::array::Array;
 use crate::array::cast::uncounted;
@@ -8,9 +8,9 @@ use crate::format::tfrecord::index::frame;
 use crate::format::tfrecord::wire::{List, SHAPES, reserve, varint};
 use tensorferry_core::{Casting, DType, Kind, Tensor};
 
-/// Rows to write as Examples.
+/// Rows to encode as Examples.
 pub(crate) struct Examples<'a> {
-    /// In the order of their names.
+    /// Sorted by name.
     columns: Vec<Column<'a>>,
     rows: usize,
 }
@@ -76,7 +76,7 @@ impl<'a> Examples<'a> {
         Ok(())
     }
 
-    /// The field of a record with the shapes of features of more than one dimension.
+    /// The extra field of a record with the shapes of multi-dimensional features.
     fn shapes(&self) -> Vec<u8> {
         let mut shapes = Vec::new();
         for column in &self.columns {
@@ -99,7 +99,7 @@ impl<'a> Examples<'a> {
         field
     }
 
-    /// The Example of a row.
+    /// Encodes a row as an Example.
     fn example(&self, parts: &[Tensor], at: usize, len: usize, out: &mut Vec<u8>) {
         reserve(out, 1, |out| {
             for (column, part) in self.columns.iter().zip(parts) {
@@ -136,12 +136,12 @@ fn list(array: &Array) -> Result<List> {
 }
 
 impl Column<'_> {
-    /// Bytes of all rows in the dtype of their list.
+    /// Number of bytes of all rows in the dtype of their list.
     fn nbytes(&self) -> usize {
         (self.array.nbytes() / self.array.dtype().size()).saturating_mul(self.list.dtype().size())
     }
 
-    /// Rows in the dtype of their list.
+    /// Rows, converted to the dtype of their list.
     fn values(&self, start: usize, len: usize) -> Result<Tensor> {
         let rows = self.array.slice(start, len)?;
         let dtype = self.list.dtype();

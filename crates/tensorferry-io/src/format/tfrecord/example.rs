@@ -1,8 +1,8 @@
-//! `tf.train.Example`: named lists of numbers or byte strings, as TFRecord files usually hold them.
+//! `tf.train.Example`: named lists of numbers or byte strings, as in most TFRecord files.
 //!
 //! The messages
 //! (<https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto>)
-//! are parsed in place: wanted values go straight into the rows of arrays.
+//! are parsed in place: wanted values are written directly into the rows of arrays.
 
 use crate::error::Error;
 use crate::format::tfrecord::wire::{Field, List, Message, SHAPES, Wrong, wrong};
@@ -14,7 +14,7 @@ use tensorferry_core::{Shape, TensorSpec};
 pub(crate) struct Feature {
     pub(crate) name: String,
     kind: List,
-    /// The number of values.
+    /// Number of values.
     count: usize,
     pub(crate) spec: TensorSpec,
 }
@@ -22,9 +22,9 @@ pub(crate) struct Feature {
 /// The other fields of a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Besides<'a> {
-    /// `feature_lists`, which a `tf.train.SequenceExample` has.
+    /// `feature_lists`, the second field of a `tf.train.SequenceExample`.
     lists: Option<Message<'a>>,
-    /// What the field [`SHAPES`] holds.
+    /// Contents of the field [`SHAPES`].
     shapes: Option<Message<'a>>,
 }
 
@@ -52,7 +52,7 @@ fn features<'a>(
     Ok(besides)
 }
 
-/// The key and the value of an entry of a map.
+/// Key and value of a map entry.
 fn entry(mut entry: Message<'_>) -> std::result::Result<(&[u8], Message<'_>), Wrong> {
     let (mut name, mut value) = (&[][..], Message { bytes: &[], at: entry.at });
     while let Some((number, field)) = entry.field()? {
@@ -81,7 +81,7 @@ fn are_lists(mut lists: Message<'_>) -> std::result::Result<bool, Wrong> {
     Ok(true)
 }
 
-/// The shape of a feature according to its record.
+/// The shape of a feature in the record's [`SHAPES`].
 fn shape_of(mut shapes: Message<'_>, name: &str) -> std::result::Result<Option<Vec<usize>>, Wrong> {
     while let Some((number, field)) = shapes.field()? {
         let (1, Field::Bytes(mut entry)) = (number, field) else { continue };
@@ -112,7 +112,7 @@ enum Item<'a> {
     Int(u64),
 }
 
-/// The kind of a feature: that of its last list. `None` if it has no list.
+/// The list that a feature uses: its last one. `None` if it has none.
 fn kind(mut feature: Message<'_>) -> std::result::Result<Option<List>, Wrong> {
     let mut kind = None;
     while let Some((number, _)) = feature.field()? {
@@ -154,16 +154,16 @@ fn items<'a>(
     Ok(())
 }
 
-/// The first record, whose features all records must have.
+/// The features of the first record, which all records must have.
 #[derive(Debug)]
 pub(crate) struct First {
-    /// The features that are arrays, in the order of their names.
+    /// Features that are arrays, sorted by name.
     pub(crate) features: Vec<Feature>,
     /// The other features, and why they are not arrays.
     pub(crate) left_out: Vec<(String, String)>,
     /// Whether it is a `tf.train.SequenceExample`, which also has lists of features.
     pub(crate) is_sequence: bool,
-    /// Its shapes.
+    /// Contents of the field [`SHAPES`].
     shapes: Vec<u8>,
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn infer(record: &[u8]) -> Option<First> {
             .ok()
             .filter(|name| !name.is_empty())
             .ok_or_else(|| wrong(0, "a name"))?;
-        // The last of a name counts.
+        // If a name occurs twice, the last one counts.
         found.retain(|other| other.name != name);
         left_out.retain(|(other, _)| other != name);
         let Some(kind) = kind(value)? else { return Ok(()) };
@@ -235,10 +235,10 @@ fn same_bytes(one: &TensorSpec, other: &TensorSpec) -> bool {
 }
 
 impl First {
-    /// Checks that a feature of another record is known.
+    /// Checks that the first record has a feature of another record.
     ///
     /// # Errors
-    /// The feature would be left out.
+    /// If it has not, because the feature would be ignored.
     fn check(&self, name: &[u8]) -> std::result::Result<(), Wrong> {
         let known = self.features.iter().map(|feature| feature.name.as_str());
         let known = known
@@ -309,11 +309,11 @@ impl Feature {
     }
 }
 
-/// Writes the values of `wanted` features of a record, each into bytes of exactly their size, in
-/// this machine's byte order. If `first` is given, other features are errors.
+/// Writes the values of the `wanted` features of a record into buffers of exactly their size, in
+/// native byte order. If `first` is given, unknown features are errors.
 ///
 /// # Errors
-/// A record that is not an Example, or whose features differ from the first record's.
+/// If the record is not an Example, or its features differ from the first record's.
 pub(crate) fn read<'a>(
     record: &[u8],
     wanted: impl ExactSizeIterator<Item = (&'a Feature, &'a mut [u8])>,

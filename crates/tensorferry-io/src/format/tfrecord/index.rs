@@ -1,4 +1,4 @@
-//! Where the records of a TFRecord file are, and their checksums.
+//! The index of a TFRecord file's records, and their checksums.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 pub(crate) const FORMAT: &str = "tfrecord";
 
-/// Bytes before a record: its length and the checksum of the length.
+/// Number of bytes before a record: its length and the length's checksum.
 pub(crate) const HEAD: u64 = 12;
-/// Bytes after a record: its checksum.
+/// Number of bytes after a record: its checksum.
 pub(crate) const TAIL: u64 = 4;
 
-/// Bytes read at a time to collect the lengths of shorter records.
+/// Bytes to read at once when collecting the lengths of short records.
 pub(super) const BLOCK: usize = 256 << 10;
 
-/// TensorFlow's masked checksum, which suits data that contain checksums.
+/// TensorFlow's masked checksum, for data that may contain checksums.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
     masked(crc32c::crc32c(bytes))
 }
@@ -29,28 +29,27 @@ pub(crate) fn begins(start: &[u8]) -> bool {
     start.first_chunk().is_some_and(|head| length(head).is_some())
 }
 
-/// The length at the start of a record, if its checksum is right.
+/// The length in the head of a record, if its checksum is correct.
 fn length(head: &[u8; 12]) -> Option<u64> {
     let [a, b, c, d, e, f, g, h, crc @ ..] = *head;
     let len = [a, b, c, d, e, f, g, h];
     (masked_crc(&len) == u32::from_le_bytes(crc)).then_some(u64::from_le_bytes(len))
 }
 
-/// Where the records of a file are.
+/// Locations of a file's records.
 #[derive(Clone, Debug)]
 pub(crate) enum Index {
     /// `count` records of `len` bytes each.
     Equal { count: u64, len: u64 },
-    /// The start of each record, and the end of the last.
+    /// Start of each record, and end of the last.
     Listed(Vec<u64>),
 }
 
 impl Index {
-    /// Reads the length of every record.
+    /// Reads the lengths of all records.
     ///
     /// # Errors
-    /// [`Error::Malformed`] at the first record that is damaged or truncated;
-    /// [`Error::Stopped`].
+    /// [`Error::Malformed`] at the first damaged or truncated record; [`Error::Stopped`].
     pub(crate) fn build(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Self> {
         scan(file, cancel).map_err(|error| error.in_file(file.name()))
     }
@@ -98,7 +97,7 @@ fn scan(file: &Arc<dyn ReadAt>, cancel: &CancelToken) -> Result<Index> {
         let place = usize::try_from(at - block_at).unwrap_or(usize::MAX);
         let Some(head) = block.get(place..).and_then(<[u8]>::first_chunk) else {
             cancel.check()?;
-            // Only the lengths of long records.
+            // Read only the lengths of long records.
             let long = place > block.len() + BLOCK;
             block = file.read_up_to(at, if long { 12 } else { BLOCK })?;
             block_at = at;

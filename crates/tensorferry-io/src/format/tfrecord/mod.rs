@@ -77,7 +77,7 @@ impl FileFormat for TfRecord {
             RecordArrays::Examples { arrays, left_out } => {
                 let boxed = |(name, array)| (name, Box::new(array) as Box<dyn Member>);
                 let members = arrays.into_iter().map(boxed).collect();
-                // The features are chosen already: they give byte strings their dtype.
+                // Already chosen, because the features determine the dtype of byte strings.
                 by_name::opened(request, members, Notes { left_out, ..Notes::default() }, &[])
             }
         }
@@ -116,7 +116,7 @@ impl FileFormat for TfRecord {
     }
 }
 
-/// Reads every record and compares it with its checksums. Returns their number.
+/// Reads every record and checks its checksums. Returns the number of records.
 ///
 /// # Errors
 /// As [`Index::build`]; [`Error::Checksum`] at the first record with a wrong checksum.

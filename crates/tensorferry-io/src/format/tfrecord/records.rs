@@ -21,10 +21,10 @@ use std::sync::Arc;
 use tensorferry_core::{ByteOrder, DType, Layout, Tensor};
 use tensorferry_core::{Shape, TensorSpec};
 
-/// Bytes of records that are read at a time.
+/// Bytes of records to read at once.
 const TOGETHER: u64 = 4 << 20;
 
-/// The records of files, one file after the other.
+/// The records of several files, concatenated.
 #[derive(Debug)]
 struct Records {
     files: Vec<RecordFile>,
@@ -36,14 +36,14 @@ struct Records {
 struct RecordFile {
     file: Arc<dyn ReadAt>,
     index: Index,
-    /// The whole file, if it is memory-mmap.
+    /// The whole file, if it is memory-mapped.
     mmap: Option<Tensor>,
 }
 
-/// The place of a requested record, and its slot.
+/// Location and slot of a requested record.
 struct Asked {
     part: usize,
-    /// Its number in its file.
+    /// Index of the record in its file.
     record: u64,
     start: u64,
     len: u64,
@@ -115,7 +115,7 @@ impl Records {
                 verified(asked, bytes)
             });
         }
-        // Files are read in order, whatever the order of the requests.
+        // Read the files in order, independently of the order of the requests.
         asked.sort_unstable_by_key(|asked| (asked.part, asked.start));
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
@@ -146,7 +146,7 @@ impl Records {
     }
 }
 
-/// A place or size inside a file in memory, which fits.
+/// An offset or size in memory, which fits.
 fn index(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -164,14 +164,14 @@ fn whole(file: &Arc<dyn ReadAt>) -> Result<Tensor> {
     .map()
 }
 
-/// Records as rows of columns.
+/// The columns of records.
 #[derive(Debug)]
 struct RecordRows {
     records: Records,
     columns: Vec<TensorSpec>,
-    /// The features of the columns; empty if the one column is the bytes of the record.
+    /// Features of the columns. Empty if the only column has the bytes of the records.
     features: Vec<Feature>,
-    /// The features that records may have, unless features were chosen: others would be lost
+    /// Features that records may have, unless features were chosen. Others would be ignored
     /// silently.
     first: Option<First>,
 }
@@ -215,8 +215,8 @@ impl RowSource for RecordRows {
     }
 }
 
-/// Opens TFRecord files: arrays of the features of Examples by name, all or those `asked` for; or,
-/// for other records and with `bytes`, one array whose rows are the bytes of records.
+/// Opens TFRecord files. Examples give named arrays of their features, all or those `asked` for.
+/// Other records, or any with `bytes`, give one array whose rows are the bytes of records.
 ///
 /// # Errors
 /// Those of reading; [`Error::Argument`] if records of bytes differ in length, or a feature is
@@ -268,7 +268,7 @@ pub(crate) fn open(
     })
 }
 
-/// The features asked for, with the dtypes and shapes asked for.
+/// The requested features, with the requested dtypes and shapes.
 fn chosen(features: &[Feature], asked: &[(String, Option<TensorSpec>)]) -> Result<Vec<Feature>> {
     let wrong = |what: String| Error::Argument { stage: "open", what };
     let one = |(name, spec): &(String, Option<TensorSpec>)| {
@@ -312,7 +312,7 @@ fn first_features(records: &Records) -> Result<Option<First>> {
     Ok(features)
 }
 
-/// The length that all records have.
+/// The common length of all records.
 fn equal_len(records: &Records) -> Result<usize> {
     let mut first: Option<(u64, &RecordFile)> = None;
     for file in &records.files {

@@ -1,8 +1,8 @@
-//! The encoding of protocol buffers, as far as `tf.train.Example` uses it.
+//! The parts of the protocol buffer encoding that `tf.train.Example` uses.
 
 use tensorferry_core::DType;
 
-/// What is wrong with a record, and at which byte.
+/// An error in a record, and its offset.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) at: usize,
@@ -13,7 +13,7 @@ pub(super) fn wrong(at: usize, what: impl Into<String>) -> Wrong {
     Wrong { at, what: what.into() }
 }
 
-/// The list of a feature that holds its values, and the number of its field.
+/// The list that holds a feature's values. The discriminant is its field number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// Byte strings.
@@ -23,12 +23,12 @@ pub(super) enum List {
 }
 
 impl List {
-    /// The list of a field's number.
+    /// The list with this field number.
     pub(super) fn of_number(number: u64) -> Option<Self> {
         [Self::Bytes, Self::Floats, Self::Ints].into_iter().find(|list| *list as u64 == number)
     }
 
-    /// The name of the field.
+    /// Name of the field.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bytes => "bytes_list",
@@ -37,7 +37,7 @@ impl List {
         }
     }
 
-    /// The dtype of its values.
+    /// Dtype of the values.
     pub(super) fn dtype(self) -> DType {
         match self {
             Self::Bytes => DType::UInt8,
@@ -56,7 +56,7 @@ pub(crate) const SHAPES: u64 = 1991;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     pub(super) bytes: &'a [u8],
-    /// Where it starts in the record.
+    /// Offset of `bytes` in the record.
     pub(super) at: usize,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes a length-delimited field: what `fill` writes, with its length before it.
+/// Writes a length-delimited field with the contents that `fill` writes.
 pub(super) fn reserve(out: &mut Vec<u8>, number: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     out.push(number << 3 | 2);
     let start = out.len();

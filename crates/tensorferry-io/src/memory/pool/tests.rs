@@ -20,7 +20,7 @@ const SIZES: [usize; 14] = [
     9 << 20,
 ];
 
-/// A pool of the test's own, so that tests do not see each other's blocks.
+/// A separate pool per test, so that tests do not see each other's blocks.
 fn pool(limit: usize) -> Pool {
     Pool::new(limit)
 }

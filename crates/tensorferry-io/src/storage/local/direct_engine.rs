@@ -1,4 +1,4 @@
-//! The engine that reads local files past the system's cache.
+//! The engine that reads local files, bypassing the page cache.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -20,7 +20,7 @@ pub(crate) struct Direct<F> {
 }
 
 impl<F: Files> Direct<F> {
-    /// For rows that lie in these bytes of each file, one file after the other.
+    /// For rows in these ranges of the files.
     pub(super) fn new(files: F, rows: Vec<Range<u64>>) -> Self {
         Self { count: rows.len(), reader: Reader::new(rows), files }
     }

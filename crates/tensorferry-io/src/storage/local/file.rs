@@ -1,10 +1,9 @@
-//! [`DataFile`]: a local file, and its state when it was opened.
+//! [`DataFile`]: a local file that detects changes.
 //!
 //! # Rationale
 //! An array may have more shards than a process may have open files. So a file is opened when it is
-//! read, and if too many are open, the oldest is closed. A file that is opened again must be in the
-//! same state. Without its locks, which a forked process may find held, a file is opened for each
-//! read.
+//! read, and the oldest is closed if too many are open. A reopened file must be in the same state.
+//! If a lock is unavailable, as it may be after a fork, the file is opened for each read.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -26,7 +25,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tensorferry_core::Buffer;
 
-/// The most files kept open: a quarter of the usual limit of 1024.
+/// Maximum number of files to keep open: a quarter of the usual limit of 1024.
 const MOST_OPEN: usize = 256;
 
 /// Attempts to open a file again while too many are open, and the pause between them.
@@ -42,9 +41,9 @@ pub struct DataFile {
     path: PathBuf,
     opened_as: State,
     handles: BriefLock<Handles>,
-    /// The alignment of direct reads; 0 until it is known.
+    /// Alignment of direct reads; 0 until known.
     alignment: AtomicU64,
-    /// Itself, for the list of open files.
+    /// A reference to itself, for the list of open files.
     this: Weak<Self>,
 }
 
@@ -55,12 +54,12 @@ struct Handles {
     direct: Option<Arc<DirectFile>>,
 }
 
-/// The state of a file, which changes when it is written to.
+/// The state of a file. Changes when the file is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     len: u64,
     modified: Option<SystemTime>,
-    /// Device and inode. Another file of the same name has others.
+    /// Device and inode, which differ for another file of the same name.
     identity: Option<(u64, u64)>,
 }
 
@@ -85,10 +84,10 @@ fn identity(_metadata: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// The most files that this process keeps open.
+/// Maximum number of files that this process keeps open.
 fn most_open() -> usize {
-    /// 0 until it is known. (Not a OnceLock: a forked process could wait forever for the thread
-    /// that initializes it.)
+    /// 0 until known. Not a `OnceLock`: after a fork, the child could wait forever for a thread
+    /// that does not exist there.
     static MOST: AtomicUsize = AtomicUsize::new(0);
     let known = MOST.load(Ordering::Relaxed);
     if known > 0 {
@@ -124,7 +123,7 @@ fn open_again(path: &Path) -> std::io::Result<File> {
     open_file(path)
 }
 
-/// What a directory is, and what opens it.
+/// Describes a directory and how to open its contents.
 fn what_folder(path: &Path) -> &'static str {
     let has = |name: &str| path.join(name).exists();
     match () {
@@ -180,7 +179,7 @@ impl DataFile {
         Ok(file)
     }
 
-    /// The system's file.
+    /// An open handle for buffered reads.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be opened again; [`Error::FileChanged`].
@@ -198,8 +197,8 @@ impl DataFile {
         Ok(handle)
     }
 
-    /// The system's file, for direct reads. Fails at once if too many files are open: the caller
-    /// has them open itself, and closes some first.
+    /// An open handle for direct reads. Fails at once if too many files are open, because the
+    /// caller holds open files and can close some first.
     ///
     /// # Errors
     /// As [`DataFile::handle`].
@@ -241,12 +240,12 @@ impl DataFile {
 
     /// Closes the handles that are kept for the next read.
     fn close(&self) {
-        // Closing a file may take long: the lock is not held meanwhile.
+        // Closing a file may take long, so the lock is not held.
         let closed = self.handles.lock().map(|mut kept| std::mem::take(&mut *kept));
         drop(closed);
     }
 
-    /// Keeps a handle for the next read, and closes those of another file if there are too many.
+    /// Keeps a handle for the next read. Closes the oldest file if there are too many.
     fn keep(&self, put: impl FnOnce(&mut Handles)) {
         let Some(mut open) = OPEN.lock() else { return };
         let Some(mut kept) = self.handles.lock() else { return };
@@ -254,7 +253,7 @@ impl DataFile {
         put(&mut kept);
         drop(kept);
         if is_open {
-            return; // it is in the list already
+            return; // already in the list
         }
         open.push_back(Weak::clone(&self.this));
         let most = most_open();
@@ -275,10 +274,10 @@ impl DataFile {
         self.compare(&handle.metadata().map_err(io("read", &self.path))?)
     }
 
-    /// As [`DataFile::check_unchanged`], by whichever handle is open, or by name.
+    /// As [`DataFile::check_unchanged`], with any open handle or else by path.
     ///
     /// # Errors
-    /// As there, and [`Error::Io`].
+    /// As [`DataFile::check_unchanged`], and [`Error::Io`].
     pub(crate) fn check(&self) -> Result<()> {
         let Handles { cached, direct } = self.kept();
         match (cached, direct) {
@@ -298,7 +297,7 @@ impl DataFile {
         Err(Error::FileChanged { was: self.opened_as.len, is: now.len }.in_file(&self.path))
     }
 
-    /// Fills `out` with the bytes from `offset` on, without comparing the file's state.
+    /// Fills `out` with the bytes starting at `offset`, without checking the file's state.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::ShortRead`].

@@ -9,8 +9,8 @@ pub(crate) fn compare(a: &Path, b: &Path) -> Ordering {
     parts(left).cmp(parts(right)).then_with(|| left.cmp(right))
 }
 
-/// A name's bytes, each run of digits as its length without leading zeros, and those digits. Digits
-/// sort before anything else.
+/// Splits a name. A run of digits becomes its length without leading zeros, and those digits.
+/// Digits sort before other bytes.
 fn parts(mut name: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     std::iter::from_fn(move || {
         let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,7 +1,7 @@
 //! Patterns of file names, with the rules of Python's `glob`.
 //!
-//! `*`, `?` and `[...]` match within one name, `**` any number of directories. A name that starts
-//! with a dot is matched only by a pattern part that does.
+//! `*`, `?` and `[...]` match within one name, `**` matches any number of directories. Only a
+//! pattern that starts with a dot matches a name that does.
 
 use crate::error::Result;
 use crate::storage::io_error::io;
@@ -98,8 +98,8 @@ fn matches(folder: &Path, wanted: &[u32], last: bool) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// All directories below one, and itself, or all files in them if `files`. Hidden ones are left
-/// out.
+/// All directories below `folder`, including itself, or all files in them if `files`. Skips hidden
+/// names.
 fn descend(
     folder: &Path,
     files: bool,
@@ -118,7 +118,7 @@ fn descend(
             found.extend(files.then_some(path));
             continue;
         }
-        // A symbolic link to a parent directory would never end.
+        // A symbolic link to a parent directory would cause infinite recursion.
         let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let place = path.canonicalize().map_err(io("read", &path))?;
         if link
@@ -140,7 +140,7 @@ fn is_hidden(name: &OsStr) -> bool {
 
 const DOT: u32 = '.' as u32;
 
-/// The characters of a name. A byte that is not UTF-8 is a character of its own, as in Python.
+/// The characters of a name. Bytes that are not UTF-8 are separate characters, as in Python.
 fn letters(name: &OsStr) -> Vec<u32> {
     let mut all = Vec::with_capacity(name.len());
     for chunk in name.as_encoded_bytes().utf8_chunks() {
@@ -167,7 +167,7 @@ fn glyph(pattern: &[u32]) -> Option<(Glyph<'_>, usize)> {
         Some('[') => {
             let negated = pattern.get(1) == Some(&u32::from('!'));
             let start = 1 + usize::from(negated);
-            // A bracket that comes first is a member of the set.
+            // A bracket in first position is a member of the set.
             let from = start + usize::from(pattern.get(start) == Some(&u32::from(']')));
             let end = pattern.iter().skip(from).position(|letter| *letter == u32::from(']'));
             match end.and_then(|end| Some((pattern.get(start..from + end)?, from + end + 1))) {
@@ -209,7 +209,7 @@ fn in_set(mut set: &[u32], letter: u32) -> bool {
 
 /// Whether a name matches a pattern, in time proportional to the product of their lengths.
 fn matches_name(mut pattern: &[u32], mut name: &[u32]) -> bool {
-    // Where to backtrack to: after the last star, which then takes one letter more.
+    // Backtracking point: after the last star, which then matches one more letter.
     let mut again: Option<(&[u32], &[u32])> = None;
     loop {
         match (glyph(pattern), name.split_first()) {

@@ -5,14 +5,13 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
-/// Opens a regular file to read; a symbolic link is followed.
+/// Opens a regular file for reading. Follows symbolic links.
 ///
 /// # Errors
 /// The system's; [`ErrorKind::IsADirectory`]; [`ErrorKind::InvalidInput`] for pipes, sockets and
 /// devices.
 pub(crate) fn open_to_read(path: &Path) -> Result<File> {
-    // Opening some devices has an effect, so the file is checked before it is opened, and again
-    // after.
+    // Opening some devices has side effects, so check before and after opening.
     check_regular(&fs::metadata(path)?)?;
     let file = platform::open(path, OpenOptions::new().read(true), false)?;
     check_regular(&file.metadata()?)?;
@@ -20,14 +19,14 @@ pub(crate) fn open_to_read(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file that this library keeps beside others (an unfinished file, a journal) to read and
-/// write it, and creates it if `create`. It is not truncated.
+/// Opens a file that this library keeps beside others (an unfinished file, a journal) for reading
+/// and writing. Creates it if `create`, and does not truncate it.
 ///
-/// Only a regular file with one name is opened: a symbolic link, a hard link or a pipe in its place
-/// would lead the writer elsewhere.
+/// Opens only a regular file with a single name. A symbolic link, a hard link or a pipe in its
+/// place could redirect writes.
 ///
 /// # Errors
-/// The system's; [`ErrorKind::InvalidInput`] for anything else of that name.
+/// Errors of the operating system; [`ErrorKind::InvalidInput`] for any other file type.
 pub fn open_beside(path: &Path, create: bool) -> Result<File> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => check_own(&metadata)?,
@@ -115,7 +114,7 @@ mod platform {
         options.open(path)
     }
 
-    /// Removes `O_NONBLOCK`: some file systems refuse asynchronous reads with it.
+    /// Removes `O_NONBLOCK`, with which some file systems reject asynchronous reads.
     #[cfg(target_os = "linux")]
     pub(crate) fn blocking(file: &File) -> Result<()> {
         use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

@@ -1,29 +1,29 @@
-//! [`Extents`]: where an array's rows lie in files, and the chunks of sequential reads.
+//! [`Extents`]: the files' ranges that hold rows, and the chunks of sequential reads.
 
 use crate::storage::local::direct::queue::Shape;
 use crate::storage::local::direct::spans::{GAP, Wanted};
 use std::ops::Range;
 
-/// Bytes of a chunk.
+/// Bytes per chunk.
 pub(crate) const CHUNK: usize = Shape::Long.slot();
 
-/// The range of each file that holds rows, in the order of the rows.
+/// The range of each file that holds rows, in row order.
 #[derive(Clone, Debug)]
 pub(crate) struct Extents {
     ranges: Vec<Range<u64>>,
-    /// The number of each range's first chunk, and of all chunks. Chunks begin at multiples of
-    /// [`CHUNK`] of a file.
+    /// Index of each range's first chunk, and the number of all chunks. Chunks start at multiples
+    /// of [`CHUNK`] in a file.
     chunks: Vec<u64>,
 }
 
-/// A byte of a file.
+/// A position in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(super) file: usize,
     pub(super) offset: u64,
 }
 
-/// The aligned bytes of a chunk, and those that belong to rows.
+/// An aligned chunk, and the range of its bytes that belong to rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) file: usize,
@@ -42,12 +42,12 @@ impl Extents {
         Self { ranges, chunks }
     }
 
-    /// The number of chunks.
+    /// Number of chunks.
     pub(super) fn chunks(&self) -> u64 {
         self.chunks.last().copied().unwrap_or(0)
     }
 
-    /// The number of the chunk of a byte.
+    /// Index of the chunk that contains a byte.
     pub(super) fn number(&self, place: Place) -> Option<u64> {
         let range = self.ranges.get(place.file)?;
         let inside = range.contains(&place.offset);
@@ -56,9 +56,9 @@ impl Extents {
         })
     }
 
-    /// The chunk of a number.
+    /// The chunk with this index.
     pub(super) fn chunk(&self, number: u64) -> Option<Chunk> {
-        // Files without rows have no chunks: of equal numbers the last is the one.
+        // Files without rows have no chunks, so the last of equal first indices is the right one.
         let file = self.chunks.partition_point(|first| *first <= number).checked_sub(1)?;
         let range = self.ranges.get(file)?;
         let start = (range.start / CHUNK as u64 + number - self.chunks[file]) * CHUNK as u64;
@@ -69,7 +69,7 @@ impl Extents {
         })
     }
 
-    /// Start and end of wanted ranges (sorted), if they are contiguous.
+    /// Start and end of the wanted ranges, which are sorted, if they are contiguous.
     pub(super) fn run(&self, wanted: &[Wanted]) -> Option<(Place, Place)> {
         let first = wanted.first()?;
         let mut end = Place { file: first.file, offset: first.offset };
@@ -87,7 +87,7 @@ impl Extents {
     }
 
     /// Whether `next` continues a sequential read that ended at `end`, with at most a small gap.
-    /// The first row follows the last.
+    /// After the last row, the first one follows.
     pub(super) fn follows(&self, end: Place, next: Place) -> bool {
         let near = |from: u64, to: u64| to <= from.saturating_add(GAP);
         if end.file == next.file && next.offset >= end.offset {

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The least alignment of reads: disks do not read less at a time, even if they accept it.
+/// Minimum alignment of reads. Disks do not read less, even if they accept it.
 const BLOCK: u64 = 4096;
 
-/// The files that are read together, by number.
+/// Files that are read together, by index.
 pub(crate) trait Files {
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened.
+    /// [`Error::Io`] if the file cannot be opened.
     fn open(&self, file: usize) -> Result<Arc<DirectFile>>;
 
     fn path(&self, file: usize) -> &Path;
@@ -23,10 +23,10 @@ pub(crate) trait Files {
     fn alignment(&self, file: usize) -> u64;
 
     /// # Errors
-    /// [`Error::FileChanged`] if a file is not what it was when it was opened; [`Error::Io`].
+    /// [`Error::FileChanged`] if the file changed since it was opened; [`Error::Io`].
     fn check(&self, file: usize) -> Result<()>;
 
-    /// The error of a read that the system refused.
+    /// The error for a read that the operating system rejected.
     fn refused(&self, wanted: &Wanted, source: io::Error) -> Error {
         Error::Read {
             path: self.path(wanted.file).to_owned(),
@@ -50,7 +50,7 @@ impl DirectFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// Errors of the operating system.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         match platform::open(path) {
             Ok(Some((file, alignment))) => {
@@ -65,7 +65,7 @@ impl DirectFile {
         }
     }
 
-    /// The system's file.
+    /// The open file.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -76,13 +76,13 @@ impl DirectFile {
         self.alignment
     }
 
-    /// Whether reads go past the system's cache.
+    /// Whether reads bypass the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Reads through the cache from now on, after the system refused an aligned direct read. False
-    /// if it did before.
+    /// Switches to the page cache after an aligned direct read was rejected. Returns false if it
+    /// was switched before.
     pub(super) fn give_up_direct(&self) -> bool {
         self.direct.swap(false, Ordering::Relaxed) && platform::through_cache(&self.file)
     }
@@ -98,7 +98,7 @@ mod platform {
     use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
 
-    /// The file and its alignment. `None` if it cannot be read past the cache.
+    /// The file and its alignment. `None` if it cannot bypass the page cache.
     pub(super) fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
         let flags = OFlags::DIRECT.bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -116,7 +116,7 @@ mod platform {
             Ok(found)
                 if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::DIOALIGN) =>
             {
-                // An alignment of 0 means that direct reads are refused.
+                // An alignment of 0 means that direct reads are not supported.
                 let (memory, offset) =
                     (u64::from(found.stx_dio_mem_align), u64::from(found.stx_dio_offset_align));
                 let possible = offset > 0 && memory <= super::super::queue::PAGE as u64;

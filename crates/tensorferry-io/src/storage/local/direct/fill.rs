@@ -1,4 +1,4 @@
-//! The reads of a batch: as many in flight as there are slots, each copied out as it ends.
+//! The reads of a batch: one in flight per slot, each copied out when it ends.
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::storage::local::direct::spans::{Span, Wanted, spans};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Attempts to open a file while other threads have too many open, and the pause between them.
+/// Attempts to open a file while too many are open, and the pause between them.
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -46,7 +46,7 @@ pub(crate) fn fill(
                 break;
             };
             let file = match files.open(span.file) {
-                // Files that are being read, here or by other threads, are closed soon.
+                // Files that this or another thread is reading are closed soon.
                 Err(error) if is_crowded(&error) && (fill.count > 0 || patience > 0) => {
                     fill.slots.put(slot);
                     later = Some(span);
@@ -69,7 +69,7 @@ pub(crate) fn fill(
     }
 }
 
-/// Whether a file was refused because too many are open.
+/// Whether a file could not be opened because too many are open.
 fn is_crowded(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if too_many_open(source))
 }
@@ -133,7 +133,7 @@ impl Fill<'_, '_> {
     /// The error of a file that ends before the last byte of a slot's read.
     fn short(&self, slot: usize) -> Error {
         let Some((span, pending)) = &self.in_flight[slot] else { return Error::Stopped };
-        // Other reads may not have ended yet.
+        // Earlier bytes may still be in flight, so compare with the file's length.
         let len = pending.file().metadata().map_or(u64::MAX, |metadata| metadata.len());
         let end = len.min(span.start + pending.done() as u64);
         let beyond = |one: &&Wanted| one.offset.saturating_add(one.len as u64) > end;

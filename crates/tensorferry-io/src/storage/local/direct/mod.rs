@@ -1,17 +1,17 @@
-//! Reading from files at the speed of the device, past the system's cache.
+//! Reads files at device speed, bypassing the page cache.
 //!
 //! # Rationale
-//! A row of a memory-mapped file that is not in memory costs a page fault: one read, which ends
-//! before the next begins. Devices reach full speed only with many reads in flight. So the rows of
-//! a batch are read together, `queue::DEPTH` at a time, through io_uring or else by threads.
-//! Neighbours share a read, and sequential batches are read ahead. Data larger than memory would
-//! only evict itself from the system's cache, so reads bypass it (`O_DIRECT`) where the file system
-//! allows that.
+//! A row of a memory-mapped file that is not in memory costs a page fault: a single read, which
+//! ends before the next starts. Devices reach full speed only with many reads in flight. So the
+//! rows of a batch are read together, `queue::DEPTH` at a time, by io_uring or else by threads.
+//! Adjacent rows share a read, and sequential batches use readahead. Data larger than memory would
+//! only evict itself from the page cache, so reads bypass it (`O_DIRECT`) if the file system allows
+//! it.
 //!
 //! # Limitations
 //! Each reading thread has up to `queue::BYTES` (4 MiB) in flight, and readahead as many more. A
-//! few idle rings keep 4 MiB each. A file in the system's cache is read from the device all the
-//! same: memory-map such a file.
+//! few idle rings keep 4 MiB each. A file in the page cache is still read from the device:
+//! memory-map such a file.
 #![deny(unsafe_code)]
 
 mod extents;
@@ -59,7 +59,7 @@ use crate::storage::local::direct::readahead::Readahead;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of memory of each reading thread, and of a readahead window.
+/// Bytes of buffers per reading thread, and of a readahead window.
 pub const READER: usize = queue::BYTES;
 
 /// Reads the rows of one array, for many threads at once.
@@ -71,7 +71,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A reader of rows in these bytes of each file, one file after the other.
+    /// A reader of rows in these ranges of the files.
     pub(crate) fn new(rows: Vec<Range<u64>>) -> Self {
         Self {
             extents: Extents::new(rows),
@@ -84,7 +84,7 @@ impl Reader {
     /// Reads the wanted ranges, sorted by file and offset, each into its part of `out`.
     ///
     /// # Errors
-    /// What [`Files::open`] fails with; [`tensorferry_core::Error::Read`];
+    /// Errors of [`Files::open`]; [`tensorferry_core::Error::Read`];
     /// [`tensorferry_core::Error::ShortRead`] if a file ends before;
     /// [`tensorferry_core::Error::Stopped`].
     pub(crate) fn read(

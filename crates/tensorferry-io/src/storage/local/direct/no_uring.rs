@@ -1,4 +1,4 @@
-//! In place of `uring` on systems without io_uring, or without bindings for the processor.
+//! Replaces `uring` on systems or processors without io_uring bindings.
 
 use crate::storage::local::direct::queue::{Queue, Shape};
 use std::io;

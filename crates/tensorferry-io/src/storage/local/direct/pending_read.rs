@@ -1,4 +1,4 @@
-//! [`PendingRead`]: a range of a file that is read into a slot, by one read or several.
+//! [`PendingRead`]: a range of a file that one or more reads bring into a slot.
 
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::direct::queue::Read;
@@ -7,11 +7,11 @@ use std::io;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// Attempts of a read that the system interrupts.
+/// Maximum attempts of a read that is interrupted.
 const MOST_TRIES: u32 = 100;
-/// Attempts of a read that brings nothing new, or that the system calls invalid.
+/// Maximum attempts of a read that returns no new bytes or is rejected as invalid.
 const FEW: u32 = 3;
-/// The number of `ECANCELED` where there is io_uring: the thread that began the read has ended.
+/// `ECANCELED` on systems with io_uring: the thread that started the read has ended.
 const CANCELED: i32 = 125;
 
 /// A range that begins at a multiple of its file's alignment.
@@ -19,20 +19,20 @@ const CANCELED: i32 = 125;
 pub(crate) struct PendingRead {
     file: Arc<DirectFile>,
     start: u64,
-    /// Bytes wanted, and bytes read.
+    /// Number of bytes wanted; `done` counts the bytes read.
     len: usize,
     done: usize,
     tries: u32,
 }
 
-/// What follows a read.
+/// What to do after a read.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// All bytes are read.
     Whole,
     /// Read the missing bytes.
     Again,
-    /// The file has no more than [`PendingRead::done`] bytes from the start on.
+    /// The file has only [`PendingRead::done`] bytes after the start.
     Short,
     Failed(io::Error),
 }
@@ -42,7 +42,7 @@ impl PendingRead {
         Self { file, start, len, done: 0, tries: 0 }
     }
 
-    /// Bytes read.
+    /// Number of bytes read.
     pub(super) fn done(&self) -> usize {
         self.done
     }
@@ -51,7 +51,7 @@ impl PendingRead {
         self.file.file()
     }
 
-    /// The next read: the missing bytes, from the last multiple of the alignment on.
+    /// The next read: the missing bytes, starting at a multiple of the alignment.
     pub(super) fn read(&self) -> Read {
         let skip = self.skip();
         let len = self.len.next_multiple_of(self.alignment()) - skip;
@@ -66,13 +66,14 @@ impl PendingRead {
         usize::try_from(self.file.alignment()).unwrap_or(1) // at most a slot
     }
 
-    /// Takes account of how the read ended.
+    /// Records the result of a read.
     pub(super) fn ended(&mut self, result: io::Result<usize>) -> Step {
         match result {
             Ok(read) => {
                 let there = (self.skip() + read).min(self.len);
                 if there <= self.done {
-                    // The end of a file inside a block is read twice; else the read is retried.
+                    // No new bytes: the file may end here, or the read was short. Retry to find
+                    // out.
                     self.tries += 1;
                     self.done = if read == 0 { there } else { self.done };
                     return if read == 0 || self.tries >= FEW { Step::Short } else { Step::Again };
@@ -84,7 +85,7 @@ impl PendingRead {
                 self.tries += 1;
                 let again = match error.kind() {
                     ErrorKind::Interrupted | ErrorKind::WouldBlock => self.tries < MOST_TRIES,
-                    // A file system may refuse direct reads of some files or ranges only.
+                    // A file system may reject direct reads of only some files or ranges.
                     ErrorKind::InvalidInput if self.tries < FEW => {
                         self.file.give_up_direct();
                         true

@@ -1,4 +1,4 @@
-//! `Queue`: memory cut into slots, with one read in flight in each.
+//! `Queue`: a buffer divided into slots, with at most one read in flight per slot.
 
 use crate::storage::local::direct::file::DirectFile;
 use crate::storage::local::direct::spans::MOST;
@@ -6,17 +6,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of all slots.
+/// Bytes of all slots together.
 pub(crate) const BYTES: usize = 4 << 20;
-/// Slots, at most.
+/// Maximum number of slots.
 pub(crate) const DEPTH: usize = 64;
 /// Alignment of slots in memory; no disk needs more.
 pub(crate) const PAGE: usize = 4096;
 
-/// How long to wait for a read before checking for cancellation again.
+/// Maximum wait for a read between two checks for cancellation.
 pub(crate) const POLL: Duration = Duration::from_millis(40);
 
-/// How the memory is cut into slots.
+/// How the buffer is divided into slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// For random reads: [`DEPTH`] slots, the queue depth at which devices reach full speed.
@@ -26,7 +26,7 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// The number of slots.
+    /// Number of slots.
     pub(super) const fn slots(self) -> usize {
         match self {
             Self::Many => DEPTH,
@@ -34,7 +34,7 @@ impl Shape {
         }
     }
 
-    /// Bytes of one slot.
+    /// Bytes per slot.
     pub(super) const fn slot(self) -> usize {
         BYTES / self.slots()
     }
@@ -42,17 +42,17 @@ impl Shape {
 
 const _: () = assert!(Shape::Many.slot() == MOST, "a random read fits in its slot");
 
-/// One read of at most a slot.
+/// A read of at most one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(super) file: Arc<DirectFile>,
     pub(super) offset: u64,
-    /// Where the bytes start in the slot.
+    /// Offset of the bytes in the slot.
     pub(super) skip: usize,
     pub(super) len: usize,
 }
 
-/// A read that ended, and the number of bytes, which may be fewer than requested.
+/// A completed read. It may have fewer bytes than requested.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(super) slot: usize,
@@ -64,23 +64,23 @@ pub(crate) trait Queue: Send {
     /// Changes the shape, if no read is in flight.
     fn cut(&mut self, shape: Shape);
 
-    /// Begins to read into a slot with no read in flight. Offset, `skip` and `len` are
+    /// Starts a read into a slot without a read in flight. Offset, `skip` and `len` must be
     /// multiples of the file's alignment.
     ///
     /// # Errors
-    /// Nothing begins if a read is in flight in the slot, or the read does not fit.
+    /// If a read is in flight in the slot, or the read does not fit. Then nothing starts.
     fn begin(&mut self, slot: usize, read: Read) -> io::Result<()>;
 
-    /// Submits the reads that have begun. ([`Queue::next`] does so too before it waits.)
+    /// Submits the started reads. [`Queue::next`] also does so before it waits.
     ///
     /// # Errors
-    /// The queue is broken.
+    /// If the queue is broken.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Waits up to `patience` for a read to end. `None` if none did, or none is in flight.
     ///
     /// # Errors
-    /// The queue is broken.
+    /// If the queue is broken.
     fn next(&mut self, patience: Duration) -> io::Result<Option<Done>>;
 
     /// The bytes of a slot; none while a read is in flight.

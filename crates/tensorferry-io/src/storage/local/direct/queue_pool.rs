@@ -1,8 +1,8 @@
-//! A pool of queues: as many as threads read at the same time, and a few idle ones.
+//! A pool of queues: one per reading thread, and a few idle ones.
 //!
 //! # Rationale
-//! A ring takes several system calls and the memory of its slots, so it is reused. Rings of the
-//! parent process are never used in a forked child.
+//! A ring costs several system calls and a buffer, so it is reused. A forked child never uses rings
+//! of its parent.
 
 use crate::storage::local::direct::queue::{Done, Queue, Read, Shape};
 use crate::storage::local::direct::threads::Threads;
@@ -13,11 +13,11 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Idle rings, at most.
+/// Maximum number of idle rings.
 const MOST_IDLE: usize = 4;
 
 static IDLE: ForkSafe<Vec<Box<dyn Queue>>> = ForkSafe::per_process(Vec::new());
-/// The kernel, or a sandbox, refuses rings.
+/// Whether the kernel or a sandbox rejects rings.
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// A queue taken from the pool.
@@ -37,7 +37,7 @@ impl Default for ReaderThreads {
 }
 
 impl PooledQueue {
-    /// An idle ring or a new one; where there are none, a queue of these threads.
+    /// An idle ring or a new one. If rings are unavailable, a queue of these threads.
     pub(super) fn new(threads: &ReaderThreads, shape: Shape) -> Self {
         let idle = IDLE.lock().pop();
         if let Some(mut queue) = idle {
@@ -63,7 +63,7 @@ impl PooledQueue {
         }
     }
 
-    /// How it reads, for the log.
+    /// How this queue reads, for the log.
     pub(super) fn means(&self) -> &'static str {
         if self.is_ring { "io_uring" } else { "threads" }
     }

@@ -162,7 +162,7 @@ fn how_fast_a_file_is_read() {
     }
 }
 
-/// Seconds that this process has computed for so far, to a hundredth.
+/// CPU time of this process so far, in seconds.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let ticks = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);

@@ -1,9 +1,9 @@
 //! Readahead for sequential batches, shared by the threads of a reader.
 //!
 //! # Rationale
-//! Sequential requests, even by several threads, are detected, and a [`Window`] then reads ahead of
-//! them. A thread takes the window, copies what it needs, begins the next reads, and puts it back.
-//! Bytes that the window does not have are read as without readahead, which reports errors.
+//! Sequential requests, even by several threads, are detected, and a [`Window`] then reads ahead. A
+//! thread takes the window, copies its rows, starts the next reads, and puts the window back. Bytes
+//! outside the window are read without readahead, which also reports errors.
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -17,12 +17,12 @@ use crate::sync::fork_safe::ForkSafe;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, PoisonError};
 
-/// Ends of runs that are remembered, one for each thread that takes turns.
+/// Number of run ends to remember, one for each thread that takes turns.
 const REMEMBERED: usize = 8;
 /// A thread that is this many chunks ahead yields to waiting threads. Yielding earlier costs more
 /// than it saves, because threads wake slowly.
 const MAX_LEAD: u64 = BEHIND / 2;
-/// Sequential runs outside the window after which it moves to them.
+/// Number of sequential runs outside the window before it moves to them.
 const PATIENCE: u32 = 2;
 
 pub(crate) struct Readahead {
@@ -38,7 +38,7 @@ impl Default for Readahead {
 struct Turn {
     /// Signalled when the window is put back.
     put_back: Arc<Condvar>,
-    /// Where the last runs ended.
+    /// Ends of the last runs.
     ends: [Option<Place>; REMEMBERED],
     window: Holder,
     /// The chunks of the window when it was last put back.
@@ -70,8 +70,8 @@ impl Default for Turn {
 }
 
 impl Readahead {
-    /// Copies the wanted ranges if they are read sequentially and the window reaches them. False if
-    /// not.
+    /// Copies the wanted ranges if they are sequential and the window reaches them. Returns false
+    /// otherwise.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
@@ -93,7 +93,7 @@ impl Readahead {
         }
     }
 
-    /// The window, if it reaches the chunk of a sequential run.
+    /// The window, if the requests are sequential and it reaches the chunk.
     fn take(
         &self,
         extents: &Extents,
@@ -106,7 +106,7 @@ impl Readahead {
         let in_order = turn.ends.iter().flatten().any(|end| extents.follows(*end, start));
         turn.ends.rotate_right(1);
         turn.ends[0] = Some(end);
-        // A later chunk may be there already while other threads still read those before it.
+        // Another thread may be slower, so a chunk can be in the window without following any run.
         if !in_order && !turn.there.contains(&number) {
             return Ok(None);
         }
@@ -115,7 +115,7 @@ impl Readahead {
                 Next::Window(window) => return Ok(Some(window)),
                 Next::New(old) => {
                     drop(turn);
-                    // Dropping the old window may wait for its reads.
+                    // Dropping the old window may wait for its reads, so the lock is not held.
                     drop(old);
                     return Ok(Some(Box::new(Window::new(
                         PooledQueue::new(threads, Shape::Long),
@@ -139,14 +139,14 @@ impl Readahead {
 /// What a thread does to get a chunk.
 enum Next {
     Window(Box<Window<PooledQueue>>),
-    /// Make a new window in place of this one.
+    /// Replace this window by a new one.
     New(Holder),
     Wait,
     Without,
 }
 
 impl Turn {
-    /// What a thread that wants this chunk does. Marks the window as taken if it gets one.
+    /// The next action of a thread that needs this chunk. Marks the window as taken if it gets it.
     fn next(&mut self, number: u64, in_order: bool) -> Next {
         match std::mem::replace(&mut self.window, Holder::Taken) {
             Holder::Taken => Next::Wait,
@@ -181,7 +181,7 @@ impl Turn {
     }
 }
 
-/// A window that is taken; dropping this puts it back.
+/// A taken window, which is put back on drop.
 struct Held<'a> {
     readahead: &'a Readahead,
     extents: &'a Extents,

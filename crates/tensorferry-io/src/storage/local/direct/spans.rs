@@ -1,17 +1,17 @@
-//! `Span`s: the reads that cover all wanted ranges, with neighbours in one read.
+//! `Span`s: the reads that cover all wanted ranges. Adjacent ranges share a read.
 
 use std::ops::Range;
 
-/// The most bytes of one read.
+/// Maximum bytes of one read.
 pub(crate) const MOST: usize = 64 << 10;
-/// The longest gap between two ranges, in bytes, that is read with them: that costs less than
+/// Maximum gap between two ranges that share a read, in bytes. Reading the gap costs less than
 /// another read.
 pub(crate) const GAP: u64 = 8 << 10;
 
 /// A wanted range of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The number of the file in the group.
+    /// Index of the file in the group.
     pub(crate) file: usize,
     pub(crate) offset: u64,
     pub(crate) len: usize,
@@ -27,21 +27,21 @@ impl Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(super) file: usize,
-    /// Its first byte: a multiple of the file's alignment.
+    /// Offset of the first byte, a multiple of the file's alignment.
     pub(super) start: u64,
     /// The end of the last wanted byte.
     pub(super) end: u64,
-    /// The wanted ranges that overlap it; they may reach beyond.
+    /// Indices of the wanted ranges that overlap this read; they may extend beyond it.
     pub(super) wanted: Range<usize>,
 }
 
 impl Span {
-    /// Bytes up to the last wanted one: at most [`MOST`].
+    /// Number of bytes up to the end of the last wanted one, at most [`MOST`].
     pub(super) fn len(&self) -> usize {
         distance(self.start, self.end)
     }
 
-    /// The bytes of `wanted` that this read brings: their place in the read, and in `wanted`.
+    /// The bytes of `wanted` in this read: their range in the read, and in `wanted`.
     pub(super) fn part(&self, wanted: &Wanted) -> Option<(Range<usize>, Range<usize>)> {
         let (from, to) = (self.start.max(wanted.offset), self.end.min(wanted.end()));
         let after = |base: u64| distance(base, from)..distance(base, to);
@@ -49,7 +49,7 @@ impl Span {
     }
 }
 
-/// Distance of two places in a wanted range or a read, which fits in memory.
+/// Distance of two offsets in one range or read, which fits in memory.
 fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to - from).unwrap_or(usize::MAX)
 }

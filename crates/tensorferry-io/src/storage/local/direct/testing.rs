@@ -1,4 +1,4 @@
-//! What the tests of reading share.
+//! Helpers of the read tests.
 
 use crate::error::Result;
 use crate::storage::local::direct::file::{DirectFile, Files};
@@ -20,13 +20,13 @@ pub(super) fn file_systems() -> Vec<std::path::PathBuf> {
     [std::env::temp_dir(), "/dev/shm".into()].into_iter().filter(|path| path.is_dir()).collect()
 }
 
-/// The ways to read that this machine has.
+/// All queues that this machine supports.
 pub(super) fn queues(threads: &Threads, shape: Shape) -> Vec<Box<dyn Queue>> {
     let threads: Box<dyn Queue> = Box::new(threads.queue(shape));
     std::iter::once(threads).chain(ring(shape)).collect()
 }
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers that are the same each time.
 pub(crate) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     (seed << 32..).map(|i| {
         let mixed =
@@ -35,7 +35,7 @@ pub(crate) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Numbers below a bound.
+/// Pseudo-random numbers below a bound.
 pub(crate) struct Random(Box<dyn Iterator<Item = u64> + Send>);
 
 impl Random {
@@ -95,13 +95,12 @@ impl Written {
         Self { paths, bytes, files, _directory: directory }
     }
 
-    /// All of each file.
+    /// The whole range of each file.
     pub(super) fn ranges(&self) -> Vec<Range<u64>> {
         self.bytes.iter().map(|bytes| 0..bytes.len() as u64).collect()
     }
 
-    /// Random parts of the files: many near each other, some of them twice, some empty, one or two
-    /// long.
+    /// Random ranges of the files: many close together, some of them twice, some empty, a few long.
     pub(super) fn wants(&self, random: &mut Random, count: usize) -> Vec<Wanted> {
         let longest = [1, 400, 5000, 300_000][random.index(4)];
         let mut wanted: Vec<Wanted> = (0..count)
@@ -117,7 +116,7 @@ impl Written {
         wanted
     }
 
-    /// What has to be read.
+    /// The expected bytes.
     pub(super) fn expected(&self, wanted: &[Wanted]) -> Vec<Vec<u8>> {
         wanted
             .iter()
@@ -129,7 +128,7 @@ impl Written {
     }
 }
 
-/// What `read` puts into memory for what is wanted.
+/// The bytes that `read` returns for the wanted ranges.
 pub(crate) fn read_into(
     wanted: &[Wanted],
     read: impl FnOnce(&mut [&mut [u8]]) -> Result<()>,
@@ -157,17 +156,17 @@ impl Files for Written {
     }
 }
 
-/// A queue that does everything a device may do to a read.
+/// A queue that simulates everything that a device may do to a read.
 pub(crate) struct Faulty {
     random: Random,
     shape: Shape,
     in_flight: VecDeque<(usize, Read)>,
     slots: Vec<Vec<u8>>,
-    /// The number of reads in a hundred in which something happens.
+    /// Percentage of reads with a fault.
     faults: u64,
     /// Reads that touch this byte fail.
     pub(super) bad: Option<u64>,
-    /// Nothing ever ends.
+    /// Whether no read ever ends.
     pub(super) hangs: bool,
     pub(super) most_in_flight: usize,
 }
@@ -196,11 +195,11 @@ impl Faulty {
                 0 => return Err(ErrorKind::Interrupted.into()),
                 1 => return Err(ErrorKind::WouldBlock.into()),
                 2 => return Err(io::Error::from_raw_os_error(125)),
-                // As of a device, at least a block.
+                // At least a block, as on a device.
                 _ => len = (self.random.index(len) + 1).max(4096.min(len)),
             }
         }
-        // The file may be open past the cache, which this memory is not aligned for.
+        // The file may bypass the page cache, which needs aligned memory.
         let through_cache = std::fs::File::open(format!(
             "/proc/self/fd/{}",
             std::os::fd::AsRawFd::as_raw_fd(read.file.file())

@@ -1,4 +1,4 @@
-//! Every way of reading, compared with what was written.
+//! All ways to read, compared with the written bytes.
 
 use crate::cancel::CancelToken;
 use crate::error::Error;
@@ -212,7 +212,7 @@ fn who_is_cancelled_does_not_wait_for_a_device_that_hangs() {
     assert!(waited < Duration::from_secs(10), "{waited:?}: it would have waited for ever");
 }
 
-/// Reads in order, in pieces of random sizes, with a jump now and then.
+/// Reads in order, in pieces of random sizes, with an occasional jump.
 fn in_order(
     written: &Written,
     random: &mut Random,

@@ -1,8 +1,8 @@
-//! A [`Queue`] of threads with one read each, where io_uring is not available.
+//! A [`Queue`] of threads with one read each, for systems without io_uring.
 //!
 //! # Rationale
-//! Threads start when there are more reads than idle threads, and end with their [`Threads`]. A
-//! read in flight owns its memory, so an abandoned one is not waited for.
+//! Threads start when there are more reads than idle threads, and end when their [`Threads`] is
+//! dropped. A read in flight owns its buffer, so nothing waits for an abandoned read.
 
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Threads of one reader.
+/// Maximum number of threads per reader.
 const MOST_THREADS: usize = 32;
 
 /// Threads that several queues share.
@@ -27,7 +27,7 @@ pub(crate) struct Threads {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Signalled for a new job, and when the queue is closed.
+    /// Signalled for a new job, and when the threads have to end.
     more: Condvar,
 }
 
@@ -42,7 +42,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Job {
     slot: usize,
-    /// Bytes of it.
+    /// Bytes per slot.
     size: usize,
     read: Read,
     memory: Slot,
@@ -57,7 +57,7 @@ struct Ended {
 }
 
 impl Threads {
-    /// A queue of its own for these threads.
+    /// A new queue for these threads.
     pub(super) fn queue(&self, shape: Shape) -> ThreadQueue {
         let (sender, ended) = channel();
         ThreadQueue {
@@ -84,8 +84,8 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a job to a thread, a new one if none is idle. If no thread can be started and none
-    /// runs, this thread does it.
+    /// Gives a job to an idle or a new thread. If no thread can be started and none runs, the
+    /// calling thread runs the job.
     fn give(self: &Arc<Self>, job: Job) {
         let mut waiting = self.lock();
         waiting.jobs.push_back(job);

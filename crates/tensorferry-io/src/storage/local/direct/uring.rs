@@ -1,13 +1,14 @@
 //! A [`Queue`] of io_uring: many reads in flight without threads.
 //!
 //! # Rationale
-//! The kernel writes into the memory of a read until it reports the end of the read, even if the
-//! thread that began it or the ring is gone. So the memory is freed only when no read is in flight.
-//! A dropped ring whose reads do not end soon, because a device hangs, is left to a thread of its
-//! own.
+//! The kernel writes into a read's buffer until it reports the end of the read, even if the thread
+//! that started it or the ring is gone. So the buffer is freed only when no read is in flight. If
+//! reads of a dropped ring do not end soon, because a device hangs, a separate thread waits for
+//! them.
 //!
 //! # Limitations
-//! Linux since 5.11, unless a sandbox forbids it (containers often do). Elsewhere [`ring`] fails.
+//! Needs Linux 5.11 or later, and no sandbox that forbids io_uring (containers often do).
+//! Otherwise, [`ring`] fails.
 
 use crate::memory::pool;
 use crate::memory::pool::PoolBuffer;
@@ -23,13 +24,13 @@ use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-/// How long dropping a ring waits for reads in flight.
+/// Maximum wait for reads in flight when a ring is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The fraction of the slots that one system call waits for: waiting for each read alone costs a
-/// call.
+/// Fraction of the slots that one system call waits for. Waiting for single reads would cost a call
+/// each.
 const TOGETHER: usize = 8;
 
-/// A ring of the kernel, and the memory that it reads into.
+/// A ring of the kernel and its buffer.
 struct Uring {
     /// Taken out only by `drop`.
     ring: Option<Ring>,
@@ -47,7 +48,7 @@ struct Ring {
 /// A new ring.
 ///
 /// # Errors
-/// The system's, if it has no io_uring, an old one, or forbids it.
+/// Errors of the operating system, if it has no io_uring, an old version, or forbids it.
 pub(crate) fn ring(shape: Shape) -> io::Result<Box<dyn Queue>> {
     Ok(Box::new(Uring { ring: Some(Ring::new(shape)?) }))
 }
@@ -158,7 +159,7 @@ impl Ring {
         }
     }
 
-    /// Waits until no read is in flight, or `until`.
+    /// Waits until no read is in flight, at most until `until`.
     fn drain(&mut self, until: Option<Instant>) {
         while self.count > 0 {
             let now = Instant::now();
@@ -190,9 +191,9 @@ impl Drop for Uring {
         let Some(mut ring) = self.ring.take() else { return };
         ring.drain(Some(Instant::now() + PATIENCE));
         if ring.count > 0 {
-            // A busy disk may take this long too.
+            // A busy disk may also take this long.
             log::info!("{} abandoned reads take long: a thread waits for them", ring.count);
-            // If no thread can be started, the closure is dropped, and the ring with it.
+            // If no thread can be started, the closure and its ring are dropped.
             let _thread = std::thread::Builder::new()
                 .name("tensorferry".into())
                 .spawn(move || ring.drain(None));
@@ -210,8 +211,8 @@ impl Drop for Ring {
     }
 }
 
-/// The memory of all slots, not inherited by forked children: a shared page is copied when either
-/// process writes it, and the kernel may then read into the page of the other.
+/// The buffer of all slots. Forked children do not inherit it: a shared page is copied when either
+/// process writes to it, and the kernel could then read into the other process's page.
 struct Memory {
     /// Taken out only by `drop`.
     pool: Option<PoolBuffer>,
@@ -238,7 +239,7 @@ impl Memory {
         Ok(unsafe { madvise(self.base.as_ptr().cast(), BYTES, advice) }?)
     }
 
-    /// Where a slot begins.
+    /// Address of a slot.
     fn slot(&self, shape: Shape, slot: usize) -> *mut u8 {
         self.base.as_ptr().wrapping_add(slot % shape.slots() * shape.slot())
     }
@@ -246,7 +247,7 @@ impl Memory {
     /// The bytes of a slot.
     ///
     /// # Safety
-    /// They are not written while they are borrowed.
+    /// They must not be written to while they are borrowed.
     unsafe fn bytes(&self, shape: Shape, slot: usize) -> &[u8] {
         // SAFETY: a slot's bytes lie in the block (there are `BYTES` in the slots of every shape),
         // which was initialised when it was made and lives as long as `self`; the caller's promise.
@@ -256,7 +257,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // Children must inherit the blocks of the pool, so a block that they would not is leaked.
+        // Blocks of the pool must be inheritable, so a block that is not is leaked.
         if self.advise(Advice::LinuxDoFork).is_err() {
             std::mem::forget(self.pool.take());
         }

@@ -10,11 +10,12 @@ use crate::storage::local::direct::spans::Wanted;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Of the queue.
+/// Shape of the queue.
 const SHAPE: Shape = Shape::Long;
-/// Chunks submitted together, because a submission costs a system call.
+/// Minimum number of free slots before reads are submitted, because a submission is a system call.
 const TOGETHER: usize = SHAPE.slots() / 8;
-/// Chunks that are kept behind the latest request: threads do not ask in exact order.
+/// Number of chunks to keep behind the latest request, because threads do not request them in exact
+/// order.
 pub(crate) const BEHIND: u64 = SHAPE.slots() as u64 / 2;
 
 /// Consecutive chunks, read or in flight.
@@ -22,9 +23,9 @@ pub(crate) struct Window<Q> {
     queue: Q,
     slots: Slots,
     chunks: VecDeque<Chunk>,
-    /// The number of the first of them.
+    /// Index of the first chunk.
     first: u64,
-    /// The number of the chunk in each slot.
+    /// Index of the chunk in each slot.
     owners: [u64; SHAPE.slots()],
     broken: bool,
 }
@@ -33,24 +34,24 @@ pub(crate) struct Window<Q> {
 struct Chunk {
     pending: Option<PendingRead>,
     state: State,
-    /// Its first byte in the file, and its length.
+    /// Offset of the first byte in the file; `len` is the length.
     start: u64,
     len: usize,
-    /// Bytes that have not been copied out.
+    /// Number of bytes that have not been copied out.
     left: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     InFlight,
-    /// In this slot.
+    /// In memory, in this slot.
     There(usize),
     /// Copied out, dropped, or unreadable.
     Gone,
 }
 
 impl<Q: Queue> Window<Q> {
-    /// A window from chunk `first` on, with a queue of [`Shape::Long`].
+    /// A window starting at chunk `first`, with a queue of [`Shape::Long`].
     pub(super) fn new(queue: Q, first: u64) -> Self {
         Self {
             queue,
@@ -62,17 +63,17 @@ impl<Q: Queue> Window<Q> {
         }
     }
 
-    /// The numbers of its chunks.
+    /// Indices of the chunks in the window.
     pub(super) fn there(&self) -> Range<u64> {
         self.first..self.next()
     }
 
-    /// Whether it has a chunk, or will soon.
+    /// Whether a chunk is in the window or will be soon.
     pub(super) fn reaches(&self, number: u64) -> bool {
         !self.broken && (self.first..self.next() + BEHIND).contains(&number)
     }
 
-    /// Whether it has reached the end.
+    /// Whether the window has reached the end.
     pub(super) fn is_over(&self, extents: &Extents) -> bool {
         self.broken || (self.chunks.is_empty() && self.next() >= extents.chunks())
     }
@@ -82,13 +83,13 @@ impl<Q: Queue> Window<Q> {
         (!self.broken && self.slots.count() == SHAPE.slots()).then_some(self.queue)
     }
 
-    /// The number of the first chunk that has not begun.
+    /// Index of the next chunk to read.
     fn next(&self) -> u64 {
         self.first + self.chunks.len() as u64
     }
 
-    /// Copies the wanted ranges if they are read or in flight, and begins the next reads. False if
-    /// they are not.
+    /// Copies the wanted ranges if they are in memory or in flight, and starts the next reads.
+    /// Returns false otherwise.
     ///
     /// # Errors
     /// [`tensorferry_core::Error::Stopped`].
@@ -136,7 +137,7 @@ impl<Q: Queue> Window<Q> {
                 Some(State::There(_)) => return Ok(true),
                 Some(State::Gone) => return Ok(false),
                 Some(State::InFlight) => self.wait_for_read(),
-                // No slot is free for it.
+                // No slot is free for the chunk.
                 None => match self.chunks.front().map(|chunk| chunk.state) {
                     Some(State::InFlight) => self.wait_for_read(),
                     Some(_) => self.drop_first(),
@@ -151,7 +152,7 @@ impl<Q: Queue> Window<Q> {
         self.chunks.get_mut(usize::try_from(at).ok()?)
     }
 
-    /// Copies bytes of a chunk in memory, from `offset` on, and returns how many.
+    /// Copies bytes of a chunk in memory, starting at `offset`. Returns their number.
     fn copy(&mut self, number: u64, offset: u64, out: &mut [u8]) -> Option<usize> {
         let chunk = self.chunk(number)?;
         let State::There(slot) = chunk.state else { return None };
@@ -166,7 +167,7 @@ impl<Q: Queue> Window<Q> {
         (len > 0).then_some(len)
     }
 
-    /// Begins the next chunks in free slots, after a request for this one.
+    /// Starts reads of the next chunks in free slots, after a request for chunk `number`.
     fn begin_more(&mut self, number: u64, extents: &Extents, files: &dyn Files) {
         while let Some(first) = self.chunks.front() {
             match first.state {
@@ -188,7 +189,7 @@ impl<Q: Queue> Window<Q> {
         self.first += 1;
     }
 
-    /// Begins the next chunk, if there is one and a free slot.
+    /// Starts a read of the next chunk, if there is one and a free slot.
     fn begin_next(&mut self, extents: &Extents, files: &dyn Files) -> bool {
         let number = self.next();
         let Some(chunk) = extents.chunk(number) else { return false };
@@ -238,7 +239,7 @@ impl<Q: Queue> Window<Q> {
         match pending.map(|pending| pending.ended(done.result)) {
             Some(Step::Whole) => self.set(done.slot, State::There(done.slot)),
             Some(Step::Again) => self.begin(done.slot),
-            // A read without readahead reports why.
+            // The read without readahead that follows reports the error.
             _ => self.set(done.slot, State::Gone),
         }
     }
